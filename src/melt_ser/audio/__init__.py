@@ -1,0 +1,3 @@
+"""Audio: decode, resample, verify, augment."""
+
+SAMPLE_RATE = 16_000

@@ -1,0 +1,58 @@
+"""What types cannot say about the settings: checked before anything slow happens."""
+
+from __future__ import annotations
+
+from melt_ser.config import Config, EvalConfig
+from melt_ser.errors import SetupError
+
+FREEZE = ("nothing", "convolution", "everything")
+
+
+def check(config: Config) -> None:
+    """Raise SetupError where a value is out of its range."""
+    trainer = config.trainer
+    at_least_one = {"epochs": trainer.epochs, "batch_size": trainer.batch_size, "accumulation": trainer.accumulation}
+    for key, value in at_least_one.items():
+        if value < 1:
+            raise SetupError(f"trainer.{key} is at least 1, not {value}.")
+    not_negative = {
+        "learning_rate": trainer.learning_rate,
+        "backbone_learning_rate": trainer.backbone_learning_rate,
+        "weight_decay": trainer.weight_decay,
+        "clip_norm": trainer.clip_norm,
+    }
+    for key, number in not_negative.items():
+        if not 0.0 <= number < float("inf"):
+            raise SetupError(f"trainer.{key} is a number from 0 up, not {number}.")
+    for key, share in {"warmup_fraction": trainer.warmup_fraction, "label_smoothing": trainer.label_smoothing}.items():
+        if not 0.0 <= share < 1.0:
+            raise SetupError(f"trainer.{key} is from 0 up to, but not, 1, not {share}.")
+    if trainer.crop_seconds is not None and trainer.crop_seconds < 0.1:
+        raise SetupError(f"trainer.crop_seconds is at least 0.1 or null, not {trainer.crop_seconds}.")
+    if trainer.pad_to_crop and trainer.crop_seconds is None:
+        raise SetupError("trainer.pad_to_crop needs trainer.crop_seconds.")
+    if trainer.patience is not None and trainer.patience < 1:
+        raise SetupError(f"trainer.patience is at least 1 or null, not {trainer.patience}.")
+    if isinstance(trainer.freeze, str) and trainer.freeze not in FREEZE:
+        raise SetupError(
+            f"trainer.freeze is {', '.join(FREEZE)} or a number of layers, not '{trainer.freeze}'."
+        )
+    if isinstance(trainer.freeze, int) and trainer.freeze < 0:
+        raise SetupError(f"trainer.freeze is a number of layers from 0 up, not {trainer.freeze}.")
+    if not 0.0 <= config.head.dropout < 1.0:
+        raise SetupError(f"head.dropout is from 0 up to, but not, 1, not {config.head.dropout}.")
+    if any(size < 1 for size in config.head.hidden_sizes):
+        raise SetupError(f"head.hidden_sizes are at least 1, not {config.head.hidden_sizes}.")
+    if config.seed < 0:
+        raise SetupError(f"seed is from 0 up, not {config.seed}.")
+    check_eval(config.eval)
+
+
+def check_eval(settings: EvalConfig) -> None:
+    """Raise SetupError where a value of the `eval` group is out of its range."""
+    if settings.batch_size < 1:
+        raise SetupError(f"eval.batch_size is at least 1, not {settings.batch_size}.")
+    if settings.split not in ("train", "dev", "test"):
+        raise SetupError(f"eval.split is train, dev or test, not '{settings.split}'.")
+    if settings.corpora is not None and len(set(settings.corpora)) < len(settings.corpora):
+        raise SetupError(f"eval.corpora names a corpus twice: {', '.join(settings.corpora)}.")

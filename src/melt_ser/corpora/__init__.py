@@ -1,0 +1,1 @@
+"""Corpora: releases become validated tables. Nothing here imports torch."""

@@ -1,0 +1,190 @@
+"""MELD: utterances of the television series Friends, cut from its dialogues, 7 emotions.
+
+Either the raw release (`train_splits/dia0_utt0.mp4`, `dev_splits_complete/`, `output_repeated_splits_test/`)
+or an audio mirror (`train/dia0_utt0.flac`, `dev/`, `test/`), and the release's three annotation files, in the
+root or up to three folders below it. Dialogue and utterance numbers restart in every split, so the key of a
+recording is (split, dialogue, utterance). Source: Poria et al., MELD: A Multimodal Multi-Party Dataset for
+Emotion Recognition in Conversations, ACL 2019; the defects: issues 9, 20, 22 and 39 of declare-lab/MELD.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+
+import pandas as pd
+
+from melt_ser.config import DatasetConfig
+from melt_ser.corpora.release import annotation_file, audio_files, folders, not_found, preference
+from melt_ser.corpora.table import Problem, Release, make_table
+from melt_ser.errors import InputError
+
+FOLDERS = {  # of the raw release, then of the mirrors
+    "train": ("train_splits", "train"),
+    "dev": ("dev_splits_complete", "dev_splits", "dev"),
+    "test": ("output_repeated_splits_test", "test_splits", "test"),
+}
+CLIP = re.compile(r"(final_videos_test)?dia(\d+)_utt(\d+)")
+GENDERS = {
+    "Chandler": "male",
+    "Joey": "male",
+    "Monica": "female",
+    "Phoebe": "female",
+    "Rachel": "female",
+    "Ross": "male",
+}
+
+# Never used, so that every copy of the corpus, also a repaired one, gives the same rows.
+EXCLUDED = {
+    "train/dia125_utt3": "unreadable in the release",
+    "train/dia309_utt0": "wrongly cut in the release: long, and not the annotated utterance alone",
+    "dev/dia110_utt7": "missing from the release",
+    "test/dia38_utt4": "wrongly cut in the release: five minutes long",
+    "test/dia220_utt0": "wrongly cut in the release: four minutes long",
+}
+# Used, since every published figure uses them, and said in a note.
+DISTURBED = (
+    "train/dia164_utt5",
+    "train/dia529_utt2",
+    "train/dia682_utt1",
+    "train/dia793_utt0",
+    "train/dia1008_utt1",
+    "train/dia1029_utt1",
+)
+MISMATCHED = ("train/dia485_utt0", "train/dia757_utt7")
+MISMATCHED_DIALOGUE = "train/dia241"
+
+Key = tuple[str, int, int]  # split, dialogue, utterance
+
+
+def read(root: Path, config: DatasetConfig) -> Release:
+    """Every annotated utterance with its clip; the rest are problems, and known defects are noted."""
+    searched = folders(root, config)
+    annotations = {
+        split: read_annotations(annotation_file(f"{split}_sent_emo.csv", searched, root, config))
+        for split in FOLDERS
+    }
+    clips, problems, notes = find_clips(root, searched, list(FOLDERS), config)
+    release = join(annotations, clips, config, "Emotion")
+    annotated = {key for split, frame in annotations.items() for key in keys(split, frame)}
+    problems += [
+        Problem("", clips[key], "file without annotation") for key in sorted(clips.keys() - annotated)
+    ]
+    return Release(release.table, release.problems + problems, release.notes + notes)
+
+
+def read_annotations(path: Path, more: tuple[str, ...] = ()) -> pd.DataFrame:
+    """An annotation file as strings, with a column `row` (the data row, from 1)."""
+    try:
+        frame = pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8-sig")
+    except (UnicodeDecodeError, pd.errors.ParserError, pd.errors.EmptyDataError) as error:
+        raise InputError(
+            f"{path} is not the released CSV ({error}); copy it again from the release."
+        ) from None
+    wanted = ["Dialogue_ID", "Utterance_ID", "Utterance", "Speaker", "Emotion", *more]
+    missing = [column for column in wanted if column not in frame.columns]
+    if missing:
+        raise InputError(f"{path} lacks the column {', '.join(missing)}; it has {', '.join(frame.columns)}.")
+    for column in ("Dialogue_ID", "Utterance_ID"):
+        wrong = frame.index[~frame[column].str.fullmatch(r"\d+")]
+        if len(wrong):
+            value = frame.loc[wrong[0], column]
+            raise InputError(f"{path}, row {wrong[0] + 1}: {column} is '{value}', which is no whole number.")
+    return frame.astype({"Dialogue_ID": int, "Utterance_ID": int})
+
+
+def keys(split: str, frame: pd.DataFrame) -> list[Key]:
+    """The key of each annotated row."""
+    return [
+        (split, dialogue, number) for dialogue, number in zip(frame["Dialogue_ID"], frame["Utterance_ID"])
+    ]
+
+
+def find_clips(
+    root: Path, searched: list[Path], splits: list[str], config: DatasetConfig
+) -> tuple[dict[Key, str], list[Problem], list[str]]:
+    """The clip of each key (relative to root), unused files, and notes; SetupError where a split has no folder."""
+    clips: dict[Key, str] = {}
+    problems: list[Problem] = []
+    corrected = 0
+    for split in splits:
+        files = _clip_files(root, searched, split, config)
+        best: dict[Key, Path] = {}
+        # The test folder holds some clips twice: `final_videos_test<name>` is the corrected cut, so it goes first.
+        for path in sorted(
+            files, key=lambda path: (not path.stem.startswith("final_"), preference(path), path)
+        ):
+            name = CLIP.fullmatch(path.stem)
+            audio = path.relative_to(root).as_posix()
+            if not name:
+                problems.append(
+                    Problem("", audio, "the name is not dialogue and utterance such as dia0_utt0")
+                )
+                continue
+            key = (split, int(name[2]), int(name[3]))
+            if key in best:
+                problems.append(Problem("", audio, f"{best[key].name} of the same utterance is used"))
+            else:
+                best[key] = path
+                corrected += bool(name[1])
+        clips |= {key: path.relative_to(root).as_posix() for key, path in best.items()}
+    notes = (
+        [f"{corrected} test clips are the release's corrected cuts (final_videos_test…)"] if corrected else []
+    )
+    return clips, problems, notes
+
+
+def _clip_files(root: Path, searched: list[Path], split: str, config: DatasetConfig) -> list[Path]:
+    """The audio files of a split: those of the first folder of the right name that holds clips."""
+    for name in FOLDERS[split]:
+        for folder in searched[1:]:  # the root is a corpus, whatever it is called
+            files = audio_files(folder) if folder.name == name else []
+            if any(CLIP.fullmatch(path.stem) for path in files):
+                return files
+    raise not_found(root / FOLDERS[split][0], config)
+
+
+def join(
+    annotations: Mapping[str, pd.DataFrame], clips: Mapping[Key, str], config: DatasetConfig, label: str
+) -> Release:
+    """Annotated rows with their clips, joined on the key, never on text (MELT's texts differ from MELD's)."""
+    rows, problems = [], []
+    for split, frame in annotations.items():
+        for key, record in zip(keys(split, frame), frame.to_dict("records")):
+            clip = f"{split}/dia{key[1]}_utt{key[2]}"
+            utterance, audio = clip.replace("/", "_"), clips.get(key, "")
+            if clip in EXCLUDED:
+                problems.append(Problem(utterance, audio, EXCLUDED[clip]))
+            elif not audio:
+                problems.append(Problem(utterance, "", f"no audio file for {clip}"))
+            else:
+                rows.append(
+                    {
+                        "utterance": utterance,
+                        "source": f"meld/{clip}",
+                        "audio": audio,
+                        "split": split,
+                        "speaker": record["Speaker"],
+                        "session": f"{split}/dia{key[1]}",
+                        "gender": GENDERS.get(record["Speaker"], ""),
+                        "language": config.language,
+                        "text": record["Utterance"],
+                        "label": record[label],
+                    }
+                )
+    table = make_table(rows)
+    return Release(table, problems, known_defects(table))
+
+
+def known_defects(table: pd.DataFrame) -> list[str]:
+    """Notes on the reported defects of clips that are used all the same."""
+    clip = table["source"].str.removeprefix("meld/")
+    disturbed = clip[clip.isin(DISTURBED)]
+    mismatched = clip[clip.isin(MISMATCHED) | (table["session"] == MISMATCHED_DIALOGUE)]
+    reported = {"disturbed audio": disturbed, "an audio that does not match its text": mismatched}
+    return [
+        f"{len(found)} used clips are reported to have {what}: {', '.join(found)}"
+        for what, found in reported.items()
+        if len(found)
+    ]

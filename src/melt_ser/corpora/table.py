@@ -1,0 +1,115 @@
+"""The corpus table: one row an utterance, always the same columns.
+
+A reader turns a release into a `Release`; `prepare` verifies its audio; training sees only the table.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import pandas as pd
+
+from melt_ser.errors import InputError
+from melt_ser.files import sha256
+
+COLUMNS = (
+    "utterance",  # unique within the corpus
+    "source",  # identity of the recording, the same in every corpus that reuses it
+    "audio",  # path relative to the corpus root, with forward slashes
+    "start",  # seconds; NaN: from the beginning
+    "end",  # seconds; NaN: to the end
+    "duration",  # seconds, measured
+    "split",  # train, dev, test, or "" where the release has none
+    "speaker",
+    "session",  # recording session or dialogue
+    "gender",  # female, male or ""
+    "language",  # ISO 639-1
+    "text",
+    "label",  # raw, as the release writes it
+)
+SECONDS = ("start", "end", "duration")
+
+
+@dataclass(frozen=True)
+class Problem:
+    """Something of a release that is not used, and why."""
+
+    utterance: str
+    audio: str
+    reason: str
+
+
+@dataclass
+class Release:
+    """What a reader found: every usable row (durations not yet measured) and every problem."""
+
+    table: pd.DataFrame
+    problems: list[Problem] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+
+def make_table(rows: Iterable[Mapping[str, Any]]) -> pd.DataFrame:
+    """A table of the given rows; what a row does not say is "" (seconds: NaN)."""
+    frame = pd.DataFrame(list(rows)).reindex(columns=list(COLUMNS))
+    for column in COLUMNS:
+        if column in SECONDS:
+            frame[column] = frame[column].astype("float64")
+        else:
+            frame[column] = frame[column].astype(object).where(frame[column].notna(), "").astype(str)
+    return frame.reset_index(drop=True)
+
+
+def validate(table: pd.DataFrame, corpus: str) -> None:
+    """Raise InputError where a table breaks its contract (see `COLUMNS`)."""
+    missing = [column for column in COLUMNS if column not in table.columns]
+    if missing:
+        raise InputError(f"The table of '{corpus}' lacks the column {', '.join(missing)}.")
+    if table.empty:
+        raise InputError(f"The table of '{corpus}' has no rows; check dataset.root.")
+    repeated = table["utterance"][table["utterance"].duplicated()]
+    if len(repeated):
+        raise InputError(
+            f"The table of '{corpus}' has the utterance '{repeated.iloc[0]}' more than once "
+            f"({len(repeated)} repeated rows); utterance names must be unique."
+        )
+    for column in ("utterance", "source", "audio", "label"):
+        empty = table.index[table[column] == ""]
+        if len(empty):
+            raise InputError(f"The table of '{corpus}' has an empty {column} in row {empty[0] + 1}.")
+    unknown = sorted(set(table["split"]) - {"train", "dev", "test", ""})
+    if unknown:
+        raise InputError(
+            f"The table of '{corpus}' has the split '{unknown[0]}'; a split is train, dev, test or empty."
+        )
+    backwards = table.index[table["end"] <= table["start"].fillna(0.0)]
+    if len(backwards):
+        raise InputError(
+            f"The table of '{corpus}' has a segment that ends before it starts: "
+            f"utterance '{table.loc[backwards[0], 'utterance']}'."
+        )
+
+
+def digest(table: pd.DataFrame) -> str:
+    """The SHA-256 of a table's rows in the order of their utterances."""
+    ordered = table[list(COLUMNS)].sort_values("utterance", kind="stable")
+    return sha256(ordered.to_csv(index=False, float_format="%.4f", lineterminator="\n"))
+
+
+def check_disjoint(parts: Mapping[str, pd.DataFrame], column: str, corpus: str) -> None:
+    """Raise InputError where two parts share a value of `column` (a source, a speaker, a session).
+
+    An unknown value ("") is never shared.
+    """
+    names = list(parts)
+    for position, first in enumerate(names):
+        for second in names[position + 1 :]:
+            shared = (set(parts[first][column]) & set(parts[second][column])) - {""}
+            if shared:
+                example = sorted(shared)[0]
+                raise InputError(
+                    f"The {first} and {second} parts of '{corpus}' share {len(shared)} "
+                    f"{column}{'s' if len(shared) > 1 else ''} (such as '{example}'); "
+                    f"fix the split column, or set dataset.group or dataset.folds."
+                )

@@ -1,0 +1,1 @@
+"""From table rows to padded batches."""

@@ -1,0 +1,92 @@
+"""Utterances as model input: decoded, for training also cropped and augmented, normalised, padded together."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from melt_ser.audio import SAMPLE_RATE
+from melt_ser.audio.augment import Augmentation
+from melt_ser.audio.decode import read_audio
+from melt_ser.config import AugmentConfig
+from melt_ser.models.waveform import pad_together, prepare_waveform
+
+
+@dataclass
+class Batch:
+    """audio: (batch, samples) float32, lengths: (batch,) samples, classes: (batch,), rows: (batch,) of the table."""
+
+    audio: Tensor
+    lengths: Tensor
+    classes: Tensor
+    rows: Tensor
+
+
+class Utterances(Dataset[tuple[Tensor, int, int]]):
+    """The rows of a corpus table as (waveform, class index, row).
+
+    Without an `augment` an item is a function of the clip alone. With one, cropping and augmentation draw from
+    a generator of (seed, epoch, row), so that neither order, workers nor resuming change what is drawn.
+    """
+
+    def __init__(
+        self,
+        table: pd.DataFrame,
+        root: Path,
+        classes: Sequence[str],
+        do_normalize: bool,
+        augment: AugmentConfig | None = None,
+        crop_seconds: float | None = None,
+        pad_to_crop: bool = False,
+        seed: int = 0,
+    ) -> None:
+        numbers = {name: number for number, name in enumerate(classes)}
+        self.paths = [str(root / audio) for audio in table["audio"]]
+        self.starts = table["start"].to_numpy(dtype="float64")
+        self.ends = table["end"].to_numpy(dtype="float64")
+        self.seconds = table["duration"].to_numpy(dtype="float64")
+        self.classes = np.array([numbers[name] for name in table["class"]], dtype=np.int64)
+        self.do_normalize = do_normalize
+        self.augmentation = Augmentation(augment) if augment is not None else None
+        self.crop_samples = round(crop_seconds * SAMPLE_RATE) if crop_seconds else None
+        self.pad_to_crop = pad_to_crop
+        self.seed = seed
+        self.epoch = 0
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    def __getitem__(self, row: int) -> tuple[Tensor, int, int]:
+        start, end = self.starts[row], self.ends[row]
+        waveform = read_audio(
+            Path(self.paths[row]),
+            None if np.isnan(start) else float(start),
+            None if np.isnan(end) else float(end),
+        )
+        if self.augmentation is not None:
+            generator = np.random.default_rng([self.seed, self.epoch, row])
+            waveform = self._crop(self.augmentation(waveform, generator), generator)
+        return prepare_waveform(torch.from_numpy(waveform), self.do_normalize), int(self.classes[row]), row
+
+    def _crop(self, waveform: np.ndarray, generator: np.random.Generator) -> np.ndarray:
+        if self.crop_samples is None:
+            return waveform
+        spare = len(waveform) - self.crop_samples
+        if spare > 0:
+            first = int(generator.integers(spare + 1))
+            return waveform[first : first + self.crop_samples]
+        return np.pad(waveform, (0, -spare)) if self.pad_to_crop else waveform
+
+
+def collate(items: Sequence[tuple[Tensor, int, int]]) -> Batch:
+    """Pad the waveforms of a batch with zeros to the longest."""
+    audio, lengths = pad_together([waveform for waveform, _, _ in items])
+    classes = torch.tensor([label for _, label, _ in items])
+    return Batch(audio, lengths, classes, torch.tensor([row for _, _, row in items]))

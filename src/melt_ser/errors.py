@@ -1,0 +1,40 @@
+"""Errors a user reads: one sentence that names the file or key and the fix.
+
+Exit codes of every verb: 0 done, 1 some input failed, 2 usage or set-up.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class MeltSerError(Exception):
+    """A failure with a sentence for the user; never shown with a traceback."""
+
+    exit_code = 1
+
+
+class InputError(MeltSerError):
+    """Some input (a file, a row, a label) is bad."""
+
+    exit_code = 1
+
+
+class SetupError(MeltSerError):
+    """The command, a setting, or what has to be installed or downloaded is wrong."""
+
+    exit_code = 2
+
+
+def did_you_mean(word: str, choices: Iterable[str]) -> str:
+    """The end of an error sentence: the nearest valid choice, or all of them.
+
+    >>> did_you_mean("wavlmm", ["hubert", "wavlm"])
+    "did you mean 'wavlm'?"
+    >>> did_you_mean("zzz", ["hubert", "wavlm"])
+    'choose from: hubert, wavlm.'
+    """
+    names = sorted(choices)
+    nearest = difflib.get_close_matches(word, names, n=1, cutoff=0.6)
+    return f"did you mean '{nearest[0]}'?" if nearest else f"choose from: {', '.join(names)}."

@@ -1,0 +1,1 @@
+"""From predictions to numbers: metrics, their intervals and the scoring protocols."""

@@ -1,0 +1,86 @@
+"""From predictions to the rows of `result.json`, their files and figures."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from melt_ser import files
+from melt_ser.evaluation.scoring import PROTOCOLS, constant_prediction_warning, score
+from melt_ser.evaluation.targets import Target
+from melt_ser.reporting.figures import confusion_figure
+
+Row = dict[str, Any]
+
+
+def prediction_table(target: Target, probabilities: np.ndarray, classes: list[str]) -> pd.DataFrame:
+    """The columns of `predictions/<corpus>.csv`; `prediction` is the open decision, over all classes."""
+    frame = pd.DataFrame(
+        {
+            "utterance": target.table["utterance"],
+            "reference": target.table["class"],
+            "prediction": [classes[answer] for answer in probabilities.argmax(axis=1)],
+        }
+    )
+    return pd.concat([frame, pd.DataFrame(probabilities, columns=classes)], axis=1)
+
+
+def evaluation_rows(
+    folder: Path, target: Target, predictions: pd.DataFrame, classes: list[str], fold: int | str | None
+) -> list[Row]:
+    """Write the predictions and a confusion figure under `folder`; give a result row for each protocol."""
+    suffix = "" if fold is None or fold == "all" else f"_fold{fold}"
+    path = Path("predictions") / f"{target.name}{suffix}.csv"
+    files.write_csv(folder / path, predictions)
+    speakers = target.table["speaker"] if (target.table["speaker"] != "").any() else None
+    rows = []
+    for protocol in PROTOCOLS:
+        scored = score(predictions, speakers, classes, target.corpus_classes, protocol)
+        rows.append(
+            {
+                "corpus": target.name,
+                "split": target.split,
+                "fold": fold,
+                "protocol": protocol,
+                "digest": target.corpus.digest,
+                "n": scored.pop("n"),
+                "dropped": target.dropped,
+                **scored,
+                "overlap": target.overlap,
+                "predictions": path.as_posix(),
+            }
+        )
+    closed = rows[0]
+    warning = constant_prediction_warning(closed)
+    for row in rows:
+        row["warnings"] = [warning] if warning else []
+    title = f"{target.name}, {target.split}" + ("" if fold is None else f", fold {fold}")
+    confusion_figure(closed, title, folder / "figures" / f"confusion_{target.name}{suffix}.png")
+    return rows
+
+
+def pool(targets: list[Target], predictions: list[pd.DataFrame], numbers: list[int]) -> tuple[Target, pd.DataFrame]:
+    """The folds' targets and predictions as one.
+
+    Folds of the training corpus test on different utterances. Another corpus is tested by every fold's model: its
+    utterances then occur once a fold, named `<utterance>#<fold>`, so that UA and WA are the means over the models.
+    """
+    first = targets[0]
+    table = pd.concat([target.table for target in targets], ignore_index=True)
+    pooled = pd.concat(predictions, ignore_index=True)
+    if pooled["utterance"].duplicated().any():
+        folds = np.repeat(numbers, [len(frame) for frame in predictions])
+        pooled["utterance"] += "#" + pd.Series(folds.astype(str))
+    if table["utterance"].duplicated().any():
+        dropped = first.dropped
+    else:  # labels are dropped fold by fold, refused clips are the corpus's and counted once
+        dropped = {}
+        for target in targets:
+            for reason, count in target.dropped.items():
+                refused = reason.startswith("clip refused")
+                dropped[reason] = count if refused else dropped.get(reason, 0) + count
+    overlap = sum(target.overlap for target in targets)
+    return Target(first.corpus, first.split, table, first.corpus_classes, dropped, overlap), pooled

@@ -1,0 +1,84 @@
+"""What a model is scored on: the utterances of a corpus that have one of the model's classes."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Collection
+from dataclasses import dataclass
+
+import pandas as pd
+
+from melt_ser.config import EvalConfig
+from melt_ser.corpora.corpus import Corpus
+from melt_ser.errors import InputError
+from melt_ser.labels import LabelSpace
+
+
+@dataclass
+class Target:
+    """Utterances to score (`table` has a `class` column), and what of the corpus is left out and why."""
+
+    corpus: Corpus
+    split: str  # train, dev, test, or all where the corpus is used whole
+    table: pd.DataFrame
+    corpus_classes: list[str]  # the model's classes that the whole corpus has
+    dropped: dict[str, int]
+    overlap: int = 0  # recordings that the model was trained on
+
+    @property
+    def name(self) -> str:
+        return self.corpus.name
+
+
+def make_target(
+    corpus: Corpus,
+    space: LabelSpace,
+    classes: list[str],
+    settings: EvalConfig,
+    trained_sources: Collection[str] = (),
+    test: pd.DataFrame | None = None,
+) -> Target:
+    """The part of a corpus to score.
+
+    `test` is the fold's own test part, for the corpus that the model was trained on; another corpus is scored on
+    its `eval.split`, or whole where it has no split. `trained_sources` are the recordings of train and dev.
+    Raises InputError where nothing is left, or where recordings were trained on and `eval.allow_overlap` is off.
+    """
+    used, _ = corpus.usable(space)
+    used = used[used["class"].isin(classes)]
+    corpus_classes = [name for name in classes if name in set(used["class"])]
+    rows, split = _rows(corpus, settings, test)
+    table = used[used["utterance"].isin(rows["utterance"])]
+    if table.empty:
+        raise InputError(
+            f"No utterance of '{corpus.name}' ({split}) has a class of the model ({', '.join(classes)}); "
+            f"check eval.split and the label space."
+        )
+    overlap = int(table["source"].isin(set(trained_sources)).sum())
+    if overlap and not settings.allow_overlap:
+        raise InputError(
+            f"{overlap} of the {len(table)} recordings of '{corpus.name}' ({split}) were trained on; score another "
+            f"split, or set eval.allow_overlap=true to score them all the same and have the result say so."
+        )
+    return Target(corpus, split, table.reset_index(drop=True), corpus_classes, _dropped(corpus, rows, table), overlap)
+
+
+def _rows(corpus: Corpus, settings: EvalConfig, test: pd.DataFrame | None) -> tuple[pd.DataFrame, str]:
+    if test is not None:
+        return test, "test"
+    table = corpus.table
+    if corpus.config.folds is None and (table["split"] == settings.split).any():
+        return table[table["split"] == settings.split], settings.split
+    return table, "all"
+
+
+def _dropped(corpus: Corpus, rows: pd.DataFrame, table: pd.DataFrame) -> dict[str, int]:
+    """Counts by reason: labels without a class among the rows asked for, and clips that verification refused."""
+    left_out = corpus.table[corpus.table["utterance"].isin(rows["utterance"])]
+    left_out = left_out[~left_out["utterance"].isin(table["utterance"])]
+    reasons = Counter[str]()
+    for label, emotion in left_out[["label", "emotion"]].itertuples(index=False):
+        reasons[f"label '{label}' is {'not used' if emotion is None else f'no class of the model ({emotion})'}"] += 1
+    for reason in corpus.dropped["reason"]:
+        reasons[f"clip refused: {reason.split(':')[0]}"] += 1
+    return dict(reasons)

@@ -1,0 +1,90 @@
+"""The edge where Hydra composes a configuration; everything behind it is plain Python.
+
+A mistake in the command (key, group, value) and every `MeltSerError` end as one line on standard error
+and an exit code; nothing heavy is imported before the configuration is known to be right.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import hydra
+from hydra.core.config_store import ConfigStore
+from hydra.core.global_hydra import GlobalHydra
+from hydra.core.hydra_config import HydraConfig
+from omegaconf import DictConfig, OmegaConf
+
+from melt_ser.config import Config, DatasetConfig, EvaluateConfig, PrepareConfig
+from melt_ser.errors import MeltSerError
+from melt_ser.mistakes import explain
+
+Settings = TypeVar("Settings", Config, EvaluateConfig, PrepareConfig)
+
+SCHEMAS: dict[str, type[Any]] = {"config": Config, "evaluate": EvaluateConfig, "prepare": PrepareConfig}
+
+for _name, _node in (("train_schema", Config), ("evaluate_schema", EvaluateConfig), ("prepare_schema", PrepareConfig)):
+    ConfigStore.instance().store(name=_name, node=_node)
+
+
+def conf_folder() -> Path:
+    """The folder of YAMLs: beside the package in a wheel, at the top of a checkout."""
+    packaged = Path(__file__).parent / "conf"
+    return packaged if packaged.is_dir() else Path(__file__).parents[2] / "conf"
+
+
+def typed(composed: DictConfig, schema: type[Settings]) -> Settings:
+    """The composed configuration as dataclasses, every value checked against its type."""
+    merged = OmegaConf.merge(OmegaConf.structured(schema), composed)
+    settings = OmegaConf.to_object(merged)
+    assert isinstance(settings, schema)
+    return settings
+
+
+def compose(overrides: list[str], config_name: str = "config") -> DictConfig:
+    """Compose a configuration within a running verb, or from a notebook or test."""
+    if GlobalHydra.instance().is_initialized():
+        return hydra.compose(config_name, overrides=overrides)
+    with hydra.initialize_config_dir(str(conf_folder()), version_base="1.3"):
+        return hydra.compose(config_name, overrides=overrides)
+
+
+def load_config(*overrides: str) -> Config:
+    """The settings of `python -m melt_ser.train <overrides>` as dataclasses."""
+    return typed(compose(list(overrides)), Config)
+
+
+def load_dataset(name: str) -> DatasetConfig:
+    """The dataset group's YAML of that name, from the package or the user's own --config-dir."""
+    return typed(compose([f"dataset={name}"]), Config).dataset
+
+
+def command() -> str:
+    """The overrides that were typed, for the result; empty outside a Hydra run."""
+    if not HydraConfig.initialized():
+        return ""
+    return " ".join(str(override) for override in HydraConfig.get().overrides.task)
+
+
+def launch(config_name: str, task: Callable[[DictConfig], Any]) -> int:
+    """Compose the configuration from the command line, run the task, and return the exit code."""
+    os.environ["HYDRA_FULL_ERROR"] = "1"  # so that errors reach us, who print one line instead of a traceback
+    run = hydra.main(version_base="1.3", config_path=str(conf_folder()), config_name=config_name)(task)
+    try:
+        run()
+    except MeltSerError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return error.exit_code
+    except KeyboardInterrupt:
+        print("stopped.", file=sys.stderr)
+        return 130
+    except Exception as error:
+        sentence = explain(error, SCHEMAS[config_name])
+        if sentence is None:
+            raise
+        print(f"error: {sentence}", file=sys.stderr)
+        return 2
+    return 0

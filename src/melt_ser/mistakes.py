@@ -1,0 +1,94 @@
+"""Hydra's and OmegaConf's exceptions about a mistyped command, told as one sentence with the valid choices."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+import typing
+from typing import Any
+
+from hydra.errors import HydraException
+from omegaconf.errors import OmegaConfBaseException
+
+from melt_ser.errors import did_you_mean
+
+GROUPS = ("backbone", "dataset", "labels", "head", "augment", "trainer", "eval", "experiment")
+
+
+def explain(error: BaseException, schema: type[Any]) -> str | None:
+    """One sentence about a configuration mistake; None where the exception is about something else."""
+    chain = _chain(error)
+    if not any(isinstance(link, HydraException | OmegaConfBaseException) for link in chain):
+        return None
+    text = "\n".join(str(link) for link in chain)
+    for pattern, tell in (
+        (r"Could not find '(?:[^']*/)?([\w@.]+)/([^'/]+)'", _unknown_choice),
+        (r"Could not override '([^']+)'", _unknown_key),
+        (r"Key '([^']+)' (?:is )?not in '(\w+)'", _unknown_field),
+        (r"Key '([^']+)' is not in struct", _unknown_key),
+        (r"full_key: ([\w.]+)", _wrong_value),
+        (r"Missing mandatory value: ([\w.]+)", _missing),
+    ):
+        match = re.search(pattern, text)
+        if match:
+            return tell(match, text, schema)
+    return " ".join(text.split("\n\n")[0].split())
+
+
+def _chain(error: BaseException | None) -> list[BaseException]:
+    links = []
+    while error is not None and error not in links:
+        links.append(error)
+        error = error.__cause__ or error.__context__
+    return links
+
+
+def _unknown_choice(match: re.Match[str], text: str, schema: type[Any]) -> str:
+    group, name = match.groups()
+    options = re.search(r"Available options in '[^']*':\n((?:\t\S+\n?)*)", text)
+    choices = options.group(1).split() if options else []
+    return f"There is no {group} '{name}'; {did_you_mean(name, choices)}"
+
+
+def _unknown_key(match: re.Match[str], text: str, schema: type[Any]) -> str:
+    key = match.group(1)
+    *parents, name = key.split(".")
+    node: Any = schema
+    for parent in parents:
+        fields = typing.get_type_hints(node) if dataclasses.is_dataclass(node) else {}
+        if parent not in fields:
+            return f"There is no key '{key}'; {did_you_mean(parent, fields or _names(schema))}"
+        node = fields[parent]
+    if typing.get_origin(node) is dict:
+        return f"'{'.'.join(parents)}' has no entry '{name}' yet; add one with a plus: +{key}=<value>."
+    choices = _names(node) if dataclasses.is_dataclass(node) else []
+    where = f" in '{'.'.join(parents)}'" if parents else ""
+    return f"There is no key '{name}'{where}; {did_you_mean(name, choices or _names(schema))}"
+
+
+def _unknown_field(match: re.Match[str], text: str, schema: type[Any]) -> str:
+    name, owner = match.groups()
+    for node in (schema, *typing.get_type_hints(schema).values()):
+        if getattr(node, "__name__", "") == owner:
+            full = re.search(r"full_key: ([\w.]+)", text)
+            return f"There is no key '{full.group(1) if full else name}'; {did_you_mean(name, _names(node))}"
+    return f"There is no key '{name}'; {did_you_mean(name, _names(schema))}"
+
+
+def _wrong_value(match: re.Match[str], text: str, schema: type[Any]) -> str:
+    key = match.group(1)
+    enumeration = re.search(r"Invalid value '([^']*)', expected one of \[([^\]]*)\]", text)
+    if enumeration:
+        value, choices = enumeration.groups()
+        return f"{key} cannot be '{value}'; {did_you_mean(value, re.split(r', *', choices))}"
+    reason = " ".join(text[: match.start()].split("\n")[-2].split()) if "\n" in text[: match.start()] else text
+    return f"{key}: {reason.rstrip('.')}."
+
+
+def _missing(match: re.Match[str], text: str, schema: type[Any]) -> str:
+    return f"{match.group(1)} has to be given: {match.group(1)}=<value>."
+
+
+def _names(node: Any) -> list[str]:
+    names = [field.name for field in dataclasses.fields(node)]
+    return names + ["experiment"] if "experiment_name" in names else names

@@ -1,0 +1,76 @@
+"""Frames to one vector an utterance; padded frames have no part in it.
+
+Every pooling maps frames, (batch, frames, features), and their mask, (batch, frames), to
+(batch, features * `multiplier`).
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+
+class MeanPooling(nn.Module):
+    """The mean over an utterance's frames."""
+
+    multiplier = 1
+
+    def __init__(self, features: int) -> None:
+        super().__init__()
+
+    def forward(self, frames: Tensor, frame_mask: Tensor) -> Tensor:
+        total = frames.masked_fill(~frame_mask[:, :, None], 0.0).sum(dim=1)
+        return total / frame_mask.sum(dim=1, keepdim=True)
+
+
+class AttentionPooling(nn.Module):
+    """A weighted mean; each frame's weight is the softmax of a learned linear score.
+
+    Safari, India & Hernando, "Self-attention encoding and pooling for speaker recognition", Interspeech 2020.
+    """
+
+    multiplier = 1
+
+    def __init__(self, features: int) -> None:
+        super().__init__()
+        self.score = nn.Linear(features, 1)
+
+    def forward(self, frames: Tensor, frame_mask: Tensor) -> Tensor:
+        return weighted_mean(frames, attention_weights(self.score(frames), frame_mask))
+
+
+class AttentiveStatistics(nn.Module):
+    """The weighted mean and the weighted standard deviation, side by side; scores by a two-layer network.
+
+    Okabe, Koshinaka & Shinoda, "Attentive statistics pooling for deep speaker embedding", Interspeech 2018.
+    """
+
+    multiplier = 2
+    minimum_variance = 1e-6  # keeps the gradient of the root finite for one frame, or for equal ones
+
+    def __init__(self, features: int, hidden: int = 128) -> None:
+        super().__init__()
+        self.score = nn.Sequential(nn.Linear(features, hidden), nn.Tanh(), nn.Linear(hidden, 1))
+
+    def forward(self, frames: Tensor, frame_mask: Tensor) -> Tensor:
+        weights = attention_weights(self.score(frames), frame_mask)
+        mean = weighted_mean(frames, weights)
+        variance = weighted_mean((frames - mean[:, None, :]).square(), weights)
+        return torch.cat([mean, torch.sqrt(variance + self.minimum_variance)], dim=-1)
+
+
+def attention_weights(scores: Tensor, frame_mask: Tensor) -> Tensor:
+    """Scores, (batch, frames, 1), as weights that sum to 1 over an utterance's own frames and are 0 elsewhere."""
+    return scores.masked_fill(~frame_mask[:, :, None], float("-inf")).softmax(dim=1)
+
+
+def weighted_mean(frames: Tensor, weights: Tensor) -> Tensor:
+    """(batch, frames, features) weighted by (batch, frames, 1), summed over the frames: (batch, features)."""
+    return (frames * weights).sum(dim=1)
+
+
+POOLINGS: dict[str, type[MeanPooling] | type[AttentionPooling] | type[AttentiveStatistics]] = {
+    "mean": MeanPooling,
+    "attention": AttentionPooling,
+    "attentive_statistics": AttentiveStatistics,
+}

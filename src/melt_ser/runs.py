@@ -1,0 +1,84 @@
+"""Run folders: where a run lives, what identifies it, and its result.
+
+    <out>/<backbone>/<dataset>/<run id>/
+        config.yaml  result.json  metrics.csv  splits.csv  predictions/<corpus>.csv  model/  figures/
+        folds/<k>/   (fold=all) the same for each fold
+
+The run id hashes the resolved configuration without infrastructure and without `eval`, so that the same
+settings reach the same folder however they were typed.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from enum import Enum
+from pathlib import Path
+from typing import Any
+
+from melt_ser import files
+from melt_ser.config import Config
+from melt_ser.errors import InputError, SetupError
+
+SCHEMA_VERSION = 1
+# What does not change a run's numbers. A group's name is left out too: its values say what it is.
+INFRASTRUCTURE = {
+    "": {"out", "device", "force", "eval", "experiment_name"},
+    "dataset": {"root", "licence", "access", "expected"},
+    "labels": {"name"},
+    "head": {"name"},
+    "augment": {"name"},
+    "trainer": {"name", "workers", "tensorboard"},
+}
+
+
+def plain(value: Any) -> Any:
+    """Dataclasses, enums and their containers as plain JSON values."""
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return {field.name: plain(getattr(value, field.name)) for field in dataclasses.fields(value)}
+    if isinstance(value, dict):
+        return {str(key): plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(item) for item in value]
+    return value.value if isinstance(value, Enum) else value
+
+
+def identity(config: Config) -> str:
+    """The run id: the seed for the eye and a hash of everything that the numbers depend on."""
+    settings = plain(config)
+    for group, keys in INFRASTRUCTURE.items():
+        owner = settings[group] if group else settings
+        for key in keys:
+            owner.pop(key)
+    canonical = json.dumps(settings, sort_keys=True, ensure_ascii=False)
+    return f"seed{config.seed}-{files.sha256(canonical)[:12]}"
+
+
+def run_folder(config: Config) -> Path:
+    """The folder of a run."""
+    for name in (config.backbone.name, config.dataset.name):
+        if not name or Path(name).name != name or name.startswith("."):
+            raise SetupError(f"The name '{name}' cannot name a folder; use letters, digits, '-' and '_'.")
+    return Path(config.out) / config.backbone.name / config.dataset.name / identity(config)
+
+
+def read_result(folder: Path) -> dict[str, Any]:
+    """The result of a finished run; SetupError where there is none, InputError where it is not sound."""
+    path = folder / "result.json"
+    if not path.is_file():
+        raise SetupError(f"There is no finished run in {folder}: it has no result.json.")
+    try:
+        result = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise InputError(f"{path} is not JSON ({error}); run again with force=true.") from None
+    if not isinstance(result, dict) or result.get("schema_version") != SCHEMA_VERSION:
+        raise InputError(f"{path} is not a result of schema version {SCHEMA_VERSION}; run again with force=true.")
+    return result
+
+
+def model_folders(folder: Path, result: dict[str, Any]) -> list[tuple[int | None, Path]]:
+    """The models of a finished run: one, or one for each fold, with the fold's number."""
+    folds = result["train"]["folds"]
+    if folds is None:
+        return [(None, folder / "model")]
+    return [(fold, folder / "folds" / str(fold) / "model") for fold in folds]

@@ -1,0 +1,54 @@
+"""Loss, optimiser and schedule, as the `trainer` group asks."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LRScheduler
+
+from melt_ser.config import Balance, Schedule, TrainerConfig
+from melt_ser.config import Optimiser as OptimiserName
+from melt_ser.models.classifier import SpeechClassifier
+
+SCHEDULES = {
+    Schedule.linear: "linear",
+    Schedule.cosine: "cosine",
+    Schedule.constant: "constant_with_warmup",
+}
+
+
+def class_weights(classes: np.ndarray, number: int) -> Tensor:
+    """Weight of each class, (classes,): inverse to its count, mean 1 over the training utterances."""
+    counts = np.bincount(classes, minlength=number)
+    return torch.tensor(len(classes) / (number * np.maximum(counts, 1)), dtype=torch.float32)
+
+
+def make_loss(config: TrainerConfig, classes: np.ndarray, number: int) -> nn.CrossEntropyLoss:
+    """Cross-entropy, weighted by inverse class frequency with `balance=loss`."""
+    weight = class_weights(classes, number) if config.balance is Balance.loss else None
+    return nn.CrossEntropyLoss(weight=weight, label_smoothing=config.label_smoothing)
+
+
+def make_optimiser(config: TrainerConfig, model: SpeechClassifier) -> Optimizer:
+    """Adam or AdamW with one learning rate for the backbone and one for the head.
+
+    Biases and normalisation weights (one-dimensional) are not decayed.
+    """
+    groups = []
+    for part, rate in ((model.backbone, config.backbone_learning_rate), (model.head, config.learning_rate)):
+        learning = [parameter for parameter in part.parameters() if parameter.requires_grad]
+        for decay in (True, False):
+            members = [parameter for parameter in learning if (parameter.ndim > 1) == decay]
+            if members:
+                groups.append({"params": members, "lr": rate, "weight_decay": config.weight_decay if decay else 0.0})
+    kind = torch.optim.AdamW if config.optimiser is OptimiserName.adamw else torch.optim.Adam
+    return kind(groups)
+
+
+def make_schedule(config: TrainerConfig, optimiser: Optimizer, steps: int) -> LRScheduler:
+    """Warm-up over `warmup_fraction` of the steps, then linear, cosine or constant."""
+    from transformers import get_scheduler
+
+    return get_scheduler(SCHEDULES[config.schedule], optimiser, round(config.warmup_fraction * steps), steps)

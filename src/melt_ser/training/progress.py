@@ -1,0 +1,59 @@
+"""What a person sees while training: a live bar on a terminal, a line an epoch elsewhere."""
+
+from __future__ import annotations
+
+import sys
+from types import TracebackType
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+
+class TrainingProgress:
+    """Loss, dev UA, clips a second and time left, on standard error."""
+
+    def __init__(self, title: str, batches: int, epochs: int, shown: bool = True) -> None:
+        self.title = title
+        self.epochs = epochs
+        self.shown = shown
+        self.dev = "–"
+        self.bar = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(bar_width=20),
+            TextColumn("{task.fields[status]}"),
+            TimeRemainingColumn(),
+            console=Console(stderr=True),
+            disable=not (shown and sys.stderr.isatty()),
+            transient=True,
+        )
+        self.task = self.bar.add_task(title, total=batches * epochs, status="")
+
+    def __enter__(self) -> TrainingProgress:
+        self.bar.start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self.bar.stop()
+
+    def skip(self, batches: int) -> None:
+        """Count batches that an earlier, interrupted run has done."""
+        self.bar.update(self.task, completed=batches)
+
+    def batch(self, epoch: int, loss: float, clips_per_second: float) -> None:
+        """One more batch is done."""
+        status = f"loss {loss:.3f}  dev UA {self.dev}  {clips_per_second:.1f} clips/s"
+        self.bar.update(
+            self.task, advance=1, description=f"{self.title} epoch {epoch}/{self.epochs}", status=status
+        )
+
+    def epoch(self, row: dict[str, Any]) -> None:
+        """One more epoch is done; `row` is its row of metrics.csv."""
+        self.dev = f"{row['dev_ua']:.3f}"
+        if self.shown and self.bar.disable:
+            print(
+                f"{self.title} epoch {row['epoch']}/{self.epochs}  loss {row['train_loss']:.3f}  "
+                f"dev UA {self.dev}  {row['clips_per_second']:.1f} clips/s",
+                file=sys.stderr,
+                flush=True,
+            )

@@ -1,0 +1,177 @@
+"""Figures and the terminal table: whole files, nothing outside the picture, every number readable."""
+
+import io
+import struct
+import subprocess
+import sys
+
+import numpy as np
+import pandas as pd
+import pytest
+from rich.console import Console
+
+from melt_ser.errors import InputError
+from melt_ser.evaluation.scoring import score
+from melt_ser.reporting import figures
+from melt_ser.reporting.tables import evaluation_table
+
+CLASSES = ["angry", "contemptuous", "disgusted", "fearful", "happy", "neutral", "surprised"]
+
+
+def scored_run(classes, corpus_classes=None, protocol="closed"):
+    generator = np.random.default_rng(0)
+    corpus_classes = corpus_classes or classes
+    reference = generator.choice(corpus_classes, 200)
+    probabilities = generator.dirichlet(np.ones(len(classes)), 200)
+    frame = pd.DataFrame({"utterance": np.arange(200).astype(str), "reference": reference, "prediction": ""})
+    frame[classes] = probabilities
+    return score(frame, None, classes, corpus_classes, protocol)
+
+
+def curve(epochs):
+    number = np.arange(1, epochs + 1)
+    losses = {"train_loss": 2 / number, "dev_loss": 2.5 / number}
+    return pd.DataFrame({"epoch": number, **losses, "dev_ua": 0.5 - 0.3 / number})
+
+
+def png_size(path):
+    content = path.read_bytes()
+    assert content.startswith(b"\x89PNG\r\n\x1a\n")
+    assert content.endswith(b"IEND\xaeB`\x82")
+    return struct.unpack(">II", content[16:24])
+
+
+@pytest.fixture
+def drawn(monkeypatch):
+    """The figures drawn by a test, to look at what they hold."""
+    kept = []
+    new_figure = figures._new_figure
+    monkeypatch.setattr(figures, "_new_figure", lambda *size: kept.append(new_figure(*size)) or kept[-1])
+    return kept
+
+
+def text_boxes(figure):
+    """Pixel boxes of all visible texts, by the text."""
+    from matplotlib.text import Text
+
+    texts = [text for text in figure.findobj(Text) if text.get_visible() and text.get_text().strip()]
+    return [(text.get_text(), text.get_window_extent()) for text in texts]
+
+
+@pytest.mark.parametrize("number", [1, 2, 4, 7])
+def test_confusion_figure_texts_neither_overlap_nor_leave_the_picture(tmp_path, drawn, number):
+    path = tmp_path / "figures" / "confusion.png"
+    title = "wavlm_base_plus trained on MELT, tested on IEMOCAP (leave one session out), closed protocol"
+    figures.confusion_figure(scored_run(CLASSES[:number]), title, path)
+    width, height = png_size(path)
+    boxes = text_boxes(drawn[0])
+    assert (
+        len(boxes) == number * number + 2 * number + 4
+    )  # cells, tick labels, two axis labels, title, subtitle
+    for position, (text, box) in enumerate(boxes):
+        assert box.x0 >= 0 and box.y0 >= 0 and box.x1 <= width and box.y1 <= height, text
+        for other, other_box in boxes[:position]:
+            assert not box.overlaps(other_box), (text, other)
+    assert [entry.name for entry in path.parent.iterdir()] == ["confusion.png"]
+
+
+def test_confusion_figure_shows_the_scores_and_says_which_class_has_no_reference(tmp_path, drawn):
+    scored = scored_run(CLASSES[:4], CLASSES[:3], "open")
+    figures.confusion_figure(scored, "open", tmp_path / "confusion.png")
+    texts = [text for text, _ in text_boxes(drawn[0])]
+    low, high = scored["ua_ci95"]
+    assert any(f"UA {100 * scored['ua']:.1f} % [{100 * low:.1f}, {100 * high:.1f}]" in text for text in texts)
+    assert texts.count("no reference utterance") == 1
+    assert "fearful (0)" in texts
+    first_row = scored["confusion"][0]
+    assert f"{100 * first_row[0] / sum(first_row):.0f} %\n{first_row[0]}" in texts
+
+
+def test_text_is_readable_on_every_colour_of_the_scale():
+    from matplotlib import colormaps
+
+    def luminance(colour):
+        linear = [part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in colour[:3]]
+        return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+
+    for share in np.linspace(0, 1, 101):
+        colour = np.asarray(colormaps["Blues"](0.92 * share))
+        text = 1.0 if figures._readable_on(colour) == "white" else 0.0
+        lighter, darker = sorted([luminance(colour), text], reverse=True)
+        assert (lighter + 0.05) / (darker + 0.05) >= 4.5  # WCAG 2.2, level AA
+
+
+@pytest.mark.parametrize("epochs", [1, 2, 30, 200])
+def test_training_curve_marks_the_best_epoch(tmp_path, drawn, epochs):
+    frame = curve(epochs)
+    best = (epochs + 1) // 2
+    frame.loc[frame["epoch"] == best, "dev_ua"] = 0.75
+    path = tmp_path / "curve.png"
+    figures.training_curve_figure(frame, path)
+    width, height = png_size(path)
+    texts = text_boxes(drawn[0])
+    assert f"best: epoch {best},\n75.0 %" in [text for text, _ in texts]
+    for text, box in texts:
+        assert box.x0 >= 0 and box.y0 >= 0 and box.x1 <= width and box.y1 <= height, text
+
+
+def test_training_curve_names_the_missing_column(tmp_path):
+    with pytest.raises(InputError, match="missing: dev_ua"):
+        figures.training_curve_figure(curve(3).drop(columns="dev_ua"), tmp_path / "curve.png")
+    with pytest.raises(InputError, match="at least one epoch"):
+        figures.training_curve_figure(curve(0), tmp_path / "curve.png")
+    assert not list(tmp_path.iterdir())
+
+
+def test_importing_evaluation_and_reporting_loads_neither_torch_nor_matplotlib():
+    code = (
+        "import sys, melt_ser.evaluation.scoring, melt_ser.reporting.figures, melt_ser.reporting.tables;"
+        "print(sorted({'torch', 'matplotlib', 'sklearn'} & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+def evaluation(corpus, protocol, scored, fold=None):
+    return {"corpus": corpus, "split": "test", "fold": fold, "protocol": protocol, "dropped": 3, **scored}
+
+
+def render(evals, width):
+    console = Console(width=width, record=True, file=io.StringIO())
+    console.print(evaluation_table(evals))
+    return console.export_text()
+
+
+def test_table_shows_equal_protocols_once_and_different_ones_apart():
+    same, closed, opened = (
+        scored_run(CLASSES[:4]),
+        scored_run(CLASSES[:4], CLASSES[:2], "closed"),
+        scored_run(CLASSES[:4], CLASSES[:2], "open"),
+    )
+    evals = [
+        evaluation("emodb", "closed", same, fold=0),
+        evaluation("emodb", "open", same, fold=0),
+        evaluation("emodb", "closed", same, fold="all"),
+        evaluation("urdu", "closed", closed),
+        evaluation("urdu", "open", opened),
+    ]
+    rows = [
+        line.split() for line in render(evals, 120).splitlines() if line.strip().startswith(("emodb", "urdu"))
+    ]
+    assert [row[:6] for row in rows[:2]] == [
+        ["emodb", "test", "0", "closed", "=", "open"],
+        ["emodb", "test", "all", "closed", "200", "3"],
+    ]
+    assert [row[:4] for row in rows[2:]] == [
+        ["urdu", "test", "closed", "200"],
+        ["urdu", "test", "open", "200"],
+    ]
+
+
+def test_table_loses_no_number_in_a_narrow_terminal():
+    scored = scored_run(CLASSES)
+    text = render([evaluation("emodb", "closed", scored), evaluation("emodb", "open", scored)], 80)
+    for value in (scored["ua"], *scored["ua_ci95"], scored["wa"], *scored["wa_ci95"], scored["macro_f1"]):
+        assert f"{100 * value:.1f}" in text
+    for heading in ("corpus", "split", "fold", "protocol", "dropped", "UA", "WA", "macro-F1"):
+        assert heading in text
