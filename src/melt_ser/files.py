@@ -58,6 +58,11 @@ def write_json(path: Path, value: Any) -> None:
     write_text(path, json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
 
 
+def read_json(path: Path) -> Any:
+    """Read JSON."""
+    return json.loads(path.read_text(encoding="utf-8"))
+
+
 def write_csv(path: Path, frame: pd.DataFrame) -> None:
     """Write a CSV without the index; floats keep nine significant digits, enough for any float32."""
     write_text(path, frame.to_csv(index=False, float_format="%.9g", lineterminator="\n"))

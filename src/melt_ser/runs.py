@@ -77,8 +77,5 @@ def read_result(folder: Path) -> dict[str, Any]:
 
 
 def model_folders(folder: Path, result: dict[str, Any]) -> list[tuple[int | None, Path]]:
-    """The models of a finished run: one, or one for each fold, with the fold's number."""
-    folds = result["train"]["folds"]
-    if folds is None:
-        return [(None, folder / "model")]
-    return [(fold, folder / "folds" / str(fold) / "model") for fold in folds]
+    """The models of a finished run with their fold's number (None: the release's own split)."""
+    return [(entry["fold"], folder / entry["folder"] / "model") for entry in result["train"]["folds"]]

@@ -41,6 +41,7 @@ class Corpus:
     dropped: pd.DataFrame  # utterance, audio, reason: what the release has and the table has not
     notes: list[str]
     digest: str
+    folder: Path  # of the stored verification: table.csv and dropped.csv
 
     @property
     def name(self) -> str:
@@ -115,7 +116,7 @@ def load_corpus(config: DatasetConfig, force: bool = False, progress: Progress |
         )
     label_map = config.label_map or common_label_map(verified["label"])
     table = verified.assign(emotion=map_labels(verified["label"], label_map, config.name))
-    return Corpus(config, root, table, dropped, release.notes, digest(verified))
+    return Corpus(config, root, table, dropped, release.notes, digest(verified), folder)
 
 
 def _key(root: Path, release: Release, config: DatasetConfig) -> str:

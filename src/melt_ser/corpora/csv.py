@@ -14,13 +14,10 @@ import unicodedata
 from collections.abc import Mapping
 from pathlib import Path, PureWindowsPath
 
-import pandas as pd
-
 from melt_ser.config import DatasetConfig
 from melt_ser.corpora.release import not_found
 from melt_ser.corpora.table import COLUMNS, Problem, Release, make_table
 from melt_ser.errors import InputError, SetupError
-from melt_ser.labels import SYNONYMS
 
 GENDERS = {"": "", "female": "female", "f": "female", "male": "male", "m": "male"}
 SPLITS = {
@@ -41,7 +38,7 @@ def read(root: Path, config: DatasetConfig) -> Release:
         raise SetupError("dataset=csv needs a table: set dataset.table=<a CSV with the columns audio,label>.")
     if not root.is_dir():
         raise not_found(root, config)
-    path = root / config.table  # an absolute table stays as it is
+    path = root / Path(config.table).expanduser()  # an absolute table stays as it is
     if not path.is_file():
         raise SetupError(
             f"There is no table at {path}: set dataset.table=<its path, absolute or within {root}>."
@@ -92,12 +89,6 @@ def read(root: Path, config: DatasetConfig) -> Release:
     return Release(make_table(rows.values()), problems, notes)
 
 
-def complete_label_map(raw: pd.Series, label_map: Mapping[str, str | None]) -> dict[str, str | None]:
-    """The label map, with the common words for an emotion (`labels.SYNONYMS`, any case) where it is silent."""
-    words = {label: SYNONYMS[str(label).lower()] for label in raw.unique() if str(label).lower() in SYNONYMS}
-    return words | dict(label_map)
-
-
 def _read_records(path: Path) -> tuple[list[str], list[dict[str, str]]]:
     """The columns and the rows of a table; values are stripped of surrounding blanks."""
     try:
@@ -123,7 +114,7 @@ def _read_records(path: Path) -> tuple[list[str], list[dict[str, str]]]:
             raise InputError(
                 f"{path}, row {number} has {len(line)} values for {len(columns)} columns; check its quotes."
             )
-    return columns, [dict(zip(columns, line)) for line in table[1:]]
+    return columns, [dict(zip(columns, line, strict=True)) for line in table[1:]]
 
 
 def _relative(audio: str, where: str) -> str:

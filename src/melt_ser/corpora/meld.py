@@ -3,7 +3,8 @@
 Either the raw release (`train_splits/dia0_utt0.mp4`, `dev_splits_complete/`, `output_repeated_splits_test/`)
 or an audio mirror (`train/dia0_utt0.flac`, `dev/`, `test/`), and the release's three annotation files, in the
 root or up to three folders below it. Dialogue and utterance numbers restart in every split, so the key of a
-recording is (split, dialogue, utterance). Source: Poria et al., MELD: A Multimodal Multi-Party Dataset for
+recording is (split, dialogue, utterance). The annotated times are not used: the clips are cut already, and one
+(test dia155_utt3) has no length by them. Source: Poria et al., MELD: A Multimodal Multi-Party Dataset for
 Emotion Recognition in Conversations, ACL 2019; the defects: issues 9, 20, 22 and 39 of declare-lab/MELD.
 """
 
@@ -97,21 +98,23 @@ def read_annotations(path: Path, more: tuple[str, ...] = ()) -> pd.DataFrame:
 def keys(split: str, frame: pd.DataFrame) -> list[Key]:
     """The key of each annotated row."""
     return [
-        (split, dialogue, number) for dialogue, number in zip(frame["Dialogue_ID"], frame["Utterance_ID"])
+        (split, dialogue, number)
+        for dialogue, number in zip(frame["Dialogue_ID"], frame["Utterance_ID"], strict=True)
     ]
 
 
 def find_clips(
     root: Path, searched: list[Path], splits: list[str], config: DatasetConfig
 ) -> tuple[dict[Key, str], list[Problem], list[str]]:
-    """The clip of each key (relative to root), unused files, and notes; SetupError where a split has no folder."""
+    """The clip of each key (relative to root), unused files, and notes; SetupError without a split's folder."""
     clips: dict[Key, str] = {}
     problems: list[Problem] = []
     corrected = 0
     for split in splits:
         files = _clip_files(root, searched, split, config)
         best: dict[Key, Path] = {}
-        # The test folder holds some clips twice: `final_videos_test<name>` is the corrected cut, so it goes first.
+        # The test folder holds some clips twice: `final_videos_test<name>` is the corrected cut and goes first;
+        # those who listened found its plain twin to be another utterance.
         for path in sorted(
             files, key=lambda path: (not path.stem.startswith("final_"), preference(path), path)
         ):
@@ -151,7 +154,7 @@ def join(
     """Annotated rows with their clips, joined on the key, never on text (MELT's texts differ from MELD's)."""
     rows, problems = [], []
     for split, frame in annotations.items():
-        for key, record in zip(keys(split, frame), frame.to_dict("records")):
+        for key, record in zip(keys(split, frame), frame.to_dict("records"), strict=True):
             clip = f"{split}/dia{key[1]}_utt{key[2]}"
             utterance, audio = clip.replace("/", "_"), clips.get(key, "")
             if clip in EXCLUDED:

@@ -50,7 +50,7 @@ def read(root: Path, config: DatasetConfig) -> Release:
                 Problem(
                     f"{split}_dia{row.Dialogue_ID}_utt{row.Utterance_ID}",
                     "",
-                    f"MELT's label '{row.llm_label}' is none of the seven, so the row is left out of both label sources",
+                    f"MELT's label '{row.llm_label}' is none of the seven; left out of both label sources",
                 )
                 for row in outside.itertuples()
             ]

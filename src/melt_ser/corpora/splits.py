@@ -31,9 +31,11 @@ class Parts:
     test: pd.DataFrame
 
     def assignment(self) -> pd.DataFrame:
-        """Which utterance went where: columns fold, utterance, split."""
+        """Which utterance went where: columns fold, utterance, source, split."""
         frames = [
-            pd.DataFrame({"fold": self.fold or "", "utterance": table["utterance"], "split": split})
+            pd.DataFrame(
+                {"fold": self.fold or "", "utterance": table["utterance"], "source": table["source"], "split": split}
+            )
             for split, table in (("train", self.train), ("dev", self.dev), ("test", self.test))
         ]
         return pd.concat(frames, ignore_index=True)

@@ -1,20 +1,21 @@
 """Batch invariance: an utterance gets the same frames alone and in a padded batch, whatever its neighbours.
 
-Write L for the samples of one utterance and N > L for the samples it is padded to. Convolutions without padding
-compute frame t from samples before some r(t) only, so the frames with r(t) <= L, which `frame_mask` marks, cannot
-see the padding. transformers' attention takes a mask, and layer norms look at one frame at a time. Padding leaks
-into valid frames in three places, each closed here:
+Write L for the samples of one utterance and N > L for the samples it is padded to. Convolutions without
+padding compute frame t from samples before some r(t) only, so the frames with r(t) <= L, which `frame_mask`
+marks, cannot see the padding. transformers' attention takes a mask, and layer norms look at one frame at a
+time. Padding leaks into valid frames in three places, each closed here:
 
-1. Group norm after the first convolution (feat_extract_norm="group": the base models). With a group per channel c
-   it normalises over time, y[c, t] = w[c] * (x[c, t] - mean) / sqrt(variance + eps) + b[c], and takes the mean and
-   variance over all N samples' frames instead of the utterance's own T(L) = (L - kernel) // stride + 1. The models
-   were trained on unpadded crops, so the statistics over the first T(L) frames are the ones their weights expect.
-   `UtteranceGroupNorm` normalises those frames by themselves and writes zeros behind them.
+1. Group norm after the first convolution (feat_extract_norm="group": the base models). With a group per
+   channel c it normalises over time, y[c, t] = w[c] * (x[c, t] - mean) / sqrt(variance + eps) + b[c], and
+   takes the mean and variance over all N samples' frames instead of the utterance's own T(L) = (L - kernel)
+   // stride + 1. The models were trained on unpadded crops, so the statistics over the first T(L) frames are
+   the ones their weights expect. `UtteranceGroupNorm` normalises those frames by themselves and writes zeros
+   behind them.
 2. data2vec's positional encoder is a stack of padded convolutions. The frames behind an utterance enter it as
-   zeros, but leave each layer with values of their own, which the next layer reads. An utterance alone has zeros
-   there, so the padded frames are zeroed before every layer.
-3. HuBERT models with a batch norm before the positional convolution (conv_pos_batch_norm) turn the zeros behind
-   an utterance into its bias; they are zeroed again after it.
+   zeros, but leave each layer with values of their own, which the next layer reads. An utterance alone has
+   zeros there, so the padded frames are zeroed before every layer.
+3. HuBERT models with a batch norm before the positional convolution (conv_pos_batch_norm) turn the zeros
+   behind an utterance into its bias; they are zeroed again after it.
 
 No parameter is added, renamed or changed: checkpoints of any size load and save as before.
 """
@@ -56,7 +57,7 @@ class Padding:
             self.first_frames, self.frame_mask = before
 
     def checkpoint_contexts(self) -> tuple[AbstractContextManager[None], AbstractContextManager[None]]:
-        """For torch's gradient checkpointing: the backward pass recomputes with the values of the forward pass."""
+        """For torch's gradient checkpointing: what is recomputed sees the values of its forward pass."""
         return nullcontext(), self.during(self.first_frames, self.frame_mask)
 
     def zero_input(self, module: nn.Module, inputs: tuple[Tensor]) -> tuple[Tensor]:
@@ -68,13 +69,15 @@ class Padding:
         return self._zeroed(output)
 
     def _zeroed(self, features: Tensor) -> Tensor:
-        return features if self.frame_mask is None else features.masked_fill(~self.frame_mask[:, None, :], 0.0)
+        return (
+            features if self.frame_mask is None else features.masked_fill(~self.frame_mask[:, None, :], 0.0)
+        )
 
 
 class UtteranceGroupNorm(nn.GroupNorm):
-    """Group norm of (batch, channels, frames) over each utterance's own frames, in float32; zeros behind them.
+    """Group norm of (batch, channels, frames) over each utterance's own frames, zeros behind them.
 
-    It shares the parameters of the `norm` it replaces.
+    Computed in float32; shares the parameters of the `norm` it replaces.
     """
 
     def __init__(self, norm: nn.GroupNorm, padding: Padding) -> None:
@@ -94,8 +97,8 @@ class UtteranceGroupNorm(nn.GroupNorm):
 class _NormaliseEach(torch.autograd.Function):
     """torch's own group norm kernels, forward and backward, on one utterance after the other.
 
-    Several times faster on a CPU than masked means and variances of the batch, since the kernels are fused and
-    padding costs nothing; autograd through slices would touch the whole batch once an utterance.
+    Several times faster on a CPU than masked means and variances of the batch, since the kernels are fused
+    and padding costs nothing; autograd through slices would touch the whole batch once an utterance.
     """
 
     @staticmethod
@@ -107,7 +110,9 @@ class _NormaliseEach(torch.autograd.Function):
         statistics = []
         for utterance, length in enumerate(frames):
             own = _own_frames(features, utterance, length)
-            normalised, mean, deviation = normalise_forward(own, weight, bias, 1, own.shape[1], length, groups, eps)
+            normalised, mean, deviation = normalise_forward(
+                own, weight, bias, 1, own.shape[1], length, groups, eps
+            )
             output[utterance, :, :length] = normalised[0]
             statistics += [mean, deviation]
         ctx.save_for_backward(features, weight, *statistics)
@@ -153,7 +158,9 @@ def make_batch_invariant(model: PreTrainedModel) -> Padding:
         positions.batch_norm.register_forward_hook(padding.zero_output)
     for layer in model.encoder.layers:
         if hasattr(layer.attention, "torch_multi_head_self_attention"):
-            layer.attention.torch_multi_head_self_attention = MethodType(_attend_with_one_mask, layer.attention)
+            layer.attention.torch_multi_head_self_attention = MethodType(
+                _attend_with_one_mask, layer.attention
+            )
     return padding
 
 
@@ -168,7 +175,7 @@ def _attend_with_one_mask(
         batch, length = frame_mask.shape
         bias = position_bias.view(batch, -1, length, length)
         position_bias = bias.masked_fill(~frame_mask[:, None, None, :], float("-inf")).view_as(position_bias)
-    output: tuple[Tensor, Tensor] = type(attention).torch_multi_head_self_attention(  # type: ignore[operator]
-        attention, frames, None, position_bias
-    )
+    attention_class: Any = type(attention)
+    original = attention_class.torch_multi_head_self_attention
+    output: tuple[Tensor, Tensor] = original(attention, frames, None, position_bias)
     return output

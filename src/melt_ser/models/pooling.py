@@ -60,7 +60,7 @@ class AttentiveStatistics(nn.Module):
 
 
 def attention_weights(scores: Tensor, frame_mask: Tensor) -> Tensor:
-    """Scores, (batch, frames, 1), as weights that sum to 1 over an utterance's own frames and are 0 elsewhere."""
+    """Scores, (batch, frames, 1), as weights: 0 on padded frames, with a sum of 1 over the others."""
     return scores.masked_fill(~frame_mask[:, :, None], float("-inf")).softmax(dim=1)
 
 

@@ -1,0 +1,36 @@
+"""`melt-ser <verb>`: the same verbs as `python -m melt_ser.<verb>`."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+
+from melt_ser.errors import did_you_mean
+
+VERBS = {
+    "train": "fine-tune a backbone on a corpus and evaluate it",
+    "evaluate": "score a finished run on another corpus",
+    "prepare": "verify a corpus and say what is in it",
+    "predict": "label audio files with a finished run",
+    "info": "say what is installed, cached and ready",
+}
+
+
+def main() -> int:
+    """Dispatch to a verb's module."""
+    if len(sys.argv) < 2 or sys.argv[1] in ("-h", "--help"):
+        print("usage: melt-ser <verb> …\n")
+        for verb, purpose in VERBS.items():
+            print(f"  {verb:<10}{purpose}")
+        return 0 if len(sys.argv) > 1 else 2
+    verb = sys.argv.pop(1)
+    if verb not in VERBS:
+        print(f"error: There is no verb '{verb}'; {did_you_mean(verb, VERBS)}", file=sys.stderr)
+        return 2
+    sys.argv[0] = f"melt-ser {verb}"
+    code: int = importlib.import_module(f"melt_ser.{verb}").main()
+    return code
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,108 @@
+"""Score a finished run on further corpora and append to its result."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+
+from melt_ser import files
+from melt_ser.config import EvalConfig
+from melt_ser.console import say
+from melt_ser.corpora.corpus import Corpus
+from melt_ser.errors import InputError
+from melt_ser.evaluation.results import Row, evaluation_rows, pool, prediction_table
+from melt_ser.evaluation.targets import Target, make_target
+from melt_ser.labels import LabelSpace
+from melt_ser.runs import model_folders
+
+if TYPE_CHECKING:
+    from melt_ser.training.run import Study
+
+
+def complete(study: Study) -> dict[str, Any]:
+    """The result of a finished run, with the corpora of `eval.corpora` that it lacks now scored."""
+    from melt_ser.training.run import finished
+
+    result = finished(study)
+    scored = {row["corpus"] for row in result["evals"]}
+    missing = [other for other in study.others if other.name not in scored]
+    if not missing:
+        say(f"already finished: {study.folder} (force=true runs it again)")
+        return result
+    say(f"already trained: {study.folder}; scoring {', '.join(other.name for other in missing)}")
+    for other in missing:
+        result = rescore(study.folder, result, other, study.config.eval, study.config.device)
+    return result
+
+
+def rescore(folder: Path, result: dict[str, Any], corpus: Corpus, settings: EvalConfig, device: str) -> dict[str, Any]:
+    """Score every model of a finished run on a corpus; write and return the result with its rows replaced or added."""
+    models = model_folders(folder, result)
+    splits = pd.read_csv(folder / "splits.csv", dtype=str, keep_default_na=False)
+    targets = [
+        make_target(
+            corpus,
+            trained_space(result),
+            result["train"]["classes"],
+            settings,
+            _trained_sources(splits, fold),
+            _own_test(splits, corpus, result, settings, fold),
+        )
+        for fold, _ in models
+    ]
+    rows = _score(folder, models, targets, result["train"]["classes"], settings, device)
+    kept = [row for row in result["evals"] if (row["corpus"], row["split"]) != (corpus.name, targets[0].split)]
+    result["evals"] = kept + rows
+    files.write_json(folder / "result.json", result)
+    return result
+
+
+def trained_space(result: dict[str, Any]) -> LabelSpace:
+    """The label space that a run was trained in."""
+    classes = result["config"]["labels"]["classes"]
+    return LabelSpace("trained", classes or {name: [name] for name in result["train"]["classes"]})
+
+
+def _score(
+    folder: Path,
+    models: list[tuple[int | None, Path]],
+    targets: list[Target],
+    classes: list[str],
+    settings: EvalConfig,
+    device: str,
+) -> list[Row]:
+    from melt_ser.models.export import load_model
+    from melt_ser.training.device import make_accelerator
+    from melt_ser.training.model import predict_targets
+
+    accelerator = make_accelerator(device)
+    rows: list[Row] = []
+    tables = []
+    for (fold, model_folder), target in zip(models, targets, strict=True):
+        model = load_model(model_folder, accelerator.device)
+        [(_, probabilities)] = predict_targets(model, [target], settings.batch_size, accelerator)
+        tables.append(prediction_table(target, probabilities, classes))
+        rows += evaluation_rows(folder, target, tables[-1], classes, fold)
+    if len(models) > 1:
+        pooled, predictions = pool(targets, tables, [fold or 0 for fold, _ in models])
+        rows = evaluation_rows(folder, pooled, predictions, classes, "all") + rows
+    return rows
+
+
+def _trained_sources(splits: pd.DataFrame, fold: int | None) -> set[str]:
+    of_fold = splits[splits["fold"] == ("" if fold is None else str(fold))]
+    return set(of_fold.loc[of_fold["split"] != "test", "source"])
+
+
+def _own_test(
+    splits: pd.DataFrame, corpus: Corpus, result: dict[str, Any], settings: EvalConfig, fold: int | None
+) -> pd.DataFrame | None:
+    """The fold's own test part where the corpus is the one the run was trained on, else None."""
+    if corpus.name != result["train"]["corpus"] or settings.split != "test":
+        return None
+    if corpus.digest != result["train"]["digest"]:
+        raise InputError(f"Corpus '{corpus.name}' has changed since this run was trained on it; train again.")
+    of_fold = splits[(splits["fold"] == ("" if fold is None else str(fold))) & (splits["split"] == "test")]
+    return corpus.table[corpus.table["utterance"].isin(of_fold["utterance"])]

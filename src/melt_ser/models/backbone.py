@@ -1,0 +1,195 @@
+"""One interface to wav2vec 2.0, HuBERT, WavLM and data2vec: waveforms in, frames and their mask out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from transformers import PreTrainedModel
+
+from melt_ser.config import BackboneConfig
+from melt_ser.errors import SetupError, did_you_mean
+from melt_ser.models.checkpoint import family_name
+from melt_ser.models.masking import make_batch_invariant
+from melt_ser.models.waveform import RECEPTIVE_FIELD
+from melt_ser.models.weights import MODEL_TYPES, pretrained_model, random_model
+
+FREEZE = ("nothing", "convolution", "everything")
+
+
+@dataclass(frozen=True)
+class BackboneOutput:
+    """Frames of a batch.
+
+    last_hidden_state: (batch, frames, features), what the model itself calls its output.
+    hidden_states: the input of the first transformer layer and the output of every layer, each
+        (batch, frames, features), or None if they were not asked for. Models with a stable layer norm (the
+        large ones) normalise once more after the last layer, so there hidden_states[-1] differs from
+        last_hidden_state.
+    frame_mask: (batch, frames), true where a frame belongs to the utterance; values elsewhere mean nothing.
+    """
+
+    last_hidden_state: Tensor
+    hidden_states: tuple[Tensor, ...] | None
+    frame_mask: Tensor
+
+
+class Backbone(nn.Module):
+    """A transformers model of any of the families, whose frames do not depend on padding (see masking.py)."""
+
+    def __init__(self, model: PreTrainedModel, do_normalize: bool) -> None:
+        super().__init__()
+        self.model = model
+        self.do_normalize = do_normalize
+        self.frozen: list[nn.Module] = []
+        self.padding = make_batch_invariant(model)
+        # Its only use is reentrant checkpointing; without it no gradient of the audio is computed.
+        model.feature_extractor._requires_grad = False
+
+    @property
+    def hidden_size(self) -> int:
+        """Features of a frame."""
+        return int(self.model.config.hidden_size)
+
+    @property
+    def number_of_layers(self) -> int:
+        """Transformer layers; there is one hidden state more."""
+        return int(self.model.config.num_hidden_layers)
+
+    def forward(self, audio: Tensor, lengths: Tensor, output_hidden_states: bool = False) -> BackboneOutput:
+        """Frames of audio, (batch, samples) float32, prepared by `prepare_waveform` and zero padded.
+
+        lengths: (batch,) in samples, at least 400 each, the longest at most the samples of the batch.
+        """
+        samples = audio.shape[1]
+        own_samples = lengths.tolist()
+        if min(own_samples) < RECEPTIVE_FIELD or max(own_samples) > samples:
+            raise ValueError(
+                f"Lengths are {RECEPTIVE_FIELD}..{samples} samples (see prepare_waveform): {own_samples}"
+            )
+        frames = int(self._frames(torch.tensor(samples)))
+        own_frames = self._frames(lengths.to(audio.device))
+        frame_mask = torch.arange(frames, device=audio.device) < own_frames[:, None]
+        padded = min(own_samples) < samples
+        with self.padding.during(
+            [self._first_frames(length) for length in own_samples] if padded else None,
+            frame_mask if padded else None,
+        ):
+            output = self._run(
+                audio, lengths.to(audio.device) if padded else None, frames, output_hidden_states
+            )
+        return BackboneOutput(output.last_hidden_state, output.hidden_states, frame_mask)
+
+    def _run(self, audio: Tensor, lengths: Tensor | None, frames: int, output_hidden_states: bool) -> Any:
+        mask = (
+            None if lengths is None else torch.arange(audio.shape[1], device=audio.device) < lengths[:, None]
+        )
+        learning = torch.is_grad_enabled() and self.model not in self.frozen
+        with torch.set_grad_enabled(learning), self._masking(frames):
+            return self.model(audio, attention_mask=mask, output_hidden_states=output_hidden_states)
+
+    def _frames(self, lengths: Tensor) -> Tensor:
+        frames: Tensor = self.model._get_feat_extract_output_lengths(lengths)
+        return frames
+
+    def _first_frames(self, length: int) -> int:
+        """Frames after the first convolution."""
+        return (length - int(self.model.config.conv_kernel[0])) // int(self.model.config.conv_stride[0]) + 1
+
+    @contextmanager
+    def _masking(self, frames: int) -> Iterator[None]:
+        """SpecAugment drawn from torch's random state, so that a resumed run repeats it."""
+        config = self.model.config
+        if not self.model.training or max(config.mask_time_prob, config.mask_feature_prob) == 0:
+            yield
+            return
+        config.apply_spec_augment = frames >= config.mask_time_length  # transformers raises below that
+        state = np.random.get_state()
+        np.random.seed(int(torch.randint(2**31, ())))
+        try:
+            yield
+        finally:
+            np.random.set_state(state)
+
+    def freeze(self, what: str | int) -> None:
+        """Stop a part from learning; it stays in evaluation mode (no dropout) even while the rest trains.
+
+        what: "nothing", "convolution" (the waveform encoder), "everything", or k: the waveform encoder,
+            projection and positions, and the lowest k transformer layers.
+        """
+        parts = self._parts(what)
+        self.requires_grad_(True)
+        for part in parts:
+            part.requires_grad_(False)
+        if isinstance(what, int) and hasattr(self.model, "masked_spec_embed"):
+            self.model.masked_spec_embed.requires_grad_(False)
+        self.frozen = parts
+        self.train(self.training)
+
+    def _parts(self, what: str | int) -> list[nn.Module]:
+        model = self.model
+        named = {"nothing": [], "convolution": [model.feature_extractor], "everything": [model]}
+        if isinstance(what, str):
+            if what not in named:
+                raise SetupError(f"trainer.freeze={what} is unknown; {did_you_mean(what, FREEZE)}")
+            return named[what]
+        if not 0 <= what <= self.number_of_layers:
+            raise SetupError(f"trainer.freeze={what}, but the backbone has {self.number_of_layers} layers.")
+        parts = [model.feature_extractor, model.feature_projection, model.encoder.pos_conv_embed]
+        if not getattr(model.config, "do_stable_layer_norm", False):  # there this norm comes after the layers
+            parts.append(model.encoder.layer_norm)
+        return [*parts, *model.encoder.layers[:what]]
+
+    def train(self, mode: bool = True) -> Backbone:
+        """As for any module, but frozen parts stay in evaluation mode, and so does a batch norm (HuBERT).
+
+        The latter would mix the utterances of a batch; it keeps the statistics of its pretraining.
+        """
+        super().train(mode)
+        for part in self.frozen:
+            part.eval()
+        batch_norm = getattr(self.model.encoder.pos_conv_embed, "batch_norm", None)
+        if batch_norm is not None:
+            batch_norm.eval()
+        return self
+
+    def gradient_checkpointing_enable(self) -> None:
+        """Recompute layers in the backward pass instead of keeping them: less memory, more time."""
+        self.model.gradient_checkpointing_enable(
+            {"use_reentrant": False, "context_fn": self.padding.checkpoint_contexts}
+        )
+
+
+def load_backbone(
+    config: BackboneConfig,
+    seed: int,
+    time_mask_probability: float = 0.0,
+    feature_mask_probability: float = 0.0,
+) -> Backbone:
+    """The backbone of a configuration, in float32 on the CPU; the global random state stays as it was.
+
+    seed: of random weights (`config.checkpoint` is None).
+    time_mask_probability, feature_mask_probability: SpecAugment's share of masked frames and features.
+
+    Raises SetupError, one sentence with the fix, for whatever cannot be found, read or built.
+    """
+    if family_name(config) not in MODEL_TYPES:
+        raise SetupError(
+            f"backbone.family={family_name(config)} is unknown; "
+            f"{did_you_mean(family_name(config), MODEL_TYPES)}"
+        )
+    settings = {
+        "layerdrop": config.layer_drop,
+        "apply_spec_augment": max(time_mask_probability, feature_mask_probability) > 0,
+        "mask_time_prob": time_mask_probability,
+        "mask_feature_prob": feature_mask_probability,
+        "mask_time_min_masks": 0,  # transformers' 2 would mask a short clip whole
+    }
+    if config.checkpoint is None:
+        return Backbone(random_model(config, seed, settings), do_normalize=True)
+    return Backbone(*pretrained_model(config, seed, settings))

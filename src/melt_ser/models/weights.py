@@ -1,0 +1,180 @@
+"""A transformers model with its weights: from a checkpoint's folder, or random from a seed."""
+
+from __future__ import annotations
+
+import json
+import pickle
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from transformers import CONFIG_MAPPING, AutoModel, PreTrainedConfig, PreTrainedModel
+from transformers.utils import logging
+
+from melt_ser.config import BackboneConfig
+from melt_ser.errors import SetupError, did_you_mean
+from melt_ser.models.checkpoint import CONFIG, EXTRACTOR, family_name, find_checkpoint, weights_file
+
+MODEL_TYPES = {"wav2vec2": "wav2vec2", "hubert": "hubert", "wavlm": "wavlm", "data2vec": "data2vec-audio"}
+
+TINY: dict[str, Any] = {
+    "hidden_size": 128,
+    "num_hidden_layers": 4,
+    "num_attention_heads": 4,
+    "intermediate_size": 512,
+    "conv_dim": [64] * 7,
+    "conv_kernel": [10, 3, 3, 3, 3, 2, 2],
+    "conv_stride": [5, 2, 2, 2, 2, 2, 2],
+    "num_conv_pos_embeddings": 32,
+    "num_conv_pos_embedding_groups": 8,
+    "hidden_dropout": 0.1,
+    "activation_dropout": 0.1,
+    "feat_proj_dropout": 0.1,
+    "attention_dropout": 0.0,
+}
+"""The architecture of random weights: about a million parameters, and a frame every 20 ms."""
+
+TINY_DATA2VEC = {"num_conv_pos_embeddings": 3, "conv_pos_kernel_size": 9}
+"""data2vec counts the layers of its positional encoder where the others give one layer's width."""
+
+# What reading broken weights raises: torch, pickle, safetensors and transformers each have their own.
+UNREADABLE = (OSError, RuntimeError, ValueError, KeyError, EOFError, pickle.UnpicklingError, SafetensorError)
+
+
+def random_model(config: BackboneConfig, seed: int, settings: dict[str, Any]) -> PreTrainedModel:
+    """Random weights of the TINY architecture, changed by `config.architecture`."""
+    config_class = CONFIG_MAPPING[MODEL_TYPES[family_name(config)]]
+    shape = TINY | (TINY_DATA2VEC if family_name(config) == "data2vec" else {})
+    known = config_class().to_dict()
+    for key in config.architecture:
+        if key not in known:
+            raise SetupError(f"backbone.architecture has no key '{key}'; {did_you_mean(key, known)}")
+    try:
+        with seeded(seed):
+            model: PreTrainedModel = AutoModel.from_config(
+                config_class(**shape | config.architecture | settings)
+            )
+    except (ValueError, TypeError, RuntimeError) as error:
+        raise SetupError(f"backbone.architecture cannot be built: {_first_line(error)}.") from error
+    return model.eval()
+
+
+def pretrained_model(
+    config: BackboneConfig, seed: int, settings: dict[str, Any]
+) -> tuple[PreTrainedModel, bool]:
+    """The weights of a checkpoint in float32, and whether it wants normalised audio (`do_normalize`).
+
+    Heads of the checkpoint (for recognition, classification or pretraining) are left out; a weight of the
+    backbone that is missing raises SetupError, as does every unreadable or unsuitable file.
+    """
+    folder = find_checkpoint(config)
+    return read_folder(folder, config, seed, settings), _do_normalize(folder)
+
+
+def read_folder(folder: Path, config: BackboneConfig, seed: int, settings: dict[str, Any]) -> PreTrainedModel:
+    """The backbone that a checkpoint's folder holds."""
+    model_config = _read_config(folder, config)
+    for key, value in settings.items():
+        setattr(model_config, key, value)
+    weights = weights_file(folder, config)
+    try:
+        with (
+            quiet_transformers(),
+            seeded(seed),
+        ):  # the seed is for SpecAugment's vector, which few checkpoints lack
+            model, report = AutoModel.from_pretrained(
+                folder,
+                config=model_config,
+                dtype=torch.float32,
+                use_safetensors="safetensors" in weights.name,
+                weights_only=True,
+                local_files_only=True,
+                output_loading_info=True,
+            )
+    except UNREADABLE as error:
+        raise SetupError(
+            f"The weights {weights} cannot be read ({_first_line(error)}); get them again."
+        ) from error
+    missing = sorted(name for name in report["missing_keys"] if name != "masked_spec_embed")
+    if missing:
+        raise SetupError(
+            f"The weights {weights} lack {missing[0]} (of {len(missing)} missing); get them again."
+        )
+    loaded: PreTrainedModel = model
+    return loaded
+
+
+def _read_config(folder: Path, config: BackboneConfig) -> PreTrainedConfig:
+    """config.json as the family's configuration, after checking that it is of that family."""
+    described = _read_json(folder / CONFIG)
+    family, model_type = family_name(config), described.get("model_type")
+    if model_type != MODEL_TYPES[family]:
+        right = next((name for name, known in MODEL_TYPES.items() if known == model_type), None)
+        fix = f"set backbone.family={right}" if right else f"choose a checkpoint of {', '.join(MODEL_TYPES)}"
+        raise SetupError(
+            f"backbone.family is {family}, but {config.checkpoint} is a '{model_type}' model; {fix}."
+        )
+    if described.get("add_adapter"):
+        raise SetupError(
+            f"{config.checkpoint} shortens its frames with an adapter (add_adapter); choose one without."
+        )
+    try:
+        return CONFIG_MAPPING[model_type].from_dict(described)
+    except (ValueError, TypeError) as error:
+        raise SetupError(f"{folder / CONFIG} is not a valid configuration: {_first_line(error)}.") from error
+
+
+def _do_normalize(folder: Path) -> bool:
+    """Whether the checkpoint's feature extractor normalises; by transformers' default it does."""
+    for name in EXTRACTOR:
+        if (folder / name).exists():
+            extractor = _read_json(folder / name)
+            return bool(extractor.get("feature_extractor", extractor).get("do_normalize", True))
+    raise SetupError(
+        f"{folder} has no {EXTRACTOR[0]}, which says whether to normalise audio; copy it from the checkpoint."
+    )
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise SetupError(
+            f"{path.parent} has no {path.name}; give the folder of a transformers checkpoint."
+        ) from error
+    except (OSError, ValueError) as error:
+        raise SetupError(f"{path} cannot be read ({_first_line(error)}); get it again.") from error
+    if not isinstance(value, dict):
+        raise SetupError(f"{path} is not a JSON object; get it again.")
+    return value
+
+
+def _first_line(error: BaseException) -> str:
+    """The gist of another library's message, to stand within a sentence."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return (lines[0] if lines else type(error).__name__).rstrip(".:")
+
+
+@contextmanager
+def seeded(seed: int) -> Iterator[None]:
+    """Draw from the CPU generator as seeded here, and leave the global random state as it was."""
+    with torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(seed)  # torch.manual_seed would seed every GPU too
+        yield
+
+
+@contextmanager
+def quiet_transformers() -> Iterator[None]:
+    """No list of a checkpoint's unused heads, no progress bar: what matters is checked by the caller."""
+    verbosity, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(verbosity)
+        if bars:
+            logging.enable_progress_bar()

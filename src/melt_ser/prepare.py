@@ -1,0 +1,29 @@
+"""`python -m melt_ser.prepare dataset=<name> dataset.root=<release>`: verify a release and say what is in it."""
+
+from __future__ import annotations
+
+import sys
+
+from omegaconf import DictConfig
+
+from melt_ser.launch import launch
+
+
+def prepare(composed: DictConfig) -> None:
+    from melt_ser.config import PrepareConfig
+    from melt_ser.console import verification_bar
+    from melt_ser.corpora.corpus import load_corpus
+    from melt_ser.launch import typed
+    from melt_ser.reporting.preparation import print_report
+
+    config = typed(composed, PrepareConfig)
+    corpus = load_corpus(config.dataset, force=config.force, progress=verification_bar)
+    print_report(corpus, config.labels)
+
+
+def main() -> int:
+    return launch("prepare", prepare)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,28 @@
+"""What every test shares: no network, a cache of its own, and the real corpora where they are at hand."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+os.environ.setdefault("HF_HUB_OFFLINE", "1")  # before anything imports huggingface_hub
+
+import pytest
+
+REAL_DATA = "MELT_SER_TEST_DATA"
+
+
+@pytest.fixture(autouse=True)
+def own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Verification results of one test session, apart from the user's."""
+    monkeypatch.setenv("MELT_SER_CACHE", str(tmp_path_factory.getbasetemp() / "cache"))
+    monkeypatch.delenv("MELT_SER_DATA", raising=False)
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    """The folder of real annotation files and corpora; the project ships none of it."""
+    folder = Path(os.environ.get(REAL_DATA) or Path(__file__).parents[2] / "shared" / "data")
+    if not folder.is_dir():
+        pytest.skip(f"the real corpora are not here: set {REAL_DATA}")
+    return folder

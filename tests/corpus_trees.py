@@ -1,0 +1,156 @@
+"""Small release trees with the true naming of each corpus, for tests: real tones, or empty placeholders.
+
+Readers do not decode, so placeholders are enough to count 13,708 clips; whatever verifies audio takes tones.
+"""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+
+import av
+import numpy as np
+import soundfile
+
+MELD_FOLDERS = {"train": "train_splits", "dev": "dev_splits_complete", "test": "output_repeated_splits_test"}
+MELD_COLUMNS = ["Sr No.", "Utterance", "Speaker", "Emotion", "Sentiment", "Dialogue_ID", "Utterance_ID"]
+MELD_COLUMNS += ["Season", "Episode", "StartTime", "EndTime"]
+MELT_COLUMNS = ["filename", "Sr_No.", *MELD_COLUMNS[1:], "llm_label"]
+EMODB_SPEAKERS = ("03", "08", "09", "10", "11", "12", "13", "14", "15", "16")
+
+Write = Callable[[Path], None]
+
+
+def tone(path: Path, seconds: float = 0.4, sample_rate: int = 16000, frequency: float = 220.0) -> None:
+    """Write a tone in the format of the suffix: wav and flac by soundfile, mp4 (AAC) by PyAV."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    time = np.arange(round(seconds * sample_rate)) / sample_rate
+    samples = (0.3 * np.sin(2 * np.pi * frequency * time)).astype(np.float32)
+    if path.suffix.lower() != ".mp4":
+        soundfile.write(path, samples, sample_rate)
+        return
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("aac", rate=sample_rate, layout="mono")
+        frame = av.AudioFrame.from_ndarray(samples[None, :], format="fltp", layout="mono")
+        frame.sample_rate = sample_rate
+        for packet in (*stream.encode(frame), *stream.encode(None)):
+            container.mux(packet)
+
+
+def placeholder(path: Path) -> None:
+    """An empty file, for tests that only look at names."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.touch()
+
+
+def emodb_tree(root: Path, write: Write = tone, emotions: str = "WLEAFTN") -> list[str]:
+    """All ten speakers with one clip an emotion, in `wav/`; returns the stems."""
+    sentences = ("a01", "a02", "a04", "a05", "a07", "b01", "b02", "b03", "b09", "b10")
+    stems = [
+        f"{speaker}{sentences[(i + j) % 10]}{emotion}a"
+        for i, speaker in enumerate(EMODB_SPEAKERS)
+        for j, emotion in enumerate(emotions)
+    ]
+    for stem in stems:
+        write(root / "wav" / f"{stem}.wav")
+    return stems
+
+
+def urdu_tree(
+    root: Path, write: Write = tone, speakers: Iterable[str] = ("SM1", "SM2", "SF1", "SF2", "SM5")
+) -> int:
+    """Each speaker with one clip in each of the four folders; returns the number of clips."""
+    names = list(speakers)
+    for number, speaker in enumerate(names, start=1):
+        for file, folder in enumerate(("Angry", "Happy", "Neutral", "Sad"), start=1):
+            write(root / folder / f"{speaker}_F{file:02}_{folder[0]}{number:03}.wav")
+    return 4 * len(names)
+
+
+def meld_row(
+    dialogue: int, utterance: int, speaker: str = "Ross", emotion: str = "joy", text: str = "Hi!"
+) -> list[str]:
+    """A row of a MELD annotation file."""
+    keys = [str(dialogue), str(utterance)]
+    return ["1", text, speaker, emotion, "positive", *keys, "1", "2", "0:00:01,000", "00:00:02,500"]
+
+
+def meld_tree(
+    root: Path,
+    annotations: Mapping[str, list[list[str]]],
+    write: Write = tone,
+    folders: Mapping[str, str] = MELD_FOLDERS,
+    suffix: str = ".wav",
+    tables: str = ".",
+) -> None:
+    """The three annotation files (in the folder `tables`) and a clip for each of their rows."""
+    for split in MELD_FOLDERS:
+        rows = annotations.get(split, [])
+        write_rows(root / tables / f"{split}_sent_emo.csv", MELD_COLUMNS, rows)
+        for row in rows:
+            write(root / folders[split] / f"dia{row[5]}_utt{row[6]}{suffix}")
+
+
+def melt_row(row: list[str], llm_label: str) -> list[str]:
+    """The row of MELT's annotation files for a row of MELD's: lower-case speaker, new label last."""
+    return [f"dia{row[5]}_utt{row[6]}.wav", row[0], row[1], row[2].lower(), *row[3:], llm_label]
+
+
+def melt_tables(root: Path, annotations: Mapping[str, list[list[str]]]) -> None:
+    """MELT's two annotation files, from rows of `melt_row`."""
+    for split in ("train", "test"):
+        write_rows(root / f"meld_{split}.csv", MELT_COLUMNS, annotations.get(split, []))
+
+
+def copy_meld_release(shared_data: Path, root: Path, folders: Mapping[str, str] = MELD_FOLDERS) -> None:
+    """The released MELD and MELT annotation files with an empty file for each of MELD's 13,708 clips."""
+    for table in (*shared_data.glob("meld/*.csv"), *shared_data.glob("melt/*.csv")):
+        (root / table.name).write_bytes(table.read_bytes())
+    for split, folder in folders.items():
+        (root / folder).mkdir()
+        with (root / f"{split}_sent_emo.csv").open(encoding="utf-8", newline="") as file:
+            for row in csv.DictReader(file):
+                (root / folder / f"dia{row['Dialogue_ID']}_utt{row['Utterance_ID']}.mp4").touch()
+
+
+def iemocap_session(
+    root: Path, number: int, labels: Iterable[str], write: Write = tone, turns: int = 10
+) -> list[str]:
+    """A session with a turn for each label, `turns` a dialogue; speakers alternate; returns the turn names.
+
+    Dialogues alternate between the woman and the man wearing the markers, which the turn's prefix names.
+    """
+    session = root / f"Session{number}"
+    names: list[str] = []
+    lines: dict[str, list[str]] = {}
+    for index, label in enumerate(labels):
+        dialogue = f"Ses0{number}{'FM'[index // turns % 2]}_impro{index // turns:02}"
+        name = f"{dialogue}_{'FM'[index % 2]}{index % turns:03}"
+        write(session / "sentences" / "wav" / dialogue / f"{name}.wav")
+        start = 2.0 * (index % turns)
+        lines.setdefault(dialogue, []).append(
+            f"[{start:.4f} - {start + 1.9:.4f}]\t{name}\t{label}\t[2.5000, 2.5000, 2.5000]\n"
+            f"C-E2:\tNeutral;\t()\nA-E3:\tval 3; act 2; dom  2;\t()\n\n"
+        )
+        names.append(name)
+    header = "% [START_TIME - END_TIME] TURN_NAME EMOTION [V, A, D]\n\n"
+    for dialogue, evaluated in lines.items():
+        write_text(session / "dialog" / "EmoEvaluation" / f"{dialogue}.txt", header + "".join(evaluated))
+        transcript = "".join(
+            f"{n} [006.2901-008.2357]: Excuse me.\n" for n in names if n.startswith(f"{dialogue}_")
+        )
+        write_text(session / "dialog" / "transcriptions" / f"{dialogue}.txt", transcript)
+    return names
+
+
+def write_rows(path: Path, columns: list[str], rows: Iterable[Iterable[str]]) -> None:
+    """A CSV as the releases have it."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("w", encoding="utf-8", newline="") as file:
+        csv.writer(file).writerows([columns, *rows])
+
+
+def write_text(path: Path, text: str) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text, encoding="utf-8")

@@ -1,0 +1,23 @@
+"""The generated trees hold audio that the project's decoders read."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import av
+import pytest
+import soundfile
+
+from corpus_trees import tone
+
+
+@pytest.mark.parametrize("suffix", [".wav", ".flac", ".mp4"])
+def test_a_tone_lasts_what_it_should(tmp_path: Path, suffix: str) -> None:
+    path = tmp_path / f"tone{suffix}"
+    tone(path, seconds=0.5, sample_rate=16000)
+    if suffix == ".mp4":
+        with av.open(str(path)) as container:
+            samples = sum(frame.samples for frame in container.decode(audio=0))
+        assert 8000 <= samples <= 8000 + 2 * 1024  # AAC pads to whole frames
+    else:
+        assert soundfile.info(path).frames == 8000

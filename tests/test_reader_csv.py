@@ -1,0 +1,175 @@
+"""A corpus of one's own: a CSV with at least `audio,label`."""
+
+from __future__ import annotations
+
+import csv
+import io
+import math
+import unicodedata
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from corpus_trees import placeholder
+from melt_ser.corpora.csv import _relative, read
+from melt_ser.corpora.table import Release, validate
+from melt_ser.errors import InputError, SetupError
+from melt_ser.labels import EMOTIONS, map_labels
+from melt_ser.launch import load_dataset
+
+CONFIG = replace(load_dataset("csv"), table="my.csv", language="en")
+
+
+def read_text(root: Path, text: str | bytes, *clips: str) -> Release:
+    """Write the table and empty clips, and read them."""
+    for clip in clips:
+        placeholder(root / clip)
+    (root / "my.csv").write_bytes(text.encode() if isinstance(text, str) else text)
+    return read(root, CONFIG)
+
+
+def test_two_columns_are_enough(tmp_path: Path) -> None:
+    release = read_text(tmp_path, "audio,label\nsub/a.wav,happy\n", "sub/a.wav")
+    validate(release.table, "csv")
+    row = release.table.iloc[0]
+    assert (row.utterance, row.source, row.audio, row.label) == ("sub/a", "csv/sub/a", "sub/a.wav", "happy")
+    assert (row.split, row.speaker, row.gender, row.language) == ("", "", "", "en")
+    assert math.isnan(row.start) and math.isnan(row.end) and math.isnan(row.duration)
+    assert release.problems == [] and release.notes == []
+
+
+def test_every_column_of_the_table_may_be_given(tmp_path: Path) -> None:
+    text = (
+        "utterance,source,audio,start,end,split,speaker,session,gender,language,text,label\n"
+        'u1,s1,a.wav,0.5,1.25,validation,Ann,d1,F,de,"Ja, gut",froh\n'
+    )
+    row = read_text(tmp_path, text, "a.wav").table.iloc[0]
+    assert row.drop(["duration"]).to_dict() == dict(
+        utterance="u1", source="s1", audio="a.wav", start=0.5, end=1.25, split="dev", speaker="Ann",
+        session="d1", gender="female", language="de", text="Ja, gut", label="froh",
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        b"\xef\xbb\xbfaudio,label\r\na.wav,w\xc3\xbctend\r\n",
+        "audio;label\na.wav;wütend\n".encode(),
+        "audio\tlabel\ra.wav\twütend\r".encode(),
+        '"Audio" , "Label"\na.wav, wütend \n\n'.encode().replace(b" , ", b",").replace(b', "', b',"'),
+        "audio,label\na.wav,wu\u0308tend\n".encode(),  # as macOS writes it
+    ],
+    ids=["mark and CRLF", "semicolon", "tab and CR", "capitals, quotes, blanks", "decomposed"],
+)
+def test_what_spreadsheets_write_is_read(tmp_path: Path, text: bytes) -> None:
+    table = read_text(tmp_path, text, "a.wav").table
+    assert table[["audio", "label"]].to_numpy().tolist() == [["a.wav", "wütend"]]
+
+
+def test_rows_without_label_or_file_are_listed(tmp_path: Path) -> None:
+    text = "audio,label,mood\na.wav,happy,1\nb.wav,,2\nc.wav,sad,3\n,sad,4\n"
+    release = read_text(tmp_path, text, "a.wav", "b.wav")
+    assert release.table["utterance"].tolist() == ["a"]
+    assert [(p.utterance, p.reason) for p in release.problems] == [
+        ("b", "row 2 has no label"),
+        ("c", "row 3 has no audio file"),
+        ("", "row 4 has no audio"),
+    ]
+    assert release.notes == ["columns that are not used: mood"]
+
+
+def test_segments_of_a_file_are_their_own_utterances_and_sources(tmp_path: Path) -> None:
+    table = read_text(tmp_path, "audio,start,end,label\na.wav,0,1,sad\na.wav,1,2.5,sad\n", "a.wav").table
+    assert table["utterance"].tolist() == ["a", "a#2"]
+    assert table["source"].tolist() == ["csv/a#0-1", "csv/a#1-2.5"]
+
+
+def test_a_file_listed_twice_is_one_recording(tmp_path: Path) -> None:
+    table = read_text(tmp_path, "audio,label,split\na.wav,sad,train\n./a.wav,sad,test\n", "a.wav").table
+    assert table["utterance"].is_unique and table["source"].nunique() == 1
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("audio,emotion\na.wav,sad\n", r"my\.csv lacks the column label; its columns are: audio, emotion"),
+        ("", r"my\.csv lacks the column audio and label; its columns are: none"),
+        ("audio,label,Label\na.wav,sad,sad\n", r"my\.csv has a column twice"),
+        ("audio,label\na.wav,sad\nb.wav,sad,yes\n", r"my\.csv, row 2 has 3 values for 2 columns"),
+        ("audio,label\nsub\\a.wav,sad\n", r"my\.csv, row 1: .*backslashes"),
+        ("audio,label\n/tmp/a.wav,sad\n", r"my\.csv, row 1: .*absolute"),
+        ("audio,label\nC:/a.wav,sad\n", r"my\.csv, row 1: .*absolute"),
+        ("audio,label\nsub/../../a.wav,sad\n", r"my\.csv, row 1: .*leaves dataset\.root"),
+        ("audio,label,start\na.wav,sad,soon\n", r"my\.csv, row 1, start: 'soon' is no time"),
+        ("audio,label,start\na.wav,sad,-1\n", r"my\.csv, row 1, start: '-1' is no time"),
+        ("audio,label,split\na.wav,sad,eval\n", r"my\.csv, row 1: the split is 'eval'"),
+        ("audio,label,gender\na.wav,sad,x\n", r"my\.csv, row 1: the gender is 'x'"),
+        ("audio,label,utterance\na.wav,sad,u\nb.wav,sad,u\n", r"my\.csv, row 2: the utterance 'u'"),
+        ('audio,label\n"a.wav,sad\n', r"my\.csv, line 2: .*quotes"),
+        (b"audio,label\na.wav,w\xfctend\n", r"my\.csv is not UTF-8"),
+    ],
+)
+def test_a_mistake_is_one_sentence_that_names_it(tmp_path: Path, text: str | bytes, message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        read_text(tmp_path, text, "a.wav", "b.wav")
+
+
+def test_a_missing_table_or_root_is_a_setup_error(tmp_path: Path) -> None:
+    with pytest.raises(SetupError, match=r"set dataset\.table="):
+        read(tmp_path, replace(CONFIG, table=None))
+    with pytest.raises(SetupError, match=r"no table at .*my\.csv"):
+        read(tmp_path, CONFIG)
+    with pytest.raises(SetupError, match=r"dataset\.root="):
+        read(tmp_path / "nowhere", CONFIG)
+
+
+def test_the_table_may_lie_elsewhere(tmp_path: Path) -> None:
+    placeholder(tmp_path / "clips" / "a.wav")
+    table = tmp_path / "elsewhere.csv"
+    table.write_text("audio,label\na.wav,sad\n", encoding="utf-8")
+    assert len(read(tmp_path / "clips", replace(CONFIG, table=str(table))).table) == 1
+
+
+@pytest.mark.parametrize("name", ["demo", "demo_de"])
+def test_the_demo_corpora_map_to_the_vocabulary(name: str) -> None:
+    config = load_dataset(name)
+    assert config.bundled and config.synthetic and config.table == "table.csv"
+    assert set(config.label_map.values()) == {"angry", "happy", "neutral", "sad", "fearful"} <= set(EMOTIONS)
+
+
+WORDS = st.text(st.characters(codec="utf-8", exclude_categories=["C", "Z"]), min_size=1, max_size=8)
+
+
+@settings(max_examples=30, deadline=None)
+@given(
+    labels=st.lists(WORDS, min_size=1, max_size=6),
+    delimiter=st.sampled_from(",;\t"),
+    end=st.sampled_from(["\n", "\r\n"]),
+    mark=st.booleans(),
+)
+def test_any_label_survives_any_dialect(
+    tmp_path_factory: pytest.TempPathFactory, labels: list[str], delimiter: str, end: str, mark: bool
+) -> None:
+    root = tmp_path_factory.mktemp("csv")
+    rows = [("audio", "label"), *((f"{number}.wav", label) for number, label in enumerate(labels))]
+    text = io.StringIO(newline="")
+    csv.writer(text, delimiter=delimiter, lineterminator=end).writerows(rows)
+    content = text.getvalue().encode("utf-8-sig" if mark else "utf-8")
+    table = read_text(root, content, *(audio for audio, _ in rows[1:])).table
+    assert table["label"].tolist() == [unicodedata.normalize("NFC", label) for label in labels]
+    identity: dict[str, str | None] = {label: None for label in table["label"]}
+    assert map_labels(table["label"], identity, "csv").isna().all()
+
+
+@given(st.lists(st.sampled_from(["a", "b", ".", "..", "", "c.wav"]), min_size=1, max_size=7).map("/".join))
+def test_no_path_leaves_the_root(audio: str) -> None:
+    root = Path("/corpus/root")
+    try:
+        kept = _relative(audio, "table, row 1")
+    except InputError:
+        assert audio.startswith("/") or ".." in audio
+    else:
+        assert Path(root / kept).resolve().is_relative_to(root)

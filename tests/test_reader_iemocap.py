@@ -1,0 +1,95 @@
+"""IEMOCAP: evaluation files into turns, speakers and sessions."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from corpus_trees import iemocap_session, placeholder, write_text
+from melt_ser.corpora.iemocap import read
+from melt_ser.corpora.table import validate
+from melt_ser.errors import SetupError
+from melt_ser.labels import LabelSpace, map_labels
+from melt_ser.launch import load_config
+
+SETTINGS = load_config("dataset=iemocap")
+CONFIG = SETTINGS.dataset
+
+# Turns of the five sessions: the five emotions of the usual task, then all turns of the session.
+SESSIONS = {
+    1: (dict(ang=229, hap=135, exc=143, neu=384, sad=194), 1819),
+    2: (dict(ang=137, hap=117, exc=210, neu=362, sad=197), 1811),
+    3: (dict(ang=240, hap=135, exc=151, neu=320, sad=305), 2136),
+    4: (dict(ang=327, hap=65, exc=238, neu=258, sad=143), 2103),
+    5: (dict(ang=170, hap=143, exc=299, neu=384, sad=245), 2170),
+}
+
+
+def test_a_line_gives_a_turn_with_its_text(tmp_path: Path) -> None:
+    iemocap_session(tmp_path, 1, ["neu", "xxx"], placeholder)
+    row = read(tmp_path, CONFIG).table.iloc[0]
+    assert (row.utterance, row.source) == ("Ses01F_impro00_F000", "iemocap/Ses01F_impro00_F000")
+    assert row.audio == "Session1/sentences/wav/Ses01F_impro00/Ses01F_impro00_F000.wav"
+    assert (row.session, row.label, row.text, row.language) == ("Session1", "neu", "Excuse me.", "en")
+
+
+def test_the_speaker_is_the_letter_of_the_last_token(tmp_path: Path) -> None:
+    iemocap_session(tmp_path, 1, ["neu"] * 4, placeholder, turns=2)
+    table = read(tmp_path, CONFIG).table.set_index("utterance")
+    assert table["speaker"].to_dict() == {
+        "Ses01F_impro00_F000": "Ses01F",
+        "Ses01F_impro00_M001": "Ses01M",
+        "Ses01M_impro01_F000": "Ses01F",
+        "Ses01M_impro01_M001": "Ses01M",
+    }
+    assert table.loc["Ses01F_impro00_M001", "gender"] == "male"
+
+
+def test_the_nested_release_folder_is_found(tmp_path: Path) -> None:
+    iemocap_session(tmp_path / "IEMOCAP_full_release", 2, ["ang"], placeholder)
+    release = read(tmp_path, CONFIG)
+    assert release.table["audio"].str.startswith("IEMOCAP_full_release/Session2/").all()
+    assert release.notes == ["1 of the five sessions are there"]
+
+
+def test_what_does_not_match_is_listed(tmp_path: Path) -> None:
+    iemocap_session(tmp_path, 1, ["neu", "sad", "ang"], placeholder)
+    wavs = tmp_path / "Session1" / "sentences" / "wav" / "Ses01F_impro00"
+    (wavs / "Ses01F_impro00_M001.wav").unlink()
+    placeholder(wavs / "Ses01F_impro00_F009.wav")
+    placeholder(wavs / "._Ses01F_impro00_F000.wav")
+    evaluations = tmp_path / "Session1" / "dialog" / "EmoEvaluation"
+    write_text(evaluations / "._Ses01F_impro00.txt", "[no text]")
+    write_text(evaluations / "Ses01F_impro09.txt", "[0.0 - 1.0] Ses01F_impro09_F000 neu\n")
+    release = read(tmp_path, CONFIG)
+    assert release.table["label"].tolist() == ["neu", "ang"]
+    assert [(problem.reason, problem.audio.split("/")[-1]) for problem in release.problems] == [
+        ("no audio file", "Ses01F_impro00_M001.wav"),
+        ("line not understood", "Ses01F_impro09.txt"),
+        ("file without annotation", "Ses01F_impro00_F009.wav"),
+    ]
+
+
+def test_a_missing_release_names_the_path_and_the_fix(tmp_path: Path) -> None:
+    with pytest.raises(SetupError, match=r"Session1.*dataset\.root=.*request form"):
+        read(tmp_path, CONFIG)
+
+
+def test_the_usual_task_has_5531_turns(tmp_path: Path) -> None:
+    for number, (usual, total) in SESSIONS.items():
+        others = ["fru", "xxx", "sur", "fea", "dis", "oth"] * total
+        labels = [label for label, count in usual.items() for _ in range(count)]
+        iemocap_session(tmp_path, number, labels + others[: total - len(labels)], placeholder)
+    release = read(tmp_path, CONFIG)
+    table = release.table
+    validate(table, "iemocap")
+    assert release.problems == [] and len(table) == CONFIG.expected["all"] == 10039
+    assert SETTINGS.labels.name == "four" and SETTINGS.labels.classes is not None
+    classes = LabelSpace("four", SETTINGS.labels.classes).classify(
+        map_labels(table["label"], CONFIG.label_map, "iemocap")
+    )
+    assert classes.value_counts().to_dict() == dict(angry=1103, happy=1636, neutral=1708, sad=1084)
+    by_session = classes.notna().groupby(table["session"]).sum()
+    assert by_session.tolist() == [1085, 1023, 1151, 1031, 1241]
+    assert table.groupby("session")["speaker"].nunique().tolist() == [2] * 5

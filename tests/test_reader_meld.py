@@ -1,0 +1,165 @@
+"""MELD: annotations and clips joined on (split, dialogue, utterance), its defects handled by name."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from corpus_trees import MELD_COLUMNS, copy_meld_release, meld_row, meld_tree, placeholder, write_rows
+from melt_ser.corpora.meld import DISTURBED, EXCLUDED, read
+from melt_ser.corpora.table import Release, validate
+from melt_ser.errors import InputError, SetupError
+from melt_ser.labels import map_labels
+from melt_ser.launch import load_dataset
+
+CONFIG = load_dataset("meld")
+SMALL = {
+    "train": [meld_row(0, 0, "Monica", "anger"), meld_row(0, 1, "Guy"), meld_row(7, 0)],
+    "dev": [meld_row(0, 0, "Phoebe", "sadness")],
+    "test": [meld_row(0, 0, "Joey", "fear")],
+}
+MIRROR = {"train": "train", "dev": "dev", "test": "test"}
+
+
+def test_numbers_restart_in_every_split(tmp_path: Path) -> None:
+    meld_tree(tmp_path, SMALL, placeholder, suffix=".mp4")
+    release = read(tmp_path, CONFIG)
+    assert release.problems == [] and release.notes == []
+    table = release.table.set_index("utterance")
+    assert table.loc[["train_dia0_utt0", "dev_dia0_utt0", "test_dia0_utt0"], "label"].tolist() == [
+        "anger",
+        "sadness",
+        "fear",
+    ]
+    row = table.loc["train_dia0_utt0"]
+    assert (row.source, row.audio) == ("meld/train/dia0_utt0", "train_splits/dia0_utt0.mp4")
+    assert (row.split, row.session, row.speaker, row.gender) == ("train", "train/dia0", "Monica", "female")
+    assert (row.text, row.language) == ("Hi!", "en")
+    assert table.loc["train_dia0_utt1", "gender"] == ""  # only the main cast's is known
+
+
+@pytest.mark.parametrize(
+    ("folders", "suffix", "tables"),
+    [
+        (MIRROR, ".flac", "."),
+        (MIRROR, ".wav", "data/MELD"),
+        (
+            {"train": "train/train_splits", "dev": "dev/dev_splits_complete", "test": "test/test_splits"},
+            ".mp4",
+            ".",
+        ),
+        ({split: f"audio/{split}" for split in MIRROR}, ".WAV", "annotations"),
+    ],
+)
+def test_the_release_and_its_mirrors_are_found(
+    tmp_path: Path, folders: dict[str, str], suffix: str, tables: str
+) -> None:
+    meld_tree(tmp_path, SMALL, placeholder, folders, suffix, tables)
+    release = read(tmp_path, CONFIG)
+    assert release.problems == []
+    assert release.table["audio"].tolist()[-1] == f"{folders['test']}/dia0_utt0{suffix}"
+
+
+def test_files_and_rows_that_do_not_match_are_listed(tmp_path: Path) -> None:
+    meld_tree(tmp_path, SMALL, placeholder, suffix=".mp4")
+    folder = tmp_path / "train_splits"
+    (folder / "dia7_utt0.mp4").unlink()
+    for name in ("dia66_utt9.mp4", "dia0_utt0.wav", "intro.mp4", "._dia0_utt1.mp4"):
+        placeholder(folder / name)
+    release = read(tmp_path, CONFIG)
+    assert release.table["audio"].tolist()[0] == "train_splits/dia0_utt0.wav"
+    assert {(p.utterance, p.audio, p.reason) for p in release.problems} == {
+        ("train_dia7_utt0", "", "no audio file for train/dia7_utt0"),
+        ("", "train_splits/dia66_utt9.mp4", "file without annotation"),
+        ("", "train_splits/dia0_utt0.mp4", "dia0_utt0.wav of the same utterance is used"),
+        ("", "train_splits/intro.mp4", "the name is not dialogue and utterance such as dia0_utt0"),
+    }
+
+
+def test_the_corrected_cut_of_a_test_clip_is_used(tmp_path: Path) -> None:
+    meld_tree(tmp_path, SMALL, placeholder, suffix=".mp4")
+    placeholder(tmp_path / "output_repeated_splits_test" / "final_videos_testdia0_utt0.mp4")
+    release = read(tmp_path, CONFIG)
+    row = release.table.set_index("utterance").loc["test_dia0_utt0"]
+    assert row["audio"] == "output_repeated_splits_test/final_videos_testdia0_utt0.mp4"
+    assert row["source"] == "meld/test/dia0_utt0"
+    assert [problem.audio for problem in release.problems] == ["output_repeated_splits_test/dia0_utt0.mp4"]
+    assert release.notes == ["1 test clips are the release's corrected cuts (final_videos_test…)"]
+
+
+def test_mistakes_name_the_file(tmp_path: Path) -> None:
+    with pytest.raises(SetupError, match=r"train_sent_emo\.csv.*dataset\.root="):
+        read(tmp_path, CONFIG)
+    meld_tree(tmp_path, SMALL, placeholder)
+    (tmp_path / "train_sent_emo.csv").rename(tmp_path / "other.csv")
+    write_rows(
+        tmp_path / "train_sent_emo.csv", MELD_COLUMNS, [meld_row(0, 0)[:5] + ["x"] + meld_row(0, 0)[6:]]
+    )
+    with pytest.raises(InputError, match=r"train_sent_emo\.csv, row 1: Dialogue_ID is 'x'"):
+        read(tmp_path, CONFIG)
+    write_rows(tmp_path / "train_sent_emo.csv", ["Utterance", "Emotion"], [])
+    with pytest.raises(InputError, match=r"lacks the column Dialogue_ID, Utterance_ID, Speaker"):
+        read(tmp_path, CONFIG)
+    (tmp_path / "train_sent_emo.csv").unlink()
+    for folder, emotion in (("a", "joy"), ("b", "fear")):
+        write_rows(tmp_path / folder / "train_sent_emo.csv", MELD_COLUMNS, [meld_row(0, 0, "Ross", emotion)])
+    with pytest.raises(InputError, match=r"a/train_sent_emo\.csv and .*b/train_sent_emo\.csv differ"):
+        read(tmp_path, CONFIG)
+
+
+def test_annotations_without_clips_are_a_setup_error(tmp_path: Path) -> None:
+    meld_tree(tmp_path, {}, placeholder)
+    with pytest.raises(SetupError, match=r"train_splits.*dataset\.root=<folder of the release>"):
+        read(tmp_path, CONFIG)
+
+
+@pytest.fixture(scope="module")
+def real(shared_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Release:
+    """The released annotations with placeholders for the clips, as the raw release has them."""
+    root = tmp_path_factory.mktemp("meld")
+    copy_meld_release(shared_data, root)
+    (root / "dev_splits_complete" / "dia110_utt7.mp4").unlink()
+    placeholder(root / "dev_splits_complete" / "dia66_utt9.mp4")
+    return read(root, CONFIG)
+
+
+def test_the_real_annotations_are_all_accounted_for(real: Release) -> None:
+    validate(real.table, "meld")
+    lost = {
+        problem.utterance.replace("_", "/", 1): problem.reason
+        for problem in real.problems
+        if problem.utterance
+    }
+    assert lost == EXCLUDED
+    assert [problem.audio for problem in real.problems if not problem.utterance] == [
+        "dev_splits_complete/dia66_utt9.mp4"
+    ]
+    counts = real.table["split"].value_counts()
+    by_split = {split: sum(clip.startswith(split) for clip in EXCLUDED) for split in ("train", "dev", "test")}
+    assert {split: counts[split] + lost for split, lost in by_split.items()} == CONFIG.expected
+    assert CONFIG.expected == dict(train=9989, dev=1109, test=2610)
+
+
+def test_the_real_labels_and_cast(real: Release) -> None:
+    train = real.table[real.table["split"] == "train"]
+    assert train["label"].value_counts().to_dict() == dict(
+        neutral=4709, joy=1742, surprise=1205, anger=1109, sadness=683, disgust=271, fear=268
+    )  # the released counts less the unreadable neutral clip and the wrongly cut joyful one
+    assert map_labels(real.table["label"], CONFIG.label_map, "meld").notna().all()
+    assert real.table["session"].nunique() == 1432
+    assert set(real.table.loc[real.table["gender"] != "", "speaker"]) == {
+        "Chandler", "Joey", "Monica", "Phoebe", "Rachel", "Ross"
+    }  # fmt: skip
+
+
+def test_known_defects_are_kept_and_noted(real: Release) -> None:
+    disturbed, mismatched = real.notes
+    assert "disturbed audio" in disturbed and all(clip in disturbed for clip in DISTURBED)
+    assert mismatched.startswith("16 used clips") and "train/dia241_utt2" in mismatched
+    assert {f"meld/{clip}" for clip in DISTURBED} <= set(real.table["source"])
+
+
+def test_a_clip_without_annotated_length_is_kept(real: Release) -> None:
+    row = real.table.set_index("source").loc["meld/test/dia155_utt3"]  # annotated from 12:32.632 to 12:32.632
+    assert row["text"] == "Oh my God." and row[["start", "end", "duration"]].isna().all()

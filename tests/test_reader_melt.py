@@ -1,0 +1,119 @@
+"""MELT: GPT-4o's labels for MELD's recordings, and the same rows under MELD's labels."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from corpus_trees import (
+    MELT_COLUMNS,
+    copy_meld_release,
+    meld_row,
+    meld_tree,
+    melt_row,
+    melt_tables,
+    placeholder,
+    write_rows,
+)
+from melt_ser.corpora import meld, melt
+from melt_ser.corpora.table import Release, validate
+from melt_ser.errors import InputError, SetupError
+from melt_ser.labels import map_labels
+from melt_ser.launch import load_dataset
+
+MELT, HUMAN, MELD = load_dataset("melt"), load_dataset("melt_human"), load_dataset("meld")
+TRAIN = [meld_row(0, 0, "Mrs. Geller", "joy", "It’s me"), meld_row(0, 1)]
+TEST = [meld_row(0, 0, "Joey", "fear"), meld_row(3, 2, "Ross", "anger")]
+
+
+@pytest.fixture
+def small(tmp_path: Path) -> Path:
+    meld_tree(tmp_path, {"train": TRAIN, "test": TEST}, placeholder)
+    melt_tables(
+        tmp_path,
+        {
+            "train": [melt_row([*TRAIN[0][:1], "It's me", *TRAIN[0][2:]], "surprise")],
+            "test": [melt_row(TEST[0], "neutral"), melt_row(TEST[1], "frustration")],
+        },
+    )
+    return tmp_path
+
+
+def test_rows_are_named_as_melds_reader_names_them(small: Path) -> None:
+    release = melt.read(small, MELT)
+    row = release.table.iloc[0]
+    assert (row.utterance, row.source, row.session) == (
+        "train_dia0_utt0",
+        "meld/train/dia0_utt0",
+        "train/dia0",
+    )
+    assert (row.speaker, row.text, row.label) == ("Mrs. Geller", "It's me", "surprise")
+    assert release.table["label"].tolist() == ["surprise", "neutral", "frustration"]
+    assert release.notes == ["1 clips of MELD's train and test folders are not in MELT"]
+
+
+def test_melds_labels_leave_out_the_rows_that_melts_cannot_use(small: Path) -> None:
+    release = melt.read(small, HUMAN)
+    assert release.table["label"].tolist() == ["joy", "fear"]
+    assert [problem.utterance for problem in release.problems] == ["test_dia3_utt2"]
+    assert "'frustration' is none of the seven" in release.problems[0].reason
+    usable = melt.read(small, MELT).table
+    usable = usable[map_labels(usable["label"], MELT.label_map, "melt").notna()]
+    assert usable["source"].tolist() == release.table["source"].tolist()
+
+
+def test_mistakes_name_the_key_the_file_and_the_row(small: Path) -> None:
+    with pytest.raises(SetupError, match=r"dataset\.label_column is 'llm_labels': did you mean 'llm_label'"):
+        melt.read(small, replace(MELT, label_column="llm_labels"))
+    row = melt_row(TEST[0], "joy")
+    write_rows(small / "meld_test.csv", MELT_COLUMNS, [melt_row(TEST[1], "joy"), ["dia9_utt9.wav", *row[1:]]])
+    with pytest.raises(InputError, match=r"meld_test\.csv, row 2: filename dia9_utt9\.wav"):
+        melt.read(small, MELT)
+    (small / "meld_train.csv").unlink()
+    with pytest.raises(SetupError, match=r"meld_train\.csv.*dataset\.root=.*meltdataset"):
+        melt.read(small, MELT)
+
+
+@pytest.fixture(scope="module")
+def real(shared_data: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Release]:
+    root = tmp_path_factory.mktemp("melt")
+    copy_meld_release(shared_data, root)
+    return {"melt": melt.read(root, MELT), "human": melt.read(root, HUMAN), "meld": meld.read(root, MELD)}
+
+
+def test_the_real_rows_are_all_accounted_for(real: dict[str, Release]) -> None:
+    release = real["melt"]
+    validate(release.table, "melt")
+    assert {problem.utterance for problem in release.problems} == {"train_dia309_utt0", "test_dia220_utt0"}
+    assert release.table["split"].value_counts().to_dict() == {"train": 7024 - 1, "test": 1794 - 1}
+    emotions = map_labels(release.table["label"], MELT.label_map, "melt")
+    assert emotions.isna().sum() == 3  # frustration twice, comfort once
+    assert release.table.groupby("split")["speaker"].nunique().to_dict() == {"train": 42, "test": 30}
+
+
+def test_both_label_sources_use_the_same_rows(real: dict[str, Release]) -> None:
+    table = real["melt"].table
+    usable = table[map_labels(table["label"], MELT.label_map, "melt").notna()]
+    assert usable["source"].tolist() == real["human"].table["source"].tolist()
+    assert len(real["human"].table) == 7023 + 1790
+
+
+def test_every_real_row_is_the_recording_that_meld_has(real: dict[str, Release]) -> None:
+    reference = real["meld"].table.set_index("source")
+    human = real["human"].table.set_index("source")
+    same = reference.loc[human.index]
+    for column in ("utterance", "audio", "split", "session", "label"):
+        assert (same[column] == human[column]).all(), column
+    differing = human.index[same["speaker"] != human["speaker"]]
+    assert differing.tolist() == ["meld/train/dia556_utt6"]  # Joey in MELD, Ross in MELT
+    assert (same["text"] != human["text"]).sum() > 700  # hence the join on keys
+
+
+def test_the_agreement_of_the_real_labels(real: dict[str, Release], shared_data: Path) -> None:
+    table = real["melt"].table.set_index("source")
+    meld_label = real["meld"].table.set_index("source")["label"].loc[table.index]
+    agreement = (table["label"] == meld_label).groupby(table["split"]).mean()
+    assert agreement["train"] == pytest.approx(0.536, abs=5e-4)  # 46.43 % changed
+    assert agreement["test"] == pytest.approx(0.525, abs=1e-3)  # 47.55 % changed
