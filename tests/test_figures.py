@@ -65,9 +65,7 @@ def test_confusion_figure_texts_neither_overlap_nor_leave_the_picture(tmp_path, 
     figures.confusion_figure(scored_run(CLASSES[:number]), title, path)
     width, height = png_size(path)
     boxes = text_boxes(drawn[0])
-    assert (
-        len(boxes) == number * number + 2 * number + 4
-    )  # cells, tick labels, two axis labels, title, subtitle
+    assert len(boxes) == number * number + 2 * number + 4  # cells, tick labels, two axis labels, title, subtitle
     for position, (text, box) in enumerate(boxes):
         assert box.x0 >= 0 and box.y0 >= 0 and box.x1 <= width and box.y1 <= height, text
         for other, other_box in boxes[:position]:
@@ -155,9 +153,7 @@ def test_table_shows_equal_protocols_once_and_different_ones_apart():
         evaluation("urdu", "closed", closed),
         evaluation("urdu", "open", opened),
     ]
-    rows = [
-        line.split() for line in render(evals, 120).splitlines() if line.strip().startswith(("emodb", "urdu"))
-    ]
+    rows = [line.split() for line in render(evals, 120).splitlines() if line.strip().startswith(("emodb", "urdu"))]
     assert [row[:6] for row in rows[:2]] == [
         ["emodb", "test", "0", "closed", "=", "open"],
         ["emodb", "test", "all", "closed", "200", "3"],

@@ -36,9 +36,7 @@ def test_metrics_equal_scikit_learn(pairs):
     f1_score, recall_score = sklearn_metrics.f1_score, sklearn_metrics.recall_score
     assert metrics.unweighted_accuracy(confusion) == pytest.approx(balanced)
     assert metrics.weighted_accuracy(confusion) == sklearn_metrics.accuracy_score(reference, prediction)
-    assert metrics.macro_f1(confusion) == pytest.approx(
-        f1_score(reference, prediction, average="macro", **options)
-    )
+    assert metrics.macro_f1(confusion) == pytest.approx(f1_score(reference, prediction, average="macro", **options))
     assert metrics.weighted_f1(confusion) == pytest.approx(
         f1_score(reference, prediction, average="weighted", **options)
     )

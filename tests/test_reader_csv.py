@@ -160,7 +160,7 @@ def test_any_label_survives_any_dialect(
     content = text.getvalue().encode("utf-8-sig" if mark else "utf-8")
     table = read_text(root, content, *(audio for audio, _ in rows[1:])).table
     assert table["label"].tolist() == [unicodedata.normalize("NFC", label) for label in labels]
-    identity: dict[str, str | None] = {label: None for label in table["label"]}
+    identity: dict[str, str | None] = dict.fromkeys(table["label"])
     assert map_labels(table["label"], identity, "csv").isna().all()
 
 

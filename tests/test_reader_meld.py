@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from corpus_trees import MELD_COLUMNS, copy_meld_release, meld_row, meld_tree, placeholder, write_rows
-from melt_ser.corpora.meld import DISTURBED, EXCLUDED, read
+from corpus_trees import MELD_COLUMNS, meld_release, meld_row, meld_tree, placeholder, write_rows
+from melt_ser.corpora.meld import DISTURBED, WRONGLY_CUT, read
 from melt_ser.corpora.table import Release, validate
 from melt_ser.errors import InputError, SetupError
 from melt_ser.labels import map_labels
@@ -93,9 +93,7 @@ def test_mistakes_name_the_file(tmp_path: Path) -> None:
         read(tmp_path, CONFIG)
     meld_tree(tmp_path, SMALL, placeholder)
     (tmp_path / "train_sent_emo.csv").rename(tmp_path / "other.csv")
-    write_rows(
-        tmp_path / "train_sent_emo.csv", MELD_COLUMNS, [meld_row(0, 0)[:5] + ["x"] + meld_row(0, 0)[6:]]
-    )
+    write_rows(tmp_path / "train_sent_emo.csv", MELD_COLUMNS, [meld_row(0, 0)[:5] + ["x"] + meld_row(0, 0)[6:]])
     with pytest.raises(InputError, match=r"train_sent_emo\.csv, row 1: Dialogue_ID is 'x'"):
         read(tmp_path, CONFIG)
     write_rows(tmp_path / "train_sent_emo.csv", ["Utterance", "Emotion"], [])
@@ -117,35 +115,26 @@ def test_annotations_without_clips_are_a_setup_error(tmp_path: Path) -> None:
 @pytest.fixture(scope="module")
 def real(shared_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Release:
     """The released annotations with placeholders for the clips, as the raw release has them."""
-    root = tmp_path_factory.mktemp("meld")
-    copy_meld_release(shared_data, root)
-    (root / "dev_splits_complete" / "dia110_utt7.mp4").unlink()
-    placeholder(root / "dev_splits_complete" / "dia66_utt9.mp4")
-    return read(root, CONFIG)
+    return read(meld_release(shared_data, tmp_path_factory.getbasetemp()), CONFIG)
 
 
 def test_the_real_annotations_are_all_accounted_for(real: Release) -> None:
     validate(real.table, "meld")
-    lost = {
-        problem.utterance.replace("_", "/", 1): problem.reason
-        for problem in real.problems
-        if problem.utterance
-    }
-    assert lost == EXCLUDED
+    lost = {problem.utterance.replace("_", "/", 1): problem.reason for problem in real.problems if problem.utterance}
+    assert lost == {"dev/dia110_utt7": "no audio file for dev/dia110_utt7"}
     assert [problem.audio for problem in real.problems if not problem.utterance] == [
         "dev_splits_complete/dia66_utt9.mp4"
     ]
-    counts = real.table["split"].value_counts()
-    by_split = {split: sum(clip.startswith(split) for clip in EXCLUDED) for split in ("train", "dev", "test")}
-    assert {split: counts[split] + lost for split, lost in by_split.items()} == CONFIG.expected
+    counts = real.table["split"].value_counts().to_dict()
+    assert counts == dict(train=9989, dev=1109 - 1, test=2610)
     assert CONFIG.expected == dict(train=9989, dev=1109, test=2610)
 
 
 def test_the_real_labels_and_cast(real: Release) -> None:
     train = real.table[real.table["split"] == "train"]
     assert train["label"].value_counts().to_dict() == dict(
-        neutral=4709, joy=1742, surprise=1205, anger=1109, sadness=683, disgust=271, fear=268
-    )  # the released counts less the unreadable neutral clip and the wrongly cut joyful one
+        neutral=4710, joy=1743, surprise=1205, anger=1109, sadness=683, disgust=271, fear=268
+    )
     assert map_labels(real.table["label"], CONFIG.label_map, "meld").notna().all()
     assert real.table["session"].nunique() == 1432
     assert set(real.table.loc[real.table["gender"] != "", "speaker"]) == {
@@ -154,10 +143,11 @@ def test_the_real_labels_and_cast(real: Release) -> None:
 
 
 def test_known_defects_are_kept_and_noted(real: Release) -> None:
-    disturbed, mismatched = real.notes
+    disturbed, mismatched, wrongly_cut = real.notes
     assert "disturbed audio" in disturbed and all(clip in disturbed for clip in DISTURBED)
-    assert mismatched.startswith("16 used clips") and "train/dia241_utt2" in mismatched
-    assert {f"meld/{clip}" for clip in DISTURBED} <= set(real.table["source"])
+    assert mismatched.startswith("16 clips") and "train/dia241_utt2" in mismatched
+    assert {f"meld/{clip}" for clip in (*DISTURBED, *WRONGLY_CUT)} <= set(real.table["source"])
+    assert all(clip in wrongly_cut for clip in WRONGLY_CUT)
 
 
 def test_a_clip_without_annotated_length_is_kept(real: Release) -> None:

@@ -53,9 +53,7 @@ def test_the_order_of_utterances_does_not_matter(rows, random):
 
 def test_the_same_seed_gives_the_same_intervals_and_another_seed_nearly_the_same():
     reference, prediction = simulate(np.random.default_rng(0), 300, 0.6)
-    first, again, other = (
-        bootstrap_intervals(reference, prediction, CLASSES, seed=seed) for seed in (1, 1, 2)
-    )
+    first, again, other = (bootstrap_intervals(reference, prediction, CLASSES, seed=seed) for seed in (1, 1, 2))
     assert first == again != other
     assert first.ua == pytest.approx(other.ua, abs=0.01)
 
@@ -86,9 +84,7 @@ def test_resampling_distinct_confusions_equals_resampling_speakers_one_by_one():
     )
     resampled = np.stack([per_speaker[generator.integers(12, size=12)].sum(axis=0) for _ in range(4000)])
     expected = np.quantile(metrics.unweighted_accuracy(resampled), [0.025, 0.975])
-    intervals = bootstrap_intervals(
-        reference, prediction, CLASSES, speakers.astype(str).tolist(), resamples=4000
-    )
+    intervals = bootstrap_intervals(reference, prediction, CLASSES, speakers.astype(str).tolist(), resamples=4000)
     assert intervals.ua == pytest.approx(tuple(expected), abs=0.012)
 
 

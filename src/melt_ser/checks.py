@@ -34,9 +34,7 @@ def check(config: Config) -> None:
     if trainer.patience is not None and trainer.patience < 1:
         raise SetupError(f"trainer.patience is at least 1 or null, not {trainer.patience}.")
     if isinstance(trainer.freeze, str) and trainer.freeze not in FREEZE:
-        raise SetupError(
-            f"trainer.freeze is {', '.join(FREEZE)} or a number of layers, not '{trainer.freeze}'."
-        )
+        raise SetupError(f"trainer.freeze is {', '.join(FREEZE)} or a number of layers, not '{trainer.freeze}'.")
     if isinstance(trainer.freeze, int) and trainer.freeze < 0:
         raise SetupError(f"trainer.freeze is a number of layers from 0 up, not {trainer.freeze}.")
     if not 0.0 <= config.head.dropout < 1.0:

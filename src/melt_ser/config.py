@@ -187,6 +187,7 @@ class EvaluateConfig:
 
     run: str = "???"  # folder of a finished run
     dataset: DatasetConfig = field(default_factory=DatasetConfig)
+    labels: LabelsConfig = field(default_factory=LabelsConfig)  # what a corpus asks for; the run keeps its own
     eval: EvalConfig = field(default_factory=EvalConfig)
     device: str = "auto"
 

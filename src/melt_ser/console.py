@@ -26,5 +26,7 @@ def verification_bar(outcomes: Iterator[object], total: int) -> Iterator[object]
 
     console = Console(stderr=True)
     return iter(
-        track(outcomes, "verifying audio", total=total, console=console, disable=not sys.stderr.isatty(), transient=True)
+        track(
+            outcomes, "verifying audio", total=total, console=console, disable=not sys.stderr.isatty(), transient=True
+        )
     )

@@ -42,7 +42,7 @@ def _names(group: str) -> list[str]:
 
 def _backbones() -> list[tuple[str, str, str]]:
     from melt_ser.launch import load_config
-    from melt_ser.models.backbone import is_cached
+    from melt_ser.models.checkpoint import is_cached, download_command
 
     rows = []
     for name in _names("backbone"):
@@ -52,8 +52,7 @@ def _backbones() -> list[tuple[str, str, str]]:
         elif is_cached(backbone):
             rows.append((name, "cached", ""))
         else:
-            revision = f" --revision {backbone.revision}" if backbone.revision else ""
-            rows.append((name, "not cached", f"hf download {backbone.checkpoint}{revision}"))
+            rows.append((name, "not cached", download_command(backbone)))
     return rows
 
 

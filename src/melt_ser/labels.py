@@ -68,7 +68,7 @@ def map_labels(raw: pd.Series, label_map: Mapping[str, str | None], corpus: str)
         unknown = ", ".join(f"'{label}' ({count})" for label, count in counts.items())
         raise InputError(
             f"Corpus '{corpus}' has labels that its label_map does not know: {unknown}; "
-            f"map each to an emotion or to null, for example dataset.label_map.{counts.index[0]}=null."
+            f"map each to an emotion or to null, for example +dataset.label_map.{counts.index[0]}=null."
         )
     return raw.map(lambda label: label_map[label]).astype(object).where(lambda mapped: mapped.notna(), None)
 
@@ -96,7 +96,9 @@ class LabelSpace:
                         f"{did_you_mean(emotion, EMOTIONS)}"
                     )
                 if emotion in seen:
-                    raise SetupError(f"Label space '{self.name}' has '{emotion}' in both '{seen[emotion]}' and '{name}'.")
+                    raise SetupError(
+                        f"Label space '{self.name}' has '{emotion}' in both '{seen[emotion]}' and '{name}'."
+                    )
                 seen[emotion] = name
 
     @staticmethod

@@ -91,4 +91,4 @@ def _missing(match: re.Match[str], text: str, schema: type[Any]) -> str:
 
 def _names(node: Any) -> list[str]:
     names = [field.name for field in dataclasses.fields(node)]
-    return names + ["experiment"] if "experiment_name" in names else names
+    return [*names, "experiment"] if "experiment_name" in names else names

@@ -114,7 +114,8 @@ def load_corpus(config: DatasetConfig, force: bool = False, progress: Progress |
             f"No clip of '{config.name}' under {root} is usable ({len(dropped)} dropped; the first: "
             f"{dropped['audio'].iloc[0]}: {dropped['reason'].iloc[0]})."
         )
-    label_map = config.label_map or common_label_map(verified["label"])
+    common = common_label_map(verified["label"]) if config.reader == "csv" and not config.bundled else {}
+    label_map = {**common, **config.label_map}
     table = verified.assign(emotion=map_labels(verified["label"], label_map, config.name))
     return Corpus(config, root, table, dropped, release.notes, digest(verified), folder)
 
@@ -129,7 +130,13 @@ def _key(root: Path, release: Release, config: DatasetConfig) -> str:
 
     stamps = {audio: stamp(audio) for audio in release.table["audio"].unique()}
     rules = (VERIFICATION_VERSION, config.minimum_seconds, config.maximum_seconds)
-    parts = [repr(rules), str(root.resolve()), digest(release.table), repr(sorted(stamps.items())), repr(release.problems)]
+    parts = [
+        repr(rules),
+        str(root.resolve()),
+        digest(release.table),
+        repr(sorted(stamps.items())),
+        repr(release.problems),
+    ]
     return files.sha256("\n".join(parts))
 
 
@@ -173,4 +180,4 @@ def _stored(folder: Path) -> tuple[pd.DataFrame, pd.DataFrame]:
     dropped = pd.read_csv(folder / "dropped.csv", dtype=str, keep_default_na=False)
     for column in ("start", "end", "duration"):
         table[column] = pd.to_numeric(table[column].replace("", "nan"))
-    return make_table(table[list(COLUMNS)].to_dict("records")), dropped
+    return make_table(table[list(COLUMNS)]), dropped

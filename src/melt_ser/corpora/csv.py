@@ -40,9 +40,7 @@ def read(root: Path, config: DatasetConfig) -> Release:
         raise not_found(root, config)
     path = root / Path(config.table).expanduser()  # an absolute table stays as it is
     if not path.is_file():
-        raise SetupError(
-            f"There is no table at {path}: set dataset.table=<its path, absolute or within {root}>."
-        )
+        raise SetupError(f"There is no table at {path}: set dataset.table=<its path, absolute or within {root}>.")
     columns, records = _read_records(path)
     used = set(COLUMNS) - {"duration"}
     ignored = [column for column in columns if column not in used]
@@ -58,9 +56,7 @@ def read(root: Path, config: DatasetConfig) -> Release:
         audio = _relative(record["audio"], where)
         name = record.get("utterance") or _unique(posixpath.splitext(audio)[0], rows)
         if name in rows:
-            raise InputError(
-                f"{where}: the utterance '{name}' has been used before; utterance names are unique."
-            )
+            raise InputError(f"{where}: the utterance '{name}' has been used before; utterance names are unique.")
         if not label:
             problems.append(Problem(name, audio, f"row {number} has no label"))
             continue
@@ -77,12 +73,8 @@ def read(root: Path, config: DatasetConfig) -> Release:
             "audio": audio,
             "start": start,
             "end": end,
-            "split": _choice(
-                record.get("split", ""), SPLITS, f"{where}: the split", "train, dev, test or empty"
-            ),
-            "gender": _choice(
-                record.get("gender", ""), GENDERS, f"{where}: the gender", "female, male or empty"
-            ),
+            "split": _choice(record.get("split", ""), SPLITS, f"{where}: the split", "train, dev, test or empty"),
+            "gender": _choice(record.get("gender", ""), GENDERS, f"{where}: the gender", "female, male or empty"),
             "language": record.get("language") or config.language,
             "label": label,
         }

@@ -3,8 +3,8 @@
 Either the raw release (`train_splits/dia0_utt0.mp4`, `dev_splits_complete/`, `output_repeated_splits_test/`)
 or an audio mirror (`train/dia0_utt0.flac`, `dev/`, `test/`), and the release's three annotation files, in the
 root or up to three folders below it. Dialogue and utterance numbers restart in every split, so the key of a
-recording is (split, dialogue, utterance). The annotated times are not used: the clips are cut already, and one
-(test dia155_utt3) has no length by them. Source: Poria et al., MELD: A Multimodal Multi-Party Dataset for
+recording is (split, dialogue, utterance). The annotated times are not used: the clips are cut already, and
+one (test dia155_utt3) has no length by them. Source: Poria et al., MELD: A Multimodal Multi-Party Dataset for
 Emotion Recognition in Conversations, ACL 2019; the defects: issues 9, 20, 22 and 39 of declare-lab/MELD.
 """
 
@@ -36,14 +36,9 @@ GENDERS = {
     "Ross": "male",
 }
 
-# Never used, so that every copy of the corpus, also a repaired one, gives the same rows.
-EXCLUDED = {
-    "train/dia125_utt3": "unreadable in the release",
-    "train/dia309_utt0": "wrongly cut in the release: long, and not the annotated utterance alone",
-    "dev/dia110_utt7": "missing from the release",
-    "test/dia38_utt4": "wrongly cut in the release: five minutes long",
-    "test/dia220_utt0": "wrongly cut in the release: four minutes long",
-}
+# Minutes long in the release. The clip as it lies on disk decides: verification refuses one that is longer than
+# dataset.maximum_seconds (as it does one that cannot be read, as train/dia125_utt3), and a repaired one is used.
+WRONGLY_CUT = ("train/dia309_utt0", "test/dia38_utt4", "test/dia220_utt0")
 # Used, since every published figure uses them, and said in a note.
 DISTURBED = (
     "train/dia164_utt5",
@@ -63,15 +58,12 @@ def read(root: Path, config: DatasetConfig) -> Release:
     """Every annotated utterance with its clip; the rest are problems, and known defects are noted."""
     searched = folders(root, config)
     annotations = {
-        split: read_annotations(annotation_file(f"{split}_sent_emo.csv", searched, root, config))
-        for split in FOLDERS
+        split: read_annotations(annotation_file(f"{split}_sent_emo.csv", searched, root, config)) for split in FOLDERS
     }
     clips, problems, notes = find_clips(root, searched, list(FOLDERS), config)
     release = join(annotations, clips, config, "Emotion")
     annotated = {key for split, frame in annotations.items() for key in keys(split, frame)}
-    problems += [
-        Problem("", clips[key], "file without annotation") for key in sorted(clips.keys() - annotated)
-    ]
+    problems += [Problem("", clips[key], "file without annotation") for key in sorted(clips.keys() - annotated)]
     return Release(release.table, release.problems + problems, release.notes + notes)
 
 
@@ -80,9 +72,7 @@ def read_annotations(path: Path, more: tuple[str, ...] = ()) -> pd.DataFrame:
     try:
         frame = pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8-sig")
     except (UnicodeDecodeError, pd.errors.ParserError, pd.errors.EmptyDataError) as error:
-        raise InputError(
-            f"{path} is not the released CSV ({error}); copy it again from the release."
-        ) from None
+        raise InputError(f"{path} is not the released CSV ({error}); copy it again from the release.") from None
     wanted = ["Dialogue_ID", "Utterance_ID", "Utterance", "Speaker", "Emotion", *more]
     missing = [column for column in wanted if column not in frame.columns]
     if missing:
@@ -98,32 +88,27 @@ def read_annotations(path: Path, more: tuple[str, ...] = ()) -> pd.DataFrame:
 def keys(split: str, frame: pd.DataFrame) -> list[Key]:
     """The key of each annotated row."""
     return [
-        (split, dialogue, number)
-        for dialogue, number in zip(frame["Dialogue_ID"], frame["Utterance_ID"], strict=True)
+        (split, dialogue, number) for dialogue, number in zip(frame["Dialogue_ID"], frame["Utterance_ID"], strict=True)
     ]
 
 
 def find_clips(
     root: Path, searched: list[Path], splits: list[str], config: DatasetConfig
 ) -> tuple[dict[Key, str], list[Problem], list[str]]:
-    """The clip of each key (relative to root), unused files, and notes; SetupError without a split's folder."""
+    """Each key's clip (relative to root), unused files, and notes; SetupError without a split's folder."""
     clips: dict[Key, str] = {}
     problems: list[Problem] = []
     corrected = 0
     for split in splits:
         files = _clip_files(root, searched, split, config)
         best: dict[Key, Path] = {}
-        # The test folder holds some clips twice: `final_videos_test<name>` is the corrected cut and goes first;
-        # those who listened found its plain twin to be another utterance.
-        for path in sorted(
-            files, key=lambda path: (not path.stem.startswith("final_"), preference(path), path)
-        ):
+        # The test folder holds some clips twice: `final_videos_test<name>` is the corrected cut
+        # and goes first; users of the release report that its plain twin is another utterance.
+        for path in sorted(files, key=lambda path: (not path.stem.startswith("final_"), preference(path), path)):
             name = CLIP.fullmatch(path.stem)
             audio = path.relative_to(root).as_posix()
             if not name:
-                problems.append(
-                    Problem("", audio, "the name is not dialogue and utterance such as dia0_utt0")
-                )
+                problems.append(Problem("", audio, "the name is not dialogue and utterance such as dia0_utt0"))
                 continue
             key = (split, int(name[2]), int(name[3]))
             if key in best:
@@ -132,9 +117,7 @@ def find_clips(
                 best[key] = path
                 corrected += bool(name[1])
         clips |= {key: path.relative_to(root).as_posix() for key, path in best.items()}
-    notes = (
-        [f"{corrected} test clips are the release's corrected cuts (final_videos_test…)"] if corrected else []
-    )
+    notes = [f"{corrected} test clips are the release's corrected cuts (final_videos_test…)"] if corrected else []
     return clips, problems, notes
 
 
@@ -157,9 +140,7 @@ def join(
         for key, record in zip(keys(split, frame), frame.to_dict("records"), strict=True):
             clip = f"{split}/dia{key[1]}_utt{key[2]}"
             utterance, audio = clip.replace("/", "_"), clips.get(key, "")
-            if clip in EXCLUDED:
-                problems.append(Problem(utterance, audio, EXCLUDED[clip]))
-            elif not audio:
+            if not audio:
                 problems.append(Problem(utterance, "", f"no audio file for {clip}"))
             else:
                 rows.append(
@@ -185,9 +166,13 @@ def known_defects(table: pd.DataFrame) -> list[str]:
     clip = table["source"].str.removeprefix("meld/")
     disturbed = clip[clip.isin(DISTURBED)]
     mismatched = clip[clip.isin(MISMATCHED) | (table["session"] == MISMATCHED_DIALOGUE)]
-    reported = {"disturbed audio": disturbed, "an audio that does not match its text": mismatched}
+    reported = {
+        "disturbed audio": disturbed,
+        "audio that does not match its text": mismatched,
+        "a wrong cut, and are refused where they are minutes long": clip[clip.isin(WRONGLY_CUT)],
+    }
     return [
-        f"{len(found)} used clips are reported to have {what}: {', '.join(found)}"
+        f"{len(found)} clips are reported to have {what}: {', '.join(found)}"
         for what, found in reported.items()
         if len(found)
     ]

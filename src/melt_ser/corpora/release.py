@@ -35,9 +35,7 @@ def folders(root: Path, config: DatasetConfig, depth: int = 3) -> list[Path]:
 
 def _subfolders(parent: Path) -> list[Path]:
     with os.scandir(parent) as entries:  # tells folders from files without a look at each of 10,000 clips
-        return sorted(
-            Path(entry.path) for entry in entries if entry.is_dir() and not entry.name.startswith(".")
-        )
+        return sorted(Path(entry.path) for entry in entries if entry.is_dir() and not entry.name.startswith("."))
 
 
 def annotation_file(name: str, searched: Iterable[Path], root: Path, config: DatasetConfig) -> Path:

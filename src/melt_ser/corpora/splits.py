@@ -117,9 +117,7 @@ def _fold_groups(table: pd.DataFrame, config: DatasetConfig) -> list[list[str]]:
     try:
         number = DEFAULT_FOLDS if config.folds is None else int(str(config.folds))
     except ValueError:
-        raise SetupError(
-            f"dataset.folds is {LEAVE_ONE_OUT}, a number or null, not '{config.folds}'."
-        ) from None
+        raise SetupError(f"dataset.folds is {LEAVE_ONE_OUT}, a number or null, not '{config.folds}'.") from None
     if not 2 <= number <= len(names):
         raise SetupError(
             f"dataset.folds={number} does not fit '{config.name}', which has {len(names)} {config.group.value}s; "

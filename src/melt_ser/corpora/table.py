@@ -50,9 +50,9 @@ class Release:
     notes: list[str] = field(default_factory=list)
 
 
-def make_table(rows: Iterable[Mapping[str, Any]]) -> pd.DataFrame:
+def make_table(rows: Iterable[Mapping[str, Any]] | pd.DataFrame) -> pd.DataFrame:
     """A table of the given rows; what a row does not say is "" (seconds: NaN)."""
-    frame = pd.DataFrame(list(rows)).reindex(columns=list(COLUMNS))
+    frame = (rows if isinstance(rows, pd.DataFrame) else pd.DataFrame(list(rows))).reindex(columns=list(COLUMNS))
     for column in COLUMNS:
         if column in SECONDS:
             frame[column] = frame[column].astype("float64")
@@ -80,9 +80,7 @@ def validate(table: pd.DataFrame, corpus: str) -> None:
             raise InputError(f"The table of '{corpus}' has an empty {column} in row {empty[0] + 1}.")
     unknown = sorted(set(table["split"]) - {"train", "dev", "test", ""})
     if unknown:
-        raise InputError(
-            f"The table of '{corpus}' has the split '{unknown[0]}'; a split is train, dev, test or empty."
-        )
+        raise InputError(f"The table of '{corpus}' has the split '{unknown[0]}'; a split is train, dev, test or empty.")
     backwards = table.index[table["end"] <= table["start"].fillna(0.0)]
     if len(backwards):
         raise InputError(

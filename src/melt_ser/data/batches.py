@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 
 import numpy as np
+import numpy.typing as npt
 from torch.utils.data import Sampler
 
 POOL_BATCHES = 16  # utterances are sorted by length within random pools of this many batches
@@ -18,7 +19,7 @@ class ShuffledBatches(Sampler[list[int]]):
     """
 
     def __init__(
-        self, seconds: Sequence[float], batch_size: int, seed: int, weights: Sequence[float] | None = None
+        self, seconds: npt.ArrayLike, batch_size: int, seed: int, weights: npt.ArrayLike | None = None
     ) -> None:
         self.seconds = np.asarray(seconds)
         self.batch_size = batch_size
@@ -49,7 +50,7 @@ class ShuffledBatches(Sampler[list[int]]):
 class SortedBatches(Sampler[list[int]]):
     """Batches for evaluation, longest first (so that memory runs out at once or not at all)."""
 
-    def __init__(self, seconds: Sequence[float], batch_size: int) -> None:
+    def __init__(self, seconds: npt.ArrayLike, batch_size: int) -> None:
         self.order = np.argsort(-np.asarray(seconds), kind="stable").tolist()
         self.batch_size = batch_size
 

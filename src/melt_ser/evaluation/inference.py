@@ -14,14 +14,12 @@ from melt_ser.models.classifier import SpeechClassifier
 
 
 @torch.no_grad()
-def classify(
-    model: SpeechClassifier, utterances: Utterances, batch_size: int, accelerator: Accelerator
-) -> np.ndarray:
+def classify(model: SpeechClassifier, utterances: Utterances, batch_size: int, accelerator: Accelerator) -> np.ndarray:
     """Probabilities, (utterances, classes), in the order of the table; float32, whatever the training precision."""
     model.eval()
     probabilities = np.empty((len(utterances), len(model.classes)), dtype=np.float32)
     loader = DataLoader(
-        utterances, batch_sampler=SortedBatches(utterances.seconds.tolist(), batch_size), collate_fn=collate
+        utterances, batch_sampler=SortedBatches(utterances.seconds, batch_size), collate_fn=collate
     )
     for batch in loader:
         logits = model(batch.audio.to(accelerator.device), batch.lengths.to(accelerator.device))

@@ -64,9 +64,7 @@ def score(
         "ua_ci95": list(intervals.ua),
         "wa_ci95": list(intervals.wa),
         "ci_unit": intervals.unit,
-        "recall": {
-            name: None if np.isnan(value) else value for name, value in zip(classes, recalls, strict=True)
-        },
+        "recall": {name: None if np.isnan(value) else value for name, value in zip(classes, recalls, strict=True)},
         "ece": metrics.expected_calibration_error(confidence, reference.to_numpy() == prediction.to_numpy()),
         "predicted": dict(zip(classes, confusion.sum(axis=0).tolist(), strict=True)),
     }
@@ -98,15 +96,11 @@ def _validate(
     if list(predictions.columns) != expected:
         raise InputError(f"The predictions have the columns {list(predictions.columns)}, not {expected}.")
     if predictions.empty:
-        raise InputError(
-            "There are no predictions to score; check the split and the label map of the test corpus."
-        )
+        raise InputError("There are no predictions to score; check the split and the label map of the test corpus.")
     _validate_rows(predictions, training_classes, corpus_classes)
 
 
-def _validate_rows(
-    predictions: pd.DataFrame, training_classes: Sequence[str], corpus_classes: Sequence[str]
-) -> None:
+def _validate_rows(predictions: pd.DataFrame, training_classes: Sequence[str], corpus_classes: Sequence[str]) -> None:
     utterances = predictions["utterance"]
     for problem, rows in (
         ("has no name", utterances.isna() | utterances.eq("")),
@@ -124,9 +118,7 @@ def _validate_rows(
     except (TypeError, ValueError) as error:
         raise InputError(f"A probability is not a number ({error}); correct the predictions.") from error
     # Half-precision and rounded probabilities do not sum to 1 exactly; logits are far off.
-    wrong = ~((probabilities >= 0) & (probabilities <= 1)).all(axis=1) | ~(
-        abs(probabilities.sum(axis=1) - 1) < 0.02
-    )
+    wrong = ~((probabilities >= 0) & (probabilities <= 1)).all(axis=1) | ~(abs(probabilities.sum(axis=1) - 1) < 0.02)
     if wrong.any():
         raise InputError(
             f"Utterance {utterances[wrong].iloc[0]!r} has values that are not probabilities which sum to 1 "

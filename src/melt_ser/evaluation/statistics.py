@@ -63,9 +63,7 @@ def _resampling_units(speakers: Sequence[str] | pd.Series | None, utterances: in
     """The unit's name and the number of its unit for each utterance, (utterances,)."""
     if speakers is not None:
         if len(speakers) != utterances:
-            raise InputError(
-                f"There are {utterances} utterances but {len(speakers)} speakers; give one each."
-            )
+            raise InputError(f"There are {utterances} utterances but {len(speakers)} speakers; give one each.")
         names = pd.Series(list(speakers), dtype=object).fillna("")
         units, distinct = pd.factorize(names)
         if not names.eq("").any() and len(distinct) >= 2:
@@ -88,16 +86,12 @@ def _confusion_per_unit(
     rows = class_indices(reference, classes, "reference")
     columns = class_indices(prediction, classes, "predicted")
     cells = len(classes) ** 2
-    flat = np.bincount(
-        units * cells + rows * len(classes) + columns, minlength=(int(units.max()) + 1) * cells
-    )
+    flat = np.bincount(units * cells + rows * len(classes) + columns, minlength=(int(units.max()) + 1) * cells)
     return flat.reshape(-1, cells).astype(np.int64)
 
 
 def _distinct_rows(matrix: Integers) -> tuple[Integers, Integers]:
     """Distinct rows and how often each occurs; as `np.unique(axis=0)`, but compared as bytes, eight times faster."""
-    row_bytes = (
-        np.ascontiguousarray(matrix).view(np.dtype((np.void, matrix.itemsize * matrix.shape[1]))).ravel()
-    )
+    row_bytes = np.ascontiguousarray(matrix).view(np.dtype((np.void, matrix.itemsize * matrix.shape[1]))).ravel()
     _, first, counts = np.unique(row_bytes, return_index=True, return_counts=True)
     return matrix[first], counts.astype(np.int64)

@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
-from transformers import PreTrainedModel
 
 from melt_ser.config import BackboneConfig
 from melt_ser.errors import SetupError, did_you_mean
@@ -18,6 +17,9 @@ from melt_ser.models.checkpoint import family_name
 from melt_ser.models.masking import make_batch_invariant
 from melt_ser.models.waveform import RECEPTIVE_FIELD
 from melt_ser.models.weights import MODEL_TYPES, pretrained_model, random_model
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
 
 FREEZE = ("nothing", "convolution", "everything")
 
@@ -69,9 +71,7 @@ class Backbone(nn.Module):
         samples = audio.shape[1]
         own_samples = lengths.tolist()
         if min(own_samples) < RECEPTIVE_FIELD or max(own_samples) > samples:
-            raise ValueError(
-                f"Lengths are {RECEPTIVE_FIELD}..{samples} samples (see prepare_waveform): {own_samples}"
-            )
+            raise ValueError(f"Lengths are {RECEPTIVE_FIELD}..{samples} samples (see prepare_waveform): {own_samples}")
         frames = int(self._frames(torch.tensor(samples)))
         own_frames = self._frames(lengths.to(audio.device))
         frame_mask = torch.arange(frames, device=audio.device) < own_frames[:, None]
@@ -80,15 +80,11 @@ class Backbone(nn.Module):
             [self._first_frames(length) for length in own_samples] if padded else None,
             frame_mask if padded else None,
         ):
-            output = self._run(
-                audio, lengths.to(audio.device) if padded else None, frames, output_hidden_states
-            )
+            output = self._run(audio, lengths.to(audio.device) if padded else None, frames, output_hidden_states)
         return BackboneOutput(output.last_hidden_state, output.hidden_states, frame_mask)
 
     def _run(self, audio: Tensor, lengths: Tensor | None, frames: int, output_hidden_states: bool) -> Any:
-        mask = (
-            None if lengths is None else torch.arange(audio.shape[1], device=audio.device) < lengths[:, None]
-        )
+        mask = None if lengths is None else torch.arange(audio.shape[1], device=audio.device) < lengths[:, None]
         learning = torch.is_grad_enabled() and self.model not in self.frozen
         with torch.set_grad_enabled(learning), self._masking(frames):
             return self.model(audio, attention_mask=mask, output_hidden_states=output_hidden_states)
@@ -180,8 +176,7 @@ def load_backbone(
     """
     if family_name(config) not in MODEL_TYPES:
         raise SetupError(
-            f"backbone.family={family_name(config)} is unknown; "
-            f"{did_you_mean(family_name(config), MODEL_TYPES)}"
+            f"backbone.family={family_name(config)} is unknown; {did_you_mean(family_name(config), MODEL_TYPES)}"
         )
     settings = {
         "layerdrop": config.layer_drop,

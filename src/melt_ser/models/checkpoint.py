@@ -50,6 +50,11 @@ def _choose_weights(names: set[str], where: str, allow_pickle: bool) -> str:
     return pickled
 
 
+def is_cached(config: BackboneConfig) -> bool:
+    """Whether a checkpoint needs no download: a local folder, or a usable snapshot in the Hugging Face cache."""
+    return config.checkpoint is not None and (Path(config.checkpoint).is_dir() or _cached(config) is not None)
+
+
 def _cached(config: BackboneConfig) -> Path | None:
     """The snapshot in the cache, if it holds the configuration and some usable weights."""
     from huggingface_hub import try_to_load_from_cache
@@ -83,9 +88,7 @@ def _download(config: BackboneConfig) -> Path:
         names = {sibling.rfilename for sibling in info.siblings or []}
         weights = _choose_weights(names, where, config.allow_pickle)
         wanted = names.intersection({CONFIG, *EXTRACTOR, weights, *_shards(names, weights)})
-        paths = [
-            hf_hub_download(config.checkpoint, name, revision=config.revision) for name in sorted(wanted)
-        ]
+        paths = [hf_hub_download(config.checkpoint, name, revision=config.revision) for name in sorted(wanted)]
     except SetupError:
         raise
     except (RepositoryNotFoundError, RevisionNotFoundError) as error:

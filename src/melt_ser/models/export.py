@@ -15,13 +15,12 @@ from __future__ import annotations
 import copy
 import json
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
-from transformers import AutoModelForAudioClassification, PreTrainedModel, Wav2Vec2FeatureExtractor
 
 from melt_ser.audio import SAMPLE_RATE
 from melt_ser.config import BackboneConfig, Family, HeadConfig, Layers, Pooling
@@ -30,6 +29,9 @@ from melt_ser.files import replacing_folder, write_json
 from melt_ser.models.backbone import Backbone, load_backbone
 from melt_ser.models.classifier import SpeechClassifier
 from melt_ser.models.weights import MODEL_TYPES, quiet_transformers
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
 
 FORMAT_VERSION = 1
 DESCRIPTION, HEAD_WEIGHTS, MODEL_WEIGHTS = "melt_ser.json", "head.safetensors", "model.safetensors"
@@ -43,6 +45,8 @@ FIRST_FORM = {
 
 def save_model(classifier: SpeechClassifier, folder: Path) -> None:
     """Write the folder, whole or not at all; safetensors only."""
+    from transformers import Wav2Vec2FeatureExtractor
+
     model, head = classifier.backbone.model, classifier.head_config
     family = next(name for name, model_type in MODEL_TYPES.items() if model_type == model.config.model_type)
     description = {
@@ -78,9 +82,7 @@ def load_model(folder: Path, device: str | torch.device = "cpu") -> SpeechClassi
     """
     description = _read_description(folder)
     head = HeadConfig(**description["head"])
-    backbone = load_backbone(
-        BackboneConfig(family=Family(description["family"]), checkpoint=str(folder)), seed=0
-    )
+    backbone = load_backbone(BackboneConfig(family=Family(description["family"]), checkpoint=str(folder)), seed=0)
     with torch.random.fork_rng(devices=[]):  # initial weights of the head, which the saved ones replace
         classifier = SpeechClassifier(backbone, head, description["classes"])
     try:
@@ -99,6 +101,8 @@ def _has_first_form(head: HeadConfig) -> bool:
 
 def _transformers_classifier(classifier: SpeechClassifier) -> PreTrainedModel:
     """The family's own classifier around the same weights, which are not copied."""
+    from transformers import AutoModelForAudioClassification
+
     backbone: Backbone = classifier.backbone
     config = copy.deepcopy(backbone.model.config)
     config.id2label = dict(enumerate(classifier.classes))
@@ -128,9 +132,7 @@ def _read_first_form(folder: Path) -> dict[str, Tensor]:
             stored.get_tensor("projector.bias").any()
         )
     if changed:
-        raise InputError(
-            f"The projector of {folder} was trained since it was saved; load it with transformers."
-        )
+        raise InputError(f"The projector of {folder} was trained since it was saved; load it with transformers.")
     return weights
 
 
@@ -140,15 +142,11 @@ def _read_description(folder: Path) -> dict[str, Any]:
         description: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
         version = int(description["format_version"])
     except FileNotFoundError as error:
-        raise SetupError(
-            f"{folder} has no {DESCRIPTION}; give the model folder of a finished run."
-        ) from error
+        raise SetupError(f"{folder} has no {DESCRIPTION}; give the model folder of a finished run.") from error
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise SetupError(f"{path} cannot be read; save the model again.") from error
     if version > FORMAT_VERSION:
-        raise SetupError(
-            f"{folder} has format version {version}, newer than {FORMAT_VERSION}; update melt_ser."
-        )
+        raise SetupError(f"{folder} has format version {version}, newer than {FORMAT_VERSION}; update melt_ser.")
     return description
 
 

@@ -25,11 +25,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from types import MethodType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
-from transformers import PreTrainedModel
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
 
 normalise_forward = torch.ops.aten.native_group_norm
 normalise_backward = torch.ops.aten.native_group_norm_backward
@@ -69,9 +71,7 @@ class Padding:
         return self._zeroed(output)
 
     def _zeroed(self, features: Tensor) -> Tensor:
-        return (
-            features if self.frame_mask is None else features.masked_fill(~self.frame_mask[:, None, :], 0.0)
-        )
+        return features if self.frame_mask is None else features.masked_fill(~self.frame_mask[:, None, :], 0.0)
 
 
 class UtteranceGroupNorm(nn.GroupNorm):
@@ -110,9 +110,7 @@ class _NormaliseEach(torch.autograd.Function):
         statistics = []
         for utterance, length in enumerate(frames):
             own = _own_frames(features, utterance, length)
-            normalised, mean, deviation = normalise_forward(
-                own, weight, bias, 1, own.shape[1], length, groups, eps
-            )
+            normalised, mean, deviation = normalise_forward(own, weight, bias, 1, own.shape[1], length, groups, eps)
             output[utterance, :, :length] = normalised[0]
             statistics += [mean, deviation]
         ctx.save_for_backward(features, weight, *statistics)
@@ -158,9 +156,7 @@ def make_batch_invariant(model: PreTrainedModel) -> Padding:
         positions.batch_norm.register_forward_hook(padding.zero_output)
     for layer in model.encoder.layers:
         if hasattr(layer.attention, "torch_multi_head_self_attention"):
-            layer.attention.torch_multi_head_self_attention = MethodType(
-                _attend_with_one_mask, layer.attention
-            )
+            layer.attention.torch_multi_head_self_attention = MethodType(_attend_with_one_mask, layer.attention)
     return padding
 
 

@@ -1,4 +1,7 @@
-"""A transformers model with its weights: from a checkpoint's folder, or random from a seed."""
+"""A transformers model with its weights: from a checkpoint's folder, or random from a seed.
+
+transformers is imported where it is used: it takes seconds, and a missing checkpoint should be told at once.
+"""
 
 from __future__ import annotations
 
@@ -7,16 +10,17 @@ import pickle
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from safetensors import SafetensorError
-from transformers import CONFIG_MAPPING, AutoModel, PreTrainedConfig, PreTrainedModel
-from transformers.utils import logging
 
 from melt_ser.config import BackboneConfig
 from melt_ser.errors import SetupError, did_you_mean
 from melt_ser.models.checkpoint import CONFIG, EXTRACTOR, family_name, find_checkpoint, weights_file
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedConfig, PreTrainedModel
 
 MODEL_TYPES = {"wav2vec2": "wav2vec2", "hubert": "hubert", "wavlm": "wavlm", "data2vec": "data2vec-audio"}
 
@@ -46,6 +50,8 @@ UNREADABLE = (OSError, RuntimeError, ValueError, KeyError, EOFError, pickle.Unpi
 
 def random_model(config: BackboneConfig, seed: int, settings: dict[str, Any]) -> PreTrainedModel:
     """Random weights of the TINY architecture, changed by `config.architecture`."""
+    from transformers import CONFIG_MAPPING, AutoModel
+
     config_class = CONFIG_MAPPING[MODEL_TYPES[family_name(config)]]
     shape = TINY | (TINY_DATA2VEC if family_name(config) == "data2vec" else {})
     known = config_class().to_dict()
@@ -54,17 +60,13 @@ def random_model(config: BackboneConfig, seed: int, settings: dict[str, Any]) ->
             raise SetupError(f"backbone.architecture has no key '{key}'; {did_you_mean(key, known)}")
     try:
         with seeded(seed):
-            model: PreTrainedModel = AutoModel.from_config(
-                config_class(**shape | config.architecture | settings)
-            )
+            model: PreTrainedModel = AutoModel.from_config(config_class(**shape | config.architecture | settings))
     except (ValueError, TypeError, RuntimeError) as error:
         raise SetupError(f"backbone.architecture cannot be built: {_first_line(error)}.") from error
     return model.eval()
 
 
-def pretrained_model(
-    config: BackboneConfig, seed: int, settings: dict[str, Any]
-) -> tuple[PreTrainedModel, bool]:
+def pretrained_model(config: BackboneConfig, seed: int, settings: dict[str, Any]) -> tuple[PreTrainedModel, bool]:
     """The weights of a checkpoint in float32, and whether it wants normalised audio (`do_normalize`).
 
     Heads of the checkpoint (for recognition, classification or pretraining) are left out; a weight of the
@@ -76,6 +78,8 @@ def pretrained_model(
 
 def read_folder(folder: Path, config: BackboneConfig, seed: int, settings: dict[str, Any]) -> PreTrainedModel:
     """The backbone that a checkpoint's folder holds."""
+    from transformers import AutoModel
+
     model_config = _read_config(folder, config)
     for key, value in settings.items():
         setattr(model_config, key, value)
@@ -95,32 +99,26 @@ def read_folder(folder: Path, config: BackboneConfig, seed: int, settings: dict[
                 output_loading_info=True,
             )
     except UNREADABLE as error:
-        raise SetupError(
-            f"The weights {weights} cannot be read ({_first_line(error)}); get them again."
-        ) from error
+        raise SetupError(f"The weights {weights} cannot be read ({_first_line(error)}); get them again.") from error
     missing = sorted(name for name in report["missing_keys"] if name != "masked_spec_embed")
     if missing:
-        raise SetupError(
-            f"The weights {weights} lack {missing[0]} (of {len(missing)} missing); get them again."
-        )
+        raise SetupError(f"The weights {weights} lack {missing[0]} (of {len(missing)} missing); get them again.")
     loaded: PreTrainedModel = model
     return loaded
 
 
 def _read_config(folder: Path, config: BackboneConfig) -> PreTrainedConfig:
     """config.json as the family's configuration, after checking that it is of that family."""
+    from transformers import CONFIG_MAPPING
+
     described = _read_json(folder / CONFIG)
     family, model_type = family_name(config), described.get("model_type")
     if model_type != MODEL_TYPES[family]:
         right = next((name for name, known in MODEL_TYPES.items() if known == model_type), None)
         fix = f"set backbone.family={right}" if right else f"choose a checkpoint of {', '.join(MODEL_TYPES)}"
-        raise SetupError(
-            f"backbone.family is {family}, but {config.checkpoint} is a '{model_type}' model; {fix}."
-        )
+        raise SetupError(f"backbone.family is {family}, but {config.checkpoint} is a '{model_type}' model; {fix}.")
     if described.get("add_adapter"):
-        raise SetupError(
-            f"{config.checkpoint} shortens its frames with an adapter (add_adapter); choose one without."
-        )
+        raise SetupError(f"{config.checkpoint} shortens its frames with an adapter (add_adapter); choose one without.")
     try:
         return CONFIG_MAPPING[model_type].from_dict(described)
     except (ValueError, TypeError) as error:
@@ -142,9 +140,7 @@ def _read_json(path: Path) -> dict[str, Any]:
     try:
         value = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
-        raise SetupError(
-            f"{path.parent} has no {path.name}; give the folder of a transformers checkpoint."
-        ) from error
+        raise SetupError(f"{path.parent} has no {path.name}; give the folder of a transformers checkpoint.") from error
     except (OSError, ValueError) as error:
         raise SetupError(f"{path} cannot be read ({_first_line(error)}); get it again.") from error
     if not isinstance(value, dict):
@@ -169,6 +165,8 @@ def seeded(seed: int) -> Iterator[None]:
 @contextmanager
 def quiet_transformers() -> Iterator[None]:
     """No list of a checkpoint's unused heads, no progress bar: what matters is checked by the caller."""
+    from transformers.utils import logging
+
     verbosity, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
     logging.set_verbosity_error()
     logging.disable_progress_bar()

@@ -61,9 +61,7 @@ def training_curve_figure(epochs: pd.DataFrame, path: Path) -> None:
     _draw_curve(loss_axes, epochs, "dev_loss", "dev", VERMILLION, "s--")
     loss_axes.set_ylabel("loss")
     loss_axes.set_title("Training curve", fontsize=12, fontweight="bold")
-    _draw_curve(
-        ua_axes, epochs.assign(percent=100 * epochs["dev_ua"]), "percent", "dev UA", VERMILLION, "s--"
-    )
+    _draw_curve(ua_axes, epochs.assign(percent=100 * epochs["dev_ua"]), "percent", "dev UA", VERMILLION, "s--")
     ua_axes.set_ylabel("dev UA (%)")
     ua_axes.set_xlabel("epoch")
     _mark_best(loss_axes, ua_axes, epochs)
@@ -91,7 +89,7 @@ def _draw_confusion(axes: Axes, classes: list[str], counts: npt.NDArray[Any]) ->
     for row in np.flatnonzero(support == 0):
         middle = (len(classes) - 1) / 2
         box = {"facecolor": colours[row, 0], "edgecolor": "none"}  # hides the grid lines behind the text
-        axes.text(middle, row, "no reference utterance", ha="center", va="center", fontsize=9, bbox=box)
+        axes.text(middle, float(row), "no reference utterance", ha="center", va="center", fontsize=9, bbox=box)
     positions = range(len(classes))
     crowded = max(map(len, classes)) > 12
     axes.set_xticks(positions, classes, rotation=35 if crowded else 0, ha="right" if crowded else "center")

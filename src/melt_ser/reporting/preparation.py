@@ -23,7 +23,9 @@ def print_report(corpus: Corpus, labels: LabelsConfig) -> None:
     show(_counts(usable, list(space.classes), f"{corpus.name}: utterances, label space {space.name}"))
     hours = corpus.table["duration"].sum() / 3600
     speakers = corpus.table["speaker"][corpus.table["speaker"] != ""].nunique()
-    print(f"{len(corpus.table)} clips verified, {hours:.2f} hours, {speakers} speakers; table digest {corpus.digest[:16]}")
+    print(
+        f"{len(corpus.table)} clips verified, {hours:.2f} hours, {speakers} speakers; table digest {corpus.digest[:16]}"
+    )
     for sentence in _against_expected(corpus):
         print(sentence)
     for reason, count in left_out.items():
@@ -31,8 +33,8 @@ def print_report(corpus: Corpus, labels: LabelsConfig) -> None:
     for sentence in (*corpus.notes, *group_warnings(usable, corpus.config)):
         print(f"note: {sentence}")
     print(f"dropped: {len(corpus.dropped)}")
-    for row in corpus.dropped.head(LISTED).itertuples():
-        print(f"  {row.audio or row.utterance}: {row.reason}")
+    for utterance, audio, reason in corpus.dropped.head(LISTED).itertuples(index=False, name=None):
+        print(f"  {audio or utterance}: {reason}")
     if len(corpus.dropped) > LISTED:
         print(f"  … and {len(corpus.dropped) - LISTED} more")
     print(f"table: {corpus.folder / 'table.csv'}")

@@ -61,7 +61,9 @@ def save_checkpoint(
     accelerator: Accelerator,
 ) -> None:
     """Write the state of a fit after an epoch."""
-    progress = {item.name: getattr(state, item.name) for item in dataclasses.fields(state) if item.name != "best_weights"}
+    progress = {
+        item.name: getattr(state, item.name) for item in dataclasses.fields(state) if item.name != "best_weights"
+    }
     with files.replacing_folder(folder) as temporary:
         save_file(learning_weights(model), temporary / "model.safetensors")
         save_file(state.best_weights, temporary / "best.safetensors")

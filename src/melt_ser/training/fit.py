@@ -1,6 +1,6 @@
 """The training loop: the page to read first.
 
-    for each epoch:  for each batch:  loss, gradient, step     then: dev UA, keep the best, checkpoint
+for each epoch:  for each batch:  loss, gradient, step     then: dev UA, keep the best, checkpoint
 """
 
 from __future__ import annotations

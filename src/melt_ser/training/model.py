@@ -57,7 +57,14 @@ def load_or_train(study: Study, parts: Parts, folder: Path, accelerator: Acceler
     normalize = model.backbone.do_normalize
     root = study.corpus.root
     train = Utterances(
-        parts.train, root, study.classes, normalize, config.augment, trainer.crop_seconds, trainer.pad_to_crop, config.seed
+        parts.train,
+        root,
+        study.classes,
+        normalize,
+        config.augment,
+        trainer.crop_seconds,
+        trainer.pad_to_crop,
+        config.seed,
     )
     dev = Utterances(parts.dev, root, study.classes, normalize)
     title = "" if study.one_model else f"fold {parts.fold}/{len(study.parts)}"

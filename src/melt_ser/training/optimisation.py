@@ -51,4 +51,7 @@ def make_schedule(config: TrainerConfig, optimiser: Optimizer, steps: int) -> LR
     """Warm-up over `warmup_fraction` of the steps, then linear, cosine or constant."""
     from transformers import get_scheduler
 
-    return get_scheduler(SCHEDULES[config.schedule], optimiser, round(config.warmup_fraction * steps), steps)
+    schedule: LRScheduler = get_scheduler(
+        SCHEDULES[config.schedule], optimiser, round(config.warmup_fraction * steps), steps
+    )
+    return schedule

@@ -43,9 +43,7 @@ class TrainingProgress:
     def batch(self, epoch: int, loss: float, clips_per_second: float) -> None:
         """One more batch is done."""
         status = f"loss {loss:.3f}  dev UA {self.dev}  {clips_per_second:.1f} clips/s"
-        self.bar.update(
-            self.task, advance=1, description=f"{self.title} epoch {epoch}/{self.epochs}", status=status
-        )
+        self.bar.update(self.task, advance=1, description=f"{self.title} epoch {epoch}/{self.epochs}", status=status)
 
     def epoch(self, row: dict[str, Any]) -> None:
         """One more epoch is done; `row` is its row of metrics.csv."""

@@ -232,7 +232,9 @@ def _warnings(study: Study, rows: list[Row]) -> list[str]:
             f"The backbone '{study.config.backbone.name}' starts from random weights: it is for trying things out, "
             f"and its numbers say nothing about pretrained models."
         )
-    sentences += [f"{row['corpus']}: {warning}" for row in rows for warning in row["warnings"] if row["protocol"] == "closed"]
+    sentences += [
+        f"{row['corpus']}: {warning}" for row in rows for warning in row["warnings"] if row["protocol"] == "closed"
+    ]
     overlaps = {row["corpus"]: row["overlap"] for row in rows if row["overlap"]}
     sentences += [f"{count} recordings of '{name}' were trained on." for name, count in overlaps.items()]
     return sentences
