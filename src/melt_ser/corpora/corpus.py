@@ -20,7 +20,7 @@ import pandas as pd
 from melt_ser import files
 from melt_ser.audio.verify import verify_clip
 from melt_ser.config import DatasetConfig
-from melt_ser.corpora.table import COLUMNS, Release, digest, make_table, validate
+from melt_ser.corpora.table import COLUMNS, SECONDS, Release, digest, make_table, validate
 from melt_ser.errors import InputError, SetupError
 from melt_ser.labels import LabelSpace, common_label_map, map_labels
 
@@ -176,8 +176,8 @@ def _store(folder: Path, table: pd.DataFrame, dropped: pd.DataFrame) -> None:
 
 
 def _stored(folder: Path) -> tuple[pd.DataFrame, pd.DataFrame]:
-    table = pd.read_csv(folder / "table.csv", dtype=str, keep_default_na=False)
+    types = {column: "float64" if column in SECONDS else "str" for column in COLUMNS}
+    empty = {column: [""] for column in SECONDS}
+    table = pd.read_csv(folder / "table.csv", dtype=types, keep_default_na=False, na_values=empty)
     dropped = pd.read_csv(folder / "dropped.csv", dtype=str, keep_default_na=False)
-    for column in ("start", "end", "duration"):
-        table[column] = pd.to_numeric(table[column].replace("", "nan"))
     return make_table(table[list(COLUMNS)]), dropped

@@ -184,6 +184,7 @@ def load_backbone(
         "mask_time_prob": time_mask_probability,
         "mask_feature_prob": feature_mask_probability,
         "mask_time_min_masks": 0,  # transformers' 2 would mask a short clip whole
+        "mask_feature_min_masks": 0,  # WavLM reads it, but its configuration lacks it
     }
     if config.checkpoint is None:
         return Backbone(random_model(config, seed, settings), do_normalize=True)

@@ -112,7 +112,7 @@ def _transformers_classifier(classifier: SpeechClassifier) -> PreTrainedModel:
     with torch.device("meta"):
         model: PreTrainedModel = AutoModelForAudioClassification.from_config(config)
     setattr(model, model.base_model_prefix, backbone.model)
-    with torch.no_grad():
+    with torch.random.fork_rng(devices=[]):  # drawn and then overwritten
         model.projector = nn.Linear(backbone.hidden_size, backbone.hidden_size)
         nn.init.eye_(model.projector.weight)
         nn.init.zeros_(model.projector.bias)

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
+from huggingface_hub.errors import StrictDataclassError
 from safetensors import SafetensorError
 
 from melt_ser.config import BackboneConfig
@@ -61,7 +62,7 @@ def random_model(config: BackboneConfig, seed: int, settings: dict[str, Any]) ->
     try:
         with seeded(seed):
             model: PreTrainedModel = AutoModel.from_config(config_class(**shape | config.architecture | settings))
-    except (ValueError, TypeError, RuntimeError) as error:
+    except (ValueError, TypeError, RuntimeError, StrictDataclassError) as error:
         raise SetupError(f"backbone.architecture cannot be built: {_first_line(error)}.") from error
     return model.eval()
 
@@ -121,7 +122,7 @@ def _read_config(folder: Path, config: BackboneConfig) -> PreTrainedConfig:
         raise SetupError(f"{config.checkpoint} shortens its frames with an adapter (add_adapter); choose one without.")
     try:
         return CONFIG_MAPPING[model_type].from_dict(described)
-    except (ValueError, TypeError) as error:
+    except (ValueError, TypeError, StrictDataclassError) as error:
         raise SetupError(f"{folder / CONFIG} is not a valid configuration: {_first_line(error)}.") from error
 
 

@@ -1,0 +1,409 @@
+"""Backbones: from a seed, a folder or the cache; frozen parts; masking; and every way it can go wrong."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import time
+from pathlib import Path
+
+import huggingface_hub.constants
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+from transformers import AutoModelForCTC, Wav2Vec2FeatureExtractor
+
+from melt_ser.config import BackboneConfig, Family
+from melt_ser.errors import SetupError
+from melt_ser.models.backbone import Backbone, load_backbone
+from melt_ser.models.weights import MODEL_TYPES
+from small_models import FAMILIES, KINDS, batch_of, small_backbone, small_config
+
+every_family = pytest.mark.parametrize("family", FAMILIES)
+WEIGHTS = "model.safetensors"
+
+
+def write_checkpoint(folder: Path, family: str, do_normalize: bool = False) -> Backbone:
+    """A folder as on the hub: backbone weights under a prefix beside a recognition head, and an extractor."""
+    backbone = small_backbone(family)
+    recogniser = AutoModelForCTC.from_config(backbone.model.config)
+    setattr(recogniser, recogniser.base_model_prefix, backbone.model)
+    recogniser.save_pretrained(folder)
+    Wav2Vec2FeatureExtractor(do_normalize=do_normalize).save_pretrained(folder)
+    return backbone
+
+
+@pytest.fixture
+def checkpoint(tmp_path: Path) -> Path:
+    write_checkpoint(tmp_path / "checkpoint", "wav2vec2")
+    return tmp_path / "checkpoint"
+
+
+def load_folder(folder: Path, family: str = "wav2vec2", **settings: object) -> Backbone:
+    return load_backbone(BackboneConfig(family=Family(family), checkpoint=str(folder), **settings), seed=0)
+
+
+def pickle_weights(folder: Path) -> None:
+    torch.save(load_file(folder / WEIGHTS), folder / "pytorch_model.bin")
+    (folder / WEIGHTS).unlink()
+
+
+def same_weights(one: Backbone, other: Backbone) -> bool:
+    theirs = other.state_dict()
+    return all(torch.equal(tensor, theirs[name]) for name, tensor in one.state_dict().items())
+
+
+# Random weights
+
+
+@every_family
+def test_random_weights_are_those_of_the_seed(family):
+    assert same_weights(load_backbone(small_config(family), 1), load_backbone(small_config(family), 1))
+    assert not same_weights(load_backbone(small_config(family), 1), load_backbone(small_config(family), 2))
+
+
+@every_family
+def test_loading_leaves_the_random_state_alone(family, tmp_path):
+    write_checkpoint(tmp_path, family)
+    torch_state, numpy_state = torch.get_rng_state(), np.random.get_state()[1].copy()
+    load_backbone(small_config(family), 1)
+    load_backbone(BackboneConfig(family=Family(family), checkpoint=str(tmp_path)), 1, time_mask_probability=0.5)
+    assert torch.equal(torch.get_rng_state(), torch_state)
+    assert (np.random.get_state()[1] == numpy_state).all()
+
+
+@every_family
+def test_the_tiny_model_has_about_a_million_parameters(family):
+    backbone = load_backbone(BackboneConfig(family=Family(family)), seed=0)
+    assert 0.9e6 < sum(parameter.numel() for parameter in backbone.parameters()) < 2e6
+    assert (backbone.hidden_size, backbone.number_of_layers, backbone.do_normalize) == (128, 4, True)
+
+
+@every_family
+def test_frames_and_hidden_states(family):
+    backbone = small_backbone(family)
+    output = backbone(*batch_of(400, 719, 720, 16_000), output_hidden_states=True)
+    assert output.frame_mask.sum(dim=1).tolist() == [1, 1, 2, 49]
+    assert output.last_hidden_state.shape == (4, 49, 32)
+    assert [state.shape for state in output.hidden_states] == [(4, 49, 32)] * 3
+    assert backbone(*batch_of(400)).hidden_states is None
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@torch.no_grad()
+def test_the_last_hidden_state_is_normalised_once_more_in_large_models(kind):
+    output = small_backbone(kind)(*batch_of(4000), output_hidden_states=True)
+    same = torch.equal(output.hidden_states[-1], output.last_hidden_state)
+    assert same == (kind not in ("wav2vec2-large", "hubert-large", "wavlm-large"))
+
+
+def test_lengths_are_checked():
+    audio, _ = batch_of(500, 1000)
+    for wrong in ([399, 1000], [500, 1001]):
+        with pytest.raises(ValueError, match="400..1000 samples"):
+            small_backbone("wavlm")(audio, torch.tensor(wrong))
+
+
+@pytest.mark.parametrize(
+    ("architecture", "message"),
+    [
+        ({"hiden_size": 64}, "no key 'hiden_size'; did you mean 'hidden_size'"),
+        ({"num_attention_heads": 5}, "cannot be built"),
+        ({"hidden_size": "wide"}, "cannot be built"),
+    ],
+)
+def test_a_wrong_architecture_is_a_sentence(architecture, message):
+    with pytest.raises(SetupError, match=message) as caught:
+        load_backbone(small_config("wavlm", **architecture), 0)
+    assert "\n" not in str(caught.value)
+
+
+# Checkpoints
+
+
+@every_family
+@pytest.mark.parametrize("do_normalize", [True, False])
+def test_a_checkpoint_loads_without_its_head(family, do_normalize, tmp_path, capfd):
+    written = write_checkpoint(tmp_path, family, do_normalize)
+    capfd.readouterr()
+    loaded = load_folder(tmp_path, family)
+    assert same_weights(loaded, written)
+    assert loaded.do_normalize is do_normalize
+    assert capfd.readouterr() == ("", "")  # no list of unused weights, no progress bar
+
+
+@every_family
+def test_weights_are_float32_whatever_was_stored(family, tmp_path):
+    write_checkpoint(tmp_path, family)
+    stored = load_file(tmp_path / WEIGHTS)
+    save_file({name: tensor.half() for name, tensor in stored.items()}, tmp_path / WEIGHTS, {"format": "pt"})
+    assert {parameter.dtype for parameter in load_folder(tmp_path, family).parameters()} == {torch.float32}
+
+
+@pytest.mark.parametrize("family", ["wav2vec2", "hubert", "wavlm"])
+def test_old_names_of_the_positional_weights(family, tmp_path):
+    """Published checkpoints have weight_g and weight_v, from before torch's parametrisations."""
+    written = write_checkpoint(tmp_path, family)
+    old = {"parametrizations.weight.original0": "weight_g", "parametrizations.weight.original1": "weight_v"}
+    stored = load_file(tmp_path / WEIGHTS)
+    for new_name, old_name in old.items():
+        stored = {name.replace(new_name, old_name): tensor for name, tensor in stored.items()}
+    assert any(name.endswith("weight_g") for name in stored)
+    save_file(stored, tmp_path / WEIGHTS, {"format": "pt"})
+    assert same_weights(load_folder(tmp_path, family), written)
+
+
+def test_layer_drop_and_masking_are_ours_to_set(checkpoint):
+    config = load_folder(checkpoint).model.config
+    assert (config.layerdrop, config.apply_spec_augment, config.mask_time_prob) == (0.0, False, 0.0)
+    assert load_folder(checkpoint, layer_drop=0.05).model.config.layerdrop == 0.05
+
+
+def test_a_pickle_only_where_allowed(checkpoint):
+    written = load_folder(checkpoint)
+    pickle_weights(checkpoint)
+    with pytest.raises(SetupError, match=r"pickled file.*backbone\.allow_pickle=true.*restricted loader"):
+        load_folder(checkpoint)
+    assert same_weights(load_folder(checkpoint, allow_pickle=True), written)
+
+
+def test_code_in_a_pickle_is_not_run(checkpoint, tmp_path):
+    class Harmful:
+        def __reduce__(self):
+            return (Path.touch, (tmp_path / "harmed",))
+
+    pickle_weights(checkpoint)
+    torch.save({"weight": Harmful()}, checkpoint / "pytorch_model.bin")
+    with pytest.raises(SetupError, match="cannot be read"):
+        load_folder(checkpoint, allow_pickle=True)
+    assert not (tmp_path / "harmed").exists()
+
+
+def test_safetensors_come_before_a_pickle(checkpoint):
+    (checkpoint / "pytorch_model.bin").write_bytes(b"not read")
+    load_folder(checkpoint, allow_pickle=True)
+
+
+def damage(folder: Path, how: str) -> None:
+    weights = folder / WEIGHTS
+    if how == "truncated":
+        weights.write_bytes(weights.read_bytes()[:-1000])
+    elif how == "truncated pickle":
+        pickle_weights(folder)
+        pickled = folder / "pytorch_model.bin"
+        pickled.write_bytes(pickled.read_bytes()[:-1000])
+    elif how == "empty":
+        weights.write_bytes(b"")
+    elif how == "lacks a weight":
+        stored = load_file(weights)
+        del stored["wav2vec2.encoder.layers.1.attention.k_proj.weight"]
+        save_file(stored, weights, {"format": "pt"})
+    elif how == "another size":
+        edit_config(folder, hidden_size=64)
+    elif how == "a wide one":
+        edit_config(folder, hidden_size="wide")
+    elif how.startswith("no "):
+        (folder / how.removeprefix("no ")).unlink()
+    elif how == "not JSON":
+        (folder / "config.json").write_text("{")
+    elif how == "an adapter":
+        edit_config(folder, add_adapter=True)
+    else:
+        edit_config(folder, model_type=how)
+
+
+def edit_config(folder: Path, **changes: object) -> None:
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps(config | changes))
+
+
+@pytest.mark.parametrize(
+    ("how", "message"),
+    [
+        ("truncated", "model.safetensors cannot be read"),
+        ("truncated pickle", "pytorch_model.bin cannot be read"),
+        ("empty", "model.safetensors cannot be read"),
+        ("lacks a weight", "lack encoder.layers.1.attention.k_proj.weight"),
+        ("another size", "cannot be read"),
+        ("a wide one", "not a valid configuration"),
+        ("no config.json", "has no config.json"),
+        ("no model.safetensors", "has no weights"),
+        ("no preprocessor_config.json", "has no preprocessor_config.json"),
+        ("not JSON", "config.json cannot be read"),
+        ("an adapter", "add_adapter"),
+        ("hubert", "backbone.family is wav2vec2, but .* is a 'hubert' model; set backbone.family=hubert"),
+        ("bert", "is a 'bert' model; choose a checkpoint of wav2vec2, hubert, wavlm, data2vec"),
+    ],
+)
+def test_an_unsuitable_folder_is_one_sentence(checkpoint, how, message):
+    damage(checkpoint, how)
+    with pytest.raises(SetupError, match=message) as caught:
+        load_folder(checkpoint, allow_pickle=True)
+    assert "\n" not in str(caught.value)
+
+
+def test_the_joint_file_of_newer_processors_says_whether_to_normalise(checkpoint):
+    (checkpoint / "preprocessor_config.json").unlink()
+    (checkpoint / "processor_config.json").write_text('{"feature_extractor": {"do_normalize": false}}')
+    assert load_folder(checkpoint).do_normalize is False
+
+
+# The cache and the hub
+
+HUB_NAME, COMMIT = "someone/some-model", "0123456789012345678901234567890123456789"
+
+
+@pytest.fixture
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path / "cache"))
+    return tmp_path / "cache" / "models--someone--some-model" / "snapshots" / COMMIT
+
+
+def load_from_hub(**settings: object) -> Backbone:
+    return load_backbone(
+        BackboneConfig(family=Family.wav2vec2, checkpoint=HUB_NAME, revision=COMMIT, **settings), seed=0
+    )
+
+
+def test_a_cached_checkpoint_needs_no_network(cache, checkpoint):
+    shutil.copytree(checkpoint, cache)
+    assert same_weights(load_from_hub(), load_folder(checkpoint))
+
+
+@pytest.mark.parametrize("lacking", ["config.json", WEIGHTS, "everything"])
+@pytest.mark.parametrize("network", ["forbidden", "unreachable"])
+def test_an_uncached_checkpoint_is_told_at_once_with_the_fix(cache, checkpoint, monkeypatch, lacking, network):
+    if lacking != "everything":
+        shutil.copytree(checkpoint, cache, ignore=shutil.ignore_patterns(lacking))
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", network == "forbidden")
+    monkeypatch.setattr(huggingface_hub.constants, "ENDPOINT", "http://127.0.0.1:9")  # nobody listens there
+    started = time.perf_counter()
+    with pytest.raises(SetupError) as caught:
+        load_from_hub()
+    assert time.perf_counter() - started < 5
+    message = str(caught.value)
+    assert "\n" not in message
+    for part in (
+        f"someone/some-model at revision {COMMIT} is not in the Hugging Face cache",
+        "HF_HUB_OFFLINE" if network == "forbidden" else "cannot be reached",
+        f"hf download {HUB_NAME} --revision {COMMIT}",
+        "backbone.checkpoint=<local folder>",
+        "backbone=wav2vec2_tiny",
+    ):
+        assert part in message
+
+
+@pytest.mark.parametrize("name", ["./nowhere", "/nowhere/at/all", "nowhere/at/all"])
+def test_a_folder_that_is_not_there(name):
+    with pytest.raises(SetupError, match="does not exist"):
+        load_folder(Path(name) if name != "./nowhere" else "./nowhere")
+
+
+def test_a_name_that_nothing_can_have():
+    with pytest.raises(SetupError, match="neither a folder nor a model of the hub"):
+        load_folder("some one/model")
+
+
+# Freezing
+
+
+def learning(backbone: Backbone) -> set[str]:
+    return {name.removeprefix("model.") for name, parameter in backbone.named_parameters() if parameter.requires_grad}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_freezing_k_layers_freezes_all_below_them(kind):
+    backbone = small_backbone(kind)
+    everything = learning(backbone)
+    backbone.freeze(1)
+    assert not any(
+        name.startswith(("feature_", "encoder.pos_conv", "encoder.layers.0.")) for name in learning(backbone)
+    )
+    assert learning(backbone) >= {name for name in everything if name.startswith("encoder.layers.1.")}
+    norm_is_last = kind in ("wav2vec2-large", "hubert-large", "wavlm-large")
+    assert ("encoder.layer_norm.weight" in learning(backbone)) == norm_is_last
+    backbone.freeze("convolution")
+    assert everything - learning(backbone) == {name for name in everything if name.startswith("feature_extractor.")}
+    backbone.freeze("everything")
+    assert learning(backbone) == set()
+    backbone.freeze("nothing")
+    assert learning(backbone) == everything
+
+
+@every_family
+def test_a_frozen_backbone_is_in_evaluation_mode_and_keeps_no_graph(family):
+    backbone = small_backbone(family)
+    backbone.freeze("everything")
+    expected = backbone(*batch_of(800, 4000)).last_hidden_state
+    backbone.train()
+    found = backbone(*batch_of(800, 4000)).last_hidden_state
+    assert not found.requires_grad
+    assert torch.equal(found, expected)
+
+
+@every_family
+def test_frozen_parts_stay_in_evaluation_mode_and_the_rest_trains(family):
+    backbone = small_backbone(family)
+    backbone.freeze(1)
+    model = backbone.train().model
+    assert not any(
+        part.training for part in (model.feature_extractor, model.feature_projection, model.encoder.layers[0])
+    )
+    assert model.encoder.layers[1].training
+    output = backbone(*batch_of(800, 4000))
+    output.last_hidden_state.square().sum().backward()
+    assert {name for name, parameter in model.named_parameters() if parameter.grad is not None} == learning(backbone)
+
+
+@every_family
+def test_no_gradient_of_the_audio_is_computed(family):
+    """transformers asks for one, which only reentrant checkpointing needs."""
+    backbone = small_backbone(family).train()
+    seen = []
+    backbone.model.feature_extractor.conv_layers[0].register_forward_hook(
+        lambda module, inputs, output: seen.append(inputs[0].requires_grad)
+    )
+    backbone(*batch_of(800))
+    assert seen == [False]
+
+
+@pytest.mark.parametrize("what", ["convolutions", 3, -1])
+def test_a_wrong_freeze_is_a_sentence(what):
+    with pytest.raises(SetupError, match="trainer.freeze"):
+        small_backbone("wavlm").freeze(what)
+
+
+# SpecAugment
+
+
+@every_family
+def test_masking_follows_torchs_random_state_and_only_in_training(family):
+    backbone = load_backbone(small_config(family), 0, time_mask_probability=0.5, feature_mask_probability=0.2)
+    for module in backbone.modules():
+        if isinstance(module, torch.nn.Dropout):
+            module.p = 0.0
+    clips = batch_of(8000, 16_000)
+
+    def frames(seed: int) -> torch.Tensor:
+        torch.manual_seed(seed)
+        return backbone(*clips).last_hidden_state.detach()
+
+    backbone.eval()
+    assert torch.equal(frames(0), frames(1))
+    backbone.train()
+    numpy_state = np.random.get_state()[1].copy()
+    assert torch.equal(frames(0), frames(0))
+    assert not torch.equal(frames(0), frames(1))
+    assert (np.random.get_state()[1] == numpy_state).all()
+
+
+@every_family
+def test_clips_too_short_for_masking_are_left_whole(family):
+    """transformers raises an error for batches below ten frames."""
+    backbone = load_backbone(small_config(family), 0, time_mask_probability=0.5).train()
+    assert torch.isfinite(backbone(*batch_of(400, 2000)).last_hidden_state).all()
+
+
+def test_every_family_of_the_settings_is_served():
+    assert set(MODEL_TYPES) == set(FAMILIES)

@@ -1,0 +1,176 @@
+"""Saved models: the same to the bit when read back, and plain transformers gives the same answer."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+from transformers import AutoFeatureExtractor, AutoModel, AutoModelForAudioClassification, pipeline
+
+from melt_ser.errors import InputError, SetupError
+from melt_ser.models.classifier import SpeechClassifier
+from melt_ser.models.export import load_model, save_model
+from melt_ser.models.waveform import pad_together, prepare_waveform
+from small_models import CLASSES, FAMILIES, KINDS, batch_of, small_classifier, speechlike
+
+HEADS = {
+    "mean": {},
+    "mean-weighted": {"layers": "weighted", "dropout": 0.2},
+    "mean-hidden": {"hidden_sizes": [8], "dropout": 0.2},
+    "attention": {"pooling": "attention"},
+    "statistics-weighted": {"pooling": "attentive_statistics", "layers": "weighted", "hidden_sizes": [8]},
+}
+PLAIN = ("mean", "mean-weighted")  # what transformers' own classifier can hold
+NEWER = {"format_version": 99}
+
+
+def trained(kind: str, head: str, do_normalize: bool = True) -> SpeechClassifier:
+    """A classifier whose layer weights are not even any more."""
+    model = small_classifier(kind, **HEADS[head])
+    model.backbone.do_normalize = do_normalize
+    if model.head.weighted:
+        model.head.layer_weights.data[:] = torch.tensor([0.1, 1.5, -0.7])
+    return model
+
+
+@pytest.mark.parametrize("head", HEADS)
+@pytest.mark.parametrize("kind", KINDS)
+@torch.no_grad()
+def test_round_trip_is_exact(kind, head, tmp_path):
+    model = trained(kind, head, do_normalize=kind.endswith("base"))
+    save_model(model, tmp_path / "model")
+    loaded = load_model(tmp_path / "model")
+    expected = model.state_dict()
+    assert loaded.state_dict().keys() == expected.keys()
+    assert all(torch.equal(tensor, expected[name]) for name, tensor in loaded.state_dict().items())
+    assert torch.equal(loaded(*batch_of(400, 5000)), model(*batch_of(400, 5000)))
+    assert loaded.classes == CLASSES
+    assert loaded.backbone.do_normalize == model.backbone.do_normalize
+    assert not loaded.training
+
+
+@pytest.mark.parametrize("do_normalize", [True, False])
+@pytest.mark.parametrize("head", PLAIN)
+@pytest.mark.parametrize("kind", KINDS)
+@torch.no_grad()
+def test_the_pipeline_gives_the_same_probabilities(kind, head, do_normalize, tmp_path):
+    model = trained(kind, head, do_normalize)
+    save_model(model, tmp_path)
+    clip = speechlike(7000)
+    answer = pipeline("audio-classification", model=str(tmp_path), device="cpu")(clip.numpy(), top_k=None)
+    ours = model(*pad_together([prepare_waveform(clip, do_normalize)])).softmax(dim=-1)[0].tolist()
+    assert {entry["label"]: entry["score"] for entry in answer} == pytest.approx(
+        dict(zip(CLASSES, ours, strict=True)), abs=1e-5
+    )
+
+
+@pytest.mark.parametrize("head", PLAIN)
+@pytest.mark.parametrize("kind", KINDS)
+@torch.no_grad()
+def test_transformers_classifier_lacks_nothing(kind, head, tmp_path):
+    model = trained(kind, head)
+    save_model(model, tmp_path)
+    plain, report = AutoModelForAudioClassification.from_pretrained(tmp_path, output_loading_info=True)
+    assert not report["missing_keys"]
+    assert not report["unexpected_keys"]
+    audio, lengths = batch_of(6000)
+    assert (plain(audio).logits - model(audio, lengths)).abs().max() < 1e-5
+    assert plain.config.id2label == dict(enumerate(CLASSES))
+    assert plain.config.label2id == {name: number for number, name in enumerate(CLASSES)}
+    extractor = AutoFeatureExtractor.from_pretrained(tmp_path)
+    assert (extractor.do_normalize, extractor.return_attention_mask, extractor.sampling_rate) == (True, True, 16_000)
+
+
+@pytest.mark.parametrize("kind", FAMILIES)
+@torch.no_grad()
+def test_any_other_head_leaves_a_plain_backbone(kind, tmp_path):
+    model = trained(kind, "attention")
+    save_model(model, tmp_path)
+    plain, report = AutoModel.from_pretrained(tmp_path, output_loading_info=True)
+    assert not report["missing_keys"]
+    audio, lengths = batch_of(6000)
+    expected = model.backbone(audio, lengths).last_hidden_state
+    assert (plain(audio).last_hidden_state - expected).abs().max() < 1e-5
+
+
+def test_a_saved_model_is_a_checkpoint_to_start_from(tmp_path):
+    from melt_ser.config import BackboneConfig, Family
+    from melt_ser.models.backbone import load_backbone
+
+    model = trained("hubert", "mean", do_normalize=False)
+    save_model(model, tmp_path)
+    again = load_backbone(BackboneConfig(family=Family.hubert, checkpoint=str(tmp_path)), seed=0)
+    assert not again.do_normalize
+    assert torch.equal(
+        again.model.encoder.layers[1].attention.k_proj.weight,
+        model.backbone.model.encoder.layers[1].attention.k_proj.weight,
+    )
+
+
+def test_saving_leaves_the_model_as_it_was(tmp_path):
+    model = trained("wavlm", "mean-weighted").train()
+    before = model.backbone.model.config.to_dict()
+    state = torch.get_rng_state()
+    save_model(model, tmp_path)
+    load_model(tmp_path)
+    assert torch.equal(torch.get_rng_state(), state)
+    changed = {key for key, value in model.backbone.model.config.to_dict().items() if before.get(key) != value}
+    assert changed <= {"architectures", "dtype"}
+    assert model.training
+    assert torch.isfinite(model(*batch_of(4000))).all()
+
+
+def test_no_pickle_and_nothing_half_written(tmp_path):
+    for head in HEADS:
+        save_model(trained("wav2vec2", head), tmp_path / "model")  # each replaces the one before
+        names = {path.name for path in (tmp_path / "model").iterdir()}
+        expected = {"config.json", "preprocessor_config.json", "melt_ser.json", "model.safetensors"}
+        assert names == expected | (set() if head in PLAIN else {"head.safetensors"})
+    assert [path.name for path in tmp_path.iterdir()] == ["model"]
+
+
+def damage(folder: Path, how: str) -> None:
+    description = folder / "melt_ser.json"
+    if how == "not ours":
+        description.unlink()
+    elif how == "not JSON":
+        description.write_text("{")
+    elif how == "newer":
+        description.write_text(json.dumps(json.loads(description.read_text()) | NEWER))
+    elif how == "head lost":
+        (folder / "head.safetensors").unlink()
+    elif how == "head truncated":
+        (folder / "head.safetensors").write_bytes((folder / "head.safetensors").read_bytes()[:-8])
+    elif how == "backbone lost":
+        (folder / "model.safetensors").unlink()
+
+
+@pytest.mark.parametrize(
+    ("how", "message"),
+    [
+        ("not ours", "has no melt_ser.json"),
+        ("not JSON", "melt_ser.json cannot be read"),
+        ("newer", "format version 99"),
+        ("head lost", "head's weights"),
+        ("head truncated", "head's weights"),
+        ("backbone lost", "has no weights"),
+    ],
+)
+def test_a_damaged_folder_is_one_sentence(how, message, tmp_path):
+    save_model(trained("wavlm", "attention"), tmp_path)
+    damage(tmp_path, how)
+    with pytest.raises(SetupError, match=message) as caught:
+        load_model(tmp_path)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_projector_trained_elsewhere_is_not_dropped_in_silence(tmp_path):
+    save_model(trained("wavlm", "mean"), tmp_path)
+    weights = load_file(tmp_path / "model.safetensors")
+    weights["projector.weight"][0, 1] = 0.5
+    save_file(weights, tmp_path / "model.safetensors", {"format": "pt"})
+    with pytest.raises(InputError, match="projector"):
+        load_model(tmp_path)
