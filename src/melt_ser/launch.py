@@ -6,6 +6,7 @@ and an exit code; nothing heavy is imported before the configuration is known to
 
 from __future__ import annotations
 
+import functools
 import os
 import sys
 from collections.abc import Callable
@@ -70,21 +71,37 @@ def command() -> str:
 
 
 def launch(config_name: str, task: Callable[[DictConfig], Any]) -> int:
-    """Compose the configuration from the command line, run the task, and return the exit code."""
+    """Compose the configuration from the command line, run the task, and return the exit code.
+
+    A failed job of a sweep does not stop the others; the exit code is the highest of all jobs.
+    """
     os.environ["HYDRA_FULL_ERROR"] = "1"  # so that errors reach us, who print one line instead of a traceback
-    run = hydra.main(version_base="1.3", config_path=str(conf_folder()), config_name=config_name)(task)
+    codes = [0]
+
+    @functools.wraps(task)
+    def guarded(composed: DictConfig) -> None:
+        try:
+            task(composed)
+        except Exception as error:  # caught here, since Hydra prints a line of its own for what passes it
+            codes.append(_tell(error, config_name))
+
     try:
-        run()
-    except MeltSerError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return error.exit_code
+        hydra.main(version_base="1.3", config_path=str(conf_folder()), config_name=config_name)(guarded)()
     except KeyboardInterrupt:
-        print("stopped.", file=sys.stderr)
+        print("stopped; the same command goes on after the last finished epoch.", file=sys.stderr)
         return 130
     except Exception as error:
-        sentence = explain(error, SCHEMAS[config_name])
-        if sentence is None:
-            raise
-        print(f"error: {sentence}", file=sys.stderr)
-        return 2
-    return 0
+        codes.append(_tell(error, config_name))
+    return max(codes)
+
+
+def _tell(error: Exception, config_name: str) -> int:
+    """Print the sentence of a failure and give its exit code; what is no user's mistake is raised again."""
+    if isinstance(error, MeltSerError):
+        print(f"error: {error}", file=sys.stderr)
+        return error.exit_code
+    sentence = explain(error, SCHEMAS[config_name])
+    if sentence is None:
+        raise error
+    print(f"error: {sentence}", file=sys.stderr)
+    return 2

@@ -1,0 +1,123 @@
+"""The command line: what is typed wrong is one line with the valid choices, and nothing heavy is imported for it."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from melt_ser.launch import load_config, load_dataset
+from melt_ser.runs import identity
+
+
+def run(*arguments: str, module: str = "train", cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
+    """A verb as a user starts it."""
+    command = [sys.executable, "-m", f"melt_ser.{module}", *arguments]
+    return subprocess.run(command, capture_output=True, text=True, cwd=cwd, timeout=200)
+
+
+@pytest.mark.parametrize(
+    ("typed", "sentence"),
+    [
+        ("trainer.epochz=3", "There is no key 'epochz' in 'trainer'; did you mean 'epochs'?"),
+        ("backbone=wavlmm", "There is no backbone 'wavlmm'; did you mean 'wavlm'?"),
+        ("bakbone=wavlm", "There is no key 'bakbone'; did you mean 'backbone'?"),
+        ("trainer.optimiser=adamx", "trainer.optimiser cannot be 'adamx'; did you mean 'adam'?"),
+        ("trainer.epochs=many", "trainer.epochs: Value 'many' of type 'str' could not be converted to Integer."),
+        ("dataset.label_map.foo=sad", "'dataset.label_map' has no entry 'foo' yet; add one with a plus"),
+        ("experiment=nothing", "There is no experiment 'nothing'; choose from: emodb_speakers."),
+        ("trainer.batch_size=0", "trainer.batch_size is at least 1, not 0."),
+        ("trainer.freeze=all", "trainer.freeze is nothing, convolution, everything or a number of layers, not 'all'."),
+        ("dataset.fold=2", "dataset.fold=2 needs folds, and 'demo' uses the release's own split"),
+    ],
+)
+def test_a_mistake_is_one_line_with_the_fix(typed: str, sentence: str, tmp_path: Path) -> None:
+    done = run(typed, f"out={tmp_path}")
+    assert done.returncode == 2
+    assert done.stderr.startswith(f"error: {sentence}")
+    assert done.stderr.count("\n") == 1
+    assert "Traceback" not in done.stderr + done.stdout
+
+
+def test_a_missing_corpus_names_the_fix(tmp_path: Path) -> None:
+    done = run("dataset=emodb", cwd=tmp_path)
+    assert done.returncode == 2
+    assert "Corpus 'emodb' is not at data/emodb; give its folder with dataset.root=<folder>" in done.stderr
+
+
+def test_a_missing_checkpoint_names_the_fix(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HF_HOME", str(tmp_path / "empty"))
+    done = run("backbone=wavlm", f"out={tmp_path}")
+    assert done.returncode == 2
+    last = done.stderr.strip().splitlines()[-1]
+    assert last.startswith("error: The checkpoint microsoft/wavlm-base-plus")
+    assert "backbone.checkpoint=<local folder>" in last
+    assert "backbone=wavlm_tiny" in last
+
+
+def test_configuration_and_help_need_nothing_heavy() -> None:
+    code = (
+        "import sys; sys.argv = ['train', '--cfg', 'job']\n"
+        "from melt_ser.train import main; code = main()\n"
+        "heavy = {'torch', 'transformers', 'pandas', 'numpy', 'sklearn', 'matplotlib'} & set(sys.modules)\n"
+        "sys.exit(code or (3 if heavy else 0))"
+    )
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, timeout=60).returncode == 0
+    shown = run("--help").stdout
+    assert "== Groups ==" in shown
+    assert "wavlm_tiny" in shown
+
+
+def test_what_needs_no_torch_imports_without_it() -> None:
+    code = (
+        "import sys; sys.modules['torch'] = None\n"
+        "import melt_ser.labels, melt_ser.runs, melt_ser.corpora.corpus, melt_ser.corpora.splits\n"
+        "import melt_ser.corpora.csv, melt_ser.corpora.melt, melt_ser.corpora.iemocap\n"
+        "import melt_ser.evaluation.metrics, melt_ser.evaluation.scoring, melt_ser.evaluation.results\n"
+        "import melt_ser.reporting.figures, melt_ser.reporting.tables, melt_ser.reporting.preparation\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+
+
+def test_every_dataset_composes_with_every_label_space() -> None:
+    from melt_ser.info import _names
+
+    for dataset in _names("dataset"):
+        for labels in _names("labels"):
+            assert load_config(f"dataset={dataset}", f"labels={labels}").labels.name == labels
+
+
+def test_iemocap_asks_for_four_classes_and_can_be_overruled() -> None:
+    assert load_config("dataset=iemocap").labels.name == "four"
+    assert load_config("dataset=iemocap", "labels=native").labels.name == "native"
+    assert load_dataset("urdu").name == "urdu"
+
+
+def test_a_folder_of_ones_own_yaml_adds_backbone_and_corpus(tmp_path: Path) -> None:
+    """What CONTRIBUTING shows: a fifth backbone and a CSV corpus need only YAML."""
+    (tmp_path / "backbone").mkdir()
+    (tmp_path / "dataset").mkdir()
+    (tmp_path / "backbone" / "mine.yaml").write_text("name: mine\nfamily: hubert\ncheckpoint: /models/mine\n")
+    (tmp_path / "dataset" / "ours.yaml").write_text("defaults: [csv]\nname: ours\ntable: ours.csv\nlanguage: fi\n")
+    done = run("--config-dir", str(tmp_path), "backbone=mine", "dataset=ours", "--cfg", "job")
+    assert done.returncode == 0, done.stderr
+    assert "checkpoint: /models/mine" in done.stdout
+    assert "table: ours.csv" in done.stdout
+    assert "reader: csv" in done.stdout
+
+
+def test_the_run_id_is_the_same_however_the_settings_were_typed() -> None:
+    reference = identity(load_config())
+    same = [
+        ("seed=0", "trainer.epochs=20"),
+        ("out=/elsewhere", "device=cpu", "trainer.workers=3", "eval.batch_size=1", "eval.corpora=[demo_de]"),
+        ("trainer=finetune", "head=linear", "dataset.root=/data/demo"),
+        ("labels.name=other",),
+    ]
+    for overrides in same:
+        assert identity(load_config(*overrides)) == reference, overrides
+    for override in ("seed=1", "trainer.epochs=21", "head=mlp", "backbone=hubert_tiny", "dataset.split_seed=1"):
+        assert identity(load_config(override)) != reference, override

@@ -1,0 +1,128 @@
+"""Parts never share a group or a recording, and are the same for the same seed."""
+
+from __future__ import annotations
+
+import pandas as pd
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from melt_ser.config import DatasetConfig, Group
+from melt_ser.corpora.splits import group_warnings, make_parts
+from melt_ser.corpora.table import check_disjoint, digest, make_table, validate
+from melt_ser.errors import InputError, SetupError
+
+CLASSES = ("angry", "happy", "sad")
+
+
+def corpus(speakers: int, each: int = 6, split: str = "") -> pd.DataFrame:
+    rows = [
+        {
+            "utterance": f"s{speaker}_{number}",
+            "source": f"x/s{speaker}_{number}",
+            "audio": f"s{speaker}_{number}.wav",
+            "speaker": f"s{speaker}",
+            "split": split,
+            "label": CLASSES[number % 3],
+        }
+        for speaker in range(speakers)
+        for number in range(each)
+    ]
+    table = make_table(rows)
+    return table.assign(**{"class": table["label"]})
+
+
+def settings_for(**changes: object) -> DatasetConfig:
+    return DatasetConfig(name="x", reader="csv", **changes)  # type: ignore[arg-type]
+
+
+@settings(max_examples=30, deadline=None)
+@given(speakers=st.integers(4, 8), each=st.integers(3, 9), folds=st.sampled_from(["leave_one_out", 2, 3]))
+def test_folds_are_disjoint_and_cover_everything_once(speakers: int, each: int, folds: int | str) -> None:
+    table = corpus(speakers, each)
+    parts = make_parts(table, settings_for(folds=folds, fold="all"))
+    tested = [utterance for part in parts for utterance in part.test["utterance"]]
+    assert sorted(tested) == sorted(table["utterance"])
+    for part in parts:
+        groups = [set(part.train["speaker"]), set(part.dev["speaker"]), set(part.test["speaker"])]
+        assert all(groups)
+        assert sum(map(len, groups)) == speakers
+        assert len(part.train) + len(part.dev) + len(part.test) == len(table)
+
+
+def test_the_same_seed_gives_the_same_parts_and_another_does_not() -> None:
+    table = corpus(12)
+    first, again = (make_parts(table, settings_for(folds=4, fold=2))[0].assignment() for _ in range(2))
+    pd.testing.assert_frame_equal(first, again)
+    other = make_parts(table, settings_for(folds=4, fold=2, split_seed=1))[0].assignment()
+    assert not first.equals(other)
+
+
+def test_a_release_without_dev_gets_one_from_the_training_side() -> None:
+    table = pd.concat([corpus(5, split="train"), corpus(7).iloc[30:].assign(split="test")], ignore_index=True)
+    [part] = make_parts(table, settings_for())
+    assert set(part.test["speaker"]) == {"s5", "s6"}
+    assert len(set(part.dev["speaker"])) == 1
+    assert not set(part.dev["speaker"]) & set(part.train["speaker"])
+
+
+def test_dev_is_made_by_dialogue_where_sessions_are_the_group() -> None:
+    table = corpus(2, 60, split="train")
+    table["session"] = [f"dia{number // 4}" for number in range(len(table))]
+    table.loc[100:, "split"] = "test"
+    [part] = make_parts(table, settings_for(group=Group.session))
+    assert not set(part.dev["session"]) & set(part.train["session"])
+    assert set(part.dev["speaker"]) & set(part.train["speaker"])
+
+
+def test_unknown_speakers_train_with_a_warning() -> None:
+    table = corpus(10).assign(speaker="")
+    [part] = make_parts(table, settings_for())
+    assert len(part.test) == len(table) // 5
+    assert "60 of 60 utterances of 'x' have no speaker" in group_warnings(table, settings_for())[0]
+    with pytest.raises(InputError, match="does not say every speaker"):
+        make_parts(table, settings_for(folds="leave_one_out"))
+
+
+@pytest.mark.parametrize(
+    ("changes", "error", "sentence"),
+    [
+        (dict(folds=9), SetupError, "dataset.folds=9 does not fit 'x', which has 4 speakers; choose 2 to 4"),
+        (dict(folds="speakers"), SetupError, "dataset.folds is leave_one_out, a number or null, not 'speakers'"),
+        (dict(folds=3, fold=4), SetupError, "dataset.fold is 1 to 3 or all for 'x', not 4"),
+        (dict(folds=3, fold="none"), SetupError, "dataset.fold is 1 to 3 or all for 'x', not none"),
+        (dict(folds=3, dev_fraction=1.5), SetupError, "dataset.dev_fraction is between 0 and 1"),
+    ],
+)
+def test_settings_that_do_not_fit(changes: dict[str, object], error: type[Exception], sentence: str) -> None:
+    with pytest.raises(error, match=sentence):
+        make_parts(corpus(4), settings_for(**changes))
+
+
+def test_two_few_speakers_is_said() -> None:
+    with pytest.raises(InputError, match="a single speaker left to train on"):
+        make_parts(corpus(2), settings_for(folds="leave_one_out"))
+    assert "has 2 speakers" in group_warnings(corpus(2), settings_for())[0]
+
+
+def test_a_shared_recording_is_told_with_its_count() -> None:
+    table = corpus(3)
+    with pytest.raises(InputError, match="train and test parts of 'x' share 6 sources"):
+        check_disjoint({"train": table, "test": table.iloc[:6]}, "source", "x")
+
+
+def test_a_table_is_validated() -> None:
+    table = make_table([{"utterance": "a", "source": "a", "audio": "a.wav", "label": "sad"}] * 2)
+    with pytest.raises(InputError, match=r"the utterance 'a' more than once \(1 repeated rows\)"):
+        validate(table, "x")
+    backwards = make_table([{"utterance": "a", "source": "a", "audio": "a", "label": "b", "start": 2, "end": 1}])
+    with pytest.raises(InputError, match="ends before it starts"):
+        validate(backwards, "x")
+    with pytest.raises(InputError, match="has the split 'valid'"):
+        validate(corpus(1, split="valid").drop(columns="class"), "x")
+
+
+def test_a_digest_depends_on_the_rows_and_not_on_their_order() -> None:
+    table = corpus(3)
+    assert digest(table) == digest(table.sample(frac=1.0, random_state=0))
+    assert digest(table) != digest(table.assign(label="sad"))

@@ -1,0 +1,219 @@
+"""The main job, end to end, on small real inputs: every file of the run folder, and what each setting does."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import soundfile
+from sklearn.metrics import accuracy_score, balanced_accuracy_score
+
+from melt_ser.errors import InputError, SetupError
+from melt_ser.evaluate import evaluate
+from melt_ser.launch import compose
+from melt_ser.predict import main as predict
+from melt_ser.training.run import run
+
+SMALL = (
+    "backbone=hubert_tiny",
+    "+backbone.architecture.hidden_size=32",
+    "+backbone.architecture.intermediate_size=32",
+    "+backbone.architecture.num_hidden_layers=1",
+    "+backbone.architecture.num_attention_heads=2",
+    "trainer.epochs=1",
+    "device=cpu",
+)
+CLASSES = ("angry", "happy", "sad")
+
+
+def corpus(root: Path, speakers: int = 4, each: int = 6, classes: tuple[str, ...] = CLASSES) -> Path:
+    """A CSV corpus of short tones, whose pitch is the class."""
+    generator = np.random.default_rng(0)
+    rows = []
+    (root / "wav").mkdir(parents=True)
+    for speaker in range(speakers):
+        for number in range(each):
+            label = number % len(classes)
+            seconds = generator.uniform(0.2, 0.4)
+            time = np.arange(int(seconds * 16000)) / 16000
+            wave = 0.3 * np.sin(2 * np.pi * (200 + 300 * label + 10 * speaker) * time)
+            wave += 0.01 * generator.standard_normal(len(time))
+            name = f"wav/s{speaker}_{number}.wav"
+            soundfile.write(root / name, wave, 16000)
+            rows.append({"audio": name, "label": classes[label], "speaker": f"s{speaker}"})
+    pd.DataFrame(rows).to_csv(root / "table.csv", index=False)
+    return root
+
+
+def train(out: Path, root: Path, *overrides: str) -> tuple[Path, dict[str, Any]]:
+    """Train on a corpus of `corpus`; the run folder and its result."""
+    path = run(
+        compose([*SMALL, "dataset=csv", f"dataset.root={root}", "dataset.table=table.csv", f"out={out}", *overrides])
+    )
+    return path.parent, json.loads(path.read_text())
+
+
+def test_a_run_folder_holds_everything_and_the_metrics_are_the_predictions(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder, result = train(tmp_path / "runs", corpus(tmp_path / "c"), "dataset.folds=4", "dataset.fold=2")
+    assert capsys.readouterr().out.splitlines()[-1] == f"result: {folder / 'result.json'}"
+    assert folder.parent == tmp_path / "runs" / "hubert_tiny" / "csv"
+    present = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
+    assert {"config.yaml", "result.json", "metrics.csv", "splits.csv", "model/config.json"} <= present
+    assert {"predictions/csv_fold2.csv", "figures/confusion_csv_fold2.png", "figures/training_curve.png"} <= present
+    assert not (folder / "checkpoint").exists()
+    assert result["schema_version"] == 1
+    assert set(result) == {"schema_version", "run", "config", "train", "evals", "warnings"}
+    assert {"id", "experiment", "git", "versions", "device", "seed", "seconds"} <= set(result["run"])
+    assert {"corpus", "digest", "n", "classes", "best_epoch", "dev_ua"} <= set(result["train"])
+    assert result["train"]["classes"] == list(CLASSES)
+
+    closed, opened = result["evals"]
+    assert (closed["protocol"], opened["protocol"]) == ("closed", "open")
+    predictions = pd.read_csv(folder / closed["predictions"])
+    assert list(predictions.columns) == ["utterance", "reference", "prediction", *CLASSES]
+    assert closed["ua"] == pytest.approx(balanced_accuracy_score(predictions.reference, predictions.prediction))
+    assert closed["wa"] == pytest.approx(accuracy_score(predictions.reference, predictions.prediction))
+    assert closed["n"] == len(predictions) == 6
+    assert closed["digest"] == result["train"]["digest"]
+
+
+def test_all_folds_are_pooled_and_a_finished_run_is_skipped(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    root = corpus(tmp_path / "c", speakers=3)
+    settings = ("dataset.folds=leave_one_out", "dataset.fold=all")
+    folder, result = train(tmp_path / "runs", root, *settings)
+    assert [row["fold"] for row in result["evals"]] == ["all", "all", 1, 1, 2, 2, 3, 3]
+    pooled = pd.read_csv(folder / "predictions" / "csv.csv")
+    assert sorted(pooled["utterance"]) == sorted(pd.read_csv(root / "table.csv")["audio"].str.removesuffix(".wav"))
+    assert result["evals"][0]["n"] == sum(row["n"] for row in result["evals"][2::2]) == 18
+    written = (folder / "result.json").stat().st_mtime_ns
+    train(tmp_path / "runs", root, *settings)
+    assert "already finished" in capsys.readouterr().err
+    assert (folder / "result.json").stat().st_mtime_ns == written
+    (root / "wav" / "s0_0.wav").unlink()
+    with pytest.raises(InputError, match="has changed since the run"):
+        train(tmp_path / "runs", root, *settings)
+
+
+def test_two_runs_of_a_seed_agree_to_the_byte_and_another_seed_does_not(tmp_path: Path) -> None:
+    root = corpus(tmp_path / "c")
+    texts = [
+        (train(tmp_path / out, root, f"seed={seed}")[0] / "predictions" / "csv_fold1.csv").read_text()
+        for out, seed in (("a", 0), ("b", 0), ("c", 1))
+    ]
+    assert texts[0] == texts[1] != texts[2]
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        ("trainer.freeze=everything", "head=weighted"),
+        ("trainer.freeze=nothing", "trainer.gradient_checkpointing=true", "trainer.accumulation=2"),
+        ("trainer=paper", "head=paper", "trainer.epochs=2", "trainer.crop_seconds=0.3"),
+        ("trainer.precision=bf16", "trainer.balance=sampling", "augment=light", "head=attentive_statistics"),
+        ("trainer.schedule=cosine", "trainer.label_smoothing=0.1", "trainer.patience=1", "trainer.tensorboard=true"),
+    ],
+)
+def test_every_kind_of_training_runs_through(settings: tuple[str, ...], tmp_path: Path) -> None:
+    folder, result = train(tmp_path / "runs", corpus(tmp_path / "c"), *settings)
+    metrics = pd.read_csv(folder / "metrics.csv")
+    assert np.isfinite(metrics["train_loss"]).all()
+    assert 0 <= result["evals"][0]["ua"] <= 1
+    assert bool(list(folder.glob("tensorboard/events*"))) == ("trainer.tensorboard=true" in settings)
+
+
+def test_a_model_learns(tmp_path: Path) -> None:
+    """Tones of three pitches: far above chance after a few epochs, on speakers never heard."""
+    root = corpus(tmp_path / "c", speakers=5, each=12)
+    settings = ("trainer.epochs=12", "backbone.learning_rate=2e-3", "trainer.freeze=nothing")
+    _, result = train(tmp_path / "runs", root, *settings)
+    assert result["evals"][0]["ua"] >= 0.6
+
+
+def test_a_loss_that_is_not_finite_names_step_and_files(tmp_path: Path) -> None:
+    settings = ("trainer.learning_rate=1e38", "trainer.backbone_learning_rate=1e38", "trainer.clip_norm=0")
+    with pytest.raises(InputError, match=r"The loss is (nan|inf) at epoch \d+, step \d+.*wav/s\d_\d\.wav"):
+        train(tmp_path / "runs", corpus(tmp_path / "c"), *settings, "trainer.epochs=5")
+
+
+def test_a_bad_clip_is_dropped_with_its_count_and_reason(tmp_path: Path) -> None:
+    root = corpus(tmp_path / "c")
+    (root / "wav" / "s0_0.wav").write_bytes(b"")
+    _, result = train(tmp_path / "runs", root)
+    assert result["train"]["dropped"] == {"unreadable": 1}
+    assert result["evals"][0]["dropped"] == {"clip refused: unreadable": 1}
+
+
+def test_cross_corpus_protocols_and_predict(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Train on three classes, then score a corpus with two of them and one that the model lacks."""
+    folder, _ = train(tmp_path / "runs", corpus(tmp_path / "c"))
+    other = corpus(tmp_path / "other", classes=("angry", "sad", "bored"))
+    typed = [f"run={folder}", "dataset=csv", "dataset.name=other", f"dataset.root={other}", "dataset.table=table.csv"]
+    evaluate(compose([*typed, "device=cpu"], "evaluate"))
+    result = json.loads((folder / "result.json").read_text())
+    closed, opened = (row for row in result["evals"] if row["corpus"] == "other")
+    assert closed["classes"] == ["angry", "sad"]
+    assert opened["classes"] == list(CLASSES)
+    assert closed["dropped"] == {"label 'bored' is no class of the model (bored)": 8}
+    assert closed["n"] == 16
+    assert closed["split"] == "all"
+    evaluate(compose([*typed, "device=cpu"], "evaluate"))
+    assert len(json.loads((folder / "result.json").read_text())["evals"]) == len(result["evals"])
+
+    capsys.readouterr()
+    (tmp_path / "other" / "wav" / "broken.wav").write_text("this is text")
+    assert predict([str(folder), str(other / "wav"), "--format", "json", "--device", "cpu"]) == 1
+    rows = json.loads(capsys.readouterr().out)
+    assert len(rows) == 25
+    [bad] = [row for row in rows if "error" in row]
+    assert bad["file"].endswith("broken.wav")
+    saved = pd.read_csv(folder / "predictions" / "other.csv").set_index("utterance")
+    for row in rows:
+        name = f"wav/{Path(row['file']).stem}"
+        if name in saved.index:
+            assert [row[name] for name in CLASSES] == pytest.approx(saved.loc[name, list(CLASSES)].tolist(), abs=1e-4)
+
+
+def test_recordings_that_were_trained_on_are_refused(tmp_path: Path) -> None:
+    folder, _ = train(tmp_path / "runs", corpus(tmp_path / "c"))
+    typed = [f"run={folder}", "dataset=csv", f"dataset.root={tmp_path / 'c'}", "dataset.table=table.csv", "device=cpu"]
+    with pytest.raises(InputError, match=r"of the 24 recordings of 'csv' \(all\) were trained on"):
+        evaluate(compose([*typed, "eval.split=train"], "evaluate"))
+    evaluate(compose([*typed, "eval.split=train", "eval.allow_overlap=true"], "evaluate"))
+    result = json.loads((folder / "result.json").read_text())
+    assert [row["overlap"] for row in result["evals"] if row["split"] == "all"] == [18 + 0, 18 + 0]
+
+
+def test_what_cannot_be_trained_is_told_first(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="has 1 of the classes"):
+        train(tmp_path / "runs", corpus(tmp_path / "one", classes=("sad",)))
+    with pytest.raises(SetupError, match="Corpus 'urdu' is not at"):
+        train(tmp_path / "runs", corpus(tmp_path / "c"), "eval.corpora=[urdu]")
+    with pytest.raises(SetupError, match="device=cuda, but PyTorch finds no CUDA GPU"):
+        import torch
+
+        if torch.cuda.is_available():
+            pytest.skip("this machine has a CUDA GPU")
+        train(tmp_path / "runs", tmp_path / "c", "device=cuda")
+    with pytest.raises(SetupError, match="There is no finished run in"):
+        evaluate(compose([f"run={tmp_path}"], "evaluate"))
+    shutil.rmtree(tmp_path / "c")
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("precision", ["bf16", "fp16", "auto"])
+def test_mixed_precision_on_a_gpu(precision: str, tmp_path: Path) -> None:
+    import torch
+
+    if not torch.cuda.is_available():
+        pytest.skip("needs a CUDA GPU")
+    _, result = train(tmp_path / "runs", corpus(tmp_path / "c"), "device=cuda", f"trainer.precision={precision}")
+    assert result["run"]["precision"] == ("bf16" if precision == "auto" else precision)
