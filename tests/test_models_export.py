@@ -62,9 +62,8 @@ def test_the_pipeline_gives_the_same_probabilities(kind, head, do_normalize, tmp
     clip = speechlike(7000)
     answer = pipeline("audio-classification", model=str(tmp_path), device="cpu")(clip.numpy(), top_k=None)
     ours = model(*pad_together([prepare_waveform(clip, do_normalize)])).softmax(dim=-1)[0].tolist()
-    assert {entry["label"]: entry["score"] for entry in answer} == pytest.approx(
-        dict(zip(CLASSES, ours, strict=True)), abs=1e-5
-    )
+    expected = dict(zip(CLASSES, ours, strict=True))
+    assert {entry["label"]: entry["score"] for entry in answer} == pytest.approx(expected, abs=1e-5)
 
 
 @pytest.mark.parametrize("head", PLAIN)

@@ -54,6 +54,14 @@ def assert_close_gradients(found: dict[str, Tensor], expected: dict[str, Tensor]
         assert (found[name] - gradient).abs().max() < 1e-4 * max(1.0, float(gradient.abs().max())), name
 
 
+def training_without_dropout(model: nn.Module) -> nn.Module:
+    model = copy.deepcopy(model).train()
+    for module in model.modules():
+        if isinstance(module, nn.Dropout):
+            module.p = 0.0
+    return model
+
+
 def logits_alone(model: nn.Module, lengths: list[int]) -> Tensor:
     return torch.cat([model(*batch_of(length)) for length in lengths])
 
@@ -66,6 +74,12 @@ def test_logits_do_not_depend_on_the_batch(models, kind, lengths):
     together, alone = model(*batch_of(*lengths)), logits_alone(model, lengths)
     assert (together - alone).abs().max() < TOLERANCE
     assert alone.std(dim=0).min() > 100 * TOLERANCE  # logits that are all the same would show nothing
+
+
+@every_kind
+def test_logits_do_not_depend_on_the_batch_while_training(models, kind):
+    model = training_without_dropout(models[kind])
+    assert (model(*batch_of(*VERY_DIFFERENT)) - logits_alone(model, VERY_DIFFERENT)).abs().max() < TOLERANCE
 
 
 @every_kind
@@ -134,10 +148,7 @@ def test_gradients_do_not_depend_on_the_batch(models, kind):
 
 @every_kind
 def test_gradient_checkpointing_recomputes_with_the_lengths_of_its_forward_pass(models, kind):
-    model = copy.deepcopy(models[kind]).train()
-    for module in model.modules():
-        if isinstance(module, nn.Dropout):
-            module.p = 0.0
+    model = training_without_dropout(models[kind])
 
     def gradients() -> dict[str, Tensor]:
         model.zero_grad()

@@ -115,7 +115,7 @@ def _fold_groups(table: pd.DataFrame, config: DatasetConfig) -> list[list[str]]:
     if config.folds == LEAVE_ONE_OUT:
         return [[name] for name in names]
     try:
-        number = DEFAULT_FOLDS if config.folds is None else int(str(config.folds))
+        number = min(DEFAULT_FOLDS, len(names)) if config.folds is None else int(str(config.folds))
     except ValueError:
         raise SetupError(f"dataset.folds is {LEAVE_ONE_OUT}, a number or null, not '{config.folds}'.") from None
     if not 2 <= number <= len(names):

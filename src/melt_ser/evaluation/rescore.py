@@ -84,7 +84,7 @@ def _score(
         model = load_model(model_folder, accelerator.device)
         [(_, probabilities)] = predict_targets(model, [target], settings.batch_size, accelerator)
         tables.append(prediction_table(target, probabilities, classes))
-        rows += evaluation_rows(folder, target, tables[-1], classes, fold)
+        rows += evaluation_rows(folder, target, tables[-1], classes, fold, len(models) > 1)
     if len(models) > 1:
         pooled, predictions = pool(targets, tables, [fold or 0 for fold, _ in models])
         rows = evaluation_rows(folder, pooled, predictions, classes, "all") + rows

@@ -29,11 +29,19 @@ def prediction_table(target: Target, probabilities: np.ndarray, classes: list[st
 
 
 def evaluation_rows(
-    folder: Path, target: Target, predictions: pd.DataFrame, classes: list[str], fold: int | str | None
+    folder: Path,
+    target: Target,
+    predictions: pd.DataFrame,
+    classes: list[str],
+    fold: int | str | None,
+    one_of_many: bool = False,
 ) -> list[Row]:
-    """Write the predictions and a confusion figure under `folder`; give a result row for each protocol."""
-    suffix = "" if fold is None or fold == "all" else f"_fold{fold}"
-    path = Path("predictions") / f"{target.name}{suffix}.csv"
+    """Write the predictions and a confusion figure under `folder`; give a result row for each protocol.
+
+    The files are named after the corpus; after corpus and fold where the fold is `one_of_many` to be pooled.
+    """
+    stem = f"{target.name}_fold{fold}" if one_of_many else target.name
+    path = Path("predictions") / f"{stem}.csv"
     files.write_csv(folder / path, predictions)
     speakers = target.table["speaker"] if (target.table["speaker"] != "").any() else None
     rows = []
@@ -58,7 +66,7 @@ def evaluation_rows(
     for row in rows:
         row["warnings"] = [warning] if warning else []
     title = f"{target.name}, {target.split}" + ("" if fold is None else f", fold {fold}")
-    confusion_figure(closed, title, folder / "figures" / f"confusion_{target.name}{suffix}.png")
+    confusion_figure(closed, title, folder / "figures" / f"confusion_{stem}.png")
     return rows
 
 

@@ -151,7 +151,7 @@ def _train_and_score(study: Study, typed_command: str) -> dict[str, Any]:
             for target, probabilities in predict_targets(model, targets, config.eval.batch_size, accelerator)
         ]
         for target, table in zip(targets, tables, strict=True):
-            rows += evaluation_rows(folder, target, table, study.classes, parts.fold)
+            rows += evaluation_rows(folder, target, table, study.classes, parts.fold, not study.one_model)
         folds.append(fold)
         scored.append((targets, tables))
         curve = "training_curve" if study.one_model else f"training_curve_fold{parts.fold}"

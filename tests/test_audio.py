@@ -1,0 +1,189 @@
+"""Every format is decoded to 16 kHz mono; every bad file is one sentence with its name."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+import soundfile
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from melt_ser.audio import SAMPLE_RATE
+from melt_ser.audio.augment import Augmentation
+from melt_ser.audio.decode import read_audio, read_native
+from melt_ser.audio.resample import resample
+from melt_ser.audio.verify import verify_clip
+from melt_ser.config import AugmentConfig
+from melt_ser.errors import InputError
+
+
+def sine(rate: int, seconds: float = 0.5, hertz: float = 440.0) -> np.ndarray:
+    return (0.5 * np.sin(2 * np.pi * hertz * np.arange(round(rate * seconds)) / rate)).astype(np.float32)
+
+
+def encode(path: Path, codec: str, rate: int = 48_000, sound: bool = True) -> Path:
+    """A real compressed file: half a second of a tone, or of pictures without sound."""
+    with av.open(str(path), "w") as container:
+        if sound:
+            stream = container.add_stream(codec, rate=rate)
+            wave = sine(rate)
+            frame = av.AudioFrame.from_ndarray(wave[None], format="fltp", layout="mono")
+            frame.sample_rate, frame.time_base, frame.pts = rate, Fraction(1, rate), 0
+            fitting = av.AudioResampler(
+                format=stream.codec_context.format, layout="mono", rate=rate, frame_size=stream.codec_context.frame_size
+            )
+            parts = [*fitting.resample(frame), *fitting.resample(None)]
+        else:
+            stream = container.add_stream(codec, rate=10)
+            stream.width = stream.height = 64
+            parts = [av.VideoFrame.from_ndarray(np.zeros((64, 64, 3), np.uint8), format="rgb24") for _ in range(5)]
+        for part in [*parts, None]:
+            for packet in stream.encode(part):
+                container.mux(packet)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("name", "subtype", "rate", "channels"),
+    [
+        ("a.wav", "PCM_U8", 8_000, 1),
+        ("a.wav", "PCM_16", 44_100, 2),
+        ("a.wav", "PCM_24", 96_000, 1),
+        ("a.wav", "FLOAT", 24_414, 6),
+        ("a.flac", "PCM_16", 22_050, 1),
+        ("a.ogg", "VORBIS", 16_000, 1),
+        ("a.ogg", "OPUS", 48_000, 1),
+        ("a.mp3", "MPEG_LAYER_III", 16_000, 2),
+    ],
+)
+def test_formats_of_soundfile(name: str, subtype: str, rate: int, channels: int, tmp_path: Path) -> None:
+    wave = sine(rate)
+    soundfile.write(tmp_path / name, np.repeat(wave[:, None], channels, 1), rate, subtype=subtype)
+    decoded = read_audio(tmp_path / name)
+    assert decoded.dtype == np.float32
+    assert decoded.ndim == 1
+    assert len(decoded) == pytest.approx(SAMPLE_RATE / 2, abs=1200 if name == "a.mp3" else 1)
+    assert np.sqrt(np.mean(decoded**2)) == pytest.approx(0.5 / np.sqrt(2), rel=0.12)
+
+
+@pytest.mark.parametrize(("name", "codec"), [("a.m4a", "aac"), ("a.mp4", "aac"), ("a.webm", "libopus"), ("a.mkv", "flac")])
+def test_formats_of_ffmpeg(name: str, codec: str, tmp_path: Path) -> None:
+    decoded = read_audio(encode(tmp_path / name, codec))
+    assert len(decoded) == pytest.approx(SAMPLE_RATE / 2, rel=0.15)
+    assert np.sqrt(np.mean(decoded[1600:6400] ** 2)) == pytest.approx(0.5 / np.sqrt(2), rel=0.1)
+
+
+def test_a_compressed_file_under_a_wrong_name_is_read_all_the_same(tmp_path: Path) -> None:
+    encode(tmp_path / "a.m4a", "aac").rename(tmp_path / "a.wav")
+    assert len(read_audio(tmp_path / "a.wav")) > 7000
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.floats(0, 0.9), st.floats(0.01, 1.0))
+def test_a_segment_is_the_slice_of_the_whole(start: float, length: float) -> None:
+    import tempfile
+
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "ramp.wav"
+        ramp = np.arange(8000, dtype=np.float32) / 8000
+        soundfile.write(path, ramp, 8000, subtype="FLOAT")
+        part, rate = read_native(path, start, start + length)
+        assert rate == 8000
+        np.testing.assert_array_equal(part, ramp[round(start * 8000) : round((start + length) * 8000)])
+
+
+@given(st.integers(1, 3000), st.sampled_from([8000, 11025, 22050, 24414, 44100, 48000]))
+@settings(max_examples=40, deadline=None)
+def test_the_length_after_resampling(samples: int, rate: int) -> None:
+    assert len(resample(np.ones(samples, np.float32), rate, SAMPLE_RATE)) == -(-samples * SAMPLE_RATE // rate)
+
+
+def test_resampling_keeps_what_fits_and_removes_what_does_not() -> None:
+    kept = resample(sine(44_100, 1.0, 1000.0), 44_100, SAMPLE_RATE)[1000:-1000]
+    assert np.abs(kept).max() == pytest.approx(0.5, rel=0.01)
+    gone = resample(sine(44_100, 1.0, 10_000.0), 44_100, SAMPLE_RATE)[1000:-1000]
+    assert np.abs(gone).max() < 0.5e-2
+
+
+def bad_files(folder: Path) -> dict[str, str]:
+    """Bad files by name, each with what its sentence has to say."""
+    folder.mkdir(exist_ok=True)
+    (folder / "zero.wav").write_bytes(b"")
+    (folder / "text.wav").write_text("this is no sound\n" * 10)
+    (folder / "pointer.wav").write_text("version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 1\n")
+    soundfile.write(folder / "header.wav", np.zeros(0, np.float32), 16000)
+    soundfile.write(folder / "nan.wav", np.array([0.1, np.nan, 0.1], np.float32), 16000, subtype="FLOAT")
+    soundfile.write(folder / "inf.wav", np.array([0.1, np.inf, 0.1], np.float32), 16000, subtype="FLOAT")
+    encode(folder / "mute.mp4", "mpeg4", sound=False)
+    (folder / "folder.wav").mkdir(exist_ok=True)
+    return {
+        "zero.wav": "zero bytes",
+        "text.wav": "cannot be decoded",
+        "pointer.wav": "git lfs pull",
+        "header.wav": "there are no samples",
+        "nan.wav": "NaN or infinite",
+        "inf.wav": "NaN or infinite",
+        "mute.mp4": "has no audio stream",
+        "folder.wav": "is a folder",
+        "missing.wav": "there is no such file",
+    }
+
+
+def test_bad_files_are_one_sentence_and_a_reason(tmp_path: Path) -> None:
+    for name, sentence in bad_files(tmp_path).items():
+        with pytest.raises(InputError) as caught:
+            read_audio(tmp_path / name)
+        assert str(tmp_path / name) in str(caught.value)
+        assert sentence in str(caught.value)
+        assert "\n" not in str(caught.value)
+        reason = verify_clip(tmp_path, name).reason
+        assert reason is not None
+        assert reason.startswith("unreadable: ")
+
+
+def test_segments_outside_the_recording(tmp_path: Path) -> None:
+    soundfile.write(tmp_path / "a.wav", sine(16_000), 16_000)
+    with pytest.raises(InputError, match=r"no samples from 2\.0 s on"):
+        read_audio(tmp_path / "a.wav", 2.0, 3.0)
+    with pytest.raises(InputError, match="before it starts"):
+        read_audio(tmp_path / "a.wav", 0.3, 0.2)
+
+
+def test_verification_measures_and_refuses(tmp_path: Path) -> None:
+    soundfile.write(tmp_path / "good.wav", sine(22_050), 22_050)
+    soundfile.write(tmp_path / "silent.wav", np.zeros(8000, np.float32), 16_000)
+    good = verify_clip(tmp_path, "good.wav", minimum_seconds=0.1, maximum_seconds=1.0)
+    assert (good.duration, good.sample_rate, good.reason) == (0.5, 22_050, None)
+    assert str(verify_clip(tmp_path, "silent.wav").reason).startswith("silent")
+    assert str(verify_clip(tmp_path, "good.wav", minimum_seconds=1.0).reason).startswith("too short")
+    assert str(verify_clip(tmp_path, "good.wav", maximum_seconds=0.2).reason).startswith("too long")
+    inside = tmp_path / "corpus"
+    inside.mkdir()
+    (inside / "link.wav").symlink_to(tmp_path / "good.wav")
+    assert str(verify_clip(inside, "link.wav").reason).startswith("outside the root")
+    assert str(verify_clip(inside, "../good.wav").reason).startswith("outside the root")
+
+
+def test_augmentation_is_drawn_from_its_generator_and_off_by_default() -> None:
+    wave = sine(16_000)
+    unchanged = Augmentation(AugmentConfig())(wave, np.random.default_rng(0))
+    np.testing.assert_array_equal(unchanged, wave)
+    light = Augmentation(AugmentConfig(gain_decibels=6, noise_probability=1, speed_factors=[0.9, 1.1]))
+    first, again = (light(wave, np.random.default_rng(1)) for _ in range(2))
+    np.testing.assert_array_equal(first, again)
+    assert not np.array_equal(first, light(wave, np.random.default_rng(2)))
+    assert len(first) in {-(-len(wave) * 10 // 9), -(-len(wave) * 10 // 11)}
+    noisy = Augmentation(AugmentConfig(noise_probability=1, noise_snr_decibels=[20.0, 20.0]))
+    noise = noisy(wave, np.random.default_rng(0)) - wave
+    assert 10 * np.log10(np.mean(wave**2) / np.mean(noise**2)) == pytest.approx(20, abs=0.5)
+
+
+def test_real_clips(shared_data: Path) -> None:
+    assert len(read_audio(shared_data / "emodb" / "wav" / "03a01Fa.wav")) == 32_000
+    clip = sorted((shared_data / "urdu" / "Angry").glob("*.wav"))[0]
+    info = soundfile.info(clip)
+    assert len(read_audio(clip)) == -(-info.frames * SAMPLE_RATE // info.samplerate)
