@@ -29,7 +29,7 @@ def encode(path: Path, codec: str, rate: int = 48_000, sound: bool = True) -> Pa
     """A real compressed file: half a second of a tone, or of pictures without sound."""
     with av.open(str(path), "w") as container:
         if sound:
-            stream = container.add_stream(codec, rate=rate)
+            stream = container.add_stream(codec, rate=rate, layout="mono")
             wave = sine(rate)
             frame = av.AudioFrame.from_ndarray(wave[None], format="fltp", layout="mono")
             frame.sample_rate, frame.time_base, frame.pts = rate, Fraction(1, rate), 0
@@ -70,7 +70,9 @@ def test_formats_of_soundfile(name: str, subtype: str, rate: int, channels: int,
     assert np.sqrt(np.mean(decoded**2)) == pytest.approx(0.5 / np.sqrt(2), rel=0.12)
 
 
-@pytest.mark.parametrize(("name", "codec"), [("a.m4a", "aac"), ("a.mp4", "aac"), ("a.webm", "libopus"), ("a.mkv", "flac")])
+@pytest.mark.parametrize(
+    ("name", "codec"), [("a.m4a", "aac"), ("a.mp4", "aac"), ("a.webm", "libopus"), ("a.mkv", "flac")]
+)
 def test_formats_of_ffmpeg(name: str, codec: str, tmp_path: Path) -> None:
     decoded = read_audio(encode(tmp_path / name, codec))
     assert len(decoded) == pytest.approx(SAMPLE_RATE / 2, rel=0.15)

@@ -84,9 +84,7 @@ def test_a_run_folder_holds_everything_and_the_metrics_are_the_predictions(
     assert closed["digest"] == result["train"]["digest"]
 
 
-def test_all_folds_are_pooled_and_a_finished_run_is_skipped(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_all_folds_are_pooled_and_a_finished_run_is_skipped(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     root = corpus(tmp_path / "c", speakers=3)
     settings = ("dataset.folds=leave_one_out", "dataset.fold=all")
     folder, result = train(tmp_path / "runs", root, *settings)

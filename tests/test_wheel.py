@@ -48,5 +48,7 @@ def test_the_wheel_trains_from_any_folder(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     assert done.stdout.splitlines()[-1].startswith("result: ")
     where = [python, "-c", "import melt_ser; print(melt_ser.__file__)"]
-    path = subprocess.run(where, capture_output=True, text=True, env={**os.environ, "PYTHONPATH": str(site)}, cwd=tmp_path)
+    path = subprocess.run(
+        where, capture_output=True, text=True, env={**os.environ, "PYTHONPATH": str(site)}, cwd=tmp_path
+    )
     assert path.stdout.startswith(str(environment))

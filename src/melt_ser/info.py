@@ -42,7 +42,7 @@ def _names(group: str) -> list[str]:
 
 def _backbones() -> list[tuple[str, str, str]]:
     from melt_ser.launch import load_config
-    from melt_ser.models.checkpoint import is_cached, download_command
+    from melt_ser.models.checkpoint import download_command, is_cached
 
     rows = []
     for name in _names("backbone"):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from fractions import Fraction
 from functools import lru_cache
 from typing import Any
 
@@ -10,6 +11,11 @@ import numpy.typing as npt
 
 from melt_ser.errors import SetupError
 
+# The kernel has about (rate ratio's numerator x denominator) weights: 0.4 GB for TESS's 24,414 Hz. With a denominator
+# up to 640 the usual rates (8,000 to 96,000, also 11,025) stay exact, and others are off by less than 2e-6, which is
+# less than a sample in half a minute.
+LARGEST_DENOMINATOR = 640
+
 
 def resample(waveform: npt.NDArray[np.float32], source_rate: int, target_rate: int) -> npt.NDArray[np.float32]:
     """(samples,) at `source_rate` Hz to (ceil(samples * target / source),) at `target_rate` Hz."""
@@ -17,9 +23,12 @@ def resample(waveform: npt.NDArray[np.float32], source_rate: int, target_rate: i
         return waveform
     import torch
 
+    ratio = Fraction(source_rate, target_rate).limit_denominator(LARGEST_DENOMINATOR)
     with torch.no_grad():
-        resampled: npt.NDArray[np.float32] = _resampler(source_rate, target_rate)(torch.from_numpy(waveform)).numpy()
-    return resampled
+        resampled = _resampler(ratio.numerator, ratio.denominator)(torch.from_numpy(waveform)).numpy()
+    samples = -(-len(waveform) * target_rate // source_rate)
+    exact: npt.NDArray[np.float32] = np.pad(resampled, (0, max(0, samples - len(resampled))))[:samples]
+    return exact
 
 
 @lru_cache(maxsize=32)

@@ -18,9 +18,7 @@ def classify(model: SpeechClassifier, utterances: Utterances, batch_size: int, a
     """Probabilities, (utterances, classes), in the order of the table; float32, whatever the training precision."""
     model.eval()
     probabilities = np.empty((len(utterances), len(model.classes)), dtype=np.float32)
-    loader = DataLoader(
-        utterances, batch_sampler=SortedBatches(utterances.seconds, batch_size), collate_fn=collate
-    )
+    loader = DataLoader(utterances, batch_sampler=SortedBatches(utterances.seconds, batch_size), collate_fn=collate)
     for batch in loader:
         logits = model(batch.audio.to(accelerator.device), batch.lengths.to(accelerator.device))
         probabilities[batch.rows.numpy()] = logits.float().softmax(dim=-1).cpu().numpy()

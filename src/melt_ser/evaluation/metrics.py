@@ -69,7 +69,7 @@ def recall(confusion: Integers) -> Floats:
 
 
 def f1(confusion: Integers) -> Floats:
-    """F1 of each class, (..., classes); 0 for a class that occurs and is never predicted, NaN where it does not occur."""
+    """F1 of each class, (..., classes); 0 for one that occurs and is never predicted, NaN where it does not occur."""
     support = _support(confusion)
     score = _divide(2 * _hits(confusion), support + confusion.sum(axis=-2))
     return np.where(support > 0, score, np.nan)
