@@ -23,6 +23,7 @@ SMALL = {
     "num_conv_pos_embedding_groups": 2,
 }
 SMALL_DATA2VEC = {"num_conv_pos_embeddings": 3, "conv_pos_kernel_size": 5}
+BASE = {"feat_extract_norm": "group", "do_stable_layer_norm": False, "conv_bias": False}
 LARGE = {"feat_extract_norm": "layer", "do_stable_layer_norm": True, "conv_bias": True}
 """What sets the large checkpoints apart, other than size; data2vec's have only the biases."""
 
@@ -41,7 +42,7 @@ KINDS = {
 
 
 def small_config(family: str, **architecture: object) -> BackboneConfig:
-    shape = SMALL | (SMALL_DATA2VEC if family == "data2vec" else {})
+    shape = SMALL | (SMALL_DATA2VEC | {"conv_bias": False} if family == "data2vec" else BASE)
     return BackboneConfig(name="small", family=Family(family), architecture=shape | architecture)
 
 

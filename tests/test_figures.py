@@ -106,11 +106,11 @@ def test_training_curve_marks_the_best_epoch(tmp_path, drawn, epochs):
     frame.loc[frame["epoch"] == best, "dev_ua"] = 0.75
     path = tmp_path / "curve.png"
     figures.training_curve_figure(frame, path)
-    width, height = png_size(path)
-    texts = text_boxes(drawn[0])
-    assert f"best: epoch {best},\n75.0 %" in [text for text, _ in texts]
-    for text, box in texts:
-        assert box.x0 >= 0 and box.y0 >= 0 and box.x1 <= width and box.y1 <= height, text
+    png_size(path)
+    assert f"best: epoch {best},\n75.0 %" in [text for text, _ in text_boxes(drawn[0])]
+    drawn_inches = drawn[0].get_tightbbox()
+    assert drawn_inches.x0 >= 0 and drawn_inches.y0 >= 0
+    assert drawn_inches.x1 <= drawn[0].get_figwidth() and drawn_inches.y1 <= drawn[0].get_figheight()
 
 
 def test_training_curve_names_the_missing_column(tmp_path):

@@ -138,6 +138,7 @@ def test_weights_are_float32_whatever_was_stored(family, tmp_path):
     write_checkpoint(tmp_path, family)
     stored = load_file(tmp_path / WEIGHTS)
     save_file({name: tensor.half() for name, tensor in stored.items()}, tmp_path / WEIGHTS, {"format": "pt"})
+    edit_config(tmp_path, dtype="float16")
     assert {parameter.dtype for parameter in load_folder(tmp_path, family).parameters()} == {torch.float32}
 
 

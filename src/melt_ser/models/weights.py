@@ -29,18 +29,23 @@ TINY: dict[str, Any] = {
     "hidden_size": 128,
     "num_hidden_layers": 4,
     "num_attention_heads": 4,
-    "intermediate_size": 512,
+    "intermediate_size": 640,
     "conv_dim": [64] * 7,
     "conv_kernel": [10, 3, 3, 3, 3, 2, 2],
     "conv_stride": [5, 2, 2, 2, 2, 2, 2],
     "num_conv_pos_embeddings": 32,
     "num_conv_pos_embedding_groups": 8,
-    "hidden_dropout": 0.1,
-    "activation_dropout": 0.1,
-    "feat_proj_dropout": 0.1,
+    "conv_bias": True,
+    "hidden_dropout": 0.0,
+    "activation_dropout": 0.0,
+    "feat_proj_dropout": 0.0,
     "attention_dropout": 0.0,
 }
 """The architecture of random weights: about a million parameters, and a frame every 20 ms."""
+
+TINY_NORMS = {"feat_extract_norm": "layer", "do_stable_layer_norm": True}
+"""The large models' layer norms, since they train from random weights where the base models' hardly do; data2vec has
+no choice of norms."""
 
 TINY_DATA2VEC = {"num_conv_pos_embeddings": 3, "conv_pos_kernel_size": 9}
 """data2vec counts the layers of its positional encoder where the others give one layer's width."""
@@ -54,7 +59,7 @@ def random_model(config: BackboneConfig, seed: int, settings: dict[str, Any]) ->
     from transformers import CONFIG_MAPPING, AutoModel
 
     config_class = CONFIG_MAPPING[MODEL_TYPES[family_name(config)]]
-    shape = TINY | (TINY_DATA2VEC if family_name(config) == "data2vec" else {})
+    shape = TINY | (TINY_DATA2VEC if family_name(config) == "data2vec" else TINY_NORMS)
     known = config_class().to_dict()
     for key in config.architecture:
         if key not in known:
