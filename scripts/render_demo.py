@@ -73,7 +73,7 @@ TREMOR_HERTZ = 6.5
 
 @dataclass(frozen=True)
 class Speaker:
-    """One espeak-ng voice (accent+variant) used as a speaker."""
+    """One espeak-ng voice, accent+variant, used as a speaker (not en-gb: that alias ignores a variant)."""
 
     name: str
     voice: str
@@ -98,7 +98,7 @@ CORPORA = (
             Speaker("f1", "en-us+f3", "female", "train"),
             Speaker("f2", "en-gb-scotland+f5", "female", "train"),
             Speaker("f3", "en-029+Annie", "female", "train"),
-            Speaker("f4", "en-gb+steph", "female", "test"),
+            Speaker("f4", "en-gb-x-gbclan+f1", "female", "test"),
             Speaker("m1", "en-gb-x-rp+m3", "male", "train"),
             Speaker("m2", "en-us+m7", "male", "train"),
             Speaker("m3", "en-gb-x-gbcwmd+m4", "male", "dev"),
@@ -173,12 +173,12 @@ def speak(espeak: str, voice: str, sentence: str, prosody: Prosody) -> Audio:
         path = Path(folder) / "speech.wav"
         options = ["-v", voice, "-m", "-p", f"{pitch:.0f}", "-s", f"{prosody.rate:.0f}", "-w", str(path)]
         subprocess.run([espeak, *options, ssml], check=True)
-        audio, rate = soundfile.read(path)
+        recorded, rate = soundfile.read(path)
     assert rate == ESPEAK_SAMPLE_RATE
-    audio = resample_poly(audio, 320, 441)
+    audio: Audio = resample_poly(recorded, 320, 441)
     loud = np.flatnonzero(np.abs(audio) > 0.02 * np.abs(audio).max())
     edge = int(EDGE_SECONDS * SAMPLE_RATE)
-    return np.pad(audio[loud[0] : loud[-1] + 1], edge)
+    return np.pad(audio[loud[0] : loud[-1] + 1], edge).astype(np.float64)
 
 
 def colour(audio: Audio, prosody: Prosody, chance: np.random.Generator) -> Audio:
@@ -198,7 +198,8 @@ def colour(audio: Audio, prosody: Prosody, chance: np.random.Generator) -> Audio
 
     audio = audio * 10 ** (prosody.fade * np.linspace(-0.5, 0.5, len(audio)) / 20)
     audio = audio * 10 ** (prosody.loudness / 20) / np.sqrt(np.mean(audio**2))
-    return audio * min(1.0, 0.99 / np.abs(audio).max())  # a peak never clips
+    audio *= min(1.0, 0.99 / float(np.abs(audio).max()))  # a peak never clips
+    return audio
 
 
 def write_opus(path: Path, audio: Audio, serial: int) -> None:
@@ -283,11 +284,11 @@ def readme(corpus: Corpus, count: int, version: str) -> str:
         f"SYNTHETIC speech: {count} clips, {len(corpus.speakers)} voices ({voices}), "
         f"{len(corpus.sentences)} sentences, each said by every voice in every emotion "
         f"({', '.join(corpus.labels.values())}). Rendered by `scripts/render_demo.py` with {version}: pitch, "
-        "pitch range, rate and the pause by espeak-ng; pitch glide, spectral tilt, breath noise, tremor (vibrato and "
-        "tremolo), fading and loudness on the samples; every clip varies by seeded chance, and the emotions "
-        "overlap. Shipped as 16 kHz mono Ogg Opus. It shows that the machine works, never how good a model "
-        "is: nobody felt anything, and a figure on it says nothing about speech by people. Licence: the "
-        "output of espeak-ng belongs to whoever makes it; MIT like the project.\n"
+        "pitch range, rate and the pause by espeak-ng; pitch glide, spectral tilt, breath noise, tremor "
+        "(vibrato and tremolo), fading and loudness on the samples; every clip varies by seeded chance, and "
+        "the emotions overlap. Shipped as 16 kHz mono Ogg Opus. It shows that the machine works, never how "
+        "good a model is: nobody felt anything, and a figure on it says nothing about speech by people. "
+        "Licence: the output of espeak-ng belongs to whoever makes it; MIT like the project.\n"
     )
 
 
@@ -297,7 +298,9 @@ def main() -> None:
     out: Path = parser.parse_args().out
     espeak = shutil.which("espeak-ng")
     if espeak is None:
-        raise SetupError("espeak-ng is not on the PATH; install it (Debian and Ubuntu: apt install espeak-ng).")
+        raise SetupError(
+            "espeak-ng is not on the PATH; install it (Debian and Ubuntu: apt install espeak-ng)."
+        )
     banner = subprocess.run([espeak, "--version"], check=True, capture_output=True, text=True).stdout
     version = "espeak-ng " + banner.split(":")[1].split()[0]
     for corpus in CORPORA:

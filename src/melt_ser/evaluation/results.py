@@ -43,10 +43,14 @@ def evaluation_rows(
     stem = f"{target.name}_fold{fold}" if one_of_many else target.name
     path = Path("predictions") / f"{stem}.csv"
     files.write_csv(folder / path, predictions)
-    speakers = target.table["speaker"] if (target.table["speaker"] != "").any() else None
+    speakers_known = (target.table["speaker"] != "").all()
+    # Without speakers the utterance is what is drawn again: with all its folds' predictions, where it has several.
+    groups = target.table["speaker" if speakers_known else "utterance"]
     rows = []
     for protocol in PROTOCOLS:
-        scored = score(predictions, speakers, classes, target.corpus_classes, protocol)
+        scored = score(predictions, groups, classes, target.corpus_classes, protocol)
+        if not speakers_known:
+            scored["ci_unit"] = "utterance"
         rows.append(
             {
                 "corpus": target.name,
