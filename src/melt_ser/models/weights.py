@@ -30,7 +30,7 @@ TINY: dict[str, Any] = {
     "num_hidden_layers": 4,
     "num_attention_heads": 4,
     "intermediate_size": 640,
-    "conv_dim": [64] * 7,
+    "conv_dim": [32, 32, 32, 64, 64, 64, 64],
     "conv_kernel": [10, 3, 3, 3, 3, 2, 2],
     "conv_stride": [5, 2, 2, 2, 2, 2, 2],
     "num_conv_pos_embeddings": 32,
