@@ -58,8 +58,8 @@ class Prosody:
 #                            pitch  range  rate  pause  glide  tilt  fade  tremor  breath  loudness
 NEUTRAL =            Prosody(  0.0,  80.0, 172,    60,   0.0,  0.0, -1.0,    0.0,   0.02,    -22.0)
 EMOTIONS = {
-    "angry":         Prosody(  1.5, 120.0, 212,    20,  -1.0,  4.0,  3.0,    0.0,   0.02,    -17.0),
-    "happy":         Prosody(  3.5, 200.0, 190,    40,   3.0,  1.0,  1.0,    0.0,   0.02,    -19.0),
+    "angry":         Prosody(  2.0, 125.0, 212,    20,  -2.0,  5.0,  4.0,    0.0,   0.02,    -17.0),
+    "happy":         Prosody(  4.0, 220.0, 188,    40,   4.5,  1.5,  1.0,    0.0,   0.02,    -19.0),
     "neutral":       NEUTRAL,
     "sad":           Prosody( -2.5,  30.0, 140,   180,  -2.0, -2.5, -7.0,    0.1,   0.10,    -27.0),
     "fearful":       Prosody(  4.5,  50.0, 200,   100,   1.0, -0.5, -2.0,    0.9,   0.20,    -24.0),
@@ -98,7 +98,7 @@ CORPORA = (
             Speaker("f1", "en-us+f3", "female", "train"),
             Speaker("f2", "en-gb-scotland+f5", "female", "train"),
             Speaker("f3", "en-029+Annie", "female", "train"),
-            Speaker("f4", "en-gb-x-gbclan+f1", "female", "test"),
+            Speaker("f4", "en-gb-x-gbclan+linda", "female", "test"),
             Speaker("m1", "en-gb-x-rp+m3", "male", "train"),
             Speaker("m2", "en-us+m7", "male", "train"),
             Speaker("m3", "en-gb-x-gbcwmd+m4", "male", "dev"),

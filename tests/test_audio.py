@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+import tempfile
 from fractions import Fraction
 from pathlib import Path
 
@@ -17,8 +19,9 @@ from melt_ser.audio.augment import Augmentation
 from melt_ser.audio.decode import read_audio, read_native
 from melt_ser.audio.resample import resample
 from melt_ser.audio.verify import verify_clip
+from melt_ser.checks import check_augment
 from melt_ser.config import AugmentConfig
-from melt_ser.errors import InputError
+from melt_ser.errors import InputError, SetupError
 
 
 def sine(rate: int, seconds: float = 0.5, hertz: float = 440.0) -> np.ndarray:
@@ -87,15 +90,14 @@ def test_a_compressed_file_under_a_wrong_name_is_read_all_the_same(tmp_path: Pat
 @settings(max_examples=40, deadline=None)
 @given(st.floats(0, 0.9), st.floats(0.01, 1.0))
 def test_a_segment_is_the_slice_of_the_whole(start: float, length: float) -> None:
-    import tempfile
-
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "ramp.wav"
         ramp = np.arange(8000, dtype=np.float32) / 8000
         soundfile.write(path, ramp, 8000, subtype="FLOAT")
-        part, rate = read_native(path, start, start + length)
+        end = min(start + length, 1.0)
+        part, rate = read_native(path, start, end)
         assert rate == 8000
-        np.testing.assert_array_equal(part, ramp[round(start * 8000) : round((start + length) * 8000)])
+        np.testing.assert_array_equal(part, ramp[round(start * 8000) : round(end * 8000)])
 
 
 @given(st.integers(1, 3000), st.sampled_from([8000, 11025, 22050, 24414, 44100, 48000]))
@@ -111,6 +113,12 @@ def test_resampling_keeps_what_fits_and_removes_what_does_not() -> None:
     assert np.abs(gone).max() < 0.5e-2
 
 
+def overwrite(path: Path, position: int, replacement: bytes) -> None:
+    content = bytearray(path.read_bytes())
+    content[position : position + len(replacement)] = replacement
+    path.write_bytes(content)
+
+
 def bad_files(folder: Path) -> dict[str, str]:
     """Bad files by name, each with what its sentence has to say."""
     folder.mkdir(exist_ok=True)
@@ -121,6 +129,8 @@ def bad_files(folder: Path) -> dict[str, str]:
     soundfile.write(folder / "nan.wav", np.array([0.1, np.nan, 0.1], np.float32), 16000, subtype="FLOAT")
     soundfile.write(folder / "inf.wav", np.array([0.1, np.inf, 0.1], np.float32), 16000, subtype="FLOAT")
     encode(folder / "mute.mp4", "mpeg4", sound=False)
+    soundfile.write(folder / "codec.wav", sine(16_000), 16_000)
+    overwrite(folder / "codec.wav", 20, b"\x34\x12")  # a format tag that nobody uses
     (folder / "folder.wav").mkdir(exist_ok=True)
     return {
         "zero.wav": "zero bytes",
@@ -130,6 +140,7 @@ def bad_files(folder: Path) -> dict[str, str]:
         "nan.wav": "NaN or infinite",
         "inf.wav": "NaN or infinite",
         "mute.mp4": "has no audio stream",
+        "codec.wav": "a codec that FFmpeg does not know",
         "folder.wav": "is a folder",
         "missing.wav": "there is no such file",
     }
@@ -145,6 +156,77 @@ def test_bad_files_are_one_sentence_and_a_reason(tmp_path: Path) -> None:
         reason = verify_clip(tmp_path, name).reason
         assert reason is not None
         assert reason.startswith("unreadable: ")
+
+
+CUT_OFF = ["a.wav", "a.aiff", "a.au", "a.flac", "a.ogg", "a.mp3", "a.m4a", "a.webm", "a.mka"]
+
+
+@pytest.mark.parametrize("name", CUT_OFF)
+def test_a_file_of_which_the_end_is_missing_is_refused(name: str, tmp_path: Path) -> None:
+    path = tmp_path / name
+    if path.suffix in {".m4a", ".webm", ".mka"}:
+        encode(path, {".m4a": "aac", ".webm": "libopus", ".mka": "flac"}[path.suffix])
+    else:
+        soundfile.write(path, sine(16_000, seconds=2.0), 16_000)
+    read_audio(path)
+    content = path.read_bytes()
+    path.write_bytes(content[: len(content) // 2])
+    with pytest.raises(InputError, match="is cut off|cannot be decoded"):
+        read_audio(path)
+
+
+@pytest.mark.parametrize("size", [0x7FFFFFFF, 0xFFFFFFFF])
+def test_a_wav_recorded_through_a_pipe_has_no_length_and_is_read(size: int, tmp_path: Path) -> None:
+    soundfile.write(tmp_path / "a.wav", sine(16_000), 16_000)
+    overwrite(tmp_path / "a.wav", (tmp_path / "a.wav").read_bytes().index(b"data") + 4, size.to_bytes(4, "little"))
+    assert len(read_audio(tmp_path / "a.wav")) == 8000
+
+
+def test_a_header_that_is_wrong_by_its_own_size_is_forgiven(tmp_path: Path) -> None:
+    soundfile.write(tmp_path / "a.wav", sine(16_000), 16_000)
+    overwrite(tmp_path / "a.wav", (tmp_path / "a.wav").read_bytes().index(b"data") + 4, (16_044).to_bytes(4, "little"))
+    assert len(read_audio(tmp_path / "a.wav")) == 8000
+
+
+def test_more_channels_than_eight_and_tags_that_are_not_utf8(tmp_path: Path) -> None:
+    """A 10-channel wav with a Latin-1 title, under a name that only FFmpeg reads."""
+    title = b"INFOINAM\x06\0\0\0Gl\xfcck\0"
+    soundfile.write(tmp_path / "a.wav", np.repeat(sine(16_000)[:, None], 10, 1), 16_000, format="WAV")
+    content = bytearray((tmp_path / "a.wav").read_bytes() + b"LIST" + len(title).to_bytes(4, "little") + title)
+    content[4:8] = (len(content) - 8).to_bytes(4, "little")
+    (tmp_path / "a.amr").write_bytes(content)
+    np.testing.assert_allclose(read_audio(tmp_path / "a.amr"), sine(16_000), atol=1e-4)
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.data())
+def test_verification_never_raises_whatever_a_file_holds(data: st.DataObject) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / data.draw(st.sampled_from(["a.wav", "a.flac", "a.ogg", "a.mp3", "a.aiff"]))
+        soundfile.write(path, sine(16_000, seconds=0.2), 16_000)
+        for position in data.draw(st.lists(st.integers(0, 200), min_size=1, max_size=5)):
+            overwrite(path, position, bytes([data.draw(st.integers(0, 255))]))
+        found = verify_clip(Path(folder), path.name)
+        assert found.reason is None or "\n" not in found.reason
+
+
+@pytest.mark.parametrize("audio", ["a\0.wav", "a" * 300 + ".wav", "loop.wav"])
+def test_verification_never_raises_whatever_a_path_is(audio: str, tmp_path: Path) -> None:
+    (tmp_path / "loop.wav").symlink_to(tmp_path / "loop.wav")
+    assert str(verify_clip(tmp_path, audio).reason).startswith("unreadable")
+
+
+@pytest.mark.parametrize(("start", "end"), [(-0.1, 0.2), (float("nan"), 0.2), (0.1, float("nan")), (0.0, 2500.0)])
+def test_a_segment_that_cannot_be_meant_is_refused_by_both_decoders(start: float, end: float, tmp_path: Path) -> None:
+    soundfile.write(tmp_path / "a.wav", sine(16_000), 16_000)
+    for path in (tmp_path / "a.wav", encode(tmp_path / "a.m4a", "aac")):
+        with pytest.raises(InputError, match="segment"):
+            read_audio(path, start, end)
+
+
+def test_a_segment_may_end_a_rounding_after_the_recording(tmp_path: Path) -> None:
+    soundfile.write(tmp_path / "a.wav", sine(16_000), 16_000)
+    assert len(read_audio(tmp_path / "a.wav", 0.25, 0.55)) == 4000
 
 
 def test_segments_outside_the_recording(tmp_path: Path) -> None:
@@ -189,3 +271,23 @@ def test_real_clips(shared_data: Path) -> None:
     clip = sorted((shared_data / "urdu" / "Angry").glob("*.wav"))[0]
     info = soundfile.info(clip)
     assert len(read_audio(clip)) == -(-info.frames * SAMPLE_RATE // info.samplerate)
+
+
+def test_settings_of_augmentation_are_checked() -> None:
+    check_augment(AugmentConfig())
+    for wrong in (
+        AugmentConfig(noise_probability=1.5),
+        AugmentConfig(gain_decibels=-1),
+        AugmentConfig(noise_snr_decibels=[10]),
+        AugmentConfig(noise_snr_decibels=[30, 10]),
+        AugmentConfig(speed_factors=[]),
+        AugmentConfig(speed_factors=[1.0, 0.0]),
+    ):
+        with pytest.raises(SetupError, match=r"augment\."):
+            check_augment(wrong)
+
+
+def test_a_torchaudio_that_cannot_be_imported_is_a_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "torchaudio.transforms", None)
+    with pytest.raises(SetupError, match="install a matching pair"):
+        resample(sine(11_999), 11_999, SAMPLE_RATE)

@@ -76,6 +76,7 @@ class BackboneConfig:
     revision: Optional[str] = None  # commit of the hub repository
     architecture: dict[str, Any] = field(default_factory=dict)  # overrides for random weights
     learning_rate: float = 2e-5  # the rate this checkpoint fine-tunes at
+    freeze: Union[int, str] = "convolution"  # what of this checkpoint fine-tuning keeps fixed (see trainer.freeze)
     layer_drop: float = 0.0
     allow_pickle: bool = False  # read pytorch_model.bin (torch's restricted loader) where there is no safetensors
 

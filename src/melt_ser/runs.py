@@ -24,6 +24,7 @@ SCHEMA_VERSION = 1
 # What does not change a run's numbers. A group's name is left out too: its values say what it is.
 INFRASTRUCTURE = {
     "": {"out", "device", "force", "eval", "experiment_name"},
+    "backbone": {"learning_rate", "freeze"},  # they act through the trainer group, which takes them over
     "dataset": {"root", "licence", "access", "expected"},
     "labels": {"name"},
     "head": {"name"},

@@ -19,7 +19,7 @@ class Augmentation:
         self.config = config
 
     def __call__(self, waveform: Waveform, generator: np.random.Generator) -> Waveform:
-        """The augmented waveform; with a speed factor f its length is about samples / f."""
+        """The augmented waveform; with a speed factor f its length is ceil(samples / f)."""
         config = self.config
         if config.speed_factors != [1.0]:
             factor = config.speed_factors[int(generator.integers(len(config.speed_factors)))]

@@ -12,8 +12,8 @@ import numpy.typing as npt
 from melt_ser.errors import SetupError
 
 # The kernel has about (rate ratio's numerator x denominator) weights: 0.4 GB for TESS's 24,414 Hz. With a denominator
-# up to 640 the usual rates (8,000 to 96,000, also 11,025) stay exact, and others are off by less than 2e-6, which is
-# less than a sample in half a minute.
+# up to 640 the usual rates (8,000 to 96,000, also 11,025) stay exact and 24,414 Hz is off by 1e-6, which is less than
+# a sample a minute. The worst, a rate almost but not quite a simple one (15,987 Hz), is off by 8e-4: nobody hears it.
 LARGEST_DENOMINATOR = 640
 
 
@@ -35,7 +35,7 @@ def resample(waveform: npt.NDArray[np.float32], source_rate: int, target_rate: i
 def _resampler(source_rate: int, target_rate: int) -> Any:
     try:
         from torchaudio.transforms import Resample  # slow to import, and only needed for other rates
-    except OSError as error:
+    except (ImportError, OSError, RuntimeError) as error:  # missing; libc10_cuda.so not found; another CUDA version
         raise SetupError(
             f"torchaudio does not fit this PyTorch ({error}); install a matching pair: "
             f"pip install --force-reinstall torch torchaudio."

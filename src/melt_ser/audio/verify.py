@@ -37,7 +37,11 @@ def verify_clip(
     A reason starts with one of: outside the root, unreadable, silent, too short, too long.
     """
     path = root / audio
-    if not path.resolve().is_relative_to(root.resolve()):
+    try:
+        inside = path.resolve().is_relative_to(root.resolve())
+    except (OSError, ValueError, RuntimeError) as error:  # too long, a null character, a loop of links
+        return Verified(float("nan"), 0, "", f"unreadable: the path leads nowhere ({error})")
+    if not inside:
         return Verified(float("nan"), 0, "", "outside the root: the path or its link leaves the corpus folder")
     try:
         waveform, rate = read_native(path, start, end)
