@@ -43,9 +43,9 @@ TINY: dict[str, Any] = {
 }
 """The architecture of random weights: about a million parameters, and a frame every 20 ms."""
 
-TINY_NORMS = {"feat_extract_norm": "layer", "do_stable_layer_norm": True}
-"""The large models' layer norms, since they train from random weights where the base models' hardly do; data2vec has
-no choice of norms."""
+TINY_NORMS = {"feat_extract_norm": "group", "do_stable_layer_norm": True}
+"""The base models' convolutions, which are faster, and the large models' transformer, which trains from random weights
+where the base models' hardly does; data2vec has no choice of norms."""
 
 TINY_DATA2VEC = {"num_conv_pos_embeddings": 3, "conv_pos_kernel_size": 9}
 """data2vec counts the layers of its positional encoder where the others give one layer's width."""
