@@ -298,9 +298,7 @@ def main() -> None:
     out: Path = parser.parse_args().out
     espeak = shutil.which("espeak-ng")
     if espeak is None:
-        raise SetupError(
-            "espeak-ng is not on the PATH; install it (Debian and Ubuntu: apt install espeak-ng)."
-        )
+        raise SetupError("espeak-ng is not on the PATH; install it (Debian and Ubuntu: apt install espeak-ng).")
     banner = subprocess.run([espeak, "--version"], check=True, capture_output=True, text=True).stdout
     version = "espeak-ng " + banner.split(":")[1].split()[0]
     for corpus in CORPORA:

@@ -134,7 +134,7 @@ class AugmentConfig:
 class TrainerConfig:
     name: str = "finetune"
     freeze: Union[int, str] = "convolution"  # nothing, convolution, everything, or k: the lowest k layers
-    epochs: int = 12
+    epochs: int = 10
     batch_size: int = 8
     accumulation: int = 1  # batches a step
     learning_rate: float = 1e-3  # of the head

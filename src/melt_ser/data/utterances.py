@@ -19,6 +19,9 @@ from melt_ser.config import AugmentConfig
 from melt_ser.models.waveform import pad_together, prepare_waveform
 
 
+KEPT_BYTES = 512 * 2**20  # a part whose decoded clips fit into this is decoded once, not every epoch
+
+
 @dataclass
 class Batch:
     """audio: (batch, samples) float32, lengths: (batch,) samples, classes: (batch,), rows: (batch,) of the table."""
@@ -59,21 +62,31 @@ class Utterances(Dataset[tuple[Tensor, int, int]]):
         self.pad_to_crop = pad_to_crop
         self.seed = seed
         self.epoch = 0
+        self.decoded: dict[int, np.ndarray] = {}
+        self.keeps_decoded = self.seconds.sum() * SAMPLE_RATE * 4 <= KEPT_BYTES
 
     def __len__(self) -> int:
         return len(self.paths)
 
     def __getitem__(self, row: int) -> tuple[Tensor, int, int]:
+        waveform = self._decode(row)
+        if self.augmentation is not None:
+            generator = np.random.default_rng([self.seed, self.epoch, row])
+            waveform = self._crop(self.augmentation(waveform, generator), generator)
+        return prepare_waveform(torch.from_numpy(waveform), self.do_normalize), int(self.classes[row]), row
+
+    def _decode(self, row: int) -> np.ndarray:
+        if row in self.decoded:
+            return self.decoded[row]
         start, end = self.starts[row], self.ends[row]
         waveform = read_audio(
             Path(self.paths[row]),
             None if np.isnan(start) else float(start),
             None if np.isnan(end) else float(end),
         )
-        if self.augmentation is not None:
-            generator = np.random.default_rng([self.seed, self.epoch, row])
-            waveform = self._crop(self.augmentation(waveform, generator), generator)
-        return prepare_waveform(torch.from_numpy(waveform), self.do_normalize), int(self.classes[row]), row
+        if self.keeps_decoded:
+            self.decoded[row] = waveform
+        return waveform
 
     def _crop(self, waveform: np.ndarray, generator: np.random.Generator) -> np.ndarray:
         if self.crop_samples is None:

@@ -14,7 +14,7 @@ class TrainingProgress:
     """Loss, dev UA, clips a second and time left, on standard error."""
 
     def __init__(self, title: str, batches: int, epochs: int, shown: bool = True) -> None:
-        self.title = title
+        self.title = f"{title} " if title else ""
         self.epochs = epochs
         self.shown = shown
         self.dev = "–"
@@ -43,14 +43,14 @@ class TrainingProgress:
     def batch(self, epoch: int, loss: float, clips_per_second: float) -> None:
         """One more batch is done."""
         status = f"loss {loss:.3f}  dev UA {self.dev}  {clips_per_second:.1f} clips/s"
-        self.bar.update(self.task, advance=1, description=f"{self.title} epoch {epoch}/{self.epochs}", status=status)
+        self.bar.update(self.task, advance=1, description=f"{self.title}epoch {epoch}/{self.epochs}", status=status)
 
     def epoch(self, row: dict[str, Any]) -> None:
         """One more epoch is done; `row` is its row of metrics.csv."""
         self.dev = f"{row['dev_ua']:.3f}"
         if self.shown and self.bar.disable:
             print(
-                f"{self.title} epoch {row['epoch']}/{self.epochs}  loss {row['train_loss']:.3f}  "
+                f"{self.title}epoch {row['epoch']}/{self.epochs}  loss {row['train_loss']:.3f}  "
                 f"dev UA {self.dev}  {row['clips_per_second']:.1f} clips/s",
                 file=sys.stderr,
                 flush=True,
