@@ -18,7 +18,6 @@ from melt_ser.audio.decode import read_audio
 from melt_ser.config import AugmentConfig
 from melt_ser.models.waveform import pad_together, prepare_waveform
 
-
 KEPT_BYTES = 512 * 2**20  # a part whose decoded clips fit into this is decoded once, not every epoch
 
 
