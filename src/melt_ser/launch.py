@@ -25,6 +25,7 @@ from melt_ser.mistakes import explain
 
 Settings = TypeVar("Settings", Config, EvaluateConfig, PrepareConfig)
 
+WORKER_PREFIX = "melt_ser.errors.InputError: "
 SCHEMAS: dict[str, type[Any]] = {"config": Config, "evaluate": EvaluateConfig, "prepare": PrepareConfig}
 
 for _name, _node in (("train_schema", Config), ("evaluate_schema", EvaluateConfig), ("prepare_schema", PrepareConfig)):
@@ -98,7 +99,8 @@ def launch(config_name: str, task: Callable[[DictConfig], Any]) -> int:
 def _tell(error: Exception, config_name: str) -> int:
     """Print the sentence of a failure and give its exit code; what is no user's mistake is raised again."""
     if isinstance(error, MeltSerError):
-        print(f"error: {error}", file=sys.stderr)
+        # A decoding process hands over its whole traceback; the sentence is its last line.
+        print(f"error: {str(error).strip().splitlines()[-1].removeprefix(WORKER_PREFIX)}", file=sys.stderr)
         return error.exit_code
     sentence = explain(error, SCHEMAS[config_name])
     if sentence is None:

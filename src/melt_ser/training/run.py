@@ -167,7 +167,7 @@ def _train_and_score(study: Study, typed_command: str) -> dict[str, Any]:
             "git": git_state(),
             "versions": versions(),
             "device": str(accelerator.device),
-            "precision": accelerator.mixed_precision,
+            "precision": accelerator.mixed_precision.replace("no", "fp32"),
             "seed": config.seed,
             "seconds": round(time.perf_counter() - started, 3),
         },
