@@ -70,7 +70,7 @@ def corpus_root(config: DatasetConfig) -> Path:
     if not root.is_dir():
         raise SetupError(
             f"Corpus '{config.name}' is not at {root}; give its folder with dataset.root=<folder> "
-            f"(eval.roots.{config.name}=<folder> for a test corpus), or put it under ${DATA_VARIABLE}. "
+            f"(+eval.roots.{config.name}=<folder> for a test corpus), or put it under ${DATA_VARIABLE}. "
             f"Access: {config.access or 'not known'}."
         )
     return root
