@@ -67,7 +67,7 @@ EMOTIONS = {
 CLIP_DEVIATION =     Prosody(  0.6,  14.0,  10,    20,   0.6,  0.5,  1.2,    0.08,  0.02,      1.5)
 SPEAKER_DEVIATION =  Prosody(  0.5,   8.0,   7,    15,   0.3,  0.4,  0.5,    0.0,   0.01,      1.5)
 # fmt: on
-STRENGTH = 0.95, 0.2  # mean and deviation of how far a clip goes from NEUTRAL to its emotion
+STRENGTH = 1.15, 0.15  # mean and deviation of how far a clip goes from NEUTRAL to its emotion
 TREMOR_HERTZ = 6.5
 
 
