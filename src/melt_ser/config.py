@@ -100,7 +100,11 @@ class DatasetConfig:
     split_seed: int = 0
     minimum_seconds: float = 0.1
     maximum_seconds: float = 60.0
+    sampling_rate: Optional[int] = None  # Hz, of the release
+    speakers: Optional[int] = None  # in the release
     expected: dict[str, int] = field(default_factory=dict)  # rows in the release, by split or "all"
+    expected_labels: dict[str, int] = field(default_factory=dict)  # rows in the release, by raw label
+    facts: str = ""  # where these numbers come from
     synthetic: bool = False
 
 

@@ -25,7 +25,16 @@ SCHEMA_VERSION = 1
 INFRASTRUCTURE = {
     "": {"out", "device", "force", "eval", "experiment_name"},
     "backbone": {"learning_rate", "freeze"},  # they act through the trainer group, which takes them over
-    "dataset": {"root", "licence", "access", "expected"},
+    "dataset": {
+        "root",
+        "licence",
+        "access",
+        "sampling_rate",
+        "speakers",
+        "expected",
+        "expected_labels",
+        "facts",
+    },
     "labels": {"name"},
     "head": {"name"},
     "augment": {"name"},

@@ -27,6 +27,7 @@ COLUMNS = (
     "gender",  # female, male or ""
     "language",  # ISO 639-1
     "text",
+    "intensity",  # as the release writes it: normal, strong, ... or ""
     "label",  # raw, as the release writes it
 )
 SECONDS = ("start", "end", "duration")
