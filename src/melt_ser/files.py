@@ -50,6 +50,15 @@ def replacing_folder(path: Path) -> Iterator[Path]:
         shutil.rmtree(old, ignore_errors=True)
 
 
+def remove_leftovers(folder: Path) -> None:
+    """Delete the temporary files and folders that a killed process left; only while no other process writes there."""
+    for path in sorted(folder.rglob(".*")):
+        if path.is_dir():
+            shutil.rmtree(path, ignore_errors=True)
+        else:
+            path.unlink(missing_ok=True)
+
+
 def _to_disk(path: Path) -> None:
     """Wait until a file or folder is on the disk, so that a power cut after the rename does not leave it empty."""
     handle = os.open(path, os.O_RDONLY)

@@ -71,6 +71,7 @@ def _open_folder(study: Study) -> None:
     config, folder = study.config, study.folder
     if config.force:
         shutil.rmtree(folder, ignore_errors=True)
+    files.remove_leftovers(folder)
     begun = folder / "corpus.json"
     if begun.is_file():
         _refuse_changed_corpus(study, files.read_json(begun)["digest"], "was begun")
