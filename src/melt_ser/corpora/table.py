@@ -96,19 +96,20 @@ def digest(table: pd.DataFrame) -> str:
     return sha256(ordered.to_csv(index=False, float_format="%.4f", lineterminator="\n"))
 
 
-def check_disjoint(parts: Mapping[str, pd.DataFrame], column: str, corpus: str) -> None:
-    """Raise InputError where two parts share a value of `column` (a source, a speaker, a session).
+def shared_values(first: pd.DataFrame, second: pd.DataFrame, column: str) -> list[str]:
+    """The values of `column` that two tables share, sorted; an unknown value ("") is never shared."""
+    return sorted((set(first[column].unique()) & set(second[column].unique())) - {""})
 
-    An unknown value ("") is never shared.
-    """
+
+def check_disjoint(parts: Mapping[str, pd.DataFrame], column: str, corpus: str) -> None:
+    """Raise InputError where two parts share a value of `column` (a source, a speaker, a session)."""
     names = list(parts)
     for position, first in enumerate(names):
         for second in names[position + 1 :]:
-            shared = (set(parts[first][column]) & set(parts[second][column])) - {""}
+            shared = shared_values(parts[first], parts[second], column)
             if shared:
-                example = sorted(shared)[0]
                 raise InputError(
                     f"The {first} and {second} parts of '{corpus}' share {len(shared)} "
-                    f"{column}{'s' if len(shared) > 1 else ''} (such as '{example}'); "
+                    f"{column}{'s' if len(shared) > 1 else ''} (such as '{shared[0]}'); "
                     f"fix the split column, or set dataset.group or dataset.folds."
                 )

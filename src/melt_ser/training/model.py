@@ -13,6 +13,7 @@ from accelerate import Accelerator
 
 from melt_ser import files
 from melt_ser.config import Config
+from melt_ser.corpora.splits import check_parts
 from melt_ser.data.utterances import Utterances
 from melt_ser.evaluation.inference import classify
 from melt_ser.evaluation.targets import Target
@@ -52,6 +53,7 @@ def load_or_train(study: Study, parts: Parts, folder: Path, accelerator: Acceler
         return model, Fold(parts, folder, best_epoch, dev_ua, seconds)
     started = time.perf_counter()
     config = study.config
+    check_parts(parts, config.dataset)  # again, just before they are used
     model = build_model(config, study.classes).to(accelerator.device)
     trainer = config.trainer
     normalize = model.backbone.do_normalize
