@@ -148,14 +148,14 @@ def test_parts_are_checked_again_when_they_are_used() -> None:
         check_parts(renamed, settings_for(folds=2))
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=15, deadline=None)
 @given(
     speakers=st.lists(st.sampled_from(["", "a", "b", "c", "d", "e"]), min_size=24, max_size=60),
     shuffle=st.integers(0, 99),
     group=st.sampled_from(list(Group)),
-    folds=st.sampled_from([2, 3, "leave_one_out"]),
+    folds=st.sampled_from([2, 3]),
 )
-def test_the_order_of_the_rows_does_not_matter(speakers: list[str], shuffle: int, group: Group, folds: object) -> None:
+def test_the_order_of_the_rows_does_not_matter(speakers: list[str], shuffle: int, group: Group, folds: int) -> None:
     table = corpus(1, len(speakers)).assign(speaker=speakers, session=[name.upper() for name in speakers])
     config = settings_for(group=group, folds=folds, fold="all")
     try:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import warnings
+
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
@@ -22,29 +24,29 @@ def stratified_sets(table: pd.DataFrame, groups: pd.Series, number: int, seed: i
 
     Rows are taken in the order of their utterance names, so that the order of the table does not matter.
     """
-    order = np.argsort(table["utterance"].to_numpy(dtype=object), kind="stable")
-    classes, ordered = table["class"].to_numpy(dtype=object)[order], groups.to_numpy(dtype=object)[order]
-    alone = groups.nunique() == len(groups)
-    sets = _deal(classes, number, seed) if alone else _whole_groups(classes, ordered, number, seed)
+    order = table["utterance"].reset_index(drop=True).sort_values(kind="stable").index.to_numpy()
+    classes, owners = (pd.factorize(column.iloc[order], sort=True)[0] for column in (table["class"], groups))
+    alone = owners.max() + 1 == len(owners)
+    sets = _deal(classes, number, seed) if alone else _whole_groups(classes, owners, number, seed)
     return [np.sort(order[rows]) for rows in sets if len(rows)]
 
 
-def _deal(classes: npt.NDArray[np.object_], number: int, seed: int) -> list[Rows]:
+def _deal(classes: Rows, number: int, seed: int) -> list[Rows]:
     """Rows without groups, shuffled and dealt out class by class (scikit-learn looks at groups one at a time)."""
     shuffled = np.random.default_rng(seed).permutation(len(classes))
-    codes = np.unique(classes, return_inverse=True)[1]
-    by_class = shuffled[np.argsort(codes[shuffled], kind="stable")]
+    by_class = shuffled[np.argsort(classes[shuffled], kind="stable")]
     return [by_class[start::number] for start in range(number)]
 
 
-def _whole_groups(
-    classes: npt.NDArray[np.object_], groups: npt.NDArray[np.object_], number: int, seed: int
-) -> list[Rows]:
-    from sklearn.model_selection import StratifiedGroupKFold  # a second to import, needed only here
+def _whole_groups(classes: Rows, owners: Rows, number: int, seed: int) -> list[Rows]:
+    from sklearn.model_selection import GroupKFold, StratifiedGroupKFold  # a second to import, needed only here
 
-    folds = StratifiedGroupKFold(number, shuffle=True, random_state=seed)
-    with np.errstate(all="ignore"):
-        return [held_out for _, held_out in folds.split(classes, classes, groups)]
+    # Where every class is rarer than the sets are many there is nothing to stratify, and scikit-learn refuses to.
+    kind = StratifiedGroupKFold if np.bincount(classes).max() >= number else GroupKFold
+    with warnings.catch_warnings(), np.errstate(all="ignore"):
+        warnings.simplefilter("ignore")  # of classes that are rarer than the sets are many
+        folds = kind(number, shuffle=True, random_state=seed)
+        return [held_out for _, held_out in folds.split(classes, classes, owners)]
 
 
 def nearest_set(classes: pd.Series, sets: list[Rows], fraction: float) -> Rows:

@@ -98,7 +98,8 @@ def digest(table: pd.DataFrame) -> str:
 
 def shared_values(first: pd.DataFrame, second: pd.DataFrame, column: str) -> list[str]:
     """The values of `column` that two tables share, sorted; an unknown value ("") is never shared."""
-    return sorted((set(first[column].unique()) & set(second[column].unique())) - {""})
+    shared = first.loc[first[column].isin(second[column].unique()), column]
+    return sorted(set(shared.unique()) - {""})
 
 
 def check_disjoint(parts: Mapping[str, pd.DataFrame], column: str, corpus: str) -> None:
