@@ -9,14 +9,16 @@ from __future__ import annotations
 import math
 import posixpath
 import unicodedata
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path, PureWindowsPath
 
 from melt_ser.config import DatasetConfig
-from melt_ser.corpora.annotations import GENDERS, SPLITS, read_records
+from melt_ser.corpora.annotations import GENDERS, SPLITS, Record, read_records
 from melt_ser.corpora.release import not_found
 from melt_ser.corpora.table import COLUMNS, Problem, Release, make_table
 from melt_ser.errors import InputError, SetupError
+
+USED = frozenset(COLUMNS) - {"duration"}
 
 
 def read(root: Path, config: DatasetConfig) -> Release:
@@ -29,9 +31,17 @@ def read(root: Path, config: DatasetConfig) -> Release:
     if not path.is_file():
         raise SetupError(f"There is no table at {path}: set dataset.table=<its path, absolute or within {root}>.")
     columns, records = read_records(path, ("audio", "label"), strict=True)
-    used = set(COLUMNS) - {"duration"}
-    ignored = [column for column in columns if column not in used]
-    notes = [f"columns that are not used: {', '.join(ignored)}"] if ignored else []
+    ignored = [column for column in columns if column not in USED]
+    release = release_of(records, root, path, config)
+    release.notes += [f"columns that are not used: {', '.join(ignored)}"] if ignored else []
+    return release
+
+
+def release_of(records: Iterable[Record], root: Path, path: Path, config: DatasetConfig) -> Release:
+    """The rows that have a label and a file, from records that name the columns of the corpus table as we do.
+
+    `path` is the table that the records come from, for the sentences of errors.
+    """
     rows: dict[str, dict[str, str | float]] = {}
     problems = []
     for number, record in enumerate(records, start=1):
@@ -53,7 +63,7 @@ def read(root: Path, config: DatasetConfig) -> Release:
         start, end = (_seconds(record.get(column, ""), f"{where}, {column}") for column in ("start", "end"))
         segment = "" if math.isnan(start) and math.isnan(end) else f"#{start:g}-{end:g}"
         rows[name] = {
-            **{column: value for column, value in record.items() if column in used},
+            **{column: value for column, value in record.items() if column in USED},
             "utterance": name,
             # Rows of the same file are the same recording, unless they are different parts of it.
             "source": record.get("source") or f"{config.name}/{posixpath.splitext(audio)[0]}{segment}",
@@ -65,7 +75,7 @@ def read(root: Path, config: DatasetConfig) -> Release:
             "language": record.get("language") or config.language,
             "label": label,
         }
-    return Release(make_table(rows.values()), problems, notes)
+    return Release(make_table(rows.values()), problems)
 
 
 def _relative(audio: str, where: str) -> str:
