@@ -49,7 +49,7 @@ def test_every_column_of_the_table_may_be_given(tmp_path: Path) -> None:
     row = read_text(tmp_path, text, "a.wav").table.iloc[0]
     assert row.drop(["duration"]).to_dict() == dict(
         utterance="u1", source="s1", audio="a.wav", start=0.5, end=1.25, split="dev", speaker="Ann",
-        session="d1", gender="female", language="de", text="Ja, gut", label="froh",
+        session="d1", gender="female", language="de", text="Ja, gut", intensity="", label="froh",
     )  # fmt: skip
 
 

@@ -175,3 +175,13 @@ def test_mixed_precision_on_a_gpu(precision: str, tmp_path: Path) -> None:
         pytest.skip("needs a CUDA GPU")
     _, result = train(tmp_path / "runs", corpus(tmp_path / "c"), "device=cuda", f"trainer.precision={precision}")
     assert result["run"]["precision"] == ("bf16" if precision == "auto" else precision)
+
+
+def test_what_the_parts_cannot_mean_is_in_the_result(tmp_path: Path) -> None:
+    root = corpus(tmp_path / "c", speakers=2, each=9)
+    folder, result = train(tmp_path / "runs", root, "dataset.protocol=speakers")
+    assert result["config"]["dataset"]["protocol"] == "speakers"
+    assert sum("dev is drawn from its recordings" in warning for warning in result["warnings"]) == 1
+    assert any("has 2 speakers" in warning for warning in result["warnings"])
+    again, _ = train(tmp_path / "runs", root, "dataset.folds=leave_one_out")
+    assert again == folder

@@ -26,6 +26,7 @@ EMOTIONS: dict[str, str] = {
     "bored": "boredom",
     "contemptuous": "contempt",
     "frustrated": "frustration",
+    "sarcastic": "sarcasm, as EMNS has it",
 }
 
 # For corpora of one's own (`dataset=csv`): what people commonly write for each emotion.

@@ -22,6 +22,7 @@ from omegaconf import DictConfig, OmegaConf
 from melt_ser.config import Config, DatasetConfig, EvaluateConfig, PrepareConfig
 from melt_ser.errors import MeltSerError
 from melt_ser.mistakes import explain
+from melt_ser.protocols import choose_protocol, open_schema
 
 Settings = TypeVar("Settings", Config, EvaluateConfig, PrepareConfig)
 
@@ -29,7 +30,7 @@ WORKER_PREFIX = "melt_ser.errors.InputError: "
 SCHEMAS: dict[str, type[Any]] = {"config": Config, "evaluate": EvaluateConfig, "prepare": PrepareConfig}
 
 for _name, _node in (("train_schema", Config), ("evaluate_schema", EvaluateConfig), ("prepare_schema", PrepareConfig)):
-    ConfigStore.instance().store(name=_name, node=_node)
+    ConfigStore.instance().store(name=_name, node=open_schema(_node))
 
 
 def conf_folder() -> Path:
@@ -40,7 +41,8 @@ def conf_folder() -> Path:
 
 def typed(composed: DictConfig, schema: type[Settings]) -> Settings:
     """The composed configuration as dataclasses, every value checked against its type."""
-    merged = OmegaConf.merge(OmegaConf.structured(schema), composed)
+    merged = OmegaConf.merge(open_schema(schema), composed)
+    choose_protocol(merged.dataset)
     settings = OmegaConf.to_object(merged)
     assert isinstance(settings, schema)
     return settings

@@ -33,6 +33,10 @@ INFRASTRUCTURE = {
     "backbone": {"learning_rate", "freeze"},  # they act through the trainer group, which takes them over
     "dataset": {
         "root",
+        "emobox",
+        "protocol",  # group and folds say what it is
+        "protocols",
+        "allow_speaker_overlap",
         "licence",
         "access",
         "sampling_rate",

@@ -20,10 +20,12 @@ import pandas as pd
 from melt_ser import files
 from melt_ser.audio.verify import verify_clip
 from melt_ser.config import DatasetConfig
+from melt_ser.corpora.download_hub import hub_folder
 from melt_ser.corpora.table import COLUMNS, SECONDS, Release, digest, make_table, validate
 from melt_ser.errors import InputError, SetupError
 from melt_ser.labels import LabelSpace, common_label_map, map_labels
 
+GENERAL_READERS = ("csv", "hub", "audformat_database")  # of any corpus, so common words for emotions are known
 VERIFICATION_VERSION = 2  # raise it when a rule of verification changes
 DATA_VARIABLE = "MELT_SER_DATA"
 CACHE_VARIABLE = "MELT_SER_CACHE"
@@ -61,6 +63,8 @@ def corpus_root(config: DatasetConfig) -> Path:
     """Where a corpus lies: bundled, `dataset.root`, `$MELT_SER_DATA/<name>`, or `data/<name>`."""
     if config.bundled is not None:
         return Path(__file__).parents[1] / "demo" / config.bundled
+    if config.repository is not None and config.root is None:
+        return hub_folder(config.repository, config.revision, cache_folder())
     if config.root is not None:
         root = Path(config.root).expanduser()
     elif os.environ.get(DATA_VARIABLE):
@@ -90,7 +94,7 @@ def read_release(config: DatasetConfig) -> tuple[Path, Release]:
         raise SetupError(f"dataset.reader '{config.reader}' is not a module of melt_ser.corpora.") from None
     release: Release = reader.read(root, config)
     validate(release.table, config.name)
-    return root, release
+    return release.root or root, release
 
 
 def load_corpus(config: DatasetConfig, force: bool = False, progress: Progress | None = None) -> Corpus:
@@ -114,7 +118,7 @@ def load_corpus(config: DatasetConfig, force: bool = False, progress: Progress |
             f"No clip of '{config.name}' under {root} is usable ({len(dropped)} dropped; the first: "
             f"{dropped['audio'].iloc[0]}: {dropped['reason'].iloc[0]})."
         )
-    common = common_label_map(verified["label"]) if config.reader == "csv" and not config.bundled else {}
+    common = common_label_map(verified["label"]) if config.reader in GENERAL_READERS and not config.bundled else {}
     label_map = {**common, **config.label_map}
     table = verified.assign(emotion=map_labels(verified["label"], label_map, config.name))
     return Corpus(config, root, table, dropped, release.notes, digest(verified), folder)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
@@ -49,6 +50,7 @@ class Release:
     table: pd.DataFrame
     problems: list[Problem] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    root: Path | None = None  # of the audio, where it is not the folder that was read
 
 
 def make_table(rows: Iterable[Mapping[str, Any]] | pd.DataFrame) -> pd.DataFrame:
@@ -96,19 +98,21 @@ def digest(table: pd.DataFrame) -> str:
     return sha256(ordered.to_csv(index=False, float_format="%.4f", lineterminator="\n"))
 
 
-def check_disjoint(parts: Mapping[str, pd.DataFrame], column: str, corpus: str) -> None:
-    """Raise InputError where two parts share a value of `column` (a source, a speaker, a session).
+def shared_values(first: pd.DataFrame, second: pd.DataFrame, column: str) -> list[str]:
+    """The values of `column` that two tables share, sorted; an unknown value ("") is never shared."""
+    shared = first.loc[first[column].isin(second[column].unique()), column]
+    return sorted(set(shared.unique()) - {""})
 
-    An unknown value ("") is never shared.
-    """
+
+def check_disjoint(parts: Mapping[str, pd.DataFrame], column: str, corpus: str) -> None:
+    """Raise InputError where two parts share a value of `column` (a source, a speaker, a session)."""
     names = list(parts)
     for position, first in enumerate(names):
         for second in names[position + 1 :]:
-            shared = (set(parts[first][column]) & set(parts[second][column])) - {""}
+            shared = shared_values(parts[first], parts[second], column)
             if shared:
-                example = sorted(shared)[0]
                 raise InputError(
                     f"The {first} and {second} parts of '{corpus}' share {len(shared)} "
-                    f"{column}{'s' if len(shared) > 1 else ''} (such as '{example}'); "
+                    f"{column}{'s' if len(shared) > 1 else ''} (such as '{shared[0]}'); "
                     f"fix the split column, or set dataset.group or dataset.folds."
                 )

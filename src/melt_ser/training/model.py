@@ -13,6 +13,7 @@ from accelerate import Accelerator
 
 from melt_ser import files
 from melt_ser.config import Config
+from melt_ser.corpora.splits import check_parts
 from melt_ser.data.utterances import Utterances
 from melt_ser.evaluation.inference import classify
 from melt_ser.evaluation.targets import Target
@@ -47,6 +48,7 @@ def load_or_train(study: Study, parts: Parts, accelerator: Accelerator) -> tuple
     if done.is_file():
         return load_model(folder / "model", accelerator.device), Trained(**files.read_json(done))
     started = time.perf_counter()
+    check_parts(parts, config.dataset)  # again, just before they are used
     model = build_model(config, study.classes).to(accelerator.device)
     trainer, root, normalize = config.trainer, study.corpus.root, model.backbone.do_normalize
     train = Utterances(

@@ -115,6 +115,7 @@ def _warnings(study: Study, rows: list[Row]) -> list[str]:
     for other in study.others:
         if other.config.synthetic:
             sentences += group_warnings(other.table, other.config)
+    sentences += dict.fromkeys(note for parts in study.parts for note in parts.notes)
     for parts in study.parts:
         missing = [name for name in study.classes if name not in set(parts.train["class"])]
         if missing:
