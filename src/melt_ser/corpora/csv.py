@@ -39,7 +39,7 @@ def read(root: Path, config: DatasetConfig) -> Release:
     if not root.is_dir():
         raise not_found(root, config)
     path = root / Path(config.table).expanduser()  # an absolute table stays as it is
-    if not path.is_file():
+    if not _is_file(path):
         raise SetupError(f"There is no table at {path}: set dataset.table=<its path, absolute or within {root}>.")
     columns, records = _read_records(path)
     used = set(COLUMNS) - {"duration"}
@@ -60,10 +60,12 @@ def read(root: Path, config: DatasetConfig) -> Release:
         if not label:
             problems.append(Problem(name, audio, f"row {number} has no label"))
             continue
-        if not (root / audio).is_file():
+        if not _is_file(root / audio):
             problems.append(Problem(name, audio, f"row {number} has no audio file"))
             continue
         start, end = (_seconds(record.get(column, ""), f"{where}, {column}") for column in ("start", "end"))
+        if end <= (0.0 if math.isnan(start) else start):
+            raise InputError(f"{where}: the segment ends at {end:g} s, before it starts; correct start and end.")
         segment = "" if math.isnan(start) and math.isnan(end) else f"#{start:g}-{end:g}"
         rows[name] = {
             **{column: value for column, value in record.items() if column in used},
@@ -78,6 +80,8 @@ def read(root: Path, config: DatasetConfig) -> Release:
             "language": record.get("language") or config.language,
             "label": label,
         }
+    if not records:
+        raise InputError(f"{path} has a header and no rows; give it a row for each utterance.")
     return Release(make_table(rows.values()), problems, notes)
 
 
@@ -130,12 +134,19 @@ def _unique(name: str, taken: Mapping[str, object]) -> str:
 def _seconds(value: str, where: str) -> float:
     """A time in seconds; NaN where the cell is empty."""
     try:
-        seconds = float(value) if value else math.nan
+        seconds = float(value or 0.0)
     except ValueError:
         seconds = math.inf
-    if seconds < 0 or math.isinf(seconds):
-        raise InputError(f"{where}: '{value}' is no time in seconds (such as 1.5).")
-    return seconds
+    if not 0.0 <= seconds < math.inf:  # a written NaN is a mistake of whatever made the table
+        raise InputError(f"{where}: '{value}' is no time in seconds (such as 1.5, or empty).")
+    return seconds if value else math.nan
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except OSError:  # a name that is too long, a folder that must not be read
+        return False
 
 
 def _choice(value: str, choices: Mapping[str, str], what: str, allowed: str) -> str:

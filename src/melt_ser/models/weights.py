@@ -109,8 +109,16 @@ def read_folder(folder: Path, config: BackboneConfig, seed: int, settings: dict[
     missing = sorted(name for name in report["missing_keys"] if name != "masked_spec_embed")
     if missing:
         raise SetupError(f"The weights {weights} lack {missing[0]} (of {len(missing)} missing); get them again.")
+    check_finite(model, weights)
     loaded: PreTrainedModel = model
     return loaded
+
+
+def check_finite(model: torch.nn.Module, weights: Path) -> None:
+    """Raise SetupError where a weight is NaN or infinite: such a model answers NaN to everything."""
+    for name, tensor in model.state_dict().items():
+        if not tensor.isfinite().all():
+            raise SetupError(f"The weights {weights} have NaN or infinite values in {name}; get them again.")
 
 
 def _read_config(folder: Path, config: BackboneConfig) -> PreTrainedConfig:
