@@ -22,9 +22,10 @@ def explain(error: BaseException, schema: type[Any]) -> str | None:
     chain = _chain(error)
     if isinstance(error, yaml.YAMLError | UnicodeDecodeError):
         return _unreadable(error)
-    if not any(isinstance(link, HydraException | OmegaConfBaseException) for link in chain):
-        return None
     text = "\n".join(str(link) for link in chain)
+    theirs = any(isinstance(link, HydraException | OmegaConfBaseException) for link in chain)
+    if not theirs and "full_key: " not in text:  # which OmegaConf adds to exceptions that are not its own
+        return None
     for pattern, tell in (
         (r"Could not find '(?:[^']*/)?([\w@.]+)/([^'/]+)'", _unknown_choice),
         (r"Could not override '([^']+)'", _unknown_key),
@@ -97,6 +98,8 @@ def _wrong_value(match: re.Match[str], text: str, schema: type[Any]) -> str:
     if enumeration:
         value, choices = enumeration.groups()
         return f"{key} cannot be '{value}'; {did_you_mean(value, re.split(r', *', choices))}"
+    if "'NoneType' object" in text:
+        return f"{key} is null, so it has no entries to change; write it into a YAML of yours (--config-dir)."
     reason = " ".join(text[: match.start()].split("\n")[-2].split()) if "\n" in text[: match.start()] else text
     return f"{key}: {reason.rstrip('.')}."
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import csv
 import json
+import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -59,11 +60,9 @@ def _load(run: Path, device: str) -> SpeechClassifier:
 
 def _files(paths: list[Path]) -> Iterator[Path]:
     for path in paths:
-        if path.is_dir():
+        if os.path.isdir(path):  # unlike pathlib's it is false for a name that is too long
             found = sorted(file for file in path.rglob("*") if file.suffix.lower() in AUDIO_SUFFIXES and file.is_file())
-            if not found:
-                raise InputError(f"The folder {path} holds no audio files.")
-            yield from found
+            yield from found or [path]
         else:
             yield path
 
@@ -74,6 +73,8 @@ def _label(model: SpeechClassifier, path: Path) -> Row:
     from melt_ser.audio.decode import read_audio
     from melt_ser.models.waveform import pad_together, prepare_waveform
 
+    if os.path.isdir(path):
+        return {"file": str(path), "error": f"The folder {path} holds no audio files."}
     try:
         waveform = prepare_waveform(torch.from_numpy(read_audio(path)), model.backbone.do_normalize)
     except InputError as error:
@@ -96,11 +97,11 @@ def _print(rows: list[Row], classes: list[str], form: str) -> None:
         writer.writeheader()
         writer.writerows(rows)
     else:
-        from rich.table import Table
+        from rich.table import Column, Table
 
         from melt_ser.console import show
 
-        table = Table("file", "label", "probability", box=None)
+        table = Table(Column("file", overflow="fold"), "label", "probability", box=None)
         for row in rows:
             if "error" in row:
                 table.add_row(one_line(row["file"]), "–", one_line(row["error"]))

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import math
+import os
 import re
 import stat
 from pathlib import Path
@@ -60,7 +61,7 @@ def read_native(
         try:
             waveform, rate = _read_soundfile(path, start, end, longest)
         except soundfile.SoundFileError as error:
-            first = str(error).removeprefix(f"Error opening {str(path)!r}: ").rstrip(".")
+            first = getattr(error, "error_string", str(error)).rstrip(".")
             waveform, rate = _read_pyav(path, start, end, longest, first)
     else:
         waveform, rate = _read_pyav(path, start, end, longest)
@@ -109,7 +110,7 @@ def _check_length(path: Path, seconds: float, longest: float) -> None:
 
 
 def _read_soundfile(path: Path, start: float | None, end: float | None, longest: float) -> tuple[Waveform, int]:
-    with soundfile.SoundFile(path) as file:
+    with soundfile.SoundFile(os.fsencode(path)) as file:  # bytes, since a name need not be UTF-8
         _check_rate(path, file.samplerate)
         rate, seconds = file.samplerate, file.frames / file.samplerate
         shortened = SHORTENED.search(file.extra_info)

@@ -22,7 +22,7 @@ import pandas as pd
 from melt_ser import files
 from melt_ser.audio.verify import verify_clip
 from melt_ser.config import DatasetConfig
-from melt_ser.corpora.table import COLUMNS, SECONDS, Release, digest, make_table, validate
+from melt_ser.corpora.table import COLUMNS, SECONDS, Release, digest, encodable, make_table, validate
 from melt_ser.errors import InputError, OutputError, SetupError
 from melt_ser.labels import LabelSpace, common_label_map, map_labels
 
@@ -179,7 +179,10 @@ def _verify(
     durations = [result.duration for result in results]  # type: ignore[attr-defined]
     verified = table.assign(duration=pd.Series(durations, index=table.index, dtype="float64").round(4))
     bad = verified.assign(reason=reasons)[reasons.notna()][["utterance", "audio", "reason"]]
-    problems = pd.DataFrame([vars(problem) for problem in release.problems], columns=["utterance", "audio", "reason"])
+    problems = pd.DataFrame(
+        [map(encodable, (problem.utterance, problem.audio, problem.reason)) for problem in release.problems],
+        columns=["utterance", "audio", "reason"],
+    )
     dropped = pd.concat([problems, bad], ignore_index=True)
     return verified[reasons.isna()].reset_index(drop=True), dropped
 
@@ -205,9 +208,6 @@ def _stored(folder: Path) -> tuple[pd.DataFrame, pd.DataFrame] | None:
         return None
     types = {column: "float64" if column in SECONDS else "str" for column in COLUMNS}
     empty = {column: [""] for column in SECONDS}
-    errors = "surrogateescape"  # file names that are not UTF-8
-    table = pd.read_csv(
-        folder / "table.csv", dtype=types, keep_default_na=False, na_values=empty, encoding_errors=errors
-    )
-    dropped = pd.read_csv(folder / "dropped.csv", dtype=str, keep_default_na=False, encoding_errors=errors)
+    table = pd.read_csv(folder / "table.csv", dtype=types, keep_default_na=False, na_values=empty)
+    dropped = pd.read_csv(folder / "dropped.csv", dtype=str, keep_default_na=False)
     return make_table(table[list(COLUMNS)]), dropped

@@ -9,6 +9,7 @@ from __future__ import annotations
 import csv
 import io
 import math
+import os
 import posixpath
 import unicodedata
 from collections.abc import Mapping
@@ -39,7 +40,7 @@ def read(root: Path, config: DatasetConfig) -> Release:
     if not root.is_dir():
         raise not_found(root, config)
     path = root / Path(config.table).expanduser()  # an absolute table stays as it is
-    if not _is_file(path):
+    if not os.path.isfile(path):
         raise SetupError(f"There is no table at {path}: set dataset.table=<its path, absolute or within {root}>.")
     columns, records = _read_records(path)
     used = set(COLUMNS) - {"duration"}
@@ -60,7 +61,7 @@ def read(root: Path, config: DatasetConfig) -> Release:
         if not label:
             problems.append(Problem(name, audio, f"row {number} has no label"))
             continue
-        if not _is_file(root / audio):
+        if not os.path.isfile(root / audio):  # unlike pathlib's it is false for a name that is too long
             problems.append(Problem(name, audio, f"row {number} has no audio file"))
             continue
         start, end = (_seconds(record.get(column, ""), f"{where}, {column}") for column in ("start", "end"))
@@ -140,13 +141,6 @@ def _seconds(value: str, where: str) -> float:
     if not 0.0 <= seconds < math.inf:  # a written NaN is a mistake of whatever made the table
         raise InputError(f"{where}: '{value}' is no time in seconds (such as 1.5, or empty).")
     return seconds if value else math.nan
-
-
-def _is_file(path: Path) -> bool:
-    try:
-        return path.is_file()
-    except OSError:  # a name that is too long, a folder that must not be read
-        return False
 
 
 def _choice(value: str, choices: Mapping[str, str], what: str, allowed: str) -> str:
