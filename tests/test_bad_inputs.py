@@ -66,7 +66,7 @@ def test_predict_labels_the_good_and_names_the_bad(
     run_folder = bad_inputs.folders.finished_run(place)
     clips = place / "clips" / "sub"
     clips.mkdir(parents=True)
-    written = {**{name: write for name, write in bad_inputs.audio.GOOD.values()}}
+    written = dict(bad_inputs.audio.GOOD.values())
     skipped = {"an_hour_long", "silence", "one_sample", "a_header_of_one_hertz"}  # no limits or no matter for predict
     for kind, (name, _, write) in bad_inputs.audio.BAD.items():
         if kind not in skipped:
@@ -102,6 +102,7 @@ def test_predict_stays_well_formed_on_odd_names(
         bad_inputs.audio.eight_bit(place / "good.wav")
         (place / "good.wav").rename(place / name)
     monkeypatch.chdir(place)
+    capsysbinary.readouterr()
     assert call("predict", [str(run_folder), *names, "--format", form, "--device", "cpu"], monkeypatch) == 0
     out = capsysbinary.readouterr().out.decode("utf-8")
     if form == "json":

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from bad_inputs import Expected, kind
-from bad_inputs.corpora import prepare, refused, train
+from bad_inputs.corpora import refused, train
 from test_train import corpus
 
 
