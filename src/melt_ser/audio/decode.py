@@ -99,6 +99,13 @@ def _cut_off(path: Path, there: float, promised: float) -> InputError:
     return InputError(f"{path}: is cut off ({there:.2f} of {promised:.2f} s are there); download it again.")
 
 
+def _mono(channels: Waveform) -> Waveform:
+    """(samples, channels) averaged to (samples,); overflow gives infinity, which is refused later, and no warning."""
+    with np.errstate(over="ignore", invalid="ignore"):
+        mean: Waveform = channels.mean(axis=1, dtype=np.float32)
+    return mean
+
+
 def _check_rate(path: Path, rate: int) -> None:
     if rate not in RATES:
         raise InputError(f"{path}: a sampling rate of {rate} Hz cannot be right; replace or remove the file.")
@@ -128,7 +135,7 @@ def _read_soundfile(path: Path, start: float | None, end: float | None, longest:
         missing = last - first
         while missing and (not blocks or len(blocks[-1])):
             frames = file.read(min(missing, BLOCK), dtype="float32", always_2d=True)
-            blocks.append(frames.mean(axis=1, dtype=np.float32))
+            blocks.append(_mono(frames))
             missing -= len(frames)
     if missing:
         raise _cut_off(path, (last - first - missing) / rate, (last - first) / rate)
@@ -162,7 +169,7 @@ def _read_pyav(
             for frame in container.decode(stream):
                 for part in interleaved.resample(frame):
                     channels = part.to_ndarray().reshape(-1, part.layout.nb_channels)
-                    chunks.append(channels.mean(axis=1, dtype=np.float32))
+                    chunks.append(_mono(channels))
                     decoded += len(channels)
                 _check_length(path, (min(decoded, last) - first) / rate, longest)
                 if decoded >= last:

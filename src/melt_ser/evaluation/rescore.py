@@ -64,7 +64,9 @@ def _read_splits(path: Path) -> pd.DataFrame:
     try:
         return pd.read_csv(path, dtype=str, keep_default_na=False)[["fold", "utterance", "source", "split"]]
     except (OSError, ValueError, KeyError) as error:  # ValueError: what pandas cannot parse
-        raise InputError(f"{path} cannot be read ({error}); run again with force=true.") from error
+        raise InputError(
+            f"{path} cannot be read ({' '.join(str(error).split())}); run again with force=true."
+        ) from error
 
 
 def trained_space(result: dict[str, Any]) -> LabelSpace:

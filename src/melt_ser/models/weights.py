@@ -52,6 +52,7 @@ TINY_DATA2VEC = {"num_conv_pos_embeddings": 3, "conv_pos_kernel_size": 9}
 
 # What reading broken weights raises: torch, pickle, safetensors and transformers each have their own.
 UNREADABLE = (OSError, RuntimeError, ValueError, KeyError, EOFError, pickle.UnpicklingError, SafetensorError)
+INVALID = (ValueError, TypeError, AttributeError, StrictDataclassError)  # what a wrong configuration raises
 
 
 def random_model(config: BackboneConfig, seed: int, settings: dict[str, Any]) -> PreTrainedModel:
@@ -135,7 +136,7 @@ def _read_config(folder: Path, config: BackboneConfig) -> PreTrainedConfig:
         raise SetupError(f"{config.checkpoint} shortens its frames with an adapter (add_adapter); choose one without.")
     try:
         return CONFIG_MAPPING[model_type].from_dict(described)
-    except (ValueError, TypeError, StrictDataclassError) as error:
+    except INVALID as error:
         raise SetupError(f"{folder / CONFIG} is not a valid configuration: {_first_line(error)}.") from error
 
 
