@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from bad_inputs import Expected, kind
-from bad_inputs.corpora import refused, train
+from bad_inputs.corpora import refused, train, typed
 from test_train import corpus
 
 
@@ -80,11 +80,19 @@ def classes_on_the_command_line(folder: Path) -> Expected:
     return refused(command, "labels.classes is null", "write it into a YAML of yours", code=2)
 
 
+MARKUP = """{"[red]": [sad], "[/]a_b:smile:": [angry], "$\\\\frac{1$": [happy]}"""  # neither rich's nor mathematics
+
+
 @kind
-def names_that_look_like_markup(folder: Path) -> Expected:
-    """Of classes, in tables and figures: neither eaten, nor a MarkupError, nor mathematics."""
-    command = labels_yaml(folder, """{"[red]": [sad], "[/]a_b": [angry], "$\\\\frac{1$": [happy]}""")
-    return Expected(command, 0, ["result: "])
+def classes_that_look_like_markup_in_figures(folder: Path) -> Expected:
+    return Expected(labels_yaml(folder, MARKUP), 0, ["result: "])
+
+
+@kind
+def classes_that_look_like_markup_on_the_terminal(folder: Path) -> Expected:
+    labels_yaml(folder, MARKUP)
+    command = ["prepare", "--config-dir", str(folder), *typed(folder / "corpus"), "labels=mine"]
+    return Expected(command, 0, ["[red]", "[/]a_b:smile:", "$\\frac{1$"])
 
 
 @kind
