@@ -69,7 +69,7 @@ def test_overlapping_speakers_are_refused_with_their_count_unless_allowed(tmp_pa
     table = corpus(4)
     tested = [*stems(table, "s3"), "s0_0", "s1_0"]
     checkout(tmp_path, {"train": sorted(set(table["utterance"]) - set(tested)), "test": tested})
-    with pytest.raises(InputError, match="Fold 1 of EmoBox of 'crema_d' tests on 3 speakers, 2 of which are in its"):
+    with pytest.raises(InputError, match="Fold 1 of EmoBox of 'crema_d' has 2 of its 3 test speakers in training"):
         make_parts(table, settings_for(tmp_path))
     [part] = make_parts(table, settings_for(tmp_path, allow_speaker_overlap=True))
     assert part.notes == ("Fold 1 of EmoBox: 2 of the 3 test speakers are in the training side too.",)

@@ -70,8 +70,8 @@ def test_segments_labels_that_lack_and_files_that_lack(tmp_path: Path) -> None:
         [FILES[0], 0.0, 1.5, "anger"],
         [FILES[0], 1.5, 2.0, "happiness"],
     ]
-    reasons = {problem.reason.split(" ", 2)[2] for problem in read(tmp_path, CONFIG).problems}
-    assert reasons == {"has no label", "has no audio file"}
+    reasons = {problem.reason.split(":")[0] for problem in read(tmp_path, CONFIG).problems}
+    assert reasons == {"no label", "no audio file"}
 
 
 def test_tables_that_disagree_are_told_with_the_key_that_chooses(tmp_path: Path) -> None:

@@ -74,9 +74,9 @@ def test_rows_without_label_or_file_are_listed(tmp_path: Path) -> None:
     release = read_text(tmp_path, text, "a.wav", "b.wav")
     assert release.table["utterance"].tolist() == ["a"]
     assert [(p.utterance, p.reason) for p in release.problems] == [
-        ("b", "row 2 has no label"),
-        ("c", "row 3 has no audio file"),
-        ("", "row 4 has no audio"),
+        ("b", "no label: row 2"),
+        ("c", "no audio file: row 3"),
+        ("", "no audio: row 4"),
     ]
     assert release.notes == ["columns that are not used: mood"]
 

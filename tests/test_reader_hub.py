@@ -88,7 +88,7 @@ def test_a_name_within_parquet_never_leads_out_of_the_folder(tmp_path: Path) -> 
     found = {path.name for path in (tmp_path / "cache" / "hub").rglob("*") if path.is_file()}
     assert found == {"evil.wav", "0000001.wav", "same.wav", "0000003.wav", "0000004.wav", "0000005.wav", "metadata.csv"}
     assert len(release.table) == 5
-    assert [problem.reason for problem in release.problems] == ["row 6 has no label", "row 7 has no audio"]
+    assert [problem.reason for problem in release.problems] == ["no label: row 6", "no audio: row 7"]
     assert set(release.table["split"]) == {""}  # a single split is none
 
 

@@ -131,7 +131,7 @@ def test_of_one_speaker_only_recordings_can_be_kept_apart() -> None:
 def test_a_split_that_shares_speakers_is_refused_unless_allowed() -> None:
     table = corpus(3).assign(split=["train", "dev", "test"] * 6)
     table.loc[table["split"] == "dev", "speaker"] = "s9"
-    with pytest.raises(InputError, match=r"The split of 'x' tests on 3 speakers, 3 of which are in its training side"):
+    with pytest.raises(InputError, match=r"The split of 'x' has 3 of its 3 test speakers in training too"):
         make_parts(table, settings_for())
     [part] = make_parts(table, settings_for(allow_speaker_overlap=True))
     assert part.notes == ("The split: 3 of the 3 test speakers are in the training side too.",)

@@ -93,17 +93,18 @@ def sole_writer(folder: Path, waits: bool = False) -> Iterator[None]:
         yield
         return
     path = folder.parent / f".{folder.name}.lock"
-    path.parent.mkdir(parents=True, exist_ok=True)
     lock = FileLock(path)
-    try:
-        lock.acquire(timeout=0)
-    except Timeout:
-        if not waits:
-            raise SetupError(
-                f"Another process is at work in {folder} (it holds {path}); wait until it has ended, or stop it."
-            ) from None
-        say(f"waiting for another process that is at work in {folder}")
-        lock.acquire()
+    with files.telling_failed_writes(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            lock.acquire(timeout=0)
+        except Timeout:
+            if not waits:
+                raise SetupError(
+                    f"Another process is at work in {folder} (it holds {path}); wait until it has ended, or stop it."
+                ) from None
+            say(f"waiting for another process that is at work in {folder}")
+            lock.acquire()
     try:
         yield
     finally:

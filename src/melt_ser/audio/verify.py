@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from melt_ser.audio.decode import read_native
+from melt_ser.audio.decode import TooLong, read_native
 from melt_ser.errors import InputError
 
 SILENCE = 1e-4  # of full scale, about -80 dBFS: nothing a person could hear beside any noise
@@ -44,7 +44,10 @@ def verify_clip(
     if not inside:
         return Verified(float("nan"), 0, "", "outside the root: the path or its link leaves the corpus folder")
     try:
-        waveform, rate = read_native(path, start, end)
+        waveform, rate = read_native(path, start, end, maximum_seconds)
+    except TooLong as error:
+        lasts = str(error).removeprefix(f"{path}: ").rstrip(".")
+        return Verified(float("nan"), 0, "", f"too long: {lasts}, over dataset.maximum_seconds={maximum_seconds}")
     except InputError as error:
         return Verified(float("nan"), 0, "", f"unreadable: {str(error).removeprefix(f'{path}: ')}")
     duration = len(waveform) / rate
@@ -53,6 +56,4 @@ def verify_clip(
         reason = "silent: no sample above -80 dBFS"
     elif duration < minimum_seconds:
         reason = f"too short: {duration:.3f} s is under dataset.minimum_seconds={minimum_seconds}"
-    elif duration > maximum_seconds:
-        reason = f"too long: {duration:.1f} s is over dataset.maximum_seconds={maximum_seconds}"
     return Verified(duration, rate, hashlib.sha256(waveform.tobytes()).hexdigest(), reason)

@@ -7,8 +7,10 @@ each audio file among it, so that it is done once and never goes stale.
 
 from __future__ import annotations
 
+import hashlib
 import importlib
 import os
+import re
 from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -21,12 +23,13 @@ from melt_ser import files
 from melt_ser.audio.verify import verify_clip
 from melt_ser.config import DatasetConfig
 from melt_ser.corpora.download_hub import hub_folder
-from melt_ser.corpora.table import COLUMNS, SECONDS, Release, digest, make_table, validate
-from melt_ser.errors import InputError, SetupError
+from melt_ser.corpora.table import COLUMNS, SECONDS, Release, digest, encodable, make_table, validate
+from melt_ser.errors import InputError, OutputError, SetupError
 from melt_ser.labels import LabelSpace, common_label_map, map_labels
 
 GENERAL_READERS = ("csv", "hub", "audformat_database")  # of any corpus, so common words for emotions are known
-VERIFICATION_VERSION = 2  # raise it when a rule of verification changes
+VERIFICATION_VERSION = 3  # raise it when a rule of verification changes
+NAME = re.compile(r"(?!\.)[\w.-]{1,100}")
 DATA_VARIABLE = "MELT_SER_DATA"
 CACHE_VARIABLE = "MELT_SER_CACHE"
 
@@ -61,6 +64,11 @@ class Corpus:
 
 def corpus_root(config: DatasetConfig) -> Path:
     """Where a corpus lies: bundled, `dataset.root`, `$MELT_SER_DATA/<name>`, or `data/<name>`."""
+    if not NAME.fullmatch(config.name):
+        raise SetupError(
+            f"dataset.name '{config.name}' cannot name files and folders; "
+            f"use up to 100 letters, digits, '-', '_' and '.', and no '.' in front."
+        )
     if config.bundled is not None:
         return Path(__file__).parents[1] / "demo" / config.bundled
     if config.repository is not None and config.root is None:
@@ -93,6 +101,12 @@ def read_release(config: DatasetConfig) -> tuple[Path, Release]:
     except ModuleNotFoundError:
         raise SetupError(f"dataset.reader '{config.reader}' is not a module of melt_ser.corpora.") from None
     release: Release = reader.read(root, config)
+    if release.table.empty and release.problems:
+        first = release.problems[0]
+        raise InputError(
+            f"Nothing of '{config.name}' under {root} can be used ({len(release.problems)} left out; the first: "
+            f"{first.audio or first.utterance or 'a row'}: {first.reason}); check dataset.root."
+        )
     validate(release.table, config.name)
     return release.root or root, release
 
@@ -105,14 +119,15 @@ def load_corpus(config: DatasetConfig, force: bool = False, progress: Progress |
     """
     root, release = read_release(config)
     folder = cache_folder() / "corpora" / f"{config.name}-{_key(root, release, config)[:20]}"
-    if force or not (folder / "table.csv").is_file():
+    stored = None if force else _stored(folder)
+    if stored is not None:
+        verified, dropped = stored
+    else:
         verified, dropped = _verify(root, release, config, progress)
         try:
             _store(folder, verified, dropped)
-        except OSError:  # a full or read-only cache costs time, not the run
+        except OutputError:  # a full or read-only cache costs time, not the run
             release.notes.append(f"the verification could not be kept in {cache_folder()}; it is repeated next time")
-    else:
-        verified, dropped = _stored(folder)
     if verified.empty:
         raise InputError(
             f"No clip of '{config.name}' under {root} is usable ({len(dropped)} dropped; the first: "
@@ -128,7 +143,7 @@ def _key(root: Path, release: Release, config: DatasetConfig) -> str:
     def stamp(audio: str) -> str:
         try:
             status = (root / audio).stat()
-        except OSError:
+        except (OSError, ValueError):  # ValueError: a path with a null character
             return "missing"
         return f"{status.st_size}:{status.st_mtime_ns}"
 
@@ -168,7 +183,10 @@ def _verify(
     durations = [result.duration for result in results]  # type: ignore[attr-defined]
     verified = table.assign(duration=pd.Series(durations, index=table.index, dtype="float64").round(4))
     bad = verified.assign(reason=reasons)[reasons.notna()][["utterance", "audio", "reason"]]
-    problems = pd.DataFrame([vars(problem) for problem in release.problems], columns=["utterance", "audio", "reason"])
+    problems = pd.DataFrame(
+        [map(encodable, (problem.utterance, problem.audio, problem.reason)) for problem in release.problems],
+        columns=["utterance", "audio", "reason"],
+    )
     dropped = pd.concat([problems, bad], ignore_index=True)
     return verified[reasons.isna()].reset_index(drop=True), dropped
 
@@ -177,9 +195,21 @@ def _store(folder: Path, table: pd.DataFrame, dropped: pd.DataFrame) -> None:
     with files.replacing_folder(folder) as temporary:
         files.write_csv(temporary / "table.csv", table)
         files.write_csv(temporary / "dropped.csv", dropped)
+        files.write_text(temporary / "checksum", _checksum(temporary))
 
 
-def _stored(folder: Path) -> tuple[pd.DataFrame, pd.DataFrame]:
+def _checksum(folder: Path) -> str:
+    content = b"".join((folder / name).read_bytes() for name in ("table.csv", "dropped.csv"))
+    return hashlib.sha256(content).hexdigest()
+
+
+def _stored(folder: Path) -> tuple[pd.DataFrame, pd.DataFrame] | None:
+    """The verification that `_store` kept; None where there is none, or it is not as it was written."""
+    try:
+        if (folder / "checksum").read_bytes() != _checksum(folder).encode():
+            return None
+    except OSError:
+        return None
     types = {column: "float64" if column in SECONDS else "str" for column in COLUMNS}
     empty = {column: [""] for column in SECONDS}
     table = pd.read_csv(folder / "table.csv", dtype=types, keep_default_na=False, na_values=empty)

@@ -7,6 +7,7 @@ byte-order mark; comma, semicolon or tab; any line ends. Paths are relative to t
 from __future__ import annotations
 
 import math
+import os
 import posixpath
 import unicodedata
 from collections.abc import Iterable, Mapping
@@ -28,10 +29,12 @@ def read(root: Path, config: DatasetConfig) -> Release:
     if not root.is_dir():
         raise not_found(root, config)
     path = root / Path(config.table).expanduser()  # an absolute table stays as it is
-    if not path.is_file():
+    if not os.path.isfile(path):
         raise SetupError(f"There is no table at {path}: set dataset.table=<its path, absolute or within {root}>.")
     columns, records = read_records(path, ("audio", "label"), strict=True)
     ignored = [column for column in columns if column not in USED]
+    if not records:
+        raise InputError(f"{path} has a header and no rows; give it a row for each utterance.")
     release = release_of(records, root, path, config)
     release.notes += [f"columns that are not used: {', '.join(ignored)}"] if ignored else []
     return release
@@ -48,19 +51,21 @@ def release_of(records: Iterable[Record], root: Path, path: Path, config: Datase
         where = f"{path}, row {number}"
         label = unicodedata.normalize("NFC", record["label"])
         if not record["audio"]:
-            problems.append(Problem(record.get("utterance", ""), "", f"row {number} has no audio"))
+            problems.append(Problem(record.get("utterance", ""), "", f"no audio: row {number}"))
             continue
         audio = _relative(record["audio"], where)
         name = record.get("utterance") or _unique(posixpath.splitext(audio)[0], rows)
         if name in rows:
             raise InputError(f"{where}: the utterance '{name}' has been used before; utterance names are unique.")
         if not label:
-            problems.append(Problem(name, audio, f"row {number} has no label"))
+            problems.append(Problem(name, audio, f"no label: row {number}"))
             continue
-        if not (root / audio).is_file():
-            problems.append(Problem(name, audio, f"row {number} has no audio file"))
+        if not os.path.isfile(root / audio):  # unlike pathlib's it is false for a name that is too long
+            problems.append(Problem(name, audio, f"no audio file: row {number}"))
             continue
         start, end = (_seconds(record.get(column, ""), f"{where}, {column}") for column in ("start", "end"))
+        if end <= (0.0 if math.isnan(start) else start):
+            raise InputError(f"{where}: the segment ends at {end:g} s, before it starts; correct start and end.")
         segment = "" if math.isnan(start) and math.isnan(end) else f"#{start:g}-{end:g}"
         rows[name] = {
             **{column: value for column, value in record.items() if column in USED},
@@ -99,12 +104,12 @@ def _unique(name: str, taken: Mapping[str, object]) -> str:
 def _seconds(value: str, where: str) -> float:
     """A time in seconds; NaN where the cell is empty."""
     try:
-        seconds = float(value) if value else math.nan
+        seconds = float(value or 0.0)
     except ValueError:
         seconds = math.inf
-    if seconds < 0 or math.isinf(seconds):
-        raise InputError(f"{where}: '{value}' is no time in seconds (such as 1.5).")
-    return seconds
+    if not 0.0 <= seconds < math.inf:  # a written NaN is a mistake of whatever made the table
+        raise InputError(f"{where}: '{value}' is no time in seconds (such as 1.5, or empty).")
+    return seconds if value else math.nan
 
 
 def _choice(value: str, choices: Mapping[str, str], what: str, allowed: str) -> str:

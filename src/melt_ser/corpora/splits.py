@@ -81,9 +81,9 @@ def check_parts(parts: Parts, config: DatasetConfig) -> None:
     shared = shared_values(training, parts.test, group)
     if shared and not config.allow_speaker_overlap:
         raise InputError(
-            f"{_name(parts, config)} of '{config.name}' tests on {_known(parts.test, group)} {group}s, {len(shared)} "
-            f"of which are in its training side too (such as '{shared[0]}'): choose another dataset.protocol or fix "
-            f"the split column, or set dataset.allow_speaker_overlap=true to run it and have the result say so."
+            f"{_name(parts, config)} of '{config.name}' has {len(shared)} of its {_known(parts.test, group)} test "
+            f"{group}s in training too (such as '{shared[0]}'): choose another dataset.protocol or fix the split "
+            f"column, or set dataset.allow_speaker_overlap=true to run it and have the result say so."
         )
 
 

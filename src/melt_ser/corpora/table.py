@@ -55,13 +55,20 @@ class Release:
 
 def make_table(rows: Iterable[Mapping[str, Any]] | pd.DataFrame) -> pd.DataFrame:
     """A table of the given rows; what a row does not say is "" (seconds: NaN)."""
-    frame = (rows if isinstance(rows, pd.DataFrame) else pd.DataFrame(list(rows))).reindex(columns=list(COLUMNS))
+    frame = rows if isinstance(rows, pd.DataFrame) else pd.DataFrame(list(rows), dtype=object)
+    frame = frame.reindex(columns=list(COLUMNS))
     for column in COLUMNS:
         if column in SECONDS:
             frame[column] = frame[column].astype("float64")
         else:
-            frame[column] = frame[column].astype(object).where(frame[column].notna(), "").astype(str)
+            frame[column] = frame[column].astype(object).where(frame[column].notna(), "").map(str).map(encodable)
+            frame[column] = frame[column].astype(str)
     return frame.reset_index(drop=True)
+
+
+def encodable(text: str) -> str:
+    """Text that UTF-8 can hold: bytes of a file name that are not UTF-8 as escapes (so that its file is not found)."""
+    return text.encode("utf-8", errors="backslashreplace").decode("utf-8")
 
 
 def validate(table: pd.DataFrame, corpus: str) -> None:

@@ -38,7 +38,7 @@ def complete(study: Study, result: dict[str, Any]) -> dict[str, Any]:
 def rescore(folder: Path, result: dict[str, Any], corpus: Corpus, settings: EvalConfig, device: str) -> dict[str, Any]:
     """Score every model of a finished run on a corpus; write and return the result with its rows replaced or added."""
     models = model_folders(folder, result)
-    splits = pd.read_csv(folder / "splits.csv", dtype=str, keep_default_na=False)
+    splits = _read_splits(folder / "splits.csv")
     targets = [
         make_target(
             corpus,
@@ -64,6 +64,16 @@ def rescore(folder: Path, result: dict[str, Any], corpus: Corpus, settings: Eval
     result["evals"] = kept + rows
     files.write_json(folder / "result.json", result)
     return result
+
+
+def _read_splits(path: Path) -> pd.DataFrame:
+    """Which utterance a run had in which part."""
+    try:
+        return pd.read_csv(path, dtype=str, keep_default_na=False)[["fold", "utterance", "source", "split"]]
+    except (OSError, ValueError, KeyError) as error:  # ValueError: what pandas cannot parse
+        raise InputError(
+            f"{path} cannot be read ({' '.join(str(error).split())}); run again with force=true."
+        ) from error
 
 
 def trained_space(result: dict[str, Any]) -> LabelSpace:

@@ -52,6 +52,7 @@ TINY_DATA2VEC = {"num_conv_pos_embeddings": 3, "conv_pos_kernel_size": 9}
 
 # What reading broken weights raises: torch, pickle, safetensors and transformers each have their own.
 UNREADABLE = (OSError, RuntimeError, ValueError, KeyError, EOFError, pickle.UnpicklingError, SafetensorError)
+INVALID = (ValueError, TypeError, AttributeError, StrictDataclassError)  # what a wrong configuration raises
 
 
 def random_model(config: BackboneConfig, seed: int, settings: dict[str, Any]) -> PreTrainedModel:
@@ -109,8 +110,16 @@ def read_folder(folder: Path, config: BackboneConfig, seed: int, settings: dict[
     missing = sorted(name for name in report["missing_keys"] if name != "masked_spec_embed")
     if missing:
         raise SetupError(f"The weights {weights} lack {missing[0]} (of {len(missing)} missing); get them again.")
+    check_finite(model, weights)
     loaded: PreTrainedModel = model
     return loaded
+
+
+def check_finite(model: torch.nn.Module, weights: Path) -> None:
+    """Raise SetupError where a weight is NaN or infinite: such a model answers NaN to everything."""
+    for name, tensor in model.state_dict().items():
+        if not tensor.isfinite().all():
+            raise SetupError(f"The weights {weights} have NaN or infinite values in {name}; get them again.")
 
 
 def _read_config(folder: Path, config: BackboneConfig) -> PreTrainedConfig:
@@ -127,7 +136,7 @@ def _read_config(folder: Path, config: BackboneConfig) -> PreTrainedConfig:
         raise SetupError(f"{config.checkpoint} shortens its frames with an adapter (add_adapter); choose one without.")
     try:
         return CONFIG_MAPPING[model_type].from_dict(described)
-    except (ValueError, TypeError, StrictDataclassError) as error:
+    except INVALID as error:
         raise SetupError(f"{folder / CONFIG} is not a valid configuration: {_first_line(error)}.") from error
 
 

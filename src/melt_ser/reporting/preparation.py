@@ -10,6 +10,7 @@ from melt_ser.config import LabelsConfig
 from melt_ser.console import show
 from melt_ser.corpora.corpus import Corpus
 from melt_ser.corpora.splits import group_warnings
+from melt_ser.errors import one_line
 from melt_ser.labels import LabelSpace
 
 LISTED = 20  # problems shown one by one; the file that is named holds all of them
@@ -29,12 +30,12 @@ def print_report(corpus: Corpus, labels: LabelsConfig) -> None:
     for sentence in _against_expected(corpus):
         print(sentence)
     for reason, count in left_out.items():
-        print(f"not used: {count} utterances, {reason}")
+        print(one_line(f"not used: {count} utterances, {reason}"))
     for sentence in (*corpus.notes, *group_warnings(usable, corpus.config)):
-        print(f"note: {sentence}")
+        print(one_line(f"note: {sentence}"))
     print(f"dropped: {len(corpus.dropped)}")
     for utterance, audio, reason in corpus.dropped.head(LISTED).itertuples(index=False, name=None):
-        print(f"  {audio or utterance}: {reason}")
+        print(one_line(f"  {audio or utterance}: {reason}"))
     if len(corpus.dropped) > LISTED:
         print(f"  … and {len(corpus.dropped) - LISTED} more")
     print(f"table: {corpus.folder / 'table.csv'}")
