@@ -20,9 +20,9 @@ TEN_STEPS = ("trainer.epochs=10", "trainer.batch_size=64", "trainer.learning_rat
 
 
 def launched(out: Path, root: Path, *overrides: str, verb: str = "train") -> subprocess.CompletedProcess[str]:
-    """A verb under `accelerate launch` with two processes, as a user types it."""
-    launcher = ["accelerate.commands.launch", "--num_processes", "2", "--cpu", "--main_process_port", "0"]
-    command = [sys.executable, "-m", *launcher, "--module", f"melt_ser.{verb}", *overrides]
+    """A verb on two processes: `torchrun --standalone --nproc_per_node 2 -m melt_ser.<verb>`."""
+    launcher = ["torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
+    command = [sys.executable, "-m", *launcher, "-m", f"melt_ser.{verb}", *overrides]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     return subprocess.run(command, capture_output=True, text=True, timeout=280, env=environment, cwd=out)
 
@@ -94,3 +94,11 @@ def test_accumulated_batches_are_one_batch(tmp_path: Path) -> None:
         for size, k in ((64, 1), (4, 16))
     ]
     assert np.abs(histories[0]["train_loss"] - histories[1]["train_loss"]).max() < 1e-4
+
+
+def test_a_launcher_that_starts_one_process_is_told(tmp_path: Path) -> None:
+    launcher = ["accelerate.commands.launch", "--num_processes", "2", "--cpu", "-m", "melt_ser.train"]
+    command = [sys.executable, "-m", *launcher, "dataset=emodb"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, cwd=tmp_path)
+    assert "accelerate launch --cpu has started one process" in done.stderr
+    assert "torchrun --nproc_per_node 2 -m melt_ser.train" in done.stderr

@@ -1,4 +1,8 @@
-"""Several processes of one run (`accelerate launch`), told apart before torch is imported: one speaks and writes."""
+"""Several processes of one run, told apart before torch is imported: one speaks and writes.
+
+On GPUs `accelerate launch --multi_gpu` or `torchrun` starts them, on a CPU `torchrun` (gloo); both name them by the
+variables RANK and WORLD_SIZE.
+"""
 
 from __future__ import annotations
 
@@ -10,6 +14,16 @@ from contextlib import contextmanager
 def several() -> bool:
     """Whether a launcher started this process as one of several."""
     return int(os.environ.get("WORLD_SIZE", "1")) > 1
+
+
+def warn_of_a_lone_process() -> str | None:
+    """One sentence where `accelerate launch --cpu` was asked for several processes: without MPI it starts only one."""
+    if "ACCELERATE_USE_CPU" in os.environ and "MASTER_PORT" in os.environ and "WORLD_SIZE" not in os.environ:
+        return (
+            "accelerate launch --cpu has started one process; for several on a CPU: "
+            "torchrun --nproc_per_node 2 -m melt_ser.train device=cpu"
+        )
+    return None
 
 
 def is_main_process() -> bool:

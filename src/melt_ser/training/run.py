@@ -27,6 +27,9 @@ def run(composed: DictConfig) -> Path:
     """Train and evaluate as the configuration says, or skip what is done; returns the path of `result.json`."""
     config = typed(composed, Config)
     check(config)
+    warning = processes.warn_of_a_lone_process()
+    if warning:
+        say(f"note: {warning}")
     if processes.several():
         from melt_ser.training.device import make_accelerator
 
