@@ -182,7 +182,7 @@ class EvalConfig:
     corpora: Optional[list[str]] = None  # null: the training corpus alone
     roots: dict[str, str] = field(default_factory=dict)  # corpus: folder of its release
     split: str = "test"  # of other corpora with a split of their own; those without are used whole
-    batch_size: int = 16
+    batch_size: int = 32
     allow_overlap: bool = False  # score recordings that were trained on, and say so in the result
 
 
