@@ -112,7 +112,7 @@ class DatasetConfig:
     group: Group = Group.speaker  # this and folds win over the protocol's, where they are set
     folds: Optional[Union[int, str]] = None  # leave_one_out, a number, emobox, or null: the release's own split
     fold: Union[int, str] = 1  # 1..folds, or all
-    dev_fraction: float = 0.15  # of the training side, where the release has no dev split
+    dev_fraction: float = 0.2  # of the training side, where the release has no dev split
     split_seed: int = 0
     emobox: Optional[str] = None  # folder of a checkout of github.com/emo-box/EmoBox, for folds=emobox
     allow_speaker_overlap: bool = False  # test on speakers of the training side, and say so in the result
