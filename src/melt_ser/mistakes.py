@@ -24,7 +24,7 @@ def explain(error: BaseException, schema: type[Any]) -> str | None:
         return _unreadable(error)
     text = "\n".join(str(link) for link in chain)
     theirs = any(isinstance(link, HydraException | OmegaConfBaseException) for link in chain)
-    if not theirs and "full_key: " not in text:  # which OmegaConf adds to exceptions that are not its own
+    if not theirs and not _raised_by_hydra(error):
         return None
     for pattern, tell in (
         (r"Could not find '(?:[^']*/)?([\w@.]+)/([^'/]+)'", _unknown_choice),
@@ -50,6 +50,12 @@ def _unreadable(error: yaml.YAMLError | UnicodeDecodeError) -> str | None:
             problem = getattr(error, "problem", None) or getattr(error, "reason", None) or "not a mapping"
             return f"{frame.f_locals['full_path']}{line} is not YAML in UTF-8 ({problem}); correct it."
     return None
+
+
+def _raised_by_hydra(error: BaseException) -> bool:
+    """Whether Hydra or OmegaConf raised it, who have other exceptions beside their own."""
+    frames = [frame for frame, _ in traceback.walk_tb(error.__traceback__)]
+    return bool(frames) and frames[-1].f_globals.get("__name__", "").partition(".")[0] in ("hydra", "omegaconf")
 
 
 def _chain(error: BaseException | None) -> list[BaseException]:

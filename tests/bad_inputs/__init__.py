@@ -11,6 +11,9 @@ A kind is a function that makes the bad thing in an empty folder and says what i
 
 from __future__ import annotations
 
+import atexit
+import shutil
+import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -31,6 +34,13 @@ class Expected:
 
 
 KINDS: dict[str, Callable[[Path], Expected]] = {}
+
+
+def kept_folder() -> Path:
+    """An empty folder until the tests end, for what is slow to make and copied by many kinds."""
+    folder = Path(tempfile.mkdtemp(prefix="melt_ser_test"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return folder
 
 
 def kind(make: Callable[[Path], Expected]) -> Callable[[Path], Expected]:

@@ -6,13 +6,12 @@ import functools
 import json
 import os
 import shutil
-import tempfile
 from pathlib import Path
 
 import torch
 from safetensors.torch import load_file, save_file
 
-from bad_inputs import Expected, kind
+from bad_inputs import Expected, kept_folder, kind
 from bad_inputs.corpora import refused, train
 from melt_ser.models.export import save_model
 from small_models import small_classifier
@@ -21,7 +20,7 @@ from small_runs import corpus
 
 @functools.cache
 def _original() -> Path:
-    folder = Path(tempfile.mkdtemp(prefix="checkpoint"))
+    folder = kept_folder()
     save_model(small_classifier("hubert"), folder / "model")
     return folder / "model"
 

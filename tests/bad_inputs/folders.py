@@ -6,12 +6,11 @@ import functools
 import json
 import os
 import shutil
-import tempfile
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
-from bad_inputs import Expected, kind
+from bad_inputs import Expected, kept_folder, kind
 from bad_inputs.corpora import GOOD_CLIPS, prepare, refused, train, typed, used
 from bad_inputs.disks import enlarge, read_only, small_disk
 from melt_ser.launch import compose
@@ -21,7 +20,7 @@ from small_runs import corpus
 
 @functools.cache
 def _finished() -> Path:
-    folder = Path(tempfile.mkdtemp(prefix="finished"))
+    folder = kept_folder()
     run(compose(train(corpus(folder / "corpus"))[1:]))
     return folder
 

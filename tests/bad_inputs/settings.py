@@ -39,6 +39,11 @@ def a_yaml_that_does_not_parse(folder: Path) -> Expected:
 
 
 @kind
+def a_yaml_whose_defaults_are_no_list(folder: Path) -> Expected:
+    return refused(dataset_yaml(folder, "defaults: 1\nname: mine\n"), "Invalid defaults list in 'dataset/mine'", code=2)
+
+
+@kind
 def a_yaml_that_is_a_list(folder: Path) -> Expected:
     return refused(dataset_yaml(folder, "- 1\n- 2\n"), "dataset/mine is of the type list", "keys and values", code=2)
 

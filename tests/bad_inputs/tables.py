@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -224,8 +225,6 @@ def clips_of_a_release_that_are_no_files(folder: Path) -> Expected:
     for stem in stems[:2]:
         (root / "wav" / f"{stem}.wav").unlink()
     (root / "wav" / f"{stems[0]}.wav").mkdir()
-    import os
-
     os.mkfifo(root / "wav" / f"{stems[1]}.wav")
     (root / "wav" / "around").symlink_to(root / "wav")
     says = ["68 clips verified", "dropped: 2\n", "is a folder, not a recording", "is a pipe or a device"]
