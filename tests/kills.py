@@ -130,7 +130,7 @@ def points(folder: Path, root: Path) -> dict[str, Any]:
         "half of a checkpoint's best weights written": within_a_checkpoint(4),
         "before a fold's model is renamed": at_call(melt_ser.training.model, "save_model", 1),
         "between a fold's model and its mark": at_call(melt_ser.training.model, "save_model", 1, after=True),
-        "before a checkpoint is deleted": at_call(melt_ser.training.model.shutil, "rmtree", 2),
+        "before a finished fold's checkpoints are deleted": at_call(melt_ser.files, "write_json", 2, after=True),
     }
     for number in (2, 5, 13):  # every file ends with a rename
         moments[f"before rename {number}"] = at_call(melt_ser.files.os, "replace", number)

@@ -185,3 +185,33 @@ def test_what_the_parts_cannot_mean_is_in_the_result(tmp_path: Path) -> None:
     assert any("has 2 speakers" in warning for warning in result["warnings"])
     again, _ = train(tmp_path / "runs", root, "dataset.folds=leave_one_out")
     assert again == folder
+
+
+def test_label_smoothing_does_not_drive_answers_to_a_class_that_is_not_there() -> None:
+    import torch
+
+    from melt_ser.config import TrainerConfig
+    from melt_ser.training.optimisation import class_weights, make_loss
+
+    weights = class_weights(np.repeat([0, 1, 2], 60), 4)
+    assert weights.tolist() == [1, 1, 1, 0]
+    loss = make_loss(TrainerConfig(label_smoothing=0.1), weights)
+    right, absent = torch.tensor([[4.0, 0, 0, 0]]), torch.tensor([[4.0, 0, 0, 6]])
+    assert loss(right, torch.tensor([0])).item() < loss(absent, torch.tensor([0])).item()
+
+
+def test_a_finished_run_scores_only_what_it_lacks_and_overwrites_no_predictions(tmp_path: Path) -> None:
+    root = corpus(tmp_path / "c")
+    _, first = train(tmp_path / "runs", root, "eval.corpora=[demo_de]")
+    assert {row["corpus"] for row in first["evals"]} == {"demo_de"}
+    folder, second = train(tmp_path / "runs", root)  # the run's own test part
+    assert {row["corpus"] for row in second["evals"]} == {"demo_de", "csv"}
+    own = (folder / "predictions" / "csv.csv").read_bytes()
+    typed = [f"run={folder}", "dataset=csv", f"dataset.root={root}", "dataset.table=table.csv", "device=cpu"]
+    evaluate(compose([*typed, "eval.split=train", "eval.allow_overlap=true"], "evaluate"))
+    assert (folder / "predictions" / "csv.csv").read_bytes() == own
+    rows = json.loads((folder / "result.json").read_text())["evals"]
+    assert {(row["corpus"], row["split"], row["predictions"]) for row in rows if row["corpus"] == "csv"} == {
+        ("csv", "test", "predictions/csv.csv"),
+        ("csv", "all", "predictions/csv_all.csv"),
+    }

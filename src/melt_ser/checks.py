@@ -41,8 +41,11 @@ def check(config: Config) -> None:
         raise SetupError(f"head.dropout is from 0 up to, but not, 1, not {config.head.dropout}.")
     if any(size < 1 for size in config.head.hidden_sizes):
         raise SetupError(f"head.hidden_sizes are at least 1, not {config.head.hidden_sizes}.")
-    if config.seed < 0:
-        raise SetupError(f"seed is from 0 up, not {config.seed}.")
+    for key, seed in {"seed": config.seed, "dataset.split_seed": config.dataset.split_seed}.items():
+        if not 0 <= seed < 2**32:
+            raise SetupError(f"{key} is from 0 up to 4294967295, not {seed}.")
+    if not 0.0 <= config.backbone.layer_drop < 1.0:
+        raise SetupError(f"backbone.layer_drop is from 0 up to, but not, 1, not {config.backbone.layer_drop}.")
     check_augment(config.augment)
     check_eval(config.eval)
 

@@ -24,6 +24,7 @@ from melt_ser.config import Config, DatasetConfig, EvaluateConfig, PrepareConfig
 from melt_ser.console import print_anything
 from melt_ser.errors import MeltSerError, one_line
 from melt_ser.mistakes import explain
+from melt_ser.processes import several
 from melt_ser.protocols import choose_protocol, open_schema
 
 Settings = TypeVar("Settings", Config, EvaluateConfig, PrepareConfig)
@@ -90,6 +91,8 @@ def launch(config_name: str, task: Callable[[DictConfig], Any]) -> int:
             task(composed)
         except Exception as error:  # caught here, since Hydra prints a line of its own for what passes it
             codes.append(_tell(error, config_name))
+            if several():  # the others wait for this process, and the launcher ends them when it ends
+                sys.exit(codes[-1])
 
     try:
         hydra.main(version_base="1.3", config_path=str(conf_folder()), config_name=config_name)(guarded)()

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from melt_ser.console import print_anything
-from melt_ser.errors import InputError, MeltSerError, SetupError, one_line
+from melt_ser.errors import MeltSerError, SetupError, one_line
 from melt_ser.files import csv_quoting
 
 if TYPE_CHECKING:
@@ -71,18 +71,20 @@ def _label(model: SpeechClassifier, path: Path) -> Row:
     import torch
 
     from melt_ser.audio.decode import read_audio
+    from melt_ser.evaluation.inference import exact_convolutions
+    from melt_ser.memory import memory_advice
     from melt_ser.models.waveform import pad_together, prepare_waveform
 
     if os.path.isdir(path):
         return {"file": str(path), "error": f"The folder {path} holds no audio files."}
+    device = next(model.parameters()).device
     try:
         waveform = prepare_waveform(torch.from_numpy(read_audio(path)), model.backbone.do_normalize)
-    except InputError as error:
+        audio, lengths = pad_together([waveform])
+        with torch.no_grad(), exact_convolutions(), memory_advice("cut the recording into shorter files"):
+            probabilities = model(audio.to(device), lengths.to(device)).float().softmax(dim=-1)[0].tolist()
+    except MeltSerError as error:
         return {"file": str(path), "error": str(error)}
-    device = next(model.parameters()).device
-    audio, lengths = pad_together([waveform])
-    with torch.no_grad():
-        probabilities = model(audio.to(device), lengths.to(device)).float().softmax(dim=-1)[0].tolist()
     best = max(range(len(probabilities)), key=probabilities.__getitem__)
     return {"file": str(path), "label": model.classes[best], **dict(zip(model.classes, probabilities, strict=True))}
 

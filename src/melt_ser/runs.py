@@ -70,6 +70,8 @@ def identity(config: Config) -> str:
         owner = settings[group] if group else settings
         for key in keys:
             owner.pop(key)
+    if settings["labels"]["classes"] is not None:
+        settings["labels"]["classes"] = list(settings["labels"]["classes"].items())  # their order numbers the outputs
     canonical = json.dumps(settings, sort_keys=True, ensure_ascii=False)
     return f"seed{config.seed}-{files.sha256(canonical)[:12]}"
 

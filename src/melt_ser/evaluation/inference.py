@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager
+
 import numpy as np
 import torch
 from accelerate import Accelerator
@@ -10,7 +12,14 @@ from torch.utils.data import DataLoader
 from melt_ser.data.batches import Share, SortedBatches
 from melt_ser.data.utterances import Utterances, collate
 from melt_ser.evaluation.metrics import confusion_matrix, unweighted_accuracy, weighted_accuracy
+from melt_ser.memory import memory_advice
 from melt_ser.models.classifier import SpeechClassifier
+
+
+def exact_convolutions() -> AbstractContextManager[None]:
+    """No TF32 in a GPU's convolutions: it is 1e-3 off, and by how much depends on the batch."""
+    flags: AbstractContextManager[None] = torch.backends.cudnn.flags(enabled=True, allow_tf32=False)
+    return flags
 
 
 @torch.no_grad()
@@ -25,7 +34,7 @@ def classify(model: SpeechClassifier, utterances: Utterances, batch_size: int, a
     batches = SortedBatches(utterances.seconds, batch_size, share)
     probabilities = torch.zeros((len(utterances), len(model.classes)), dtype=torch.float32, device=device)
     times = torch.zeros(len(utterances), dtype=torch.int64, device=device)
-    with torch.backends.cudnn.flags(allow_tf32=False):  # 1e-3 off, and by how much depends on the batch
+    with exact_convolutions(), memory_advice("lower eval.batch_size"):
         for batch in DataLoader(utterances, batch_sampler=batches, collate_fn=collate):
             batch = batch.to(device)
             probabilities[batch.rows] = model(batch.audio, batch.lengths).float().softmax(dim=-1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +14,7 @@ from melt_ser.console import say
 from melt_ser.corpora.corpus import Corpus
 from melt_ser.errors import InputError
 from melt_ser.evaluation.results import evaluation_rows, pool, prediction_table
-from melt_ser.evaluation.targets import Target, make_target
+from melt_ser.evaluation.targets import Target, make_target, split_to_score
 from melt_ser.labels import LabelSpace
 from melt_ser.processes import is_main_process
 from melt_ser.runs import model_folders
@@ -24,14 +25,18 @@ if TYPE_CHECKING:
 
 def complete(study: Study, result: dict[str, Any]) -> dict[str, Any]:
     """The result of a finished run, with the corpora of `eval.corpora` that it lacks now scored."""
-    scored = {row["corpus"] for row in result["evals"]}
-    missing = [other for other in study.others if other.name not in scored]
+    settings = study.config.eval
+    scored = {(row["corpus"], row["split"]) for row in result["evals"]}
+    wanted = [(other, split_to_score(other, settings)) for other in study.others]
+    wanted += [(study.corpus, "test")] if study.scores_itself else []
+    missing = [(corpus, split) for corpus, split in wanted if (corpus.name, split) not in scored]
     if not missing:
         say(f"already finished: {study.folder} (force=true runs it again)")
         return result
-    say(f"already trained: {study.folder}; scoring {', '.join(other.name for other in missing)}")
-    for other in missing:
-        result = rescore(study.folder, result, other, study.config.eval, study.config.device)
+    say(f"already trained: {study.folder}; scoring {', '.join(corpus.name for corpus, _ in missing)}")
+    for corpus, split in missing:
+        of_split = settings if split == "all" else replace(settings, split=split)
+        result = rescore(study.folder, result, corpus, of_split, study.config.device)
     return result
 
 

@@ -38,9 +38,12 @@ def evaluation_rows(
 ) -> list[Row]:
     """Write the predictions and a confusion figure under `folder`; give a result row for each protocol.
 
-    The files are named after the corpus; after corpus and fold where the fold is `one_of_many` to be pooled.
+    The files are named after the corpus; after its split too, where that is not test or the whole, or holds recordings
+    that were trained on; and after the fold, where it is `one_of_many` to be pooled.
     """
-    stem = f"{target.name}_fold{fold}" if one_of_many else target.name
+    plain = target.split in ("test", "all") and not target.overlap
+    stem = target.name if plain else f"{target.name}_{target.split}"
+    stem += f"_fold{fold}" if one_of_many else ""
     path = Path("predictions") / f"{stem}.csv"
     files.write_csv(folder / path, predictions)
     speakers_known = (target.table["speaker"] != "").all()

@@ -47,7 +47,8 @@ def make_target(
     used, _ = corpus.usable(space)
     used = used[used["class"].isin(classes)]
     corpus_classes = [name for name in classes if name in set(used["class"])]
-    rows, split = _rows(corpus, settings, test)
+    split = split_to_score(corpus, settings) if test is None else "test"
+    rows = test if test is not None else _rows(corpus, split)
     table = used[used["utterance"].isin(rows["utterance"])]
     if table.empty:
         raise InputError(
@@ -63,13 +64,14 @@ def make_target(
     return Target(corpus, split, table.reset_index(drop=True), corpus_classes, _dropped(corpus, rows, table), overlap)
 
 
-def _rows(corpus: Corpus, settings: EvalConfig, test: pd.DataFrame | None) -> tuple[pd.DataFrame, str]:
-    if test is not None:
-        return test, "test"
-    table = corpus.table
-    if corpus.config.folds is None and (table["split"] == settings.split).any():
-        return table[table["split"] == settings.split], settings.split
-    return table, "all"
+def split_to_score(corpus: Corpus, settings: EvalConfig) -> str:
+    """The split of another corpus than the trained one that is scored: `eval.split`, or all of one without splits."""
+    has_split = corpus.config.folds is None and (corpus.table["split"] == settings.split).any()
+    return settings.split if has_split else "all"
+
+
+def _rows(corpus: Corpus, split: str) -> pd.DataFrame:
+    return corpus.table if split == "all" else corpus.table[corpus.table["split"] == split]
 
 
 def _dropped(corpus: Corpus, rows: pd.DataFrame, table: pd.DataFrame) -> dict[str, int]:

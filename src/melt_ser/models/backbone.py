@@ -104,6 +104,7 @@ class Backbone(nn.Module):
         if not self.model.training or max(config.mask_time_prob, config.mask_feature_prob) == 0:
             yield
             return
+        asked = config.apply_spec_augment  # put back, since the configuration is saved with the model
         config.apply_spec_augment = frames >= config.mask_time_length  # transformers raises below that
         state = np.random.get_state()
         np.random.seed(int(torch.randint(2**31, ())))
@@ -111,6 +112,7 @@ class Backbone(nn.Module):
             yield
         finally:
             np.random.set_state(state)
+            config.apply_spec_augment = asked
 
     def freeze(self, what: str | int) -> None:
         """Stop a part from learning; it stays in evaluation mode (no dropout) even while the rest trains.

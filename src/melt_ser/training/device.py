@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 import torch
-from accelerate import Accelerator, DistributedDataParallelKwargs
+from accelerate import Accelerator, DistributedDataParallelKwargs, InitProcessGroupKwargs
 from accelerate.state import AcceleratorState, PartialState
 
 from melt_ser.config import Precision
 from melt_ser.errors import SetupError
+
+LONGEST_WAIT = timedelta(hours=12)  # for the main process, which verifies a corpus while the others wait
 
 
 def make_accelerator(device: str, precision: Precision = Precision.fp32) -> Accelerator:
@@ -27,8 +31,11 @@ def make_accelerator(device: str, precision: Precision = Precision.fp32) -> Acce
     return Accelerator(
         cpu=on_cpu,
         mixed_precision=resolve_precision(precision, on_cpu),
-        # Which parameters a batch uses depends on the settings: layer drop, masking, the layers that the head reads.
-        kwargs_handlers=[DistributedDataParallelKwargs(find_unused_parameters=True)],
+        kwargs_handlers=[
+            # Which parameters a batch uses depends on layer drop, masking and the layers that the head reads.
+            DistributedDataParallelKwargs(find_unused_parameters=True),
+            InitProcessGroupKwargs(timeout=LONGEST_WAIT),
+        ],
     )
 
 

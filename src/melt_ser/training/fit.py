@@ -24,12 +24,18 @@ from melt_ser.audio import SAMPLE_RATE
 from melt_ser.config import Balance, TrainerConfig
 from melt_ser.data.batches import Share, ShuffledBatches
 from melt_ser.data.utterances import Batch, Utterances, collate
-from melt_ser.errors import InputError, SetupError
+from melt_ser.errors import InputError
 from melt_ser.evaluation.inference import classify, dev_scores
+from melt_ser.memory import memory_advice
 from melt_ser.models.classifier import SpeechClassifier
 from melt_ser.training.checkpoints import FitState, learning_weights, load_checkpoint, load_weights, save_checkpoint
 from melt_ser.training.optimisation import class_weights, make_loss, make_optimiser, make_schedule
 from melt_ser.training.progress import TrainingProgress
+
+LESS_MEMORY = (
+    "lower trainer.batch_size (and raise trainer.accumulation to keep the steps), lower trainer.crop_seconds, "
+    "or set trainer.gradient_checkpointing=true"
+)
 
 
 def fit(
@@ -79,22 +85,22 @@ def fit(
             for first in range(0, len(global_batches), config.accumulation):
                 step = global_batches[first : first + config.accumulation]
                 step_weight = float(utterance_weights[np.concatenate(step)].sum())
-                for number, rows in enumerate(step, start=1):
-                    batch = next(own_batches).to(accelerator.device)
-                    whole = number == len(step)
-                    with _memory_advice(), contextlib.nullcontext() if whole else accelerator.no_sync(wrapped):
-                        losses = loss_function(wrapped(batch.audio, batch.lengths), batch.classes)
-                        loss = losses.sum() if share.of(rows) else 0.0 * losses.sum()
-                        _check_finite(loss.item(), state.epoch, first + number, batch, train)
-                        # Processes average their gradients, hence the factor.
-                        accelerator.backward(loss * (accelerator.num_processes / step_weight))
-                    clips += len(rows)
-                    audio_seconds = batch.lengths.sum().item() / SAMPLE_RATE
-                    totals += torch.tensor([loss.item(), audio_seconds, batch.audio.numel() / SAMPLE_RATE])
-                if config.clip_norm > 0:
-                    accelerator.clip_grad_norm_(wrapped.parameters(), config.clip_norm)
-                optimiser.step()
-                if not accelerator.optimizer_step_was_skipped:
+                with memory_advice(LESS_MEMORY):
+                    for number, rows in enumerate(step, start=1):
+                        batch = next(own_batches).to(accelerator.device)
+                        with contextlib.nullcontext() if number == len(step) else accelerator.no_sync(wrapped):
+                            losses = loss_function(wrapped(batch.audio, batch.lengths), batch.classes)
+                            loss = losses.sum() if share.of(rows) else 0.0 * losses.sum()
+                            _check_finite(loss.item(), state.epoch, first + number, batch, train)
+                            # Processes average their gradients, hence the factor.
+                            accelerator.backward(loss * (accelerator.num_processes / step_weight))
+                        clips += len(rows)
+                        audio_seconds = batch.lengths.sum().item() / SAMPLE_RATE
+                        totals += torch.tensor([loss.item(), audio_seconds, batch.audio.numel() / SAMPLE_RATE])
+                    if config.clip_norm > 0:
+                        accelerator.clip_grad_norm_(wrapped.parameters(), config.clip_norm)
+                    optimiser.step()
+                if not optimiser.step_was_skipped:  # as fp16 does where a gradient overflows
                     schedule.step()
                 optimiser.zero_grad()
                 weight_sum += step_weight
@@ -154,20 +160,6 @@ def _check_finite(loss: float, epoch: int, step: int, batch: Batch, train: Utter
         f"The loss is {loss} at epoch {epoch}, step {step}; lower trainer.learning_rate or "
         f"trainer.backbone_learning_rate, or check the clips of that batch: {clips}"
     )
-
-
-class _memory_advice:
-    """Turn an out-of-memory error into the settings to lower."""
-
-    def __enter__(self) -> None:
-        pass
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: object) -> None:
-        if isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in str(error):
-            raise SetupError(
-                "Out of memory: lower trainer.batch_size (and raise trainer.accumulation to keep the steps), "
-                "lower trainer.crop_seconds, or set trainer.gradient_checkpointing=true."
-            ) from None
 
 
 def _tensorboard(config: TrainerConfig, folder: Path, state: FitState) -> None:

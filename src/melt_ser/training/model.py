@@ -20,6 +20,7 @@ from melt_ser.evaluation.targets import Target
 from melt_ser.models.backbone import load_backbone
 from melt_ser.models.classifier import SpeechClassifier
 from melt_ser.models.export import load_model, save_model
+from melt_ser.training.device import make_accelerator
 from melt_ser.training.fit import fit
 from melt_ser.training.result import Trained
 
@@ -41,11 +42,17 @@ def build_model(config: Config, classes: list[str]) -> SpeechClassifier:
     return SpeechClassifier(backbone, config.head, classes)
 
 
-def load_or_train(study: Study, parts: Parts, accelerator: Accelerator) -> tuple[SpeechClassifier, Trained]:
-    """The model of one fold: read back where an interrupted run had finished it, else trained."""
+def load_or_train(study: Study, parts: Parts) -> tuple[SpeechClassifier, Trained]:
+    """The model of one fold: read back where an interrupted run had finished it, else trained.
+
+    Each fold has an accelerator of its own: one keeps every model, optimiser and loss scale that it has seen.
+    """
     config, folder = study.config, study.fold_folder(parts)
+    accelerator = make_accelerator(config.device, config.trainer.precision)
     done = folder / "fold.json"
     if done.is_file():
+        if accelerator.is_main_process:  # of a run that was killed before it could
+            shutil.rmtree(folder / "checkpoints", ignore_errors=True)
         return load_model(folder / "model", accelerator.device), Trained(**files.read_json(done))
     started = time.perf_counter()
     check_parts(parts, config.dataset)  # again, just before they are used

@@ -22,10 +22,12 @@ SCHEDULES = {
 def class_weights(classes: np.ndarray, number: int) -> Tensor:
     """Weight of each class, (classes,): inverse to its count, mean 1 over the training utterances.
 
-    classes: the class of each training utterance, (utterances,); number: of classes.
+    classes: the class of each training utterance, (utterances,); number: of classes. A class without an utterance
+    weighs nothing: label smoothing would otherwise drive every answer towards it.
     """
     counts = np.bincount(classes, minlength=number)
-    return torch.tensor(len(classes) / (number * np.maximum(counts, 1)), dtype=torch.float32)
+    weights = np.divide(len(classes), np.count_nonzero(counts) * counts, out=np.zeros(number), where=counts > 0)
+    return torch.tensor(weights, dtype=torch.float32)
 
 
 def make_loss(config: TrainerConfig, weights: Tensor) -> nn.CrossEntropyLoss:

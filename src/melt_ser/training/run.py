@@ -102,7 +102,7 @@ def _train_and_score(study: Study) -> dict[str, Any] | None:
     accelerator.wait_for_everyone()
     folds: list[Fold] = []
     for parts in study.parts:
-        model, trained = load_or_train(study, parts, accelerator)
+        model, trained = load_or_train(study, parts)
         targets = fold_targets(study, parts)
         tables = [
             prediction_table(target, probabilities, study.classes)
