@@ -14,11 +14,13 @@ def prepare(composed: DictConfig) -> None:
     from melt_ser.console import verification_bar
     from melt_ser.corpora.corpus import load_corpus
     from melt_ser.launch import typed
-    from melt_ser.reporting.preparation import print_report
+    from melt_ser.reporting.preparation import summarise
+    from melt_ser.reporting.preparation_report import print_report, write_report
 
     config = typed(composed, PrepareConfig)
     corpus = load_corpus(config.dataset, force=config.force, progress=verification_bar)
-    print_report(corpus, config.labels)
+    summary = summarise(corpus, config.labels)
+    print_report(summary, write_report(corpus, summary))
 
 
 def main() -> int:

@@ -100,11 +100,11 @@ def _read_soundfile(path: Path, start: float | None, end: float | None) -> tuple
         missing = last - first
         while missing and (not blocks or len(blocks[-1])):
             frames = file.read(min(missing, BLOCK), dtype="float32", always_2d=True)
-            blocks.append(frames.mean(axis=1, dtype=np.float32))
+            blocks.append(frames[:, 0] if file.channels == 1 else frames.mean(axis=1, dtype=np.float32))
             missing -= len(frames)
     if missing:
         raise _cut_off(path, (last - first - missing) / rate, (last - first) / rate)
-    return np.concatenate(blocks), rate
+    return blocks[0] if len(blocks) == 1 else np.concatenate(blocks), rate
 
 
 def _read_pyav(

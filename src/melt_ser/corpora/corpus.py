@@ -1,51 +1,53 @@
-"""A corpus ready for use: its release read, its audio verified once, its labels mapped.
-
-Verification decodes every clip and measures its duration; the outcome is kept in the cache folder
-(`$MELT_SER_CACHE`, else `~/.cache/melt_ser`) under a key of everything it depends on, the size and time of
-each audio file among it, so that it is done once and never goes stale.
-"""
+"""A corpus ready for use: its release read, its audio verified once, the rules applied, its labels mapped."""
 
 from __future__ import annotations
 
 import importlib
 import os
 from collections import Counter
-from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
-from melt_ser import files
-from melt_ser.audio.verify import verify_clip
 from melt_ser.config import DatasetConfig
-from melt_ser.corpora.table import COLUMNS, SECONDS, Release, digest, make_table, validate
+from melt_ser.corpora.duplicates import same_audio
+from melt_ser.corpora.rules import judge, rules
+from melt_ser.corpora.table import COLUMNS, Release, digest, validate
+from melt_ser.corpora.verification import Progress, cache_folder, verify
 from melt_ser.errors import InputError, SetupError
+from melt_ser.files import sha256
 from melt_ser.labels import LabelSpace, common_label_map, map_labels
 
-VERIFICATION_VERSION = 2  # raise it when a rule of verification changes
 DATA_VARIABLE = "MELT_SER_DATA"
-CACHE_VARIABLE = "MELT_SER_CACHE"
-
-Progress = Callable[[Iterator[object], int], Iterator[object]]
 
 
 @dataclass
 class Corpus:
-    """A verified corpus; `table` has the columns of `COLUMNS` and `emotion` (None: not used)."""
+    """A verified corpus; `table` has the columns of `COLUMNS`, `content_hash` and `emotion` (None: not used)."""
 
     config: DatasetConfig
     root: Path
     table: pd.DataFrame
+    clips: pd.DataFrame  # every row of the release: `COLUMNS`, what verification measured, and `reason` (None: used)
     dropped: pd.DataFrame  # utterance, audio, reason: what the release has and the table has not
     notes: list[str]
     digest: str
-    folder: Path  # of the stored verification: table.csv and dropped.csv
 
     @property
     def name(self) -> str:
         return self.config.name
+
+    @property
+    def rules(self) -> dict[str, Any]:
+        """The versioned rules by which clips were refused, for the result."""
+        return rules(self.config)
+
+    @property
+    def duplicates(self) -> pd.DataFrame:
+        """The rows of `table` with the samples of another recording, one group after the other (see `same_audio`)."""
+        return same_audio(self.table)
 
     def usable(self, space: LabelSpace) -> tuple[pd.DataFrame, Counter[str]]:
         """The rows that have a class in the label space, with a `class` column; and why others are left out."""
@@ -76,9 +78,10 @@ def corpus_root(config: DatasetConfig) -> Path:
     return root
 
 
-def cache_folder() -> Path:
-    """The folder for what can be computed again."""
-    return Path(os.environ.get(CACHE_VARIABLE) or Path.home() / ".cache" / "melt_ser").expanduser()
+def report_folder(config: DatasetConfig) -> Path:
+    """Where `prepare` leaves what it found out about the corpus at its root."""
+    root = corpus_root(config).resolve()
+    return cache_folder() / "corpora" / f"{config.name}-{sha256(repr((str(root), config.table)))[:12]}"
 
 
 def read_release(config: DatasetConfig) -> tuple[Path, Release]:
@@ -94,90 +97,30 @@ def read_release(config: DatasetConfig) -> tuple[Path, Release]:
 
 
 def load_corpus(config: DatasetConfig, force: bool = False, progress: Progress | None = None) -> Corpus:
-    """Read a release, verify its audio (or reuse an unchanged verification) and map its labels.
+    """Read a release, verify what of its audio is not verified yet, apply the rules and map the labels.
 
     Raises SetupError where the corpus is missing, InputError where its table or labels are not sound or
     no clip is usable.
     """
     root, release = read_release(config)
-    folder = cache_folder() / "corpora" / f"{config.name}-{_key(root, release, config)[:20]}"
-    if force or not (folder / "table.csv").is_file():
-        verified, dropped = _verify(root, release, config, progress)
-        try:
-            _store(folder, verified, dropped)
-        except OSError:  # a full or read-only cache costs time, not the run
-            release.notes.append(f"the verification could not be kept in {cache_folder()}; it is repeated next time")
-    else:
-        verified, dropped = _stored(folder)
-    if verified.empty:
+    measures, kept = verify(root, release.table, force, progress)
+    if not kept:
+        release.notes.append(f"the verification could not be kept in {cache_folder()}; it is repeated next time")
+    clips = pd.concat([release.table.drop(columns="duration"), measures], axis=1)
+    clips["reason"] = judge(clips, config)
+    refused = clips["reason"].notna()
+    dropped = pd.concat([_problems(release), clips.loc[refused, ["utterance", "audio", "reason"]]], ignore_index=True)
+    if refused.all():
         raise InputError(
             f"No clip of '{config.name}' under {root} is usable ({len(dropped)} dropped; the first: "
             f"{dropped['audio'].iloc[0]}: {dropped['reason'].iloc[0]})."
         )
-    common = common_label_map(verified["label"]) if config.reader == "csv" and not config.bundled else {}
-    label_map = {**common, **config.label_map}
-    table = verified.assign(emotion=map_labels(verified["label"], label_map, config.name))
-    return Corpus(config, root, table, dropped, release.notes, digest(verified), folder)
+    clips["duration"] = clips["duration"].round(4)
+    table = clips.loc[~refused, [*COLUMNS, "content_hash"]].reset_index(drop=True)
+    common = common_label_map(table["label"]) if config.reader == "csv" and not config.bundled else {}
+    table["emotion"] = map_labels(table["label"], {**common, **config.label_map}, config.name)
+    return Corpus(config, root, table, clips, dropped, release.notes, digest(table))
 
 
-def _key(root: Path, release: Release, config: DatasetConfig) -> str:
-    def stamp(audio: str) -> str:
-        try:
-            status = (root / audio).stat()
-        except OSError:
-            return "missing"
-        return f"{status.st_size}:{status.st_mtime_ns}"
-
-    stamps = {audio: stamp(audio) for audio in release.table["audio"].unique()}
-    rules = (VERIFICATION_VERSION, config.minimum_seconds, config.maximum_seconds)
-    parts = [
-        repr(rules),
-        str(root.resolve()),
-        digest(release.table),
-        repr(sorted(stamps.items())),
-        repr(release.problems),
-    ]
-    return files.sha256("\n".join(parts))
-
-
-def _verify(
-    root: Path, release: Release, config: DatasetConfig, progress: Progress | None
-) -> tuple[pd.DataFrame, pd.DataFrame]:
-    table = release.table
-
-    def verify(row: tuple[str, float, float]) -> object:
-        audio, start, end = row
-        return verify_clip(
-            root,
-            audio,
-            None if pd.isna(start) else start,
-            None if pd.isna(end) else end,
-            config.minimum_seconds,
-            config.maximum_seconds,
-        )
-
-    rows = list(table[["audio", "start", "end"]].itertuples(index=False, name=None))
-    with ThreadPoolExecutor(os.cpu_count()) as pool:  # the decoders release the interpreter's lock
-        outcomes = pool.map(verify, rows)
-        results = list(progress(outcomes, len(rows)) if progress else outcomes)
-    reasons = pd.Series([result.reason for result in results], index=table.index, dtype=object)  # type: ignore[attr-defined]
-    durations = [result.duration for result in results]  # type: ignore[attr-defined]
-    verified = table.assign(duration=pd.Series(durations, index=table.index, dtype="float64").round(4))
-    bad = verified.assign(reason=reasons)[reasons.notna()][["utterance", "audio", "reason"]]
-    problems = pd.DataFrame([vars(problem) for problem in release.problems], columns=["utterance", "audio", "reason"])
-    dropped = pd.concat([problems, bad], ignore_index=True)
-    return verified[reasons.isna()].reset_index(drop=True), dropped
-
-
-def _store(folder: Path, table: pd.DataFrame, dropped: pd.DataFrame) -> None:
-    with files.replacing_folder(folder) as temporary:
-        files.write_csv(temporary / "table.csv", table)
-        files.write_csv(temporary / "dropped.csv", dropped)
-
-
-def _stored(folder: Path) -> tuple[pd.DataFrame, pd.DataFrame]:
-    types = {column: "float64" if column in SECONDS else "str" for column in COLUMNS}
-    empty = {column: [""] for column in SECONDS}
-    table = pd.read_csv(folder / "table.csv", dtype=types, keep_default_na=False, na_values=empty)
-    dropped = pd.read_csv(folder / "dropped.csv", dtype=str, keep_default_na=False)
-    return make_table(table[list(COLUMNS)]), dropped
+def _problems(release: Release) -> pd.DataFrame:
+    return pd.DataFrame([vars(problem) for problem in release.problems], columns=["utterance", "audio", "reason"])

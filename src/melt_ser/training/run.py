@@ -199,6 +199,7 @@ def _train_entry(study: Study, folds: list[Fold]) -> dict[str, Any]:
         "classes": study.classes,
         "best_epoch": one.best_epoch if one else None,
         "dev_ua": sum(fold.dev_ua for fold in folds) / len(folds),
+        "rules": study.corpus.rules,
         "dropped": {**left_out, **study.corpus.dropped["reason"].str.split(":").str[0].value_counts().to_dict()},
         "folds": [
             {
