@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN = $(VENV)/bin
 
-.PHONY: demo test lint types unit clean
+.PHONY: demo test lint types unit soak soak-kills soak-input clean
 
 demo: $(VENV)/.installed
 	$(BIN)/python -m melt_ser.train
@@ -19,6 +19,14 @@ types: $(VENV)/.installed-dev
 
 unit: $(VENV)/.installed-dev
 	OMP_NUM_THREADS=1 HF_HUB_OFFLINE=1 $(BIN)/python -m pytest -n auto  # a process a core, a thread a process
+
+soak: soak-kills soak-input  # the long version of the tests of trust
+
+soak-kills: $(VENV)/.installed-dev
+	folder=$$(mktemp -d) && $(BIN)/python tests/kills.py soak $$folder 50; code=$$?; rm -rf $$folder; exit $$code
+
+soak-input: $(VENV)/.installed-dev
+	OMP_NUM_THREADS=1 HF_HUB_OFFLINE=1 $(BIN)/python scripts/soak_bad_input.py --count 10000 --seed 0
 
 $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)

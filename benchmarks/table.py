@@ -42,7 +42,9 @@ def make_corpus(folder: Path, rows: int) -> None:
             "split": np.array(["train", "train", "train", "dev", "test"])[recording % 5],
             "speaker": [f"speaker{show // 2}" for show in recording],
             "gender": np.array(["female", "male"])[recording % 2],
-            "text": [f"what was said in turn {turn} of show {show}" for show, turn in zip(recording, segment, strict=True)],
+            "text": [
+                f"what was said in turn {turn} of show {show}" for show, turn in zip(recording, segment, strict=True)
+            ],
             "label": np.array(["angry", "happy", "neutral", "sad"])[number % 4],
         }
     )

@@ -21,17 +21,20 @@ EMODB_SPEAKERS = ("03", "08", "09", "10", "11", "12", "13", "14", "15", "16")
 
 Write = Callable[[Path], None]
 
+CODECS = {".mp4": "aac", ".avi": "mp3"}
+
 
 def tone(path: Path, seconds: float = 0.4, sample_rate: int = 16000, frequency: float = 220.0) -> None:
-    """Write a tone in the format of the suffix: wav and flac by soundfile, mp4 (AAC) by PyAV."""
+    """Write a tone in the format of the suffix: wav and flac by soundfile, mp4 and avi by PyAV."""
     path.parent.mkdir(parents=True, exist_ok=True)
     time = np.arange(round(seconds * sample_rate)) / sample_rate
     samples = (0.3 * np.sin(2 * np.pi * frequency * time)).astype(np.float32)
-    if path.suffix.lower() != ".mp4":
+    codec = CODECS.get(path.suffix.lower())
+    if codec is None:
         soundfile.write(path, samples, sample_rate)
         return
     with av.open(str(path), "w") as container:
-        stream = container.add_stream("aac", rate=sample_rate, layout="mono")
+        stream = container.add_stream(codec, rate=sample_rate, layout="mono")
         frame = av.AudioFrame.from_ndarray(samples[None, :], format="fltp", layout="mono")
         frame.sample_rate = sample_rate
         for packet in (*stream.encode(frame), *stream.encode(None)):

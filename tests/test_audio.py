@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import sys
 import tempfile
-from fractions import Fraction
 from pathlib import Path
 
-import av
 import numpy as np
 import pytest
 import soundfile
@@ -22,32 +20,7 @@ from melt_ser.audio.verify import verify_clip
 from melt_ser.checks import check_augment
 from melt_ser.config import AugmentConfig
 from melt_ser.errors import InputError, SetupError
-
-
-def sine(rate: int, seconds: float = 0.5, hertz: float = 440.0) -> np.ndarray:
-    return (0.5 * np.sin(2 * np.pi * hertz * np.arange(round(rate * seconds)) / rate)).astype(np.float32)
-
-
-def encode(path: Path, codec: str, rate: int = 48_000, sound: bool = True) -> Path:
-    """A real compressed file: half a second of a tone, or of pictures without sound."""
-    with av.open(str(path), "w") as container:
-        if sound:
-            stream = container.add_stream(codec, rate=rate, layout="mono")
-            wave = sine(rate)
-            frame = av.AudioFrame.from_ndarray(wave[None], format="fltp", layout="mono")
-            frame.sample_rate, frame.time_base, frame.pts = rate, Fraction(1, rate), 0
-            fitting = av.AudioResampler(
-                format=stream.codec_context.format, layout="mono", rate=rate, frame_size=stream.codec_context.frame_size
-            )
-            parts = [*fitting.resample(frame), *fitting.resample(None)]
-        else:
-            stream = container.add_stream(codec, rate=10)
-            stream.width = stream.height = 64
-            parts = [av.VideoFrame.from_ndarray(np.zeros((64, 64, 3), np.uint8), format="rgb24") for _ in range(5)]
-        for part in [*parts, None]:
-            for packet in stream.encode(part):
-                container.mux(packet)
-    return path
+from sounds import encode, overwrite, sine
 
 
 @pytest.mark.parametrize(
@@ -111,12 +84,6 @@ def test_resampling_keeps_what_fits_and_removes_what_does_not() -> None:
     assert np.abs(kept).max() == pytest.approx(0.5, rel=0.01)
     gone = resample(sine(44_100, 1.0, 10_000.0), 44_100, SAMPLE_RATE)[1000:-1000]
     assert np.abs(gone).max() < 0.5e-2
-
-
-def overwrite(path: Path, position: int, replacement: bytes) -> None:
-    content = bytearray(path.read_bytes())
-    content[position : position + len(replacement)] = replacement
-    path.write_bytes(content)
 
 
 def bad_files(folder: Path) -> dict[str, str]:

@@ -49,7 +49,7 @@ def test_every_column_of_the_table_may_be_given(tmp_path: Path) -> None:
     row = read_text(tmp_path, text, "a.wav").table.iloc[0]
     assert row.drop(["duration"]).to_dict() == dict(
         utterance="u1", source="s1", audio="a.wav", start=0.5, end=1.25, split="dev", speaker="Ann",
-        session="d1", gender="female", language="de", text="Ja, gut", label="froh",
+        session="d1", gender="female", language="de", text="Ja, gut", intensity="", label="froh",
     )  # fmt: skip
 
 
@@ -74,9 +74,9 @@ def test_rows_without_label_or_file_are_listed(tmp_path: Path) -> None:
     release = read_text(tmp_path, text, "a.wav", "b.wav")
     assert release.table["utterance"].tolist() == ["a"]
     assert [(p.utterance, p.reason) for p in release.problems] == [
-        ("b", "row 2 has no label"),
-        ("c", "row 3 has no audio file"),
-        ("", "row 4 has no audio"),
+        ("b", "no label: row 2"),
+        ("c", "no audio file: row 3"),
+        ("", "no audio: row 4"),
     ]
     assert release.notes == ["columns that are not used: mood"]
 

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from melt_ser.config import DatasetConfig, Group
-from melt_ser.corpora.splits import group_warnings, make_parts
+from melt_ser.corpora.splits import check_parts, group_warnings, make_parts
 from melt_ser.corpora.table import check_disjoint, digest, make_table, validate
 from melt_ser.errors import InputError, SetupError
 
@@ -88,7 +90,11 @@ def test_unknown_speakers_train_with_a_warning() -> None:
     ("changes", "error", "sentence"),
     [
         (dict(folds=9), SetupError, "dataset.folds=9 does not fit 'x', which has 4 speakers; choose 2 to 4"),
-        (dict(folds="speakers"), SetupError, "dataset.folds is leave_one_out, a number or null, not 'speakers'"),
+        (
+            dict(folds="speakers"),
+            SetupError,
+            "dataset.folds is leave_one_out, a number, emobox or null, not 'speakers'",
+        ),
         (dict(folds=3, fold=4), SetupError, "dataset.fold is 1 to 3 or all for 'x', not 4"),
         (dict(folds=3, fold="none"), SetupError, "dataset.fold is 1 to 3 or all for 'x', not none"),
         (dict(folds=3, dev_fraction=1.5), SetupError, "dataset.dev_fraction is between 0 and 1"),
@@ -99,10 +105,69 @@ def test_settings_that_do_not_fit(changes: dict[str, object], error: type[Except
         make_parts(corpus(4), settings_for(**changes))
 
 
-def test_two_few_speakers_is_said() -> None:
-    with pytest.raises(InputError, match="a single speaker left to train on"):
-        make_parts(corpus(2), settings_for(folds="leave_one_out"))
-    assert "has 2 speakers" in group_warnings(corpus(2), settings_for())[0]
+def test_of_two_speakers_dev_is_drawn_from_the_one_that_is_left_and_the_result_says_so() -> None:
+    table = corpus(2, 30)
+    for part in make_parts(table, settings_for(folds="leave_one_out", fold="all")):
+        assert set(part.train["speaker"]) == set(part.dev["speaker"]) != set(part.test["speaker"])
+        assert part.dev["class"].nunique() == 3 and len(part.dev) in (4, 5)  # 15 % of 30, dealt out by class
+        assert part.notes == (
+            "Where 'x' leaves a single speaker to train on, dev is drawn from its recordings: "
+            "the best epoch is chosen on a speaker that was trained on.",
+        )
+    assert "has 2 speakers: its numbers say nothing about unseen speakers" in group_warnings(table, settings_for())[0]
+
+
+def test_of_one_speaker_only_recordings_can_be_kept_apart() -> None:
+    table = corpus(1, 30).assign(source=lambda frame: frame["source"].str.replace(r".$", "", regex=True))
+    for folds in ("leave_one_out", 5, None):
+        with pytest.raises(SetupError, match="'x' has one speaker alone.*set dataset.group=source"):
+            make_parts(table, settings_for(folds=folds))
+    [part] = make_parts(table, settings_for(group=Group.source, folds=3))
+    assert not part.notes and len(part.train) + len(part.dev) + len(part.test) == 30
+    assert "has 1 speaker:" in group_warnings(table, settings_for(group=Group.source))[0]
+    assert "keep recordings apart, not speakers" in group_warnings(corpus(5), settings_for(group=Group.source))[0]
+
+
+def test_a_split_that_shares_speakers_is_refused_unless_allowed() -> None:
+    table = corpus(3).assign(split=["train", "dev", "test"] * 6)
+    table.loc[table["split"] == "dev", "speaker"] = "s9"
+    with pytest.raises(InputError, match=r"The split of 'x' has 3 of its 3 test speakers in training too"):
+        make_parts(table, settings_for())
+    [part] = make_parts(table, settings_for(allow_speaker_overlap=True))
+    assert part.notes == ("The split: 3 of the 3 test speakers are in the training side too.",)
+
+
+def test_parts_are_checked_again_when_they_are_used() -> None:
+    [part] = make_parts(corpus(8), settings_for(folds=2))
+    check_parts(part, settings_for(folds=2))
+    leaking = replace(part, train=pd.concat([part.train, part.test.iloc[:1]]))
+    with pytest.raises(InputError, match="train and test parts of 'x' share 1 source"):
+        check_parts(leaking, settings_for(folds=2))
+    renamed = replace(part, dev=part.dev.assign(speaker=part.train["speaker"].iloc[0]))
+    with pytest.raises(InputError, match="train and dev parts of 'x' share 1 speaker"):
+        check_parts(renamed, settings_for(folds=2))
+
+
+@settings(max_examples=15, deadline=None)
+@given(
+    speakers=st.lists(st.sampled_from(["", "a", "b", "c", "d", "e"]), min_size=24, max_size=60),
+    shuffle=st.integers(0, 99),
+    group=st.sampled_from(list(Group)),
+    folds=st.sampled_from([2, 3]),
+)
+def test_the_order_of_the_rows_does_not_matter(speakers: list[str], shuffle: int, group: Group, folds: int) -> None:
+    table = corpus(1, len(speakers)).assign(speaker=speakers, session=[name.upper() for name in speakers])
+    config = settings_for(group=group, folds=folds, fold="all")
+    try:
+        parts = make_parts(table, config)
+    except (InputError, SetupError):  # fewer groups than folds, or a speaker unknown
+        return
+    again = make_parts(table.sample(frac=1.0, random_state=shuffle), config)
+    for first, second in zip(parts, again, strict=True):
+        frames = [part.assignment().sort_values("utterance", ignore_index=True) for part in (first, second)]
+        pd.testing.assert_frame_equal(*frames)
+        assert sorted(first.assignment()["utterance"]) == sorted(table["utterance"])
+    assert sorted(utterance for part in parts for utterance in part.test["utterance"]) == sorted(table["utterance"])
 
 
 def test_a_shared_recording_is_told_with_its_count() -> None:

@@ -5,57 +5,17 @@ from __future__ import annotations
 import json
 import shutil
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
-import soundfile
 from sklearn.metrics import accuracy_score, balanced_accuracy_score
 
 from melt_ser.errors import InputError, SetupError
 from melt_ser.evaluate import evaluate
 from melt_ser.launch import compose
 from melt_ser.predict import main as predict
-from melt_ser.training.run import run
-
-SMALL = (
-    "backbone=hubert_tiny",
-    "+backbone.architecture.hidden_size=32",
-    "+backbone.architecture.intermediate_size=32",
-    "+backbone.architecture.num_hidden_layers=1",
-    "+backbone.architecture.num_attention_heads=2",
-    "trainer.epochs=1",
-    "device=cpu",
-)
-CLASSES = ("angry", "happy", "sad")
-
-
-def corpus(root: Path, speakers: int = 4, each: int = 6, classes: tuple[str, ...] = CLASSES) -> Path:
-    """A CSV corpus of short tones, whose pitch is the class."""
-    generator = np.random.default_rng(0)
-    rows = []
-    (root / "wav").mkdir(parents=True)
-    for speaker in range(speakers):
-        for number in range(each):
-            label = number % len(classes)
-            seconds = generator.uniform(0.2, 0.4)
-            time = np.arange(int(seconds * 16000)) / 16000
-            wave = 0.3 * np.sin(2 * np.pi * (200 + 300 * label + 10 * speaker) * time)
-            wave += 0.01 * generator.standard_normal(len(time))
-            name = f"wav/s{speaker}_{number}.wav"
-            soundfile.write(root / name, wave, 16000)
-            rows.append({"audio": name, "label": classes[label], "speaker": f"s{speaker}"})
-    pd.DataFrame(rows).to_csv(root / "table.csv", index=False)
-    return root
-
-
-def train(out: Path, root: Path, *overrides: str) -> tuple[Path, dict[str, Any]]:
-    """Train on a corpus of `corpus`; the run folder and its result."""
-    path = run(
-        compose([*SMALL, "dataset=csv", f"dataset.root={root}", "dataset.table=table.csv", f"out={out}", *overrides])
-    )
-    return path.parent, json.loads(path.read_text())
+from small_runs import CLASSES, corpus, train
 
 
 def test_a_run_folder_holds_everything_and_the_metrics_are_the_predictions(
@@ -67,7 +27,7 @@ def test_a_run_folder_holds_everything_and_the_metrics_are_the_predictions(
     present = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
     assert {"config.yaml", "result.json", "metrics.csv", "splits.csv", "model/config.json"} <= present
     assert {"predictions/csv.csv", "figures/confusion_csv.png", "figures/training_curve.png"} <= present
-    assert not (folder / "checkpoint").exists()
+    assert not (folder / "checkpoints").exists()
     assert result["schema_version"] == 1
     assert set(result) == {"schema_version", "run", "config", "train", "evals", "warnings"}
     assert {"id", "experiment", "git", "versions", "device", "seed", "seconds"} <= set(result["run"])
@@ -215,3 +175,13 @@ def test_mixed_precision_on_a_gpu(precision: str, tmp_path: Path) -> None:
         pytest.skip("needs a CUDA GPU")
     _, result = train(tmp_path / "runs", corpus(tmp_path / "c"), "device=cuda", f"trainer.precision={precision}")
     assert result["run"]["precision"] == ("bf16" if precision == "auto" else precision)
+
+
+def test_what_the_parts_cannot_mean_is_in_the_result(tmp_path: Path) -> None:
+    root = corpus(tmp_path / "c", speakers=2, each=9)
+    folder, result = train(tmp_path / "runs", root, "dataset.protocol=speakers")
+    assert result["config"]["dataset"]["protocol"] == "speakers"
+    assert sum("dev is drawn from its recordings" in warning for warning in result["warnings"]) == 1
+    assert any("has 2 speakers" in warning for warning in result["warnings"])
+    again, _ = train(tmp_path / "runs", root, "dataset.folds=leave_one_out")
+    assert again == folder

@@ -62,10 +62,11 @@ class Precision(str, Enum):
 
 
 class Group(str, Enum):
-    """What never crosses train, dev and test: a speaker, or a session (a dialogue in MELD)."""
+    """What never crosses train, dev and test: a speaker, a session (a dialogue in MELD), or only the recording."""
 
     speaker = "speaker"
     session = "session"
+    source = "source"
 
 
 @dataclass
@@ -82,6 +83,14 @@ class BackboneConfig:
 
 
 @dataclass
+class ProtocolConfig:
+    """One way to split a corpus; the keys are those of the same names in DatasetConfig."""
+
+    group: Group = Group.speaker
+    folds: Any = None  # as in DatasetConfig; OmegaConf 2.3 cannot merge a Union within a dict
+
+
+@dataclass
 class DatasetConfig:
     name: str = "???"
     reader: str = "???"  # module of melt_ser.corpora that reads the release
@@ -93,11 +102,20 @@ class DatasetConfig:
     access: str = ""  # how to get the release
     label_column: str = "label"
     label_map: dict[str, Optional[str]] = field(default_factory=dict)
-    group: Group = Group.speaker
-    folds: Optional[Union[int, str]] = None  # leave_one_out, a number, or null: the release's own split
+    columns: dict[str, Optional[str]] = field(default_factory=dict)  # of hub and audformat: our column: theirs
+    parts: Optional[list[str]] = None  # of hub the splits, of audformat the tables to read; null: all
+    repository: Optional[str] = None  # owner/name on the Hugging Face hub; null: the data set lies in the root
+    revision: Optional[str] = None  # commit of the repository
+    subset: Optional[str] = None  # configuration of the data set, where it has several
+    protocol: Optional[str] = None  # one of the protocols; null: group and folds as they are set
+    protocols: dict[str, ProtocolConfig] = field(default_factory=dict)
+    group: Group = Group.speaker  # this and folds win over the protocol's, where they are set
+    folds: Optional[Union[int, str]] = None  # leave_one_out, a number, emobox, or null: the release's own split
     fold: Union[int, str] = 1  # 1..folds, or all
-    dev_fraction: float = 0.15  # of the training side, where the release has no dev split
+    dev_fraction: float = 0.2  # of the training side, where the release has no dev split
     split_seed: int = 0
+    emobox: Optional[str] = None  # folder of a checkout of github.com/emo-box/EmoBox, for folds=emobox
+    allow_speaker_overlap: bool = False  # test on speakers of the training side, and say so in the result
     minimum_seconds: float = 0.1
     maximum_seconds: float = 60.0
     sampling_rate: Optional[int] = None  # Hz, of the release
@@ -164,7 +182,7 @@ class EvalConfig:
     corpora: Optional[list[str]] = None  # null: the training corpus alone
     roots: dict[str, str] = field(default_factory=dict)  # corpus: folder of its release
     split: str = "test"  # of other corpora with a split of their own; those without are used whole
-    batch_size: int = 16
+    batch_size: int = 32
     allow_overlap: bool = False  # score recordings that were trained on, and say so in the result
 
 

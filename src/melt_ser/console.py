@@ -2,21 +2,39 @@
 
 from __future__ import annotations
 
+import io
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
+
+from melt_ser.errors import one_line
+from melt_ser.processes import is_main_process
 
 
 def say(sentence: str) -> None:
     """One line for the person who waits; standard output is kept for results."""
-    print(sentence, file=sys.stderr, flush=True)
+    if is_main_process():
+        print(one_line(sentence), file=sys.stderr, flush=True)
+
+
+def print_anything() -> None:
+    """Let standard output escape what it cannot encode: file names that are not UTF-8, terminals that are ASCII."""
+    if isinstance(sys.stdout, io.TextIOWrapper):  # a notebook has its own stream, which takes everything
+        sys.stdout.reconfigure(errors="backslashreplace")
 
 
 def show(renderable: Any) -> None:
-    """A table on standard output, as wide as the terminal (100 columns elsewhere)."""
+    """A table on standard output, as wide as the terminal (100 columns elsewhere).
+
+    Its text is shown as it is: "[red]" and ":smile:" in the names of a corpus are no markup.
+    """
+    if not is_main_process():
+        return
     from rich.console import Console
 
-    Console(width=None if sys.stdout.isatty() else 100).print(renderable)
+    width = None if sys.stdout.isatty() else 100
+    Console(width=width, markup=False, emoji=False, highlight=False).print(renderable)
 
 
 def verification_bar(outcomes: Iterator[object], total: int) -> Iterator[object]:
@@ -24,9 +42,12 @@ def verification_bar(outcomes: Iterator[object], total: int) -> Iterator[object]
     from rich.console import Console
     from rich.progress import track
 
+    hidden = not (sys.stderr.isatty() and is_main_process())
     console = Console(stderr=True)
-    return iter(
-        track(
-            outcomes, "verifying audio", total=total, console=console, disable=not sys.stderr.isatty(), transient=True
-        )
-    )
+    return iter(track(outcomes, "verifying audio", total=total, console=console, disable=hidden, transient=True))
+
+
+def finish(path: Path) -> None:
+    """The last line of a verb on standard output: where its result is."""
+    if is_main_process():
+        print(f"result: {path}", flush=True)

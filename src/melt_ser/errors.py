@@ -6,7 +6,9 @@ Exit codes of every verb: 0 done, 1 some input failed, 2 usage or set-up.
 from __future__ import annotations
 
 import difflib
+import unicodedata
 from collections.abc import Iterable
+from pathlib import Path
 
 
 class MeltSerError(Exception):
@@ -25,6 +27,27 @@ class SetupError(MeltSerError):
     """The command, a setting, or what has to be installed or downloaded is wrong."""
 
     exit_code = 2
+
+
+class OutputError(SetupError):
+    """A file or folder cannot be written: a full disk, no permission, a file in a folder's place."""
+
+    def __init__(self, path: Path, reason: str) -> None:
+        super().__init__(f"cannot write {path}: {reason}; free space there or set out=<another folder>.")
+        self.reason = reason
+
+
+def one_line(text: str) -> str:
+    """Text of a corpus (a label, a file name) as it may be printed: control characters and line ends as escapes.
+
+    >>> one_line("a\\nb\\x1b[31m")
+    'a\\\\nb\\\\x1b[31m'
+    """
+    unprintable = {"Cc", "Cs", "Zl", "Zp"}  # controls, undecodable bytes of file names, line and paragraph separators
+    return "".join(
+        character.encode("unicode_escape").decode() if unicodedata.category(character) in unprintable else character
+        for character in text
+    )
 
 
 def did_you_mean(word: str, choices: Iterable[str]) -> str:

@@ -12,26 +12,32 @@ from melt_ser.launch import launch
 def evaluate(composed: DictConfig) -> None:
     from pathlib import Path
 
+    from melt_ser import processes
     from melt_ser.checks import check_eval
     from melt_ser.config import EvaluateConfig
-    from melt_ser.console import show, verification_bar
+    from melt_ser.console import finish, show, verification_bar
     from melt_ser.corpora.corpus import load_corpus
     from melt_ser.evaluation.rescore import rescore
     from melt_ser.launch import typed
     from melt_ser.reporting.tables import evaluation_table
-    from melt_ser.runs import read_result
+    from melt_ser.runs import read_result, sole_writer
 
     config = typed(composed, EvaluateConfig)
     check_eval(config.eval)
     folder = Path(config.run)
-    result = read_result(folder)
+    read_result(folder)  # tells what is wrong with the run before the corpus is verified
     name = config.dataset.name
     config.dataset.root = config.eval.roots.get(name, config.dataset.root)
-    corpus = load_corpus(config.dataset, progress=verification_bar)
-    result = rescore(folder, result, corpus, config.eval, config.device)
-    rows = [{**row, "dropped": sum(row["dropped"].values())} for row in result["evals"] if row["corpus"] == name]
-    show(evaluation_table(rows))
-    print(f"result: {folder / 'result.json'}", flush=True)
+    if processes.several():
+        from melt_ser.training.device import make_accelerator
+
+        make_accelerator(config.device)  # lets the processes find each other
+    with processes.main_process_first():
+        corpus = load_corpus(config.dataset, progress=verification_bar)
+    with sole_writer(folder, waits=True):  # it reads, adds and writes
+        result = rescore(folder, read_result(folder), corpus, config.eval, config.device)
+    show(evaluation_table([row for row in result["evals"] if row["corpus"] == name]))
+    finish(folder / "result.json")
 
 
 def main() -> int:

@@ -2,55 +2,101 @@
 
 from __future__ import annotations
 
+import csv
 import hashlib
 import json
 import os
+import re
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pandas as pd
+
+from melt_ser.errors import OutputError
+
+# What safetensors and torch say, who do not raise OSError, where a write fails.
+FAILED_WRITE = re.compile(r"I/O error: (.+?) \(os error \d+\)|inline_container|file write failed")
+
+
+@contextmanager
+def telling_failed_writes(path: Path) -> Iterator[None]:
+    """Raise OutputError, one sentence, where writing `path` fails."""
+    try:
+        yield
+    except OutputError as error:  # of a file within the folder `path`
+        raise OutputError(path, error.reason) from error
+    except OSError as error:
+        raise OutputError(path, error.strerror or str(error)) from error
+    except Exception as error:
+        failed = FAILED_WRITE.search(str(error))
+        if not failed:
+            raise
+        raise OutputError(path, failed.group(1) or "the disk may be full") from error
 
 
 @contextmanager
 def replacing_file(path: Path) -> Iterator[Path]:
-    """Give a temporary path beside `path`; rename it onto `path` when the block ends well."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=path.suffix)
-    os.close(handle)
-    temporary = Path(name)
-    try:
-        yield temporary
-        temporary.chmod(0o644)  # mkstemp gives 0600, which locks out the user's group
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    """Give a temporary path beside `path`; rename it onto `path` when the block ends well; else OutputError."""
+    with telling_failed_writes(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=path.suffix)
+        os.close(handle)
+        temporary = Path(name)
+        try:
+            yield temporary
+            temporary.chmod(0o644)  # mkstemp gives 0600, which locks out the user's group
+            _to_disk(temporary)
+            os.replace(temporary, path)
+        finally:
+            temporary.unlink(missing_ok=True)
 
 
 @contextmanager
 def replacing_folder(path: Path) -> Iterator[Path]:
-    """Give a temporary folder beside `path`; put it in the place of `path` when the block ends well."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}."))
-    old = temporary.with_name(temporary.name + ".old")
+    """Give a temporary folder beside `path`; put it in its place when the block ends well; else OutputError."""
+    with telling_failed_writes(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}."))
+        old = temporary.with_name(temporary.name + ".old")
+        try:
+            yield temporary
+            temporary.chmod(0o755)
+            for file in temporary.rglob("*"):
+                _to_disk(file)
+            if path.exists():  # a folder cannot be renamed onto a full one, so the old one steps aside first
+                os.replace(path, old)
+            os.replace(temporary, path)
+        finally:
+            shutil.rmtree(temporary, ignore_errors=True)
+            shutil.rmtree(old, ignore_errors=True)
+
+
+def remove_leftovers(folder: Path) -> None:
+    """Delete the temporary files and folders that a killed process left; only while no other process writes there."""
+    for path in sorted(folder.rglob(".*")):
+        if path.is_dir():
+            shutil.rmtree(path, ignore_errors=True)
+        else:
+            path.unlink(missing_ok=True)
+
+
+def _to_disk(path: Path) -> None:
+    """Wait until a file or folder is on the disk, so that a power cut after the rename does not leave it empty."""
+    handle = os.open(path, os.O_RDONLY)
     try:
-        yield temporary
-        temporary.chmod(0o755)
-        if path.exists():  # a folder cannot be renamed onto a full one, so the old one steps aside first
-            os.replace(path, old)
-        os.replace(temporary, path)
+        os.fsync(handle)
     finally:
-        shutil.rmtree(temporary, ignore_errors=True)
-        shutil.rmtree(old, ignore_errors=True)
+        os.close(handle)
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write UTF-8 text with `\\n` line ends."""
+    """Write UTF-8 text with `\\n` line ends; bytes of file names that are not UTF-8 are written as they are."""
     with replacing_file(path) as temporary:
-        temporary.write_text(text, encoding="utf-8", newline="\n")
+        temporary.write_text(text, encoding="utf-8", errors="surrogateescape", newline="\n")
 
 
 def write_json(path: Path, value: Any) -> None:
@@ -65,9 +111,19 @@ def read_json(path: Path) -> Any:
 
 def write_csv(path: Path, frame: pd.DataFrame) -> None:
     """Write a CSV without the index; floats keep nine significant digits, enough for any float32."""
-    write_text(path, frame.to_csv(index=False, float_format="%.9g", lineterminator="\n"))
+    texts = (cell for column in frame.select_dtypes(exclude="number") for cell in frame[column])
+    quoting = csv_quoting(map(str, texts))
+    write_text(path, frame.to_csv(index=False, float_format="%.9g", lineterminator="\n", quoting=quoting))
+
+
+def csv_quoting(texts: Iterable[str]) -> Literal[0, 2]:
+    """How to quote a CSV with these texts: all of them where one has a carriage return.
+
+    Python's csv module leaves that one bare where lines end with `\\n`, and readers take it for the end of a line.
+    """
+    return csv.QUOTE_NONNUMERIC if any("\r" in text for text in texts) else csv.QUOTE_MINIMAL
 
 
 def sha256(text: str) -> str:
     """The hexadecimal SHA-256 of a UTF-8 text."""
-    return hashlib.sha256(text.encode("utf-8")).hexdigest()
+    return hashlib.sha256(text.encode("utf-8", errors="surrogateescape")).hexdigest()

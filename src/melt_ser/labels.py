@@ -6,12 +6,13 @@ emotion of the vocabulary (or to null: not used); a label space picks and merges
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import pandas as pd
 
-from melt_ser.errors import InputError, SetupError, did_you_mean
+from melt_ser.errors import InputError, SetupError, did_you_mean, one_line
 
 EMOTIONS: dict[str, str] = {
     "angry": "anger, from cold to hot",
@@ -26,6 +27,7 @@ EMOTIONS: dict[str, str] = {
     "bored": "boredom",
     "contemptuous": "contempt",
     "frustrated": "frustration",
+    "sarcastic": "sarcasm, as EMNS has it",
 }
 
 # For corpora of one's own (`dataset=csv`): what people commonly write for each emotion.
@@ -51,6 +53,12 @@ SYNONYMS: dict[str, str] = {
 }
 
 
+LISTED = 20  # unknown labels that a sentence names
+OVERRIDABLE = re.compile(r"[\w-]+")  # what Hydra's command line takes as a key
+# A class is a column of predictions, beside these, and a key of YAML and JSON.
+RESERVED = ("utterance", "reference", "prediction", "file", "label", "error")
+
+
 def map_labels(raw: pd.Series, label_map: Mapping[str, str | None], corpus: str) -> pd.Series:
     """Map raw labels to emotions; None where the map says null.
 
@@ -65,10 +73,13 @@ def map_labels(raw: pd.Series, label_map: Mapping[str, str | None], corpus: str)
             )
     counts = raw[~raw.isin(list(label_map))].value_counts()
     if len(counts):
-        unknown = ", ".join(f"'{label}' ({count})" for label, count in counts.items())
+        unknown = ", ".join(f"'{label}' ({count})" for label, count in counts.head(LISTED).items())
+        more = f" and {len(counts) - LISTED} more" if len(counts) > LISTED else ""
+        first = str(counts.index[0])
+        example = f"+dataset.label_map.{first}=null" if OVERRIDABLE.fullmatch(first) else f'"{first}": null in a YAML'
         raise InputError(
-            f"Corpus '{corpus}' has labels that its label_map does not know: {unknown}; "
-            f"map each to an emotion or to null, for example +dataset.label_map.{counts.index[0]}=null."
+            f"Corpus '{corpus}' has labels that its label_map does not know: {unknown}{more}; "
+            f"map each to an emotion or to null, for example {example}."
         )
     return raw.map(lambda label: label_map[label]).astype(object).where(lambda mapped: mapped.notna(), None)
 
@@ -89,6 +100,11 @@ class LabelSpace:
     def __post_init__(self) -> None:
         seen: dict[str, str] = {}
         for name, emotions in self.classes.items():
+            if name in RESERVED or name != one_line(name).strip() or not name:
+                raise SetupError(
+                    f"Label space '{self.name}' cannot have a class '{one_line(name)}'; choose a name of plain text "
+                    f"other than {', '.join(RESERVED)}."
+                )
             for emotion in emotions:
                 if emotion not in EMOTIONS:
                     raise SetupError(

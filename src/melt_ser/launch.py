@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 import os
+import re
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -20,16 +21,18 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
 from melt_ser.config import Config, DatasetConfig, EvaluateConfig, PrepareConfig
-from melt_ser.errors import MeltSerError
+from melt_ser.console import print_anything
+from melt_ser.errors import MeltSerError, one_line
 from melt_ser.mistakes import explain
+from melt_ser.protocols import choose_protocol, open_schema
 
 Settings = TypeVar("Settings", Config, EvaluateConfig, PrepareConfig)
 
-WORKER_PREFIX = "melt_ser.errors.InputError: "
+WORKER_TRACEBACK = re.compile(r"Caught \w+ in DataLoader worker.*^melt_ser\.errors\.\w+: ", re.DOTALL | re.MULTILINE)
 SCHEMAS: dict[str, type[Any]] = {"config": Config, "evaluate": EvaluateConfig, "prepare": PrepareConfig}
 
 for _name, _node in (("train_schema", Config), ("evaluate_schema", EvaluateConfig), ("prepare_schema", PrepareConfig)):
-    ConfigStore.instance().store(name=_name, node=_node)
+    ConfigStore.instance().store(name=_name, node=open_schema(_node))
 
 
 def conf_folder() -> Path:
@@ -40,7 +43,8 @@ def conf_folder() -> Path:
 
 def typed(composed: DictConfig, schema: type[Settings]) -> Settings:
     """The composed configuration as dataclasses, every value checked against its type."""
-    merged = OmegaConf.merge(OmegaConf.structured(schema), composed)
+    merged = OmegaConf.merge(open_schema(schema), composed)
+    choose_protocol(merged.dataset)
     settings = OmegaConf.to_object(merged)
     assert isinstance(settings, schema)
     return settings
@@ -76,6 +80,7 @@ def launch(config_name: str, task: Callable[[DictConfig], Any]) -> int:
 
     A failed job of a sweep does not stop the others; the exit code is the highest of all jobs.
     """
+    print_anything()
     os.environ["HYDRA_FULL_ERROR"] = "1"  # so that errors reach us, who print one line instead of a traceback
     codes = [0]
 
@@ -99,11 +104,13 @@ def launch(config_name: str, task: Callable[[DictConfig], Any]) -> int:
 def _tell(error: Exception, config_name: str) -> int:
     """Print the sentence of a failure and give its exit code; what is no user's mistake is raised again."""
     if isinstance(error, MeltSerError):
-        # A decoding process hands over its whole traceback; the sentence is its last line.
-        print(f"error: {str(error).strip().splitlines()[-1].removeprefix(WORKER_PREFIX)}", file=sys.stderr)
+        # A decoding process hands over its whole traceback, which ends with the sentence.
+        print(f"error: {one_line(WORKER_TRACEBACK.sub('', str(error)).strip())}", file=sys.stderr)
         return error.exit_code
     sentence = explain(error, SCHEMAS[config_name])
+    if sentence is None and isinstance(error, OSError) and error.filename is not None:
+        sentence = f"{error.filename}: {error.strerror}; correct the path, or its permissions."
     if sentence is None:
         raise error
-    print(f"error: {sentence}", file=sys.stderr)
+    print(f"error: {one_line(sentence)}", file=sys.stderr)
     return 2

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 import re
+import traceback
 import typing
 from typing import Any
 
+import yaml
 from hydra.errors import HydraException
 from omegaconf.errors import OmegaConfBaseException
 
@@ -18,14 +20,18 @@ GROUPS = ("backbone", "dataset", "labels", "head", "augment", "trainer", "eval",
 def explain(error: BaseException, schema: type[Any]) -> str | None:
     """One sentence about a configuration mistake; None where the exception is about something else."""
     chain = _chain(error)
-    if not any(isinstance(link, HydraException | OmegaConfBaseException) for link in chain):
-        return None
+    if isinstance(error, yaml.YAMLError | UnicodeDecodeError):
+        return _unreadable(error)
     text = "\n".join(str(link) for link in chain)
+    theirs = any(isinstance(link, HydraException | OmegaConfBaseException) for link in chain)
+    if not theirs and "full_key: " not in text:  # which OmegaConf adds to exceptions that are not its own
+        return None
     for pattern, tell in (
         (r"Could not find '(?:[^']*/)?([\w@.]+)/([^'/]+)'", _unknown_choice),
         (r"Could not override '([^']+)'", _unknown_key),
         (r"Key '([^']+)' (?:is )?not in '(\w+)'", _unknown_field),
         (r"Key '([^']+)' is not in struct", _unknown_key),
+        (r"In '([^']+)': [^']*?Merge error: (\w+) is not a subclass", _not_a_mapping),
         (r"full_key: ([\w.]+)", _wrong_value),
         (r"Missing mandatory value: ([\w.]+)", _missing),
     ):
@@ -33,6 +39,17 @@ def explain(error: BaseException, schema: type[Any]) -> str | None:
         if match:
             return tell(match, text, schema)
     return " ".join(text.split("\n\n")[0].split())
+
+
+def _unreadable(error: yaml.YAMLError | UnicodeDecodeError) -> str | None:
+    """A YAML that cannot be parsed, with its file, which stands in the frame where Hydra reads it."""
+    for frame, _ in traceback.walk_tb(error.__traceback__):
+        if frame.f_globals.get("__name__") == "hydra._internal.core_plugins.file_config_source":
+            mark = getattr(error, "problem_mark", None)
+            line = f", line {mark.line + 1}" if mark is not None else ""
+            problem = getattr(error, "problem", None) or getattr(error, "reason", None) or "not a mapping"
+            return f"{frame.f_locals['full_path']}{line} is not YAML in UTF-8 ({problem}); correct it."
+    return None
 
 
 def _chain(error: BaseException | None) -> list[BaseException]:
@@ -81,8 +98,14 @@ def _wrong_value(match: re.Match[str], text: str, schema: type[Any]) -> str:
     if enumeration:
         value, choices = enumeration.groups()
         return f"{key} cannot be '{value}'; {did_you_mean(value, re.split(r', *', choices))}"
+    if "'NoneType' object" in text:
+        return f"{key} is null, so it has no entries to change; write it into a YAML of yours (--config-dir)."
     reason = " ".join(text[: match.start()].split("\n")[-2].split()) if "\n" in text[: match.start()] else text
     return f"{key}: {reason.rstrip('.')}."
+
+
+def _not_a_mapping(match: re.Match[str], text: str, schema: type[Any]) -> str:
+    return f"The YAML of {match.group(1)} is of the type {match.group(2)}; it has to be keys and values."
 
 
 def _missing(match: re.Match[str], text: str, schema: type[Any]) -> str:

@@ -5,12 +5,15 @@ from __future__ import annotations
 import argparse
 import csv
 import json
+import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from melt_ser.errors import InputError, MeltSerError, SetupError
+from melt_ser.console import print_anything
+from melt_ser.errors import InputError, MeltSerError, SetupError, one_line
+from melt_ser.files import csv_quoting
 
 if TYPE_CHECKING:
     from melt_ser.models.classifier import SpeechClassifier
@@ -27,11 +30,12 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--format", choices=("table", "csv", "json"), default="table")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1 (default: auto)")
     options = parser.parse_args(arguments)
+    print_anything()
     try:
         model = _load(options.run, options.device)
         rows = [_label(model, path) for path in _files(options.audio)]
     except MeltSerError as error:
-        print(f"error: {error}", file=sys.stderr)
+        print(f"error: {one_line(str(error))}", file=sys.stderr)
         return error.exit_code
     _print(rows, model.classes, options.format)
     failed = sum("error" in row for row in rows)
@@ -56,11 +60,9 @@ def _load(run: Path, device: str) -> SpeechClassifier:
 
 def _files(paths: list[Path]) -> Iterator[Path]:
     for path in paths:
-        if path.is_dir():
+        if os.path.isdir(path):  # unlike pathlib's it is false for a name that is too long
             found = sorted(file for file in path.rglob("*") if file.suffix.lower() in AUDIO_SUFFIXES and file.is_file())
-            if not found:
-                raise InputError(f"The folder {path} holds no audio files.")
-            yield from found
+            yield from found or [path]
         else:
             yield path
 
@@ -71,6 +73,8 @@ def _label(model: SpeechClassifier, path: Path) -> Row:
     from melt_ser.audio.decode import read_audio
     from melt_ser.models.waveform import pad_together, prepare_waveform
 
+    if os.path.isdir(path):
+        return {"file": str(path), "error": f"The folder {path} holds no audio files."}
     try:
         waveform = prepare_waveform(torch.from_numpy(read_audio(path)), model.backbone.do_normalize)
     except InputError as error:
@@ -87,21 +91,22 @@ def _print(rows: list[Row], classes: list[str], form: str) -> None:
     if form == "json":
         print(json.dumps(rows, indent=2, ensure_ascii=False))
     elif form == "csv":
-        writer = csv.DictWriter(sys.stdout, ["file", "label", *classes, "error"], restval="", lineterminator="\n")
+        columns = ["file", "label", *classes, "error"]
+        quoting = csv_quoting(row["file"] for row in rows)
+        writer = csv.DictWriter(sys.stdout, columns, restval="", lineterminator="\n", quoting=quoting)
         writer.writeheader()
         writer.writerows(rows)
     else:
-        from rich.markup import escape
-        from rich.table import Table
+        from rich.table import Column, Table
 
         from melt_ser.console import show
 
-        table = Table("file", "label", "probability", box=None)
+        table = Table(Column("file", overflow="fold"), "label", "probability", box=None)
         for row in rows:
             if "error" in row:
-                table.add_row(escape(row["file"]), "–", escape(row["error"]))
+                table.add_row(one_line(row["file"]), "–", one_line(row["error"]))
             else:
-                table.add_row(escape(row["file"]), row["label"], f"{row[row['label']]:.3f}")
+                table.add_row(one_line(row["file"]), row["label"], f"{row[row['label']]:.3f}")
         show(table)
 
 

@@ -1,7 +1,7 @@
 """Run folders: where a run lives, what identifies it, and its result.
 
     <out>/<backbone>/<dataset>/<run id>/
-        config.yaml  result.json  metrics.csv  splits.csv  predictions/<corpus>.csv  model/  figures/
+        config.yaml  corpus.json  splits.csv  metrics.csv  model/  predictions/<corpus>.csv  figures/  result.json
         folds/<k>/   (fold=all) the same for each fold
 
 The run id hashes the resolved configuration without infrastructure and without `eval`, so that the same
@@ -12,13 +12,19 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from enum import Enum
 from pathlib import Path
 from typing import Any
 
+from filelock import FileLock, Timeout
+
 from melt_ser import files
 from melt_ser.config import Config
+from melt_ser.console import say
 from melt_ser.errors import InputError, SetupError
+from melt_ser.processes import is_main_process
 
 SCHEMA_VERSION = 1
 # What does not change a run's numbers. A group's name is left out too: its values say what it is.
@@ -27,6 +33,10 @@ INFRASTRUCTURE = {
     "backbone": {"learning_rate", "freeze"},  # they act through the trainer group, which takes them over
     "dataset": {
         "root",
+        "emobox",
+        "protocol",  # group and folds say what it is
+        "protocols",
+        "allow_speaker_overlap",
         "licence",
         "access",
         "sampling_rate",
@@ -70,6 +80,35 @@ def run_folder(config: Config) -> Path:
         if not name or Path(name).name != name or name.startswith("."):
             raise SetupError(f"The name '{name}' cannot name a folder; use letters, digits, '-' and '_'.")
     return Path(config.out) / config.backbone.name / config.dataset.name / identity(config)
+
+
+@contextmanager
+def sole_writer(folder: Path, waits: bool = False) -> Iterator[None]:
+    """Hold a run folder for this process (of several of one run: for the main one).
+
+    The lock is the operating system's, so it ends with the process, however that ends. Raises SetupError while another
+    process holds it, or waits for it (`waits`) and says so.
+    """
+    if not is_main_process():
+        yield
+        return
+    path = folder.parent / f".{folder.name}.lock"
+    lock = FileLock(path)
+    with files.telling_failed_writes(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            lock.acquire(timeout=0)
+        except Timeout:
+            if not waits:
+                raise SetupError(
+                    f"Another process is at work in {folder} (it holds {path}); wait until it has ended, or stop it."
+                ) from None
+            say(f"waiting for another process that is at work in {folder}")
+            lock.acquire()
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def read_result(folder: Path) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from dataclasses import dataclass
 from functools import lru_cache
@@ -9,7 +10,7 @@ from pathlib import Path
 
 import xxhash
 
-from melt_ser.audio.decode import read_native
+from melt_ser.audio.decode import TooLong, read_native
 from melt_ser.errors import InputError
 
 FULL_SCALE = 0.999  # of the largest sample value: above the last step of 16 bits, below that of 8
@@ -27,11 +28,17 @@ class Verified:
     reason: str | None
 
 
-def verify_clip(root: Path, audio: str, start: float | None = None, end: float | None = None) -> Verified:
+def verify_clip(
+    root: Path,
+    audio: str,
+    start: float | None = None,
+    end: float | None = None,
+    maximum_seconds: float = math.inf,
+) -> Verified:
     """Decode one clip of a corpus; never raises for bad input, gives the reason instead.
 
-    A reason starts with one of: outside the root, unreadable. Channels are averaged first, as for training, so that
-    a single clipped channel of several goes unseen.
+    A reason starts with one of: outside the root, unreadable, too long (told before it fills the memory). Channels are
+    averaged first, as for training, so that a single clipped channel of several goes unseen.
     """
     path = root / audio
     try:
@@ -41,7 +48,10 @@ def verify_clip(root: Path, audio: str, start: float | None = None, end: float |
     if not inside:
         return _undecoded("outside the root: the path or its link leaves the corpus folder")
     try:
-        waveform, rate = read_native(path, start, end)
+        waveform, rate = read_native(path, start, end, maximum_seconds)
+    except TooLong as error:
+        lasts = str(error).removeprefix(f"{path}: ").rstrip(".")
+        return _undecoded(f"too long: {lasts}, over dataset.maximum_seconds={maximum_seconds}")
     except InputError as error:
         return _undecoded(f"unreadable: {str(error).removeprefix(f'{path}: ')}")
     peak = float(max(waveform.max(), -waveform.min()))

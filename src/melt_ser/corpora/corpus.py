@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import os
+import re
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,14 +13,17 @@ from typing import Any
 import pandas as pd
 
 from melt_ser.config import DatasetConfig
+from melt_ser.corpora.download_hub import hub_folder
 from melt_ser.corpora.duplicates import same_audio
 from melt_ser.corpora.rules import judge, rules
-from melt_ser.corpora.table import COLUMNS, Release, digest, validate
+from melt_ser.corpora.table import COLUMNS, Release, digest, encodable, validate
 from melt_ser.corpora.verification import Progress, cache_folder, verify
 from melt_ser.errors import InputError, SetupError
 from melt_ser.files import sha256
 from melt_ser.labels import LabelSpace, common_label_map, map_labels
 
+GENERAL_READERS = ("csv", "hub", "audformat_database")  # of any corpus, so common words for emotions are known
+NAME = re.compile(r"(?!\.)[\w.-]{1,100}")
 DATA_VARIABLE = "MELT_SER_DATA"
 
 
@@ -61,8 +65,15 @@ class Corpus:
 
 def corpus_root(config: DatasetConfig) -> Path:
     """Where a corpus lies: bundled, `dataset.root`, `$MELT_SER_DATA/<name>`, or `data/<name>`."""
+    if not NAME.fullmatch(config.name):
+        raise SetupError(
+            f"dataset.name '{config.name}' cannot name files and folders; "
+            f"use up to 100 letters, digits, '-', '_' and '.', and no '.' in front."
+        )
     if config.bundled is not None:
         return Path(__file__).parents[1] / "demo" / config.bundled
+    if config.repository is not None and config.root is None:
+        return hub_folder(config.repository, config.revision, cache_folder())
     if config.root is not None:
         root = Path(config.root).expanduser()
     elif os.environ.get(DATA_VARIABLE):
@@ -92,8 +103,14 @@ def read_release(config: DatasetConfig) -> tuple[Path, Release]:
     except ModuleNotFoundError:
         raise SetupError(f"dataset.reader '{config.reader}' is not a module of melt_ser.corpora.") from None
     release: Release = reader.read(root, config)
+    if release.table.empty and release.problems:
+        first = release.problems[0]
+        raise InputError(
+            f"Nothing of '{config.name}' under {root} can be used ({len(release.problems)} left out; the first: "
+            f"{first.audio or first.utterance or 'a row'}: {first.reason}); check dataset.root."
+        )
     validate(release.table, config.name)
-    return root, release
+    return release.root or root, release
 
 
 def load_corpus(config: DatasetConfig, force: bool = False, progress: Progress | None = None) -> Corpus:
@@ -103,7 +120,7 @@ def load_corpus(config: DatasetConfig, force: bool = False, progress: Progress |
     no clip is usable.
     """
     root, release = read_release(config)
-    measures, kept = verify(root, release.table, force, progress)
+    measures, kept = verify(root, release.table, config.maximum_seconds, force, progress)
     if not kept:
         release.notes.append(f"the verification could not be kept in {cache_folder()}; it is repeated next time")
     clips = pd.concat([release.table.drop(columns="duration"), measures], axis=1)
@@ -117,10 +134,12 @@ def load_corpus(config: DatasetConfig, force: bool = False, progress: Progress |
         )
     clips["duration"] = clips["duration"].round(4)
     table = clips.loc[~refused, [*COLUMNS, "content_hash"]].reset_index(drop=True)
-    common = common_label_map(table["label"]) if config.reader == "csv" and not config.bundled else {}
+    common = common_label_map(table["label"]) if config.reader in GENERAL_READERS and not config.bundled else {}
     table["emotion"] = map_labels(table["label"], {**common, **config.label_map}, config.name)
     return Corpus(config, root, table, clips, dropped, release.notes, digest(table))
 
 
 def _problems(release: Release) -> pd.DataFrame:
-    return pd.DataFrame([vars(problem) for problem in release.problems], columns=["utterance", "audio", "reason"])
+    columns = ["utterance", "audio", "reason"]
+    rows = [[encodable(getattr(problem, column)) for column in columns] for problem in release.problems]
+    return pd.DataFrame(rows, columns=columns, dtype="str")

@@ -7,11 +7,11 @@ version [6]. Source: Burkhardt et al., A Database of German Emotional Speech, In
 from __future__ import annotations
 
 import re
-from pathlib import Path
+from pathlib import Path, PurePath
 
 from melt_ser.config import DatasetConfig
-from melt_ser.corpora.release import audio_files, not_found, preference
-from melt_ser.corpora.table import Problem, Release, make_table
+from melt_ser.corpora.file_names import Row, read_names
+from melt_ser.corpora.table import Release
 
 GENDERS = {
     "03": "male",
@@ -42,29 +42,9 @@ NAME = re.compile(rf"({'|'.join(GENDERS)})({'|'.join(SENTENCES)})([WLEAFTN])[a-z
 
 def read(root: Path, config: DatasetConfig) -> Release:
     """Every clip whose name follows the scheme; the others are problems."""
-    folder = root / "wav" if (root / "wav").is_dir() else root
-    files = audio_files(folder) if folder.is_dir() else []
-    if not files:
-        raise not_found(root / "wav", config)
-    rows: dict[str, dict[str, str]] = {}
-    problems = []
-    for path in sorted(files, key=lambda path: (preference(path), path)):
-        audio = path.relative_to(root).as_posix()
-        name = NAME.fullmatch(path.stem)
-        if not name:
-            problems.append(Problem("", audio, "the name is not speaker, sentence, emotion such as 03a01Wa"))
-        elif path.stem in rows:
-            problems.append(Problem("", audio, f"the same clip as {rows[path.stem]['audio']}, which is used"))
-        else:
-            speaker, sentence, emotion = name.groups()
-            rows[path.stem] = {
-                "utterance": path.stem,
-                "source": f"emodb/{path.stem}",
-                "audio": audio,
-                "speaker": speaker,
-                "gender": GENDERS[speaker],
-                "language": config.language,
-                "text": SENTENCES[sentence],
-                "label": emotion,
-            }
-    return Release(make_table(rows[stem] for stem in sorted(rows)), problems)
+    return read_names(root, config, NAME, "speaker, sentence, emotion such as 03a01Wa", _row, expected="wav")
+
+
+def _row(name: re.Match[str], path: PurePath) -> Row:
+    speaker, sentence, emotion = name.groups()
+    return {"speaker": speaker, "gender": GENDERS[speaker], "text": SENTENCES[sentence], "label": emotion}

@@ -72,13 +72,16 @@ def read_annotations(path: Path, more: tuple[str, ...] = ()) -> pd.DataFrame:
     try:
         frame = pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8-sig")
     except (UnicodeDecodeError, pd.errors.ParserError, pd.errors.EmptyDataError) as error:
-        raise InputError(f"{path} is not the released CSV ({error}); copy it again from the release.") from None
+        reason = " ".join(str(error).split())  # pandas' ends with a line end
+        raise InputError(f"{path} is not the released CSV ({reason}); copy it again from the release.") from None
+    if not isinstance(frame.index, pd.RangeIndex):  # pandas takes what the header does not name for an index
+        raise InputError(f"{path} has rows with more values than columns; copy it again from the release.")
     wanted = ["Dialogue_ID", "Utterance_ID", "Utterance", "Speaker", "Emotion", *more]
     missing = [column for column in wanted if column not in frame.columns]
     if missing:
         raise InputError(f"{path} lacks the column {', '.join(missing)}; it has {', '.join(frame.columns)}.")
     for column in ("Dialogue_ID", "Utterance_ID"):
-        wrong = frame.index[~frame[column].str.fullmatch(r"\d+")]
+        wrong = frame.index[~frame[column].str.fullmatch(r"[0-9]{1,9}")]
         if len(wrong):
             value = frame.loc[wrong[0], column]
             raise InputError(f"{path}, row {wrong[0] + 1}: {column} is '{value}', which is no whole number.")

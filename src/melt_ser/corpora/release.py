@@ -10,7 +10,7 @@ from melt_ser.config import DatasetConfig
 from melt_ser.errors import InputError, SetupError
 
 # Best first: where a clip lies there in several formats, the reader takes the first of these.
-AUDIO_SUFFIXES = (".wav", ".flac", ".ogg", ".mp3", ".m4a", ".mp4")
+AUDIO_SUFFIXES = (".wav", ".flac", ".aiff", ".aif", ".ogg", ".mp3", ".m4a", ".mp4", ".webm", ".avi")
 
 
 def not_found(path: Path, config: DatasetConfig) -> SetupError:

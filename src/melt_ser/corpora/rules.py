@@ -13,7 +13,7 @@ import pandas as pd
 
 from melt_ser.config import DatasetConfig
 
-RULES_VERSION = 3  # raise it when a rule or the way of measuring changes
+RULES_VERSION = 4  # raise it when a rule or the way of measuring changes
 SILENCE = 1e-4  # of full scale, about -80 dBFS: nothing a person could hear beside any noise
 CLIPPED = 1e-3  # share of samples at full scale from which a clip is listed; it stays in use
 DESTROYED = 0.2  # from here on most of the loud half of the signal is cut off: the clip is refused

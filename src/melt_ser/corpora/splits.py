@@ -1,20 +1,23 @@
-"""Train, dev and test: the release's own split, or generated folds, always apart by group.
+"""Train, dev and test: the release's own split, generated folds, or EmoBox's lists, always apart by group.
 
-A group is a speaker, or a session (in MELD and MELT: a dialogue). Folds and dev parts are generated from
-`split_seed`, stratified by class where groups allow it, and checked when they are made. A table that says
-neither split nor speaker still trains: each utterance is then its own group, and the result warns of it.
+A group is a speaker, a session (in MELD and MELT: a dialogue), or only the recording. Folds and dev parts are
+generated from `split_seed`, stratified by class where groups allow it, and checked when they are made and when they
+are used. Dev comes from the training side. A table that says neither split nor speaker still trains: each utterance
+is then its own group, and the result warns of it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
 
-from melt_ser.config import DatasetConfig
-from melt_ser.corpora.table import check_disjoint
+from melt_ser.config import DatasetConfig, Group
+from melt_ser.corpora.emobox import EMOBOX, assign, number_of_folds
+from melt_ser.corpora.grouping import groups_of, nearest_set, stratified_sets
+from melt_ser.corpora.table import check_disjoint, shared_values
 from melt_ser.errors import InputError, SetupError
 
 LEAVE_ONE_OUT = "leave_one_out"
@@ -23,12 +26,13 @@ DEFAULT_FOLDS = 5  # of a corpus that has no split of its own and asks for no nu
 
 @dataclass(frozen=True)
 class Parts:
-    """One fold's three tables; `fold` is None for a release's own split."""
+    """One fold's three tables; `fold` is None for a release's own split, `notes` what its numbers cannot mean."""
 
     fold: int | None
     train: pd.DataFrame
     dev: pd.DataFrame
     test: pd.DataFrame
+    notes: tuple[str, ...] = ()
 
     def assignment(self) -> pd.DataFrame:
         """Which utterance went where: columns fold, utterance, source, split."""
@@ -47,14 +51,40 @@ def make_parts(table: pd.DataFrame, config: DatasetConfig) -> list[Parts]:
     `table` holds the usable utterances with their `class`. Raises SetupError where the settings do not
     fit the corpus, InputError where the parts are not disjoint or one is empty.
     """
-    if config.folds is None and (table["split"] != "").any():
+    if config.folds == EMOBOX:
+        parts = [_emobox_parts(table, config, number) for number in _chosen(config, number_of_folds(config))]
+    elif config.folds is None and (table["split"] != "").any():
         parts = [_release_parts(table, config)]
     else:
         folds = _fold_groups(table, config)
         parts = [_fold_parts(table, config, folds, number) for number in _chosen(config, len(folds))]
     for part in parts:
-        _check(part, config)
-    return parts
+        check_parts(part, config)
+    return [replace(part, notes=part.notes + _overlap_notes(part, config)) for part in parts]
+
+
+def check_parts(parts: Parts, config: DatasetConfig) -> None:
+    """Raise InputError where a part is empty, or shares a recording or a group with another.
+
+    Train and dev may share the group where the training side has a single one, and test may share groups with the
+    training side where `allow_speaker_overlap` says so; the notes tell of both.
+    """
+    tables = {"train": parts.train, "dev": parts.dev, "test": parts.test}
+    for name, table in tables.items():
+        if table.empty:
+            raise InputError(f"The {name} part of '{config.name}' is empty; check dataset.folds and the split column.")
+    check_disjoint(tables, "source", config.name)
+    group = config.group.value
+    training = pd.concat([parts.train[[group]], parts.dev[[group]]])
+    if training[group].nunique() > 1:
+        check_disjoint({"train": parts.train, "dev": parts.dev}, group, config.name)
+    shared = shared_values(training, parts.test, group)
+    if shared and not config.allow_speaker_overlap:
+        raise InputError(
+            f"{_name(parts, config)} of '{config.name}' has {len(shared)} of its {_known(parts.test, group)} test "
+            f"{group}s in training too (such as '{shared[0]}'): choose another dataset.protocol or fix the split "
+            f"column, or set dataset.allow_speaker_overlap=true to run it and have the result say so."
+        )
 
 
 def group_warnings(table: pd.DataFrame, config: DatasetConfig) -> list[str]:
@@ -67,17 +97,43 @@ def group_warnings(table: pd.DataFrame, config: DatasetConfig) -> list[str]:
             f"{unknown} of {len(table)} utterances of '{config.name}' have no {group}; train, dev and test may share "
             f"{group}s, which flatters the numbers: fill the {group} column."
         )
-    speakers = table["speaker"][table["speaker"] != ""].nunique()
+    speakers = _known(table, "speaker")
     if 0 < speakers <= 2:
         sentences.append(
             f"'{config.name}' has {speakers} speaker{'s' if speakers > 1 else ''}: "
             f"its numbers say nothing about unseen speakers in general."
+        )
+    elif config.group is Group.source:
+        sentences.append(
+            f"The parts of '{config.name}' keep recordings apart, not speakers: "
+            f"its numbers say nothing about unseen speakers."
         )
     if config.synthetic:
         sentences.append(
             f"'{config.name}' is synthetic speech: it shows that the machine works, never how good a model is."
         )
     return sentences
+
+
+def _overlap_notes(parts: Parts, config: DatasetConfig) -> tuple[str, ...]:
+    """Where the test speakers are in train, of EmoBox's folds and of any split whose overlap was allowed."""
+    column = "speaker" if config.folds == EMOBOX else config.group.value
+    training = pd.concat([parts.train[[column]], parts.dev[[column]]])
+    shared = len(shared_values(training, parts.test, column))
+    if config.folds != EMOBOX and not shared:
+        return ()
+    known = _known(parts.test, column)
+    return (f"{_name(parts, config)}: {shared} of the {known} test {column}s are in the training side too.",)
+
+
+def _name(parts: Parts, config: DatasetConfig) -> str:
+    if parts.fold is None:
+        return "The split"
+    return f"Fold {parts.fold}{' of EmoBox' if config.folds == EMOBOX else ''}"
+
+
+def _known(table: pd.DataFrame, column: str) -> int:
+    return int(table[column][table[column] != ""].nunique())
 
 
 def _release_parts(table: pd.DataFrame, config: DatasetConfig) -> Parts:
@@ -92,78 +148,81 @@ def _release_parts(table: pd.DataFrame, config: DatasetConfig) -> Parts:
             f"Corpus '{config.name}' has no {'train' if train.empty else 'test'} rows in its split column; "
             f"fill it, or set dataset.folds={LEAVE_ONE_OUT} or a number to generate folds."
         )
-    if dev.empty:
-        train, dev = _hold_out_dev(train, config)
-    return Parts(None, train, dev, test)
+    return _with_dev(Parts(None, train, dev, test), config)
+
+
+def _emobox_parts(table: pd.DataFrame, config: DatasetConfig, number: int) -> Parts:
+    listed, notes = assign(table, config, number)
+    train, dev, test = (table[listed == part] for part in ("train", "dev", "test"))
+    if train.empty or test.empty:
+        raise InputError(
+            f"No utterance of '{config.name}' is in EmoBox's {'train' if train.empty else 'test'} list of fold "
+            f"{number}; check that the file names are the release's."
+        )
+    return _with_dev(Parts(number, train, dev, test, notes), config)
 
 
 def _fold_parts(table: pd.DataFrame, config: DatasetConfig, folds: list[list[str]], number: int) -> Parts:
-    in_test = _groups(table, config).isin(folds[number - 1])
-    train, dev = _hold_out_dev(table[~in_test], config)
-    return Parts(number, train, dev, table[in_test])
+    in_test = groups_of(table, config.group).isin(folds[number - 1])
+    return _with_dev(Parts(number, table[~in_test], table[:0], table[in_test]), config)
+
+
+def _with_dev(parts: Parts, config: DatasetConfig) -> Parts:
+    """The parts as they are, or with whole groups split off train, near `dev_fraction` of its rows, as dev.
+
+    A training side with a single group cannot hold one out: its recordings are then dealt out by class.
+    """
+    if not parts.dev.empty:
+        return parts
+    if not 0.0 < config.dev_fraction < 1.0:
+        raise SetupError(f"dataset.dev_fraction is between 0 and 1, not {config.dev_fraction}.")
+    train, notes = parts.train, parts.notes
+    groups = groups_of(train, config.group)
+    if groups.nunique() == 1:
+        groups = groups_of(train, Group.source)
+        notes += (
+            f"Where '{config.name}' leaves a single {config.group.value} to train on, dev is drawn from its "
+            f"recordings: the best epoch is chosen on a {config.group.value} that was trained on.",
+        )
+    number = min(max(2, round(1 / config.dev_fraction)), groups.nunique())
+    if number < 2:
+        raise InputError(
+            f"Corpus '{config.name}' has a single recording left to train on, so there can be no dev part."
+        )
+    sets = stratified_sets(train, groups, number, config.split_seed)
+    in_dev = np.zeros(len(train), dtype=bool)
+    in_dev[nearest_set(train["class"], sets, config.dev_fraction)] = True
+    return Parts(parts.fold, train[~in_dev], train[in_dev], parts.test, notes)
 
 
 def _fold_groups(table: pd.DataFrame, config: DatasetConfig) -> list[list[str]]:
     """The groups that each fold tests on."""
-    groups = _groups(table, config)
-    names = sorted(set(groups))
-    if (table[config.group.value] == "").any() and config.folds == LEAVE_ONE_OUT:
-        raise InputError(
-            f"Corpus '{config.name}' does not say every {config.group.value}, so none can be left out in turn; "
-            f"fill that column, or set dataset.folds to a number."
+    group, groups = config.group.value, groups_of(table, config.group)
+    names = sorted(groups.unique())
+    if len(names) < 2:
+        raise SetupError(
+            f"'{config.name}' has one {group} alone, so no fold can hold one out; set dataset.group=source to keep "
+            f"recordings apart, and the result says what that means."
         )
     if config.folds == LEAVE_ONE_OUT:
+        if (table[group] == "").any():
+            raise InputError(
+                f"Corpus '{config.name}' does not say every {group}, so none can be left out in turn; "
+                f"fill that column, or set dataset.folds to a number."
+            )
         return [[name] for name in names]
     try:
         number = min(DEFAULT_FOLDS, len(names)) if config.folds is None else int(str(config.folds))
     except ValueError:
-        raise SetupError(f"dataset.folds is {LEAVE_ONE_OUT}, a number or null, not '{config.folds}'.") from None
+        raise SetupError(
+            f"dataset.folds is {LEAVE_ONE_OUT}, a number, {EMOBOX} or null, not '{config.folds}'."
+        ) from None
     if not 2 <= number <= len(names):
         raise SetupError(
-            f"dataset.folds={number} does not fit '{config.name}', which has {len(names)} {config.group.value}s; "
+            f"dataset.folds={number} does not fit '{config.name}', which has {len(names)} {group}s; "
             f"choose 2 to {len(names)}, or {LEAVE_ONE_OUT}."
         )
-    held_out = _stratified_groups(table["class"], groups, number, config.split_seed)
-    return [sorted(set(groups.iloc[rows])) for rows in held_out]
-
-
-def _hold_out_dev(train: pd.DataFrame, config: DatasetConfig) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Split whole groups off the training side, near `dev_fraction` of its rows."""
-    if not 0.0 < config.dev_fraction < 1.0:
-        raise SetupError(f"dataset.dev_fraction is between 0 and 1, not {config.dev_fraction}.")
-    groups = _groups(train, config)
-    number = min(max(2, round(1 / config.dev_fraction)), groups.nunique())
-    if number < 2:
-        raise InputError(
-            f"Corpus '{config.name}' has a single {config.group.value} left to train on, so no dev part can be held "
-            f"out; use fewer folds, or give the table a split column with dev rows."
-        )
-    candidates = _stratified_groups(train["class"], groups, number, config.split_seed)
-    dev = min(candidates, key=lambda rows: _distance(train["class"], rows, config.dev_fraction))
-    in_dev = np.zeros(len(train), dtype=bool)
-    in_dev[dev] = True
-    return train[~in_dev], train[in_dev]
-
-
-def _distance(classes: pd.Series, rows: np.ndarray, fraction: float) -> tuple[int, float]:
-    """How far a candidate dev part is from the ideal: missing classes first, then its size."""
-    missing = classes.nunique() - classes.iloc[rows].nunique()
-    return missing, abs(len(rows) / len(classes) - fraction)
-
-
-def _stratified_groups(classes: pd.Series, groups: pd.Series, number: int, seed: int) -> list[np.ndarray]:
-    from sklearn.model_selection import StratifiedGroupKFold  # a second to import, needed only here
-
-    folds = StratifiedGroupKFold(number, shuffle=True, random_state=seed)
-    with np.errstate(all="ignore"):
-        held_out = [test for _, test in folds.split(classes, classes, groups)]
-    return [rows for rows in held_out if len(rows)]
-
-
-def _groups(table: pd.DataFrame, config: DatasetConfig) -> pd.Series:
-    """The group of each row; a row whose group is unknown is a group of its own (`group_warnings` says so)."""
-    groups: pd.Series = table[config.group.value]
-    return groups.where(groups != "", "utterance " + table["utterance"])
+    return [list(groups.iloc[rows].unique()) for rows in stratified_sets(table, groups, number, config.split_seed)]
 
 
 def _chosen(config: DatasetConfig, number: int) -> Sequence[int]:
@@ -172,12 +231,3 @@ def _chosen(config: DatasetConfig, number: int) -> Sequence[int]:
     if not str(config.fold).isdigit() or not 1 <= int(config.fold) <= number:
         raise SetupError(f"dataset.fold is 1 to {number} or all for '{config.name}', not {config.fold}.")
     return [int(config.fold)]
-
-
-def _check(parts: Parts, config: DatasetConfig) -> None:
-    tables = {"train": parts.train, "dev": parts.dev, "test": parts.test}
-    for name, table in tables.items():
-        if table.empty:
-            raise InputError(f"The {name} part of '{config.name}' is empty; check dataset.folds and the split column.")
-    check_disjoint(tables, "source", config.name)
-    check_disjoint(tables, config.group.value, config.name)

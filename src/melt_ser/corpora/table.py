@@ -9,6 +9,7 @@ import hashlib
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
@@ -50,11 +51,12 @@ class Release:
     table: pd.DataFrame
     problems: list[Problem] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    root: Path | None = None  # of the audio, where it is not the folder that was read
 
 
 def make_table(rows: Iterable[Mapping[str, Any]] | pd.DataFrame) -> pd.DataFrame:
     """A table of the given rows; what a row does not say is "" (seconds: NaN)."""
-    given = rows if isinstance(rows, pd.DataFrame) else pd.DataFrame(list(rows))
+    given = rows if isinstance(rows, pd.DataFrame) else pd.DataFrame(list(rows), dtype=object)
     given = given.reset_index(drop=True)
     return pd.DataFrame({column: _column(given, column) for column in COLUMNS}, index=given.index)
 
@@ -63,8 +65,15 @@ def _column(given: pd.DataFrame, column: str) -> pd.Series:
     """A column as the table has it, whatever was given of it."""
     if column in SECONDS:
         return given[column].astype("float64") if column in given else pd.Series(math.nan, given.index, "float64")
-    values = given[column] if column in given else pd.Series("", given.index, "str")
-    return values.where(values.notna(), "").astype("str")
+    if column not in given:
+        return pd.Series("", given.index, "str")
+    values = given[column].where(given[column].notna(), "")
+    return (values if values.dtype == "str" else values.map(str).map(encodable)).astype("str")
+
+
+def encodable(text: str) -> str:
+    """Text that UTF-8 can hold: bytes of a file name that are not UTF-8 as escapes (so that its file is not found)."""
+    return text.encode("utf-8", errors="backslashreplace").decode("utf-8")
 
 
 def validate(table: pd.DataFrame, corpus: str) -> None:
@@ -113,19 +122,21 @@ def digest(table: pd.DataFrame) -> str:
     return total.hexdigest()
 
 
-def check_disjoint(parts: Mapping[str, pd.DataFrame], column: str, corpus: str) -> None:
-    """Raise InputError where two parts share a value of `column` (a source, a speaker, a session).
+def shared_values(first: pd.DataFrame, second: pd.DataFrame, column: str) -> list[str]:
+    """The values of `column` that two tables share, sorted; an unknown value ("") is never shared."""
+    shared = first.loc[first[column].isin(second[column].unique()), column]
+    return sorted(set(shared.unique()) - {""})
 
-    An unknown value ("") is never shared.
-    """
+
+def check_disjoint(parts: Mapping[str, pd.DataFrame], column: str, corpus: str) -> None:
+    """Raise InputError where two parts share a value of `column` (a source, a speaker, a session)."""
     names = list(parts)
     for position, first in enumerate(names):
         for second in names[position + 1 :]:
-            shared = (set(parts[first][column]) & set(parts[second][column])) - {""}
+            shared = shared_values(parts[first], parts[second], column)
             if shared:
-                example = sorted(shared)[0]
                 raise InputError(
                     f"The {first} and {second} parts of '{corpus}' share {len(shared)} "
-                    f"{column}{'s' if len(shared) > 1 else ''} (such as '{example}'); "
+                    f"{column}{'s' if len(shared) > 1 else ''} (such as '{shared[0]}'); "
                     f"fix the split column, or set dataset.group or dataset.folds."
                 )

@@ -8,43 +8,23 @@ Recognition: Urdu vs. Western Languages, 2018, and the release's README.
 from __future__ import annotations
 
 import re
-from pathlib import Path
+from pathlib import Path, PurePath
 
 from melt_ser.config import DatasetConfig
-from melt_ser.corpora.release import audio_files, not_found, preference
-from melt_ser.corpora.table import Problem, Release, make_table
+from melt_ser.corpora.file_names import GENDERS, Row, check_folder, read_names
+from melt_ser.corpora.table import Release
 
-FOLDERS = {"Angry": "A", "Happy": "H", "Neutral": "N", "Sad": "S"}
-NAME = re.compile(r"(S[MF]\d+)_F\d+_([AHNS])\d+")
+FOLDERS = {"angry": "A", "happy": "H", "neutral": "N", "sad": "S"}
+NAME = re.compile(r"(S([MF])\d+)_F\d+_([AHNS])\d+")
 
 
 def read(root: Path, config: DatasetConfig) -> Release:
     """Every clip whose name follows the scheme and agrees with its folder; the others are problems."""
-    files = audio_files(root, nested=True) if root.is_dir() else []
-    if not files:
-        raise not_found(root / "Angry", config)
-    rows: dict[str, dict[str, str]] = {}
-    problems = []
-    for path in sorted(files, key=lambda path: (preference(path), path)):
-        audio = path.relative_to(root).as_posix()
-        name = NAME.fullmatch(path.stem)
-        if not name:
-            problems.append(Problem("", audio, "the name is not speaker, file, emotion such as SM1_F10_A010"))
-            continue
-        speaker, emotion = name.groups()
-        if FOLDERS.get(path.parent.name, emotion) != emotion:
-            reason = f"the folder says {path.parent.name}, the letter of the name {emotion}"
-            problems.append(Problem(path.stem, audio, reason))
-        elif path.stem in rows:
-            problems.append(Problem("", audio, f"the same clip as {rows[path.stem]['audio']}, which is used"))
-        else:
-            rows[path.stem] = {
-                "utterance": path.stem,
-                "source": f"urdu/{path.stem}",
-                "audio": audio,
-                "speaker": speaker,
-                "gender": "male" if speaker[1] == "M" else "female",
-                "language": config.language,
-                "label": emotion,
-            }
-    return Release(make_table(rows[stem] for stem in sorted(rows)), problems)
+    scheme = "speaker, file, emotion such as SM1_F10_A010"
+    return read_names(root, config, NAME, scheme, _row, expected="Angry", spelling=str.upper)
+
+
+def _row(name: re.Match[str], path: PurePath) -> Row:
+    speaker, gender, emotion = name.groups()
+    check_folder(path, FOLDERS, "letter", emotion)
+    return {"speaker": speaker, "gender": GENDERS[gender], "label": emotion}

@@ -2,12 +2,13 @@
 
 What was measured is kept under the cache folder by root, so that corpora that share their audio (MELD, MELT) share it
 too, in whole Parquet files of `CHUNK` clips each: whoever kills a verification loses at most the last of them. A
-measurement holds for a file's size and time of change and for a segment. What could not be decoded is tried again each
-time, since the cause may lie outside the file (permissions, a missing decoder).
+measurement holds for a file's size and time of change and for a segment. What could not be decoded (unreadable, or too
+long to start with) is tried again each time, since the cause may lie outside the file: permissions, a missing decoder.
 """
 
 from __future__ import annotations
 
+import io
 import math
 import os
 import time
@@ -17,10 +18,12 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from xxhash import xxh3_64_hexdigest
 
 from melt_ser import files
 from melt_ser.audio.verify import verify_clip
 from melt_ser.corpora.rules import RULES_VERSION
+from melt_ser.errors import OutputError
 
 CACHE_VARIABLE = "MELT_SER_CACHE"
 CHUNK = 500  # clips: a second or a few of work
@@ -42,7 +45,11 @@ def cache_folder() -> Path:
 
 
 def verify(
-    root: Path, table: pd.DataFrame, force: bool = False, progress: Progress | None = None
+    root: Path,
+    table: pd.DataFrame,
+    maximum_seconds: float = math.inf,
+    force: bool = False,
+    progress: Progress | None = None,
 ) -> tuple[pd.DataFrame, bool]:
     """The measures of every row of a table and, in `reason`, why one could not be decoded (None where it could).
 
@@ -55,7 +62,7 @@ def verify(
     clips = clips.assign(reason=pd.Series([None] * len(clips), dtype=object))
     unknown = clips.index[clips["content_hash"].isna()]
     if len(unknown):
-        outcomes = _decode(root, keys.loc[unknown], measurements)
+        outcomes = _decode(root, keys.loc[unknown], maximum_seconds, measurements)
         found = pd.DataFrame(list(progress(outcomes, len(unknown)) if progress else outcomes), index=unknown)
         clips.loc[unknown, [*MEASURES, "reason"]] = found[[*MEASURES, "reason"]]
         measurements.merge()
@@ -81,11 +88,13 @@ class Measurements:
         return pd.concat(parts, ignore_index=True).drop_duplicates(list(KEY), keep="last")
 
     def add(self, clips: pd.DataFrame) -> None:
-        """Keep a chunk; a full or read-only cache costs time the next time, not this run."""
+        """Keep a chunk under its checksum; a full or read-only cache costs time the next time, not this run."""
+        content = clips[[*KEY, *MEASURES]].astype({**KEY, **MEASURES}).to_parquet(index=False)
+        path = self.folder / f"{time.time_ns()}-{xxh3_64_hexdigest(content)}.parquet"
         try:
-            with files.replacing_file(self.folder / f"{time.time_ns()}-{os.getpid()}.parquet") as temporary:
-                clips[[*KEY, *MEASURES]].astype({**KEY, **MEASURES}).to_parquet(temporary, index=False)
-        except OSError:
+            with files.replacing_file(path) as temporary:
+                temporary.write_bytes(content)
+        except OutputError:
             self.kept = False
 
     def merge(self) -> None:
@@ -103,9 +112,12 @@ class Measurements:
 
 def _read_part(path: Path) -> pd.DataFrame | None:
     try:
-        return pd.read_parquet(path, columns=[*KEY, *MEASURES]).astype({**KEY, **MEASURES})
-    except (OSError, ValueError, KeyError):  # damaged, or merged by another process meanwhile
+        content = path.read_bytes()
+    except OSError:  # merged by another process meanwhile
         return None
+    if path.stem.split("-")[-1] != xxh3_64_hexdigest(content):
+        return None
+    return pd.read_parquet(io.BytesIO(content)).astype({**KEY, **MEASURES})
 
 
 def _stamps(root: Path, audio: pd.Series) -> pd.DataFrame:
@@ -123,12 +135,15 @@ def _stamps(root: Path, audio: pd.Series) -> pd.DataFrame:
     return pd.DataFrame(stamps[rows], columns=["size", "modified"], index=audio.index)
 
 
-def _decode(root: Path, keys: pd.DataFrame, measurements: Measurements) -> Iterator[dict[str, object]]:
+def _decode(
+    root: Path, keys: pd.DataFrame, maximum_seconds: float, measurements: Measurements
+) -> Iterator[dict[str, object]]:
     """Verify rows in parallel, in order, and keep each chunk that is done."""
 
     def one(row: tuple[str, float, float]) -> dict[str, object]:
-        audio, start, end = row
-        return vars(verify_clip(root, audio, None if math.isnan(start) else start, None if math.isnan(end) else end))
+        audio, *segment = row
+        start, end = (None if math.isnan(second) else second for second in segment)
+        return vars(verify_clip(root, audio, start, end, maximum_seconds))
 
     with ThreadPoolExecutor(os.cpu_count()) as pool:  # the decoders release the interpreter's lock
         for first in range(0, len(keys), CHUNK):

@@ -30,6 +30,15 @@ class Batch:
     classes: Tensor
     rows: Tensor
 
+    def to(self, device: torch.device) -> Batch:
+        """The batch on a device; from pinned memory the copy overlaps with computing."""
+        tensors = (self.audio, self.lengths, self.classes, self.rows)
+        return Batch(*(tensor.to(device, non_blocking=True) for tensor in tensors))
+
+    def pin_memory(self) -> Batch:
+        """The batch in page-locked memory (a DataLoader calls it)."""
+        return Batch(*(tensor.pin_memory() for tensor in (self.audio, self.lengths, self.classes, self.rows)))
+
 
 class Utterances(Dataset[tuple[Tensor, int, int]]):
     """The rows of a corpus table as (waveform, class index, row).

@@ -7,7 +7,7 @@ import torch
 from accelerate import Accelerator
 from torch.utils.data import DataLoader
 
-from melt_ser.data.batches import SortedBatches
+from melt_ser.data.batches import Share, SortedBatches
 from melt_ser.data.utterances import Utterances, collate
 from melt_ser.evaluation.metrics import confusion_matrix, unweighted_accuracy, weighted_accuracy
 from melt_ser.models.classifier import SpeechClassifier
@@ -15,14 +15,26 @@ from melt_ser.models.classifier import SpeechClassifier
 
 @torch.no_grad()
 def classify(model: SpeechClassifier, utterances: Utterances, batch_size: int, accelerator: Accelerator) -> np.ndarray:
-    """Probabilities, (utterances, classes), in the order of the table; float32, whatever the training precision."""
+    """Probabilities, (utterances, classes), in the order of the table; float32, whatever the training precision.
+
+    Several processes share the utterances, each of which is computed exactly once; every process gets all of them.
+    """
     model.eval()
-    probabilities = np.empty((len(utterances), len(model.classes)), dtype=np.float32)
-    loader = DataLoader(utterances, batch_sampler=SortedBatches(utterances.seconds, batch_size), collate_fn=collate)
-    for batch in loader:
-        logits = model(batch.audio.to(accelerator.device), batch.lengths.to(accelerator.device))
-        probabilities[batch.rows.numpy()] = logits.float().softmax(dim=-1).cpu().numpy()
-    return probabilities
+    device = accelerator.device
+    share = Share(accelerator.process_index, accelerator.num_processes)
+    batches = SortedBatches(utterances.seconds, batch_size, share)
+    probabilities = torch.zeros((len(utterances), len(model.classes)), dtype=torch.float32, device=device)
+    times = torch.zeros(len(utterances), dtype=torch.int64, device=device)
+    with torch.backends.cudnn.flags(allow_tf32=False):  # 1e-3 off, and by how much depends on the batch
+        for batch in DataLoader(utterances, batch_sampler=batches, collate_fn=collate):
+            batch = batch.to(device)
+            probabilities[batch.rows] = model(batch.audio, batch.lengths).float().softmax(dim=-1)
+            times[batch.rows] += 1
+    probabilities, times = accelerator.reduce((probabilities, times), "sum")
+    if not bool((times == 1).all()):
+        raise RuntimeError(f"Utterances were computed {times.min().item()} to {times.max().item()} times, not once.")
+    computed: np.ndarray = probabilities.cpu().numpy()
+    return computed
 
 
 def dev_scores(probabilities: np.ndarray, dev: Utterances) -> tuple[float, float, float]:

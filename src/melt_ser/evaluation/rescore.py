@@ -12,20 +12,18 @@ from melt_ser.config import EvalConfig
 from melt_ser.console import say
 from melt_ser.corpora.corpus import Corpus
 from melt_ser.errors import InputError
-from melt_ser.evaluation.results import Row, evaluation_rows, pool, prediction_table
+from melt_ser.evaluation.results import evaluation_rows, pool, prediction_table
 from melt_ser.evaluation.targets import Target, make_target
 from melt_ser.labels import LabelSpace
+from melt_ser.processes import is_main_process
 from melt_ser.runs import model_folders
 
 if TYPE_CHECKING:
-    from melt_ser.training.run import Study
+    from melt_ser.training.study import Study
 
 
-def complete(study: Study) -> dict[str, Any]:
+def complete(study: Study, result: dict[str, Any]) -> dict[str, Any]:
     """The result of a finished run, with the corpora of `eval.corpora` that it lacks now scored."""
-    from melt_ser.training.run import finished
-
-    result = finished(study)
     scored = {row["corpus"] for row in result["evals"]}
     missing = [other for other in study.others if other.name not in scored]
     if not missing:
@@ -40,7 +38,7 @@ def complete(study: Study) -> dict[str, Any]:
 def rescore(folder: Path, result: dict[str, Any], corpus: Corpus, settings: EvalConfig, device: str) -> dict[str, Any]:
     """Score every model of a finished run on a corpus; write and return the result with its rows replaced or added."""
     models = model_folders(folder, result)
-    splits = pd.read_csv(folder / "splits.csv", dtype=str, keep_default_na=False)
+    splits = _read_splits(folder / "splits.csv")
     targets = [
         make_target(
             corpus,
@@ -52,11 +50,30 @@ def rescore(folder: Path, result: dict[str, Any], corpus: Corpus, settings: Eval
         )
         for fold, _ in models
     ]
-    rows = _score(folder, models, targets, result["train"]["classes"], settings, device)
+    classes = result["train"]["classes"]
+    tables = _predict(models, targets, classes, settings, device)
+    if not is_main_process():
+        return result
+    rows = []
+    for (fold, _), target, table in zip(models, targets, tables, strict=True):
+        rows += evaluation_rows(folder, target, table, classes, fold, len(models) > 1)
+    if len(models) > 1:
+        pooled, predictions = pool(targets, tables, [fold or 0 for fold, _ in models])
+        rows = evaluation_rows(folder, pooled, predictions, classes, "all") + rows
     kept = [row for row in result["evals"] if (row["corpus"], row["split"]) != (corpus.name, targets[0].split)]
     result["evals"] = kept + rows
     files.write_json(folder / "result.json", result)
     return result
+
+
+def _read_splits(path: Path) -> pd.DataFrame:
+    """Which utterance a run had in which part."""
+    try:
+        return pd.read_csv(path, dtype=str, keep_default_na=False)[["fold", "utterance", "source", "split"]]
+    except (OSError, ValueError, KeyError) as error:  # ValueError: what pandas cannot parse
+        raise InputError(
+            f"{path} cannot be read ({' '.join(str(error).split())}); run again with force=true."
+        ) from error
 
 
 def trained_space(result: dict[str, Any]) -> LabelSpace:
@@ -65,30 +82,25 @@ def trained_space(result: dict[str, Any]) -> LabelSpace:
     return LabelSpace("trained", classes or {name: [name] for name in result["train"]["classes"]})
 
 
-def _score(
-    folder: Path,
+def _predict(
     models: list[tuple[int | None, Path]],
     targets: list[Target],
     classes: list[str],
     settings: EvalConfig,
     device: str,
-) -> list[Row]:
+) -> list[pd.DataFrame]:
+    """The predictions of each model on its target, in every process."""
     from melt_ser.models.export import load_model
     from melt_ser.training.device import make_accelerator
     from melt_ser.training.model import predict_targets
 
     accelerator = make_accelerator(device)
-    rows: list[Row] = []
     tables = []
-    for (fold, model_folder), target in zip(models, targets, strict=True):
+    for (_, model_folder), target in zip(models, targets, strict=True):
         model = load_model(model_folder, accelerator.device)
         [(_, probabilities)] = predict_targets(model, [target], settings.batch_size, accelerator)
         tables.append(prediction_table(target, probabilities, classes))
-        rows += evaluation_rows(folder, target, tables[-1], classes, fold, len(models) > 1)
-    if len(models) > 1:
-        pooled, predictions = pool(targets, tables, [fold or 0 for fold, _ in models])
-        rows = evaluation_rows(folder, pooled, predictions, classes, "all") + rows
-    return rows
+    return tables
 
 
 def _trained_sources(splits: pd.DataFrame, fold: int | None) -> set[str]:

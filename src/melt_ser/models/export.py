@@ -28,7 +28,7 @@ from melt_ser.errors import InputError, SetupError
 from melt_ser.files import replacing_folder, write_json
 from melt_ser.models.backbone import Backbone, load_backbone
 from melt_ser.models.classifier import SpeechClassifier
-from melt_ser.models.weights import MODEL_TYPES, quiet_transformers
+from melt_ser.models.weights import MODEL_TYPES, check_finite, quiet_transformers
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -81,10 +81,10 @@ def load_model(folder: Path, device: str | torch.device = "cpu") -> SpeechClassi
     classifier was changed in a way that our head cannot hold.
     """
     description = _read_description(folder)
-    head = HeadConfig(**description["head"])
-    backbone = load_backbone(BackboneConfig(family=Family(description["family"]), checkpoint=str(folder)), seed=0)
+    family, head, classes = _checked(description, folder / DESCRIPTION)
+    backbone = load_backbone(BackboneConfig(family=family, checkpoint=str(folder)), seed=0)
     with torch.random.fork_rng(devices=[]):  # initial weights of the head, which the saved ones replace
-        classifier = SpeechClassifier(backbone, head, description["classes"])
+        classifier = SpeechClassifier(backbone, head, classes)
     try:
         weights = _read_first_form(folder) if _has_first_form(head) else load_file(folder / HEAD_WEIGHTS)
         classifier.head.load_state_dict(weights)
@@ -92,6 +92,7 @@ def load_model(folder: Path, device: str | torch.device = "cpu") -> SpeechClassi
         raise
     except Exception as error:  # OSError, SafetensorError, or RuntimeError for weights of another shape
         raise SetupError(f"The head's weights in {folder} cannot be read; save the model again.") from error
+    check_finite(classifier.head, folder)
     return classifier.to(device).eval()
 
 
@@ -148,6 +149,25 @@ def _read_description(folder: Path) -> dict[str, Any]:
     if version > FORMAT_VERSION:
         raise SetupError(f"{folder} has format version {version}, newer than {FORMAT_VERSION}; update melt_ser.")
     return description
+
+
+def _checked(description: dict[str, Any], path: Path) -> tuple[Family, HeadConfig, list[str]]:
+    """Family, head and classes as `save_model` describes them."""
+    try:
+        classes, head = description["classes"], description["head"]
+        settings = HeadConfig(
+            pooling=Pooling(head["pooling"]),
+            layers=Layers(head["layers"]),
+            hidden_sizes=[int(size) for size in head["hidden_sizes"]],
+            dropout=float(head["dropout"]),
+        )
+        sound = len(classes) > 0 and all(isinstance(name, str) for name in classes)
+        sound &= all(0 < size < 2**16 for size in settings.hidden_sizes) and 0 <= settings.dropout < 1
+        if sound:
+            return Family(description["family"]), settings, list(classes)
+    except (ValueError, KeyError, TypeError, OverflowError):
+        pass
+    raise SetupError(f"{path} does not describe a model of ours; save the model again.")
 
 
 def _on_cpu(weights: dict[str, Tensor]) -> dict[str, Tensor]:

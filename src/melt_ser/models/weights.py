@@ -27,31 +27,45 @@ MODEL_TYPES = {"wav2vec2": "wav2vec2", "hubert": "hubert", "wavlm": "wavlm", "da
 
 TINY: dict[str, Any] = {
     "hidden_size": 128,
-    "num_hidden_layers": 4,
+    "num_hidden_layers": 2,
     "num_attention_heads": 4,
-    "intermediate_size": 640,
+    "intermediate_size": 1536,
     "conv_dim": [32, 32, 32, 64, 64, 64, 64],
     "conv_kernel": [10, 3, 3, 3, 3, 2, 2],
     "conv_stride": [5, 2, 2, 2, 2, 2, 2],
     "num_conv_pos_embeddings": 32,
     "num_conv_pos_embedding_groups": 8,
     "conv_bias": True,
-    "hidden_dropout": 0.0,
-    "activation_dropout": 0.0,
-    "feat_proj_dropout": 0.0,
+    "hidden_dropout": 0.1,
+    "activation_dropout": 0.1,
+    "feat_proj_dropout": 0.1,
     "attention_dropout": 0.0,
 }
-"""The architecture of random weights: about a million parameters, and a frame every 20 ms."""
+"""The architecture of random weights: about a million parameters, and a frame every 20 ms.
+
+Wide rather than deep and with dropout, since a few hundred clips are soon learned by heart: on half of EmoDB's speakers
+two layers with dropout did better than four without, in less time.
+"""
 
 TINY_NORMS = {"feat_extract_norm": "group", "do_stable_layer_norm": True}
 """The base models' convolutions, which are faster, and the large models' transformer, which trains from random weights
 where the base models' hardly does; data2vec has no choice of norms."""
 
-TINY_DATA2VEC = {"num_conv_pos_embeddings": 3, "conv_pos_kernel_size": 9}
-"""data2vec counts the layers of its positional encoder where the others give one layer's width."""
+TINY_DATA2VEC = {
+    "num_conv_pos_embeddings": 3,
+    "conv_pos_kernel_size": 9,
+    "num_hidden_layers": 4,
+    "intermediate_size": 640,
+    "hidden_dropout": 0.0,
+    "activation_dropout": 0.0,
+    "feat_proj_dropout": 0.0,
+}
+"""data2vec counts the layers of its positional encoder where the others give one layer's width. It has no choice of
+norms either, and with its norms after the layers it learned less with the dropout of the others."""
 
 # What reading broken weights raises: torch, pickle, safetensors and transformers each have their own.
 UNREADABLE = (OSError, RuntimeError, ValueError, KeyError, EOFError, pickle.UnpicklingError, SafetensorError)
+INVALID = (ValueError, TypeError, AttributeError, StrictDataclassError)  # what a wrong configuration raises
 
 
 def random_model(config: BackboneConfig, seed: int, settings: dict[str, Any]) -> PreTrainedModel:
@@ -109,8 +123,16 @@ def read_folder(folder: Path, config: BackboneConfig, seed: int, settings: dict[
     missing = sorted(name for name in report["missing_keys"] if name != "masked_spec_embed")
     if missing:
         raise SetupError(f"The weights {weights} lack {missing[0]} (of {len(missing)} missing); get them again.")
+    check_finite(model, weights)
     loaded: PreTrainedModel = model
     return loaded
+
+
+def check_finite(model: torch.nn.Module, weights: Path) -> None:
+    """Raise SetupError where a weight is NaN or infinite: such a model answers NaN to everything."""
+    for name, tensor in model.state_dict().items():
+        if not tensor.isfinite().all():
+            raise SetupError(f"The weights {weights} have NaN or infinite values in {name}; get them again.")
 
 
 def _read_config(folder: Path, config: BackboneConfig) -> PreTrainedConfig:
@@ -127,7 +149,7 @@ def _read_config(folder: Path, config: BackboneConfig) -> PreTrainedConfig:
         raise SetupError(f"{config.checkpoint} shortens its frames with an adapter (add_adapter); choose one without.")
     try:
         return CONFIG_MAPPING[model_type].from_dict(described)
-    except (ValueError, TypeError, StrictDataclassError) as error:
+    except INVALID as error:
         raise SetupError(f"{folder / CONFIG} is not a valid configuration: {_first_line(error)}.") from error
 
 

@@ -92,11 +92,12 @@ def _draw_confusion(axes: Axes, classes: list[str], counts: npt.NDArray[Any]) ->
         axes.text(middle, float(row), "no reference utterance", ha="center", va="center", fontsize=9, bbox=box)
     positions = range(len(classes))
     crowded = max(map(len, classes)) > 12
-    axes.set_xticks(positions, classes, rotation=35 if crowded else 0, ha="right" if crowded else "center")
+    plain = {"parse_math": False}  # a "$" in a class is a dollar
+    axes.set_xticks(positions, classes, rotation=35 if crowded else 0, ha="right" if crowded else "center", **plain)
     if crowded:
         for label in axes.get_xticklabels():
             label.set_rotation_mode("anchor")
-    axes.set_yticks(positions, [f"{name} ({total})" for name, total in zip(classes, support, strict=True)])
+    axes.set_yticks(positions, [f"{name} ({total})" for name, total in zip(classes, support, strict=True)], **plain)
     axes.set_xticks(np.arange(len(classes) + 1) - 0.5, minor=True)
     axes.set_yticks(np.arange(len(classes) + 1) - 0.5, minor=True)
     axes.grid(which="minor", color="white", linewidth=1.5)

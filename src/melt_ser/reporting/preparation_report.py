@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 from rich.box import SIMPLE_HEAD
@@ -10,6 +11,7 @@ from rich.table import Table
 from melt_ser import files
 from melt_ser.console import show
 from melt_ser.corpora.corpus import Corpus, report_folder
+from melt_ser.errors import one_line
 from melt_ser.reporting.pages import render
 from melt_ser.reporting.preparation import Summary
 
@@ -30,40 +32,48 @@ def write_report(corpus: Corpus, summary: Summary) -> Path:
     return folder
 
 
-def print_report(summary: Summary, folder: Path) -> None:
+def print_report(summary: Summary) -> None:
     """Print counts, what differs from the source, and everything that is not used, with why."""
     show(_class_table(summary))
-    print(
-        f"{summary['used']} of {summary['found']} clips used, {summary['hours']:.2f} hours, "
+    for line in _lines(summary):
+        print(one_line(line))
+
+
+def print_files(folder: Path) -> None:
+    """Say where the report and its tables are."""
+    for name in ("table.csv", "clips.csv", "dropped.csv", "report.json", "report.html"):
+        print(f"{name.removesuffix('.csv')}: {folder / name}")
+
+
+def _lines(summary: Summary) -> Iterator[str]:
+    yield (
+        f"{summary['used']} clips verified, {summary['hours']:.2f} hours, "
         f"{summary['speakers']['found']} speakers; table digest {summary['digest'][:16]}"
     )
     rates = ", ".join(f"{rate} Hz ({count})" for rate, count in summary["sampling_rates"]["found"].items())
     durations = summary["durations"]
-    print(
+    yield (
         f"sampling rates: {rates}; seconds: {durations['shortest']:.2f} to {durations['longest']:.2f}, "
         f"median {durations['median']:.2f}"
     )
     for split in summary["splits"]:
         if split["expected"] == split["found"]:
-            print(f"{split['split']}: {split['found']} clips, as expected")
-    for sentence in summary["differences"]:
-        print(f"differs: {sentence}")
-    for reason, count in summary["not_used"].items():
-        print(f"not used: {count} utterances, {reason}")
-    for sentence in summary["notes"]:
-        print(f"note: {sentence}")
+            yield f"{split['split']}: {split['found']} clips, as expected"
+    yield from (f"differs: {sentence}" for sentence in summary["differences"])
+    yield from (f"not used: {count} utterances, {reason}" for reason, count in summary["not_used"].items())
+    yield from (f"note: {sentence}" for sentence in summary["notes"])
     if summary["clipped"]:
-        print(f"clipped: {len(summary['clipped'])} clips with 0.1 % or more of their samples at full scale, in use")
+        yield f"clipped: {len(summary['clipped'])} clips with 0.1 % or more of their samples at full scale, in use"
     for group in summary["duplicates"][:LISTED]:
-        print(f"identical audio: {', '.join(row['audio'] for row in group)}")
-    print(f"dropped: {len(summary['problems'])} (rules version {summary['rules']['version']})")
+        yield f"identical audio: {', '.join(row['audio'] for row in group)}"
+    if len(summary["duplicates"]) > LISTED:
+        yield f"  … and {len(summary['duplicates']) - LISTED} more groups of identical audio"
+    yield f"dropped: {len(summary['problems'])}"
     for problem in summary["problems"][:LISTED]:
-        print(f"  {problem['audio'] or problem['utterance']}: {problem['reason']}")
-    for what in ("problems", "duplicates"):
-        if len(summary[what]) > LISTED:
-            print(f"… and {len(summary[what]) - LISTED} more {what}")
-    for name in ("table.csv", "clips.csv", "dropped.csv", "report.json", "report.html"):
-        print(f"{name.split('.')[0] if name.endswith('csv') else name}: {folder / name}")
+        yield f"  {problem['audio'] or problem['utterance']}: {problem['reason']}"
+    if len(summary["problems"]) > LISTED:
+        yield f"  … and {len(summary['problems']) - LISTED} more"
+    yield f"rules: version {summary['rules']['version']}, listed in the report"
 
 
 def _class_table(summary: Summary) -> Table:

@@ -34,7 +34,7 @@ def evaluation_table(evals: list[Evaluation]) -> Table:
             "" if entry["fold"] is None else str(entry["fold"]),
             protocol,
             str(entry["n"]),
-            str(entry["dropped"]),
+            str(sum(entry["dropped"].values())),
             _with_interval(entry, "ua"),
             _with_interval(entry, "wa"),
             f"{100 * entry['macro_f1']:.1f}",

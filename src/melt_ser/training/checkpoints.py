@@ -1,19 +1,23 @@
-"""The state of a fit after an epoch: enough to go on from there.
+"""The state of a fit after an epoch: enough to go on from there, to the same numbers.
 
-    checkpoint/  model.safetensors  best.safetensors  state.pt (optimiser, schedule, scaler, random state)
+    checkpoints/epoch0003/  model.safetensors  best.safetensors  state.pt (optimiser, schedule, scaler, random states)
 
-Written to a temporary folder and renamed, so that a kill leaves the previous one.
+Each is written to a temporary folder that is renamed to a name of its own, and only then the one before is deleted: at
+every moment, also of a kill, the newest folder of that form is whole. Everything else that training draws at random
+(order, crops, augmentation) is a function of seed and epoch.
 """
 
 from __future__ import annotations
 
 import dataclasses
+import shutil
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import torch
 from accelerate import Accelerator
+from accelerate.utils import gather_object
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.optim import Optimizer
@@ -60,11 +64,18 @@ def save_checkpoint(
     schedule: LRScheduler,
     accelerator: Accelerator,
 ) -> None:
-    """Write the state of a fit after an epoch."""
+    """Write the state of a fit after an epoch; every process calls it, the main one writes."""
+    random = {"cpu": torch.get_rng_state()}
+    if accelerator.device.type == "cuda":
+        random["cuda"] = torch.cuda.get_rng_state(accelerator.device)
+    random_states = gather_object([random])
+    if not accelerator.is_main_process:
+        return
     progress = {
         item.name: getattr(state, item.name) for item in dataclasses.fields(state) if item.name != "best_weights"
     }
-    with files.replacing_folder(folder) as temporary:
+    path = folder / f"epoch{state.epoch:04d}"
+    with files.replacing_folder(path) as temporary:
         save_file(learning_weights(model), temporary / "model.safetensors")
         save_file(state.best_weights, temporary / "best.safetensors")
         torch.save(
@@ -73,30 +84,41 @@ def save_checkpoint(
                 "optimiser": optimiser.state_dict(),
                 "schedule": schedule.state_dict(),
                 "scaler": accelerator.scaler.state_dict() if accelerator.scaler is not None else None,
-                "random": torch.get_rng_state(),
-                "random_cuda": torch.cuda.get_rng_state_all() if accelerator.device.type == "cuda" else [],
+                "random": random_states,
             },
             temporary / "state.pt",
         )
+    for other in folder.iterdir():  # older ones, and what a kill left half written
+        if other != path:
+            shutil.rmtree(other, ignore_errors=True)
 
 
 def load_checkpoint(
     folder: Path, model: nn.Module, optimiser: Optimizer, schedule: LRScheduler, accelerator: Accelerator
 ) -> FitState:
-    """Read the state of a fit and put everything back; a fresh state where there is none."""
-    if not folder.is_dir():
+    """Read the newest state of a fit and put everything back; a fresh state where there is none."""
+    saved_epochs = sorted(folder.glob("epoch[0-9]*"), key=lambda path: int(path.name.removeprefix("epoch")))
+    if not saved_epochs:
         return FitState()
+    newest = saved_epochs[-1]
     try:
-        saved = torch.load(folder / "state.pt", map_location="cpu", weights_only=True)
-        load_weights(model, load_file(folder / "model.safetensors"))
-        best = load_file(folder / "best.safetensors")
-    except Exception as error:
-        raise InputError(f"The checkpoint {folder} cannot be read ({error}); delete that folder.") from error
-    optimiser.load_state_dict(saved["optimiser"])
-    schedule.load_state_dict(saved["schedule"])
-    if accelerator.scaler is not None and saved["scaler"] is not None:
-        accelerator.scaler.load_state_dict(saved["scaler"])
-    torch.set_rng_state(saved["random"])
-    if saved["random_cuda"] and accelerator.device.type == "cuda":
-        torch.cuda.set_rng_state_all(saved["random_cuda"])
-    return FitState(**saved["progress"], best_weights=best)
+        saved = torch.load(newest / "state.pt", map_location="cpu", weights_only=True)
+        load_weights(model, load_file(newest / "model.safetensors"))
+        best = load_file(newest / "best.safetensors")
+        optimiser.load_state_dict(saved["optimiser"])
+        schedule.load_state_dict(saved["schedule"])
+        if accelerator.scaler is not None and saved["scaler"] is not None:
+            accelerator.scaler.load_state_dict(saved["scaler"])
+        state = FitState(**saved["progress"], best_weights=best)
+    except Exception as error:  # each of these libraries has its own for damaged files
+        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise InputError(
+            f"The checkpoint {newest} cannot be read ({reason}); delete that folder or set force=true."
+        ) from error
+    random_states = saved["random"]
+    if accelerator.process_index < len(random_states):  # more processes than before: theirs start anew
+        random = random_states[accelerator.process_index]
+        torch.set_rng_state(random["cpu"])
+        if accelerator.device.type == "cuda" and "cuda" in random:
+            torch.cuda.set_rng_state(random["cuda"], accelerator.device)
+    return state

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import torch
-from accelerate import Accelerator
+from accelerate import Accelerator, DistributedDataParallelKwargs
 from accelerate.state import AcceleratorState, PartialState
 
 from melt_ser.config import Precision
 from melt_ser.errors import SetupError
 
 
-def make_accelerator(device: str, precision: Precision = Precision.fp32, accumulation: int = 1) -> Accelerator:
+def make_accelerator(device: str, precision: Precision = Precision.fp32) -> Accelerator:
     """An accelerator on `device` (auto, cpu, cuda, cuda:1); raises SetupError where there is no such device."""
     if device not in ("auto", "cpu") and not device.startswith("cuda"):
         raise SetupError(f"device is auto, cpu, cuda or cuda:<number>, not '{device}'.")
@@ -22,12 +22,13 @@ def make_accelerator(device: str, precision: Precision = Precision.fp32, accumul
         if not number.isdigit() or int(number) >= torch.cuda.device_count():
             raise SetupError(f"device={device}, but there are {torch.cuda.device_count()} GPUs, numbered from 0.")
         torch.cuda.set_device(int(number))
-    if not PartialState._shared_state or PartialState().num_processes == 1:
-        AcceleratorState._reset_state(reset_partial_state=True)  # a sweep may change device or precision between jobs
+    alone = not PartialState._shared_state or PartialState().num_processes == 1
+    AcceleratorState._reset_state(reset_partial_state=alone)  # a sweep may change device or precision between jobs
     return Accelerator(
         cpu=on_cpu,
         mixed_precision=resolve_precision(precision, on_cpu),
-        gradient_accumulation_steps=accumulation,
+        # Which parameters a batch uses depends on the settings: layer drop, masking, the layers that the head reads.
+        kwargs_handlers=[DistributedDataParallelKwargs(find_unused_parameters=True)],
     )
 
 

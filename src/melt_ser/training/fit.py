@@ -1,13 +1,19 @@
 """The training loop: the page to read first.
 
-for each epoch:  for each batch:  loss, gradient, step     then: dev UA, keep the best, checkpoint
+for each epoch:  for each step:  for each of its batches: loss, gradient    then: dev UA, keep the best, checkpoint
+
+A step's loss is the weighted mean over all its utterances, however they are spread over batches (`accumulation`) and
+processes, so that neither changes what is learned.
 """
 
 from __future__ import annotations
 
+import contextlib
 import time
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pandas as pd
 import torch
 from accelerate import Accelerator
@@ -16,7 +22,7 @@ from torch.utils.data import DataLoader
 from melt_ser import files
 from melt_ser.audio import SAMPLE_RATE
 from melt_ser.config import Balance, TrainerConfig
-from melt_ser.data.batches import ShuffledBatches
+from melt_ser.data.batches import Share, ShuffledBatches
 from melt_ser.data.utterances import Batch, Utterances, collate
 from melt_ser.errors import InputError, SetupError
 from melt_ser.evaluation.inference import classify, dev_scores
@@ -39,60 +45,68 @@ def fit(
 ) -> FitState:
     """Train `model` in place, up to `config.epochs`, and leave it with the weights of its best epoch by dev UA.
 
-    Ties go to the lower dev loss. `folder` receives metrics.csv, a row an epoch, and while it runs a checkpoint
-    that the same call goes on from.
+    Ties go to the lower dev loss. `folder` receives metrics.csv, a row an epoch, and while it runs checkpoints
+    that the same call goes on from. Dev is scored in the precision of the training; afterwards the model computes in
+    float32, as it does when it is read back from its folder.
     """
-    weights = class_weights(train.classes, len(model.classes)).numpy()[train.classes]
-    batches = ShuffledBatches(
-        train.seconds, config.batch_size, seed, weights if config.balance is Balance.sampling else None
-    )
-    loader = accelerator.prepare(
-        DataLoader(
-            train,
-            batch_sampler=batches,
-            collate_fn=collate,
-            num_workers=_workers(config, accelerator),
-            pin_memory=accelerator.device.type == "cuda",
-        )
-    )
-    loss_function = make_loss(config, train.classes, len(model.classes)).to(accelerator.device)
+    inverse_counts = class_weights(train.classes, len(model.classes))
+    weights = inverse_counts if config.balance is Balance.loss else torch.ones_like(inverse_counts)
+    utterance_weights = weights.numpy()[train.classes]
+    share = Share(accelerator.process_index, accelerator.num_processes)
+    draws = inverse_counts.numpy()[train.classes] if config.balance is Balance.sampling else None
+    batches = ShuffledBatches(train.seconds, config.batch_size, seed, draws, share)
+    on_gpu = accelerator.device.type == "cuda"
+    workers = _workers(config, accelerator)
+    loader = DataLoader(train, batch_sampler=batches, collate_fn=collate, num_workers=workers, pin_memory=on_gpu)
+    loss_function = make_loss(config, weights).to(accelerator.device)
     optimiser = make_optimiser(config, model)
     wrapped, optimiser = accelerator.prepare(model, optimiser)
-    steps_per_epoch = -(-len(loader) // config.accumulation)
+    steps_per_epoch = -(-len(batches) // config.accumulation)
     schedule = make_schedule(config, optimiser.optimizer, steps_per_epoch * config.epochs)
-    state = load_checkpoint(folder / "checkpoint", model, optimiser, schedule, accelerator)
+    if share.process > 0:
+        torch.manual_seed(hash((seed, share.process)))  # each process drops out units of its own
+    state = load_checkpoint(folder / "checkpoints", model, optimiser, schedule, accelerator)
 
-    with TrainingProgress(title, len(loader), config.epochs, accelerator.is_main_process) as progress:
-        progress.skip(state.epoch * len(loader))
+    with TrainingProgress(title, len(batches), config.epochs, accelerator.is_main_process) as progress:
+        progress.skip(state.epoch * len(batches))
         while state.epoch < config.epochs and not _out_of_patience(config, state):
             state.epoch += 1
             train.epoch = batches.epoch = state.epoch
             wrapped.train()
-            started, clips, loss_sum = time.perf_counter(), 0, 0.0
-            audio_seconds, padded_seconds = 0.0, 0.0
-            for step, batch in enumerate(loader, start=1):
-                with accelerator.accumulate(wrapped), _memory_advice():
-                    logits = wrapped(batch.audio, batch.lengths)
-                    loss = loss_function(logits, batch.classes)
-                    _check_finite(loss.item(), state.epoch, step, batch, train)
-                    accelerator.backward(loss)
-                    if accelerator.sync_gradients and config.clip_norm > 0:
-                        accelerator.clip_grad_norm_(wrapped.parameters(), config.clip_norm)
-                    optimiser.step()
-                    if accelerator.sync_gradients and not accelerator.optimizer_step_was_skipped:
-                        schedule.step()
-                    optimiser.zero_grad()
-                clips += len(batch.classes)
-                loss_sum += loss.item() * len(batch.classes)
-                audio_seconds += batch.lengths.sum().item() / SAMPLE_RATE
-                padded_seconds += batch.audio.numel() / SAMPLE_RATE
-                progress.batch(state.epoch, loss_sum / clips, clips / (time.perf_counter() - started))
+            started, clips, weight_sum = time.perf_counter(), 0, 0.0
+            totals = torch.zeros(3, dtype=torch.float64)  # this process's loss, audio seconds, seconds with padding
+            global_batches, own_batches = batches.batches(), iter(loader)
+            for first in range(0, len(global_batches), config.accumulation):
+                step = global_batches[first : first + config.accumulation]
+                step_weight = float(utterance_weights[np.concatenate(step)].sum())
+                for number, rows in enumerate(step, start=1):
+                    batch = next(own_batches).to(accelerator.device)
+                    whole = number == len(step)
+                    with _memory_advice(), contextlib.nullcontext() if whole else accelerator.no_sync(wrapped):
+                        losses = loss_function(wrapped(batch.audio, batch.lengths), batch.classes)
+                        loss = losses.sum() if share.of(rows) else 0.0 * losses.sum()
+                        _check_finite(loss.item(), state.epoch, first + number, batch, train)
+                        # Processes average their gradients, hence the factor.
+                        accelerator.backward(loss * (accelerator.num_processes / step_weight))
+                    clips += len(rows)
+                    audio_seconds = batch.lengths.sum().item() / SAMPLE_RATE
+                    totals += torch.tensor([loss.item(), audio_seconds, batch.audio.numel() / SAMPLE_RATE])
+                if config.clip_norm > 0:
+                    accelerator.clip_grad_norm_(wrapped.parameters(), config.clip_norm)
+                optimiser.step()
+                if not accelerator.optimizer_step_was_skipped:
+                    schedule.step()
+                optimiser.zero_grad()
+                weight_sum += step_weight
+                shown_loss = totals[0].item() * accelerator.num_processes / weight_sum
+                progress.batches(state.epoch, len(step), shown_loss, clips / (time.perf_counter() - started))
             seconds = time.perf_counter() - started
 
+            loss_sum, audio_seconds, padded_seconds = _sum_over_processes(totals, accelerator)
             dev_ua, dev_wa, dev_loss = dev_scores(classify(model, dev, dev_batch_size, accelerator), dev)
             row = {
                 "epoch": state.epoch,
-                "train_loss": loss_sum / clips,
+                "train_loss": loss_sum / weight_sum,
                 "dev_loss": dev_loss,
                 "dev_ua": dev_ua,
                 "dev_wa": dev_wa,
@@ -107,11 +121,18 @@ def fit(
                 state.best_weights = learning_weights(model)
             if accelerator.is_main_process:
                 files.write_csv(folder / "metrics.csv", pd.DataFrame(state.history))
-                save_checkpoint(folder / "checkpoint", state, model, optimiser, schedule, accelerator)
                 _tensorboard(config, folder, state)
+            save_checkpoint(folder / "checkpoints", state, model, optimiser, schedule, accelerator)
             progress.epoch(row)
+    accelerator.unwrap_model(wrapped, keep_fp32_wrapper=False)
     load_weights(model, state.best_weights)
     return state
+
+
+def _sum_over_processes(totals: torch.Tensor, accelerator: Accelerator) -> list[float]:
+    summed: Any = accelerator.reduce(totals.float().to(accelerator.device), "sum")
+    values: list[float] = summed.tolist()
+    return values
 
 
 def _workers(config: TrainerConfig, accelerator: Accelerator) -> int:

@@ -13,6 +13,7 @@ from accelerate import Accelerator
 
 from melt_ser import files
 from melt_ser.config import Config
+from melt_ser.corpora.splits import check_parts
 from melt_ser.data.utterances import Utterances
 from melt_ser.evaluation.inference import classify
 from melt_ser.evaluation.targets import Target
@@ -20,12 +21,11 @@ from melt_ser.models.backbone import load_backbone
 from melt_ser.models.classifier import SpeechClassifier
 from melt_ser.models.export import load_model, save_model
 from melt_ser.training.fit import fit
+from melt_ser.training.result import Trained
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from melt_ser.corpora.splits import Parts
-    from melt_ser.training.run import Fold, Study
+    from melt_ser.training.study import Study
 
 
 def build_model(config: Config, classes: list[str]) -> SpeechClassifier:
@@ -41,21 +41,16 @@ def build_model(config: Config, classes: list[str]) -> SpeechClassifier:
     return SpeechClassifier(backbone, config.head, classes)
 
 
-def load_or_train(study: Study, parts: Parts, folder: Path, accelerator: Accelerator) -> tuple[SpeechClassifier, Fold]:
+def load_or_train(study: Study, parts: Parts, accelerator: Accelerator) -> tuple[SpeechClassifier, Trained]:
     """The model of one fold: read back where an interrupted run had finished it, else trained."""
-    from melt_ser.training.run import Fold
-
+    config, folder = study.config, study.fold_folder(parts)
     done = folder / "fold.json"
     if done.is_file():
-        best_epoch, dev_ua, seconds = files.read_json(done)
-        model = load_model(folder / "model", accelerator.device)
-        return model, Fold(parts, folder, best_epoch, dev_ua, seconds)
+        return load_model(folder / "model", accelerator.device), Trained(**files.read_json(done))
     started = time.perf_counter()
-    config = study.config
+    check_parts(parts, config.dataset)  # again, just before they are used
     model = build_model(config, study.classes).to(accelerator.device)
-    trainer = config.trainer
-    normalize = model.backbone.do_normalize
-    root = study.corpus.root
+    trainer, root, normalize = config.trainer, study.corpus.root, model.backbone.do_normalize
     train = Utterances(
         parts.train,
         root,
@@ -69,11 +64,12 @@ def load_or_train(study: Study, parts: Parts, folder: Path, accelerator: Acceler
     dev = Utterances(parts.dev, root, study.classes, normalize)
     title = "" if study.one_model else f"fold {parts.fold}/{len(study.parts)}"
     state = fit(trainer, model, train, dev, config.eval.batch_size, config.seed, folder, accelerator, title)
-    save_model(model, folder / "model")
-    seconds = time.perf_counter() - started
-    files.write_json(done, [state.best_epoch, state.best_dev_ua, seconds])
-    shutil.rmtree(folder / "checkpoint", ignore_errors=True)
-    return model, Fold(parts, folder, state.best_epoch, state.best_dev_ua, seconds)
+    trained = Trained(state.best_epoch, state.best_dev_ua, time.perf_counter() - started)
+    if accelerator.is_main_process:
+        save_model(model, folder / "model")
+        files.write_json(done, vars(trained))
+        shutil.rmtree(folder / "checkpoints", ignore_errors=True)
+    return model, trained
 
 
 def predict_targets(

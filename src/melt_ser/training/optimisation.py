@@ -8,8 +8,8 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
-from melt_ser.config import Balance, Schedule, TrainerConfig
 from melt_ser.config import Optimiser as OptimiserName
+from melt_ser.config import Schedule, TrainerConfig
 from melt_ser.models.classifier import SpeechClassifier
 
 SCHEDULES = {
@@ -20,15 +20,21 @@ SCHEDULES = {
 
 
 def class_weights(classes: np.ndarray, number: int) -> Tensor:
-    """Weight of each class, (classes,): inverse to its count, mean 1 over the training utterances."""
+    """Weight of each class, (classes,): inverse to its count, mean 1 over the training utterances.
+
+    classes: the class of each training utterance, (utterances,); number: of classes.
+    """
     counts = np.bincount(classes, minlength=number)
     return torch.tensor(len(classes) / (number * np.maximum(counts, 1)), dtype=torch.float32)
 
 
-def make_loss(config: TrainerConfig, classes: np.ndarray, number: int) -> nn.CrossEntropyLoss:
-    """Cross-entropy, weighted by inverse class frequency with `balance=loss`."""
-    weight = class_weights(classes, number) if config.balance is Balance.loss else None
-    return nn.CrossEntropyLoss(weight=weight, label_smoothing=config.label_smoothing)
+def make_loss(config: TrainerConfig, weights: Tensor) -> nn.CrossEntropyLoss:
+    """Cross-entropy of each utterance, times its class's weight, (classes,).
+
+    A step's loss is the sum over its utterances divided by the sum of their weights, which is what torch calls the
+    mean; it is left to the caller, since a step may be spread over several batches and processes.
+    """
+    return nn.CrossEntropyLoss(weight=weights, label_smoothing=config.label_smoothing, reduction="none")
 
 
 def make_optimiser(config: TrainerConfig, model: SpeechClassifier) -> Optimizer:

@@ -40,10 +40,12 @@ class TrainingProgress:
         """Count batches that an earlier, interrupted run has done."""
         self.bar.update(self.task, completed=batches)
 
-    def batch(self, epoch: int, loss: float, clips_per_second: float) -> None:
-        """One more batch is done."""
+    def batches(self, epoch: int, number: int, loss: float, clips_per_second: float) -> None:
+        """A number of batches more are done."""
         status = f"loss {loss:.3f}  dev UA {self.dev}  {clips_per_second:.1f} clips/s"
-        self.bar.update(self.task, advance=1, description=f"{self.title}epoch {epoch}/{self.epochs}", status=status)
+        self.bar.update(
+            self.task, advance=number, description=f"{self.title}epoch {epoch}/{self.epochs}", status=status
+        )
 
     def epoch(self, row: dict[str, Any]) -> None:
         """One more epoch is done; `row` is its row of metrics.csv."""

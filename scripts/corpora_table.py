@@ -1,0 +1,36 @@
+"""Print the README's table of corpora from their YAMLs: python scripts/corpora_table.py"""
+
+from __future__ import annotations
+
+from melt_ser.config import DatasetConfig
+from melt_ser.info import _names
+from melt_ser.launch import load_dataset
+
+GENERAL = ("csv", "hub", "audformat", "demo", "demo_de")
+
+
+def row(dataset: DatasetConfig) -> list[str]:
+    """The cells of one corpus; the protocol that is used where nothing is typed comes first."""
+    protocols = sorted(dataset.protocols, key=lambda name: name != dataset.protocol)
+    emotions = {emotion for emotion in dataset.label_map.values() if emotion}
+    return [
+        f"`{dataset.name}`",
+        dataset.language or "several",
+        str(len(emotions)),
+        "–" if dataset.speakers is None else str(dataset.speakers),
+        f"{sum(dataset.expected.values()):,}",
+        ", ".join(protocols),
+        dataset.licence,
+        dataset.access.split(",")[0].split(" at ")[0],
+    ]
+
+
+def main() -> None:
+    header = ["corpus", "language", "emotions", "speakers", "clips", "protocols", "licence", "access"]
+    rows = [row(load_dataset(name)) for name in _names("dataset") if name not in GENERAL]
+    for cells in (header, ["---"] * len(header), *rows):
+        print(f"| {' | '.join(cells)} |")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,126 @@
+"""Read thousands of spoilt inputs: each is accepted or refused in a sentence, without traceback, crash or hang.
+
+    python scripts/soak_bad_input.py --count 10000 --seed 0
+
+Input number n of seed s is a function of s + n alone, so `--count 1 --seed <the one reported>` repeats it. The readers
+rest on C code, so the work is done in child processes: one that dies, hangs or exceeds its memory is reported with the
+seed it was at, and another goes on behind it. Prints a line of JSON; the exit code is 1 where anything escaped.
+"""
+
+from __future__ import annotations
+
+import argparse
+import faulthandler
+import json
+import os
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+import traceback
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+TESTS = Path(__file__).parents[1] / "tests"
+SECONDS_EACH = 30  # an input takes milliseconds; one that takes this long hangs
+MORE_MEMORY = 4 * 2**30  # bytes that reading may take beyond what the libraries have
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--count", type=int, default=10_000)
+    parser.add_argument("--seed", type=int, default=0, help="of the first input; each next one has the next seed")
+    parser.add_argument("--processes", type=int, default=os.cpu_count() or 1)
+    parser.add_argument("--child", type=Path, help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    seeds = range(options.seed, options.seed + options.count)
+    if options.child is not None:
+        read_all(seeds, options.child)
+        return 0
+    started = time.perf_counter()
+    shares = [share for share in split(seeds, options.processes) if share]
+    with ThreadPoolExecutor(len(shares)) as pool:
+        outcomes = [outcome for lane in pool.map(watch, shares) for outcome in lane]
+    escaped = [outcome for outcome in outcomes if outcome["outcome"] == "escaped"]
+    for outcome in escaped:
+        print(f"seed {outcome['seed']} ({outcome['kind']}): {outcome['why']}", file=sys.stderr)
+    print(json.dumps(summary(outcomes, round(time.perf_counter() - started, 1))))
+    return 1 if escaped or len(outcomes) < options.count else 0
+
+
+def split(seeds: range, parts: int) -> list[range]:
+    """The seeds in contiguous shares, so that a failure is repeated by one seed."""
+    size = -(-len(seeds) // parts)
+    return [seeds[first : first + size] for first in range(0, len(seeds), size)]
+
+
+def watch(seeds: range) -> list[dict[str, Any]]:
+    """The outcomes of all seeds, read by as many children as it takes: one more for each that dies."""
+    outcomes: list[dict[str, Any]] = []
+    while seeds:
+        with tempfile.TemporaryDirectory() as folder:
+            log, noise = Path(folder) / "log.jsonl", Path(folder) / "noise"
+            command = [sys.executable, __file__, "--seed", str(seeds[0]), "--count", str(len(seeds)), "--child"]
+            with noise.open("wb") as file:  # what the C libraries say about broken files
+                code = subprocess.run([*command, str(log)], stdout=file, stderr=file).returncode
+            lines = [json.loads(line) for line in log.read_text().splitlines()] if log.exists() else []
+            outcomes += [line for line in lines if "outcome" in line]
+            done = sum("outcome" in line for line in lines)
+            if done < len(seeds):
+                said = "\n".join(noise.read_text(errors="replace").splitlines()[-15:])
+                why = f"the process ended with {code}:\n{said}"
+                kind = lines[-1]["kind"] if lines else "start"
+                outcomes.append({"seed": seeds[done], "kind": kind, "outcome": "escaped", "why": why})
+            if not lines:  # it never started; the next would not either
+                break
+            seeds = seeds[done + 1 :]
+    return outcomes
+
+
+def read_all(seeds: range, log: Path) -> None:
+    """In a child: each seed's kind is noted before it is read and its outcome after."""
+    sys.path.insert(0, str(TESTS))
+    os.environ["HF_HUB_OFFLINE"] = "1"
+    import torch
+
+    from spoilt import kind_of, spoil
+
+    torch.set_num_threads(1)
+    faulthandler.enable()
+    limit = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize() + MORE_MEMORY
+    resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
+    with tempfile.TemporaryDirectory() as folder, log.open("a") as notes:
+        for seed in seeds:
+            print(json.dumps({"seed": seed, "kind": kind_of(seed)}), file=notes, flush=True)
+            faulthandler.dump_traceback_later(SECONDS_EACH, exit=True)
+            outcome, why = "escaped", ""
+            try:
+                outcome = "accepted" if spoil(seed, Path(folder)) else "refused"
+            except BaseException:
+                why = traceback.format_exc()
+            faulthandler.cancel_dump_traceback_later()
+            entry = {"seed": seed, "kind": kind_of(seed), "outcome": outcome, "why": why}
+            print(json.dumps(entry), file=notes, flush=True)
+
+
+def summary(outcomes: list[dict[str, Any]], seconds: float) -> dict[str, Any]:
+    """How many were tried, refused and accepted, and what escaped, in all and by kind."""
+    total = Counter(outcome["outcome"] for outcome in outcomes)
+    kinds: dict[str, Counter[str]] = {}
+    for outcome in outcomes:
+        kinds.setdefault(outcome["kind"], Counter())[outcome["outcome"]] += 1
+    return {
+        "tried": len(outcomes),
+        "refused": total["refused"],
+        "accepted": total["accepted"],
+        "tracebacks": total["escaped"],
+        "seconds": seconds,
+        "by_kind": {kind: dict(counts) for kind, counts in sorted(kinds.items())},
+    }
+
+
+if __name__ == "__main__":
+    sys.exit(main())

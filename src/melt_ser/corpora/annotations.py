@@ -1,0 +1,103 @@
+"""Releases whose labels stand in a table beside the audio: reading the table, and joining it with the clips."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from melt_ser.corpora.release import audio_files, preference
+from melt_ser.corpora.table import Problem, Release, make_table
+from melt_ser.errors import InputError
+
+Record = dict[str, str]
+GENDERS = {"": "", "female": "female", "f": "female", "male": "male", "m": "male"}
+SPLITS = {
+    "": "",
+    "train": "train",
+    "dev": "dev",
+    "development": "dev",
+    "val": "dev",
+    "valid": "dev",
+    "validation": "dev",
+    "test": "test",
+}
+
+
+def read_records(
+    path: Path, required: Iterable[str], delimiters: str = ",;\t", strict: bool = False
+) -> tuple[list[str], list[Record]]:
+    """The columns (lower case) and the rows of a delimited table; values are stripped of surrounding blanks.
+
+    UTF-8 with or without a byte-order mark, any line ends; of `delimiters` the one that the header has most of.
+    Raises InputError where it is none of that, lacks a required column, or a row has another number of values;
+    `strict` also refuses quotes that are out of place, which releases have and a CSV of one's own should not.
+    """
+    try:
+        text = path.read_bytes().decode("utf-8-sig")
+    except UnicodeDecodeError:
+        raise InputError(f"{path} is not UTF-8: save it as 'CSV UTF-8'.") from None
+    header = text.lstrip().splitlines()[0] if text.strip() else ""
+    lines = csv.reader(io.StringIO(text, newline=""), delimiter=max(delimiters, key=header.count), strict=strict)
+    try:
+        table = [[value.strip() for value in line] for line in lines if any(value.strip() for value in line)]
+    except csv.Error as error:
+        raise InputError(f"{path}, line {lines.line_num}: {error}; check the quotes there.") from None
+    columns = [column.lower() for column in table[0]] if table else []
+    missing = [column for column in required if column not in columns]
+    if missing:
+        found = ", ".join(columns) or "none"
+        raise InputError(f"{path} lacks the column {' and '.join(missing)}; its columns are: {found}.")
+    if len(set(columns)) < len(columns):
+        raise InputError(f"{path} has a column twice: {', '.join(columns)}.")
+    for number, line in enumerate(table[1:], start=1):
+        if len(line) != len(columns):
+            raise InputError(
+                f"{path}, row {number} has {len(line)} values for {len(columns)} columns; check its quotes."
+            )
+    return columns, [dict(zip(columns, line, strict=True)) for line in table[1:]]
+
+
+def join_clips(
+    root: Path,
+    records: Iterable[Record],
+    file_column: str,
+    describe: Callable[[str, Record], Mapping[str, Any] | str],
+    rank: Callable[[Path], Any] = preference,
+) -> Release:
+    """Each record with the clip anywhere under `root` whose name without suffix its `file_column` gives.
+
+    `describe` takes that name and the record to the columns of the corpus table, or to the reason why the record is
+    not used; `rank` orders several clips of a name, best first. Records without a clip or a label, and clips that no
+    record names or that are not the best, are problems.
+    """
+    clips: dict[str, str] = {}
+    problems = []
+    for path in sorted(audio_files(root, nested=True), key=lambda path: (rank(path), path)):
+        audio = path.relative_to(root).as_posix()
+        if clips.setdefault(path.stem, audio) != audio:
+            problems.append(Problem("", audio, f"a second file of a clip: {clips[path.stem]} is used"))
+    unnamed = dict(clips)
+    rows: dict[str, Mapping[str, Any]] = {}
+    for number, record in enumerate(records, start=1):
+        name = PurePosixPath(record[file_column]).stem
+        unnamed.pop(name, None)
+        audio, described = clips.get(name, ""), describe(name, record)
+        reason = described if isinstance(described, str) else _lack(audio, described, name in rows)
+        if reason:
+            problems.append(Problem(name, audio, f"{reason}: row {number}"))
+        else:
+            assert not isinstance(described, str)
+            rows[name] = {"utterance": name, "audio": audio, **described}
+    problems += [Problem("", audio, "file without annotation") for audio in unnamed.values()]
+    return Release(make_table(rows.values()), problems)
+
+
+def _lack(audio: str, described: Mapping[str, Any], again: bool) -> str:
+    if not audio:
+        return "no audio file"
+    if again:
+        return "a clip that is named again"
+    return "" if described["label"] else "no label"

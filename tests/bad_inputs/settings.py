@@ -1,0 +1,100 @@
+"""YAMLs of one's own (--config-dir) and settings."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from bad_inputs import Expected, kind
+from bad_inputs.corpora import refused, train, typed
+from small_runs import corpus
+
+
+def dataset_yaml(folder: Path, content: str | bytes) -> list[str]:
+    """A command with a dataset YAML of one's own."""
+    (folder / "dataset").mkdir()
+    (folder / "dataset" / "mine.yaml").write_bytes(content if isinstance(content, bytes) else content.encode())
+    return ["prepare", "--config-dir", str(folder), "dataset=mine"]
+
+
+@kind
+def a_yaml_with_a_wrong_type(folder: Path) -> Expected:
+    command = dataset_yaml(folder, "defaults: [csv]\nname: mine\nminimum_seconds: soon\n")
+    return refused(command, "dataset.minimum_seconds: Value 'soon'", "could not be converted to Float", code=2)
+
+
+@kind
+def a_yaml_with_a_number_for_a_map(folder: Path) -> Expected:
+    return refused(dataset_yaml(folder, "defaults: [csv]\nlabel_map: 3\n"), "dataset.label_map: Cannot assign", code=2)
+
+
+@kind
+def a_yaml_with_an_unknown_key(folder: Path) -> Expected:
+    command = dataset_yaml(folder, "defaults: [csv]\nminimum_second: 1\n")
+    return refused(command, "no key 'dataset.minimum_second'; did you mean 'minimum_seconds'?", code=2)
+
+
+@kind
+def a_yaml_that_does_not_parse(folder: Path) -> Expected:
+    return refused(dataset_yaml(folder, "name: [mine\n"), "mine.yaml, line 2 is not YAML", "correct it", code=2)
+
+
+@kind
+def a_yaml_that_is_a_list(folder: Path) -> Expected:
+    return refused(dataset_yaml(folder, "- 1\n- 2\n"), "dataset/mine is of the type list", "keys and values", code=2)
+
+
+@kind
+def a_yaml_that_is_binary(folder: Path) -> Expected:
+    return refused(dataset_yaml(folder, b"\xff\xfe\0\0"), "mine.yaml is not YAML in UTF-8", code=2)
+
+
+@kind
+def a_folder_of_yamls_that_is_not_there(folder: Path) -> Expected:
+    command = ["prepare", "--config-dir", str(folder / "nowhere"), "dataset=demo"]
+    return refused(command, "config directory", "nowhere' not found", code=2)
+
+
+def labels_yaml(folder: Path, classes: str) -> list[str]:
+    """A command with a label space of one's own."""
+    (folder / "labels").mkdir()
+    (folder / "labels" / "mine.yaml").write_text(f"name: mine\nclasses: {classes}\n")
+    verb, *settings = train(corpus(folder / "corpus"), "labels=mine")
+    return [verb, "--config-dir", str(folder), *settings]
+
+
+@kind
+def a_class_named_like_a_column(folder: Path) -> Expected:
+    command = labels_yaml(folder, "{prediction: [sad], angry: [angry]}")
+    return refused(command, "cannot have a class 'prediction'", "choose a name", code=2)
+
+
+@kind
+def a_class_of_an_unknown_emotion(folder: Path) -> Expected:
+    command = labels_yaml(folder, "{bad: [sadd], angry: [angry]}")
+    return refused(command, "puts 'sadd' into class 'bad': did you mean 'sad'?", code=2)
+
+
+@kind
+def classes_on_the_command_line(folder: Path) -> Expected:
+    command = train(corpus(folder / "corpus"), "+labels.classes={sad: [sad], angry: [angry]}")
+    return refused(command, "labels.classes is null", "write it into a YAML of yours", code=2)
+
+
+MARKUP = """{"[red]": [sad], "[/]a_b:smile:": [angry], "$\\\\frac{1$": [happy]}"""  # neither rich's nor mathematics
+
+
+@kind
+def classes_that_look_like_markup_in_figures(folder: Path) -> Expected:
+    return Expected(labels_yaml(folder, MARKUP), 0, ["result: "])
+
+
+@kind
+def classes_that_look_like_markup_on_the_terminal(folder: Path) -> Expected:
+    labels_yaml(folder, MARKUP)
+    command = ["prepare", "--config-dir", str(folder), *typed(folder / "corpus"), "labels=mine"]
+    return Expected(command, 0, ["[red]", "[/]a_b:smile:", "$\\frac{1$"])
+
+
+@kind
+def a_device_that_is_not_there(folder: Path) -> Expected:
+    return refused(train(corpus(folder / "corpus"), "device=tpu"), "device is auto, cpu, cuda", code=2)

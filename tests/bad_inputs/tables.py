@@ -1,0 +1,252 @@
+"""Tables of a corpus of one's own."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from bad_inputs import Expected, kind
+from bad_inputs.corpora import GOOD_CLIPS, Row, add_row, corpus_of, prepare, refused, train, used, write_rows
+from corpus_trees import emodb_tree
+from small_runs import corpus
+
+
+def first_row(folder: Path, **cells: str) -> Path:
+    """A corpus whose first row has these cells."""
+    return corpus_of(folder, lambda number, row: {**row, **(cells if number == 0 else dict.fromkeys(cells, ""))})
+
+
+def with_text(folder: Path, change: Callable[[bytes], bytes]) -> Path:
+    """A corpus whose table is rewritten as bytes."""
+    root = corpus(folder / "corpus")
+    (root / "table.csv").write_bytes(change((root / "table.csv").read_bytes()))
+    return root
+
+
+def split_of(speaker: str) -> str:
+    return {"s0": "train", "s1": "train", "s2": "dev", "s3": "test"}[speaker]
+
+
+def with_splits(row: Row) -> Row:
+    return {**row, "split": split_of(row["speaker"])}
+
+
+@kind
+def an_absolute_path(folder: Path) -> Expected:
+    root = corpus(folder / "corpus")
+    add_row(root, audio="/etc/passwd", label="sad")
+    return refused(prepare(root), "table.csv, row 25", "'/etc/passwd' is absolute", "relative to dataset.root")
+
+
+@kind
+def a_path_out_of_the_root(folder: Path) -> Expected:
+    root = corpus(folder / "corpus")
+    add_row(root, audio="wav/../../secret.wav", label="sad")
+    return refused(prepare(root), "table.csv, row 25", "leaves dataset.root")
+
+
+@kind
+def duplicate_utterances(folder: Path) -> Expected:
+    root = corpus_of(folder, lambda number, row: {**row, "utterance": f"u{number % 20}"})
+    return refused(prepare(root), "table.csv, row 21", "the utterance 'u0' has been used before")
+
+
+@kind
+def a_missing_column(folder: Path) -> Expected:
+    root = with_text(folder, lambda table: table.replace(b"label", b"emotion", 1))
+    return refused(prepare(root), "table.csv lacks the column label", "audio, emotion, speaker")
+
+
+@kind
+def a_table_of_zero_bytes(folder: Path) -> Expected:
+    return refused(prepare(with_text(folder, lambda table: b"")), "table.csv lacks the column audio and label")
+
+
+@kind
+def a_table_without_rows(folder: Path) -> Expected:
+    root = with_text(folder, lambda table: b"audio,label\n")
+    return refused(prepare(root), "table.csv has a header and no rows")
+
+
+@kind
+def a_table_whose_files_are_all_missing(folder: Path) -> Expected:
+    root = corpus_of(folder, lambda number, row: {**row, "audio": f"moved/{number}.wav"})
+    return refused(prepare(root), "can be used (24 left out; the first: moved/0.wav: no audio file: row 1)")
+
+
+@kind
+def an_unknown_label(folder: Path) -> Expected:
+    root = corpus_of(folder, lambda number, row: {**row, "label": "meh" if number < 3 else row["label"]})
+    return refused(prepare(root), "labels that its label_map does not know: 'meh' (3)", "+dataset.label_map.meh=null")
+
+
+@kind
+def a_label_of_two_lines(folder: Path) -> Expected:
+    return refused(prepare(first_row(folder, label="very\nsad", speaker="s0")), r"'very\nsad' (1)", "in a YAML")
+
+
+@kind
+def labels_with_blanks_around_them(folder: Path) -> Expected:
+    return used(corpus_of(folder, lambda number, row: {**row, "label": f"  {row['label'].upper()} "}))
+
+
+@kind
+def rows_without_a_label(folder: Path) -> Expected:
+    root = corpus_of(folder, lambda number, row: {**row, "label": "  " if number < 2 else row["label"]})
+    return used(root, 2, GOOD_CLIPS - 2, "no label: row 1")
+
+
+@kind
+def a_label_mapped_to_no_emotion(folder: Path) -> Expected:
+    command = prepare(corpus(folder / "corpus"), "+dataset.label_map.sad=saddd")
+    return refused(command, "maps 'sad' to 'saddd'", "did you mean 'sad'", code=2)
+
+
+@kind
+def byte_order_mark(folder: Path) -> Expected:
+    return used(with_text(folder, lambda table: b"\xef\xbb\xbf" + table))
+
+
+@kind
+def semicolons(folder: Path) -> Expected:
+    return used(with_text(folder, lambda table: table.replace(b",", b";")))
+
+
+@kind
+def carriage_returns(folder: Path) -> Expected:
+    return used(with_text(folder, lambda table: table.replace(b"\n", b"\r\n")))
+
+
+@kind
+def a_binary_table(folder: Path) -> Expected:
+    root = corpus(folder / "corpus")
+    (root / "table.csv").write_bytes((root / "wav" / "s0_0.wav").read_bytes())
+    return refused(prepare(root), "table.csv is not UTF-8")
+
+
+@kind
+def a_table_in_utf16(folder: Path) -> Expected:
+    root = with_text(folder, lambda table: table.decode().encode("utf-16"))
+    return refused(prepare(root), "table.csv is not UTF-8: save it as 'CSV UTF-8'")
+
+
+@kind
+def an_open_quote(folder: Path) -> Expected:
+    root = with_text(folder, lambda table: table.replace(b"wav/s1_0.wav", b'"wav/s1_0.wav'))
+    return refused(prepare(root), "table.csv, line 25", "check the quotes there")
+
+
+@kind
+def a_row_with_too_many_cells(folder: Path) -> Expected:
+    root = with_text(folder, lambda table: table.replace(b"s0_1.wav,", b"s0_1.wav,loud,"))
+    return refused(prepare(root), "table.csv, row 2 has 4 values for 3 columns")
+
+
+@kind
+def a_folder_as_the_table(folder: Path) -> Expected:
+    root = corpus(folder / "corpus")
+    (root / "table.csv").unlink()
+    (root / "table.csv").mkdir()
+    return refused(prepare(root), "There is no table at", "set dataset.table=", code=2)
+
+
+@kind
+def a_corpus_name_that_leaves_its_folder(folder: Path) -> Expected:
+    command = prepare(corpus(folder / "corpus"), "dataset.name=../../elsewhere")
+    return refused(command, "dataset.name '../../elsewhere' cannot name files and folders", code=2)
+
+
+@kind
+def a_negative_start(folder: Path) -> Expected:
+    return refused(prepare(first_row(folder, start="-1")), "table.csv, row 1, start: '-1' is no time in seconds")
+
+
+@kind
+def a_start_that_is_no_number(folder: Path) -> Expected:
+    return refused(prepare(first_row(folder, start="NaN")), "table.csv, row 1, start: 'NaN' is no time in seconds")
+
+
+@kind
+def a_segment_that_ends_before_it_starts(folder: Path) -> Expected:
+    root = first_row(folder, start="0.2", end="0.1")
+    return refused(prepare(root), "table.csv, row 1", "the segment ends at 0.1 s, before it starts")
+
+
+@kind
+def a_segment_past_the_end(folder: Path) -> Expected:
+    return used(first_row(folder, start="0", end="9"), 1, GOOD_CLIPS - 1, "the segment ends at 9.0 s")
+
+
+@kind
+def a_segment_behind_the_end(folder: Path) -> Expected:
+    return used(first_row(folder, start="5"), 1, GOOD_CLIPS - 1, "lies outside the recording")
+
+
+@kind
+def one_class_only(folder: Path) -> Expected:
+    root = corpus(folder / "corpus", classes=("sad",))
+    return refused(train(root), "'csv' has 1 of the classes", "training needs two or more")
+
+
+@kind
+def a_split_without_test(folder: Path) -> Expected:
+    root = corpus_of(folder, lambda number, row: {**row, "split": "train"})
+    return refused(train(root), "has no test rows in its split column", "dataset.folds=")
+
+
+@kind
+def a_speaker_in_two_splits(folder: Path) -> Expected:
+    root = corpus_of(folder, lambda number, row: with_splits(row) | ({"speaker": "s3"} if number == 0 else {}))
+    return refused(train(root), "has 1 of its 1 test speakers in training too (such as 's3')")
+
+
+@kind
+def a_recording_in_train_and_test(folder: Path) -> Expected:
+    root = corpus_of(folder, lambda number, row: with_splits(row))
+    add_row(root, audio="wav/s0_0.wav", label="angry", speaker="s3", split="test")
+    return refused(train(root), "The train and test parts of 'csv' share 1 source (such as 'csv/wav/s0_0')")
+
+
+@kind
+def a_class_absent_from_training(folder: Path) -> Expected:
+    def only_in_test(number: int, row: Row) -> Row | None:
+        row = with_splits(row)
+        return None if row["split"] != "test" and row["label"] == "sad" else row
+
+    return Expected(train(corpus_of(folder, only_in_test)), 0, ["note: The training part has no sad", "result: "])
+
+
+@kind
+def clips_of_a_release_that_are_no_files(folder: Path) -> Expected:
+    """Readers that list a folder meet what a table of one's own cannot name."""
+    root = folder / "emodb"
+    stems = emodb_tree(root)
+    for stem in stems[:2]:
+        (root / "wav" / f"{stem}.wav").unlink()
+    (root / "wav" / f"{stems[0]}.wav").mkdir()
+    import os
+
+    os.mkfifo(root / "wav" / f"{stems[1]}.wav")
+    (root / "wav" / "around").symlink_to(root / "wav")
+    says = ["68 clips verified", "dropped: 2\n", "is a folder, not a recording", "is a pipe or a device"]
+    return Expected(["prepare", "dataset=emodb", f"dataset.root={root}"], 0, says)
+
+
+@kind
+def a_release_with_a_name_that_is_not_utf8(folder: Path) -> Expected:
+    root = folder / "emodb"
+    emodb_tree(root)
+    (root / "wav" / "M\udcfcller.wav").touch()
+    says = ["70 clips verified", "dropped: 1\n", r"wav/M\udcfcller.wav: the name is not speaker"]
+    return Expected(["prepare", "dataset=emodb", f"dataset.root={root}"], 0, says)
+
+
+@kind
+def the_same_file_under_two_labels(folder: Path) -> Expected:
+    """Rows of one file are one recording: never on both sides of a split."""
+    root = corpus(folder / "corpus")
+    write_rows(root, [{"audio": "wav/s0_0.wav", "label": label, "split": s} for label, s in PAIRS])
+    return refused(train(root), "parts of 'csv' share 1 source")
+
+
+PAIRS = [("sad", "train"), ("angry", "train"), ("sad", "dev"), ("angry", "test")]

@@ -1,0 +1,74 @@
+"""Files are written whole or not at all, and a write that fails is one sentence that names the file."""
+
+from __future__ import annotations
+
+import errno
+import resource
+from collections.abc import Iterator
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from melt_ser.errors import OutputError, one_line
+from melt_ser.files import replacing_file, replacing_folder, write_csv, write_json, write_text
+
+
+@pytest.fixture
+def small_files() -> Iterator[None]:
+    """As a full disk, for whoever may not mount a small one: no file of this process grows beyond 8 kB."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (8 * 1024, before[1]))
+    yield
+    resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+LARGE = {"weights": torch.zeros(100_000)}
+WRITERS = {
+    "text": lambda path: write_text(path, "x" * 100_000),
+    "json": lambda path: write_json(path, ["x"] * 100_000),
+    "csv": lambda path: write_csv(path, pd.DataFrame({"a": ["x"] * 100_000})),
+}
+FOLDER_WRITERS = {
+    "safetensors": lambda folder: save_file(LARGE, folder / "a.safetensors"),
+    "torch": lambda folder: torch.save(LARGE, folder / "a.pt"),
+    "file": lambda folder: write_text(folder / "a.txt", "x" * 100_000),
+}
+
+
+@pytest.mark.parametrize("name", WRITERS)
+def test_a_write_that_fails_leaves_the_old_file_alone(name: str, tmp_path: Path, small_files: None) -> None:
+    path = tmp_path / "old"
+    path.write_text("old")
+    with pytest.raises(OutputError, match=r"^cannot write .*old: File too large; free space there or set out="):
+        WRITERS[name](path)
+    assert [(file.name, file.read_text()) for file in tmp_path.iterdir()] == [("old", "old")]
+
+
+@pytest.mark.parametrize("name", FOLDER_WRITERS)
+def test_a_folder_that_cannot_be_written_leaves_the_old_one_alone(name: str, tmp_path: Path, small_files: None) -> None:
+    write_text(tmp_path / "model" / "old", "old")
+    with (
+        pytest.raises(OutputError, match=r"^cannot write .*/model: .*; free space there"),
+        replacing_folder(tmp_path / "model") as temporary,
+    ):
+        FOLDER_WRITERS[name](temporary)
+    assert sorted(path.name for path in tmp_path.rglob("*")) == ["model", "old"]
+
+
+def test_other_errors_pass_as_they_are(tmp_path: Path) -> None:
+    with pytest.raises(ZeroDivisionError), replacing_file(tmp_path / "a"):
+        raise ZeroDivisionError
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_reason_is_the_systems(tmp_path: Path) -> None:
+    with pytest.raises(OutputError, match="No space left on device"), replacing_file(tmp_path / "a"):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+
+def test_text_of_a_corpus_stays_in_its_line() -> None:
+    assert one_line("a\r\nb\x1b[31m\udcfc\u2028") == r"a\r\nb\x1b[31m\udcfc\u2028"
+    assert one_line("Grüße 你好 😀 [red]") == "Grüße 你好 😀 [red]"

@@ -1,0 +1,129 @@
+"""audformat databases, on small ones that audformat itself writes."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+
+from corpus_trees import placeholder
+from melt_ser.corpora.audformat_database import read
+from melt_ser.errors import InputError, SetupError
+from melt_ser.launch import load_dataset
+
+audformat = pytest.importorskip("audformat")
+
+CONFIG = replace(load_dataset("audformat"), language="de")
+FILES = [f"wav/{name}.wav" for name in ("03a01Wa", "03a02Fa", "08a01Wa", "08a02Fa")]
+
+
+def database(root: Path, storage: str = "csv") -> Any:
+    """As emodb is published: labels in a table a split, speakers with their gender, transcriptions, in `files`."""
+    found = audformat.Database("mini")
+    found.schemes["emotion"] = audformat.Scheme(labels=["anger", "happiness"])
+    found.schemes["speaker"] = audformat.Scheme(labels={3: {"gender": "male"}, 8: {"gender": "female"}})
+    found.schemes["transcription"] = audformat.Scheme(labels={"a01": "Der Lappen", "a02": "Das will sie"})
+    for split, files in (("train", FILES[:2]), ("test", FILES[2:])):
+        found.splits[split] = audformat.Split(split)
+        fill(found, f"emotion.{split}", audformat.filewise_index(files), split, emotion=["anger", "happiness"])
+    fill(found, "files", audformat.filewise_index(FILES), None, speaker=[3, 3, 8, 8], transcription=["a01", "a02"] * 2)
+    found.save(str(root), storage_format=storage)
+    for file in FILES:
+        placeholder(root / file)
+    return found
+
+
+def fill(found: Any, table: str, index: pd.Index, split: str | None, **columns: list[Any]) -> None:
+    found[table] = audformat.Table(index, split_id=split)
+    for name, values in columns.items():
+        found[table][name] = audformat.Column(scheme_id=name)
+        found[table][name].set(values)
+
+
+@pytest.mark.parametrize("storage", ["csv", "parquet"])
+def test_labels_speakers_and_splits_are_gathered_from_the_tables(tmp_path: Path, storage: str) -> None:
+    database(tmp_path, storage)
+    table = read(tmp_path, CONFIG).table.sort_values("utterance")
+    columns = ["utterance", "audio", "split", "speaker", "gender", "language", "text", "label"]
+    assert table[columns].to_numpy().tolist() == [
+        ["wav/03a01Wa", "wav/03a01Wa.wav", "train", "3", "male", "de", "Der Lappen", "anger"],
+        ["wav/03a02Fa", "wav/03a02Fa.wav", "train", "3", "male", "de", "Das will sie", "happiness"],
+        ["wav/08a01Wa", "wav/08a01Wa.wav", "test", "8", "female", "de", "Der Lappen", "anger"],
+        ["wav/08a02Fa", "wav/08a02Fa.wav", "test", "8", "female", "de", "Das will sie", "happiness"],
+    ]
+    assert table["start"].isna().all() and table["end"].isna().all()
+
+
+def test_segments_labels_that_lack_and_files_that_lack(tmp_path: Path) -> None:
+    found = database(tmp_path)
+    index = audformat.segmented_index([FILES[0]] * 2 + [FILES[1]], ["0s", "1.5s", "0s"], ["1.5s", "2s", "1s"])
+    fill(found, "segments", index, None, emotion=["anger", "happiness", None])
+    found.save(str(tmp_path), storage_format="csv")
+    (tmp_path / FILES[2]).unlink()
+    table = read(tmp_path, replace(CONFIG, parts=["segments"])).table
+    assert table[["audio", "start", "end", "label"]].to_numpy().tolist() == [
+        [FILES[0], 0.0, 1.5, "anger"],
+        [FILES[0], 1.5, 2.0, "happiness"],
+    ]
+    reasons = {problem.reason.split(":")[0] for problem in read(tmp_path, CONFIG).problems}
+    assert reasons == {"no label", "no audio file"}
+
+
+def test_tables_that_disagree_are_told_with_the_key_that_chooses(tmp_path: Path) -> None:
+    found = database(tmp_path)
+    fill(found, "ratings", audformat.filewise_index(FILES[:1]), None, emotion=["happiness"])
+    found.save(str(tmp_path), storage_format="csv")
+    with pytest.raises(InputError, match=r"db\.yaml do not go together .*dataset\.parts"):
+        read(tmp_path, CONFIG)
+    assert len(read(tmp_path, replace(CONFIG, parts=["ratings"])).table) == 1
+
+
+def test_a_pickle_is_never_read(tmp_path: Path) -> None:
+    database(tmp_path, "pkl")
+    with pytest.raises(InputError, match=r"only as pickles \(db\.emotion\.test\.pkl, …\), which are not read"):
+        read(tmp_path, CONFIG)
+    database(tmp_path, "parquet")
+    (tmp_path / "db.files.pkl").write_bytes(b"no pickle at all")
+    assert len(read(tmp_path, CONFIG).table) == 4
+
+
+def test_a_header_cannot_run_code(tmp_path: Path) -> None:
+    database(tmp_path)
+    header = tmp_path / "db.yaml"
+    header.write_text(f"{header.read_text()}\nx: !!python/object/apply:os.mkdir ['{tmp_path / 'made'}']\n")
+    with pytest.raises(InputError, match=r"db\.yaml is not a header of audformat"):
+        read(tmp_path, CONFIG)
+    assert not (tmp_path / "made").exists()
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        (dict(parts=["emotion.trian"]), r"no table 'emotion\.trian' .*did you mean 'emotion\.train'\?"),
+        (dict(columns={"speaker": "speakr"}), r"no 'speakr' \(dataset\.columns\.speaker\); did you mean 'speaker'\?"),
+        (dict(columns={"lable": "emotion"}), r"'lable', which is no column of ours; did you mean 'label'\?"),
+        (dict(columns={"label": None}), r"set \+dataset\.columns\.label to one of .*emotion"),
+    ],
+)
+def test_a_mistake_is_one_sentence(tmp_path: Path, changes: dict[str, Any], message: str) -> None:
+    database(tmp_path)
+    with pytest.raises((InputError, SetupError), match=message):
+        read(tmp_path, replace(CONFIG, **changes))
+
+
+def test_a_missing_database_or_package_names_the_fix(tmp_path: Path) -> None:
+    with pytest.raises(SetupError, match=r"db\.yaml: set dataset\.root=.*audb\.load_to"):
+        read(tmp_path, CONFIG)
+    database(tmp_path)
+    code = (
+        "import sys; sys.modules['audformat'] = None; from pathlib import Path\n"
+        "from melt_ser.corpora.audformat_database import read; from melt_ser.launch import load_dataset\n"
+        f"read(Path({str(tmp_path)!r}), load_dataset('audformat'))\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    assert "SetupError: Reading audformat databases needs its package" in done.stderr

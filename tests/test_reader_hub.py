@@ -1,0 +1,165 @@
+"""Data sets in the formats of the Hugging Face hub: parquet with audio within, and the audiofolder layout."""
+
+from __future__ import annotations
+
+import io
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as parquet
+import pytest
+import soundfile
+
+from corpus_trees import placeholder, write_text
+from melt_ser.corpora.corpus import corpus_root, load_corpus
+from melt_ser.corpora.hub import read
+from melt_ser.errors import InputError, SetupError
+from melt_ser.launch import load_dataset
+
+CONFIG = replace(
+    load_dataset("hub"), language="pl", columns={"label": "emotion", "speaker": "speaker_id", "text": None}
+)
+AUDIO = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
+
+
+@pytest.fixture(autouse=True)
+def own_datasets_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing of a test stays in the user's cache, and each test unpacks for itself."""
+    monkeypatch.setenv("MELT_SER_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr("datasets.config.HF_DATASETS_CACHE", str(tmp_path / "hf"))
+
+
+def clip(frequency: float = 220.0) -> bytes:
+    buffer = io.BytesIO()
+    soundfile.write(buffer, 0.3 * np.sin(2 * np.pi * frequency * np.arange(6400) / 16000), 16000, format="wav")
+    return buffer.getvalue()
+
+
+def parquet_file(path: Path, paths: list[str | None], emotions: list[int | None]) -> None:
+    """A file as the datasets library writes it: audio as bytes and path, the label as a class label."""
+    rows = [None if name is None else {"bytes": clip(200 + number), "path": name} for number, name in enumerate(paths)]
+    columns = {
+        "audio": pa.array(rows, AUDIO),
+        "emotion": pa.array(emotions, pa.int64()),
+        "speaker_id": pa.array(range(len(paths)), pa.int32()),
+        "gender": ["female"] * len(paths),
+        "text": ["Dzień dobry"] * len(paths),
+    }
+    features = {
+        "audio": {"_type": "Audio"},
+        "emotion": {"names": ["anger", "joy"], "_type": "ClassLabel"},
+        "speaker_id": {"dtype": "int32", "_type": "Value"},
+        "gender": {"dtype": "string", "_type": "Value"},
+        "text": {"dtype": "string", "_type": "Value"},
+    }
+    metadata = {"huggingface": json.dumps({"info": {"features": features}})}
+    path.parent.mkdir(parents=True, exist_ok=True)
+    parquet.write_table(pa.table(columns).replace_schema_metadata(metadata), path)
+
+
+def test_parquet_is_unpacked_once_into_clips_that_the_rest_reads(tmp_path: Path) -> None:
+    root = tmp_path / "data_set"
+    parquet_file(root / "data" / "train-00000-of-00001.parquet", ["a.wav", "b.flac"], [0, 1])
+    parquet_file(root / "data" / "validation-00000-of-00001.parquet", ["a.wav"], [1])
+    parquet_file(root / "data" / "test-00000-of-00001.parquet", ["c.wav"], [0])
+    corpus = load_corpus(replace(CONFIG, root=str(root)))
+    columns = ["utterance", "split", "speaker", "gender", "language", "text", "label", "emotion", "duration"]
+    assert corpus.table.sort_values("utterance")[columns].to_numpy().tolist() == [
+        ["test/c", "test", "0", "female", "pl", "", "anger", "angry", 0.4],
+        ["train/a", "train", "0", "female", "pl", "", "anger", "angry", 0.4],
+        ["train/b", "train", "1", "female", "pl", "", "joy", "happy", 0.4],
+        ["validation/a", "dev", "0", "female", "pl", "", "joy", "happy", 0.4],
+    ]
+    assert (corpus.root / "train" / "a.wav").read_bytes() == clip(200)
+    written = {path: path.stat().st_mtime_ns for path in corpus.root.rglob("*")}
+    assert load_corpus(replace(CONFIG, root=str(root))).digest == corpus.digest
+    assert {path: path.stat().st_mtime_ns for path in corpus.root.rglob("*")} == written
+    parquet_file(root / "data" / "test-00000-of-00001.parquet", ["c.wav", "d.wav"], [0, 0])
+    assert len(read(root, CONFIG).table) == 5  # what has changed is unpacked again
+
+
+def test_a_name_within_parquet_never_leads_out_of_the_folder(tmp_path: Path) -> None:
+    names = ["../../evil.wav", "/etc/passwd", "same.wav", "x\\same.wav", ".hidden.wav", "metadata.csv", None]
+    parquet_file(tmp_path / "set" / "train.parquet", names, [0, 0, 0, 0, 0, None, -1])
+    release = read(tmp_path / "set", CONFIG)
+    found = {path.name for path in (tmp_path / "cache" / "hub").rglob("*") if path.is_file()}
+    assert found == {"evil.wav", "0000001.wav", "same.wav", "0000003.wav", "0000004.wav", "0000005.wav", "metadata.csv"}
+    assert len(release.table) == 5
+    assert [problem.reason for problem in release.problems] == ["no label: row 6", "no audio: row 7"]
+    assert set(release.table["split"]) == {""}  # a single split is none
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".jsonl"])
+def test_an_audiofolder_is_read_in_place(tmp_path: Path, suffix: str) -> None:
+    for split in ("train", "test"):
+        rows = [{"file_name": f"clips/{n}.wav", "Emotion": "joy", "speaker_id": f"s{n}"} for n in range(2)]
+        if suffix == ".jsonl":
+            text = "".join(json.dumps(row) + "\n" for row in rows)
+        else:
+            text = "".join(",".join(values) + "\n" for values in [rows[0], *(row.values() for row in rows)])
+        write_text(tmp_path / "set" / split / f"metadata{suffix}", text)
+        placeholder(tmp_path / "set" / split / "clips" / "0.wav")
+    release = read(tmp_path / "set", CONFIG)
+    assert release.root == tmp_path / "set"
+    assert release.table[["audio", "split", "speaker", "label"]].to_numpy().tolist() == [
+        ["test/clips/0.wav", "test", "s0", "joy"],
+        ["train/clips/0.wav", "train", "s0", "joy"],
+    ]
+    assert [problem.audio for problem in release.problems] == ["test/clips/1.wav", "train/clips/1.wav"]
+
+
+def test_parts_choose_splits_that_have_names_of_their_own(tmp_path: Path) -> None:
+    for part in ("crema_d", "nemo"):
+        write_text(tmp_path / part / "metadata.csv", "file_name,emotion,speaker_id\na.wav,joy,1\n")
+        placeholder(tmp_path / part / "a.wav")
+    assert len(read(tmp_path, CONFIG).table) == 2
+    release = read(tmp_path, replace(CONFIG, parts=["nemo"]))
+    assert release.table[["audio", "split"]].to_numpy().tolist() == [["nemo/a.wav", ""]]
+    with pytest.raises(SetupError, match=r"no split 'nemoo' \(dataset\.parts\); did you mean 'nemo'\?"):
+        read(tmp_path, replace(CONFIG, parts=["nemoo"]))
+
+
+@pytest.mark.parametrize(
+    ("text", "columns", "message"),
+    [
+        ("file_name,emotion\na.wav,joy\n", {}, r"metadata\.csv has no column 'label': set \+dataset\.columns\.label"),
+        ("file_name,emotion\na.wav,joy\n", {"label": "emotoin"}, r"no column 'emotoin' .*did you mean 'emotion'\?"),
+        ("file_name,emotion\na.wav,joy\n", {"lable": "emotion"}, r"has 'lable', .*did you mean 'label'\?"),
+        ("name,label\na.wav,joy\n", {}, r"metadata\.csv lacks the column file_name"),
+        ("file_name,label\n../a.wav,joy\n", {}, r"the audio path '\.\./a\.wav' leaves dataset\.root"),
+    ],
+)
+def test_a_mistake_is_one_sentence(tmp_path: Path, text: str, columns: dict[str, str | None], message: str) -> None:
+    write_text(tmp_path / "metadata.csv", text)
+    with pytest.raises((InputError, SetupError), match=message):
+        read(tmp_path, replace(CONFIG, columns=columns))
+
+
+def test_a_folder_that_is_no_data_set_is_told(tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(InputError, match=r"empty is no data set with parquet or a metadata\.csv"):
+        read(tmp_path / "empty", CONFIG)
+    parquet_file(tmp_path / "set" / "train.parquet", ["a.wav"], [0])
+    with pytest.raises(InputError, match=r"set has no column 'sound' \(dataset\.columns\.audio\); it has audio"):
+        read(tmp_path / "set", replace(CONFIG, columns={"audio": "sound", "label": "emotion"}))
+    assert not list((tmp_path / "cache" / "hub").glob("hub-*"))  # nothing half-written stays
+
+
+def test_a_repository_is_downloaded_once_or_told_how_to_get(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    config = replace(CONFIG, repository="someone/speech")
+    with pytest.raises(SetupError, match="hf download --repo-type dataset someone/speech --local-dir <folder>"):
+        corpus_root(config)  # HF_HUB_OFFLINE
+
+    def download(repository: str, *, repo_type: str, revision: str | None, local_dir: Path) -> None:
+        assert (repository, repo_type, revision) == ("someone/speech", "dataset", None)
+        parquet_file(local_dir / "train.parquet", ["a.wav", "b.wav"], [0, 1])
+
+    monkeypatch.setattr("huggingface_hub.snapshot_download", download)
+    root = corpus_root(config)
+    monkeypatch.undo()
+    monkeypatch.setenv("MELT_SER_CACHE", str(tmp_path / "cache"))
+    assert corpus_root(config) == root
+    assert len(read(root, config).table) == 2

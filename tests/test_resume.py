@@ -1,0 +1,78 @@
+"""A run that was killed, at whatever moment, ends as one that was not: weights, metrics and predictions to the bit."""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+import subprocess
+import sys
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from melt_ser.errors import InputError, SetupError
+from melt_ser.runs import sole_writer
+from small_runs import corpus, train
+
+
+@pytest.mark.slow
+def test_a_kill_at_any_moment_changes_nothing(tmp_path: Path) -> None:
+    """Within an epoch, a checkpoint's write, a rename, between a model and its mark: see kills.py."""
+    script = Path(__file__).with_name("kills.py")
+    done = subprocess.run([sys.executable, str(script), "points", str(tmp_path)], capture_output=True, text=True)
+    assert done.returncode in (0, 1), done.stderr
+    found = json.loads(done.stdout)
+    assert found["different"] == []
+    assert found["kills"] == found["moments"] >= 14  # each moment was reached
+
+
+def test_a_checkpoint_of_another_corpus_or_damaged_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    root = corpus(tmp_path / "c")
+    monkeypatch.setattr("melt_ser.training.model.save_model", _stop)
+    with pytest.raises(KeyboardInterrupt):
+        train(tmp_path / "runs", root)
+    monkeypatch.undo()
+    [checkpoint] = (tmp_path / "runs").glob("*/*/*/checkpoints/epoch*")
+    weights = checkpoint / "model.safetensors"
+    whole = weights.read_bytes()
+    weights.write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(InputError, match=r"epoch0001 cannot be read .*delete that folder or set force=true"):
+        train(tmp_path / "runs", root)
+    weights.write_bytes(whole)
+    table = pd.read_csv(root / "table.csv")
+    table.iloc[1:].to_csv(root / "table.csv", index=False)
+    with pytest.raises(InputError, match="has changed since the run in .* was begun; set force=true"):
+        train(tmp_path / "runs", root)
+    folder, result = train(tmp_path / "runs", root, "force=true")
+    assert result["train"]["n"] + sum(fold["n_dev"] + fold["n_test"] for fold in result["train"]["folds"]) == 23
+    assert not list(folder.rglob(".*"))
+
+
+def test_two_runs_never_share_a_folder(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    root = corpus(tmp_path / "c")
+    folder, _ = train(tmp_path / "runs", root)
+    fork = multiprocessing.get_context("spawn")
+    ready, release = fork.Event(), fork.Event()
+    other = fork.Process(target=_hold, args=(folder, ready, release))
+    other.start()
+    assert ready.wait(60)
+    with pytest.raises(SetupError, match=r"Another process is at work in .*; wait until it has ended, or stop it\."):
+        train(tmp_path / "runs", root, "force=true")
+    assert (folder / "result.json").is_file()
+    release.set()
+    with sole_writer(folder, waits=True):  # what `evaluate` does
+        pass
+    other.join()
+    train(tmp_path / "runs", root)
+    assert "already finished" in capsys.readouterr().err
+
+
+def _stop(*_: object) -> None:
+    raise KeyboardInterrupt
+
+
+def _hold(folder: Path, ready: multiprocessing.Event, release: multiprocessing.Event) -> None:  # type: ignore[valid-type]
+    with sole_writer(folder):
+        ready.set()  # type: ignore[attr-defined]
+        release.wait(60)  # type: ignore[attr-defined]
