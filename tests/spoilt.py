@@ -26,6 +26,7 @@ from melt_ser.config import DatasetConfig
 from melt_ser.corpora import csv, iemocap, meld
 from melt_ser.corpora.corpus import load_corpus
 from melt_ser.corpora.table import Release, validate
+from melt_ser.corpora.verification import Measurements
 from melt_ser.errors import MeltSerError, SetupError
 from melt_ser.labels import common_label_map, map_labels
 from melt_ser.launch import load_dataset
@@ -128,7 +129,7 @@ def stored_verification(chance: random.Random, folder: Path) -> None:
     os.environ["MELT_SER_CACHE"] = str(folder / "cache")
     config = DatasetConfig(name="csv", reader="csv", root=str(_two_clips(folder)), table="table.csv")
     corpus = load_corpus(config)
-    path = corpus.folder / chance.choice(("table.csv", "dropped.csv", "checksum"))
+    path = next(Measurements(corpus.root).folder.glob("*.parquet"))
     path.write_bytes(damage(path.read_bytes(), chance))
     assert load_corpus(config).table.equals(corpus.table)
 

@@ -204,19 +204,39 @@ def test_segments_outside_the_recording(tmp_path: Path) -> None:
         read_audio(tmp_path / "a.wav", 0.3, 0.2)
 
 
-def test_verification_measures_and_refuses(tmp_path: Path) -> None:
+def test_verification_measures(tmp_path: Path) -> None:
     soundfile.write(tmp_path / "good.wav", sine(22_050), 22_050)
-    soundfile.write(tmp_path / "silent.wav", np.zeros(8000, np.float32), 16_000)
-    good = verify_clip(tmp_path, "good.wav", minimum_seconds=0.1, maximum_seconds=1.0)
+    good = verify_clip(tmp_path, "good.wav")
     assert (good.duration, good.sample_rate, good.reason) == (0.5, 22_050, None)
-    assert str(verify_clip(tmp_path, "silent.wav").reason).startswith("silent")
-    assert str(verify_clip(tmp_path, "good.wav", minimum_seconds=1.0).reason).startswith("too short")
-    assert str(verify_clip(tmp_path, "good.wav", maximum_seconds=0.2).reason).startswith("too long")
+    assert good.peak == pytest.approx(np.abs(sine(22_050)).max(), abs=1e-4)
+    assert good.clipped == 0.0
+
+
+def test_verification_counts_the_samples_at_full_scale(tmp_path: Path) -> None:
+    wave = np.full(1000, 0.5, np.float32)
+    wave[:20], wave[20:50] = 1.0, -1.0
+    soundfile.write(tmp_path / "loud.wav", wave, 16_000)
+    assert verify_clip(tmp_path, "loud.wav").clipped == 0.05
+    assert verify_clip(tmp_path, "loud.wav").peak == 1.0
+
+
+def test_the_same_samples_have_one_hash_in_every_lossless_format(tmp_path: Path) -> None:
+    samples = (sine(16_000) * 32_767).astype(np.int16)  # the encoders round floats differently
+    for name in ("a.wav", "b.flac"):
+        soundfile.write(tmp_path / name, samples, 16_000)
+    soundfile.write(tmp_path / "c.wav", samples // 2, 16_000)
+    first, copy, other = (verify_clip(tmp_path, name).content_hash for name in ("a.wav", "b.flac", "c.wav"))
+    assert first == copy != other
+
+
+@pytest.mark.parametrize("audio", ["link.wav", "../good.wav", "linked/good.wav", "sub/../../good.wav"])
+def test_verification_stays_within_the_root(audio: str, tmp_path: Path) -> None:
+    soundfile.write(tmp_path / "good.wav", sine(16_000), 16_000)
     inside = tmp_path / "corpus"
-    inside.mkdir()
+    (inside / "sub").mkdir(parents=True)
     (inside / "link.wav").symlink_to(tmp_path / "good.wav")
-    assert str(verify_clip(inside, "link.wav").reason).startswith("outside the root")
-    assert str(verify_clip(inside, "../good.wav").reason).startswith("outside the root")
+    (inside / "linked").symlink_to(tmp_path)
+    assert str(verify_clip(inside, audio).reason).startswith("outside the root")
 
 
 def test_augmentation_is_drawn_from_its_generator_and_off_by_default() -> None:

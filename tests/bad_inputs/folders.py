@@ -85,11 +85,11 @@ def a_damaged_checkpoint_of_an_interrupted_run(folder: Path) -> Expected:
 
 @kind
 def a_damaged_verification(folder: Path) -> Expected:
-    """The cache lost half of its rows: it is made again, and no clip is lost."""
+    """The cache lost its second half: it is made again, and no clip is lost."""
     root = corpus(folder / "corpus")
-    table = verification(root)
-    lines = table.read_text().splitlines(keepends=True)
-    table.write_text("".join(lines[: len(lines) // 2]))
+    stored = verification(root)
+    content = stored.read_bytes()
+    stored.write_bytes(content[: len(content) // 2])
     return used(root)
 
 
@@ -104,9 +104,11 @@ def verification(root: Path) -> Path:
     """The stored verification of a corpus."""
     from melt_ser.config import DatasetConfig
     from melt_ser.corpora.corpus import load_corpus
+    from melt_ser.corpora.verification import Measurements
 
     config = DatasetConfig(name="csv", reader="csv", root=str(root), table="table.csv")
-    return load_corpus(config).folder / "table.csv"
+    load_corpus(config)
+    return next(Measurements(root).folder.glob("*.parquet"))
 
 
 @kind

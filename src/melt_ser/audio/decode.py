@@ -100,7 +100,12 @@ def _cut_off(path: Path, there: float, promised: float) -> InputError:
 
 
 def _mono(channels: Waveform) -> Waveform:
-    """(samples, channels) averaged to (samples,); overflow gives infinity, which is refused later, and no warning."""
+    """(samples, channels) averaged to (samples,), one channel as it is.
+
+    Overflow gives infinity, which is refused later, and no warning.
+    """
+    if channels.shape[1] == 1:
+        return channels[:, 0]
     with np.errstate(over="ignore", invalid="ignore"):
         mean: Waveform = channels.mean(axis=1, dtype=np.float32)
     return mean
@@ -139,7 +144,7 @@ def _read_soundfile(path: Path, start: float | None, end: float | None, longest:
             missing -= len(frames)
     if missing:
         raise _cut_off(path, (last - first - missing) / rate, (last - first) / rate)
-    return np.concatenate(blocks), rate
+    return blocks[0] if len(blocks) == 1 else np.concatenate(blocks), rate
 
 
 def _read_pyav(

@@ -1,26 +1,30 @@
-"""Verification of a clip: decoded whole at its own rate, measured, and refused with a reason where it is no use."""
+"""Verification of a clip: decoded whole at its own rate and measured; what is no use is for the rules to say."""
 
 from __future__ import annotations
 
-import hashlib
+import math
+import os
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
-import numpy as np
+import xxhash
 
 from melt_ser.audio.decode import TooLong, read_native
 from melt_ser.errors import InputError
 
-SILENCE = 1e-4  # of full scale, about -80 dBFS: nothing a person could hear beside any noise
+FULL_SCALE = 0.999  # of the largest sample value: above the last step of 16 bits, below that of 8
 
 
 @dataclass(frozen=True)
 class Verified:
-    """What decoding found; `reason` is None for a clip that can be used."""
+    """What decoding found; `reason` says why it found nothing, None where the clip could be decoded."""
 
     duration: float  # seconds, NaN where nothing was decoded
-    sample_rate: int
-    content_hash: str  # SHA-256 of the decoded samples
+    sample_rate: int  # Hz
+    peak: float  # the largest magnitude, 1.0 being full scale; compressed formats may exceed it
+    clipped: float  # share of the samples at full scale, 0..1
+    content_hash: str  # 128 bits (XXH3) of the decoded samples: the same audio, whatever the file's name and format
     reason: str | None
 
 
@@ -29,31 +33,44 @@ def verify_clip(
     audio: str,
     start: float | None = None,
     end: float | None = None,
-    minimum_seconds: float = 0.0,
-    maximum_seconds: float = float("inf"),
+    maximum_seconds: float = math.inf,
 ) -> Verified:
     """Decode one clip of a corpus; never raises for bad input, gives the reason instead.
 
-    A reason starts with one of: outside the root, unreadable, silent, too short, too long.
+    A reason starts with one of: outside the root, unreadable, too long (told before it fills the memory). Channels are
+    averaged first, as for training, so that a single clipped channel of several goes unseen.
     """
     path = root / audio
     try:
-        inside = path.resolve().is_relative_to(root.resolve())
-    except (OSError, ValueError, RuntimeError) as error:  # too long, a null character, a loop of links
-        return Verified(float("nan"), 0, "", f"unreadable: the path leads nowhere ({error})")
+        inside = _real_path(path).startswith(f"{_real_folder(str(root))}{os.sep}")
+    except (OSError, ValueError) as error:  # too long, a null character, a loop of links
+        return _undecoded(f"unreadable: the path leads nowhere ({error})")
     if not inside:
-        return Verified(float("nan"), 0, "", "outside the root: the path or its link leaves the corpus folder")
+        return _undecoded("outside the root: the path or its link leaves the corpus folder")
     try:
         waveform, rate = read_native(path, start, end, maximum_seconds)
     except TooLong as error:
         lasts = str(error).removeprefix(f"{path}: ").rstrip(".")
-        return Verified(float("nan"), 0, "", f"too long: {lasts}, over dataset.maximum_seconds={maximum_seconds}")
+        return _undecoded(f"too long: {lasts}, over dataset.maximum_seconds={maximum_seconds}")
     except InputError as error:
-        return Verified(float("nan"), 0, "", f"unreadable: {str(error).removeprefix(f'{path}: ')}")
-    duration = len(waveform) / rate
-    reason = None
-    if np.abs(waveform).max() < SILENCE:
-        reason = "silent: no sample above -80 dBFS"
-    elif duration < minimum_seconds:
-        reason = f"too short: {duration:.3f} s is under dataset.minimum_seconds={minimum_seconds}"
-    return Verified(duration, rate, hashlib.sha256(waveform.tobytes()).hexdigest(), reason)
+        return _undecoded(f"unreadable: {str(error).removeprefix(f'{path}: ')}")
+    peak = float(max(waveform.max(), -waveform.min()))
+    clipped = float((abs(waveform) >= FULL_SCALE).mean()) if peak >= FULL_SCALE else 0.0
+    content_hash = xxhash.xxh3_128_hexdigest(waveform.data)
+    return Verified(len(waveform) / rate, rate, peak, clipped, content_hash, None)
+
+
+def _undecoded(reason: str) -> Verified:
+    return Verified(float("nan"), 0, float("nan"), float("nan"), "", reason)
+
+
+def _real_path(path: Path) -> str:
+    """The path without links. A corpus has thousands of files in few folders, so folders are resolved once."""
+    if path.name == ".." or path.is_symlink():
+        return os.path.realpath(path, strict=True)
+    return os.path.join(_real_folder(str(path.parent)), path.name)
+
+
+@lru_cache(maxsize=4096)
+def _real_folder(folder: str) -> str:
+    return os.path.realpath(folder)

@@ -5,6 +5,8 @@ A reader turns a release into a `Release`; `prepare` verifies its audio; trainin
 
 from __future__ import annotations
 
+import hashlib
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,7 +15,6 @@ from typing import Any
 import pandas as pd
 
 from melt_ser.errors import InputError
-from melt_ser.files import sha256
 
 COLUMNS = (
     "utterance",  # unique within the corpus
@@ -55,15 +56,19 @@ class Release:
 
 def make_table(rows: Iterable[Mapping[str, Any]] | pd.DataFrame) -> pd.DataFrame:
     """A table of the given rows; what a row does not say is "" (seconds: NaN)."""
-    frame = rows if isinstance(rows, pd.DataFrame) else pd.DataFrame(list(rows), dtype=object)
-    frame = frame.reindex(columns=list(COLUMNS))
-    for column in COLUMNS:
-        if column in SECONDS:
-            frame[column] = frame[column].astype("float64")
-        else:
-            frame[column] = frame[column].astype(object).where(frame[column].notna(), "").map(str).map(encodable)
-            frame[column] = frame[column].astype(str)
-    return frame.reset_index(drop=True)
+    given = rows if isinstance(rows, pd.DataFrame) else pd.DataFrame(list(rows), dtype=object)
+    given = given.reset_index(drop=True)
+    return pd.DataFrame({column: _column(given, column) for column in COLUMNS}, index=given.index)
+
+
+def _column(given: pd.DataFrame, column: str) -> pd.Series:
+    """A column as the table has it, whatever was given of it."""
+    if column in SECONDS:
+        return given[column].astype("float64") if column in given else pd.Series(math.nan, given.index, "float64")
+    if column not in given:
+        return pd.Series("", given.index, "str")
+    values = given[column].where(given[column].notna(), "")
+    return (values if values.dtype == "str" else values.map(str).map(encodable)).astype("str")
 
 
 def encodable(text: str) -> str:
@@ -100,9 +105,21 @@ def validate(table: pd.DataFrame, corpus: str) -> None:
 
 
 def digest(table: pd.DataFrame) -> str:
-    """The SHA-256 of a table's rows in the order of their utterances."""
-    ordered = table[list(COLUMNS)].sort_values("utterance", kind="stable")
-    return sha256(ordered.to_csv(index=False, float_format="%.4f", lineterminator="\n"))
+    """The SHA-256 of a table's rows in the order of their utterances: column by column, its name, then its values.
+
+    Texts are hashed as their lengths and their UTF-8, seconds in tenths of a millisecond (-1: NaN), integers as eight
+    bytes, little end first.
+    """
+    ordered = table.sort_values("utterance", kind="stable")
+    total = hashlib.sha256()
+    for column in COLUMNS:
+        total.update(column.encode())
+        if column in SECONDS:
+            total.update((ordered[column] * 10_000).round().fillna(-1).to_numpy().astype("<i8").tobytes())
+        else:
+            total.update(ordered[column].str.len().to_numpy().astype("<i8").tobytes())
+            total.update("".join(ordered[column].tolist()).encode())
+    return total.hexdigest()
 
 
 def shared_values(first: pd.DataFrame, second: pd.DataFrame, column: str) -> list[str]:

@@ -10,13 +10,12 @@ from typing import Any
 from melt_ser import files
 from melt_ser.config import DatasetConfig
 from melt_ser.corpora.release import AUDIO_SUFFIXES
+from melt_ser.corpora.verification import cache_folder
 from melt_ser.errors import InputError
 
 
 def unpacked(root: Path, config: DatasetConfig) -> Path:
     """The folder with a data set's clips, written whole at its first use and again where the data set has changed."""
-    from melt_ser.corpora.corpus import cache_folder
-
     stamps = [
         (path.relative_to(root).as_posix(), path.stat().st_size, path.stat().st_mtime_ns)
         for path in sorted(root.rglob("*"))

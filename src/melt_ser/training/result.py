@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
+from melt_ser.corpora.duplicates import shared_audio_warnings
 from melt_ser.corpora.splits import Parts, group_warnings
 from melt_ser.evaluation.provenance import git_state, versions
 from melt_ser.evaluation.results import Row, evaluation_rows, pool
@@ -92,6 +93,7 @@ def _train_entry(study: Study, folds: list[Fold]) -> dict[str, Any]:
         "classes": study.classes,
         "best_epoch": one.trained.best_epoch if one else None,
         "dev_ua": sum(fold.trained.dev_ua for fold in folds) / len(folds),
+        "rules": study.corpus.rules,
         "dropped": {**left_out, **study.corpus.dropped["reason"].str.split(":").str[0].value_counts().to_dict()},
         "folds": [
             {
@@ -117,6 +119,7 @@ def _warnings(study: Study, rows: list[Row]) -> list[str]:
             sentences += group_warnings(other.table, other.config)
     sentences += dict.fromkeys(note for parts in study.parts for note in parts.notes)
     for parts in study.parts:
+        sentences += shared_audio_warnings(study.corpus.name, parts)
         missing = [name for name in study.classes if name not in set(parts.train["class"])]
         if missing:
             where = "" if parts.fold is None else f" of fold {parts.fold}"

@@ -1,0 +1,25 @@
+"""Pages for people: self-contained HTML from the templates beside this module, without a request to anywhere.
+
+Every text is escaped where it is put into a page. `base.html` holds the frame and the style, `charts.html` the charts;
+a report is one more template that extends the first and imports the second.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+
+def render(template: str, **values: Any) -> str:
+    """The page of a template; a name that the template knows and the caller did not give is an error."""
+    from jinja2 import Environment, PackageLoader, StrictUndefined
+
+    environment = Environment(
+        loader=PackageLoader("melt_ser.reporting"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+    environment.filters["thousands"] = lambda number: f"{number:,}"
+    return environment.get_template(template).render(**values)
