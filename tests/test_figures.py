@@ -131,7 +131,14 @@ def test_importing_evaluation_and_reporting_loads_neither_torch_nor_matplotlib()
 
 
 def evaluation(corpus, protocol, scored, fold=None):
-    return {"corpus": corpus, "split": "test", "fold": fold, "protocol": protocol, "dropped": 3, **scored}
+    return {
+        "corpus": corpus,
+        "split": "test",
+        "fold": fold,
+        "protocol": protocol,
+        "dropped": {"too long": 1, "silent": 2},
+        **scored,
+    }
 
 
 def render(evals, width):

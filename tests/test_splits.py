@@ -109,7 +109,7 @@ def test_of_two_speakers_dev_is_drawn_from_the_one_that_is_left_and_the_result_s
     table = corpus(2, 30)
     for part in make_parts(table, settings_for(folds="leave_one_out", fold="all")):
         assert set(part.train["speaker"]) == set(part.dev["speaker"]) != set(part.test["speaker"])
-        assert part.dev["class"].nunique() == 3 and len(part.dev) in (4, 5)  # 15 % of 30, dealt out by class
+        assert part.dev["class"].nunique() == 3 and len(part.dev) == 6  # 20 % of 30, dealt out by class
         assert part.notes == (
             "Where 'x' leaves a single speaker to train on, dev is drawn from its recordings: "
             "the best epoch is chosen on a speaker that was trained on.",
