@@ -123,7 +123,8 @@ def test_of_one_speaker_only_recordings_can_be_kept_apart() -> None:
         with pytest.raises(SetupError, match="'x' has one speaker alone.*set dataset.group=source"):
             make_parts(table, settings_for(folds=folds))
     [part] = make_parts(table, settings_for(group=Group.source, folds=3))
-    assert not part.notes and len(part.train) + len(part.dev) + len(part.test) == 30
+    assert part.notes == ("Fold 1: 1 of the 1 test speakers are in the training side too.",)
+    assert len(part.train) + len(part.dev) + len(part.test) == 30
     assert "has 1 speaker:" in group_warnings(table, settings_for(group=Group.source))[0]
     assert "keep recordings apart, not speakers" in group_warnings(corpus(5), settings_for(group=Group.source))[0]
 
@@ -191,3 +192,13 @@ def test_a_digest_depends_on_the_rows_and_not_on_their_order() -> None:
     table = corpus(3)
     assert digest(table) == digest(table.sample(frac=1.0, random_state=0))
     assert digest(table) != digest(table.assign(label="sad"))
+
+
+def test_rows_without_a_split_are_counted_and_shared_speakers_are_told() -> None:
+    table = corpus(4)
+    table["split"] = ["train", "test", "train", "dev", "", "train"] * (len(table) // 6)
+    table["session"] = [f"s{number}" for number in range(len(table))]
+    [part] = make_parts(table, settings_for(folds=None, group=Group.session))
+    left_out = int((table["split"] == "").sum())
+    assert any(note.startswith(f"{left_out} utterances of 'x' have no split and are left out") for note in part.notes)
+    assert "The split: 4 of the 4 test speakers are in the training side too." in part.notes

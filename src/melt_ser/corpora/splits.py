@@ -116,14 +116,17 @@ def group_warnings(table: pd.DataFrame, config: DatasetConfig) -> list[str]:
 
 
 def _overlap_notes(parts: Parts, config: DatasetConfig) -> tuple[str, ...]:
-    """Where the test speakers are in train, of EmoBox's folds and of any split whose overlap was allowed."""
-    column = "speaker" if config.folds == EMOBOX else config.group.value
-    training = pd.concat([parts.train[[column]], parts.dev[[column]]])
-    shared = len(shared_values(training, parts.test, column))
-    if config.folds != EMOBOX and not shared:
-        return ()
-    known = _known(parts.test, column)
-    return (f"{_name(parts, config)}: {shared} of the {known} test {column}s are in the training side too.",)
+    """Where the test speakers (and groups, whose overlap was allowed) are in train; of EmoBox's folds also none."""
+    notes = []
+    for column in dict.fromkeys(("speaker", config.group.value)):
+        training = pd.concat([parts.train[[column]], parts.dev[[column]]])
+        shared = len(shared_values(training, parts.test, column))
+        if shared or (config.folds == EMOBOX and column == "speaker"):
+            known = _known(parts.test, column)
+            notes.append(
+                f"{_name(parts, config)}: {shared} of the {known} test {column}s are in the training side too."
+            )
+    return tuple(notes)
 
 
 def _name(parts: Parts, config: DatasetConfig) -> str:
@@ -148,7 +151,16 @@ def _release_parts(table: pd.DataFrame, config: DatasetConfig) -> Parts:
             f"Corpus '{config.name}' has no {'train' if train.empty else 'test'} rows in its split column; "
             f"fill it, or set dataset.folds={LEAVE_ONE_OUT} or a number to generate folds."
         )
-    return _with_dev(Parts(None, train, dev, test), config)
+    unassigned = table["utterance"][table["split"] == ""]
+    notes = (
+        (
+            f"{len(unassigned)} utterances of '{config.name}' have no split and are left out (such as "
+            f"{unassigned.iloc[0]}).",
+        )
+        if len(unassigned)
+        else ()
+    )
+    return _with_dev(Parts(None, train, dev, test, notes), config)
 
 
 def _emobox_parts(table: pd.DataFrame, config: DatasetConfig, number: int) -> Parts:

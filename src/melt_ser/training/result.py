@@ -113,17 +113,20 @@ def _train_entry(study: Study, folds: list[Fold]) -> dict[str, Any]:
 
 def _warnings(study: Study, rows: list[Row]) -> list[str]:
     usable, _ = study.corpus.usable(study.space)
-    sentences = group_warnings(usable, study.config.dataset)
+    sentences = [*study.corpus.notes, *group_warnings(usable, study.config.dataset)]
     for other in study.others:
         if other.config.synthetic:
             sentences += group_warnings(other.table, other.config)
     sentences += dict.fromkeys(note for parts in study.parts for note in parts.notes)
     for parts in study.parts:
         sentences += shared_audio_warnings(study.corpus.name, parts)
+        where = "" if parts.fold is None else f" of fold {parts.fold}"
         missing = [name for name in study.classes if name not in set(parts.train["class"])]
         if missing:
-            where = "" if parts.fold is None else f" of fold {parts.fold}"
             sentences.append(f"The training part{where} has no {', '.join(missing)}; the model cannot answer it.")
+        untested = [name for name in study.classes if name not in set(parts.test["class"])]
+        if untested:
+            sentences.append(f"The test part{where} has no {', '.join(untested)}; its UA is over the other classes.")
     if study.config.backbone.checkpoint is None:
         sentences.append(
             f"The backbone '{study.config.backbone.name}' starts from random weights: it is for trying things out, "
