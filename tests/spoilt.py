@@ -226,10 +226,8 @@ def kind_of(seed: int) -> str:
 
 def spoil(seed: int, folder: Path) -> bool:
     """Read one spoilt input, which the seed alone decides; whether it was accepted."""
-    name = kind_of(seed)
     try:
-        SPOILT[name](random.Random(seed), folder)
-    except MeltSerError as error:
-        assert "\n" not in str(error).strip() or name == "dataset YAML"
+        SPOILT[kind_of(seed)](random.Random(seed), folder)
+    except MeltSerError:
         return False
     return True
