@@ -10,6 +10,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import pandas as pd
 
 from melt_ser.errors import InputError, SetupError, did_you_mean, one_line
@@ -81,7 +82,9 @@ def map_labels(raw: pd.Series, label_map: Mapping[str, str | None], corpus: str)
             f"Corpus '{corpus}' has labels that its label_map does not know: {unknown}{more}; "
             f"map each to an emotion or to null, for example {example}."
         )
-    return raw.map(lambda label: label_map[label]).astype(object).where(lambda mapped: mapped.notna(), None)
+    codes, labels = pd.factorize(raw)  # a million rows have few labels
+    emotions = np.array([label_map[label] for label in labels], dtype=object)
+    return pd.Series(emotions[codes], raw.index, dtype=object)
 
 
 def common_label_map(raw: pd.Series) -> dict[str, str | None]:

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from melt_ser.corpora.delimited import read_table
 from melt_ser.corpora.release import audio_files, preference
 from melt_ser.corpora.table import Problem, Release, make_table
-from melt_ser.errors import InputError
 
 Record = dict[str, str]
 GENDERS = {"": "", "female": "female", "f": "female", "male": "male", "m": "male"}
@@ -29,35 +27,10 @@ SPLITS = {
 def read_records(
     path: Path, required: Iterable[str], delimiters: str = ",;\t", strict: bool = False
 ) -> tuple[list[str], list[Record]]:
-    """The columns (lower case) and the rows of a delimited table; values are stripped of surrounding blanks.
-
-    UTF-8 with or without a byte-order mark, any line ends; of `delimiters` the one that the header has most of.
-    Raises InputError where it is none of that, lacks a required column, or a row has another number of values;
-    `strict` also refuses quotes that are out of place, which releases have and a CSV of one's own should not.
-    """
-    try:
-        text = path.read_bytes().decode("utf-8-sig")
-    except UnicodeDecodeError:
-        raise InputError(f"{path} is not UTF-8: save it as 'CSV UTF-8'.") from None
-    header = text.lstrip().splitlines()[0] if text.strip() else ""
-    lines = csv.reader(io.StringIO(text, newline=""), delimiter=max(delimiters, key=header.count), strict=strict)
-    try:
-        table = [[value.strip() for value in line] for line in lines if any(value.strip() for value in line)]
-    except csv.Error as error:
-        raise InputError(f"{path}, line {lines.line_num}: {error}; check the quotes there.") from None
-    columns = [column.lower() for column in table[0]] if table else []
-    missing = [column for column in required if column not in columns]
-    if missing:
-        found = ", ".join(columns) or "none"
-        raise InputError(f"{path} lacks the column {' and '.join(missing)}; its columns are: {found}.")
-    if len(set(columns)) < len(columns):
-        raise InputError(f"{path} has a column twice: {', '.join(columns)}.")
-    for number, line in enumerate(table[1:], start=1):
-        if len(line) != len(columns):
-            raise InputError(
-                f"{path}, row {number} has {len(line)} values for {len(columns)} columns; check its quotes."
-            )
-    return columns, [dict(zip(columns, line, strict=True)) for line in table[1:]]
+    """The columns and the rows of `delimited.read_table`, a dictionary a row."""
+    table = read_table(path, required, delimiters, strict)
+    columns = [str(column) for column in table]
+    return columns, [dict(zip(columns, row, strict=True)) for row in table.itertuples(index=False, name=None)]
 
 
 def join_clips(

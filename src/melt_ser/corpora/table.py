@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from melt_ser.errors import InputError
@@ -93,7 +94,7 @@ def validate(table: pd.DataFrame, corpus: str) -> None:
         empty = table.index[table[column] == ""]
         if len(empty):
             raise InputError(f"The table of '{corpus}' has an empty {column} in row {empty[0] + 1}.")
-    unknown = sorted(set(table["split"]) - {"train", "dev", "test", ""})
+    unknown = sorted(set(table["split"].unique()) - {"train", "dev", "test", ""})
     if unknown:
         raise InputError(f"The table of '{corpus}' has the split '{unknown[0]}'; a split is train, dev, test or empty.")
     backwards = table.index[table["end"] <= table["start"].fillna(0.0)]
@@ -107,19 +108,31 @@ def validate(table: pd.DataFrame, corpus: str) -> None:
 def digest(table: pd.DataFrame) -> str:
     """The SHA-256 of a table's rows in the order of their utterances: column by column, its name, then its values.
 
-    Texts are hashed as their lengths and their UTF-8, seconds in tenths of a millisecond (-1: NaN), integers as eight
-    bytes, little end first.
+    Texts are hashed as their numbers of bytes and their UTF-8, seconds in tenths of a millisecond (-1: NaN), integers
+    as eight bytes, little end first.
     """
-    ordered = table.sort_values("utterance", kind="stable")
+    order = np.argsort(table["utterance"].to_numpy(dtype=object), kind="stable")
     total = hashlib.sha256()
     for column in COLUMNS:
         total.update(column.encode())
+        values = table[column].iloc[order]
         if column in SECONDS:
-            total.update((ordered[column] * 10_000).round().fillna(-1).to_numpy().astype("<i8").tobytes())
+            total.update((values * 10_000).round().fillna(-1).to_numpy().astype("<i8").tobytes())
         else:
-            total.update(ordered[column].str.len().to_numpy().astype("<i8").tobytes())
-            total.update("".join(ordered[column].tolist()).encode())
+            lengths, text = _bytes(values)
+            total.update(lengths.astype("<i8").tobytes())
+            total.update(text)
     return total.hexdigest()
+
+
+def _bytes(texts: pd.Series) -> tuple[np.ndarray, memoryview]:
+    """The number of bytes of each text, and all texts together in UTF-8, as Arrow holds them."""
+    import pyarrow
+
+    array = pyarrow.chunked_array([pyarrow.array(texts, pyarrow.large_string())]).combine_chunks()
+    _, offsets, text = array.buffers()
+    ends = np.frombuffer(offsets, np.int64)[array.offset : array.offset + len(array) + 1]
+    return np.diff(ends), memoryview(text or b"")[ends[0] : ends[-1]]
 
 
 def shared_values(first: pd.DataFrame, second: pd.DataFrame, column: str) -> list[str]:

@@ -1,0 +1,56 @@
+"""Delimited tables: what Arrow reads, Python would read alike, and what is wrong only the latter may tell."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from melt_ser.config import DatasetConfig
+from melt_ser.corpora.csv import release_of
+from melt_ser.corpora.delimited import _is_well_formed, _read_any, _read_well_formed
+from melt_ser.errors import InputError
+
+PIECES = st.lists(st.sampled_from(['"', '""', ",", "\n", "\r\n", "a", " ", "ü", "b c"]), min_size=1, max_size=14)
+
+
+@given(PIECES.map("".join))
+@example('a,"b ""c"""\n"","d\n,e"\n')
+@example('a,"b"c\n')
+@example('a,b"c"\n')
+def test_both_readers_agree_on_what_is_well_formed(text: str) -> None:
+    content = text.encode()
+    table = _read_well_formed(content, ",") if _is_well_formed(content, ",") else None
+    if table is None:
+        return
+    try:
+        expected = _read_any(Path("table.csv"), content, ",", strict=True).to_numpy().tolist()
+    except InputError as error:
+        raise AssertionError(f"Arrow reads what Python refuses: {error}") from None
+    there = [row for row in table.to_numpy().tolist() if any(value.strip() for value in row)]
+    assert there == expected
+
+
+@pytest.mark.parametrize("text", ["a,b\n1,2\n", 'a,b\n"1, 2","say ""no"""\n', 'a,b\r\n"two\nlines",2\r\n'])
+def test_what_programs_write_takes_the_quick_way(text: str) -> None:
+    content = text.encode()
+    assert _is_well_formed(content, ",")
+    table = _read_well_formed(content, ",")
+    assert table is not None and table.to_numpy().tolist() == list(csv.reader(text.splitlines(keepends=True)))
+
+
+@pytest.mark.parametrize("text", ['a,"b\n', 'a,"b"c\n', 'a, "b"\n', 'a,b""c\n'])
+def test_quotes_out_of_place_take_the_careful_way(text: str) -> None:
+    assert not _is_well_formed(text.encode(), ",")
+
+
+def test_names_are_made_of_the_rows_that_are_used(tmp_path: Path) -> None:
+    """A row that is not used takes no name from one that is; a number goes on where the last one of the file was."""
+    (tmp_path / "a.wav").touch()
+    rows = [{"audio": "a.wav", "label": label} for label in ("", "x", "x", "", "x")]
+    release = release_of(rows, tmp_path, tmp_path / "t.csv", DatasetConfig(name="csv"))
+    assert release.table["utterance"].tolist() == ["a", "a#2", "a#3"]
+    assert [problem.reason for problem in release.problems] == ["no label: row 1", "no label: row 4"]
