@@ -27,10 +27,11 @@ def launched(out: Path, root: Path, *overrides: str, verb: str = "train") -> sub
     launcher = ["torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
     command = [sys.executable, "-m", *launcher, "-m", f"melt_ser.{verb}", *overrides]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    return subprocess.run(command, capture_output=True, text=True, timeout=280, env=environment, cwd=out)
+    return subprocess.run(command, capture_output=True, text=True, timeout=600, env=environment, cwd=out)
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)
 def test_two_processes_follow_one(tmp_path: Path) -> None:
     root = corpus(tmp_path / "c", each=7)
     one, result = train(tmp_path / "one", root, *TEN_STEPS)

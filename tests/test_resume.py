@@ -17,6 +17,7 @@ from small_runs import corpus, train
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1200)  # forty runs
 def test_a_kill_at_any_moment_changes_nothing(tmp_path: Path) -> None:
     """Within an epoch, a checkpoint's write, a rename, between a model and its mark: see kills.py."""
     script = Path(__file__).with_name("kills.py")
