@@ -41,7 +41,7 @@ def read(root: Path, config: DatasetConfig) -> Release:
     if not os.path.isfile(path):
         raise SetupError(f"There is no table at {path}: set dataset.table=<its path, absolute or within {root}>.")
     table = read_table(path, ("audio", "label"), strict=True)
-    ignored = [str(column) for column in table if column not in USED]
+    ignored = [str(column) for column in table if column not in COLUMNS]  # the duration is measured
     if table.empty:
         raise InputError(f"{path} has a header and no rows; give it a row for each utterance.")
     release = release_of(table, root, path, config)
