@@ -1,4 +1,4 @@
-"""Delimited tables: what Arrow's reader takes, Python's would read alike, and what is wrong only the latter may tell."""
+"""Delimited tables: what Arrow reads, Python's reader reads alike, and what is wrong only the latter may tell."""
 
 from __future__ import annotations
 
