@@ -91,6 +91,14 @@ class ProtocolConfig:
 
 
 @dataclass
+class DownloadConfig:
+    url: str = "???"
+    checksum: Optional[str] = None  # sha256:<hexadecimal> or md5:<hexadecimal>; null: that of the first download
+    bytes: Optional[int] = None
+    folder: str = ""  # in the root, where the file lies or the archive is unpacked
+
+
+@dataclass
 class DatasetConfig:
     name: str = "???"
     reader: str = "???"  # module of melt_ser.corpora that reads the release
@@ -100,6 +108,7 @@ class DatasetConfig:
     language: str = ""
     licence: str = ""
     access: str = ""  # how to get the release
+    download: list[DownloadConfig] = field(default_factory=list)  # free direct addresses of all of it
     label_column: str = "label"
     label_map: dict[str, Optional[str]] = field(default_factory=dict)
     columns: dict[str, Optional[str]] = field(default_factory=dict)  # of hub and audformat: our column: theirs
@@ -221,4 +230,5 @@ class PrepareConfig:
 
     dataset: DatasetConfig = field(default_factory=DatasetConfig)
     labels: LabelsConfig = field(default_factory=LabelsConfig)
+    download: bool = False  # fetch the corpus first, where it has a free direct address
     force: bool = False  # verify again although nothing changed

@@ -51,3 +51,17 @@ def finish(path: Path) -> None:
     """The last line of a verb on standard output: where its result is."""
     if is_main_process():
         print(f"result: {path}", flush=True)
+
+
+def transfer_bar(blocks: Iterator[bytes], there: int, total: int | None) -> Iterator[bytes]:
+    """A progress bar with the time left over the blocks of a download; nothing where the output is no terminal."""
+    from rich.console import Console
+    from rich.progress import BarColumn, DownloadColumn, Progress, TimeRemainingColumn, TransferSpeedColumn
+
+    columns = (BarColumn(), DownloadColumn(), TransferSpeedColumn(), TimeRemainingColumn())
+    hidden = not sys.stderr.isatty()
+    with Progress(*columns, console=Console(stderr=True), disable=hidden, transient=True) as progress:
+        task = progress.add_task("download", total=total, completed=there)
+        for block in blocks:
+            yield block
+            progress.advance(task, len(block))

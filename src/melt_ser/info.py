@@ -6,6 +6,7 @@ import argparse
 import sys
 from pathlib import Path
 
+from melt_ser.config import DatasetConfig
 from melt_ser.console import show
 
 
@@ -57,21 +58,44 @@ def _backbones() -> list[tuple[str, str, str]]:
 
 
 def _corpora() -> list[tuple[str, str, str]]:
-    from melt_ser.corpora.corpus import corpus_root
-    from melt_ser.errors import SetupError
-    from melt_ser.launch import load_dataset
+    from omegaconf import OmegaConf
+
+    from melt_ser.launch import conf_folder
 
     rows = []
     for name in _names("dataset"):
-        dataset = load_dataset(name)
-        if name == "csv":
-            rows.append((name, "your own table", "dataset=csv dataset.root=<folder> dataset.table=<file.csv>"))
-            continue
-        try:
-            rows.append((name, f"found at {corpus_root(dataset)}", ""))
-        except SetupError:
-            rows.append((name, "not found", f"{dataset.access}; then dataset.root=<folder>"))
+        node = OmegaConf.to_container(OmegaConf.load(conf_folder() / "dataset" / f"{name}.yaml"))
+        assert isinstance(node, dict)
+        node.pop("defaults", None)  # composing all groups for each corpus would take seconds
+        dataset = OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(DatasetConfig), node))
+        assert isinstance(dataset, DatasetConfig)
+        rows.append((name, *_corpus(dataset)))
     return rows
+
+
+def _corpus(dataset: DatasetConfig) -> tuple[str, str]:
+    """The state of a corpus, and the command that makes it ready where it is not."""
+    from melt_ser.corpora.corpus import GENERAL_READERS, corpus_root
+    from melt_ser.errors import SetupError
+    from melt_ser.reporting.preparation_report import read_reports
+
+    if dataset.reader in GENERAL_READERS and not dataset.bundled:
+        return "your own", dataset.access
+    try:
+        root: Path | None = corpus_root(dataset).resolve()
+    except SetupError:
+        root = None
+    prepare = f"python -m melt_ser.prepare dataset={dataset.name}"
+    for report in read_reports(dataset.name):
+        place = Path(report["root"])
+        if place == root or (root is None and place.is_dir()):
+            counts = f"{report['used']} utterances, {report['speakers']['found']} speakers, {report['hours']:.2f} h"
+            return f"ready: {counts}", "" if root else f"dataset.root={place}"
+    if root:
+        return "there, not verified", prepare
+    if dataset.download:
+        return "not there", f"{prepare} download=true"
+    return "not there", f"{dataset.access}; then {prepare} dataset.root=<folder>"
 
 
 if __name__ == "__main__":

@@ -6,6 +6,7 @@ import sys
 
 from omegaconf import DictConfig
 
+from melt_ser.config import DatasetConfig
 from melt_ser.launch import launch
 
 
@@ -19,6 +20,8 @@ def prepare(composed: DictConfig) -> None:
     from melt_ser.reporting.preparation_report import print_files, print_report, write_report
 
     config = typed(composed, PrepareConfig)
+    if config.download:
+        _download(config.dataset)
     corpus = load_corpus(config.dataset, force=config.force, progress=verification_bar)
     summary = summarise(corpus, config.labels)
     print_report(summary)
@@ -26,6 +29,24 @@ def prepare(composed: DictConfig) -> None:
         print_files(write_report(corpus, summary))
     except OutputError as error:
         say(f"note: the report could not be kept: {error}")
+
+
+def _download(dataset: DatasetConfig) -> None:
+    """Fetch a corpus into its root, having said how much it is and what may be done with it."""
+    from melt_ser.console import say, transfer_bar
+    from melt_ser.corpora.corpus import own_root
+    from melt_ser.corpora.download import download
+    from melt_ser.corpora.transfer import size_at
+
+    root = own_root(dataset)
+    if root.is_dir() and any(root.iterdir()):
+        say(f"note: '{dataset.name}' is already at {root}; nothing is downloaded.")
+        return
+    for item in dataset.download:
+        size = item.bytes or size_at(item.url)
+        say(f"downloading {item.url} ({f'{size / 1e6:,.1f} MB' if size else 'size not known'}) into {root}")
+        say(f"licence: {dataset.licence}")
+    download(dataset, root, transfer_bar)
 
 
 def main() -> int:

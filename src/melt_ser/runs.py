@@ -39,6 +39,7 @@ INFRASTRUCTURE = {
         "allow_speaker_overlap",
         "licence",
         "access",
+        "download",
         "sampling_rate",
         "speakers",
         "expected",

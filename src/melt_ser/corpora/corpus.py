@@ -74,19 +74,24 @@ def corpus_root(config: DatasetConfig) -> Path:
         return Path(__file__).parents[1] / "demo" / config.bundled
     if config.repository is not None and config.root is None:
         return hub_folder(config.repository, config.revision, cache_folder())
-    if config.root is not None:
-        root = Path(config.root).expanduser()
-    elif os.environ.get(DATA_VARIABLE):
-        root = Path(os.environ[DATA_VARIABLE]).expanduser() / config.name
-    else:
-        root = Path("data") / config.name
+    root = own_root(config)
     if not root.is_dir():
+        command = f"python -m melt_ser.prepare dataset={config.name} download=true"
         raise SetupError(
             f"Corpus '{config.name}' is not at {root}; give its folder with dataset.root=<folder> "
             f"(+eval.roots.{config.name}=<folder> for a test corpus), or put it under ${DATA_VARIABLE}. "
-            f"Access: {config.access or 'not known'}."
+            f"Access: {config.access or 'not known'}." + (f" Or fetch it: {command}." if config.download else "")
         )
     return root
+
+
+def own_root(config: DatasetConfig) -> Path:
+    """Where a corpus lies that neither ships with the package nor comes from the hub, whether it is there or not."""
+    if config.root is not None:
+        return Path(config.root).expanduser()
+    if os.environ.get(DATA_VARIABLE):
+        return Path(os.environ[DATA_VARIABLE]).expanduser() / config.name
+    return Path("data") / config.name
 
 
 def report_folder(config: DatasetConfig) -> Path:

@@ -11,9 +11,10 @@ from rich.table import Table
 from melt_ser import files
 from melt_ser.console import show
 from melt_ser.corpora.corpus import Corpus, report_folder
+from melt_ser.corpora.verification import cache_folder
 from melt_ser.errors import one_line
 from melt_ser.reporting.pages import render
-from melt_ser.reporting.preparation import Summary
+from melt_ser.reporting.preparation import SCHEMA_VERSION, Summary
 
 LISTED = 20  # problems shown one by one on the terminal
 LISTED_ON_PAGE = 200  # the CSV that is named holds all of them
@@ -30,6 +31,20 @@ def write_report(corpus: Corpus, summary: Summary) -> Path:
         page = render("preparation.html", summary=summary, listed=LISTED_ON_PAGE)
         files.write_text(temporary / "report.html", page)
     return folder
+
+
+def read_reports(name: str) -> list[Summary]:
+    """The reports on corpora of this name, the newest first; what is damaged or of another version is passed over."""
+    reports = []
+    paths = cache_folder().glob(f"corpora/{name}-*/report.json")
+    for path in sorted(paths, key=lambda path: path.stat().st_mtime_ns, reverse=True):
+        try:
+            report = files.read_json(path)
+        except (OSError, ValueError):
+            continue
+        if isinstance(report, dict) and (report.get("schema_version"), report.get("corpus")) == (SCHEMA_VERSION, name):
+            reports.append(report)
+    return reports
 
 
 def print_report(summary: Summary) -> None:

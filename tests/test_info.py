@@ -1,0 +1,58 @@
+"""`info`: each corpus is ready, or the command that makes it so is named."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from corpus_trees import emodb_tree
+from melt_ser import info
+from melt_ser.corpora.verification import cache_folder
+from melt_ser.launch import compose
+from melt_ser.prepare import prepare
+
+
+def states() -> dict[str, tuple[str, str]]:
+    return {name: (state, how) for name, state, how in info._corpora()}
+
+
+@pytest.fixture(autouse=True)
+def nothing_prepared(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("MELT_SER_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("MELT_SER_DATA", str(tmp_path / "data"))
+
+
+def test_a_corpus_goes_from_absent_to_ready(tmp_path: Path) -> None:
+    assert states()["emodb"] == ("not there", "python -m melt_ser.prepare dataset=emodb download=true")
+    emodb_tree(tmp_path / "data" / "emodb", emotions="WF")
+    assert states()["emodb"] == ("there, not verified", "python -m melt_ser.prepare dataset=emodb")
+    prepare(compose(["dataset=emodb"], "prepare"))
+    assert states()["emodb"] == ("ready: 20 utterances, 10 speakers, 0.00 h", "")
+
+
+def test_a_corpus_prepared_elsewhere_is_ready_with_its_root(tmp_path: Path) -> None:
+    emodb_tree(tmp_path / "elsewhere", emotions="WF")
+    prepare(compose(["dataset=emodb", f"dataset.root={tmp_path / 'elsewhere'}"], "prepare"))
+    assert states()["emodb"] == ("ready: 20 utterances, 10 speakers, 0.00 h", f"dataset.root={tmp_path / 'elsewhere'}")
+
+
+def test_a_damaged_report_is_as_good_as_none() -> None:
+    prepare(compose(["dataset=demo"], "prepare"))
+    assert states()["demo"][0].startswith("ready")
+    (report,) = cache_folder().glob("corpora/demo-*/report.json")
+    report.write_text("{")
+    assert states()["demo"] == ("there, not verified", "python -m melt_ser.prepare dataset=demo")
+
+
+def test_a_corpus_on_request_says_where_to_ask_and_what_then() -> None:
+    state, how = states()["iemocap"]
+    assert state == "not there"
+    assert how.startswith("request form") and how.endswith("prepare dataset=iemocap dataset.root=<folder>")
+    assert states()["csv"][0] == "your own"
+
+
+def test_the_verb_prints_every_corpus_and_backbone(capsys: pytest.CaptureFixture[str]) -> None:
+    assert info.main([]) == 0
+    printed = capsys.readouterr().out
+    assert "wavlm_tiny" in printed and "ravdess" in printed and printed.startswith("versions: ")
