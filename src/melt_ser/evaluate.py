@@ -28,11 +28,7 @@ def evaluate(composed: DictConfig) -> None:
     read_result(folder)  # tells what is wrong with the run before the corpus is verified
     name = config.dataset.name
     config.dataset.root = config.eval.roots.get(name, config.dataset.root)
-    if processes.several():
-        from melt_ser.training.device import make_accelerator
-
-        make_accelerator(config.device)  # lets the processes find each other
-    with processes.main_process_first():
+    with processes.main_process_first(config.device):
         corpus = load_corpus(config.dataset, progress=verification_bar)
     with sole_writer(folder, waits=True):  # it reads, adds and writes
         result = rescore(folder, read_result(folder), corpus, config.eval, config.device)

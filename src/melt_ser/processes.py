@@ -32,12 +32,12 @@ def is_main_process() -> bool:
 
 
 @contextmanager
-def main_process_first() -> Iterator[None]:
-    """The block in the main process, then in the others; the process group has to be formed already."""
+def main_process_first(device: str) -> Iterator[None]:
+    """The block in the main process, then in the others, which find each other on `device` for it."""
     if not several():
         yield
         return
-    from accelerate import PartialState
+    from melt_ser.training.device import make_accelerator
 
-    with PartialState().main_process_first():
+    with make_accelerator(device).main_process_first():
         yield

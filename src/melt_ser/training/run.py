@@ -30,11 +30,7 @@ def run(composed: DictConfig) -> Path:
     warning = processes.warn_of_a_lone_process()
     if warning:
         say(f"note: {warning}")
-    if processes.several():
-        from melt_ser.training.device import make_accelerator
-
-        make_accelerator(config.device, config.trainer.precision)  # lets the processes find each other
-    with processes.main_process_first():  # it verifies the audio, the others find that done
+    with processes.main_process_first(config.device):  # it verifies the audio, the others find that done
         study = prepare_study(config)
     path = study.folder / "result.json"
     result: dict[str, Any] | None
