@@ -94,7 +94,7 @@ def _each(column: pd.Series, function: Callable[[Any, int], Any], kind: Any = "s
 
 def _names(table: pd.DataFrame, used: pd.Series, path: Path) -> pd.Series:
     """The utterance as given, else the file without its suffix, numbered from #2 on where it is taken."""
-    stems = _stems(table["audio"])
+    stems = _each(table["audio"], lambda audio, _: posixpath.splitext(audio)[0])
     names = table["utterance"].where(table["utterance"] != "", stems)
     if not names.duplicated().any():
         return names
@@ -119,13 +119,10 @@ def _names(table: pd.DataFrame, used: pd.Series, path: Path) -> pd.Series:
 
 def _sources(table: pd.DataFrame, corpus: str) -> pd.Series:
     """The source as given; else rows of a file are one recording, unless they are different parts of it."""
-    start, end = (_each(table[column], lambda seconds, _: f"{seconds:g}") for column in ("start", "end"))
-    segment = ("#" + start + "-" + end).where(table["start"].notna() | table["end"].notna(), "")
-    return table["source"].where(table["source"] != "", f"{corpus}/" + _stems(table["audio"]) + segment)
-
-
-def _stems(audio: pd.Series) -> pd.Series:
-    return _each(audio, lambda path, _: posixpath.splitext(path)[0])
+    segment = _each(table["start"], lambda start, _: f"#{start:g}-") + _each(table["end"], lambda end, _: f"{end:g}")
+    segment = segment.where(table["start"].notna() | table["end"].notna(), "")
+    recording = _each(table["audio"], lambda audio, _: f"{corpus}/{posixpath.splitext(audio)[0]}")
+    return table["source"].where(table["source"] != "", recording + segment)
 
 
 def _relative_paths(audio: pd.Series, path: Path) -> pd.Series:
@@ -148,9 +145,9 @@ def _seconds(column: pd.Series, path: Path) -> pd.Series:
     """Times in seconds; NaN where a cell is empty."""
     filled = column[column != ""]
     try:
-        seconds = filled.astype("float64")
+        seconds = filled.astype("float64[pyarrow]")
     except ValueError:
-        seconds = pd.to_numeric(filled, errors="coerce")  # half as fast, and says which
+        seconds = pd.to_numeric(filled, errors="coerce")  # far slower, and says which
     wrong = filled.index[~((seconds >= 0) & (seconds < math.inf))]
     if len(wrong):
         raise InputError(

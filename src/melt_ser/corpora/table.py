@@ -111,7 +111,7 @@ def digest(table: pd.DataFrame) -> str:
     Texts are hashed as their numbers of bytes and their UTF-8, seconds in tenths of a millisecond (-1: NaN), integers
     as eight bytes, little end first.
     """
-    order = np.argsort(table["utterance"].to_numpy(dtype=object), kind="stable")
+    order = table["utterance"].argsort().to_numpy()
     total = hashlib.sha256()
     for column in COLUMNS:
         total.update(column.encode())
