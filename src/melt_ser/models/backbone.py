@@ -24,6 +24,11 @@ if TYPE_CHECKING:
 FREEZE = ("nothing", "convolution", "everything")
 
 
+def mask_of(counts: Tensor, frames: int) -> Tensor:
+    """The frame mask, (batch, frames), of utterances with so many frames each, (batch,)."""
+    return torch.arange(frames, device=counts.device) < counts[:, None]
+
+
 @dataclass(frozen=True)
 class BackboneOutput:
     """Frames of a batch.
@@ -59,6 +64,11 @@ class Backbone(nn.Module):
         return int(self.model.config.hidden_size)
 
     @property
+    def has_stable_layer_norm(self) -> bool:
+        """Whether the norm comes after the layers (the large models) instead of before them."""
+        return bool(getattr(self.model.config, "do_stable_layer_norm", False))
+
+    @property
     def number_of_layers(self) -> int:
         """Transformer layers; there is one hidden state more."""
         return int(self.model.config.num_hidden_layers)
@@ -68,28 +78,71 @@ class Backbone(nn.Module):
 
         lengths: (batch,) in samples, at least 400 each, the longest at most the samples of the batch.
         """
+        learning = torch.is_grad_enabled() and self.model not in self.frozen
+        with torch.set_grad_enabled(learning):
+            convolved, frame_mask = self.convolve(audio, lengths)
+            return self.transform(self.embed(convolved, frame_mask), frame_mask, 0, output_hidden_states)
+
+    def convolve(self, audio: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
+        """First stage: what the waveform encoder makes of the audio, (batch, frames, channels), and the frame mask."""
         samples = audio.shape[1]
         own_samples = lengths.tolist()
         if min(own_samples) < RECEPTIVE_FIELD or max(own_samples) > samples:
             raise ValueError(f"Lengths are {RECEPTIVE_FIELD}..{samples} samples (see prepare_waveform): {own_samples}")
-        frames = int(self._frames(torch.tensor(samples)))
-        own_frames = self._frames(lengths.to(audio.device))
-        frame_mask = torch.arange(frames, device=audio.device) < own_frames[:, None]
-        padded = min(own_samples) < samples
-        with self.padding.during(
-            [self._first_frames(length) for length in own_samples] if padded else None,
-            frame_mask if padded else None,
-        ):
-            output = self._run(audio, lengths.to(audio.device) if padded else None, frames, output_hidden_states)
-        return BackboneOutput(output.last_hidden_state, output.hidden_states, frame_mask)
+        frames = int(self.frames_of(torch.tensor(samples)))
+        frame_mask = mask_of(self.frames_of(lengths.to(audio.device)), frames)
+        first_frames = [self._first_frames(length) for length in own_samples] if min(own_samples) < samples else None
+        with self.padding.during(first_frames, None):
+            convolved: Tensor = self.model.feature_extractor(audio).transpose(1, 2)
+        return convolved, frame_mask
 
-    def _run(self, audio: Tensor, lengths: Tensor | None, frames: int, output_hidden_states: bool) -> Any:
-        mask = None if lengths is None else torch.arange(audio.shape[1], device=audio.device) < lengths[:, None]
-        learning = torch.is_grad_enabled() and self.model not in self.frozen
-        with torch.set_grad_enabled(learning), self._masking(frames):
-            return self.model(audio, attention_mask=mask, output_hidden_states=output_hidden_states)
+    def embed(self, convolved: Tensor, frame_mask: Tensor) -> Tensor:
+        """Second stage: the input of the first transformer layer, (batch, frames, features)."""
+        model, encoder = self.model, self.model.encoder
+        projected = model.feature_projection(convolved)
+        hidden = projected[0] if isinstance(projected, tuple) else projected
+        with self._masking(hidden.shape[1]):
+            hidden = model._mask_hidden_states(hidden, attention_mask=frame_mask)
+        hidden = hidden.masked_fill(~frame_mask[:, :, None], 0.0)
+        with self.padding.during(None, None if bool(frame_mask.all()) else frame_mask):
+            hidden = hidden + encoder.pos_conv_embed(hidden)
+        if not self.has_stable_layer_norm:
+            hidden = encoder.layer_norm(hidden)
+        dropped: Tensor = encoder.dropout(hidden)
+        return dropped
 
-    def _frames(self, lengths: Tensor) -> Tensor:
+    def transform(
+        self, hidden: Tensor, frame_mask: Tensor, first_layer: int = 0, output_hidden_states: bool = False
+    ) -> BackboneOutput:
+        """Third stage: the transformer layers from `first_layer` on, whose input is `hidden`.
+
+        `hidden_states` are then those from the input of `first_layer` on.
+        """
+        encoder, config = self.model.encoder, self.model.config
+        padded = not bool(frame_mask.all())
+        settings = self._attention_settings(hidden, frame_mask if padded else None)
+        states = [hidden]
+        for layer in encoder.layers[first_layer:]:
+            dropped = encoder.training and config.layerdrop > 0 and bool(torch.rand(()) < config.layerdrop)
+            if not dropped:
+                output = layer(hidden, **settings)
+                hidden = output[0] if isinstance(output, tuple) else output
+            states.append(hidden)
+        if self.has_stable_layer_norm:
+            hidden = encoder.layer_norm(hidden)
+        return BackboneOutput(hidden, tuple(states) if output_hidden_states else None, frame_mask)
+
+    def _attention_settings(self, hidden: Tensor, frame_mask: Tensor | None) -> dict[str, Tensor | None]:
+        """What every layer is given beside its input: the mask and, in WavLM, the bias of the first layer's positions."""
+        first = self.model.encoder.layers[0].attention
+        if not hasattr(first, "compute_bias"):
+            return {"attention_mask": None if frame_mask is None else frame_mask[:, None, None, :]}
+        batch, frames, _ = hidden.shape
+        bias = first.compute_bias(frames, frames).repeat(batch, 1, 1)
+        return {"attention_mask": frame_mask, "position_bias": bias}
+
+    def frames_of(self, lengths: Tensor) -> Tensor:
+        """Frames of audio with these lengths in samples."""
         frames: Tensor = self.model._get_feat_extract_output_lengths(lengths)
         return frames
 
@@ -139,7 +192,7 @@ class Backbone(nn.Module):
         if not 0 <= what <= self.number_of_layers:
             raise SetupError(f"trainer.freeze={what}, but the backbone has {self.number_of_layers} layers.")
         parts = [model.feature_extractor, model.feature_projection, model.encoder.pos_conv_embed]
-        if not getattr(model.config, "do_stable_layer_norm", False):  # there this norm comes after the layers
+        if not self.has_stable_layer_norm:
             parts.append(model.encoder.layer_norm)
         return [*parts, *model.encoder.layers[:what]]
 
