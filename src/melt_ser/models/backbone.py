@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -54,6 +54,7 @@ class Backbone(nn.Module):
         self.model = model
         self.do_normalize = do_normalize
         self.frozen: list[nn.Module] = []
+        self.freezing: str | int = "nothing"
         self.padding = make_batch_invariant(model)
         # Its only use is reentrant checkpointing; without it no gradient of the audio is computed.
         model.feature_extractor._requires_grad = False
@@ -114,23 +115,25 @@ class Backbone(nn.Module):
     def transform(
         self, hidden: Tensor, frame_mask: Tensor, first_layer: int = 0, output_hidden_states: bool = False
     ) -> BackboneOutput:
-        """Third stage: the transformer layers from `first_layer` on, whose input is `hidden`.
+        """Third stage: the transformer layers from `first_layer` on, whose input is `hidden`, and the last norm.
 
         `hidden_states` are then those from the input of `first_layer` on.
         """
-        encoder, config = self.model.encoder, self.model.config
-        padded = not bool(frame_mask.all())
-        settings = self._attention_settings(hidden, frame_mask if padded else None)
+        states = self.layers(hidden, frame_mask, first_layer, self.number_of_layers)
+        last = self.model.encoder.layer_norm(states[-1]) if self.has_stable_layer_norm else states[-1]
+        return BackboneOutput(last, tuple(states) if output_hidden_states else None, frame_mask)
+
+    def layers(self, hidden: Tensor, frame_mask: Tensor, first: int, last: int) -> list[Tensor]:
+        """The input of transformer layer `first` and the outputs of the layers first..last-1."""
+        encoder, layer_drop = self.model.encoder, self.model.config.layerdrop
+        settings = self._attention_settings(hidden, None if bool(frame_mask.all()) else frame_mask)
         states = [hidden]
-        for layer in encoder.layers[first_layer:]:
-            dropped = encoder.training and config.layerdrop > 0 and bool(torch.rand(()) < config.layerdrop)
-            if not dropped:
+        for layer in encoder.layers[first:last]:
+            if not (encoder.training and layer_drop > 0 and bool(torch.rand(()) < layer_drop)):
                 output = layer(hidden, **settings)
                 hidden = output[0] if isinstance(output, tuple) else output
             states.append(hidden)
-        if self.has_stable_layer_norm:
-            hidden = encoder.layer_norm(hidden)
-        return BackboneOutput(hidden, tuple(states) if output_hidden_states else None, frame_mask)
+        return states
 
     def _attention_settings(self, hidden: Tensor, frame_mask: Tensor | None) -> dict[str, Tensor | None]:
         """What every layer is given beside its input: the mask and, in WavLM, the bias of the first layer's positions."""
@@ -179,7 +182,7 @@ class Backbone(nn.Module):
             part.requires_grad_(False)
         if isinstance(what, int) and hasattr(self.model, "masked_spec_embed"):
             self.model.masked_spec_embed.requires_grad_(False)
-        self.frozen = parts
+        self.frozen, self.freezing = parts, what
         self.train(self.training)
 
     def _parts(self, what: str | int) -> list[nn.Module]:
@@ -191,10 +194,11 @@ class Backbone(nn.Module):
             return named[what]
         if not 0 <= what <= self.number_of_layers:
             raise SetupError(f"trainer.freeze={what}, but the backbone has {self.number_of_layers} layers.")
-        parts = [model.feature_extractor, model.feature_projection, model.encoder.pos_conv_embed]
+        encoder = model.encoder
+        parts = [model.feature_extractor, model.feature_projection, encoder.pos_conv_embed, encoder.dropout]
         if not self.has_stable_layer_norm:
-            parts.append(model.encoder.layer_norm)
-        return [*parts, *model.encoder.layers[:what]]
+            parts.append(encoder.layer_norm)
+        return [*parts, *encoder.layers[:what]]
 
     def train(self, mode: bool = True) -> Backbone:
         """As for any module, but frozen parts stay in evaluation mode, and so does a batch norm (HuBERT).

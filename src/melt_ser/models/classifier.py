@@ -11,6 +11,7 @@ from melt_ser.config import HeadConfig
 from melt_ser.errors import SetupError, did_you_mean
 from melt_ser.models.backbone import Backbone, BackboneOutput
 from melt_ser.models.pooling import POOLINGS
+from melt_ser.models.prefix import Prefix, continue_from
 
 LAYERS = ("last", "weighted")
 
@@ -69,9 +70,13 @@ class SpeechClassifier(nn.Module):
         self.classes = list(classes)
         self.head = Head(head, backbone.hidden_size, backbone.number_of_layers, len(self.classes))
 
-    def forward(self, audio: Tensor, lengths: Tensor) -> Tensor:
-        """Logits, (batch, classes), of audio, (batch, samples), and lengths, (batch,): see `pad_together`."""
-        logits: Tensor = self.head(self.backbone(audio, lengths, output_hidden_states=self.head.weighted))
+    def forward(self, inputs: Tensor, lengths: Tensor, after: Prefix = Prefix.nothing) -> Tensor:
+        """Logits, (batch, classes).
+
+        inputs: audio, (batch, samples), with lengths, (batch,): see `pad_together`; or the features that
+            `compute_prefix` made of it, with their numbers of frames, and that prefix as `after`.
+        """
+        logits: Tensor = self.head(continue_from(after, self, inputs, lengths))
         return logits
 
 

@@ -1,0 +1,120 @@
+"""The frozen prefix: the first part of a classifier that neither learns nor draws at random, a function of the clip.
+
+    prefix        features of a clip                                what comes after
+    nothing       (samples,): the waveform itself                   everything
+    convolution   (frames, channels) of the waveform encoder        projection, positions, transformer, head
+    layers        (frames, features), input of the lowest learning  the layers from there on, head
+                  layer
+    states        (frames, states, features), all the head reads    head
+    pooled        (1, states, features), their means                head: mean pooling commutes with the layer sum
+
+`classifier(audio, lengths)` equals `classifier(*compute_prefix(...), after=prefix)` up to rounding.
+"""
+
+from __future__ import annotations
+
+from enum import Enum
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from melt_ser.models.backbone import BackboneOutput, mask_of
+from melt_ser.models.pooling import MeanPooling
+
+if TYPE_CHECKING:
+    from melt_ser.models.backbone import Backbone
+    from melt_ser.models.classifier import Head, SpeechClassifier
+
+
+class Prefix(str, Enum):
+    nothing = "nothing"
+    convolution = "convolution"
+    layers = "layers"
+    states = "states"
+    pooled = "pooled"
+
+
+def frozen_prefix(classifier: SpeechClassifier, crops: bool) -> Prefix:
+    """The longest prefix that a classifier's freezing allows.
+
+    crops: whether clips are cropped at random, which cuts frames of the prefix and so needs them unpooled.
+    """
+    backbone, head = classifier.backbone, classifier.head
+    if backbone.freezing == "nothing":
+        return Prefix.nothing
+    if backbone.freezing == "everything":
+        return Prefix.pooled if isinstance(head.pooling, MeanPooling) and not crops else Prefix.states
+    config = backbone.model.config
+    random = config.layerdrop > 0 or max(config.mask_time_prob, config.mask_feature_prob) > 0
+    # A weighted sum reads the frozen layers too.
+    whole_layers = isinstance(backbone.freezing, int) and not random and not head.weighted
+    return Prefix.layers if whole_layers else Prefix.convolution
+
+
+@torch.no_grad()
+def compute_prefix(
+    classifier: SpeechClassifier, prefix: Prefix, audio: Tensor, lengths: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Features, (batch, frames, ...), and each utterance's number of frames, (batch,), of audio, (batch, samples)."""
+    backbone = classifier.backbone
+    if prefix is Prefix.nothing:
+        return audio, lengths
+    convolved, frame_mask = backbone.convolve(audio, lengths)
+    counts = frame_mask.sum(dim=1)
+    if prefix is Prefix.convolution:
+        return convolved, counts
+    hidden = backbone.embed(convolved, frame_mask)
+    if prefix is Prefix.layers:
+        return backbone.layers(hidden, frame_mask, 0, layers_below(backbone))[-1], counts
+    states = read_states(classifier.head, backbone.transform(hidden, frame_mask, 0, classifier.head.weighted))
+    if prefix is Prefix.states:
+        return states, counts
+    total = states.masked_fill(~frame_mask[:, :, None, None], 0.0).sum(dim=1, keepdim=True)
+    return total / counts[:, None, None, None], torch.ones_like(counts)
+
+
+def continue_from(prefix: Prefix, classifier: SpeechClassifier, features: Tensor, counts: Tensor) -> BackboneOutput:
+    """What the head reads, from the features of a prefix."""
+    backbone, weighted = classifier.backbone, classifier.head.weighted
+    if prefix is Prefix.nothing:
+        return backbone(features, counts, output_hidden_states=weighted)
+    frame_mask = mask_of(counts, features.shape[1])
+    features = features.float()
+    if prefix is Prefix.convolution:
+        return backbone.transform(backbone.embed(features, frame_mask), frame_mask, 0, weighted)
+    if prefix is Prefix.layers:
+        return backbone.transform(features, frame_mask, layers_below(backbone), weighted)
+    states = features.unbind(dim=2)
+    return BackboneOutput(states[-1], states if weighted else None, frame_mask)
+
+
+def read_states(head: Head, output: BackboneOutput) -> Tensor:
+    """All that a head reads of a backbone, (batch, frames, states, features)."""
+    states = output.hidden_states if head.weighted else (output.last_hidden_state,)
+    assert states is not None
+    return torch.stack(states, dim=2)
+
+
+def layers_below(backbone: Backbone) -> int:
+    """The number of the lowest learning layer."""
+    assert isinstance(backbone.freezing, int)
+    return backbone.freezing
+
+
+def crop_at_random(
+    features: Tensor, counts: Tensor, rows: Tensor, frames: int, seed: int, epoch: int
+) -> tuple[Tensor, Tensor]:
+    """Features of a batch in which no utterance has more than `frames` frames, and the new counts.
+
+    Where the window of a longer one begins is a function of seed, epoch and row.
+    """
+    if int(counts.max()) <= frames:
+        return features, counts
+    cropped = features[:, :frames].clone()
+    for position, (row, count) in enumerate(zip(rows.tolist(), counts.tolist(), strict=True)):
+        if count > frames:
+            first = int(np.random.default_rng([seed, epoch, row]).integers(count - frames + 1))
+            cropped[position] = features[position, first : first + frames]
+    return cropped, counts.clamp(max=frames)

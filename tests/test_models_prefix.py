@@ -1,0 +1,91 @@
+"""The frozen prefix: computed apart from the rest it gives the same logits and gradients, and draws nothing."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from melt_ser.models.prefix import Prefix, compute_prefix, crop_at_random, frozen_prefix
+from small_models import KINDS, batch_of, small_classifier
+
+every_kind = pytest.mark.parametrize("kind", KINDS)
+HEADS = [
+    {},
+    {"layers": "weighted"},
+    {"pooling": "attention", "layers": "weighted"},
+    {"pooling": "attentive_statistics", "hidden_sizes": [8]},
+]
+
+
+@every_kind
+@pytest.mark.parametrize("head", HEADS, ids=lambda head: "-".join(map(str, head.values())) or "linear")
+@pytest.mark.parametrize("freeze", ["nothing", "convolution", 0, 1, 2, "everything"])
+def test_a_prefix_and_what_comes_after_are_the_whole(kind: str, head: dict, freeze: int | str) -> None:
+    classifier = small_classifier(kind, **head)
+    classifier.backbone.freeze(freeze)
+    audio, lengths = batch_of(4000, 9000, 400)
+    whole = classifier(audio, lengths)
+    for crops in (False, True):
+        prefix = frozen_prefix(classifier, crops)
+        apart = classifier(*compute_prefix(classifier, prefix, audio, lengths), after=prefix)
+        assert torch.allclose(apart, whole, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("freeze", "head", "crops", "prefix"),
+    [
+        ("nothing", {}, False, Prefix.nothing),
+        ("convolution", {}, True, Prefix.convolution),
+        (0, {}, False, Prefix.layers),
+        (1, {"layers": "weighted"}, False, Prefix.convolution),
+        (1, {}, True, Prefix.layers),
+        ("everything", {"layers": "weighted"}, False, Prefix.pooled),
+        ("everything", {}, True, Prefix.states),
+        ("everything", {"pooling": "attention"}, False, Prefix.states),
+    ],
+)
+def test_the_longest_prefix_that_freezing_allows(freeze: int | str, head: dict, crops: bool, prefix: Prefix) -> None:
+    classifier = small_classifier("wavlm", **head)
+    classifier.backbone.freeze(freeze)
+    assert frozen_prefix(classifier, crops) is prefix
+
+
+@pytest.mark.parametrize("setting", ["layerdrop", "mask_time_prob", "mask_feature_prob"])
+def test_frozen_layers_that_draw_at_random_are_no_prefix(setting: str) -> None:
+    classifier = small_classifier("hubert")
+    classifier.backbone.freeze(1)
+    setattr(classifier.backbone.model.config, setting, 0.5)
+    assert frozen_prefix(classifier, crops=False) is Prefix.convolution
+
+
+@every_kind
+@pytest.mark.parametrize("freeze", ["convolution", 1, "everything"])
+def test_a_prefix_is_the_same_while_the_rest_trains(kind: str, freeze: int | str) -> None:
+    classifier = small_classifier(kind)
+    classifier.backbone.freeze(freeze)
+    batch = batch_of(4000, 9000)
+    prefix = frozen_prefix(classifier, crops=False)
+    expected, _ = compute_prefix(classifier.eval(), prefix, *batch)
+    state = torch.get_rng_state()
+    features, counts = compute_prefix(classifier.train(), prefix, *batch)
+    assert torch.equal(features, expected)
+    assert torch.equal(torch.get_rng_state(), state)
+    classifier(features, counts, after=prefix).sum().backward()
+    learning = {name for name, parameter in classifier.named_parameters() if parameter.grad is not None}
+    frozen = {name for name, parameter in classifier.named_parameters() if not parameter.requires_grad}
+    assert learning and frozen and not learning & frozen
+
+
+def test_random_crops_cut_the_longer_ones_only_and_are_the_same_again() -> None:
+    features = torch.arange(2 * 10, dtype=torch.float32).reshape(2, 10, 1)
+    counts, rows = torch.tensor([10, 3]), torch.tensor([7, 8])
+    starts = set()
+    for epoch in range(40):
+        cropped, cropped_counts = crop_at_random(features, counts, rows, 4, seed=0, epoch=epoch)
+        again, _ = crop_at_random(features.flip(0), counts.flip(0), rows.flip(0), 4, seed=0, epoch=epoch)
+        assert torch.equal(again.flip(0), cropped)
+        assert cropped_counts.tolist() == [4, 3]
+        assert cropped[0, :, 0].diff().tolist() == [1, 1, 1]
+        assert cropped[1, :3, 0].tolist() == [10, 11, 12]
+        starts.add(int(cropped[0, 0, 0]))
+    assert starts == set(range(7))
