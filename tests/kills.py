@@ -35,6 +35,7 @@ SETTINGS = (
     "trainer.epochs=3",
     "trainer.batch_size=4",
     "trainer.accumulation=2",
+    "trainer.batch_seconds=1",
     "trainer.patience=3",
     "augment=light",
     "augment.time_mask_probability=0.2",

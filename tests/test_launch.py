@@ -29,6 +29,8 @@ def run(*arguments: str, module: str = "train", cwd: Path | None = None) -> subp
         ("dataset.label_map.foo=sad", "'dataset.label_map' has no entry 'foo' yet; add one with a plus"),
         ("experiment=nothing", "There is no experiment 'nothing'; choose from: emodb_speakers."),
         ("trainer.batch_size=0", "trainer.batch_size is at least 1, not 0."),
+        ("trainer.batch_seconds=0.5", "trainer.batch_seconds is a number from 1 up or null, not 0.5."),
+        ("cache.max_gib=-1", "cache.max_gib is a number from 0 up, not -1.0."),
         ("trainer.freeze=all", "trainer.freeze is nothing, convolution, everything or a number of layers, not 'all'."),
         ("dataset.fold=2", "dataset.fold=2 needs folds, and 'demo' uses the release's own split"),
     ],
@@ -117,6 +119,7 @@ def test_the_run_id_is_the_same_however_the_settings_were_typed() -> None:
         ("out=/elsewhere", "device=cpu", "trainer.workers=3", "eval.batch_size=1", "eval.corpora=[demo_de]"),
         ("trainer=finetune", "head=linear", "dataset.root=/data/demo"),
         ("labels.name=other",),
+        ("cache.folder=/scratch", "cache.max_gib=1", "cache.audio=false", "cache.features=false"),
     ]
     for overrides in same:
         assert identity(load_config(*overrides)) == reference, overrides

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from melt_ser.config import AugmentConfig, Config, EvalConfig
+from melt_ser.config import AugmentConfig, CacheConfig, Config, EvalConfig
 from melt_ser.errors import SetupError
 
 FREEZE = ("nothing", "convolution", "everything")
@@ -27,6 +27,8 @@ def check(config: Config) -> None:
     for key, share in {"warmup_fraction": trainer.warmup_fraction, "label_smoothing": trainer.label_smoothing}.items():
         if not 0.0 <= share < 1.0:
             raise SetupError(f"trainer.{key} is from 0 up to, but not, 1, not {share}.")
+    if trainer.batch_seconds is not None and not 1.0 <= trainer.batch_seconds < float("inf"):
+        raise SetupError(f"trainer.batch_seconds is a number from 1 up or null, not {trainer.batch_seconds}.")
     if trainer.crop_seconds is not None and trainer.crop_seconds < 0.1:
         raise SetupError(f"trainer.crop_seconds is at least 0.1 or null, not {trainer.crop_seconds}.")
     if trainer.pad_to_crop and trainer.crop_seconds is None:
@@ -48,6 +50,7 @@ def check(config: Config) -> None:
         raise SetupError(f"backbone.layer_drop is from 0 up to, but not, 1, not {config.backbone.layer_drop}.")
     check_augment(config.augment)
     check_eval(config.eval)
+    check_cache(config.cache)
 
 
 def check_augment(settings: AugmentConfig) -> None:
@@ -72,3 +75,9 @@ def check_eval(settings: EvalConfig) -> None:
         raise SetupError(f"eval.split is train, dev or test, not '{settings.split}'.")
     if settings.corpora is not None and len(set(settings.corpora)) < len(settings.corpora):
         raise SetupError(f"eval.corpora names a corpus twice: {', '.join(settings.corpora)}.")
+
+
+def check_cache(settings: CacheConfig) -> None:
+    """Raise SetupError where a value of the `cache` group is out of its range."""
+    if not settings.max_gib >= 0.0:  # infinity is no bound
+        raise SetupError(f"cache.max_gib is a number from 0 up, not {settings.max_gib}.")

@@ -168,6 +168,7 @@ class TrainerConfig:
     epochs: int = 10
     batch_size: int = 8
     accumulation: int = 1  # batches a step
+    batch_seconds: Optional[float] = None  # audio with padding that is computed at once; null: a batch
     learning_rate: float = 1e-3  # of the head
     backbone_learning_rate: float = 2e-5
     optimiser: Optimiser = Optimiser.adamw
@@ -196,6 +197,16 @@ class EvalConfig:
 
 
 @dataclass
+class CacheConfig:
+    """What is kept on disk because it can be computed again, but not as fast; never changes a number."""
+
+    folder: Optional[str] = None  # null: $MELT_SER_CACHE, else ~/.cache/melt_ser
+    max_gib: float = 50.0  # of all that is kept under it; what would not fit is computed each time
+    features: bool = True  # the frames of a frozen backbone
+    audio: bool = True  # decoded clips at 16 kHz, where decoding them each epoch is slower
+
+
+@dataclass
 class Config:
     """Everything `train` reads."""
 
@@ -206,6 +217,7 @@ class Config:
     augment: AugmentConfig = field(default_factory=AugmentConfig)
     trainer: TrainerConfig = field(default_factory=TrainerConfig)
     eval: EvalConfig = field(default_factory=EvalConfig)
+    cache: CacheConfig = field(default_factory=CacheConfig)
     experiment_name: Optional[str] = None
     seed: int = 0
     out: str = "runs"
@@ -221,6 +233,7 @@ class EvaluateConfig:
     dataset: DatasetConfig = field(default_factory=DatasetConfig)
     labels: LabelsConfig = field(default_factory=LabelsConfig)  # what a corpus asks for; the run keeps its own
     eval: EvalConfig = field(default_factory=EvalConfig)
+    cache: CacheConfig = field(default_factory=CacheConfig)
     device: str = "auto"
 
 

@@ -13,7 +13,7 @@ def evaluate(composed: DictConfig) -> None:
     from pathlib import Path
 
     from melt_ser import processes
-    from melt_ser.checks import check_eval
+    from melt_ser.checks import check_cache, check_eval
     from melt_ser.config import EvaluateConfig
     from melt_ser.console import finish, show, verification_bar
     from melt_ser.corpora.corpus import load_corpus
@@ -24,6 +24,7 @@ def evaluate(composed: DictConfig) -> None:
 
     config = typed(composed, EvaluateConfig)
     check_eval(config.eval)
+    check_cache(config.cache)
     folder = Path(config.run)
     read_result(folder)  # tells what is wrong with the run before the corpus is verified
     name = config.dataset.name

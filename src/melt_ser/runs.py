@@ -29,7 +29,7 @@ from melt_ser.processes import is_main_process
 SCHEMA_VERSION = 1
 # What does not change a run's numbers. A group's name is left out too: its values say what it is.
 INFRASTRUCTURE = {
-    "": {"out", "device", "force", "eval", "experiment_name"},
+    "": {"out", "device", "force", "eval", "cache", "experiment_name"},
     "backbone": {"learning_rate", "freeze"},  # they act through the trainer group, which takes them over
     "dataset": {
         "root",

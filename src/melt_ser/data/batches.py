@@ -1,7 +1,10 @@
-"""Batches of utterances of like length, so that little of a batch is padding.
+"""Batches of utterances of like length, so that little of a batch is padding, and pieces of a bounded size.
 
-A batch is what all processes compute together; each takes its `Share` of the rows. What is trained and what is
-scored is therefore the same on one process and on several.
+    pool of 24 batches, at random -> sorted by length, cut into batches -> shuffled -> `accumulation` make a step
+    a step, sorted by length -> pieces of at most `batch_seconds` with padding, computed one after the other
+
+A batch or piece is what all processes compute together; each takes its `Share` of the rows. What is trained and what
+is scored is therefore the same on one process and on several.
 """
 
 from __future__ import annotations
@@ -13,7 +16,10 @@ import numpy as np
 import numpy.typing as npt
 from torch.utils.data import Sampler
 
-POOL_BATCHES = 16  # utterances are sorted by length within random pools of this many batches
+# Utterances are sorted by length within random pools of this many batches. On MELT's durations (8 and 32 a batch) 7.0
+# and 8.6 % of what is computed is then padding, against 53 and 66 % in random batches, and of two utterances in one
+# batch 1.5 and 7.0 % meet again in the next epoch, against 0.1 and 0.5 %. Pools of 16: 10.2 and 12.4 % padding.
+POOL_BATCHES = 24
 
 
 @dataclass(frozen=True)
@@ -32,8 +38,10 @@ class ShuffledBatches(Sampler[list[int]]):
     """Random batches for training: shuffle, sort by length within pools, cut, shuffle the batches.
 
     Each utterance once an epoch (with `weights`: as many draws as utterances, with replacement). The order is a
-    function of (seed, epoch). Iterating gives this process's share of every batch, never empty: a process that has
-    no row of a batch gets its first row, to be counted as nothing.
+    function of (seed, epoch). `accumulation` batches make a step; with `batch_seconds` a step is cut anew into pieces
+    whose number of utterances times their longest is at most that, an utterance that is longer alone in its piece.
+    Iterating gives this process's share of every piece, never empty: a process that has no row of a piece gets its
+    first row, to be counted as nothing.
     """
 
     def __init__(
@@ -43,20 +51,44 @@ class ShuffledBatches(Sampler[list[int]]):
         seed: int,
         weights: npt.ArrayLike | None = None,
         share: Share | None = None,
+        accumulation: int = 1,
+        batch_seconds: float | None = None,
     ) -> None:
         self.seconds = np.asarray(seconds)
         self.batch_size = batch_size
         self.seed = seed
         self.weights = None if weights is None else np.asarray(weights) / np.sum(weights)
         self.share = share or Share()
+        self.accumulation = accumulation
+        self.batch_seconds = batch_seconds
         self.epoch = 0
 
-    def __len__(self) -> int:
-        return -(-len(self.seconds) // self.batch_size)
+    @property
+    def steps_per_epoch(self) -> int:
+        batches = -(-len(self.seconds) // self.batch_size)
+        return -(-batches // self.accumulation)
 
     def __iter__(self) -> Iterator[list[int]]:
-        for rows in self.batches():
-            yield self.share.of(rows) or rows[:1]
+        for pieces in self.steps():
+            for rows in pieces:
+                yield self.share.of(rows) or rows[:1]
+
+    def steps(self) -> Iterator[list[list[int]]]:
+        """The steps of this epoch, each as the rows that are computed at once by all processes together."""
+        batches = self.batches()
+        for first in range(0, len(batches), self.accumulation):
+            step = batches[first : first + self.accumulation]
+            yield step if self.batch_seconds is None else self._pieces(np.concatenate(step), self.batch_seconds)
+
+    def _pieces(self, rows: np.ndarray, batch_seconds: float) -> list[list[int]]:
+        rows = rows[np.argsort(-self.seconds[rows], kind="stable")]  # a piece begins with its longest utterance
+        pieces: list[list[int]] = []
+        first = 0
+        while first < len(rows):
+            count = max(1, int(batch_seconds / self.seconds[rows[first]]))
+            pieces.append(rows[first : first + count].tolist())
+            first += count
+        return pieces
 
     def batches(self) -> list[list[int]]:
         """The batches of this epoch, of all processes together."""

@@ -45,6 +45,7 @@ class Utterances(Dataset[tuple[Tensor, int, int]]):
 
     Without an `augment` an item is a function of the clip alone. With one, cropping and augmentation draw from
     a generator of (seed, epoch, row), so that neither order, workers nor resuming change what is drawn.
+    `seconds` is how long each item is at most, (utterances,).
     """
 
     def __init__(
@@ -62,7 +63,6 @@ class Utterances(Dataset[tuple[Tensor, int, int]]):
         self.paths = [str(root / audio) for audio in table["audio"]]
         self.starts = table["start"].to_numpy(dtype="float64")
         self.ends = table["end"].to_numpy(dtype="float64")
-        self.seconds = table["duration"].to_numpy(dtype="float64")
         self.classes = np.array([numbers[name] for name in table["class"]], dtype=np.int64)
         self.do_normalize = do_normalize
         self.augmentation = Augmentation(augment) if augment is not None else None
@@ -70,8 +70,10 @@ class Utterances(Dataset[tuple[Tensor, int, int]]):
         self.pad_to_crop = pad_to_crop
         self.seed = seed
         self.epoch = 0
+        durations = table["duration"].to_numpy(dtype="float64")
+        self.seconds = self._longest(durations, augment, crop_seconds)
         self.decoded: dict[int, np.ndarray] = {}
-        self.keeps_decoded = self.seconds.sum() * SAMPLE_RATE * 4 <= KEPT_BYTES
+        self.keeps_decoded = durations.sum() * SAMPLE_RATE * 4 <= KEPT_BYTES
 
     def __len__(self) -> int:
         return len(self.paths)
@@ -82,6 +84,14 @@ class Utterances(Dataset[tuple[Tensor, int, int]]):
             generator = np.random.default_rng([self.seed, self.epoch, row])
             waveform = self._crop(self.augmentation(waveform, generator), generator)
         return prepare_waveform(torch.from_numpy(waveform), self.do_normalize), int(self.classes[row]), row
+
+    def _longest(self, durations: np.ndarray, augment: AugmentConfig | None, crop_seconds: float | None) -> np.ndarray:
+        if augment is None:
+            return durations
+        slowed = durations / min(augment.speed_factors)
+        if not crop_seconds:
+            return slowed
+        return np.full_like(slowed, crop_seconds) if self.pad_to_crop else np.minimum(slowed, crop_seconds)
 
     def _decode(self, row: int) -> np.ndarray:
         if row in self.decoded:

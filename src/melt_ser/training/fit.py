@@ -1,9 +1,9 @@
 """The training loop: the page to read first.
 
-for each epoch:  for each step:  for each of its batches: loss, gradient    then: dev UA, keep the best, checkpoint
+for each epoch:  for each step:  for each of its pieces: loss, gradient    then: dev UA, keep the best, checkpoint
 
-A step's loss is the weighted mean over all its utterances, however they are spread over batches (`accumulation`) and
-processes, so that neither changes what is learned.
+A step's loss is the weighted mean over all its utterances, however they are spread over batches (`accumulation`),
+pieces (`batch_seconds`) and processes, so that none of these changes what is learned.
 """
 
 from __future__ import annotations
@@ -33,8 +33,8 @@ from melt_ser.training.optimisation import class_weights, make_loss, make_optimi
 from melt_ser.training.progress import TrainingProgress
 
 LESS_MEMORY = (
-    "lower trainer.batch_size (and raise trainer.accumulation to keep the steps), lower trainer.crop_seconds, "
-    "or set trainer.gradient_checkpointing=true"
+    "set trainer.batch_seconds, the audio that is computed at once, or lower it (the steps stay as they are), "
+    "lower trainer.crop_seconds, or set trainer.gradient_checkpointing=true"
 )
 
 
@@ -60,38 +60,38 @@ def fit(
     utterance_weights = weights.numpy()[train.classes]
     share = Share(accelerator.process_index, accelerator.num_processes)
     draws = inverse_counts.numpy()[train.classes] if config.balance is Balance.sampling else None
-    batches = ShuffledBatches(train.seconds, config.batch_size, seed, draws, share)
+    batches = ShuffledBatches(
+        train.seconds, config.batch_size, seed, draws, share, config.accumulation, config.batch_seconds
+    )
     on_gpu = accelerator.device.type == "cuda"
     workers = _workers(config, accelerator)
     loader = DataLoader(train, batch_sampler=batches, collate_fn=collate, num_workers=workers, pin_memory=on_gpu)
     loss_function = make_loss(config, weights).to(accelerator.device)
     optimiser = make_optimiser(config, model)
     wrapped, optimiser = accelerator.prepare(model, optimiser)
-    steps_per_epoch = -(-len(batches) // config.accumulation)
-    schedule = make_schedule(config, optimiser.optimizer, steps_per_epoch * config.epochs)
+    schedule = make_schedule(config, optimiser.optimizer, batches.steps_per_epoch * config.epochs)
     if share.process > 0:
         torch.manual_seed(hash((seed, share.process)))  # each process drops out units of its own
     state = load_checkpoint(folder / "checkpoints", model, optimiser, schedule, accelerator)
 
-    with TrainingProgress(title, len(batches), config.epochs, accelerator.is_main_process) as progress:
-        progress.skip(state.epoch * len(batches))
+    with TrainingProgress(title, batches.steps_per_epoch, config.epochs, accelerator.is_main_process) as progress:
+        progress.skip(state.epoch)
         while state.epoch < config.epochs and not _out_of_patience(config, state):
             state.epoch += 1
             train.epoch = batches.epoch = state.epoch
             wrapped.train()
             started, clips, weight_sum = time.perf_counter(), 0, 0.0
             totals = torch.zeros(3, dtype=torch.float64)  # this process's loss, audio seconds, seconds with padding
-            global_batches, own_batches = batches.batches(), iter(loader)
-            for first in range(0, len(global_batches), config.accumulation):
-                step = global_batches[first : first + config.accumulation]
-                step_weight = float(utterance_weights[np.concatenate(step)].sum())
+            own_pieces = iter(loader)
+            for step, pieces in enumerate(batches.steps(), start=1):
+                step_weight = float(utterance_weights[np.concatenate(pieces)].sum())
                 with memory_advice(LESS_MEMORY):
-                    for number, rows in enumerate(step, start=1):
-                        batch = next(own_batches).to(accelerator.device)
-                        with contextlib.nullcontext() if number == len(step) else accelerator.no_sync(wrapped):
+                    for number, rows in enumerate(pieces, start=1):
+                        batch = next(own_pieces).to(accelerator.device)
+                        with contextlib.nullcontext() if number == len(pieces) else accelerator.no_sync(wrapped):
                             losses = loss_function(wrapped(batch.audio, batch.lengths), batch.classes)
                             loss = losses.sum() if share.of(rows) else 0.0 * losses.sum()
-                            _check_finite(loss.item(), state.epoch, first + number, batch, train)
+                            _check_finite(loss.item(), state.epoch, step, batch, train)
                             # Processes average their gradients, hence the factor.
                             accelerator.backward(loss * (accelerator.num_processes / step_weight))
                         clips += len(rows)
@@ -105,7 +105,7 @@ def fit(
                 optimiser.zero_grad()
                 weight_sum += step_weight
                 shown_loss = totals[0].item() * accelerator.num_processes / weight_sum
-                progress.batches(state.epoch, len(step), shown_loss, clips / (time.perf_counter() - started))
+                progress.step(state.epoch, shown_loss, clips / (time.perf_counter() - started))
             seconds = time.perf_counter() - started
 
             loss_sum, audio_seconds, padded_seconds = _sum_over_processes(totals, accelerator)

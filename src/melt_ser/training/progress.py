@@ -13,8 +13,9 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 class TrainingProgress:
     """Loss, dev UA, clips a second and time left, on standard error."""
 
-    def __init__(self, title: str, batches: int, epochs: int, shown: bool = True) -> None:
+    def __init__(self, title: str, steps: int, epochs: int, shown: bool = True) -> None:
         self.title = f"{title} " if title else ""
+        self.steps = steps  # an epoch
         self.epochs = epochs
         self.shown = shown
         self.dev = "–"
@@ -27,7 +28,7 @@ class TrainingProgress:
             disable=not (shown and sys.stderr.isatty()),
             transient=True,
         )
-        self.task = self.bar.add_task(title, total=batches * epochs, status="")
+        self.task = self.bar.add_task(title, total=steps * epochs, status="")
 
     def __enter__(self) -> TrainingProgress:
         self.bar.start()
@@ -36,16 +37,14 @@ class TrainingProgress:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         self.bar.stop()
 
-    def skip(self, batches: int) -> None:
-        """Count batches that an earlier, interrupted run has done."""
-        self.bar.update(self.task, completed=batches)
+    def skip(self, epochs: int) -> None:
+        """Count epochs that an earlier, interrupted run has done."""
+        self.bar.update(self.task, completed=epochs * self.steps)
 
-    def batches(self, epoch: int, number: int, loss: float, clips_per_second: float) -> None:
-        """A number of batches more are done."""
+    def step(self, epoch: int, loss: float, clips_per_second: float) -> None:
+        """One more step is done."""
         status = f"loss {loss:.3f}  dev UA {self.dev}  {clips_per_second:.1f} clips/s"
-        self.bar.update(
-            self.task, advance=number, description=f"{self.title}epoch {epoch}/{self.epochs}", status=status
-        )
+        self.bar.update(self.task, advance=1, description=f"{self.title}epoch {epoch}/{self.epochs}", status=status)
 
     def epoch(self, row: dict[str, Any]) -> None:
         """One more epoch is done; `row` is its row of metrics.csv."""

@@ -42,12 +42,14 @@ class Fold:
 def make_result(study: Study, folds: list[Fold], typed_command: str, accelerator: Accelerator) -> dict[str, Any]:
     """Score the predictions, write them and the figures, and give the result."""
     rows: list[Row] = []
+    padding = []
     for fold in folds:
         for target, table in zip(fold.targets, fold.predictions, strict=True):
             number = fold.parts.fold
             rows += evaluation_rows(study.folder, target, table, study.classes, number, not study.one_model)
         curve = "training_curve" if study.one_model else f"training_curve_fold{fold.parts.fold}"
         metrics = pd.read_csv(study.fold_folder(fold.parts) / "metrics.csv")
+        padding.append(float(metrics["padding"].mean()))
         training_curve_figure(metrics, study.folder / "figures" / f"{curve}.png")
     if not study.one_model:
         rows = _pooled_rows(study, folds) + rows
@@ -66,7 +68,7 @@ def make_result(study: Study, folds: list[Fold], typed_command: str, accelerator
             "seconds": round(sum(fold.trained.seconds for fold in folds), 3),
         },
         "config": plain(study.config),
-        "train": _train_entry(study, folds),
+        "train": {**_train_entry(study, folds), "padding": round(sum(padding) / len(padding), 4)},
         "evals": rows,
         "warnings": _warnings(study, rows),
     }
