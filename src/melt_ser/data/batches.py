@@ -9,6 +9,7 @@ is scored is therefore the same on one process and on several.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -81,14 +82,8 @@ class ShuffledBatches(Sampler[list[int]]):
             yield step if self.batch_seconds is None else self._pieces(np.concatenate(step), self.batch_seconds)
 
     def _pieces(self, rows: np.ndarray, batch_seconds: float) -> list[list[int]]:
-        rows = rows[np.argsort(-self.seconds[rows], kind="stable")]  # a piece begins with its longest utterance
-        pieces: list[list[int]] = []
-        first = 0
-        while first < len(rows):
-            count = max(1, int(batch_seconds / self.seconds[rows[first]]))
-            pieces.append(rows[first : first + count].tolist())
-            first += count
-        return pieces
+        rows = rows[np.argsort(-self.seconds[rows], kind="stable")]
+        return pieces_of(rows, self.seconds, len(rows), batch_seconds)
 
     def batches(self) -> list[list[int]]:
         """The batches of this epoch, of all processes together."""
@@ -108,16 +103,36 @@ class ShuffledBatches(Sampler[list[int]]):
 
 
 class SortedBatches(Sampler[list[int]]):
-    """Batches for evaluation, longest first (so that memory runs out at once or not at all); own shares only."""
+    """Batches for evaluation, longest first (so that memory runs out at once or not at all); own shares only.
 
-    def __init__(self, seconds: npt.ArrayLike, batch_size: int, share: Share | None = None) -> None:
-        order = np.argsort(-np.asarray(seconds), kind="stable").tolist()
-        self.order = (share or Share()).of(order)
-        self.batch_size = batch_size
+    With `batch_seconds` a batch has at most so much audio with padding, unless it is a single utterance.
+    """
+
+    def __init__(
+        self,
+        seconds: npt.ArrayLike,
+        batch_size: int,
+        share: Share | None = None,
+        batch_seconds: float = math.inf,
+    ) -> None:
+        lengths = np.asarray(seconds)
+        own = (share or Share()).of(np.argsort(-lengths, kind="stable").tolist())
+        self.batches = pieces_of(np.array(own, dtype=np.int64), lengths, batch_size, batch_seconds)
 
     def __len__(self) -> int:
-        return -(-len(self.order) // self.batch_size)
+        return len(self.batches)
 
     def __iter__(self) -> Iterator[list[int]]:
-        for first in range(0, len(self.order), self.batch_size):
-            yield self.order[first : first + self.batch_size]
+        return iter(self.batches)
+
+
+def pieces_of(rows: np.ndarray, seconds: np.ndarray, most: int, batch_seconds: float) -> list[list[int]]:
+    """Rows that are sorted, longest first, in pieces of at most `most` and at most `batch_seconds` with padding."""
+    pieces: list[list[int]] = []
+    first = 0
+    while first < len(rows):
+        longest = max(float(seconds[rows[first]]), 1e-3)
+        count = max(1, int(min(most, batch_seconds / longest)))
+        pieces.append(rows[first : first + count].tolist())
+        first += count
+    return pieces

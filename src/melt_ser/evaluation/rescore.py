@@ -95,15 +95,17 @@ def _predict(
     device: str,
 ) -> list[pd.DataFrame]:
     """The predictions of each model on its target, in every process."""
+    from melt_ser.data.utterances import Utterances
+    from melt_ser.evaluation.inference import classify
     from melt_ser.models.export import load_model
     from melt_ser.training.device import make_accelerator
-    from melt_ser.training.model import predict_targets
 
     accelerator = make_accelerator(device)
     tables = []
     for (_, model_folder), target in zip(models, targets, strict=True):
         model = load_model(model_folder, accelerator.device)
-        [(_, probabilities)] = predict_targets(model, [target], settings.batch_size, accelerator)
+        utterances = Utterances(target.table, target.corpus.root, model.classes, model.backbone.do_normalize)
+        probabilities = classify(model, utterances, settings.batch_size, accelerator)
         tables.append(prediction_table(target, probabilities, classes))
     return tables
 

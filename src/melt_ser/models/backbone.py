@@ -136,7 +136,7 @@ class Backbone(nn.Module):
         return states
 
     def _attention_settings(self, hidden: Tensor, frame_mask: Tensor | None) -> dict[str, Tensor | None]:
-        """What every layer is given beside its input: the mask and, in WavLM, the bias of the first layer's positions."""
+        """What every layer is given beside its input: the mask, and WavLM's position bias."""
         first = self.model.encoder.layers[0].attention
         if not hasattr(first, "compute_bias"):
             return {"attention_mask": None if frame_mask is None else frame_mask[:, None, None, :]}

@@ -102,7 +102,7 @@ def _train_and_score(study: Study) -> dict[str, Any] | None:
         targets = fold_targets(study, parts)
         tables = [
             prediction_table(target, probabilities, study.classes)
-            for target, probabilities in predict_targets(model, targets, config.eval.batch_size, accelerator)
+            for target, probabilities in predict_targets(study, parts, model, targets, accelerator)
         ]
         folds.append(Fold(parts, trained, targets, tables))
     if not accelerator.is_main_process:
