@@ -1,0 +1,98 @@
+"""Fine-tuning as a transformers user writes it: AutoModelForAudioClassification, a padding collator, Trainer.
+
+Nothing is slower than it need be: the feature encoder is frozen, lengths are known beforehand, audio is read with
+soundfile, nothing is evaluated, saved or logged.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import soundfile
+import torch
+from datasets import Dataset
+from sampling import Choice
+
+Rows = list[dict[str, Any]]
+from transformers import (
+    AutoFeatureExtractor,
+    AutoModelForAudioClassification,
+    Trainer,
+    TrainerCallback,
+    TrainingArguments,
+)
+
+
+class EpochClock(TrainerCallback):
+    """Seconds of the epoch, from its first batch to its last step."""
+
+    seconds = 0.0
+
+    def on_epoch_begin(self, *arguments: Any, **more: Any) -> None:
+        self.started = time.perf_counter()
+
+    def on_epoch_end(self, *arguments: Any, **more: Any) -> None:
+        if torch.cuda.is_available():
+            torch.cuda.synchronize()
+        self.seconds = time.perf_counter() - self.started
+
+
+class ChosenBatches(Trainer):
+    """The Trainer on some of the batches that its own sampler makes."""
+
+    choice: Choice
+
+    def _get_train_sampler(self, *arguments: Any) -> list[int]:
+        rows = [int(row) for row in super()._get_train_sampler(*arguments)]
+        size = self.args.train_batch_size
+        batches = [rows[first : first + size] for first in range(0, len(rows), size)]
+        return [row for batch in self.choice(batches) for row in batch]
+
+
+class TrainerScript:
+    """The script; `train` may be called again, for a warm-up."""
+
+    def __init__(
+        self, checkpoint: Path, rows: list[dict[str, Any]], batch_size: int, grouped: bool, device: str
+    ) -> None:
+        """rows: path, label (a number), length (samples) of each clip; grouped: by length, else at random."""
+        self.extractor = AutoFeatureExtractor.from_pretrained(checkpoint)
+        self.model = AutoModelForAudioClassification.from_pretrained(checkpoint)
+        self.model.freeze_feature_encoder()
+        self.rows = Dataset.from_list(rows)
+        self.settings: dict[str, Any] = {
+            "per_device_train_batch_size": batch_size,
+            "num_train_epochs": 1,
+            "learning_rate": 2e-5,
+            "train_sampling_strategy": "group_by_length" if grouped else "random",
+            "length_column_name": "length",
+            "use_cpu": device == "cpu",
+            "bf16": device == "cuda",
+            "dataloader_num_workers": min(8, os.cpu_count() or 1) if device == "cuda" else 0,
+            "remove_unused_columns": False,
+            "save_strategy": "no",
+            "logging_strategy": "no",
+            "report_to": [],
+            "disable_tqdm": True,
+        }
+
+    def collate(self, rows: Rows) -> dict[str, torch.Tensor]:
+        audio = [soundfile.read(row["path"], dtype="float32")[0] for row in rows]
+        batch = self.extractor(audio, sampling_rate=16_000, padding=True, return_tensors="pt")
+        return {**batch, "labels": torch.tensor([row["label"] for row in rows])}
+
+    def train(self, choice: Choice, seed: int, folder: Path) -> float:
+        """One epoch over the chosen batches; returns its seconds."""
+        arguments = TrainingArguments(str(folder), seed=seed, **self.settings)
+        clock = EpochClock()
+        trainer = ChosenBatches(
+            self.model, arguments, self.collate, self.rows, processing_class=self.extractor, callbacks=[clock]
+        )
+        trainer.choice = choice
+        np.random.seed(seed)
+        trainer.train()
+        return clock.seconds
