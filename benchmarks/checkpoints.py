@@ -11,9 +11,9 @@ from __future__ import annotations
 from pathlib import Path
 
 import torch
-from clips import CLASSES
 from transformers import CONFIG_MAPPING, AutoModelForAudioClassification, PreTrainedConfig, Wav2Vec2FeatureExtractor
 
+from clips import CLASSES
 from melt_ser.config import BackboneConfig, Family
 from melt_ser.models.backbone import load_backbone
 from melt_ser.models.weights import MODEL_TYPES, quiet_transformers

@@ -60,12 +60,8 @@ def peak_memory(device: str) -> float:
 
 
 def run_process(script: str, *arguments: object) -> Figures:
-    """The figures that a process of this Python prints last, with how busy others kept the processors meanwhile."""
+    """The figures that a process of this Python prints last."""
     command = [sys.executable, script, *(str(argument) for argument in arguments)]
-    return watched(lambda: _last_line(command))
-
-
-def _last_line(command: list[str]) -> Figures:
     done = subprocess.run(command, capture_output=True, text=True)
     if done.returncode:
         ends = "was killed, as the system does when memory runs out" if done.returncode == -9 else "failed"

@@ -21,6 +21,7 @@ from typing import Any
 from unittest import mock
 
 import pandas as pd
+
 from clips import CLASSES, draw_seconds, make_clips
 from common import (
     Figures,
@@ -33,6 +34,7 @@ from common import (
     resolve_device,
     run_process,
     spread,
+    watched,
 )
 from sampling import Batches, Choice, EpochSample
 
@@ -185,7 +187,7 @@ def main() -> None:
     parser.add_argument("--job", help="(for the processes of the systems)")
     options = parser.parse_args()
     if options.job:
-        return print(json.dumps(measure(Job(**json.loads(options.job)))))
+        return print(json.dumps(watched(lambda: measure(Job(**json.loads(options.job))))))
     if "melt_ser" not in options.systems:
         sys.exit("error: --systems needs melt_ser, which the others are compared with.")
     device = resolve_device(options.device)

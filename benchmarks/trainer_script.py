@@ -15,9 +15,6 @@ import numpy as np
 import soundfile
 import torch
 from datasets import Dataset
-from sampling import Choice
-
-Rows = list[dict[str, Any]]
 from transformers import (
     AutoFeatureExtractor,
     AutoModelForAudioClassification,
@@ -25,6 +22,10 @@ from transformers import (
     TrainerCallback,
     TrainingArguments,
 )
+
+from sampling import Choice
+
+Rows = list[dict[str, Any]]  # path, label (a number), length (samples)
 
 
 class EpochClock(TrainerCallback):
@@ -59,7 +60,7 @@ class TrainerScript:
     def __init__(
         self, checkpoint: Path, rows: list[dict[str, Any]], batch_size: int, grouped: bool, device: str
     ) -> None:
-        """rows: path, label (a number), length (samples) of each clip; grouped: by length, else at random."""
+        """grouped: batches of like length, else at random."""
         self.extractor = AutoFeatureExtractor.from_pretrained(checkpoint)
         self.model = AutoModelForAudioClassification.from_pretrained(checkpoint)
         self.model.freeze_feature_encoder()
