@@ -3,8 +3,8 @@
     python benchmarks/decode.py [--clips 100] [--rounds 5]
 
 One thread; clips of MELT's lengths, noise. wav and flac by soundfile, mp4 (AAC, 48 kHz stereo, as MELD's clips) by
-PyAV; what is not 16 kHz mono is mixed and resampled to it. `bare` reads the samples and does nothing else: no checks, no
-mixing, no resampling. Prints a table and a line of JSON.
+PyAV; what is not 16 kHz mono is mixed and resampled to it. `bare` reads the samples and does nothing else: no checks,
+no mixing, no resampling. Prints a table and a line of JSON.
 """
 
 from __future__ import annotations
