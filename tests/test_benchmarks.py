@@ -129,6 +129,8 @@ def test_each_system_trains_on_the_chosen_batches(system: str, tmp_path: Path) -
     assert figures["computed_per_second"] >= 1.0
     if system == "melt_ser":
         ours, seen = MeltSer(job, table), list[int]()
-        ours.model.head.register_forward_hook(lambda head, _, logits: seen.append(len(logits)) if head.training else None)
+        ours.model.head.register_forward_hook(
+            lambda head, _, logits: seen.append(len(logits)) if head.training else None
+        )
         ours.train(EpochSample(table["duration"].to_numpy(), 3, 0), 0, tmp_path / "run")
         assert seen == [2, 2, 2]
