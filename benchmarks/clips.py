@@ -1,4 +1,4 @@
-"""Clips of noise whose lengths are distributed as those of MELT, as wav files and their table.
+"""Clips of noise whose lengths are distributed as those of MELT, as wav files and as a corpus.
 
 MELT's 8,818 utterances last, by the times in its two released tables, 3.67 s in the mean (those of 0.1 to 45 s; the
 standard deviation is 2.44 s). Quantiles, of MELT and of what is drawn here (a log-normal distribution that begins at
@@ -22,6 +22,7 @@ import soundfile
 SHIFT, LOG_MEAN, LOG_DEVIATION, LONGEST = 0.2, 1.045, 0.623, 20.0  # seconds, log seconds
 CLASSES = ("angry", "disgusted", "fearful", "happy", "neutral", "sad", "surprised")  # MELT's seven
 RATE = 16_000
+TABLE = "clips.csv"
 NOISE_SECONDS = 60
 
 
@@ -35,7 +36,7 @@ def draw_seconds(count: int, seed: int, lengths: Path | None = None) -> np.ndarr
 
 
 def make_clips(folder: Path, seconds: np.ndarray, seed: int) -> pd.DataFrame:
-    """Write a wav (16 kHz, 16 bit, mono) for each length, and clips.csv; returns the table, as a corpus has it."""
+    """Write a wav (16 kHz, 16 bit, mono) for each length; returns audio (its name), duration and label of each."""
     generator = np.random.default_rng([seed, 1])
     noise = (3000 * generator.standard_normal(NOISE_SECONDS * RATE)).astype(np.int16)
     samples = np.round(seconds * RATE).astype(int)
@@ -44,7 +45,13 @@ def make_clips(folder: Path, seconds: np.ndarray, seed: int) -> pd.DataFrame:
     for name, length in zip(names, samples, strict=True):
         first = int(generator.integers(len(noise) - length))
         soundfile.write(folder / name, noise[first : first + length], RATE)
-    labels = [CLASSES[number % len(CLASSES)] for number in range(len(seconds))]
-    table = pd.DataFrame({"audio": names, "start": np.nan, "end": np.nan, "duration": samples / RATE, "class": labels})
-    table.to_csv(folder / "clips.csv", index=False)
+    return pd.DataFrame({"audio": names, "duration": samples / RATE, "label": np.resize(CLASSES, len(names))})
+
+
+def make_corpus(folder: Path, seconds: np.ndarray, seed: int, scored: int = 2) -> pd.DataFrame:
+    """Clips of these lengths as the train part of a corpus (`dataset=csv`), with `scored` more as dev and as test."""
+    scored_seconds = draw_seconds(2 * scored, seed + 1)
+    table = make_clips(folder, np.concatenate([seconds, scored_seconds]), seed)
+    table["split"] = ["train"] * len(seconds) + ["dev"] * scored + ["test"] * scored
+    table.to_csv(folder / TABLE, index=False)
     return table

@@ -3,7 +3,7 @@
     python benchmarks/finetune.py [--families wav2vec2 hubert wavlm data2vec] [--size tiny] [--batch-sizes 8 32]
         [--sample CLIPS | --full] [--epochs 1] [--device auto] [--overrides trainer.batch_seconds=24 ...]
 
-Systems: `melt_ser` (training.fit, as `train` calls it), `trainer` (trainer_script.py), `grouped` (the same with
+Systems: `melt_ser` (what the verb `train` does), `trainer` (trainer_script.py), `grouped` (the same with
 train_sampling_strategy="group_by_length"). Each runs in a process of its own, rounds alternate. `--sample` computes
 that many clips of an epoch and estimates the rest (sampling.py); `--full` times whole epochs. A last process for each
 system computes its epoch's largest batch alone, for the peak memory. Prints a table and a line of JSON.
@@ -22,7 +22,7 @@ from unittest import mock
 
 import pandas as pd
 
-from clips import CLASSES, draw_seconds, make_clips
+from clips import TABLE, draw_seconds, make_corpus
 from common import (
     Figures,
     add_model_options,
@@ -49,7 +49,7 @@ class Job:
     system: str
     family: str
     checkpoint: str
-    clips: str  # folder with clips.csv
+    clips: str  # folder of the corpus
     batch_size: int
     device: str
     seed: int
@@ -60,15 +60,13 @@ class Job:
 
 
 class MeltSer:
-    """The project's own training, called as `training.model.load_or_train` does."""
+    """The project's own training, as the verb `train` does it once the corpus is read."""
 
-    def __init__(self, job: Job, table: pd.DataFrame) -> None:
-        from melt_ser.data.utterances import Utterances
+    def __init__(self, job: Job) -> None:
         from melt_ser.launch import load_config
-        from melt_ser.training.device import make_accelerator
-        from melt_ser.training.model import build_model
+        from melt_ser.training.study import prepare_study
 
-        self.config = config = load_config(
+        config = load_config(
             f"backbone={job.family}",
             f"backbone.checkpoint={job.checkpoint}",
             "backbone.revision=null",
@@ -76,71 +74,53 @@ class MeltSer:
             f"trainer.epochs={job.epochs}",
             f"trainer.batch_size={job.batch_size}",
             "trainer.crop_seconds=null",  # the Trainer script does not crop either
+            "dataset=csv",
+            f"dataset.root={job.clips}",
+            f"dataset.table={TABLE}",
             f"device={job.device}",
             f"seed={job.seed}",
             *job.overrides,
         )
-        self.accelerator = lambda: make_accelerator(config.device, config.trainer.precision)
-        self.model = build_model(config, list(CLASSES)).to(self.accelerator().device)
-        normalize, trainer = self.model.backbone.do_normalize, config.trainer
-        root, classes = Path(job.clips), list(CLASSES)
-        self.train_part = Utterances(
-            table, root, classes, normalize, config.augment, trainer.crop_seconds, trainer.pad_to_crop, job.seed
-        )
-        self.dev_part = Utterances(table.nsmallest(2, "duration"), root, classes, normalize)  # scored off the clock
+        self.study = prepare_study(config)
+        self.seconds = self.study.parts[0].train["duration"].to_numpy()
 
-    def train(self, choice: Choice, seed: int, folder: Path) -> float:
-        """The epochs over the chosen batches; returns their seconds."""
+    def train(self, choice: Choice, folder: Path) -> float:
+        """Epochs over the chosen batches; returns the mean of their seconds, in which dev is not scored."""
         from melt_ser.data.batches import ShuffledBatches
-        from melt_ser.training.fit import fit
+        from melt_ser.training.model import load_or_train
 
         class ChosenBatches(ShuffledBatches):
             def batches(self) -> Batches:
                 return choice(super().batches())
 
+        folder.mkdir(parents=True)
         with mock.patch("melt_ser.training.fit.ShuffledBatches", ChosenBatches):
-            state = fit(
-                self.config.trainer,
-                self.model,
-                self.train_part,
-                self.dev_part,
-                self.config.eval.batch_size,
-                seed,
-                folder,
-                self.accelerator(),
-            )
-        return sum(float(row["seconds"]) for row in state.history) / len(state.history)
+            load_or_train(dataclasses.replace(self.study, folder=folder), self.study.parts[0])
+        return float(pd.read_csv(folder / "metrics.csv")["seconds"].mean())
 
 
 def measure(job: Job) -> Figures:
     """In the process of one system: a warm-up step, then the sample of its epoch."""
-    table = pd.read_csv(Path(job.clips) / "clips.csv")
-    sample = EpochSample(table["duration"].to_numpy(), job.batches, job.seed)
     if job.system == "melt_ser":
-        system: Any = MeltSer(job, table)
+        system: Any = MeltSer(job)
     else:
         from trainer_script import TrainerScript
 
-        rows = [
-            {
-                "path": os.path.join(job.clips, row.audio),
-                "label": CLASSES.index(row["class"]),
-                "length": round(row.duration * 16_000),
-            }
-            for _, row in table.iterrows()
-        ]
-        system = TrainerScript(Path(job.checkpoint), rows, job.batch_size, job.system == "grouped", job.device)
+        system = TrainerScript(
+            Path(job.checkpoint), Path(job.clips), job.batch_size, job.system == "grouped", job.device, job.seed
+        )
+    sample = EpochSample(system.seconds, job.batches, job.seed)
     with tempfile.TemporaryDirectory() as folder:
         if job.largest:
-            seconds = system.train(sample.largest, job.seed, Path(folder) / "largest")
+            seconds = system.train(sample.largest, Path(folder) / "largest")
             return {"step_seconds": seconds, "peak_MiB": peak_memory(job.device)}
-        system.train(sample.shortest, job.seed, Path(folder) / "warm-up")
-        seconds = sample.epoch_seconds(system.train(sample, job.seed, Path(folder) / "run"))
+        system.train(sample.shortest, Path(folder) / "warm-up")
+        seconds = sample.epoch_seconds(system.train(sample, Path(folder) / "run"))
     return {
-        "clips_per_second": len(table) / seconds,
+        "clips_per_second": len(sample.seconds) / seconds,
         "epoch_seconds": seconds,
         "sampled": sample.of_sample / sample.of_epoch,
-        "computed_per_second": sample.of_epoch / float(table["duration"].sum()),
+        "computed_per_second": sample.of_epoch / float(sample.seconds.sum()),
     }
 
 
@@ -199,7 +179,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
         os.environ["MELT_SER_CACHE"] = str(folder / "cache")
-        make_clips(folder / "clips", draw_seconds(options.clips, options.seed, options.lengths), options.seed)
+        make_corpus(folder / "clips", draw_seconds(options.clips, options.seed, options.lengths), options.seed)
         for family in options.families:
             save_checkpoint(family, options.size, folder / f"{family}_{options.size}", options.seed)
             for batch_size in options.batch_sizes:

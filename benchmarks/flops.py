@@ -16,12 +16,18 @@ import os
 import statistics
 import tempfile
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import torch
+from torch import nn
+from torch.nn.modules.module import register_module_forward_pre_hook
 
-from clips import draw_seconds, make_clips
+from checkpoints import model_config, save_checkpoint
+from clips import CLASSES, RATE, draw_seconds, make_corpus
 from common import (
     Figures,
     add_model_options,
@@ -33,9 +39,12 @@ from common import (
     spread,
     watched,
 )
+from finetune import Job, MeltSer
+from melt_ser.training.device import resolve_precision
 from sampling import EpochSample
 
 MATRIX = {"cpu": 2048, "cuda": 8192}
+PRECISIONS = {"no": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
 def step_flops(config: Any, samples: int, classes: int, backward: bool = True) -> float:
@@ -85,11 +94,35 @@ def matrix_rate(device: str, precision: torch.dtype) -> float:
     return 2.0 * size**3 / min(times[1:])
 
 
-def measure(options: Any, device: str, family: str, folder: Path, table: Any, number: int) -> Figures:
-    """One round: the peak, some training steps of an epoch, the peak again."""
-    from finetune import Job, MeltSer
+@contextmanager
+def training_shapes() -> Iterator[list[tuple[int, int]]]:
+    """Collects (utterances, samples) of what the convolutional encoder gets, dev's scoring left out."""
+    from melt_ser.evaluation.inference import classify
 
-    settings = Job(
+    shapes: list[tuple[int, int]] = []
+    scoring = False
+
+    def note(module: nn.Module, inputs: tuple[torch.Tensor, ...]) -> None:
+        if type(module).__name__.endswith("FeatureEncoder") and not scoring:
+            shapes.append(tuple(inputs[0].shape))
+
+    def score(*arguments: Any) -> Any:
+        nonlocal scoring
+        scoring = True
+        try:
+            return classify(*arguments)
+        finally:
+            scoring = False
+
+    hook = register_module_forward_pre_hook(note)
+    with mock.patch("melt_ser.training.fit.classify", score):
+        yield shapes
+    hook.remove()
+
+
+def measure(options: Any, device: str, family: str, folder: Path, number: int) -> Figures:
+    """One round: the peak, some training steps of an epoch, the peak again."""
+    job = Job(
         "melt_ser",
         family,
         str(folder / family),
@@ -99,21 +132,18 @@ def measure(options: Any, device: str, family: str, folder: Path, table: Any, nu
         options.seed + number,
         overrides=options.overrides,
     )
-    system = MeltSer(settings, table)
-    shapes: list[tuple[int, int, list[int]]] = []
-    system.model.register_forward_pre_hook(
-        lambda _, inputs: shapes.append((*inputs[0].shape, inputs[1].tolist())) if system.model.training else None
-    )
-    sample = EpochSample(table["duration"].to_numpy(), options.batches, options.seed + number)
-    precision = torch.bfloat16 if system.accelerator().mixed_precision == "bf16" else torch.float32
-    system.train(sample.shortest, number, folder / "warm-up" / f"{family}{number}")
-    shapes.clear()
+    system, run = MeltSer(job), folder / "runs" / f"{family}{number}"
+    sample = EpochSample(system.seconds, options.batches, job.seed)
+    trainer = system.study.config.trainer
+    precision = PRECISIONS[resolve_precision(trainer.precision, device == "cpu")]
+    system.train(sample.shortest, run / "warm-up")
     before = matrix_rate(device, precision)
-    seconds = system.train(sample, number, folder / "runs" / f"{family}{number}")
+    with training_shapes() as shapes:
+        seconds = system.train(sample, run / "steps")
     peak = statistics.mean([before, matrix_rate(device, precision)])
-    config, classes = system.model.backbone.model.config, len(system.model.classes)
-    computed = sum(batch * step_flops(config, samples, classes) for batch, samples, _ in shapes)
-    useful = sum(step_flops(config, length, classes) for _, _, lengths in shapes for length in lengths)
+    config = model_config(family, options.size)
+    computed = sum(utterances * step_flops(config, samples, len(CLASSES)) for utterances, samples in shapes)
+    useful = sum(step_flops(config, round(length * RATE), len(CLASSES)) for length in sample.chosen_seconds)
     return {
         "peak": peak / 1e9,
         "computed": computed / seconds / 1e9,
@@ -129,15 +159,14 @@ def main() -> None:
     parser.add_argument("--batches", type=int, default=8, help="a round (default: 8)")
     options = parser.parse_args()
     device = resolve_device(options.device)
-    from checkpoints import save_checkpoint
 
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
         os.environ["MELT_SER_CACHE"] = str(folder / "cache")
-        table = make_clips(folder / "clips", draw_seconds(options.clips, options.seed, options.lengths), options.seed)
+        make_corpus(folder / "clips", draw_seconds(options.clips, options.seed, options.lengths), options.seed)
 
         def run(family: str, number: int) -> Figures:
-            return watched(lambda: measure(options, device, family, folder, table, number))
+            return watched(lambda: measure(options, device, family, folder, number))
 
         for family in options.families:
             save_checkpoint(family, options.size, folder / family, options.seed)

@@ -1,9 +1,10 @@
 """The frozen protocol with and without the feature cache: seconds of the whole training, the same code.
 
-    python benchmarks/frozen.py [--families ...] [--size tiny] [--clips 60] [--epochs 10] [--device auto]
+    python benchmarks/frozen.py [--families ...] [--size tiny] [--clips 50] [--epochs 10] [--device auto]
         [--without cache.features=false]
 
-`python -m melt_ser.train trainer=frozen` on a corpus of wav files, of which a sixth each is dev and test; `again` runs
+`python -m melt_ser.train trainer=frozen` on a corpus of wav files with a fifth as many for dev and as many
+for test; `again` runs
 the backbone anew each epoch, which is what --without asks for. Each run is a process with an empty cache, rounds
 alternate. Seconds are those of the result: model, training, and the scoring of dev after each epoch. Prints a table and
 a line of JSON.
@@ -22,9 +23,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from clips import draw_seconds, make_clips
+from clips import TABLE, draw_seconds, make_corpus
 from common import (
     Figures,
     add_model_options,
@@ -38,7 +37,6 @@ from common import (
 )
 
 WITHOUT_CACHE = ("cache.features=false",)
-PARTS = ("train", "train", "train", "train", "dev", "test")
 
 
 def train(settings: list[str]) -> Figures:
@@ -70,8 +68,7 @@ def compare(options: Any, device: str, family: str, folder: Path) -> list[Figure
         f"trainer.epochs={options.epochs}",
         "dataset=csv",
         f"dataset.root={folder / 'clips'}",
-        "dataset.table=corpus.csv",
-        "dataset.language=none",
+        f"dataset.table={TABLE}",
         f"device={device}",
         *options.overrides,
     ]
@@ -101,7 +98,7 @@ def compare(options: Any, device: str, family: str, folder: Path) -> list[Figure
 
 def main() -> None:
     parser = make_parser(__doc__)
-    add_model_options(parser, clips=60)
+    add_model_options(parser, clips=50)
     parser.add_argument("--epochs", type=int, default=10)
     parser.add_argument("--without", nargs="+", default=list(WITHOUT_CACHE), help="settings that turn the cache off")
     options = parser.parse_args()
@@ -109,9 +106,8 @@ def main() -> None:
     rows = []
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
-        table = make_clips(folder / "clips", draw_seconds(options.clips, options.seed, options.lengths), options.seed)
-        corpus = table[["audio"]].assign(label=table["class"], split=np.resize(PARTS, len(table)))
-        corpus.to_csv(folder / "clips" / "corpus.csv", index=False)
+        seconds = draw_seconds(options.clips, options.seed, options.lengths)
+        make_corpus(folder / "clips", seconds, options.seed, scored=options.clips // 5)
         for family in options.families:
             rows += compare(options, device, family, folder)
     print_result("frozen", device, rows, clips=options.clips, epochs=options.epochs, without=options.without)

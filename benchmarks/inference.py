@@ -26,7 +26,7 @@ import numpy as np
 import pandas as pd
 import soundfile
 
-from clips import CLASSES, draw_seconds, make_clips
+from clips import CLASSES, TABLE, draw_seconds, make_clips
 from common import (
     Figures,
     add_model_options,
@@ -93,7 +93,7 @@ def with_pipeline(model_folder: Path, table: pd.DataFrame, clips: Path, job: Fig
 def measure(job: Figures) -> Figures:
     """In the process of one system; leaves its probabilities in the folder."""
     folder, clips = Path(job["folder"]), Path(job["clips"])
-    table = pd.read_csv(clips / "clips.csv")
+    table = pd.read_csv(clips / TABLE)
     system = with_melt_ser if job["system"] == "melt_ser" else with_pipeline
     seconds, probabilities = system(folder / "model", table, clips, job)
     np.save(folder / f"{job['system']}.npy", probabilities)
@@ -158,7 +158,9 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
         os.environ["MELT_SER_CACHE"] = str(folder / "cache")
-        make_clips(folder / "clips", draw_seconds(options.clips, options.seed, options.lengths), options.seed)
+        table = make_clips(folder / "clips", draw_seconds(options.clips, options.seed, options.lengths), options.seed)
+        table = table.rename(columns={"label": "class"}).assign(start=np.nan, end=np.nan)
+        table.to_csv(folder / "clips" / TABLE, index=False)
         for family in options.families:
             rows += compare(options, device, family, folder / "clips", folder / family)
     print_result("inference", device, rows, clips=options.clips, rounds=options.rounds, overrides=options.overrides)

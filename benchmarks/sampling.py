@@ -29,6 +29,7 @@ class EpochSample:
     seed: int
     of_epoch: float = field(default=0.0, init=False)  # padded seconds
     of_sample: float = field(default=0.0, init=False)
+    chosen: Batches = field(default_factory=list, init=False)
 
     def padded(self, rows: list[int]) -> float:
         """Seconds that are computed for a batch."""
@@ -43,8 +44,14 @@ class EpochSample:
             positions = (generator.random() + np.arange(self.count)) * len(ordered) / self.count
             chosen = [ordered[int(position)] for position in positions]
             generator.shuffle(chosen)
+        self.chosen = chosen
         self.of_epoch, self.of_sample = (sum(map(self.padded, part)) for part in (batches, chosen))
         return chosen
+
+    @property
+    def chosen_seconds(self) -> np.ndarray:
+        """Of the clips of the sample."""
+        return self.seconds[[row for batch in self.chosen for row in batch]]
 
     def shortest(self, batches: Batches) -> Batches:
         """The batch that is computed once before the clock starts."""

@@ -11,7 +11,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-import numpy as np
+import pandas as pd
 import soundfile
 import torch
 from datasets import Dataset
@@ -23,9 +23,8 @@ from transformers import (
     TrainingArguments,
 )
 
+from clips import CLASSES, RATE, TABLE
 from sampling import Choice
-
-Rows = list[dict[str, Any]]  # path, label (a number), length (samples)
 
 
 class EpochClock(TrainerCallback):
@@ -57,17 +56,24 @@ class ChosenBatches(Trainer):
 class TrainerScript:
     """The script; `train` may be called again, for a warm-up."""
 
-    def __init__(
-        self, checkpoint: Path, rows: list[dict[str, Any]], batch_size: int, grouped: bool, device: str
-    ) -> None:
-        """grouped: batches of like length, else at random."""
+    def __init__(self, checkpoint: Path, clips: Path, batch_size: int, grouped: bool, device: str, seed: int) -> None:
+        """clips: folder of the corpus; grouped: batches of like length, else at random."""
         self.extractor = AutoFeatureExtractor.from_pretrained(checkpoint)
         self.model = AutoModelForAudioClassification.from_pretrained(checkpoint)
         self.model.freeze_feature_encoder()
-        self.rows = Dataset.from_list(rows)
+        table = pd.read_csv(clips / TABLE)
+        table = table[table["split"] == "train"]
+        self.seconds = table["duration"].to_numpy()
+        columns = {
+            "path": [str(clips / name) for name in table["audio"]],
+            "label": [CLASSES.index(name) for name in table["label"]],
+            "length": [round(seconds * RATE) for seconds in self.seconds],
+        }
+        self.rows = Dataset.from_dict(columns)
         self.settings: dict[str, Any] = {
             "per_device_train_batch_size": batch_size,
             "num_train_epochs": 1,
+            "seed": seed,
             "learning_rate": 2e-5,
             "train_sampling_strategy": "group_by_length" if grouped else "random",
             "length_column_name": "length",
@@ -81,19 +87,18 @@ class TrainerScript:
             "disable_tqdm": True,
         }
 
-    def collate(self, rows: Rows) -> dict[str, torch.Tensor]:
+    def collate(self, rows: list[dict[str, Any]]) -> dict[str, torch.Tensor]:
         audio = [soundfile.read(row["path"], dtype="float32")[0] for row in rows]
-        batch = self.extractor(audio, sampling_rate=16_000, padding=True, return_tensors="pt")
+        batch = self.extractor(audio, sampling_rate=RATE, padding=True, return_tensors="pt")
         return {**batch, "labels": torch.tensor([row["label"] for row in rows])}
 
-    def train(self, choice: Choice, seed: int, folder: Path) -> float:
+    def train(self, choice: Choice, folder: Path) -> float:
         """One epoch over the chosen batches; returns its seconds."""
-        arguments = TrainingArguments(str(folder), seed=seed, **self.settings)
+        arguments = TrainingArguments(str(folder), **self.settings)
         clock = EpochClock()
         trainer = ChosenBatches(
             self.model, arguments, self.collate, self.rows, processing_class=self.extractor, callbacks=[clock]
         )
         trainer.choice = choice
-        np.random.seed(seed)
         trainer.train()
         return clock.seconds
