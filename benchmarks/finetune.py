@@ -146,7 +146,7 @@ def compare(options: Any, device: str, family: str, batch_size: int, folder: Pat
             {"ratio": ours["clips_per_second"] / theirs["clips_per_second"]}
             for ours, theirs in zip(found["melt_ser"], rounds, strict=True)
         ]
-        row["melt_ser is faster by"], row["ratio from-to"] = median(ratios, "ratio"), spread(ratios, "ratio")
+        row["melt_ser/this"], row["ratio from-to"] = median(ratios, "ratio"), spread(ratios, "ratio")
         row["computed/audio"] = median(rounds, "computed_per_second")
         row["peak MiB"] = memory[system] and round(memory[system])
         row["memory/melt_ser's"] = memory[system] and round(memory[system] / memory["melt_ser"], 2)
