@@ -34,7 +34,7 @@ def download(config: DatasetConfig, root: Path, watch: Watch) -> None:
     if not config.download:
         raise SetupError(f"Corpus '{config.name}' cannot be downloaded by itself; {by_hand}")
     root = root.resolve()  # a link to a folder stays, and what it leads to is made
-    unfinished = root.with_name(root.name + ".unfinished")
+    unfinished = unfinished_folder(root)
     content = unfinished / "content"
     try:
         _check_place(root)
@@ -54,6 +54,11 @@ def download(config: DatasetConfig, root: Path, watch: Watch) -> None:
     except OSError as error:
         where = error.filename or unfinished
         raise SetupError(f"{where}: {error.strerror or error}; free space there or choose dataset.root.") from None
+
+
+def unfinished_folder(root: Path) -> Path:
+    """Where a download lies until it is whole."""
+    return root.with_name(root.name + ".unfinished")
 
 
 def is_there(root: Path) -> bool:
