@@ -21,7 +21,7 @@ def row(dataset: DatasetConfig) -> list[str]:
         f"{sum(dataset.expected.values()):,}",
         ", ".join(protocols),
         dataset.licence,
-        dataset.access.split(",")[0].split(" at ")[0],
+        "`download=true`" if dataset.download else dataset.access.split(",")[0].split(" at ")[0],
     ]
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 import json
+import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,6 +17,7 @@ import soundfile
 
 from corpus_trees import placeholder, write_text
 from melt_ser.corpora.corpus import corpus_root, load_corpus
+from melt_ser.corpora.download_hub import hub_folder
 from melt_ser.corpora.hub import read
 from melt_ser.errors import InputError, SetupError
 from melt_ser.launch import load_dataset
@@ -163,3 +166,45 @@ def test_a_repository_is_downloaded_once_or_told_how_to_get(tmp_path: Path, monk
     monkeypatch.setenv("MELT_SER_CACHE", str(tmp_path / "cache"))
     assert corpus_root(config) == root
     assert len(read(root, config).table) == 2
+
+
+def test_of_two_processes_that_want_a_repository_one_downloads(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    downloads = []
+
+    def download(repository: str, *, local_dir: Path, **_: object) -> None:
+        downloads.append(repository)
+        time.sleep(0.2)
+        parquet_file(local_dir / "train.parquet", ["a.wav"], [0])
+
+    monkeypatch.setattr("huggingface_hub.snapshot_download", download)
+    with ThreadPoolExecutor(2) as pool:
+        first, second = pool.map(lambda _: hub_folder("someone/speech", None, tmp_path), range(2))
+    assert first == second and (first / "train.parquet").is_file() and downloads == ["someone/speech"]
+
+
+@pytest.mark.parametrize("reason", [OSError(28, "No space left on device"), RuntimeError("server disconnected")])
+def test_a_repository_that_breaks_off_is_one_sentence_and_goes_on(
+    reason: Exception, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def breaks(repository: str, *, local_dir: Path, **_: object) -> None:
+        local_dir.mkdir(parents=True)
+        (local_dir / "half").touch()
+        raise reason
+
+    def goes_on(repository: str, *, local_dir: Path, **_: object) -> None:
+        assert (local_dir / "half").is_file()
+
+    monkeypatch.setattr("huggingface_hub.snapshot_download", breaks)
+    with pytest.raises(SetupError, match=r"cannot be downloaded \(.*(No space left|disconnected)"):
+        hub_folder("someone/speech", None, tmp_path)
+    monkeypatch.setattr("huggingface_hub.snapshot_download", goes_on)
+    assert hub_folder("someone/speech", None, tmp_path).is_dir()
+
+
+def test_a_split_cannot_be_named_out_of_the_folder(tmp_path: Path) -> None:
+    parquet_file(tmp_path / "set" / "a.parquet", ["a.wav"], [0])
+    header = "configs:\n- config_name: default\n  data_files:\n  - split: ../../evil\n    path: a.parquet\n"
+    write_text(tmp_path / "set" / "README.md", f"---\n{header}---\n")
+    with pytest.raises(InputError, match="is no data set with parquet"):
+        read(tmp_path / "set", CONFIG)
+    assert not list(tmp_path.rglob("*evil*"))

@@ -75,7 +75,8 @@ def _corpora() -> list[tuple[str, str, str]]:
 
 def _corpus(dataset: DatasetConfig) -> tuple[str, str]:
     """The state of a corpus, and the command that makes it ready where it is not."""
-    from melt_ser.corpora.corpus import GENERAL_READERS, corpus_root
+    from melt_ser.corpora.corpus import GENERAL_READERS, corpus_root, own_root
+    from melt_ser.corpora.download import unfinished_folder
     from melt_ser.errors import SetupError
     from melt_ser.reporting.preparation_report import read_reports
 
@@ -94,7 +95,8 @@ def _corpus(dataset: DatasetConfig) -> tuple[str, str]:
     if root:
         return "there, not verified", prepare
     if dataset.download:
-        return "not there", f"{prepare} download=true"
+        stopped = unfinished_folder(own_root(dataset).resolve()).is_dir()
+        return "download not finished" if stopped else "not there", f"{prepare} download=true"
     return "not there", f"{dataset.access}; then {prepare} dataset.root=<folder>"
 
 
