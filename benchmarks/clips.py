@@ -48,10 +48,8 @@ def make_clips(folder: Path, seconds: np.ndarray, seed: int) -> pd.DataFrame:
     return pd.DataFrame({"audio": names, "duration": samples / RATE, "label": np.resize(CLASSES, len(names))})
 
 
-def make_corpus(folder: Path, seconds: np.ndarray, seed: int, scored: int = 2) -> pd.DataFrame:
-    """Clips of these lengths as the train part of a corpus (`dataset=csv`), with `scored` more as dev and as test."""
-    scored_seconds = draw_seconds(2 * scored, seed + 1)
-    table = make_clips(folder, np.concatenate([seconds, scored_seconds]), seed)
-    table["split"] = ["train"] * len(seconds) + ["dev"] * scored + ["test"] * scored
+def make_corpus(folder: Path, seconds: np.ndarray, scored: np.ndarray, seed: int) -> None:
+    """Clips of these lengths as the train part of a corpus (`dataset=csv`); `scored` are those of dev, and of test."""
+    table = make_clips(folder, np.concatenate([seconds, scored, scored]), seed)
+    table["split"] = ["train"] * len(seconds) + ["dev"] * len(scored) + ["test"] * len(scored)
     table.to_csv(folder / TABLE, index=False)
-    return table

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 Figures = dict[str, Any]
+WITHOUT_CACHE = ("cache.features=false",)  # settings of melt_ser that compute the frozen part again each time
 FAMILIES = ("wav2vec2", "hubert", "wavlm", "data2vec")
 
 

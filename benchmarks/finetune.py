@@ -1,11 +1,12 @@
 """Fine-tuning beside a plain transformers.Trainer script: clips a second and peak memory, same model, same clips.
 
     python benchmarks/finetune.py [--families wav2vec2 hubert wavlm data2vec] [--size tiny] [--batch-sizes 8 32]
-        [--sample CLIPS | --full] [--epochs 1] [--device auto] [--overrides trainer.batch_seconds=24 ...]
+        [--sample CLIPS | --full] [--epochs 10] [--device auto] [--overrides trainer.batch_seconds=24 ...]
 
 Systems: `melt_ser` (what the verb `train` does), `trainer` (trainer_script.py), `grouped` (the same with
 train_sampling_strategy="group_by_length"). Each runs in a process of its own, rounds alternate. `--sample` computes
-that many clips of an epoch and estimates the rest (sampling.py); `--full` times whole epochs. A last process for each
+that many clips of an epoch and estimates the rest (sampling.py); `--full` times a whole epoch. What melt_ser computes
+once before the first epoch, such as features of the frozen part, is shared by `--epochs`. A last process for each
 system computes its epoch's largest batch alone, for the peak memory. Prints a table and a line of JSON.
 """
 
@@ -16,10 +17,12 @@ import json
 import os
 import sys
 import tempfile
+import time
 from pathlib import Path
 from typing import Any
 from unittest import mock
 
+import numpy as np
 import pandas as pd
 
 from clips import TABLE, draw_seconds, make_corpus
@@ -39,6 +42,7 @@ from common import (
 from sampling import Batches, Choice, EpochSample
 
 SYSTEMS = ("melt_ser", "trainer", "grouped")
+SCORED = np.array([1.0, 1.0])  # seconds of the clips of dev, whose scoring is off the clock, and of test
 SAMPLE_ON_CPU = {"tiny": 256, "base": 64}  # clips of an epoch; a GPU computes whole epochs
 
 
@@ -55,7 +59,7 @@ class Job:
     seed: int
     batches: int | None = None  # of the epoch; null: all
     largest: bool = False  # only the largest batch, for its memory
-    epochs: int = 1
+    epochs: int = 10  # that share what comes before the first
     overrides: list[str] = dataclasses.field(default_factory=list)
 
 
@@ -71,7 +75,7 @@ class MeltSer:
             f"backbone.checkpoint={job.checkpoint}",
             "backbone.revision=null",
             "trainer=finetune",
-            f"trainer.epochs={job.epochs}",
+            "trainer.epochs=1",
             f"trainer.batch_size={job.batch_size}",
             "trainer.crop_seconds=null",  # the Trainer script does not crop either
             "dataset=csv",
@@ -83,42 +87,69 @@ class MeltSer:
         )
         self.study = prepare_study(config)
         self.seconds = self.study.parts[0].train["duration"].to_numpy()
+        self.job = job
+        self.filling = 0.0
 
     def train(self, choice: Choice, folder: Path) -> float:
-        """Epochs over the chosen batches; returns the mean of their seconds, in which dev is not scored."""
+        """An epoch over the chosen batches; returns its seconds, in which dev is not scored.
+
+        `filling` are then the seconds between the model's being built and that epoch: where features of the frozen
+        part are kept, they are computed here, for the chosen clips alone.
+        """
         from melt_ser.data.batches import ShuffledBatches
-        from melt_ser.training.model import load_or_train
+        from melt_ser.training.model import build_model, load_or_train
+
+        epoch = ShuffledBatches(self.seconds, self.job.batch_size, self.job.seed)
+        epoch.epoch = 1
+        chosen = choice(epoch.batches())
+        rows = sorted(row for batch in chosen for row in batch)
+        times: dict[str, float] = {}
 
         class ChosenBatches(ShuffledBatches):
             def batches(self) -> Batches:
-                return choice(super().batches())
+                times.setdefault("first batch", time.perf_counter())
+                return [np.searchsorted(rows, batch).tolist() for batch in chosen]
 
+        def build(*arguments: Any) -> Any:
+            model = build_model(*arguments)
+            times["built"] = time.perf_counter()
+            return model
+
+        parts = self.study.parts[0]
+        parts = dataclasses.replace(parts, train=parts.train.iloc[rows].reset_index(drop=True))
         folder.mkdir(parents=True)
-        with mock.patch("melt_ser.training.fit.ShuffledBatches", ChosenBatches):
-            load_or_train(dataclasses.replace(self.study, folder=folder), self.study.parts[0])
-        return float(pd.read_csv(folder / "metrics.csv")["seconds"].mean())
+        with (
+            mock.patch("melt_ser.training.fit.ShuffledBatches", ChosenBatches),
+            mock.patch("melt_ser.training.model.build_model", build),
+        ):
+            load_or_train(dataclasses.replace(self.study, folder=folder, parts=[parts]), parts)
+        self.filling = times["first batch"] - times["built"]
+        return float(pd.read_csv(folder / "metrics.csv")["seconds"].iloc[0])
 
 
 def measure(job: Job) -> Figures:
-    """In the process of one system: a warm-up step, then the sample of its epoch."""
-    if job.system == "melt_ser":
-        system: Any = MeltSer(job)
-    else:
-        from trainer_script import TrainerScript
-
-        system = TrainerScript(
-            Path(job.checkpoint), Path(job.clips), job.batch_size, job.system == "grouped", job.device, job.seed
-        )
-    sample = EpochSample(system.seconds, job.batches, job.seed)
+    """In the process of one system, with an empty cache: a warm-up step, then the sample of its epoch."""
     with tempfile.TemporaryDirectory() as folder:
+        os.environ["MELT_SER_CACHE"] = f"{folder}/cache"
+        if job.system == "melt_ser":
+            system: Any = MeltSer(job)
+        else:
+            from trainer_script import TrainerScript
+
+            system = TrainerScript(
+                Path(job.checkpoint), Path(job.clips), job.batch_size, job.system == "grouped", job.device, job.seed
+            )
+        sample = EpochSample(system.seconds, job.batches, job.seed)
         if job.largest:
             seconds = system.train(sample.largest, Path(folder) / "largest")
             return {"step_seconds": seconds, "peak_MiB": peak_memory(job.device)}
         system.train(sample.shortest, Path(folder) / "warm-up")
         seconds = sample.epoch_seconds(system.train(sample, Path(folder) / "run"))
+    filling = system.filling * float(sample.seconds.sum() / sample.chosen_seconds.sum())
     return {
-        "clips_per_second": len(sample.seconds) / seconds,
+        "clips_per_second": len(sample.seconds) / (seconds + filling / job.epochs),
         "epoch_seconds": seconds,
+        "filling_seconds": filling,
         "sampled": sample.of_sample / sample.of_epoch,
         "computed_per_second": sample.of_epoch / float(sample.seconds.sum()),
     }
@@ -147,6 +178,8 @@ def compare(options: Any, device: str, family: str, batch_size: int, folder: Pat
             for ours, theirs in zip(found["melt_ser"], rounds, strict=True)
         ]
         row["melt_ser/this"], row["ratio from-to"] = median(ratios, "ratio"), spread(ratios, "ratio")
+        row["epoch s"] = median(rounds, "epoch_seconds", 1)
+        row["before s"] = median(rounds, "filling_seconds", 1)
         row["computed/audio"] = median(rounds, "computed_per_second")
         row["peak MiB"] = memory[system] and round(memory[system])
         row["memory/melt_ser's"] = memory[system] and round(memory[system] / memory["melt_ser"], 2)
@@ -162,7 +195,7 @@ def main() -> None:
     parser.add_argument("--systems", nargs="+", choices=SYSTEMS, default=list(SYSTEMS))
     parser.add_argument("--sample", type=int, help=f"clips of an epoch to compute (on a CPU: {SAMPLE_ON_CPU})")
     parser.add_argument("--full", action="store_true", help="whole epochs")
-    parser.add_argument("--epochs", type=int, default=1, help="of melt_ser, with --full: the mean of so many")
+    parser.add_argument("--epochs", type=int, default=10, help="that share what is computed once before the first")
     parser.add_argument("--no-memory", dest="memory", action="store_false", help="leave out the peak memory")
     parser.add_argument("--job", help="(for the processes of the systems)")
     options = parser.parse_args()
@@ -178,8 +211,8 @@ def main() -> None:
     rows = []
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
-        os.environ["MELT_SER_CACHE"] = str(folder / "cache")
-        make_corpus(folder / "clips", draw_seconds(options.clips, options.seed, options.lengths), options.seed)
+        seconds = draw_seconds(options.clips, options.seed, options.lengths)
+        make_corpus(folder / "clips", seconds, SCORED, options.seed)
         for family in options.families:
             save_checkpoint(family, options.size, folder / f"{family}_{options.size}", options.seed)
             for batch_size in options.batch_sizes:

@@ -4,10 +4,10 @@
 
 Floating point operations of a step are counted by formula (a multiplication and its addition are two; norms, softmax
 and other elementwise work count nothing), for the shapes that the model really gets: `share` with padding, `useful
-share` without. torch's FlopCounterMode is no help here: it counts the weight gradient of a grouped convolution once for
-each group, 16-fold for the positional one; a test holds that the formula agrees with it otherwise. The peak is a square
-matrix product in the precision of the training, before and after each round's steps. Prints a table and a line of
-JSON.
+share` without. The frozen part is computed in each step, not kept. torch's FlopCounterMode is no help here: it counts
+the weight gradient of a grouped convolution once for each group, 16-fold for the positional one; a test holds that the
+formula agrees with it otherwise. The peak is a square matrix product in the precision of the training, before and after
+each round's steps. Prints a table and a line of JSON.
 """
 
 from __future__ import annotations
@@ -29,6 +29,7 @@ from torch.nn.modules.module import register_module_forward_pre_hook
 from checkpoints import model_config, save_checkpoint
 from clips import CLASSES, RATE, draw_seconds, make_corpus
 from common import (
+    WITHOUT_CACHE,
     Figures,
     add_model_options,
     alternate,
@@ -39,7 +40,7 @@ from common import (
     spread,
     watched,
 )
-from finetune import Job, MeltSer
+from finetune import SCORED, Job, MeltSer
 from melt_ser.training.device import resolve_precision
 from sampling import EpochSample
 
@@ -130,7 +131,7 @@ def measure(options: Any, device: str, family: str, folder: Path, number: int) -
         options.batch_size,
         device,
         options.seed + number,
-        overrides=options.overrides,
+        overrides=[*WITHOUT_CACHE, *options.overrides],
     )
     system, run = MeltSer(job), folder / "runs" / f"{family}{number}"
     sample = EpochSample(system.seconds, options.batches, job.seed)
@@ -163,7 +164,8 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
         os.environ["MELT_SER_CACHE"] = str(folder / "cache")
-        make_corpus(folder / "clips", draw_seconds(options.clips, options.seed, options.lengths), options.seed)
+        seconds = draw_seconds(options.clips, options.seed, options.lengths)
+        make_corpus(folder / "clips", seconds, SCORED, options.seed)
 
         def run(family: str, number: int) -> Figures:
             return watched(lambda: measure(options, device, family, folder, number))

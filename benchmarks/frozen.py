@@ -25,6 +25,7 @@ from typing import Any
 
 from clips import TABLE, draw_seconds, make_corpus
 from common import (
+    WITHOUT_CACHE,
     Figures,
     add_model_options,
     alternate,
@@ -35,8 +36,6 @@ from common import (
     spread,
     watched,
 )
-
-WITHOUT_CACHE = ("cache.features=false",)
 
 
 def train(settings: list[str]) -> Figures:
@@ -107,7 +106,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
         seconds = draw_seconds(options.clips, options.seed, options.lengths)
-        make_corpus(folder / "clips", seconds, options.seed, scored=options.clips // 5)
+        make_corpus(folder / "clips", seconds, seconds[: options.clips // 5], options.seed)
         for family in options.families:
             rows += compare(options, device, family, folder)
     print_result("frozen", device, rows, clips=options.clips, epochs=options.epochs, without=options.without)

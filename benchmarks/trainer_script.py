@@ -56,6 +56,8 @@ class ChosenBatches(Trainer):
 class TrainerScript:
     """The script; `train` may be called again, for a warm-up."""
 
+    filling = 0.0  # seconds before the first epoch: it keeps nothing for later ones
+
     def __init__(self, checkpoint: Path, clips: Path, batch_size: int, grouped: bool, device: str, seed: int) -> None:
         """clips: folder of the corpus; grouped: batches of like length, else at random."""
         self.extractor = AutoFeatureExtractor.from_pretrained(checkpoint)

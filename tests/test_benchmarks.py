@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from checkpoints import model_config, save_checkpoint
 from clips import draw_seconds, make_corpus
 from common import alternate, watched
-from finetune import Job, MeltSer, measure
+from finetune import SCORED, Job, MeltSer, measure
 from flops import position_flops, step_flops, training_shapes
 from melt_ser.config import HeadConfig
 from melt_ser.models.backbone import load_backbone
@@ -121,14 +122,14 @@ def test_base_is_the_published_shape(family: str) -> None:
 def test_each_system_trains_on_the_chosen_batches(system: str, tmp_path: Path) -> None:
     """A small epoch by each, so that a change of `fit` or of transformers is seen here and not in a long benchmark."""
     checkpoint = save_checkpoint("wav2vec2", "tiny", tmp_path / "checkpoint", seed=0)
-    make_corpus(tmp_path / "clips", np.linspace(0.3, 0.8, 12), seed=0)
+    make_corpus(tmp_path / "clips", np.linspace(0.3, 0.8, 12), SCORED, seed=0)
     job = Job(system, "wav2vec2", str(checkpoint), str(tmp_path / "clips"), 2, "cpu", seed=0, batches=3)
     figures = measure(job)
     assert figures["clips_per_second"] > 0
     assert 0.4 < figures["sampled"] < 0.6, "three of six batches"
     assert figures["computed_per_second"] >= 1.0
     if system == "melt_ser":
-        ours = MeltSer(job)
+        ours = MeltSer(dataclasses.replace(job, overrides=["cache.features=false"]))
         with training_shapes() as shapes:
             ours.train(EpochSample(ours.seconds, 3, 0), tmp_path / "run")
         assert [utterances for utterances, _ in shapes] == [2, 2, 2]
