@@ -14,6 +14,7 @@ import shutil
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import requests
 import urllib3
@@ -61,7 +62,8 @@ def transfer(url: str, path: Path, expected_bytes: int | None, watch: Watch) -> 
                     + (f" from the {kept:,} bytes that are kept" if kept else "")
                 ) from None
             wait = _wait(error, failures)
-            say(f"note: {url.rpartition('/')[2]} stopped at {size:,} bytes ({reason}); trying again in {wait:.0f} s")
+            name = urlsplit(url).path.rpartition("/")[2]
+            say(f"note: {name} stopped at {size:,} bytes ({reason}); trying again in {wait:.0f} s")
             time.sleep(wait)
         else:
             part.replace(path)

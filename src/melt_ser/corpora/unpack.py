@@ -79,9 +79,10 @@ def is_foreign_archive(name: str) -> bool:
 def unpack(archive: Path, folder: Path) -> None:
     """Unpack an archive and those within it into `folder`; InputError, one sentence, where it is not safe or broken."""
     budget = Budget(archive, max(GROWTH * archive.stat().st_size, LEAST_BUDGET), MOST_FILES)
-    for inner in [path for path in _unpack_one(archive, folder, budget) if is_archive(path.name)]:
-        _unpack_one(inner, inner.parent, budget)
-        inner.unlink()
+    for inner in _unpack_one(archive, folder, budget):
+        if is_archive(inner.name) and not inner.name.startswith("."):  # macOS leaves ._train.tar.gz, which is none
+            _unpack_one(inner, inner.parent, budget)
+            inner.unlink()
 
 
 def _unpack_one(archive: Path, folder: Path, budget: Budget) -> list[Path]:
