@@ -14,6 +14,7 @@ from accelerate import Accelerator
 from melt_ser import files
 from melt_ser.config import Config
 from melt_ser.corpora.splits import check_parts
+from melt_ser.data.audio_cache import AudioCache
 from melt_ser.data.utterances import Utterances
 from melt_ser.evaluation.inference import classify
 from melt_ser.evaluation.targets import Target
@@ -42,7 +43,7 @@ def build_model(config: Config, classes: list[str]) -> SpeechClassifier:
     return SpeechClassifier(backbone, config.head, classes)
 
 
-def load_or_train(study: Study, parts: Parts) -> tuple[SpeechClassifier, Trained]:
+def load_or_train(study: Study, parts: Parts, cache: AudioCache | None = None) -> tuple[SpeechClassifier, Trained]:
     """The model of one fold: read back where an interrupted run had finished it, else trained.
 
     Each fold has an accelerator of its own: one keeps every model, optimiser and loss scale that it has seen.
@@ -67,8 +68,9 @@ def load_or_train(study: Study, parts: Parts) -> tuple[SpeechClassifier, Trained
         trainer.crop_seconds,
         trainer.pad_to_crop,
         config.seed,
+        cache,
     )
-    dev = Utterances(parts.dev, root, study.classes, normalize)
+    dev = Utterances(parts.dev, root, study.classes, normalize, cache=cache)
     title = "" if study.one_model else f"fold {parts.fold}/{len(study.parts)}"
     state = fit(trainer, model, train, dev, config.eval.batch_size, config.seed, folder, accelerator, title)
     trained = Trained(state.best_epoch, state.best_dev_ua, time.perf_counter() - started)
