@@ -29,7 +29,7 @@ DATA_VARIABLE = "MELT_SER_DATA"
 
 @dataclass
 class Corpus:
-    """A verified corpus; `table` has the columns of `COLUMNS`, `content_hash` and `emotion` (None: not used)."""
+    """A verified corpus; `table` has `COLUMNS`, `content_hash`, `sample_rate` and `emotion` (None: not used)."""
 
     config: DatasetConfig
     root: Path
@@ -138,7 +138,7 @@ def load_corpus(config: DatasetConfig, force: bool = False, progress: Progress |
             f"{dropped['audio'].iloc[0]}: {dropped['reason'].iloc[0]})."
         )
     clips["duration"] = clips["duration"].round(4)
-    table = clips.loc[~refused, [*COLUMNS, "content_hash"]].reset_index(drop=True)
+    table = clips.loc[~refused, [*COLUMNS, "content_hash", "sample_rate"]].reset_index(drop=True)
     common = common_label_map(table["label"]) if config.reader in GENERAL_READERS and not config.bundled else {}
     table["emotion"] = map_labels(table["label"], {**common, **config.label_map}, config.name)
     return Corpus(config, root, table, clips, dropped, release.notes, digest(table))

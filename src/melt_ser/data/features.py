@@ -55,12 +55,16 @@ class Features(Inputs):
     """Utterances as the kept features of a frozen prefix; else what `Utterances` is."""
 
     def __init__(self, utterances: Utterances, names: pd.Series, store: FeatureStore) -> None:
-        self.paths = utterances.paths
+        self.utterances = utterances
         self.seconds = utterances.seconds
         self.classes = utterances.classes
         self.epoch = 0
         self.store = store
         self.part, self.first, self.count = store.rows(names).to_numpy(dtype=np.int64).T
+
+    def path(self, row: int) -> Path:
+        """The file of a row, for messages."""
+        return self.utterances.path(row)
 
     def __getitems__(self, rows: Sequence[int]) -> Batch:
         """A whole batch at once, which is how a DataLoader asks where it can."""

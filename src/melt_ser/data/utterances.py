@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import pyarrow
 import torch
 from torch import Tensor
 from torch.utils.data import Dataset
@@ -17,6 +18,7 @@ from melt_ser.audio import SAMPLE_RATE
 from melt_ser.audio.augment import Augmentation
 from melt_ser.audio.decode import read_audio
 from melt_ser.config import AugmentConfig
+from melt_ser.data.audio_cache import AudioCache
 from melt_ser.models.prefix import Prefix
 from melt_ser.models.waveform import pad_together, prepare_waveform
 
@@ -54,13 +56,16 @@ class Batch:
 class Inputs(Dataset[Any]):
     """What training and scoring read: `Utterances`, or the kept `Features` of them."""
 
-    paths: list[str]  # for messages
     seconds: np.ndarray  # how long each is at most, (utterances,)
     classes: np.ndarray  # (utterances,)
     epoch: int
 
     def __len__(self) -> int:
         return len(self.classes)
+
+    def path(self, row: int) -> Path:
+        """The file of a row, for messages."""
+        raise NotImplementedError
 
     @staticmethod
     def collate(items: Any) -> Batch:
@@ -73,7 +78,8 @@ class Utterances(Inputs):
 
     Without `augment` and `crop_seconds` an item is a function of the clip alone. They draw from a generator of (seed,
     epoch, row), so that neither order, workers nor resuming change what is drawn. Clips shorter than `pad_seconds`
-    are followed by zeros that count as audio.
+    are followed by zeros that count as audio. The table is held as arrays: a million Python strings would be copied
+    into every decoding process, since counting references writes to them.
     """
 
     def __init__(
@@ -86,12 +92,14 @@ class Utterances(Inputs):
         crop_seconds: float | None = None,
         pad_seconds: float | None = None,
         seed: int = 0,
+        cache: AudioCache | None = None,
     ) -> None:
         numbers = {name: number for number, name in enumerate(classes)}
-        self.paths = [str(root / audio) for audio in table["audio"]]
+        self.root = root
+        self.audio = pyarrow.array(table["audio"], pyarrow.large_string())
         self.starts = table["start"].to_numpy(dtype="float64")
         self.ends = table["end"].to_numpy(dtype="float64")
-        self.classes = np.array([numbers[name] for name in table["class"]], dtype=np.int64)
+        self.classes = table["class"].map(numbers).to_numpy(dtype="int64")
         self.do_normalize = do_normalize
         self.augmentation = Augmentation(augment) if augment is not None else None
         self.crop_samples = round(crop_seconds * SAMPLE_RATE) if crop_seconds else None
@@ -100,11 +108,17 @@ class Utterances(Inputs):
         self.epoch = 0
         durations = table["duration"].to_numpy(dtype="float64")
         self.seconds = _longest(durations, augment, crop_seconds, pad_seconds)
+        self.cache = cache
+        self.clips = cache.numbers(table) if cache is not None else np.full(len(table), -1)
         self.decoded: dict[int, np.ndarray] = {}
         self.keeps_decoded = durations.sum() * SAMPLE_RATE * 4 <= KEPT_BYTES
 
     def __len__(self) -> int:
-        return len(self.paths)
+        return len(self.audio)
+
+    def path(self, row: int) -> Path:
+        """The file of a row."""
+        return self.root / str(self.audio[row])
 
     def __getitem__(self, row: int) -> tuple[Tensor, int, int]:
         waveform = self._decode(row)
@@ -126,12 +140,17 @@ class Utterances(Inputs):
     def _decode(self, row: int) -> np.ndarray:
         if row in self.decoded:
             return self.decoded[row]
-        start, end = self.starts[row], self.ends[row]
-        waveform = read_audio(
-            Path(self.paths[row]),
-            None if np.isnan(start) else float(start),
-            None if np.isnan(end) else float(end),
-        )
+        clip = int(self.clips[row])
+        waveform = self.cache.read(clip) if self.cache is not None and clip >= 0 else None
+        if waveform is None:
+            start, end = self.starts[row], self.ends[row]
+            waveform = read_audio(
+                self.path(row),
+                None if np.isnan(start) else float(start),
+                None if np.isnan(end) else float(end),
+            )
+            if self.cache is not None and clip >= 0:
+                self.cache.write(clip, waveform)
         if self.keeps_decoded:
             self.decoded[row] = waveform
         return waveform

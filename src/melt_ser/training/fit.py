@@ -159,7 +159,7 @@ def _out_of_patience(config: TrainerConfig, state: FitState) -> bool:
 def _check_finite(loss: float, epoch: int, step: int, batch: Batch, train: Inputs) -> None:
     if loss - loss == 0.0:  # false for NaN and infinity
         return
-    clips = ", ".join(train.paths[row] for row in batch.rows.tolist())
+    clips = ", ".join(str(train.path(row)) for row in batch.rows.tolist())
     raise InputError(
         f"The loss is {loss} at epoch {epoch}, step {step}; lower trainer.learning_rate or "
         f"trainer.backbone_learning_rate, or check the clips of that batch: {clips}"

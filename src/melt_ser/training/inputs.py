@@ -8,6 +8,7 @@ import pandas as pd
 from accelerate import Accelerator
 
 from melt_ser.audio.augment import Augmentation
+from melt_ser.data.audio_cache import AudioCache
 from melt_ser.data.utterances import Inputs, Utterances
 from melt_ser.evaluation.targets import Target
 from melt_ser.models.classifier import SpeechClassifier
@@ -26,8 +27,15 @@ class FoldInputs:
     are kept in float32, are as good as that.
     """
 
-    def __init__(self, study: Study, parts: Parts, model: SpeechClassifier, accelerator: Accelerator) -> None:
-        self.study, self.parts, self.model = study, parts, model
+    def __init__(
+        self,
+        study: Study,
+        parts: Parts,
+        model: SpeechClassifier,
+        accelerator: Accelerator,
+        cache: AudioCache | None = None,
+    ) -> None:
+        self.study, self.parts, self.model, self.cache = study, parts, model, cache
         tables = [table for fold in study.parts for table in (fold.train, fold.dev, fold.test)]
         self.whole_table = pd.concat(tables).drop_duplicates("utterance").sort_values("utterance", ignore_index=True)
         self.trainer = study.config.trainer
@@ -49,6 +57,7 @@ class FoldInputs:
             trainer.crop_seconds if self.prefix is Prefix.nothing else None,  # else its features are cropped
             pad_seconds,
             config.seed,
+            self.cache,
         )
         if not Augmentation(config.augment).changes_nothing:
             return utterances
@@ -60,8 +69,9 @@ class FoldInputs:
 
     def test(self, target: Target) -> Inputs:
         """The utterances of a target."""
-        if self.prefix is Prefix.pooled and target.corpus is self.study.corpus:
-            return self._of_the_corpus(target.table)
+        if target.corpus is self.study.corpus:
+            pooled = self.prefix is Prefix.pooled
+            return self._of_the_corpus(target.table) if pooled else self._plain(target.table)
         utterances = Utterances(target.table, target.corpus.root, self.model.classes, self.model.backbone.do_normalize)
         if self.prefix is not Prefix.pooled:
             return utterances
@@ -72,4 +82,4 @@ class FoldInputs:
 
     def _plain(self, table: pd.DataFrame, pad_seconds: float | None = None) -> Utterances:
         root, normalize = self.study.corpus.root, self.model.backbone.do_normalize
-        return Utterances(table, root, self.model.classes, normalize, pad_seconds=pad_seconds)
+        return Utterances(table, root, self.model.classes, normalize, pad_seconds=pad_seconds, cache=self.cache)

@@ -28,9 +28,9 @@ from melt_ser.audio import SAMPLE_RATE
 from melt_ser.config import CacheConfig
 from melt_ser.console import say, steps_bar
 from melt_ser.corpora.table import digest
-from melt_ser.corpora.verification import cache_folder
 from melt_ser.data.batches import Share, SortedBatches
 from melt_ser.data.features import Features, FeatureStore, write_description
+from melt_ser.data.room import GIB, kept_folder, no_room
 from melt_ser.data.utterances import Inputs, Utterances
 from melt_ser.evaluation.inference import exact_convolutions
 from melt_ser.memory import memory_advice
@@ -40,7 +40,6 @@ from melt_ser.runs import sole_writer
 
 VERSION = 1  # to be raised whenever the same clip would get other features
 BATCH_SECONDS = 60.0  # of audio with padding that is computed at once
-GIB = 2**30
 # Parts of the names of settings of a transformers model that change no frame of a frozen prefix.
 WITHOUT_EFFECT = (
     *("drop", "mask_", "spec_augment", "label", "classifier", "weighted_layer_sum", "dtype"),
@@ -53,7 +52,7 @@ class KeptFeatures:
 
     def __init__(self, config: CacheConfig, model: SpeechClassifier, prefix: Prefix, accelerator: Accelerator) -> None:
         self.config, self.model, self.prefix, self.accelerator = config, model, prefix, accelerator
-        self.folder = (Path(config.folder).expanduser() if config.folder else cache_folder()) / "features"
+        self.folder = kept_folder(config, "features")
         self.used = config.features and prefix is not Prefix.nothing
         self.model_digest = digest_of(model, prefix) if self.used else ""
 
@@ -79,30 +78,28 @@ class KeptFeatures:
     def _make(self, folder: Path, utterances: Utterances, table: pd.DataFrame) -> bool:
         """Compute and keep; false where that does not fit."""
         for dtype in [np.float32] if self.prefix is Prefix.pooled else [np.float16, np.float32]:
-            if not self._fits(utterances, np.dtype(dtype)):
+            if not self._fits(folder, utterances, np.dtype(dtype)):
                 return False
             with contextlib.suppress(OverflowError):  # of float16
                 self._write(folder, utterances, table, np.dtype(dtype))
                 return True
         raise RuntimeError("Features in float32 cannot overflow.")
 
-    def _fits(self, utterances: Utterances, dtype: np.dtype) -> bool:
+    def _fits(self, folder: Path, utterances: Utterances, dtype: np.dtype) -> bool:
         frames = self.model.backbone.frames_of(torch.tensor(utterances.seconds * SAMPLE_RATE).round().long())
         number = len(utterances) if self.prefix is Prefix.pooled else int(frames.sum())
-        needed = number * math.prod(frame_shape(self.model, self.prefix)) * dtype.itemsize / GIB
-        used = sum(path.stat().st_size for path in self.folder.rglob("*.bin")) / GIB
-        self.folder.mkdir(parents=True, exist_ok=True)
-        free = shutil.disk_usage(self.folder).free / GIB
-        fits = used + needed <= self.config.max_gib and needed < free
-        what = f"features of the frozen part ({self.prefix.value}) take {needed:.2f} GiB in {self.folder}"
-        if fits:
-            say(f"{what}; they are computed once and kept (cache.features=false would not keep them)")
+        size = number * math.prod(frame_shape(self.model, self.prefix)) * dtype.itemsize
+        what = f"features of the frozen part ({self.prefix.value})"
+        try:
+            folder.parent.mkdir(parents=True, exist_ok=True)
+            reason = no_room(folder, size, self.config)
+        except OSError as error:
+            reason = f"{folder.parent} cannot be written ({error.strerror}); set cache.folder"
+        if reason is None:
+            say(f"note: {what} are computed once and kept in {folder} ({size / GIB:.2f} GiB).")
         else:
-            say(
-                f"{what}, which has {used:.2f} GiB of cache.max_gib={self.config.max_gib:g} and {free:.2f} GiB free on "
-                f"its disk; they are computed in every epoch instead: raise cache.max_gib, or delete what is old there"
-            )
-        return fits
+            say(f"note: {what} are computed anew every epoch: {reason}.")
+        return reason is None
 
     def _write(self, folder: Path, utterances: Utterances, table: pd.DataFrame, dtype: np.dtype) -> None:
         """Every process writes its share, the main one puts the folder in its place."""

@@ -14,6 +14,7 @@ from accelerate import Accelerator
 from melt_ser import files
 from melt_ser.config import Config
 from melt_ser.corpora.splits import check_parts
+from melt_ser.data.audio_cache import AudioCache
 from melt_ser.evaluation.inference import classify
 from melt_ser.evaluation.targets import Target
 from melt_ser.models.backbone import load_backbone
@@ -42,7 +43,7 @@ def build_model(config: Config, classes: list[str]) -> SpeechClassifier:
     return SpeechClassifier(backbone, config.head, classes)
 
 
-def load_or_train(study: Study, parts: Parts) -> tuple[SpeechClassifier, Trained]:
+def load_or_train(study: Study, parts: Parts, cache: AudioCache | None = None) -> tuple[SpeechClassifier, Trained]:
     """The model of one fold: read back where an interrupted run had finished it, else trained.
 
     Each fold has an accelerator of its own: one keeps every model, optimiser and loss scale that it has seen.
@@ -59,7 +60,7 @@ def load_or_train(study: Study, parts: Parts) -> tuple[SpeechClassifier, Trained
     started = time.perf_counter()
     check_parts(parts, config.dataset)  # again, just before they are used
     model = build_model(config, study.classes).to(accelerator.device)
-    inputs = FoldInputs(study, parts, model, accelerator)
+    inputs = FoldInputs(study, parts, model, accelerator, cache)
     title = "" if study.one_model else f"fold {parts.fold}/{len(study.parts)}"
     state = fit(
         config.trainer,
@@ -82,9 +83,14 @@ def load_or_train(study: Study, parts: Parts) -> tuple[SpeechClassifier, Trained
 
 
 def predict_targets(
-    study: Study, parts: Parts, model: SpeechClassifier, targets: list[Target], accelerator: Accelerator
+    study: Study,
+    parts: Parts,
+    model: SpeechClassifier,
+    targets: list[Target],
+    accelerator: Accelerator,
+    cache: AudioCache | None = None,
 ) -> Iterator[tuple[Target, np.ndarray]]:
     """Each target of a fold with the model's probabilities, (utterances, classes)."""
-    inputs = FoldInputs(study, parts, model, accelerator)
+    inputs = FoldInputs(study, parts, model, accelerator, cache)
     for target in targets:
         yield target, classify(model, inputs.test(target), study.config.eval.batch_size, accelerator)

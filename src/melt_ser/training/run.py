@@ -89,6 +89,7 @@ def _train_and_score(study: Study) -> dict[str, Any] | None:
             f"backbone=wav2vec2, hubert, wavlm or data2vec, and your data with dataset=<name> dataset.root=<folder>."
         )
 
+    from melt_ser.data.audio_cache import open_audio_cache
     from melt_ser.training.device import make_accelerator
     from melt_ser.training.model import load_or_train, predict_targets
 
@@ -96,13 +97,14 @@ def _train_and_score(study: Study) -> dict[str, Any] | None:
     if accelerator.is_main_process:
         _open_folder(study)
     accelerator.wait_for_everyone()
+    cache = open_audio_cache(study.corpus, config.cache)
     folds: list[Fold] = []
     for parts in study.parts:
-        model, trained = load_or_train(study, parts)
+        model, trained = load_or_train(study, parts, cache)
         targets = fold_targets(study, parts)
         tables = [
             prediction_table(target, probabilities, study.classes)
-            for target, probabilities in predict_targets(study, parts, model, targets, accelerator)
+            for target, probabilities in predict_targets(study, parts, model, targets, accelerator, cache)
         ]
         folds.append(Fold(parts, trained, targets, tables))
     if not accelerator.is_main_process:
