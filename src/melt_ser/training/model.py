@@ -22,7 +22,7 @@ from melt_ser.models.classifier import SpeechClassifier
 from melt_ser.models.export import load_model, save_model
 from melt_ser.training.device import make_accelerator
 from melt_ser.training.fit import fit
-from melt_ser.training.result import Trained
+from melt_ser.training.result import Trained, read_trained
 
 if TYPE_CHECKING:
     from melt_ser.corpora.splits import Parts
@@ -53,7 +53,7 @@ def load_or_train(study: Study, parts: Parts) -> tuple[SpeechClassifier, Trained
     if done.is_file():
         if accelerator.is_main_process:  # of a run that was killed before it could
             shutil.rmtree(folder / "checkpoints", ignore_errors=True)
-        return load_model(folder / "model", accelerator.device), Trained(**files.read_json(done))
+        return load_model(folder / "model", accelerator.device), read_trained(done)
     started = time.perf_counter()
     check_parts(parts, config.dataset)  # again, just before they are used
     model = build_model(config, study.classes).to(accelerator.device)
@@ -70,7 +70,7 @@ def load_or_train(study: Study, parts: Parts) -> tuple[SpeechClassifier, Trained
     )
     dev = Utterances(parts.dev, root, study.classes, normalize)
     title = "" if study.one_model else f"fold {parts.fold}/{len(study.parts)}"
-    state = fit(trainer, model, train, dev, config.eval.batch_size, config.seed, folder, accelerator, title)
+    state = fit(trainer, model, train, dev, config.seed, folder, accelerator, title)
     trained = Trained(state.best_epoch, state.best_dev_ua, time.perf_counter() - started)
     if accelerator.is_main_process:
         save_model(model, folder / "model")
