@@ -31,7 +31,7 @@ def corpus(speakers: int, each: int = 6, split: str = "") -> pd.DataFrame:
         for number in range(each)
     ]
     table = make_table(rows)
-    return table.assign(**{"class": table["label"]})
+    return table.assign(**{"class": table["label"], "content_hash": table["source"]})
 
 
 def settings_for(**changes: object) -> DatasetConfig:
@@ -83,6 +83,20 @@ def test_unknown_speakers_train_with_a_warning() -> None:
     assert len(part.test) == len(table) // 5
     assert "60 of 60 utterances of 'x' have no speaker" in group_warnings(table, settings_for())[0]
     with pytest.raises(InputError, match="does not say every speaker"):
+        make_parts(table, settings_for(folds="leave_one_out"))
+
+
+def test_segments_of_a_recording_stay_together_where_no_speaker_is_known() -> None:
+    table = corpus(10).assign(speaker="", source=lambda frame: frame["utterance"].str.split("_").str[0])
+    for part in make_parts(table, settings_for(folds=5, fold="all")):
+        recordings = [set(rows["source"]) for rows in (part.train, part.dev, part.test)]
+        assert [len(names) for names in recordings] == [6, 2, 2]
+        assert len(set.union(*recordings)) == 10
+
+
+def test_a_recording_of_two_speakers_is_not_divided() -> None:
+    table = corpus(4).assign(source=lambda frame: frame["utterance"].str.split("_").str[1])  # all speak in each
+    with pytest.raises(InputError, match=r"share 6 sources \(such as '0'\); .* set dataset\.group=source"):
         make_parts(table, settings_for(folds="leave_one_out"))
 
 
@@ -192,6 +206,7 @@ def test_a_digest_depends_on_the_rows_and_not_on_their_order() -> None:
     table = corpus(3)
     assert digest(table) == digest(table.sample(frac=1.0, random_state=0))
     assert digest(table) != digest(table.assign(label="sad"))
+    assert digest(table) != digest(table.assign(content_hash="other audio"))
 
 
 def test_rows_without_a_split_are_counted_and_shared_speakers_are_told() -> None:

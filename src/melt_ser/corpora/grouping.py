@@ -14,9 +14,9 @@ Rows = npt.NDArray[np.intp]  # positions in a table, ascending
 
 
 def groups_of(table: pd.DataFrame, group: Group) -> pd.Series:
-    """The group of each row; a row whose group is unknown is a group of its own."""
+    """The group of each row; where it is unknown, the rows of a recording are a group of their own."""
     groups: pd.Series = table[group.value]
-    return groups.where(groups != "", "utterance " + table["utterance"])
+    return groups.where(groups != "", "recording " + table["source"])
 
 
 def stratified_sets(table: pd.DataFrame, groups: pd.Series, number: int, seed: int) -> list[Rows]:

@@ -2,7 +2,7 @@
 
 A group is a speaker, a session (in MELD and MELT: a dialogue), or only the recording. Folds and dev parts are
 generated from `split_seed`, stratified by class where groups allow it, and checked when they are made and when they
-are used. Dev comes from the training side. A table that says neither split nor speaker still trains: each utterance
+are used. Dev comes from the training side. A table that says neither split nor speaker still trains: each recording
 is then its own group, and the result warns of it.
 """
 
@@ -22,6 +22,7 @@ from melt_ser.errors import InputError, SetupError
 
 LEAVE_ONE_OUT = "leave_one_out"
 DEFAULT_FOLDS = 5  # of a corpus that has no split of its own and asks for no number
+ASSIGNMENT = ("fold", "utterance", "source", "content_hash", "split")  # the columns of splits.csv
 
 
 @dataclass(frozen=True)
@@ -35,11 +36,9 @@ class Parts:
     notes: tuple[str, ...] = ()
 
     def assignment(self) -> pd.DataFrame:
-        """Which utterance went where: columns fold, utterance, source, split."""
+        """Which utterance went where: the columns of `ASSIGNMENT`."""
         frames = [
-            pd.DataFrame(
-                {"fold": self.fold or "", "utterance": table["utterance"], "source": table["source"], "split": split}
-            )
+            table.assign(fold=self.fold or "", split=split)[list(ASSIGNMENT)]
             for split, table in (("train", self.train), ("dev", self.dev), ("test", self.test))
         ]
         return pd.concat(frames, ignore_index=True)
@@ -211,6 +210,11 @@ def _fold_groups(table: pd.DataFrame, config: DatasetConfig) -> list[list[str]]:
     """The groups that each fold tests on."""
     group, groups = config.group.value, groups_of(table, config.group)
     names = sorted(groups.unique())
+    if table["source"].nunique() < 2:
+        raise InputError(
+            f"Every utterance of '{config.name}' is of one recording ('{table['source'].iloc[0]}'), so train, dev and "
+            f"test cannot be kept apart; add recordings, or name those that the file holds in the source column."
+        )
     if len(names) < 2:
         raise SetupError(
             f"'{config.name}' has one {group} alone, so no fold can hold one out; set dataset.group=source to keep "

@@ -23,7 +23,13 @@ def exact_convolutions() -> AbstractContextManager[None]:
 
 
 @torch.no_grad()
-def classify(model: SpeechClassifier, utterances: Inputs, batch_size: int, accelerator: Accelerator) -> np.ndarray:
+def classify(
+    model: SpeechClassifier,
+    utterances: Inputs,
+    batch_size: int,
+    accelerator: Accelerator,
+    less_memory: str = "lower eval.batch_size",
+) -> np.ndarray:
     """Probabilities, (utterances, classes), in the order of the table; float32, whatever the training precision.
 
     Several processes share the utterances, each of which is computed exactly once; every process gets all of them.
@@ -34,7 +40,7 @@ def classify(model: SpeechClassifier, utterances: Inputs, batch_size: int, accel
     batches = SortedBatches(utterances.seconds, batch_size, share)
     probabilities = torch.zeros((len(utterances), len(model.classes)), dtype=torch.float32, device=device)
     times = torch.zeros(len(utterances), dtype=torch.int64, device=device)
-    with exact_convolutions(), memory_advice("lower eval.batch_size"):
+    with exact_convolutions(), memory_advice(less_memory):
         for batch in DataLoader(utterances, batch_sampler=batches, collate_fn=utterances.collate):
             batch = batch.to(device)
             probabilities[batch.rows] = model(batch.inputs, batch.lengths, batch.after).float().softmax(dim=-1)

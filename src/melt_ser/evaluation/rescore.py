@@ -12,6 +12,7 @@ from melt_ser import files
 from melt_ser.config import EvalConfig
 from melt_ser.console import say
 from melt_ser.corpora.corpus import Corpus
+from melt_ser.corpora.splits import ASSIGNMENT
 from melt_ser.errors import InputError
 from melt_ser.evaluation.results import evaluation_rows, pool, prediction_table
 from melt_ser.evaluation.targets import Target, make_target, split_to_score
@@ -50,7 +51,7 @@ def rescore(folder: Path, result: dict[str, Any], corpus: Corpus, settings: Eval
             trained_space(result),
             result["train"]["classes"],
             settings,
-            _trained_sources(splits, fold),
+            _trained(splits, fold),
             _own_test(splits, corpus, result, settings, fold),
         )
         for fold, _ in models
@@ -74,7 +75,7 @@ def rescore(folder: Path, result: dict[str, Any], corpus: Corpus, settings: Eval
 def _read_splits(path: Path) -> pd.DataFrame:
     """Which utterance a run had in which part."""
     try:
-        return pd.read_csv(path, dtype=str, keep_default_na=False)[["fold", "utterance", "source", "split"]]
+        return pd.read_csv(path, dtype=str, keep_default_na=False)[list(ASSIGNMENT)]
     except (OSError, ValueError, KeyError) as error:  # ValueError: what pandas cannot parse
         raise InputError(
             f"{path} cannot be read ({' '.join(str(error).split())}); run again with force=true."
@@ -110,9 +111,9 @@ def _predict(
     return tables
 
 
-def _trained_sources(splits: pd.DataFrame, fold: int | None) -> set[str]:
-    of_fold = splits[splits["fold"] == ("" if fold is None else str(fold))]
-    return set(of_fold.loc[of_fold["split"] != "test", "source"])
+def _trained(splits: pd.DataFrame, fold: int | None) -> pd.DataFrame:
+    """The rows of a fold's train and dev parts."""
+    return splits[(splits["fold"] == ("" if fold is None else str(fold))) & (splits["split"] != "test")]
 
 
 def _own_test(

@@ -45,7 +45,6 @@ def fit(
     prefix: Prefix,
     train: Inputs,
     dev: Inputs,
-    dev_batch_size: int,
     seed: int,
     folder: Path,
     accelerator: Accelerator,
@@ -55,8 +54,8 @@ def fit(
 
     What of it is frozen, `prefix`, is computed here unless `train` has the features of that.
     Ties go to the lower dev loss. `folder` receives metrics.csv, a row an epoch, and while it runs checkpoints
-    that the same call goes on from. Dev is scored in the precision of the training; afterwards the model computes in
-    float32, as it does when it is read back from its folder.
+    that the same call goes on from. Dev is scored in the precision of the training and in batches of its size, since
+    the best epoch may hang on either; afterwards the model computes in float32, as it does when it is read back.
     """
     inverse_counts = class_weights(train.classes, len(model.classes))
     weights = inverse_counts if config.balance is Balance.loss else torch.ones_like(inverse_counts)
@@ -71,8 +70,8 @@ def fit(
     loader = DataLoader(train, batch_sampler=batches, collate_fn=train.collate, num_workers=workers, pin_memory=on_gpu)
     loss_function = make_loss(config, weights).to(accelerator.device)
     optimiser = make_optimiser(config, model)
-    wrapped, optimiser = accelerator.prepare(model, optimiser)
-    schedule = make_schedule(config, optimiser.optimizer, batches.steps_per_epoch * config.epochs)
+    schedule = make_schedule(config, optimiser, batches.steps_per_epoch * config.epochs)
+    wrapped, optimiser = accelerator.prepare(model, optimiser)  # after the schedule, which else warns in fp16
     if share.process > 0:
         torch.manual_seed(hash((seed, share.process)))  # each process drops out units of its own
     state = load_checkpoint(folder / "checkpoints", model, optimiser, schedule, accelerator)
@@ -113,7 +112,9 @@ def fit(
             seconds = time.perf_counter() - started
 
             loss_sum, own_length, padded_length = _sum_over_processes(totals, accelerator)
-            dev_ua, dev_wa, dev_loss = dev_scores(classify(model, dev, dev_batch_size, accelerator), dev)
+            dev_ua, dev_wa, dev_loss = dev_scores(
+                classify(model, dev, config.batch_size, accelerator, LESS_MEMORY), dev
+            )
             row = {
                 "epoch": state.epoch,
                 "train_loss": loss_sum / weight_sum,

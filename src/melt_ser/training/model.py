@@ -23,7 +23,7 @@ from melt_ser.models.export import load_model, save_model
 from melt_ser.training.device import make_accelerator
 from melt_ser.training.fit import fit
 from melt_ser.training.inputs import FoldInputs
-from melt_ser.training.result import Trained
+from melt_ser.training.result import Trained, read_trained
 
 if TYPE_CHECKING:
     from melt_ser.corpora.splits import Parts
@@ -56,7 +56,7 @@ def load_or_train(study: Study, parts: Parts, cache: AudioCache | None = None) -
             shutil.rmtree(folder / "checkpoints", ignore_errors=True)
         model = load_model(folder / "model", accelerator.device)
         model.backbone.freeze(config.trainer.freeze)  # so that it reads a test as the one that trained
-        return model, Trained(**files.read_json(done))
+        return model, read_trained(done)
     started = time.perf_counter()
     check_parts(parts, config.dataset)  # again, just before they are used
     model = build_model(config, study.classes).to(accelerator.device)
@@ -68,7 +68,6 @@ def load_or_train(study: Study, parts: Parts, cache: AudioCache | None = None) -
         inputs.prefix,
         inputs.train(),
         inputs.dev(),
-        config.eval.batch_size,
         config.seed,
         folder,
         accelerator,
