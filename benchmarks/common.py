@@ -61,12 +61,13 @@ def peak_memory(device: str) -> float:
 
 
 def run_process(script: str, *arguments: object) -> Figures:
-    """The figures that a process of this Python prints last."""
+    """The figures that a process of this Python prints last; MemoryError where the system killed it."""
     command = [sys.executable, script, *(str(argument) for argument in arguments)]
     done = subprocess.run(command, capture_output=True, text=True)
+    if done.returncode == -9:
+        raise MemoryError(f"{' '.join(command)} was killed, as the system does where memory runs out.")
     if done.returncode:
-        ends = "was killed, as the system does when memory runs out" if done.returncode == -9 else "failed"
-        sys.exit(f"error: {' '.join(command)} {ends}\n{done.stderr[-3000:]}")
+        sys.exit(f"error: {' '.join(command)} failed\n{done.stderr[-3000:]}")
     figures: Figures = json.loads(done.stdout.splitlines()[-1])
     return figures
 
@@ -77,7 +78,7 @@ def watched(task: Callable[[], Figures]) -> Figures:
     figures = task()
     available = (time.perf_counter() - started) * (os.cpu_count() or 1)
     others = _busy_seconds() - busy - (_own_seconds() - own)
-    return {**figures, "others_cpu": round(max(0.0, others / available), 3)}
+    return {**figures, "others_cpu": round(min(max(0.0, others / available), 1.0), 3)}
 
 
 def _busy_seconds() -> float:
@@ -115,6 +116,11 @@ def spread(rounds: Sequence[Figures], key: str, digits: int = 3) -> list[float]:
     return [round(min(values), digits), round(max(values), digits)]
 
 
+def ratios(above: Sequence[Figures], below: Sequence[Figures], key: str) -> list[Figures]:
+    """How often a figure of one system holds that of another, round by round, as `ratio`."""
+    return [{"ratio": over[key] / under[key]} for over, under in zip(above, below, strict=True)]
+
+
 def machine(device: str) -> Figures:
     """What the figures belong to: processor or GPU, versions, load at the end."""
     import torch
@@ -147,7 +153,9 @@ def print_table(rows: Sequence[Figures]) -> None:
 def _cell(value: object) -> str:
     if isinstance(value, list):
         return "–".join(_cell(item) for item in value)
-    return f"{value:.4g}" if isinstance(value, float) else str(value)
+    if isinstance(value, float):
+        return f"{value:.0f}" if value >= 1000 else f"{value:.4g}"
+    return str(value)
 
 
 def print_result(name: str, device: str, rows: Sequence[Figures], **more: object) -> None:

@@ -20,7 +20,7 @@ import numpy as np
 import soundfile
 
 from clips import draw_seconds
-from common import Figures, alternate, make_parser, median, print_result, spread, watched
+from common import Figures, alternate, make_parser, median, print_result, ratios, spread, watched
 from melt_ser.audio.decode import read_audio
 
 FORMATS = {
@@ -77,14 +77,13 @@ def main() -> None:
             read(read_audio, paths, 0)  # the files are then in the page cache, the resampling kernel in its own
             systems = {"read_audio": partial(read, read_audio, paths), "bare": partial(read, read_bare, paths)}
             found = alternate(systems, options.rounds)
-            ratios = [{"ratio": a["rate"] / b["rate"]} for a, b in zip(*found.values(), strict=True)]
             rows.append(
                 {
                     "format": name,
                     "audio s/s": median(found["read_audio"], "rate", 0),
                     "from-to": spread(found["read_audio"], "rate", 0),
                     "bare": median(found["bare"], "rate", 0),
-                    "of bare": median(ratios, "ratio"),
+                    "of bare": median(ratios(*found.values(), "rate"), "ratio"),
                     "others' CPU": spread(found["read_audio"], "others_cpu"),
                 }
             )

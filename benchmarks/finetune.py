@@ -34,6 +34,7 @@ from common import (
     median,
     peak_memory,
     print_result,
+    ratios,
     resolve_device,
     run_process,
     spread,
@@ -165,24 +166,28 @@ def compare(options: Any, device: str, family: str, batch_size: int, folder: Pat
         chosen = dataclasses.replace(job, system=system, seed=options.seed + number, largest=largest)
         return run_process(__file__, "--job", json.dumps(dataclasses.asdict(chosen)))
 
+    def largest_batch(system: str) -> float | None:
+        try:
+            return float(run(system, 0, True)["peak_MiB"])
+        except MemoryError:
+            return None  # more than this machine has
+
     found = alternate(
         {system: lambda number, system=system: run(system, number) for system in options.systems}, options.rounds
     )
-    memory = {system: run(system, 0, True)["peak_MiB"] if options.memory else None for system in options.systems}
+    memory = {system: largest_batch(system) if options.memory else None for system in options.systems}
     rows = []
     for system, rounds in found.items():
         row: Figures = {"family": family, "size": options.size, "batch": batch_size, "system": system}
         row["clips/s"], row["from-to"] = median(rounds, "clips_per_second"), spread(rounds, "clips_per_second")
-        ratios = [
-            {"ratio": ours["clips_per_second"] / theirs["clips_per_second"]}
-            for ours, theirs in zip(found["melt_ser"], rounds, strict=True)
-        ]
-        row["melt_ser/this"], row["ratio from-to"] = median(ratios, "ratio"), spread(ratios, "ratio")
+        faster = ratios(found["melt_ser"], rounds, "clips_per_second")
+        row["melt_ser/this"], row["ratio from-to"] = median(faster, "ratio"), spread(faster, "ratio")
         row["epoch s"] = median(rounds, "epoch_seconds", 1)
         row["before s"] = median(rounds, "filling_seconds", 1)
         row["computed/audio"] = median(rounds, "computed_per_second")
         row["peak MiB"] = memory[system] and round(memory[system])
-        row["memory/melt_ser's"] = memory[system] and round(memory[system] / memory["melt_ser"], 2)
+        known = memory[system] and memory["melt_ser"]
+        row["memory/melt_ser's"] = known and round(memory[system] / memory["melt_ser"], 2)
         row["sampled"], row["others' CPU"] = median(rounds, "sampled"), spread(rounds, "others_cpu")
         rows.append(row)
     return rows

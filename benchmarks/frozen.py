@@ -32,6 +32,7 @@ from common import (
     make_parser,
     median,
     print_result,
+    ratios,
     resolve_device,
     spread,
     watched,
@@ -78,7 +79,7 @@ def compare(options: Any, device: str, family: str, folder: Path) -> list[Figure
     found = alternate({"cached": partial(run, []), "again": partial(run, options.without)}, options.rounds)
     rows = []
     for system, rounds in found.items():
-        ratios = [{"ratio": a["seconds"] / b["seconds"]} for a, b in zip(rounds, found["cached"], strict=True)]
+        slower = ratios(rounds, found["cached"], "seconds")
         rows.append(
             {
                 "family": family,
@@ -88,7 +89,7 @@ def compare(options: Any, device: str, family: str, folder: Path) -> list[Figure
                 "from-to": spread(rounds, "seconds"),
                 "first epoch": median(rounds, "first_epoch"),
                 "later epoch": median(rounds, "later_epoch"),
-                "times cached": median(ratios, "ratio"),
+                "times cached": median(slower, "ratio"),
                 "others' CPU": spread(rounds, "others_cpu"),
             }
         )

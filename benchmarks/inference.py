@@ -35,6 +35,7 @@ from common import (
     median,
     peak_memory,
     print_result,
+    ratios,
     resolve_device,
     run_process,
     spread,
@@ -125,10 +126,7 @@ def compare(options: Any, device: str, family: str, clips: Path, folder: Path) -
     ours = np.load(folder / "melt_ser.npy")
     rows = []
     for system, rounds in found.items():
-        ratios = [
-            {"ratio": mine["clips_per_second"] / theirs["clips_per_second"]}
-            for mine, theirs in zip(found["melt_ser"], rounds, strict=True)
-        ]
+        faster = ratios(found["melt_ser"], rounds, "clips_per_second")
         rows.append(
             {
                 "family": family,
@@ -136,8 +134,8 @@ def compare(options: Any, device: str, family: str, clips: Path, folder: Path) -
                 "system": system,
                 "clips/s": median(rounds, "clips_per_second"),
                 "from-to": spread(rounds, "clips_per_second"),
-                "melt_ser/this": median(ratios, "ratio"),
-                "ratio from-to": spread(ratios, "ratio"),
+                "melt_ser/this": median(faster, "ratio"),
+                "ratio from-to": spread(faster, "ratio"),
                 "difference": float(np.abs(np.load(folder / f"{system}.npy") - ours).max()),
                 "peak MiB": median(rounds, "peak_MiB", 0),
                 "others' CPU": spread(rounds, "others_cpu"),
