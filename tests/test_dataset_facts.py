@@ -14,12 +14,12 @@ import pytest
 from melt_ser.config import DatasetConfig
 from melt_ser.corpora.transfer import checksum
 from melt_ser.corpora.unpack import is_archive
-from melt_ser.info import _names
+from melt_ser.info import names
 from melt_ser.launch import load_dataset
 
 GENERAL = {"csv", "hub", "audformat"}  # any corpus, so their facts are the user's
 UNKNOWN_LABELS = {"asvp_esd": 1}  # a clip has label 17, which nobody explains
-RELEASES = [name for name in _names("dataset") if name not in GENERAL and not name.startswith("demo")]
+RELEASES = [name for name in names("dataset") if name not in GENERAL and not name.startswith("demo")]
 
 
 @pytest.fixture(params=RELEASES)
@@ -32,6 +32,13 @@ def test_the_facts_are_there(release: DatasetConfig) -> None:
     assert release.language or release.name in ("asvp_esd", "esd")  # several languages
     assert release.sampling_rate is not None
     assert release.speakers is not None or release.name == "msp_podcast"  # grows with each version
+
+
+def test_licences_and_facts_say_whose_word_they_are(release: DatasetConfig) -> None:
+    assert re.search(r" by |\(|no licence|not stated|not clear|agreement|registration|request", release.licence)
+    assert re.search(
+        r"list|README|Readme|readme|paper|counted|page|manifest|as its users report|as commonly", release.facts
+    )
 
 
 def test_the_counts_agree_with_each_other_and_with_the_label_map(release: DatasetConfig) -> None:

@@ -114,11 +114,43 @@ def test_an_audiofolder_is_read_in_place(tmp_path: Path, suffix: str) -> None:
     assert [problem.audio for problem in release.problems] == ["test/clips/1.wav", "train/clips/1.wav"]
 
 
+def test_only_columns_whose_meaning_is_clear_are_read_without_an_entry_and_the_notes_say_which(tmp_path: Path) -> None:
+    """A data set's own source, session, start and end are often an origin, a room and dates."""
+    columns = "file_name,emotion,speaker_id,source,session,utterance,start,end,split,gender,language"
+    for number in range(2):
+        placeholder(tmp_path / f"{number}.wav")
+    rows = "".join(f"{number}.wav,joy,1,youtube,7,Hello.,2021,2022,train,m,Polish\n" for number in range(2))
+    write_text(tmp_path / "metadata.csv", f"{columns}\n{rows}")
+    release = read(tmp_path, CONFIG)
+    first = release.table.iloc[0]
+    assert (first.utterance, first.source, first.session, first.split) == ("0", "hub/0", "", "")
+    assert np.isnan(first.start) and np.isnan(first.end) and (first.gender, first.language) == ("male", "pl")
+    assert release.notes == [
+        "columns: audio from file_name, gender from gender, label from emotion, speaker from speaker_id; not read: "
+        "source, session, utterance, start, end, split, language (dataset.columns)"
+    ]
+    named = replace(CONFIG, columns={**CONFIG.columns, "session": "session"})
+    assert read(tmp_path, named).table["session"].tolist() == ["7", "7"]
+
+
+def test_words_that_are_no_split_are_told(tmp_path: Path) -> None:
+    write_text(tmp_path / "metadata.csv", "file_name,emotion,speaker_id,fold\na.wav,joy,1,train\nb.wav,joy,1,holdout\n")
+    for name in "ab":
+        placeholder(tmp_path / f"{name}.wav")
+    with pytest.raises(InputError, match=r"row 2: the split is 'holdout'; it must be train, dev, test or empty"):
+        read(tmp_path, replace(CONFIG, columns={**CONFIG.columns, "split": "fold"}))
+
+
 def test_parts_choose_splits_that_have_names_of_their_own(tmp_path: Path) -> None:
     for part in ("crema_d", "nemo"):
         write_text(tmp_path / part / "metadata.csv", "file_name,emotion,speaker_id\na.wav,joy,1\n")
         placeholder(tmp_path / part / "a.wav")
-    assert len(read(tmp_path, CONFIG).table) == 2
+    release = read(tmp_path, CONFIG)
+    assert len(release.table) == 2
+    assert release.notes[-1] == (
+        "2 rows are in parts that are not called train, dev or test and so have no split: crema_d (1), nemo (1); "
+        "dataset.parts chooses among them"
+    )
     release = read(tmp_path, replace(CONFIG, parts=["nemo"]))
     assert release.table[["audio", "split"]].to_numpy().tolist() == [["nemo/a.wav", ""]]
     with pytest.raises(SetupError, match=r"no split 'nemoo' \(dataset\.parts\); did you mean 'nemo'\?"):

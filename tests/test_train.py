@@ -130,6 +130,10 @@ def test_cross_corpus_protocols_and_predict(tmp_path: Path, capsys: pytest.Captu
     evaluate(compose([*typed, "device=cpu"], "evaluate"))
     assert len(json.loads((folder / "result.json").read_text())["evals"]) == len(result["evals"])
 
+    under_the_same_name = [text for text in typed if not text.startswith("dataset.name")]
+    with pytest.raises(InputError, match=r"trained on 'csv', and these rows are others: set dataset\.name=<another>"):
+        evaluate(compose([*under_the_same_name, "device=cpu"], "evaluate"))
+
     capsys.readouterr()
     (tmp_path / "other" / "wav" / "broken.wav").write_text("this is text")
     assert predict([str(folder), str(other / "wav"), "--format", "json", "--device", "cpu"]) == 1

@@ -35,7 +35,8 @@ def _devices() -> str:
     return ", ".join([*names, f"CPU ({torch.get_num_threads()} threads)"])
 
 
-def _names(group: str) -> list[str]:
+def names(group: str) -> list[str]:
+    """The choices of a Hydra group (`backbone`, `dataset`, …) that ship with the package, sorted."""
     from melt_ser.launch import conf_folder
 
     return sorted(path.stem for path in Path(conf_folder() / group).glob("*.yaml"))
@@ -46,7 +47,7 @@ def _backbones() -> list[tuple[str, str, str]]:
     from melt_ser.models.checkpoint import download_command, is_cached
 
     rows = []
-    for name in _names("backbone"):
+    for name in names("backbone"):
         backbone = load_config(f"backbone={name}").backbone
         if backbone.checkpoint is None:
             rows.append((name, "ready (random weights)", ""))
@@ -63,7 +64,7 @@ def _corpora() -> list[tuple[str, str, str]]:
     from melt_ser.launch import conf_folder
 
     rows = []
-    for name in _names("dataset"):
+    for name in names("dataset"):
         node = OmegaConf.to_container(OmegaConf.load(conf_folder() / "dataset" / f"{name}.yaml"))
         assert isinstance(node, dict)
         node.pop("defaults", None)  # composing all groups for each corpus would take seconds

@@ -52,7 +52,7 @@ def make_parts(table: pd.DataFrame, config: DatasetConfig) -> list[Parts]:
     """
     if config.folds == EMOBOX:
         parts = [_emobox_parts(table, config, number) for number in _chosen(config, number_of_folds(config))]
-    elif config.folds is None and (table["split"] != "").any():
+    elif config.folds is None and _has_split(table, config):
         parts = [_release_parts(table, config)]
     else:
         folds = _fold_groups(table, config)
@@ -65,8 +65,8 @@ def make_parts(table: pd.DataFrame, config: DatasetConfig) -> list[Parts]:
 def check_parts(parts: Parts, config: DatasetConfig) -> None:
     """Raise InputError where a part is empty, or shares a recording or a group with another.
 
-    Train and dev may share the group where the training side has a single one, and test may share groups with the
-    training side where `allow_speaker_overlap` says so; the notes tell of both.
+    Train and dev may share the group where the training side has a single one, and any parts where
+    `allow_speaker_overlap` says so (groups, never recordings); the notes tell of both.
     """
     tables = {"train": parts.train, "dev": parts.dev, "test": parts.test}
     for name, table in tables.items():
@@ -75,15 +75,21 @@ def check_parts(parts: Parts, config: DatasetConfig) -> None:
     check_disjoint(tables, "source", config.name)
     group = config.group.value
     training = pd.concat([parts.train[[group]], parts.dev[[group]]])
-    if training[group].nunique() > 1:
-        check_disjoint({"train": parts.train, "dev": parts.dev}, group, config.name)
-    shared = shared_values(training, parts.test, group)
-    if shared and not config.allow_speaker_overlap:
-        raise InputError(
-            f"{_name(parts, config)} of '{config.name}' has {len(shared)} of its {_known(parts.test, group)} test "
-            f"{group}s in training too (such as '{shared[0]}'): choose another dataset.protocol or fix the split "
-            f"column, or set dataset.allow_speaker_overlap=true to run it and have the result say so."
-        )
+    if config.allow_speaker_overlap:
+        return
+    several = training[group].nunique() > 1
+    for name, table, others in (
+        ("dev", parts.dev, parts.train if several else parts.train[:0]),
+        ("test", parts.test, training),
+    ):
+        shared = shared_values(others, table, group)
+        if shared:
+            raise InputError(
+                f"{_name(parts, config)} of '{config.name}' has {len(shared)} of its {_known(table, group)} {name} "
+                f"{group}s in train{'ing' if name == 'test' else ''} too (such as '{shared[0]}'): choose another "
+                f"dataset.protocol or fix the split column, or set dataset.allow_speaker_overlap=true to run it and "
+                f"have the result say so."
+            )
 
 
 def group_warnings(table: pd.DataFrame, config: DatasetConfig) -> list[str]:
@@ -114,6 +120,21 @@ def group_warnings(table: pd.DataFrame, config: DatasetConfig) -> list[str]:
     return sentences
 
 
+def _has_split(table: pd.DataFrame, config: DatasetConfig) -> bool:
+    """Whether the release says a split; SetupError where the protocol is that split and the release lacks it."""
+    if (table["split"] != "").any():
+        return True
+    declared = config.protocols.get(config.protocol or "")
+    if declared and declared.split_from:
+        others = [name for name in config.protocols if name != config.protocol]
+        fix = f", or set dataset.protocol={others[0]}" if others else ""
+        raise SetupError(
+            f"'{config.name}' has no {config.protocol} split here: {declared.split_from} says none; "
+            f"get the release that has it{fix}."
+        )
+    return False
+
+
 def _overlap_notes(parts: Parts, config: DatasetConfig) -> tuple[str, ...]:
     """Where the test speakers (and groups, whose overlap was allowed) are in train; of EmoBox's folds also none."""
     notes = []
@@ -126,6 +147,17 @@ def _overlap_notes(parts: Parts, config: DatasetConfig) -> tuple[str, ...]:
                 f"{_name(parts, config)}: {shared} of the {known} test {column}s are in the training side too."
             )
     return tuple(notes)
+
+
+def _dev_overlap_note(parts: Parts, config: DatasetConfig) -> tuple[str, ...]:
+    """Where train has groups of a dev part that the release or EmoBox gives."""
+    group = config.group.value
+    shared = len(shared_values(parts.train, parts.dev, group))
+    sentence = (
+        f"{_name(parts, config)}: {shared} of the {_known(parts.dev, group)} dev {group}s are in train too: the best "
+        f"epoch is chosen on {group}s that were trained on."
+    )
+    return (sentence,) if shared else ()
 
 
 def _name(parts: Parts, config: DatasetConfig) -> str:
@@ -184,7 +216,13 @@ def _with_dev(parts: Parts, config: DatasetConfig) -> Parts:
     A training side with a single group cannot hold one out: its recordings are then dealt out by class.
     """
     if not parts.dev.empty:
-        return parts
+        return replace(parts, notes=parts.notes + _dev_overlap_note(parts, config))
+    declared = config.protocols.get(config.protocol or "")
+    if declared and declared.split_from and config.expected.get("dev"):
+        raise InputError(
+            f"The {config.protocol} split of '{config.name}' has {config.expected['dev']} dev utterances and none of "
+            f"them is here ({declared.split_from}); complete the release."
+        )
     if not 0.0 < config.dev_fraction < 1.0:
         raise SetupError(f"dataset.dev_fraction is between 0 and 1, not {config.dev_fraction}.")
     train, notes = parts.train, parts.notes
@@ -194,6 +232,11 @@ def _with_dev(parts: Parts, config: DatasetConfig) -> Parts:
         notes += (
             f"Where '{config.name}' leaves a single {config.group.value} to train on, dev is drawn from its "
             f"recordings: the best epoch is chosen on a {config.group.value} that was trained on.",
+        )
+    elif parts.fold is None:
+        notes += (
+            f"The split of '{config.name}' has no dev part: about {100 * config.dev_fraction:g} % of train, whole "
+            f"{config.group.value}s, are used as one (dataset.dev_fraction, dataset.split_seed).",
         )
     number = min(max(2, round(1 / config.dev_fraction)), groups.nunique())
     if number < 2:

@@ -123,6 +123,9 @@ def _own_test(
     if corpus.name != result["train"]["corpus"] or settings.split != "test":
         return None
     if corpus.digest != result["train"]["digest"]:
-        raise InputError(f"Corpus '{corpus.name}' has changed since this run was trained on it; train again.")
+        raise InputError(
+            f"This run was trained on '{corpus.name}', and these rows are others: set dataset.name=<another> to score "
+            f"another corpus, or train again if the corpus itself has changed."
+        )
     of_fold = splits[(splits["fold"] == ("" if fold is None else str(fold))) & (splits["split"] == "test")]
     return corpus.table[corpus.table["utterance"].isin(of_fold["utterance"])]
