@@ -71,7 +71,7 @@ def _label(model: SpeechClassifier, path: Path) -> Row:
     import torch
 
     from melt_ser.audio.decode import read_audio
-    from melt_ser.evaluation.inference import exact_convolutions
+    from melt_ser.evaluation.inference import exact_products
     from melt_ser.memory import memory_advice
     from melt_ser.models.waveform import pad_together, prepare_waveform
 
@@ -81,7 +81,7 @@ def _label(model: SpeechClassifier, path: Path) -> Row:
     try:
         waveform = prepare_waveform(torch.from_numpy(read_audio(path)), model.backbone.do_normalize)
         audio, lengths = pad_together([waveform])
-        with torch.no_grad(), exact_convolutions(), memory_advice("cut the recording into shorter files"):
+        with torch.no_grad(), exact_products(), memory_advice("cut the recording into shorter files"):
             probabilities = model(audio.to(device), lengths.to(device)).float().softmax(dim=-1)[0].tolist()
     except MeltSerError as error:
         return {"file": str(path), "error": str(error)}

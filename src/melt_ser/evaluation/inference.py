@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import numpy as np
 import torch
@@ -16,10 +17,16 @@ from melt_ser.memory import memory_advice
 from melt_ser.models.classifier import SpeechClassifier
 
 
-def exact_convolutions() -> AbstractContextManager[None]:
-    """No TF32 in a GPU's convolutions: it is 1e-3 off, and by how much depends on the batch."""
-    flags: AbstractContextManager[None] = torch.backends.cudnn.flags(enabled=True, allow_tf32=False)
-    return flags
+@contextmanager
+def exact_products() -> Iterator[None]:
+    """No TF32 in a GPU's convolutions and matrix products: it is 1e-3 off, and by how much depends on the batch."""
+    allowed = torch.backends.cuda.matmul.allow_tf32
+    torch.backends.cuda.matmul.allow_tf32 = False
+    try:
+        with torch.backends.cudnn.flags(enabled=True, allow_tf32=False):
+            yield
+    finally:
+        torch.backends.cuda.matmul.allow_tf32 = allowed
 
 
 @torch.no_grad()
@@ -40,7 +47,7 @@ def classify(
     batches = SortedBatches(utterances.seconds, batch_size, share)
     probabilities = torch.zeros((len(utterances), len(model.classes)), dtype=torch.float32, device=device)
     times = torch.zeros(len(utterances), dtype=torch.int64, device=device)
-    with exact_convolutions(), memory_advice(less_memory):
+    with exact_products(), memory_advice(less_memory):
         for batch in DataLoader(utterances, batch_sampler=batches, collate_fn=utterances.collate):
             batch = batch.to(device)
             probabilities[batch.rows] = model(batch.inputs, batch.lengths, batch.after).float().softmax(dim=-1)

@@ -18,6 +18,7 @@ from melt_ser.models.checkpoint import family_name
 from melt_ser.models.convolution import use_fast_convolutions
 from melt_ser.models.dropout import use_fast_dropout
 from melt_ser.models.masking import make_batch_invariant
+from melt_ser.models.positions import use_fast_positions
 from melt_ser.models.waveform import RECEPTIVE_FIELD
 from melt_ser.models.weights import MODEL_TYPES, pretrained_model, random_model
 
@@ -60,6 +61,7 @@ class Backbone(nn.Module):
         self.freezing: str | int = "nothing"
         self.padding = make_batch_invariant(model)
         use_fast_convolutions(model, self.padding)
+        use_fast_positions(model)
         use_fast_attention(model)
         use_fast_dropout(model)
         # Its only use is reentrant checkpointing; without it no gradient of the audio is computed.

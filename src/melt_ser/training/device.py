@@ -29,6 +29,7 @@ def make_accelerator(device: str, precision: Precision = Precision.fp32) -> Acce
         torch.cuda.set_device(int(number))
     if not on_cpu:
         prefer_deterministic_kernels()
+    torch.backends.cuda.matmul.allow_tf32 = not on_cpu  # as cuDNN does by itself; what is scored has none of either
     alone = not PartialState._shared_state or PartialState().num_processes == 1
     AcceleratorState._reset_state(reset_partial_state=alone)  # a sweep may change device or precision between jobs
     return Accelerator(

@@ -69,7 +69,7 @@ def fit(
     workers = _workers(config, accelerator)
     loader = DataLoader(train, batch_sampler=batches, collate_fn=train.collate, num_workers=workers, pin_memory=on_gpu)
     loss_function = make_loss(config, weights).to(accelerator.device)
-    optimiser = make_optimiser(config, model)
+    optimiser = make_optimiser(config, model, scaled=accelerator.scaler is not None)
     schedule = make_schedule(config, optimiser, batches.steps_per_epoch * config.epochs)
     wrapped, optimiser = accelerator.prepare(model, optimiser)  # after the schedule, which else warns in fp16
     if share.process > 0:

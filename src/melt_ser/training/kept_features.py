@@ -32,7 +32,7 @@ from melt_ser.data.batches import Share, SortedBatches
 from melt_ser.data.features import Features, FeatureStore, write_description
 from melt_ser.data.room import GIB, kept_folder, no_room
 from melt_ser.data.utterances import Inputs, Utterances
-from melt_ser.evaluation.inference import exact_convolutions
+from melt_ser.evaluation.inference import exact_products
 from melt_ser.memory import memory_advice
 from melt_ser.models.classifier import SpeechClassifier
 from melt_ser.models.prefix import Prefix, compute_prefix, frame_shape, prefix_modules
@@ -138,7 +138,7 @@ class KeptFeatures:
         loader = DataLoader(utterances, batch_sampler=batches, collate_fn=utterances.collate, generator=own)
         training = self.model.training
         self.model.eval()
-        with exact_convolutions(), memory_advice("set cache.features=false"):
+        with exact_products(), memory_advice("set cache.features=false"):
             for batch in steps_bar(loader, len(batches), "features of the frozen part"):
                 batch = batch.to(accelerator.device)
                 features, counts = compute_prefix(self.model, self.prefix, batch.inputs, batch.lengths)
