@@ -9,8 +9,10 @@ is scored is therefore the same on one process and on several.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -22,6 +24,9 @@ from torch.utils.data import Sampler
 POOL_BATCHES = 24
 
 
+Rows = TypeVar("Rows", list[int], npt.NDArray[np.intp])
+
+
 @dataclass(frozen=True)
 class Share:
     """The rows of a batch that one of several processes computes: every `processes`-th, from its own number on."""
@@ -29,7 +34,7 @@ class Share:
     process: int = 0
     processes: int = 1
 
-    def of(self, rows: list[int]) -> list[int]:
+    def of(self, rows: Rows) -> Rows:
         """Own rows of a batch; together the processes have each row once."""
         return rows[self.process :: self.processes]
 
@@ -76,8 +81,7 @@ class ShuffledBatches(Sampler[list[int]]):
     def steps(self) -> Iterator[list[list[int]]]:
         """The steps of this epoch, each as the rows that are computed at once by all processes together."""
         batches = self.batches()
-        for first in range(0, len(batches), self.accumulation):
-            step = batches[first : first + self.accumulation]
+        while step := list(itertools.islice(batches, self.accumulation)):
             yield step if self.batch_seconds is None else self._pieces(np.concatenate(step), self.batch_seconds)
 
     def _pieces(self, rows: np.ndarray, batch_seconds: float) -> list[list[int]]:
@@ -90,7 +94,7 @@ class ShuffledBatches(Sampler[list[int]]):
             first += count
         return pieces
 
-    def batches(self) -> list[list[int]]:
+    def batches(self) -> Iterator[list[int]]:
         """The batches of this epoch, of all processes together."""
         generator = np.random.default_rng([self.seed, self.epoch])
         number = len(self.seconds)
@@ -98,21 +102,18 @@ class ShuffledBatches(Sampler[list[int]]):
         if self.weights is not None:
             order = generator.choice(number, number, p=self.weights)
         pool = POOL_BATCHES * self.batch_size
-        batches: list[list[int]] = []
         for first in range(0, number, pool):
             rows = order[first : first + pool]
-            rows = rows[np.argsort(self.seconds[rows], kind="stable")]
-            batches += [rows[cut : cut + self.batch_size].tolist() for cut in range(0, len(rows), self.batch_size)]
-        generator.shuffle(batches)
-        return batches
+            order[first : first + pool] = rows[np.argsort(self.seconds[rows], kind="stable")]
+        for first in generator.permutation(np.arange(0, number, self.batch_size)):
+            yield order[first : first + self.batch_size].tolist()
 
 
 class SortedBatches(Sampler[list[int]]):
     """Batches for evaluation, longest first (so that memory runs out at once or not at all); own shares only."""
 
     def __init__(self, seconds: npt.ArrayLike, batch_size: int, share: Share | None = None) -> None:
-        order = np.argsort(-np.asarray(seconds), kind="stable").tolist()
-        self.order = (share or Share()).of(order)
+        self.order = (share or Share()).of(np.argsort(-np.asarray(seconds), kind="stable"))
         self.batch_size = batch_size
 
     def __len__(self) -> int:
@@ -120,4 +121,4 @@ class SortedBatches(Sampler[list[int]]):
 
     def __iter__(self) -> Iterator[list[int]]:
         for first in range(0, len(self.order), self.batch_size):
-            yield self.order[first : first + self.batch_size]
+            yield self.order[first : first + self.batch_size].tolist()
