@@ -41,10 +41,10 @@ def test_on_melt_little_is_padding_and_epochs_are_random(
     sampler = ShuffledBatches(melt_seconds, batch_size, seed=0)
     epochs = []
     for sampler.epoch in (1, 2, 3):
-        epochs.append(sampler.batches())
+        epochs.append(list(sampler.batches()))
         assert sorted(np.concatenate(epochs[-1])) == list(range(len(melt_seconds)))  # each utterance once
         assert padding(melt_seconds, epochs[-1]) < 0.10
-        assert epochs[-1] == sampler.batches()  # a function of seed and epoch
+        assert epochs[-1] == list(sampler.batches())  # a function of seed and epoch
     for first, second in ((0, 1), (1, 2)):
         assert not {frozenset(rows) for rows in epochs[first]} & {frozenset(rows) for rows in epochs[second]}
         shared = len(pairs(epochs[first]) & pairs(epochs[second])) / len(pairs(epochs[first]))
@@ -68,7 +68,7 @@ def test_pieces_of_a_step_are_its_utterances_within_the_budget(melt_seconds: np.
         assert len(pieces) <= np.ceil(2 * melt_seconds[np.concatenate(batches)].sum() / 12.0) + 1
     assert any(melt_seconds[rows[0]] > 12.0 for step in cut.steps() for rows in step)
     pieces_of_epoch = [rows for step in cut.steps() for rows in step]
-    assert padding(melt_seconds, pieces_of_epoch) < padding(melt_seconds, whole.batches())
+    assert padding(melt_seconds, pieces_of_epoch) < padding(melt_seconds, list(whole.batches()))
 
 
 def test_every_process_has_a_row_of_every_piece() -> None:

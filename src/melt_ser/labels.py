@@ -57,7 +57,7 @@ SYNONYMS: dict[str, str] = {
 LISTED = 20  # unknown labels that a sentence names
 OVERRIDABLE = re.compile(r"[\w-]+")  # what Hydra's command line takes as a key
 # A class is a column of predictions, beside these, and a key of YAML and JSON.
-RESERVED = ("utterance", "reference", "prediction", "file", "label", "error")
+RESERVED = ("utterance", "reference", "prediction", "file", "start", "end", "label", "error")
 
 
 def map_labels(raw: pd.Series, label_map: Mapping[str, str | None], corpus: str) -> pd.Series:

@@ -1,14 +1,18 @@
 """Decode any recording to mono float32: wav, flac, ogg and mp3 by soundfile, everything else by PyAV.
 
-`read_native` gives the recording's own rate (what verification needs); `read_audio` resamples to 16 kHz.
+`read_native` gives the recording's own rate (what verification needs); `read_audio` resamples to 16 kHz;
+`stream_audio` gives the same in blocks, for hours that would not fit into the memory.
 """
 
 from __future__ import annotations
 
+import itertools
 import math
 import os
 import re
 import stat
+import sys
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +20,7 @@ import numpy.typing as npt
 import soundfile
 
 from melt_ser.audio import SAMPLE_RATE
-from melt_ser.audio.resample import resample
+from melt_ser.audio.resample import resample, resample_blocks
 from melt_ser.errors import InputError
 
 Waveform = npt.NDArray[np.float32]
@@ -35,14 +39,64 @@ class TooLong(InputError):
     """A recording, or its segment, has more seconds than the caller wants decoded."""
 
 
-def read_audio(path: Path, start: float | None = None, end: float | None = None) -> Waveform:
+def read_audio(path: Path, start: float | None = None, end: float | None = None, longest: float = math.inf) -> Waveform:
     """A recording, or its segment from `start` to `end` seconds, as mono at 16 kHz, (samples,).
 
     Channels are averaged. Raises InputError with one sentence that names the file, also where it is cut off or
-    the segment ends more than `TOLERANCE` seconds after the recording.
+    the segment ends more than `TOLERANCE` seconds after the recording; TooLong beyond `longest` seconds.
     """
-    waveform, rate = read_native(path, start, end)
+    waveform, rate = read_native(path, start, end, longest)
     return resample(waveform, rate, SAMPLE_RATE)
+
+
+def stream_audio(path: Path) -> Iterator[Waveform]:
+    """A recording as mono at 16 kHz in blocks, (samples,) each, of which only a few are in memory at a time.
+
+    Raises what `read_audio` raises, where it comes to it.
+    """
+    _check_file(path)
+    blocks = _native_blocks(path)
+    first = next(blocks, None)
+    if first is None:
+        raise InputError(f"{path}: there are no samples; replace or remove the file.")
+    rate = first[1]
+    native = (_checked(path, block) for block, _ in itertools.chain([first], blocks))
+    yield from resample_blocks(native, rate, SAMPLE_RATE)
+
+
+def in_pieces(blocks: Iterable[Waveform], samples: int) -> Iterator[Waveform]:
+    """Blocks of any sizes as pieces of (samples,) each, but for the last, which is what is left."""
+    held: list[Waveform] = []
+    count = 0
+    for block in blocks:
+        held.append(block)
+        count += len(block)
+        if count < samples:
+            continue
+        together = np.concatenate(held)
+        whole = count - count % samples
+        yield from np.split(together[:whole], whole // samples)
+        held, count = [together[whole:]], count - whole
+    if count:
+        yield np.concatenate(held)
+
+
+def _native_blocks(path: Path) -> Iterator[tuple[Waveform, int]]:
+    """The blocks of whichever decoder can begin."""
+    if path.suffix.lower() in SOUNDFILE_SUFFIXES:
+        decoded = 0
+        try:
+            for block, rate in _soundfile_blocks(path, None, None, math.inf):
+                yield block, rate
+                decoded += len(block)
+            return
+        except soundfile.SoundFileError as error:
+            reason = _reason(error)
+            if decoded:
+                raise InputError(f"{path}: cannot be decoded beyond {decoded / rate:.2f} s ({reason}).") from None
+        yield from _pyav_blocks(path, None, None, math.inf, reason)
+    else:
+        yield from _pyav_blocks(path, None, None, math.inf)
 
 
 def read_native(
@@ -59,21 +113,30 @@ def read_native(
         raise InputError(f"{path}: the segment ends at {end} s, before it starts at {start or 0.0} s.")
     if path.suffix.lower() in SOUNDFILE_SUFFIXES:
         try:
-            waveform, rate = _read_soundfile(path, start, end, longest)
+            blocks = list(_soundfile_blocks(path, start, end, longest))
         except soundfile.SoundFileError as error:
-            first = getattr(error, "error_string", str(error)).rstrip(".")
-            waveform, rate = _read_pyav(path, start, end, longest, first)
+            blocks = list(_pyav_blocks(path, start, end, longest, _reason(error)))
     else:
-        waveform, rate = _read_pyav(path, start, end, longest)
-    if not len(waveform):
+        blocks = list(_pyav_blocks(path, start, end, longest))
+    if not blocks:
         where = "" if start is None else f" from {start} s on (the segment lies outside the recording)"
         raise InputError(f"{path}: there are no samples{where}; replace or remove the file.")
+    rate = blocks[0][1]
+    waveform = blocks[0][0] if len(blocks) == 1 else np.concatenate([block for block, _ in blocks])
     there = (start or 0.0) + len(waveform) / rate
     if end is not None and there < end - TOLERANCE:
         raise InputError(f"{path}: the segment ends at {end} s, but the recording already at {there:.2f} s.")
+    return _checked(path, waveform), rate
+
+
+def _checked(path: Path, waveform: Waveform) -> Waveform:
     if not (np.abs(waveform) < LOUDEST).all():  # false for NaN too
         raise InputError(f"{path}: some samples are NaN or infinite or beyond any sound; replace or remove the file.")
-    return waveform, rate
+    return waveform
+
+
+def _reason(error: soundfile.SoundFileError) -> str:
+    return str(getattr(error, "error_string", error)).rstrip(".")
 
 
 def _check_file(path: Path) -> None:
@@ -121,7 +184,10 @@ def _check_length(path: Path, seconds: float, longest: float) -> None:
         raise TooLong(f"{path}: lasts {seconds:.1f} s or more.")
 
 
-def _read_soundfile(path: Path, start: float | None, end: float | None, longest: float) -> tuple[Waveform, int]:
+def _soundfile_blocks(
+    path: Path, start: float | None, end: float | None, longest: float
+) -> Iterator[tuple[Waveform, int]]:
+    """The blocks of a segment, none of them empty, each with the sampling rate."""
     with soundfile.SoundFile(os.fsencode(path)) as file:  # bytes, since a name need not be UTF-8
         _check_rate(path, file.samplerate)
         rate, seconds = file.samplerate, file.frames / file.samplerate
@@ -133,27 +199,24 @@ def _read_soundfile(path: Path, start: float | None, end: float | None, longest:
         first = 0 if start is None else round(start * rate)
         last = file.frames if end is None else min(round(end * rate), file.frames)
         if first >= last:
-            return np.zeros(0, dtype=np.float32), rate
+            return
         _check_length(path, (last - first) / rate, longest)
         file.seek(first)
-        blocks: list[Waveform] = []
         missing = last - first
-        while missing and (not blocks or len(blocks[-1])):
+        while missing:
             frames = file.read(min(missing, BLOCK), dtype="float32", always_2d=True)
-            blocks.append(_mono(frames))
+            if not len(frames):
+                raise _cut_off(path, (last - first - missing) / rate, (last - first) / rate)
+            yield _mono(frames), rate
             missing -= len(frames)
-    if missing:
-        raise _cut_off(path, (last - first - missing) / rate, (last - first) / rate)
-    return blocks[0] if len(blocks) == 1 else np.concatenate(blocks), rate
 
 
-def _read_pyav(
+def _pyav_blocks(
     path: Path, start: float | None, end: float | None, longest: float, soundfile_reason: str | None = None
-) -> tuple[Waveform, int]:
-    """Decode from the beginning and cut, since seeking in compressed streams is not exact to the sample."""
+) -> Iterator[tuple[Waveform, int]]:
+    """The same; decoded from the beginning and cut, since seeking in compressed streams is not exact to the sample."""
     import av  # brings FFmpeg; not needed for the formats of most corpora
 
-    chunks: list[Waveform] = []
     decoded, rate, promised = 0, 0, 0.0
     try:
         with av.open(str(path), metadata_errors="ignore") as container:  # old tags are seldom UTF-8
@@ -170,12 +233,14 @@ def _read_pyav(
             # Interleaved, since PyAV reads beyond its array where more than 8 channels are planar.
             interleaved = av.AudioResampler(format="flt", layout=context.layout.name or None, rate=rate)
             first = 0 if start is None else round(start * rate)
-            last = math.inf if end is None else round(end * rate)
+            last = sys.maxsize if end is None else round(end * rate)
             for frame in container.decode(stream):
                 for part in interleaved.resample(frame):
                     channels = part.to_ndarray().reshape(-1, part.layout.nb_channels)
-                    chunks.append(_mono(channels))
+                    inside = channels[max(0, first - decoded) : max(0, min(last - decoded, len(channels)))]
                     decoded += len(channels)
+                    if len(inside):
+                        yield _mono(inside), rate
                 _check_length(path, (min(decoded, last) - first) / rate, longest)
                 if decoded >= last:
                     break
@@ -187,5 +252,3 @@ def _read_pyav(
         raise InputError(f"{path}: cannot be decoded{beyond} ({reasons}); replace or remove the file.") from None
     if decoded < last and decoded / rate < promised - TOLERANCE:
         raise _cut_off(path, decoded / rate, promised)
-    waveform = np.concatenate(chunks) if chunks else np.zeros(0, dtype=np.float32)
-    return waveform[first : None if end is None else round(end * rate)], rate

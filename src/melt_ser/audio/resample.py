@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from fractions import Fraction
 from functools import lru_cache
 from typing import Any
@@ -29,6 +30,39 @@ def resample(waveform: npt.NDArray[np.float32], source_rate: int, target_rate: i
     samples = -(-len(waveform) * target_rate // source_rate)
     exact: npt.NDArray[np.float32] = np.pad(resampled, (0, max(0, samples - len(resampled))))[:samples]
     return exact
+
+
+def resample_blocks(
+    blocks: Iterable[npt.NDArray[np.float32]], source_rate: int, target_rate: int
+) -> Iterator[npt.NDArray[np.float32]]:
+    """The same of a recording that comes in blocks, (samples,) each, of about a second or more.
+
+    Each is resampled together with as much of its neighbours as the kernel reaches over.
+    """
+    if source_rate == target_rate:
+        yield from blocks
+        return
+    import torch
+
+    ratio = Fraction(source_rate, target_rate).limit_denominator(LARGEST_DENOMINATOR)
+    resampler = _resampler(ratio.numerator, ratio.denominator)
+    reach = -(-resampler.width // ratio.numerator)  # in periods: of so many samples, becoming so many others
+    held, done = np.zeros(0, dtype=np.float32), 0  # what is needed yet; how many periods of it are given away
+
+    def periods(first: int, end: int | None) -> npt.NDArray[np.float32]:
+        with torch.no_grad():
+            resampled: npt.NDArray[np.float32] = resampler(torch.from_numpy(held)).numpy()
+        return resampled[first * ratio.denominator : None if end is None else end * ratio.denominator]
+
+    for block in blocks:
+        held = np.concatenate([held, block])
+        ready = len(held) // ratio.numerator - reach
+        if len(held) - done * ratio.numerator < source_rate or ready <= done:
+            continue
+        yield periods(done, ready)
+        past = max(0, ready - reach)
+        held, done = held[past * ratio.numerator :], ready - past
+    yield periods(done, None)
 
 
 @lru_cache(maxsize=32)

@@ -9,9 +9,11 @@ is scored is therefore the same on one process and on several.
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -23,6 +25,9 @@ from torch.utils.data import Sampler
 POOL_BATCHES = 24
 
 
+Rows = TypeVar("Rows", list[int], npt.NDArray[np.intp])
+
+
 @dataclass(frozen=True)
 class Share:
     """The rows of a batch that one of several processes computes: every `processes`-th, from its own number on."""
@@ -30,7 +35,7 @@ class Share:
     process: int = 0
     processes: int = 1
 
-    def of(self, rows: list[int]) -> list[int]:
+    def of(self, rows: Rows) -> Rows:
         """Own rows of a batch; together the processes have each row once."""
         return rows[self.process :: self.processes]
 
@@ -77,15 +82,14 @@ class ShuffledBatches(Sampler[list[int]]):
     def steps(self) -> Iterator[list[list[int]]]:
         """The steps of this epoch, each as the rows that are computed at once by all processes together."""
         batches = self.batches()
-        for first in range(0, len(batches), self.accumulation):
-            step = batches[first : first + self.accumulation]
+        while step := list(itertools.islice(batches, self.accumulation)):
             yield step if self.batch_seconds is None else self._pieces(np.concatenate(step), self.batch_seconds)
 
     def _pieces(self, rows: np.ndarray, batch_seconds: float) -> list[list[int]]:
         rows = rows[np.argsort(-self.seconds[rows], kind="stable")]
-        return pieces_of(rows, self.seconds, len(rows), batch_seconds)
+        return list(pieces_of(rows, ends_of_pieces(self.seconds[rows], len(rows), batch_seconds)))
 
-    def batches(self) -> list[list[int]]:
+    def batches(self) -> Iterator[list[int]]:
         """The batches of this epoch, of all processes together."""
         generator = np.random.default_rng([self.seed, self.epoch])
         number = len(self.seconds)
@@ -93,13 +97,11 @@ class ShuffledBatches(Sampler[list[int]]):
         if self.weights is not None:
             order = generator.choice(number, number, p=self.weights)
         pool = POOL_BATCHES * self.batch_size
-        batches: list[list[int]] = []
         for first in range(0, number, pool):
             rows = order[first : first + pool]
-            rows = rows[np.argsort(self.seconds[rows], kind="stable")]
-            batches += [rows[cut : cut + self.batch_size].tolist() for cut in range(0, len(rows), self.batch_size)]
-        generator.shuffle(batches)
-        return batches
+            order[first : first + pool] = rows[np.argsort(self.seconds[rows], kind="stable")]
+        for first in generator.permutation(np.arange(0, number, self.batch_size)):
+            yield order[first : first + self.batch_size].tolist()
 
 
 class SortedBatches(Sampler[list[int]]):
@@ -116,23 +118,28 @@ class SortedBatches(Sampler[list[int]]):
         batch_seconds: float = math.inf,
     ) -> None:
         lengths = np.asarray(seconds)
-        own = (share or Share()).of(np.argsort(-lengths, kind="stable").tolist())
-        self.batches = pieces_of(np.array(own, dtype=np.int64), lengths, batch_size, batch_seconds)
+        self.order = (share or Share()).of(np.argsort(-lengths, kind="stable"))
+        self.ends = ends_of_pieces(lengths[self.order], batch_size, batch_seconds)
 
     def __len__(self) -> int:
-        return len(self.batches)
+        return len(self.ends)
 
     def __iter__(self) -> Iterator[list[int]]:
-        return iter(self.batches)
+        return pieces_of(self.order, self.ends)
 
 
-def pieces_of(rows: np.ndarray, seconds: np.ndarray, most: int, batch_seconds: float) -> list[list[int]]:
-    """Rows that are sorted, longest first, in pieces of at most `most` and at most `batch_seconds` with padding."""
-    pieces: list[list[int]] = []
+def ends_of_pieces(seconds: np.ndarray, most: int, batch_seconds: float) -> list[int]:
+    """Where to cut utterances of these lengths, longest first, so that a piece has at most `most`, and at most
+    `batch_seconds` with padding unless it is a single utterance."""
+    ends: list[int] = []
     first = 0
-    while first < len(rows):
-        longest = max(float(seconds[rows[first]]), 1e-3)
-        count = max(1, int(min(most, batch_seconds / longest)))
-        pieces.append(rows[first : first + count].tolist())
-        first += count
-    return pieces
+    while first < len(seconds):
+        first += max(1, int(min(most, batch_seconds / max(seconds[first], 1e-3))))
+        ends.append(min(first, len(seconds)))
+    return ends
+
+
+def pieces_of(rows: np.ndarray, ends: list[int]) -> Iterator[list[int]]:
+    """Rows cut at `ends`."""
+    for first, last in itertools.pairwise([0, *ends]):
+        yield rows[first:last].tolist()
