@@ -46,10 +46,8 @@ def score(
     """
     _validate(predictions, training_classes, corpus_classes, protocol)
     classes = [name for name in training_classes if protocol == "open" or name in corpus_classes]
-    probabilities = predictions[classes].to_numpy(dtype=np.float64)
-    answers = probabilities.argmax(axis=1)
-    confidence = _renormalise(probabilities).max(axis=1)
-    reference, prediction = predictions["reference"], pd.Series([classes[answer] for answer in answers])
+    confidence = _renormalise(predictions[classes].to_numpy(dtype=np.float64)).max(axis=1)
+    reference, prediction = predictions["reference"], pd.Series(answers_among(predictions, classes))
     confusion = metrics.confusion_matrix(reference, prediction, classes)
     intervals = bootstrap_intervals(reference, prediction, classes, groups)
     recalls = metrics.recall(confusion).tolist()
@@ -68,6 +66,12 @@ def score(
         "ece": metrics.expected_calibration_error(confidence, reference.to_numpy() == prediction.to_numpy()),
         "predicted": dict(zip(classes, confusion.sum(axis=0).tolist(), strict=True)),
     }
+
+
+def answers_among(predictions: pd.DataFrame, classes: Sequence[str]) -> list[str]:
+    """The class of highest probability of each row, among `classes`, of which the table has a column each."""
+    answers = predictions[list(classes)].to_numpy(dtype=np.float64).argmax(axis=1)
+    return [classes[answer] for answer in answers]
 
 
 def constant_prediction_warning(scored: dict[str, Any]) -> str | None:
