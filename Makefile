@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN = $(VENV)/bin
 
-.PHONY: demo test lint types unit soak soak-kills soak-input clean
+.PHONY: demo test lint types unit bench soak soak-kills soak-input clean
 
 demo: $(VENV)/.installed
 	$(BIN)/python -m melt_ser.train
@@ -19,6 +19,19 @@ types: $(VENV)/.installed-dev
 
 unit: $(VENV)/.installed-dev
 	OMP_NUM_THREADS=1 HF_HUB_OFFLINE=1 $(BIN)/python -m pytest -n auto  # a process a core, a thread a process
+
+# A quick look at every speed benchmark, about a quarter of an hour on two idle cores; benchmarks/README.md has the rest.
+BENCH = HF_HUB_OFFLINE=1 $(BIN)/python benchmarks
+ROUNDS ?= 1
+
+bench: $(VENV)/.installed
+	$(BENCH)/decode.py
+	$(BENCH)/startup.py --rounds $(ROUNDS)
+	$(BENCH)/frozen.py --rounds $(ROUNDS) --families wav2vec2
+	$(BENCH)/inference.py --rounds $(ROUNDS) --clips 32
+	$(BENCH)/finetune.py --rounds $(ROUNDS) --batch-sizes 8 --no-memory
+	$(BENCH)/finetune.py --rounds $(ROUNDS) --batch-sizes 8 --no-memory --size base --families wav2vec2 --sample 24
+	$(BENCH)/flops.py --rounds $(ROUNDS) --size base --families wav2vec2 --batches 3
 
 soak: soak-kills soak-input  # the long version of the tests of trust
 

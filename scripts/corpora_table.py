@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from melt_ser.config import DatasetConfig
-from melt_ser.info import _names
+from melt_ser.info import names
 from melt_ser.launch import load_dataset
 
 GENERAL = ("csv", "hub", "audformat", "demo", "demo_de")
@@ -21,13 +21,13 @@ def row(dataset: DatasetConfig) -> list[str]:
         f"{sum(dataset.expected.values()):,}",
         ", ".join(protocols),
         dataset.licence,
-        dataset.access.split(",")[0].split(" at ")[0],
+        "`download=true`" if dataset.download else dataset.access.split(",")[0].split(" at ")[0],
     ]
 
 
 def main() -> None:
     header = ["corpus", "language", "emotions", "speakers", "clips", "protocols", "licence", "access"]
-    rows = [row(load_dataset(name)) for name in _names("dataset") if name not in GENERAL]
+    rows = [row(load_dataset(name)) for name in names("dataset") if name not in GENERAL]
     for cells in (header, ["---"] * len(header), *rows):
         print(f"| {' | '.join(cells)} |")
 

@@ -172,13 +172,17 @@ JL_CORPUS = NamedCorpus(
             utterance="male2_concerned_6b_1", speaker="male2", gender="male", text="Carl leaps.", label="concerned"
         ),
         "JL(wav+txt)/female1_happy_15a_2.wav": dict(speaker="female1", gender="female", text="", label="happy"),
+        "JL(wav+txt)/male1_sad_6b_1.wav": dict(speaker="male1", text="Text in capitals.", label="sad"),
     },
     variants={
         "male2_concerned_6b_1.wav": "JL(wav+txt)/male2_concerned_6b_1.wav",
         "JL/Male2_Concerned_6B_1.flac": "JL(wav+txt)/male2_concerned_6b_1.wav",
     },
     unused={"male3_happy_6b_1.wav": "the name is not speaker, emotion", "male2_pensive_6b_1.wav": "the name is not"},
-    files={"JL(wav+txt)/male2_concerned_6b_1.txt": b"Carl leaps.\n"},
+    files={
+        "JL(wav+txt)/male2_concerned_6b_1.txt": b"Carl leaps.\n",
+        "JL(wav+txt)/Male1_Sad_6B_1.TXT": b"Text in capitals.\n",
+    },
 )
 
 ENTERFACE_FOLDERS = {

@@ -14,12 +14,17 @@ from typing import Any
 class Behaviour:
     """What is served, and how."""
 
-    content: bytes
-    drops: int = 0  # connections that break after half of what they should send
+    content: bytes = field(repr=False)
+    drops: int = 0  # connections that break after `sent` of what they should send
+    sent: float = 0.5
     ranges: bool = True
-    mark: str = '"v1"'  # the ETag
+    wrong_ranges: int = 0  # answers with another range than the one that was asked for
+    mark: str | None = '"v1"'  # the ETag
+    compares: bool = True  # whether a range is only given of the state that was asked for
+    length: bool = True  # whether it says how long the answer is
     promised: int | None = None  # a Content-Length that is a lie
-    statuses: list[int] = field(default_factory=list)  # errors to answer first
+    statuses: list[int] = field(default_factory=list)  # errors to answer first; 0 hangs up without a word
+    headers: dict[str, str] = field(default_factory=dict)  # of the errors, and of redirects
     requests: list[str | None] = field(default_factory=list)  # the Range of each GET, as they came
 
 
@@ -39,27 +44,40 @@ def serving(behaviour: Behaviour) -> Iterator[str]:
 
         def _answer(self, body: bool) -> None:
             if body and behaviour.statuses:
-                self.send_error(behaviour.statuses.pop(0))
+                self._refuse(behaviour.statuses.pop(0), behaviour.headers)
                 return
             first, total = 0, len(behaviour.content)
             wanted = self.headers.get("Range")
-            if wanted and behaviour.ranges and self.headers.get("If-Range") == behaviour.mark:
+            same = not behaviour.compares or self.headers.get("If-Range") == behaviour.mark
+            if wanted and behaviour.ranges and same:
                 first = int(wanted.removeprefix("bytes=").removesuffix("-"))
             if wanted and first >= total:
-                self.send_error(416)
+                self._refuse(416, {"Content-Range": f"bytes */{total}"})
                 return
             self.send_response(206 if first else 200)
             if first:
+                if behaviour.wrong_ranges:
+                    behaviour.wrong_ranges -= 1
+                    first //= 2
                 self.send_header("Content-Range", f"bytes {first}-{total - 1}/{total}")
-            self.send_header("Content-Length", str(behaviour.promised or total - first))
-            self.send_header("ETag", behaviour.mark)
+            if behaviour.length:
+                self.send_header("Content-Length", str(behaviour.promised or total - first))
+            if behaviour.mark is not None:
+                self.send_header("ETag", behaviour.mark)
             self.end_headers()
             if body:
                 rest = behaviour.content[first:]
                 if behaviour.drops:
                     behaviour.drops -= 1
-                    rest = rest[: len(rest) // 2]
+                    rest = rest[: int(len(rest) * behaviour.sent)]
                 self.wfile.write(rest)
+
+        def _refuse(self, status: int, headers: dict[str, str]) -> None:
+            if status:
+                self.send_response(status)
+                for name, value in headers.items():
+                    self.send_header(name, value)
+                self.end_headers()
 
         def log_message(self, *_: Any) -> None:
             pass

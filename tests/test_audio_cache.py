@@ -16,7 +16,7 @@ from melt_ser.config import AugmentConfig, CacheConfig
 from melt_ser.corpora.corpus import Corpus, load_corpus
 from melt_ser.corpora.verification import cache_folder
 from melt_ser.data.audio_cache import AudioCache, open_audio_cache
-from melt_ser.data.utterances import Utterances, collate
+from melt_ser.data.utterances import Utterances
 from melt_ser.launch import load_config
 from small_runs import CLASSES, outcome, train
 from small_runs import corpus as tones
@@ -81,7 +81,7 @@ def test_samples_are_the_same_and_only_slow_clips_are_kept(corpus: Corpus, tmp_p
 def test_workers_fill_it_together(corpus: Corpus, tmp_path: Path) -> None:
     cache = open_cache(corpus, tmp_path / "cache")
     data = utterances(corpus, cache)
-    for _ in DataLoader(data, batch_size=1, num_workers=2, collate_fn=collate):
+    for _ in DataLoader(data, batch_size=1, num_workers=2, collate_fn=Utterances.collate):
         pass
     there = [cache.read(clip) for clip in range(len(cache.names))]
     assert all(waveform is not None for waveform in there)

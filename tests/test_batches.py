@@ -109,4 +109,4 @@ def test_lengths_are_those_after_speed_and_crop(tmp_path: Path) -> None:
     assert Utterances(table, tmp_path, ["sad"], True).seconds.tolist() == [1.8, 9.0]
     assert Utterances(table, tmp_path, ["sad"], True, slow).seconds.tolist() == [2.0, 10.0]
     assert Utterances(table, tmp_path, ["sad"], True, slow, 5.0).seconds.tolist() == [2.0, 5.0]
-    assert Utterances(table, tmp_path, ["sad"], True, slow, 5.0, pad_to_crop=True).seconds.tolist() == [5.0, 5.0]
+    assert Utterances(table, tmp_path, ["sad"], True, slow, 5.0, pad_seconds=5.0).seconds.tolist() == [5.0, 5.0]

@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pandas as pd
 import pytest
 
 from melt_ser.config import DatasetConfig
-from melt_ser.info import _names
+from melt_ser.corpora.transfer import checksum
+from melt_ser.corpora.unpack import is_archive
+from melt_ser.info import names
 from melt_ser.launch import load_dataset
 
 GENERAL = {"csv", "hub", "audformat"}  # any corpus, so their facts are the user's
 UNKNOWN_LABELS = {"asvp_esd": 1}  # a clip has label 17, which nobody explains
-RELEASES = [name for name in _names("dataset") if name not in GENERAL and not name.startswith("demo")]
+RELEASES = [name for name in names("dataset") if name not in GENERAL and not name.startswith("demo")]
 
 
 @pytest.fixture(params=RELEASES)
@@ -28,6 +32,13 @@ def test_the_facts_are_there(release: DatasetConfig) -> None:
     assert release.language or release.name in ("asvp_esd", "esd")  # several languages
     assert release.sampling_rate is not None
     assert release.speakers is not None or release.name == "msp_podcast"  # grows with each version
+
+
+def test_licences_and_facts_say_whose_word_they_are(release: DatasetConfig) -> None:
+    assert re.search(r" by |\(|no licence|not stated|not clear|agreement|registration|request", release.licence)
+    assert re.search(
+        r"list|README|Readme|readme|paper|counted|page|manifest|as its users report|as commonly", release.facts
+    )
 
 
 def test_the_counts_agree_with_each_other_and_with_the_label_map(release: DatasetConfig) -> None:
@@ -48,6 +59,27 @@ def test_the_counts_of_meld_and_melt_are_the_released_files(shared_data: Path) -
         assert table[column].value_counts().to_dict() == config.expected_labels
         assert table["Speaker"].nunique() == config.speakers
         assert len(table) == sum(config.expected.values())
+
+
+def test_the_addresses_can_be_fetched_and_their_checksums_checked(release: DatasetConfig) -> None:
+    for item in release.download:
+        address = urlsplit(item.url)
+        assert address.scheme in ("http", "https") and address.netloc
+        assert is_archive(address.path) or address.path.endswith(".csv")
+        assert item.checksum is None or re.fullmatch("sha256:[0-9a-f]{64}|md5:[0-9a-f]{32}", item.checksum)
+    text = (Path(__file__).parents[1] / "conf" / "dataset" / f"{release.name}.yaml").read_text(encoding="utf-8")
+    assert not release.download or "ot tried where this was written" in text
+
+
+def test_the_checksums_of_meld_and_melt_are_those_of_the_released_files(shared_data: Path) -> None:
+    known = {}
+    for name in ("meld", "meld_audio", "melt", "melt_human"):
+        for item in load_dataset(name).download:
+            file = shared_data / name.split("_")[0] / item.url.rpartition("/")[2]
+            if file.suffix == ".csv":
+                known[name, file.name] = (item.checksum, item.bytes)
+                assert item.checksum == f"sha256:{checksum(file, 'sha256')}" and item.bytes == file.stat().st_size
+    assert len(known) == 10
 
 
 def test_the_table_in_the_docs_is_of_these_facts() -> None:

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import importlib
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
 import pytest
 
+from corpus_trees import placeholder
 from melt_ser.config import DatasetConfig
+from melt_ser.corpora.emobox import assign
 from melt_ser.corpora.splits import make_parts
+from melt_ser.corpora.table import Release
 from melt_ser.errors import InputError, SetupError
+from melt_ser.launch import load_dataset
 from test_splits import corpus
 
 
@@ -23,7 +29,7 @@ def checkout(
     for part, stems in lists.items():
         records = {
             f"{name}-{stem}": {
-                "wav": f"downloads/{name}/AudioWAV/{stem}.wav",
+                "wav": f"downloads/{name}/{stem}" if "/" in stem else f"downloads/{name}/AudioWAV/{stem}.wav",
                 "length": 2.3,
                 "emo": "ANG",
                 "channel": 1,
@@ -87,6 +93,56 @@ def test_what_does_not_match_is_counted(tmp_path: Path) -> None:
     )
 
 
+def release_of(root: Path, name: str, paths: list[str]) -> pd.DataFrame:
+    """The table that the reader of a corpus makes of empty files, with a class."""
+    for path in paths:
+        placeholder(root / path)
+    release: Release = importlib.import_module(f"melt_ser.corpora.{name}").read(root, load_dataset(name))
+    return release.table.assign(**{"class": release.table["label"]})
+
+
+def test_a_release_in_other_folders_matches_by_what_its_names_say(tmp_path: Path) -> None:
+    """EmoBox has SAVEE flat, as JE_n23; the release has a folder a speaker, and the same stems in each."""
+    speakers, clips = ("DC", "JE", "JK", "KL"), ("a01", "n23", "su05")
+    table = release_of(tmp_path / "savee", "savee", [f"AudioData/{s}/{clip}.wav" for s in speakers for clip in clips])
+    flat = {speaker: [f"{speaker}_{clip}" for clip in clips] for speaker in speakers}
+    lists = {"train": [*flat["DC"], *flat["JK"], *flat["KL"]], "test": flat["JE"]}
+    checkout(tmp_path, lists, name="savee")
+    config = replace(load_dataset("savee"), folds="emobox", emobox=str(tmp_path))
+    [part] = make_parts(table, config)
+    assert part.test["audio"].tolist() == [f"AudioData/JE/{clip}.wav" for clip in clips]
+    assert part.notes == ("Fold 1 of EmoBox: 0 of the 1 test speakers are in the training side too.",)
+
+
+def test_the_names_that_two_subjects_of_enterface_share_are_told_apart(tmp_path: Path) -> None:
+    """Subject 11's files are called s12_…; EmoBox lists them and leaves subject 12 out."""
+    said = {"an": "anger", "di": "disgust", "fe": "fear"}
+    paths = [
+        f"subject {subject}/{folder}/sentence 1/s{12 if subject == 11 else subject}_{code}_1.avi"
+        for subject in (9, 10, 11, 12)
+        for code, folder in said.items()
+    ]
+    table = release_of(tmp_path / "enterface", "enterface", paths)
+    checkout(tmp_path, {"train": paths[:6], "test": paths[6:9]}, name="enterface")
+    config = replace(load_dataset("enterface"), folds="emobox", emobox=str(tmp_path))
+    parts, notes = assign(table, config, 1)
+    assert table.loc[parts == "test", "speaker"].tolist() == ["11"] * 3
+    assert table.loc[parts == "", "speaker"].tolist() == ["12"] * 3
+    assert notes == (
+        "3 utterances of 'enterface' are in no list of fold 1 of EmoBox and are left out of it (such as s12_an_1).",
+    )
+
+
+def test_a_name_that_fits_several_files_is_refused_with_the_count(tmp_path: Path) -> None:
+    table = corpus(4)
+    checkout(tmp_path, {"train": stems(table, "s0", "s1", "s2"), "test": stems(table, "s3")})
+    table.loc[:1, "audio"] = ["a/s3_0.wav", "b/s3_1.flac"]
+    with pytest.raises(InputError, match="2 utterances of EmoBox's fold 1 each fit several files .*'s3_0', 2 files"):
+        make_parts(table, settings_for(tmp_path))
+    table.loc[:1, "audio"] = "s3_0.wav"  # segments of a file are where the file is
+    assert len(make_parts(table, settings_for(tmp_path, allow_speaker_overlap=True))[0].test) == 8
+
+
 def test_mistakes_name_the_file_or_the_key(tmp_path: Path) -> None:
     table = corpus(4)
     with pytest.raises(SetupError, match="set dataset.emobox=<a checkout"):
@@ -97,7 +153,7 @@ def test_mistakes_name_the_file_or_the_key(tmp_path: Path) -> None:
     with pytest.raises(SetupError, match="no folds of 'cremad'; did you mean 'creemad'?"):
         make_parts(table, settings_for(tmp_path))
     checkout(tmp_path, {"train": ["s0_0"], "test": ["s0_0"]})
-    with pytest.raises(InputError, match="'s0_0' in both train and test"):
+    with pytest.raises(InputError, match="have 1 utterance in two parts .*'s0_0' in both train and test"):
         make_parts(table, settings_for(tmp_path))
     checkout(tmp_path, {"train": ["other"], "test": ["s0_0"]})
     with pytest.raises(InputError, match="No utterance of 'crema_d' is in EmoBox's train list"):

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import errno
+import os
 import resource
+import signal
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,7 +17,7 @@ import torch
 from safetensors.torch import save_file
 
 from melt_ser.errors import OutputError, one_line
-from melt_ser.files import replacing_file, replacing_folder, write_csv, write_json, write_text
+from melt_ser.files import remove_leftovers, replacing_file, replacing_folder, write_csv, write_json, write_text
 
 
 @pytest.fixture
@@ -72,3 +76,47 @@ def test_the_reason_is_the_systems(tmp_path: Path) -> None:
 def test_text_of_a_corpus_stays_in_its_line() -> None:
     assert one_line("a\r\nb\x1b[31m\udcfc\u2028") == r"a\r\nb\x1b[31m\udcfc\u2028"
     assert one_line("Grüße 你好 😀 [red]") == "Grüße 你好 😀 [red]"
+
+
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+from melt_ser import files
+original, calls = os.replace, []
+def replace(*paths):
+    original(*paths)
+    calls.append(paths)
+    if len(calls) == int(sys.argv[2]):
+        os.kill(os.getpid(), signal.SIGKILL)
+os.replace = replace
+with files.replacing_folder(Path(sys.argv[1])) as temporary:
+    (temporary / "file").write_text("new")
+"""
+
+
+@pytest.mark.parametrize(("renames", "found"), [(1, "old"), (2, "new")])
+def test_a_folder_is_there_whenever_its_replacement_was_killed(renames: int, found: str, tmp_path: Path) -> None:
+    """Also between the two renames: the old one steps aside, the new one takes its place."""
+    write_text(tmp_path / "model.v1" / "file", "old")
+    killed = subprocess.run([sys.executable, "-c", KILLED, str(tmp_path / "model.v1"), str(renames)])
+    assert killed.returncode == -signal.SIGKILL
+    remove_leftovers(tmp_path)
+    assert (tmp_path / "model.v1" / "file").read_text() == found
+    assert [path.name for path in tmp_path.iterdir()] == ["model.v1"]
+
+
+def test_a_folder_whose_replacement_fails_comes_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_text(tmp_path / "model" / "file", "old")
+    original, calls = os.replace, 0
+
+    def replace(*paths: Path) -> None:
+        nonlocal calls
+        calls += 1
+        if calls == 2:
+            raise OSError(errno.EIO, "Input/output error")
+        original(*paths)
+
+    with pytest.raises(OutputError, match="Input/output error"), replacing_folder(tmp_path / "model"):
+        monkeypatch.setattr("melt_ser.files.os.replace", replace)
+    assert (tmp_path / "model" / "file").read_text() == "old"
+    assert [path.name for path in tmp_path.iterdir()] == ["model"]

@@ -25,6 +25,8 @@ def nothing_prepared(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 
 def test_a_corpus_goes_from_absent_to_ready(tmp_path: Path) -> None:
     assert states()["emodb"] == ("not there", "python -m melt_ser.prepare dataset=emodb download=true")
+    (tmp_path / "data" / "emodb.unfinished").mkdir(parents=True)
+    assert states()["emodb"][0] == "download not finished"
     emodb_tree(tmp_path / "data" / "emodb", emotions="WF")
     assert states()["emodb"] == ("there, not verified", "python -m melt_ser.prepare dataset=emodb")
     prepare(compose(["dataset=emodb"], "prepare"))

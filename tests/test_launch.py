@@ -86,10 +86,10 @@ def test_what_needs_no_torch_imports_without_it() -> None:
 
 
 def test_every_dataset_composes_with_every_label_space() -> None:
-    from melt_ser.info import _names
+    from melt_ser.info import names
 
-    for dataset in _names("dataset"):
-        for labels in _names("labels"):
+    for dataset in names("dataset"):
+        for labels in names("labels"):
             assert load_config(f"dataset={dataset}", f"labels={labels}").labels.name == labels
 
 

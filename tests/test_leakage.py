@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from pathlib import Path
 from typing import Any
@@ -9,13 +10,14 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+import soundfile
 
-from corpus_trees import meld_row, meld_tree, melt_row, melt_tables
+from corpus_trees import meld_row, meld_tree, melt_row, melt_tables, tone
 from melt_ser.errors import InputError
 from melt_ser.evaluate import evaluate
 from melt_ser.launch import compose
 from melt_ser.training.run import run
-from small_runs import CLASSES, SMALL, corpus, train
+from small_runs import CLASSES, SMALL, corpus, outcome, train
 
 EMOTIONS = ("joy", "anger", "sadness")
 
@@ -30,7 +32,8 @@ def release(tmp_path_factory: pytest.TempPathFactory) -> Path:
         ]
         for split, count in (("train", 12), ("dev", 2), ("test", 4))
     }
-    meld_tree(root, annotations)
+    pitches = itertools.count(200)
+    meld_tree(root, annotations, lambda path: tone(path, frequency=next(pitches)))
     kept = {"train": annotations["train"][:30], "test": annotations["test"][:9]}
     melt_tables(root, {split: [melt_row(row, row[3]) for row in rows] for split, rows in kept.items()})
     return root
@@ -72,6 +75,34 @@ def test_the_training_command_refuses_it_too_and_before_it_trains(release: Path,
     with pytest.raises(InputError, match="30 of the 36 recordings of 'meld'"):
         run(compose([*typed, f"+eval.roots.meld={release}", "eval.split=train"]))
     assert not list(tmp_path.rglob("metrics.csv"))
+
+
+def test_a_copy_under_another_name_is_known_by_its_samples(tmp_path: Path) -> None:
+    root, other = corpus(tmp_path / "c"), tmp_path / "other"
+    folder, result = train(tmp_path / "runs", root)
+    trained_on = result["train"]["n"] + result["train"]["folds"][0]["n_dev"]
+    (other / "flac").mkdir(parents=True)
+    table = pd.read_csv(root / "table.csv").drop(columns="speaker")
+    for number, name in enumerate(table["audio"]):
+        soundfile.write(other / "flac" / f"{number}.flac", *soundfile.read(root / name, dtype="int16"))
+    table.assign(audio=[f"flac/{number}.flac" for number in table.index]).to_csv(other / "table.csv", index=False)
+    again = [f"run={folder}", "dataset=csv", "dataset.name=mine", f"dataset.root={other}", "dataset.table=table.csv"]
+    with pytest.raises(InputError, match=rf"{trained_on} of the 24 recordings of 'mine' \(all\) were trained on"):
+        evaluate(compose([*again, "device=cpu"], "evaluate"))
+    evaluate(compose([*again, "device=cpu", "eval.allow_overlap=true"], "evaluate"))
+    rows = json.loads((folder / "result.json").read_text())["evals"]
+    assert {row["overlap"] for row in rows if row["corpus"] == "mine"} == {trained_on}
+
+
+def test_the_size_of_evaluation_batches_does_not_change_what_is_learned(tmp_path: Path) -> None:
+    """In bf16 a batch tells in the third digit, and dev chooses the epoch."""
+    root = corpus(tmp_path / "c", each=9)
+    settings = ("trainer.precision=bf16", "trainer.epochs=2", "dataset.folds=4")
+    runs = [train(tmp_path / size, root, *settings, f"eval.batch_size={size}")[0] for size in ("1", "32")]
+    assert runs[0].name == runs[1].name
+    one, other = ({path: digest for path, digest in outcome(run).items() if "result" not in path} for run in runs)
+    learned = {"metrics.csv", "model/model.safetensors", "fold.json"}
+    assert {path: one[path] for path in learned} == {path: other[path] for path in learned}
 
 
 def test_the_size_of_evaluation_batches_does_not_change_predictions(tmp_path: Path) -> None:

@@ -23,9 +23,12 @@ TEN_STEPS = (*NO_DROPOUT, "trainer.epochs=10", "trainer.batch_size=64", "trainer
 TEN_STEPS += ("trainer.batch_seconds=1",)
 
 
-def launched(out: Path, root: Path, *overrides: str, verb: str = "train") -> subprocess.CompletedProcess[str]:
-    """A verb on two processes: `torchrun --standalone --nproc_per_node 2 -m melt_ser.<verb>`."""
-    launcher = ["torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
+TORCHRUN = ("torch.distributed.run", "--standalone", "--nproc_per_node", "2")
+ACCELERATE = ("accelerate.commands.launch", "--multi_gpu", "--num_processes", "2", "--main_process_port", "0")
+
+
+def launched(launcher: tuple[str, ...], verb: str, out: Path, *overrides: str) -> subprocess.CompletedProcess[str]:
+    """A verb on two processes, such as `torchrun --standalone --nproc_per_node 2 -m melt_ser.<verb>`."""
     command = [sys.executable, "-m", *launcher, "-m", f"melt_ser.{verb}", *overrides]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     return subprocess.run(command, capture_output=True, text=True, timeout=600, env=environment, cwd=out)
@@ -36,7 +39,7 @@ def launched(out: Path, root: Path, *overrides: str, verb: str = "train") -> sub
 def test_two_processes_follow_one(tmp_path: Path) -> None:
     root = corpus(tmp_path / "c", each=7)
     one, result = train(tmp_path / "one", root, *TEN_STEPS)
-    done = launched(tmp_path, root, *typed(tmp_path / "two", root, *TEN_STEPS))
+    done = launched(TORCHRUN, "train", tmp_path, *typed(tmp_path / "two", root, *TEN_STEPS))
     assert done.returncode == 0, done.stderr
     lines = [line for line in done.stdout.splitlines() if line.startswith("result: ")]
     assert len(lines) == 1  # one process speaks
@@ -55,16 +58,16 @@ def test_two_processes_follow_one(tmp_path: Path) -> None:
         assert row["n"] == 7
     score = [f"run={two}", "dataset=csv", "dataset.name=other", f"dataset.root={root}", "dataset.table=table.csv"]
     score += ["eval.allow_overlap=true", "device=cpu"]
-    done = launched(tmp_path, root, *score, verb="evaluate")
+    done = launched(ACCELERATE, "evaluate", tmp_path, *score)
     assert done.returncode == 0, done.stderr
-    together = pd.read_csv(two / "predictions" / "other.csv")
+    together = pd.read_csv(two / "predictions" / "other_all.csv")
     assert len(together) == together["utterance"].nunique() == 28
 
     from melt_ser.evaluate import evaluate
     from melt_ser.launch import compose
 
     evaluate(compose(score, "evaluate"))
-    alone = pd.read_csv(two / "predictions" / "other.csv")
+    alone = pd.read_csv(two / "predictions" / "other_all.csv")
     assert list(alone["utterance"]) == list(together["utterance"])
     assert np.abs(alone[list(CLASSES)] - together[list(CLASSES)]).to_numpy().max() < 1e-6
 

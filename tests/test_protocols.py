@@ -6,7 +6,7 @@ import pytest
 
 from melt_ser.config import Group
 from melt_ser.errors import SetupError
-from melt_ser.info import _names
+from melt_ser.info import names
 from melt_ser.launch import compose, load_config
 from melt_ser.runs import identity
 
@@ -46,7 +46,7 @@ def test_a_wrong_name_is_told_with_the_right_ones() -> None:
         load_config("dataset=meld", "dataset.protocol=x")
 
 
-@pytest.mark.parametrize("name", _names("dataset"))
+@pytest.mark.parametrize("name", names("dataset"))
 def test_a_shipped_corpus_leaves_its_split_to_its_protocols(name: str) -> None:
     composed = compose([f"dataset={name}"]).dataset
     assert set(composed) >= {"protocol", "protocols"}

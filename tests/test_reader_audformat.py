@@ -83,6 +83,30 @@ def test_tables_that_disagree_are_told_with_the_key_that_chooses(tmp_path: Path)
     assert len(read(tmp_path, replace(CONFIG, parts=["ratings"])).table) == 1
 
 
+def test_a_file_in_two_splits_is_refused_with_the_count(tmp_path: Path) -> None:
+    found = database(tmp_path)
+    fill(found, "emotion.more", audformat.filewise_index(FILES[:2]), "test", emotion=["anger", "happiness"])
+    found.save(str(tmp_path), storage_format="csv")
+    sentence = r"2 files or segments in two splits \(such as wav/03a01Wa\.wav in 'test' and 'train'\).*dataset\.parts"
+    with pytest.raises(InputError, match=sentence):
+        read(tmp_path, CONFIG)
+    assert len(read(tmp_path, replace(CONFIG, parts=["emotion.train", "emotion.test"])).table) == 4
+
+
+def test_splits_are_known_by_name_or_type_beside_segments_too(tmp_path: Path) -> None:
+    found = database(tmp_path)
+    found.splits["a"] = audformat.Split("dev")
+    found.splits["wild"] = audformat.Split("other")
+    for split, start in (("a", "0s"), ("wild", "1s")):
+        index = audformat.segmented_index(["wav/new.wav"], [start], ["1s" if split == "a" else "2s"])
+        fill(found, f"emotion.{split}", index, split, emotion=["anger"])
+    found.save(str(tmp_path), storage_format="csv")
+    placeholder(tmp_path / "wav" / "new.wav")
+    release = read(tmp_path, CONFIG)
+    assert sorted(release.table["split"]) == ["", "dev", "test", "test", "train", "train"]
+    assert release.notes == ["rows of splits other than train, dev and test have none: wild (1)"]
+
+
 def test_a_pickle_is_never_read(tmp_path: Path) -> None:
     database(tmp_path, "pkl")
     with pytest.raises(InputError, match=r"only as pickles \(db\.emotion\.test\.pkl, …\), which are not read"):

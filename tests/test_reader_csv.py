@@ -81,10 +81,11 @@ def test_rows_without_label_or_file_are_listed(tmp_path: Path) -> None:
     assert release.notes == ["columns that are not used: mood"]
 
 
-def test_segments_of_a_file_are_their_own_utterances_and_sources(tmp_path: Path) -> None:
-    table = read_text(tmp_path, "audio,start,end,label\na.wav,0,1,sad\na.wav,1,2.5,sad\n", "a.wav").table
-    assert table["utterance"].tolist() == ["a", "a#2"]
-    assert table["source"].tolist() == ["csv/a#0-1", "csv/a#1-2.5"]
+def test_segments_of_a_file_are_utterances_of_one_recording(tmp_path: Path) -> None:
+    segments = "a.wav,0,1,sad,\na.wav,1000.0001,1001,sad,\na.wav,1000.0002,1001,sad,\na.wav,9,10,sad,scene 7\n"
+    table = read_text(tmp_path, "audio,start,end,label,source\n" + segments, "a.wav").table
+    assert table["utterance"].tolist() == ["a", "a#2", "a#3", "a#4"]
+    assert table["source"].tolist() == ["csv/a", "csv/a", "csv/a", "scene 7"]  # what the column says wins
 
 
 def test_a_file_listed_twice_is_one_recording(tmp_path: Path) -> None:

@@ -28,10 +28,13 @@ def test_a_name_says_speaker_sentence_and_emotion(tmp_path: Path) -> None:
     assert release.problems == []
 
 
-@pytest.mark.parametrize("name", ["03a01Wa.wav", "03a01Wa.WAV", "03a01Wa.flac", "03a01W.wav"])
+@pytest.mark.parametrize("name", ["03a01Wa.wav", "WAV/03a01Wa.WAV", "03A01WA.WAV", "03a01wa.flac", "03a01W.wav"])
 def test_flat_folders_and_other_copies_are_read(tmp_path: Path, name: str) -> None:
     placeholder(tmp_path / name)
-    assert read(tmp_path, CONFIG).table["audio"].tolist() == [name]
+    table = read(tmp_path, CONFIG).table
+    assert table["audio"].tolist() == [name]
+    assert table[["speaker", "label"]].to_numpy().tolist() == [["03", "W"]]
+    assert table["utterance"][0] in ("03a01Wa", "03a01W")
 
 
 def test_a_clip_in_two_formats_is_used_once(tmp_path: Path) -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 import json
+import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,6 +17,7 @@ import soundfile
 
 from corpus_trees import placeholder, write_text
 from melt_ser.corpora.corpus import corpus_root, load_corpus
+from melt_ser.corpora.download_hub import hub_folder
 from melt_ser.corpora.hub import read
 from melt_ser.errors import InputError, SetupError
 from melt_ser.launch import load_dataset
@@ -111,11 +114,43 @@ def test_an_audiofolder_is_read_in_place(tmp_path: Path, suffix: str) -> None:
     assert [problem.audio for problem in release.problems] == ["test/clips/1.wav", "train/clips/1.wav"]
 
 
+def test_only_columns_whose_meaning_is_clear_are_read_without_an_entry_and_the_notes_say_which(tmp_path: Path) -> None:
+    """A data set's own source, session, start and end are often an origin, a room and dates."""
+    columns = "file_name,emotion,speaker_id,source,session,utterance,start,end,split,gender,language"
+    for number in range(2):
+        placeholder(tmp_path / f"{number}.wav")
+    rows = "".join(f"{number}.wav,joy,1,youtube,7,Hello.,2021,2022,train,m,Polish\n" for number in range(2))
+    write_text(tmp_path / "metadata.csv", f"{columns}\n{rows}")
+    release = read(tmp_path, CONFIG)
+    first = release.table.iloc[0]
+    assert (first.utterance, first.source, first.session, first.split) == ("0", "hub/0", "", "")
+    assert np.isnan(first.start) and np.isnan(first.end) and (first.gender, first.language) == ("male", "pl")
+    assert release.notes == [
+        "columns: audio from file_name, gender from gender, label from emotion, speaker from speaker_id; not read: "
+        "source, session, utterance, start, end, split, language (dataset.columns)"
+    ]
+    named = replace(CONFIG, columns={**CONFIG.columns, "session": "session"})
+    assert read(tmp_path, named).table["session"].tolist() == ["7", "7"]
+
+
+def test_words_that_are_no_split_are_told(tmp_path: Path) -> None:
+    write_text(tmp_path / "metadata.csv", "file_name,emotion,speaker_id,fold\na.wav,joy,1,train\nb.wav,joy,1,holdout\n")
+    for name in "ab":
+        placeholder(tmp_path / f"{name}.wav")
+    with pytest.raises(InputError, match=r"row 2: the split is 'holdout'; it must be train, dev, test or empty"):
+        read(tmp_path, replace(CONFIG, columns={**CONFIG.columns, "split": "fold"}))
+
+
 def test_parts_choose_splits_that_have_names_of_their_own(tmp_path: Path) -> None:
     for part in ("crema_d", "nemo"):
         write_text(tmp_path / part / "metadata.csv", "file_name,emotion,speaker_id\na.wav,joy,1\n")
         placeholder(tmp_path / part / "a.wav")
-    assert len(read(tmp_path, CONFIG).table) == 2
+    release = read(tmp_path, CONFIG)
+    assert len(release.table) == 2
+    assert release.notes[-1] == (
+        "2 rows are in parts that are not called train, dev or test and so have no split: crema_d (1), nemo (1); "
+        "dataset.parts chooses among them"
+    )
     release = read(tmp_path, replace(CONFIG, parts=["nemo"]))
     assert release.table[["audio", "split"]].to_numpy().tolist() == [["nemo/a.wav", ""]]
     with pytest.raises(SetupError, match=r"no split 'nemoo' \(dataset\.parts\); did you mean 'nemo'\?"):
@@ -163,3 +198,45 @@ def test_a_repository_is_downloaded_once_or_told_how_to_get(tmp_path: Path, monk
     monkeypatch.setenv("MELT_SER_CACHE", str(tmp_path / "cache"))
     assert corpus_root(config) == root
     assert len(read(root, config).table) == 2
+
+
+def test_of_two_processes_that_want_a_repository_one_downloads(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    downloads = []
+
+    def download(repository: str, *, local_dir: Path, **_: object) -> None:
+        downloads.append(repository)
+        time.sleep(0.2)
+        parquet_file(local_dir / "train.parquet", ["a.wav"], [0])
+
+    monkeypatch.setattr("huggingface_hub.snapshot_download", download)
+    with ThreadPoolExecutor(2) as pool:
+        first, second = pool.map(lambda _: hub_folder("someone/speech", None, tmp_path), range(2))
+    assert first == second and (first / "train.parquet").is_file() and downloads == ["someone/speech"]
+
+
+@pytest.mark.parametrize("reason", [OSError(28, "No space left on device"), RuntimeError("server disconnected")])
+def test_a_repository_that_breaks_off_is_one_sentence_and_goes_on(
+    reason: Exception, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def breaks(repository: str, *, local_dir: Path, **_: object) -> None:
+        local_dir.mkdir(parents=True)
+        (local_dir / "half").touch()
+        raise reason
+
+    def goes_on(repository: str, *, local_dir: Path, **_: object) -> None:
+        assert (local_dir / "half").is_file()
+
+    monkeypatch.setattr("huggingface_hub.snapshot_download", breaks)
+    with pytest.raises(SetupError, match=r"cannot be downloaded \(.*(No space left|disconnected)"):
+        hub_folder("someone/speech", None, tmp_path)
+    monkeypatch.setattr("huggingface_hub.snapshot_download", goes_on)
+    assert hub_folder("someone/speech", None, tmp_path).is_dir()
+
+
+def test_a_split_cannot_be_named_out_of_the_folder(tmp_path: Path) -> None:
+    parquet_file(tmp_path / "set" / "a.parquet", ["a.wav"], [0])
+    header = "configs:\n- config_name: default\n  data_files:\n  - split: ../../evil\n    path: a.parquet\n"
+    write_text(tmp_path / "set" / "README.md", f"---\n{header}---\n")
+    with pytest.raises(InputError, match="is no data set with parquet"):
+        read(tmp_path / "set", CONFIG)
+    assert not list(tmp_path.rglob("*evil*"))

@@ -71,6 +71,23 @@ def test_what_does_not_match_is_listed(tmp_path: Path) -> None:
     ]
 
 
+def test_of_a_turn_in_several_files_the_releases_own_is_used_and_the_others_are_listed(tmp_path: Path) -> None:
+    iemocap_session(tmp_path, 1, ["neu", "sad"], placeholder)
+    wavs = tmp_path / "Session1" / "sentences" / "wav"
+    twins = (
+        "Ses01F_impro00/Ses01F_impro00_F000.flac",
+        "Ses01F_impro00/Ses01F_impro00_F000.webm",
+        "ALL/Ses01F_impro00_F000.wav",
+    )
+    for twin in twins:
+        placeholder(wavs / twin)
+    release = read(tmp_path, CONFIG)
+    used = "Session1/sentences/wav/Ses01F_impro00/Ses01F_impro00_F000.wav"
+    assert release.table["audio"].tolist()[0] == used and len(release.table) == 2
+    assert {problem.audio.split("wav/", 1)[1] for problem in release.problems} == set(twins)
+    assert {problem.reason for problem in release.problems} == {f"a second file of a clip: {used} is used"}
+
+
 def test_a_missing_release_names_the_path_and_the_fix(tmp_path: Path) -> None:
     with pytest.raises(SetupError, match=r"Session1.*dataset\.root=.*request form"):
         read(tmp_path, CONFIG)

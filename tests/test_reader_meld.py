@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import csv
 from pathlib import Path
 
 import pytest
 
-from corpus_trees import MELD_COLUMNS, meld_release, meld_row, meld_tree, placeholder, write_rows
+from corpus_trees import MELD_COLUMNS, MELD_FOLDERS, meld_release, meld_row, meld_tree, placeholder, write_rows
 from melt_ser.corpora.meld import DISTURBED, WRONGLY_CUT, read
 from melt_ser.corpora.table import Release, validate
 from melt_ser.errors import InputError, SetupError
@@ -61,6 +62,16 @@ def test_the_release_and_its_mirrors_are_found(
     assert release.table["audio"].tolist()[-1] == f"{folders['test']}/dia0_utt0{suffix}"
 
 
+def test_the_letter_case_of_names_does_not_matter(tmp_path: Path) -> None:
+    meld_tree(tmp_path, SMALL, placeholder, {split: name.title() for split, name in MELD_FOLDERS.items()}, ".MP4")
+    for path in tmp_path.rglob("*.MP4"):
+        path.rename(path.with_name(path.name.replace("dia", "Dia").replace("utt", "Utt")))
+    release = read(tmp_path, CONFIG)
+    assert release.problems == [] and len(release.table) == 5
+    row = release.table.iloc[0]
+    assert (row.audio, row.source) == ("Train_Splits/Dia0_Utt0.MP4", "meld/train/dia0_utt0")
+
+
 def test_files_and_rows_that_do_not_match_are_listed(tmp_path: Path) -> None:
     meld_tree(tmp_path, SMALL, placeholder, suffix=".mp4")
     folder = tmp_path / "train_splits"
@@ -70,9 +81,9 @@ def test_files_and_rows_that_do_not_match_are_listed(tmp_path: Path) -> None:
     release = read(tmp_path, CONFIG)
     assert release.table["audio"].tolist()[0] == "train_splits/dia0_utt0.wav"
     assert {(p.utterance, p.audio, p.reason) for p in release.problems} == {
-        ("train_dia7_utt0", "", "no audio file for train/dia7_utt0"),
+        ("train_dia7_utt0", "", "no audio file: train/dia7_utt0"),
         ("", "train_splits/dia66_utt9.mp4", "file without annotation"),
-        ("", "train_splits/dia0_utt0.mp4", "dia0_utt0.wav of the same utterance is used"),
+        ("", "train_splits/dia0_utt0.mp4", "a second file of a clip: dia0_utt0.wav is used"),
         ("", "train_splits/intro.mp4", "the name is not dialogue and utterance such as dia0_utt0"),
     }
 
@@ -121,13 +132,31 @@ def real(shared_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Release
 def test_the_real_annotations_are_all_accounted_for(real: Release) -> None:
     validate(real.table, "meld")
     lost = {problem.utterance.replace("_", "/", 1): problem.reason for problem in real.problems if problem.utterance}
-    assert lost == {"dev/dia110_utt7": "no audio file for dev/dia110_utt7"}
+    assert lost == {"dev/dia110_utt7": "no audio file: dev/dia110_utt7"}
     assert [problem.audio for problem in real.problems if not problem.utterance] == [
         "dev_splits_complete/dia66_utt9.mp4"
     ]
     counts = real.table["split"].value_counts().to_dict()
     assert counts == dict(train=9989, dev=1109 - 1, test=2610)
     assert CONFIG.expected == dict(train=9989, dev=1109, test=2610)
+
+
+def test_every_real_row_says_what_the_annotation_file_says(real: Release, shared_data: Path) -> None:
+    table = real.table.set_index("source")
+    read_rows = 0
+    for split, folder in MELD_FOLDERS.items():
+        with (shared_data / "meld" / f"{split}_sent_emo.csv").open(encoding="utf-8", newline="") as file:
+            for row in csv.DictReader(file):
+                clip = f"dia{row['Dialogue_ID']}_utt{row['Utterance_ID']}"
+                if (split, clip) == ("dev", "dia110_utt7"):  # has no file
+                    assert f"meld/{split}/{clip}" not in table.index
+                    continue
+                found = table.loc[f"meld/{split}/{clip}"]
+                assert (found["audio"], found["split"]) == (f"{folder}/{clip}.mp4", split)
+                assert (found["label"], found["speaker"]) == (row["Emotion"], row["Speaker"])
+                assert (found["text"], found["session"]) == (row["Utterance"], f"{split}/dia{row['Dialogue_ID']}")
+                read_rows += 1
+    assert read_rows == len(table) == 13_707
 
 
 def test_the_real_labels_and_cast(real: Release) -> None:

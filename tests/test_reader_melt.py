@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 from dataclasses import replace
 from pathlib import Path
 
@@ -90,6 +91,24 @@ def test_the_real_rows_are_all_accounted_for(real: dict[str, Release]) -> None:
     emotions = map_labels(release.table["label"], MELT.label_map, "melt")
     assert emotions.isna().sum() == 3  # frustration twice, comfort once
     assert release.table.groupby("split")["speaker"].nunique().to_dict() == {"train": 42, "test": 30}
+
+
+def test_every_real_row_says_what_the_annotation_file_says(real: dict[str, Release], shared_data: Path) -> None:
+    tables = {name: real[name].table.set_index("source") for name in ("melt", "human")}
+    outside = 0
+    for split in ("train", "test"):
+        with (shared_data / "melt" / f"meld_{split}.csv").open(encoding="utf-8", newline="") as file:
+            for row in csv.DictReader(file):
+                source = f"meld/{split}/{row['filename'].removesuffix('.wav')}"
+                found = tables["melt"].loc[source]
+                assert (found["label"], found["split"], found["text"]) == (row["llm_label"], split, row["Utterance"])
+                assert found["speaker"].lower() == row["Speaker"].lower()
+                assert found["session"] == f"{split}/dia{row['Dialogue_ID']}"
+                if source in tables["human"].index:
+                    assert tables["human"].loc[source, "label"] == row["Emotion"]
+                else:
+                    outside += row["llm_label"] in ("frustration", "comfort")
+    assert (len(tables["melt"]), len(tables["human"]), outside) == (7024 + 1794, 7024 + 1791, 3)
 
 
 def test_both_label_sources_use_the_same_rows(real: dict[str, Release]) -> None:

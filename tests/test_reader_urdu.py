@@ -35,7 +35,7 @@ def test_a_folder_that_disagrees_with_the_name_is_a_problem(tmp_path: Path) -> N
     release = read(tmp_path, CONFIG)
     assert len(release.table) == 4
     assert [(p.utterance, p.reason) for p in release.problems] == [
-        ("SM2_F01_A002", "the folder says Happy, the letter of the name A")
+        ("SM2_F01_A002", "folder and name disagree: the folder says Happy, the letter of the name A")
     ]
 
 

@@ -135,6 +135,13 @@ def test_msp_podcast_says_speaker_podcast_and_set(tmp_path: Path) -> None:
     assert problem.reason == "in the set Test2, which is not used: row 4"
 
 
+def test_msp_podcast_without_its_sets_is_not_split_in_another_way(tmp_path: Path) -> None:
+    msp_tree(tmp_path, [(f"MSP-PODCAST_000{n}_0001", "AS"[n % 2], str(n), "Female", "") for n in range(8)])
+    release, config = read("msp_podcast", tmp_path)
+    with pytest.raises(SetupError, match=r"Split_Set of Labels/labels_consensus\.csv says none.*=speaker_folds"):
+        make_parts(release.table.assign(**{"class": release.table["label"]}), config)
+
+
 def test_msp_podcast_of_older_names_is_read(tmp_path: Path) -> None:
     msp_tree(tmp_path, [("MSP-PODCAST_0001_0008", "S", "7", "Female", "Validation")], folder="Audio")
     assert read("msp_podcast", tmp_path)[0].table["split"].tolist() == ["dev"]
@@ -163,6 +170,10 @@ def test_emozionalmente_uses_the_official_split_where_the_file_has_it(tmp_path: 
     emozionalmente_tree(tmp_path / "new", ("train", "validation", "test"))
     old, new = (read("emozionalmente", tmp_path / name)[0] for name in ("old", "new"))
     assert set(old.table["split"]) == {""} and "samples.csv has no split column" in old.notes[0]
+    config = load_dataset("emozionalmente")
+    sentence = r"no official split here: the column split of metadata/samples\.csv .*dataset\.protocol=speaker_folds"
+    with pytest.raises(SetupError, match=sentence):
+        make_parts(old.table.assign(**{"class": old.table["label"]}), config)
     assert set(new.table["split"]) == {"train", "dev", "test"} and new.notes == []
     assert old.table[["speaker", "gender"]].to_numpy().tolist()[:3] == [
         ["actor0", "male"],

@@ -89,15 +89,37 @@ def test_what_is_not_understood_is_listed(name: str, path: str, tmp_path: Path) 
     reasons = [problem.reason for problem in release.problems if problem.audio == path]
     assert len(reasons) == 1
     assert CORPORA[name].unused[path] in reasons[0]
+    assert Path(path).stem not in reasons[0].split(":")[0].split(" such as ")[0]  # counted by these words
 
 
 @each_corpus
 def test_a_clip_in_two_places_is_used_once(name: str, tmp_path: Path) -> None:
     variant, usual = next(iter(CORPORA[name].variants.items()))
     release = read_planted(name, tmp_path, usual, variant)
-    twins = [problem.audio for problem in release.problems if "which is used" in problem.reason]
+    twins = [problem.audio for problem in release.problems if "a second file of a clip" in problem.reason]
     assert len(release.table) == len(twins) == 1
     assert {release.table["audio"].iloc[0], *twins} == {usual, variant}
+
+
+def test_linked_folders_are_read_once_and_what_leaves_the_root_is_refused(tmp_path: Path) -> None:
+    """As people do whose disk is full: some folders lie elsewhere, within the root or out of it."""
+    root, elsewhere = tmp_path / "emovo", tmp_path / "disk"
+    for path in ("moved/f1/gio-f1-b1.wav", "f2/gio-f2-b1.wav"):
+        tone(root / path)
+    tone(elsewhere / "gio-f3-b1.wav")
+    (root / "f1").symlink_to(root / "moved" / "f1")
+    (root / "a").symlink_to(root / "f2")  # before f2 in the alphabet; the folder itself is what counts
+    (root / "f2" / "around").symlink_to(root)
+    (root / "f3").symlink_to(elsewhere)
+    (tmp_path / "link").symlink_to(root)
+    corpus = load_corpus(DatasetConfig(**{**vars(CONFIGS["emovo"]), "root": str(tmp_path / "link")}))
+    assert corpus.table["audio"].tolist() == ["moved/f1/gio-f1-b1.wav", "f2/gio-f2-b1.wav"]
+    assert corpus.dropped[["audio", "reason"]].to_numpy().tolist() == [
+        [
+            "f3/gio-f3-b1.wav",
+            "outside the root: the path or its link leaves the corpus folder; set dataset.root to where the files are",
+        ]
+    ]
 
 
 @each_corpus

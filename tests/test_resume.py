@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import multiprocessing
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -12,8 +13,10 @@ import pandas as pd
 import pytest
 
 from melt_ser.errors import InputError, SetupError
-from melt_ser.runs import sole_writer
-from small_runs import corpus, train
+from melt_ser.models.export import save_model
+from melt_ser.runs import read_result, sole_writer
+from small_models import small_classifier
+from small_runs import corpus, outcome, train
 
 
 @pytest.mark.slow
@@ -48,6 +51,49 @@ def test_a_checkpoint_of_another_corpus_or_damaged_is_refused(tmp_path: Path, mo
     folder, result = train(tmp_path / "runs", root, "force=true")
     assert result["train"]["n"] + sum(fold["n_dev"] + fold["n_test"] for fold in result["train"]["folds"]) == 23
     assert not list(folder.rglob(".*"))
+
+
+def test_a_checkpoint_whose_files_have_changed_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The run id knows a local checkpoint by its path; the run knows its content."""
+    root, weights = corpus(tmp_path / "c"), tmp_path / "weights"
+    save_model(small_classifier("hubert", seed=1), weights)
+    settings = ("backbone=hubert", "backbone.revision=null", f"backbone.checkpoint={weights}")
+    monkeypatch.setattr("melt_ser.training.model.save_model", _stop)
+    with pytest.raises(KeyboardInterrupt):
+        train(tmp_path / "runs", root, *settings)
+    monkeypatch.undo()
+    sizes = (weights / "model.safetensors").stat().st_size
+    save_model(small_classifier("hubert", seed=2), weights)
+    assert (weights / "model.safetensors").stat().st_size == sizes
+    with pytest.raises(InputError, match=r"checkpoint .*/weights has changed since the run .* was begun; set force"):
+        train(tmp_path / "runs", root, *settings)
+    save_model(small_classifier("hubert", seed=1), weights)
+    folder, result = train(tmp_path / "runs", root, *settings)
+    assert result["train"]["weights"].startswith("sha256:")
+    save_model(small_classifier("hubert", seed=2), weights)
+    with pytest.raises(InputError, match=r"checkpoint .*/weights has changed since the run .* was finished"):
+        train(tmp_path / "runs", root, *settings)
+    shutil.rmtree(weights)  # what is finished needs it no more
+    assert train(tmp_path / "runs", root, *settings) == (folder, result)
+
+
+def test_a_finished_run_is_kept_until_the_forced_one_is_finished(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = corpus(tmp_path / "c")
+    folder, _ = train(tmp_path / "runs", root, "trainer.epochs=2")
+    previous, before = folder.with_name(f"{folder.name}.previous"), outcome(folder)
+    for again in ("force=true", "force=true", "force=false"):  # stopped in each, forced or going on
+        monkeypatch.setattr("melt_ser.training.model.save_model", _stop)
+        with pytest.raises(KeyboardInterrupt):
+            train(tmp_path / "runs", root, "trainer.epochs=2", again)
+        assert outcome(previous) == before
+        with pytest.raises(SetupError, match=r"no finished run .* the one before it is in .*\.previous"):
+            read_result(folder)
+    monkeypatch.undo()
+    train(tmp_path / "runs", root, "trainer.epochs=2")  # goes on after the forced one's last epoch
+    assert outcome(folder) == before
+    assert not previous.exists()
 
 
 def test_two_runs_never_share_a_folder(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import replace
 
+import numpy as np
 import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from sklearn.model_selection import GroupKFold, StratifiedGroupKFold
 
-from melt_ser.config import DatasetConfig, Group
+from melt_ser.config import DatasetConfig, Group, ProtocolConfig
+from melt_ser.corpora.grouping import stratified_sets
 from melt_ser.corpora.splits import check_parts, group_warnings, make_parts
 from melt_ser.corpora.table import check_disjoint, digest, make_table, validate
 from melt_ser.errors import InputError, SetupError
@@ -31,7 +35,7 @@ def corpus(speakers: int, each: int = 6, split: str = "") -> pd.DataFrame:
         for number in range(each)
     ]
     table = make_table(rows)
-    return table.assign(**{"class": table["label"]})
+    return table.assign(**{"class": table["label"], "content_hash": table["source"]})
 
 
 def settings_for(**changes: object) -> DatasetConfig:
@@ -83,6 +87,20 @@ def test_unknown_speakers_train_with_a_warning() -> None:
     assert len(part.test) == len(table) // 5
     assert "60 of 60 utterances of 'x' have no speaker" in group_warnings(table, settings_for())[0]
     with pytest.raises(InputError, match="does not say every speaker"):
+        make_parts(table, settings_for(folds="leave_one_out"))
+
+
+def test_segments_of_a_recording_stay_together_where_no_speaker_is_known() -> None:
+    table = corpus(10).assign(speaker="", source=lambda frame: frame["utterance"].str.split("_").str[0])
+    for part in make_parts(table, settings_for(folds=5, fold="all")):
+        recordings = [set(rows["source"]) for rows in (part.train, part.dev, part.test)]
+        assert [len(names) for names in recordings] == [6, 2, 2]
+        assert len(set.union(*recordings)) == 10
+
+
+def test_a_recording_of_two_speakers_is_not_divided() -> None:
+    table = corpus(4).assign(source=lambda frame: frame["utterance"].str.split("_").str[1])  # all speak in each
+    with pytest.raises(InputError, match=r"share 6 sources \(such as '0'\); .* set dataset\.group=source"):
         make_parts(table, settings_for(folds="leave_one_out"))
 
 
@@ -138,6 +156,58 @@ def test_a_split_that_shares_speakers_is_refused_unless_allowed() -> None:
     assert part.notes == ("The split: 3 of the 3 test speakers are in the training side too.",)
 
 
+def test_allowed_overlap_is_of_all_parts_and_never_of_recordings() -> None:
+    table = corpus(4).assign(split=["train", "train", "dev", "dev", "test", "test"] * 4)
+    with pytest.raises(InputError, match=r"The split of 'x' has 4 of its 4 dev speakers in train too.*allow_speaker"):
+        make_parts(table, settings_for())
+    [part] = make_parts(table, settings_for(allow_speaker_overlap=True))
+    assert part.notes == (
+        "The split: 4 of the 4 dev speakers are in train too: the best epoch is chosen on speakers that were trained "
+        "on.",
+        "The split: 4 of the 4 test speakers are in the training side too.",
+    )
+    with pytest.raises(InputError, match="train and dev parts of 'x' share 1 source"):
+        make_parts(
+            table.assign(source=["same", *table["source"][1:2], "same", *table["source"][3:]]),
+            settings_for(allow_speaker_overlap=True),
+        )
+
+
+def test_a_protocol_that_is_the_releases_split_is_never_something_else() -> None:
+    protocols = {"official": ProtocolConfig(split_from="the column split of s.csv"), "folds": ProtocolConfig(folds=5)}
+    official = settings_for(protocol="official", protocols=protocols, expected={"train": 6, "dev": 2, "test": 3})
+    sentence = "'x' has no official split here: the column split of s.csv says none; .* set dataset.protocol=folds."
+    with pytest.raises(SetupError, match=sentence):
+        make_parts(corpus(6), official)
+    without_dev = corpus(6).assign(split=["train"] * 24 + ["test"] * 12)
+    with pytest.raises(InputError, match="The official split of 'x' has 2 dev utterances and none of them is here"):
+        make_parts(without_dev, official)
+    [part] = make_parts(without_dev, replace(official, expected={"train": 6, "test": 3}))
+    assert part.notes == (
+        "The split of 'x' has no dev part: about 20 % of train, whole speakers, are used as one "
+        "(dataset.dev_fraction, dataset.split_seed).",
+    )
+    assert len(make_parts(corpus(6), replace(official, protocol=None))) == 1  # as dataset.folds=null
+
+
+def test_sets_of_whole_groups_are_scikit_learns() -> None:
+    """Splits that were published stay what they were."""
+    random = np.random.default_rng(0)
+    for case in range(40):
+        size, number = int(random.integers(40, 200)), int(random.integers(2, 7))
+        table = pd.DataFrame({"utterance": [f"u{row:03}" for row in range(size)]})
+        table["class"] = random.integers(0, 1 + case % 7, size).astype(str)
+        groups = pd.Series((random.random(size) ** 3 * size / 2).astype(int).astype(str))  # large ones and many of one
+        kind = StratifiedGroupKFold if table["class"].value_counts().max() >= number else GroupKFold
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            theirs = [
+                rows for _, rows in kind(number, shuffle=True, random_state=case).split(groups, table["class"], groups)
+            ]
+        ours = stratified_sets(table, groups, number, case)
+        assert [rows.tolist() for rows in ours] == [list(rows) for rows in theirs if len(rows)]
+
+
 def test_parts_are_checked_again_when_they_are_used() -> None:
     [part] = make_parts(corpus(8), settings_for(folds=2))
     check_parts(part, settings_for(folds=2))
@@ -145,7 +215,7 @@ def test_parts_are_checked_again_when_they_are_used() -> None:
     with pytest.raises(InputError, match="train and test parts of 'x' share 1 source"):
         check_parts(leaking, settings_for(folds=2))
     renamed = replace(part, dev=part.dev.assign(speaker=part.train["speaker"].iloc[0]))
-    with pytest.raises(InputError, match="train and dev parts of 'x' share 1 speaker"):
+    with pytest.raises(InputError, match="Fold 1 of 'x' has 1 of its 1 dev speakers in train too"):
         check_parts(renamed, settings_for(folds=2))
 
 
@@ -192,6 +262,7 @@ def test_a_digest_depends_on_the_rows_and_not_on_their_order() -> None:
     table = corpus(3)
     assert digest(table) == digest(table.sample(frac=1.0, random_state=0))
     assert digest(table) != digest(table.assign(label="sad"))
+    assert digest(table) != digest(table.assign(content_hash="other audio"))
 
 
 def test_rows_without_a_split_are_counted_and_shared_speakers_are_told() -> None:

@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
+import torch
+from accelerate import Accelerator
 from sklearn.metrics import accuracy_score, balanced_accuracy_score
 
 from melt_ser.errors import InputError, SetupError
 from melt_ser.evaluate import evaluate
 from melt_ser.launch import compose
 from melt_ser.predict import main as predict
+from melt_ser.training.device import make_accelerator, prefer_deterministic_kernels
 from small_runs import CLASSES, corpus, train
 
 
@@ -113,7 +117,7 @@ def test_a_bad_clip_is_dropped_with_its_count_and_reason(tmp_path: Path) -> None
 def test_cross_corpus_protocols_and_predict(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Train on three classes, then score a corpus with two of them and one that the model lacks."""
     folder, _ = train(tmp_path / "runs", corpus(tmp_path / "c"))
-    other = corpus(tmp_path / "other", classes=("angry", "sad", "bored"))
+    other = corpus(tmp_path / "other", classes=("angry", "sad", "bored"), seed=1)
     typed = [f"run={folder}", "dataset=csv", "dataset.name=other", f"dataset.root={other}", "dataset.table=table.csv"]
     evaluate(compose([*typed, "device=cpu"], "evaluate"))
     result = json.loads((folder / "result.json").read_text())
@@ -125,6 +129,10 @@ def test_cross_corpus_protocols_and_predict(tmp_path: Path, capsys: pytest.Captu
     assert closed["split"] == "all"
     evaluate(compose([*typed, "device=cpu"], "evaluate"))
     assert len(json.loads((folder / "result.json").read_text())["evals"]) == len(result["evals"])
+
+    under_the_same_name = [text for text in typed if not text.startswith("dataset.name")]
+    with pytest.raises(InputError, match=r"trained on 'csv', and these rows are others: set dataset\.name=<another>"):
+        evaluate(compose([*under_the_same_name, "device=cpu"], "evaluate"))
 
     capsys.readouterr()
     (tmp_path / "other" / "wav" / "broken.wav").write_text("this is text")
@@ -169,12 +177,40 @@ def test_what_cannot_be_trained_is_told_first(tmp_path: Path) -> None:
 @pytest.mark.gpu
 @pytest.mark.parametrize("precision", ["bf16", "fp16", "auto"])
 def test_mixed_precision_on_a_gpu(precision: str, tmp_path: Path) -> None:
-    import torch
-
     if not torch.cuda.is_available():
         pytest.skip("needs a CUDA GPU")
     _, result = train(tmp_path / "runs", corpus(tmp_path / "c"), "device=cuda", f"trainer.precision={precision}")
     assert result["run"]["precision"] == ("bf16" if precision == "auto" else precision)
+
+
+@pytest.mark.filterwarnings("error:.*lr_scheduler")
+@pytest.mark.filterwarnings("error:.*optimizer.step")
+def test_scaled_losses_step_optimiser_and_schedule_in_their_order(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """fp16's loss scaling, here on the CPU, whose first gradients overflow: torch warns where the order is wrong."""
+
+    def scaling(*arguments: object) -> Accelerator:
+        accelerator = make_accelerator(*arguments)  # type: ignore[arg-type]
+        accelerator.scaler = torch.amp.GradScaler("cpu", init_scale=2.0**127)
+        return accelerator
+
+    monkeypatch.setattr("melt_ser.training.model.make_accelerator", scaling)
+    settings = ("trainer.epochs=3", "trainer.batch_size=2", "trainer.schedule=constant", "trainer.warmup_fraction=0.5")
+    folder, _ = train(tmp_path / "runs", corpus(tmp_path / "c"), *settings)
+    rates = pd.read_csv(folder / "metrics.csv")["learning_rate"]
+    assert 0 < rates[0] < rates[1]  # skipped steps do not count
+
+
+def test_a_gpu_prefers_kernels_that_repeat_themselves(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("CUBLAS_WORKSPACE_CONFIG", raising=False)
+    try:
+        prefer_deterministic_kernels()
+        assert torch.are_deterministic_algorithms_enabled() and torch.is_deterministic_algorithms_warn_only_enabled()
+        assert os.environ["CUBLAS_WORKSPACE_CONFIG"] == ":4096:8"
+        assert not torch.backends.cudnn.benchmark
+    finally:
+        torch.use_deterministic_algorithms(False)
 
 
 def test_what_the_parts_cannot_mean_is_in_the_result(tmp_path: Path) -> None:

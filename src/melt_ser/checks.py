@@ -49,6 +49,12 @@ def check(config: Config) -> None:
     if not 0.0 <= config.backbone.layer_drop < 1.0:
         raise SetupError(f"backbone.layer_drop is from 0 up to, but not, 1, not {config.backbone.layer_drop}.")
     check_augment(config.augment)
+    masks = max(config.augment.time_mask_probability, config.augment.feature_mask_probability) > 0
+    if masks and trainer.freeze == "everything":
+        raise SetupError(
+            "augment.time_mask_probability and augment.feature_mask_probability mask what a learning backbone hears, "
+            "and trainer.freeze=everything keeps it from learning; set both to 0, or trainer.freeze=convolution."
+        )
     check_eval(config.eval)
     check_cache(config.cache)
 

@@ -88,6 +88,7 @@ class ProtocolConfig:
 
     group: Group = Group.speaker
     folds: Any = None  # as in DatasetConfig; OmegaConf 2.3 cannot merge a Union within a dict
+    split_from: str = ""  # what of the release says its split; without it a run under this protocol is refused
 
 
 @dataclass
@@ -124,7 +125,7 @@ class DatasetConfig:
     dev_fraction: float = 0.2  # of the training side, where the release has no dev split
     split_seed: int = 0
     emobox: Optional[str] = None  # folder of a checkout of github.com/emo-box/EmoBox, for folds=emobox
-    allow_speaker_overlap: bool = False  # test on speakers of the training side, and say so in the result
+    allow_speaker_overlap: bool = False  # speakers (sessions) may be in several parts, and the result says so
     minimum_seconds: float = 0.1
     maximum_seconds: float = 60.0
     sampling_rate: Optional[int] = None  # Hz, of the release

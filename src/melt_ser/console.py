@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import io
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from melt_ser.errors import one_line
 from melt_ser.processes import is_main_process
+
+Step = TypeVar("Step")
 
 
 def say(sentence: str) -> None:
@@ -37,14 +39,18 @@ def show(renderable: Any) -> None:
     Console(width=width, markup=False, emoji=False, highlight=False).print(renderable)
 
 
-def verification_bar(outcomes: Iterator[object], total: int) -> Iterator[object]:
-    """A progress bar with the time left over verified clips; nothing where the output is no terminal."""
+def steps_bar(steps: Iterable[Step], total: int, what: str) -> Iterator[Step]:
+    """A progress bar with the time left over the steps of a long work; nothing where the output is no terminal."""
     from rich.console import Console
     from rich.progress import track
 
     hidden = not (sys.stderr.isatty() and is_main_process())
-    console = Console(stderr=True)
-    return iter(track(outcomes, "verifying audio", total=total, console=console, disable=hidden, transient=True))
+    return iter(track(steps, what, total=total, console=Console(stderr=True), disable=hidden, transient=True))
+
+
+def verification_bar(outcomes: Iterator[object], total: int) -> Iterator[object]:
+    """The bar over verified clips."""
+    return steps_bar(outcomes, total, "verifying audio")
 
 
 def finish(path: Path) -> None:

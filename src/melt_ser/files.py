@@ -16,7 +16,7 @@ from typing import Any, Literal
 
 import pandas as pd
 
-from melt_ser.errors import OutputError
+from melt_ser.errors import InputError, OutputError
 
 # What safetensors and torch say, who do not raise OSError, where a write fails.
 FAILED_WRITE = re.compile(r"I/O error: (.+?) \(os error \d+\)|inline_container|file write failed")
@@ -72,13 +72,22 @@ def replacing_folder(path: Path) -> Iterator[Path]:
             os.replace(temporary, path)
         finally:
             shutil.rmtree(temporary, ignore_errors=True)
-            shutil.rmtree(old, ignore_errors=True)
+            _put_back(old, path)
+
+
+def _put_back(old: Path, path: Path) -> None:
+    """End the replacement of a folder: where the new one did not come into its place, the old one comes back."""
+    if old.is_dir() and not path.exists():
+        os.replace(old, path)
+    shutil.rmtree(old, ignore_errors=True)
 
 
 def remove_leftovers(folder: Path) -> None:
-    """Delete the temporary files and folders that a killed process left; only while no other process writes there."""
+    """Clear away what a killed process left half written; only while no other process writes there."""
     for path in sorted(folder.rglob(".*")):
-        if path.is_dir():
+        if path.suffix == ".old":  # killed between the two renames of `replacing_folder`
+            _put_back(path, path.with_name(path.name[1:].rsplit(".", 2)[0]))
+        elif path.is_dir():
             shutil.rmtree(path, ignore_errors=True)
         else:
             path.unlink(missing_ok=True)
@@ -107,6 +116,38 @@ def write_json(path: Path, value: Any) -> None:
 def read_json(path: Path) -> Any:
     """Read JSON."""
     return json.loads(path.read_text(encoding="utf-8"))
+
+
+def read_shaped(path: Path, shape: Any, fix: str) -> Any:
+    """Read JSON of our own; InputError, one sentence with the fix, where it is not JSON or not of the shape."""
+    try:
+        value = read_json(path)
+    except (ValueError, RecursionError) as error:
+        raise InputError(f"{path} is not JSON ({error}); {fix}.") from None
+    wrong = misfit(value, shape)
+    if wrong is not None:
+        raise InputError(f"{path} has no sound '{wrong}'; {fix}.")
+    return value
+
+
+def misfit(value: Any, shape: Any, name: str = "") -> str | None:
+    """The first part of a JSON value that is not of a shape: a type, {key: shape} or [shape of each item].
+
+    >>> misfit({"a": [1, "b"]}, {"a": [int]})
+    'a[1]'
+    >>> misfit({"a": [1]}, {"a": [int], "b": {"c": str | None}})
+    'b'
+    """
+    parts: list[tuple[Any, Any, str]]
+    if isinstance(shape, dict) and isinstance(value, dict):
+        parts = [(value.get(key, ...), part, f"{name}.{key}".lstrip(".")) for key, part in shape.items()]
+    elif isinstance(shape, list) and isinstance(value, list):
+        parts = [(item, shape[0], f"{name}[{number}]") for number, item in enumerate(value)]
+    elif isinstance(shape, dict | list) or not isinstance(value, shape):
+        return name or "content"
+    else:
+        return None
+    return next((wrong for part in parts if (wrong := misfit(*part)) is not None), None)
 
 
 def write_csv(path: Path, frame: pd.DataFrame) -> None:

@@ -35,7 +35,8 @@ def _devices() -> str:
     return ", ".join([*names, f"CPU ({torch.get_num_threads()} threads)"])
 
 
-def _names(group: str) -> list[str]:
+def names(group: str) -> list[str]:
+    """The choices of a Hydra group (`backbone`, `dataset`, …) that ship with the package, sorted."""
     from melt_ser.launch import conf_folder
 
     return sorted(path.stem for path in Path(conf_folder() / group).glob("*.yaml"))
@@ -46,7 +47,7 @@ def _backbones() -> list[tuple[str, str, str]]:
     from melt_ser.models.checkpoint import download_command, is_cached
 
     rows = []
-    for name in _names("backbone"):
+    for name in names("backbone"):
         backbone = load_config(f"backbone={name}").backbone
         if backbone.checkpoint is None:
             rows.append((name, "ready (random weights)", ""))
@@ -63,7 +64,7 @@ def _corpora() -> list[tuple[str, str, str]]:
     from melt_ser.launch import conf_folder
 
     rows = []
-    for name in _names("dataset"):
+    for name in names("dataset"):
         node = OmegaConf.to_container(OmegaConf.load(conf_folder() / "dataset" / f"{name}.yaml"))
         assert isinstance(node, dict)
         node.pop("defaults", None)  # composing all groups for each corpus would take seconds
@@ -75,7 +76,8 @@ def _corpora() -> list[tuple[str, str, str]]:
 
 def _corpus(dataset: DatasetConfig) -> tuple[str, str]:
     """The state of a corpus, and the command that makes it ready where it is not."""
-    from melt_ser.corpora.corpus import GENERAL_READERS, corpus_root
+    from melt_ser.corpora.corpus import GENERAL_READERS, corpus_root, own_root
+    from melt_ser.corpora.download import unfinished_folder
     from melt_ser.errors import SetupError
     from melt_ser.reporting.preparation_report import read_reports
 
@@ -94,7 +96,8 @@ def _corpus(dataset: DatasetConfig) -> tuple[str, str]:
     if root:
         return "there, not verified", prepare
     if dataset.download:
-        return "not there", f"{prepare} download=true"
+        stopped = unfinished_folder(own_root(dataset).resolve()).is_dir()
+        return "download not finished" if stopped else "not there", f"{prepare} download=true"
     return "not there", f"{dataset.access}; then {prepare} dataset.root=<folder>"
 
 

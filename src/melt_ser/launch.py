@@ -97,7 +97,7 @@ def launch(config_name: str, task: Callable[[DictConfig], Any]) -> int:
     try:
         hydra.main(version_base="1.3", config_path=str(conf_folder()), config_name=config_name)(guarded)()
     except KeyboardInterrupt:
-        print("stopped; the same command goes on after the last finished epoch.", file=sys.stderr)
+        print("stopped; the same command goes on from what is finished.", file=sys.stderr)
         return 130
     except Exception as error:
         codes.append(_tell(error, config_name))

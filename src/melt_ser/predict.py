@@ -140,13 +140,13 @@ def _windows(model: SpeechClassifier, path: Path, seconds: float) -> Iterator[tu
 def _probabilities(model: SpeechClassifier, waveform: Waveform) -> list[float]:
     import torch
 
-    from melt_ser.evaluation.inference import exact_convolutions
+    from melt_ser.evaluation.inference import exact_products
     from melt_ser.memory import memory_advice
     from melt_ser.models.waveform import pad_together, prepare_waveform
 
     device = next(model.parameters()).device
     audio, lengths = pad_together([prepare_waveform(torch.from_numpy(waveform), model.backbone.do_normalize)])
-    with torch.no_grad(), exact_convolutions(), memory_advice("use a shorter --window, such as --window 10"):
+    with torch.no_grad(), exact_products(), memory_advice("use a shorter --window, such as --window 10"):
         probabilities: list[float] = model(audio.to(device), lengths.to(device)).float().softmax(dim=-1)[0].tolist()
     return probabilities
 

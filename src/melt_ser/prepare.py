@@ -35,17 +35,20 @@ def _download(dataset: DatasetConfig) -> None:
     """Fetch a corpus into its root, having said how much it is and what may be done with it."""
     from melt_ser.console import say, transfer_bar
     from melt_ser.corpora.corpus import own_root
-    from melt_ser.corpora.download import download
+    from melt_ser.corpora.download import download, is_there
     from melt_ser.corpora.transfer import size_at
 
+    if dataset.bundled or dataset.repository:
+        return  # there, or fetched from the hub where it is read
     root = own_root(dataset)
-    if root.is_dir() and any(root.iterdir()):
+    if is_there(root):
         say(f"note: '{dataset.name}' is already at {root}; nothing is downloaded.")
         return
+    if dataset.download:
+        say(f"licence of {dataset.name}: {dataset.licence}")
     for item in dataset.download:
         size = item.bytes or size_at(item.url)
         say(f"downloading {item.url} ({f'{size / 1e6:,.1f} MB' if size else 'size not known'}) into {root}")
-        say(f"licence: {dataset.licence}")
     download(dataset, root, transfer_bar)
 
 

@@ -1,6 +1,6 @@
 """Several processes of one run, told apart before torch is imported: one speaks and writes.
 
-On GPUs `accelerate launch --multi_gpu` or `torchrun` starts them, on a CPU `torchrun` (gloo); both name them by the
+`accelerate launch --multi_gpu` or `torchrun` starts them, on a CPU (gloo) with `device=cpu`; both name them by the
 variables RANK and WORLD_SIZE.
 """
 
@@ -17,11 +17,15 @@ def several() -> bool:
 
 
 def warn_of_a_lone_process() -> str | None:
-    """One sentence where `accelerate launch --cpu` was asked for several processes: without MPI it starts only one."""
+    """One sentence where `accelerate launch --cpu` was asked for several processes: without MPI it starts only one.
+
+    It hands over that they were several (MASTER_PORT), and not how many, so they cannot be started from here.
+    """
     if "ACCELERATE_USE_CPU" in os.environ and "MASTER_PORT" in os.environ and "WORLD_SIZE" not in os.environ:
         return (
             "accelerate launch --cpu has started one process; for several on a CPU: "
-            "torchrun --nproc_per_node 2 -m melt_ser.train device=cpu"
+            "torchrun --nproc_per_node 2 -m melt_ser.train device=cpu, or "
+            "accelerate launch --multi_gpu --num_processes 2 -m melt_ser.train device=cpu"
         )
     return None
 

@@ -1,8 +1,9 @@
 """Run folders: where a run lives, what identifies it, and its result.
 
     <out>/<backbone>/<dataset>/<run id>/
-        config.yaml  corpus.json  splits.csv  metrics.csv  model/  predictions/<corpus>.csv  figures/  result.json
+        config.yaml  inputs.json  splits.csv  metrics.csv  model/  predictions/<corpus>.csv  figures/  result.json
         folds/<k>/   (fold=all) the same for each fold
+    <out>/<backbone>/<dataset>/<run id>.previous/   the finished run, while force=true runs it again
 
 The run id hashes the resolved configuration without infrastructure and without `eval`, so that the same
 settings reach the same folder however they were typed.
@@ -12,6 +13,8 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from enum import Enum
@@ -27,6 +30,19 @@ from melt_ser.errors import InputError, SetupError
 from melt_ser.processes import is_main_process
 
 SCHEMA_VERSION = 1
+NUMBER = int | float
+# What is read back of a result, and of the mark of a run that has begun.
+EVALUATION = {"corpus": str, "split": str, "fold": int | str | None, "protocol": str, "n": int, "dropped": dict}
+EVALUATION |= {"classes": [str], "ua": NUMBER, "wa": NUMBER, "macro_f1": NUMBER}
+EVALUATION |= {"ua_ci95": [NUMBER], "wa_ci95": [NUMBER]}
+INPUTS = {"corpus": str, "digest": str, "weights": str | None}
+RESULT = {
+    "config": {"labels": {"classes": dict | None}},
+    "train": {**INPUTS, "classes": [str], "folds": [{"fold": int | None, "folder": str}]},
+    "evals": [EVALUATION],
+    "warnings": [str],
+}
+AGAIN = "run again with force=true"
 # What does not change a run's numbers. A group's name is left out too: its values say what it is.
 INFRASTRUCTURE = {
     "": {"out", "device", "force", "eval", "cache", "experiment_name"},
@@ -114,17 +130,33 @@ def sole_writer(folder: Path, waits: bool = False) -> Iterator[None]:
         lock.release()
 
 
+def previous_folder(folder: Path) -> Path:
+    """Where the finished run stays while `force=true` runs it again."""
+    return folder.with_name(f"{folder.name}.previous")
+
+
+def make_way(folder: Path) -> None:
+    """Take a run out of its folder: a finished one is kept aside, until the new one has its result too."""
+    if not (folder / "result.json").is_file():
+        shutil.rmtree(folder, ignore_errors=True)
+        return
+    previous = previous_folder(folder)
+    shutil.rmtree(previous, ignore_errors=True)  # what it stood in for is finished
+    with files.telling_failed_writes(previous):
+        os.replace(folder, previous)
+    say(f"the finished run is kept in {previous} until the new one is finished")
+
+
 def read_result(folder: Path) -> dict[str, Any]:
     """The result of a finished run; SetupError where there is none, InputError where it is not sound."""
-    path = folder / "result.json"
+    path, previous = folder / "result.json", previous_folder(folder)
     if not path.is_file():
-        raise SetupError(f"There is no finished run in {folder}: it has no result.json.")
-    try:
-        result = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise InputError(f"{path} is not JSON ({error}); run again with force=true.") from None
-    if not isinstance(result, dict) or result.get("schema_version") != SCHEMA_VERSION:
-        raise InputError(f"{path} is not a result of schema version {SCHEMA_VERSION}; run again with force=true.")
+        before = f"; the one before it is in {previous}" if previous.is_dir() else ""
+        raise SetupError(f"There is no finished run in {folder}: it has no result.json{before}.")
+    version = files.read_shaped(path, {"schema_version": int}, AGAIN)["schema_version"]
+    if version != SCHEMA_VERSION:
+        raise InputError(f"{path} is not a result of schema version {SCHEMA_VERSION}; {AGAIN}.")
+    result: dict[str, Any] = files.read_shaped(path, RESULT, AGAIN)
     return result
 
 

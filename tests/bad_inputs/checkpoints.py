@@ -63,7 +63,7 @@ def a_checkpoint_without_weights(folder: Path) -> Expected:
 @kind
 def an_empty_checkpoint(folder: Path) -> Expected:
     (folder / "checkpoint").mkdir()
-    return refused(started_from(folder, folder / "checkpoint"), "checkpoint has no config.json", code=2)
+    return refused(started_from(folder, folder / "checkpoint"), "checkpoint has no weights (model.safetensors)", code=2)
 
 
 @kind
@@ -155,3 +155,10 @@ def _never_run(folder: Path, path: Path, *more: str) -> Expected:
         assert not (folder / "exploited").exists()
 
     return Expected(started_from(folder, path, *more), 2, ["pytorch_model.bin"], not_exploited)
+
+
+@kind
+def a_checkpoint_without_its_configuration(folder: Path) -> Expected:
+    path = checkpoint(folder)
+    (path / "config.json").unlink()
+    return refused(started_from(folder, path), "checkpoint has no config.json", code=2)

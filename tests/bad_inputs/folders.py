@@ -10,6 +10,8 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
+import soundfile
+
 from bad_inputs import Expected, kept_folder, kind
 from bad_inputs.corpora import GOOD_CLIPS, prepare, refused, train, typed, used
 from bad_inputs.disks import enlarge, read_only, small_disk
@@ -54,6 +56,56 @@ def a_result_of_another_version(folder: Path) -> Expected:
     result = json.loads((run_folder / "result.json").read_text())
     (run_folder / "result.json").write_text(json.dumps({**result, "schema_version": 99}))
     return as_it_was(run_folder)
+
+
+@kind
+def a_result_that_is_a_list(folder: Path) -> Expected:
+    run_folder = finished_run(folder)
+    (run_folder / "result.json").write_text('[{"schema_version": 1}]')
+    return as_it_was(run_folder)
+
+
+@kind
+def a_result_without_its_metrics(folder: Path) -> Expected:
+    run_folder = finished_run(folder)
+    result = json.loads((run_folder / "result.json").read_text())
+    del result["evals"][1]["macro_f1"]
+    (run_folder / "result.json").write_text(json.dumps(result))
+    return as_it_was(run_folder)
+
+
+@kind
+def a_result_of_another_shape_to_evaluate(folder: Path) -> Expected:
+    run_folder = finished_run(folder)
+    (run_folder / "result.json").write_text('{"schema_version": 1, "config": {"labels": {"classes": []}}}')
+    command = ["evaluate", f"run={run_folder}", *typed(folder / "corpus"), "device=cpu"]
+    return Expected(command, 1, ["result.json has no sound 'config.labels.classes'", "run again with force=true"])
+
+
+@kind
+def a_result_of_another_shape_to_predict_with(folder: Path) -> Expected:
+    run_folder = finished_run(folder)
+    result = json.loads((run_folder / "result.json").read_text())
+    result["train"]["folds"] = [{"fold": None}]
+    (run_folder / "result.json").write_text(json.dumps(result))
+    command = ["predict", str(run_folder), str(folder / "corpus")]
+    return Expected(command, 1, ["result.json has no sound 'train.folds[0].folder'", "run again with force=true"])
+
+
+@kind
+def a_mark_of_a_trained_fold_of_another_shape(folder: Path) -> Expected:
+    run_folder = finished_run(folder)
+    (run_folder / "result.json").unlink()
+    (run_folder / "fold.json").write_text('{"best_epoch": 1, "dev_ua": "good", "seconds": 1.0}')
+    return refused(train(folder / "corpus"), "fold.json has no sound 'dev_ua'; delete it to train that fold again")
+
+
+@kind
+def a_mark_of_a_begun_run_of_another_shape(folder: Path) -> Expected:
+    run_folder = finished_run(folder)
+    (run_folder / "result.json").unlink()
+    (run_folder / "inputs.json").write_text('["csv"]')
+    return refused(train(folder / "corpus"), "inputs.json has no sound 'content'; run again with force=true")
 
 
 @kind
@@ -217,6 +269,17 @@ def a_finished_run_whose_corpus_has_changed(folder: Path) -> Expected:
     (folder / "corpus" / "wav" / "s0_0.wav").write_bytes(b"")
     command = train(folder / "corpus")
     return Expected(command, 1, ["has changed since the run", "set force=true"], _result_intact(run_folder))
+
+
+@kind
+def a_finished_run_whose_audio_has_changed(folder: Path) -> Expected:
+    """The same names and durations, other samples: another corpus."""
+    run_folder = finished_run(folder)
+    clip = folder / "corpus" / "wav" / "s0_0.wav"
+    samples, rate = soundfile.read(clip)
+    soundfile.write(clip, -samples, rate)
+    says = ["Corpus 'csv' has changed since the run", "set force=true"]
+    return Expected(train(folder / "corpus"), 1, says, _result_intact(run_folder))
 
 
 @kind

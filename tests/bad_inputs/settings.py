@@ -103,3 +103,9 @@ def classes_that_look_like_markup_on_the_terminal(folder: Path) -> Expected:
 @kind
 def a_device_that_is_not_there(folder: Path) -> Expected:
     return refused(train(corpus(folder / "corpus"), "device=tpu"), "device is auto, cpu, cuda", code=2)
+
+
+@kind
+def masking_what_does_not_learn(folder: Path) -> Expected:
+    command = train(corpus(folder / "corpus"), "augment=masking", "trainer=frozen")
+    return refused(command, "augment.time_mask_probability", "trainer.freeze=everything", "set both to 0", code=2)

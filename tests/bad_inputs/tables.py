@@ -6,6 +6,9 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
+import soundfile
+
 from bad_inputs import Expected, kind
 from bad_inputs.corpora import GOOD_CLIPS, Row, add_row, corpus_of, prepare, refused, train, used, write_rows
 from corpus_trees import emodb_tree
@@ -238,6 +241,29 @@ def a_release_with_a_name_that_is_not_utf8(folder: Path) -> Expected:
     (root / "wav" / "M\udcfcller.wav").touch()
     says = ["70 clips verified", "dropped: 1\n", r"wav/M\udcfcller.wav: the name is not speaker"]
     return Expected(["prepare", "dataset=emodb", f"dataset.root={root}"], 0, says)
+
+
+def one_long_file(folder: Path, **more: str) -> Path:
+    """Nine segments of one recording, of two labels."""
+    root = corpus(folder / "corpus")
+    soundfile.write(root / "talk.wav", 0.1 * np.sin(np.arange(5 * 16000)), 16000)
+    segments = [(str(number / 2), str(number / 2 + 0.6), ("sad", "angry")[number % 2]) for number in range(9)]
+    rows = [{"audio": "talk.wav", "start": start, "end": end, "label": label} for start, end, label in segments]
+    write_rows(root, [{**row, **more} for row in rows])
+    return root
+
+
+@kind
+def segments_of_one_file_alone(folder: Path) -> Expected:
+    """They overlap, and nothing says what could be kept apart."""
+    says = ["Every utterance of 'csv' is of one recording ('csv/talk')", "in the source column"]
+    return refused(train(one_long_file(folder)), *says)
+
+
+@kind
+def segments_of_one_file_alone_by_recording(folder: Path) -> Expected:
+    command = train(one_long_file(folder, speaker="s0"), "dataset.group=source")
+    return refused(command, "Every utterance of 'csv' is of one recording")
 
 
 @kind

@@ -18,6 +18,12 @@ class Augmentation:
     def __init__(self, config: AugmentConfig) -> None:
         self.config = config
 
+    @property
+    def changes_nothing(self) -> bool:
+        """Whether clips come out as they go in."""
+        config = self.config
+        return config.speed_factors == [1.0] and config.gain_decibels <= 0 and config.noise_probability <= 0
+
     def __call__(self, waveform: Waveform, generator: np.random.Generator) -> Waveform:
         """The augmented waveform; with a speed factor f its length is ceil(samples / f)."""
         config = self.config

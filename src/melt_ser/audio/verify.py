@@ -46,7 +46,9 @@ def verify_clip(
     except (OSError, ValueError) as error:  # too long, a null character, a loop of links
         return _undecoded(f"unreadable: the path leads nowhere ({error})")
     if not inside:
-        return _undecoded("outside the root: the path or its link leaves the corpus folder")
+        return _undecoded(
+            "outside the root: the path or its link leaves the corpus folder; set dataset.root to where the files are"
+        )
     try:
         waveform, rate = read_native(path, start, end, maximum_seconds)
     except TooLong as error:

@@ -2,7 +2,8 @@
 
 `<root>/anger/a03 (3).wav`, or flat: emotion letter, utterance number, (speaker), and a letter where a take was
 repeated. Version 1 had five actors (three women, two men), the release has six numbers; which of them are women is
-not said, so the gender stays empty. Its `s05 (3)` cannot be decoded, which verification finds.
+not said, so the gender stays empty. Unsure: that there are six, and the counts, which are EmoBox's. Its `s05 (3)`
+cannot be decoded, which verification finds.
 Source: Vryzas et al., Speech Emotion Recognition for Performance Interaction, JAES 2018, and the release's README.
 """
 
@@ -12,7 +13,7 @@ import re
 from pathlib import Path, PurePath
 
 from melt_ser.config import DatasetConfig
-from melt_ser.corpora.file_names import Row, check_folder, read_names
+from melt_ser.corpora.file_names import Naming, Row, check_folder, read_names
 from melt_ser.corpora.table import Release
 
 FOLDERS = {"anger": "a", "disgust": "d", "fear": "f", "happiness": "h", "sadness": "s"}
@@ -21,8 +22,7 @@ NAME = re.compile(r"([adfhs])(\d\d)[ _]?\((\d+)\)[ _]?([a-z]?)")
 
 def read(root: Path, config: DatasetConfig) -> Release:
     """Every clip whose name follows the scheme and agrees with its folder; the others are problems."""
-    scheme = "emotion letter, utterance, (speaker) such as a03 (3)"
-    return read_names(root, config, NAME, scheme, _row, expected="anger", spelling=str.lower)
+    return read_names(root, config, NAMING)
 
 
 def _row(name: re.Match[str], path: PurePath) -> Row:
@@ -30,3 +30,8 @@ def _row(name: re.Match[str], path: PurePath) -> Row:
     check_folder(path, FOLDERS, "emotion", emotion)
     speaker = str(int(speaker))  # some files of the first speaker write it as (01)
     return {"utterance": f"{emotion}{number} ({speaker}){take}", "speaker": speaker, "label": emotion}
+
+
+NAMING = Naming(
+    NAME, "emotion letter, utterance, (speaker) such as a03 (3)", _row, expected="anger", spelling=str.lower
+)

@@ -14,7 +14,7 @@ import re
 from pathlib import Path, PurePath
 
 from melt_ser.config import DatasetConfig
-from melt_ser.corpora.file_names import Row, check_folder, read_names
+from melt_ser.corpora.file_names import Naming, Row, check_folder, read_names
 from melt_ser.corpora.table import Release
 
 ACTORS = {f"actor_{mark}{number}": str(number) for number in range(1, 300) for mark in ("", "0" * (number < 10))}
@@ -24,11 +24,18 @@ NAME = re.compile(r"03-(0[12])-(0[1-9]|1[0-3])-(\d+)-\d+-(\d+)(?: ?-\d+)*")
 
 def read(root: Path, config: DatasetConfig) -> Release:
     """Every clip whose name follows the scheme and agrees with its folder; the others are problems."""
-    scheme = "modality, channel, emotion, intensity, group, actor, ... such as 03-01-04-01-10-36-03-03-01"
-    return read_names(root, config, NAME, scheme, _row, expected="Audio")
+    return read_names(root, config, NAMING)
 
 
 def _row(name: re.Match[str], path: PurePath) -> Row:
     channel, emotion, intensity, actor = name[1], name[2], name[3], str(int(name[4]))
     check_folder(path, ACTORS, "actor", actor)
     return {"speaker": actor, "intensity": INTENSITIES.get(intensity, ""), "label": f"{channel}-{emotion}"}
+
+
+NAMING = Naming(
+    NAME,
+    "modality, channel, emotion, intensity, group, actor, ... such as 03-01-04-01-10-36-03-03-01",
+    _row,
+    expected="Audio",
+)

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import shutil
 import tempfile
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,8 @@ from melt_ser.corpora.csv import USED, release_of
 from melt_ser.corpora.release import not_found
 from melt_ser.corpora.table import Release
 from melt_ser.errors import InputError, SetupError, did_you_mean
+
+Segment = tuple[str, float, float | None]  # a file, and seconds where it starts and ends (None: with the file)
 
 HEADER = "db.yaml"
 # The names that databases commonly use; asked for only where they are there.
@@ -37,11 +40,7 @@ def read(root: Path, config: DatasetConfig) -> Release:
     try:
         label, others = columns["label"], [name for our, name in columns.items() if our != "label"]
         frame = database.get(label, others, tables=config.parts)
-        splits = {
-            index: SPLITS.get(split.lower(), "")
-            for split in database.splits
-            for index in database.get(label, tables=config.parts, splits=split).index
-        }
+        splits, notes = _splits(database, label, config, root)
     except (ValueError, KeyError) as error:
         reason = str(error).strip("'\"").split("\n")[0].rstrip(".: ")
         raise InputError(
@@ -50,7 +49,36 @@ def read(root: Path, config: DatasetConfig) -> Release:
     records = [
         _record(index, row, columns, splits) for index, row in zip(frame.index, frame.to_dict("records"), strict=True)
     ]
-    return release_of(records, root, root / HEADER, config)
+    release = release_of(records, root, root / HEADER, config)
+    release.notes += notes
+    return release
+
+
+def _splits(database: Any, label: str, config: DatasetConfig, root: Path) -> tuple[dict[Segment, str], list[str]]:
+    """The split of each segment that a table with a split lists, and a note on splits that we have not."""
+    splits: dict[Segment, str] = {}
+    twice: dict[Segment, str] = {}
+    unknown: Counter[str] = Counter()
+    for name, described in database.splits.items():
+        split = SPLITS.get(name.lower()) or SPLITS.get(described.type, "")
+        for index in database.get(label, tables=config.parts, splits=name).index:
+            segment = _segment(index)
+            unknown[name] += not split
+            if splits.setdefault(segment, split) != split:
+                twice[segment] = f"{segment[0]} in '{splits[segment]}' and '{split}'"
+    if twice:
+        raise InputError(
+            f"The tables of {root / HEADER} have {len(twice)} files or segments in two splits (such as "
+            f"{next(iter(twice.values()))}); name the tables to read with dataset.parts, or correct them."
+        )
+    named = ", ".join(f"{name} ({number})" for name, number in unknown.items() if number)
+    return splits, [f"rows of splits other than train, dev and test have none: {named}"] if named else []
+
+
+def _segment(index: Any) -> Segment:
+    """A row's segment, alike whether its table is of files or of segments."""
+    file, start, end = index if isinstance(index, tuple) else (index, pd.Timedelta(0), pd.NaT)
+    return str(file), start.total_seconds(), None if pd.isna(end) else end.total_seconds()
 
 
 def _load(root: Path) -> Any:
@@ -109,12 +137,12 @@ def _tables(database: Any) -> list[Any]:
     return [*database.tables.values(), *database.misc_tables.values()]
 
 
-def _record(index: Any, row: dict[str, Any], columns: dict[str, str], splits: dict[Any, str]) -> Record:
+def _record(index: Any, row: dict[str, Any], columns: dict[str, str], splits: dict[Segment, str]) -> Record:
     """A row under our names; the index is a file, or a file with the times where a segment starts and ends."""
     record = {our: "" if pd.isna(row[name]) else str(row[name]) for our, name in columns.items()}
-    file, start, end = index if isinstance(index, tuple) else (index, pd.Timedelta(0), pd.NaT)
-    if start or not pd.isna(end):
-        record["start"] = str(start.total_seconds())
-        record["end"] = "" if pd.isna(end) else str(end.total_seconds())
+    file, start, end = segment = _segment(index)
+    if start or end is not None:
+        record["start"] = str(start)
+        record["end"] = "" if end is None else str(end)
     gender = GENDERS.get(record.get("gender", "").lower(), "")
-    return {**record, "audio": str(file), "split": splits.get(index, ""), "gender": gender}
+    return {**record, "audio": file, "split": splits.get(segment, ""), "gender": gender}

@@ -3,7 +3,8 @@
 `<root>/Peur/Fort/12-P-2-5.wav`, or flat: actor (odd: a man), emotion, intensity (1 faible, 2 fort; always 1 for
 neutral, which has no intensity), sentence. The 48 kHz wav and the 192 kHz aiff release are both read. Folders whose
 accents an unpacking program broke say nothing; the name does. Source: Gournay, Lahaie and Lefebvre, A Canadian
-French Emotional Speech Dataset, ACM MMSys 2018, and the release's Readme.
+French Emotional Speech Dataset, ACM MMSys 2018, and the release's Readme. Unsure: the wording of the sentences, which
+is the Readme's as public code quotes it.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import re
 from pathlib import Path, PurePath
 
 from melt_ser.config import DatasetConfig
-from melt_ser.corpora.file_names import Row, check_folder, read_names
+from melt_ser.corpora.file_names import Naming, Row, check_folder, read_names
 from melt_ser.corpora.table import Release
 
 EMOTIONS = {
@@ -39,8 +40,7 @@ NAME = re.compile(r"(0[1-9]|1[0-2])-([CDJNPST])-([12])-([1-6])")
 
 def read(root: Path, config: DatasetConfig) -> Release:
     """Every clip whose name follows the scheme and agrees with its folders; the others are problems."""
-    scheme = "actor, emotion, intensity, sentence such as 12-P-2-5"
-    return read_names(root, config, NAME, scheme, _row, expected="Peur", spelling=str.upper)
+    return read_names(root, config, NAMING)
 
 
 def _row(name: re.Match[str], path: PurePath) -> Row:
@@ -54,3 +54,6 @@ def _row(name: re.Match[str], path: PurePath) -> Row:
         "intensity": "" if emotion == "N" else INTENSITIES[intensity],
         "label": emotion,
     }
+
+
+NAMING = Naming(NAME, "actor, emotion, intensity, sentence such as 12-P-2-5", _row, expected="Peur", spelling=str.upper)

@@ -14,7 +14,7 @@ from pathlib import Path, PurePath
 import pandas as pd
 
 from melt_ser.config import DatasetConfig
-from melt_ser.corpora.file_names import Row, fill, read_names
+from melt_ser.corpora.file_names import Naming, Row, fill, read_names
 from melt_ser.corpora.table import Release
 from melt_ser.errors import InputError
 
@@ -39,8 +39,7 @@ NAME = re.compile(rf"(10\d\d)_({'|'.join(SENTENCES)})_(ANG|DIS|FEA|HAP|NEU|SAD)_
 
 def read(root: Path, config: DatasetConfig) -> Release:
     """Every clip whose name follows the scheme; the others are problems."""
-    scheme = "actor, sentence, emotion, level such as 1001_DFA_ANG_XX"
-    release = read_names(root, config, NAME, scheme, _row, expected="AudioWAV", spelling=str.upper)
+    release = read_names(root, config, NAMING)
     tables = [folder / DEMOGRAPHICS for folder in (root, root.parent) if (folder / DEMOGRAPHICS).is_file()]
     if tables:
         fill(release, "gender", _genders(tables[0]), by="speaker")
@@ -52,6 +51,11 @@ def read(root: Path, config: DatasetConfig) -> Release:
 def _row(name: re.Match[str], path: PurePath) -> Row:
     actor, sentence, emotion, level = name.groups()
     return {"speaker": actor, "text": SENTENCES[sentence], "intensity": LEVELS[level], "label": emotion}
+
+
+NAMING = Naming(
+    NAME, "actor, sentence, emotion, level such as 1001_DFA_ANG_XX", _row, expected="AudioWAV", spelling=str.upper
+)
 
 
 def _genders(path: Path) -> dict[str, str]:

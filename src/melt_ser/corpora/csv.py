@@ -2,6 +2,9 @@
 
 Any other column of the corpus table may stand beside them (see `table.COLUMNS`). UTF-8 with or without a
 byte-order mark; comma, semicolon or tab; any line ends. Paths are relative to the root, with forward slashes.
+
+Rows of one file are segments (`start`, `end`) of one recording, which is never in two of train, dev and test; where
+they are recordings of their own, the `source` column says so with a name for each.
 """
 
 from __future__ import annotations
@@ -118,11 +121,9 @@ def _names(table: pd.DataFrame, used: pd.Series, path: Path) -> pd.Series:
 
 
 def _sources(table: pd.DataFrame, corpus: str) -> pd.Series:
-    """The source as given; else rows of a file are one recording, unless they are different parts of it."""
-    segment = _each(table["start"], lambda start, _: f"#{start:g}-") + _each(table["end"], lambda end, _: f"{end:g}")
-    segment = segment.where(table["start"].notna() | table["end"].notna(), "")
+    """The source as given, else the file: its segments may overlap, and share a room and a mood if they do not."""
     recording = _each(table["audio"], lambda audio, _: f"{corpus}/{posixpath.splitext(audio)[0]}")
-    return table["source"].where(table["source"] != "", recording + segment)
+    return table["source"].where(table["source"] != "", recording)
 
 
 def _relative_paths(audio: pd.Series, path: Path) -> pd.Series:

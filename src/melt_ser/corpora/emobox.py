@@ -1,14 +1,16 @@
 """EmoBox's fold lists, read from the user's own checkout; none of EmoBox is copied here.
 
 `<checkout>/data/<corpus>/fold_<k>/<corpus>_{train,valid,test}_fold_<k>.jsonl` has a JSON object a line whose
-`wav` is the path of a clip (older lists: `.json`, one object of such objects). Only which utterance is in
-which part is taken from there, by the stem of the file name; labels are our reader's, since EmoBox's label maps
-have gaps. Source: Ma et al., EmoBox: Multilingual Multi-corpus Speech Emotion Recognition Toolkit and Benchmark,
-Interspeech 2024, and its repository.
+`wav` is the path of a clip (older lists: `.json`, one object of such objects). Only which utterance is in which part
+is taken from there: a path is understood as our reader of the corpus understands those of the release, so that
+`JE_n23.wav` is SAVEE's `JE/n23.wav`, and else by the stem of the file name. Labels are our reader's, since EmoBox's
+label maps have gaps. Source: Ma et al., EmoBox: Multilingual Multi-corpus Speech Emotion Recognition Toolkit and
+Benchmark, Interspeech 2024, and its repository.
 """
 
 from __future__ import annotations
 
+import importlib
 import json
 import re
 from pathlib import Path, PurePosixPath
@@ -16,6 +18,7 @@ from pathlib import Path, PurePosixPath
 import pandas as pd
 
 from melt_ser.config import DatasetConfig
+from melt_ser.corpora.file_names import Naming, Unused
 from melt_ser.errors import InputError, SetupError, did_you_mean
 
 EMOBOX = "emobox"  # the value of dataset.folds
@@ -30,19 +33,33 @@ def number_of_folds(config: DatasetConfig) -> int:
 def assign(table: pd.DataFrame, config: DatasetConfig, number: int) -> tuple[pd.Series, tuple[str, ...]]:
     """The part of each row in fold `number` (train, dev, test, or "": in no list), and what did not match."""
     folder = _corpus_folder(config)
+    naming = getattr(importlib.import_module(f"melt_ser.corpora.{config.reader}"), "NAMING", None)
     part_of: dict[str, str] = {}
+    twice: list[str] = []
     for word, part in PARTS.items():
-        for stem in _listed(folder / f"fold_{number}", f"{folder.name}_{word}_fold_{number}", part):
-            if part_of.setdefault(stem, part) != part:
-                raise InputError(
-                    f"EmoBox's lists in {folder / f'fold_{number}'} have '{stem}' in both {part_of[stem]} and {part}; "
-                    f"names that are not unique cannot be matched: choose another dataset.protocol."
-                )
-    stems = table["audio"].str.rsplit("/", n=1).str[-1].str.rsplit(".", n=1).str[0].str.casefold()
-    parts = stems.map(part_of).fillna("").astype(str)
+        for path in _listed(folder / f"fold_{number}", f"{folder.name}_{word}_fold_{number}", part):
+            name = _name(path, naming).casefold()
+            if part_of.setdefault(name, part) != part:
+                twice.append(f"'{name}' in both {part_of[name]} and {part}")
+    if twice:
+        raise InputError(
+            f"EmoBox's lists in {folder / f'fold_{number}'} have {_utterances(len(twice))} in two parts (such as "
+            f"{twice[0]}); names that are not unique cannot be matched: choose another dataset.protocol."
+        )
+    names = table["utterance"] if naming else table["audio"].map(lambda audio: PurePosixPath(audio).stem)
+    names = names.str.casefold()
+    parts = names.map(part_of).fillna("").astype(str)
+    files = table["audio"][parts != ""].groupby(names).nunique()
+    alike = files.index[files > 1]
+    if len(alike):
+        raise InputError(
+            f"{_utterances(len(alike))} of EmoBox's fold {number} each fit several files of '{config.name}' (such as "
+            f"'{alike[0]}', {files[alike[0]]} files): give the files names of their own, or choose another "
+            f"dataset.protocol."
+        )
     where = f"fold {number} of EmoBox"
     notes = []
-    unknown = sorted(part_of.keys() - set(stems))
+    unknown = sorted(part_of.keys() - set(names))
     if unknown:
         notes.append(
             f"{len(unknown)} of the {len(part_of)} utterances in {where} are not among those of '{config.name}' that "
@@ -55,6 +72,21 @@ def assign(table: pd.DataFrame, config: DatasetConfig, number: int) -> tuple[pd.
             f"(such as {unlisted.min()})."
         )
     return parts, tuple(notes)
+
+
+def _name(path: PurePosixPath, naming: Naming | None) -> str:
+    """The utterance that our reader makes of one of EmoBox's paths; the whole path where it would not use it."""
+    if naming is None:
+        return path.stem
+    try:
+        understood = naming.understand(path)
+    except Unused:
+        understood = None
+    return understood["utterance"] if understood else str(path)
+
+
+def _utterances(number: int) -> str:
+    return f"{number} utterance{'s' if number > 1 else ''}"
 
 
 def _corpus_folder(config: DatasetConfig) -> Path:
@@ -70,8 +102,8 @@ def _corpus_folder(config: DatasetConfig) -> Path:
     return data / name
 
 
-def _listed(folder: Path, name: str, part: str) -> list[str]:
-    """The file stems of one list, lower case; empty where EmoBox has no dev list."""
+def _listed(folder: Path, name: str, part: str) -> list[PurePosixPath]:
+    """The paths of one list; none where EmoBox has no dev list."""
     lines, mapping = folder / f"{name}.jsonl", folder / f"{name}.json"
     path = lines if lines.is_file() else mapping
     if not path.is_file():
@@ -84,6 +116,6 @@ def _listed(folder: Path, name: str, part: str) -> list[str]:
             records = [json.loads(line) for line in text.splitlines() if line.strip()]
         else:
             records = list(json.loads(text).values())
-        return [PurePosixPath(record["wav"]).stem.casefold() for record in records]
+        return [PurePosixPath(record["wav"]) for record in records]
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise InputError(f"{path} is not a list of EmoBox ({type(error).__name__}: {error}).") from None

@@ -10,7 +10,7 @@ import re
 from pathlib import Path, PurePath
 
 from melt_ser.config import DatasetConfig
-from melt_ser.corpora.file_names import Row, read_names
+from melt_ser.corpora.file_names import Naming, Row, read_names
 from melt_ser.corpora.table import Release
 
 GENDERS = {
@@ -42,9 +42,17 @@ NAME = re.compile(rf"({'|'.join(GENDERS)})({'|'.join(SENTENCES)})([WLEAFTN])[a-z
 
 def read(root: Path, config: DatasetConfig) -> Release:
     """Every clip whose name follows the scheme; the others are problems."""
-    return read_names(root, config, NAME, "speaker, sentence, emotion such as 03a01Wa", _row, expected="wav")
+    return read_names(root, config, NAMING)
 
 
 def _row(name: re.Match[str], path: PurePath) -> Row:
     speaker, sentence, emotion = name.groups()
     return {"speaker": speaker, "gender": GENDERS[speaker], "text": SENTENCES[sentence], "label": emotion}
+
+
+def _spelling(stem: str) -> str:
+    """The letters as the release has them: only the emotion's is a capital."""
+    return stem[:5].lower() + stem[5:6].upper() + stem[6:].lower()
+
+
+NAMING = Naming(NAME, "speaker, sentence, emotion such as 03a01Wa", _row, expected="wav", spelling=_spelling)

@@ -10,7 +10,7 @@ import re
 from pathlib import Path, PurePath
 
 from melt_ser.config import DatasetConfig
-from melt_ser.corpora.file_names import GENDERS, Row, check_folder, read_names
+from melt_ser.corpora.file_names import GENDERS, Naming, Row, check_folder, read_names
 from melt_ser.corpora.table import Release
 
 SPEAKERS = {speaker: speaker for speaker in ("f1", "f2", "f3", "m1", "m2", "m3")}
@@ -35,8 +35,7 @@ NAME = re.compile(rf"(dis|gio|neu|pau|rab|sor|tri)-({'|'.join(SPEAKERS)})-({'|'.
 
 def read(root: Path, config: DatasetConfig) -> Release:
     """Every clip whose name follows the scheme and agrees with its folder; the others are problems."""
-    scheme = "emotion, speaker, sentence such as gio-f2-b2"
-    return read_names(root, config, NAME, scheme, _row, expected="f1", spelling=str.lower)
+    return read_names(root, config, NAMING)
 
 
 def _row(name: re.Match[str], path: PurePath) -> Row:
@@ -44,3 +43,6 @@ def _row(name: re.Match[str], path: PurePath) -> Row:
     check_folder(path, SPEAKERS, "speaker", speaker)
     gender = GENDERS[speaker[0].upper()]
     return {"speaker": speaker, "gender": gender, "text": SENTENCES[sentence], "label": emotion}
+
+
+NAMING = Naming(NAME, "emotion, speaker, sentence such as gio-f2-b2", _row, expected="f1", spelling=str.lower)

@@ -3,9 +3,9 @@
 `metadata/samples.csv` has the columns file_name, sentence, sentence_language, actor, emotion_expressed,
 `metadata/users.csv` username, gender, age, mother_tongue; the clips are in `audio/`. The label is what the actor
 meant to express. A column `split` (or `set`) of samples.csv is read as the official split: the paper of 2025 has
-one, the files of the first release (2022) do not, and how later files write it was not seen by us; without it folds
-are made by speaker. Source: Catania et al., Emozionalmente: A Crowdsourced Corpus of Simulated Emotional Speech in
-Italian, IEEE/ACM TASLP 2025, zenodo.org/records/6569824; columns and counts from its files.
+one, the files of the first release (2022) do not, and how later files write it was not seen by us; without it
+dataset.protocol=official is refused. Source: Catania et al., Emozionalmente: A Crowdsourced Corpus of Simulated
+Emotional Speech in Italian, IEEE/ACM TASLP 2025, zenodo.org/records/6569824; columns and counts from its files.
 """
 
 from __future__ import annotations
@@ -45,6 +45,6 @@ def read(root: Path, config: DatasetConfig) -> Release:
         }
 
     release = join_clips(root, records, "file_name", describe)
-    if split_column is None:
-        release.notes.append(f"{path.name} has no split column, so folds are made by speaker, not the official split")
+    if split_column is None and config.folds is None:
+        release.notes.append(f"{path.name} has no split column: train with dataset.protocol=speaker_folds")
     return release

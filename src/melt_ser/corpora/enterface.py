@@ -14,7 +14,7 @@ import re
 from pathlib import Path, PurePath
 
 from melt_ser.config import DatasetConfig
-from melt_ser.corpora.file_names import Row, check_folder, folder_code, read_names
+from melt_ser.corpora.file_names import Naming, Row, check_folder, folder_code, read_names
 from melt_ser.corpora.table import Release
 
 SUBJECTS = {f"subject{mark}{number}": str(number) for number in range(1, 45) for mark in (" ", "_", "")}
@@ -24,8 +24,7 @@ NAME = re.compile(rf"s_?(\d+)_({'|'.join(EMOTIONS.values())})(?:_([1-5])(?:\.?av
 
 def read(root: Path, config: DatasetConfig) -> Release:
     """Every recording whose name follows the scheme and agrees with its folders; the others are problems."""
-    scheme = "subject, emotion, sentence such as s16_an_3"
-    return read_names(root, config, NAME, scheme, _row, expected="subject 1", spelling=str.lower)
+    return read_names(root, config, NAMING)
 
 
 def _row(name: re.Match[str], path: PurePath) -> Row:
@@ -37,3 +36,6 @@ def _row(name: re.Match[str], path: PurePath) -> Row:
     check_folder(path, EMOTIONS, "emotion", emotion)
     utterance = f"s{subject}_{emotion}" + (f"_{sentence}" if sentence else "")
     return {"utterance": utterance, "speaker": subject, "label": emotion}
+
+
+NAMING = Naming(NAME, "subject, emotion, sentence such as s16_an_3", _row, expected="subject 1", spelling=str.lower)

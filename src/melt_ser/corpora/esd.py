@@ -14,7 +14,8 @@ import re
 from pathlib import Path, PurePath
 
 from melt_ser.config import DatasetConfig
-from melt_ser.corpora.file_names import Row, Unused, check_folder, fill, folder_code, read_names
+from melt_ser.corpora.file_names import Naming, Row, Unused, check_folder, fill, folder_code, read_names
+from melt_ser.corpora.release import visible_files
 from melt_ser.corpora.table import Release
 
 EMOTIONS = {emotion.lower(): emotion for emotion in ("Angry", "Happy", "Neutral", "Sad", "Surprise")}
@@ -26,10 +27,11 @@ NAME = re.compile(rf"({'|'.join(SPEAKERS)})_\d{{6}}")
 
 def read(root: Path, config: DatasetConfig) -> Release:
     """Every clip in an emotion's folder whose name agrees with its speaker's; the others are problems."""
-    scheme = "speaker and number such as 0001_000351"
-    release = read_names(root, config, NAME, scheme, _row, expected="0001")
+    release = read_names(root, config, NAMING)
     texts: dict[str, str] = {}
-    for path in sorted(root.rglob("00[0-2][0-9].txt")):
+    for path in visible_files(root):
+        if path.stem not in SPEAKERS or path.suffix != ".txt":
+            continue
         lines = (line.split("\t") for line in _decode(path).splitlines())
         texts |= {line[0].strip(): line[1].strip() for line in lines if len(line) == 3}
     fill(release, "text", texts)
@@ -51,6 +53,9 @@ def _row(name: re.Match[str], path: PurePath) -> Row:
         "language": "en" if speaker >= FIRST_ENGLISH else "zh",
         "label": folder[1],
     }
+
+
+NAMING = Naming(NAME, "speaker and number such as 0001_000351", _row, expected="0001")
 
 
 def _decode(path: Path) -> str:

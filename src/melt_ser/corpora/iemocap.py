@@ -11,7 +11,7 @@ import re
 from pathlib import Path
 
 from melt_ser.config import DatasetConfig
-from melt_ser.corpora.release import audio_files, folders, not_found
+from melt_ser.corpora.release import audio_files, folders, not_found, preference
 from melt_ser.corpora.table import Problem, Release, make_table
 
 EVALUATION = re.compile(r"\[[\d.]+ - [\d.]+\]\t(\S+)\t(\w+)\t\[.*\]\s*")
@@ -42,7 +42,11 @@ def _read_session(
 ) -> None:
     """Add a session's turns to `rows`, and what cannot be used to `problems`."""
     wavs = session / "sentences" / "wav"
-    unused = {path.stem: path for path in audio_files(wavs, nested=True)} if wavs.is_dir() else {}
+    unused: dict[str, Path] = {}
+    for clip in sorted(audio_files(wavs, nested=True), key=_released_first) if wavs.is_dir() else []:
+        used = unused.setdefault(clip.stem, clip).relative_to(root).as_posix()
+        if (twin := clip.relative_to(root).as_posix()) != used:
+            problems.append(Problem("", twin, f"a second file of a clip: {used} is used"))
     for evaluation in _visible(session / "dialog" / "EmoEvaluation"):
         texts = _transcripts(session / "dialog" / "transcriptions" / evaluation.name)
         for line in evaluation.read_text(encoding="utf-8", errors="replace").splitlines():
@@ -74,6 +78,11 @@ def _read_session(
             )
     for path in unused.values():
         problems.append(Problem("", path.relative_to(root).as_posix(), "file without annotation"))
+
+
+def _released_first(path: Path) -> tuple[bool, int, Path]:
+    """The release's own cut, a wav in the folder of its dialogue, before copies in other formats and places."""
+    return path.parent.name != path.stem.rpartition("_")[0], preference(path), path
 
 
 def _visible(folder: Path) -> list[Path]:

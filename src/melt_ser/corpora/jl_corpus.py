@@ -11,7 +11,7 @@ import re
 from pathlib import Path, PurePath
 
 from melt_ser.config import DatasetConfig
-from melt_ser.corpora.file_names import Row, fill, read_names, transcripts
+from melt_ser.corpora.file_names import Naming, Row, fill, read_names, transcripts
 from melt_ser.corpora.table import Release
 
 EMOTIONS = ("angry", "excited", "happy", "neutral", "sad")
@@ -21,11 +21,13 @@ NAME = re.compile(rf"((female|male)[12])_({'|'.join(EMOTIONS + SECONDARY)})_\d+[
 
 def read(root: Path, config: DatasetConfig) -> Release:
     """Every clip whose name follows the scheme; the others are problems."""
-    scheme = "speaker, emotion, sentence, repetition such as male2_concerned_6b_1"
-    release = read_names(root, config, NAME, scheme, _row, spelling=str.lower)
-    fill(release, "text", transcripts(root, ".txt"))
+    release = read_names(root, config, NAMING)
+    fill(release, "text", {stem.lower(): text for stem, text in transcripts(root, ".txt").items()})
     return release
 
 
 def _row(name: re.Match[str], path: PurePath) -> Row:
     return {"speaker": name[1], "gender": name[2], "label": name[3]}
+
+
+NAMING = Naming(NAME, "speaker, emotion, sentence, repetition such as male2_concerned_6b_1", _row, spelling=str.lower)

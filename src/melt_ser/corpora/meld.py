@@ -26,7 +26,7 @@ FOLDERS = {  # of the raw release, then of the mirrors
     "dev": ("dev_splits_complete", "dev_splits", "dev"),
     "test": ("output_repeated_splits_test", "test_splits", "test"),
 }
-CLIP = re.compile(r"(final_videos_test)?dia(\d+)_utt(\d+)")
+CLIP = re.compile(r"(final_videos_test)?dia(\d+)_utt(\d+)", re.IGNORECASE)
 GENDERS = {
     "Chandler": "male",
     "Joey": "male",
@@ -107,7 +107,9 @@ def find_clips(
         best: dict[Key, Path] = {}
         # The test folder holds some clips twice: `final_videos_test<name>` is the corrected cut
         # and goes first; users of the release report that its plain twin is another utterance.
-        for path in sorted(files, key=lambda path: (not path.stem.startswith("final_"), preference(path), path)):
+        for path in sorted(
+            files, key=lambda path: (not path.stem.lower().startswith("final_"), preference(path), path)
+        ):
             name = CLIP.fullmatch(path.stem)
             audio = path.relative_to(root).as_posix()
             if not name:
@@ -115,7 +117,7 @@ def find_clips(
                 continue
             key = (split, int(name[2]), int(name[3]))
             if key in best:
-                problems.append(Problem("", audio, f"{best[key].name} of the same utterance is used"))
+                problems.append(Problem("", audio, f"a second file of a clip: {best[key].name} is used"))
             else:
                 best[key] = path
                 corrected += bool(name[1])
@@ -128,7 +130,7 @@ def _clip_files(root: Path, searched: list[Path], split: str, config: DatasetCon
     """The audio files of a split: those of the first folder of the right name that holds clips."""
     for name in FOLDERS[split]:
         for folder in searched[1:]:  # the root is a corpus, whatever it is called
-            files = audio_files(folder) if folder.name == name else []
+            files = audio_files(folder) if folder.name.lower() == name else []
             if any(CLIP.fullmatch(path.stem) for path in files):
                 return files
     raise not_found(root / FOLDERS[split][0], config)
@@ -144,7 +146,7 @@ def join(
             clip = f"{split}/dia{key[1]}_utt{key[2]}"
             utterance, audio = clip.replace("/", "_"), clips.get(key, "")
             if not audio:
-                problems.append(Problem(utterance, "", f"no audio file for {clip}"))
+                problems.append(Problem(utterance, "", f"no audio file: {clip}"))
             else:
                 rows.append(
                     {

@@ -15,7 +15,7 @@ import re
 from pathlib import Path, PurePath
 
 from melt_ser.config import DatasetConfig
-from melt_ser.corpora.file_names import GENDERS, Row, Unused, read_names
+from melt_ser.corpora.file_names import GENDERS, Naming, Row, Unused, read_names
 from melt_ser.corpora.release import annotation_file, folders
 from melt_ser.corpora.table import Problem, Release
 
@@ -40,7 +40,7 @@ def read(root: Path, config: DatasetConfig) -> Release:
         }
 
     scheme = "sentence, speaker, scenario, turn such as MSP-IMPROV-S01A-F01-P-FM01"
-    release = read_names(root, config, NAME, scheme, row, expected="session1", spelling=str.upper)
+    release = read_names(root, config, Naming(NAME, scheme, row, expected="session1", spelling=str.upper))
     missing = sorted(labels.keys() - set(release.table["utterance"]))
     problems += [Problem(utterance, "", "no audio file") for utterance in missing]
     return Release(release.table, release.problems + problems, release.notes)

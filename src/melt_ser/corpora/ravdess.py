@@ -12,7 +12,7 @@ import re
 from pathlib import Path, PurePath
 
 from melt_ser.config import DatasetConfig
-from melt_ser.corpora.file_names import Row, Unused, check_folder, read_names
+from melt_ser.corpora.file_names import Naming, Row, Unused, check_folder, read_names
 from melt_ser.corpora.table import Release
 
 ACTORS = {f"actor{mark}{number:02}": f"{number:02}" for number in range(1, 25) for mark in ("_", " ", "")}
@@ -23,8 +23,7 @@ NAME = re.compile(r"(0[1-3])-(0[12])-(0[1-8])-(0[12])-(0[12])-(0[12])-(0[1-9]|1\
 
 def read(root: Path, config: DatasetConfig) -> Release:
     """Every clip of speech as audio; songs, videos and other names are problems."""
-    scheme = "modality, channel, emotion, intensity, statement, repetition, actor such as 03-01-05-02-01-02-01"
-    return read_names(root, config, NAME, scheme, _row, expected="Actor_01")
+    return read_names(root, config, NAMING)
 
 
 def _row(name: re.Match[str], path: PurePath) -> Row:
@@ -41,3 +40,11 @@ def _row(name: re.Match[str], path: PurePath) -> Row:
         "intensity": INTENSITIES[intensity],
         "label": emotion,
     }
+
+
+NAMING = Naming(
+    NAME,
+    "modality, channel, emotion, intensity, statement, repetition, actor such as 03-01-05-02-01-02-01",
+    _row,
+    expected="Actor_01",
+)

@@ -11,7 +11,7 @@ import re
 from pathlib import Path, PurePath
 
 from melt_ser.config import DatasetConfig
-from melt_ser.corpora.file_names import Row, Unused, check_folder, folder_code, read_names
+from melt_ser.corpora.file_names import Naming, Row, Unused, check_folder, folder_code, read_names
 from melt_ser.corpora.table import Release
 
 SPEAKERS = {"dc": "DC", "je": "JE", "jk": "JK", "kl": "KL"}
@@ -20,8 +20,7 @@ NAME = re.compile(r"(?:(dc|je|jk|kl)_?)?(a|d|f|h|n|sa|su)(\d\d)")
 
 def read(root: Path, config: DatasetConfig) -> Release:
     """Every clip whose name, with its folder, says speaker and emotion; the others are problems."""
-    scheme = "emotion and number such as n23 in a speaker's folder, or JE_n23"
-    return read_names(root, config, NAME, scheme, _row, expected="JE", spelling=str.lower)
+    return read_names(root, config, NAMING)
 
 
 def _row(name: re.Match[str], path: PurePath) -> Row:
@@ -35,3 +34,8 @@ def _row(name: re.Match[str], path: PurePath) -> Row:
         raise Unused(f"neither the name nor a folder says the speaker ({', '.join(SPEAKERS.values())})")
     emotion, number = name[2], name[3]
     return {"utterance": f"{speaker}_{emotion}{number}", "speaker": speaker, "gender": "male", "label": emotion}
+
+
+NAMING = Naming(
+    NAME, "emotion and number such as n23 in a speaker's folder, or JE_n23", _row, expected="JE", spelling=str.lower
+)

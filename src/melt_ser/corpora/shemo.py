@@ -12,7 +12,7 @@ import re
 from pathlib import Path, PurePath
 
 from melt_ser.config import DatasetConfig
-from melt_ser.corpora.file_names import GENDERS, Row, check_folder, fill, read_names, transcripts
+from melt_ser.corpora.file_names import GENDERS, Naming, Row, check_folder, fill, read_names, transcripts
 from melt_ser.corpora.table import Release
 
 FOLDERS = {"female": "F", "male": "M"}
@@ -21,9 +21,8 @@ NAME = re.compile(r"(([FM])\d\d)([AFHNSW])\d\d")
 
 def read(root: Path, config: DatasetConfig) -> Release:
     """Every clip whose name follows the scheme and agrees with its folder; the others are problems."""
-    scheme = "gender and speaker, emotion, number such as M36S02"
-    release = read_names(root, config, NAME, scheme, _row, expected="male", spelling=str.upper)
-    fill(release, "text", transcripts(root, ".ort"))
+    release = read_names(root, config, NAMING)
+    fill(release, "text", {stem.upper(): text for stem, text in transcripts(root, ".ort").items()})
     return release
 
 
@@ -31,3 +30,6 @@ def _row(name: re.Match[str], path: PurePath) -> Row:
     speaker, gender, emotion = name.groups()
     check_folder(path, FOLDERS, "gender", gender)
     return {"speaker": speaker, "gender": GENDERS[gender], "label": emotion}
+
+
+NAMING = Naming(NAME, "gender and speaker, emotion, number such as M36S02", _row, expected="male", spelling=str.upper)

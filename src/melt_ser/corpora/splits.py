@@ -2,7 +2,7 @@
 
 A group is a speaker, a session (in MELD and MELT: a dialogue), or only the recording. Folds and dev parts are
 generated from `split_seed`, stratified by class where groups allow it, and checked when they are made and when they
-are used. Dev comes from the training side. A table that says neither split nor speaker still trains: each utterance
+are used. Dev comes from the training side. A table that says neither split nor speaker still trains: each recording
 is then its own group, and the result warns of it.
 """
 
@@ -22,6 +22,7 @@ from melt_ser.errors import InputError, SetupError
 
 LEAVE_ONE_OUT = "leave_one_out"
 DEFAULT_FOLDS = 5  # of a corpus that has no split of its own and asks for no number
+ASSIGNMENT = ("fold", "utterance", "source", "content_hash", "split")  # the columns of splits.csv
 
 
 @dataclass(frozen=True)
@@ -35,11 +36,9 @@ class Parts:
     notes: tuple[str, ...] = ()
 
     def assignment(self) -> pd.DataFrame:
-        """Which utterance went where: columns fold, utterance, source, split."""
+        """Which utterance went where: the columns of `ASSIGNMENT`."""
         frames = [
-            pd.DataFrame(
-                {"fold": self.fold or "", "utterance": table["utterance"], "source": table["source"], "split": split}
-            )
+            table.assign(fold=self.fold or "", split=split)[list(ASSIGNMENT)]
             for split, table in (("train", self.train), ("dev", self.dev), ("test", self.test))
         ]
         return pd.concat(frames, ignore_index=True)
@@ -53,7 +52,7 @@ def make_parts(table: pd.DataFrame, config: DatasetConfig) -> list[Parts]:
     """
     if config.folds == EMOBOX:
         parts = [_emobox_parts(table, config, number) for number in _chosen(config, number_of_folds(config))]
-    elif config.folds is None and (table["split"] != "").any():
+    elif config.folds is None and _has_split(table, config):
         parts = [_release_parts(table, config)]
     else:
         folds = _fold_groups(table, config)
@@ -66,8 +65,8 @@ def make_parts(table: pd.DataFrame, config: DatasetConfig) -> list[Parts]:
 def check_parts(parts: Parts, config: DatasetConfig) -> None:
     """Raise InputError where a part is empty, or shares a recording or a group with another.
 
-    Train and dev may share the group where the training side has a single one, and test may share groups with the
-    training side where `allow_speaker_overlap` says so; the notes tell of both.
+    Train and dev may share the group where the training side has a single one, and any parts where
+    `allow_speaker_overlap` says so (groups, never recordings); the notes tell of both.
     """
     tables = {"train": parts.train, "dev": parts.dev, "test": parts.test}
     for name, table in tables.items():
@@ -76,15 +75,21 @@ def check_parts(parts: Parts, config: DatasetConfig) -> None:
     check_disjoint(tables, "source", config.name)
     group = config.group.value
     training = pd.concat([parts.train[[group]], parts.dev[[group]]])
-    if training[group].nunique() > 1:
-        check_disjoint({"train": parts.train, "dev": parts.dev}, group, config.name)
-    shared = shared_values(training, parts.test, group)
-    if shared and not config.allow_speaker_overlap:
-        raise InputError(
-            f"{_name(parts, config)} of '{config.name}' has {len(shared)} of its {_known(parts.test, group)} test "
-            f"{group}s in training too (such as '{shared[0]}'): choose another dataset.protocol or fix the split "
-            f"column, or set dataset.allow_speaker_overlap=true to run it and have the result say so."
-        )
+    if config.allow_speaker_overlap:
+        return
+    several = training[group].nunique() > 1
+    for name, table, others in (
+        ("dev", parts.dev, parts.train if several else parts.train[:0]),
+        ("test", parts.test, training),
+    ):
+        shared = shared_values(others, table, group)
+        if shared:
+            raise InputError(
+                f"{_name(parts, config)} of '{config.name}' has {len(shared)} of its {_known(table, group)} {name} "
+                f"{group}s in train{'ing' if name == 'test' else ''} too (such as '{shared[0]}'): choose another "
+                f"dataset.protocol or fix the split column, or set dataset.allow_speaker_overlap=true to run it and "
+                f"have the result say so."
+            )
 
 
 def group_warnings(table: pd.DataFrame, config: DatasetConfig) -> list[str]:
@@ -115,6 +120,21 @@ def group_warnings(table: pd.DataFrame, config: DatasetConfig) -> list[str]:
     return sentences
 
 
+def _has_split(table: pd.DataFrame, config: DatasetConfig) -> bool:
+    """Whether the release says a split; SetupError where the protocol is that split and the release lacks it."""
+    if (table["split"] != "").any():
+        return True
+    declared = config.protocols.get(config.protocol or "")
+    if declared and declared.split_from:
+        others = [name for name in config.protocols if name != config.protocol]
+        fix = f", or set dataset.protocol={others[0]}" if others else ""
+        raise SetupError(
+            f"'{config.name}' has no {config.protocol} split here: {declared.split_from} says none; "
+            f"get the release that has it{fix}."
+        )
+    return False
+
+
 def _overlap_notes(parts: Parts, config: DatasetConfig) -> tuple[str, ...]:
     """Where the test speakers (and groups, whose overlap was allowed) are in train; of EmoBox's folds also none."""
     notes = []
@@ -127,6 +147,17 @@ def _overlap_notes(parts: Parts, config: DatasetConfig) -> tuple[str, ...]:
                 f"{_name(parts, config)}: {shared} of the {known} test {column}s are in the training side too."
             )
     return tuple(notes)
+
+
+def _dev_overlap_note(parts: Parts, config: DatasetConfig) -> tuple[str, ...]:
+    """Where train has groups of a dev part that the release or EmoBox gives."""
+    group = config.group.value
+    shared = len(shared_values(parts.train, parts.dev, group))
+    sentence = (
+        f"{_name(parts, config)}: {shared} of the {_known(parts.dev, group)} dev {group}s are in train too: the best "
+        f"epoch is chosen on {group}s that were trained on."
+    )
+    return (sentence,) if shared else ()
 
 
 def _name(parts: Parts, config: DatasetConfig) -> str:
@@ -185,7 +216,13 @@ def _with_dev(parts: Parts, config: DatasetConfig) -> Parts:
     A training side with a single group cannot hold one out: its recordings are then dealt out by class.
     """
     if not parts.dev.empty:
-        return parts
+        return replace(parts, notes=parts.notes + _dev_overlap_note(parts, config))
+    declared = config.protocols.get(config.protocol or "")
+    if declared and declared.split_from and config.expected.get("dev"):
+        raise InputError(
+            f"The {config.protocol} split of '{config.name}' has {config.expected['dev']} dev utterances and none of "
+            f"them is here ({declared.split_from}); complete the release."
+        )
     if not 0.0 < config.dev_fraction < 1.0:
         raise SetupError(f"dataset.dev_fraction is between 0 and 1, not {config.dev_fraction}.")
     train, notes = parts.train, parts.notes
@@ -195,6 +232,11 @@ def _with_dev(parts: Parts, config: DatasetConfig) -> Parts:
         notes += (
             f"Where '{config.name}' leaves a single {config.group.value} to train on, dev is drawn from its "
             f"recordings: the best epoch is chosen on a {config.group.value} that was trained on.",
+        )
+    elif parts.fold is None:
+        notes += (
+            f"The split of '{config.name}' has no dev part: about {100 * config.dev_fraction:g} % of train, whole "
+            f"{config.group.value}s, are used as one (dataset.dev_fraction, dataset.split_seed).",
         )
     number = min(max(2, round(1 / config.dev_fraction)), groups.nunique())
     if number < 2:
@@ -211,6 +253,11 @@ def _fold_groups(table: pd.DataFrame, config: DatasetConfig) -> list[list[str]]:
     """The groups that each fold tests on."""
     group, groups = config.group.value, groups_of(table, config.group)
     names = sorted(groups.unique())
+    if table["source"].nunique() < 2:
+        raise InputError(
+            f"Every utterance of '{config.name}' is of one recording ('{table['source'].iloc[0]}'), so train, dev and "
+            f"test cannot be kept apart; add recordings, or name those that the file holds in the source column."
+        )
     if len(names) < 2:
         raise SetupError(
             f"'{config.name}' has one {group} alone, so no fold can hold one out; set dataset.group=source to keep "

@@ -11,7 +11,7 @@ import re
 from pathlib import Path, PurePath
 
 from melt_ser.config import DatasetConfig
-from melt_ser.corpora.file_names import GENDERS, Row, read_names
+from melt_ser.corpora.file_names import GENDERS, Naming, Row, read_names
 from melt_ser.corpora.table import Release
 
 NAME = re.compile(
@@ -21,10 +21,14 @@ NAME = re.compile(
 
 def read(root: Path, config: DatasetConfig) -> Release:
     """Every clip whose name follows the scheme; the others are problems."""
-    scheme = "gender, number, name, sentence, emotion, take such as F_10_FAHMEE_S_6_FEAR_5"
-    return read_names(root, config, NAME, scheme, _row, spelling=str.upper)
+    return read_names(root, config, NAMING)
 
 
 def _row(name: re.Match[str], path: PurePath) -> Row:
     speaker, gender, _, emotion = name.groups()
     return {"utterance": name[0].rstrip("]"), "speaker": speaker, "gender": GENDERS[gender], "label": emotion}
+
+
+NAMING = Naming(
+    NAME, "gender, number, name, sentence, emotion, take such as F_10_FAHMEE_S_6_FEAR_5", _row, spelling=str.upper
+)

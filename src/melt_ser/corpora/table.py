@@ -108,12 +108,13 @@ def validate(table: pd.DataFrame, corpus: str) -> None:
 def digest(table: pd.DataFrame) -> str:
     """The SHA-256 of a table's rows in the order of their utterances: column by column, its name, then its values.
 
-    Texts are hashed as their numbers of bytes and their UTF-8, seconds in tenths of a millisecond (-1: NaN), integers
-    as eight bytes, little end first.
+    `content_hash`, of the decoded samples, is among the columns where the table has it (that of a corpus does), so that
+    other audio under the same names is another corpus. Texts are hashed as their numbers of bytes and their UTF-8,
+    seconds in tenths of a millisecond (-1: NaN), integers as eight bytes, little end first.
     """
     order = table["utterance"].argsort().to_numpy()
     total = hashlib.sha256()
-    for column in COLUMNS:
+    for column in (*COLUMNS, *table.columns.intersection(["content_hash"])):
         total.update(column.encode())
         values = table[column].iloc[order]
         if column in SECONDS:
@@ -148,8 +149,9 @@ def check_disjoint(parts: Mapping[str, pd.DataFrame], column: str, corpus: str) 
         for second in names[position + 1 :]:
             shared = shared_values(parts[first], parts[second], column)
             if shared:
+                fix = "dataset.group=source" if column == "source" else "dataset.group or dataset.folds"
                 raise InputError(
                     f"The {first} and {second} parts of '{corpus}' share {len(shared)} "
                     f"{column}{'s' if len(shared) > 1 else ''} (such as '{shared[0]}'); "
-                    f"fix the split column, or set dataset.group or dataset.folds."
+                    f"fix the split column, or set {fix}."
                 )

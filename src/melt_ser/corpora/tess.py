@@ -13,7 +13,7 @@ import re
 from pathlib import Path, PurePath
 
 from melt_ser.config import DatasetConfig
-from melt_ser.corpora.file_names import Row, check_folder, read_names
+from melt_ser.corpora.file_names import Naming, Row, check_folder, read_names
 from melt_ser.corpora.table import Release
 
 EMOTIONS = {
@@ -36,8 +36,7 @@ NAME = re.compile(rf"(oaf|yaf|oa(?=_bite_neutral$))_([a-z]+)_({'|'.join(EMOTIONS
 
 def read(root: Path, config: DatasetConfig) -> Release:
     """Every clip whose name follows the scheme and agrees with its folder; the others are problems."""
-    scheme = "speaker, word, emotion such as OAF_back_angry"
-    return read_names(root, config, NAME, scheme, _row, expected="OAF_angry", spelling=str.lower)
+    return read_names(root, config, NAMING)
 
 
 def _row(name: re.Match[str], path: PurePath) -> Row:
@@ -52,3 +51,6 @@ def _row(name: re.Match[str], path: PurePath) -> Row:
         "text": f"Say the word {word}",
         "label": emotion,
     }
+
+
+NAMING = Naming(NAME, "speaker, word, emotion such as OAF_back_angry", _row, expected="OAF_angry", spelling=str.lower)

@@ -11,7 +11,7 @@ import re
 from pathlib import Path, PurePath
 
 from melt_ser.config import DatasetConfig
-from melt_ser.corpora.file_names import GENDERS, Row, check_folder, read_names
+from melt_ser.corpora.file_names import GENDERS, Naming, Row, check_folder, read_names
 from melt_ser.corpora.table import Release
 
 FOLDERS = {"angry": "A", "happy": "H", "neutral": "N", "sad": "S"}
@@ -20,11 +20,13 @@ NAME = re.compile(r"(S([MF])\d+)_F\d+_([AHNS])\d+")
 
 def read(root: Path, config: DatasetConfig) -> Release:
     """Every clip whose name follows the scheme and agrees with its folder; the others are problems."""
-    scheme = "speaker, file, emotion such as SM1_F10_A010"
-    return read_names(root, config, NAME, scheme, _row, expected="Angry", spelling=str.upper)
+    return read_names(root, config, NAMING)
 
 
 def _row(name: re.Match[str], path: PurePath) -> Row:
     speaker, gender, emotion = name.groups()
     check_folder(path, FOLDERS, "letter", emotion)
     return {"speaker": speaker, "gender": GENDERS[gender], "label": emotion}
+
+
+NAMING = Naming(NAME, "speaker, file, emotion such as SM1_F10_A010", _row, expected="Angry", spelling=str.upper)

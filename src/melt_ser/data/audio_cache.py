@@ -15,7 +15,6 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
-import shutil
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -31,13 +30,11 @@ from melt_ser.audio import SAMPLE_RATE
 from melt_ser.config import CacheConfig
 from melt_ser.console import say
 from melt_ser.corpora.corpus import Corpus
-from melt_ser.corpora.verification import cache_folder
+from melt_ser.data.room import GIB, kept_folder, no_room
 
 VERSION = 1  # of decoding, resampling and the layout
-GIB = 2**30
 BYTES = 4  # of a sample
 ENTRY = 16  # bytes: checksum, number of samples
-FOLDERS = ("waveforms", "features")  # what `cache.max_gib` bounds, all corpora together
 
 
 class AudioCache:
@@ -99,7 +96,7 @@ def slow_to_decode(table: pd.DataFrame) -> pd.Series:
     """Whether each row is anything but wav at 16 kHz, (utterances,).
 
     That is read in less than a millisecond a clip; the rest takes 5 to 150 ms, and from the cache a fraction of one
-    (`benchmarks/decoding.py`).
+    (`benchmarks/decode.py`).
     """
     wav = table["audio"].str.lower().str.endswith(".wav")
     return ~(wav & (table["sample_rate"] == SAMPLE_RATE))
@@ -116,12 +113,11 @@ def open_audio_cache(corpus: Corpus, settings: CacheConfig) -> AudioCache | None
     key = hashlib.sha256(f"{VERSION} {metadata.version('torch')} {metadata.version('torchaudio')}".encode())
     key.update("".join(names.to_pylist()).encode())
     key.update(firsts.tobytes())
-    folder = Path(settings.folder).expanduser() if settings.folder else cache_folder()
-    path = folder / FOLDERS[0] / key.hexdigest()[:20]
+    path = kept_folder(settings, "waveforms") / key.hexdigest()[:20]
     size = len(names) * ENTRY + int(firsts[-1]) * BYTES
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        reason = _no_room(folder, path, size, settings.max_gib)
+        reason = no_room(path, size, settings)
         if reason is None:
             if not path.exists():
                 say(f"note: decoded clips of '{corpus.name}' are kept in {path} (up to {size / GIB:.2f} GiB).")
@@ -130,24 +126,3 @@ def open_audio_cache(corpus: Corpus, settings: CacheConfig) -> AudioCache | None
         reason = f"{path} cannot be written ({error.strerror}); set cache.folder"
     say(f"note: the clips of '{corpus.name}' are decoded anew every epoch: {reason}.")
     return None
-
-
-def _no_room(folder: Path, path: Path, size: int, max_gib: float) -> str | None:
-    """Why `size` bytes in all cannot be kept at `path`; None where they can."""
-    own = _bytes_on_disk(path)
-    others = sum(_bytes_on_disk(file) for name in FOLDERS for file in (folder / name).rglob("*")) - own
-    free = shutil.disk_usage(folder).free
-    needed, limit = f"{size / GIB:.2f} GiB are needed", max_gib * GIB
-    if others + size > limit:
-        taken = f"{others / GIB:.2f} of cache.max_gib={max_gib} are taken in {folder}"
-        return f"{needed} and {taken}; raise it, or delete what is old there"
-    if size - own > free:
-        return f"{needed} and {free / GIB:.2f} are free in {folder}; set cache.folder"
-    return None
-
-
-def _bytes_on_disk(path: Path) -> int:
-    try:
-        return path.lstat().st_blocks * 512
-    except OSError:  # not there, or deleted meanwhile
-        return 0

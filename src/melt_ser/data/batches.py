@@ -10,6 +10,7 @@ is scored is therefore the same on one process and on several.
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TypeVar
@@ -80,19 +81,13 @@ class ShuffledBatches(Sampler[list[int]]):
 
     def steps(self) -> Iterator[list[list[int]]]:
         """The steps of this epoch, each as the rows that are computed at once by all processes together."""
-        batches = self.batches()
+        batches = iter(self.batches())
         while step := list(itertools.islice(batches, self.accumulation)):
             yield step if self.batch_seconds is None else self._pieces(np.concatenate(step), self.batch_seconds)
 
     def _pieces(self, rows: np.ndarray, batch_seconds: float) -> list[list[int]]:
-        rows = rows[np.argsort(-self.seconds[rows], kind="stable")]  # a piece begins with its longest utterance
-        pieces: list[list[int]] = []
-        first = 0
-        while first < len(rows):
-            count = max(1, int(batch_seconds / self.seconds[rows[first]]))
-            pieces.append(rows[first : first + count].tolist())
-            first += count
-        return pieces
+        rows = rows[np.argsort(-self.seconds[rows], kind="stable")]
+        return pieces_of(rows, self.seconds, len(rows), batch_seconds)
 
     def batches(self) -> Iterator[list[int]]:
         """The batches of this epoch, of all processes together."""
@@ -110,15 +105,36 @@ class ShuffledBatches(Sampler[list[int]]):
 
 
 class SortedBatches(Sampler[list[int]]):
-    """Batches for evaluation, longest first (so that memory runs out at once or not at all); own shares only."""
+    """Batches for evaluation, longest first (so that memory runs out at once or not at all); own shares only.
 
-    def __init__(self, seconds: npt.ArrayLike, batch_size: int, share: Share | None = None) -> None:
-        self.order = (share or Share()).of(np.argsort(-np.asarray(seconds), kind="stable"))
-        self.batch_size = batch_size
+    With `batch_seconds` a batch has at most so much audio with padding, unless it is a single utterance.
+    """
+
+    def __init__(
+        self,
+        seconds: npt.ArrayLike,
+        batch_size: int,
+        share: Share | None = None,
+        batch_seconds: float = math.inf,
+    ) -> None:
+        lengths = np.asarray(seconds)
+        own = (share or Share()).of(np.argsort(-lengths, kind="stable"))
+        self.batches = pieces_of(own, lengths, batch_size, batch_seconds)
 
     def __len__(self) -> int:
-        return -(-len(self.order) // self.batch_size)
+        return len(self.batches)
 
     def __iter__(self) -> Iterator[list[int]]:
-        for first in range(0, len(self.order), self.batch_size):
-            yield self.order[first : first + self.batch_size].tolist()
+        return iter(self.batches)
+
+
+def pieces_of(rows: np.ndarray, seconds: np.ndarray, most: int, batch_seconds: float) -> list[list[int]]:
+    """Rows that are sorted, longest first, in pieces of at most `most` and at most `batch_seconds` with padding."""
+    pieces: list[list[int]] = []
+    first = 0
+    while first < len(rows):
+        longest = max(float(seconds[rows[first]]), 1e-3)
+        count = max(1, int(min(most, batch_seconds / longest)))
+        pieces.append(rows[first : first + count].tolist())
+        first += count
+    return pieces

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -18,6 +19,7 @@ from melt_ser.audio.augment import Augmentation
 from melt_ser.audio.decode import read_audio
 from melt_ser.config import AugmentConfig
 from melt_ser.data.audio_cache import AudioCache
+from melt_ser.models.prefix import Prefix
 from melt_ser.models.waveform import pad_together, prepare_waveform
 
 KEPT_BYTES = 512 * 2**20  # a part whose decoded clips fit into this is decoded once, not every epoch
@@ -25,30 +27,59 @@ KEPT_BYTES = 512 * 2**20  # a part whose decoded clips fit into this is decoded 
 
 @dataclass
 class Batch:
-    """audio: (batch, samples) float32, lengths: (batch,) samples, classes: (batch,), rows: (batch,) of the table."""
+    """What a model computes at once.
 
-    audio: Tensor
+    inputs: audio, (batch, samples) float32, or the features of a frozen prefix, (batch, frames, ...).
+    lengths: (batch,), in samples or frames.
+    classes: (batch,); rows: (batch,) of the table.
+    after: the prefix that `inputs` are the features of.
+    """
+
+    inputs: Tensor
     lengths: Tensor
     classes: Tensor
     rows: Tensor
+    after: Prefix = Prefix.nothing
 
     def to(self, device: torch.device) -> Batch:
         """The batch on a device; from pinned memory the copy overlaps with computing."""
-        tensors = (self.audio, self.lengths, self.classes, self.rows)
-        return Batch(*(tensor.to(device, non_blocking=True) for tensor in tensors))
+        return self._map(lambda tensor: tensor.to(device, non_blocking=True))
 
     def pin_memory(self) -> Batch:
         """The batch in page-locked memory (a DataLoader calls it)."""
-        return Batch(*(tensor.pin_memory() for tensor in (self.audio, self.lengths, self.classes, self.rows)))
+        return self._map(Tensor.pin_memory)
+
+    def _map(self, change: Callable[[Tensor], Tensor]) -> Batch:
+        return Batch(change(self.inputs), change(self.lengths), change(self.classes), change(self.rows), self.after)
 
 
-class Utterances(Dataset[tuple[Tensor, int, int]]):
+class Inputs(Dataset[Any]):
+    """What training and scoring read: `Utterances`, or the kept `Features` of them."""
+
+    seconds: np.ndarray  # how long each is at most, (utterances,)
+    classes: np.ndarray  # (utterances,)
+    epoch: int
+
+    def __len__(self) -> int:
+        return len(self.classes)
+
+    def path(self, row: int) -> Path:
+        """The file of a row, for messages."""
+        raise NotImplementedError
+
+    @staticmethod
+    def collate(items: Any) -> Batch:
+        """What a loader got for some rows, as a batch."""
+        raise NotImplementedError
+
+
+class Utterances(Inputs):
     """The rows of a corpus table as (waveform, class index, row).
 
-    Without an `augment` an item is a function of the clip alone. With one, cropping and augmentation draw from
-    a generator of (seed, epoch, row), so that neither order, workers nor resuming change what is drawn.
-    `seconds` is how long each item is at most, (utterances,). The table is held as arrays: a million Python strings
-    would be copied into every decoding process, since counting references writes to them.
+    Without `augment` and `crop_seconds` an item is a function of the clip alone. They draw from a generator of (seed,
+    epoch, row), so that neither order, workers nor resuming change what is drawn. Clips shorter than `pad_seconds`
+    are followed by zeros that count as audio. The table is held as arrays: a million Python strings would be copied
+    into every decoding process, since counting references writes to them.
     """
 
     def __init__(
@@ -59,7 +90,7 @@ class Utterances(Dataset[tuple[Tensor, int, int]]):
         do_normalize: bool,
         augment: AugmentConfig | None = None,
         crop_seconds: float | None = None,
-        pad_to_crop: bool = False,
+        pad_seconds: float | None = None,
         seed: int = 0,
         cache: AudioCache | None = None,
     ) -> None:
@@ -72,11 +103,11 @@ class Utterances(Dataset[tuple[Tensor, int, int]]):
         self.do_normalize = do_normalize
         self.augmentation = Augmentation(augment) if augment is not None else None
         self.crop_samples = round(crop_seconds * SAMPLE_RATE) if crop_seconds else None
-        self.pad_to_crop = pad_to_crop
+        self.pad_samples = round(pad_seconds * SAMPLE_RATE) if pad_seconds else 0
         self.seed = seed
         self.epoch = 0
         durations = table["duration"].to_numpy(dtype="float64")
-        self.seconds = self._longest(durations, augment, crop_seconds)
+        self.seconds = _longest(durations, augment, crop_seconds, pad_seconds)
         self.cache = cache
         self.clips = cache.numbers(table) if cache is not None else np.full(len(table), -1)
         self.decoded: dict[int, np.ndarray] = {}
@@ -91,18 +122,20 @@ class Utterances(Dataset[tuple[Tensor, int, int]]):
 
     def __getitem__(self, row: int) -> tuple[Tensor, int, int]:
         waveform = self._decode(row)
+        generator = np.random.default_rng([self.seed, self.epoch, row])
         if self.augmentation is not None:
-            generator = np.random.default_rng([self.seed, self.epoch, row])
-            waveform = self._crop(self.augmentation(waveform, generator), generator)
+            waveform = self.augmentation(waveform, generator)
+        if self.crop_samples is not None:
+            waveform = self._crop(waveform, self.crop_samples, generator)
+        waveform = np.pad(waveform, (0, max(0, self.pad_samples - len(waveform))))
         return prepare_waveform(torch.from_numpy(waveform), self.do_normalize), int(self.classes[row]), row
 
-    def _longest(self, durations: np.ndarray, augment: AugmentConfig | None, crop_seconds: float | None) -> np.ndarray:
-        if augment is None:
-            return durations
-        slowed = durations / min(augment.speed_factors)
-        if not crop_seconds:
-            return slowed
-        return np.full_like(slowed, crop_seconds) if self.pad_to_crop else np.minimum(slowed, crop_seconds)
+    @staticmethod
+    def collate(items: Sequence[tuple[Tensor, int, int]]) -> Batch:
+        """Pad the waveforms of a batch with zeros to the longest."""
+        audio, lengths = pad_together([waveform for waveform, _, _ in items])
+        classes = torch.tensor([label for _, label, _ in items])
+        return Batch(audio, lengths, classes, torch.tensor([row for _, _, row in items]))
 
     def _decode(self, row: int) -> np.ndarray:
         if row in self.decoded:
@@ -122,18 +155,17 @@ class Utterances(Dataset[tuple[Tensor, int, int]]):
             self.decoded[row] = waveform
         return waveform
 
-    def _crop(self, waveform: np.ndarray, generator: np.random.Generator) -> np.ndarray:
-        if self.crop_samples is None:
-            return waveform
-        spare = len(waveform) - self.crop_samples
-        if spare > 0:
-            first = int(generator.integers(spare + 1))
-            return waveform[first : first + self.crop_samples]
-        return np.pad(waveform, (0, -spare)) if self.pad_to_crop else waveform
+    @staticmethod
+    def _crop(waveform: np.ndarray, samples: int, generator: np.random.Generator) -> np.ndarray:
+        spare = len(waveform) - samples
+        first = int(generator.integers(spare + 1)) if spare > 0 else 0
+        return waveform[first : first + samples]
 
 
-def collate(items: Sequence[tuple[Tensor, int, int]]) -> Batch:
-    """Pad the waveforms of a batch with zeros to the longest."""
-    audio, lengths = pad_together([waveform for waveform, _, _ in items])
-    classes = torch.tensor([label for _, label, _ in items])
-    return Batch(audio, lengths, classes, torch.tensor([row for _, _, row in items]))
+def _longest(
+    durations: np.ndarray, augment: AugmentConfig | None, crop_seconds: float | None, pad_seconds: float | None
+) -> np.ndarray:
+    """How long each utterance is at most, once it is augmented, cropped and padded."""
+    seconds = durations / min(augment.speed_factors) if augment is not None else durations
+    seconds = np.minimum(seconds, crop_seconds) if crop_seconds else seconds
+    return np.maximum(seconds, pad_seconds) if pad_seconds else seconds

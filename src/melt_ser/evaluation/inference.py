@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import numpy as np
 import torch
@@ -10,20 +11,32 @@ from accelerate import Accelerator
 from torch.utils.data import DataLoader
 
 from melt_ser.data.batches import Share, SortedBatches
-from melt_ser.data.utterances import Utterances, collate
+from melt_ser.data.utterances import Inputs
 from melt_ser.evaluation.metrics import confusion_matrix, unweighted_accuracy, weighted_accuracy
 from melt_ser.memory import memory_advice
 from melt_ser.models.classifier import SpeechClassifier
 
 
-def exact_convolutions() -> AbstractContextManager[None]:
-    """No TF32 in a GPU's convolutions: it is 1e-3 off, and by how much depends on the batch."""
-    flags: AbstractContextManager[None] = torch.backends.cudnn.flags(enabled=True, allow_tf32=False)
-    return flags
+@contextmanager
+def exact_products() -> Iterator[None]:
+    """No TF32 in a GPU's convolutions and matrix products: it is 1e-3 off, and by how much depends on the batch."""
+    allowed = torch.backends.cuda.matmul.allow_tf32
+    torch.backends.cuda.matmul.allow_tf32 = False
+    try:
+        with torch.backends.cudnn.flags(enabled=True, allow_tf32=False):
+            yield
+    finally:
+        torch.backends.cuda.matmul.allow_tf32 = allowed
 
 
 @torch.no_grad()
-def classify(model: SpeechClassifier, utterances: Utterances, batch_size: int, accelerator: Accelerator) -> np.ndarray:
+def classify(
+    model: SpeechClassifier,
+    utterances: Inputs,
+    batch_size: int,
+    accelerator: Accelerator,
+    less_memory: str = "lower eval.batch_size",
+) -> np.ndarray:
     """Probabilities, (utterances, classes), in the order of the table; float32, whatever the training precision.
 
     Several processes share the utterances, each of which is computed exactly once; every process gets all of them.
@@ -34,10 +47,10 @@ def classify(model: SpeechClassifier, utterances: Utterances, batch_size: int, a
     batches = SortedBatches(utterances.seconds, batch_size, share)
     probabilities = torch.zeros((len(utterances), len(model.classes)), dtype=torch.float32, device=device)
     times = torch.zeros(len(utterances), dtype=torch.int64, device=device)
-    with exact_convolutions(), memory_advice("lower eval.batch_size"):
-        for batch in DataLoader(utterances, batch_sampler=batches, collate_fn=collate):
+    with exact_products(), memory_advice(less_memory):
+        for batch in DataLoader(utterances, batch_sampler=batches, collate_fn=utterances.collate):
             batch = batch.to(device)
-            probabilities[batch.rows] = model(batch.audio, batch.lengths).float().softmax(dim=-1)
+            probabilities[batch.rows] = model(batch.inputs, batch.lengths, batch.after).float().softmax(dim=-1)
             times[batch.rows] += 1
     probabilities, times = accelerator.reduce((probabilities, times), "sum")
     if not bool((times == 1).all()):
@@ -46,7 +59,7 @@ def classify(model: SpeechClassifier, utterances: Utterances, batch_size: int, a
     return computed
 
 
-def dev_scores(probabilities: np.ndarray, dev: Utterances) -> tuple[float, float, float]:
+def dev_scores(probabilities: np.ndarray, dev: Inputs) -> tuple[float, float, float]:
     """UA, WA and mean cross-entropy of the dev part."""
     names = [str(number) for number in range(probabilities.shape[1])]
     reference = [names[number] for number in dev.classes]

@@ -12,6 +12,7 @@ from melt_ser import files
 from melt_ser.config import EvalConfig
 from melt_ser.console import say
 from melt_ser.corpora.corpus import Corpus
+from melt_ser.corpora.splits import ASSIGNMENT
 from melt_ser.errors import InputError
 from melt_ser.evaluation.results import evaluation_rows, pool, prediction_table
 from melt_ser.evaluation.targets import Target, make_target, split_to_score
@@ -50,7 +51,7 @@ def rescore(folder: Path, result: dict[str, Any], corpus: Corpus, settings: Eval
             trained_space(result),
             result["train"]["classes"],
             settings,
-            _trained_sources(splits, fold),
+            _trained(splits, fold),
             _own_test(splits, corpus, result, settings, fold),
         )
         for fold, _ in models
@@ -74,7 +75,7 @@ def rescore(folder: Path, result: dict[str, Any], corpus: Corpus, settings: Eval
 def _read_splits(path: Path) -> pd.DataFrame:
     """Which utterance a run had in which part."""
     try:
-        return pd.read_csv(path, dtype=str, keep_default_na=False)[["fold", "utterance", "source", "split"]]
+        return pd.read_csv(path, dtype=str, keep_default_na=False)[list(ASSIGNMENT)]
     except (OSError, ValueError, KeyError) as error:  # ValueError: what pandas cannot parse
         raise InputError(
             f"{path} cannot be read ({' '.join(str(error).split())}); run again with force=true."
@@ -95,22 +96,24 @@ def _predict(
     device: str,
 ) -> list[pd.DataFrame]:
     """The predictions of each model on its target, in every process."""
+    from melt_ser.data.utterances import Utterances
+    from melt_ser.evaluation.inference import classify
     from melt_ser.models.export import load_model
     from melt_ser.training.device import make_accelerator
-    from melt_ser.training.model import predict_targets
 
     accelerator = make_accelerator(device)
     tables = []
     for (_, model_folder), target in zip(models, targets, strict=True):
         model = load_model(model_folder, accelerator.device)
-        [(_, probabilities)] = predict_targets(model, [target], settings.batch_size, accelerator)
+        utterances = Utterances(target.table, target.corpus.root, model.classes, model.backbone.do_normalize)
+        probabilities = classify(model, utterances, settings.batch_size, accelerator)
         tables.append(prediction_table(target, probabilities, classes))
     return tables
 
 
-def _trained_sources(splits: pd.DataFrame, fold: int | None) -> set[str]:
-    of_fold = splits[splits["fold"] == ("" if fold is None else str(fold))]
-    return set(of_fold.loc[of_fold["split"] != "test", "source"])
+def _trained(splits: pd.DataFrame, fold: int | None) -> pd.DataFrame:
+    """The rows of a fold's train and dev parts."""
+    return splits[(splits["fold"] == ("" if fold is None else str(fold))) & (splits["split"] != "test")]
 
 
 def _own_test(
@@ -120,6 +123,9 @@ def _own_test(
     if corpus.name != result["train"]["corpus"] or settings.split != "test":
         return None
     if corpus.digest != result["train"]["digest"]:
-        raise InputError(f"Corpus '{corpus.name}' has changed since this run was trained on it; train again.")
+        raise InputError(
+            f"This run was trained on '{corpus.name}', and these rows are others: set dataset.name=<another> to score "
+            f"another corpus, or train again if the corpus itself has changed."
+        )
     of_fold = splits[(splits["fold"] == ("" if fold is None else str(fold))) & (splits["split"] == "test")]
     return corpus.table[corpus.table["utterance"].isin(of_fold["utterance"])]

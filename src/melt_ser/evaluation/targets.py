@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection
 from dataclasses import dataclass
 
 import pandas as pd
@@ -35,13 +34,14 @@ def make_target(
     space: LabelSpace,
     classes: list[str],
     settings: EvalConfig,
-    trained_sources: Collection[str] = (),
+    trained: pd.DataFrame,
     test: pd.DataFrame | None = None,
 ) -> Target:
     """The part of a corpus to score.
 
     `test` is the fold's own test part, for the corpus that the model was trained on; another corpus is scored on
-    its `eval.split`, or whole where it has no split. `trained_sources` are the recordings of train and dev.
+    its `eval.split`, or whole where it has no split. `trained` holds train and dev, of which a clip of another corpus
+    is known by its `source` or its samples (`content_hash`), whatever it is called there.
     Raises InputError where nothing is left, or where recordings were trained on and `eval.allow_overlap` is off.
     """
     used, _ = corpus.usable(space)
@@ -55,7 +55,10 @@ def make_target(
             f"No utterance of '{corpus.name}' ({split}) has a class of the model ({', '.join(classes)}); "
             f"check eval.split and the label space."
         )
-    overlap = int(table["source"].isin(set(trained_sources)).sum())
+    known = table["source"].isin(trained["source"])
+    if test is None:  # copies within the training corpus are told by its warnings (see duplicates.py)
+        known |= table["content_hash"].isin(trained["content_hash"])
+    overlap = int(known.sum())
     if overlap and not settings.allow_overlap:
         raise InputError(
             f"{overlap} of the {len(table)} recordings of '{corpus.name}' ({split}) were trained on; score another "

@@ -13,8 +13,12 @@ from torch import Tensor, nn
 
 from melt_ser.config import BackboneConfig
 from melt_ser.errors import SetupError, did_you_mean
+from melt_ser.models.attention import position_bias, use_fast_attention
 from melt_ser.models.checkpoint import family_name
+from melt_ser.models.convolution import use_fast_convolutions
+from melt_ser.models.dropout import use_fast_dropout
 from melt_ser.models.masking import make_batch_invariant
+from melt_ser.models.positions import use_fast_positions
 from melt_ser.models.waveform import RECEPTIVE_FIELD
 from melt_ser.models.weights import MODEL_TYPES, pretrained_model, random_model
 
@@ -56,6 +60,10 @@ class Backbone(nn.Module):
         self.frozen: list[nn.Module] = []
         self.freezing: str | int = "nothing"
         self.padding = make_batch_invariant(model)
+        use_fast_convolutions(model, self.padding)
+        use_fast_positions(model)
+        use_fast_attention(model)
+        use_fast_dropout(model)
         # Its only use is reentrant checkpointing; without it no gradient of the audio is computed.
         model.feature_extractor._requires_grad = False
 
@@ -92,8 +100,9 @@ class Backbone(nn.Module):
             raise ValueError(f"Lengths are {RECEPTIVE_FIELD}..{samples} samples (see prepare_waveform): {own_samples}")
         frames = int(self.frames_of(torch.tensor(samples)))
         frame_mask = mask_of(self.frames_of(lengths.to(audio.device)), frames)
-        first_frames = [self._first_frames(length) for length in own_samples] if min(own_samples) < samples else None
-        with self.padding.during(first_frames, None):
+        padded = min(own_samples) < samples
+        first_frames = [self._first_frames(length) for length in own_samples] if padded else None
+        with self.padding.during(samples=own_samples if padded else None, first_frames=first_frames):
             convolved: Tensor = self.model.feature_extractor(audio).transpose(1, 2)
         return convolved, frame_mask
 
@@ -105,7 +114,7 @@ class Backbone(nn.Module):
         with self._masking(hidden.shape[1]):
             hidden = model._mask_hidden_states(hidden, attention_mask=frame_mask)
         hidden = hidden.masked_fill(~frame_mask[:, :, None], 0.0)
-        with self.padding.during(None, None if bool(frame_mask.all()) else frame_mask):
+        with self.padding.during(frame_mask=None if bool(frame_mask.all()) else frame_mask):
             hidden = hidden + encoder.pos_conv_embed(hidden)
         if not self.has_stable_layer_norm:
             hidden = encoder.layer_norm(hidden)
@@ -126,7 +135,9 @@ class Backbone(nn.Module):
     def layers(self, hidden: Tensor, frame_mask: Tensor, first: int, last: int) -> list[Tensor]:
         """The input of transformer layer `first` and the outputs of the layers first..last-1."""
         encoder, layer_drop = self.model.encoder, self.model.config.layerdrop
-        settings = self._attention_settings(hidden, None if bool(frame_mask.all()) else frame_mask)
+        settings: dict[str, Tensor | None] = {"attention_mask": None if bool(frame_mask.all()) else frame_mask}
+        if self.model.config.model_type == "wavlm":
+            settings["position_bias"] = position_bias(encoder.layers[0].attention, hidden.shape[1])
         states = [hidden]
         for layer in encoder.layers[first:last]:
             if not (encoder.training and layer_drop > 0 and bool(torch.rand(()) < layer_drop)):
@@ -134,15 +145,6 @@ class Backbone(nn.Module):
                 hidden = output[0] if isinstance(output, tuple) else output
             states.append(hidden)
         return states
-
-    def _attention_settings(self, hidden: Tensor, frame_mask: Tensor | None) -> dict[str, Tensor | None]:
-        """What every layer is given beside its input: the mask and, in WavLM, the bias of the first layer's positions."""
-        first = self.model.encoder.layers[0].attention
-        if not hasattr(first, "compute_bias"):
-            return {"attention_mask": None if frame_mask is None else frame_mask[:, None, None, :]}
-        batch, frames, _ = hidden.shape
-        bias = first.compute_bias(frames, frames).repeat(batch, 1, 1)
-        return {"attention_mask": frame_mask, "position_bias": bias}
 
     def frames_of(self, lengths: Tensor) -> Tensor:
         """Frames of audio with these lengths in samples."""

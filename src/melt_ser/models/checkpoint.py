@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
 
 from melt_ser.config import BackboneConfig
@@ -28,6 +29,25 @@ def find_checkpoint(config: BackboneConfig) -> Path:
     return _cached(config) or _download(config)
 
 
+def weights_digest(config: BackboneConfig) -> str | None:
+    """What training starts from: "commit:<hash>" of the hub, "sha256:<hash>" of a local folder's files; None: a seed.
+
+    A second for a gigabyte. Raises SetupError, one sentence with the fix, where there is no such checkpoint.
+    """
+    if config.checkpoint is None:
+        return None
+    folder = find_checkpoint(config)
+    if folder != Path(config.checkpoint).expanduser():  # in the Hugging Face cache, which names folders by the commit
+        return f"commit:{folder.name}"
+    total = hashlib.sha256()
+    names = {path.name for path in folder.iterdir()}
+    weights = weights_file(folder, config).name
+    for name in sorted(names.intersection({CONFIG, *EXTRACTOR, weights, *_shards(names, weights)})):
+        with (folder / name).open("rb") as file:
+            total.update(f"{name} {hashlib.file_digest(file, 'sha256').hexdigest()}\n".encode())
+    return f"sha256:{total.hexdigest()}"
+
+
 def weights_file(folder: Path, config: BackboneConfig) -> Path:
     """The file of weights to read: safetensors, or a pickled file where the settings allow it."""
     name = _choose_weights({path.name for path in folder.iterdir()}, str(folder), config.allow_pickle)
@@ -52,7 +72,12 @@ def _choose_weights(names: set[str], where: str, allow_pickle: bool) -> str:
 
 def is_cached(config: BackboneConfig) -> bool:
     """Whether a checkpoint needs no download: a local folder, or a usable snapshot in the Hugging Face cache."""
-    return config.checkpoint is not None and (Path(config.checkpoint).is_dir() or _cached(config) is not None)
+    if config.checkpoint is None:
+        return False
+    try:
+        return Path(config.checkpoint).expanduser().is_dir() or _cached(config) is not None
+    except SetupError:  # a folder that is not there
+        return False
 
 
 def _cached(config: BackboneConfig) -> Path | None:

@@ -2,7 +2,7 @@
 
 Write L for the samples of one utterance and N > L for the samples it is padded to. Convolutions without
 padding compute frame t from samples before some r(t) only, so the frames with r(t) <= L, which `frame_mask`
-marks, cannot see the padding. transformers' attention takes a mask, and layer norms look at one frame at a
+marks, cannot see the padding. Attention takes a mask (attention.py), and layer norms look at one frame at a
 time. Padding leaks into valid frames in three places, each closed here:
 
 1. Group norm after the first convolution (feat_extract_norm="group": the base models). With a group per
@@ -24,7 +24,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from types import MethodType
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -40,27 +39,28 @@ normalise_backward = torch.ops.aten.native_group_norm_backward
 class Padding:
     """What the modules below have to know about the batch at hand; None while nothing is padded.
 
-    first_frames: each utterance's frames after the first convolution.
+    samples: of each utterance. first_frames: each utterance's frames after the first convolution.
     frame_mask: (batch, frames), true where a frame of the backbone belongs to the utterance.
     """
 
     def __init__(self) -> None:
+        self.samples: list[int] | None = None
         self.first_frames: list[int] | None = None
         self.frame_mask: Tensor | None = None
 
     @contextmanager
-    def during(self, first_frames: list[int] | None, frame_mask: Tensor | None) -> Iterator[None]:
+    def during(self, **values: Any) -> Iterator[None]:
         """Hold these values within the block."""
-        before = self.first_frames, self.frame_mask
-        self.first_frames, self.frame_mask = first_frames, frame_mask
+        before = vars(self).copy()
+        vars(self).update(values)
         try:
             yield
         finally:
-            self.first_frames, self.frame_mask = before
+            vars(self).update(before)
 
     def checkpoint_contexts(self) -> tuple[AbstractContextManager[None], AbstractContextManager[None]]:
         """For torch's gradient checkpointing: what is recomputed sees the values of its forward pass."""
-        return nullcontext(), self.during(self.first_frames, self.frame_mask)
+        return nullcontext(), self.during(**vars(self))
 
     def zero_input(self, module: nn.Module, inputs: tuple[Tensor]) -> tuple[Tensor]:
         """Forward pre-hook: zero the padded frames of (batch, features, frames)."""
@@ -154,24 +154,4 @@ def make_batch_invariant(model: PreTrainedModel) -> Padding:
         layer.register_forward_pre_hook(padding.zero_input)
     if getattr(positions, "batch_norm", None) is not None:
         positions.batch_norm.register_forward_hook(padding.zero_output)
-    for layer in model.encoder.layers:
-        if hasattr(layer.attention, "torch_multi_head_self_attention"):
-            layer.attention.torch_multi_head_self_attention = MethodType(_attend_with_one_mask, layer.attention)
     return padding
-
-
-def _attend_with_one_mask(
-    attention: nn.Module, frames: Tensor, frame_mask: Tensor | None, position_bias: Tensor
-) -> tuple[Tensor, Tensor]:
-    """WavLM's attention with the frame mask folded into its position bias, (batch * heads, frames, frames).
-
-    The sum is the same; passing the two apart, as transformers does, is deprecated in torch and warns.
-    """
-    if frame_mask is not None:
-        batch, length = frame_mask.shape
-        bias = position_bias.view(batch, -1, length, length)
-        position_bias = bias.masked_fill(~frame_mask[:, None, None, :], float("-inf")).view_as(position_bias)
-    attention_class: Any = type(attention)
-    original = attention_class.torch_multi_head_self_attention
-    output: tuple[Tensor, Tensor] = original(attention, frames, None, position_bias)
-    return output

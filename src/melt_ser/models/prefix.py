@@ -13,12 +13,12 @@
 
 from __future__ import annotations
 
-from enum import Enum
+from enum import StrEnum
 from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from melt_ser.models.backbone import BackboneOutput, mask_of
 from melt_ser.models.pooling import MeanPooling
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from melt_ser.models.classifier import Head, SpeechClassifier
 
 
-class Prefix(str, Enum):
+class Prefix(StrEnum):
     nothing = "nothing"
     convolution = "convolution"
     layers = "layers"
@@ -75,11 +75,27 @@ def compute_prefix(
     return total / counts[:, None, None, None], torch.ones_like(counts)
 
 
+def frame_shape(classifier: SpeechClassifier, prefix: Prefix) -> tuple[int, ...]:
+    """The shape of one frame of the features of a prefix."""
+    backbone = classifier.backbone
+    if prefix is Prefix.convolution:
+        return (int(backbone.model.config.conv_dim[-1]),)
+    if prefix is Prefix.layers:
+        return (backbone.hidden_size,)
+    return (backbone.number_of_layers + 1 if classifier.head.weighted else 1, backbone.hidden_size)
+
+
+def prefix_modules(backbone: Backbone, prefix: Prefix) -> list[nn.Module]:
+    """The modules whose weights a prefix is a function of."""
+    return [backbone.model.feature_extractor] if prefix is Prefix.convolution else backbone.frozen
+
+
 def continue_from(prefix: Prefix, classifier: SpeechClassifier, features: Tensor, counts: Tensor) -> BackboneOutput:
     """What the head reads, from the features of a prefix."""
     backbone, weighted = classifier.backbone, classifier.head.weighted
     if prefix is Prefix.nothing:
-        return backbone(features, counts, output_hidden_states=weighted)
+        whole: BackboneOutput = backbone(features, counts, output_hidden_states=weighted)
+        return whole
     frame_mask = mask_of(counts, features.shape[1])
     features = features.float()
     if prefix is Prefix.convolution:

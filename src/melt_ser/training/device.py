@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from datetime import timedelta
 
 import torch
@@ -26,6 +27,9 @@ def make_accelerator(device: str, precision: Precision = Precision.fp32) -> Acce
         if not number.isdigit() or int(number) >= torch.cuda.device_count():
             raise SetupError(f"device={device}, but there are {torch.cuda.device_count()} GPUs, numbered from 0.")
         torch.cuda.set_device(int(number))
+    if not on_cpu:
+        prefer_deterministic_kernels()
+    torch.backends.cuda.matmul.allow_tf32 = not on_cpu  # as cuDNN does by itself; what is scored has none of either
     alone = not PartialState._shared_state or PartialState().num_processes == 1
     AcceleratorState._reset_state(reset_partial_state=alone)  # a sweep may change device or precision between jobs
     return Accelerator(
@@ -37,6 +41,17 @@ def make_accelerator(device: str, precision: Precision = Precision.fp32) -> Acce
             InitProcessGroupKwargs(timeout=LONGEST_WAIT),
         ],
     )
+
+
+def prefer_deterministic_kernels() -> None:
+    """Have CUDA repeat itself: deterministic kernels where it has them, a warning where it has none.
+
+    cuDNN chooses by rule, not by a race that another load may decide; cuBLAS keeps one workspace a stream.
+    """
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # read when cuBLAS is first used
+    torch.use_deterministic_algorithms(True, warn_only=True)
+    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]  # slow, and for debugging
+    torch.backends.cudnn.benchmark = False
 
 
 def resolve_precision(precision: Precision, on_cpu: bool) -> str:

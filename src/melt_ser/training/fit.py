@@ -20,15 +20,16 @@ from accelerate import Accelerator
 from torch.utils.data import DataLoader
 
 from melt_ser import files
-from melt_ser.audio import SAMPLE_RATE
 from melt_ser.config import Balance, TrainerConfig
 from melt_ser.data.batches import Share, ShuffledBatches
-from melt_ser.data.utterances import Batch, Utterances, collate
+from melt_ser.data.utterances import Batch, Inputs
 from melt_ser.errors import InputError
 from melt_ser.evaluation.inference import classify, dev_scores
 from melt_ser.memory import memory_advice
 from melt_ser.models.classifier import SpeechClassifier
+from melt_ser.models.prefix import Prefix
 from melt_ser.training.checkpoints import FitState, learning_weights, load_checkpoint, load_weights, save_checkpoint
+from melt_ser.training.frozen import frozen_part
 from melt_ser.training.optimisation import class_weights, make_loss, make_optimiser, make_schedule
 from melt_ser.training.progress import TrainingProgress
 
@@ -41,9 +42,9 @@ LESS_MEMORY = (
 def fit(
     config: TrainerConfig,
     model: SpeechClassifier,
-    train: Utterances,
-    dev: Utterances,
-    dev_batch_size: int,
+    prefix: Prefix,
+    train: Inputs,
+    dev: Inputs,
     seed: int,
     folder: Path,
     accelerator: Accelerator,
@@ -51,9 +52,10 @@ def fit(
 ) -> FitState:
     """Train `model` in place, up to `config.epochs`, and leave it with the weights of its best epoch by dev UA.
 
+    What of it is frozen, `prefix`, is computed here unless `train` has the features of that.
     Ties go to the lower dev loss. `folder` receives metrics.csv, a row an epoch, and while it runs checkpoints
-    that the same call goes on from. Dev is scored in the precision of the training; afterwards the model computes in
-    float32, as it does when it is read back from its folder.
+    that the same call goes on from. Dev is scored in the precision of the training and in batches of its size, since
+    the best epoch may hang on either; afterwards the model computes in float32, as it does when it is read back.
     """
     inverse_counts = class_weights(train.classes, len(model.classes))
     weights = inverse_counts if config.balance is Balance.loss else torch.ones_like(inverse_counts)
@@ -65,11 +67,11 @@ def fit(
     )
     on_gpu = accelerator.device.type == "cuda"
     workers = _workers(config, accelerator)
-    loader = DataLoader(train, batch_sampler=batches, collate_fn=collate, num_workers=workers, pin_memory=on_gpu)
+    loader = DataLoader(train, batch_sampler=batches, collate_fn=train.collate, num_workers=workers, pin_memory=on_gpu)
     loss_function = make_loss(config, weights).to(accelerator.device)
-    optimiser = make_optimiser(config, model)
-    wrapped, optimiser = accelerator.prepare(model, optimiser)
-    schedule = make_schedule(config, optimiser.optimizer, batches.steps_per_epoch * config.epochs)
+    optimiser = make_optimiser(config, model, scaled=accelerator.scaler is not None)
+    schedule = make_schedule(config, optimiser, batches.steps_per_epoch * config.epochs)
+    wrapped, optimiser = accelerator.prepare(model, optimiser)  # after the schedule, which else warns in fp16
     if share.process > 0:
         torch.manual_seed(hash((seed, share.process)))  # each process drops out units of its own
     state = load_checkpoint(folder / "checkpoints", model, optimiser, schedule, accelerator)
@@ -81,7 +83,7 @@ def fit(
             train.epoch = batches.epoch = state.epoch
             wrapped.train()
             started, clips, weight_sum = time.perf_counter(), 0, 0.0
-            totals = torch.zeros(3, dtype=torch.float64)  # this process's loss, audio seconds, seconds with padding
+            totals = torch.zeros(3, dtype=torch.float64)  # of this process: loss, lengths, lengths with padding
             own_pieces = iter(loader)
             for step, pieces in enumerate(batches.steps(), start=1):
                 step_weight = float(utterance_weights[np.concatenate(pieces)].sum())
@@ -89,14 +91,15 @@ def fit(
                     for number, rows in enumerate(pieces, start=1):
                         batch = next(own_pieces).to(accelerator.device)
                         with contextlib.nullcontext() if number == len(pieces) else accelerator.no_sync(wrapped):
-                            losses = loss_function(wrapped(batch.audio, batch.lengths), batch.classes)
+                            inputs, lengths = frozen_part(config, model, prefix, batch, seed, state.epoch, accelerator)
+                            losses = loss_function(wrapped(inputs, lengths, prefix), batch.classes)
                             loss = losses.sum() if share.of(rows) else 0.0 * losses.sum()
                             _check_finite(loss.item(), state.epoch, step, batch, train)
                             # Processes average their gradients, hence the factor.
                             accelerator.backward(loss * (accelerator.num_processes / step_weight))
                         clips += len(rows)
-                        audio_seconds = batch.lengths.sum().item() / SAMPLE_RATE
-                        totals += torch.tensor([loss.item(), audio_seconds, batch.audio.numel() / SAMPLE_RATE])
+                        padded_length = batch.inputs.shape[1] * len(batch.rows)
+                        totals += torch.tensor([loss.item(), batch.lengths.sum().item(), padded_length])
                     if config.clip_norm > 0:
                         accelerator.clip_grad_norm_(wrapped.parameters(), config.clip_norm)
                     optimiser.step()
@@ -108,8 +111,10 @@ def fit(
                 progress.step(state.epoch, shown_loss, clips / (time.perf_counter() - started))
             seconds = time.perf_counter() - started
 
-            loss_sum, audio_seconds, padded_seconds = _sum_over_processes(totals, accelerator)
-            dev_ua, dev_wa, dev_loss = dev_scores(classify(model, dev, dev_batch_size, accelerator), dev)
+            loss_sum, own_length, padded_length = _sum_over_processes(totals, accelerator)
+            dev_ua, dev_wa, dev_loss = dev_scores(
+                classify(model, dev, config.batch_size, accelerator, LESS_MEMORY), dev
+            )
             row = {
                 "epoch": state.epoch,
                 "train_loss": loss_sum / weight_sum,
@@ -119,7 +124,7 @@ def fit(
                 "learning_rate": schedule.get_last_lr()[-1],
                 "seconds": seconds,
                 "clips_per_second": clips / seconds,
-                "padding": 1.0 - audio_seconds / padded_seconds,
+                "padding": 1.0 - own_length / padded_length,
             }
             state.history.append(row)
             if (dev_ua, -dev_loss) > (state.best_dev_ua, -state.best_dev_loss):
@@ -152,7 +157,7 @@ def _out_of_patience(config: TrainerConfig, state: FitState) -> bool:
     return config.patience is not None and state.epoch - state.best_epoch >= config.patience
 
 
-def _check_finite(loss: float, epoch: int, step: int, batch: Batch, train: Utterances) -> None:
+def _check_finite(loss: float, epoch: int, step: int, batch: Batch, train: Inputs) -> None:
     if loss - loss == 0.0:  # false for NaN and infinity
         return
     clips = ", ".join(str(train.path(row)) for row in batch.rows.tolist())

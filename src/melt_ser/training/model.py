@@ -15,7 +15,6 @@ from melt_ser import files
 from melt_ser.config import Config
 from melt_ser.corpora.splits import check_parts
 from melt_ser.data.audio_cache import AudioCache
-from melt_ser.data.utterances import Utterances
 from melt_ser.evaluation.inference import classify
 from melt_ser.evaluation.targets import Target
 from melt_ser.models.backbone import load_backbone
@@ -23,7 +22,8 @@ from melt_ser.models.classifier import SpeechClassifier
 from melt_ser.models.export import load_model, save_model
 from melt_ser.training.device import make_accelerator
 from melt_ser.training.fit import fit
-from melt_ser.training.result import Trained
+from melt_ser.training.inputs import FoldInputs
+from melt_ser.training.result import Trained, read_trained
 
 if TYPE_CHECKING:
     from melt_ser.corpora.splits import Parts
@@ -54,25 +54,25 @@ def load_or_train(study: Study, parts: Parts, cache: AudioCache | None = None) -
     if done.is_file():
         if accelerator.is_main_process:  # of a run that was killed before it could
             shutil.rmtree(folder / "checkpoints", ignore_errors=True)
-        return load_model(folder / "model", accelerator.device), Trained(**files.read_json(done))
+        model = load_model(folder / "model", accelerator.device)
+        model.backbone.freeze(config.trainer.freeze)  # so that it reads a test as the one that trained
+        return model, read_trained(done)
     started = time.perf_counter()
     check_parts(parts, config.dataset)  # again, just before they are used
     model = build_model(config, study.classes).to(accelerator.device)
-    trainer, root, normalize = config.trainer, study.corpus.root, model.backbone.do_normalize
-    train = Utterances(
-        parts.train,
-        root,
-        study.classes,
-        normalize,
-        config.augment,
-        trainer.crop_seconds,
-        trainer.pad_to_crop,
-        config.seed,
-        cache,
-    )
-    dev = Utterances(parts.dev, root, study.classes, normalize, cache=cache)
+    inputs = FoldInputs(study, parts, model, accelerator, cache)
     title = "" if study.one_model else f"fold {parts.fold}/{len(study.parts)}"
-    state = fit(trainer, model, train, dev, config.eval.batch_size, config.seed, folder, accelerator, title)
+    state = fit(
+        config.trainer,
+        model,
+        inputs.prefix,
+        inputs.train(),
+        inputs.dev(),
+        config.seed,
+        folder,
+        accelerator,
+        title,
+    )
     trained = Trained(state.best_epoch, state.best_dev_ua, time.perf_counter() - started)
     if accelerator.is_main_process:
         save_model(model, folder / "model")
@@ -82,9 +82,14 @@ def load_or_train(study: Study, parts: Parts, cache: AudioCache | None = None) -
 
 
 def predict_targets(
-    model: SpeechClassifier, targets: list[Target], batch_size: int, accelerator: Accelerator
+    study: Study,
+    parts: Parts,
+    model: SpeechClassifier,
+    targets: list[Target],
+    accelerator: Accelerator,
+    cache: AudioCache | None = None,
 ) -> Iterator[tuple[Target, np.ndarray]]:
-    """Each target with the model's probabilities, (utterances, classes)."""
+    """Each target of a fold with the model's probabilities, (utterances, classes)."""
+    inputs = FoldInputs(study, parts, model, accelerator, cache)
     for target in targets:
-        utterances = Utterances(target.table, target.corpus.root, model.classes, model.backbone.do_normalize)
-        yield target, classify(model, utterances, batch_size, accelerator)
+        yield target, classify(model, inputs.test(target), study.config.eval.batch_size, accelerator)

@@ -39,10 +39,11 @@ def make_loss(config: TrainerConfig, weights: Tensor) -> nn.CrossEntropyLoss:
     return nn.CrossEntropyLoss(weight=weights, label_smoothing=config.label_smoothing, reduction="none")
 
 
-def make_optimiser(config: TrainerConfig, model: SpeechClassifier) -> Optimizer:
+def make_optimiser(config: TrainerConfig, model: SpeechClassifier, scaled: bool = False) -> Optimizer:
     """Adam or AdamW with one learning rate for the backbone and one for the head.
 
-    Biases and normalisation weights (one-dimensional) are not decayed.
+    Biases and normalisation weights (one-dimensional) are not decayed. One pass over the weights does it all (torch's
+    fused kernel), unless the loss is `scaled` (fp16): that kernel would hide from accelerate that it skipped a step.
     """
     groups = []
     for part, rate in ((model.backbone, config.backbone_learning_rate), (model.head, config.learning_rate)):
@@ -52,7 +53,7 @@ def make_optimiser(config: TrainerConfig, model: SpeechClassifier) -> Optimizer:
             if members:
                 groups.append({"params": members, "lr": rate, "weight_decay": config.weight_decay if decay else 0.0})
     kind = torch.optim.AdamW if config.optimiser is OptimiserName.adamw else torch.optim.Adam
-    return kind(groups)
+    return kind(groups, fused=not scaled)
 
 
 def make_schedule(config: TrainerConfig, optimiser: Optimizer, steps: int) -> LRScheduler:

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
+from melt_ser import files
 from melt_ser.corpora.duplicates import shared_audio_warnings
 from melt_ser.corpora.splits import Parts, group_warnings
 from melt_ser.evaluation.provenance import git_state, versions
 from melt_ser.evaluation.results import Row, evaluation_rows, pool
 from melt_ser.evaluation.targets import Target
 from melt_ser.reporting.figures import training_curve_figure
-from melt_ser.runs import SCHEMA_VERSION, plain
+from melt_ser.runs import AGAIN, INPUTS, NUMBER, SCHEMA_VERSION, plain
 from melt_ser.training.study import Study
 
 if TYPE_CHECKING:
@@ -27,6 +29,13 @@ class Trained:
     best_epoch: int
     dev_ua: float
     seconds: float
+
+
+def read_trained(path: Path) -> Trained:
+    """What `fold.json` says; InputError where it is damaged."""
+    shape = {"best_epoch": int, "dev_ua": NUMBER, "seconds": NUMBER}
+    value = files.read_shaped(path, shape, "delete it to train that fold again")
+    return Trained(value["best_epoch"], value["dev_ua"], value["seconds"])
 
 
 @dataclass
@@ -89,8 +98,7 @@ def _train_entry(study: Study, folds: list[Fold]) -> dict[str, Any]:
     usable, left_out = study.corpus.usable(study.space)
     one = folds[0] if study.one_model else None
     return {
-        "corpus": study.corpus.name,
-        "digest": study.corpus.digest,
+        **files.read_shaped(study.folder / "inputs.json", INPUTS, AGAIN),
         "n": len(one.parts.train) if one else len(usable),
         "classes": study.classes,
         "best_epoch": one.trained.best_epoch if one else None,

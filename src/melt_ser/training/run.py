@@ -17,8 +17,9 @@ from melt_ser.console import finish, say, show
 from melt_ser.errors import InputError
 from melt_ser.evaluation.results import prediction_table
 from melt_ser.launch import command, typed
+from melt_ser.models.checkpoint import is_cached, weights_digest
 from melt_ser.reporting.tables import evaluation_table
-from melt_ser.runs import plain, read_result, sole_writer
+from melt_ser.runs import AGAIN, INPUTS, make_way, plain, previous_folder, read_result, sole_writer
 from melt_ser.training.result import Fold, make_result
 from melt_ser.training.study import Study, fold_targets, prepare_study
 
@@ -41,6 +42,8 @@ def run(composed: DictConfig) -> Path:
             result = complete(study, finished(study))
         else:
             result = _train_and_score(study)
+        if processes.is_main_process():
+            shutil.rmtree(previous_folder(study.folder), ignore_errors=True)
     if result is not None:
         show(evaluation_table(result["evals"]))
         for warning in result["warnings"]:
@@ -51,30 +54,36 @@ def run(composed: DictConfig) -> Path:
 
 
 def finished(study: Study) -> dict[str, Any]:
-    """The result of this study's finished run; refuses one whose corpus has changed since."""
+    """The result of this study's finished run; refuses one whose corpus or weights have changed since."""
     result = read_result(study.folder)
-    _refuse_changed_corpus(study, result["train"]["digest"], "was finished")
+    backbone = study.config.backbone
+    at_hand = backbone.checkpoint is None or is_cached(backbone)  # nothing is downloaded for what is finished
+    weights = weights_digest(backbone) if at_hand else result["train"]["weights"]
+    _refuse_changed_inputs(study, weights, result["train"], "was finished")
     return result
 
 
-def _refuse_changed_corpus(study: Study, digest: str, what: str) -> None:
-    if digest != study.corpus.digest:
+def _refuse_changed_inputs(study: Study, weights: str | None, before: dict[str, Any], what: str) -> None:
+    changed = [f"Corpus '{study.corpus.name}' has"] if before["digest"] != study.corpus.digest else []
+    changed += [f"The checkpoint {study.config.backbone.checkpoint} has"] if before["weights"] != weights else []
+    for subject in changed:
         raise InputError(
-            f"Corpus '{study.corpus.name}' has changed since the run in {study.folder} {what}; "
+            f"{subject} changed since the run in {study.folder} {what}; "
             f"set force=true to run again, or another out=<folder>."
         )
 
 
 def _open_folder(study: Study) -> None:
-    """Make the run folder and say in it what the run is; refuses to go on with another corpus than it began with."""
+    """Make the run folder and say in it what the run is; refuses to go on with other inputs than it began with."""
     config, folder = study.config, study.folder
+    weights = weights_digest(config.backbone)
     if config.force:
-        shutil.rmtree(folder, ignore_errors=True)
+        make_way(folder)
     files.remove_leftovers(folder)
-    begun = folder / "corpus.json"
+    begun = folder / "inputs.json"
     if begun.is_file():
-        _refuse_changed_corpus(study, files.read_json(begun)["digest"], "was begun")
-    files.write_json(begun, {"name": study.corpus.name, "digest": study.corpus.digest})
+        _refuse_changed_inputs(study, weights, files.read_shaped(begun, INPUTS, AGAIN), "was begun")
+    files.write_json(begun, {"corpus": study.corpus.name, "digest": study.corpus.digest, "weights": weights})
     files.write_text(folder / "config.yaml", yaml.safe_dump(plain(config), sort_keys=False, allow_unicode=True))
     assignment = pd.concat([parts.assignment() for parts in study.parts], ignore_index=True)
     files.write_csv(folder / "splits.csv", assignment)
@@ -104,7 +113,7 @@ def _train_and_score(study: Study) -> dict[str, Any] | None:
         targets = fold_targets(study, parts)
         tables = [
             prediction_table(target, probabilities, study.classes)
-            for target, probabilities in predict_targets(model, targets, config.eval.batch_size, accelerator)
+            for target, probabilities in predict_targets(study, parts, model, targets, accelerator, cache)
         ]
         folds.append(Fold(parts, trained, targets, tables))
     if not accelerator.is_main_process:

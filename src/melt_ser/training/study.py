@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+import pandas as pd
+
 from melt_ser.config import Config
 from melt_ser.console import verification_bar
 from melt_ser.corpora.corpus import Corpus, corpus_root, load_corpus
@@ -77,7 +79,7 @@ def label_space(config: Config, corpus: Corpus) -> LabelSpace:
 def fold_targets(study: Study, parts: Parts) -> list[Target]:
     """What one fold's model is scored on; refuses recordings that it was trained on."""
     settings = study.config.eval
-    trained = set(parts.train["source"]) | set(parts.dev["source"])
+    trained = pd.concat([parts.train, parts.dev])
     targets = []
     if study.scores_itself:
         targets.append(make_target(study.corpus, study.space, study.classes, settings, trained, parts.test))

@@ -1,0 +1,41 @@
+"""A checkpoint with random weights in a local folder, which transformers and melt_ser load alike.
+
+`base` is the family's default configuration in transformers, which is the shape of the published base model; `tiny` is
+the shape of this project's `*_tiny` backbones. Layer drop and SpecAugment are off, so that every system computes the
+same layers. An attention mask is asked for where transformers' own conversion of checkpoints does: not where the
+convolutions have a group norm, which is the faster case.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+from transformers import CONFIG_MAPPING, AutoModelForAudioClassification, PreTrainedConfig, Wav2Vec2FeatureExtractor
+
+from clips import CLASSES
+from melt_ser.config import BackboneConfig, Family
+from melt_ser.models.backbone import load_backbone
+from melt_ser.models.weights import MODEL_TYPES, quiet_transformers
+
+
+def model_config(family: str, size: str) -> PreTrainedConfig:
+    """The transformers configuration of a family and size, with MELT's classes."""
+    kind = CONFIG_MAPPING[MODEL_TYPES[family]]
+    shape = {}
+    if size == "tiny":
+        shape = load_backbone(BackboneConfig(name="tiny", family=Family(family)), seed=0).model.config.to_dict()
+    more = {"layerdrop": 0.0, "apply_spec_augment": False, "id2label": dict(enumerate(CLASSES))}
+    more["label2id"] = {name: number for number, name in enumerate(CLASSES)}
+    return kind.from_dict(shape | more)
+
+
+def save_checkpoint(family: str, size: str, folder: Path, seed: int) -> Path:
+    """Write the classifier, its feature extractor included; returns the folder."""
+    config = model_config(family, size)
+    torch.manual_seed(seed)
+    masked = getattr(config, "feat_extract_norm", "layer") == "layer"
+    with quiet_transformers():
+        AutoModelForAudioClassification.from_config(config).save_pretrained(folder)
+        Wav2Vec2FeatureExtractor(do_normalize=True, return_attention_mask=masked).save_pretrained(folder)
+    return folder

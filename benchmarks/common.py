@@ -1,0 +1,164 @@
+"""What the speed benchmarks share: alternating runs, the noise of the machine, medians, the table and the JSON line.
+
+A system is measured in a process of its own, which prints its figures as a JSON object in its last line. Rounds run
+all systems one after the other, every second round in reverse, so that a machine that grows slower favours none.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import resource
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+Figures = dict[str, Any]
+WITHOUT_CACHE = ("cache.features=false",)  # settings of melt_ser that compute the frozen part again each time
+FAMILIES = ("wav2vec2", "hubert", "wavlm", "data2vec")
+
+
+def make_parser(description: str | None, rounds: int = 3) -> argparse.ArgumentParser:
+    """A parser with the options that all benchmarks have."""
+    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
+    parser.add_argument("--rounds", type=int, default=rounds, help=f"of all systems, alternating (default: {rounds})")
+    parser.add_argument("--seed", type=int, default=0)
+    return parser
+
+
+def add_model_options(parser: argparse.ArgumentParser, clips: int) -> None:
+    """Which models, on which clips, with which settings of melt_ser."""
+    parser.add_argument("--families", nargs="+", choices=FAMILIES, default=list(FAMILIES))
+    parser.add_argument("--size", choices=("tiny", "base"), default="tiny")
+    parser.add_argument("--clips", type=int, default=clips, help=f"(default: {clips})")
+    parser.add_argument("--lengths", type=Path, help="seconds of clips, one a line (default: see clips.py)")
+    parser.add_argument("--overrides", nargs="*", default=[], help="settings of melt_ser, as typed to train")
+
+
+def resolve_device(device: str) -> str:
+    """cpu or cuda."""
+    if device != "auto":
+        return device
+    import torch
+
+    return "cuda" if torch.cuda.is_available() else "cpu"
+
+
+def peak_memory(device: str) -> float:
+    """MiB that this process held at most: on the GPU in tensors, else of main memory."""
+    if device == "cuda":
+        import torch
+
+        return torch.cuda.max_memory_allocated() / 2**20
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10  # KiB on Linux
+
+
+def run_process(script: str, *arguments: object) -> Figures:
+    """The figures that a process of this Python prints last; MemoryError where the system killed it."""
+    command = [sys.executable, script, *(str(argument) for argument in arguments)]
+    done = subprocess.run(command, capture_output=True, text=True)
+    if done.returncode == -9:
+        raise MemoryError(f"{' '.join(command)} was killed, as the system does where memory runs out.")
+    if done.returncode:
+        sys.exit(f"error: {' '.join(command)} failed\n{done.stderr[-3000:]}")
+    figures: Figures = json.loads(done.stdout.splitlines()[-1])
+    return figures
+
+
+def watched(task: Callable[[], Figures]) -> Figures:
+    """The task's figures and `others_cpu`: the share of all processors' time that other programs used meanwhile."""
+    started, busy, own = time.perf_counter(), _busy_seconds(), _own_seconds()
+    figures = task()
+    available = (time.perf_counter() - started) * (os.cpu_count() or 1)
+    others = _busy_seconds() - busy - (_own_seconds() - own)
+    return {**figures, "others_cpu": round(min(max(0.0, others / available), 1.0), 3)}
+
+
+def _busy_seconds() -> float:
+    """CPU seconds of all programs of this machine, with what its host took away (Linux; 0 elsewhere)."""
+    try:
+        user, nice, system, _, _, interrupts, soft, stolen, *_ = map(int, Path("/proc/stat").read_text().split()[1:11])
+    except (OSError, ValueError):
+        return 0.0
+    return (user + nice + system + interrupts + soft + stolen) / os.sysconf("SC_CLK_TCK")
+
+
+def _own_seconds() -> float:
+    usages = (resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
+    return sum(usage.ru_utime + usage.ru_stime for usage in usages)
+
+
+def alternate(systems: dict[str, Callable[[int], Figures]], rounds: int) -> dict[str, list[Figures]]:
+    """Each system's figures of each round; a system is called with the number of the round."""
+    found: dict[str, list[Figures]] = {name: [] for name in systems}
+    for number in range(rounds):
+        for name in list(systems)[:: -1 if number % 2 else 1]:
+            found[name].append(systems[name](number))
+            print(f"  round {number + 1}/{rounds} {name}: {json.dumps(found[name][-1])}", file=sys.stderr, flush=True)
+    return found
+
+
+def median(rounds: Sequence[Figures], key: str, digits: int = 3) -> float:
+    """The median of a figure over the rounds."""
+    return round(statistics.median(figures[key] for figures in rounds), digits)
+
+
+def spread(rounds: Sequence[Figures], key: str, digits: int = 3) -> list[float]:
+    """The least and the greatest of a figure over the rounds."""
+    values = [figures[key] for figures in rounds]
+    return [round(min(values), digits), round(max(values), digits)]
+
+
+def ratios(above: Sequence[Figures], below: Sequence[Figures], key: str) -> list[Figures]:
+    """How often a figure of one system holds that of another, round by round, as `ratio`."""
+    return [{"ratio": over[key] / under[key]} for over, under in zip(above, below, strict=True)]
+
+
+def machine(device: str) -> Figures:
+    """What the figures belong to: processor or GPU, versions, load at the end."""
+    import torch
+    import transformers
+
+    names = [line.partition(":")[2].strip() for line in _cpu_lines() if line.startswith("model name")]
+    return {
+        "device": torch.cuda.get_device_name() if device == "cuda" else (names or [platform.processor()])[0],
+        "cores": os.cpu_count(),
+        "threads": torch.get_num_threads(),
+        "torch": torch.__version__,
+        "transformers": transformers.__version__,
+        "load": os.getloadavg()[0],
+    }
+
+
+def _cpu_lines() -> list[str]:
+    path = Path("/proc/cpuinfo")
+    return path.read_text().splitlines() if path.is_file() else []
+
+
+def print_table(rows: Sequence[Figures]) -> None:
+    """The rows as aligned columns under the keys of the first row."""
+    cells = [list(rows[0]), *([_cell(value) for value in row.values()] for row in rows)]
+    widths = [max(len(line[column]) for line in cells) for column in range(len(cells[0]))]
+    for line in cells:
+        print("  ".join(cell.rjust(width) for cell, width in zip(line, widths, strict=True)), flush=True)
+
+
+def _cell(value: object) -> str:
+    if isinstance(value, list):
+        return "–".join(_cell(item) for item in value)
+    if isinstance(value, float):
+        return f"{value:.0f}" if value >= 1000 else f"{value:.4g}"
+    return str(value)
+
+
+def print_result(name: str, device: str, rows: Sequence[Figures], **more: object) -> None:
+    """The table, then everything as one line of JSON."""
+    print_table(rows)
+    print(json.dumps({"benchmark": name, **more, "rows": list(rows), "machine": machine(device)}, default=str))

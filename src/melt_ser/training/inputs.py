@@ -1,0 +1,85 @@
+"""What the model of a fold reads: audio, or the kept features of its frozen prefix."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pandas as pd
+from accelerate import Accelerator
+
+from melt_ser.audio.augment import Augmentation
+from melt_ser.data.audio_cache import AudioCache
+from melt_ser.data.utterances import Inputs, Utterances
+from melt_ser.evaluation.targets import Target
+from melt_ser.models.classifier import SpeechClassifier
+from melt_ser.models.prefix import Prefix, frozen_prefix
+from melt_ser.training.kept_features import KeptFeatures
+
+if TYPE_CHECKING:
+    from melt_ser.corpora.splits import Parts
+    from melt_ser.training.study import Study
+
+
+class FoldInputs:
+    """Inputs of one fold's model. Features are computed for all parts of all folds together, so once for a corpus.
+
+    A test is read as audio, so that what is reported is what the saved model says of it; only pooled features, which
+    are kept in float32, are as good as that.
+    """
+
+    def __init__(
+        self,
+        study: Study,
+        parts: Parts,
+        model: SpeechClassifier,
+        accelerator: Accelerator,
+        cache: AudioCache | None = None,
+    ) -> None:
+        self.study, self.parts, self.model, self.cache = study, parts, model, cache
+        tables = [table for fold in study.parts for table in (fold.train, fold.dev, fold.test)]
+        self.whole_table = pd.concat(tables).drop_duplicates("utterance").sort_values("utterance", ignore_index=True)
+        self.trainer = study.config.trainer
+        crop_seconds = self.trainer.crop_seconds
+        crops = crop_seconds is not None and bool((self.whole_table["duration"] > crop_seconds).any())
+        self.prefix = frozen_prefix(model, crops)
+        self.kept = KeptFeatures(study.config.cache, model, self.prefix, accelerator)
+
+    def train(self) -> Inputs:
+        """The training part."""
+        config, trainer = self.study.config, self.trainer
+        pad_seconds = trainer.crop_seconds if trainer.pad_to_crop else None
+        utterances = Utterances(
+            self.parts.train,
+            self.study.corpus.root,
+            self.model.classes,
+            self.model.backbone.do_normalize,
+            config.augment,
+            trainer.crop_seconds if self.prefix is Prefix.nothing else None,  # else its features are cropped
+            pad_seconds,
+            config.seed,
+            self.cache,
+        )
+        if not Augmentation(config.augment).changes_nothing:
+            return utterances
+        return self.kept.of(utterances, self.parts.train, self._plain(self.whole_table, pad_seconds), self.whole_table)
+
+    def dev(self) -> Inputs:
+        """The dev part."""
+        return self._of_the_corpus(self.parts.dev)
+
+    def test(self, target: Target) -> Inputs:
+        """The utterances of a target."""
+        if target.corpus is self.study.corpus:
+            pooled = self.prefix is Prefix.pooled
+            return self._of_the_corpus(target.table) if pooled else self._plain(target.table)
+        utterances = Utterances(target.table, target.corpus.root, self.model.classes, self.model.backbone.do_normalize)
+        if self.prefix is not Prefix.pooled:
+            return utterances
+        return self.kept.of(utterances, target.table, utterances, target.table)
+
+    def _of_the_corpus(self, table: pd.DataFrame) -> Inputs:
+        return self.kept.of(self._plain(table), table, self._plain(self.whole_table), self.whole_table)
+
+    def _plain(self, table: pd.DataFrame, pad_seconds: float | None = None) -> Utterances:
+        root, normalize = self.study.corpus.root, self.model.backbone.do_normalize
+        return Utterances(table, root, self.model.classes, normalize, pad_seconds=pad_seconds, cache=self.cache)

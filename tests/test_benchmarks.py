@@ -1,0 +1,135 @@
+"""What the speed benchmarks rest on: lengths as MELT's, a fair sample of an epoch, counted operations."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+
+from checkpoints import model_config, save_checkpoint
+from clips import draw_seconds, make_corpus
+from common import alternate, watched
+from finetune import SCORED, Job, MeltSer, measure
+from flops import position_flops, step_flops, training_shapes
+from melt_ser.config import HeadConfig
+from melt_ser.models.backbone import load_backbone
+from melt_ser.models.classifier import SpeechClassifier
+from sampling import EpochSample
+from small_models import FAMILIES, small_config
+
+MELT = {0.05: 1.25, 0.1: 1.47, 0.25: 2.00, 0.5: 2.96, 0.75: 4.55, 0.9: 6.96, 0.95: 8.47, 0.99: 12.09}  # seconds
+
+
+def test_lengths_are_distributed_as_melts() -> None:
+    seconds = draw_seconds(100_000, seed=0)
+    assert seconds.mean() == pytest.approx(3.67, rel=0.01)
+    for level, measured in MELT.items():
+        assert np.quantile(seconds, level) == pytest.approx(measured, rel=0.07), level
+    for batch, padded in ((8, 2.13), (32, 3.00)):
+        batches = seconds.reshape(-1, batch)
+        assert batches.max(axis=1).sum() * batch / seconds.sum() == pytest.approx(padded, rel=0.03)
+
+
+def test_lengths_come_from_a_file_where_one_is_given(tmp_path: Path) -> None:
+    (tmp_path / "lengths.txt").write_text("1.5\n2.5\n")
+    assert sorted(draw_seconds(2, seed=0, lengths=tmp_path / "lengths.txt")) == [1.5, 2.5]
+    assert set(draw_seconds(50, seed=0, lengths=tmp_path / "lengths.txt")) == {1.5, 2.5}
+
+
+@pytest.mark.parametrize("batch_size", [8, 32])
+def test_a_few_batches_tell_the_cost_of_an_epoch(batch_size: int) -> None:
+    """Times that grow with the square of the length, as attention's do, beside a constant one for each step."""
+    seconds = draw_seconds(1600, seed=0)
+    batches = [list(range(first, first + batch_size)) for first in range(0, 1600, batch_size)]
+
+    def cost(rows: list[int]) -> float:
+        longest = seconds[rows].max()
+        return 0.5 + len(rows) * (0.1 * longest + 0.002 * longest**2)
+
+    estimates = []
+    for seed in range(40):
+        sample = EpochSample(seconds, 6, seed)
+        chosen = sample(batches)
+        assert len(chosen) == 6 and all(rows in batches for rows in chosen)
+        assert chosen == sample(batches), "the same batches each time that the epoch is asked for"
+        estimates.append(sample.epoch_seconds(sum(map(cost, chosen))))
+    truth = sum(map(cost, batches))
+    assert np.mean(estimates) == pytest.approx(truth, rel=0.01)
+    assert np.abs(np.array(estimates) / truth - 1).max() < 0.06
+
+
+def test_systems_alternate_and_every_second_round_runs_in_reverse() -> None:
+    calls: list[str] = []
+    systems = {name: lambda number, name=name: {"at": calls.append(f"{name}{number}")} for name in ("a", "b")}
+    found = alternate(systems, 2)
+    assert calls == ["a0", "b0", "b1", "a1"]
+    assert [len(rounds) for rounds in found.values()] == [2, 2]
+
+
+def test_own_work_is_not_counted_as_that_of_others() -> None:
+    """A spinning process takes what one core has; beside it only what the machine does anyway is seen."""
+    figures = watched(lambda: {"sum": sum(range(3_000_000))})
+    assert 0.0 <= figures["others_cpu"] <= 1.0
+
+
+def counted(classifier: SpeechClassifier, samples: int, backward: bool) -> float:
+    """Operations by torch's counter, of one utterance."""
+    audio, lengths = torch.randn(1, samples), torch.tensor([samples])
+    with FlopCounterMode(display=False) as counter:
+        logits = classifier(audio, lengths)
+        if backward:
+            logits.sum().backward()
+    return counter.get_total_flops()
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_operations_are_those_that_torch_counts(family: str) -> None:
+    """Without groups, so that torch's counter is right; in training, where attention is plain matrix products."""
+    config = small_config(family, num_conv_pos_embedding_groups=1, attention_dropout=0.1)
+    backbone = load_backbone(config, seed=0)
+    backbone.freeze("convolution")
+    classifier = SpeechClassifier(backbone, HeadConfig(), ["happy", "sad", "neutral"]).train()
+    for backward in (False, True):
+        expected = step_flops(backbone.model.config, 16_000, 3, backward)
+        assert counted(classifier, 16_000, backward) == pytest.approx(expected, rel=1e-6)
+
+
+def test_torch_counts_the_weight_gradient_of_a_grouped_convolution_once_for_each_group() -> None:
+    """The reason for counting by formula; should it fail, torch counts rightly, and flops.py can use its counter."""
+    backbone = load_backbone(small_config("wav2vec2", attention_dropout=0.1), seed=0)
+    backbone.freeze("convolution")
+    classifier = SpeechClassifier(backbone, HeadConfig(), ["happy", "sad", "neutral"]).train()
+    config = backbone.model.config
+    frames = (16_000 - 80) // 320  # as the convolutions' strides and kernels give
+    excess = (config.num_conv_pos_embedding_groups - 1) * position_flops(config, frames)
+    expected = step_flops(config, 16_000, 3) + excess
+    assert counted(classifier, 16_000, True) == pytest.approx(expected, rel=1e-6)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_base_is_the_published_shape(family: str) -> None:
+    config = model_config(family, "base")
+    assert (config.hidden_size, config.num_hidden_layers, config.intermediate_size) == (768, 12, 3072)
+    assert config.layerdrop == 0.0 and not config.apply_spec_augment and config.num_labels == 7
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("system", ["melt_ser", "trainer", "grouped"])
+def test_each_system_trains_on_the_chosen_batches(system: str, tmp_path: Path) -> None:
+    """A small epoch by each, so that a change of `fit` or of transformers is seen here and not in a long benchmark."""
+    checkpoint = save_checkpoint("wav2vec2", "tiny", tmp_path / "checkpoint", seed=0)
+    make_corpus(tmp_path / "clips", np.linspace(0.3, 0.8, 12), SCORED, seed=0)
+    job = Job(system, "wav2vec2", str(checkpoint), str(tmp_path / "clips"), 2, "cpu", seed=0, batches=3)
+    figures = measure(job)
+    assert figures["clips_per_second"] > 0
+    assert 0.4 < figures["sampled"] < 0.6, "three of six batches"
+    assert figures["computed_per_second"] >= 1.0
+    if system == "melt_ser":
+        ours = MeltSer(dataclasses.replace(job, overrides=["cache.features=false"]))
+        with training_shapes() as shapes:
+            ours.train(EpochSample(ours.seconds, 3, 0), tmp_path / "run")
+        assert [utterances for utterances, _ in shapes] == [2, 2, 2]

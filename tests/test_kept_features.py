@@ -1,0 +1,154 @@
+"""Kept features: the same results with and without, computed once, whole or absent, within the budget."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from melt_ser.corpora import verification
+from melt_ser.data.features import FeatureStore
+from melt_ser.models.export import load_model, save_model
+from melt_ser.models.prefix import Prefix
+from melt_ser.training import kept_features
+from small_models import KINDS, small_classifier
+from small_runs import corpus, outcome, train
+
+ATTENTION = ("trainer=frozen", "head=attention")
+MODES = [
+    ("pooled", ("trainer=frozen", "head=weighted")),
+    ("states", ("trainer=frozen", "head=weighted", "trainer.crop_seconds=0.25")),
+    ("states", ATTENTION),
+    ("layers", ("trainer.freeze=1",)),
+    ("convolution", ("trainer.freeze=convolution", "augment=masking", "trainer.crop_seconds=0.25")),
+]
+
+
+@pytest.fixture(autouse=True)
+def empty_cache(own_cache: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MELT_SER_CACHE", str(tmp_path / "cache"))
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    return corpus(tmp_path / "corpus")
+
+
+def stores(kind: str = "*") -> list[Path]:
+    found = (verification.cache_folder() / "features").glob(f"{kind}-*")
+    return sorted(path for path in found if not path.name.startswith("."))
+
+
+def predictions(folder: Path) -> pd.DataFrame:
+    (path,) = (folder / "predictions").glob("*.csv")
+    return pd.read_csv(path, index_col="utterance").select_dtypes("number")
+
+
+@pytest.mark.parametrize(("kind", "settings"), MODES)
+def test_results_with_and_without_kept_features_agree(
+    tmp_path: Path, root: Path, kind: str, settings: tuple[str, ...]
+) -> None:
+    with_features, result = train(tmp_path / "with", root, *settings, "trainer.epochs=3")
+    assert {path.name.split("-")[0] for path in stores()} == {kind}
+    without, other = train(tmp_path / "without", root, *settings, "trainer.epochs=3", "cache.features=false")
+    assert result["run"]["id"] == other["run"]["id"]
+    assert np.abs(predictions(with_features) - predictions(without)).to_numpy().max() < 1e-3
+    rows, others = (pd.read_csv(folder / "metrics.csv") for folder in (with_features, without))
+    assert np.allclose(rows["train_loss"], others["train_loss"], atol=1e-3)
+
+
+def test_features_are_computed_once_for_all_folds_and_seeds(tmp_path: Path, root: Path, monkeypatch) -> None:
+    settings = ["backbone.checkpoint=" + str(saved_backbone(tmp_path)), "trainer=frozen", "dataset.fold=all"]
+    train(tmp_path / "runs", root, *settings)
+    (store,) = stores("pooled")
+    monkeypatch.setattr(kept_features, "compute_prefix", None)  # whoever computes again fails
+    train(tmp_path / "runs", root, *settings, "seed=1")
+    train(tmp_path / "runs", root, *settings, "head=mlp", "trainer.learning_rate=1e-2")
+    assert stores("pooled") == [store]
+
+
+def saved_backbone(folder: Path) -> Path:
+    from transformers import Wav2Vec2FeatureExtractor
+
+    path = folder / "checkpoint"
+    small_classifier("hubert-base").backbone.model.save_pretrained(path)
+    Wav2Vec2FeatureExtractor(do_normalize=True).save_pretrained(path)
+    return path
+
+
+@pytest.mark.parametrize("change", ["seed=1", "trainer.pad_to_crop=true", "dataset.minimum_seconds=0.25"])
+def test_other_weights_padding_or_utterances_have_features_of_their_own(
+    tmp_path: Path, root: Path, change: str
+) -> None:
+    settings = ["trainer=frozen", "trainer.crop_seconds=5"]
+    train(tmp_path / "runs", root, *settings)
+    before = stores()
+    train(tmp_path / "runs", root, *settings, change)
+    assert len(stores()) > len(before)
+
+
+def test_features_belong_to_the_audio_not_to_its_name(tmp_path: Path, root: Path) -> None:
+    train(tmp_path / "one", root, "trainer=frozen")
+    path = root / "wav" / "s0_0.wav"
+    content = bytearray(path.read_bytes())
+    content[-1000] ^= 0x40  # another sample, the same length
+    path.write_bytes(content)
+    train(tmp_path / "two", root, "trainer=frozen")
+    assert len(stores()) == 2
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_saved_model_has_the_features_of_the_one_that_was_trained(tmp_path: Path, kind: str) -> None:
+    classifier = small_classifier(kind)
+    save_model(classifier, tmp_path / "model")
+    loaded = load_model(tmp_path / "model")
+    for model in (classifier, loaded):
+        model.backbone.freeze("everything")
+    of_one, of_other = (kept_features.digest_of(model, Prefix.pooled) for model in (classifier, loaded))
+    assert of_one == of_other
+    with torch.no_grad():
+        next(loaded.backbone.parameters()).add_(1e-3)
+    assert kept_features.digest_of(loaded, Prefix.pooled) != of_one
+
+
+def test_what_does_not_fit_is_computed_each_time(tmp_path: Path, root: Path, capsys: pytest.CaptureFixture) -> None:
+    folder, _ = train(tmp_path / "runs", root, "trainer=frozen", "cache.max_gib=1e-9")
+    assert "computed anew every epoch" in capsys.readouterr().err
+    assert not stores()
+    assert (folder / "result.json").is_file()
+
+
+def test_what_float16_cannot_hold_is_kept_as_float32(
+    tmp_path: Path, root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    compute = kept_features.compute_prefix
+
+    def loud(*arguments):
+        features, counts = compute(*arguments)
+        return features * 1e6, counts
+
+    monkeypatch.setattr(kept_features, "compute_prefix", loud)
+    train(tmp_path / "runs", root, *ATTENTION)
+    (store,) = stores()
+    assert FeatureStore(store).dtype == np.float32
+
+
+def test_a_killed_computation_leaves_nothing_that_is_read(
+    tmp_path: Path, root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class KilledError(BaseException):
+        pass
+
+    write = kept_features.write_description
+    monkeypatch.setattr(kept_features, "write_description", lambda *arguments: (_ for _ in ()).throw(KilledError))
+    with pytest.raises(KilledError):
+        train(tmp_path / "killed", root, "trainer=frozen")
+    assert not stores()
+    monkeypatch.setattr(kept_features, "write_description", write)
+    folder, _ = train(tmp_path / "killed", root, "trainer=frozen")
+    assert [path.name.startswith(".") for path in stores()[0].parent.iterdir() if path.is_dir()] == [False]
+    other, _ = train(tmp_path / "other", root, "trainer=frozen")
+    assert outcome(folder) == outcome(other)
