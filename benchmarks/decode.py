@@ -1,27 +1,31 @@
-"""How many seconds of audio `read_audio` decodes in a second, by format, beside the bare library.
+"""How many seconds of audio `read_audio` decodes in a second, by format, beside the bare library and the audio cache.
 
     python benchmarks/decode.py [--clips 100] [--rounds 5]
 
 One thread; clips of MELT's lengths, noise. wav and flac by soundfile, mp4 (AAC, 48 kHz stereo, as MELD's clips) by
 PyAV; what is not 16 kHz mono is mixed and resampled to it. `bare` reads the samples and does nothing else: no checks,
-no mixing, no resampling. Prints a table and a line of JSON.
+no mixing, no resampling. `cache` reads what was decoded before, as training does but for wav_16k. Prints a table and a
+line of JSON.
 """
 
 from __future__ import annotations
 
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import av
 import numpy as np
+import pyarrow
 import soundfile
 
 from clips import draw_seconds
 from common import Figures, alternate, make_parser, median, print_result, ratios, spread, watched
 from melt_ser.audio.decode import read_audio
+from melt_ser.data.audio_cache import AudioCache
 
 FORMATS = {
     "wav_16k": ("wav", 16_000, 1),
@@ -51,6 +55,16 @@ def read_bare(path: Path) -> object:
         return np.concatenate([frame.to_ndarray() for frame in container.decode(audio=0)], axis=1)
 
 
+def keep(paths: list[Path], path: Path) -> AudioCache:
+    """The decoded files in a cache, numbered in their order."""
+    waveforms = [read_audio(path) for path in paths]
+    names = pyarrow.array([path.name for path in paths], pyarrow.large_string())
+    cache = AudioCache(path, names, np.cumsum([0, *map(len, waveforms)]))
+    for number, waveform in enumerate(waveforms):
+        cache.write(number, waveform)
+    return cache
+
+
 def main() -> None:
     parser = make_parser(__doc__, rounds=5)
     parser.add_argument("--clips", type=int, default=100)
@@ -65,17 +79,19 @@ def main() -> None:
                 noise = 3000 * generator.standard_normal((round(seconds * rate), channels))
                 write(path, noise.astype(np.int16), rate)
 
-            def read(reader: Callable[[Path], object], paths: list[Path], _: int) -> Figures:
+            def read(reader: Callable[[Any], object], clips: Iterable[Any], _: int) -> Figures:
                 def all_files() -> Figures:
                     started = time.perf_counter()
-                    for path in paths:
-                        reader(path)
+                    for clip in clips:
+                        reader(clip)
                     return {"rate": float(lengths.sum()) / (time.perf_counter() - started)}
 
                 return watched(all_files)
 
             read(read_audio, paths, 0)  # the files are then in the page cache, the resampling kernel in its own
             systems = {"read_audio": partial(read, read_audio, paths), "bare": partial(read, read_bare, paths)}
+            cache = keep(paths, Path(temporary) / f"{name}.cache")
+            systems["cache"] = partial(read, cache.read, range(len(paths)))
             found = alternate(systems, options.rounds)
             rows.append(
                 {
@@ -83,7 +99,8 @@ def main() -> None:
                     "audio s/s": median(found["read_audio"], "rate", 0),
                     "from-to": spread(found["read_audio"], "rate", 0),
                     "bare": median(found["bare"], "rate", 0),
-                    "of bare": median(ratios(*found.values(), "rate"), "ratio"),
+                    "of bare": median(ratios(found["read_audio"], found["bare"], "rate"), "ratio"),
+                    "cache": median(found["cache"], "rate", 0),
                     "others' CPU": spread(found["read_audio"], "others_cpu"),
                 }
             )

@@ -102,7 +102,7 @@ class MeltSer:
 
         epoch = ShuffledBatches(self.seconds, self.job.batch_size, self.job.seed)
         epoch.epoch = 1
-        chosen = choice(epoch.batches())
+        chosen = choice(list(epoch.batches()))
         rows = sorted(row for batch in chosen for row in batch)
         times: dict[str, float] = {}
 

@@ -96,7 +96,7 @@ def slow_to_decode(table: pd.DataFrame) -> pd.Series:
     """Whether each row is anything but wav at 16 kHz, (utterances,).
 
     That is read in less than a millisecond a clip; the rest takes 5 to 150 ms, and from the cache a fraction of one
-    (`benchmarks/decoding.py`).
+    (`benchmarks/decode.py`).
     """
     wav = table["audio"].str.lower().str.endswith(".wav")
     return ~(wav & (table["sample_rate"] == SAMPLE_RATE))
