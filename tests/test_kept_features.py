@@ -12,9 +12,9 @@ import torch
 from melt_ser.corpora import verification
 from melt_ser.data.features import FeatureStore
 from melt_ser.models.export import load_model, save_model
-from melt_ser.models.prefix import Prefix
+from melt_ser.models.prefix import Prefix, compute_prefix, frozen_prefix
 from melt_ser.training import kept_features
-from small_models import KINDS, small_classifier
+from small_models import KINDS, batch_of, small_classifier
 from small_runs import corpus, outcome, train
 
 ATTENTION = ("trainer=frozen", "head=attention")
@@ -152,3 +152,16 @@ def test_a_killed_computation_leaves_nothing_that_is_read(
     assert [path.name.startswith(".") for path in stores()[0].parent.iterdir() if path.is_dir()] == [False]
     other, _ = train(tmp_path / "other", root, "trainer=frozen")
     assert outcome(folder) == outcome(other)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_float16_moves_the_logits_of_a_model_by_less_than_a_thousandth(kind: str) -> None:
+    classifier = small_classifier(kind)
+    audio, lengths = batch_of(4000, 9000, 16000)
+    for freeze in ("convolution", 1):
+        classifier.backbone.freeze(freeze)
+        prefix = frozen_prefix(classifier, crops=False)
+        with torch.no_grad():
+            features, counts = compute_prefix(classifier, prefix, audio, lengths)
+            rounded = classifier(features.half(), counts, after=prefix)
+            assert (rounded - classifier(audio, lengths)).abs().max() < 1e-3

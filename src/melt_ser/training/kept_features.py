@@ -113,7 +113,8 @@ class KeptFeatures:
         index, first, path = [], 0, building / f"features{part}.bin"
         with files.telling_failed_writes(path), path.open("wb") as file:
             for row, features in self._computed(utterances):
-                stored = features.astype(dtype)
+                with np.errstate(over="ignore"):
+                    stored = features.astype(dtype)
                 if not np.isfinite(stored).all():
                     break
                 file.write(stored.tobytes())
