@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from melt_ser.errors import one_line
 from melt_ser.reporting.contents import Contents
 from melt_ser.reporting.matrix import Cell, Matrix
-from melt_ser.reporting.numbers import figure, over, percent, points
+from melt_ser.reporting.numbers import beside, figure, over
 from melt_ser.reporting.published import METRIC_NAMES
 
 SPECIAL = re.compile(r"([\\`*_{}\[\]<>#|~&])")
@@ -110,12 +110,13 @@ def _cell(cell: Cell | None) -> str:
 
 
 def _published(contents: Contents) -> Iterator[str]:
-    heads = ("trained on", "tested on", "metric", "system", "ours", "published", "difference", "model", "source")
+    yield "Ours (published, difference); where the protocols differ, one is no match for the other.\n"
+    heads = ("system", "trained on", "tested on", *METRIC_NAMES.values(), "model", "source", "protocol differs in")
     yield from table(
-        [*heads, "protocol differs in"],
+        heads,
         (
-            [one.train, one.corpus, METRIC_NAMES[one.metric], one.system, percent(one.ours), percent(one.theirs)]
-            + [points(one.difference), one.model, one.source, "; ".join(one.differs) or "nothing"]
+            [one.system, one.train, one.corpus, *(beside(one.figures.get(metric)) for metric in METRIC_NAMES)]
+            + [one.model, one.source + (f"; {one.note}" if one.note else ""), "; ".join(one.differs) or "nothing known"]
             for one in contents.published
         ),
     )

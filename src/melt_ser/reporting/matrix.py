@@ -116,16 +116,20 @@ def _column_names(keys: list[ScoredSet]) -> dict[ScoredSet, str]:
     """The corpus, and where it has several test sets what sets them apart."""
     names = {}
     for key in keys:
-        others = [other for other in keys if other.corpus == key.corpus]
+        alike = [other for other in keys if other.corpus == key.corpus]
         told = {
-            "split": key.split or "whole",
-            "fold": f"fold {key.fold}" if key.fold else "all folds",
+            "fold": f"fold {key.fold}" if key.fold else "",
+            "split": key.split,
             "classes": f"{len(key.classes.split())} classes ({key.classes})",
             "n": f"n = {key.n}",
             "digest": f"table {key.digest[:6]}",
         }
-        differ = [text for field, text in told.items() if len({getattr(other, field) for other in others}) > 1]
-        names[key] = ", ".join([key.corpus, *differ])
+        parts = [key.corpus]
+        for field, text in told.items():
+            same = [other for other in alike if getattr(other, field) == getattr(key, field)]
+            parts += [text] if text and len(same) < len(alike) else []
+            alike = same
+        names[key] = ", ".join(parts)
     return names
 
 

@@ -22,6 +22,15 @@ def points(difference: float) -> str:
     return f"{100 * difference:+.1f}"
 
 
+def beside(figures: tuple[float, float] | None) -> str:
+    """A figure of ours with the published one and the difference.
+
+    >>> beside((0.5, 0.75))
+    '50.0 (75.0, -25.0)'
+    """
+    return f"{percent(figures[0])} ({percent(figures[1])}, {points(figures[0] - figures[1])})" if figures else "–"
+
+
 def figure(standing: Standing, metric: str, interval: bool = True) -> str:
     """The mean ± standard deviation of several runs; of a single one the figure, with its interval where it has one."""
     mean, deviation = standing.summary.mean[metric], standing.summary.standard_deviation[metric]

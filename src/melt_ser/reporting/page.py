@@ -15,7 +15,7 @@ from melt_ser.errors import InputError
 from melt_ser.reporting.collect import Evaluation, Run
 from melt_ser.reporting.contents import Contents
 from melt_ser.reporting.details import run_details
-from melt_ser.reporting.numbers import figure, over, percent, points
+from melt_ser.reporting.numbers import beside, figure, over, percent, points
 from melt_ser.reporting.overview import merged
 from melt_ser.reporting.pages import render
 from melt_ser.reporting.published import METRIC_NAMES
@@ -34,14 +34,15 @@ def page(contents: Contents, folder: Path | None) -> str:
     """The page; `folder` is where it will lie, for the addresses of audio (None: not known)."""
     script = files("melt_ser.reporting").joinpath("templates", "report.js").read_text(encoding="utf-8")
     rows = _overview_rows(contents)
-    detailed, unread = _detailed(contents, rows, folder)
+    intervals = _intervals(contents)
+    detailed, unread = _detailed(contents, intervals, folder)
     return render(
         "report.html",
         contents=contents,
         rows=rows[:MOST_ROWS],
         rows_left_out=max(len(rows) - MOST_ROWS, 0),
         choices={key: (label, sorted({one[key] for one in rows})) for key, label in FILTERS.items()},
-        intervals=_intervals(rows),
+        intervals=intervals,
         detailed=detailed,
         undetailed=[run for run in contents.runs if run.folder not in {one["run"].folder for one in detailed}],
         unread=unread,
@@ -50,6 +51,7 @@ def page(contents: Contents, folder: Path | None) -> str:
         script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
         metric_names=METRIC_NAMES,
         figure=figure,
+        beside=beside,
         over=over,
         percent=percent,
         points=points,
@@ -78,36 +80,32 @@ def _overview_rows(contents: Contents) -> list[dict[str, Any]]:
     return sorted(rows, key=lambda one: (one["corpus"], -one["row"]["ua"]))
 
 
-def _intervals(rows: list[dict[str, Any]]) -> dict[str, list[dict[str, Any]]]:
-    """The rows by what was tested, under protocol closed."""
-    found: dict[str, list[dict[str, Any]]] = {}
-    for one in rows:
-        if one["protocol"] != "open":
-            found.setdefault(_tested(one["row"]), []).append(one)
+def _intervals(contents: Contents) -> dict[str, list[tuple[str, Run, Evaluation]]]:
+    """The rows of runs with their system, the best first, by test set under protocol closed."""
+    matrix = contents.matrices[0]
+    found: dict[str, list[tuple[str, Run, Evaluation]]] = {}
+    for key, name in matrix.columns.items():
+        standings = [cells[key].standing for cells in matrix.rows.values() if key in cells]
+        runs = [(one.system, run, row) for one in standings for run, row in zip(one.runs, one.rows, strict=True)]
+        found[f"{name} (n = {key.n})"] = sorted(runs, key=lambda one: -one[2]["ua"])
     return found
 
 
-def _tested(row: Evaluation) -> str:
-    fold = "" if row["fold"] in (None, "all") else f", fold {row['fold']}"
-    return f"{row['corpus']}{fold}, {len(row['classes'])} classes, n = {row['n']}"
-
-
 def _detailed(
-    contents: Contents, rows: list[dict[str, Any]], folder: Path | None
-) -> tuple[list[dict[str, Any]], dict[Path, str]]:
-    """The details of MOST_DETAILED runs in the order of all runs, and why those of others cannot be shown."""
-    places: dict[int, int] = {}
-    for one_corpus in _intervals(rows).values():
-        for place, one in enumerate(one_corpus):
-            places[one["number"]] = min(place, places.get(one["number"], place))
-    chosen = sorted(sorted(places, key=lambda number: places[number])[:MOST_DETAILED])
-    corpora, detailed, unread = Corpora(), [], {}
-    for number in chosen:
-        run: Run = contents.runs[number]
-        try:
-            details = run_details(run, corpora, folder)
-        except InputError as error:
-            unread[run.folder] = str(error)
+    contents: Contents, intervals: dict[str, list[tuple[str, Run, Evaluation]]], folder: Path | None
+) -> tuple[list[dict[str, Any]], list[str]]:
+    """The details of MOST_DETAILED runs, the best of each test set, and why those of others cannot be shown."""
+    places: dict[Path, int] = {}
+    for group in intervals.values():
+        for place, (_, run, _) in enumerate(group):
+            places[run.folder] = min(place, places.get(run.folder, place))
+    chosen = set(sorted(places, key=lambda path: places[path])[:MOST_DETAILED])
+    corpora, detailed, unread = Corpora(), [], []
+    for number, run in enumerate(contents.runs):
+        if run.folder not in chosen:
             continue
-        detailed.append({"number": number, "run": run, **details})
+        try:
+            detailed.append({"number": number, "run": run, **run_details(run, corpora, folder)})
+        except InputError as error:
+            unread.append(str(error))
     return detailed, unread

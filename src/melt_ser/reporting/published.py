@@ -17,7 +17,10 @@ METRIC_NAMES = {"ua": "UA", "wa": "WA", "macro_f1": "macro-F1"}
 
 @dataclass(frozen=True)
 class Published:
-    """A published figure and ours, as fractions (a gain: their difference); `differs` is empty for one protocol."""
+    """Published figures of a model on a corpus beside ours: fractions, or differences of fractions (`note`: a gain).
+
+    `differs` says in what the protocols differ; it is empty where they are the same as far as is known.
+    """
 
     source: str
     where: str
@@ -25,16 +28,10 @@ class Published:
     model: str
     train: str
     corpus: str
-    metric: str
-    theirs: float
-    ours: float
     system: str
+    figures: dict[str, tuple[float, float]]  # by metric: ours and theirs
     differs: tuple[str, ...]
     note: str = ""
-
-    @property
-    def difference(self) -> float:
-        return self.ours - self.theirs
 
 
 @cache
@@ -63,10 +60,10 @@ def _of_table(table: dict[str, Any], standing: Standing) -> list[Published]:
         same |= table.get("same_for", {}).get(standing.corpus, {})
         differs = (*_differences(same, standing), *table.get("differs", ()))
         note = table.get("notes", {}).get(standing.corpus, "")
-        for metric, percent in zip(table["metrics"], values, strict=True):
-            ours = standing.summary.mean[metric]
-            head = (table["source"], table["where"], table["protocol"], model, standing.train, standing.corpus)
-            found.append(Published(*head, metric, percent / 100, ours, standing.system, differs, note))
+        theirs = zip(table["metrics"], values, strict=True)
+        beside = {metric: (standing.summary.mean[metric], percent / 100) for metric, percent in theirs}
+        head = (table["source"], table["where"], table["protocol"], model, standing.train, standing.corpus)
+        found.append(Published(*head, standing.system, beside, differs, note))
     return found
 
 
@@ -84,7 +81,7 @@ def _gains(gain: dict[str, Any], standings: list[Standing]) -> list[Published]:
         ours = one.summary.mean[metric] - rival.summary.mean[metric]
         differs = (*_differences(gain["same"], one), *gain["differs"])
         head = (gain["source"], gain["where"], gain["protocol"], checkpoint, trained, one.corpus)
-        found.append(Published(*head, metric, percent / 100, ours, one.system, differs, "a gain"))
+        found.append(Published(*head, one.system, {metric: (ours, percent / 100)}, differs, "a gain"))
     return found
 
 
