@@ -9,6 +9,7 @@ from __future__ import annotations
 import functools
 import os
 import re
+import shlex
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -70,10 +71,10 @@ def load_dataset(name: str) -> DatasetConfig:
 
 
 def command() -> str:
-    """The overrides that were typed, for the result; empty outside a Hydra run."""
+    """The overrides that were typed, as a shell takes them, for the result; empty outside a Hydra run."""
     if not HydraConfig.initialized():
         return ""
-    return " ".join(str(override) for override in HydraConfig.get().overrides.task)
+    return shlex.join(str(override) for override in HydraConfig.get().overrides.task)
 
 
 def launch(config_name: str, task: Callable[[DictConfig], Any]) -> int:

@@ -68,10 +68,7 @@ def _text(found: Collected, form: str, out: Path | None) -> str:
     if form == "csv":
         from melt_ser.reporting.overview import overview
 
-        rows = overview(found.runs)
-        texts = rows.select_dtypes(exclude="number").astype(str).to_numpy().ravel()
-        quoting = files.csv_quoting(texts)
-        return rows.to_csv(index=False, float_format="%.9g", lineterminator="\n", quoting=quoting)
+        return files.csv_text(overview(found.runs))
 
     from melt_ser.reporting.contents import make_contents
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 from urllib.parse import quote
 
 import pandas as pd
@@ -40,25 +39,16 @@ def mistakes(run: Run, row: Evaluation, recordings: Recordings | None, page_fold
     shares = scores.div(scores.sum(axis=1), axis=0)
     table = table.assign(answer=shares.idxmax(axis=1), confidence=shares.max(axis=1))
     wrong = table[table["answer"] != table["reference"]].sort_values("confidence", ascending=False, kind="stable")
+    shown = wrong.head(SHOWN)[["utterance", "reference", "answer", "confidence"]]
     found = []
-    for utterance, reference, answer, confidence in wrong.head(SHOWN)[
-        ["utterance", "reference", "answer", "confidence"]
-    ].itertuples(index=False):
-        clip = _clip(recordings, utterance)
+    for utterance, reference, answer, confidence in shown.itertuples(index=False, name=None):
+        clip = recordings.clip(utterance) if recordings else None
         speaker, text, audio = "", "", None
         if recordings is not None and clip is not None:
-            speaker, text = str(clip["speaker"]), str(clip["text"])
-            audio = _address(recordings.root / clip["audio"], clip["start"], clip["end"], page_folder)
+            speaker, text = clip.speaker, clip.text
+            audio = _address(recordings.root / clip.audio, clip.start, clip.end, page_folder)
         found.append(Mistake(utterance, reference, answer, float(confidence), speaker, text, audio))
     return found
-
-
-def _clip(recordings: Recordings | None, utterance: str) -> dict[str, Any] | None:
-    """The row of an utterance, whose name ends with #<fold> where each fold's model answered it."""
-    for name in (utterance, utterance.rpartition("#")[0]):
-        if recordings is not None and name in recordings.table.index:
-            return {str(key): value for key, value in recordings.table.loc[[name]].iloc[0].items()}
-    return None
 
 
 def _address(path: Path, start: float, end: float, page_folder: Path | None) -> str | None:

@@ -8,21 +8,33 @@ from __future__ import annotations
 
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any
-
-import pandas as pd
+from typing import Any, NamedTuple
 
 from melt_ser.config import DatasetConfig
 from melt_ser.errors import MeltSerError
 from melt_ser.reporting.collect import Run
 
 
+class Clip(NamedTuple):
+    """An utterance: `audio` is relative to the root, `start` and `end` are seconds (NaN: the beginning, the end)."""
+
+    audio: str
+    start: float
+    end: float
+    speaker: str
+    text: str
+
+
 @dataclass
 class Recordings:
-    """A corpus at hand: where its audio lies, and by utterance `speaker`, `audio`, `start`, `end` (seconds), `text`."""
+    """A corpus at hand: where its audio lies, and what each utterance is."""
 
     root: Path
-    table: pd.DataFrame
+    clips: dict[str, Clip]
+
+    def clip(self, utterance: str) -> Clip | None:
+        """An utterance by its name, which ends with #<fold> where each fold's model answered it."""
+        return self.clips.get(utterance) or self.clips.get(utterance.rpartition("#")[0])
 
 
 class Corpora:
@@ -52,8 +64,10 @@ def _read(corpus: str, settings: dict[str, Any], own: bool) -> Recordings | None
         root, release = read_release(config)
     except (MeltSerError, OSError, ValueError):
         return None
-    columns = ["utterance", "speaker", "audio", "start", "end", "text"]
-    return Recordings(root, release.table[columns].set_index("utterance"))
+    clips = release.table[list(Clip._fields)].itertuples(index=False, name=None)
+    return Recordings(
+        root, {utterance: Clip(*clip) for utterance, clip in zip(release.table["utterance"], clips, strict=True)}
+    )
 
 
 def _typed(settings: dict[str, Any]) -> DatasetConfig:
