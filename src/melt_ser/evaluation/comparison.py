@@ -69,7 +69,9 @@ def compare(
     names = sorted({*reference, *own, *other})
     rows, *answers = (class_indices(labels, names, "compared") for labels in (reference, own, other))
     units = resampling_units(len(first), groups)
-    per_unit = np.hstack([count_per_unit(rows * len(names) + column, len(names) ** 2, units) for column in answers])
+    per_unit = np.hstack(
+        [count_per_unit(rows * len(names) + column, len(names) ** 2, units.of_row) for column in answers]
+    )
 
     def difference(counts: Integers) -> Floats:
         """UA of the first less UA of the second, (...), of both confusion matrices side by side, (..., cells)."""

@@ -145,12 +145,12 @@ def _confusion_per_unit(reference: Names, prediction: Names, classes: Sequence[s
         )
     rows = class_indices(reference, classes, "reference")
     columns = class_indices(prediction, classes, "predicted")
-    return count_per_unit(rows * len(classes) + columns, len(classes) ** 2, units)
+    return count_per_unit(rows * len(classes) + columns, len(classes) ** 2, units.of_row)
 
 
-def count_per_unit(cell_of_row: Integers, cells: int, units: Units) -> Integers:
+def count_per_unit(cell_of_row: Integers, cells: int, unit_of_row: Integers) -> Integers:
     """How many utterances of each unit fall into each cell, (units, cells)."""
-    flat = np.bincount(units.of_row * cells + cell_of_row, minlength=(int(units.of_row.max()) + 1) * cells)
+    flat = np.bincount(unit_of_row * cells + cell_of_row, minlength=(int(unit_of_row.max()) + 1) * cells)
     return flat.reshape(-1, cells).astype(np.int64)
 
 
