@@ -12,6 +12,7 @@ from melt_ser import files
 from melt_ser.evaluation.metrics import Floats
 from melt_ser.evaluation.scoring import PROTOCOLS, answers_among, constant_prediction_warning, score
 from melt_ser.evaluation.slices import slices
+from melt_ser.evaluation.statistics import resampling_units
 from melt_ser.evaluation.targets import Target
 from melt_ser.reporting.figures import confusion_figure
 
@@ -52,7 +53,8 @@ def evaluation_rows(
     path = Path("predictions") / f"{stem}.csv"
     files.write_csv(folder / path, predictions)
     speakers, recordings = target.table["speaker"], target.table["utterance"]
-    groups = speakers if (speakers != "").all() else recordings
+    kind = resampling_units(len(predictions), speakers, recordings).kind
+    groups = speakers if kind == "speaker" else recordings
     groups_path = Path("groups") / f"{stem}.csv" if groups.duplicated().any() else None
     if groups_path:
         files.write_csv(folder / groups_path, pd.DataFrame({"utterance": predictions["utterance"], "group": groups}))
