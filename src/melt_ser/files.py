@@ -151,10 +151,15 @@ def misfit(value: Any, shape: Any, name: str = "") -> str | None:
 
 
 def write_csv(path: Path, frame: pd.DataFrame) -> None:
-    """Write a CSV without the index; floats keep nine significant digits, enough for any float32."""
+    """Write `csv_text`."""
+    write_text(path, csv_text(frame))
+
+
+def csv_text(frame: pd.DataFrame) -> str:
+    """A CSV without the index; floats keep nine significant digits, enough for any float32."""
     texts = (cell for column in frame.select_dtypes(exclude="number") for cell in frame[column])
     quoting = csv_quoting(map(str, texts))
-    write_text(path, frame.to_csv(index=False, float_format="%.9g", lineterminator="\n", quoting=quoting))
+    return frame.to_csv(index=False, float_format="%.9g", lineterminator="\n", quoting=quoting)
 
 
 def csv_quoting(texts: Iterable[str]) -> Literal[0, 2]:

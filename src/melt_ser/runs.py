@@ -82,15 +82,23 @@ def plain(value: Any) -> Any:
     return value.value if isinstance(value, Enum) else value
 
 
+def without_infrastructure(config: dict[str, Any]) -> dict[str, Any]:
+    """The settings of a plain configuration, as a result keeps it, that its numbers depend on."""
+    kept = {key: value for key, value in config.items() if key not in INFRASTRUCTURE[""]}
+    for group, keys in INFRASTRUCTURE.items():
+        if group:
+            kept[group] = {key: value for key, value in config[group].items() if key not in keys}
+    members = kept["dataset"].get("member_settings", {})  # of a union of corpora
+    unneeded = INFRASTRUCTURE["dataset"]
+    kept["dataset"]["member_settings"] = {
+        name: {key: value for key, value in member.items() if key not in unneeded} for name, member in members.items()
+    }
+    return kept
+
+
 def identity(config: Config) -> str:
     """The run id: the seed for the eye and a hash of everything that the numbers depend on."""
-    settings = plain(config)
-    members = settings["dataset"]["member_settings"].values()
-    for group, keys in INFRASTRUCTURE.items():
-        owner = settings[group] if group else settings
-        for one in (owner, *(members if group == "dataset" else ())):
-            for key in keys:
-                one.pop(key)
+    settings = without_infrastructure(plain(config))
     if settings["labels"]["classes"] is not None:
         settings["labels"]["classes"] = list(settings["labels"]["classes"].items())  # their order numbers the outputs
     canonical = json.dumps(settings, sort_keys=True, ensure_ascii=False)

@@ -7,6 +7,8 @@ from typing import Any
 from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
+from melt_ser.reporting.overview import merged
+
 Evaluation = dict[str, Any]
 
 
@@ -27,7 +29,7 @@ def evaluation_table(evals: list[Evaluation]) -> Table:
     table.add_column("UA", justify="right", min_width=11)
     table.add_column("WA", justify="right", min_width=11)
     table.add_column("macro-F1", justify="right", min_width=8)
-    for entry, protocol in _merged(evals):
+    for entry, protocol in merged(evals):
         table.add_row(
             str(entry["corpus"]),
             str(entry["split"]),
@@ -40,17 +42,6 @@ def evaluation_table(evals: list[Evaluation]) -> Table:
             f"{100 * entry['macro_f1']:.1f}",
         )
     return table
-
-
-def _merged(evals: list[Evaluation]) -> list[tuple[Evaluation, str]]:
-    """Entries to show with the protocol to show for each, the second of two equal ones left out."""
-    protocols: dict[tuple[Any, ...], list[str]] = {}
-    first: dict[tuple[Any, ...], Evaluation] = {}
-    for entry in evals:
-        key = (entry["corpus"], entry["split"], entry["fold"], tuple(entry["classes"]))
-        first.setdefault(key, entry)
-        protocols.setdefault(key, []).append(entry["protocol"])
-    return [(entry, " = ".join(sorted(protocols[key]))) for key, entry in first.items()]
 
 
 def _with_interval(entry: Evaluation, metric: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import shutil
 from pathlib import Path
 from typing import Any
@@ -36,7 +37,7 @@ def run_or_skip(composed: DictConfig) -> tuple[Path, bool]:
     """What `run` does, and whether all of it was done already; a failure is noted in the run folder."""
     config = typed(composed, Config)
     check(config)
-    with noting_failure(run_folder(config), " ".join(overrides()), Config):
+    with noting_failure(run_folder(config), shlex.join(overrides()), Config):
         return _run(config)
 
 
@@ -138,6 +139,6 @@ def _train_and_score(study: Study) -> dict[str, Any] | None:
         folds.append(Fold(parts, trained, calibration, targets, tables))
     if not accelerator.is_main_process:
         return None
-    result = make_result(study, folds, " ".join(overrides()), accelerator)
+    result = make_result(study, folds, shlex.join(overrides()), accelerator)
     files.write_json(study.folder / "result.json", result)
     return result

@@ -1,0 +1,90 @@
+"""`python -m melt_ser.report RUNS… [--format md|csv|latex|html] [--out FILE]`: runs as tables, figures and a page."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+from melt_ser import files
+from melt_ser.console import print_anything, say
+from melt_ser.errors import MeltSerError, SetupError, one_line
+from melt_ser.reporting.collect import Collected, collect
+
+FORMATS = ("md", "csv", "latex", "html")
+SUFFIXES = {".md": "md", ".csv": "csv", ".tex": "latex", ".html": "html"}
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Report every finished run below the folders; 1 where some run folder could not be read, and the rest is done."""
+    parser = argparse.ArgumentParser(
+        prog="melt-ser report", description="Collect runs into tables, figures and a page."
+    )
+    parser.add_argument("runs", type=Path, nargs="+", help="folders that are searched for runs")
+    parser.add_argument("--format", choices=FORMATS, help="(default: by the suffix of --out, else md)")
+    parser.add_argument("--out", type=Path, help="file to write (default: standard output)")
+    options = parser.parse_args(arguments)
+    print_anything()
+    try:
+        found = _collect(options.runs)
+        form = options.format or (SUFFIXES.get(options.out.suffix.lower()) if options.out else None) or "md"
+        write(found, form, options.out)
+    except MeltSerError as error:
+        print(f"error: {one_line(str(error))}", file=sys.stderr)
+        return error.exit_code
+    for note in found.unreadable:
+        say(f"not read: {note.folder}: {note.reason}")
+    return 1 if found.unreadable else 0
+
+
+def write(found: Collected, form: str, out: Path | None) -> None:
+    """Write the report on what was found to a file, or to standard output."""
+    text = _text(found, form, out)
+    if out is None:
+        sys.stdout.write(text)
+    else:
+        files.write_text(out, text)
+        say(f"{len(found.runs)} runs: {out}")
+
+
+def _collect(folders: list[Path]) -> Collected:
+    missing = [folder for folder in folders if not folder.is_dir()]
+    if missing:
+        raise SetupError(f"There is no folder {missing[0]}; give folders of runs, such as the out=<folder> of train.")
+    found = collect(folders)
+    if not found.runs:
+        where = ", ".join(map(str, folders))
+        others = {"unfinished": found.unfinished, "failed": found.failed, "not readable": found.unreadable}
+        counts = "".join(
+            f"; {len(notes)} {what} (the first: {notes[0].folder}: {notes[0].reason})"
+            for what, notes in others.items()
+            if notes
+        )
+        raise SetupError(f"There is no finished run in {where}{counts or '; give the out=<folder> of train'}.")
+    return found
+
+
+def _text(found: Collected, form: str, out: Path | None) -> str:
+    if form == "csv":
+        from melt_ser.reporting.overview import overview
+
+        return files.csv_text(overview(found.runs))
+
+    from melt_ser.reporting.contents import make_contents
+
+    contents = make_contents(found)
+    if form == "md":
+        from melt_ser.reporting.markdown import markdown
+
+        return markdown(contents)
+    if form == "latex":
+        from melt_ser.reporting.latex import latex
+
+        return latex(contents)
+    from melt_ser.reporting.page import page
+
+    return page(contents, out.parent if out else None)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

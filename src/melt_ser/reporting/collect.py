@@ -1,0 +1,169 @@
+"""Find the runs below folders and read what every report needs of them; 10,000 in seconds.
+
+A finished run has a `result.json`, a failed one a `failed.json` with its reason, an unfinished one only the
+`inputs.json` that it began with. What lies inside a run folder is not searched, and links to folders are not followed.
+"""
+
+from __future__ import annotations
+
+import gc
+import json
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from melt_ser.errors import InputError, MeltSerError
+from melt_ser.files import misfit, read_shaped
+from melt_ser.runs import AGAIN, EVALUATION, NUMBER, RESULT, SCHEMA_VERSION
+
+Evaluation = dict[str, Any]
+
+RESULT_FILE, FAILED_FILE, BEGUN_FILE = "result.json", "failed.json", "inputs.json"
+PREVIOUS = ".previous"  # the finished run that stands by while force=true runs it again
+GROUPS = ("backbone", "dataset", "labels", "head", "augment", "trainer", "eval")
+# What the report reads beyond what the verbs read back.
+READ = {
+    **RESULT,
+    "run": {"id": str, "seed": int, "seconds": NUMBER},
+    "config": {**dict.fromkeys(GROUPS, dict), "backbone": {"name": str, "family": str}, "dataset": {"name": str}},
+    "evals": [{**EVALUATION, "digest": str, "confusion": [[int]]}],
+}
+# What only the details of a single run show; it is read again there, so that 10,000 runs fit in memory.
+DETAILS = ("confusion", "predicted", "recall", "calibration", "slices")
+
+
+@dataclass
+class Run:
+    """A finished run: its folder and its result, whose `evals` lack DETAILS and say which classes were `tested`."""
+
+    folder: Path
+    result: dict[str, Any]
+
+    @property
+    def evals(self) -> list[Evaluation]:
+        rows: list[Evaluation] = self.result["evals"]
+        return rows
+
+    @property
+    def backbone(self) -> str:
+        name: str = self.result["config"]["backbone"]["name"]
+        return name
+
+    @property
+    def command(self) -> str:
+        """What was typed; a run that no command started (a notebook's, a test's) has only the verb."""
+        return f"python -m melt_ser.train {self.result['run'].get('command') or ''}".rstrip()
+
+    @property
+    def pooled(self) -> bool:
+        """Whether the rows of single folds are parts of rows over all folds."""
+        return len(self.result["train"]["folds"]) > 1
+
+    def whole_evals(self) -> list[Evaluation]:
+        """The rows that stand for themselves: no row of one fold of many."""
+        return [row for row in self.evals if not self.pooled or row["fold"] == "all"]
+
+    def details(self) -> dict[str, Any]:
+        """The result with everything that it says; InputError where it is no longer sound."""
+        result: dict[str, Any] = read_shaped(self.folder / RESULT_FILE, READ, AGAIN)
+        return result
+
+
+@dataclass
+class Note:
+    """A run folder without a result to report, and why."""
+
+    folder: Path
+    reason: str
+
+
+@dataclass
+class Collected:
+    """What lies below the folders that were searched."""
+
+    runs: list[Run] = field(default_factory=list)
+    unfinished: list[Note] = field(default_factory=list)
+    failed: list[Note] = field(default_factory=list)
+    unreadable: list[Note] = field(default_factory=list)
+
+
+def collect(roots: list[Path]) -> Collected:
+    """Every run below the folders, in the order of their paths; a folder that is named twice counts once."""
+    found = Collected()
+    seen: set[str] = set()
+    with _no_garbage_collection():
+        for root in roots:
+            for folder, names in _run_folders(root, found.unreadable):
+                real = os.path.realpath(folder)
+                if real not in seen:
+                    seen.add(real)
+                    _sort_in(Path(folder), names, found)
+    return found
+
+
+def _run_folders(root: Path, unreadable: list[Note]) -> Iterator[tuple[str, set[str]]]:
+    """Run folders with the names of what they hold."""
+    waiting = [str(root)]
+    while waiting:
+        folder = waiting.pop()
+        try:
+            with os.scandir(folder) as entries:
+                inside = {entry.name: entry for entry in entries}
+        except OSError as error:
+            unreadable.append(Note(Path(folder), f"the folder cannot be read: {error.strerror}"))
+            continue
+        if inside.keys() & {RESULT_FILE, FAILED_FILE, BEGUN_FILE}:
+            yield folder, set(inside)
+            continue
+        further = [name for name in inside if not name.startswith(".") and not name.endswith(PREVIOUS)]
+        waiting += [
+            inside[name].path for name in sorted(further, reverse=True) if inside[name].is_dir(follow_symlinks=False)
+        ]
+
+
+def _sort_in(folder: Path, names: set[str], found: Collected) -> None:
+    try:
+        if RESULT_FILE in names:
+            found.runs.append(Run(folder, _read(folder / RESULT_FILE)))
+        elif FAILED_FILE in names:
+            reason = read_shaped(folder / FAILED_FILE, {"reason": str}, "the same command tries again")["reason"]
+            found.failed.append(Note(folder, reason))
+        else:
+            before = folder.with_name(folder.name + PREVIOUS)
+            beside = f"; the one before it is in {before}" if before.is_dir() else ""
+            found.unfinished.append(Note(folder, f"still running or stopped; the same command goes on{beside}"))
+    except MeltSerError as error:
+        found.unreadable.append(Note(folder, str(error)))
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        result = json.loads(path.read_bytes())
+    except (OSError, ValueError, RecursionError) as error:
+        raise InputError(f"{path} cannot be read ({error}); {AGAIN}.") from None
+    version = result.get("schema_version") if isinstance(result, dict) else None
+    if version != SCHEMA_VERSION:
+        raise InputError(f"{path} is of schema version {version}, not {SCHEMA_VERSION}; {AGAIN}.")
+    wrong = misfit(result, READ)
+    if wrong is not None:
+        raise InputError(f"{path} has no sound '{wrong}'; {AGAIN}.")
+    for row in result["evals"]:
+        row["tested"] = [name for name, counts in zip(row["classes"], row["confusion"], strict=False) if any(counts)]
+        for key in DETAILS:
+            row.pop(key, None)
+    return {**result, "run": {**result["run"], "versions": None}}
+
+
+@contextmanager
+def _no_garbage_collection() -> Iterator[None]:
+    """JSON makes no cycles, and looking for them among a million small objects takes longer than reading them."""
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()

@@ -1,0 +1,61 @@
+"""What a report says, whatever it is written as: collected runs, their standings, and what must be known of them."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from dataclasses import dataclass
+
+from melt_ser.reporting.collect import Collected, Run
+from melt_ser.reporting.matrix import Matrix, matrices
+from melt_ser.reporting.overview import Standing, standings
+from melt_ser.reporting.published import Published, published_beside
+
+
+@dataclass
+class Dropped:
+    """Utterances of a corpus that runs did not use, and why; `part` is "trained on" or the split that was scored."""
+
+    corpus: str
+    part: str
+    reason: str
+    count: int
+    runs: int
+
+
+@dataclass
+class Contents:
+    """Everything that the formats for people show."""
+
+    collected: Collected
+    standings: list[Standing]
+    matrices: list[Matrix]
+    published: list[Published]
+    warnings: dict[str, list[Run]]  # the runs that say each sentence, what most say first
+    dropped: list[Dropped]
+
+    @property
+    def runs(self) -> list[Run]:
+        return self.collected.runs
+
+
+def make_contents(collected: Collected) -> Contents:
+    """The contents of a report on these runs."""
+    found = standings(collected.runs)
+    warnings: dict[str, list[Run]] = defaultdict(list)
+    for run in collected.runs:
+        for sentence in dict.fromkeys(run.result["warnings"]):
+            warnings[sentence].append(run)
+    by_number = dict(sorted(warnings.items(), key=lambda item: -len(item[1])))
+    tables = matrices(found)
+    return Contents(collected, found, tables, published_beside(found), by_number, _dropped(collected.runs))
+
+
+def _dropped(runs: list[Run]) -> list[Dropped]:
+    counts: Counter[tuple[str, str, str, int]] = Counter()
+    for run in runs:
+        train = run.result["train"]
+        said = {(train["corpus"], "trained on", reason, n) for reason, n in train.get("dropped", {}).items()}
+        for row in run.whole_evals():
+            said |= {(row["corpus"], row["split"], reason, n) for reason, n in row["dropped"].items()}
+        counts.update(said)
+    return [Dropped(*what, runs) for what, runs in sorted(counts.items())]

@@ -1,0 +1,108 @@
+"""The results as LaTeX tables for a paper (booktabs): text to be read in with `\\input`.
+
+It compiles with pdfLaTeX: what its fonts lack (a corpus with a Chinese name) is given as its code point.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from melt_ser.errors import one_line
+from melt_ser.reporting.contents import Contents
+from melt_ser.reporting.matrix import Cell, Matrix
+from melt_ser.reporting.numbers import figure, over
+
+WIDEST = 6  # test sets side by side
+SPECIAL = {
+    "\\": r"\textbackslash{}",
+    "~": r"\textasciitilde{}",
+    "^": r"\textasciicircum{}",
+    "<": r"\textless{}",
+    ">": r"\textgreater{}",
+    "|": r"\textbar{}",
+    '"': r"\textquotedbl{}",
+    "'": r"\textquotesingle{}",
+    "`": r"\textasciigrave{}",
+    "–": "--",
+    "±": r"$\pm$",
+    "†": r"$^\dagger$",
+    "‡": r"$^\ddagger$",
+    **{character: f"\\{character}" for character in "&%$#_{}"},
+}
+PREAMBLE = r"% \usepackage[T1]{fontenc} \usepackage[utf8]{inputenc} \usepackage{textcomp,booktabs,longtable}" + "\n"
+
+
+def latex(contents: Contents) -> str:
+    """A table of each protocol's matrix, and one of all results."""
+    blocks = [block for matrix in contents.matrices for block in _matrix_tables(matrix)]
+    return PREAMBLE + "\n".join([*blocks, _results(contents)])
+
+
+def escaped(text: object) -> str:
+    """Text as LaTeX sets it.
+
+    >>> print(escaped("50% of a_b"))
+    50\\% of a\\_b
+    """
+    return "".join(SPECIAL.get(character) or _plain(character) for character in one_line(str(text)))
+
+
+def _plain(character: str) -> str:
+    if character.isascii() or (character.isalpha() and ord(character) < 0x180):
+        return character
+    return f"[U+{ord(character):04X}]"
+
+
+def _matrix_tables(matrix: Matrix) -> Iterator[str]:
+    columns = list(matrix.columns)
+    for begin in range(0, len(columns), WIDEST):
+        part = columns[begin : begin + WIDEST]
+        heads = ["System", "Trained on", *(escaped(matrix.columns[key]) for key in part)]
+        rows = [
+            [escaped(system), escaped(train), *(_cell(cells.get(key)) for key in part)]
+            for (system, train), cells in matrix.rows.items()
+            if any(key in cells for key in part)
+        ]
+        caption = (
+            f"Unweighted accuracy (\\%), protocol {escaped(matrix.protocol)}. Bold: best of a column; "
+            r"$^\dagger$, $^\ddagger$: below it at $p<0.05$, $p<0.01$ (paired bootstrap, Holm-corrected); "
+            r"$\pm$: standard deviation."
+        )
+        yield _longtable("ll" + "r" * len(part), heads, rows, caption)
+
+
+def _cell(cell: Cell | None) -> str:
+    if cell is None:
+        return "--"
+    text = escaped(figure(cell.standing, "ua", interval=False) + cell.mark)
+    return f"\\textbf{{{text}}}" if cell.best else text
+
+
+def _results(contents: Contents) -> str:
+    heads = ["System", "Trained on", "Tested on", "Protocol", "Mean of", "$n$", "UA", "WA", "macro-F1"]
+    rows = [
+        [escaped(text) for text in (one.system, one.train, one.corpus, one.protocol, over(one), one.rows[0]["n"])]
+        + [escaped(figure(one, metric, interval=metric == "ua")) for metric in ("ua", "wa", "macro_f1")]
+        for one in contents.standings
+    ]
+    caption = r"All results in \%: [95\,\% interval] of a single run, mean $\pm$ standard deviation of several."
+    return _longtable("lllllrrrr", heads, rows, caption)
+
+
+def _longtable(alignment: str, heads: list[str], rows: list[list[str]], caption: str) -> str:
+    """A table that goes on on the next page where it has to; its heads are repeated there."""
+    lines = [
+        r"\begingroup\footnotesize\setlength{\tabcolsep}{3pt}",
+        rf"\begin{{longtable}}{{@{{}}{alignment}@{{}}}}",
+        rf"\caption{{{caption}}}\\",
+        r"\toprule",
+        " & ".join(heads) + r" \\",
+        r"\midrule",
+        r"\endhead",
+        r"\bottomrule",
+        r"\endfoot",
+        *(" & ".join(row) + r" \\" for row in rows),
+        r"\end{longtable}",
+        r"\endgroup",
+    ]
+    return "\n".join(lines) + "\n"

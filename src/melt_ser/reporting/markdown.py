@@ -1,0 +1,136 @@
+"""The report in Markdown; text of corpora and settings is escaped, so that it is shown as it is."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Sequence
+
+from melt_ser.errors import one_line
+from melt_ser.reporting.contents import Contents
+from melt_ser.reporting.matrix import Cell, Matrix
+from melt_ser.reporting.numbers import beside, figure, over
+from melt_ser.reporting.published import METRIC_NAMES
+
+SPECIAL = re.compile(r"([\\`*_{}\[\]<>#|~&])")
+LEGEND = (
+    "UA in %, by training and test corpus; **bold**: the best of a column. † and ‡: below the best at p < 0.05 and "
+    "0.01 (paired bootstrap, Holm-corrected over the table). ±: standard deviation."
+)
+
+
+def markdown(contents: Contents) -> str:
+    """The whole report."""
+    return "\n".join(_lines(contents)) + "\n"
+
+
+def escaped(text: object) -> str:
+    """Text as Markdown shows it, on one line.
+
+    >>> escaped("a|b_c")
+    'a\\\\|b\\\\_c'
+    """
+    return SPECIAL.sub(r"\\\1", one_line(str(text)))
+
+
+def code(text: str) -> str:
+    """Text as code: within more backticks than it has in a row itself."""
+    fence = "`" * (max(map(len, re.findall("`+", text)), default=0) + 1)
+    space = " " if "`" in text else ""
+    return f"{fence}{space}{one_line(text)}{space}{fence}"
+
+
+def _lines(contents: Contents) -> Iterator[str]:
+    collected = contents.collected
+    yield "# Report\n"
+    yield (
+        f"{len(collected.runs)} finished runs, {len(collected.unfinished)} unfinished, {len(collected.failed)} failed, "
+        f"{len(collected.unreadable)} not readable."
+    )
+    yield from _warnings(contents)
+    yield "\n## Results\n"
+    yield from _results(contents)
+    for matrix in contents.matrices:
+        yield f"\n## Across corpora, protocol {matrix.protocol}\n\n{LEGEND}\n"
+        yield from _matrix(matrix)
+    if contents.published:
+        yield "\n## Published figures beside ours\n"
+        yield from _published(contents)
+    if contents.dropped:
+        yield "\n## Dropped data\n"
+        heads = ("corpus", "part", "reason", "utterances", "runs")
+        yield from table(heads, ([row.corpus, row.part, row.reason, row.count, row.runs] for row in contents.dropped))
+    for title, notes in (
+        ("Unfinished runs", collected.unfinished),
+        ("Failed runs", collected.failed),
+        ("Not readable", collected.unreadable),
+    ):
+        if notes:
+            yield f"\n## {title}\n"
+            yield from (f"- {code(str(note.folder))}: {escaped(note.reason)}" for note in notes)
+    yield "\n## Commands\n"
+    for run in contents.runs:
+        yield f"- {code(str(run.folder))}: {code(run.command)}"
+
+
+def _warnings(contents: Contents) -> Iterator[str]:
+    if contents.warnings:
+        yield "\n## Warnings\n"
+    for sentence, runs in contents.warnings.items():
+        yield f"- {escaped(sentence)} ({len(runs)} of {len(contents.runs)} runs)"
+
+
+def _results(contents: Contents) -> Iterator[str]:
+    heads = ("system", "trained on", "tested on", "split", "fold", "protocol", "mean of", "n", "UA", "WA", "macro-F1")
+    yield "In %; [95 % interval] of a single run, mean ± standard deviation of several.\n"
+    yield from table(
+        heads,
+        (
+            [one.system, one.train, one.corpus, one.rows[0]["split"], one.fold, one.protocol, over(one)]
+            + [one.rows[0]["n"], figure(one, "ua"), figure(one, "wa"), figure(one, "macro_f1")]
+            for one in contents.standings
+        ),
+    )
+
+
+def _matrix(matrix: Matrix) -> Iterator[str]:
+    heads = ["system", "trained on", *matrix.columns.values()]
+    rows = [
+        [escaped(system), escaped(train), *(_cell(cells.get(key)) for key in matrix.columns)]
+        for (system, train), cells in matrix.rows.items()
+    ]
+    yield from _raw_table([escaped(head) for head in heads], rows)
+    yield from (f"\n{escaped(note)}" for note in matrix.notes)
+
+
+def _cell(cell: Cell | None) -> str:
+    if cell is None:
+        return "–"
+    text = figure(cell.standing, "ua", interval=False) + cell.mark
+    return f"**{text}**" if cell.best else text
+
+
+def _published(contents: Contents) -> Iterator[str]:
+    yield "Ours (published, difference); where the protocols differ, one is no match for the other.\n"
+    heads = ("system", "trained on", "tested on", *METRIC_NAMES.values(), "model", "source", "protocol differs in")
+    yield from table(
+        heads,
+        (
+            [one.system, one.train, one.corpus, *(beside(one.figures.get(metric)) for metric in METRIC_NAMES)]
+            + [one.model, one.source + (f"; {one.note}" if one.note else ""), "; ".join(one.differs) or "nothing known"]
+            for one in contents.published
+        ),
+    )
+    yield ""
+    for source in dict.fromkeys((one.source, one.where, one.protocol) for one in contents.published):
+        yield "- " + escaped("{}: {}. Protocol: {}.".format(*source))
+
+
+def table(heads: Sequence[str], rows: Iterable[Sequence[object]]) -> Iterator[str]:
+    """A table whose cells are escaped."""
+    return _raw_table([escaped(head) for head in heads], ([escaped(value) for value in row] for row in rows))
+
+
+def _raw_table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> Iterator[str]:
+    yield f"| {' | '.join(heads)} |"
+    yield f"|{' --- |' * len(heads)}"
+    yield from (f"| {' | '.join(row)} |" for row in rows)

@@ -1,0 +1,178 @@
+"""Systems by test sets: the best of each column, and which others are significantly below it.
+
+Systems are compared where they answered the same utterances with the same classes: paired, by the bootstrap of
+`evaluation.comparison`, Holm-corrected over all comparisons of the table. Of several seeds as many are paired as both
+have; all answers on what a speaker said (on one utterance, where speakers are not known) are resampled together.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import pandas as pd
+
+from melt_ser.errors import InputError
+from melt_ser.evaluation.comparison import Comparison, compare, holm
+from melt_ser.reporting.overview import Standing
+from melt_ser.reporting.predictions import read_groups, read_predictions
+
+MOST_COMPARISONS = 200  # each reads predictions and resamples them, and Holm's correction leaves little of more
+MARKS = ((0.01, "‡"), (0.05, "†"))  # corrected p-value up to which a system is marked as below the best
+
+
+class ScoredSet(NamedTuple):
+    """What systems share whose figures may stand in one column."""
+
+    corpus: str
+    split: str  # "" for the whole corpus
+    fold: str  # "" unless it is a single fold of the corpus
+    classes: str
+    n: int
+    digest: str
+
+    @staticmethod
+    def of(standing: Standing) -> ScoredSet:
+        row = standing.rows[0]
+        whole = row["split"] == "all" or row["fold"] == "all" or standing.summary.over == "fold"
+        own_fold = standing.corpus == standing.train and not whole and isinstance(row["fold"], int)
+        n = sum(one["n"] for one in standing.rows) if standing.summary.over == "fold" else row["n"]
+        classes = " ".join(sorted(row["classes"]))
+        return ScoredSet(
+            row["corpus"],
+            "" if whole else row["split"],
+            str(row["fold"]) if own_fold else "",
+            classes,
+            n,
+            row["digest"],
+        )
+
+
+@dataclass
+class Cell:
+    """A standing in its column: whether it is the best there, and how it compares with the best."""
+
+    standing: Standing
+    best: bool = False
+    comparison: Comparison | None = None  # of the best system with this one
+    p: float | None = None  # of the comparison, corrected
+
+    @property
+    def mark(self) -> str:
+        return next((mark for level, mark in MARKS if self.p is not None and self.p <= level), "")
+
+
+@dataclass
+class Matrix:
+    """Cells by (system, training corpus) and test set; `columns` are the test sets with names for people."""
+
+    protocol: str
+    columns: dict[ScoredSet, str]
+    rows: dict[tuple[str, str], dict[ScoredSet, Cell]]
+    notes: list[str]
+
+    @property
+    def cells(self) -> list[Cell]:
+        return [cell for row in self.rows.values() for cell in row.values()]
+
+    def column_of(self, cell: Cell) -> str:
+        """The name of a cell's column."""
+        return self.columns[ScoredSet.of(cell.standing)]
+
+
+def matrices(standings: list[Standing]) -> list[Matrix]:
+    """The matrix of protocol `closed`, and that of `open` where it differs from it anywhere."""
+    protocols: dict[str, tuple[str, ...]]
+    if any(standing.protocol == "open" for standing in standings):
+        protocols = {"closed": ("closed", "closed = open"), "open": ("open", "closed = open")}
+    else:
+        protocols = {"closed = open": ("closed = open",)}
+    return [
+        _matrix(protocol, [standing for standing in standings if standing.protocol in chosen])
+        for protocol, chosen in protocols.items()
+    ]
+
+
+def _matrix(protocol: str, standings: list[Standing]) -> Matrix:
+    by_column: dict[ScoredSet, list[Cell]] = defaultdict(list)
+    for standing in standings:
+        by_column[ScoredSet.of(standing)].append(Cell(standing))
+    names = _column_names(list(by_column))
+    columns = {key: names[key] for key in sorted(by_column, key=names.__getitem__)}
+    for cells in by_column.values():
+        cells.sort(key=lambda cell: -cell.standing.summary.mean["ua"])
+        for cell in cells:
+            cell.best = len(cells) > 1 and cell.standing.summary.mean["ua"] == cells[0].standing.summary.mean["ua"]
+    notes = _compare(list(by_column.values()))
+    rows: dict[tuple[str, str], dict[ScoredSet, Cell]] = defaultdict(dict)
+    for key in columns:
+        for cell in by_column[key]:
+            rows[cell.standing.system, cell.standing.train][key] = cell
+    return Matrix(protocol, columns, dict(sorted(rows.items())), notes)
+
+
+def _column_names(keys: list[ScoredSet]) -> dict[ScoredSet, str]:
+    """The corpus, and where it has several test sets what sets them apart."""
+    names = {}
+    for key in keys:
+        alike = [other for other in keys if other.corpus == key.corpus]
+        told = {
+            "fold": f"fold {key.fold}" if key.fold else "",
+            "split": key.split,
+            "classes": f"{len(key.classes.split())} classes ({key.classes})",
+            "n": f"n = {key.n}",
+            "digest": f"table {key.digest[:6]}",
+        }
+        parts = [key.corpus]
+        for field, text in told.items():
+            same = [other for other in alike if getattr(other, field) == getattr(key, field)]
+            parts += [text] if text and len(same) < len(alike) else []
+            alike = same
+        names[key] = ", ".join(parts)
+    return names
+
+
+def _compare(columns: list[list[Cell]]) -> list[str]:
+    """Compare each system with the best of its column; returns what could not be compared, as sentences."""
+    pairs = [(cells[0], other) for cells in columns for other in cells[1:]]
+    if len(pairs) > MOST_COMPARISONS:
+        return [
+            f"Significance is not marked: {len(pairs)} comparisons are more than {MOST_COMPARISONS}; report fewer runs."
+        ]
+    notes = []
+    for best, other in pairs:
+        try:
+            other.comparison = _comparison(best.standing, other.standing)
+        except InputError as error:
+            reason = " ".join(str(error).split())
+            notes.append(f"{other.standing.system} on {other.standing.corpus} is not compared with the best: {reason}")
+    compared = [cell for _, cell in pairs if cell.comparison is not None]
+    for cell, p in zip(
+        compared, holm([cell.comparison.bootstrap_p for cell in compared if cell.comparison]), strict=True
+    ):
+        cell.p = p
+    return notes
+
+
+def _comparison(best: Standing, other: Standing) -> Comparison:
+    repeats = list(zip(_answers(best), _answers(other), strict=False))  # as many seeds as both have
+    first, second = (_stacked([pair[side] for pair in repeats]) for side in (0, 1))
+    row = best.rows[0]
+    groups = None if first["group"].is_unique else first["group"]
+    return compare(first.drop(columns="group"), second.drop(columns="group"), groups, row["classes"])
+
+
+def _answers(standing: Standing) -> list[pd.DataFrame]:
+    """The predictions of a standing with the `group` of each: one table a seed, or one of all its folds together."""
+    tables = []
+    for run, row in zip(standing.runs, standing.rows, strict=True):
+        table = read_predictions(run, row)
+        tables.append(table.assign(group=read_groups(run, row, table["utterance"])))
+    return [pd.concat(tables, ignore_index=True)] if standing.summary.over == "fold" else tables
+
+
+def _stacked(tables: list[pd.DataFrame]) -> pd.DataFrame:
+    """Several seeds' predictions one below the other, each utterance named after its seed too."""
+    named = [table.assign(utterance=table["utterance"] + f"@{number}") for number, table in enumerate(tables)]
+    return pd.concat(named, ignore_index=True)

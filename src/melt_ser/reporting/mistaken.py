@@ -1,0 +1,62 @@
+"""The utterances that a run got wrong and was most sure of, with their audio where the corpus is at hand."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import quote
+
+import pandas as pd
+
+from melt_ser.reporting.collect import Evaluation, Run
+from melt_ser.reporting.predictions import read_predictions
+from melt_ser.reporting.recordings import Recordings
+
+SHOWN = 10
+
+
+@dataclass
+class Mistake:
+    """One wrong answer and how sure the model was (0..1); `audio` is an address, None where it is not at hand."""
+
+    utterance: str
+    reference: str
+    answer: str
+    confidence: float
+    speaker: str
+    text: str
+    audio: str | None
+
+
+def mistakes(run: Run, row: Evaluation, recordings: Recordings | None, page_folder: Path | None) -> list[Mistake]:
+    """The SHOWN most confident wrong answers under the row's protocol, the surest first.
+
+    Addresses of audio are relative to the folder of the page, or absolute where that is not known.
+    """
+    table = read_predictions(run, row)
+    scores = table[row["classes"]].astype(float)
+    shares = scores.div(scores.sum(axis=1), axis=0)
+    table = table.assign(answer=shares.idxmax(axis=1), confidence=shares.max(axis=1))
+    wrong = table[table["answer"] != table["reference"]].sort_values("confidence", ascending=False, kind="stable")
+    shown = wrong.head(SHOWN)[["utterance", "reference", "answer", "confidence"]]
+    found = []
+    for utterance, reference, answer, confidence in shown.itertuples(index=False, name=None):
+        clip = recordings.clip(utterance) if recordings else None
+        speaker, text, audio = "", "", None
+        if recordings is not None and clip is not None:
+            speaker, text = clip.speaker, clip.text
+            audio = _address(recordings.root / clip.audio, clip.start, clip.end, page_folder)
+        found.append(Mistake(utterance, reference, answer, float(confidence), speaker, text, audio))
+    return found
+
+
+def _address(path: Path, start: float, end: float, page_folder: Path | None) -> str | None:
+    if not path.is_file():
+        return None
+    absolute = path.resolve()
+    address = absolute.as_uri()
+    if page_folder is not None and absolute.drive == page_folder.resolve().drive:
+        address = quote(Path(os.path.relpath(absolute, page_folder.resolve())).as_posix())
+    times = ["" if pd.isna(seconds) else f"{seconds:.3f}" for seconds in (start, end)]
+    return f"{address}#t={','.join(times).rstrip(',')}" if any(times) else address

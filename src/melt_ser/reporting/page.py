@@ -1,0 +1,111 @@
+"""The report as one page that asks nobody for anything: style, script and charts are in it.
+
+Its only script is `report.js`, whose hash the page's policy names: nothing that a corpus or a setting says can run.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+from melt_ser.errors import InputError
+from melt_ser.reporting.collect import Evaluation, Run
+from melt_ser.reporting.contents import Contents
+from melt_ser.reporting.details import run_details
+from melt_ser.reporting.numbers import beside, figure, over, percent, points
+from melt_ser.reporting.overview import merged
+from melt_ser.reporting.pages import render
+from melt_ser.reporting.published import METRIC_NAMES
+from melt_ser.reporting.recordings import Corpora
+from melt_ser.reporting.systems import system_names, system_of
+
+FILTERS = {"backbone": "Backbone", "train": "Trained on", "corpus": "Tested on", "protocol": "Protocol"}
+MOST_ROWS = 3000  # of the overview; a browser sorts and filters that many at once
+MOST_DETAILED = 200  # runs whose details are in the page, the best of each test corpus first
+MOST_SYSTEMS = 100  # rows of a matrix
+MOST_INTERVALS = 30  # of a test corpus
+MOST_LISTED = 200  # of everything else
+
+
+def page(contents: Contents, folder: Path | None) -> str:
+    """The page; `folder` is where it will lie, for the addresses of audio (None: not known)."""
+    script = files("melt_ser.reporting").joinpath("templates", "report.js").read_text(encoding="utf-8")
+    rows = _overview_rows(contents)
+    intervals = _intervals(contents)
+    detailed, unread = _detailed(contents, intervals, folder)
+    return render(
+        "report.html",
+        contents=contents,
+        rows=rows[:MOST_ROWS],
+        rows_left_out=max(len(rows) - MOST_ROWS, 0),
+        choices={key: (label, sorted({one[key] for one in rows})) for key, label in FILTERS.items()},
+        intervals=intervals,
+        detailed=detailed,
+        undetailed=[run for run in contents.runs if run.folder not in {one["run"].folder for one in detailed}],
+        unread=unread,
+        limits={"systems": MOST_SYSTEMS, "listed": MOST_LISTED, "intervals": MOST_INTERVALS},
+        script=script,
+        script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
+        metric_names=METRIC_NAMES,
+        figure=figure,
+        beside=beside,
+        over=over,
+        percent=percent,
+        points=points,
+    )
+
+
+def _overview_rows(contents: Contents) -> list[dict[str, Any]]:
+    """A row a run, test corpus and protocol, by corpus and the best first; single folds of many are in the details."""
+    names = system_names(contents.runs)
+    rows = []
+    for number, run in enumerate(contents.runs):
+        for row, protocol in merged(run.whole_evals()):
+            rows.append(
+                {
+                    "number": number,
+                    "run": run,
+                    "system": names[system_of(run)],
+                    "backbone": run.backbone,
+                    "train": run.result["train"]["corpus"],
+                    "corpus": row["corpus"],
+                    "protocol": protocol,
+                    "dropped": sum(row["dropped"].values()),
+                    "row": row,
+                }
+            )
+    return sorted(rows, key=lambda one: (one["corpus"], -one["row"]["ua"]))
+
+
+def _intervals(contents: Contents) -> dict[str, list[tuple[str, Run, Evaluation]]]:
+    """The rows of runs with their system, the best first, by test set under protocol closed."""
+    matrix = contents.matrices[0]
+    found: dict[str, list[tuple[str, Run, Evaluation]]] = {}
+    for key, name in matrix.columns.items():
+        standings = [cells[key].standing for cells in matrix.rows.values() if key in cells]
+        runs = [(one.system, run, row) for one in standings for run, row in zip(one.runs, one.rows, strict=True)]
+        found[f"{name} (n = {key.n})"] = sorted(runs, key=lambda one: -one[2]["ua"])
+    return found
+
+
+def _detailed(
+    contents: Contents, intervals: dict[str, list[tuple[str, Run, Evaluation]]], folder: Path | None
+) -> tuple[list[dict[str, Any]], list[str]]:
+    """The details of MOST_DETAILED runs, the best of each test set, and why those of others cannot be shown."""
+    places: dict[Path, int] = {}
+    for group in intervals.values():
+        for place, (_, run, _) in enumerate(group):
+            places[run.folder] = min(place, places.get(run.folder, place))
+    chosen = set(sorted(places, key=lambda path: places[path])[:MOST_DETAILED])
+    corpora, detailed, unread = Corpora(), [], []
+    for number, run in enumerate(contents.runs):
+        if run.folder not in chosen:
+            continue
+        try:
+            detailed.append({"number": number, "run": run, **run_details(run, corpora, folder)})
+        except InputError as error:
+            unread.append(str(error))
+    return detailed, unread

@@ -1,0 +1,110 @@
+"""Published figures beside ours, with what the protocols differ in; the facts are in `published.yaml`."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from melt_ser.reporting.overview import Standing
+
+METRIC_NAMES = {"ua": "UA", "wa": "WA", "macro_f1": "macro-F1"}
+
+
+@dataclass(frozen=True)
+class Published:
+    """Published figures of a model on a corpus beside ours: fractions, or differences of fractions (`note`: a gain).
+
+    `differs` says in what the protocols differ; it is empty where they are the same as far as is known.
+    """
+
+    source: str
+    where: str
+    protocol: str
+    model: str
+    train: str
+    corpus: str
+    system: str
+    figures: dict[str, tuple[float, float]]  # by metric: ours and theirs
+    differs: tuple[str, ...]
+    note: str = ""
+
+
+@cache
+def _facts() -> dict[str, Any]:
+    facts: dict[str, Any] = yaml.safe_load(Path(__file__).with_suffix(".yaml").read_text(encoding="utf-8"))
+    return facts
+
+
+def published_beside(standings: list[Standing]) -> list[Published]:
+    """Every published figure of a corpus and model family that one of these standings has too."""
+    closed = [standing for standing in standings if standing.protocol.startswith("closed")]
+    found = [one for standing in closed for table in _facts()["tables"] for one in _of_table(table, standing)]
+    return found + [one for gain in _facts()["gains"] for one in _gains(gain, closed)]
+
+
+def _of_table(table: dict[str, Any], standing: Standing) -> list[Published]:
+    names = (f"{standing.train} -> {standing.corpus}", standing.corpus if standing.train == standing.corpus else None)
+    figures: dict[str, list[float]] = next((table["figures"][name] for name in names if name in table["figures"]), {})
+    found = []
+    for model, values in figures.items():
+        known = _facts()["models"][model]
+        config = standing.runs[0].result["config"]
+        if known["family"] != config["backbone"]["family"]:
+            continue
+        same = table["same"] | {"backbone.checkpoint": known["checkpoint"]}
+        same |= table.get("same_for", {}).get(standing.corpus, {})
+        differs = (*_differences(same, standing), *table.get("differs", ()))
+        note = table.get("notes", {}).get(standing.corpus, "")
+        theirs = zip(table["metrics"], values, strict=True)
+        beside = {metric: (standing.summary.mean[metric], percent / 100) for metric, percent in theirs}
+        head = (table["source"], table["where"], table["protocol"], model, standing.train, standing.corpus)
+        found.append(Published(*head, standing.system, beside, differs, note))
+    return found
+
+
+def _gains(gain: dict[str, Any], standings: list[Standing]) -> list[Published]:
+    """The gain of training on one corpus rather than another, of systems that are otherwise alike."""
+    found = []
+    rivals = {(_but_for_the_corpus(one), one.corpus): one for one in standings if one.train == gain["rather_than"]}
+    for one in standings:
+        rival = rivals.get((_but_for_the_corpus(one), one.corpus)) if one.train == gain["train"] else None
+        checkpoint = one.runs[0].result["config"]["backbone"].get("checkpoint")
+        percent = gain["figures"].get(one.corpus, {}).get(checkpoint)
+        if rival is None or percent is None:
+            continue
+        metric, trained = gain["metric"], f"{gain['train']} rather than {gain['rather_than']}"
+        ours = one.summary.mean[metric] - rival.summary.mean[metric]
+        differs = (*_differences(gain["same"], one), *gain["differs"])
+        head = (gain["source"], gain["where"], gain["protocol"], checkpoint, trained, one.corpus)
+        found.append(Published(*head, one.system, {metric: (ours, percent / 100)}, differs, "a gain"))
+    return found
+
+
+def _but_for_the_corpus(standing: Standing) -> str:
+    settings = json.loads(standing.key)
+    return json.dumps({key: value for key, value in settings.items() if key != "dataset"}, sort_keys=True)
+
+
+def _differences(same: dict[str, Any], standing: Standing) -> list[str]:
+    """What a standing has otherwise than the publication, one phrase each."""
+    found = []
+    for key, theirs in same.items():
+        if key == "fold":
+            ours: Any = standing.fold or None
+        elif key == "classes":
+            ours = len(standing.rows[0]["classes"])
+        else:
+            group, name = key.split(".")
+            ours = standing.runs[0].result["config"][group].get(name)
+        if ours != theirs:
+            found.append(f"{key} is {_shown(theirs)} there, {_shown(ours)} here")
+    return found
+
+
+def _shown(value: Any) -> str:
+    return "none" if value is None else str(value)

@@ -1,0 +1,75 @@
+"""What makes two runs the same system: all settings but the seed and the fold; and a short name for each system."""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from typing import Any
+
+from melt_ser.files import sha256
+from melt_ser.reporting.collect import Run
+from melt_ser.runs import without_infrastructure
+
+Settings = dict[str, Any]
+
+NAMED_GROUPS = ("labels", "head", "augment", "trainer")  # a difference between named groups is told by the names
+MOST_SETTINGS = 3  # that a name lists one by one
+
+
+def system_of(run: Run) -> str:
+    """A text that the runs of one system share, and no other run."""
+    settings = without_infrastructure(run.result["config"])
+    settings.pop("seed", None)
+    settings["dataset"].pop("fold", None)
+    return json.dumps(settings, sort_keys=True)
+
+
+def system_names(runs: list[Run]) -> dict[str, str]:
+    """A name for each text of `system_of`: the backbone's, and what sets the system apart where that is not enough.
+
+    Systems are told apart among those of the same backbone and training corpus, by the names of their groups
+    (`head=mlp`), then by the settings that differ (`trainer.epochs=3`), of which too many are told by a hash.
+    """
+    alike: dict[tuple[str, str], dict[str, Run]] = defaultdict(dict)
+    for run in runs:
+        alike[run.backbone, run.result["train"]["corpus"]].setdefault(system_of(run), run)
+    names = {}
+    for (backbone, _), members in alike.items():
+        chosen = {
+            key: [str(run.result["config"][group].get("name")) for group in NAMED_GROUPS]
+            for key, run in members.items()
+        }
+        differ = [len(set(column)) > 1 for column in zip(*chosen.values(), strict=True)]
+        same_groups: dict[tuple[str, ...], list[str]] = defaultdict(list)
+        for key, group_names in chosen.items():
+            same_groups[tuple(group_names)].append(key)
+        for named, keys in same_groups.items():
+            told = [f"{group}={name}" for group, name, told in zip(NAMED_GROUPS, named, differ, strict=True) if told]
+            for key, settings in _differences(keys).items():
+                names[key] = " ".join([backbone, *told, *settings])
+    return names
+
+
+def _differences(keys: list[str]) -> dict[str, list[str]]:
+    """The settings in which each of some systems differs from others of them."""
+    if len(keys) == 1:
+        return {keys[0]: []}
+    flat = {key: dict(_flat(json.loads(key))) for key in keys}
+    values: dict[str, set[str]] = defaultdict(set)
+    for settings in flat.values():
+        for name, value in settings.items():
+            values[name].add(value)
+    differ = [
+        name
+        for name, found in values.items()
+        if len(found) > 1 or any(name not in settings for settings in flat.values())
+    ]
+    if len(differ) > MOST_SETTINGS:
+        return {key: [f"#{sha256(key)[:6]}"] for key in keys}
+    return {key: [f"{name}={settings[name]}" for name in differ if name in settings] for key, settings in flat.items()}
+
+
+def _flat(settings: Any, name: str = "") -> list[tuple[str, str]]:
+    if isinstance(settings, dict) and settings:
+        return [pair for key, value in settings.items() for pair in _flat(value, f"{name}.{key}".lstrip("."))]
+    return [(name, settings if isinstance(settings, str) else json.dumps(settings))]

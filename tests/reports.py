@@ -1,0 +1,70 @@
+"""Runs to report on: a few real ones of tones, and copies of them with other figures."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+import small_runs
+from melt_ser.evaluate import evaluate
+from melt_ser.launch import compose
+
+HOSTILE = '<script>alert(1)</script> & $x_1$ 50% \\end{x} `a|b` "q"'
+
+
+def real_runs(folder: Path) -> Path:
+    """A system of two seeds, another one and one of another corpus; both corpora are tested by the first two."""
+    first = small_runs.corpus(folder / "first", speakers=4, each=6)
+    second = small_runs.corpus(folder / "second", speakers=3, each=6, classes=("angry", "happy"), seed=1)
+    out = folder / "runs"
+    own = ["dataset.name=first", "dataset.folds=2", "dataset.fold=all"]
+    runs = [small_runs.train(out, first, *own, f"seed={seed}", "trainer.epochs=2")[0] for seed in (0, 1)]
+    runs.append(small_runs.train(out, first, *own, "head=mlp", "trainer.epochs=2")[0])
+    small_runs.train(out, second, "dataset.name=second", "dataset.folds=3")
+    for run in runs:
+        typed = ["dataset=csv", "dataset.name=second", f"dataset.root={second}", "dataset.table=table.csv"]
+        evaluate(compose([f"run={run}", "device=cpu", *typed], "evaluate"))
+    return out
+
+
+def results(folder: Path) -> dict[Path, dict[str, Any]]:
+    """The results below a folder by the folder of their run."""
+    return {path.parent: json.loads(path.read_text()) for path in sorted(folder.rglob("result.json"))}
+
+
+def copy(run: Path, to: Path, change: Callable[[dict[str, Any]], None] = lambda result: None) -> Path:
+    """A copy of a run with another result, without its models."""
+    shutil.copytree(run, to, ignore=shutil.ignore_patterns("model"))
+    result = json.loads((to / "result.json").read_text())
+    change(result)
+    (to / "result.json").write_text(json.dumps(result))
+    return to
+
+
+def answering(run: Path, right: bool) -> None:
+    """Let a run's predictions be all right or all wrong (and its UA that)."""
+    result = json.loads((run / "result.json").read_text())
+    closed = {row["predictions"]: row["classes"] for row in result["evals"] if row["protocol"] == "closed"}
+    for path, answers in closed.items():
+        table = pd.read_csv(run / path)
+        classes = result["train"]["classes"]
+        for number, reference in enumerate(table["reference"]):
+            answer = reference if right else answers[answers.index(reference) - 1]
+            table.loc[number, classes] = [float(name == answer) for name in classes]
+        table.to_csv(run / path, index=False)
+    for row in result["evals"]:
+        row["ua"] = row["wa"] = float(right)
+    (run / "result.json").write_text(json.dumps(result))
+
+
+def rename(result: dict[str, Any], corpus: str) -> None:
+    """Give the training corpus of a result another name, such as a user's own may have."""
+    before = result["train"]["corpus"]
+    result["train"]["corpus"] = result["config"]["dataset"]["name"] = corpus
+    for row in result["evals"]:
+        row["corpus"] = corpus if row["corpus"] == before else row["corpus"]
