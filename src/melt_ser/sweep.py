@@ -6,6 +6,7 @@ folder beside the results, which all machines of a sweep see. Hydra hands this c
 
 from __future__ import annotations
 
+import shlex
 import shutil
 import tempfile
 from collections import Counter
@@ -80,6 +81,11 @@ def overrides() -> list[str]:
     if not HydraConfig.initialized():
         return []
     return [str(override) for override in HydraConfig.get().overrides.task]
+
+
+def command() -> str:
+    """`overrides` as a shell takes them, for the result."""
+    return shlex.join(overrides())
 
 
 def outcome(state: str, exit_code: int = 0, reason: str = "") -> dict[str, Any]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 import shutil
 from pathlib import Path
 from typing import Any
@@ -22,7 +21,7 @@ from melt_ser.launch import typed
 from melt_ser.models.checkpoint import is_cached, weights_digest
 from melt_ser.reporting.tables import evaluation_table
 from melt_ser.runs import AGAIN, INPUTS, make_way, plain, previous_folder, read_result, run_folder, sole_writer
-from melt_ser.sweep import overrides, sweeping
+from melt_ser.sweep import command, sweeping
 from melt_ser.training.result import Fold, make_result
 from melt_ser.training.study import Study, fold_targets, prepare_study
 
@@ -37,7 +36,7 @@ def run_or_skip(composed: DictConfig) -> tuple[Path, bool]:
     """What `run` does, and whether all of it was done already; a failure is noted in the run folder."""
     config = typed(composed, Config)
     check(config)
-    with noting_failure(run_folder(config), shlex.join(overrides()), Config):
+    with noting_failure(run_folder(config), command(), Config):
         return _run(config)
 
 
@@ -139,6 +138,6 @@ def _train_and_score(study: Study) -> dict[str, Any] | None:
         folds.append(Fold(parts, trained, calibration, targets, tables))
     if not accelerator.is_main_process:
         return None
-    result = make_result(study, folds, shlex.join(overrides()), accelerator)
+    result = make_result(study, folds, command(), accelerator)
     files.write_json(study.folder / "result.json", result)
     return result
