@@ -10,7 +10,7 @@ time. Padding leaks into valid frames in three places, each closed here:
    takes the mean and variance over all N samples' frames instead of the utterance's own T(L) = (L - kernel)
    // stride + 1. The models were trained on unpadded crops, so the statistics over the first T(L) frames are
    the ones their weights expect. `UtteranceGroupNorm` normalises those frames by themselves and writes zeros
-   behind them.
+   behind them. (Where nothing learns, a CPU computes each utterance by itself: see convolution.py.)
 2. data2vec's positional encoder is a stack of padded convolutions. The frames behind an utterance enter it as
    zeros, but leave each layer with values of their own, which the next layer reads. An utterance alone has
    zeros there, so the padded frames are zeroed before every layer.
