@@ -74,7 +74,6 @@ def test_perfect_predictions_score_1_everywhere(labels):
         metrics.weighted_f1,
     ):
         assert metric(confusion) == 1
-    assert metrics.expected_calibration_error(np.ones(len(labels)), np.ones(len(labels))) == 0
 
 
 def test_a_class_missing_from_the_reference_is_left_out_of_the_averages():
@@ -131,38 +130,3 @@ def test_a_stack_of_matrices_scores_as_each_of_them(several):
 def test_bad_labels_stop_with_a_sentence(reference, prediction, classes, words):
     with pytest.raises(InputError, match=words):
         metrics.confusion_matrix(reference, prediction, classes)
-
-
-def test_calibration_error_by_hand():
-    # Two bins: (0, 0.5] holds 0.5 (right); (0.5, 1] holds 0.7 (wrong) and 0.9 (right), whose gaps add up to 0.6.
-    error = metrics.expected_calibration_error([0.5, 0.7, 0.9], [True, False, True], bins=2)
-    assert error == pytest.approx((abs(0.5 - 1) + abs(0.7 + 0.9 - 1)) / 3)
-
-
-def test_a_confidence_on_an_edge_belongs_to_the_lower_bin():
-    together = metrics.expected_calibration_error([0.4, 0.5], [True, False], bins=2)
-    apart = metrics.expected_calibration_error([0.4, 0.51], [True, False], bins=2)
-    assert together == pytest.approx(abs(0.9 - 1) / 2)
-    assert apart == pytest.approx((0.6 + 0.51) / 2)
-
-
-def test_calibrated_guesses_have_a_small_error():
-    generator = np.random.default_rng(0)
-    confidence = generator.uniform(size=20_000)
-    correct = generator.uniform(size=20_000) < confidence
-    assert metrics.expected_calibration_error(confidence, correct) < 0.02
-    assert metrics.expected_calibration_error(confidence, ~correct) > 0.4
-
-
-@given(st.lists(st.tuples(st.floats(0, 1), st.booleans()), min_size=1))
-@settings(deadline=None)
-def test_calibration_error_is_a_fraction(pairs):
-    confidence, correct = zip(*pairs, strict=True)
-    gap = abs(np.mean(confidence) - np.mean(correct))
-    assert gap - 1e-12 <= metrics.expected_calibration_error(confidence, correct) <= 1 + 1e-12
-
-
-@pytest.mark.parametrize("confidence", [[], [1.2], [-0.1], [float("nan")], [0.5, 0.5]])
-def test_calibration_refuses_what_is_not_a_probability_an_utterance(confidence):
-    with pytest.raises(InputError):
-        metrics.expected_calibration_error(confidence, [True] * min(len(confidence), 1))

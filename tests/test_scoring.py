@@ -16,7 +16,8 @@ TRAINING = ["angry", "happy", "neutral", "sad"]
 CORPUS = ["angry", "neutral", "sad"]  # a corpus without happy speech
 KEYS = [
     *("n", "classes", "confusion", "ua", "wa", "macro_f1", "weighted_f1"),
-    *("ua_ci95", "wa_ci95", "ci_unit", "recall", "ece", "predicted"),
+    *("ua_ci95", "wa_ci95", "macro_f1_ci95", "ci_unit", "ci95_over_utterances"),
+    *("recall", "ece", "calibration", "predicted"),
 ]
 
 
@@ -89,8 +90,19 @@ def test_ties_go_to_the_first_class_even_where_no_probability_is_left():
 
 def test_speakers_are_resampled_where_known(predictions):
     known = pd.Series(["a", "b", "a", "b"], index=[7, 8, 9, 10])  # by position, not by index
-    assert score(predictions, known, TRAINING, CORPUS, "open")["ci_unit"] == "speaker"
-    assert score(predictions, known.replace("b", ""), TRAINING, CORPUS, "open")["ci_unit"] == "utterance"
+    scored = score(predictions, known, TRAINING, CORPUS, "open")
+    unknown = score(predictions, known.replace("b", ""), TRAINING, CORPUS, "open")
+    assert (scored["ci_unit"], unknown["ci_unit"]) == ("speaker", "utterance")
+    assert scored["ci95_over_utterances"] == unknown["ci95_over_utterances"]
+    for metric in ("ua", "wa", "macro_f1"):
+        assert unknown[f"{metric}_ci95"] == unknown["ci95_over_utterances"][metric]
+
+
+def test_a_temperature_is_applied_among_the_classes_of_the_protocol(predictions):
+    # Of 0.3 and 0.1 among the corpus classes, squared: 0.9 and 0.1.
+    calibration = score(predictions.iloc[:1], None, TRAINING, CORPUS, "closed", temperature=0.5)["calibration"]
+    assert calibration["curve"] == [{"confidence": pytest.approx(0.75), "accuracy": 1.0, "n": 1}]
+    assert calibration["ece_with_temperature"] == pytest.approx(0.1)
 
 
 probability_rows = arrays(np.float64, st.tuples(st.integers(1, 20), st.just(4)), elements=st.floats(0.01, 1))

@@ -1,15 +1,18 @@
 """Bootstrap intervals: over speakers where known, reproducible, and about as wide as they should be."""
 
 import time
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy import stats
 
 from melt_ser.errors import InputError
 from melt_ser.evaluation import metrics
-from melt_ser.evaluation.statistics import bootstrap_intervals
+from melt_ser.evaluation.statistics import bootstrap_intervals, resampling_units
+from simulations import EVEN, SKEWED, coverage, equal_sizes, series_sizes, unequal_sizes
 
 CLASSES = ["angry", "neutral", "sad"]
 ROWS = st.lists(
@@ -34,7 +37,7 @@ def simulate(generator, utterances, accuracy, classes=CLASSES):
 def test_intervals_are_ordered_and_within_0_and_1(rows):
     reference, prediction, speakers = zip(*rows, strict=True)
     intervals = bootstrap_intervals(reference, prediction, CLASSES, speakers, resamples=200)
-    for low, high in (intervals.ua, intervals.wa):
+    for low, high in (intervals.ua, intervals.wa, intervals.macro_f1):
         assert 0 <= low <= high <= 1
     assert intervals.unit == ("speaker" if len(set(speakers)) > 1 else "utterance")
 
@@ -71,7 +74,7 @@ def test_one_utterance_a_speaker_is_the_bootstrap_over_utterances():
 def test_resampling_distinct_confusions_equals_resampling_speakers_one_by_one():
     generator = np.random.default_rng(3)
     reference, prediction = simulate(generator, 120, 0.6)
-    speakers = generator.integers(12, size=120)
+    speakers = np.repeat(np.arange(12), 10)  # of one size, so that the effective number is theirs
     per_speaker = np.stack(
         [
             metrics.confusion_matrix(
@@ -83,9 +86,46 @@ def test_resampling_distinct_confusions_equals_resampling_speakers_one_by_one():
         ]
     )
     resampled = np.stack([per_speaker[generator.integers(12, size=12)].sum(axis=0) for _ in range(4000)])
-    expected = np.quantile(metrics.unweighted_accuracy(resampled), [0.025, 0.975])
     intervals = bootstrap_intervals(reference, prediction, CLASSES, speakers.astype(str).tolist(), resamples=4000)
-    assert intervals.ua == pytest.approx(tuple(expected), abs=0.012)
+    for name, metric in (("ua", metrics.unweighted_accuracy), ("macro_f1", metrics.macro_f1)):
+        whole = metric(per_speaker.sum(axis=0))
+        margin = stats.t.ppf(0.975, 11) * np.sqrt(12 / 11) * metric(resampled).std()
+        assert getattr(intervals, name) == pytest.approx((whole - margin, whole + margin), abs=0.006)
+
+
+def test_the_interval_of_wa_over_speakers_of_one_size_is_the_t_interval_of_their_accuracies():
+    # WA is then the mean of the speakers' accuracies, whose interval is in every textbook.
+    reference, prediction = simulate(np.random.default_rng(5), 400, 0.6)
+    speakers = np.repeat(np.arange(8), 50)
+    accuracies = np.equal(reference, prediction).reshape(8, 50).mean(axis=1)
+    expected = stats.t.interval(0.95, 7, accuracies.mean(), stats.sem(accuracies))
+    intervals = bootstrap_intervals(reference, prediction, CLASSES, speakers.astype(str), resamples=20_000)
+    assert intervals.wa == pytest.approx(expected, abs=0.003)
+
+
+def test_utterances_are_resampled_as_scipy_does():
+    reference, prediction = simulate(np.random.default_rng(6), 150, 0.6)
+    right = np.equal(reference, prediction).astype(float)
+    expected = stats.bootstrap((right,), np.mean, method="percentile", n_resamples=4000, rng=0).confidence_interval
+    intervals = bootstrap_intervals(reference, prediction, CLASSES, resamples=4000)
+    assert intervals.wa == pytest.approx((expected.low, expected.high), abs=0.014)
+
+
+def test_unequal_speakers_count_for_less_than_their_number():
+    assert resampling_units(100, ["a"] * 50 + ["b"] * 50).effective == 2
+    assert resampling_units(40, [str(row % 20) for row in range(40)]).effective == pytest.approx(20)
+    assert resampling_units(102, ["a"] * 100 + ["b", "c"]).effective == 2  # the least that has a spread
+    leading = resampling_units(110, ["a"] * 50 + ["b"] * 50 + list("cdefghijkl"))
+    assert leading.effective == pytest.approx(110**2 / (2 * 50**2 + 10))
+
+
+def test_pooled_predictions_of_a_recording_are_resampled_together():
+    reference, prediction = simulate(np.random.default_rng(0), 100, 0.6)
+    recordings = [f"clip {row}" for row in range(100)]
+    once = bootstrap_intervals(reference, prediction, CLASSES)
+    thrice = bootstrap_intervals(reference * 3, prediction * 3, CLASSES, recordings=recordings * 3)
+    assert thrice.unit == "utterance"
+    assert thrice.ua == pytest.approx(once.ua, abs=0.01)  # no narrower for saying the same three times
 
 
 def test_speakers_who_differ_make_the_interval_wider():
@@ -110,14 +150,26 @@ def test_a_class_that_vanishes_from_a_resample_is_left_out_of_it():
     assert bootstrap_intervals(["sad"], ["sad"], CLASSES).ua == (1.0, 1.0)
 
 
-def test_95_percent_intervals_cover_the_truth_about_95_percent_of_the_time():
-    generator = np.random.default_rng(0)
-    covered = np.zeros(2)
-    for _ in range(300):
-        intervals = bootstrap_intervals(*simulate(generator, 200, 0.7), CLASSES, resamples=400)
-        covered += [low <= 0.7 <= high for low, high in (intervals.ua, intervals.wa)]
-    assert np.all(covered / 300 > 0.90)
-    assert np.all(covered / 300 < 0.985)
+def test_95_percent_intervals_over_utterances_cover_the_truth_93_to_97_times_in_100():
+    """1,000 simulated test sets with known truth."""
+    population = replace(EVEN, spread=0.0)
+    for share in coverage(population, equal_sizes, 4, over="utterances").values():
+        assert 0.93 <= share <= 0.97
+
+
+@pytest.mark.parametrize("speakers", [10, 24])  # more in simulations.py
+def test_95_percent_intervals_over_speakers_cover_the_truth_93_to_97_times_in_100(speakers):
+    """1,000 simulated test sets whose speakers differ; over utterances a quarter of them would miss the truth."""
+    for share in coverage(EVEN, equal_sizes, speakers).values():
+        assert 0.93 <= share <= 0.97
+
+
+@pytest.mark.parametrize(
+    ("population", "sizes", "speakers"), [(EVEN, equal_sizes, 4), (EVEN, unequal_sizes, 6), (SKEWED, series_sizes, 60)]
+)
+def test_few_or_unequal_speakers_make_no_false_precision(population, sizes, speakers):
+    """Percentiles would cover the truth 83 to 89 times in 100."""
+    assert min(coverage(population, sizes, speakers, sets=300, resamples=200).values()) > 0.9
 
 
 def test_the_largest_corpus_takes_less_than_a_second():

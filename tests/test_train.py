@@ -10,13 +10,17 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+import soundfile
 import torch
 from accelerate import Accelerator
 from sklearn.metrics import accuracy_score, balanced_accuracy_score
 
 from melt_ser.errors import InputError, SetupError
 from melt_ser.evaluate import evaluate
+from melt_ser.evaluation.calibration import calibrate
+from melt_ser.evaluation.comparison import compare
 from melt_ser.launch import compose
+from melt_ser.models.export import load_model
 from melt_ser.predict import main as predict
 from melt_ser.training.device import make_accelerator, prefer_deterministic_kernels
 from small_runs import CLASSES, corpus, train
@@ -46,6 +50,55 @@ def test_a_run_folder_holds_everything_and_the_metrics_are_the_predictions(
     assert closed["wa"] == pytest.approx(accuracy_score(predictions.reference, predictions.prediction))
     assert closed["n"] == len(predictions) == 6
     assert closed["digest"] == result["train"]["digest"]
+    assert closed["groups"] is None  # one speaker
+    assert {entry["by"] for entry in closed["slices"]} == {"duration"}
+
+
+def test_the_temperature_is_that_of_the_saved_models_answers_on_dev(tmp_path: Path) -> None:
+    root = corpus(tmp_path / "c", speakers=6)
+    settings = ("dataset.folds=2", "dataset.fold=all", "trainer.epochs=3", "trainer.learning_rate=1e-2")
+    folder, result = train(tmp_path / "runs", root, *settings)
+    splits = pd.read_csv(folder / "splits.csv")
+    for fold in result["train"]["folds"]:
+        part = splits[(splits["fold"] == fold["fold"]) & (splits["split"] == "dev")]
+        answers = predict_rows(folder / fold["folder"] / "model", [root / f"{name}.wav" for name in part["utterance"]])
+        reference = np.array([CLASSES.index(CLASSES[int(name[-1]) % 3]) for name in part["utterance"]])
+        dev = calibrate(answers, reference)
+        assert fold["temperature"] == pytest.approx(dev.temperature, rel=1e-2)
+        assert fold["dev_ece"] == pytest.approx(dev.ece, abs=2e-3)  # dev is read from features kept in float16
+    temperatures = [fold["temperature"] for fold in result["train"]["folds"]]
+    assert temperatures[0] != temperatures[1] and 1.0 not in temperatures
+    pooled, own = result["evals"][0]["calibration"], [row["calibration"] for row in result["evals"][2::2]]
+    assert pooled["temperature"] == pytest.approx(np.mean(temperatures))
+    assert [entry["temperature"] for entry in own] == temperatures
+    assert sum(point["n"] for point in pooled["curve"]) == result["evals"][0]["n"] == 36
+    assert result["evals"][0]["ece"] == pooled["ece"]
+
+
+def predict_rows(model: Path, clips: list[Path]) -> np.ndarray:
+    """Probabilities of a saved model for whole clips, (clips, classes), one at a time."""
+    loaded = load_model(model, torch.device("cpu")).eval()
+    with torch.no_grad():
+        audio = [torch.from_numpy(soundfile.read(clip, dtype="float32")[0])[None] for clip in clips]
+        logits = [loaded(clip, torch.tensor([clip.shape[1]])) for clip in audio]
+    return np.asarray(torch.cat(logits).softmax(dim=-1))
+
+
+def test_two_systems_can_be_compared_by_their_run_folders_alone(tmp_path: Path) -> None:
+    root = corpus(tmp_path / "c")
+    runs = [
+        train(tmp_path / "runs", root, "dataset.folds=2", "dataset.fold=all", "eval.corpora=[csv,demo_de]", seed)
+        for seed in ("seed=0", "seed=1")
+    ]
+    for position in (0, 2):  # the training corpus, and another that both folds' models were tested on
+        rows = [result["evals"][position] for _, result in runs]
+        first, second = (pd.read_csv(folder / row["predictions"]) for (folder, _), row in zip(runs, rows, strict=True))
+        groups = pd.read_csv(runs[0][0] / rows[0]["groups"])
+        assert groups["utterance"].tolist() == first["utterance"].tolist()
+        found = compare(first, second, groups["group"], rows[0]["classes"])
+        assert found.units == groups["group"].nunique() >= 2
+        assert found.n == rows[0]["n"] == rows[1]["n"]
+        assert found.difference == pytest.approx(rows[0]["ua"] - rows[1]["ua"])
 
 
 def test_all_folds_are_pooled_and_a_finished_run_is_skipped(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -127,6 +180,7 @@ def test_cross_corpus_protocols_and_predict(tmp_path: Path, capsys: pytest.Captu
     assert closed["dropped"] == {"label 'bored' is no class of the model (bored)": 8}
     assert closed["n"] == 16
     assert closed["split"] == "all"
+    assert closed["calibration"]["temperature"] == result["train"]["folds"][0]["temperature"]
     evaluate(compose([*typed, "device=cpu"], "evaluate"))
     assert len(json.loads((folder / "result.json").read_text())["evals"]) == len(result["evals"])
 

@@ -87,7 +87,7 @@ class ShuffledBatches(Sampler[list[int]]):
 
     def _pieces(self, rows: np.ndarray, batch_seconds: float) -> list[list[int]]:
         rows = rows[np.argsort(-self.seconds[rows], kind="stable")]
-        return pieces_of(rows, self.seconds, len(rows), batch_seconds)
+        return list(pieces_of(rows, ends_of_pieces(self.seconds[rows], len(rows), batch_seconds)))
 
     def batches(self) -> Iterator[list[int]]:
         """The batches of this epoch, of all processes together."""
@@ -118,23 +118,28 @@ class SortedBatches(Sampler[list[int]]):
         batch_seconds: float = math.inf,
     ) -> None:
         lengths = np.asarray(seconds)
-        own = (share or Share()).of(np.argsort(-lengths, kind="stable"))
-        self.batches = pieces_of(own, lengths, batch_size, batch_seconds)
+        self.order = (share or Share()).of(np.argsort(-lengths, kind="stable"))
+        self.ends = ends_of_pieces(lengths[self.order], batch_size, batch_seconds)
 
     def __len__(self) -> int:
-        return len(self.batches)
+        return len(self.ends)
 
     def __iter__(self) -> Iterator[list[int]]:
-        return iter(self.batches)
+        return pieces_of(self.order, self.ends)
 
 
-def pieces_of(rows: np.ndarray, seconds: np.ndarray, most: int, batch_seconds: float) -> list[list[int]]:
-    """Rows that are sorted, longest first, in pieces of at most `most` and at most `batch_seconds` with padding."""
-    pieces: list[list[int]] = []
+def ends_of_pieces(seconds: np.ndarray, most: int, batch_seconds: float) -> list[int]:
+    """Where to cut utterances of these lengths, longest first, so that a piece has at most `most`, and at most
+    `batch_seconds` with padding unless it is a single utterance."""
+    ends: list[int] = []
     first = 0
-    while first < len(rows):
-        longest = max(float(seconds[rows[first]]), 1e-3)
-        count = max(1, int(min(most, batch_seconds / longest)))
-        pieces.append(rows[first : first + count].tolist())
-        first += count
-    return pieces
+    while first < len(seconds):
+        first += max(1, int(min(most, batch_seconds / max(seconds[first], 1e-3))))
+        ends.append(min(first, len(seconds)))
+    return ends
+
+
+def pieces_of(rows: np.ndarray, ends: list[int]) -> Iterator[list[int]]:
+    """Rows cut at `ends`."""
+    for first, last in itertools.pairwise([0, *ends]):
+        yield rows[first:last].tolist()

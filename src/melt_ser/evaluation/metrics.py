@@ -7,8 +7,8 @@ A class *occurs* when its row is not empty. Libraries disagree about averages wh
 always the same: averages over classes run over the classes that occur, and a prediction of any other class is simply
 an error of the reference class it was made for.
 
-Every function but `confusion_matrix` and `expected_calibration_error` also takes a stack of matrices
-(..., classes, classes), which is how the bootstrap in `statistics` uses the same definitions. All values are fractions.
+Every function but `confusion_matrix` also takes a stack of matrices (..., classes, classes), which is how the bootstrap
+in `statistics` uses the same definitions. All values are fractions.
 """
 
 from __future__ import annotations
@@ -94,29 +94,6 @@ def weighted_f1(confusion: Integers) -> Floats:
     """Mean F1 weighted by each class's support, (...)."""
     support = _support(confusion)
     return _divide(np.nansum(f1(confusion) * support, axis=-1), support.sum(axis=-1))
-
-
-def expected_calibration_error(confidence: npt.ArrayLike, correct: npt.ArrayLike, bins: int = 15) -> float:
-    """Gap between confidence and accuracy, averaged over equal-width bins of confidence by utterances in each.
-
-    Args: confidence (utterances,), the probability of the answer given, in 0..1; correct (utterances,), whether the
-    answer was right. A bin holds confidences above its lower and up to its upper edge; 0 belongs to the first.
-    Raises InputError for no utterances, lengths that differ, or a confidence outside 0..1.
-    Source: Guo et al. 2017, "On Calibration of Modern Neural Networks".
-    """
-    confidences = np.asarray(confidence, dtype=np.float64)
-    hits = np.asarray(correct, dtype=np.float64)
-    if confidences.shape != hits.shape or confidences.ndim != 1 or confidences.size == 0:
-        raise InputError(
-            f"Calibration needs one confidence and one outcome an utterance, not shapes {confidences.shape} "
-            f"and {hits.shape}."
-        )
-    if not np.all((confidences >= 0) & (confidences <= 1)):
-        raise InputError("A confidence is not a probability in 0..1; pass probabilities, not logits.")
-    inner_edges = np.linspace(0, 1, bins + 1)[1:-1]
-    bin_of = np.digitize(confidences, inner_edges, right=True)
-    gaps = np.bincount(bin_of, weights=confidences - hits, minlength=bins)
-    return float(np.abs(gaps).sum() / confidences.size)
 
 
 def _hits(confusion: Integers) -> Integers:

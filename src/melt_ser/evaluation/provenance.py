@@ -8,7 +8,8 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-PACKAGES = ("torch", "torchaudio", "transformers", "accelerate", "scikit-learn", "hydra-core", "numpy", "pandas")
+PACKAGES: tuple[str, ...] = ("torch", "torchaudio", "transformers", "accelerate", "hydra-core")
+PACKAGES += ("numpy", "scipy", "scikit-learn", "pandas")
 
 
 def versions() -> dict[str, str]:

@@ -60,12 +60,13 @@ def rescore(folder: Path, result: dict[str, Any], corpus: Corpus, settings: Eval
     tables = _predict(models, targets, classes, settings, device)
     if not is_main_process():
         return result
+    temperatures = [entry.get("temperature") for entry in result["train"]["folds"]]  # older runs have none
     rows = []
-    for (fold, _), target, table in zip(models, targets, tables, strict=True):
-        rows += evaluation_rows(folder, target, table, classes, fold, len(models) > 1)
+    for (fold, _), target, table, temperature in zip(models, targets, tables, temperatures, strict=True):
+        rows += evaluation_rows(folder, target, table, classes, fold, temperature, len(models) > 1)
     if len(models) > 1:
-        pooled, predictions = pool(targets, tables, [fold or 0 for fold, _ in models])
-        rows = evaluation_rows(folder, pooled, predictions, classes, "all") + rows
+        pooled, predictions, of_row = pool(targets, tables, [fold or 0 for fold, _ in models], temperatures)
+        rows = evaluation_rows(folder, pooled, predictions, classes, "all", of_row) + rows
     kept = [row for row in result["evals"] if (row["corpus"], row["split"]) != (corpus.name, targets[0].split)]
     result["evals"] = kept + rows
     files.write_json(folder / "result.json", result)

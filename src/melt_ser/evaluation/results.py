@@ -9,7 +9,10 @@ import numpy as np
 import pandas as pd
 
 from melt_ser import files
-from melt_ser.evaluation.scoring import PROTOCOLS, constant_prediction_warning, score
+from melt_ser.evaluation.metrics import Floats
+from melt_ser.evaluation.scoring import PROTOCOLS, answers_among, constant_prediction_warning, score
+from melt_ser.evaluation.slices import slices
+from melt_ser.evaluation.statistics import resampling_units
 from melt_ser.evaluation.targets import Target
 from melt_ser.reporting.figures import confusion_figure
 
@@ -34,10 +37,13 @@ def evaluation_rows(
     predictions: pd.DataFrame,
     classes: list[str],
     fold: int | str | None,
+    temperature: float | Floats | None,
     one_of_many: bool = False,
 ) -> list[Row]:
     """Write the predictions and a confusion figure under `folder`; give a result row for each protocol.
 
+    What is resampled as a whole, speakers or recordings, is written too where it is not the utterance itself, so that
+    systems can be compared by their run folders alone. `temperature` was fitted on dev: one, or one a prediction.
     The files are named after the corpus; after its split too, where that is not test or the whole, or holds recordings
     that were trained on; and after the fold, where it is `one_of_many` to be pooled.
     """
@@ -46,14 +52,24 @@ def evaluation_rows(
     stem += f"_fold{fold}" if one_of_many else ""
     path = Path("predictions") / f"{stem}.csv"
     files.write_csv(folder / path, predictions)
-    speakers_known = (target.table["speaker"] != "").all()
-    # Without speakers the utterance is what is drawn again: with all its folds' predictions, where it has several.
-    groups = target.table["speaker" if speakers_known else "utterance"]
+    speakers, recordings = target.table["speaker"], target.table["utterance"]
+    kind = resampling_units(len(predictions), speakers, recordings).kind
+    groups = speakers if kind == "speaker" else recordings
+    groups_path = Path("groups") / f"{stem}.csv" if groups.duplicated().any() else None
+    if groups_path:
+        files.write_csv(folder / groups_path, pd.DataFrame({"utterance": predictions["utterance"], "group": groups}))
     rows = []
     for protocol in PROTOCOLS:
-        scored = score(predictions, groups, classes, target.corpus_classes, protocol)
-        if not speakers_known:
-            scored["ci_unit"] = "utterance"
+        scored = score(
+            predictions,
+            speakers,
+            classes,
+            target.corpus_classes,
+            protocol,
+            recordings=recordings,
+            temperature=temperature,
+        )
+        answers = answers_among(predictions, scored["classes"])
         rows.append(
             {
                 "corpus": target.name,
@@ -64,8 +80,10 @@ def evaluation_rows(
                 "n": scored.pop("n"),
                 "dropped": target.dropped,
                 **scored,
+                "slices": slices(target.table, predictions["reference"], answers, scored["classes"]),
                 "overlap": target.overlap,
                 "predictions": path.as_posix(),
+                "groups": groups_path and groups_path.as_posix(),
             }
         )
     closed = rows[0]
@@ -77,8 +95,10 @@ def evaluation_rows(
     return rows
 
 
-def pool(targets: list[Target], predictions: list[pd.DataFrame], numbers: list[int]) -> tuple[Target, pd.DataFrame]:
-    """The folds' targets and predictions as one.
+def pool(
+    targets: list[Target], predictions: list[pd.DataFrame], numbers: list[int], temperatures: list[float | None]
+) -> tuple[Target, pd.DataFrame, Floats | None]:
+    """The folds' targets, predictions and temperatures, one a prediction, as one; None where a fold has none.
 
     Folds of the training corpus test on different utterances. Another corpus is tested by every fold's model: its
     utterances then occur once a fold, named `<utterance>#<fold>`, so that UA and WA are the means over the models.
@@ -98,4 +118,6 @@ def pool(targets: list[Target], predictions: list[pd.DataFrame], numbers: list[i
                 refused = reason.startswith("clip refused")
                 dropped[reason] = count if refused else dropped.get(reason, 0) + count
     overlap = sum(target.overlap for target in targets)
-    return Target(first.corpus, first.split, table, first.corpus_classes, dropped, overlap), pooled
+    known = [temperature for temperature in temperatures if temperature is not None]
+    of_row = np.repeat(known, [len(frame) for frame in predictions]) if len(known) == len(predictions) else None
+    return Target(first.corpus, first.split, table, first.corpus_classes, dropped, overlap), pooled, of_row

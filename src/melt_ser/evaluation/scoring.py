@@ -18,6 +18,7 @@ import pandas as pd
 
 from melt_ser.errors import InputError
 from melt_ser.evaluation import metrics
+from melt_ser.evaluation.calibration import calibration_entry
 from melt_ser.evaluation.metrics import Floats
 from melt_ser.evaluation.statistics import bootstrap_intervals
 
@@ -27,31 +28,35 @@ PREDICTION_COLUMNS = ("utterance", "reference", "prediction")
 
 def score(
     predictions: pd.DataFrame,
-    groups: pd.Series | None,
+    speakers: pd.Series | None,
     training_classes: Sequence[str],
     corpus_classes: Sequence[str],
     protocol: str,
+    *,
+    recordings: pd.Series | None = None,
+    temperature: float | Floats | None = None,
 ) -> dict[str, Any]:
     """The metric keys of a result's `evals` entry, all JSON-able; fractions in 0..1.
 
     Args:
         predictions: columns `utterance`, `reference`, `prediction`, then one probability a training class, in order.
             `prediction` is for people who read the file: both protocols decide from the probabilities.
-        groups: speaker of each row, in the same order ("" = unknown), or None where no speaker is known.
+        speakers: speaker of each row, in the same order ("" = unknown), or None where no speaker is known.
         training_classes: classes of the model, in the order of the probability columns.
         corpus_classes: those of them that the whole test corpus has, not only this split.
         protocol: "closed" or "open".
+        recordings: what each row was predicted from, where several models' predictions of the same are pooled.
+        temperature: fitted on dev, for the calibration: one for all rows, or one for each.
 
     Raises InputError where the predictions do not fit the classes, are not probabilities, or are empty.
     """
     _validate(predictions, training_classes, corpus_classes, protocol)
     classes = [name for name in training_classes if protocol == "open" or name in corpus_classes]
-    probabilities = predictions[classes].to_numpy(dtype=np.float64)
-    answers = probabilities.argmax(axis=1)
-    confidence = _renormalise(probabilities).max(axis=1)
-    reference, prediction = predictions["reference"], pd.Series([classes[answer] for answer in answers])
+    reference, prediction = predictions["reference"], pd.Series(answers_among(predictions, classes))
     confusion = metrics.confusion_matrix(reference, prediction, classes)
-    intervals = bootstrap_intervals(reference, prediction, classes, groups)
+    main, plain = (bootstrap_intervals(reference, prediction, classes, names, recordings) for names in (speakers, None))
+    right = reference.to_numpy() == prediction.to_numpy()
+    calibration = calibration_entry(predictions[classes].to_numpy(dtype=np.float64), right, temperature)
     recalls = metrics.recall(confusion).tolist()
     return {
         "n": len(predictions),
@@ -61,13 +66,22 @@ def score(
         "wa": float(metrics.weighted_accuracy(confusion)),
         "macro_f1": float(metrics.macro_f1(confusion)),
         "weighted_f1": float(metrics.weighted_f1(confusion)),
-        "ua_ci95": list(intervals.ua),
-        "wa_ci95": list(intervals.wa),
-        "ci_unit": intervals.unit,
+        "ua_ci95": list(main.ua),
+        "wa_ci95": list(main.wa),
+        "macro_f1_ci95": list(main.macro_f1),
+        "ci_unit": main.unit,
+        "ci95_over_utterances": {"ua": list(plain.ua), "wa": list(plain.wa), "macro_f1": list(plain.macro_f1)},
         "recall": {name: None if np.isnan(value) else value for name, value in zip(classes, recalls, strict=True)},
-        "ece": metrics.expected_calibration_error(confidence, reference.to_numpy() == prediction.to_numpy()),
+        "ece": calibration["ece"],
+        "calibration": calibration,
         "predicted": dict(zip(classes, confusion.sum(axis=0).tolist(), strict=True)),
     }
+
+
+def answers_among(predictions: pd.DataFrame, classes: Sequence[str]) -> list[str]:
+    """The class of highest probability of each row, among `classes`, of which the table has a column each."""
+    answers = predictions[list(classes)].to_numpy(dtype=np.float64).argmax(axis=1)
+    return [classes[answer] for answer in answers]
 
 
 def constant_prediction_warning(scored: dict[str, Any]) -> str | None:
@@ -124,11 +138,3 @@ def _validate_rows(predictions: pd.DataFrame, training_classes: Sequence[str], c
             f"Utterance {utterances[wrong].iloc[0]!r} has values that are not probabilities which sum to 1 "
             f"({int(wrong.sum())} such rows); the model may have diverged, or these are logits."
         )
-
-
-def _renormalise(probabilities: Floats) -> Floats:
-    """Rows scaled to sum to 1; a row without any mass becomes uniform."""
-    totals = probabilities.sum(axis=1, keepdims=True)
-    scaled = np.full_like(probabilities, 1 / probabilities.shape[1])
-    np.divide(probabilities, totals, out=scaled, where=totals > 0)
-    return scaled

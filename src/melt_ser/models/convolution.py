@@ -49,29 +49,47 @@ def _encode(encoder: Any, audio: Tensor) -> Tensor:
 
 def _encode_one(encoder: Any, frames: Tensor) -> Tensor:
     """One utterance, (samples, 1), to (frames, channels)."""
+    from transformers.activations import GELUActivation
+
     for layer in encoder.conv_layers:
-        frames = _convolve(frames, layer.conv)
         norm = getattr(layer, "layer_norm", None)
-        if isinstance(norm, nn.GroupNorm):  # of one channel each: a batch norm over this utterance's frames
-            weight, bias = norm.weight, norm.bias
-            frames = nn.functional.batch_norm(frames, None, None, weight, bias, training=True, eps=norm.eps)
-        elif norm is not None:
-            weight, bias = norm.weight.to(frames.dtype), norm.bias.to(frames.dtype)
-            frames = nn.functional.layer_norm(frames, norm.normalized_shape, weight, bias, norm.eps)
-        frames = layer.activation(frames)
+        weight, bias = layer.conv.weight, layer.conv.bias
+        if isinstance(norm, nn.GroupNorm):
+            weight, bias = _with_group_norm(frames, layer.conv, norm)
+        frames = _convolve(frames, weight, bias, layer.conv.stride[0])
+        if isinstance(norm, nn.LayerNorm):
+            scale, shift = norm.weight.to(frames.dtype), norm.bias.to(frames.dtype)
+            frames = nn.functional.layer_norm(frames, norm.normalized_shape, scale, shift, norm.eps)
+        exact_gelu = isinstance(layer.activation, GELUActivation)
+        frames = torch.ops.aten.gelu_(frames) if exact_gelu else layer.activation(frames)
     return frames
 
 
-def _convolve(frames: Tensor, convolution: nn.Conv1d) -> Tensor:
-    """(frames, channels in) to (fewer frames, channels out)."""
-    kernel, stride, channels = convolution.kernel_size[0], convolution.stride[0], frames.shape[1]
+def _with_group_norm(samples: Tensor, convolution: nn.Conv1d, norm: nn.GroupNorm) -> tuple[Tensor, Tensor]:
+    """Weight and bias of the first convolution, whose group norm (a channel a group) over this utterance is in them.
+
+    A channel is a product of its weights w with windows of samples, so its mean and variance over time are w m and
+    w C w, with the mean m and the covariance C of the windows: no pass over the channels. The convolution's own bias
+    falls out with the mean.
+    """
+    windows = samples.double().flatten().unfold(0, convolution.kernel_size[0], convolution.stride[0])
+    weight = convolution.weight[:, 0].double()
+    variance = ((weight @ torch.cov(windows.t(), correction=0)) * weight).sum(dim=1)
+    scale = norm.weight.double() / torch.sqrt(variance + norm.eps)
+    shift = norm.bias.double() - scale * (weight @ windows.mean(dim=0))
+    return (weight * scale[:, None]).unsqueeze(1), shift
+
+
+def _convolve(frames: Tensor, weight: Tensor, bias: Tensor | None, stride: int) -> Tensor:
+    """(frames, channels in) to (fewer frames, channels out) with weight, (channels out, channels in, kernel)."""
+    channels, kernel = weight.shape[1:]
     length = (len(frames) - kernel) // stride + 1
     numbers = frames.flatten()
-    weight = convolution.weight.to(frames.dtype).permute(2, 1, 0)  # (kernel, channels in, channels out)
+    weight = weight.to(frames.dtype).permute(2, 1, 0)  # (kernel, channels in, channels out)
     output: Tensor | None = None
     for tap in range(0, kernel, stride):
         part = weight[tap : tap + stride].flatten(0, 1)
         rows = numbers[tap * channels :].unfold(0, len(part), stride * channels)[:length]
         output = rows @ part if output is None else output.addmm_(rows, part)
     assert output is not None
-    return output if convolution.bias is None else output.add_(convolution.bias)
+    return output if bias is None else output.add_(bias.to(frames.dtype))

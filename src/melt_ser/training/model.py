@@ -15,6 +15,7 @@ from melt_ser import files
 from melt_ser.config import Config
 from melt_ser.corpora.splits import check_parts
 from melt_ser.data.audio_cache import AudioCache
+from melt_ser.evaluation.calibration import DevCalibration, calibrate
 from melt_ser.evaluation.inference import classify
 from melt_ser.evaluation.targets import Target
 from melt_ser.models.backbone import load_backbone
@@ -79,6 +80,14 @@ def load_or_train(study: Study, parts: Parts, cache: AudioCache | None = None) -
         files.write_json(done, vars(trained))
         shutil.rmtree(folder / "checkpoints", ignore_errors=True)
     return model, trained
+
+
+def calibrate_on_dev(
+    study: Study, parts: Parts, model: SpeechClassifier, accelerator: Accelerator, cache: AudioCache | None = None
+) -> DevCalibration:
+    """How sure a fold's final model is on its dev part, in batches of the training's size, as dev always is."""
+    dev = FoldInputs(study, parts, model, accelerator, cache).dev()
+    return calibrate(classify(model, dev, study.config.trainer.batch_size, accelerator), dev.classes)
 
 
 def predict_targets(

@@ -11,6 +11,7 @@ import pandas as pd
 from melt_ser import files
 from melt_ser.corpora.duplicates import shared_audio_warnings
 from melt_ser.corpora.splits import Parts, group_warnings
+from melt_ser.evaluation.calibration import DevCalibration
 from melt_ser.evaluation.provenance import git_state, versions
 from melt_ser.evaluation.results import Row, evaluation_rows, pool
 from melt_ser.evaluation.targets import Target
@@ -40,10 +41,11 @@ def read_trained(path: Path) -> Trained:
 
 @dataclass
 class Fold:
-    """One fold: its parts, its training, and what its model answered for each target."""
+    """One fold: its parts, its training, how sure its model is on dev, and what that answered for each target."""
 
     parts: Parts
     trained: Trained
+    calibration: DevCalibration
     targets: list[Target]
     predictions: list[pd.DataFrame]
 
@@ -54,8 +56,10 @@ def make_result(study: Study, folds: list[Fold], typed_command: str, accelerator
     padding = []
     for fold in folds:
         for target, table in zip(fold.targets, fold.predictions, strict=True):
-            number = fold.parts.fold
-            rows += evaluation_rows(study.folder, target, table, study.classes, number, not study.one_model)
+            number, temperature = fold.parts.fold, fold.calibration.temperature
+            rows += evaluation_rows(
+                study.folder, target, table, study.classes, number, temperature, not study.one_model
+            )
         curve = "training_curve" if study.one_model else f"training_curve_fold{fold.parts.fold}"
         metrics = pd.read_csv(study.fold_folder(fold.parts) / "metrics.csv")
         padding.append(float(metrics["padding"].mean()))
@@ -86,11 +90,13 @@ def make_result(study: Study, folds: list[Fold], typed_command: str, accelerator
 def _pooled_rows(study: Study, folds: list[Fold]) -> list[Row]:
     """For each corpus, the rows over all folds' predictions together (`fold: "all"`)."""
     numbers = [fold.parts.fold or 0 for fold in folds]
+    temperatures: list[float | None] = [fold.calibration.temperature for fold in folds]
     rows: list[Row] = []
     for position in range(len(folds[0].targets)):
         targets = [fold.targets[position] for fold in folds]
-        target, predictions = pool(targets, [fold.predictions[position] for fold in folds], numbers)
-        rows += evaluation_rows(study.folder, target, predictions, study.classes, "all")
+        tables = [fold.predictions[position] for fold in folds]
+        target, predictions, of_row = pool(targets, tables, numbers, temperatures)
+        rows += evaluation_rows(study.folder, target, predictions, study.classes, "all", of_row)
     return rows
 
 
@@ -114,6 +120,8 @@ def _train_entry(study: Study, folds: list[Fold]) -> dict[str, Any]:
                 "n_test": len(fold.parts.test),
                 "best_epoch": fold.trained.best_epoch,
                 "dev_ua": fold.trained.dev_ua,
+                "dev_ece": fold.calibration.ece,
+                "temperature": fold.calibration.temperature,
                 "seconds": round(fold.trained.seconds, 3),
             }
             for fold in folds

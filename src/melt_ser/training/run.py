@@ -100,7 +100,7 @@ def _train_and_score(study: Study) -> dict[str, Any] | None:
 
     from melt_ser.data.audio_cache import open_audio_cache
     from melt_ser.training.device import make_accelerator
-    from melt_ser.training.model import load_or_train, predict_targets
+    from melt_ser.training.model import calibrate_on_dev, load_or_train, predict_targets
 
     accelerator = make_accelerator(config.device, config.trainer.precision)
     if accelerator.is_main_process:
@@ -110,12 +110,13 @@ def _train_and_score(study: Study) -> dict[str, Any] | None:
     folds: list[Fold] = []
     for parts in study.parts:
         model, trained = load_or_train(study, parts, cache)
+        calibration = calibrate_on_dev(study, parts, model, accelerator, cache)
         targets = fold_targets(study, parts)
         tables = [
             prediction_table(target, probabilities, study.classes)
             for target, probabilities in predict_targets(study, parts, model, targets, accelerator, cache)
         ]
-        folds.append(Fold(parts, trained, targets, tables))
+        folds.append(Fold(parts, trained, calibration, targets, tables))
     if not accelerator.is_main_process:
         return None
     result = make_result(study, folds, command(), accelerator)

@@ -1,0 +1,115 @@
+"""Whether a model is as sure as it is right, and the temperature that makes it so.
+
+Source: Guo et al. 2017, "On Calibration of Modern Neural Networks": expected calibration error, reliability curve, and
+one temperature for all classes, fitted by the negative log-likelihood of a dev part. It changes no answer.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from scipy.optimize import minimize_scalar
+
+from melt_ser.errors import InputError
+from melt_ser.evaluation.metrics import Floats, Integers
+
+BINS = 15
+TEMPERATURES = (0.05, 20.0)  # beyond, probabilities are all 0 and 1, or all alike
+LEAST_PROBABILITY = float(np.finfo(np.float32).tiny)  # of what a model says in float32
+
+
+@dataclass(frozen=True)
+class DevCalibration:
+    """What a dev part says of the model that was chosen on it: its best temperature, and its ECE without that."""
+
+    temperature: float
+    ece: float
+
+
+def calibrate(probabilities: Floats, classes: Integers) -> DevCalibration:
+    """Fit on a dev part's (utterances, classes) probabilities and (utterances,) right classes, as indices."""
+    error = expected_calibration_error(probabilities.max(axis=1), probabilities.argmax(axis=1) == classes)
+    return DevCalibration(fit_temperature(probabilities, classes), error)
+
+
+def fit_temperature(probabilities: Floats, classes: Integers) -> float:
+    """The temperature of least negative log-likelihood, within `TEMPERATURES`; 1 where none is better."""
+
+    def loss(log_temperature: float) -> float:
+        scaled = with_temperature(probabilities, float(np.exp(log_temperature)))
+        right = scaled[np.arange(len(scaled)), classes]
+        return float(-np.log(np.maximum(right, LEAST_PROBABILITY)).mean())
+
+    best = minimize_scalar(loss, bounds=np.log(TEMPERATURES), method="bounded", options={"xatol": 1e-4})
+    return float(np.exp(best.x)) if best.fun < loss(0.0) else 1.0
+
+
+def with_temperature(probabilities: Floats, temperature: float | Floats) -> Floats:
+    """Rows raised to 1 / temperature and scaled to sum to 1: the softmax of the logits divided by the temperature.
+
+    `temperature` is one for all, or one for each row, (utterances,).
+    """
+    logarithms = np.log(np.maximum(probabilities.astype(np.float64), LEAST_PROBABILITY))
+    powers = logarithms / np.reshape(temperature, (-1, 1))
+    return normalised(np.exp(powers - powers.max(axis=1, keepdims=True)))
+
+
+def normalised(probabilities: Floats) -> Floats:
+    """Rows scaled to sum to 1; a row without any mass becomes uniform."""
+    totals = probabilities.sum(axis=1, keepdims=True)
+    scaled = np.full_like(probabilities, 1 / probabilities.shape[1])
+    np.divide(probabilities, totals, out=scaled, where=totals > 0)
+    return scaled
+
+
+def reliability_curve(confidence: npt.ArrayLike, correct: npt.ArrayLike, bins: int = BINS) -> list[dict[str, Any]]:
+    """Mean confidence, accuracy and number of utterances of each bin that has any, in rising order.
+
+    Args: confidence (utterances,), the probability of the answer given, in 0..1; correct (utterances,), whether the
+    answer was right. Bins are equally wide; one holds confidences above its lower and up to its upper edge, and 0
+    belongs to the first.
+    Raises InputError for no utterances, lengths that differ, or a confidence outside 0..1.
+    """
+    confidence = np.asarray(confidence, dtype=np.float64)
+    hits = np.asarray(correct, dtype=np.float64)
+    if confidence.shape != hits.shape or confidence.ndim != 1 or confidence.size == 0:
+        raise InputError(
+            f"Calibration needs one confidence and one outcome an utterance, not shapes {confidence.shape} "
+            f"and {hits.shape}."
+        )
+    if not np.all((confidence >= 0) & (confidence <= 1)):
+        raise InputError("A confidence is not a probability in 0..1; pass probabilities, not logits.")
+    bin_of = np.digitize(confidence, np.linspace(0, 1, bins + 1)[1:-1], right=True)
+    counts, sums, rights = (np.bincount(bin_of, weights, minlength=bins) for weights in (None, confidence, hits))
+    return [
+        {"confidence": float(sums[row] / n), "accuracy": float(rights[row] / n), "n": int(n)}
+        for row, n in enumerate(counts)
+        if n
+    ]
+
+
+def expected_calibration_error(confidence: npt.ArrayLike, correct: npt.ArrayLike, bins: int = BINS) -> float:
+    """Gap between confidence and accuracy, averaged over the bins of `reliability_curve` by utterances in each."""
+    return error_of(reliability_curve(confidence, correct, bins))
+
+
+def error_of(curve: list[dict[str, Any]]) -> float:
+    """The expected calibration error of a reliability curve."""
+    gaps = sum(point["n"] * abs(point["confidence"] - point["accuracy"]) for point in curve)
+    return float(gaps / sum(point["n"] for point in curve))
+
+
+def calibration_entry(
+    probabilities: Floats, right: npt.ArrayLike, temperature: float | Floats | None = None
+) -> dict[str, Any]:
+    """`calibration` of a result row (docs/results.md); of several temperatures, one an utterance, it names the mean."""
+    curve = reliability_curve(normalised(probabilities).max(axis=1), right)
+    entry = {"ece": error_of(curve), "temperature": None, "ece_with_temperature": None, "curve": curve}
+    if temperature is not None:
+        scaled = with_temperature(probabilities, temperature)
+        entry["temperature"] = float(np.mean(temperature))
+        entry["ece_with_temperature"] = expected_calibration_error(scaled.max(axis=1), right)
+    return entry

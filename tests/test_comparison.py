@@ -1,0 +1,165 @@
+"""Two systems on the same utterances: the tests keep their level, find what is there, and refuse what is not paired."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy import stats
+from statsmodels.stats.contingency_tables import mcnemar as mcnemar_of_statsmodels
+from statsmodels.stats.multitest import multipletests
+
+from melt_ser.errors import InputError
+from melt_ser.evaluation.comparison import compare, holm, mcnemar
+
+CLASSES = ["angry", "happy", "sad"]
+
+
+def system(reference: np.ndarray, right: np.ndarray, generator: np.random.Generator) -> pd.DataFrame:
+    """A prediction table with these right answers and wrong ones drawn evenly, in an order of its own."""
+    shift = generator.integers(1, len(CLASSES), size=len(reference))
+    prediction = np.where(right, reference, (reference + shift) % len(CLASSES))
+    names = np.asarray(CLASSES, dtype=object)
+    frame = pd.DataFrame({"utterance": [f"u{row}" for row in range(len(reference))]})
+    frame["reference"], frame["prediction"] = names[reference], names[prediction]
+    frame[CLASSES] = np.eye(len(CLASSES))[prediction]
+    return frame
+
+
+def two_systems(
+    seed: int, accuracies: tuple[float, float], speakers: int = 12, each: int = 40, spread: float = 0.0
+) -> tuple[pd.DataFrame, pd.DataFrame, list[str]]:
+    """Systems that differ by speaker too (`spread`), in a direction of the speaker's own."""
+    generator = np.random.default_rng(seed)
+    reference = generator.integers(len(CLASSES), size=speakers * each)
+    leaning = np.repeat(generator.uniform(-spread, spread, size=speakers), each)
+    first, second = (
+        system(reference, generator.uniform(size=len(reference)) < accuracy + sign * leaning, generator)
+        for accuracy, sign in zip(accuracies, (1, -1), strict=True)
+    )
+    return first, second, [f"s{row // each}" for row in range(len(reference))]
+
+
+def test_the_difference_is_that_of_the_uas_whatever_the_order_of_rows() -> None:
+    first, second, speakers = two_systems(0, (0.8, 0.6))
+    by_hand = [
+        np.mean([(frame["prediction"] == name)[frame["reference"] == name].mean() for name in CLASSES])
+        for frame in (first, second)
+    ]
+    found = compare(first, second, speakers)
+    assert found.difference == pytest.approx(by_hand[0] - by_hand[1])
+    assert (found.n, found.units) == (480, 12)
+    assert found.interval[0] < found.difference < found.interval[1]
+    assert max(found.bootstrap_p, found.mcnemar_p) < 0.001
+    assert compare(first, second.sample(frac=1, random_state=0), pd.Series(speakers, index=range(7, 487))) == found
+    turned = compare(second, first, speakers)
+    assert turned.difference == -found.difference
+    assert turned.mcnemar_p == found.mcnemar_p
+
+
+def test_systems_are_compared_over_utterances_where_a_speaker_is_unknown() -> None:
+    first, second, speakers = two_systems(0, (0.8, 0.6))
+    assert compare(first, second).units == compare(first, second, ["", *speakers[1:]]).units == 480
+
+
+def test_a_system_differs_from_itself_in_nothing() -> None:
+    first, _, speakers = two_systems(0, (0.8, 0.6))
+    for groups in (speakers, None):
+        found = compare(first, first, groups)
+        assert (found.difference, found.interval) == (0.0, (0.0, 0.0))
+        assert found.bootstrap_p == found.mcnemar_p == 1.0
+
+
+@pytest.mark.parametrize("speakers", [True, False])
+def test_the_p_value_goes_with_the_interval(speakers: bool) -> None:
+    for seed in range(40):
+        first, second, names = two_systems(seed, (0.7, 0.62), speakers=6, each=30)
+        found = compare(first, second, names if speakers else None, resamples=500)
+        if abs(found.bootstrap_p - 0.05) > 0.01:
+            assert (found.bootstrap_p < 0.05) == (not found.interval[0] <= 0 <= found.interval[1])
+
+
+def test_with_speakers_of_one_size_and_one_class_it_is_the_paired_t_test() -> None:
+    first, second, speakers = two_systems(2, (0.75, 0.7), speakers=9, each=50, spread=0.05)
+    for frame in (first, second):  # one class, so that UA is the share of right answers
+        frame["prediction"] = np.where(frame["prediction"] == frame["reference"], "sad", "angry")
+        frame["reference"] = "sad"
+    accuracies = [(frame["prediction"] == "sad").to_numpy().reshape(9, 50).mean(axis=1) for frame in (first, second)]
+    expected = stats.ttest_rel(*accuracies)
+    found = compare(first, second, speakers, resamples=20_000)
+    assert found.bootstrap_p == pytest.approx(expected.pvalue, abs=0.01)
+    assert found.interval == pytest.approx(tuple(expected.confidence_interval()), abs=0.003)
+
+
+@pytest.mark.parametrize(("speakers", "spread"), [(8, 0.1), (0, 0.0)])
+def test_systems_that_are_alike_differ_about_one_time_in_twenty(speakers: int, spread: float) -> None:
+    """Though to each speaker one or the other suits better (0: utterances without speakers)."""
+    found = 0
+    for seed in range(200):
+        first, second, names = two_systems(seed, (0.65, 0.65), max(speakers, 6), 30, spread)
+        found += compare(first, second, names if speakers else None, resamples=200).bootstrap_p < 0.05
+    assert 0.015 < found / 200 < 0.09
+
+
+def test_closed_decides_among_the_classes_given() -> None:
+    frame = pd.DataFrame({"utterance": ["a", "b"], "reference": ["angry", "sad"], "prediction": ["happy", "sad"]})
+    frame[CLASSES] = [[0.3, 0.6, 0.1], [0.1, 0.1, 0.8]]
+    wrong = frame.assign(angry=[0.0, 0.9])
+    assert compare(frame, wrong).difference == 0.0
+    assert compare(frame, wrong, classes=["angry", "sad"]).difference == 1.0
+    with pytest.raises(InputError, match="no column 'bored'"):
+        compare(frame, wrong, classes=["angry", "bored"])
+
+
+def test_systems_on_other_utterances_or_labels_are_refused() -> None:
+    first, second, _ = two_systems(0, (0.8, 0.6))
+    with pytest.raises(InputError, match=r"lacks 3 of the first's 480 utterances and has 0 .* such as 'u0'"):
+        compare(first, second.iloc[3:])
+    with pytest.raises(InputError, match=r"lacks 0 of the first's 478 utterances and has 2 .* the same test set"):
+        compare(first.iloc[2:], second)
+    with pytest.raises(InputError, match=r"second system has the utterance 'u0' twice"):
+        compare(first, pd.concat([second, second.iloc[:1]]))
+    with pytest.raises(InputError, match="1 of 480 references differ .* 'u4'"):
+        labels = second["reference"].where(second.index != 4, "bored")
+        compare(first, second.assign(reference=labels))
+    with pytest.raises(InputError, match="480 utterances but 2 speakers"):
+        compare(first, second, ["a", "b"])
+    with pytest.raises(InputError, match="lacks 0 of the first's 0"):
+        compare(first.iloc[:0], second.iloc[:0])
+
+
+def outcomes(only_first: int, only_second: int) -> tuple[np.ndarray, np.ndarray]:
+    first = np.repeat([True, False, True, False], [only_first, only_second, 5, 7])
+    return first, np.repeat([False, True, True, False], [only_first, only_second, 5, 7])
+
+
+@given(st.integers(0, 60), st.integers(0, 60))
+def test_mcnemar_is_statsmodels_exact_test_less_half_of_what_was_observed(only_first: int, only_second: int) -> None:
+    exact = mcnemar_of_statsmodels([[5, only_first], [only_second, 7]], exact=True).pvalue
+    observed = math.comb(only_first + only_second, only_first) / 2 ** (only_first + only_second)
+    expected = 1.0 if only_first == only_second else exact - observed
+    assert mcnemar(*outcomes(only_first, only_second)) == pytest.approx(expected, abs=1e-12)
+    assert mcnemar(*outcomes(only_second, only_first)) == pytest.approx(expected, abs=1e-12)
+
+
+def test_mcnemar_by_hand() -> None:
+    # One against five of six: twice (P(0) + P(1) / 2) = 2 (1 + 3) / 64.
+    assert mcnemar(*outcomes(1, 5)) == pytest.approx(8 / 64)
+    assert mcnemar([True], [True]) == 1.0
+
+
+@pytest.mark.parametrize("count", [1, 2, 7, 30])
+def test_holm_is_statsmodels(count: int) -> None:
+    p_values = (np.random.default_rng(count).uniform(size=count) ** 3).round(2).tolist()  # small ones, and ties
+    assert holm(p_values) == pytest.approx(multipletests(p_values, method="holm")[1], abs=1e-12)
+
+
+def test_holm_by_hand_and_on_nothing() -> None:
+    assert holm([0.01, 0.04, 0.03]) == pytest.approx([0.03, 0.06, 0.06])
+    assert holm([]) == []
+    with pytest.raises(InputError, match=r"p-values are in 0\.\.1"):
+        holm([0.5, float("nan")])
