@@ -6,7 +6,7 @@ from melt_ser.config import DatasetConfig
 from melt_ser.info import names
 from melt_ser.launch import load_dataset
 
-GENERAL = ("csv", "hub", "audformat", "demo", "demo_de")
+GENERAL = ("csv", "hub", "audformat", "union", "demo", "demo_de")
 
 
 def row(dataset: DatasetConfig) -> list[str]:

@@ -17,7 +17,7 @@ from melt_ser.corpora.unpack import is_archive
 from melt_ser.info import names
 from melt_ser.launch import load_dataset
 
-GENERAL = {"csv", "hub", "audformat"}  # any corpus, so their facts are the user's
+GENERAL = {"csv", "hub", "audformat", "union"}  # any corpus, so their facts are the user's
 UNKNOWN_LABELS = {"asvp_esd": 1}  # a clip has label 17, which nobody explains
 RELEASES = [name for name in names("dataset") if name not in GENERAL and not name.startswith("demo")]
 

@@ -134,6 +134,11 @@ class DatasetConfig:
     expected_labels: dict[str, int] = field(default_factory=dict)  # rows in the release, by raw label
     facts: str = ""  # where these numbers come from
     synthetic: bool = False
+    both_labels: bool = False  # of melt: keep the rows whose label has a class by either source
+    members: list[str] = field(default_factory=list)  # of union: the corpora that are trained on together
+    left_out: Optional[str] = None  # of union: one of the members, which is not
+    roots: dict[str, str] = field(default_factory=dict)  # of union: member: folder of its release
+    member_settings: dict[str, Any] = field(default_factory=dict)  # of union: each member's own YAML, filled in
 
 
 @dataclass

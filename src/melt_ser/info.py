@@ -62,9 +62,12 @@ def _corpora() -> list[tuple[str, str, str]]:
     from omegaconf import OmegaConf
 
     from melt_ser.launch import conf_folder
+    from melt_ser.members import UNION
 
     rows = []
     for name in names("dataset"):
+        if name == UNION:
+            continue
         node = OmegaConf.to_container(OmegaConf.load(conf_folder() / "dataset" / f"{name}.yaml"))
         assert isinstance(node, dict)
         node.pop("defaults", None)  # composing all groups for each corpus would take seconds

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import functools
 import os
-import re
 import sys
+import traceback
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
@@ -17,19 +17,20 @@ from typing import Any, TypeVar
 import hydra
 from hydra.core.config_store import ConfigStore
 from hydra.core.global_hydra import GlobalHydra
-from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
 from melt_ser.config import Config, DatasetConfig, EvaluateConfig, PrepareConfig
 from melt_ser.console import print_anything
-from melt_ser.errors import MeltSerError, one_line
-from melt_ser.mistakes import explain
+from melt_ser.failures import Failure, failure_of
+from melt_ser.gpus import one_gpu
+from melt_ser.members import fill_members
 from melt_ser.processes import several
 from melt_ser.protocols import choose_protocol, open_schema
+from melt_ser.sweep import Outcomes, outcome, sweeping
 
 Settings = TypeVar("Settings", Config, EvaluateConfig, PrepareConfig)
 
-WORKER_TRACEBACK = re.compile(r"Caught \w+ in DataLoader worker.*^melt_ser\.errors\.\w+: ", re.DOTALL | re.MULTILINE)
+LAUNCHERS = ("joblib", "submitit", "ray")
 SCHEMAS: dict[str, type[Any]] = {"config": Config, "evaluate": EvaluateConfig, "prepare": PrepareConfig}
 
 for _name, _node in (("train_schema", Config), ("evaluate_schema", EvaluateConfig), ("prepare_schema", PrepareConfig)):
@@ -48,6 +49,7 @@ def typed(composed: DictConfig, schema: type[Settings]) -> Settings:
     choose_protocol(merged.dataset)
     settings = OmegaConf.to_object(merged)
     assert isinstance(settings, schema)
+    fill_members(settings.dataset, load_dataset)
     return settings
 
 
@@ -69,51 +71,52 @@ def load_dataset(name: str) -> DatasetConfig:
     return typed(compose([f"dataset={name}"]), Config).dataset
 
 
-def command() -> str:
-    """The overrides that were typed, for the result; empty outside a Hydra run."""
-    if not HydraConfig.initialized():
-        return ""
-    return " ".join(str(override) for override in HydraConfig.get().overrides.task)
-
-
-def launch(config_name: str, task: Callable[[DictConfig], Any]) -> int:
+def launch(config_name: str, task: Callable[[DictConfig], str | None]) -> int:
     """Compose the configuration from the command line, run the task, and return the exit code.
 
-    A failed job of a sweep does not stop the others; the exit code is the highest of all jobs.
+    The task returns what became of it: finished (None) or skipped. A failed job of a sweep does not stop the others,
+    wherever they run; the exit code is the highest of all jobs.
     """
     print_anything()
     os.environ["HYDRA_FULL_ERROR"] = "1"  # so that errors reach us, who print one line instead of a traceback
     codes = [0]
+    schema = SCHEMAS[config_name]
 
     @functools.wraps(task)
-    def guarded(composed: DictConfig) -> None:
+    def guarded(composed: DictConfig) -> dict[str, Any]:
         try:
-            task(composed)
+            with one_gpu():
+                return outcome(task(composed) or "finished")
         except Exception as error:  # caught here, since Hydra prints a line of its own for what passes it
-            codes.append(_tell(error, config_name))
+            failure = failure_of(error, schema)
+            if not failure.known and not sweeping():
+                raise
+            _tell(failure, error)
+            codes.append(failure.exit_code)
             if several():  # the others wait for this process, and the launcher ends them when it ends
-                sys.exit(codes[-1])
+                sys.exit(failure.exit_code)
+            return outcome("failed", failure.exit_code, failure.sentence)
 
     try:
         hydra.main(version_base="1.3", config_path=str(conf_folder()), config_name=config_name)(guarded)()
     except KeyboardInterrupt:
         print("stopped; the same command goes on from what is finished.", file=sys.stderr)
-        return 130
+        codes.append(130)
     except Exception as error:
-        codes.append(_tell(error, config_name))
+        failure = failure_of(error, schema)
+        died = type(error).__module__.partition(".")[0] in LAUNCHERS  # a job that ended without a word, or its launcher
+        if not failure.known and not died:
+            raise
+        _tell(failure._replace(known=True), error)
+        codes.append(failure.exit_code)
+    finally:
+        if Outcomes.last is not None:
+            codes.append(Outcomes.last.end())
     return max(codes)
 
 
-def _tell(error: Exception, config_name: str) -> int:
-    """Print the sentence of a failure and give its exit code; what is no user's mistake is raised again."""
-    if isinstance(error, MeltSerError):
-        # A decoding process hands over its whole traceback, which ends with the sentence.
-        print(f"error: {one_line(WORKER_TRACEBACK.sub('', str(error)).strip())}", file=sys.stderr)
-        return error.exit_code
-    sentence = explain(error, SCHEMAS[config_name])
-    if sentence is None and isinstance(error, OSError) and error.filename is not None:
-        sentence = f"{error.filename}: {error.strerror}; correct the path, or its permissions."
-    if sentence is None:
-        raise error
-    print(f"error: {one_line(sentence)}", file=sys.stderr)
-    return 2
+def _tell(failure: Failure, error: Exception) -> None:
+    """Print the sentence of a failure; with the traceback where it is no user's mistake."""
+    if not failure.known:
+        traceback.print_exception(error)
+    print(f"error: {failure.sentence}", file=sys.stderr, flush=True)

@@ -14,12 +14,14 @@ def prepare(composed: DictConfig) -> None:
     from melt_ser.config import PrepareConfig
     from melt_ser.console import say, verification_bar
     from melt_ser.corpora.corpus import load_corpus
-    from melt_ser.errors import OutputError
+    from melt_ser.errors import OutputError, SetupError
     from melt_ser.launch import typed
     from melt_ser.reporting.preparation import summarise
     from melt_ser.reporting.preparation_report import print_files, print_report, write_report
 
     config = typed(composed, PrepareConfig)
+    if config.dataset.members:
+        raise SetupError(f"'{config.dataset.name}' is several corpora; prepare each: dataset=<member>.")
     if config.download:
         _download(config.dataset)
     corpus = load_corpus(config.dataset, force=config.force, progress=verification_bar)

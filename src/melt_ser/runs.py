@@ -61,6 +61,8 @@ INFRASTRUCTURE = {
         "expected",
         "expected_labels",
         "facts",
+        "roots",
+        "left_out",  # members says who is left
     },
     "labels": {"name"},
     "head": {"name"},
@@ -83,10 +85,12 @@ def plain(value: Any) -> Any:
 def identity(config: Config) -> str:
     """The run id: the seed for the eye and a hash of everything that the numbers depend on."""
     settings = plain(config)
+    members = settings["dataset"]["member_settings"].values()
     for group, keys in INFRASTRUCTURE.items():
         owner = settings[group] if group else settings
-        for key in keys:
-            owner.pop(key)
+        for one in (owner, *(members if group == "dataset" else ())):
+            for key in keys:
+                one.pop(key)
     if settings["labels"]["classes"] is not None:
         settings["labels"]["classes"] = list(settings["labels"]["classes"].items())  # their order numbers the outputs
     canonical = json.dumps(settings, sort_keys=True, ensure_ascii=False)

@@ -9,10 +9,11 @@ from omegaconf import DictConfig
 from melt_ser.launch import launch
 
 
-def train(composed: DictConfig) -> None:
-    from melt_ser.training.run import run  # heavy, and not needed for --help or --cfg job
+def train(composed: DictConfig) -> str:
+    from melt_ser.training.run import run_or_skip  # heavy, and not needed for --help or --cfg job
 
-    run(composed)
+    _, skipped = run_or_skip(composed)
+    return "skipped" if skipped else "finished"
 
 
 def main() -> int:

@@ -21,6 +21,7 @@ from melt_ser.corpora.verification import Progress, cache_folder, verify
 from melt_ser.errors import InputError, SetupError
 from melt_ser.files import sha256
 from melt_ser.labels import LabelSpace, common_label_map, map_labels
+from melt_ser.members import UNION
 
 GENERAL_READERS = ("csv", "hub", "audformat_database")  # of any corpus, so common words for emotions are known
 NAME = re.compile(r"(?!\.)[\w.-]{1,100}")
@@ -29,7 +30,10 @@ DATA_VARIABLE = "MELT_SER_DATA"
 
 @dataclass
 class Corpus:
-    """A verified corpus; `table` has `COLUMNS`, `content_hash`, `sample_rate` and `emotion` (None: not used)."""
+    """A verified corpus; `table` has `COLUMNS`, `content_hash`, `sample_rate` and `emotion` (None: not used).
+
+    That of MELT also has `other_emotion`, by the label source that is not read; that of a union, `corpus`.
+    """
 
     config: DatasetConfig
     root: Path
@@ -45,7 +49,9 @@ class Corpus:
 
     @property
     def rules(self) -> dict[str, Any]:
-        """The versioned rules by which clips were refused, for the result."""
+        """The versioned rules by which clips were refused, for the result; of a union, each member's."""
+        if self.config.members:
+            return {name: rules(member) for name, member in self.config.member_settings.items()}
         return rules(self.config)
 
     @property
@@ -60,6 +66,10 @@ class Corpus:
         for label, emotion in self.table.loc[classes.isna(), ["label", "emotion"]].itertuples(index=False):
             reason = "maps to null" if emotion is None else f"({emotion}) is not in the classes"
             left_out[f"label '{label}' {reason}"] += 1
+        if self.config.both_labels:
+            by_one = classes.notna() & space.classify(self.table["other_emotion"]).isna()
+            left_out += Counter({"the other source's label is not in the classes": int(by_one.sum())})
+            classes = classes.mask(by_one, None)
         return self.table.assign(**{"class": classes})[classes.notna()], left_out
 
 
@@ -72,6 +82,10 @@ def corpus_root(config: DatasetConfig) -> Path:
         )
     if config.bundled is not None:
         return Path(__file__).parents[1] / "demo" / config.bundled
+    if config.reader == UNION:
+        raise SetupError(
+            f"'{config.name}' is no corpus of its own: train on it with its members, dataset.members=[emodb,urdu]."
+        )
     if config.repository is not None and config.root is None:
         return hub_folder(config.repository, config.revision, cache_folder())
     root = own_root(config)
@@ -121,9 +135,16 @@ def read_release(config: DatasetConfig) -> tuple[Path, Release]:
 def load_corpus(config: DatasetConfig, force: bool = False, progress: Progress | None = None) -> Corpus:
     """Read a release, verify what of its audio is not verified yet, apply the rules and map the labels.
 
+    A union's members are loaded one after the other and united.
     Raises SetupError where the corpus is missing, InputError where its table or labels are not sound or
     no clip is usable.
     """
+    if config.members:
+        from melt_ser.corpora.union import unite  # which is made of this module's corpora
+
+        for member in config.member_settings.values():
+            corpus_root(member)  # what is missing is told before anything is verified
+        return unite(config, [load_corpus(member, force, progress) for member in config.member_settings.values()])
     root, release = read_release(config)
     measures, kept = verify(root, release.table, config.maximum_seconds, force, progress)
     if not kept:
@@ -140,7 +161,13 @@ def load_corpus(config: DatasetConfig, force: bool = False, progress: Progress |
     clips["duration"] = clips["duration"].round(4)
     table = clips.loc[~refused, [*COLUMNS, "content_hash", "sample_rate"]].reset_index(drop=True)
     common = common_label_map(table["label"]) if config.reader in GENERAL_READERS and not config.bundled else {}
-    table["emotion"] = map_labels(table["label"], {**common, **config.label_map}, config.name)
+    label_map = {**common, **config.label_map}
+    table["emotion"] = map_labels(table["label"], label_map, config.name)
+    if "other_label" in clips:
+        other = clips.loc[~refused, "other_label"].reset_index(drop=True)
+        table["other_emotion"] = map_labels(other, label_map, config.name)
+    elif config.both_labels:
+        raise SetupError(f"dataset.both_labels is for melt and melt_human; '{config.name}' has one label a row.")
     return Corpus(config, root, table, clips, dropped, release.notes, digest(table))
 
 

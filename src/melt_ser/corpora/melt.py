@@ -24,7 +24,8 @@ def read(root: Path, config: DatasetConfig) -> Release:
     """Every row of MELT with MELD's clip. Sources, sessions and speakers are named as MELD's reader does.
 
     GPT-4o left its seven labels in 3 test rows. Under MELD's labels they are problems, so that both label
-    sources use the same rows; under its own they stay, and the label map says what becomes of them.
+    sources use the same rows; under its own they stay, and the label map says what becomes of them. The table's
+    `other_label` is that of the other source, for `dataset.both_labels`.
     """
     column = config.label_column
     if column not in LABEL_COLUMNS:
@@ -58,6 +59,14 @@ def read(root: Path, config: DatasetConfig) -> Release:
         annotations[split] = frame
     clips, unused, notes = meld.find_clips(root, searched, list(annotations), config)
     release = meld.join(annotations, clips, config, column)
+    other = next(name for name in LABEL_COLUMNS if name != column)
+    release.table["other_label"] = release.table["utterance"].map(
+        {
+            f"{split}_dia{row.Dialogue_ID}_utt{row.Utterance_ID}": getattr(row, other)
+            for split, frame in annotations.items()
+            for row in frame.itertuples()
+        }
+    )
     annotated = {key for split, frame in annotations.items() for key in meld.keys(split, frame)}
     beyond = len(clips.keys() - annotated)
     if beyond:

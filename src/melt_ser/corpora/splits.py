@@ -52,8 +52,8 @@ def make_parts(table: pd.DataFrame, config: DatasetConfig) -> list[Parts]:
     """
     if config.folds == EMOBOX:
         parts = [_emobox_parts(table, config, number) for number in _chosen(config, number_of_folds(config))]
-    elif config.folds is None and _has_split(table, config):
-        parts = [_release_parts(table, config)]
+    elif config.folds is None and has_split(table, config):
+        parts = [release_parts(table, config)]
     else:
         folds = _fold_groups(table, config)
         parts = [_fold_parts(table, config, folds, number) for number in _chosen(config, len(folds))]
@@ -66,11 +66,11 @@ def check_parts(parts: Parts, config: DatasetConfig) -> None:
     """Raise InputError where a part is empty, or shares a recording or a group with another.
 
     Train and dev may share the group where the training side has a single one, and any parts where
-    `allow_speaker_overlap` says so (groups, never recordings); the notes tell of both.
+    `allow_speaker_overlap` says so (groups, never recordings); the notes tell of both. A union may have no test part.
     """
     tables = {"train": parts.train, "dev": parts.dev, "test": parts.test}
     for name, table in tables.items():
-        if table.empty:
+        if table.empty and not (name == "test" and config.members):
             raise InputError(f"The {name} part of '{config.name}' is empty; check dataset.folds and the split column.")
     check_disjoint(tables, "source", config.name)
     group = config.group.value
@@ -93,7 +93,13 @@ def check_parts(parts: Parts, config: DatasetConfig) -> None:
 
 
 def group_warnings(table: pd.DataFrame, config: DatasetConfig) -> list[str]:
-    """What the groups of a corpus mean for its numbers, one sentence each."""
+    """What the groups of a corpus mean for its numbers, one sentence each; of a union, each member's sentences."""
+    if config.members:
+        return [
+            f"{name}: {sentence}"
+            for name, member in config.member_settings.items()
+            for sentence in group_warnings(table[table["corpus"] == name], member)
+        ]
     group = config.group.value
     unknown = int((table[group] == "").sum())
     sentences = []
@@ -120,7 +126,7 @@ def group_warnings(table: pd.DataFrame, config: DatasetConfig) -> list[str]:
     return sentences
 
 
-def _has_split(table: pd.DataFrame, config: DatasetConfig) -> bool:
+def has_split(table: pd.DataFrame, config: DatasetConfig) -> bool:
     """Whether the release says a split; SetupError where the protocol is that split and the release lacks it."""
     if (table["split"] != "").any():
         return True
@@ -170,7 +176,8 @@ def _known(table: pd.DataFrame, column: str) -> int:
     return int(table[column][table[column] != ""].nunique())
 
 
-def _release_parts(table: pd.DataFrame, config: DatasetConfig) -> Parts:
+def release_parts(table: pd.DataFrame, config: DatasetConfig) -> Parts:
+    """The release's own split, with a dev part of train's where it has none."""
     if config.fold not in (1, "1"):
         raise SetupError(
             f"dataset.fold={config.fold} needs folds, and '{config.name}' uses the release's own split; "
@@ -191,7 +198,7 @@ def _release_parts(table: pd.DataFrame, config: DatasetConfig) -> Parts:
         if len(unassigned)
         else ()
     )
-    return _with_dev(Parts(None, train, dev, test, notes), config)
+    return with_dev(Parts(None, train, dev, test, notes), config)
 
 
 def _emobox_parts(table: pd.DataFrame, config: DatasetConfig, number: int) -> Parts:
@@ -202,15 +209,15 @@ def _emobox_parts(table: pd.DataFrame, config: DatasetConfig, number: int) -> Pa
             f"No utterance of '{config.name}' is in EmoBox's {'train' if train.empty else 'test'} list of fold "
             f"{number}; check that the file names are the release's."
         )
-    return _with_dev(Parts(number, train, dev, test, notes), config)
+    return with_dev(Parts(number, train, dev, test, notes), config)
 
 
 def _fold_parts(table: pd.DataFrame, config: DatasetConfig, folds: list[list[str]], number: int) -> Parts:
     in_test = groups_of(table, config.group).isin(folds[number - 1])
-    return _with_dev(Parts(number, table[~in_test], table[:0], table[in_test]), config)
+    return with_dev(Parts(number, table[~in_test], table[:0], table[in_test]), config)
 
 
-def _with_dev(parts: Parts, config: DatasetConfig) -> Parts:
+def with_dev(parts: Parts, config: DatasetConfig) -> Parts:
     """The parts as they are, or with whole groups split off train, near `dev_fraction` of its rows, as dev.
 
     A training side with a single group cannot hold one out: its recordings are then dealt out by class.

@@ -81,7 +81,7 @@ class ShuffledBatches(Sampler[list[int]]):
 
     def steps(self) -> Iterator[list[list[int]]]:
         """The steps of this epoch, each as the rows that are computed at once by all processes together."""
-        batches = iter(self.batches())
+        batches = self.batches()
         while step := list(itertools.islice(batches, self.accumulation)):
             yield step if self.batch_seconds is None else self._pieces(np.concatenate(step), self.batch_seconds)
 

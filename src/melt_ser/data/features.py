@@ -57,7 +57,7 @@ class Features(Inputs):
     def __init__(self, utterances: Utterances, names: pd.Series, store: FeatureStore) -> None:
         self.utterances = utterances
         self.seconds = utterances.seconds
-        self.classes = utterances.classes
+        self.classes, self.corpora = utterances.classes, utterances.corpora
         self.epoch = 0
         self.store = store
         self.part, self.first, self.count = store.rows(names).to_numpy(dtype=np.int64).T

@@ -58,6 +58,7 @@ class Inputs(Dataset[Any]):
 
     seconds: np.ndarray  # how long each is at most, (utterances,)
     classes: np.ndarray  # (utterances,)
+    corpora: np.ndarray  # (utterances,): the number of the corpus, 0 but in a union of several
     epoch: int
 
     def __len__(self) -> int:
@@ -100,6 +101,8 @@ class Utterances(Inputs):
         self.starts = table["start"].to_numpy(dtype="float64")
         self.ends = table["end"].to_numpy(dtype="float64")
         self.classes = table["class"].map(numbers).to_numpy(dtype="int64")
+        members = table["corpus"] if "corpus" in table else pd.Series("", table.index)
+        self.corpora = pd.factorize(members, sort=True)[0]
         self.do_normalize = do_normalize
         self.augmentation = Augmentation(augment) if augment is not None else None
         self.crop_samples = round(crop_seconds * SAMPLE_RATE) if crop_seconds else None

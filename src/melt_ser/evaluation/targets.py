@@ -64,7 +64,8 @@ def make_target(
             f"{overlap} of the {len(table)} recordings of '{corpus.name}' ({split}) were trained on; score another "
             f"split, or set eval.allow_overlap=true to score them all the same and have the result say so."
         )
-    return Target(corpus, split, table.reset_index(drop=True), corpus_classes, _dropped(corpus, rows, table), overlap)
+    dropped = _dropped(corpus, rows, table, space, classes)
+    return Target(corpus, split, table.reset_index(drop=True), corpus_classes, dropped, overlap)
 
 
 def split_to_score(corpus: Corpus, settings: EvalConfig) -> str:
@@ -77,12 +78,16 @@ def _rows(corpus: Corpus, split: str) -> pd.DataFrame:
     return corpus.table if split == "all" else corpus.table[corpus.table["split"] == split]
 
 
-def _dropped(corpus: Corpus, rows: pd.DataFrame, table: pd.DataFrame) -> dict[str, int]:
+def _dropped(
+    corpus: Corpus, rows: pd.DataFrame, table: pd.DataFrame, space: LabelSpace, classes: list[str]
+) -> dict[str, int]:
     """Counts by reason: labels without a class among the rows asked for, and clips that verification refused."""
     left_out = corpus.table[corpus.table["utterance"].isin(rows["utterance"])]
     left_out = left_out[~left_out["utterance"].isin(table["utterance"])]
     reasons = Counter[str]()
-    for label, emotion in left_out[["label", "emotion"]].itertuples(index=False):
+    has_class = space.classify(left_out["emotion"]).isin(classes)
+    reasons += Counter({"the other source's label is no class of the model": int(has_class.sum())})
+    for label, emotion in left_out.loc[~has_class, ["label", "emotion"]].itertuples(index=False):
         reasons[f"label '{label}' is {'not used' if emotion is None else f'no class of the model ({emotion})'}"] += 1
     for reason in corpus.dropped["reason"]:
         reasons[f"clip refused: {reason.split(':')[0]}"] += 1

@@ -30,7 +30,13 @@ from melt_ser.models.classifier import SpeechClassifier
 from melt_ser.models.prefix import Prefix
 from melt_ser.training.checkpoints import FitState, learning_weights, load_checkpoint, load_weights, save_checkpoint
 from melt_ser.training.frozen import frozen_part
-from melt_ser.training.optimisation import class_weights, make_loss, make_optimiser, make_schedule
+from melt_ser.training.optimisation import (
+    cell_weights,
+    class_weights,
+    make_loss,
+    make_optimiser,
+    make_schedule,
+)
 from melt_ser.training.progress import TrainingProgress
 
 LESS_MEMORY = (
@@ -58,10 +64,13 @@ def fit(
     the best epoch may hang on either; afterwards the model computes in float32, as it does when it is read back.
     """
     inverse_counts = class_weights(train.classes, len(model.classes))
+    balanced = cell_weights(train.classes, train.corpora)
     weights = inverse_counts if config.balance is Balance.loss else torch.ones_like(inverse_counts)
-    utterance_weights = weights.numpy()[train.classes]
+    utterance_weights = balanced if config.balance is Balance.loss else np.ones_like(balanced)
+    # What the loss, which weighs classes, leaves to be done for an utterance: 1 but in a union of corpora.
+    by_corpus = torch.from_numpy(utterance_weights / weights.numpy()[train.classes]).to(accelerator.device)
     share = Share(accelerator.process_index, accelerator.num_processes)
-    draws = inverse_counts.numpy()[train.classes] if config.balance is Balance.sampling else None
+    draws = balanced if config.balance is Balance.sampling else None
     batches = ShuffledBatches(
         train.seconds, config.batch_size, seed, draws, share, config.accumulation, config.batch_seconds
     )
@@ -93,6 +102,7 @@ def fit(
                         with contextlib.nullcontext() if number == len(pieces) else accelerator.no_sync(wrapped):
                             inputs, lengths = frozen_part(config, model, prefix, batch, seed, state.epoch, accelerator)
                             losses = loss_function(wrapped(inputs, lengths, prefix), batch.classes)
+                            losses = losses * by_corpus[batch.rows]
                             loss = losses.sum() if share.of(rows) else 0.0 * losses.sum()
                             _check_finite(loss.item(), state.epoch, step, batch, train)
                             # Processes average their gradients, hence the factor.

@@ -30,6 +30,17 @@ def class_weights(classes: np.ndarray, number: int) -> Tensor:
     return torch.tensor(weights, dtype=torch.float32)
 
 
+def cell_weights(classes: np.ndarray, corpora: np.ndarray) -> np.ndarray:
+    """Weight of each training utterance, (utterances,): inverse to the count of its class in its corpus, mean 1.
+
+    classes, corpora: of each training utterance, (utterances,). With N utterances in C cells (a class of a corpus) that
+    have any, one of a cell of n weighs N / (C n), so that every cell weighs the same; one corpus gives `class_weights`.
+    """
+    _, cells, counts = np.unique(np.stack([classes, corpora]), axis=1, return_inverse=True, return_counts=True)
+    weights: np.ndarray = (len(classes) / (len(counts) * counts))[cells.ravel()]
+    return weights.astype(np.float32)
+
+
 def make_loss(config: TrainerConfig, weights: Tensor) -> nn.CrossEntropyLoss:
     """Cross-entropy of each utterance, times its class's weight, (classes,).
 

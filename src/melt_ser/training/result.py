@@ -143,7 +143,7 @@ def _warnings(study: Study, rows: list[Row]) -> list[str]:
         if missing:
             sentences.append(f"The training part{where} has no {', '.join(missing)}; the model cannot answer it.")
         untested = [name for name in study.classes if name not in set(parts.test["class"])]
-        if untested:
+        if untested and study.scores_itself:
             sentences.append(f"The test part{where} has no {', '.join(untested)}; its UA is over the other classes.")
     if study.config.backbone.checkpoint is None:
         sentences.append(

@@ -16,18 +16,31 @@ from melt_ser.config import Config
 from melt_ser.console import finish, say, show
 from melt_ser.errors import InputError
 from melt_ser.evaluation.results import prediction_table
-from melt_ser.launch import command, typed
+from melt_ser.failures import FAILED, noting_failure
+from melt_ser.launch import typed
 from melt_ser.models.checkpoint import is_cached, weights_digest
 from melt_ser.reporting.tables import evaluation_table
-from melt_ser.runs import AGAIN, INPUTS, make_way, plain, previous_folder, read_result, sole_writer
+from melt_ser.runs import AGAIN, INPUTS, make_way, plain, previous_folder, read_result, run_folder, sole_writer
+from melt_ser.sweep import overrides, sweeping
 from melt_ser.training.result import Fold, make_result
 from melt_ser.training.study import Study, fold_targets, prepare_study
 
 
 def run(composed: DictConfig) -> Path:
     """Train and evaluate as the configuration says, or skip what is done; returns the path of `result.json`."""
+    path, _ = run_or_skip(composed)
+    return path
+
+
+def run_or_skip(composed: DictConfig) -> tuple[Path, bool]:
+    """What `run` does, and whether all of it was done already; a failure is noted in the run folder."""
     config = typed(composed, Config)
     check(config)
+    with noting_failure(run_folder(config), " ".join(overrides()), Config):
+        return _run(config)
+
+
+def _run(config: Config) -> tuple[Path, bool]:
     warning = processes.warn_of_a_lone_process()
     if warning:
         say(f"note: {warning}")
@@ -35,11 +48,17 @@ def run(composed: DictConfig) -> Path:
         study = prepare_study(config)
     path = study.folder / "result.json"
     result: dict[str, Any] | None
-    with sole_writer(study.folder):
+    with sole_writer(study.folder, waits=sweeping()):  # jobs of a sweep may score one run on different corpora
+        if processes.is_main_process():
+            (study.folder / FAILED).unlink(missing_ok=True)
+        skipped = False
         if path.is_file() and not config.force:
             from melt_ser.evaluation.rescore import complete  # only what a grown eval.corpora lacks
 
-            result = complete(study, finished(study))
+            before = finished(study)
+            scored = len(before["evals"])
+            result = complete(study, before)
+            skipped = len(result["evals"]) == scored
         else:
             result = _train_and_score(study)
         if processes.is_main_process():
@@ -50,7 +69,7 @@ def run(composed: DictConfig) -> Path:
             say(f"note: {warning}")
         say(f"plots: {study.folder / 'figures'}")
     finish(path)
-    return path
+    return path, skipped
 
 
 def finished(study: Study) -> dict[str, Any]:
@@ -119,6 +138,6 @@ def _train_and_score(study: Study) -> dict[str, Any] | None:
         folds.append(Fold(parts, trained, calibration, targets, tables))
     if not accelerator.is_main_process:
         return None
-    result = make_result(study, folds, command(), accelerator)
+    result = make_result(study, folds, " ".join(overrides()), accelerator)
     files.write_json(study.folder / "result.json", result)
     return result

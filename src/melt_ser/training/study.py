@@ -11,6 +11,7 @@ from melt_ser.config import Config
 from melt_ser.console import verification_bar
 from melt_ser.corpora.corpus import Corpus, corpus_root, load_corpus
 from melt_ser.corpora.splits import Parts, make_parts
+from melt_ser.corpora.union import union_parts
 from melt_ser.errors import InputError
 from melt_ser.evaluation.targets import Target, make_target
 from melt_ser.labels import LabelSpace
@@ -47,9 +48,10 @@ def prepare_study(config: Config) -> Study:
     for name in names:
         if name != config.dataset.name:
             other = load_dataset(name)
-            other.root = config.eval.roots.get(name, other.root)
+            other.root = config.eval.roots.get(name, config.dataset.roots.get(name, other.root))
             corpus_root(other)
             other_configs.append(other)
+    config.dataset.root = config.dataset.root or config.eval.roots.get(config.dataset.name)  # where datasets are swept
     corpus = load_corpus(config.dataset, progress=verification_bar)
     space = label_space(config, corpus)
     usable, _ = corpus.usable(space)
@@ -59,7 +61,7 @@ def prepare_study(config: Config) -> Study:
             f"Corpus '{corpus.name}' has {len(classes)} of the classes of label space '{space.name}' "
             f"({', '.join(space.classes)}); training needs two or more."
         )
-    parts = make_parts(usable, config.dataset)
+    parts = [union_parts(usable, config.dataset)] if config.dataset.members else make_parts(usable, config.dataset)
     others = [load_corpus(other, progress=verification_bar) for other in other_configs]
     study = Study(
         config, run_folder(config), corpus, space, classes, parts, others, scores_itself=config.dataset.name in names

@@ -1,0 +1,145 @@
+"""Several corpora as one to train on: nothing clashes, nothing is tested on that was trained on, nothing outweighs."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from corpus_trees import emodb_tree, meld_release, meld_row, meld_tree, melt_row, melt_tables, tone
+from melt_ser.config import Config
+from melt_ser.corpora import melt
+from melt_ser.corpora.corpus import Corpus, load_corpus
+from melt_ser.corpora.splits import Parts
+from melt_ser.corpora.union import union_parts
+from melt_ser.errors import InputError, SetupError
+from melt_ser.labels import LabelSpace, map_labels
+from melt_ser.launch import compose, load_config, load_dataset
+from melt_ser.runs import identity
+from melt_ser.training.optimisation import cell_weights, class_weights
+from melt_ser.training.run import run
+from small_runs import SMALL
+
+
+def split_of(corpus: Corpus, config: Config) -> Parts:
+    usable, _ = corpus.usable(LabelSpace.native(corpus.table["emotion"]))
+    return union_parts(usable, config.dataset)
+
+
+def test_members_keep_their_own_split_or_give_all_their_rows_to_train(tmp_path: Path) -> None:
+    emodb_tree(tmp_path, tone)
+    config = load_config("dataset=union", "dataset.members=[emodb,demo_de]", f"+dataset.roots.emodb={tmp_path}")
+    corpus = load_corpus(config.dataset)
+    alone = {name: load_corpus(member) for name, member in config.dataset.member_settings.items()}
+    assert len(corpus.table) == sum(len(member.table) for member in alone.values())
+    parts = split_of(corpus, config)
+    assert set(parts.test["corpus"]) == {"demo_de"}
+    tested = alone["demo_de"].table.query("split == 'test'")
+    assert sorted(parts.test["utterance"]) == sorted("demo_de/" + tested["utterance"])
+    of_emodb = {name: table[table["corpus"] == "emodb"] for name, table in (("train", parts.train), ("dev", parts.dev))}
+    assert len(of_emodb["train"]) + len(of_emodb["dev"]) == len(alone["emodb"].table)
+    assert len(of_emodb["dev"]) and not set(of_emodb["train"]["speaker"]) & set(of_emodb["dev"]["speaker"])
+    assert all((corpus.root / audio).is_file() for audio in corpus.table["audio"])
+
+
+def test_names_do_not_clash_and_shared_recordings_do(tmp_path: Path) -> None:
+    rows = {"train": [meld_row(0, 0), meld_row(0, 1)], "dev": [meld_row(0, 0)], "test": [meld_row(0, 0)]}
+    meld_tree(tmp_path, rows, tone)
+    melt_tables(tmp_path, {split: [melt_row(row, "joy") for row in table] for split, table in rows.items()})
+    roots = [f"+dataset.roots.{name}={tmp_path}" for name in ("melt", "meld")]
+    with pytest.raises(InputError, match="'meld' and 'melt' share 3 recordings"):
+        load_corpus(load_config("dataset=union", "dataset.members=[melt,meld]", *roots).dataset)
+    table = load_corpus(load_config("dataset=union", "dataset.members=[demo,melt]", roots[0]).dataset).table
+    assert table["utterance"].is_unique
+    of_melt = table[table["corpus"] == "melt"].iloc[0]
+    assert of_melt["source"] == "meld/train/dia0_utt0", "as in MELD, so that a test on MELD knows it"
+    assert (of_melt["speaker"], of_melt["session"]) == ("meld/Ross", "meld/train/dia0")
+
+
+def test_the_same_members_are_the_same_run_and_their_settings_belong_to_it() -> None:
+    union = ("dataset=union", "dataset.members=[demo,demo_de,emodb]", "dataset.left_out=emodb")
+    reference = identity(load_config(*union))
+    assert identity(load_config("dataset=union", "dataset.members=[demo_de,demo]")) == reference
+    assert identity(load_config(*union, "+dataset.roots.demo=/elsewhere")) == reference
+    assert identity(load_config("dataset=union", "dataset.members=[demo,urdu]")) != reference
+    config = load_config(*union)
+    config.dataset.member_settings["demo"].label_map["sad"] = None
+    assert identity(config) != reference
+
+
+@pytest.mark.parametrize(
+    ("typed", "sentence"),
+    [
+        (["dataset.members=[demo,demo_d]"], "no dataset 'demo_d'|Could not find 'dataset/demo_d'"),
+        (["dataset.members=[demo,demo]"], "names a corpus of 'union' twice"),
+        (["dataset.members=[demo,emodb]", "dataset.left_out=emodbb"], "no member is called 'emodbb'; did you mean"),
+        (["dataset.members=[demo]", "dataset.left_out=demo"], "leaves no member of 'union' to train on"),
+        (["dataset.members=[demo,union]"], "'union' is a union, which cannot be a member"),
+    ],
+)
+def test_a_mistake_about_members_is_told(typed: list[str], sentence: str) -> None:
+    with pytest.raises(Exception, match=sentence):
+        load_config("dataset=union", *typed)
+
+
+def test_members_are_for_a_union_and_a_union_has_some() -> None:
+    with pytest.raises(SetupError, match="are for dataset=union"):
+        load_config("dataset=demo", "dataset.members=[demo_de]")
+    with pytest.raises(SetupError, match=r"train on it with its members, dataset\.members="):
+        load_corpus(load_config("dataset=union").dataset)
+
+
+def test_every_class_of_every_corpus_weighs_the_same() -> None:
+    classes = np.array([0] * 6 + [1] * 2 + [0] * 3 + [1])
+    corpora = np.array([0] * 8 + [1] * 4)
+    weights = cell_weights(classes, corpora)
+    sums = [weights[(classes == c) & (corpora == k)].sum() for c in (0, 1) for k in (0, 1)]
+    assert sums == pytest.approx([3, 3, 3, 3])
+    assert weights.mean() == pytest.approx(1)
+    alone = cell_weights(classes, np.zeros_like(corpora))
+    assert (alone == class_weights(classes, 2).numpy()[classes]).all(), "to the bit, so that nothing changes for one"
+
+
+@pytest.mark.parametrize("balance", ["loss", "sampling"])
+def test_a_union_trains_and_is_scored_on_the_corpus_that_was_left_out(balance: str, tmp_path: Path) -> None:
+    emodb_tree(tmp_path / "emodb", tone)
+    typed = [*SMALL, "dataset=union", "dataset.members=[demo_de,emodb,demo]", "dataset.left_out=demo", "labels=four"]
+    typed += [f"+dataset.roots.emodb={tmp_path / 'emodb'}", "eval.corpora=[${dataset.left_out}]"]
+    path = run(compose([*typed, f"trainer.balance={balance}", f"out={tmp_path / 'runs'}"]))
+    result = json.loads(path.read_text())
+    assert {(row["corpus"], row["split"]) for row in result["evals"]} == {("demo", "test")}
+    assert any(warning.startswith("'union' is demo_de (100 utterances) + emodb (") for warning in result["warnings"])
+    assert any(warning.startswith("demo_de: 'demo_de' is synthetic") for warning in result["warnings"])
+    assert set(result["train"]["rules"]) == {"demo_de", "emodb"}
+    splits = pd.read_csv(path.parent / "splits.csv")
+    assert set(splits["utterance"].str.partition("/")[0]) == {"demo_de", "emodb"}
+
+
+def test_the_rows_whose_labels_of_both_sources_have_a_class(
+    shared_data: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    """The paper's second condition on the released files: 7,024, 5,547 and 4,544 training rows."""
+    root = meld_release(shared_data, tmp_path_factory.getbasetemp())
+    config = load_dataset("melt")
+    config.both_labels = True
+    table = melt.read(root, config).table
+    for column, emotion in (("label", "emotion"), ("other_label", "other_emotion")):
+        table[emotion] = map_labels(table[column], config.label_map, "melt")
+    corpus = Corpus(config, root, table, table, table[:0], [], "")
+    counts = {}
+    for name in ("seven", "six", "four"):
+        usable, left_out = corpus.usable(LabelSpace(name, load_config(f"labels={name}").labels.classes or {}))
+        counts[name] = Counter(usable["split"])
+        assert len(usable) + sum(left_out.values()) == len(table)
+    assert [counts[name]["train"] for name in ("seven", "six", "four")] == [7024, 5547, 4544]
+    assert [counts[name]["test"] for name in ("seven", "six", "four")] == [1791, 1427, 1174]
+
+
+def test_both_labels_are_melts_alone(tmp_path: Path) -> None:
+    emodb_tree(tmp_path, tone)
+    with pytest.raises(SetupError, match="both_labels is for melt and melt_human"):
+        load_corpus(load_config("dataset=emodb", f"dataset.root={tmp_path}", "dataset.both_labels=true").dataset)
