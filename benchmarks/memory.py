@@ -59,6 +59,7 @@ def train(rows: int, workers: int, folder: Path) -> dict[str, float]:
     from melt_ser.data.batches import ShuffledBatches
     from melt_ser.data.utterances import Utterances
     from melt_ser.launch import load_config
+    from melt_ser.models.prefix import Prefix
     from melt_ser.training import fit
     from melt_ser.training.device import make_accelerator
     from melt_ser.training.model import build_model
@@ -89,7 +90,7 @@ def train(rows: int, workers: int, folder: Path) -> dict[str, float]:
     dev = Utterances(table.head(8), folder, CLASSES, True)
     loaded = status("VmRSS")
     Path("/proc/self/clear_refs").write_text("5")  # forget the peak so far
-    fit.fit(config.trainer, model, data, dev, 8, 0, folder, make_accelerator("cpu"))
+    fit.fit(config.trainer, model, Prefix.nothing, data, dev, 0, folder, make_accelerator("cpu"))
     return {
         "rows": rows,
         "workers": workers,
