@@ -27,7 +27,7 @@ def run(*arguments: str, module: str = "train", cwd: Path | None = None) -> subp
         ("trainer.optimiser=adamx", "trainer.optimiser cannot be 'adamx'; did you mean 'adam'?"),
         ("trainer.epochs=many", "trainer.epochs: Value 'many' of type 'str' could not be converted to Integer."),
         ("dataset.label_map.foo=sad", "'dataset.label_map' has no entry 'foo' yet; add one with a plus"),
-        ("experiment=nothing", "There is no experiment 'nothing'; choose from: emodb_speakers."),
+        ("experiment=nothing", "There is no experiment 'nothing'; choose from: cross_corpus, emobox_intra, emodb_s"),
         ("trainer.batch_size=0", "trainer.batch_size is at least 1, not 0."),
         ("trainer.batch_seconds=0.5", "trainer.batch_seconds is a number from 1 up or null, not 0.5."),
         ("cache.max_gib=-1", "cache.max_gib is a number from 0 up, not -1.0."),

@@ -59,7 +59,7 @@ def _first_free(names: list[str]) -> tuple[str, FileLock]:
     folder.mkdir(exist_ok=True)
     while True:
         for name in names:
-            lock = FileLock(folder / f"{name.strip()}.lock")
+            lock = FileLock(folder / f"{name.strip()}.lock", thread_local=False)
             try:
                 lock.acquire(timeout=0)
             except Timeout:

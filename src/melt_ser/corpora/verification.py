@@ -8,6 +8,7 @@ long to start with) is tried again each time, since the cause may lie outside th
 
 from __future__ import annotations
 
+import contextlib
 import io
 import math
 import os
@@ -24,6 +25,7 @@ from melt_ser import files
 from melt_ser.audio.verify import verify_clip
 from melt_ser.corpora.rules import RULES_VERSION
 from melt_ser.errors import OutputError
+from melt_ser.runs import sole_writer
 
 CACHE_VARIABLE = "MELT_SER_CACHE"
 CHUNK = 500  # clips: a second or a few of work
@@ -58,16 +60,18 @@ def verify(
     """
     measurements = Measurements(root)
     keys = pd.concat([table[["audio", "start", "end"]], _stamps(root, table["audio"])], axis=1)
-    known = measurements.empty() if force else measurements.read()
-    same = known[list(KEY)].equals(keys)  # as a rule, and a join of a million rows takes half a second
-    clips = known if same else keys.merge(known, how="left", on=list(KEY))
-    clips = clips.assign(reason=pd.Series([None] * len(clips), dtype=object))
-    unknown = clips.index[clips["content_hash"].isna()]
-    if len(unknown):
-        outcomes = _decode(root, keys.loc[unknown], maximum_seconds, measurements)
-        found = pd.DataFrame(list(progress(outcomes, len(unknown)) if progress else outcomes), index=unknown)
-        clips.loc[unknown, [*MEASURES, "reason"]] = found[[*MEASURES, "reason"]]
-        measurements.merge()
+    clips = measurements.of(keys, force)
+    if clips["content_hash"].isna().any():
+        with contextlib.ExitStack() as stack:
+            with contextlib.suppress(OutputError):  # a cache that cannot be written has nothing to wait for
+                stack.enter_context(sole_writer(measurements.folder, waits=True))
+            clips = measurements.of(keys, force)  # another process may have done it meanwhile
+            unknown = clips.index[clips["content_hash"].isna()]
+            if len(unknown):
+                outcomes = _decode(root, keys.loc[unknown], maximum_seconds, measurements)
+                found = pd.DataFrame(list(progress(outcomes, len(unknown)) if progress else outcomes), index=unknown)
+                clips.loc[unknown, [*MEASURES, "reason"]] = found[[*MEASURES, "reason"]]
+                measurements.merge()
     return clips.astype(MEASURES)[[*MEASURES, "reason"]], measurements.kept
 
 
@@ -81,6 +85,13 @@ class Measurements:
     @staticmethod
     def empty() -> pd.DataFrame:
         return pd.DataFrame({column: pd.Series(dtype=kind) for column, kind in {**KEY, **MEASURES}.items()})
+
+    def of(self, keys: pd.DataFrame, force: bool = False) -> pd.DataFrame:
+        """What is known of clips, in their order; of one that is not, or of any with `force`, no `content_hash`."""
+        known = self.empty() if force else self.read()
+        same = known[list(KEY)].equals(keys)  # as a rule, and a join of a million rows takes half a second
+        clips = known if same else keys.merge(known, how="left", on=list(KEY))
+        return clips.assign(reason=pd.Series([None] * len(clips), dtype=object))
 
     def read(self) -> pd.DataFrame:
         """Every clip once, as it was measured last; a damaged file is as good as absent."""

@@ -1,0 +1,153 @@
+"""Every run of an experiment: what became of it, its time, its folder, and what it lacks. Nothing is run or written.
+
+    python scripts/plan.py experiment=melt_table out=runs [KEY=VALUE ...]
+
+The time is that of training and testing. Where `out` has finished runs of the same backbone, corpus, trainer and head,
+it is their mean (=); else an estimate (~), good to a factor of a few, from the audio:
+
+    audio      hours that `prepare` has measured, else the release's utterances at 4 s each
+    fine-tune  epochs · train audio / RATE                       + test audio / (3 · RATE)
+    frozen     all audio of the corpus, once, / (3 · RATE)       + test audio / (3 · RATE)  + 2 % of it for each epoch
+
+both for each fold. A forward pass alone is a third of a step. RATE is seconds of audio a second that a base model is
+fine-tuned on: 100 on a GPU (SpeechBrain's README: 3 min 14 s an epoch of wav2vec2-base on IEMOCAP, about 5.6 h of
+audio, on a V100 in float32) and 2.5 on a CPU (benchmarks/README.md: 10 s for 8 clips of MELT's lengths on two cores).
+A large model takes three times as long, a tiny one a twentieth.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import sys
+import tempfile
+from pathlib import Path
+from statistics import mean
+from typing import Any
+
+from omegaconf import DictConfig
+
+from melt_ser import files
+from melt_ser.config import BackboneConfig, Config, DatasetConfig
+from melt_ser.corpora.corpus import corpus_root
+from melt_ser.errors import MeltSerError
+from melt_ser.failures import FAILED
+from melt_ser.gpus import visible_gpus
+from melt_ser.launch import launch, load_dataset, typed
+from melt_ser.models.checkpoint import is_cached
+from melt_ser.reporting.preparation_report import read_reports
+from melt_ser.runs import run_folder
+from melt_ser.sweep import overrides
+
+RATE = {"cpu": 2.5, "cuda": 100.0}  # seconds of audio a second, fine-tuning a base model
+FORWARD = 3.0  # times as fast as a step of training
+SIZES = {"large": 3.0, "emotion": 3.0, "tiny": 0.05}  # cost by the backbone's name, of a base model's
+CLIP_SECONDS = 4.0  # of a release that was not prepared
+EPOCH_OF_FEATURES = 0.02  # an epoch on kept features, of a forward pass
+FOLDS = 5  # where the corpus has to be read to know them
+PRINTED_ALIKE = ("experiment=", "out=")
+
+
+load_dataset = functools.cache(load_dataset)  # read for every run
+
+
+def hours(config: DatasetConfig) -> float:
+    """Of audio in a corpus: measured, or by the number of utterances that its release has."""
+    if config.member_settings:
+        return sum(map(hours, config.member_settings.values()))
+    for report in read_reports(config.name):
+        return float(report["hours"])
+    return sum(config.expected.values()) * CLIP_SECONDS / 3600
+
+
+def tested(config: Config) -> list[DatasetConfig]:
+    """The corpora that a run is tested on, but for its own."""
+    names = config.eval.corpora or []
+    roots = {**config.dataset.roots, **config.eval.roots}
+    others = [load_dataset(name) for name in names if name != config.dataset.name]
+    return [dataclasses.replace(other, root=roots.get(other.name, other.root)) for other in others]
+
+
+def estimate(config: Config) -> float:
+    """Seconds for a run by the formula above."""
+    on_gpu = config.device.startswith("cuda") or (config.device == "auto" and bool(visible_gpus()))
+    cost = next((factor for word, factor in SIZES.items() if word in config.backbone.name), 1.0)
+    rate = RATE["cuda" if on_gpu else "cpu"] / cost
+    audio, epochs = 3600 * hours(config.dataset), config.trainer.epochs
+    numbered = str(config.dataset.folds).isdigit()
+    folds = (int(str(config.dataset.folds)) if numbered else FOLDS) if config.dataset.fold == "all" else 1
+    if config.trainer.freeze == "everything":
+        training = audio / (FORWARD * rate) * (1 + folds * epochs * EPOCH_OF_FEATURES)
+    else:
+        training = folds * epochs * audio / rate
+    return training + folds * 3600 * sum(map(hours, tested(config))) / (FORWARD * rate)
+
+
+def measured(config: Config, folder: Path) -> float | None:
+    """The mean seconds of finished runs of this backbone, corpus, trainer and head; None where there are none."""
+    seconds = []
+    for path in folder.parent.glob("*/result.json"):
+        result: dict[str, Any] = files.read_json(path)
+        of = result["config"]
+        if (of["trainer"]["name"], of["head"]["name"]) == (config.trainer.name, config.head.name):
+            seconds.append(result["run"]["seconds"])
+    return mean(seconds) if seconds else None
+
+
+def lacking(config: Config) -> list[str]:
+    """What has to be fetched first."""
+    backbone: BackboneConfig = config.backbone
+    missing = [backbone.name] if backbone.checkpoint is not None and not is_cached(backbone) else []
+    own = list(config.dataset.member_settings.values()) or [config.dataset]
+    for corpus in (*own, *tested(config)):
+        corpus.root = corpus.root or config.eval.roots.get(corpus.name)
+        try:
+            corpus_root(corpus)
+        except MeltSerError:
+            missing.append(corpus.name)
+    return list(dict.fromkeys(missing))
+
+
+def state(folder: Path) -> str:
+    for name, word in (("result.json", "finished"), (FAILED, "failed"), ("inputs.json", "begun")):
+        if (folder / name).is_file():
+            return word
+    return "missing"
+
+
+def clock(seconds: float) -> str:
+    minutes = round(seconds / 60)
+    return f"{minutes // 60}:{minutes % 60:02} h"
+
+
+def main() -> int:
+    to_do: list[float] = []
+    lacks: dict[str, int] = {}
+    count = 0
+
+    def plan(composed: DictConfig) -> None:
+        nonlocal count
+        config = typed(composed, Config)
+        folder = run_folder(config)
+        seconds = measured(config, folder)
+        time = f"{'~' if seconds is None else '='}{clock(estimate(config) if seconds is None else seconds)}"
+        what = " ".join(part for part in overrides() if not part.startswith(PRINTED_ALIKE))
+        missing = lacking(config)
+        print(f"{state(folder):8} {time:>9}  {folder}  {what}" + (f"  lacks {', '.join(missing)}" if missing else ""))
+        count += 1
+        if state(folder) != "finished":
+            to_do.append(estimate(config) if seconds is None else seconds)
+        for name in missing:
+            lacks[name] = lacks.get(name, 0) + 1
+
+    aside = f"hydra.sweep.dir={tempfile.gettempdir()}/melt_ser-plan"
+    sys.argv += ["hydra/launcher=basic", "~hydra.callbacks.outcomes", aside]
+    code = launch("config", plan)
+    print(f"{count} runs, {count - len(to_do)} finished; {len(to_do)} to do, about {clock(sum(to_do))} one by one")
+    for name, runs in lacks.items():
+        print(f"not at hand: {name} ({runs} runs); python -m melt_ser.info says how to get it")
+    return code
+
+
+if __name__ == "__main__":
+    sys.exit(main())
