@@ -110,6 +110,7 @@ def test_the_csv_has_each_evaluation_as_its_result_has_it(
             [one] = mine.to_dict("records")
             assert (one["ua"], one["wa_high"]) == pytest.approx((row["ua"], row["wa_ci95"][1]))
             assert (one["n"], one["dropped"]) == (row["n"], sum(row["dropped"].values()))
+            assert float(one["ece_with_temperature"]) == pytest.approx(row["calibration"]["ece_with_temperature"])
 
 
 def test_systems_are_one_over_seeds_and_named_by_what_sets_them_apart(runs: Path) -> None:

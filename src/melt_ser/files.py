@@ -18,6 +18,7 @@ import pandas as pd
 
 from melt_ser.errors import InputError, OutputError
 
+NESTED = (dict, list)  # shapes that have parts
 # What safetensors and torch say, who do not raise OSError, where a write fails.
 FAILED_WRITE = re.compile(r"I/O error: (.+?) \(os error \d+\)|inline_container|file write failed")
 
@@ -138,16 +139,22 @@ def misfit(value: Any, shape: Any, name: str = "") -> str | None:
     >>> misfit({"a": [1]}, {"a": [int], "b": {"c": str | None}})
     'b'
     """
-    parts: list[tuple[Any, Any, str]]
+    items: Iterable[tuple[Any, Any, Any]]
     if isinstance(shape, dict) and isinstance(value, dict):
-        parts = [(value.get(key, ...), part, f"{name}.{key}".lstrip(".")) for key, part in shape.items()]
+        items = [(key, value.get(key, ...), part) for key, part in shape.items()]
     elif isinstance(shape, list) and isinstance(value, list):
-        parts = [(item, shape[0], f"{name}[{number}]") for number, item in enumerate(value)]
-    elif isinstance(shape, dict | list) or not isinstance(value, shape):
-        return name or "content"
+        items = [(number, item, shape[0]) for number, item in enumerate(value)]
     else:
-        return None
-    return next((wrong for part in parts if (wrong := misfit(*part)) is not None), None)
+        fits = not isinstance(shape, NESTED) and isinstance(value, shape)
+        return None if fits else name or "content"
+    for key, item, part in items:
+        if not isinstance(part, NESTED) and isinstance(item, part):
+            continue  # the common case, and there are hundreds of it in a result
+        path = f"{name}[{key}]" if isinstance(shape, list) else f"{name}.{key}".lstrip(".")
+        wrong = misfit(item, part, path)
+        if wrong is not None:
+            return wrong
+    return None
 
 
 def write_csv(path: Path, frame: pd.DataFrame) -> None:

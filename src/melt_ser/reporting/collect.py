@@ -32,12 +32,12 @@ READ = {
     "evals": [{**EVALUATION, "digest": str, "confusion": [[int]]}],
 }
 # What only the details of a single run show; it is read again there, so that 10,000 runs fit in memory.
-DETAILS = ("confusion", "predicted", "recall", "calibration", "slices")
+DETAILS = ("confusion", "predicted", "recall", "calibration", "slices", "ci95_over_utterances")
 
 
 @dataclass
 class Run:
-    """A finished run: its folder and its result, whose `evals` lack DETAILS and say which classes were `tested`."""
+    """A finished run: its folder and its result, whose `evals` lack DETAILS."""
 
     folder: Path
     result: dict[str, Any]
@@ -151,7 +151,7 @@ def _read(path: Path) -> dict[str, Any]:
     if wrong is not None:
         raise InputError(f"{path} has no sound '{wrong}'; {AGAIN}.")
     for row in result["evals"]:
-        row["tested"] = [name for name, counts in zip(row["classes"], row["confusion"], strict=False) if any(counts)]
+        row["ece_with_temperature"] = (row.get("calibration") or {}).get("ece_with_temperature")
         for key in DETAILS:
             row.pop(key, None)
     return {**result, "run": {**result["run"], "versions": None}}

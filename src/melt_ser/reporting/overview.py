@@ -33,7 +33,6 @@ def overview(runs: list[Run]) -> pd.DataFrame:
 
 def _row(run: Run, system: str, row: Evaluation) -> dict[str, Any]:
     result = run.result
-    calibration = row.get("calibration") or {}
     return {
         "system": system,
         "backbone": run.backbone,
@@ -42,7 +41,7 @@ def _row(run: Run, system: str, row: Evaluation) -> dict[str, Any]:
         "seed": result["run"]["seed"],
         "classes": " ".join(row["classes"]),
         "dropped": sum(row["dropped"].values()),
-        **{key: row.get(key, calibration.get(key)) for key in FIGURES},
+        **{key: row.get(key) for key in FIGURES},
         **{f"{metric}_low": row[f"{metric}_ci95"][0] for metric in ("ua", "wa")},
         **{f"{metric}_high": row[f"{metric}_ci95"][1] for metric in ("ua", "wa")},
         "synthetic": bool(result["config"]["dataset"].get("synthetic")),
