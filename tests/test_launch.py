@@ -79,6 +79,7 @@ def test_what_needs_no_torch_imports_without_it() -> None:
         "import melt_ser.corpora.csv, melt_ser.corpora.melt, melt_ser.corpora.iemocap\n"
         "import melt_ser.corpora.file_names, melt_ser.corpora.crema_d, melt_ser.corpora.msp_improv\n"
         "import melt_ser.evaluation.metrics, melt_ser.evaluation.scoring, melt_ser.evaluation.results\n"
+        "import melt_ser.evaluation.comparison, melt_ser.evaluation.ranks, melt_ser.evaluation.summary\n"
         "import melt_ser.reporting.figures, melt_ser.reporting.tables, melt_ser.reporting.preparation\n"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)

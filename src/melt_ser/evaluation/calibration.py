@@ -11,7 +11,6 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from scipy.optimize import minimize_scalar
 
 from melt_ser.errors import InputError
 from melt_ser.evaluation.metrics import Floats, Integers
@@ -37,6 +36,7 @@ def calibrate(probabilities: Floats, classes: Integers) -> DevCalibration:
 
 def fit_temperature(probabilities: Floats, classes: Integers) -> float:
     """The temperature of least negative log-likelihood, within `TEMPERATURES`; 1 where none is better."""
+    from scipy.optimize import minimize_scalar  # slow to import, and needed after a training alone
 
     def loss(log_temperature: float) -> float:
         scaled = with_temperature(probabilities, float(np.exp(log_temperature)))

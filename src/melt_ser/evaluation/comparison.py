@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-from scipy import stats
+from scipy.special import bdtr, stdtr
 
 from melt_ser.errors import InputError
 from melt_ser.evaluation.metrics import Floats, Integers, class_indices, unweighted_accuracy
@@ -98,8 +98,8 @@ def mcnemar(first_right: npt.ArrayLike, second_right: npt.ArrayLike) -> float:
     first, second = np.asarray(first_right, dtype=bool), np.asarray(second_right, dtype=bool)
     only_first, only_second = int((first & ~second).sum()), int((second & ~first).sum())
     fewer, both = min(only_first, only_second), only_first + only_second
-    tail = stats.binom.cdf(fewer, both, 0.5) - 0.5 * stats.binom.pmf(fewer, both, 0.5)
-    return float(min(1.0, 2 * tail))
+    below = bdtr(fewer - 1, both, 0.5) if fewer else 0.0  # binomial: P(X < fewer), and P(X <= fewer)
+    return float(min(1.0, below + bdtr(fewer, both, 0.5)))
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
@@ -135,7 +135,7 @@ def _p_value(observed: float, resampled: Floats, units: Units) -> float:
     error = standard_error(resampled, units)
     if error == 0:  # the speakers agree to the last utterance
         return least if observed else 1.0
-    return float(2 * stats.t.sf(abs(observed) / error, units.effective - 1))
+    return float(2 * stdtr(units.effective - 1, -abs(observed) / error))
 
 
 def _aligned(first: pd.DataFrame, second: pd.DataFrame) -> pd.DataFrame:

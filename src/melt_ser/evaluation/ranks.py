@@ -10,7 +10,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
-from scipy import stats
 
 from melt_ser.errors import InputError
 
@@ -36,6 +35,8 @@ def ranks(scores: pd.DataFrame, level: float = 0.05) -> Ranks:
     ranks no further than the table itself.
     Raises InputError for fewer than two systems or corpora, or a score that is missing.
     """
+    from scipy.stats import studentized_range  # takes a second to import
+
     corpora, systems = scores.shape
     if corpora < 2 or systems < 2:
         raise InputError(f"Ranks need two or more corpora and systems, not {corpora} and {systems}.")
@@ -46,7 +47,7 @@ def ranks(scores: pd.DataFrame, level: float = 0.05) -> Ranks:
             f"rank the corpora that all systems were scored on."
         )
     by_rank = scores.rank(axis=1, ascending=False)
-    quantile = float(stats.studentized_range.ppf(1 - level, systems, np.inf)) / np.sqrt(2)
+    quantile = float(studentized_range.ppf(1 - level, systems, np.inf)) / np.sqrt(2)
     return Ranks(
         mean_ranks={str(name): float(rank) for name, rank in by_rank.mean().items()},
         friedman_p=_friedman(by_rank) if systems > 2 else None,
@@ -57,6 +58,8 @@ def ranks(scores: pd.DataFrame, level: float = 0.05) -> Ranks:
 
 def _friedman(by_rank: pd.DataFrame) -> float:
     """The p-value; 1 where all systems tie on every corpus, for which scipy divides by zero."""
+    from scipy.stats import friedmanchisquare
+
     if (by_rank.nunique(axis=1) == 1).all():
         return 1.0
-    return float(stats.friedmanchisquare(*(by_rank[name] for name in by_rank)).pvalue)
+    return float(friedmanchisquare(*(by_rank[name] for name in by_rank)).pvalue)

@@ -20,7 +20,7 @@ from typing import Literal
 
 import numpy as np
 import pandas as pd
-from scipy import stats
+from scipy.special import stdtrit
 
 from melt_ser.errors import InputError
 from melt_ser.evaluation.metrics import (
@@ -123,7 +123,7 @@ def interval(estimate: float, resampled: Floats, units: Units, level: float = 0.
     if units.kind == "utterance":
         low, high = np.quantile(resampled, [(1 - level) / 2, (1 + level) / 2])
         return float(low), float(high)
-    margin = float(stats.t.ppf((1 + level) / 2, units.effective - 1)) * standard_error(resampled, units)
+    margin = float(stdtrit(units.effective - 1, (1 + level) / 2)) * standard_error(resampled, units)
     return estimate - margin, estimate + margin
 
 
