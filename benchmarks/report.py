@@ -15,6 +15,8 @@ import random
 import resource
 import shutil
 import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from melt_ser.report import FORMATS, write
@@ -43,6 +45,15 @@ def copy_runs(run: Path, out: Path, number: int) -> None:
         (folder / "result.json").write_text(json.dumps(result, indent=2))
 
 
+@contextmanager
+def timed() -> Iterator[Callable[[], str]]:
+    """Seconds of a block by the clock and of the processor: what lies between, other programs took."""
+    begin = time.perf_counter(), time.process_time()
+    end = begin
+    yield lambda: f"{end[0] - begin[0]:.2f} s ({end[1] - begin[1]:.2f} s of the processor)"
+    end = time.perf_counter(), time.process_time()
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("run", type=Path)
@@ -52,17 +63,15 @@ def main() -> None:
     runs = options.folder / f"runs-{options.runs}"
     if not runs.is_dir():
         copy_runs(options.run, runs, options.runs)
-    begin = time.perf_counter()
-    found = collect([runs])
-    seconds = time.perf_counter() - begin
+    with timed() as spent:
+        found = collect([runs])
     size = sum((run.folder / "result.json").stat().st_size for run in found.runs) / len(found.runs)
-    print(f"{len(found.runs)} runs, {size / 1024:.1f} KiB a result: collected in {seconds:.2f} s", flush=True)
+    print(f"{len(found.runs)} runs, {size / 1024:.1f} KiB a result: collected in {spent()}", flush=True)
     for form in FORMATS:
         out = options.folder / f"report.{form}"
-        begin = time.perf_counter()
-        write(found, form, out)
-        seconds = time.perf_counter() - begin
-        print(f"{form}: {seconds:.2f} s more, {out.stat().st_size / 2**20:.2f} MiB", flush=True)
+        with timed() as spent:
+            write(found, form, out)
+        print(f"{form}: {spent()} more, {out.stat().st_size / 2**20:.2f} MiB", flush=True)
     print(f"largest memory: {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20:.2f} GiB")
 
 

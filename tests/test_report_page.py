@@ -133,6 +133,8 @@ def test_a_page_of_many_runs_stays_small(folder: Path, tmp_path: Path, monkeypat
     text = out.read_text()
     assert text.count('class="run" id=') == 2
     assert text.count("<tr data-backbone") == 3
+    addressed = {(one["href"] or "").removeprefix("#") for tag, one in Elements(text).found if tag == "a"}
+    assert addressed <= {one["id"] for _, one in Elements(text).found if "id" in one}
     assert "3 more runs are in the tables above without details" in text
     assert "--format csv</code> has all" in text
 

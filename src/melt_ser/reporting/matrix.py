@@ -147,10 +147,8 @@ def _compare(columns: list[list[Cell]]) -> list[str]:
         except InputError as error:
             reason = " ".join(str(error).split())
             notes.append(f"{other.standing.system} on {other.standing.corpus} is not compared with the best: {reason}")
-    compared = [cell for _, cell in pairs if cell.comparison is not None]
-    for cell, p in zip(
-        compared, holm([cell.comparison.bootstrap_p for cell in compared if cell.comparison]), strict=True
-    ):
+    compared = [(cell, cell.comparison.bootstrap_p) for _, cell in pairs if cell.comparison is not None]
+    for (cell, _), p in zip(compared, holm([p for _, p in compared]), strict=True):
         cell.p = p
     return notes
 

@@ -36,6 +36,7 @@ def page(contents: Contents, folder: Path | None) -> str:
     rows = _overview_rows(contents)
     intervals = _intervals(contents)
     detailed, unread = _detailed(contents, intervals, folder)
+    numbers = {one["number"] for one in detailed}  # what the rows can lead to
     return render(
         "report.html",
         contents=contents,
@@ -44,7 +45,8 @@ def page(contents: Contents, folder: Path | None) -> str:
         choices={key: (label, sorted({one[key] for one in rows})) for key, label in FILTERS.items()},
         intervals=intervals,
         detailed=detailed,
-        undetailed=[run for run in contents.runs if run.folder not in {one["run"].folder for one in detailed}],
+        numbers=numbers,
+        undetailed=[run for number, run in enumerate(contents.runs) if number not in numbers],
         unread=unread,
         limits={"systems": MOST_SYSTEMS, "listed": MOST_LISTED, "intervals": MOST_INTERVALS},
         script=script,
