@@ -30,7 +30,7 @@ from melt_ser.sweep import Outcomes, outcome, sweeping
 
 Settings = TypeVar("Settings", Config, EvaluateConfig, PrepareConfig)
 
-LAUNCHERS = ("joblib", "submitit", "ray")
+LAUNCHERS = ("joblib", "submitit", "ray")  # whose exceptions tell of a job that died
 SCHEMAS: dict[str, type[Any]] = {"config": Config, "evaluate": EvaluateConfig, "prepare": PrepareConfig}
 
 for _name, _node in (("train_schema", Config), ("evaluate_schema", EvaluateConfig), ("prepare_schema", PrepareConfig)):
@@ -104,10 +104,13 @@ def launch(config_name: str, task: Callable[[DictConfig], str | None]) -> int:
         codes.append(130)
     except Exception as error:
         failure = failure_of(error, schema)
-        died = type(error).__module__.partition(".")[0] in LAUNCHERS  # a job that ended without a word, or its launcher
-        if not failure.known and not died:
+        if not failure.known and type(error).__module__.partition(".")[0] in LAUNCHERS:
+            first = failure.sentence.partition("\\n")[0]
+            sentence = f"a job ended without an outcome ({first}); the same command goes on from what is finished."
+            failure = Failure(sentence, failure.exit_code)
+        if not failure.known:
             raise
-        _tell(failure._replace(known=True), error)
+        _tell(failure, error)
         codes.append(failure.exit_code)
     finally:
         if Outcomes.last is not None:

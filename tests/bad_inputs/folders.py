@@ -34,11 +34,13 @@ def finished_run(folder: Path) -> Path:
 
 
 def as_it_was(folder: Path) -> Expected:
-    """The same command as before on a run folder, none of whose other files may change."""
+    """The same command as before on a run folder, none of whose files may change; beside them is the reason."""
     before = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
     def unchanged() -> None:
-        assert {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()} == before
+        after = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+        assert "run again with force=true" in json.loads(after.pop(folder / "failed.json"))["reason"]
+        assert after == before
 
     return Expected(train(folder.parents[3] / "corpus"), 1, ["run again with force=true"], unchanged)
 
