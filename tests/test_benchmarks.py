@@ -9,15 +9,14 @@ import numpy as np
 import pytest
 import torch
 from torch.utils.flop_counter import FlopCounterMode
+from transformers import AutoModel, PreTrainedModel
 
 from checkpoints import model_config, save_checkpoint
 from clips import draw_seconds, make_corpus
 from common import alternate, watched
 from finetune import SCORED, Job, MeltSer, measure
 from flops import position_flops, step_flops, training_shapes
-from melt_ser.config import HeadConfig
 from melt_ser.models.backbone import load_backbone
-from melt_ser.models.classifier import SpeechClassifier
 from sampling import EpochSample
 from small_models import FAMILIES, small_config
 
@@ -76,11 +75,19 @@ def test_own_work_is_not_counted_as_that_of_others() -> None:
     assert 0.0 <= figures["others_cpu"] <= 1.0
 
 
-def counted(classifier: SpeechClassifier, samples: int, backward: bool) -> float:
-    """Operations by torch's counter, of one utterance."""
-    audio, lengths = torch.randn(1, samples), torch.tensor([samples])
+def plain_model(family: str, **architecture: object) -> PreTrainedModel:
+    """The family as transformers computes it, in training, its encoder frozen; ours takes other ways to the same."""
+    config = load_backbone(small_config(family, attention_dropout=0.1, **architecture), seed=0).model.config
+    model = AutoModel.from_config(config, attn_implementation="eager").train()
+    model.feature_extractor._freeze_parameters()
+    return model
+
+
+def counted(model: PreTrainedModel, samples: int, backward: bool) -> float:
+    """Operations by torch's counter, of one utterance and a head of three classes."""
+    audio, head = torch.randn(1, samples), torch.nn.Linear(model.config.hidden_size, 3)
     with FlopCounterMode(display=False) as counter:
-        logits = classifier(audio, lengths)
+        logits = head(model(audio).last_hidden_state.mean(dim=1))
         if backward:
             logits.sum().backward()
     return counter.get_total_flops()
@@ -89,25 +96,19 @@ def counted(classifier: SpeechClassifier, samples: int, backward: bool) -> float
 @pytest.mark.parametrize("family", FAMILIES)
 def test_operations_are_those_that_torch_counts(family: str) -> None:
     """Without groups, so that torch's counter is right; in training, where attention is plain matrix products."""
-    config = small_config(family, num_conv_pos_embedding_groups=1, attention_dropout=0.1)
-    backbone = load_backbone(config, seed=0)
-    backbone.freeze("convolution")
-    classifier = SpeechClassifier(backbone, HeadConfig(), ["happy", "sad", "neutral"]).train()
+    model = plain_model(family, num_conv_pos_embedding_groups=1)
     for backward in (False, True):
-        expected = step_flops(backbone.model.config, 16_000, 3, backward)
-        assert counted(classifier, 16_000, backward) == pytest.approx(expected, rel=1e-6)
+        expected = step_flops(model.config, 16_000, 3, backward)
+        assert counted(model, 16_000, backward) == pytest.approx(expected, rel=1e-6)
 
 
 def test_torch_counts_the_weight_gradient_of_a_grouped_convolution_once_for_each_group() -> None:
     """The reason for counting by formula; should it fail, torch counts rightly, and flops.py can use its counter."""
-    backbone = load_backbone(small_config("wav2vec2", attention_dropout=0.1), seed=0)
-    backbone.freeze("convolution")
-    classifier = SpeechClassifier(backbone, HeadConfig(), ["happy", "sad", "neutral"]).train()
-    config = backbone.model.config
+    model = plain_model("wav2vec2")
     frames = (16_000 - 80) // 320  # as the convolutions' strides and kernels give
-    excess = (config.num_conv_pos_embedding_groups - 1) * position_flops(config, frames)
-    expected = step_flops(config, 16_000, 3) + excess
-    assert counted(classifier, 16_000, True) == pytest.approx(expected, rel=1e-6)
+    excess = (model.config.num_conv_pos_embedding_groups - 1) * position_flops(model.config, frames)
+    expected = step_flops(model.config, 16_000, 3) + excess
+    assert counted(model, 16_000, True) == pytest.approx(expected, rel=1e-6)
 
 
 @pytest.mark.parametrize("family", FAMILIES)
