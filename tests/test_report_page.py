@@ -224,7 +224,7 @@ def test_rows_are_filtered_by(seen: Seen, label: str, choice: str) -> None:
     assert len(kept) == sum(text == choice or text.startswith(choice + " ") for text in all_rows)
     assert seen.page.locator("#shown").inner_text() == f"{len(kept)} of {len(all_rows)} rows"
     seen.page.get_by_role("button", name="Show all").click()
-    seen.page.wait_for_function("document.querySelectorAll('#overview tbody tr[hidden]').length === 0")
+    seen.page.locator("#overview tbody tr[hidden]").first.wait_for(state="detached")
 
 
 def test_rows_are_filtered_by_words(seen: Seen) -> None:
