@@ -18,6 +18,7 @@ import os
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -40,7 +41,7 @@ from common import (
     spread,
     watched,
 )
-from sampling import Batches, Choice, EpochSample
+from sampling import Choice, EpochSample
 
 SYSTEMS = ("melt_ser", "trainer", "grouped")
 SCORED = np.array([1.0, 1.0])  # seconds of the clips of dev, whose scoring is off the clock, and of test
@@ -107,9 +108,9 @@ class MeltSer:
         times: dict[str, float] = {}
 
         class ChosenBatches(ShuffledBatches):
-            def batches(self) -> Batches:
+            def batches(self) -> Iterator[list[int]]:
                 times.setdefault("first batch", time.perf_counter())
-                return [np.searchsorted(rows, batch).tolist() for batch in chosen]
+                return (np.searchsorted(rows, batch).tolist() for batch in chosen)
 
         def build(*arguments: Any) -> Any:
             model = build_model(*arguments)
