@@ -36,7 +36,7 @@ from melt_ser.gpus import visible_gpus
 from melt_ser.launch import launch, load_dataset, typed
 from melt_ser.models.checkpoint import is_cached
 from melt_ser.reporting.preparation_report import read_reports
-from melt_ser.runs import run_folder
+from melt_ser.runs import INPUTS_FILE, RESULT_FILE, run_folder
 from melt_ser.sweep import overrides
 
 RATE = {"cpu": 2.5, "cuda": 100.0}  # seconds of audio a second, fine-tuning a base model
@@ -86,7 +86,7 @@ def estimate(config: Config) -> float:
 def measured(config: Config, folder: Path) -> float | None:
     """The mean seconds of finished runs of this backbone, corpus, trainer and head; None where there are none."""
     seconds = []
-    for path in folder.parent.glob("*/result.json"):
+    for path in folder.parent.glob(f"*/{RESULT_FILE}"):
         result: dict[str, Any] = files.read_json(path)
         of = result["config"]
         if (of["trainer"]["name"], of["head"]["name"]) == (config.trainer.name, config.head.name):
@@ -109,7 +109,7 @@ def lacking(config: Config) -> list[str]:
 
 
 def state(folder: Path) -> str:
-    for name, word in (("result.json", "finished"), (FAILED, "failed"), ("inputs.json", "begun")):
+    for name, word in ((RESULT_FILE, "finished"), (FAILED, "failed"), (INPUTS_FILE, "begun")):
         if (folder / name).is_file():
             return word
     return "missing"

@@ -20,7 +20,7 @@ def evaluate(composed: DictConfig) -> None:
     from melt_ser.evaluation.rescore import rescore
     from melt_ser.launch import typed
     from melt_ser.reporting.tables import evaluation_table
-    from melt_ser.runs import read_result, sole_writer
+    from melt_ser.runs import RESULT_FILE, read_result, sole_writer
 
     config = typed(composed, EvaluateConfig)
     check_eval(config.eval)
@@ -34,7 +34,7 @@ def evaluate(composed: DictConfig) -> None:
     with sole_writer(folder, waits=True):  # it reads, adds and writes
         result = rescore(folder, read_result(folder), corpus, config.eval, config.device)
     show(evaluation_table([row for row in result["evals"] if row["corpus"] == name]))
-    finish(folder / "result.json")
+    finish(folder / RESULT_FILE)
 
 
 def main() -> int:

@@ -30,6 +30,8 @@ from melt_ser.errors import InputError, SetupError
 from melt_ser.processes import is_main_process
 
 SCHEMA_VERSION = 1
+RESULT_FILE, INPUTS_FILE = "result.json", "inputs.json"  # of a finished run, and of one that has begun
+PREVIOUS = ".previous"
 NUMBER = int | float
 # What is read back of a result, and of the mark of a run that has begun.
 EVALUATION = {"corpus": str, "split": str, "fold": int | str | None, "protocol": str, "n": int, "dropped": dict}
@@ -144,12 +146,12 @@ def sole_writer(folder: Path, waits: bool = False) -> Iterator[None]:
 
 def previous_folder(folder: Path) -> Path:
     """Where the finished run stays while `force=true` runs it again."""
-    return folder.with_name(f"{folder.name}.previous")
+    return folder.with_name(folder.name + PREVIOUS)
 
 
 def make_way(folder: Path) -> None:
     """Take a run out of its folder: a finished one is kept aside, until the new one has its result too."""
-    if not (folder / "result.json").is_file():
+    if not (folder / RESULT_FILE).is_file():
         shutil.rmtree(folder, ignore_errors=True)
         return
     previous = previous_folder(folder)
@@ -161,7 +163,7 @@ def make_way(folder: Path) -> None:
 
 def read_result(folder: Path) -> dict[str, Any]:
     """The result of a finished run; SetupError where there is none, InputError where it is not sound."""
-    path, previous = folder / "result.json", previous_folder(folder)
+    path, previous = folder / RESULT_FILE, previous_folder(folder)
     if not path.is_file():
         before = f"; the one before it is in {previous}" if previous.is_dir() else ""
         raise SetupError(f"There is no finished run in {folder}: it has no result.json{before}.")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -53,7 +54,7 @@ class Batch:
         return Batch(change(self.inputs), change(self.lengths), change(self.classes), change(self.rows), self.after)
 
 
-class Inputs(Dataset[Any]):
+class Inputs(Dataset[Any], ABC):
     """What training and scoring read: `Utterances`, or the kept `Features` of them."""
 
     seconds: np.ndarray  # how long each is at most, (utterances,)
@@ -64,14 +65,14 @@ class Inputs(Dataset[Any]):
     def __len__(self) -> int:
         return len(self.classes)
 
+    @abstractmethod
     def path(self, row: int) -> Path:
         """The file of a row, for messages."""
-        raise NotImplementedError
 
     @staticmethod
+    @abstractmethod
     def collate(items: Any) -> Batch:
         """What a loader got for some rows, as a batch."""
-        raise NotImplementedError
 
 
 class Utterances(Inputs):

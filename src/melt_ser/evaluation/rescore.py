@@ -18,7 +18,7 @@ from melt_ser.evaluation.results import evaluation_rows, pool, prediction_table
 from melt_ser.evaluation.targets import Target, make_target, split_to_score
 from melt_ser.labels import LabelSpace
 from melt_ser.processes import is_main_process
-from melt_ser.runs import model_folders
+from melt_ser.runs import RESULT_FILE, model_folders
 
 if TYPE_CHECKING:
     from melt_ser.training.study import Study
@@ -69,7 +69,7 @@ def rescore(folder: Path, result: dict[str, Any], corpus: Corpus, settings: Eval
         rows = evaluation_rows(folder, pooled, predictions, classes, "all", of_row) + rows
     kept = [row for row in result["evals"] if (row["corpus"], row["split"]) != (corpus.name, targets[0].split)]
     result["evals"] = kept + rows
-    files.write_json(folder / "result.json", result)
+    files.write_json(folder / RESULT_FILE, result)
     return result
 
 

@@ -33,6 +33,11 @@ def mask_of(counts: Tensor, frames: int) -> Tensor:
     return torch.arange(frames, device=counts.device) < counts[:, None]
 
 
+def _where_padded(frame_mask: Tensor) -> Tensor | None:
+    """The mask; None where nothing is padded, so that nothing has to be masked."""
+    return None if bool(frame_mask.all()) else frame_mask
+
+
 @dataclass(frozen=True)
 class BackboneOutput:
     """Frames of a batch.
@@ -114,7 +119,7 @@ class Backbone(nn.Module):
         with self._masking(hidden.shape[1]):
             hidden = model._mask_hidden_states(hidden, attention_mask=frame_mask)
         hidden = hidden.masked_fill(~frame_mask[:, :, None], 0.0)
-        with self.padding.during(frame_mask=None if bool(frame_mask.all()) else frame_mask):
+        with self.padding.during(frame_mask=_where_padded(frame_mask)):
             hidden = hidden + encoder.pos_conv_embed(hidden)
         if not self.has_stable_layer_norm:
             hidden = encoder.layer_norm(hidden)
@@ -135,7 +140,7 @@ class Backbone(nn.Module):
     def layers(self, hidden: Tensor, frame_mask: Tensor, first: int, last: int) -> list[Tensor]:
         """The input of transformer layer `first` and the outputs of the layers first..last-1."""
         encoder, layer_drop = self.model.encoder, self.model.config.layerdrop
-        settings: dict[str, Tensor | None] = {"attention_mask": None if bool(frame_mask.all()) else frame_mask}
+        settings: dict[str, Tensor | None] = {"attention_mask": _where_padded(frame_mask)}
         if self.model.config.model_type == "wavlm":
             settings["position_bias"] = position_bias(encoder.layers[0].attention, hidden.shape[1])
         states = [hidden]

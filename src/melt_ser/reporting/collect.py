@@ -16,13 +16,22 @@ from pathlib import Path
 from typing import Any
 
 from melt_ser.errors import InputError, MeltSerError
+from melt_ser.failures import FAILED
 from melt_ser.files import misfit, read_shaped
-from melt_ser.runs import AGAIN, EVALUATION, NUMBER, RESULT, SCHEMA_VERSION
+from melt_ser.runs import (
+    AGAIN,
+    EVALUATION,
+    INPUTS_FILE,
+    NUMBER,
+    PREVIOUS,
+    RESULT,
+    RESULT_FILE,
+    SCHEMA_VERSION,
+    previous_folder,
+)
 
 Evaluation = dict[str, Any]
 
-RESULT_FILE, FAILED_FILE, BEGUN_FILE = "result.json", "failed.json", "inputs.json"
-PREVIOUS = ".previous"  # the finished run that stands by while force=true runs it again
 GROUPS = ("backbone", "dataset", "labels", "head", "augment", "trainer", "eval")
 # What the report reads beyond what the verbs read back.
 READ = {
@@ -115,7 +124,7 @@ def _run_folders(root: Path, unreadable: list[Note]) -> Iterator[tuple[str, set[
         except OSError as error:
             unreadable.append(Note(Path(folder), f"the folder cannot be read: {error.strerror}"))
             continue
-        if inside.keys() & {RESULT_FILE, FAILED_FILE, BEGUN_FILE}:
+        if inside.keys() & {RESULT_FILE, FAILED, INPUTS_FILE}:
             yield folder, set(inside)
             continue
         further = [name for name in inside if not name.startswith(".") and not name.endswith(PREVIOUS)]
@@ -128,11 +137,11 @@ def _sort_in(folder: Path, names: set[str], found: Collected) -> None:
     try:
         if RESULT_FILE in names:
             found.runs.append(Run(folder, _read(folder / RESULT_FILE)))
-        elif FAILED_FILE in names:
-            reason = read_shaped(folder / FAILED_FILE, {"reason": str}, "the same command tries again")["reason"]
+        elif FAILED in names:
+            reason = read_shaped(folder / FAILED, {"reason": str}, "the same command tries again")["reason"]
             found.failed.append(Note(folder, reason))
         else:
-            before = folder.with_name(folder.name + PREVIOUS)
+            before = previous_folder(folder)
             beside = f"; the one before it is in {before}" if before.is_dir() else ""
             found.unfinished.append(Note(folder, f"still running or stopped; the same command goes on{beside}"))
     except MeltSerError as error:

@@ -23,17 +23,18 @@ Details = dict[str, Any]
 
 def run_details(run: Run, corpora: Corpora, page_folder: Path | None) -> Details:
     """The values that the template `run.html` shows."""
-    result = run.details()
-    rows = merged(result["evals"])
-    whole = [(row, protocol) for row, protocol in rows if not run.pooled or row["fold"] == "all"]
+    full = Run(run.folder, run.details())
+    result = full.result
     return {
         "result": result,
         "command": run.command,
         "folder": str(run.folder),
-        "rows": rows,
+        "rows": merged(full.evals),
         "curves": [_curve(run, fold) for fold in result["train"]["folds"][:MOST_CURVES]],
         "curves_left_out": max(len(result["train"]["folds"]) - MOST_CURVES, 0),
-        "evaluations": [_evaluation(run, row, protocol, corpora, page_folder) for row, protocol in whole],
+        "evaluations": [
+            _evaluation(run, row, protocol, corpora, page_folder) for row, protocol in merged(full.whole_evals())
+        ],
     }
 
 

@@ -9,6 +9,8 @@ from urllib.parse import quote
 
 import pandas as pd
 
+from melt_ser.evaluation.calibration import normalised
+from melt_ser.evaluation.scoring import answers_among
 from melt_ser.reporting.collect import Evaluation, Run
 from melt_ser.reporting.predictions import read_predictions
 from melt_ser.reporting.recordings import Recordings
@@ -35,9 +37,8 @@ def mistakes(run: Run, row: Evaluation, recordings: Recordings | None, page_fold
     Addresses of audio are relative to the folder of the page, or absolute where that is not known.
     """
     table = read_predictions(run, row)
-    scores = table[row["classes"]].astype(float)
-    shares = scores.div(scores.sum(axis=1), axis=0)
-    table = table.assign(answer=shares.idxmax(axis=1), confidence=shares.max(axis=1))
+    confidence = normalised(table[row["classes"]].to_numpy(dtype="float64")).max(axis=1)
+    table = table.assign(answer=answers_among(table, row["classes"]), confidence=confidence)
     wrong = table[table["answer"] != table["reference"]].sort_values("confidence", ascending=False, kind="stable")
     shown = wrong.head(SHOWN)[["utterance", "reference", "answer", "confidence"]]
     found = []

@@ -35,12 +35,10 @@ class FoldInputs:
         accelerator: Accelerator,
         cache: AudioCache | None = None,
     ) -> None:
-        self.study, self.parts, self.model, self.cache = study, parts, model, cache
-        tables = [table for fold in study.parts for table in (fold.train, fold.dev, fold.test)]
-        self.whole_table = pd.concat(tables).drop_duplicates("utterance").sort_values("utterance", ignore_index=True)
+        self.study, self.parts, self.model, self.accelerator, self.cache = study, parts, model, accelerator, cache
         self.trainer = study.config.trainer
         crop_seconds = self.trainer.crop_seconds
-        crops = crop_seconds is not None and bool((self.whole_table["duration"] > crop_seconds).any())
+        crops = crop_seconds is not None and bool((self.study.utterances["duration"] > crop_seconds).any())
         self.prefix = frozen_prefix(model, crops)
         self.kept = KeptFeatures(study.config.cache, model, self.prefix, accelerator)
 
@@ -61,7 +59,9 @@ class FoldInputs:
         )
         if not Augmentation(config.augment).changes_nothing:
             return utterances
-        return self.kept.of(utterances, self.parts.train, self._plain(self.whole_table, pad_seconds), self.whole_table)
+        return self.kept.of(
+            utterances, self.parts.train, self._plain(self.study.utterances, pad_seconds), self.study.utterances
+        )
 
     def dev(self) -> Inputs:
         """The dev part."""
@@ -78,7 +78,7 @@ class FoldInputs:
         return self.kept.of(utterances, target.table, utterances, target.table)
 
     def _of_the_corpus(self, table: pd.DataFrame) -> Inputs:
-        return self.kept.of(self._plain(table), table, self._plain(self.whole_table), self.whole_table)
+        return self.kept.of(self._plain(table), table, self._plain(self.study.utterances), self.study.utterances)
 
     def _plain(self, table: pd.DataFrame, pad_seconds: float | None = None) -> Utterances:
         root, normalize = self.study.corpus.root, self.model.backbone.do_normalize

@@ -135,8 +135,8 @@ class KeptFeatures:
         accelerator = self.accelerator
         share = Share(accelerator.process_index, accelerator.num_processes)
         batches = SortedBatches(utterances.seconds, len(utterances), share, BATCH_SECONDS)
-        own = torch.Generator()  # a loader draws a number, and what is there already must not change the training
-        loader = DataLoader(utterances, batch_sampler=batches, collate_fn=utterances.collate, generator=own)
+        generator = torch.Generator()  # a loader draws a number, and what is there already must not change the training
+        loader = DataLoader(utterances, batch_sampler=batches, collate_fn=utterances.collate, generator=generator)
         training = self.model.training
         self.model.eval()
         with exact_products(), memory_advice("set cache.features=false"):

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
-from accelerate import Accelerator
 
 from melt_ser import files
 from melt_ser.config import Config
@@ -44,8 +43,8 @@ def build_model(config: Config, classes: list[str]) -> SpeechClassifier:
     return SpeechClassifier(backbone, config.head, classes)
 
 
-def load_or_train(study: Study, parts: Parts, cache: AudioCache | None = None) -> tuple[SpeechClassifier, Trained]:
-    """The model of one fold: read back where an interrupted run had finished it, else trained.
+def load_or_train(study: Study, parts: Parts, cache: AudioCache | None = None) -> tuple[FoldInputs, Trained]:
+    """The model of one fold, with its inputs: read back where an interrupted run had finished it, else trained.
 
     Each fold has an accelerator of its own: one keeps every model, optimiser and loss scale that it has seen.
     """
@@ -57,7 +56,7 @@ def load_or_train(study: Study, parts: Parts, cache: AudioCache | None = None) -
             shutil.rmtree(folder / "checkpoints", ignore_errors=True)
         model = load_model(folder / "model", accelerator.device)
         model.backbone.freeze(config.trainer.freeze)  # so that it reads a test as the one that trained
-        return model, read_trained(done)
+        return FoldInputs(study, parts, model, accelerator, cache), read_trained(done)
     started = time.perf_counter()
     check_parts(parts, config.dataset)  # again, just before they are used
     model = build_model(config, study.classes).to(accelerator.device)
@@ -79,26 +78,17 @@ def load_or_train(study: Study, parts: Parts, cache: AudioCache | None = None) -
         save_model(model, folder / "model")
         files.write_json(done, vars(trained))
         shutil.rmtree(folder / "checkpoints", ignore_errors=True)
-    return model, trained
+    return inputs, trained
 
 
-def calibrate_on_dev(
-    study: Study, parts: Parts, model: SpeechClassifier, accelerator: Accelerator, cache: AudioCache | None = None
-) -> DevCalibration:
+def calibrate_on_dev(inputs: FoldInputs) -> DevCalibration:
     """How sure a fold's final model is on its dev part, in batches of the training's size, as dev always is."""
-    dev = FoldInputs(study, parts, model, accelerator, cache).dev()
-    return calibrate(classify(model, dev, study.config.trainer.batch_size, accelerator), dev.classes)
+    dev, batch_size = inputs.dev(), inputs.study.config.trainer.batch_size
+    return calibrate(classify(inputs.model, dev, batch_size, inputs.accelerator), dev.classes)
 
 
-def predict_targets(
-    study: Study,
-    parts: Parts,
-    model: SpeechClassifier,
-    targets: list[Target],
-    accelerator: Accelerator,
-    cache: AudioCache | None = None,
-) -> Iterator[tuple[Target, np.ndarray]]:
-    """Each target of a fold with the model's probabilities, (utterances, classes)."""
-    inputs = FoldInputs(study, parts, model, accelerator, cache)
+def predict_targets(inputs: FoldInputs, targets: list[Target]) -> Iterator[tuple[Target, np.ndarray]]:
+    """Each target of a fold with its model's probabilities, (utterances, classes)."""
+    batch_size = inputs.study.config.eval.batch_size
     for target in targets:
-        yield target, classify(model, inputs.test(target), study.config.eval.batch_size, accelerator)
+        yield target, classify(inputs.model, inputs.test(target), batch_size, inputs.accelerator)

@@ -16,7 +16,7 @@ from melt_ser.evaluation.provenance import git_state, versions
 from melt_ser.evaluation.results import Row, evaluation_rows, pool
 from melt_ser.evaluation.targets import Target
 from melt_ser.reporting.figures import training_curve_figure
-from melt_ser.runs import AGAIN, INPUTS, NUMBER, SCHEMA_VERSION, plain
+from melt_ser.runs import AGAIN, INPUTS, INPUTS_FILE, NUMBER, SCHEMA_VERSION, plain
 from melt_ser.training.study import Study
 
 if TYPE_CHECKING:
@@ -104,7 +104,7 @@ def _train_entry(study: Study, folds: list[Fold]) -> dict[str, Any]:
     usable, left_out = study.corpus.usable(study.space)
     one = folds[0] if study.one_model else None
     return {
-        **files.read_shaped(study.folder / "inputs.json", INPUTS, AGAIN),
+        **files.read_shaped(study.folder / INPUTS_FILE, INPUTS, AGAIN),
         "n": len(one.parts.train) if one else len(usable),
         "classes": study.classes,
         "best_epoch": one.trained.best_epoch if one else None,

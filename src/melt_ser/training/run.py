@@ -20,7 +20,18 @@ from melt_ser.failures import FAILED, noting_failure
 from melt_ser.launch import typed
 from melt_ser.models.checkpoint import is_cached, weights_digest
 from melt_ser.reporting.tables import evaluation_table
-from melt_ser.runs import AGAIN, INPUTS, make_way, plain, previous_folder, read_result, run_folder, sole_writer
+from melt_ser.runs import (
+    AGAIN,
+    INPUTS,
+    INPUTS_FILE,
+    RESULT_FILE,
+    make_way,
+    plain,
+    previous_folder,
+    read_result,
+    run_folder,
+    sole_writer,
+)
 from melt_ser.sweep import command, sweeping
 from melt_ser.training.result import Fold, make_result
 from melt_ser.training.study import Study, fold_targets, prepare_study
@@ -46,7 +57,7 @@ def _run(config: Config) -> tuple[Path, bool]:
         say(f"note: {warning}")
     with processes.main_process_first(config.device):  # it verifies the audio, the others find that done
         study = prepare_study(config)
-    path = study.folder / "result.json"
+    path = study.folder / RESULT_FILE
     result: dict[str, Any] | None
     with sole_writer(study.folder, waits=sweeping()):  # jobs of a sweep may score one run on different corpora
         if processes.is_main_process():
@@ -99,7 +110,7 @@ def _open_folder(study: Study) -> None:
     if config.force:
         make_way(folder)
     files.remove_leftovers(folder)
-    begun = folder / "inputs.json"
+    begun = folder / INPUTS_FILE
     if begun.is_file():
         _refuse_changed_inputs(study, weights, files.read_shaped(begun, INPUTS, AGAIN), "was begun")
     files.write_json(begun, {"corpus": study.corpus.name, "digest": study.corpus.digest, "weights": weights})
@@ -128,16 +139,16 @@ def _train_and_score(study: Study) -> dict[str, Any] | None:
     cache = open_audio_cache(study.corpus, config.cache)
     folds: list[Fold] = []
     for parts in study.parts:
-        model, trained = load_or_train(study, parts, cache)
-        calibration = calibrate_on_dev(study, parts, model, accelerator, cache)
+        inputs, trained = load_or_train(study, parts, cache)
+        calibration = calibrate_on_dev(inputs)
         targets = fold_targets(study, parts)
         tables = [
             prediction_table(target, probabilities, study.classes)
-            for target, probabilities in predict_targets(study, parts, model, targets, accelerator, cache)
+            for target, probabilities in predict_targets(inputs, targets)
         ]
         folds.append(Fold(parts, trained, calibration, targets, tables))
     if not accelerator.is_main_process:
         return None
     result = make_result(study, folds, command(), accelerator)
-    files.write_json(study.folder / "result.json", result)
+    files.write_json(study.folder / RESULT_FILE, result)
     return result

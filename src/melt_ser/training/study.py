@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import pandas as pd
@@ -35,6 +36,12 @@ class Study:
     @property
     def one_model(self) -> bool:
         return len(self.parts) == 1
+
+    @cached_property
+    def utterances(self) -> pd.DataFrame:
+        """Those of all parts of all folds, each once, by name."""
+        tables = [table for fold in self.parts for table in (fold.train, fold.dev, fold.test)]
+        return pd.concat(tables).drop_duplicates("utterance").sort_values("utterance", ignore_index=True)
 
     def fold_folder(self, parts: Parts) -> Path:
         """Where a fold's model and metrics lie."""
