@@ -105,7 +105,7 @@ def test_training_curve_marks_the_best_epoch(tmp_path, drawn, epochs):
     best = (epochs + 1) // 2
     frame.loc[frame["epoch"] == best, "dev_ua"] = 0.75
     path = tmp_path / "curve.png"
-    figures.training_curve_figure(frame, path)
+    figures.training_curve_figure([frame], path)
     png_size(path)
     assert f"best: epoch {best},\n75.0 %" in [text for text, _ in text_boxes(drawn[0])]
     drawn_inches = drawn[0].get_tightbbox()
@@ -113,11 +113,21 @@ def test_training_curve_marks_the_best_epoch(tmp_path, drawn, epochs):
     assert drawn_inches.x1 <= drawn[0].get_figwidth() and drawn_inches.y1 <= drawn[0].get_figheight()
 
 
+def test_training_curves_of_folds_share_a_figure_and_a_legend(tmp_path, drawn):
+    figures.training_curve_figure([curve(epochs) for epochs in (5, 8, 8)], tmp_path / "curve.png")
+    loss_axes, ua_axes = drawn[0].axes
+    assert [len(axes.lines) for axes in (loss_axes, ua_axes)] == [6, 3]
+    assert [text.get_text() for text in loss_axes.get_legend().get_texts()] == ["training", "dev"]
+    assert loss_axes.get_title() == "Training curves of 3 folds"
+    low, high = ua_axes.get_xlim()
+    assert low < 1 and high > 8
+
+
 def test_training_curve_names_the_missing_column(tmp_path):
     with pytest.raises(InputError, match="missing: dev_ua"):
-        figures.training_curve_figure(curve(3).drop(columns="dev_ua"), tmp_path / "curve.png")
+        figures.training_curve_figure([curve(3), curve(3).drop(columns="dev_ua")], tmp_path / "curve.png")
     with pytest.raises(InputError, match="at least one epoch"):
-        figures.training_curve_figure(curve(0), tmp_path / "curve.png")
+        figures.training_curve_figure([curve(0)], tmp_path / "curve.png")
     assert not list(tmp_path.iterdir())
 
 

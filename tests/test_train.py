@@ -20,6 +20,7 @@ from melt_ser.evaluate import evaluate
 from melt_ser.evaluation.calibration import calibrate
 from melt_ser.evaluation.comparison import compare
 from melt_ser.launch import compose
+from melt_ser.models.backbone import load_backbone
 from melt_ser.models.export import load_model
 from melt_ser.predict import main as predict
 from melt_ser.training.device import make_accelerator, prefer_deterministic_kernels
@@ -116,6 +117,26 @@ def test_all_folds_are_pooled_and_a_finished_run_is_skipped(tmp_path: Path, caps
     (root / "wav" / "s0_0.wav").unlink()
     with pytest.raises(InputError, match="has changed since the run"):
         train(tmp_path / "runs", root, *settings)
+
+
+def test_a_frozen_backbone_is_read_once_for_all_folds_and_a_learning_one_once_a_fold(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = corpus(tmp_path / "c", speakers=3)
+    read = []
+    monkeypatch.setattr(
+        "melt_ser.training.model.load_backbone", lambda *settings: read.append(settings) or load_backbone(*settings)
+    )
+    settings = ("dataset.folds=leave_one_out", "trainer.freeze=everything", "head.dropout=0.2")
+    folder, _ = train(tmp_path / "runs", root, *settings, "dataset.fold=all")
+    assert len(read) == 1
+    alone, _ = train(tmp_path / "runs", root, *settings, "dataset.fold=3")
+    together = (folder / "predictions" / "csv_fold3.csv").read_text()
+    assert together == (alone / "predictions" / "csv.csv").read_text()
+    assert {path.name for path in (folder / "figures").iterdir()} == {"confusion_csv.png", "training_curve.png"}
+    read.clear()
+    train(tmp_path / "runs", root, "dataset.folds=leave_one_out", "dataset.fold=all")
+    assert len(read) == 3
 
 
 def test_two_runs_of_a_seed_agree_to_the_byte_and_another_seed_does_not(tmp_path: Path) -> None:

@@ -40,7 +40,7 @@ def evaluation_rows(
     temperature: float | Floats | None,
     one_of_many: bool = False,
 ) -> list[Row]:
-    """Write the predictions and a confusion figure under `folder`; give a result row for each protocol.
+    """Write the predictions under `folder`, and a confusion figure unless `one_of_many`; a row for each protocol.
 
     What is resampled as a whole, speakers or recordings, is written too where it is not the utterance itself, so that
     systems can be compared by their run folders alone. `temperature` was fitted on dev: one, or one a prediction.
@@ -90,8 +90,9 @@ def evaluation_rows(
     warning = constant_prediction_warning(closed)
     for row in rows:
         row["warnings"] = [warning] if warning else []
-    title = f"{target.name}, {target.split}" + ("" if fold is None else f", fold {fold}")
-    confusion_figure(closed, title, folder / "figures" / f"confusion_{stem}.png")
+    if not one_of_many:
+        title = f"{target.name}, {target.split}" + ("" if fold is None else f", fold {fold}")
+        confusion_figure(closed, title, folder / "figures" / f"confusion_{stem}.png")
     return rows
 
 

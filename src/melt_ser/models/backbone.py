@@ -212,6 +212,9 @@ class Backbone(nn.Module):
 
         The latter would mix the utterances of a batch; it keeps the statistics of its pretraining.
         """
+        if self.freezing == "everything" and not self.model.training:
+            self.training = mode
+            return self  # no walk through all its modules, twice an epoch of milliseconds
         super().train(mode)
         for part in self.frozen:
             part.eval()

@@ -43,33 +43,38 @@ def confusion_figure(scored: dict[str, Any], title: str, path: Path) -> None:
     _save(figure, path)
 
 
-def training_curve_figure(epochs: pd.DataFrame, path: Path) -> None:
+def training_curve_figure(folds: list[pd.DataFrame], path: Path) -> None:
     """Draws losses and dev UA over epochs into the PNG `path`, with the epoch of the best dev UA marked.
 
-    `epochs` has a row an epoch and the columns epoch, train_loss, dev_loss, dev_ua (fraction in 0..1), as
-    `metrics.csv` of a run; of equally good epochs the first counts. Raises InputError for a missing column or no row.
+    Each fold has a row an epoch and the columns epoch, train_loss, dev_loss, dev_ua (fraction in 0..1), as in a run's
+    `metrics.csv`; of equally good epochs the first counts. Several folds are thin lines, without a mark.
+    Raises InputError for a missing column or no row.
     """
-    missing = [column for column in CURVE_COLUMNS if column not in epochs.columns]
-    if missing or epochs.empty:
-        raise InputError(
-            f"A training curve needs the columns {', '.join(CURVE_COLUMNS)} and at least one epoch; "
-            f"missing: {', '.join(missing) or 'epochs'}."
-        )
+    for fold in folds:
+        missing = [column for column in CURVE_COLUMNS if column not in fold.columns]
+        if missing or fold.empty:
+            raise InputError(
+                f"A training curve needs the columns {', '.join(CURVE_COLUMNS)} and at least one epoch; "
+                f"missing: {', '.join(missing) or 'epochs'}."
+            )
     figure = _new_figure(6.4, 5.2)
     loss_axes, ua_axes = figure.subplots(2, 1, sharex=True)
-    _draw_curve(loss_axes, epochs, "train_loss", "training", BLUE, "o-")
-    _draw_curve(loss_axes, epochs, "dev_loss", "dev", VERMILLION, "s--")
+    percents = [fold.assign(percent=100 * fold["dev_ua"]) for fold in folds]
+    _draw_curves(loss_axes, folds, "train_loss", "training", BLUE, "o-")
+    _draw_curves(loss_axes, folds, "dev_loss", "dev", VERMILLION, "s--")
     loss_axes.set_ylabel("loss")
-    loss_axes.set_title("Training curve", fontsize=12, fontweight="bold")
-    _draw_curve(ua_axes, epochs.assign(percent=100 * epochs["dev_ua"]), "percent", "dev UA", VERMILLION, "s--")
+    title = "Training curve" if len(folds) == 1 else f"Training curves of {len(folds)} folds"
+    loss_axes.set_title(title, fontsize=12, fontweight="bold")
+    _draw_curves(ua_axes, percents, "percent", "dev UA", VERMILLION, "s--")
     ua_axes.set_ylabel("dev UA (%)")
     ua_axes.set_xlabel("epoch")
-    _mark_best(loss_axes, ua_axes, epochs)
+    if len(folds) == 1:
+        _mark_best(loss_axes, ua_axes, folds[0])
     for axes in (loss_axes, ua_axes):
         axes.grid(alpha=0.25)
         axes.spines[["top", "right"]].set_visible(False)
         axes.legend(loc="center left", bbox_to_anchor=(1.01, 0.5), frameon=False, fontsize=9)
-    _whole_epoch_ticks(ua_axes, epochs["epoch"])
+    _whole_epoch_ticks(ua_axes, pd.concat(folds)["epoch"])
     _save(figure, path)
 
 
@@ -107,17 +112,18 @@ def _draw_confusion(axes: Axes, classes: list[str], counts: npt.NDArray[Any]) ->
     axes.set_ylabel("reference (utterances)")
 
 
-def _draw_curve(axes: Axes, epochs: pd.DataFrame, column: str, label: str, colour: str, style: str) -> None:
-    marker_size = 4 if len(epochs) <= 50 else 0  # more would run into one thick line
-    axes.plot(
-        epochs["epoch"],
-        epochs[column],
-        style,
-        color=colour,
-        label=label,
-        markersize=marker_size,
-        linewidth=1.5,
-    )
+def _draw_curves(axes: Axes, folds: list[pd.DataFrame], column: str, label: str, colour: str, style: str) -> None:
+    points = sum(map(len, folds))
+    for number, fold in enumerate(folds):
+        axes.plot(
+            fold["epoch"],
+            fold[column],
+            style,
+            color=colour,
+            label=label if number == 0 else None,
+            markersize=4 if points <= 50 else 0,  # more would run into one thick line
+            linewidth=1.5 if len(folds) == 1 else 0.7,
+        )
 
 
 def _mark_best(loss_axes: Axes, ua_axes: Axes, epochs: pd.DataFrame) -> None:

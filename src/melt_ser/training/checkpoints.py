@@ -41,11 +41,10 @@ class FitState:
 
 def learning_weights(model: nn.Module) -> dict[str, Tensor]:
     """Copies on the CPU of the weights that learn; frozen ones are the checkpoint's or the seed's."""
-    learning = {name for name, parameter in model.named_parameters() if parameter.requires_grad}
     return {
-        name: tensor.detach().to("cpu", copy=True).contiguous()
-        for name, tensor in model.state_dict().items()
-        if name in learning
+        name: parameter.detach().to("cpu", copy=True).contiguous()
+        for name, parameter in model.named_parameters()
+        if parameter.requires_grad
     }
 
 

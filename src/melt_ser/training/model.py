@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -17,7 +17,7 @@ from melt_ser.data.audio_cache import AudioCache
 from melt_ser.evaluation.calibration import DevCalibration, calibrate
 from melt_ser.evaluation.inference import classify
 from melt_ser.evaluation.targets import Target
-from melt_ser.models.backbone import load_backbone
+from melt_ser.models.backbone import Backbone, load_backbone
 from melt_ser.models.classifier import SpeechClassifier
 from melt_ser.models.export import load_model, save_model
 from melt_ser.training.device import make_accelerator
@@ -30,8 +30,11 @@ if TYPE_CHECKING:
     from melt_ser.training.study import Study
 
 
-def build_model(config: Config, classes: list[str]) -> SpeechClassifier:
-    """Backbone and head as the configuration says; the head's weights come from the seed."""
+ReadBackbone = Callable[[], Backbone]
+
+
+def configured_backbone(config: Config) -> Backbone:
+    """The backbone as the configuration says, frozen as it says."""
     augment = config.augment
     backbone = load_backbone(
         config.backbone, config.seed, augment.time_mask_probability, augment.feature_mask_probability
@@ -39,11 +42,19 @@ def build_model(config: Config, classes: list[str]) -> SpeechClassifier:
     backbone.freeze(config.trainer.freeze)
     if config.trainer.gradient_checkpointing:
         backbone.gradient_checkpointing_enable()
+    return backbone
+
+
+def build_model(config: Config, classes: list[str], read_backbone: ReadBackbone | None = None) -> SpeechClassifier:
+    """Backbone and head as the configuration says; the head's weights come from the seed."""
+    backbone = read_backbone() if read_backbone else configured_backbone(config)
     torch.manual_seed(config.seed)
     return SpeechClassifier(backbone, config.head, classes)
 
 
-def load_or_train(study: Study, parts: Parts, cache: AudioCache | None = None) -> tuple[FoldInputs, Trained]:
+def load_or_train(
+    study: Study, parts: Parts, cache: AudioCache | None = None, read_backbone: ReadBackbone | None = None
+) -> tuple[FoldInputs, Trained]:
     """The model of one fold, with its inputs: read back where an interrupted run had finished it, else trained.
 
     Each fold has an accelerator of its own: one keeps every model, optimiser and loss scale that it has seen.
@@ -59,7 +70,7 @@ def load_or_train(study: Study, parts: Parts, cache: AudioCache | None = None) -
         return FoldInputs(study, parts, model, accelerator, cache), read_trained(done)
     started = time.perf_counter()
     check_parts(parts, config.dataset)  # again, just before they are used
-    model = build_model(config, study.classes).to(accelerator.device)
+    model = build_model(config, study.classes, read_backbone).to(accelerator.device)
     inputs = FoldInputs(study, parts, model, accelerator, cache)
     title = "" if study.one_model else f"fold {parts.fold}/{len(study.parts)}"
     state = fit(

@@ -53,17 +53,15 @@ class Fold:
 def make_result(study: Study, folds: list[Fold], typed_command: str, accelerator: Accelerator) -> dict[str, Any]:
     """Score the predictions, write them and the figures, and give the result."""
     rows: list[Row] = []
-    padding = []
+    curves = [pd.read_csv(study.fold_folder(fold.parts) / "metrics.csv") for fold in folds]
     for fold in folds:
         for target, table in zip(fold.targets, fold.predictions, strict=True):
             number, temperature = fold.parts.fold, fold.calibration.temperature
             rows += evaluation_rows(
                 study.folder, target, table, study.classes, number, temperature, not study.one_model
             )
-        curve = "training_curve" if study.one_model else f"training_curve_fold{fold.parts.fold}"
-        metrics = pd.read_csv(study.fold_folder(fold.parts) / "metrics.csv")
-        padding.append(float(metrics["padding"].mean()))
-        training_curve_figure(metrics, study.folder / "figures" / f"{curve}.png")
+    training_curve_figure(curves, study.folder / "figures" / "training_curve.png")
+    padding = [float(curve["padding"].mean()) for curve in curves]
     if not study.one_model:
         rows = _pooled_rows(study, folds) + rows
     return {

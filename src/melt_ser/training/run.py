@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import shutil
 from pathlib import Path
 from typing import Any
@@ -130,16 +131,25 @@ def _train_and_score(study: Study) -> dict[str, Any] | None:
 
     from melt_ser.data.audio_cache import open_audio_cache
     from melt_ser.training.device import make_accelerator
-    from melt_ser.training.model import calibrate_on_dev, load_or_train, predict_targets
+    from melt_ser.training.model import (
+        ReadBackbone,
+        calibrate_on_dev,
+        configured_backbone,
+        load_or_train,
+        predict_targets,
+    )
 
     accelerator = make_accelerator(config.device, config.trainer.precision)
     if accelerator.is_main_process:
         _open_folder(study)
     accelerator.wait_for_everyone()
     cache = open_audio_cache(study.corpus, config.cache)
+    read_backbone: ReadBackbone = functools.partial(configured_backbone, config)
+    if config.trainer.freeze == "everything":
+        read_backbone = functools.cache(read_backbone)  # the same in every fold
     folds: list[Fold] = []
     for parts in study.parts:
-        inputs, trained = load_or_train(study, parts, cache)
+        inputs, trained = load_or_train(study, parts, cache, read_backbone)
         calibration = calibrate_on_dev(inputs)
         targets = fold_targets(study, parts)
         tables = [
