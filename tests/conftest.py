@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")  # before anything imports huggingface_hub
 
 import pytest
+
+from pages_seen import BROWSER, QUIET
 
 REAL_DATA = "MELT_SER_TEST_DATA"
 
@@ -26,3 +30,14 @@ def shared_data() -> Path:
     if not folder.is_dir():
         pytest.skip(f"the real corpora are not here: set {REAL_DATA}")
     return folder
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    if BROWSER is None:
+        pytest.skip("no Chromium is installed")
+    driver = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+    with driver.sync_playwright() as playwright:
+        running = playwright.chromium.launch(executable_path=BROWSER, args=QUIET)
+        yield running
+        running.close()

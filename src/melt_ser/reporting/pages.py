@@ -6,6 +6,7 @@ a report is one more template that extends the first and imports the second.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 
@@ -23,3 +24,11 @@ def render(template: str, **values: Any) -> str:
     )
     environment.filters["thousands"] = lambda number: f"{number:,}"
     return environment.get_template(template).render(**values)
+
+
+def confusion_lines(names: Sequence[str], confusion: Sequence[Sequence[int]]) -> list[dict[str, Any]]:
+    """A confusion matrix as the macro `confusion` shows it: each row's name, total, and counts with their shares."""
+    return [
+        {"name": name, "total": sum(counts), "cells": [(count, count / max(sum(counts), 1)) for count in counts]}
+        for name, counts in zip(names, confusion, strict=True)
+    ]
