@@ -14,6 +14,7 @@ VERBS = {
     "predict": "label audio files with a finished run",
     "report": "collect finished runs into tables and a page",
     "agreement": "compare two sources of labels",
+    "listen": "build and score a blind listening test",
     "info": "say what is installed, cached and ready",
 }
 

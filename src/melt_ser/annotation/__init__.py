@@ -1,1 +1,1 @@
-"""Labels from text by a language model: how they are made, and how they compare with people's."""
+"""Emotion labels for utterances from their text, by a language model."""
