@@ -34,8 +34,8 @@ class MixedTest:
 def mixed_test(preferred: Floats, rater: Integers, clip: Integers) -> MixedTest | None:
     """The test of judgements, (judgements,) each: 1 where the source is preferred, the numbers of rater and clip.
 
-    None where there are fewer than two raters or clips, or all judgements are the same. Raises SetupError without
-    statsmodels.
+    None where there are fewer than two raters or clips, or where raters do not differ on any clip, or clips for any
+    rater: the model has no residual then. Raises SetupError without statsmodels.
     """
     try:
         from statsmodels.regression.mixed_linear_model import MixedLM, VCSpec
@@ -43,7 +43,7 @@ def mixed_test(preferred: Floats, rater: Integers, clip: Integers) -> MixedTest 
         raise SetupError("The mixed test needs statsmodels: pip install 'melt-ser[listening]'.") from None
     factors = {"rater": np.unique(rater, return_inverse=True)[1], "clip": np.unique(clip, return_inverse=True)[1]}
     levels = [int(numbers.max()) + 1 for numbers in factors.values()]
-    if min(levels) < 2 or np.ptp(preferred) == 0:
+    if min(levels) < 2 or any(_alone_explains(numbers, preferred) for numbers in factors.values()):
         return None
     effects = [np.eye(count)[numbers] for count, numbers in zip(levels, factors.values(), strict=True)]
     names = [[[f"{name} {number}" for number in range(count)]] for name, count in zip(factors, levels, strict=True)]
@@ -64,3 +64,9 @@ def mixed_test(preferred: Floats, rater: Integers, clip: Integers) -> MixedTest 
         of_clips=float(deviations[1]),
         converged=bool(fit.converged),
     )
+
+
+def _alone_explains(numbers: Integers, preferred: Floats) -> bool:
+    """Whether all judgements of each rater (or of each clip) are the same."""
+    mean = np.bincount(numbers, preferred) / np.bincount(numbers)
+    return bool(np.isin(mean, (0.0, 1.0)).all())

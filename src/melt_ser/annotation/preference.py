@@ -65,7 +65,7 @@ def _preferred(table: pd.DataFrame, resamples: int, seed: int) -> dict[str, Any]
         )
     except SetupError as error:
         return {**found, "mixed": None, "mixed_skipped": str(error)}
-    reason = None if test else "it needs two raters and two clips, and judgements that differ"
+    reason = None if test else "it needs two raters and two clips, and raters and clips that differ."
     return {**found, "mixed": asdict(test) if test else None, "mixed_skipped": reason}
 
 
