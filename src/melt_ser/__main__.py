@@ -15,6 +15,7 @@ VERBS = {
     "report": "collect finished runs into tables and a page",
     "agreement": "compare two sources of labels",
     "listen": "build and score a blind listening test",
+    "acoustics": "check described loudness and pitch against the audio",
     "info": "say what is installed, cached and ready",
 }
 

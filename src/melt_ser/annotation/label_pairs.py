@@ -44,12 +44,12 @@ def read_pairs(
     named in any case. Raises InputError where a column is missing, a key repeats or no pair is left, or where rows of
     equal keys are of different episodes; SetupError where a file or a key is not named rightly.
     """
-    table = _read(first_path)
+    table = read_labels(first_path)
     left_out: dict[str, int] = {}
     if second_path is None:
         columns = (first_column or FIRST_OF_ONE).lower(), (second_column or SECOND_OF_ONE).lower()
         for column in columns:
-            _require(table, column, first_path)
+            require(table, column, first_path)
         if columns[0] == columns[1]:
             raise SetupError(
                 f"Both labels are the column {columns[0]} of {first_path}; set --first-column and --second-column."
@@ -57,11 +57,11 @@ def read_pairs(
         paired = table.assign(first=table[columns[0]], second=table[columns[1]])
         names = columns
     else:
-        other = _read(second_path)
+        other = read_labels(second_path)
         columns = _label_column(table, first_column, first_path), _label_column(other, second_column, second_path)
         names = f"{first_path.name}, {columns[0]}", f"{second_path.name}, {columns[1]}"
         table, other = table.assign(first=table[columns[0]]), other.assign(second=other[columns[1]])
-        paired, left_out = _joined(table, other, keys, first_path, second_path)
+        paired, left_out = joined(table, other, keys, first_path, second_path)
     for side, name in zip(("first", "second"), names, strict=True):
         empty = paired[side] == ""
         left_out |= {f"no label: {name}": int(empty.sum())} if empty.any() else {}
@@ -72,13 +72,15 @@ def read_pairs(
     return LabelPairs(paired, names, left_out)
 
 
-def _read(path: Path) -> pd.DataFrame:
+def read_labels(path: Path) -> pd.DataFrame:
+    """A CSV of labels as text, its columns in lower case; SetupError where there is none."""
     if not path.is_file():
         raise SetupError(f"There is no file {path}; give a CSV of labels.")
     return read_table(path, ())
 
 
-def _require(table: pd.DataFrame, column: str, path: Path) -> None:
+def require(table: pd.DataFrame, column: str, path: Path) -> None:
+    """Raise InputError where the table of a file lacks a column."""
     if column not in table:
         raise InputError(f"{path} has no column '{column}'; {did_you_mean(column, table.columns)}")
 
@@ -86,19 +88,19 @@ def _require(table: pd.DataFrame, column: str, path: Path) -> None:
 def _label_column(table: pd.DataFrame, column: str | None, path: Path) -> str:
     if column is None:
         column = next((name for name in LABELS_OF_A_FILE if name in table), LABELS_OF_A_FILE[0])
-    _require(table, column.lower(), path)
+    require(table, column.lower(), path)
     return column.lower()
 
 
-def _joined(
+def joined(
     first: pd.DataFrame, second: pd.DataFrame, keys: Sequence[str], first_path: Path, second_path: Path
 ) -> tuple[pd.DataFrame, dict[str, int]]:
-    """The rows of both files under one key, and how many have no partner."""
+    """The rows of both files under one key, and how many have no partner; see `read_pairs`."""
     named = [key.lower().partition("=") for key in keys]
     own, theirs = [name for name, _, _ in named], [other or name for name, _, other in named]
     for table, columns, path in ((first, own, first_path), (second, theirs, second_path)):
         for column in columns:
-            _require(table, column, path)
+            require(table, column, path)
         _check_unique(table, columns, path)
     both = first.merge(second, how="inner", left_on=own, right_on=theirs, suffixes=("", " of the second file"))
     left_out = {

@@ -53,15 +53,16 @@ def mixed_test(preferred: Floats, rater: Integers, clip: Integers) -> MixedTest 
         warnings.simplefilter("ignore")  # of variances at their bound, 0, which is a fair answer
         # Powell's method, since statsmodels' own choice of optimisers stops short of the maximum at that bound.
         fit = MixedLM(preferred - 0.5, ones, groups=np.zeros(len(preferred)), exog_vc=spec).fit(method="powell")
-    difference, error, freedom = float(fit.fe_params[0]), float(fit.bse_fe[0]), min(levels) - 1
+    variances = np.maximum(np.asarray(fit.vcomp, dtype=np.float64), 0.0)
+    error = _standard_error(effects, variances, float(fit.scale))
+    difference, freedom = float(fit.fe_params[0]), min(levels) - 1
     margin = float(stdtrit(freedom, 0.975)) * error
-    deviations = np.sqrt(np.maximum(np.asarray(fit.vcomp, dtype=np.float64), 0.0))
     return MixedTest(
         mean=0.5 + difference,
         interval=(max(0.0, 0.5 + difference - margin), min(1.0, 0.5 + difference + margin)),
         p=float(2 * stdtr(freedom, -abs(difference) / error)),
-        of_raters=float(deviations[0]),
-        of_clips=float(deviations[1]),
+        of_raters=float(np.sqrt(variances[0])),
+        of_clips=float(np.sqrt(variances[1])),
         converged=bool(fit.converged),
     )
 
@@ -70,3 +71,15 @@ def _alone_explains(numbers: Integers, preferred: Floats) -> bool:
     """Whether all judgements of each rater (or of each clip) are the same."""
     mean = np.bincount(numbers, preferred) / np.bincount(numbers)
     return bool(np.isin(mean, (0.0, 1.0)).all())
+
+
+def _standard_error(effects: list[Floats], variances: Floats, residual: float) -> float:
+    """That of the mean by generalised least squares; statsmodels' own is not defined where a variance is 0."""
+    count = len(effects[0])
+    scaled = np.hstack(
+        [effect * np.sqrt(variance / residual) for effect, variance in zip(effects, variances, strict=True)]
+    )
+    # The covariance is residual * (1 + scaled @ scaled.T): its inverse by Woodbury.
+    sums = scaled.sum(axis=0)
+    precision = count - sums @ np.linalg.solve(np.eye(scaled.shape[1]) + scaled.T @ scaled, sums)
+    return float(np.sqrt(residual / precision))
