@@ -171,10 +171,28 @@ def test_rows_without_a_label_are_counted(tmp_path: Path) -> None:
     assert pairs.left_out == {"no label: emotion": 1, "no label: llm_label": 1}
 
 
-def test_rows_of_another_split_are_refused(shared_data: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_one_file_of_all_splits_is_joined_with_the_files_of_each(
+    shared_data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What `annotate` writes of MELD has the column split; MELD's own files say it by their names."""
+    parts = [
+        pd.read_csv(shared_data / "melt" / f"meld_{part}.csv", dtype=str).assign(split=part)
+        for part in ("train", "test")
+    ]
+    pd.concat(parts).to_csv(tmp_path / "labels.csv", index=False)
+    found = compare(shared_data / "meld" / "test_sent_emo.csv", tmp_path / "labels.csv", capsys=capsys)
+    assert found["n"] == 1794 and round(found["as_given"]["kappa"], 3) == 0.378
+    assert found["left_out"] == {"only in test_sent_emo.csv": 816, "only in labels.csv": 7024}
+
+
+def test_rows_of_another_split_are_refused(
+    shared_data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     """Dialogues are numbered anew in each split, so that the keys of one meet rows of another."""
-    files = (shared_data / "meld" / "test_sent_emo.csv", shared_data / "melt" / "meld_train.csv")
-    assert main([str(path) for path in files]) == 1
+    copies = [tmp_path / "a.csv", tmp_path / "b.csv"]  # names that do not say the split
+    for released, copy in zip(("meld/test_sent_emo.csv", "melt/meld_train.csv"), copies, strict=True):
+        copy.write_bytes((shared_data / released).read_bytes())
+    assert main([str(copy) for copy in copies]) == 1
     [line] = capsys.readouterr().err.splitlines()
     assert "1068 of 1221 utterances with equal keys have another season" in line
     assert line.endswith("compare files of the same split.")

@@ -69,6 +69,7 @@ def test_preferences_are_counted_by_class_of_either_source(tmp_path: Path, capsy
     assert by_label["anger"]["second"] == 1.0 and by_label["fear"]["second"] == 0.0
     assert by_label["anger"]["binomial_p"] == pytest.approx(binomtest(18, 18).pvalue)
     assert by_label["anger"]["binomial_p_holm"] == pytest.approx(2 * by_label["anger"]["binomial_p"])
+    assert by_label["anger"]["second_ci95"] == pytest.approx(list(binomtest(3, 3).proportion_ci()))  # three raters
     assert by_label["anger"]["mixed"] is None  # all judgements are the same
     assert {row["label"]: row["second"] for row in scored["classes"]["first"]} == {"fear": 1, "joy": 0.5, "neutral": 0}
     assert scored["agreement"] == {"alpha": 1.0, "alpha_ci95": [1.0, 1.0], "same": 1.0}

@@ -34,14 +34,14 @@ def main(arguments: list[str] | None = None) -> int:
 
 def _check(options: argparse.Namespace) -> int:
     from melt_ser.annotation.acoustics import SCHEMA_VERSION, acoustic_check, egemaps, measure_all
-    from melt_ser.annotation.label_pairs import KEYS, joined, read_labels, require
+    from melt_ser.annotation.label_pairs import joined, read_labels, require
     from melt_ser.reporting.acoustics_report import sections
 
     table = read_labels(options.labels)
     left_out: dict[str, int] = {}
     if options.table is not None:
         other = read_labels(options.table)
-        table, left_out = joined(table, other, options.keys or KEYS, options.labels, options.table)
+        table, left_out = joined(table, other, options.keys, options.labels, options.table)
     require(table, "audio", options.table or options.labels)
     measured, problems = measure_all(table, options.root, egemaps())
     for problem in problems:

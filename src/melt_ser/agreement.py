@@ -31,6 +31,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("first", type=Path, metavar="A.csv", help="labels; alone, it holds both sources")
     parser.add_argument("second", type=Path, nargs="?", metavar="B.csv", help="labels of the second source")
     add_pair_options(parser)
+    parser.add_argument("--labels", type=names, metavar="LABELS", help="the label set (default: MELD's seven emotions)")
     parser.add_argument(
         "--by", type=names, metavar="COLUMNS", help="what divides the utterances (default: speaker,season,length)"
     )
@@ -43,10 +44,10 @@ def _parser() -> argparse.ArgumentParser:
 def add_pair_options(parser: argparse.ArgumentParser) -> None:
     """The options that say which labels of the files are paired."""
     parser.add_argument(
-        "--first-column", metavar="COLUMN", help="(default: Emotion; of two files llm_label, else that)"
+        "--first-column", metavar="COLUMN", help="(default: label, else Emotion; of two files llm_label before)"
     )
     parser.add_argument(
-        "--second-column", metavar="COLUMN", help="(default: llm_label; of two files as --first-column)"
+        "--second-column", metavar="COLUMN", help="(default: llm_label; of two files else label or Emotion)"
     )
     parser.add_argument(
         "--keys",
@@ -54,7 +55,6 @@ def add_pair_options(parser: argparse.ArgumentParser) -> None:
         metavar="COLUMNS",
         help="what names an utterance in two files, such as Dialogue_ID,Utterance_ID (default) or utterance=filename",
     )
-    parser.add_argument("--labels", type=names, metavar="LABELS", help="the label set (default: MELD's seven emotions)")
 
 
 def names(text: str) -> list[str]:
@@ -65,10 +65,10 @@ def names(text: str) -> list[str]:
 def _compare(options: argparse.Namespace) -> None:
     from melt_ser import files
     from melt_ser.annotation.agreement import LABELS, agreement
-    from melt_ser.annotation.label_pairs import KEYS, read_pairs
+    from melt_ser.annotation.label_pairs import read_pairs
     from melt_ser.reporting.agreement_report import agreement_page, sections
 
-    pairs = read_pairs(options.first, options.second, options.first_column, options.second_column, options.keys or KEYS)
+    pairs = read_pairs(options.first, options.second, options.first_column, options.second_column, options.keys)
     found = agreement(pairs, options.labels or LABELS, options.by, seed=options.seed)
     write(options, sections(found), found)
     if options.html is not None:

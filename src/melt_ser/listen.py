@@ -6,7 +6,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from melt_ser.agreement import add_pair_options
+from melt_ser.agreement import add_pair_options, names
 from melt_ser.console import finish, print_anything, say
 from melt_ser.errors import MeltSerError, SetupError, one_line
 from melt_ser.reporting.output import add_output_options, write
@@ -33,6 +33,7 @@ def _parser() -> argparse.ArgumentParser:
     make.add_argument("first", type=Path, metavar="A.csv", help="a corpus table (audio, start, end) with labels")
     make.add_argument("second", type=Path, nargs="?", metavar="B.csv", help="labels of the second source")
     add_pair_options(make)
+    make.add_argument("--labels", type=names, metavar="LABELS", help="use only these (default: whatever is a label)")
     make.add_argument("--root", type=Path, required=True, help="the folder that the table's audio is in")
     make.add_argument("--out", type=Path, required=True, help="folder to write; its share/ is what raters get")
     make.add_argument("--clips", type=int, default=40, help="how many to judge (default: 40)")
@@ -53,12 +54,12 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _build(options: argparse.Namespace) -> None:
-    from melt_ser.annotation.label_pairs import KEYS, read_pairs
+    from melt_ser.annotation.label_pairs import read_pairs
     from melt_ser.annotation.listening import KEY, SHARED, build
 
     if options.clips < 1 or options.checks < 0 or not options.longest > 0:
         raise SetupError("--clips is at least 1, --checks at least 0, --longest more than 0 seconds.")
-    pairs = read_pairs(options.first, options.second, options.first_column, options.second_column, options.keys or KEYS)
+    pairs = read_pairs(options.first, options.second, options.first_column, options.second_column, options.keys)
     numbers = {name: getattr(options, name) for name in ("clips", "checks", "longest", "seed")}
     key = build(pairs, options.root, options.out, options.labels, **numbers)
     for reason, count in key["left_out"].items():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,10 +12,11 @@ import pandas as pd
 from melt_ser.corpora.delimited import read_table
 from melt_ser.errors import InputError, SetupError, did_you_mean
 
-FIRST_OF_ONE, SECOND_OF_ONE = "emotion", "llm_label"  # the MELT release has both labels in a row
-LABELS_OF_A_FILE = ("llm_label", "emotion", "label")  # what is compared of one of two files: the first that it has
+MACHINE = "llm_label"  # of MELT's release, and of what `annotate` writes
+HUMAN = ("label", "emotion")  # of a corpus table, which has both, the first is as the release writes it
 KEYS = ("dialogue_id", "utterance_id")
-# Dialogues are numbered anew in each split: rows of different splits would meet under one key.
+# MELD numbers dialogues anew in each split, so that rows of different splits would meet under one key.
+SPLIT, SPLIT_IN_NAME = "split", re.compile(r"(?:^|_)(train|dev|test)(?:_|$)")
 SAME_WHERE_KEYS_ARE = ("season", "episode")
 
 
@@ -36,20 +38,22 @@ def read_pairs(
     second_path: Path | None = None,
     first_column: str | None = None,
     second_column: str | None = None,
-    keys: Sequence[str] = KEYS,
+    keys: Sequence[str] | None = None,
 ) -> LabelPairs:
     """The pairs of one file's two columns, or of two files' rows with equal `keys`.
 
-    A key is a column of both files, or `a=b` where it is called `a` in the first and `b` in the second. Columns are
-    named in any case. Raises InputError where a column is missing, a key repeats or no pair is left, or where rows of
-    equal keys are of different episodes; SetupError where a file or a key is not named rightly.
+    A key is a column of both files, or `a=b` where it is called `a` in the first and `b` in the second; None stands for
+    KEYS, and the split where both files (or their names) say it. Columns are named in any case. Raises InputError where
+    a column is missing, a key repeats or no pair is left, or where rows of equal keys are of different episodes;
+    SetupError where there is no such file.
     """
     table = read_labels(first_path)
     left_out: dict[str, int] = {}
     if second_path is None:
-        columns = (first_column or FIRST_OF_ONE).lower(), (second_column or SECOND_OF_ONE).lower()
-        for column in columns:
-            require(table, column, first_path)
+        columns = (
+            _label_column(table, first_column, HUMAN, first_path),
+            _label_column(table, second_column, (MACHINE,), first_path),
+        )
         if columns[0] == columns[1]:
             raise SetupError(
                 f"Both labels are the column {columns[0]} of {first_path}; set --first-column and --second-column."
@@ -58,7 +62,10 @@ def read_pairs(
         names = columns
     else:
         other = read_labels(second_path)
-        columns = _label_column(table, first_column, first_path), _label_column(other, second_column, second_path)
+        columns = (
+            _label_column(table, first_column, (MACHINE, *HUMAN), first_path),
+            _label_column(other, second_column, (MACHINE, *HUMAN), second_path),
+        )
         names = f"{first_path.name}, {columns[0]}", f"{second_path.name}, {columns[1]}"
         table, other = table.assign(first=table[columns[0]]), other.assign(second=other[columns[1]])
         paired, left_out = joined(table, other, keys, first_path, second_path)
@@ -73,10 +80,11 @@ def read_pairs(
 
 
 def read_labels(path: Path) -> pd.DataFrame:
-    """A CSV of labels as text, its columns in lower case; SetupError where there is none."""
+    """A CSV of labels as text, its columns in lower case, and the split that the file's name says; else SetupError."""
     if not path.is_file():
         raise SetupError(f"There is no file {path}; give a CSV of labels.")
-    return read_table(path, ())
+    table, name = read_table(path, ()), SPLIT_IN_NAME.search(path.stem.lower())
+    return table.assign(**{SPLIT: name[1]}) if name and SPLIT not in table else table
 
 
 def require(table: pd.DataFrame, column: str, path: Path) -> None:
@@ -85,17 +93,19 @@ def require(table: pd.DataFrame, column: str, path: Path) -> None:
         raise InputError(f"{path} has no column '{column}'; {did_you_mean(column, table.columns)}")
 
 
-def _label_column(table: pd.DataFrame, column: str | None, path: Path) -> str:
+def _label_column(table: pd.DataFrame, column: str | None, usual: Sequence[str], path: Path) -> str:
+    """The column that is asked for, else the first of the usual ones that there is."""
     if column is None:
-        column = next((name for name in LABELS_OF_A_FILE if name in table), LABELS_OF_A_FILE[0])
+        column = next((name for name in usual if name in table), usual[-1])
     require(table, column.lower(), path)
     return column.lower()
 
 
 def joined(
-    first: pd.DataFrame, second: pd.DataFrame, keys: Sequence[str], first_path: Path, second_path: Path
+    first: pd.DataFrame, second: pd.DataFrame, keys: Sequence[str] | None, first_path: Path, second_path: Path
 ) -> tuple[pd.DataFrame, dict[str, int]]:
     """The rows of both files under one key, and how many have no partner; see `read_pairs`."""
+    keys = keys or [*KEYS, *([SPLIT] if SPLIT in first and SPLIT in second else [])]
     named = [key.lower().partition("=") for key in keys]
     own, theirs = [name for name, _, _ in named], [other or name for name, _, other in named]
     for table, columns, path in ((first, own, first_path), (second, theirs, second_path)):

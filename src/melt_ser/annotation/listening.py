@@ -22,6 +22,7 @@ from melt_ser.annotation.label_pairs import LabelPairs
 from melt_ser.audio.decode import Waveform, read_native
 from melt_ser.corpora.table import Problem
 from melt_ser.errors import InputError, SetupError
+from melt_ser.labels import SYNONYMS
 from melt_ser.reporting.pages import render, script
 
 SCHEMA_VERSION = 1
@@ -90,8 +91,9 @@ def build(
 def _differing(pairs: LabelPairs, labels: Sequence[str] | None) -> tuple[pd.DataFrame, dict[str, int]]:
     """The pairs to choose between, and why others are not used."""
     table, left_out = pairs.table, dict(pairs.left_out)
+    meant = table[["first", "second"]].map(lambda label: SYNONYMS.get(label.casefold(), label))  # angry is anger
     for reason, rows in (
-        ("both sources say the same", table["first"] == table["second"]),
+        ("both sources say the same", meant["first"] == meant["second"]),
         ("a label outside the set", ~(table[["first", "second"]].isin(labels or []).all(axis=1) | (labels is None))),
     ):
         left_out |= {reason: int(rows[table.index].sum())} if rows[table.index].any() else {}

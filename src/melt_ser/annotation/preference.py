@@ -85,8 +85,13 @@ def _classes(table: pd.DataFrame, source: str, resamples: int, seed: int) -> lis
 def crossed_interval(matrix: Floats, resamples: int = RESAMPLES, seed: int = 0) -> list[float]:
     """The 95 % interval [low, high] of the mean of judgements, (raters, clips), NaN where there is none.
 
-    A single rater is not resampled: the interval is then of this one's judgements on other clips.
+    A single rater is not resampled: the interval is then of this one's judgements on other clips. Judgements that are
+    all the same are the same in every resample; theirs is the exact binomial interval of the fewer of raters and clips.
     """
+    if np.nanmin(matrix) == np.nanmax(matrix):
+        fewer = min(matrix.shape) if min(matrix.shape) > 1 else max(matrix.shape)
+        margin = 1 - 0.025 ** (1 / fewer)  # Clopper & Pearson 1934
+        return [1 - margin, 1.0] if np.nanmax(matrix) else [0.0, margin]
     generator = np.random.default_rng(seed)
     judged = ~np.isnan(matrix)
     of_raters, of_clips = (_times_drawn(count, resamples, generator) for count in matrix.shape)
