@@ -11,7 +11,7 @@ os.environ.setdefault("HF_HUB_OFFLINE", "1")  # before anything imports huggingf
 
 import pytest
 
-from pages_seen import BROWSER, QUIET
+from browser import BROWSER, chromium
 
 REAL_DATA = "MELT_SER_TEST_DATA"
 
@@ -34,10 +34,9 @@ def shared_data() -> Path:
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Any]:
+    """The machine's own Chromium, without a head."""
     if BROWSER is None:
         pytest.skip("no Chromium is installed")
-    driver = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-    with driver.sync_playwright() as playwright:
-        running = playwright.chromium.launch(executable_path=BROWSER, args=QUIET)
+    pytest.importorskip("playwright", reason="playwright is not installed")
+    with chromium() as running:
         yield running
-        running.close()

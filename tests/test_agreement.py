@@ -15,6 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import cohen_kappa_score, f1_score
 
+from browser import Seen
 from melt_ser.agreement import main
 from melt_ser.annotation.agreement import LABELS, agreement
 from melt_ser.annotation.label_pairs import LabelPairs, read_pairs
@@ -26,7 +27,7 @@ from melt_ser.annotation.reliability import (
 )
 from melt_ser.errors import InputError, SetupError
 from melt_ser.evaluation.metrics import confusion_matrix
-from pages_seen import CONTRASTS, Seen
+from test_report_page import CONTRASTS
 
 HOSTILE = "<script>alert(1)</script>"
 

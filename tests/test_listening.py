@@ -15,12 +15,13 @@ import pandas as pd
 import pytest
 import soundfile
 
+from browser import Seen
 from melt_ser.annotation.label_pairs import read_pairs
 from melt_ser.annotation.listening import build
 from melt_ser.annotation.listening_answers import read_judgements
 from melt_ser.listen import main
-from pages_seen import CONTRASTS, Seen
 from sounds import sine
+from test_report_page import CONTRASTS
 
 LABELS = ("anger", "fear", "joy", "sadness")
 CLIPS, CHECKS = 4, 2

@@ -17,8 +17,38 @@ import pytest
 
 from melt_ser.report import main
 from melt_ser.reporting import page as page_module
-from pages_seen import CONTRASTS, Seen
 from reports import HOSTILE, copy, real_runs, rename, results
+
+BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+QUIET = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update"]
+# The contrast (WCAG 2.2) of every text that is seen with what lies behind it.
+CONTRASTS = """() => {
+  const channels = (text) => {
+    const numbers = text.match(/[\\d.]+/g).map(Number);
+    const scale = text.startsWith("color(") ? 1 : 255;
+    return [...numbers.slice(0, 3).map((value) => value / scale), numbers[3] ?? 1];
+  };
+  const luminance = (colour) => [0.2126, 0.7152, 0.0722].reduce((sum, weight, at) => sum + weight
+    * (colour[at] <= 0.04045 ? colour[at] / 12.92 : ((colour[at] + 0.055) / 1.055) ** 2.4), 0);
+  const behind = (element) => {
+    for (let one = element; one; one = one.parentElement) {
+      const colour = channels(getComputedStyle(one).backgroundColor);
+      if (colour[3] === 1) return colour;
+    }
+    return [1, 1, 1, 1];
+  };
+  const found = [];
+  for (const element of document.querySelectorAll("body *")) {
+    const own = Array.from(element.childNodes).some((node) => node.nodeType === 3 && node.textContent.trim());
+    if (!own || !element.checkVisibility() || element.closest("option")) continue;
+    const style = getComputedStyle(element);
+    const ink = luminance(channels(element instanceof SVGElement ? style.fill : style.color));
+    const paper = luminance(behind(element));
+    const contrast = (Math.max(ink, paper) + 0.05) / (Math.min(ink, paper) + 0.05);
+    found.push([contrast, element.textContent.trim().slice(0, 40)]);
+  }
+  return found;
+}"""
 
 
 @pytest.fixture(scope="module")
@@ -107,6 +137,39 @@ def test_a_page_of_many_runs_stays_small(folder: Path, tmp_path: Path, monkeypat
     assert addressed <= {one["id"] for _, one in Elements(text).found if "id" in one}
     assert "3 more runs are in the tables above without details" in text
     assert "--format csv</code> has all" in text
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    if BROWSER is None:
+        pytest.skip("no Chromium is installed")
+    driver = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+    with driver.sync_playwright() as playwright:
+        running = playwright.chromium.launch(executable_path=BROWSER, args=QUIET)
+        yield running
+        running.close()
+
+
+class Seen:
+    """A page in the browser, and what it complained of or asked for."""
+
+    def __init__(self, browser: Any, path: Path, width: int = 1280, height: int = 900, scheme: str = "light") -> None:
+        self.context = browser.new_context(viewport={"width": width, "height": height}, color_scheme=scheme)
+        self.context.set_default_timeout(15_000)  # milliseconds
+        self.page = self.context.new_page()
+        self.complaints: list[str] = []
+        self.requests: list[str] = []
+        self.page.on("console", lambda message: self.complaints.append(message.text))
+        self.page.on("pageerror", lambda error: self.complaints.append(str(error)))
+        self.page.on("request", lambda request: self.requests.append(request.url))
+        self.page.goto(path.as_uri())
+
+    def column(self, name: str) -> list[str]:
+        """The cells of a column of the overview that are shown, from above."""
+        heads = self.page.locator("#overview thead th").all_inner_texts()
+        [number] = [at for at, head in enumerate(heads) if head.split(" ▲")[0].split(" ▼")[0] == name]
+        rows = self.page.locator("#overview tbody tr:visible").all()
+        return [row.locator("th, td").nth(number).inner_text() for row in rows]
 
 
 @pytest.fixture
