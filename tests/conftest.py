@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")  # before anything imports huggingface_hub
 
 import pytest
+
+from browser import BROWSER, chromium
 
 REAL_DATA = "MELT_SER_TEST_DATA"
 
@@ -26,3 +30,13 @@ def shared_data() -> Path:
     if not folder.is_dir():
         pytest.skip(f"the real corpora are not here: set {REAL_DATA}")
     return folder
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    """The machine's own Chromium, without a head."""
+    if BROWSER is None:
+        pytest.skip("no Chromium is installed")
+    pytest.importorskip("playwright", reason="playwright is not installed")
+    with chromium() as running:
+        yield running

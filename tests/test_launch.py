@@ -87,6 +87,8 @@ def test_what_needs_no_torch_imports_without_it() -> None:
         "import melt_ser.evaluation.comparison, melt_ser.evaluation.ranks, melt_ser.evaluation.summary\n"
         "import melt_ser.reporting.figures, melt_ser.reporting.tables, melt_ser.reporting.preparation\n"
         "import melt_ser.report\n"
+        "import melt_ser.annotation.agreement, melt_ser.annotation.acoustics, melt_ser.annotation.preference\n"
+        "import melt_ser.agreement, melt_ser.listen, melt_ser.acoustics\n"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
     assert done.returncode == 0, done.stderr

@@ -13,6 +13,9 @@ VERBS = {
     "prepare": "verify a corpus and say what is in it",
     "predict": "label audio files with a finished run",
     "report": "collect finished runs into tables and a page",
+    "agreement": "compare two sources of labels",
+    "listen": "build and score a blind listening test",
+    "acoustics": "check described loudness and pitch against the audio",
     "info": "say what is installed, cached and ready",
 }
 
@@ -22,7 +25,7 @@ def main() -> int:
     if len(sys.argv) < 2 or sys.argv[1] in ("-h", "--help"):
         print("usage: melt-ser <verb> …\n")
         for verb, purpose in VERBS.items():
-            print(f"  {verb:<10}{purpose}")
+            print(f"  {verb:<11}{purpose}")
         return 0 if len(sys.argv) > 1 else 2
     verb = sys.argv.pop(1)
     if verb not in VERBS:

@@ -13,6 +13,7 @@ from melt_ser.reporting.collect import Evaluation, Run
 from melt_ser.reporting.figures import CURVE_COLUMNS
 from melt_ser.reporting.mistaken import mistakes
 from melt_ser.reporting.overview import merged
+from melt_ser.reporting.pages import confusion_lines
 from melt_ser.reporting.recordings import Corpora
 
 MOST_CURVES = 12  # folds whose training curve is drawn
@@ -47,10 +48,7 @@ def _evaluation(run: Run, row: Evaluation, protocol: str, corpora: Corpora, page
     return {
         "row": row,
         "protocol": protocol,
-        "confusion": [
-            {"name": name, "total": sum(counts), "cells": [(count, count / max(sum(counts), 1)) for count in counts]}
-            for name, counts in zip(row["classes"], row["confusion"], strict=True)
-        ],
+        "confusion": confusion_lines(row["classes"], row["confusion"]),
         "calibration": row.get("calibration"),
         "slices": None if row.get("slices") is None else _slices(row["slices"]),
         "mistakes": wrong,

@@ -5,9 +5,6 @@ Its only script is `report.js`, whose hash the page's policy names: nothing that
 
 from __future__ import annotations
 
-import base64
-import hashlib
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +14,7 @@ from melt_ser.reporting.contents import Contents
 from melt_ser.reporting.details import run_details
 from melt_ser.reporting.numbers import beside, figure, over, percent, points
 from melt_ser.reporting.overview import merged
-from melt_ser.reporting.pages import render
+from melt_ser.reporting.pages import render, script
 from melt_ser.reporting.published import METRIC_NAMES
 from melt_ser.reporting.recordings import Corpora
 from melt_ser.reporting.systems import system_names, system_of
@@ -32,7 +29,7 @@ MOST_LISTED = 200  # of everything else
 
 def page(contents: Contents, folder: Path | None) -> str:
     """The page; `folder` is where it will lie, for the addresses of audio (None: not known)."""
-    script = files("melt_ser.reporting").joinpath("templates", "report.js").read_text(encoding="utf-8")
+    text, digest = script("report.js")
     rows = _overview_rows(contents)
     intervals = _intervals(contents)
     detailed, unread = _detailed(contents, intervals, folder)
@@ -49,8 +46,8 @@ def page(contents: Contents, folder: Path | None) -> str:
         undetailed=[run for number, run in enumerate(contents.runs) if number not in numbers],
         unread=unread,
         limits={"systems": MOST_SYSTEMS, "listed": MOST_LISTED, "intervals": MOST_INTERVALS},
-        script=script,
-        script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
+        script=text,
+        script_hash=digest,
         metric_names=METRIC_NAMES,
         figure=figure,
         beside=beside,

@@ -6,6 +6,10 @@ a report is one more template that extends the first and imports the second.
 
 from __future__ import annotations
 
+import base64
+import hashlib
+from collections.abc import Sequence
+from importlib.resources import files
 from typing import Any
 
 
@@ -23,3 +27,17 @@ def render(template: str, **values: Any) -> str:
     )
     environment.filters["thousands"] = lambda number: f"{number:,}"
     return environment.get_template(template).render(**values)
+
+
+def script(name: str) -> tuple[str, str]:
+    """A script that a page holds, and the hash of it that the page's policy names: no other one runs."""
+    text = files("melt_ser.reporting").joinpath("templates", name).read_text(encoding="utf-8")
+    return text, base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
+
+
+def confusion_lines(names: Sequence[str], confusion: Sequence[Sequence[int]]) -> list[dict[str, Any]]:
+    """A confusion matrix as the macro `confusion` shows it: each row's name, total, and counts with their shares."""
+    return [
+        {"name": name, "total": sum(counts), "cells": [(count, count / max(sum(counts), 1)) for count in counts]}
+        for name, counts in zip(names, confusion, strict=True)
+    ]

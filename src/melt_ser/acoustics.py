@@ -1,0 +1,56 @@
+"""`python -m melt_ser.acoustics LABELS.csv [TABLE.csv] --root FOLDER`: described loudness and pitch, and measured."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+from melt_ser.agreement import names
+from melt_ser.console import print_anything, say
+from melt_ser.errors import MeltSerError, one_line
+from melt_ser.reporting.output import add_output_options, write
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Check the descriptions; 1 where some audio could not be measured, and the rest is done."""
+    parser = argparse.ArgumentParser(
+        prog="melt-ser acoustics", description="Check described loudness and pitch against eGeMAPS of the audio."
+    )
+    parser.add_argument("labels", type=Path, help="a CSV with the columns loudness and pitch, as annotate writes it")
+    parser.add_argument("table", type=Path, nargs="?", help="a corpus table with the column audio, where that lacks it")
+    parser.add_argument("--root", type=Path, required=True, help="the folder that the table's audio is in")
+    parser.add_argument("--keys", type=names, help="what names an utterance in both files, as for agreement")
+    parser.add_argument("--seed", type=int, default=0, help="of the bootstrap (default: 0)")
+    add_output_options(parser)
+    options = parser.parse_args(arguments)
+    print_anything()
+    try:
+        return _check(options)
+    except MeltSerError as error:
+        print(f"error: {one_line(str(error))}", file=sys.stderr)
+        return error.exit_code
+
+
+def _check(options: argparse.Namespace) -> int:
+    from melt_ser.annotation.acoustics import SCHEMA_VERSION, acoustic_check, egemaps, measure_all
+    from melt_ser.annotation.label_pairs import joined, read_labels, require
+    from melt_ser.reporting.acoustics_report import sections
+
+    table = read_labels(options.labels)
+    left_out: dict[str, int] = {}
+    if options.table is not None:
+        other = read_labels(options.table)
+        table, left_out = joined(table, other, options.keys, options.labels, options.table)
+    require(table, "audio", options.table or options.labels)
+    measured, problems = measure_all(table, options.root, egemaps())
+    for problem in problems:
+        say(f"not measured: {problem.reason}")
+    checks = acoustic_check(table, measured, options.seed)
+    found = {"schema_version": SCHEMA_VERSION, "n": len(table), "left_out": left_out, "checks": checks}
+    write(options, sections(found), found)
+    return 1 if problems else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

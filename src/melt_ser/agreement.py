@@ -1,0 +1,80 @@
+"""`python -m melt_ser.agreement A.csv [B.csv]`: how far two sources of labels agree, and where they do not."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+from melt_ser.console import print_anything, say
+from melt_ser.errors import MeltSerError, one_line
+from melt_ser.reporting.output import add_output_options, write
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Compare two columns of one file, or a column of each of two; 0 where that is done."""
+    options = _parser().parse_args(arguments)
+    print_anything()
+    try:
+        _compare(options)
+    except MeltSerError as error:
+        print(f"error: {one_line(str(error))}", file=sys.stderr)
+        return error.exit_code
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="melt-ser agreement",
+        description="Compare two label sources: confusion, kappa, alpha, F1, shifts, by speaker, season and length.",
+    )
+    parser.add_argument("first", type=Path, metavar="A.csv", help="labels; alone, it holds both sources")
+    parser.add_argument("second", type=Path, nargs="?", metavar="B.csv", help="labels of the second source")
+    add_pair_options(parser)
+    parser.add_argument("--labels", type=names, metavar="LABELS", help="the label set (default: MELD's seven emotions)")
+    parser.add_argument(
+        "--by", type=names, metavar="COLUMNS", help="what divides the utterances (default: speaker,season,length)"
+    )
+    parser.add_argument("--seed", type=int, default=0, help="of the bootstrap (default: 0)")
+    add_output_options(parser)
+    parser.add_argument("--html", type=Path, metavar="PAGE", help="write a page too")
+    return parser
+
+
+def add_pair_options(parser: argparse.ArgumentParser) -> None:
+    """The options that say which labels of the files are paired."""
+    parser.add_argument(
+        "--first-column", metavar="COLUMN", help="(default: label, else Emotion; of two files llm_label before)"
+    )
+    parser.add_argument(
+        "--second-column", metavar="COLUMN", help="(default: llm_label; of two files else label or Emotion)"
+    )
+    parser.add_argument(
+        "--keys",
+        type=names,
+        metavar="COLUMNS",
+        help="what names an utterance in two files, such as Dialogue_ID,Utterance_ID (default) or utterance=filename",
+    )
+
+
+def names(text: str) -> list[str]:
+    """A list with commas."""
+    return [name.strip() for name in text.split(",") if name.strip()]
+
+
+def _compare(options: argparse.Namespace) -> None:
+    from melt_ser import files
+    from melt_ser.annotation.agreement import LABELS, agreement
+    from melt_ser.annotation.label_pairs import read_pairs
+    from melt_ser.reporting.agreement_report import agreement_page, sections
+
+    pairs = read_pairs(options.first, options.second, options.first_column, options.second_column, options.keys)
+    found = agreement(pairs, options.labels or LABELS, options.by, seed=options.seed)
+    write(options, sections(found), found)
+    if options.html is not None:
+        files.write_text(options.html, agreement_page(found))
+        say(f"page: {options.html}")
+
+
+if __name__ == "__main__":
+    sys.exit(main())
