@@ -1,0 +1,1 @@
+"""Emotion labels for utterances from their text, by a language model."""

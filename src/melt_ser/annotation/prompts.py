@@ -1,0 +1,179 @@
+"""Prompts are data: a YAML with a name, a version, the label set, and what is said to the model.
+
+`system` and `template` are Jinja templates. Whatever they put in double braces comes out as JSON (a text as a string
+in quotes), so that nothing an utterance says can leave its quotes, end the turn or change the schema. They know
+`speaker`, `season`, `episode`, `utterance` (its text), `previous` (the lines before it, where `history` asks for some)
+and `labels`.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import yaml
+from jinja2 import StrictUndefined, Template, TemplateError, Undefined
+from jinja2.sandbox import ImmutableSandboxedEnvironment
+
+from melt_ser.annotation.engines import Message, Schema
+from melt_ser.annotation.lines import Line
+from melt_ser.errors import SetupError, did_you_mean
+from melt_ser.files import sha256
+
+LEVELS = ("low", "mid", "high")  # of loudness and pitch, which are compared with those of the audio
+DESCRIBED = ("loudness", "pitch", "rhythm_speed", "emotional_impact")
+KEYS = {"name": str, "version": int, "labels": list, "template": str}  # required, and of what type
+OPTIONAL = {"system": str, "history": int, "examples": list}
+NOTHING_KNOWN: dict[str, Any] = {"speaker": "", "season": "", "episode": "", "utterance": "", "previous": []}
+ALSO = "speaker, season, episode and previous"
+EXAMPLE_KEYS = {*NOTHING_KNOWN, "answer"}
+# What chat models take for the end of a turn: <|im_end|>, <end_of_turn>, </s>, [INST].
+TURN_MARK = re.compile(r"<|\[(?=/?[A-Z_]+\])")
+
+
+def quoted(value: Any) -> str:
+    """JSON of one line in which no mark of a chat template stands; it still means the value.
+
+    >>> quoted('He said "no".<end_of_turn>')
+    '"He said \\\\"no\\\\".\\\\u003cend_of_turn>"'
+    """
+    text = json.dumps(value, ensure_ascii=False)
+    text = TURN_MARK.sub(lambda mark: f"\\u{ord(mark[0]):04x}", text)
+    return "".join(c if c == " " or c.isprintable() else json.dumps(c)[1:-1] for c in text)
+
+
+def _quoted_if_known(value: Any) -> str:
+    return quoted(str(value) if isinstance(value, Undefined) else value)  # str raises, with the name that is not known
+
+
+ENVIRONMENT = ImmutableSandboxedEnvironment(undefined=StrictUndefined, finalize=_quoted_if_known, trim_blocks=True)
+
+
+@dataclass(frozen=True)
+class Prompt:
+    """One way to ask; `version` is the YAML's own with a hash of its content, such as 1-3f9c2ab1."""
+
+    name: str
+    version: str
+    labels: tuple[str, ...]
+    history: int  # how many earlier lines of the dialogue the template is given
+    system: str
+    template: str
+    examples: tuple[Mapping[str, Any], ...]  # lines with the answer that was wanted
+
+    @cached_property
+    def schema(self) -> Schema:
+        """The JSON schema of the answer: it follows from the prompt alone, whatever the utterance says."""
+        text: Schema = {"type": "string"}
+        level: Schema = {"type": "string", "enum": list(LEVELS)}
+        elements = {"emotion": {"type": "string", "enum": list(self.labels)}}
+        elements |= {name: level if name in ("loudness", "pitch") else text for name in DESCRIBED}
+        return _object({"character": text, "context": text, "elements": _object(elements)})
+
+    def messages(self, line: Line, previous: Sequence[Line] = ()) -> list[Message]:
+        """The chat that asks about a line; `previous` are the lines before it in its dialogue, the latest last."""
+        told = previous[-self.history :] if self.history else ()
+        asked = {
+            "speaker": line.speaker,
+            "season": line.season,
+            "episode": line.episode,
+            "utterance": line.text,
+            "previous": [{"speaker": one.speaker, "utterance": one.text} for one in told],
+        }
+        chat = [self._message("system", self._templates[0], {})] if self.system else []
+        for example in self.examples:
+            chat.append(self._message("user", self._templates[1], {**NOTHING_KNOWN, **example}))
+            chat.append({"role": "assistant", "content": json.dumps(example["answer"], ensure_ascii=False)})
+        return [*chat, self._message("user", self._templates[1], asked)]
+
+    @cached_property
+    def _templates(self) -> tuple[Template, Template]:
+        return ENVIRONMENT.from_string(self.system), ENVIRONMENT.from_string(self.template)
+
+    def _message(self, role: str, template: Template, values: Mapping[str, Any]) -> Message:
+        return {"role": role, "content": template.render(labels=list(self.labels), **values).strip()}
+
+
+def load_prompt(name_or_path: str) -> Prompt:
+    """A prompt by the name of one that ships with the package, or by the path of a YAML of one's own.
+
+    Raises SetupError where there is none, where a key is missing, unknown or of another type, or a template fails.
+    """
+    from melt_ser.launch import conf_folder  # which imports Hydra
+
+    path = Path(name_or_path)
+    if path.suffix not in (".yaml", ".yml"):
+        shipped = conf_folder() / "prompt"
+        path = shipped / f"{name_or_path}.yaml"
+        if not path.is_file():
+            names = [file.stem for file in shipped.glob("*.yaml")]
+            raise SetupError(
+                f"There is no prompt '{name_or_path}' ({did_you_mean(name_or_path, names)}); or name a YAML."
+            )
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise SetupError(f"The prompt {path} cannot be read: {error.strerror}; give the path of a YAML.") from None
+    except (UnicodeDecodeError, yaml.YAMLError) as error:
+        raise SetupError(f"The prompt {path} is not YAML: {' '.join(str(error).split())}; correct it there.") from None
+    _check(content, path)
+    prompt = Prompt(
+        name=content["name"],
+        version=f"{content['version']}-{sha256(json.dumps(content, sort_keys=True, default=str))[:8]}",
+        labels=tuple(content["labels"]),
+        history=content.get("history", 0),
+        system=content.get("system", ""),
+        template=content["template"],
+        examples=tuple(content.get("examples", ())),
+    )
+    try:
+        prompt.messages(Line("", "", "", "", "", "", 0, None, "", {}))
+    except (TemplateError, TypeError) as error:
+        raise SetupError(f"The prompt {path} has a template that fails: {error}; correct it there.") from None
+    return prompt
+
+
+def _check(content: Any, path: Path) -> None:
+    """Raise SetupError where a prompt's YAML lacks a key, or has one that is unknown or of another type."""
+    known = KEYS | OPTIONAL
+    wrong = "" if isinstance(content, dict) else "is no mapping of keys"
+    for key in [] if wrong else [*content, *KEYS]:
+        if key not in known:
+            wrong = f"has an unknown key '{key}': {did_you_mean(str(key), known)}"
+        elif key not in content:
+            wrong = f"lacks the key '{key}'"
+        elif not isinstance(content[key], known[key]):
+            wrong = f"has a '{key}' that is no {known[key].__name__}"
+    if not wrong:
+        labels = content["labels"]
+        if not labels or not all(isinstance(label, str) and label == label.strip().casefold() for label in labels):
+            wrong = "has labels that are not texts in lower case (quote yes, no, on and off)"
+        elif len(set(labels)) < len(labels):
+            wrong = "has a label twice"
+        if content.get("history", 0) < 0:
+            wrong = "has a 'history' that is no number of lines"
+        for number, example in enumerate(content.get("examples", ()), start=1):
+            if not isinstance(example, dict) or {"utterance", "answer"} - set(example) or set(example) - EXAMPLE_KEYS:
+                wrong = f"has an example {number} without utterance and answer, or with more than also {ALSO}"
+    if wrong:
+        raise SetupError(f"The prompt {path} {wrong}; correct it there.")
+
+
+def labels_of(schema: Schema) -> list[str]:
+    """The label set in a prompt's schema."""
+    labels: list[str] = schema["properties"]["elements"]["properties"]["emotion"]["enum"]
+    return labels
+
+
+def _object(properties: dict[str, Any]) -> Schema:
+    return {
+        "type": "object",
+        "properties": properties,
+        "required": list(properties),
+        "additionalProperties": False,
+    }

@@ -1,0 +1,115 @@
+"""Answers as models write them: what is read, what is kept raw, and what is refused with a sentence."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from melt_ser.annotation.answers import Answer, AnswerError, label_of, parse_answer, parse_rules
+from melt_ser.annotation.prompts import load_prompt
+from melt_ser.errors import SetupError
+
+PROMPT = load_prompt("melt")
+ELEMENTS = {
+    "emotion": "joy",
+    "loudness": "high",
+    "pitch": "mid",
+    "rhythm_speed": "fast",
+    "emotional_impact": "it lifts the room",
+}
+CONTENT = {"character": "Joey", "context": "tells of the part he got", "elements": ELEMENTS}
+TEXT = json.dumps(CONTENT, indent=2)
+ANSWER = Answer("joy", "Joey", "tells of the part he got", "high", "mid", "fast", "it lifts the room")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        TEXT,
+        f"```json\n{TEXT}\n```",
+        f"Sure! Here is the {{JSON}} that you asked for:\n{TEXT}\nLet me know if {{you}} need more.",
+        f'<think>maybe {{"emotion": "anger"}}?</think>{TEXT}',
+        TEXT.replace('"it lifts the room"', '"it lifts the room",').replace("}\n}", "},\n}"),
+        str(CONTENT),  # single quotes, as Python writes them
+        TEXT.replace('"joy"', '["joy"]'),
+        TEXT.replace("rhythm_speed", "Rhythm Speed").replace("elements", "Elements").replace('emotion"', 'EMOTION"'),
+        json.dumps({key: value for key, value in CONTENT.items() if key != "elements"} | ELEMENTS),
+        json.dumps({"answer": CONTENT}),
+        json.dumps([CONTENT]),
+        TEXT.replace("the part he got", "the part\nhe got"),
+    ],
+)
+def test_what_models_write_is_read(text: str) -> None:
+    assert parse_answer(text, PROMPT) == ANSWER
+
+
+def test_what_is_left_out_is_empty_and_what_is_raw_stays_raw() -> None:
+    answer = parse_answer('{"emotion": "Frustration!", "pitch": null}', PROMPT)
+    assert answer == Answer("Frustration!", "", "", "", "", "", "")
+    assert parse_answer("{emotion: no}", PROMPT).label_raw == "no"
+
+
+@pytest.mark.parametrize(
+    ("text", "error"),
+    [
+        ("", "no JSON object with an 'emotion'"),
+        ("I think that it is joy.", "no JSON object with an 'emotion'"),
+        ('{"character": "Joey"}', "for its emotion one of anger, disgust"),
+        (TEXT[:-60], "complete"),  # cut off by a limit of tokens
+        ('{"emotion": {}}', "no JSON object"),
+        ('{"emotion": ["joy", "fear"]}', "no JSON object"),
+        ('{"emotion": "joy", "elements": {"emotion": "fear"}}', "two values of 'emotion'"),
+        ("{" * 19_000, "no JSON object"),
+        ('{"a":' * 3_000, "no JSON object"),
+        ("x" * 20_001, "20001 characters"),
+    ],
+)
+def test_what_says_no_emotion_is_refused(text: str, error: str) -> None:
+    with pytest.raises(AnswerError, match=error):
+        parse_answer(text, PROMPT)
+
+
+def test_aliases_do_not_multiply() -> None:
+    doubled = "".join(f"a{n}: &a{n} {{l: *a{n - 1}, r: *a{n - 1}}}," for n in range(1, 60))
+    laughs = "{a0: &a0 {b: x}," + doubled + "emotion: joy}"
+    assert parse_answer(laughs, PROMPT).label_raw == "joy"
+
+
+@given(st.text())
+def test_any_text_is_an_answer_or_an_answer_error(text: str) -> None:
+    for candidate in (text, "{" + text + "}", '{"emotion": ' + text + "}"):
+        try:
+            answer = parse_answer(candidate, PROMPT)
+        except AnswerError:
+            continue
+        assert answer.label_raw.strip()
+
+
+@given(st.text(min_size=1).filter(lambda text: text.split() and len(text) < 1000), st.text(max_size=1000))
+def test_json_is_read_as_it_is_whatever_its_texts_say(emotion: str, context: str) -> None:
+    answer = parse_answer(json.dumps({"context": context, "elements": {"emotion": emotion}}), PROMPT)
+    assert label_of(answer.label_raw, ["joy"], {}) in ("joy", None)
+    if emotion.isprintable():
+        assert answer.label_raw == " ".join(emotion.split())
+
+
+def test_a_label_outside_the_set_is_mapped_by_rule_or_not_at_all() -> None:
+    rules = parse_rules(["Frustration=anger"], PROMPT.labels)
+    assert [label_of(raw, PROMPT.labels, rules) for raw in ("Joy", "**joy**", "frustration.", "comfort", "")] == [
+        "joy",
+        "joy",
+        "anger",
+        None,
+        None,
+    ]
+    for rule, error in (
+        ("frustration", "does not end in a label"),
+        ("frustration=angr", "did you mean 'anger'"),
+        ("=anger", "does not end in a label"),
+        ("joy=anger", "'joy' is a label of the prompt"),
+    ):
+        with pytest.raises(SetupError, match=error):
+            parse_rules([rule], PROMPT.labels)
