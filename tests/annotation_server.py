@@ -58,8 +58,10 @@ class Behaviour:
     structured: bool = True  # whether it takes a schema
     key: str | None = KEY  # that it wants; None: none
     message: str = "something is wrong"  # of its errors
+    code: str | None = None
     batch_polls: int = 1  # until a batch is completed
-    batch_failing: float = 0.0  # share of the requests of a batch that end in its file of errors
+    batch_fails: bool = False  # whether every request of a batch ends in its file of errors
+    batch_lost: int = 0  # connections that are lost after a batch has begun
     batch_ends: list[str] = field(default_factory=list)  # how the first batches end, such as "expired" or "failed"
 
     calls: int = 0
@@ -135,7 +137,7 @@ class Behaviour:
             lines = lines[: len(lines) // 2]
         done, wrong = [], []
         for line in lines:
-            if self.failure() is not None or int(digest(line["body"])[4:8], 16) < self.batch_failing * 0x10000:
+            if self.failure() is not None or self.batch_fails:
                 error = {"status_code": 500, "body": {"error": {"message": self.message}}}
                 wrong.append({"custom_id": line["custom_id"], "response": error, "error": None})
             else:
@@ -195,6 +197,10 @@ def annotating(behaviour: Behaviour) -> Iterator[str]:
                     name = f"batch-{len(behaviour.batches)}"
                     made = {"id": name, "object": "batch", "status": "in_progress", "polls": 0, "created_at": 0}
                     behaviour.batches[name] = made | json.loads(content)
+                    if behaviour.batch_lost:
+                        behaviour.batch_lost -= 1
+                        self.close_connection = True
+                        return
                     self._send(200, behaviour.batches[name])
             else:
                 self._send(404, {"error": {"message": f"there is no {path}"}})
@@ -206,7 +212,7 @@ def annotating(behaviour: Behaviour) -> Iterator[str]:
                 self.close_connection = True
             elif isinstance(failure, int):
                 headers = {"Retry-After": behaviour.retry_after} if failure in (429, 503) else {}
-                self._send(failure, {"error": {"message": behaviour.message}}, headers)
+                self._send(failure, {"error": {"message": behaviour.message, "code": behaviour.code}}, headers)
             elif failure == "nonsense":
                 self._send(200, b"<html>Bad gateway</html>")
             elif wait:
