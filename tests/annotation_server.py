@@ -65,6 +65,7 @@ class Behaviour:
     batch_ends: list[str] = field(default_factory=list)  # how the first batches end, such as "expired" or "failed"
 
     calls: int = 0
+    failed: int = 0
     refused: int = 0  # by the limit on the rate
     answered: Counter[str] = field(default_factory=Counter)  # by digest of what was asked
     first: float = 0.0  # when the first and last answers were given, seconds of time.monotonic()
@@ -80,10 +81,13 @@ class Behaviour:
     def failure(self) -> int | str | None:
         """How this call fails; None: not at all."""
         self.calls += 1
+        failure = None
         if self.failures:
-            return self.failures.pop(0)
-        before, now = int((self.calls - 1) * self.failing), int(self.calls * self.failing)
-        return FAILURES[now % len(FAILURES)] if now > before else None
+            failure = self.failures.pop(0)
+        elif int(self.calls * self.failing) > int((self.calls - 1) * self.failing):
+            failure = FAILURES[int(self.calls * self.failing) % len(FAILURES)]
+        self.failed += failure is not None
+        return failure
 
     def wait(self) -> float:
         """Seconds until the rate allows another answer; 0: now."""
@@ -176,6 +180,9 @@ def annotating(behaviour: Behaviour) -> Iterator[str]:
 
         def do_POST(self) -> None:
             content = self.rfile.read(int(self.headers["Content-Length"]))
+            if len(content) < int(self.headers["Content-Length"]):  # the client was killed
+                self.close_connection = True
+                return
             if behaviour.key is not None and self.headers["Authorization"] != f"Bearer {behaviour.key}":
                 given = self.headers["Authorization"]  # a server that has no manners
                 self._send(401, {"error": {"message": f"the header {given} is wrong", "code": "invalid_api_key"}})

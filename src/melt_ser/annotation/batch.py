@@ -51,9 +51,9 @@ class Batches:
         self.reasons: dict[str, str] = {}  # why a call is not answered, by its name
 
     async def answer_all(self) -> list[Failure]:
-        """Collect what is submitted, submit what is open, and again until nothing is open or nothing more is answered.
+        """Collect what is submitted and submit what is open, until nothing is or nothing more is answered.
 
-        Returns the calls that got no answer. Raises SetupError where the server refuses a batch, or someone cancelled it.
+        Returns the calls without an answer. Raises SetupError where the server refuses a batch or it was cancelled.
         """
         while True:
             before = self.answered

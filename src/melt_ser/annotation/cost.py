@@ -5,14 +5,19 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
+from ipaddress import ip_address
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
+from urllib.parse import urlsplit
 
 import yaml
 
 from melt_ser.annotation.engines import Message
 from melt_ser.annotation.journal import Spent
 from melt_ser.errors import SetupError
+
+if TYPE_CHECKING:
+    from melt_ser.annotation.job import Job
 
 CHARACTERS_A_TOKEN = 4  # of English text, by the rule of thumb that OpenAI gives for its tokenizers
 ANSWER_TOKENS = 110  # of an answer with all that the prompts ask for, a sentence for the context and the impact each
@@ -58,6 +63,15 @@ def known_price(model: str, batch: bool) -> tuple[Price, str] | None:
     return Price(price["prompt"] * share, price["completion"] * share), f"{prices['source']} as of {prices['read']}"
 
 
+def is_own_machine(address: str | None) -> bool:
+    """Whether an address is of this machine or a private network, where nothing is paid by the token."""
+    name = urlsplit(address or "").hostname or ""
+    try:
+        return ip_address(name).is_private
+    except ValueError:
+        return name == "localhost"
+
+
 @dataclass
 class Estimate:
     """Tokens of the calls that are open; `add` one after the other, then ask for money and time."""
@@ -96,6 +110,32 @@ class Estimate:
         return self.calls * each / concurrency
 
 
+def told(job: Job, estimate: Estimate, price: Price | None, source: str, engine: str, concurrency: int) -> list[str]:
+    """The estimate in sentences."""
+    asked = f"{job.model} by the prompt {job.prompt.name} ({job.prompt.version}) at temperature {job.temperature:g}"
+    answered = len(job) - estimate.calls
+    before = f"; {answered:,} are answered or submitted already" if answered else ""
+    sentences = [f"{len(job):,} calls of {asked}{before}"]
+    if not estimate.calls:
+        return sentences
+    basis = f"{CHARACTERS_A_TOKEN} characters a token, {ANSWER_TOKENS} tokens an answer"
+    basis = f"as the {estimate.spent.answers:,} answers before" if estimate.measured else basis
+    prompts, answers = thousands(estimate.prompt_tokens), thousands(estimate.completion_tokens)
+    sentences.append(f"tokens: about {prompts} thousand of prompts and {answers} thousand of answers ({basis})")
+    if price is None:
+        sentences.append(f"cost: not known, since no price of {job.model} is; --price 2.50,10 tells it")
+    elif price == FREE:
+        sentences.append(f"cost: nothing by the token ({source})")
+    else:
+        each = f"US$ {price.prompt:.2f} and {price.completion:.2f} a million tokens"
+        sentences.append(f"cost: about {money(estimate.cost(price))} ({each}, {source})")
+    if engine == "batch":
+        sentences.append("time: within a day of each batch, as the Batch API promises")
+    elif engine == "openai" or estimate.measured:
+        sentences.append(f"time: about {duration(estimate.seconds(concurrency))}, {concurrency} calls at a time")
+    return sentences
+
+
 def tokens(text: str) -> float:
     """About how many tokens a text has."""
     return len(text) / CHARACTERS_A_TOKEN
@@ -104,6 +144,15 @@ def tokens(text: str) -> float:
 def schema_tokens(schema: dict[str, object]) -> int:
     """About how many tokens of each prompt the schema of the answer takes."""
     return round(tokens(json.dumps(schema)))
+
+
+def thousands(count: float) -> str:
+    """A count in thousands, no more exact than an estimate is.
+
+    >>> thousands(5_343_473), thousands(1_234), thousands(0)
+    ('5,343', '1.2', '0.0')
+    """
+    return f"{count / 1e3:,.0f}" if count >= 1e5 else f"{count / 1e3:.1f}"
 
 
 def money(dollars: float) -> str:

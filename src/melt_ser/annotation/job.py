@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from melt_ser.annotation.answers import AnswerError, parse_answer
+from melt_ser.annotation.cost import Estimate, schema_tokens
 from melt_ser.annotation.engines import CallFailed, Engine, Message, Reply
 from melt_ser.annotation.journal import Entry, Journal, Settings, call_name
 from melt_ser.annotation.lines import Line
@@ -86,6 +87,14 @@ def open_calls(job: Job, journal: Journal) -> Iterator[Call]:
                 yield call
         elif not is_final(entry) and not journal.is_submitted(call.name):
             yield call._replace(before=entry)
+
+
+def estimated(job: Job, journal: Journal) -> Estimate:
+    """What the open calls of a job will take."""
+    estimate = Estimate(schema_tokens(job.prompt.schema), journal.spent(job.model, job.prompt.version))
+    for call in open_calls(job, journal):
+        estimate.add(call.question())
+    return estimate
 
 
 def is_final(entry: Entry) -> bool:

@@ -199,3 +199,12 @@ def open_journal(path: Path) -> Iterator[Journal]:
         raise InputError(f"{path} is no journal ({error}); move it away, or give another --journal.") from None
     finally:
         lock.release()
+
+
+@contextmanager
+def empty_journal() -> Iterator[Journal]:
+    """A journal in memory, for what asks nothing."""
+    with closing(sqlite3.connect(":memory:")) as connection:
+        journal = Journal(connection)
+        journal.begin()
+        yield journal

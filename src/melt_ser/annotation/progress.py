@@ -8,7 +8,7 @@ from types import TracebackType
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from melt_ser.annotation.cost import Price, money
+from melt_ser.annotation.cost import FREE, Price, money
 from melt_ser.annotation.engines import Reply
 from melt_ser.console import say
 
@@ -41,8 +41,8 @@ class AnnotationProgress:
         self.bar.stop()
 
     def cost(self) -> str:
-        """What has been spent, in words."""
-        return "" if self.price is None else money(self.spent)
+        """What has been spent, in words; nothing where that is not known, or nothing is paid."""
+        return money(self.spent) if self.price not in (None, FREE) else ""
 
     def count(self, reply: Reply) -> None:
         """A reply came and was paid."""
