@@ -111,6 +111,7 @@ class DatasetConfig:
     access: str = ""  # how to get the release
     download: list[DownloadConfig] = field(default_factory=list)  # free direct addresses of all of it
     label_column: str = "label"
+    label_file: Optional[str] = None  # a file of `annotate`, whose labels stand for those of the release
     label_map: dict[str, Optional[str]] = field(default_factory=dict)
     columns: dict[str, Optional[str]] = field(default_factory=dict)  # of hub and audformat: our column: theirs
     parts: Optional[list[str]] = None  # of hub the splits, of audformat the tables to read; null: all

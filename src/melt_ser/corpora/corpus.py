@@ -15,6 +15,7 @@ import pandas as pd
 from melt_ser.config import DatasetConfig
 from melt_ser.corpora.download_hub import hub_folder
 from melt_ser.corpora.duplicates import same_audio
+from melt_ser.corpora.label_file import relabel
 from melt_ser.corpora.rules import judge, rules
 from melt_ser.corpora.table import COLUMNS, Release, digest, encodable, validate
 from melt_ser.corpora.verification import Progress, cache_folder, verify
@@ -111,7 +112,8 @@ def own_root(config: DatasetConfig) -> Path:
 def report_folder(config: DatasetConfig) -> Path:
     """Where `prepare` leaves what it found out about the corpus at its root."""
     root = corpus_root(config).resolve()
-    return cache_folder() / "corpora" / f"{config.name}-{sha256(repr((str(root), config.table)))[:12]}"
+    read = sha256(repr((str(root), config.table, config.label_file)))
+    return cache_folder() / "corpora" / f"{config.name}-{read[:12]}"
 
 
 def read_release(config: DatasetConfig) -> tuple[Path, Release]:
@@ -128,6 +130,8 @@ def read_release(config: DatasetConfig) -> tuple[Path, Release]:
             f"Nothing of '{config.name}' under {root} can be used ({len(release.problems)} left out; the first: "
             f"{first.audio or first.utterance or 'a row'}: {first.reason}); check dataset.root."
         )
+    if config.label_file is not None:
+        release = relabel(release, Path(config.label_file).expanduser())
     validate(release.table, config.name)
     return release.root or root, release
 
@@ -160,7 +164,8 @@ def load_corpus(config: DatasetConfig, force: bool = False, progress: Progress |
         )
     clips["duration"] = clips["duration"].round(4)
     table = clips.loc[~refused, [*COLUMNS, "content_hash", "sample_rate"]].reset_index(drop=True)
-    common = common_label_map(table["label"]) if config.reader in GENERAL_READERS and not config.bundled else {}
+    own_labels = config.label_file is not None or (config.reader in GENERAL_READERS and not config.bundled)
+    common = common_label_map(table["label"]) if own_labels else {}
     label_map = {**common, **config.label_map}
     table["emotion"] = map_labels(table["label"], label_map, config.name)
     if "other_label" in clips:

@@ -97,7 +97,7 @@ def _labels(corpus: Corpus) -> list[dict[str, Any]]:
     """Rows by raw label, the most frequent first, with the emotion that the label stands for."""
     found, used = (Counter(table["label"].tolist()) for table in (corpus.clips, corpus.table))
     emotions = dict(zip(corpus.table["label"], corpus.table["emotion"], strict=True))
-    expected = corpus.config.expected_labels
+    expected = corpus.config.expected_labels if corpus.config.label_file is None else {}
     return [
         {
             "label": label,
