@@ -60,6 +60,7 @@ class Behaviour:
     message: str = "something is wrong"  # of its errors
     code: str | None = None
     batch_polls: int = 1  # until a batch is completed
+    poll_status: int | None = None  # an error that every look at a batch gets
     batch_fails: bool = False  # whether every request of a batch ends in its file of errors
     batch_lost: int = 0  # connections that are lost after a batch has begun
     batch_ends: list[str] = field(default_factory=list)  # how the first batches end, such as "expired" or "failed"
@@ -171,6 +172,8 @@ def annotating(behaviour: Behaviour) -> Iterator[str]:
                 if path == "batches":
                     batches = [behaviour.batches[name] | {"polls": 0} for name in reversed(behaviour.batches)]
                     self._send(200, {"object": "list", "data": batches, "has_more": False})
+                elif path.startswith("batches/") and behaviour.poll_status:
+                    self._send(behaviour.poll_status, {"error": {"message": behaviour.message}})
                 elif path.startswith("batches/"):
                     self._send(200, behaviour.batch(path.removeprefix("batches/")))
                 elif path.startswith("files/") and path.endswith("/content"):

@@ -120,8 +120,8 @@ def test_what_costs_nobody_knows_how_much_is_asked_for(table: Path, capsys: pyte
 def test_a_line_without_an_answer_is_counted_and_the_code_is_1(table: Path, capsys: pytest.CaptureFixture[str]) -> None:
     server = Behaviour(answer=lambda body: "no" if "Line 3 " in body["messages"][1]["content"] else answer("joy"))
     assert start(server, table) == 1
-    assert len(pd.read_csv(table.with_name("labels.csv"))) == 11
-    assert "1 line has no answer that can be read: u3 (The answer is no JSON object" in capsys.readouterr().err
+    assert pd.read_csv(table.with_name("labels.csv"))["llm_label"].isna().sum() == 1
+    assert "1 of 12 calls have no answer that can be read: u3 (The answer is no JSON object" in capsys.readouterr().err
 
 
 def test_labels_outside_the_set_are_counted_and_left_out_or_mapped(
@@ -131,7 +131,10 @@ def test_labels_outside_the_set_are_counted_and_left_out_or_mapped(
         answer=lambda body: answer("frustration" if "Line 3 " in body["messages"][1]["content"] else "joy")
     )
     assert start(server, table) == 0
-    assert "1 answer is outside the label set (frustration 1)" in capsys.readouterr().err
+    assert (
+        "1 lines have no label, since theirs is none of the prompt's (frustration 1); see --map"
+        in capsys.readouterr().err
+    )
     assert pd.read_csv(table.with_name("labels.csv"))["llm_label"].value_counts().to_dict() == {"joy": 11}
     assert start(server, table, "--map", "frustration=anger") == 0
     labels = pd.read_csv(table.with_name("labels.csv"))
@@ -178,12 +181,12 @@ def test_the_key_stands_nowhere(table: Path) -> None:
     for server, code in ((talks, 0), (refuses, 2)):
         with annotating(server) as address:
             more = () if code else ("--out", str(table.with_name("other.csv")))
-            done = subprocess.run(command(address, table, *more), capture_output=True, env=environment, timeout=100)
+            done = subprocess.run(command(address, table, *more), capture_output=True, env=environment, timeout=250)
         assert done.returncode == code, done.stderr.decode()
         left = [path.read_bytes() for path in table.parent.iterdir() if path.is_file()]
         assert all(KEY.encode() not in text for text in (done.stdout, done.stderr, *left))
     assert b"Incorrect API key provided: <key>" in done.stderr
-    assert b"chat/completions" in done.stderr  # it did log
+    assert b"DEBUG" in done.stderr  # it did log
 
 
 def test_a_mistake_of_ours_does_not_show_the_key(
@@ -205,7 +208,7 @@ def test_a_stopped_job_goes_on(table: Path) -> None:
         while not server.answered:
             time.sleep(0.01)
         process.send_signal(signal.SIGINT)
-        told = process.communicate(timeout=60)[1]
+        told = process.communicate(timeout=250)[1]
         assert process.returncode == 130 and told.endswith("stopped; the same command goes on from what is answered.\n")
         assert not table.with_name("labels.csv").exists()
         assert subprocess.run(command(address, table), timeout=60, capture_output=True).returncode == 0
@@ -228,8 +231,9 @@ def test_a_terminal_shows_a_bar_with_the_cost_so_far(table: Path) -> None:
         except OSError:  # the terminal is closed
             pass
         os.close(ours)
-        assert process.wait(timeout=60) == 0
-    assert re.search(rb"annotating .*[1-9]\d?/12 .*US\$ 0\.0\d+", shown)
+        assert process.wait(timeout=250) == 0
+    plain = re.sub(rb"\x1b\[[0-9;?]*[A-Za-z]", b"", shown).decode()
+    assert re.search(r"annotating [━╸╺ ]+[1-9]\d?/12 US\$ 0\.0\d+ \d:\d\d", plain)
 
 
 def test_batches_by_the_command(server: Behaviour, table: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -162,6 +162,12 @@ def test_no_answer_holds_the_key() -> None:
     assert KEY not in reply.text and "<key>" in reply.text
 
 
+def test_a_word_that_is_no_secret_stays_in_answers(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", "joy")
+    [reply] = ask(Behaviour(key="joy", answer=lambda body: answer("joy")))
+    assert reply.text == answer("joy")
+
+
 def test_a_missing_package_is_a_sentence() -> None:
     code = (
         "import sys; sys.modules['openai'] = None\n"
@@ -170,5 +176,5 @@ def test_a_missing_package_is_a_sentence() -> None:
         "try: Endpoint()\n"
         "except SetupError as error: print(error)"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=os.environ, timeout=60)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=os.environ, timeout=250)
     assert done.stdout == "This engine needs the openai package: pip install 'melt-ser[annotate]'.\n"

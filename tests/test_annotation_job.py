@@ -21,7 +21,7 @@ from melt_ser.annotation.lines import Line, earlier_lines
 from melt_ser.annotation.openai_engine import Endpoint, OpenAIEngine
 from melt_ser.annotation.progress import AnnotationProgress
 from melt_ser.annotation.prompts import load_prompt
-from melt_ser.errors import SetupError
+from melt_ser.errors import MeltSerError, SetupError
 
 TEXTS = [f"Line number {number}, and I am glad." for number in range(24)]
 
@@ -57,15 +57,12 @@ def annotate(server: Behaviour, asked: Job, journal: Journal, concurrency: int =
         return asyncio.run(run(address))
 
 
-def batches(
-    server: Behaviour, asked: Job, journal: Journal, requests: int = 10, seconds: float | None = None
-) -> list[Failure]:
-    """The failures of a job by the Batch API, two batches at a time; stopped after so many seconds."""
+def batches(server: Behaviour, asked: Job, journal: Journal, requests: int = 10) -> list[Failure]:
+    """The failures of a job by the Batch API, two batches at a time."""
 
     async def run(address: str) -> list[Failure]:
         async with aclosing(Endpoint(address)) as endpoint:
-            work = Batches(asked, endpoint, journal, requests, 2, 0.01, progress_of(asked))
-            return await asyncio.wait_for(work.answer_all(), seconds)
+            return await Batches(asked, endpoint, journal, requests, 2, 0.01, progress_of(asked)).answer_all()
 
     with annotating(server) as address:
         return asyncio.run(run(address))
@@ -232,11 +229,11 @@ def test_batches_answer_each_line_once(journal: Journal) -> None:
 
 def test_a_batch_that_was_under_way_is_collected_not_submitted_again(journal: Journal) -> None:
     server, asked = Behaviour(), job(TEXTS[:4])
-    server.batch_polls = 10**6
-    with pytest.raises(TimeoutError):
-        batches(server, asked, journal, seconds=0.3)
+    server.poll_status = 418
+    with pytest.raises(MeltSerError):  # stopped while it waits
+        batches(server, asked, journal)
     assert len(server.batches) == 1 and list(open_calls(asked, journal)) == []
-    server.batch_polls = 1
+    server.poll_status = None
     assert batches(server, asked, journal) == []
     assert len(server.batches) == 1 and len(labels(asked, journal)) == 4
 

@@ -76,7 +76,7 @@ def test_what_a_process_recorded_is_there_after_it_was_killed(tmp_path: Path) ->
         "        journal.record(Entry(str(number), 'u', 0, 'm', 'p', 'v', 1.0, 'text', None, 1, 1, 1))\n"
         "    os.kill(os.getpid(), signal.SIGKILL)\n"
     )
-    done = subprocess.run([sys.executable, "-c", code, str(tmp_path / "j.sqlite")], env=os.environ, timeout=60)
+    done = subprocess.run([sys.executable, "-c", code, str(tmp_path / "j.sqlite")], env=os.environ, timeout=250)
     assert done.returncode == -signal.SIGKILL
     with open_journal(tmp_path / "j.sqlite") as journal:
         assert journal.spent("m", "v").answers == 100

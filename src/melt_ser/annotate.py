@@ -12,11 +12,12 @@ import math
 import os
 import sys
 import traceback
+from collections import Counter
 from contextlib import aclosing
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from melt_ser.console import print_anything, say
+from melt_ser.console import finish, print_anything, say
 from melt_ser.errors import InputError, MeltSerError, SetupError, one_line
 
 if TYPE_CHECKING:
@@ -24,10 +25,13 @@ if TYPE_CHECKING:
     from melt_ser.annotation.job import Failure, Job
     from melt_ser.annotation.journal import Journal
     from melt_ser.annotation.lines import Line
+    from melt_ser.annotation.local import LocalEngine
     from melt_ser.annotation.openai_engine import Endpoint
     from melt_ser.annotation.progress import AnnotationProgress
+    from melt_ser.annotation.prompts import Prompt
 
 PAPER_MODEL = "gpt-4o-2024-08-06"
+GIVEN_LABELS = ("label", "Emotion", "llm_label")  # columns in which labelled lines have their label
 NAMED = 3  # lines without a label that are named, of those that are counted
 
 
@@ -36,7 +40,7 @@ def main(arguments: list[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     print_anything()
     try:
-        return annotate(options)
+        return _combine(options) if options.combine else annotate(options)
     except MeltSerError as error:
         print(f"error: {one_line(str(error))}", file=sys.stderr)
         return error.exit_code
@@ -44,9 +48,10 @@ def main(arguments: list[str] | None = None) -> int:
         print("stopped; the same command goes on from what is answered.", file=sys.stderr)
         return 130
     except Exception:  # a mistake of ours, which must not show the key either
+        from melt_ser.annotation.openai_engine import without_key
+
         key = os.environ.get(options.key_variable, "").strip()
-        text = traceback.format_exc()
-        print(text.replace(key, "<key>") if key else text, file=sys.stderr)
+        print(without_key(traceback.format_exc(), key), file=sys.stderr)
         return 1
 
 
@@ -58,6 +63,8 @@ def _parser() -> argparse.ArgumentParser:
         "tables", type=Path, nargs="+", metavar="TABLE", help="corpus tables, MELD's CSVs or their folder"
     )
     parser.add_argument("--out", type=Path, required=True, help="the labels file to write (CSV)")
+    parser.add_argument("--combine", action="store_true", help="the tables are labels files: write their consensus")
+    parser.add_argument("--method", choices=("majority", "dawid_skene"), default="majority", help="of it (majority)")
     asked = parser.add_argument_group("what is asked")
     asked.add_argument(
         "--prompt", default="melt", help="melt, context, definitions, few_shot or a YAML of yours (melt)"
@@ -73,7 +80,9 @@ def _parser() -> argparse.ArgumentParser:
     )
     engine = parser.add_argument_group("who is asked")
     engine.add_argument("--engine", choices=("openai", "batch", "local"), default="openai", help="(openai)")
-    engine.add_argument("--model", default=PAPER_MODEL, help=f"({PAPER_MODEL}, the paper's)")
+    engine.add_argument(
+        "--model", help=f"({PAPER_MODEL}, the paper's); of local: hub id, folder, GGUF file or <id>:<GGUF>"
+    )
     engine.add_argument("--base-url", metavar="URL", help="a server of the OpenAI protocol (OpenAI's)")
     engine.add_argument(
         "--key-variable", default="OPENAI_API_KEY", metavar="NAME", help="where its key is (OPENAI_API_KEY)"
@@ -81,6 +90,7 @@ def _parser() -> argparse.ArgumentParser:
     engine.add_argument("--timeout", type=_number, default=120.0, help="seconds that an answer may take (120)")
     engine.add_argument("--concurrency", type=_count, default=8, help="calls, or batches, at a time (8)")
     engine.add_argument("--batch-requests", type=_count, default=10_000, metavar="N", help="calls in a batch (10000)")
+    engine.add_argument("--calibrate", type=Path, metavar="TABLE", help="labelled lines, by which local is calibrated")
     engine.add_argument("--poll", type=_number, default=30.0, metavar="SECONDS", help="between looks at a batch (30)")
     paid = parser.add_argument_group("what it costs")
     paid.add_argument("--dry-run", action="store_true", help="tell cost and time, and ask nothing")
@@ -118,13 +128,18 @@ def annotate(options: argparse.Namespace) -> int:
     from melt_ser.annotation.progress import AnnotationProgress
     from melt_ser.annotation.prompts import load_prompt
 
+    if options.engine == "local" and not options.model:
+        raise SetupError("--engine local needs a --model: a hub id, a folder, a GGUF file or <hub id>:<GGUF file>.")
+    options.model = options.model or PAPER_MODEL
     remote = options.engine != "local" and not options.dry_run
     endpoint = Endpoint(options.base_url, options.key_variable, options.timeout) if remote else None
     prompt = load_prompt(options.prompt)
-    parse_rules(options.map, prompt.labels)
+    parse_rules(options.map, prompt.labels)  # before anything is paid
+    local = _local_engine(options, prompt) if options.engine == "local" and not options.dry_run else None
+    temperature = local.temperature if local else options.temperature
     lines = read_lines(options.tables)
     earlier = earlier_lines(lines, prompt.history)
-    job = Job(_kept(lines, options), earlier, prompt, options.model, options.temperature, options.samples)
+    job = Job(_kept(lines, options), earlier, prompt, options.model, temperature, options.samples)
     path = options.journal or options.out.with_suffix(".journal.sqlite")
     with empty_journal() if options.dry_run and not path.exists() else open_journal(path) as journal:
         price, source = _price(options)
@@ -140,7 +155,9 @@ def annotate(options: argparse.Namespace) -> int:
             _agree(options, None if price is None else estimate.cost(price))
         spent = 0.0 if price is None else price.of(estimate.spent.prompt_tokens, estimate.spent.completion_tokens)
         with AnnotationProgress(len(job), len(job) - estimate.calls, price, spent) as progress:
-            failures = asyncio.run(_ask(options, endpoint, job, journal, progress))
+            asked = endpoint or local
+            assert asked is not None
+            failures = asyncio.run(_ask(options, asked, job, journal, progress))
         return _finish(options, job, journal, failures)
 
 
@@ -155,6 +172,31 @@ def _kept(lines: list[Line], options: argparse.Namespace) -> list[Line]:
     if not kept:
         raise InputError(f"No line of {', '.join(map(str, options.tables))} is left to annotate.")
     return kept[: options.first]
+
+
+def _local_engine(options: argparse.Namespace, prompt: Prompt) -> LocalEngine:
+    """The model in this process, calibrated by labelled lines where they are given."""
+    from melt_ser.annotation.lines import earlier_lines, read_lines
+    from melt_ser.annotation.local import LocalEngine
+
+    model, _, file = options.model.rpartition(":")
+    apart = model and file.endswith(".gguf") and not Path(options.model).is_file()
+    name, gguf_file = (model, file) if apart else (options.model, None)
+    engine = LocalEngine(name, gguf_file, options.temperature)
+    if options.calibrate:
+        lines = read_lines(options.calibrate)
+        earlier = earlier_lines(lines, prompt.history)
+        labels = [next((line.columns[name] for name in GIVEN_LABELS if name in line.columns), "") for line in lines]
+        known = [(line, label) for line, label in zip(lines, labels, strict=True) if label in prompt.labels]
+        if not known:
+            raise InputError(
+                f"{options.calibrate} has no line with a label of the prompt in {', '.join(GIVEN_LABELS)}."
+            )
+        temperature = engine.calibrate(
+            [(prompt.messages(line, earlier[line.utterance]), prompt.schema, label) for line, label in known]
+        )
+        say(f"calibrated by {len(known):,} of {len(lines):,} lines: temperature {temperature:.3f}")
+    return engine
 
 
 def _price(options: argparse.Namespace) -> tuple[Price | None, str]:
@@ -183,31 +225,57 @@ def _agree(options: argparse.Namespace, dollars: float | None) -> None:
 
 
 async def _ask(
-    options: argparse.Namespace, endpoint: Endpoint | None, job: Job, journal: Journal, progress: AnnotationProgress
+    options: argparse.Namespace,
+    asked: Endpoint | LocalEngine,
+    job: Job,
+    journal: Journal,
+    progress: AnnotationProgress,
 ) -> list[Failure]:
     """Have the chosen engine answer what is open; the calls that got no answer."""
     from melt_ser.annotation.batch import Batches
     from melt_ser.annotation.job import answer_all
-    from melt_ser.annotation.openai_engine import OpenAIEngine
+    from melt_ser.annotation.openai_engine import Endpoint, OpenAIEngine
 
-    if endpoint is None:
-        from melt_ser.annotation.local import LocalEngine
-
-        engine = LocalEngine(options.model, options.gguf_file)
-        return await answer_all(job, engine, journal, 1, progress)
-    async with aclosing(endpoint):
+    if not isinstance(asked, Endpoint):
+        return await answer_all(job, asked, journal, 1, progress)
+    async with aclosing(asked):
         if options.engine == "batch":
-            batches = Batches(
-                job, endpoint, journal, options.batch_requests, options.concurrency, options.poll, progress
-            )
+            batches = Batches(job, asked, journal, options.batch_requests, options.concurrency, options.poll, progress)
             return await batches.answer_all()
-        engine = OpenAIEngine(endpoint, job.model, job.temperature)
+        engine = OpenAIEngine(asked, job.model, job.temperature)
         return await answer_all(job, engine, journal, options.concurrency, progress)
 
 
 def _finish(options: argparse.Namespace, job: Job, journal: Journal, failures: list[Failure]) -> int:
-    """Write the labels file, and tell what it holds and what it lacks."""
-    return 1 if failures else 0
+    """Write the labels file, and tell what it lacks: answers that did not come or cannot be read, labels outside."""
+    from melt_ser.annotation.answers import parse_rules
+    from melt_ser.annotation.job import labelled_lines, unreadable
+    from melt_ser.annotation.labels_file import write_labels
+
+    labelled = labelled_lines(job, journal, parse_rules(options.map, job.prompt.labels))
+    write_labels(options.out, labelled)
+    failed = {(failure.utterance, failure.sample): failure.reason for failure in [*unreadable(job, journal), *failures]}
+    if failed:
+        named = "; ".join(f"{utterance} ({reason})" for (utterance, _), reason in list(failed.items())[:NAMED])
+        say(f"{len(failed):,} of {len(job):,} calls have no answer that can be read: {named}")
+    outside = Counter(one.answer.label_raw for one in labelled if one.answer is not None and not one.label)
+    if outside:
+        counts = ", ".join(f"{label} {count}" for label, count in outside.most_common())
+        say(
+            f"{sum(outside.values()):,} lines have no label, since theirs is none of the prompt's ({counts}); see --map"
+        )
+    finish(options.out)
+    return 1 if failed else 0
+
+
+def _combine(options: argparse.Namespace) -> int:
+    """Write one labels file from several."""
+    from melt_ser.annotation.combine import combine
+    from melt_ser.annotation.labels_file import write_labels
+
+    write_labels(options.out, combine(options.tables, options.method))
+    finish(options.out)
+    return 0
 
 
 if __name__ == "__main__":

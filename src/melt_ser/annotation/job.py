@@ -9,13 +9,15 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Coroutine, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import islice
 from typing import Any, NamedTuple
 
 from melt_ser.annotation.answers import AnswerError, parse_answer
 from melt_ser.annotation.cost import Estimate, schema_tokens
 from melt_ser.annotation.engines import CallFailed, Engine, Message, Reply
 from melt_ser.annotation.journal import Entry, Journal, Settings, call_name
+from melt_ser.annotation.labels_file import Asked, LabelledLine, label_line
 from melt_ser.annotation.lines import Line
 from melt_ser.annotation.progress import AnnotationProgress
 from melt_ser.annotation.prompts import Prompt
@@ -186,3 +188,19 @@ def unreadable(job: Job, journal: Journal) -> list[Failure]:
         for entry in entries
         if entry is not None and entry.problem is not None
     ]
+
+
+def labelled_lines(job: Job, journal: Journal, rules: Mapping[str, str]) -> list[LabelledLine]:
+    """Every line of the job with the label that its answers give it; `rules` map labels outside the prompt's set."""
+    asked = Asked(job.model, job.prompt.name, job.prompt.version, f"{job.temperature:g}")
+    calls = job.calls()
+    labelled = []
+    for line in job.lines:
+        entries = [journal.find(call.name) for call in islice(calls, job.samples)]
+        answers = {
+            entry.sample: replace(parse_answer(entry.text, job.prompt), probabilities=entry.probabilities)
+            for entry in entries
+            if entry is not None and entry.problem is None
+        }
+        labelled.append(label_line(line, answers, job.prompt.labels, rules, asked))
+    return labelled

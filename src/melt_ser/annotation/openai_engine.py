@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from melt_ser.annotation.engines import CallFailed, Message, Reply, Schema
+from melt_ser.console import say
 from melt_ser.errors import SetupError, one_line
 
 if TYPE_CHECKING:
@@ -22,7 +23,17 @@ OPENAI = "https://api.openai.com/v1"
 KEY_VARIABLE = "OPENAI_API_KEY"
 RETRIES = 10  # of one call: about a minute by the client's back-off, longer where the server asks for it
 LONGEST_ANSWER = 500  # tokens; an answer has about a hundred, and one that rambles is not paid for without end
+SHORTEST_SECRET = 8  # characters
 NO_COMPLETION = 3  # answers in a row that are no chat completion, before the call counts as failed
+
+
+def without_key(text: str, key: str) -> str:
+    """A text in which a key does not stand; what is too short for a secret (local servers take any word) stays.
+
+    >>> without_key("Bearer sk-12345678", "sk-12345678"), without_key("anger", "a")
+    ('Bearer <key>', 'anger')
+    """
+    return text.replace(key, "<key>") if len(key) >= SHORTEST_SECRET else text
 
 
 class Endpoint:
@@ -59,7 +70,7 @@ class Endpoint:
 
     def hide(self, text: str) -> str:
         """A text in which the key does not stand."""
-        return text.replace(self.key, "<key>") if self.key else text
+        return without_key(text, self.key)
 
     def request(
         self, model: str, messages: Sequence[Message], schema: Schema | None, temperature: float
@@ -154,6 +165,8 @@ class OpenAIEngine:
                 self.structured = True
                 return reply
         reply = await self._complete(messages, None)
+        if self.structured is None:
+            say(f"note: {self.endpoint.address} refuses the answer's schema and is asked without it")
         self.structured = False
         return reply
 
