@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN = $(VENV)/bin
 
-.PHONY: demo test lint types unit bench soak soak-kills soak-input clean
+.PHONY: demo test lint types unit bench soak soak-kills soak-input soak-annotation clean
 
 demo: $(VENV)/.installed
 	$(BIN)/python -m melt_ser.train
@@ -33,13 +33,16 @@ bench: $(VENV)/.installed
 	$(BENCH)/finetune.py --rounds $(ROUNDS) --batch-sizes 8 --no-memory --size base --families wav2vec2 --sample 24
 	$(BENCH)/flops.py --rounds $(ROUNDS) --size base --families wav2vec2 --batches 3
 
-soak: soak-kills soak-input  # the long version of the tests of trust
+soak: soak-kills soak-input soak-annotation  # the long version of the tests of trust
 
 soak-kills: $(VENV)/.installed-dev
 	folder=$$(mktemp -d) && $(BIN)/python tests/kills.py soak $$folder 50; code=$$?; rm -rf $$folder; exit $$code
 
 soak-input: $(VENV)/.installed-dev
 	OMP_NUM_THREADS=1 HF_HUB_OFFLINE=1 $(BIN)/python scripts/soak_bad_input.py --count 10000 --seed 0
+
+soak-annotation: $(VENV)/.installed-dev
+	$(BIN)/python scripts/soak_annotation.py
 
 $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)

@@ -86,7 +86,7 @@ def test_what_needs_no_torch_imports_without_it() -> None:
         "import melt_ser.evaluation.metrics, melt_ser.evaluation.scoring, melt_ser.evaluation.results\n"
         "import melt_ser.evaluation.comparison, melt_ser.evaluation.ranks, melt_ser.evaluation.summary\n"
         "import melt_ser.reporting.figures, melt_ser.reporting.tables, melt_ser.reporting.preparation\n"
-        "import melt_ser.report\n"
+        "import melt_ser.report, melt_ser.annotate, melt_ser.annotation.job, melt_ser.annotation.batch\n"
         "import melt_ser.annotation.agreement, melt_ser.annotation.acoustics, melt_ser.annotation.preference\n"
         "import melt_ser.agreement, melt_ser.listen, melt_ser.acoustics\n"
     )

@@ -12,6 +12,7 @@ VERBS = {
     "evaluate": "score a finished run on another corpus",
     "prepare": "verify a corpus and say what is in it",
     "predict": "label audio files with a finished run",
+    "annotate": "label text with a language model",
     "report": "collect finished runs into tables and a page",
     "agreement": "compare two sources of labels",
     "listen": "build and score a blind listening test",

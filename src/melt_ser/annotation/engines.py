@@ -6,8 +6,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from melt_ser.errors import InputError
+
 Message = dict[str, str]  # role (system, user or assistant) and content, as chat models take them
 Schema = dict[str, Any]  # the JSON schema that the answer has to follow
+
+
+class CallFailed(InputError):
+    """One question got no answer; others may, and the same command asks again."""
 
 
 @dataclass(frozen=True)
@@ -26,5 +32,8 @@ class Engine(Protocol):
     model: str
 
     async def ask(self, messages: Sequence[Message], schema: Schema, sample: int) -> Reply:
-        """The reply to one question; `sample` numbers repeated ones, from 0."""
+        """The reply to one question; `sample` numbers repeated ones, from 0.
+
+        Raises CallFailed where this question got none, SetupError where no other will either.
+        """
         ...

@@ -1,0 +1,210 @@
+"""The journal of a paid job: one SQLite row a call, written as the answer arrives.
+
+A kill at any moment loses nothing that has arrived, and what is in the journal is never asked and paid again. A call
+is known by its utterance, its sample number and what it asks (model, messages, schema, temperature): a changed prompt
+or text is another call beside the old one. Batches that are submitted and not yet collected are kept here too, so that
+they are neither lost nor submitted twice.
+"""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Iterable, Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from filelock import FileLock, Timeout
+
+from melt_ser.errors import InputError, SetupError
+from melt_ser.files import sha256, telling_failed_writes
+
+SCHEMA = """
+CREATE TABLE IF NOT EXISTS answers (
+    call TEXT PRIMARY KEY,
+    utterance TEXT NOT NULL,
+    sample INTEGER NOT NULL,
+    model TEXT NOT NULL,
+    prompt TEXT NOT NULL,
+    prompt_version TEXT NOT NULL,
+    temperature REAL NOT NULL,
+    text TEXT NOT NULL,
+    problem TEXT,
+    rounds INTEGER NOT NULL,
+    prompt_tokens INTEGER NOT NULL,
+    completion_tokens INTEGER NOT NULL,
+    probabilities TEXT,
+    seconds REAL,
+    arrived TEXT NOT NULL DEFAULT (strftime('%Y-%m-%dT%H:%M:%SZ', 'now'))
+) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS batches (
+    batch TEXT PRIMARY KEY, id TEXT, model TEXT NOT NULL, prompt_version TEXT NOT NULL, temperature REAL NOT NULL
+) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS submitted (
+    call TEXT PRIMARY KEY, utterance TEXT NOT NULL, sample INTEGER NOT NULL,
+    batch TEXT NOT NULL REFERENCES batches(batch) ON DELETE CASCADE
+) WITHOUT ROWID;
+"""
+APPLICATION = 0x4D454C54  # "MELT", by which a journal is told from other SQLite files
+
+
+class Entry(NamedTuple):
+    """An answer as it arrived; `problem` says why it could not be read, `rounds` how often the model was asked.
+
+    Tokens are those of all rounds; `probabilities` those that an engine gives with its answer; `seconds` from request
+    to answer, None where that says nothing about the engine's speed (batches).
+    """
+
+    call: str
+    utterance: str
+    sample: int
+    model: str
+    prompt: str
+    prompt_version: str
+    temperature: float
+    text: str
+    problem: str | None
+    rounds: int
+    prompt_tokens: int
+    completion_tokens: int
+    probabilities: Any = None  # {label: probability}; JSON in the table
+    seconds: float | None = None
+
+
+COLUMNS = ", ".join(Entry._fields)
+
+
+class Settings(NamedTuple):
+    """Whom and how a job asks."""
+
+    model: str
+    prompt_version: str
+    temperature: float
+
+
+class Spent(NamedTuple):
+    """What the answers of a model to a prompt took, in tokens and (mean over those that are known) seconds."""
+
+    answers: int
+    prompt_tokens: int
+    completion_tokens: int
+    seconds: float | None
+
+
+def call_name(utterance: str, sample: int, asked: object) -> str:
+    """The name of a call: 40 hexadecimal digits of the SHA-256 of all that makes it another one."""
+    return sha256(json.dumps([utterance, sample, asked], sort_keys=True))[:40]
+
+
+class Journal:
+    """An open journal; made by `open_journal`."""
+
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        self.connection = connection
+
+    def begin(self) -> None:
+        """Make the tables where they are missing."""
+        self.connection.execute("PRAGMA journal_mode = WAL")
+        self.connection.execute("PRAGMA synchronous = FULL")  # an answer is on the disk before it counts as arrived
+        self.connection.execute("PRAGMA foreign_keys = ON")
+        self.connection.execute(f"PRAGMA application_id = {APPLICATION}")
+        with self.connection:
+            for statement in SCHEMA.split(";"):
+                self.connection.execute(statement)
+
+    def record(self, entry: Entry) -> None:
+        """Put an answer on the disk, in the place of the unreadable one that it repairs."""
+        marks = ", ".join("?" * len(entry))
+        values = entry._replace(probabilities=entry.probabilities and json.dumps(entry.probabilities))
+        with self.connection:
+            self.connection.execute(f"INSERT OR REPLACE INTO answers ({COLUMNS}) VALUES ({marks})", values)
+            self.connection.execute("DELETE FROM submitted WHERE call = ?", (entry.call,))
+
+    def find(self, call: str) -> Entry | None:
+        """The answer to a call."""
+        row = self.connection.execute(f"SELECT {COLUMNS} FROM answers WHERE call = ?", (call,)).fetchone()
+        if row is None:
+            return None
+        entry = Entry(*row)
+        return entry._replace(probabilities=entry.probabilities and json.loads(entry.probabilities))
+
+    def spent(self, model: str, prompt_version: str) -> Spent:
+        """What the answers of a model to a version of a prompt took so far."""
+        row = self.connection.execute(
+            "SELECT count(*), coalesce(sum(prompt_tokens), 0), coalesce(sum(completion_tokens), 0), avg(seconds) "
+            "FROM answers WHERE model = ? AND prompt_version = ?",
+            (model, prompt_version),
+        ).fetchone()
+        return Spent(*row)
+
+    def plan_batch(self, batch: str, settings: Settings, calls: Iterable[tuple[str, str, int]]) -> None:
+        """Note the calls of a batch (name, utterance, sample) before it is submitted."""
+        with self.connection:
+            self.connection.execute("INSERT INTO batches VALUES (?, NULL, ?, ?, ?)", (batch, *settings))
+            rows = [(*call, batch) for call in calls]
+            self.connection.executemany("INSERT INTO submitted VALUES (?, ?, ?, ?)", rows)
+
+    def batch_submitted(self, batch: str, identity: str) -> None:
+        """Note the server's name of a planned batch."""
+        with self.connection:
+            self.connection.execute("UPDATE batches SET id = ? WHERE batch = ?", (identity, batch))
+
+    def batch_done(self, batch: str) -> None:
+        """Forget a batch that is collected; what it left unanswered is open again."""
+        with self.connection:
+            self.connection.execute("DELETE FROM batches WHERE batch = ?", (batch,))
+
+    def batches(self, settings: Settings) -> list[tuple[str, str | None]]:
+        """The batches that are not collected yet, and the server's names of those that are submitted."""
+        query = "SELECT batch, id FROM batches WHERE (model, prompt_version, temperature) = (?, ?, ?) ORDER BY batch"
+        return list(self.connection.execute(query, settings))
+
+    def submitted(self, call: str, batch: str) -> tuple[str, int] | None:
+        """Utterance and sample of a call of a batch that is not collected yet."""
+        query = "SELECT utterance, sample FROM submitted WHERE call = ? AND batch = ?"
+        row: tuple[str, int] | None = self.connection.execute(query, (call, batch)).fetchone()
+        return row
+
+    def is_submitted(self, call: str) -> bool:
+        """Whether a call is in a batch that is not collected yet."""
+        return self.connection.execute("SELECT 1 FROM submitted WHERE call = ?", (call,)).fetchone() is not None
+
+
+@contextmanager
+def open_journal(path: Path) -> Iterator[Journal]:
+    """Open or begin a journal, for this process alone.
+
+    Raises SetupError while another process holds it, OutputError where it cannot be written, InputError where the file
+    is no journal of ours or is damaged.
+    """
+    lock = FileLock(path.with_name(f".{path.name}.lock"))
+    with telling_failed_writes(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            lock.acquire(timeout=0)
+        except Timeout:
+            raise SetupError(f"Another process writes {path}; wait until it has ended, or stop it.") from None
+    try:
+        with closing(sqlite3.connect(path)) as connection:
+            tables = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
+            if tables and connection.execute("PRAGMA application_id").fetchone()[0] != APPLICATION:
+                raise InputError(f"{path} is another SQLite file, no journal; give another --journal.")
+            journal = Journal(connection)
+            journal.begin()
+            yield journal
+    except sqlite3.OperationalError as error:
+        raise SetupError(f"The journal {path} cannot be written ({error}); give another --journal.") from None
+    except sqlite3.DatabaseError as error:
+        raise InputError(f"{path} is no journal ({error}); move it away, or give another --journal.") from None
+    finally:
+        lock.release()
+
+
+@contextmanager
+def empty_journal() -> Iterator[Journal]:
+    """A journal in memory, for what asks nothing."""
+    with closing(sqlite3.connect(":memory:")) as connection:
+        journal = Journal(connection)
+        journal.begin()
+        yield journal

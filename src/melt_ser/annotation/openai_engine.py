@@ -1,0 +1,183 @@
+"""Any server of the OpenAI protocol (OpenAI, vLLM, Ollama, llama.cpp, `transformers serve`), by the official client.
+
+The client retries dropped connections, 429 and 5xx with back-off, and waits as long as Retry-After says. The key comes
+from the environment and leaves it only for the server: whatever a server or library says goes through `hide`.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+from melt_ser.annotation.engines import CallFailed, Message, Reply, Schema
+from melt_ser.console import say
+from melt_ser.errors import SetupError, one_line
+
+if TYPE_CHECKING:
+    from openai import AsyncOpenAI
+
+OPENAI = "https://api.openai.com/v1"
+KEY_VARIABLE = "OPENAI_API_KEY"
+RETRIES = 10  # of one call: about a minute by the client's back-off, longer where the server asks for it
+LONGEST_ANSWER = 500  # tokens; an answer has about a hundred, and one that rambles is not paid for without end
+SHORTEST_SECRET = 8  # characters
+NO_COMPLETION = 3  # answers in a row that are no chat completion, before the call counts as failed
+
+
+def without_key(text: str, key: str) -> str:
+    """A text in which a key does not stand; what is too short for a secret (local servers take any word) stays.
+
+    >>> without_key("Bearer sk-12345678", "sk-12345678"), without_key("anger", "a")
+    ('Bearer <key>', 'anger')
+    """
+    return text.replace(key, "<key>") if len(key) >= SHORTEST_SECRET else text
+
+
+class Endpoint:
+    """A server's address with the key for it, and the client that speaks to it."""
+
+    client: AsyncOpenAI
+
+    def __init__(self, base_url: str | None = None, key_variable: str = KEY_VARIABLE, timeout: float = 120.0) -> None:
+        """Read the key from an environment variable; SetupError where it lacks, the address or the package is wrong."""
+        try:
+            from openai import AsyncOpenAI
+        except ModuleNotFoundError:
+            raise SetupError("This engine needs the openai package: pip install 'melt-ser[annotate]'.") from None
+        address = urlsplit(base_url or OPENAI)
+        if address.scheme not in ("http", "https") or not address.netloc:
+            raise SetupError(f"--base-url is an address such as http://127.0.0.1:8000/v1, not '{base_url}'.")
+        if address.username or address.query:  # it would come into messages and files
+            raise SetupError(f"--base-url holds a user name or a query; put the key into ${key_variable} instead.")
+        self.address = base_url or OPENAI
+        self.official = base_url is None
+        self.key_variable = key_variable
+        self.key = os.environ.get(key_variable, "").strip()
+        if not self.key and (self.official or key_variable != KEY_VARIABLE):
+            raise SetupError(f"There is no key for {self.address}: set the environment variable {key_variable}.")
+        if not self.key.isascii() or not all(map(str.isprintable, self.key)):
+            raise SetupError(f"The environment variable {key_variable} holds what is no key; set it again.")
+        self.client = AsyncOpenAI(
+            api_key=self.key or "none", base_url=self.address, timeout=timeout, max_retries=RETRIES
+        )
+
+    async def aclose(self) -> None:
+        """Close the connections."""
+        await self.client.close()
+
+    def hide(self, text: str) -> str:
+        """A text in which the key does not stand."""
+        return without_key(text, self.key)
+
+    def request(
+        self, model: str, messages: Sequence[Message], schema: Schema | None, temperature: float
+    ) -> dict[str, Any]:
+        """The body of a chat completion; without a schema the answer's form is left to the prompt."""
+        body: dict[str, Any] = {"model": model, "messages": list(messages), "temperature": temperature}
+        body["max_completion_tokens" if self.official else "max_tokens"] = LONGEST_ANSWER  # old name, known everywhere
+        if schema is not None:
+            form = {"name": "annotation", "schema": schema, "strict": True}
+            body["response_format"] = {"type": "json_schema", "json_schema": form}
+        return body
+
+    def reply(self, completion: Any) -> Reply | None:
+        """What a chat completion (as parsed JSON) says; None where it is none."""
+        try:
+            message, usage = completion["choices"][0]["message"], completion.get("usage") or {}
+            text = message.get("content") or message.get("refusal") or ""
+            tokens = {kind: int(usage.get(f"{kind}_tokens") or 0) for kind in ("prompt", "completion")}
+            return Reply(self.hide(str(text)), tokens["prompt"], tokens["completion"])
+        except (AttributeError, IndexError, KeyError, TypeError, ValueError):
+            return None
+
+    @contextmanager
+    def telling_failures(self) -> Iterator[None]:
+        """Raise CallFailed where one call failed, SetupError where every other will fail too; neither holds the key."""
+        import openai
+
+        try:
+            yield
+        except (openai.AuthenticationError, openai.PermissionDeniedError) as error:
+            said = f"{self.address} refuses the key in ${self.key_variable} ({self._reason(error)})"
+            raise SetupError(f"{said}; set another.") from None
+        except openai.NotFoundError as error:
+            said = f"{self.address} does not have this ({self._reason(error)})"
+            raise SetupError(f"{said}; correct --model or --base-url.") from None
+        except openai.APIError as error:
+            if getattr(error, "code", None) == "insufficient_quota":
+                said = f"{self.address} says that the quota is used up ({self._reason(error)})"
+                raise SetupError(f"{said}; the same command goes on.") from None
+            raise CallFailed(f"{self.address}: {self._reason(error)}") from None
+
+    def _reason(self, error: Exception) -> str:
+        """What a client's exception says, on one line, without the key, and not at length."""
+        text = getattr(error, "message", "") or str(error)
+        cause = error.__cause__
+        if cause is not None and str(cause):
+            text = f"{text.rstrip('.')}: {cause}"
+        text = self.hide(one_line(" ".join(text.split()))).rstrip(".")
+        return text if len(text) <= 300 else text[:300] + "…"
+
+
+class OpenAIEngine:
+    """Chat completions one by one, with the schema where the server takes one."""
+
+    def __init__(self, endpoint: Endpoint, model: str, temperature: float) -> None:
+        self.endpoint = endpoint
+        self.model = model
+        self.temperature = temperature
+        self.structured: bool | None = None  # whether the server takes a schema; None: not known yet
+        self.answered = 0
+
+    async def ask(self, messages: Sequence[Message], schema: Schema, sample: int) -> Reply:
+        """The reply to one question.
+
+        A server that refuses the schema is asked without, from then on. One that says 429 to this call while it answers
+        others is asked until it is this one's turn.
+        """
+        import openai
+
+        with self.endpoint.telling_failures():
+            while True:
+                answered = self.answered
+                try:
+                    reply = await self._ask(messages, schema)
+                except openai.RateLimitError as error:
+                    if error.code == "insufficient_quota" or self.answered == answered:
+                        raise
+                else:
+                    self.answered += 1
+                    return reply
+
+    async def _ask(self, messages: Sequence[Message], schema: Schema) -> Reply:
+        import openai
+
+        if self.structured is not False:
+            try:
+                reply = await self._complete(messages, schema)
+            except (openai.BadRequestError, openai.UnprocessableEntityError):
+                if self.structured:  # the server takes schemas, so it is this question that it refuses
+                    raise
+            else:
+                self.structured = True
+                return reply
+        reply = await self._complete(messages, None)
+        if self.structured is None:
+            say(f"note: {self.endpoint.address} refuses the answer's schema and is asked without it")
+        self.structured = False
+        return reply
+
+    async def _complete(self, messages: Sequence[Message], schema: Schema | None) -> Reply:
+        body = self.endpoint.request(self.model, messages, schema, self.temperature)
+        for _ in range(NO_COMPLETION):
+            try:
+                raw = await self.endpoint.client.chat.completions.with_raw_response.create(**body)
+                reply = self.endpoint.reply(raw.http_response.json())
+            except ValueError:  # no JSON
+                continue
+            if reply is not None:
+                return reply
+        raise CallFailed(f"{self.endpoint.address} answers with what is no chat completion.")

@@ -1,0 +1,268 @@
+"""A local server of the OpenAI protocol (chat completions, files, batches) that behaves as badly as it is told to."""
+
+from __future__ import annotations
+
+import email
+import json
+import re
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from hashlib import sha256
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+LABELS = ("anger", "disgust", "fear", "joy", "neutral", "sadness", "surprise")
+KEY = "sk-test-0123456789abcdef"
+FAILURES: tuple[int | str, ...] = (500, 429, "hang up", 503, "cut")  # one after the other
+
+
+def answer(emotion: str, **elements: str) -> str:
+    """An answer as the prompts ask for it."""
+    said = {"loudness": "mid", "pitch": "high", "rhythm_speed": "fast", "emotional_impact": "tense", **elements}
+    return json.dumps({"character": "Ross", "context": "at home", "elements": {"emotion": emotion, **said}})
+
+
+def sensible(body: dict[str, Any]) -> str:
+    """A label that follows from what is asked, so that it is the same each time."""
+    return answer(LABELS[int(digest(body), 16) % len(LABELS)])
+
+
+def obedient(body: dict[str, Any]) -> str:
+    """A model that falls for every injection: it answers with the label that the utterance orders."""
+    ordered = re.search(r"the emotion is (\w+)", body["messages"][-1]["content"])
+    return answer(ordered[1]) if ordered else sensible(body)
+
+
+def digest(body: dict[str, Any]) -> str:
+    """What is asked, whichever way."""
+    return sha256(json.dumps(body["messages"]).encode()).hexdigest()
+
+
+@dataclass
+class Behaviour:
+    """How the server answers; and, below, what it saw."""
+
+    answer: Callable[[dict[str, Any]], str] = sensible
+    seconds: float = 0.0  # until an answer comes
+    rate: float | None = None  # answers a second; what is above gets 429 and when to come again
+    failing: float = 0.0  # share of calls that fail, in each of the ways of FAILURES
+    malformed: float = 0.0  # share of first answers that are no JSON; asked once more the model does better
+    failures: list[int | str] = field(
+        default_factory=list
+    )  # of the first calls: a status, "hang up", "cut" or "nonsense"
+    retry_after: str = "0.02"
+    structured: bool = True  # whether it takes a schema
+    key: str | None = KEY  # that it wants; None: none
+    message: str = "something is wrong"  # of its errors
+    code: str | None = None
+    batch_polls: int = 1  # until a batch is completed
+    poll_status: int | None = None  # an error that every look at a batch gets
+    batch_fails: bool = False  # whether every request of a batch ends in its file of errors
+    batch_lost: int = 0  # connections that are lost after a batch has begun
+    batch_ends: list[str] = field(default_factory=list)  # how the first batches end, such as "expired" or "failed"
+
+    calls: int = 0
+    failed: int = 0
+    refused: int = 0  # by the limit on the rate
+    answered: Counter[str] = field(default_factory=Counter)  # by digest of what was asked
+    first: float = 0.0  # when the first and last answers were given, seconds of time.monotonic()
+    last: float = 0.0
+    schemas: set[str] = field(default_factory=set)
+    bodies: list[dict[str, Any]] = field(default_factory=list)  # the last few
+    files: dict[str, bytes] = field(default_factory=dict)
+    batches: dict[str, dict[str, Any]] = field(default_factory=dict)
+    lock: Any = field(default_factory=threading.Lock)
+    allowance: float = 1.0  # answers that the limit on the rate has left
+    counted: float = field(default_factory=time.monotonic)
+
+    def failure(self) -> int | str | None:
+        """How this call fails; None: not at all."""
+        self.calls += 1
+        failure = None
+        if self.failures:
+            failure = self.failures.pop(0)
+        elif int(self.calls * self.failing) > int((self.calls - 1) * self.failing):
+            failure = FAILURES[int(self.calls * self.failing) % len(FAILURES)]
+        self.failed += failure is not None
+        return failure
+
+    def wait(self) -> float:
+        """Seconds until the rate allows another answer; 0: now."""
+        if self.rate is None:
+            return 0.0
+        now = time.monotonic()
+        self.allowance = min(self.allowance + (now - self.counted) * self.rate, max(1.0, self.rate / 20))
+        self.counted = now
+        if self.allowance < 1:
+            self.refused += 1
+            return (1 - self.allowance) / self.rate
+        self.allowance -= 1
+        return 0.0
+
+    def completion(self, body: dict[str, Any]) -> dict[str, Any]:
+        """The answer to a question, counted."""
+        self.schemas.add(json.dumps(body.get("response_format")))
+        self.bodies = [*self.bodies[-9:], body]
+        name = digest(body)
+        first_round = not any(message["content"].startswith(UNREADABLE) for message in body["messages"])
+        spoilt = first_round and int(name[:4], 16) < self.malformed * 0x10000
+        text = "I think it is anger, but who knows?" if spoilt else self.answer(body)
+        self.answered[name] += 1
+        self.last = time.monotonic()
+        self.first = self.first or self.last
+        tokens = {"prompt_tokens": len(json.dumps(body["messages"])) // 4, "completion_tokens": len(text) // 4}
+        choice = {"index": 0, "finish_reason": "stop", "message": {"role": "assistant", "content": text}}
+        return {
+            "id": name[:12],
+            "object": "chat.completion",
+            "model": body["model"],
+            "choices": [choice],
+            "usage": tokens,
+        }
+
+    def batch(self, identity: str) -> dict[str, Any]:
+        """The state of a batch, one poll further."""
+        batch = self.batches[identity]
+        batch["polls"] += 1
+        if batch["status"] == "in_progress" and batch["polls"] > self.batch_polls:
+            batch["status"] = self.batch_ends.pop(0) if self.batch_ends else "completed"
+            if batch["status"] == "failed":
+                batch["errors"] = {"data": [{"code": "token_limit_exceeded", "message": self.message}]}
+            else:
+                self._compute(batch)
+        return {key: value for key, value in batch.items() if key != "polls"}
+
+    def _compute(self, batch: dict[str, Any]) -> None:
+        lines = [json.loads(line) for line in self.files[batch["input_file_id"]].splitlines()]
+        if batch["status"] == "expired":  # half of it was done
+            lines = lines[: len(lines) // 2]
+        done, wrong = [], []
+        for line in lines:
+            if self.failure() is not None or self.batch_fails:
+                error = {"status_code": 500, "body": {"error": {"message": self.message}}}
+                wrong.append({"custom_id": line["custom_id"], "response": error, "error": None})
+            else:
+                response = {"status_code": 200, "body": self.completion(line["body"])}
+                done.append({"custom_id": line["custom_id"], "response": response, "error": None})
+        for kind, rows in (("output", done), ("error", wrong)):
+            if rows:
+                batch[f"{kind}_file_id"] = f"file-{kind}-{batch['id']}"
+                self.files[f"file-{kind}-{batch['id']}"] = "\n".join(map(json.dumps, reversed(rows))).encode()
+
+
+CUT = b'{"choices": [{"mess'  # of a longer answer
+UNREADABLE = "That cannot be read"  # how the job begins when it asks once more
+
+
+@contextmanager
+def annotating(behaviour: Behaviour) -> Iterator[str]:
+    """The server's address, while it runs."""
+
+    class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+        disable_nagle_algorithm = True
+
+        def do_GET(self) -> None:
+            path = self.path.split("?")[0].removeprefix("/v1/")
+            with behaviour.lock:
+                if path == "batches":
+                    batches = [behaviour.batches[name] | {"polls": 0} for name in reversed(behaviour.batches)]
+                    self._send(200, {"object": "list", "data": batches, "has_more": False})
+                elif path.startswith("batches/") and behaviour.poll_status:
+                    self._send(behaviour.poll_status, {"error": {"message": behaviour.message}})
+                elif path.startswith("batches/"):
+                    self._send(200, behaviour.batch(path.removeprefix("batches/")))
+                elif path.startswith("files/") and path.endswith("/content"):
+                    self._send(200, behaviour.files[path.split("/")[1]])
+                else:
+                    self._send(404, {"error": {"message": f"there is no {path}"}})
+
+        def do_POST(self) -> None:
+            content = self.rfile.read(int(self.headers["Content-Length"]))
+            if len(content) < int(self.headers["Content-Length"]):  # the client was killed
+                self.close_connection = True
+                return
+            if behaviour.key is not None and self.headers["Authorization"] != f"Bearer {behaviour.key}":
+                given = self.headers["Authorization"]  # a server that has no manners
+                self._send(401, {"error": {"message": f"the header {given} is wrong", "code": "invalid_api_key"}})
+                return
+            path = self.path.removeprefix("/v1/")
+            if path == "chat/completions":
+                self._complete(json.loads(content))
+            elif path == "files":
+                form = email.message_from_bytes(
+                    b"Content-Type: " + self.headers["Content-Type"].encode() + b"\n\n" + content
+                )
+                [file] = [part for part in form.get_payload() if part.get_filename()]
+                with behaviour.lock:
+                    name = f"file-{len(behaviour.files)}"
+                    behaviour.files[name] = file.get_payload(decode=True)
+                self._send(200, {"id": name, "object": "file", "purpose": "batch", "filename": "a", "bytes": 1})
+            elif path == "batches":
+                with behaviour.lock:
+                    name = f"batch-{len(behaviour.batches)}"
+                    made = {"id": name, "object": "batch", "status": "in_progress", "polls": 0, "created_at": 0}
+                    behaviour.batches[name] = made | json.loads(content)
+                    if behaviour.batch_lost:
+                        behaviour.batch_lost -= 1
+                        self.close_connection = True
+                        return
+                    self._send(200, behaviour.batches[name])
+            else:
+                self._send(404, {"error": {"message": f"there is no {path}"}})
+
+        def _complete(self, body: dict[str, Any]) -> None:
+            with behaviour.lock:
+                failure, wait = behaviour.failure(), behaviour.wait()
+            if failure == "hang up":
+                self.close_connection = True
+            elif isinstance(failure, int):
+                headers = {"Retry-After": behaviour.retry_after} if failure in (429, 503) else {}
+                self._send(failure, {"error": {"message": behaviour.message, "code": behaviour.code}}, headers)
+            elif failure == "nonsense":
+                self._send(200, b"<html>Bad gateway</html>")
+            elif wait:
+                said = {"error": {"message": "Rate limit reached", "code": "rate_limit_exceeded"}}
+                self._send(429, said, {"Retry-After": f"{wait:.3f}"})
+            elif "response_format" in body and not behaviour.structured:
+                self._send(400, {"error": {"message": "response_format is not supported"}})
+            elif failure == "cut":
+                self._send(200, CUT, {"Content-Length": "1000"})
+                self.close_connection = True
+            else:
+                time.sleep(behaviour.seconds)
+                with behaviour.lock:
+                    completion = behaviour.completion(body)
+                self._send(200, completion)
+
+        def _send(self, status: int, content: dict[str, Any] | bytes, headers: dict[str, str] | None = None) -> None:
+            text = content if isinstance(content, bytes) else json.dumps(content).encode()
+            self.send_response(status)
+            for name, value in (
+                {"Content-Type": "application/json", "Content-Length": str(len(text))} | (headers or {})
+            ).items():
+                self.send_header(name, value)
+            self.end_headers()
+            self.wfile.write(text)
+
+        def handle(self) -> None:
+            with suppress(OSError):  # the client was killed
+                super().handle()
+
+        def log_message(self, *_: Any) -> None:
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    server.daemon_threads = True
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{server.server_address[1]}/v1"
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()

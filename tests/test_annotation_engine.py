@@ -1,0 +1,180 @@
+"""The engine against a server that fails in every way: what is answered arrives, and the key goes nowhere else."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import subprocess
+import sys
+import time
+import traceback
+from contextlib import aclosing
+
+import pytest
+
+from annotation_server import KEY, Behaviour, annotating, answer
+from melt_ser.annotation.engines import Reply
+from melt_ser.annotation.openai_engine import Endpoint, OpenAIEngine
+from melt_ser.errors import MeltSerError, SetupError
+
+MESSAGES = [{"role": "user", "content": "What does Ross feel?"}]
+SCHEMA = {"type": "object", "properties": {"emotion": {"type": "string", "enum": ["joy", "anger"]}}}
+
+
+@pytest.fixture(autouse=True)
+def key(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", KEY)
+
+
+def ask(behaviour: Behaviour, times: int = 1, at_once: int = 1) -> list[Reply]:
+    """The replies of an engine that is asked so many times."""
+
+    async def run(address: str) -> list[Reply]:
+        limit = asyncio.Semaphore(at_once)
+
+        async def one(engine: OpenAIEngine, sample: int) -> Reply:
+            async with limit:
+                return await engine.ask([*MESSAGES, {"role": "user", "content": str(sample)}], SCHEMA, sample)
+
+        async with aclosing(Endpoint(address, timeout=5.0)) as endpoint:
+            engine = OpenAIEngine(endpoint, "gpt-4o", 1.0)
+            return await asyncio.gather(*(one(engine, sample) for sample in range(times)))
+
+    with annotating(behaviour) as address:
+        return asyncio.run(run(address))
+
+
+def test_a_reply_has_text_and_tokens() -> None:
+    server = Behaviour(answer=lambda body: answer("joy"))
+    [reply] = ask(server)
+    assert reply.text == answer("joy")
+    assert reply.prompt_tokens > 0 and reply.completion_tokens > 0
+    [body] = server.bodies
+    assert body["response_format"]["json_schema"] == {"name": "annotation", "schema": SCHEMA, "strict": True}
+    assert (body["model"], body["temperature"], body["max_tokens"]) == ("gpt-4o", 1.0, 500)
+
+
+@pytest.mark.parametrize("failure", [429, 500, 503, "hang up", "cut", "nonsense"])
+def test_a_call_that_fails_in_passing_is_made_again(failure: int | str) -> None:
+    server = Behaviour(failures=[failure])
+    [reply] = ask(server)
+    assert reply.text and server.calls == 2 and sum(server.answered.values()) == 1
+
+
+def test_a_server_is_left_alone_as_long_as_it_asks() -> None:
+    started = time.monotonic()
+    ask(Behaviour(failures=[429], retry_after="1.2"))
+    assert time.monotonic() - started >= 1.2
+
+
+def test_many_calls_at_once_wait_for_a_server_with_a_limit() -> None:
+    """Twelve at a time against thirty answers a second: each is refused now and then, and none fails."""
+    server = Behaviour(rate=30.0)
+    assert len(ask(server, times=60, at_once=12)) == 60
+    assert server.refused > 0 and set(server.answered.values()) == {1}
+    assert 59 / (server.last - server.first) <= 30 * 1.1
+
+
+def test_a_server_without_structured_output_is_asked_without_from_then_on() -> None:
+    server = Behaviour(structured=False)
+    ask(server, times=3)
+    assert server.calls == 4 and server.schemas == {"null"}
+
+
+def test_a_refused_question_is_no_reason_to_give_up_the_schema() -> None:
+    server = Behaviour(failures=[])
+
+    async def run(address: str) -> None:
+        async with aclosing(Endpoint(address)) as endpoint:
+            engine = OpenAIEngine(endpoint, "gpt-4o", 1.0)
+            await engine.ask(MESSAGES, SCHEMA, 0)
+            server.failures = [400]
+            with pytest.raises(MeltSerError, match="something is wrong"):
+                await engine.ask(MESSAGES, SCHEMA, 1)
+            await engine.ask(MESSAGES, SCHEMA, 2)
+
+    with annotating(server) as address:
+        asyncio.run(run(address))
+    assert "null" not in server.schemas
+
+
+@pytest.mark.parametrize(
+    ("server", "sentence"),
+    [
+        (Behaviour(key="sk-another"), r"refuses the key in \$OPENAI_API_KEY .*the header Bearer <key> is wrong"),
+        (Behaviour(failures=[403]), r"refuses the key in \$OPENAI_API_KEY"),
+        (Behaviour(failures=[404]), "correct --model or --base-url"),
+        (Behaviour(failures=[429] * 99, code="insufficient_quota", retry_after="0.01"), "the quota is used up"),
+    ],
+)
+def test_what_no_call_will_survive_is_a_sentence_with_the_fix(server: Behaviour, sentence: str) -> None:
+    with pytest.raises(SetupError, match=sentence):
+        ask(server)
+
+
+def test_a_server_that_is_not_there_is_a_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("melt_ser.annotation.openai_engine.RETRIES", 1)
+    engine = OpenAIEngine(Endpoint("http://127.0.0.1:9/v1"), "gpt-4o", 1.0)
+    with pytest.raises(MeltSerError, match=r"http://127.0.0.1:9/v1: Connection error: .*connect"):
+        asyncio.run(engine.ask(MESSAGES, SCHEMA, 0))
+
+
+@pytest.mark.parametrize(
+    ("address", "variable", "value", "sentence"),
+    [
+        (None, "OPENAI_API_KEY", "", "set the environment variable OPENAI_API_KEY"),
+        ("http://127.0.0.1:9/v1", "MY_KEY", "", "set the environment variable MY_KEY"),
+        ("127.0.0.1:9", "OPENAI_API_KEY", KEY, "is an address such as http://127.0.0.1:8000/v1"),
+        (f"http://me:{KEY}@127.0.0.1:9/v1", "OPENAI_API_KEY", "", "put the key into .OPENAI_API_KEY instead"),
+        (f"http://127.0.0.1:9/v1?key={KEY}", "OPENAI_API_KEY", "", "put the key into .OPENAI_API_KEY instead"),
+        (None, "OPENAI_API_KEY", KEY[:9] + "\n" + KEY[9:], "holds what is no key"),
+    ],
+)
+def test_addresses_and_keys_that_cannot_be_right(
+    address: str | None, variable: str, value: str, sentence: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(variable, value)
+    with pytest.raises(SetupError, match=sentence) as raised:
+        Endpoint(address, variable)
+    assert KEY not in str(raised.value) and KEY[9:] not in str(raised.value)
+
+
+def test_a_server_of_ones_own_needs_no_key(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("OPENAI_API_KEY")
+    assert ask(Behaviour(key=None))
+
+
+@pytest.mark.parametrize("status", [400, 401, 403, 404, 418, 422, 429, 500])
+def test_no_error_holds_the_key(status: int, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+    """A server that repeats the key in its message, and everything logged that can be."""
+    monkeypatch.setattr("melt_ser.annotation.openai_engine.RETRIES", 0)
+    caplog.set_level(logging.DEBUG)
+    with pytest.raises(MeltSerError) as raised:
+        ask(Behaviour(failures=[status] * 9, message=f"The key {KEY} does not please me"))
+    assert "<key> does not please me" in str(raised.value)
+    shown = "".join(traceback.format_exception(raised.value))
+    assert KEY not in shown + str(raised.value) + caplog.text
+
+
+def test_no_answer_holds_the_key() -> None:
+    [reply] = ask(Behaviour(answer=lambda body: answer("joy", rhythm_speed=KEY)))
+    assert KEY not in reply.text and "<key>" in reply.text
+
+
+def test_a_word_that_is_no_secret_stays_in_answers(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", "joy")
+    [reply] = ask(Behaviour(key="joy", answer=lambda body: answer("joy")))
+    assert reply.text == answer("joy")
+
+
+def test_a_missing_package_is_a_sentence() -> None:
+    code = (
+        "import sys; sys.modules['openai'] = None\n"
+        "from melt_ser.annotation.openai_engine import Endpoint\n"
+        "from melt_ser.errors import SetupError\n"
+        "try: Endpoint()\n"
+        "except SetupError as error: print(error)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=os.environ, timeout=250)
+    assert done.stdout == "This engine needs the openai package: pip install 'melt-ser[annotate]'.\n"
