@@ -22,8 +22,9 @@ from melt_ser.reporting.latex import latex
 from melt_ser.reporting.matrix import matrices
 from melt_ser.reporting.overview import overview, standings
 from melt_ser.reporting.published import published_beside
+from melt_ser.reporting.ranking import rank_methods
 from melt_ser.reporting.systems import system_names, system_of
-from reports import HOSTILE, answering, copy, real_runs, rename, results
+from reports import HOSTILE, answering, copy, real_runs, rename, results, scored
 
 
 @pytest.fixture(scope="module")
@@ -378,3 +379,43 @@ def test_the_command_of_a_run_is_what_a_shell_takes(tmp_path: Path) -> None:
     )
     done = subprocess.run([sys.executable, "-c", script, *typed], capture_output=True, text=True, cwd=tmp_path)
     assert json.loads(done.stdout.splitlines()[-1]) == "dataset=csv 'dataset.root=my corpus' 'eval.corpora=[demo]'"
+
+
+def test_methods_are_ranked_over_test_corpora_each_counted_once(
+    runs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    one = next(folder for folder, result in results(runs).items() if result["config"]["head"]["name"] == "mlp")
+    ranking = rank_methods(standings(collect([scored(one, tmp_path)]).runs))
+    assert ranking is not None
+    # On `second` the means over both trainings are 0.6, 0.5 and 0.35.
+    assert [(row.method, row.mean_rank, round(row.ua, 3)) for row in ranking.rows] == [
+        ("a", 1.0, 0.75),
+        ("b", 2.0, 0.65),
+        ("c", 3.0, 0.525),
+    ]
+    assert {row.letters for row in ranking.rows} == {"a"}
+    assert "With 2 corpora no two of 3 methods can be that far apart" in " ".join(ranking.sentences)
+    for form, shown in (("md", "| a | 1.00 | 75.0 | a |"), ("latex", r"a & 1.00 & 75.0 & a \\")):
+        assert shown in report(tmp_path, "--format", form, capsys=capsys)[1]
+    assert "Friedman" in report(tmp_path, "--format", "html", capsys=capsys)[1]
+
+
+def test_what_some_methods_lack_is_left_out_of_the_ranks_and_said(runs: Path, tmp_path: Path) -> None:
+    one = next(folder for folder, result in results(runs).items() if result["config"]["head"]["name"] == "mlp")
+    scored(one, tmp_path)
+    shutil.rmtree(tmp_path / "second-c")
+    copy(one, tmp_path / "stray", lambda result: result["config"]["backbone"].update(name="stray"))
+    ranking = rank_methods(standings(collect([tmp_path]).runs))
+    assert ranking is not None
+    assert [(row.method, row.mean_rank) for row in ranking.rows] == [("a", 1.5), ("c", 2.0), ("b", 2.5)]
+    assert ranking.sentences[-2:] == [
+        "Not ranked, since scores are missing: stray.",
+        "3 of 5 pairs of training and test are left out.",  # the stray one's two, and what `c` lacks
+    ]
+
+
+def test_two_methods_or_one_corpus_are_not_ranked(runs: Path, tmp_path: Path) -> None:
+    assert rank_methods(standings(collect([runs]).runs)) is None
+    one = next(folder for folder, result in results(runs).items() if result["config"]["head"]["name"] == "mlp")
+    scored(one, tmp_path, {("first", "first"): (0.9, 0.8, 0.7)})
+    assert rank_methods(standings(collect([tmp_path]).runs)) is None

@@ -17,7 +17,7 @@ import pytest
 
 from melt_ser.report import main
 from melt_ser.reporting import page as page_module
-from reports import HOSTILE, copy, real_runs, rename, results
+from reports import HOSTILE, copy, real_runs, rename, results, scored
 
 BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 QUIET = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update"]
@@ -53,7 +53,7 @@ CONTRASTS = """() => {
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder of runs, a page on them, and one whose corpus has a hostile name."""
+    """A folder of runs, a page on them, one with ranks, and one whose corpus has a hostile name."""
     folder = tmp_path_factory.mktemp("page")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("MELT_SER_CACHE", str(folder / "cache"))
@@ -72,6 +72,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "all" / "seed0-failed" / "failed.json").write_text('{"reason": "out of memory"}')
     assert main([str(folder / "all"), "--out", str(folder / "report" / "page.html")]) == 0
     assert main([str(folder / "hostile"), "--out", str(folder / "hostile.html")]) == 0
+    assert main([str(scored(one, folder / "scored")), "--out", str(folder / "report" / "ranked.html")]) == 0
     return folder
 
 
@@ -263,8 +264,12 @@ def test_every_control_has_a_name(seen: Seen) -> None:
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("width", [1280, 390])
-def test_it_fits_the_screen_and_every_text_stands_out(browser: Any, folder: Path, scheme: str, width: int) -> None:
-    one = Seen(browser, folder / "report" / "page.html", width, 844, scheme)
+@pytest.mark.parametrize("name", ["page", "ranked"])
+def test_it_fits_the_screen_and_every_text_stands_out(
+    browser: Any, folder: Path, name: str, scheme: str, width: int
+) -> None:
+    one = Seen(browser, folder / "report" / f"{name}.html", width, 844, scheme)
+    assert one.page.get_by_role("heading", name="Ranks over corpora").count() == (name == "ranked")
     one.page.locator("details.run > summary").first.click()
     one.page.wait_for_timeout(200)
     assert one.page.evaluate("document.documentElement.scrollWidth") <= width
@@ -273,6 +278,6 @@ def test_it_fits_the_screen_and_every_text_stands_out(browser: Any, folder: Path
     assert [text for contrast, text in contrasts if contrast < 4.5] == []
     if os.environ.get("MELT_SER_SCREENSHOTS"):  # a folder for whoever wants to look
         shots = Path(os.environ["MELT_SER_SCREENSHOTS"])
-        one.page.screenshot(path=shots / f"report-{width}-{scheme}.png", full_page=True)
+        one.page.screenshot(path=shots / f"{name}-{width}-{scheme}.png", full_page=True)
     assert one.complaints == []
     one.context.close()

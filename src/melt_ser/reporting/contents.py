@@ -9,6 +9,7 @@ from melt_ser.reporting.collect import Collected, Run
 from melt_ser.reporting.matrix import Matrix, matrices
 from melt_ser.reporting.overview import Standing, standings
 from melt_ser.reporting.published import Published, published_beside
+from melt_ser.reporting.ranking import Ranking, rank_methods
 
 
 @dataclass
@@ -29,6 +30,7 @@ class Contents:
     collected: Collected
     standings: list[Standing]
     matrices: list[Matrix]
+    ranking: Ranking | None
     published: list[Published]
     warnings: dict[str, list[Run]]  # the runs that say each sentence, what most say first
     dropped: list[Dropped]
@@ -46,8 +48,15 @@ def make_contents(collected: Collected) -> Contents:
         for sentence in dict.fromkeys(run.result["warnings"]):
             warnings[sentence].append(run)
     by_number = dict(sorted(warnings.items(), key=lambda item: -len(item[1])))
-    tables = matrices(found)
-    return Contents(collected, found, tables, published_beside(found), by_number, _dropped(collected.runs))
+    return Contents(
+        collected,
+        found,
+        matrices(found),
+        rank_methods(found),
+        published_beside(found),
+        by_number,
+        _dropped(collected.runs),
+    )
 
 
 def _dropped(runs: list[Run]) -> list[Dropped]:
