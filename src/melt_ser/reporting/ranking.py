@@ -123,7 +123,7 @@ def _meaning(found: Ranks, corpora: list[str]) -> list[str]:
         test += f" With {number} corpora no two of {len(found.mean_ranks)} methods can be that far apart."
     few = f" With fewer than {FEW_CORPORA} corpora they are rough: trust the ranks no further than the figures."
     assumptions = (
-        "Both tests take corpora as independent of each other, which two label sets of the same recordings are not, and are "
-        "approximations for many corpora."
+        "Both tests take corpora as independent of each other, which two label sets of the same recordings are not, "
+        "and are approximations for many corpora."
     )
     return [first, test, assumptions + (few if number < FEW_CORPORA else "")]
