@@ -40,6 +40,7 @@ READ = {
     "config": {**dict.fromkeys(GROUPS, dict), "backbone": {"name": str, "family": str}, "dataset": {"name": str}},
     "evals": [{**EVALUATION, "digest": str, "confusion": [[int]]}],
 }
+UNSCORED = [{"corpus": str, "reason": str}]  # older results have none
 # What only the details of a single run show; it is read again there, so that 10,000 runs fit in memory.
 DETAILS = ("confusion", "predicted", "recall", "calibration", "slices", "ci95_over_utterances")
 
@@ -156,7 +157,7 @@ def _read(path: Path) -> dict[str, Any]:
     version = result.get("schema_version") if isinstance(result, dict) else None
     if version != SCHEMA_VERSION:
         raise InputError(f"{path} is of schema version {version}, not {SCHEMA_VERSION}; {AGAIN}.")
-    wrong = misfit(result, READ)
+    wrong = misfit(result, READ) or misfit(result.setdefault("unscored", []), UNSCORED, "unscored")
     if wrong is not None:
         raise InputError(f"{path} has no sound '{wrong}'; {AGAIN}.")
     for row in result["evals"]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from dataclasses import dataclass
 
-from melt_ser.reporting.collect import Collected, Run
+from melt_ser.reporting.collect import Collected, Note, Run
 from melt_ser.reporting.matrix import Matrix, matrices
 from melt_ser.reporting.overview import Standing, standings
 from melt_ser.reporting.published import Published, published_beside
@@ -34,6 +34,12 @@ class Contents:
     published: list[Published]
     warnings: dict[str, list[Run]]  # the runs that say each sentence, what most say first
     dropped: list[Dropped]
+
+    @property
+    def unscored(self) -> list[Note]:
+        """The test corpora that runs could not score, with the reason."""
+        entries = ((run.folder, entry) for run in self.runs for entry in run.result["unscored"])
+        return [Note(folder, f"{entry['corpus']} is not scored: {entry['reason']}") for folder, entry in entries]
 
     @property
     def runs(self) -> list[Run]:

@@ -66,6 +66,7 @@ def _lines(contents: Contents) -> Iterator[str]:
     for title, notes in (
         ("Unfinished runs", collected.unfinished),
         ("Failed runs", collected.failed),
+        ("Not scored", contents.unscored),
         ("Not readable", collected.unreadable),
     ):
         if notes:
