@@ -23,7 +23,8 @@ from melt_ser.reporting.matrix import matrices
 from melt_ser.reporting.overview import overview, standings
 from melt_ser.reporting.published import published_beside
 from melt_ser.reporting.ranking import rank_methods
-from melt_ser.reporting.systems import system_names, system_of
+from melt_ser.reporting.summaries import decode_summary, mistake
+from melt_ser.reporting.systems import system_names
 from reports import HOSTILE, answering, copy, real_runs, rename, results, scored
 
 
@@ -68,6 +69,41 @@ def test_runs_are_found_finished_or_not_and_never_within_a_run(runs: Path, tmp_p
     assert "cannot be read" in reasons["seed0-e"]
     assert "schema version 0, not 1" in reasons["seed0-f"]
     assert "has no sound 'train.digest'" in reasons["seed0-g"]
+
+
+def test_of_a_result_is_read_what_every_report_needs_and_nothing_more(runs: Path) -> None:
+    for folder, result in results(runs).items():
+        summary = decode_summary((folder / "result.json").read_bytes())
+        assert summary is not None
+        assert summary["config"] == result["config"]
+        assert {"confusion", "slices", "recall"}.isdisjoint(summary["evals"][0])
+        for row, whole in zip(summary["evals"], result["evals"], strict=True):
+            with_temperature = row.pop("calibration")["ece_with_temperature"]
+            assert with_temperature == whole["calibration"]["ece_with_temperature"]
+            assert row == {key: whole[key] for key in row}
+
+
+@pytest.mark.parametrize(
+    ("part", "value", "sentence"),
+    [
+        (("schema_version",), 2, "is of schema version 2, not 1"),
+        (("config", "backbone", "family"), None, "has no sound 'config.backbone.family'"),
+        (("evals", 0, "ua"), "much", r"has no sound 'evals\[0\].ua'"),
+        (("evals", 0, "ua"), True, "has no sound 'content'"),
+        (("evals", 0, "overlap"), "none", "has no sound 'content'"),
+    ],
+)
+def test_a_damaged_result_is_told_by_its_part(
+    runs: Path, part: tuple[str | int, ...], value: object, sentence: str
+) -> None:
+    result: Any = json.loads(next(runs.rglob("result.json")).read_text())
+    within = result
+    for key in part[:-1]:
+        within = within[key]
+    within[part[-1]] = value
+    content = json.dumps(result).encode()
+    assert decode_summary(content) is None
+    assert re.search(sentence, mistake(content))
 
 
 def test_exit_codes_tell_nothing_found_from_some_not_read(
@@ -119,7 +155,7 @@ def test_systems_are_one_over_seeds_and_named_by_what_sets_them_apart(runs: Path
     names = system_names(found)
     by_seed: dict[str, list[int]] = {}
     for run in found:
-        by_seed.setdefault(names[system_of(run)] + " on " + run.result["train"]["corpus"], []).append(
+        by_seed.setdefault(names[run.system] + " on " + run.result["train"]["corpus"], []).append(
             run.result["run"]["seed"]
         )
     assert {name: sorted(seeds) for name, seeds in by_seed.items()} == {

@@ -15,12 +15,11 @@ from urllib.parse import unquote, urlsplit
 
 import pytest
 
+from browser import BROWSER, Seen, chromium
 from melt_ser.report import main
 from melt_ser.reporting import page as page_module
 from reports import HOSTILE, copy, real_runs, rename, results, scored
 
-BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-QUIET = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update"]
 # The contrast (WCAG 2.2) of every text that is seen with what lies behind it.
 CONTRASTS = """() => {
   const channels = (text) => {
@@ -144,33 +143,9 @@ def test_a_page_of_many_runs_stays_small(folder: Path, tmp_path: Path, monkeypat
 def browser() -> Iterator[Any]:
     if BROWSER is None:
         pytest.skip("no Chromium is installed")
-    driver = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-    with driver.sync_playwright() as playwright:
-        running = playwright.chromium.launch(executable_path=BROWSER, args=QUIET)
+    pytest.importorskip("playwright", reason="playwright is not installed")
+    with chromium() as running:
         yield running
-        running.close()
-
-
-class Seen:
-    """A page in the browser, and what it complained of or asked for."""
-
-    def __init__(self, browser: Any, path: Path, width: int = 1280, height: int = 900, scheme: str = "light") -> None:
-        self.context = browser.new_context(viewport={"width": width, "height": height}, color_scheme=scheme)
-        self.context.set_default_timeout(15_000)  # milliseconds
-        self.page = self.context.new_page()
-        self.complaints: list[str] = []
-        self.requests: list[str] = []
-        self.page.on("console", lambda message: self.complaints.append(message.text))
-        self.page.on("pageerror", lambda error: self.complaints.append(str(error)))
-        self.page.on("request", lambda request: self.requests.append(request.url))
-        self.page.goto(path.as_uri())
-
-    def column(self, name: str) -> list[str]:
-        """The cells of a column of the overview that are shown, from above."""
-        heads = self.page.locator("#overview thead th").all_inner_texts()
-        [number] = [at for at, head in enumerate(heads) if head.split(" ▲")[0].split(" ▼")[0] == name]
-        rows = self.page.locator("#overview tbody tr:visible").all()
-        return [row.locator("th, td").nth(number).inner_text() for row in rows]
 
 
 @pytest.fixture

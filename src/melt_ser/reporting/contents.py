@@ -38,7 +38,7 @@ class Contents:
     @property
     def unscored(self) -> list[Note]:
         """The test corpora that runs could not score, with the reason."""
-        entries = ((run.folder, entry) for run in self.runs for entry in run.result["unscored"])
+        entries = ((run.folder, entry) for run in self.runs for entry in run.result.get("unscored", []))
         return [Note(folder, f"{entry['corpus']} is not scored: {entry['reason']}") for folder, entry in entries]
 
     @property

@@ -49,9 +49,11 @@ def rank_methods(standings: list[Standing]) -> Ranking | None:
 
     Of more than MOST_METHODS it has no rows, and says so.
     """
-    scores = _scores([one for one in standings if one.protocol.startswith("closed")])
-    if len(scores.columns) > MOST_METHODS:
-        return Ranking([], [f"{len(scores.columns)} methods are more than {MOST_METHODS}; report fewer runs."])
+    closed = [one for one in standings if one.protocol.startswith("closed")]
+    methods = len({method_of(one.key) for one in closed})
+    if methods > MOST_METHODS:
+        return Ranking([], [f"{methods} methods are more than {MOST_METHODS}; report fewer runs."])
+    scores = _scores(closed)
     complete = _complete(scores)
     by_corpus = complete.groupby(level="corpus").mean()
     if len(by_corpus) < FEWEST_CORPORA or len(by_corpus.columns) < FEWEST_METHODS:

@@ -11,7 +11,6 @@ from typing import Any
 
 from melt_ser.files import sha256
 from melt_ser.reporting.collect import Run
-from melt_ser.runs import without_infrastructure
 
 Settings = dict[str, Any]
 
@@ -19,29 +18,21 @@ NAMED_GROUPS = ("labels", "head", "augment", "trainer")  # a difference between 
 MOST_SETTINGS = 3  # that a name lists one by one
 
 
-def system_of(run: Run) -> str:
-    """A text that the runs of one system share, and no other run."""
-    settings = without_infrastructure(run.result["config"])
-    settings.pop("seed", None)
-    settings["dataset"].pop("fold", None)
-    return json.dumps(settings, sort_keys=True)
-
-
 def method_of(system: str) -> str:
-    """What the systems of one method share: the settings of a text of `system_of`, but for its corpus."""
+    """What the systems of one method share: the settings of a text of `Run.system`, but for its corpus."""
     settings = json.loads(system)
     del settings["dataset"]
     return json.dumps(settings, sort_keys=True)
 
 
 def system_names(runs: list[Run]) -> dict[str, str]:
-    """A name for each text of `system_of`: the backbone's, and what sets the system apart where that is not enough.
+    """A name for each text of `Run.system`: the backbone's, and what sets the system apart where that is not enough.
 
     Systems are told apart among those of the same backbone and training corpus.
     """
     alike: dict[tuple[str, str], dict[str, Run]] = defaultdict(dict)
     for run in runs:
-        alike[run.backbone, run.result["train"]["corpus"]].setdefault(system_of(run), run)
+        alike[run.backbone, run.result["train"]["corpus"]].setdefault(run.system, run)
     return {key: name for members in alike.values() for key, name in _names(members).items()}
 
 
@@ -49,7 +40,7 @@ def method_names(runs: list[Run]) -> dict[str, str]:
     """A name for each text of `method_of`, as `system_names` gives them, among those of the same backbone."""
     alike: dict[str, dict[str, Run]] = defaultdict(dict)
     for run in runs:
-        alike[run.backbone].setdefault(method_of(system_of(run)), run)
+        alike[run.backbone].setdefault(method_of(run.system), run)
     return {key: name for members in alike.values() for key, name in _names(members).items()}
 
 
