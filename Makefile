@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN = $(VENV)/bin
 
-.PHONY: demo test lint types unit bench soak soak-kills soak-input soak-annotation clean
+.PHONY: demo test lint types unit notebooks study bench soak soak-kills soak-input soak-annotation clean
 
 demo: $(VENV)/.installed
 	$(BIN)/python -m melt_ser.train
@@ -19,6 +19,20 @@ types: $(VENV)/.installed-dev
 
 unit: $(VENV)/.installed-dev
 	OMP_NUM_THREADS=1 HF_HUB_OFFLINE=1 $(BIN)/python -m pytest -n auto  # a process a core, a thread a process
+
+# Each notebook on the runs of RUNS, with its outputs, in build/notebooks; one that lacks its runs says which.
+RUNS ?= runs
+
+notebooks: $(VENV)/.installed-dev
+	mkdir -p build/notebooks
+	MELT_SER_RUNS=$(abspath $(RUNS)) $(BIN)/jupyter execute --allow-errors notebooks/*.ipynb \
+		--output='../build/notebooks/{notebook_name}'
+
+# experiment=small_study, interrupted and completed, and its report in every format compared; DATA has emodb and urdu.
+DATA ?= data
+
+study: $(VENV)/.installed-dev
+	HF_HUB_OFFLINE=1 $(BIN)/python tests/study.py build/study $(DATA)
 
 # A quick look at every speed benchmark, about a quarter of an hour on two idle cores; benchmarks/README.md has the rest.
 BENCH = HF_HUB_OFFLINE=1 $(BIN)/python benchmarks

@@ -17,7 +17,6 @@ A large model takes three times as long, a tiny one a twentieth.
 
 from __future__ import annotations
 
-import dataclasses
 import functools
 import sys
 import tempfile
@@ -31,6 +30,7 @@ from melt_ser import files
 from melt_ser.config import BackboneConfig, Config, DatasetConfig
 from melt_ser.corpora.corpus import corpus_root
 from melt_ser.errors import MeltSerError
+from melt_ser.evaluation.targets import other_corpora
 from melt_ser.failures import FAILED
 from melt_ser.gpus import visible_gpus
 from melt_ser.launch import launch, load_dataset, typed
@@ -60,14 +60,6 @@ def hours(config: DatasetConfig) -> float:
     return sum(config.expected.values()) * CLIP_SECONDS / 3600
 
 
-def tested(config: Config) -> list[DatasetConfig]:
-    """The corpora that a run is tested on, but for its own."""
-    names = config.eval.corpora or []
-    roots = {**config.dataset.roots, **config.eval.roots}
-    others = [load_dataset(name) for name in names if name != config.dataset.name]
-    return [dataclasses.replace(other, root=roots.get(other.name, other.root)) for other in others]
-
-
 def estimate(config: Config) -> float:
     """Seconds for a run by the formula above."""
     on_gpu = config.device.startswith("cuda") or (config.device == "auto" and bool(visible_gpus()))
@@ -80,7 +72,7 @@ def estimate(config: Config) -> float:
         training = audio / (FORWARD * rate) * (1 + folds * epochs * EPOCH_OF_FEATURES)
     else:
         training = folds * epochs * audio / rate
-    return training + folds * 3600 * sum(map(hours, tested(config))) / (FORWARD * rate)
+    return training + folds * 3600 * sum(map(hours, other_corpora(config, load_dataset))) / (FORWARD * rate)
 
 
 def measured(config: Config, folder: Path) -> float | None:
@@ -99,7 +91,7 @@ def lacking(config: Config) -> list[str]:
     backbone: BackboneConfig = config.backbone
     missing = [backbone.name] if backbone.checkpoint is not None and not is_cached(backbone) else []
     own = list(config.dataset.member_settings.values()) or [config.dataset]
-    for corpus in (*own, *tested(config)):
+    for corpus in (*own, *other_corpora(config, load_dataset)):
         corpus.root = corpus.root or config.eval.roots.get(corpus.name)
         try:
             corpus_root(corpus)

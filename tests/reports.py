@@ -14,6 +14,11 @@ import small_runs
 from melt_ser.evaluate import evaluate
 from melt_ser.launch import compose
 
+SCORES = {  # UA of three backbones by (training, test)
+    ("first", "first"): (0.9, 0.8, 0.7),
+    ("first", "second"): (0.5, 0.4, 0.6),
+    ("second", "second"): (0.7, 0.6, 0.1),
+}
 HOSTILE = '<script>alert(1)</script> & $x_1$ 50% \\end{x} `a|b` "q"'
 
 
@@ -68,3 +73,27 @@ def rename(result: dict[str, Any], corpus: str) -> None:
     result["train"]["corpus"] = result["config"]["dataset"]["name"] = corpus
     for row in result["evals"]:
         row["corpus"] = corpus if row["corpus"] == before else row["corpus"]
+
+
+def scored(one: Path, folder: Path, scores: dict[tuple[str, str], tuple[float, ...]] = SCORES) -> Path:
+    """Copies of a run of `real_runs` under the backbones a, b, c, each with its figures of the scores."""
+
+    def with_scores(train: str, number: int) -> Callable[[dict[str, Any]], None]:
+        def change(result: dict[str, Any]) -> None:
+            result["config"]["backbone"]["name"] = "abc"[number]
+            result["config"]["dataset"].update(name=train, split_seed=len(train))
+            result["train"]["corpus"] = train
+            rows = [row for row in result["evals"] if row["corpus"] == "second" and row["fold"] == "all"]
+            result["evals"] = [
+                {**row, "corpus": test, "ua": values[number]}
+                for (own, test), values in scores.items()
+                if own == train
+                for row in rows
+            ]
+
+        return change
+
+    for train in dict.fromkeys(train for train, _ in scores):
+        for number in range(3):
+            copy(one, folder / f"{train}-{'abc'[number]}", with_scores(train, number))
+    return folder

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -98,6 +99,41 @@ def test_features_belong_to_the_audio_not_to_its_name(tmp_path: Path, root: Path
     path.write_bytes(content)
     train(tmp_path / "two", root, "trainer=frozen")
     assert len(stores()) == 2
+
+
+@pytest.mark.parametrize("settings", [("trainer=frozen",), ("trainer=frozen", "head=attention"), ("trainer.freeze=1",)])
+def test_the_same_audio_under_other_labels_and_names_is_computed_once(
+    tmp_path: Path, root: Path, settings: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And whichever came first, a result is to the bit what it is with a cache of its own."""
+    other = tmp_path / "other"
+    shutil.copytree(root, other)
+    table = pd.read_csv(other / "table.csv")
+    for row, audio in enumerate(table["audio"]):
+        table.loc[row, "audio"] = f"wav/{len(table) - row}.wav"  # in another order too
+        (other / audio).rename(other / table.loc[row, "audio"])
+    table["label"] = table["label"].map({"angry": "happy", "happy": "angry", "sad": "sad"})
+    table.to_csv(other / "table.csv", index=False)
+
+    train(tmp_path / "first", root, *settings)
+    before = stores()
+    with monkeypatch.context() as patch:
+        patch.setattr(kept_features, "compute_prefix", None)  # whoever computes again fails
+        shared, _ = train(tmp_path / "second", other, *settings)
+    assert stores() == before
+    alone, _ = train(tmp_path / "alone", other, *settings, f"cache.folder={tmp_path / 'own'}")
+    assert predictions(shared).equals(predictions(alone))
+
+
+def test_a_copy_within_a_corpus_has_the_features_of_its_original(tmp_path: Path, root: Path) -> None:
+    table = pd.read_csv(root / "table.csv")
+    (root / table["audio"][0]).with_name("copy.wav").write_bytes((root / table["audio"][0]).read_bytes())
+    copy = table.iloc[[0]].assign(audio="wav/copy.wav")
+    pd.concat([table, copy]).to_csv(root / "table.csv", index=False)
+    folder, _ = train(tmp_path / "runs", root, "trainer=frozen", "dataset.fold=all")
+    assert len(FeatureStore(stores("pooled")[0]).clips) == len(table)
+    answers = pd.read_csv(folder / "predictions" / "csv.csv", index_col="utterance")
+    assert answers.loc["wav/copy"].equals(answers.loc["wav/s0_0"])
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -63,3 +63,18 @@ def test_a_missing_score_or_too_few_are_refused() -> None:
         ranks(pd.DataFrame({"a": [0.5, 0.5], "b": [0.5, None]}, index=["emodb", "urdu"]))
     with pytest.raises(InputError, match="two or more corpora and systems, not 1 and 2"):
         ranks(pd.DataFrame({"a": [0.5], "b": [0.4]}))
+
+
+def test_systems_within_the_critical_difference_are_alike() -> None:
+    found = ranks(pd.DataFrame(DEMSAR, columns=["C4.5", "+m", "+cf", "+m+cf"]))
+    assert found.alike == [["+m+cf", "+m", "+cf", "C4.5"]], "1.18 apart, and 1.25 is needed"
+    steps = pd.DataFrame(np.tile([5, 4, 3, 2, 1], (12, 1)), columns=list("abcde"))  # ranks 1 to 5, difference 1.76
+    assert ranks(steps).alike == [["a", "b"], ["b", "c"], ["c", "d"], ["d", "e"]]
+    assert ranks(steps).can_differ
+
+
+@pytest.mark.parametrize(("systems", "corpora"), [(2, 4), (3, 3), (4, 3)])
+def test_so_few_corpora_can_tell_no_systems_apart(systems: int, corpora: int) -> None:
+    scores = pd.DataFrame(np.tile(np.arange(systems), (corpora, 1)))
+    assert ranks(scores).can_differ
+    assert not ranks(scores[:-1]).can_differ

@@ -22,8 +22,10 @@ from melt_ser.reporting.latex import latex
 from melt_ser.reporting.matrix import matrices
 from melt_ser.reporting.overview import overview, standings
 from melt_ser.reporting.published import published_beside
-from melt_ser.reporting.systems import system_names, system_of
-from reports import HOSTILE, answering, copy, real_runs, rename, results
+from melt_ser.reporting.ranking import rank_methods
+from melt_ser.reporting.summaries import decode_summary, mistake
+from melt_ser.reporting.systems import system_names
+from reports import HOSTILE, answering, copy, real_runs, rename, results, scored
 
 
 @pytest.fixture(scope="module")
@@ -67,6 +69,41 @@ def test_runs_are_found_finished_or_not_and_never_within_a_run(runs: Path, tmp_p
     assert "cannot be read" in reasons["seed0-e"]
     assert "schema version 0, not 1" in reasons["seed0-f"]
     assert "has no sound 'train.digest'" in reasons["seed0-g"]
+
+
+def test_of_a_result_is_read_what_every_report_needs_and_nothing_more(runs: Path) -> None:
+    for folder, result in results(runs).items():
+        summary = decode_summary((folder / "result.json").read_bytes())
+        assert summary is not None
+        assert summary["config"] == result["config"]
+        assert {"confusion", "slices", "recall"}.isdisjoint(summary["evals"][0])
+        for row, whole in zip(summary["evals"], result["evals"], strict=True):
+            with_temperature = row.pop("calibration")["ece_with_temperature"]
+            assert with_temperature == whole["calibration"]["ece_with_temperature"]
+            assert row == {key: whole[key] for key in row}
+
+
+@pytest.mark.parametrize(
+    ("part", "value", "sentence"),
+    [
+        (("schema_version",), 2, "is of schema version 2, not 1"),
+        (("config", "backbone", "family"), None, "has no sound 'config.backbone.family'"),
+        (("evals", 0, "ua"), "much", r"has no sound 'evals\[0\].ua'"),
+        (("evals", 0, "ua"), True, "has no sound 'content'"),
+        (("evals", 0, "overlap"), "none", "has no sound 'content'"),
+    ],
+)
+def test_a_damaged_result_is_told_by_its_part(
+    runs: Path, part: tuple[str | int, ...], value: object, sentence: str
+) -> None:
+    result: Any = json.loads(next(runs.rglob("result.json")).read_text())
+    within = result
+    for key in part[:-1]:
+        within = within[key]
+    within[part[-1]] = value
+    content = json.dumps(result).encode()
+    assert decode_summary(content) is None
+    assert re.search(sentence, mistake(content))
 
 
 def test_exit_codes_tell_nothing_found_from_some_not_read(
@@ -118,7 +155,7 @@ def test_systems_are_one_over_seeds_and_named_by_what_sets_them_apart(runs: Path
     names = system_names(found)
     by_seed: dict[str, list[int]] = {}
     for run in found:
-        by_seed.setdefault(names[system_of(run)] + " on " + run.result["train"]["corpus"], []).append(
+        by_seed.setdefault(names[run.system] + " on " + run.result["train"]["corpus"], []).append(
             run.result["run"]["seed"]
         )
     assert {name: sorted(seeds) for name, seeds in by_seed.items()} == {
@@ -378,3 +415,43 @@ def test_the_command_of_a_run_is_what_a_shell_takes(tmp_path: Path) -> None:
     )
     done = subprocess.run([sys.executable, "-c", script, *typed], capture_output=True, text=True, cwd=tmp_path)
     assert json.loads(done.stdout.splitlines()[-1]) == "dataset=csv 'dataset.root=my corpus' 'eval.corpora=[demo]'"
+
+
+def test_methods_are_ranked_over_test_corpora_each_counted_once(
+    runs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    one = next(folder for folder, result in results(runs).items() if result["config"]["head"]["name"] == "mlp")
+    ranking = rank_methods(standings(collect([scored(one, tmp_path)]).runs))
+    assert ranking is not None
+    # On `second` the means over both trainings are 0.6, 0.5 and 0.35.
+    assert [(row.method, row.mean_rank, round(row.ua, 3)) for row in ranking.rows] == [
+        ("a", 1.0, 0.75),
+        ("b", 2.0, 0.65),
+        ("c", 3.0, 0.525),
+    ]
+    assert {row.letters for row in ranking.rows} == {"a"}
+    assert "With 2 corpora no two of 3 methods can be that far apart" in " ".join(ranking.sentences)
+    for form, shown in (("md", "| a | 1.00 | 75.0 | a |"), ("latex", r"a & 1.00 & 75.0 & a \\")):
+        assert shown in report(tmp_path, "--format", form, capsys=capsys)[1]
+    assert "Friedman" in report(tmp_path, "--format", "html", capsys=capsys)[1]
+
+
+def test_what_some_methods_lack_is_left_out_of_the_ranks_and_said(runs: Path, tmp_path: Path) -> None:
+    one = next(folder for folder, result in results(runs).items() if result["config"]["head"]["name"] == "mlp")
+    scored(one, tmp_path)
+    shutil.rmtree(tmp_path / "second-c")
+    copy(one, tmp_path / "stray", lambda result: result["config"]["backbone"].update(name="stray"))
+    ranking = rank_methods(standings(collect([tmp_path]).runs))
+    assert ranking is not None
+    assert [(row.method, row.mean_rank) for row in ranking.rows] == [("a", 1.5), ("c", 2.0), ("b", 2.5)]
+    assert ranking.sentences[-2:] == [
+        "Not ranked, since scores are missing: stray.",
+        "3 of 5 pairs of training and test are left out.",  # the stray one's two, and what `c` lacks
+    ]
+
+
+def test_two_methods_or_one_corpus_are_not_ranked(runs: Path, tmp_path: Path) -> None:
+    assert rank_methods(standings(collect([runs]).runs)) is None
+    one = next(folder for folder, result in results(runs).items() if result["config"]["head"]["name"] == "mlp")
+    scored(one, tmp_path, {("first", "first"): (0.9, 0.8, 0.7)})
+    assert rank_methods(standings(collect([tmp_path]).runs)) is None

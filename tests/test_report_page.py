@@ -15,12 +15,11 @@ from urllib.parse import unquote, urlsplit
 
 import pytest
 
+from browser import BROWSER, Seen, chromium
 from melt_ser.report import main
 from melt_ser.reporting import page as page_module
-from reports import HOSTILE, copy, real_runs, rename, results
+from reports import HOSTILE, copy, real_runs, rename, results, scored
 
-BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-QUIET = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update"]
 # The contrast (WCAG 2.2) of every text that is seen with what lies behind it.
 CONTRASTS = """() => {
   const channels = (text) => {
@@ -53,7 +52,7 @@ CONTRASTS = """() => {
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder of runs, a page on them, and one whose corpus has a hostile name."""
+    """A folder of runs, a page on them, one with ranks, and one whose corpus has a hostile name."""
     folder = tmp_path_factory.mktemp("page")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("MELT_SER_CACHE", str(folder / "cache"))
@@ -72,6 +71,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "all" / "seed0-failed" / "failed.json").write_text('{"reason": "out of memory"}')
     assert main([str(folder / "all"), "--out", str(folder / "report" / "page.html")]) == 0
     assert main([str(folder / "hostile"), "--out", str(folder / "hostile.html")]) == 0
+    assert main([str(scored(one, folder / "scored")), "--out", str(folder / "report" / "ranked.html")]) == 0
     return folder
 
 
@@ -143,33 +143,9 @@ def test_a_page_of_many_runs_stays_small(folder: Path, tmp_path: Path, monkeypat
 def browser() -> Iterator[Any]:
     if BROWSER is None:
         pytest.skip("no Chromium is installed")
-    driver = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-    with driver.sync_playwright() as playwright:
-        running = playwright.chromium.launch(executable_path=BROWSER, args=QUIET)
+    pytest.importorskip("playwright", reason="playwright is not installed")
+    with chromium() as running:
         yield running
-        running.close()
-
-
-class Seen:
-    """A page in the browser, and what it complained of or asked for."""
-
-    def __init__(self, browser: Any, path: Path, width: int = 1280, height: int = 900, scheme: str = "light") -> None:
-        self.context = browser.new_context(viewport={"width": width, "height": height}, color_scheme=scheme)
-        self.context.set_default_timeout(15_000)  # milliseconds
-        self.page = self.context.new_page()
-        self.complaints: list[str] = []
-        self.requests: list[str] = []
-        self.page.on("console", lambda message: self.complaints.append(message.text))
-        self.page.on("pageerror", lambda error: self.complaints.append(str(error)))
-        self.page.on("request", lambda request: self.requests.append(request.url))
-        self.page.goto(path.as_uri())
-
-    def column(self, name: str) -> list[str]:
-        """The cells of a column of the overview that are shown, from above."""
-        heads = self.page.locator("#overview thead th").all_inner_texts()
-        [number] = [at for at, head in enumerate(heads) if head.split(" ▲")[0].split(" ▼")[0] == name]
-        rows = self.page.locator("#overview tbody tr:visible").all()
-        return [row.locator("th, td").nth(number).inner_text() for row in rows]
 
 
 @pytest.fixture
@@ -263,8 +239,12 @@ def test_every_control_has_a_name(seen: Seen) -> None:
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("width", [1280, 390])
-def test_it_fits_the_screen_and_every_text_stands_out(browser: Any, folder: Path, scheme: str, width: int) -> None:
-    one = Seen(browser, folder / "report" / "page.html", width, 844, scheme)
+@pytest.mark.parametrize("name", ["page", "ranked"])
+def test_it_fits_the_screen_and_every_text_stands_out(
+    browser: Any, folder: Path, name: str, scheme: str, width: int
+) -> None:
+    one = Seen(browser, folder / "report" / f"{name}.html", width, 844, scheme)
+    assert one.page.get_by_role("heading", name="Ranks over corpora").count() == (name == "ranked")
     one.page.locator("details.run > summary").first.click()
     one.page.wait_for_timeout(200)
     assert one.page.evaluate("document.documentElement.scrollWidth") <= width
@@ -273,6 +253,6 @@ def test_it_fits_the_screen_and_every_text_stands_out(browser: Any, folder: Path
     assert [text for contrast, text in contrasts if contrast < 4.5] == []
     if os.environ.get("MELT_SER_SCREENSHOTS"):  # a folder for whoever wants to look
         shots = Path(os.environ["MELT_SER_SCREENSHOTS"])
-        one.page.screenshot(path=shots / f"report-{width}-{scheme}.png", full_page=True)
+        one.page.screenshot(path=shots / f"{name}-{width}-{scheme}.png", full_page=True)
     assert one.complaints == []
     one.context.close()

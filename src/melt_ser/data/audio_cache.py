@@ -92,6 +92,12 @@ def clip_names(table: pd.DataFrame) -> pyarrow.Array:
     return pyarrow.array(table["content_hash"] + "@" + table["sample_rate"].astype("str"), pyarrow.large_string())
 
 
+def distinct_clips(table: pd.DataFrame) -> pd.DataFrame:
+    """A corpus table with each clip once, in an order that follows from the clips alone."""
+    names: pd.Series = clip_names(table).to_pandas()
+    return table.iloc[names.drop_duplicates().sort_values().index].reset_index(drop=True)
+
+
 def slow_to_decode(table: pd.DataFrame) -> pd.Series:
     """Whether each row is anything but wav at 16 kHz, (utterances,).
 

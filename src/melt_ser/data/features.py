@@ -2,10 +2,11 @@
 
     <cache>/features/<key>/
         about.json              prefix, shape of a frame, type
-        utterances.parquet      utterance, part, first (frame within the part), count (of frames)
+        clips.parquet           clip (see `clip_names`), part, first (frame within the part), count (of frames)
         features<part>.bin      the frames, one after the other, as each process wrote them
 
-The key says all that the features are a function of. A folder is whole, or it is not there.
+The key says all that the features are a function of: of a clip that is its audio, whatever it is called and labelled. A
+folder is whole, or it is not there.
 """
 
 from __future__ import annotations
@@ -19,14 +20,15 @@ import pandas as pd
 import torch
 
 from melt_ser import files
+from melt_ser.data.audio_cache import clip_names
 from melt_ser.data.utterances import Batch, Inputs, Utterances
 from melt_ser.models.prefix import Prefix
 
-ABOUT, UTTERANCES = "about.json", "utterances.parquet"
+ABOUT, CLIPS = "about.json", "clips.parquet"
 
 
 class FeatureStore:
-    """The kept features of a corpus's utterances, each (count, *shape)."""
+    """The kept features of clips, each (count, *shape)."""
 
     def __init__(self, folder: Path) -> None:
         about: dict[str, Any] = files.read_json(folder / ABOUT)
@@ -34,16 +36,17 @@ class FeatureStore:
         self.prefix = Prefix(about["prefix"])
         self.shape = tuple(about["shape"])
         self.dtype = np.dtype(about["dtype"])
-        self.utterances = pd.read_parquet(folder / UTTERANCES)
+        self.clips: pd.DataFrame = pd.read_parquet(folder / CLIPS).set_index("clip")
 
     @staticmethod
     def is_in(folder: Path) -> bool:
         """Whether a folder is a store."""
         return (folder / ABOUT).is_file()
 
-    def rows(self, utterances: pd.Series) -> pd.DataFrame:
-        """Part, first and count of each of the utterances, all of which the store has."""
-        return self.utterances.set_index("utterance").loc[utterances, ["part", "first", "count"]]
+    def rows(self, table: pd.DataFrame) -> pd.DataFrame:
+        """Part, first and count of each row of a corpus table, all of whose clips the store has."""
+        rows: pd.DataFrame = self.clips.loc[clip_names(table).to_pandas(), ["part", "first", "count"]]
+        return rows
 
     def part(self, number: int) -> np.ndarray:
         """A part's frames, (frames, *shape), mapped into memory."""
@@ -54,13 +57,13 @@ class FeatureStore:
 class Features(Inputs):
     """Utterances as the kept features of a frozen prefix; else what `Utterances` is."""
 
-    def __init__(self, utterances: Utterances, names: pd.Series, store: FeatureStore) -> None:
+    def __init__(self, utterances: Utterances, table: pd.DataFrame, store: FeatureStore) -> None:
         self.utterances = utterances
         self.seconds = utterances.seconds
         self.classes, self.corpora = utterances.classes, utterances.corpora
         self.epoch = 0
         self.store = store
-        self.part, self.first, self.count = store.rows(names).to_numpy(dtype=np.int64).T
+        self.part, self.first, self.count = store.rows(table).to_numpy(dtype=np.int64).T
 
     def path(self, row: int) -> Path:
         """The file of a row, for messages."""
@@ -89,6 +92,6 @@ class Features(Inputs):
 
 
 def write_description(folder: Path, prefix: Prefix, shape: Sequence[int], dtype: np.dtype, rows: pd.DataFrame) -> None:
-    """What makes a folder with parts a store; rows: utterance, part, first and count of each."""
-    rows.to_parquet(folder / UTTERANCES, index=False)
+    """What makes a folder with parts a store; rows: clip, part, first and count of each."""
+    rows.to_parquet(folder / CLIPS, index=False)
     files.write_json(folder / ABOUT, {"prefix": prefix.value, "shape": list(shape), "dtype": dtype.name})

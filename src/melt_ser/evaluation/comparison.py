@@ -58,7 +58,7 @@ def compare(
 
     Args:
         groups: the speaker of each row of `first`, in its order; as for `bootstrap_intervals`, utterances are
-            resampled where it is None or one speaker is unknown ("").
+            resampled where it is None or one speaker is unknown (""), and where all speakers differ alike.
         classes: decide among these by the probabilities, as protocol `closed` does (a result row's `classes`);
             None takes the column `prediction`.
 
@@ -68,17 +68,19 @@ def compare(
     reference, own, other = first["reference"].tolist(), _answers(first, classes), _answers(second, classes)
     names = sorted({*reference, *own, *other})
     rows, *answers = (class_indices(labels, names, "compared") for labels in (reference, own, other))
-    units = resampling_units(len(first), groups)
-    per_unit = np.hstack(
-        [count_per_unit(rows * len(names) + column, len(names) ** 2, units.of_row) for column in answers]
-    )
-
     def difference(counts: Integers) -> Floats:
         """UA of the first less UA of the second, (...), of both confusion matrices side by side, (..., cells)."""
         accuracy = unweighted_accuracy(counts.reshape(*counts.shape[:-1], 2, len(names), len(names)))
         return np.asarray(accuracy[..., 0] - accuracy[..., 1])
 
-    observed, resampled = float(difference(per_unit.sum(axis=0))), difference(resample(per_unit, resamples, seed))
+    for units in (resampling_units(len(first), groups), resampling_units(len(first))):
+        per_unit = np.hstack(
+            [count_per_unit(rows * len(names) + column, len(names) ** 2, units.of_row) for column in answers]
+        )
+        observed, resampled = float(difference(per_unit.sum(axis=0))), difference(resample(per_unit, resamples, seed))
+        # Few speakers may agree to the last utterance by chance; no spread can be estimated from that.
+        if units.kind == "utterance" or standard_error(resampled, units) > 0:
+            break
     low, high = interval(observed, resampled, units)
     return Comparison(
         n=len(first),
@@ -132,10 +134,7 @@ def _p_value(observed: float, resampled: Floats, units: Units) -> float:
     if units.kind == "utterance":
         below, above = ((sign * resampled <= 0).sum() + 1 for sign in (1, -1))
         return float(min(1.0, 2 * least * min(below, above)))
-    error = standard_error(resampled, units)
-    if error == 0:  # the speakers agree to the last utterance
-        return least if observed else 1.0
-    return float(2 * stdtr(units.effective - 1, -abs(observed) / error))
+    return float(2 * stdtr(units.effective - 1, -abs(observed) / standard_error(resampled, units)))
 
 
 def _aligned(first: pd.DataFrame, second: pd.DataFrame) -> pd.DataFrame:

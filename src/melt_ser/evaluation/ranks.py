@@ -27,6 +27,23 @@ class Ranks:
     critical_difference: float
     corpora: int
 
+    @property
+    def can_differ(self) -> bool:
+        """Whether ranks over so few corpora could be the critical difference apart at all."""
+        return self.critical_difference <= len(self.mean_ranks) - 1
+
+    @property
+    def alike(self) -> list[list[str]]:
+        """The largest groups of systems of which no two differ, the best first; one unlike all is a group."""
+        ordered = sorted(self.mean_ranks, key=self.mean_ranks.__getitem__)
+        groups: list[list[str]] = []
+        for number, first in enumerate(ordered):
+            reach = self.mean_ranks[first] + self.critical_difference
+            group = [name for name in ordered[number:] if self.mean_ranks[name] < reach]
+            if not groups or group[-1] != groups[-1][-1]:  # else it is within the one before
+                groups.append(group)
+        return groups
+
 
 def ranks(scores: pd.DataFrame, level: float = 0.05) -> Ranks:
     """Rank systems (the columns) on each corpus (the rows) by a score of which more is better; ties share a rank.

@@ -14,7 +14,7 @@ from melt_ser.console import say
 from melt_ser.corpora.corpus import Corpus
 from melt_ser.corpora.splits import ASSIGNMENT
 from melt_ser.errors import InputError
-from melt_ser.evaluation.results import evaluation_rows, pool, prediction_table
+from melt_ser.evaluation.results import evaluation_rows, pool, prediction_table, unscored_entries
 from melt_ser.evaluation.targets import Target, make_target, split_to_score
 from melt_ser.labels import LabelSpace
 from melt_ser.processes import is_main_process
@@ -25,7 +25,8 @@ if TYPE_CHECKING:
 
 
 def complete(study: Study, result: dict[str, Any]) -> dict[str, Any]:
-    """The result of a finished run, with the corpora of `eval.corpora` that it lacks now scored."""
+    """The result of a finished run, with what it lacks of `eval.corpora` now scored, or why it is not."""
+    _note_unscored(study, result)
     settings = study.config.eval
     scored = {(row["corpus"], row["split"]) for row in result["evals"]}
     wanted = [(other, split_to_score(other, settings)) for other in study.others]
@@ -39,6 +40,15 @@ def complete(study: Study, result: dict[str, Any]) -> dict[str, Any]:
         of_split = settings if split == "all" else replace(settings, split=split)
         result = rescore(study.folder, result, corpus, of_split, study.config.device)
     return result
+
+
+def _note_unscored(study: Study, result: dict[str, Any]) -> None:
+    """Say in a result why corpora could not be scored this time; what it says of others stays."""
+    before = result.get("unscored", [])
+    result["unscored"] = [entry for entry in before if entry["corpus"] not in study.unscored]
+    result["unscored"] += unscored_entries(study.unscored)
+    if result["unscored"] != before and is_main_process():
+        files.write_json(study.folder / RESULT_FILE, result)
 
 
 def rescore(folder: Path, result: dict[str, Any], corpus: Corpus, settings: EvalConfig, device: str) -> dict[str, Any]:
@@ -69,6 +79,7 @@ def rescore(folder: Path, result: dict[str, Any], corpus: Corpus, settings: Eval
         rows = evaluation_rows(folder, pooled, predictions, classes, "all", of_row) + rows
     kept = [row for row in result["evals"] if (row["corpus"], row["split"]) != (corpus.name, targets[0].split)]
     result["evals"] = kept + rows
+    result["unscored"] = [entry for entry in result.get("unscored", []) if entry["corpus"] != corpus.name]
     files.write_json(folder / RESULT_FILE, result)
     return result
 

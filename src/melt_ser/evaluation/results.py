@@ -96,6 +96,11 @@ def evaluation_rows(
     return rows
 
 
+def unscored_entries(unscored: dict[str, str]) -> list[dict[str, str]]:
+    """What a result says of test corpora that could not be read."""
+    return [{"corpus": name, "reason": reason} for name, reason in unscored.items()]
+
+
 def pool(
     targets: list[Target], predictions: list[pd.DataFrame], numbers: list[int], temperatures: list[float | None]
 ) -> tuple[Target, pd.DataFrame, Floats | None]:

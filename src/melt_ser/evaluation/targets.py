@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 
 import pandas as pd
 
-from melt_ser.config import EvalConfig
+from melt_ser.config import Config, DatasetConfig, EvalConfig
 from melt_ser.corpora.corpus import Corpus
 from melt_ser.errors import InputError
 from melt_ser.labels import LabelSpace
@@ -27,6 +28,14 @@ class Target:
     @property
     def name(self) -> str:
         return self.corpus.name
+
+
+def other_corpora(config: Config, load_dataset: Callable[[str], DatasetConfig]) -> list[DatasetConfig]:
+    """The settings of the corpora that a run is tested on, but for the one that it is trained on."""
+    roots = {**config.dataset.roots, **config.eval.roots}
+    names = [name for name in config.eval.corpora or [] if name != config.dataset.name]
+    loaded = [(name, load_dataset(name)) for name in names]
+    return [replace(other, root=roots.get(name, other.root)) for name, other in loaded]
 
 
 def make_target(

@@ -12,41 +12,22 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from melt_ser.errors import InputError, MeltSerError
 from melt_ser.failures import FAILED
-from melt_ser.files import misfit, read_shaped
-from melt_ser.runs import (
-    AGAIN,
-    EVALUATION,
-    INPUTS_FILE,
-    NUMBER,
-    PREVIOUS,
-    RESULT,
-    RESULT_FILE,
-    SCHEMA_VERSION,
-    previous_folder,
-)
+from melt_ser.files import read_shaped
+from melt_ser.reporting.summaries import READ, decode_summary, mistake
+from melt_ser.runs import AGAIN, INPUTS_FILE, PREVIOUS, RESULT_FILE, previous_folder, without_infrastructure
 
 Evaluation = dict[str, Any]
-
-GROUPS = ("backbone", "dataset", "labels", "head", "augment", "trainer", "eval")
-# What the report reads beyond what the verbs read back.
-READ = {
-    **RESULT,
-    "run": {"id": str, "seed": int, "seconds": NUMBER},
-    "config": {**dict.fromkeys(GROUPS, dict), "backbone": {"name": str, "family": str}, "dataset": {"name": str}},
-    "evals": [{**EVALUATION, "digest": str, "confusion": [[int]]}],
-}
-# What only the details of a single run show; it is read again there, so that 10,000 runs fit in memory.
-DETAILS = ("confusion", "predicted", "recall", "calibration", "slices", "ci95_over_utterances")
 
 
 @dataclass
 class Run:
-    """A finished run: its folder and its result, whose `evals` lack DETAILS."""
+    """A finished run: its folder and what `decode_summary` reads of its result."""
 
     folder: Path
     result: dict[str, Any]
@@ -60,6 +41,14 @@ class Run:
     def backbone(self) -> str:
         name: str = self.result["config"]["backbone"]["name"]
         return name
+
+    @cached_property
+    def system(self) -> str:
+        """A text that the runs of one system share, and no other run: all settings but the seed and the fold."""
+        settings = without_infrastructure(self.result["config"])
+        settings.pop("seed", None)
+        settings["dataset"].pop("fold", None)
+        return json.dumps(settings, sort_keys=True)
 
     @property
     def command(self) -> str:
@@ -150,20 +139,13 @@ def _sort_in(folder: Path, names: set[str], found: Collected) -> None:
 
 def _read(path: Path) -> dict[str, Any]:
     try:
-        result = json.loads(path.read_bytes())
-    except (OSError, ValueError, RecursionError) as error:
-        raise InputError(f"{path} cannot be read ({error}); {AGAIN}.") from None
-    version = result.get("schema_version") if isinstance(result, dict) else None
-    if version != SCHEMA_VERSION:
-        raise InputError(f"{path} is of schema version {version}, not {SCHEMA_VERSION}; {AGAIN}.")
-    wrong = misfit(result, READ)
-    if wrong is not None:
-        raise InputError(f"{path} has no sound '{wrong}'; {AGAIN}.")
-    for row in result["evals"]:
-        row["ece_with_temperature"] = (row.get("calibration") or {}).get("ece_with_temperature")
-        for key in DETAILS:
-            row.pop(key, None)
-    return {**result, "run": {**result["run"], "versions": None}}
+        content = path.read_bytes()
+    except OSError as error:
+        raise InputError(f"{path} cannot be read ({error.strerror}); {AGAIN}.") from None
+    result = decode_summary(content)
+    if result is None:
+        raise InputError(f"{path} {mistake(content)}; {AGAIN}.")
+    return result
 
 
 @contextmanager

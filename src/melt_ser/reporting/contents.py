@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from dataclasses import dataclass
 
-from melt_ser.reporting.collect import Collected, Run
+from melt_ser.reporting.collect import Collected, Note, Run
 from melt_ser.reporting.matrix import Matrix, matrices
 from melt_ser.reporting.overview import Standing, standings
 from melt_ser.reporting.published import Published, published_beside
+from melt_ser.reporting.ranking import Ranking, rank_methods
 
 
 @dataclass
@@ -29,9 +30,16 @@ class Contents:
     collected: Collected
     standings: list[Standing]
     matrices: list[Matrix]
+    ranking: Ranking | None
     published: list[Published]
     warnings: dict[str, list[Run]]  # the runs that say each sentence, what most say first
     dropped: list[Dropped]
+
+    @property
+    def unscored(self) -> list[Note]:
+        """The test corpora that runs could not score, with the reason."""
+        entries = ((run.folder, entry) for run in self.runs for entry in run.result.get("unscored", []))
+        return [Note(folder, f"{entry['corpus']} is not scored: {entry['reason']}") for folder, entry in entries]
 
     @property
     def runs(self) -> list[Run]:
@@ -46,8 +54,15 @@ def make_contents(collected: Collected) -> Contents:
         for sentence in dict.fromkeys(run.result["warnings"]):
             warnings[sentence].append(run)
     by_number = dict(sorted(warnings.items(), key=lambda item: -len(item[1])))
-    tables = matrices(found)
-    return Contents(collected, found, tables, published_beside(found), by_number, _dropped(collected.runs))
+    return Contents(
+        collected,
+        found,
+        matrices(found),
+        rank_methods(found),
+        published_beside(found),
+        by_number,
+        _dropped(collected.runs),
+    )
 
 
 def _dropped(runs: list[Run]) -> list[Dropped]:

@@ -10,7 +10,8 @@ from collections.abc import Iterator
 from melt_ser.errors import one_line
 from melt_ser.reporting.contents import Contents
 from melt_ser.reporting.matrix import Cell, Matrix
-from melt_ser.reporting.numbers import figure, over
+from melt_ser.reporting.numbers import figure, over, percent
+from melt_ser.reporting.ranking import Ranking
 
 WIDEST = 6  # test sets side by side
 SPECIAL = {
@@ -33,8 +34,9 @@ PREAMBLE = r"% \usepackage[T1]{fontenc} \usepackage[utf8]{inputenc} \usepackage{
 
 
 def latex(contents: Contents) -> str:
-    """A table of each protocol's matrix, and one of all results."""
+    """A table of each protocol's matrix, one of the ranks, and one of all results."""
     blocks = [block for matrix in contents.matrices for block in _matrix_tables(matrix)]
+    blocks += [_ranking(contents.ranking)] if contents.ranking and contents.ranking.rows else []
     return PREAMBLE + "\n".join([*blocks, _results(contents)])
 
 
@@ -76,6 +78,14 @@ def _cell(cell: Cell | None) -> str:
         return "--"
     text = escaped(figure(cell.standing, "ua", interval=False) + cell.mark)
     return f"\\textbf{{{text}}}" if cell.best else text
+
+
+def _ranking(ranking: Ranking) -> str:
+    rows = [
+        [escaped(row.method), f"{row.mean_rank:.2f}", escaped(percent(row.ua)), row.letters] for row in ranking.rows
+    ]
+    heads = ["Method", "Mean rank", r"Mean UA (\%)", "Alike"]
+    return _longtable("lrrl", heads, rows, escaped(" ".join(ranking.sentences)))
 
 
 def _results(contents: Contents) -> str:

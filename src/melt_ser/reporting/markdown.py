@@ -8,8 +8,9 @@ from collections.abc import Iterable, Iterator, Sequence
 from melt_ser.errors import one_line
 from melt_ser.reporting.contents import Contents
 from melt_ser.reporting.matrix import Cell, Matrix
-from melt_ser.reporting.numbers import beside, figure, over
+from melt_ser.reporting.numbers import beside, figure, over, percent
 from melt_ser.reporting.published import METRIC_NAMES
+from melt_ser.reporting.ranking import Ranking
 
 SPECIAL = re.compile(r"([\\`*_{}\[\]<>#|~&])")
 LEGEND = (
@@ -52,6 +53,9 @@ def _lines(contents: Contents) -> Iterator[str]:
     for matrix in contents.matrices:
         yield f"\n## Across corpora, protocol {matrix.protocol}\n\n{LEGEND}\n"
         yield from _matrix(matrix)
+    if contents.ranking:
+        yield "\n## Ranks over corpora\n"
+        yield from _ranking(contents.ranking)
     if contents.published:
         yield "\n## Published figures beside ours\n"
         yield from _published(contents)
@@ -62,6 +66,7 @@ def _lines(contents: Contents) -> Iterator[str]:
     for title, notes in (
         ("Unfinished runs", collected.unfinished),
         ("Failed runs", collected.failed),
+        ("Not scored", contents.unscored),
         ("Not readable", collected.unreadable),
     ):
         if notes:
@@ -107,6 +112,14 @@ def _cell(cell: Cell | None) -> str:
         return "–"
     text = figure(cell.standing, "ua", interval=False) + cell.mark
     return f"**{text}**" if cell.best else text
+
+
+def _ranking(ranking: Ranking) -> Iterator[str]:
+    if ranking.rows:
+        rows = ([row.method, f"{row.mean_rank:.2f}", percent(row.ua), row.letters] for row in ranking.rows)
+        yield from table(("method", "mean rank", "mean UA (%)", "alike"), rows)
+        yield ""
+    yield escaped(" ".join(ranking.sentences))
 
 
 def _published(contents: Contents) -> Iterator[str]:

@@ -10,12 +10,12 @@ import pandas as pd
 
 from melt_ser.evaluation.summary import Summary, summarise
 from melt_ser.reporting.collect import Evaluation, Run
-from melt_ser.reporting.systems import system_names, system_of
+from melt_ser.reporting.systems import system_names
 
 Over = Literal["seed", "fold"]
 
 # What the rows of a result have that is shown as it is; older results lack some.
-FIGURES = ("n", "ua", "wa", "macro_f1", "weighted_f1", "ece", "ece_with_temperature", "overlap")
+FIGURES = ("n", "ua", "wa", "macro_f1", "weighted_f1", "ece", "overlap")
 COLUMNS = (
     *("system", "backbone", "train", "corpus", "split", "fold", "protocol", "seed", "classes"),
     *("n", "dropped", "ua", "ua_low", "ua_high", "wa", "wa_low", "wa_high", "macro_f1", "weighted_f1"),
@@ -27,7 +27,7 @@ COLUMNS = (
 def overview(runs: list[Run]) -> pd.DataFrame:
     """COLUMNS, one row a run, corpus, split, fold and protocol; fractions in 0..1, empty where nothing is known."""
     names = system_names(runs)
-    rows = [_row(run, names[system_of(run)], row) for run in runs for row in run.evals]
+    rows = [_row(run, names[run.system], row) for run in runs for row in run.evals]
     return pd.DataFrame(rows, columns=list(COLUMNS))
 
 
@@ -42,6 +42,7 @@ def _row(run: Run, system: str, row: Evaluation) -> dict[str, Any]:
         "classes": " ".join(row["classes"]),
         "dropped": sum(row["dropped"].values()),
         **{key: row.get(key) for key in FIGURES},
+        "ece_with_temperature": row.get("calibration", {}).get("ece_with_temperature"),
         **{f"{metric}_low": row[f"{metric}_ci95"][0] for metric in ("ua", "wa")},
         **{f"{metric}_high": row[f"{metric}_ci95"][1] for metric in ("ua", "wa")},
         "synthetic": bool(result["config"]["dataset"].get("synthetic")),
@@ -59,7 +60,7 @@ class Standing:
     """A system on one test corpus under one protocol: the rows of its runs, and their summary."""
 
     system: str
-    key: str  # of `system_of`
+    key: str  # of `Run.system`
     train: str
     protocol: str  # "closed", "open", or "closed = open" where both decide among the same classes
     runs: list[Run]
@@ -82,7 +83,7 @@ def standings(runs: list[Run]) -> list[Standing]:
     names = system_names(runs)
     together: dict[tuple[str, ...], list[tuple[Run, Evaluation]]] = defaultdict(list)
     for run in runs:
-        key = system_of(run)
+        key = run.system
         for row, protocol in merged(run.whole_evals()):
             together[key, row["corpus"], row["split"], protocol, " ".join(row["classes"])].append((run, row))
     found = []

@@ -17,7 +17,7 @@ from melt_ser.reporting.overview import merged
 from melt_ser.reporting.pages import render, script
 from melt_ser.reporting.published import METRIC_NAMES
 from melt_ser.reporting.recordings import Corpora
-from melt_ser.reporting.systems import system_names, system_of
+from melt_ser.reporting.systems import system_names
 
 FILTERS = {"backbone": "Backbone", "train": "Trained on", "corpus": "Tested on", "protocol": "Protocol"}
 MOST_ROWS = 3000  # of the overview; a browser sorts and filters that many at once
@@ -67,7 +67,7 @@ def _overview_rows(contents: Contents) -> list[dict[str, Any]]:
                 {
                     "number": number,
                     "run": run,
-                    "system": names[system_of(run)],
+                    "system": names[run.system],
                     "backbone": run.backbone,
                     "train": run.result["train"]["corpus"],
                     "corpus": row["corpus"],

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import Any
 import yaml
 
 from melt_ser.reporting.overview import Standing
+from melt_ser.reporting.systems import method_of
 
 METRIC_NAMES = {"ua": "UA", "wa": "WA", "macro_f1": "macro-F1"}
 
@@ -70,9 +70,9 @@ def _of_table(table: dict[str, Any], standing: Standing) -> list[Published]:
 def _gains(gain: dict[str, Any], standings: list[Standing]) -> list[Published]:
     """The gain of training on one corpus rather than another, of systems that are otherwise alike."""
     found = []
-    rivals = {(_but_for_the_corpus(one), one.corpus): one for one in standings if one.train == gain["rather_than"]}
+    rivals = {(method_of(one.key), one.corpus): one for one in standings if one.train == gain["rather_than"]}
     for one in standings:
-        rival = rivals.get((_but_for_the_corpus(one), one.corpus)) if one.train == gain["train"] else None
+        rival = rivals.get((method_of(one.key), one.corpus)) if one.train == gain["train"] else None
         checkpoint = one.runs[0].result["config"]["backbone"].get("checkpoint")
         percent = gain["figures"].get(one.corpus, {}).get(checkpoint)
         if rival is None or percent is None:
@@ -83,11 +83,6 @@ def _gains(gain: dict[str, Any], standings: list[Standing]) -> list[Published]:
         head = (gain["source"], gain["where"], gain["protocol"], checkpoint, trained, one.corpus)
         found.append(Published(*head, one.system, {metric: (ours, percent / 100)}, differs, "a gain"))
     return found
-
-
-def _but_for_the_corpus(standing: Standing) -> str:
-    settings = json.loads(standing.key)
-    return json.dumps({key: value for key, value in settings.items() if key != "dataset"}, sort_keys=True)
 
 
 def _differences(same: dict[str, Any], standing: Standing) -> list[str]:

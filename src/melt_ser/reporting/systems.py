@@ -1,4 +1,7 @@
-"""What makes two runs the same system: all settings but the seed and the fold; and a short name for each system."""
+"""What makes two runs the same system: all settings but the seed and the fold; and a short name for each system.
+
+A method is what systems share that were trained on different corpora.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +11,6 @@ from typing import Any
 
 from melt_ser.files import sha256
 from melt_ser.reporting.collect import Run
-from melt_ser.runs import without_infrastructure
 
 Settings = dict[str, Any]
 
@@ -16,37 +18,49 @@ NAMED_GROUPS = ("labels", "head", "augment", "trainer")  # a difference between 
 MOST_SETTINGS = 3  # that a name lists one by one
 
 
-def system_of(run: Run) -> str:
-    """A text that the runs of one system share, and no other run."""
-    settings = without_infrastructure(run.result["config"])
-    settings.pop("seed", None)
-    settings["dataset"].pop("fold", None)
+def method_of(system: str) -> str:
+    """What the systems of one method share: the settings of a text of `Run.system`, but for its corpus."""
+    settings = json.loads(system)
+    del settings["dataset"]
     return json.dumps(settings, sort_keys=True)
 
 
 def system_names(runs: list[Run]) -> dict[str, str]:
-    """A name for each text of `system_of`: the backbone's, and what sets the system apart where that is not enough.
+    """A name for each text of `Run.system`: the backbone's, and what sets the system apart where that is not enough.
 
-    Systems are told apart among those of the same backbone and training corpus, by the names of their groups
-    (`head=mlp`), then by the settings that differ (`trainer.epochs=3`), of which too many are told by a hash.
+    Systems are told apart among those of the same backbone and training corpus.
     """
     alike: dict[tuple[str, str], dict[str, Run]] = defaultdict(dict)
     for run in runs:
-        alike[run.backbone, run.result["train"]["corpus"]].setdefault(system_of(run), run)
+        alike[run.backbone, run.result["train"]["corpus"]].setdefault(run.system, run)
+    return {key: name for members in alike.values() for key, name in _names(members).items()}
+
+
+def method_names(runs: list[Run]) -> dict[str, str]:
+    """A name for each text of `method_of`, as `system_names` gives them, among those of the same backbone."""
+    alike: dict[str, dict[str, Run]] = defaultdict(dict)
+    for run in runs:
+        alike[run.backbone].setdefault(method_of(run.system), run)
+    return {key: name for members in alike.values() for key, name in _names(members).items()}
+
+
+def _names(members: dict[str, Run]) -> dict[str, str]:
+    """The backbone's name, then the groups that differ (`head=mlp`), then the settings that do (`trainer.epochs=3`).
+
+    Too many settings are told by a hash. `members` has a run for each text of settings, all of one backbone.
+    """
+    chosen = {
+        key: [str(run.result["config"][group].get("name")) for group in NAMED_GROUPS] for key, run in members.items()
+    }
+    differ = [len(set(column)) > 1 for column in zip(*chosen.values(), strict=True)]
+    same_groups: dict[tuple[str, ...], list[str]] = defaultdict(list)
+    for key, group_names in chosen.items():
+        same_groups[tuple(group_names)].append(key)
     names = {}
-    for (backbone, _), members in alike.items():
-        chosen = {
-            key: [str(run.result["config"][group].get("name")) for group in NAMED_GROUPS]
-            for key, run in members.items()
-        }
-        differ = [len(set(column)) > 1 for column in zip(*chosen.values(), strict=True)]
-        same_groups: dict[tuple[str, ...], list[str]] = defaultdict(list)
-        for key, group_names in chosen.items():
-            same_groups[tuple(group_names)].append(key)
-        for named, keys in same_groups.items():
-            told = [f"{group}={name}" for group, name, told in zip(NAMED_GROUPS, named, differ, strict=True) if told]
-            for key, settings in _differences(keys).items():
-                names[key] = " ".join([backbone, *told, *settings])
+    for named, keys in same_groups.items():
+        told = [f"{group}={name}" for group, name, told in zip(NAMED_GROUPS, named, differ, strict=True) if told]
+        for key, settings in _differences(keys).items():
+            names[key] = " ".join([members[key].backbone, *told, *settings])
     return names
 
 

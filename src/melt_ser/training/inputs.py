@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 import pandas as pd
@@ -59,9 +60,8 @@ class FoldInputs:
         )
         if not Augmentation(config.augment).changes_nothing:
             return utterances
-        return self.kept.of(
-            utterances, self.parts.train, self._plain(self.study.utterances, pad_seconds), self.study.utterances
-        )
+        padded = partial(self._plain, pad_seconds=pad_seconds)
+        return self.kept.of(utterances, self.parts.train, self.study.utterances, padded)
 
     def dev(self) -> Inputs:
         """The dev part."""
@@ -72,13 +72,17 @@ class FoldInputs:
         if target.corpus is self.study.corpus:
             pooled = self.prefix is Prefix.pooled
             return self._of_the_corpus(target.table) if pooled else self._plain(target.table)
-        utterances = Utterances(target.table, target.corpus.root, self.model.classes, self.model.backbone.do_normalize)
+
+        def read(table: pd.DataFrame) -> Utterances:
+            return Utterances(table, target.corpus.root, self.model.classes, self.model.backbone.do_normalize)
+
+        utterances = read(target.table)
         if self.prefix is not Prefix.pooled:
             return utterances
-        return self.kept.of(utterances, target.table, utterances, target.table)
+        return self.kept.of(utterances, target.table, target.table, read)
 
     def _of_the_corpus(self, table: pd.DataFrame) -> Inputs:
-        return self.kept.of(self._plain(table), table, self._plain(self.study.utterances), self.study.utterances)
+        return self.kept.of(self._plain(table), table, self.study.utterances, self._plain)
 
     def _plain(self, table: pd.DataFrame, pad_seconds: float | None = None) -> Utterances:
         root, normalize = self.study.corpus.root, self.model.backbone.do_normalize

@@ -1,8 +1,8 @@
 """Features of a frozen prefix, computed once for a corpus and kept for every fold, epoch and later run.
 
 They are computed in float32 whatever the precision of the training, and stored as float16 where that holds them; the
-few pooled ones as float32. Their key covers the weights and settings of the prefix, the utterances with their audio,
-how clips are padded, and `VERSION`.
+few pooled ones as float32. Their key covers the weights and settings of the prefix, the audio of the clips, how they
+are padded, and `VERSION`; neither names nor labels, so that recordings under several label sources are computed once.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import itertools
 import json
 import math
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -27,7 +27,7 @@ from melt_ser import files
 from melt_ser.audio import SAMPLE_RATE
 from melt_ser.config import CacheConfig
 from melt_ser.console import say, steps_bar
-from melt_ser.corpora.table import digest
+from melt_ser.data.audio_cache import clip_names, distinct_clips
 from melt_ser.data.batches import Share, SortedBatches
 from melt_ser.data.features import Features, FeatureStore, write_description
 from melt_ser.data.room import GIB, kept_folder, no_room
@@ -38,7 +38,7 @@ from melt_ser.models.classifier import SpeechClassifier
 from melt_ser.models.prefix import Prefix, compute_prefix, frame_shape, prefix_modules
 from melt_ser.runs import sole_writer
 
-VERSION = 1  # to be raised whenever the same clip would get other features
+VERSION = 2  # to be raised whenever the same clip would get other features
 BATCH_SECONDS = 60.0  # of audio with padding that is computed at once
 # Parts of the names of settings of a transformers model that change no frame of a frozen prefix.
 WITHOUT_EFFECT = (
@@ -56,38 +56,46 @@ class KeptFeatures:
         self.used = config.features and prefix is not Prefix.nothing
         self.model_digest = digest_of(model, prefix) if self.used else ""
 
-    def of(self, utterances: Utterances, table: pd.DataFrame, whole: Utterances, whole_table: pd.DataFrame) -> Inputs:
+    def of(
+        self,
+        utterances: Utterances,
+        table: pd.DataFrame,
+        whole: pd.DataFrame,
+        read: Callable[[pd.DataFrame], Utterances],
+    ) -> Inputs:
         """The utterances of `table` as features, or as they are where features are not to be kept or do not fit.
 
-        whole, whole_table: all utterances whose features are computed together, those of `table` among them.
+        whole: all whose features are computed together, those of `table` among them; read: gives the rows of a table.
         """
         if not self.used:
             return utterances
-        folder = self.folder / self._key(whole, whole_table)
+        distinct = distinct_clips(whole)
+        names, clips = clip_names(distinct).to_pylist(), read(distinct)
+        folder = self.folder / self._key(names, clips)
         with sole_writer(folder, waits=True):
             self.accelerator.wait_for_everyone()
-            if not FeatureStore.is_in(folder) and not self._make(folder, whole, whole_table):
+            if not FeatureStore.is_in(folder) and not self._make(folder, clips, names):
                 return utterances
             self.accelerator.wait_for_everyone()
-        return Features(utterances, table["utterance"], FeatureStore(folder))
+        return Features(utterances, table, FeatureStore(folder))
 
-    def _key(self, utterances: Utterances, table: pd.DataFrame) -> str:
-        parts = (VERSION, self.model_digest, digest(table), utterances.pad_samples, utterances.do_normalize)
+    def _key(self, names: list[str], clips: Utterances) -> str:
+        parts = (VERSION, self.model_digest, names, clips.pad_samples, clips.do_normalize)
         return f"{self.prefix.value}-{files.sha256(json.dumps(parts))[:20]}"
 
-    def _make(self, folder: Path, utterances: Utterances, table: pd.DataFrame) -> bool:
+    def _make(self, folder: Path, clips: Utterances, names: list[str]) -> bool:
         """Compute and keep; false where that does not fit."""
         for dtype in [np.float32] if self.prefix is Prefix.pooled else [np.float16, np.float32]:
-            if not self._fits(folder, utterances, np.dtype(dtype)):
+            if not self._fits(folder, clips, np.dtype(dtype)):
                 return False
             with contextlib.suppress(OverflowError):  # of float16
-                self._write(folder, utterances, table, np.dtype(dtype))
+                self._write(folder, clips, names, np.dtype(dtype))
                 return True
         raise RuntimeError("Features in float32 cannot overflow.")
 
-    def _fits(self, folder: Path, utterances: Utterances, dtype: np.dtype) -> bool:
-        frames = self.model.backbone.frames_of(torch.tensor(utterances.seconds * SAMPLE_RATE).round().long())
-        number = len(utterances) if self.prefix is Prefix.pooled else int(frames.sum())
+    def _fits(self, folder: Path, clips: Utterances, dtype: np.dtype) -> bool:
+        frames = self.model.backbone.frames_of(torch.tensor(clips.seconds * SAMPLE_RATE).round().long())
+        number = len(clips) if self.prefix is Prefix.pooled else int(frames.sum())
         size = number * math.prod(frame_shape(self.model, self.prefix)) * dtype.itemsize
         what = f"features of the frozen part ({self.prefix.value})"
         try:
@@ -101,7 +109,7 @@ class KeptFeatures:
             say(f"note: {what} are computed anew every epoch: {reason}.")
         return reason is None
 
-    def _write(self, folder: Path, utterances: Utterances, table: pd.DataFrame, dtype: np.dtype) -> None:
+    def _write(self, folder: Path, clips: Utterances, names: list[str], dtype: np.dtype) -> None:
         """Every process writes its share, the main one puts the folder in its place."""
         accelerator = self.accelerator
         part = accelerator.process_index
@@ -112,31 +120,31 @@ class KeptFeatures:
         accelerator.wait_for_everyone()
         index, first, path = [], 0, building / f"features{part}.bin"
         with files.telling_failed_writes(path), path.open("wb") as file:
-            for row, features in self._computed(utterances):
+            for row, features in self._computed(clips):
                 with np.errstate(over="ignore"):
                     stored = features.astype(dtype)
                 if not np.isfinite(stored).all():
                     break
                 file.write(stored.tobytes())
-                index.append((table["utterance"].iloc[row], part, first, len(stored)))
+                index.append((names[row], part, first, len(stored)))
                 first += len(stored)
         indices = gather_object([index])
-        if sum(map(len, indices)) < len(utterances):
+        if sum(map(len, indices)) < len(clips):
             raise OverflowError
         if accelerator.is_main_process:
-            rows = pd.DataFrame(list(itertools.chain(*indices)), columns=["utterance", "part", "first", "count"])
+            rows = pd.DataFrame(list(itertools.chain(*indices)), columns=["clip", "part", "first", "count"])
             write_description(building, self.prefix, frame_shape(self.model, self.prefix), dtype, rows)
             with files.telling_failed_writes(folder):
                 building.replace(folder)
 
     @torch.no_grad()
-    def _computed(self, utterances: Utterances) -> Iterator[tuple[int, np.ndarray]]:
-        """This process's utterances as (row, features), longest first; float32."""
+    def _computed(self, clips: Utterances) -> Iterator[tuple[int, np.ndarray]]:
+        """This process's clips as (row, features), longest first; float32."""
         accelerator = self.accelerator
         share = Share(accelerator.process_index, accelerator.num_processes)
-        batches = SortedBatches(utterances.seconds, len(utterances), share, BATCH_SECONDS)
+        batches = SortedBatches(clips.seconds, len(clips), share, BATCH_SECONDS)
         generator = torch.Generator()  # a loader draws a number, and what is there already must not change the training
-        loader = DataLoader(utterances, batch_sampler=batches, collate_fn=utterances.collate, generator=generator)
+        loader = DataLoader(clips, batch_sampler=batches, collate_fn=clips.collate, generator=generator)
         training = self.model.training
         self.model.eval()
         with exact_products(), memory_advice("set cache.features=false"):

@@ -13,7 +13,7 @@ from melt_ser.corpora.duplicates import shared_audio_warnings
 from melt_ser.corpora.splits import Parts, group_warnings
 from melt_ser.evaluation.calibration import DevCalibration
 from melt_ser.evaluation.provenance import git_state, versions
-from melt_ser.evaluation.results import Row, evaluation_rows, pool
+from melt_ser.evaluation.results import Row, evaluation_rows, pool, unscored_entries
 from melt_ser.evaluation.targets import Target
 from melt_ser.reporting.figures import training_curve_figure
 from melt_ser.runs import AGAIN, INPUTS, INPUTS_FILE, NUMBER, SCHEMA_VERSION, plain
@@ -81,6 +81,7 @@ def make_result(study: Study, folds: list[Fold], typed_command: str, accelerator
         "config": plain(study.config),
         "train": {**_train_entry(study, folds), "padding": round(sum(padding) / len(padding), 4)},
         "evals": rows,
+        "unscored": unscored_entries(study.unscored),
         "warnings": _warnings(study, rows),
     }
 

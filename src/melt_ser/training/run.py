@@ -68,9 +68,11 @@ def _run(config: Config) -> tuple[Path, bool]:
             from melt_ser.evaluation.rescore import complete  # only what a grown eval.corpora lacks
 
             before = finished(study)
-            scored = len(before["evals"])
+            scored = {row["corpus"] for row in before["evals"]}
+            study.unscored = {name: reason for name, reason in study.unscored.items() if name not in scored}
+            number = len(before["evals"])
             result = complete(study, before)
-            skipped = len(result["evals"]) == scored
+            skipped = len(result["evals"]) == number
         else:
             result = _train_and_score(study)
         if processes.is_main_process():
@@ -81,6 +83,12 @@ def _run(config: Config) -> tuple[Path, bool]:
             say(f"note: {warning}")
         say(f"plots: {study.folder / 'figures'}")
     finish(path)
+    if study.unscored:
+        reasons = " ".join(study.unscored.values())
+        raise InputError(
+            f"The run is finished, but {', '.join(study.unscored)} could not be scored; the same command adds what is "
+            f"missing. {reasons}"
+        )
     return path, skipped
 
 

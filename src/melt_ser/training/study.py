@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
+from typing import TypeVar
 
 import pandas as pd
 
-from melt_ser.config import Config
-from melt_ser.console import verification_bar
+from melt_ser.config import Config, DatasetConfig
+from melt_ser.console import say, verification_bar
 from melt_ser.corpora.corpus import Corpus, corpus_root, load_corpus
 from melt_ser.corpora.splits import Parts, make_parts
 from melt_ser.corpora.union import union_parts
-from melt_ser.errors import InputError
-from melt_ser.evaluation.targets import Target, make_target
+from melt_ser.errors import InputError, MeltSerError
+from melt_ser.evaluation.targets import Target, make_target, other_corpora
 from melt_ser.labels import LabelSpace
 from melt_ser.launch import load_dataset
 from melt_ser.runs import run_folder
+
+Read = TypeVar("Read")
 
 
 @dataclass
@@ -32,6 +36,7 @@ class Study:
     parts: list[Parts]
     others: list[Corpus]  # further corpora to score
     scores_itself: bool  # whether the training corpus is among eval.corpora
+    unscored: dict[str, str]  # those of eval.corpora that cannot be read, and why
 
     @property
     def one_model(self) -> bool:
@@ -39,9 +44,9 @@ class Study:
 
     @cached_property
     def utterances(self) -> pd.DataFrame:
-        """Those of all parts of all folds, each once, by name."""
+        """Those of all parts of all folds, each once."""
         tables = [table for fold in self.parts for table in (fold.train, fold.dev, fold.test)]
-        return pd.concat(tables).drop_duplicates("utterance").sort_values("utterance", ignore_index=True)
+        return pd.concat(tables).drop_duplicates("utterance", ignore_index=True)
 
     def fold_folder(self, parts: Parts) -> Path:
         """Where a fold's model and metrics lie."""
@@ -50,14 +55,9 @@ class Study:
 
 def prepare_study(config: Config) -> Study:
     """Read and split the corpora; every name and folder is checked before anything slow."""
-    names = config.eval.corpora if config.eval.corpora is not None else [config.dataset.name]
-    other_configs = []
-    for name in names:
-        if name != config.dataset.name:
-            other = load_dataset(name)
-            other.root = config.eval.roots.get(name, config.dataset.roots.get(name, other.root))
-            corpus_root(other)
-            other_configs.append(other)
+    scores_itself = config.eval.corpora is None or config.dataset.name in config.eval.corpora
+    other_configs = other_corpora(config, load_dataset)
+    at_hand, missing = _readable(other_configs, corpus_root, needed=not scores_itself)
     config.dataset.root = config.dataset.root or config.eval.roots.get(config.dataset.name)  # where datasets are swept
     corpus = load_corpus(config.dataset, progress=verification_bar)
     space = label_space(config, corpus)
@@ -69,13 +69,35 @@ def prepare_study(config: Config) -> Study:
             f"({', '.join(space.classes)}); training needs two or more."
         )
     parts = [union_parts(usable, config.dataset)] if config.dataset.members else make_parts(usable, config.dataset)
-    others = [load_corpus(other, progress=verification_bar) for other in other_configs]
+    verified = partial(load_corpus, progress=verification_bar)
+    others, unsound = _readable(
+        [other for other in other_configs if other.name in at_hand], verified, needed=not scores_itself
+    )
+    unscored = {**missing, **unsound}
+    for name, reason in unscored.items():
+        say(f"note: '{name}' cannot be scored: {reason}")
     study = Study(
-        config, run_folder(config), corpus, space, classes, parts, others, scores_itself=config.dataset.name in names
+        config, run_folder(config), corpus, space, classes, parts, list(others.values()), scores_itself, unscored
     )
     for fold in parts:
         fold_targets(study, fold)  # an overlap or an empty test part is told before the training, not after
     return study
+
+
+def _readable(
+    corpora: list[DatasetConfig], read: Callable[[DatasetConfig], Read], needed: bool
+) -> tuple[dict[str, Read], dict[str, str]]:
+    """What was read of test corpora, by name, and why others cannot be read; where one is `needed`, raises for none."""
+    found: dict[str, Read] = {}
+    errors: dict[str, MeltSerError] = {}
+    for corpus in corpora:
+        try:
+            found[corpus.name] = read(corpus)
+        except MeltSerError as error:
+            errors[corpus.name] = error
+    if needed and errors and not found:
+        raise next(iter(errors.values()))
+    return found, {name: str(error) for name, error in errors.items()}
 
 
 def label_space(config: Config, corpus: Corpus) -> LabelSpace:
