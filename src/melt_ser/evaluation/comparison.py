@@ -68,6 +68,7 @@ def compare(
     reference, own, other = first["reference"].tolist(), _answers(first, classes), _answers(second, classes)
     names = sorted({*reference, *own, *other})
     rows, *answers = (class_indices(labels, names, "compared") for labels in (reference, own, other))
+
     def difference(counts: Integers) -> Floats:
         """UA of the first less UA of the second, (...), of both confusion matrices side by side, (..., cells)."""
         accuracy = unweighted_accuracy(counts.reshape(*counts.shape[:-1], 2, len(names), len(names)))
