@@ -38,7 +38,7 @@ def test_a_run_folder_holds_everything_and_the_metrics_are_the_predictions(
     assert {"predictions/csv.csv", "figures/confusion_csv.png", "figures/training_curve.png"} <= present
     assert not (folder / "checkpoints").exists()
     assert result["schema_version"] == 1
-    assert set(result) == {"schema_version", "run", "config", "train", "evals", "warnings"}
+    assert set(result) == {"schema_version", "run", "config", "train", "evals", "unscored", "warnings"}
     assert {"id", "experiment", "git", "versions", "device", "seed", "seconds"} <= set(result["run"])
     assert {"corpus", "digest", "n", "classes", "best_epoch", "dev_ua"} <= set(result["train"])
     assert result["train"]["classes"] == list(CLASSES)
