@@ -35,9 +35,11 @@ def with_eager_attention(backbone: Backbone) -> Backbone:
     return eager
 
 
-def _eager(attention: Any, hidden_states: Tensor, position_bias: Tensor, **settings: Any) -> Any:
-    copied = position_bias.repeat(len(hidden_states), 1, 1)
-    return (*type(attention).forward(attention, hidden_states, position_bias=copied, **settings)[:2], position_bias)
+def _eager(attention: Any, hidden_states: Tensor, position_bias: Tensor, attention_mask: Any, **settings: Any) -> Any:
+    frames = hidden_states.view(-1, position_bias.shape[1], hidden_states.shape[2])  # all of one length
+    copied = position_bias.repeat(len(frames), 1, 1)
+    attended, weights, _ = type(attention).forward(attention, frames, position_bias=copied, **settings)
+    return attended.view_as(hidden_states), weights, position_bias
 
 
 def seconds_of(backbone: Backbone, hidden: Tensor, training: bool) -> float:

@@ -9,10 +9,11 @@ import torch
 from torch import Tensor, nn
 from transformers import AutoModel, AutoModelForAudioClassification
 
-from melt_ser.models.attention import _whole_batch, position_bias
+from melt_ser.models.attention import position_bias
 from melt_ser.models.backbone import Backbone, load_backbone
 from melt_ser.models.dropout import drop_out
 from melt_ser.models.export import save_model
+from melt_ser.models.packing import pack, unpack
 from melt_ser.models.positions import convolve_by_blocks
 from small_models import FAMILIES, KINDS, batch_of, small_backbone, small_classifier, small_config
 from test_models_masking import plain_transformers
@@ -70,7 +71,7 @@ def test_a_gpu_would_get_the_same_from_its_whole_batch(kind, monkeypatch):
     """The path of other devices, run here: one fused kernel with the bias and the padding in its mask."""
     backbone = small_backbone(kind)
     expected = backbone(*batch_of(*LENGTHS))
-    monkeypatch.setattr("melt_ser.models.attention._each_utterance", _whole_batch)
+    monkeypatch.setattr("melt_ser.models.backbone.packs_on", lambda device: False)
     found = backbone(*batch_of(*LENGTHS))
     mask = expected.frame_mask
     assert (found.last_hidden_state - expected.last_hidden_state)[mask].abs().max() < 1e-5
@@ -184,6 +185,24 @@ def test_dropout_drops_its_share_and_keeps_the_mean():
     assert torch.equal(gradient, dropped)
     assert drop_out(features, 0.0) is features
     assert not drop_out(features, 1.0).any()
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("number", [1, 3, 5, 1001])
+def test_dropout_of_any_number_of_units_and_precision(number, dtype):
+    torch.manual_seed(0)
+    dropped = drop_out(torch.ones(number, dtype=dtype), 0.5)
+    assert dropped.dtype is dtype
+    assert set(dropped.tolist()) <= {0.0, 2.0}
+
+
+def test_packing_leaves_out_the_padding_and_unpacking_gives_zeros_there():
+    frames, counts = torch.randn(3, 4, 2), [3, 1, 2]
+    packed = pack(frames, counts)
+    assert packed.shape == (1, 6, 2)
+    mask = torch.arange(4) < torch.tensor(counts)[:, None]
+    assert torch.equal(packed[0], frames[mask])
+    assert torch.equal(unpack(packed, counts, 4), frames.masked_fill(~mask[:, :, None], 0.0))
 
 
 @pytest.mark.parametrize("kind", ["wav2vec2-base", "hubert-large", "wavlm-base", "wavlm-large", "data2vec-base"])

@@ -2,10 +2,10 @@
 
 The forward methods of a backbone's attention modules are replaced; parameters keep their names, so checkpoints load
 and save as before. On a GPU torch's `scaled_dot_product_attention` takes the whole batch, with WavLM's gated relative
-position bias and the padding mask as its additive mask. On a CPU each utterance attends to its own frames only, so
-there is no mask and no padding, and the scores of one utterance at a time stay in the cache. There torch's fused kernel
-has neither dropout nor a gradient of the bias; where one of them is needed the scores are written out instead, which
-took 60 % of the time of torch's own fallback (benchmarks/LOG.md).
+position bias and the padding mask as its additive mask. On a CPU frames are packed (packing.py): one utterance after
+another attends to its own, so there is no mask, and its scores stay in the cache. There torch's fused kernel has
+neither dropout nor a gradient of the bias; where one of them is needed the scores are written out instead, which took
+60 % of the time of torch's own fallback (benchmarks/LOG.md).
 
 WavLM's position bias depends on the distance of two frames alone: it is looked up for the 2 * frames - 1 distances,
 once a forward pass, where transformers looks it up for every pair of frames and copies it for every utterance.
@@ -24,11 +24,15 @@ from melt_ser.models.dropout import drop_out
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
+# Of padded frames, (batch, frames, features): their mask, (batch, frames), or None where nothing is padded. Of packed
+# ones, (1, frames of all, features): the number of each utterance's.
+Owners = Tensor | list[int] | None
+
 
 def use_fast_attention(model: PreTrainedModel) -> None:
     """Replace the attention of every layer in place.
 
-    Layers are then to be given the frame mask, (batch, frames), or None as `attention_mask`, and WavLM's also
+    Layers are then to be given as `attention_mask` whose the frames are (see `Owners`), and WavLM's also
     `position_bias`.
     """
     for layer in model.encoder.layers:
@@ -44,15 +48,13 @@ def position_bias(module: Any, frames: int) -> Tensor:
     return bias
 
 
-def _attention(
-    module: Any, hidden_states: Tensor, attention_mask: Tensor | None = None, **kwargs: Any
-) -> tuple[Tensor, None]:
+def _attention(module: Any, hidden_states: Tensor, attention_mask: Owners = None, **kwargs: Any) -> tuple[Tensor, None]:
     """wav2vec 2.0, HuBERT, data2vec."""
     return _attend(module, hidden_states, attention_mask, None, None), None
 
 
 def _wavlm_attention(
-    module: Any, hidden_states: Tensor, attention_mask: Tensor | None = None, *, position_bias: Tensor, **kwargs: Any
+    module: Any, hidden_states: Tensor, attention_mask: Owners = None, *, position_bias: Tensor, **kwargs: Any
 ) -> tuple[Tensor, None, Tensor]:
     """WavLM, whose layers each gate the same position bias."""
     gate = _gate(module, hidden_states)
@@ -72,9 +74,7 @@ def _heads(module: Any, features: Tensor) -> Tensor:
     return features.view(*features.shape[:-1], module.num_heads, -1).transpose(1, 2)
 
 
-def _attend(
-    module: Any, hidden_states: Tensor, frame_mask: Tensor | None, gate: Tensor | None, bias: Tensor | None
-) -> Tensor:
+def _attend(module: Any, hidden_states: Tensor, owners: Owners, gate: Tensor | None, bias: Tensor | None) -> Tensor:
     """Projections, attention, output projection: (batch, frames, features) to the same."""
     queries, keys, values = (
         _heads(module, projection(hidden_states)) for projection in (module.q_proj, module.k_proj, module.v_proj)
@@ -82,9 +82,12 @@ def _attend(
     if bias is not None and gate is not None:
         bias, gate = bias.to(queries.dtype), gate.to(queries.dtype)
     dropout = module.dropout if module.training else 0.0
-    attend = _each_utterance if hidden_states.device.type == "cpu" else _whole_batch
-    attended: Tensor = module.out_proj(attend(queries, keys, values, frame_mask, gate, bias, dropout))
-    return attended
+    if isinstance(owners, list):
+        attended = _each_utterance(queries, keys, values, owners, gate, bias, dropout)
+    else:
+        attended = _whole_batch(queries, keys, values, owners, gate, bias, dropout)
+    projected: Tensor = module.out_proj(attended)
+    return projected
 
 
 def _whole_batch(
@@ -108,23 +111,20 @@ def _each_utterance(
     queries: Tensor,
     keys: Tensor,
     values: Tensor,
-    frame_mask: Tensor | None,
+    counts: list[int],
     gate: Tensor | None,
     bias: Tensor | None,
     dropout: float,
 ) -> Tensor:
-    """As `_whole_batch`, one utterance after the other over its own frames; zeros behind them."""
-    batch, _, longest, _ = queries.shape
-    gates = [None] * batch if gate is None else gate.unbind()
-    frames = [longest] * batch if frame_mask is None else frame_mask.sum(dim=1).tolist()
+    """Queries, keys and values of packed frames, (1, heads, frames of all, features of a head), to packed frames."""
+    own_parts = (features[0].split_with_sizes(counts, dim=1) for features in (queries, keys, values))
+    gates = [None] * len(counts) if gate is None else gate[0].split_with_sizes(counts, dim=1)
     attended = []
-    for query, key, value, own_gate, own in zip(
-        queries.unbind(), keys.unbind(), values.unbind(), gates, frames, strict=True
-    ):
-        own_bias = None if bias is None or own_gate is None else own_gate[:, :own] * bias[:, :own, :own]
-        output = _one_utterance(query[:, :own], key[:, :own], value[:, :own], own_bias, dropout)
-        attended.append(nn.functional.pad(output.transpose(0, 1).flatten(1), (0, 0, 0, longest - own)))
-    return torch.stack(attended)
+    for query, key, value, own_gate in zip(*own_parts, gates, strict=True):
+        own = query.shape[1]
+        own_bias = None if bias is None or own_gate is None else own_gate * bias[:, :own, :own]
+        attended.append(_one_utterance(query, key, value, own_bias, dropout).transpose(0, 1).flatten(1))
+    return torch.cat(attended)[None]
 
 
 def _one_utterance(query: Tensor, key: Tensor, value: Tensor, bias: Tensor | None, dropout: float) -> Tensor:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -18,6 +18,7 @@ from melt_ser.models.checkpoint import family_name
 from melt_ser.models.convolution import use_fast_convolutions
 from melt_ser.models.dropout import use_fast_dropout
 from melt_ser.models.masking import make_batch_invariant
+from melt_ser.models.packing import pack, packs_on, unpack
 from melt_ser.models.positions import use_fast_positions
 from melt_ser.models.waveform import RECEPTIVE_FIELD
 from melt_ser.models.weights import MODEL_TYPES, pretrained_model, random_model
@@ -133,23 +134,25 @@ class Backbone(nn.Module):
 
         `hidden_states` are then those from the input of `first_layer` on.
         """
-        states = self.layers(hidden, frame_mask, first_layer, self.number_of_layers)
+        states = self.layers(hidden, frame_mask, first_layer, self.number_of_layers, output_hidden_states)
         last = self.model.encoder.layer_norm(states[-1]) if self.has_stable_layer_norm else states[-1]
         return BackboneOutput(last, tuple(states) if output_hidden_states else None, frame_mask)
 
-    def layers(self, hidden: Tensor, frame_mask: Tensor, first: int, last: int) -> list[Tensor]:
-        """The input of transformer layer `first` and the outputs of the layers first..last-1."""
+    def layers(self, hidden: Tensor, frame_mask: Tensor, first: int, last: int, every: bool = False) -> list[Tensor]:
+        """The output of layer last-1; with `every` the input of layer `first` and the outputs from there on."""
         encoder, layer_drop = self.model.encoder, self.model.config.layerdrop
-        settings: dict[str, Tensor | None] = {"attention_mask": _where_padded(frame_mask)}
+        counts = frame_mask.sum(dim=1).tolist() if packs_on(hidden.device) else None
+        settings: dict[str, Any] = {"attention_mask": counts or _where_padded(frame_mask)}
         if self.model.config.model_type == "wavlm":
             settings["position_bias"] = position_bias(encoder.layers[0].attention, hidden.shape[1])
-        states = [hidden]
+        states = [pack(hidden, counts) if counts else hidden]
         for layer in encoder.layers[first:last]:
+            output = states[-1]
             if not (encoder.training and layer_drop > 0 and bool(torch.rand(()) < layer_drop)):
-                output = layer(hidden, **settings)
-                hidden = output[0] if isinstance(output, tuple) else output
-            states.append(hidden)
-        return states
+                output = layer(output, **settings)
+                output = output[0] if isinstance(output, tuple) else output
+            states = [*states, output] if every else [output]
+        return [unpack(state, counts, hidden.shape[1]) for state in states] if counts else states
 
     def frames_of(self, lengths: Tensor) -> Tensor:
         """Frames of audio with these lengths in samples."""
