@@ -1,13 +1,16 @@
-"""Memory that runs out, told as the setting to lower."""
+"""Memory: what runs out is told as the setting to lower, what is freed on a CPU is used again."""
 
 from __future__ import annotations
 
+import ctypes
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 import torch
 
 from melt_ser.errors import SetupError
+
+M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4  # of glibc's malloc.h
 
 
 @contextmanager
@@ -19,3 +22,17 @@ def memory_advice(advice: str) -> Iterator[None]:
         if isinstance(error, torch.OutOfMemoryError | MemoryError) or "can't allocate memory" in str(error):
             raise SetupError(f"Out of memory: {advice}.") from None
         raise
+
+
+def keep_freed_memory() -> None:
+    """Have the C library keep what tensors free for the next ones, where it is glibc; elsewhere nothing changes.
+
+    Else each large tensor is asked of the system and given back to it, and its pages are cleared at first use: a tenth
+    of a training step (benchmarks/LOG.md).
+    """
+    try:
+        set_option = ctypes.CDLL(None).mallopt
+    except (AttributeError, OSError, TypeError):  # another C library
+        return
+    set_option(M_MMAP_MAX, 0)
+    set_option(M_TRIM_THRESHOLD, -1)

@@ -11,6 +11,7 @@ from accelerate.state import AcceleratorState, PartialState
 
 from melt_ser.config import Precision
 from melt_ser.errors import SetupError
+from melt_ser.memory import keep_freed_memory
 
 LONGEST_WAIT = timedelta(hours=12)  # for the main process, which verifies a corpus while the others wait
 
@@ -27,7 +28,9 @@ def make_accelerator(device: str, precision: Precision = Precision.fp32) -> Acce
         if not number.isdigit() or int(number) >= torch.cuda.device_count():
             raise SetupError(f"device={device}, but there are {torch.cuda.device_count()} GPUs, numbered from 0.")
         torch.cuda.set_device(int(number))
-    if not on_cpu:
+    if on_cpu:
+        keep_freed_memory()
+    else:
         prefer_deterministic_kernels()
     torch.backends.cuda.matmul.allow_tf32 = not on_cpu  # as cuDNN does by itself; what is scored has none of either
     alone = not PartialState._shared_state or PartialState().num_processes == 1
