@@ -145,7 +145,7 @@ def measure(job: Job) -> Figures:
         if job.largest:
             seconds = system.train(sample.largest, Path(folder) / "largest")
             return {"step_seconds": seconds, "peak_MiB": peak_memory(job.device)}
-        system.train(sample.shortest, Path(folder) / "warm-up")
+        system.train(sample.warm_up, Path(folder) / "warm-up")
         seconds = sample.epoch_seconds(system.train(sample, Path(folder) / "run"))
     filling = system.filling * float(sample.seconds.sum() / sample.chosen_seconds.sum())
     return {

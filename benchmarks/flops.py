@@ -2,12 +2,12 @@
 
     python benchmarks/flops.py [--families ...] [--size tiny] [--batch-size 8] [--batches 8] [--device auto]
 
-Floating point operations of a step are counted by formula (a multiplication and its addition are two; norms, softmax
-and other elementwise work count nothing), for the shapes that the model really gets: `share` with padding, `useful
-share` without. The frozen part is computed in each step, not kept. torch's FlopCounterMode is no help here: it counts
-the weight gradient of a grouped convolution once for each group, 16-fold for the positional one; a test holds that the
-formula agrees with it otherwise. The peak is a square matrix product in the precision of the training, before and after
-each round's steps. Prints a table and a line of JSON.
+Floating point operations of a step are counted by formula for the clips' own lengths (a multiplication and its addition
+are two; padding, norms, softmax and other elementwise work count nothing, and the positional convolution what it takes
+directly). Steps on kept features of the frozen part, as is the default, and steps that compute it. torch's
+FlopCounterMode is no help here: it counts the weight gradient of a grouped convolution once for each group, 16-fold for
+the positional one; a test holds that the formula agrees with it otherwise. The peak is a square matrix product in the
+precision of the training, before and after each round's steps. Prints a table and a line of JSON.
 """
 
 from __future__ import annotations
@@ -16,15 +16,12 @@ import os
 import statistics
 import tempfile
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
-from unittest import mock
 
+import numpy as np
 import torch
-from torch import nn
-from torch.nn.modules.module import register_module_forward_pre_hook
 
 from checkpoints import model_config, save_checkpoint
 from clips import CLASSES, RATE, draw_seconds, make_corpus
@@ -48,8 +45,8 @@ MATRIX = {"cpu": 2048, "cuda": 8192}
 PRECISIONS = {"no": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
-def step_flops(config: Any, samples: int, classes: int, backward: bool = True) -> float:
-    """Operations of fine-tuning on one utterance of so many samples, its convolutional encoder frozen.
+def step_flops(config: Any, samples: int, classes: int, backward: bool = True, kept: bool = False) -> float:
+    """Operations of fine-tuning on one utterance of so many samples, its convolutional encoder frozen, or `kept`.
 
     config: of the transformers model. A backward pass costs twice its forward pass: a product for the gradient of the
     input, one for that of the weights (in attention: of both factors).
@@ -67,7 +64,7 @@ def step_flops(config: Any, samples: int, classes: int, backward: bool = True) -
     learning += layers * (2.0 * frames * linear + 4.0 * frames * frames * hidden)
     learning += position_flops(config, frames)
     learning += 2.0 * hidden * classes
-    return encoder + (3.0 if backward else 1.0) * learning
+    return (0.0 if kept else encoder) + (3.0 if backward else 1.0) * learning
 
 
 def position_flops(config: Any, frames: int) -> float:
@@ -95,33 +92,7 @@ def matrix_rate(device: str, precision: torch.dtype) -> float:
     return 2.0 * size**3 / min(times[1:])
 
 
-@contextmanager
-def training_shapes() -> Iterator[list[tuple[int, int]]]:
-    """Collects (utterances, samples) of what the convolutional encoder gets, dev's scoring left out."""
-    from melt_ser.evaluation.inference import classify
-
-    shapes: list[tuple[int, int]] = []
-    scoring = False
-
-    def note(module: nn.Module, inputs: tuple[torch.Tensor, ...]) -> None:
-        if type(module).__name__.endswith("FeatureEncoder") and not scoring:
-            shapes.append(tuple(inputs[0].shape))
-
-    def score(*arguments: Any) -> Any:
-        nonlocal scoring
-        scoring = True
-        try:
-            return classify(*arguments)
-        finally:
-            scoring = False
-
-    hook = register_module_forward_pre_hook(note)
-    with mock.patch("melt_ser.training.fit.classify", score):
-        yield shapes
-    hook.remove()
-
-
-def measure(options: Any, device: str, family: str, folder: Path, number: int) -> Figures:
+def measure(options: Any, device: str, family: str, kept: bool, folder: Path, number: int) -> Figures:
     """One round: the peak, some training steps of an epoch, the peak again."""
     job = Job(
         "melt_ser",
@@ -131,26 +102,19 @@ def measure(options: Any, device: str, family: str, folder: Path, number: int) -
         options.batch_size,
         device,
         options.seed + number,
-        overrides=[*WITHOUT_CACHE, *options.overrides],
+        overrides=[*(() if kept else WITHOUT_CACHE), *options.overrides],
     )
-    system, run = MeltSer(job), folder / "runs" / f"{family}{number}"
+    system, run = MeltSer(job), folder / "runs" / f"{family}{number}{kept}"
     sample = EpochSample(system.seconds, options.batches, job.seed)
     trainer = system.study.config.trainer
     precision = PRECISIONS[resolve_precision(trainer.precision, device == "cpu")]
-    system.train(sample.shortest, run / "warm-up")
+    system.train(sample.warm_up, run / "warm-up")
     before = matrix_rate(device, precision)
-    with training_shapes() as shapes:
-        seconds = system.train(sample, run / "steps")
+    seconds = system.train(sample, run / "steps")
     peak = statistics.mean([before, matrix_rate(device, precision)])
-    config = model_config(family, options.size)
-    computed = sum(utterances * step_flops(config, samples, len(CLASSES)) for utterances, samples in shapes)
-    useful = sum(step_flops(config, round(length * RATE), len(CLASSES)) for length in sample.chosen_seconds)
-    return {
-        "peak": peak / 1e9,
-        "computed": computed / seconds / 1e9,
-        "share": computed / seconds / peak,
-        "useful_share": useful / seconds / peak,
-    }
+    config, samples = model_config(family, options.size), np.round(sample.chosen_seconds * RATE).astype(int)
+    operations = sum(step_flops(config, int(each), len(CLASSES), kept=kept) for each in samples)
+    return {"peak": peak / 1e9, "reached": operations / seconds / 1e9, "share": operations / seconds / peak}
 
 
 def main() -> None:
@@ -161,34 +125,26 @@ def main() -> None:
     options = parser.parse_args()
     device = resolve_device(options.device)
 
+    rows = []
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
         os.environ["MELT_SER_CACHE"] = str(folder / "cache")
         seconds = draw_seconds(options.clips, options.seed, options.lengths)
         make_corpus(folder / "clips", seconds, SCORED, options.seed)
-
-        def run(family: str, number: int) -> Figures:
-            return watched(lambda: measure(options, device, family, folder, number))
-
         for family in options.families:
             save_checkpoint(family, options.size, folder / family, options.seed)
-        found = alternate(
-            {family: lambda number, family=family: run(family, number) for family in options.families}, options.rounds
-        )
-    rows = [
-        {
-            "family": family,
-            "size": options.size,
-            "batch": options.batch_size,
-            "GFLOP/s": median(rounds, "computed", 1),
-            "peak GFLOP/s": median(rounds, "peak", 1),
-            "share": median(rounds, "share"),
-            "from-to": spread(rounds, "share"),
-            "useful share": median(rounds, "useful_share"),
-            "others' CPU": spread(rounds, "others_cpu"),
-        }
-        for family, rounds in found.items()
-    ]
+
+            def run(kept: bool, number: int, family: str = family) -> Figures:
+                return watched(lambda: measure(options, device, family, kept, folder, number))
+
+            systems = {"kept": partial(run, True), "computed": partial(run, False)}
+            for frozen_part, rounds in alternate(systems, options.rounds).items():
+                row: Figures = {"family": family, "size": options.size, "batch": options.batch_size}
+                row["frozen part"] = frozen_part
+                row["GFLOP/s"], row["peak GFLOP/s"] = median(rounds, "reached", 1), median(rounds, "peak", 1)
+                row["share"], row["from-to"] = median(rounds, "share"), spread(rounds, "share")
+                row["others' CPU"] = spread(rounds, "others_cpu")
+                rows.append(row)
     print_result("flops", device, rows, rounds=options.rounds, overrides=options.overrides)
 
 

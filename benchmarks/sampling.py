@@ -53,9 +53,9 @@ class EpochSample:
         """Of the clips of the sample."""
         return self.seconds[[row for batch in self.chosen for row in batch]]
 
-    def shortest(self, batches: Batches) -> Batches:
-        """The batch that is computed once before the clock starts."""
-        return [min(batches, key=self.padded)]
+    def warm_up(self, batches: Batches) -> Batches:
+        """What is computed once before the clock starts: the sample's largest batch, so that its memory is at hand."""
+        return [max(self(batches), key=self.padded)]
 
     def largest(self, batches: Batches) -> Batches:
         """The batch that decides the peak memory of an epoch."""
