@@ -51,6 +51,16 @@ def resolve_device(device: str) -> str:
     return "cuda" if torch.cuda.is_available() else "cpu"
 
 
+def add_precision_option(parser: argparse.ArgumentParser) -> None:
+    """Of training, the same on all sides."""
+    parser.add_argument("--precision", choices=("fp32", "bf16"), help="(default: fp32 on a CPU, bf16 on a GPU)")
+
+
+def resolve_precision(precision: str | None, device: str) -> str:
+    """fp32 or bf16."""
+    return precision or ("fp32" if device == "cpu" else "bf16")
+
+
 def peak_memory(device: str) -> float:
     """MiB that this process held at most: on the GPU in tensors, else of main memory."""
     if device == "cuda":

@@ -1,7 +1,8 @@
 """Fine-tuning beside a plain transformers.Trainer script: clips a second and peak memory, same model, same clips.
 
     python benchmarks/finetune.py [--families wav2vec2 hubert wavlm data2vec] [--size tiny] [--batch-sizes 8 32]
-        [--sample CLIPS | --full] [--epochs 10] [--device auto] [--overrides trainer.batch_seconds=24 ...]
+        [--sample CLIPS | --full] [--epochs 10] [--device auto] [--precision fp32|bf16]
+        [--overrides trainer.batch_seconds=24 ...]
 
 Systems: `melt_ser` (what the verb `train` does), `trainer` (trainer_script.py), `grouped` (the same with
 train_sampling_strategy="group_by_length"). Each runs in a process of its own, rounds alternate. `--sample` computes
@@ -30,6 +31,7 @@ from clips import TABLE, draw_seconds, make_corpus
 from common import (
     Figures,
     add_model_options,
+    add_precision_option,
     alternate,
     make_parser,
     median,
@@ -37,6 +39,7 @@ from common import (
     print_result,
     ratios,
     resolve_device,
+    resolve_precision,
     run_process,
     spread,
     watched,
@@ -58,6 +61,7 @@ class Job:
     clips: str  # folder of the corpus
     batch_size: int
     device: str
+    precision: str  # fp32 or bf16
     seed: int
     batches: int | None = None  # of the epoch; null: all
     largest: bool = False  # only the largest batch, for its memory
@@ -84,6 +88,7 @@ class MeltSer:
             f"dataset.root={job.clips}",
             f"dataset.table={TABLE}",
             f"device={job.device}",
+            f"trainer.precision={job.precision}",
             f"seed={job.seed}",
             *job.overrides,
         )
@@ -138,9 +143,9 @@ def measure(job: Job) -> Figures:
         else:
             from trainer_script import TrainerScript
 
-            system = TrainerScript(
-                Path(job.checkpoint), Path(job.clips), job.batch_size, job.system == "grouped", job.device, job.seed
-            )
+            paths = Path(job.checkpoint), Path(job.clips)
+            grouped = job.system == "grouped"
+            system = TrainerScript(*paths, job.batch_size, grouped, job.device, job.precision, job.seed)
         sample = EpochSample(system.seconds, job.batches, job.seed)
         if job.largest:
             seconds = system.train(sample.largest, Path(folder) / "largest")
@@ -160,7 +165,9 @@ def measure(job: Job) -> Figures:
 def compare(options: Any, device: str, family: str, batch_size: int, folder: Path) -> list[Figures]:
     """The rows of one family and batch size."""
     count = None if options.sample is None else max(2, options.sample // batch_size)
-    job = Job("", family, str(folder / f"{family}_{options.size}"), str(folder / "clips"), batch_size, device, 0)
+    precision = resolve_precision(options.precision, device)
+    paths = str(folder / f"{family}_{options.size}"), str(folder / "clips")
+    job = Job("", family, *paths, batch_size, device, precision, 0)
     job = dataclasses.replace(job, batches=count, epochs=options.epochs, overrides=options.overrides)
 
     def run(system: str, number: int, largest: bool = False) -> Figures:
@@ -180,6 +187,7 @@ def compare(options: Any, device: str, family: str, batch_size: int, folder: Pat
     rows = []
     for system, rounds in found.items():
         row: Figures = {"family": family, "size": options.size, "batch": batch_size, "system": system}
+        row["precision"] = precision
         row["clips/s"], row["from-to"] = median(rounds, "clips_per_second"), spread(rounds, "clips_per_second")
         faster = ratios(found["melt_ser"], rounds, "clips_per_second")
         row["melt_ser/this"], row["ratio from-to"] = median(faster, "ratio"), spread(faster, "ratio")
@@ -198,6 +206,7 @@ def main() -> None:
     parser = make_parser(__doc__)
     add_model_options(parser, clips=1600)
     parser.add_argument("--batch-sizes", nargs="+", type=int, default=[8, 32])
+    add_precision_option(parser)
     parser.add_argument("--systems", nargs="+", choices=SYSTEMS, default=list(SYSTEMS))
     parser.add_argument("--sample", type=int, help=f"clips of an epoch to compute (on a CPU: {SAMPLE_ON_CPU})")
     parser.add_argument("--full", action="store_true", help="whole epochs")

@@ -1,6 +1,7 @@
 """The share of the machine's measured matrix multiplication that a training step reaches.
 
     python benchmarks/flops.py [--families ...] [--size tiny] [--batch-size 8] [--batches 8] [--device auto]
+        [--precision fp32|bf16]
 
 Floating point operations of a step are counted by formula for the clips' own lengths (a multiplication and its addition
 are two; padding, norms, softmax and other elementwise work count nothing, and the positional convolution what it takes
@@ -29,20 +30,21 @@ from common import (
     WITHOUT_CACHE,
     Figures,
     add_model_options,
+    add_precision_option,
     alternate,
     make_parser,
     median,
     print_result,
     resolve_device,
+    resolve_precision,
     spread,
     watched,
 )
 from finetune import SCORED, Job, MeltSer
-from melt_ser.training.device import resolve_precision
 from sampling import EpochSample
 
 MATRIX = {"cpu": 2048, "cuda": 8192}
-PRECISIONS = {"no": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16}
 
 
 def step_flops(config: Any, samples: int, classes: int, backward: bool = True, kept: bool = False) -> float:
@@ -101,17 +103,16 @@ def measure(options: Any, device: str, family: str, kept: bool, folder: Path, nu
         str(folder / "clips"),
         options.batch_size,
         device,
+        resolve_precision(options.precision, device),
         options.seed + number,
         overrides=[*(() if kept else WITHOUT_CACHE), *options.overrides],
     )
     system, run = MeltSer(job), folder / "runs" / f"{family}{number}{kept}"
     sample = EpochSample(system.seconds, options.batches, job.seed)
-    trainer = system.study.config.trainer
-    precision = PRECISIONS[resolve_precision(trainer.precision, device == "cpu")]
     system.train(sample.warm_up, run / "warm-up")
-    before = matrix_rate(device, precision)
+    before = matrix_rate(device, PRECISIONS[job.precision])
     seconds = system.train(sample, run / "steps")
-    peak = statistics.mean([before, matrix_rate(device, precision)])
+    peak = statistics.mean([before, matrix_rate(device, PRECISIONS[job.precision])])
     config, samples = model_config(family, options.size), np.round(sample.chosen_seconds * RATE).astype(int)
     operations = sum(step_flops(config, int(each), len(CLASSES), kept=kept) for each in samples)
     return {"peak": peak / 1e9, "reached": operations / seconds / 1e9, "share": operations / seconds / peak}
@@ -121,6 +122,7 @@ def main() -> None:
     parser = make_parser(__doc__)
     add_model_options(parser, clips=1600)
     parser.add_argument("--batch-size", type=int, default=8)
+    add_precision_option(parser)
     parser.add_argument("--batches", type=int, default=8, help="a round (default: 8)")
     options = parser.parse_args()
     device = resolve_device(options.device)
@@ -140,6 +142,7 @@ def main() -> None:
             systems = {"kept": partial(run, True), "computed": partial(run, False)}
             for frozen_part, rounds in alternate(systems, options.rounds).items():
                 row: Figures = {"family": family, "size": options.size, "batch": options.batch_size}
+                row["precision"] = resolve_precision(options.precision, device)
                 row["frozen part"] = frozen_part
                 row["GFLOP/s"], row["peak GFLOP/s"] = median(rounds, "reached", 1), median(rounds, "peak", 1)
                 row["share"], row["from-to"] = median(rounds, "share"), spread(rounds, "share")

@@ -58,8 +58,10 @@ class TrainerScript:
 
     filling = 0.0  # seconds before the first epoch: it keeps nothing for later ones
 
-    def __init__(self, checkpoint: Path, clips: Path, batch_size: int, grouped: bool, device: str, seed: int) -> None:
-        """clips: folder of the corpus; grouped: batches of like length, else at random."""
+    def __init__(
+        self, checkpoint: Path, clips: Path, batch_size: int, grouped: bool, device: str, precision: str, seed: int
+    ) -> None:
+        """clips: folder of the corpus; grouped: batches of like length, else at random; precision: fp32 or bf16."""
         self.extractor = AutoFeatureExtractor.from_pretrained(checkpoint)
         self.model = AutoModelForAudioClassification.from_pretrained(checkpoint)
         self.model.freeze_feature_encoder()
@@ -80,7 +82,7 @@ class TrainerScript:
             "train_sampling_strategy": "group_by_length" if grouped else "random",
             "length_column_name": "length",
             "use_cpu": device == "cpu",
-            "bf16": device == "cuda",
+            "bf16": precision == "bf16",
             "dataloader_num_workers": min(8, os.cpu_count() or 1) if device == "cuda" else 0,
             "remove_unused_columns": False,
             "save_strategy": "no",

@@ -123,7 +123,7 @@ def test_each_system_trains_on_the_chosen_batches(system: str, tmp_path: Path) -
     """A small epoch by each, so that a change of `fit` or of transformers is seen here and not in a long benchmark."""
     checkpoint = save_checkpoint("wav2vec2", "tiny", tmp_path / "checkpoint", seed=0)
     make_corpus(tmp_path / "clips", np.linspace(0.3, 0.8, 12), SCORED, seed=0)
-    job = Job(system, "wav2vec2", str(checkpoint), str(tmp_path / "clips"), 2, "cpu", seed=0, batches=3)
+    job = Job(system, "wav2vec2", str(checkpoint), str(tmp_path / "clips"), 2, "cpu", "fp32", seed=0, batches=3)
     figures = measure(job)
     assert figures["clips_per_second"] > 0
     assert 0.4 < figures["sampled"] < 0.6, "three of six batches"
