@@ -162,6 +162,26 @@ def test_a_mistake_is_one_line_with_the_fix(
     assert server.calls == 0
 
 
+def test_half_an_emoji_in_an_answer_is_journalled_as_its_escape(table: Path) -> None:
+    """JSON may name half of a surrogate pair, which neither SQLite nor UTF-8 takes."""
+    server = Behaviour(answer=lambda body: answer("joy", emotional_impact="warm \ud83d"))
+    assert start(server, table) == 0
+    assert set(pd.read_csv(table.with_name("labels.csv"))["emotional_impact"]) == {"warm \\ud83d"}
+
+
+def test_the_labels_file_takes_the_place_of_no_input_and_no_folder(
+    server: Behaviour, table: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = table.read_bytes()
+    (table.parent / "folder").mkdir()
+    assert start(server, table, out=table.name) == 2
+    assert "is one of the tables that are read; name another file." in capsys.readouterr().err
+    assert start(server, table, out="folder") == 2
+    assert "is a folder; name a file, such as " in capsys.readouterr().err
+    assert main([str(table), str(table), "--combine", "--out", str(table)]) == 2
+    assert table.read_bytes() == before and server.calls == 0
+
+
 @pytest.mark.parametrize(
     "more", [["--samples", "0"], ["--concurrency", "-1"], ["--temperature", "hot"], ["--first", "x"]]
 )
@@ -239,7 +259,8 @@ def test_a_terminal_shows_a_bar_with_the_cost_so_far(table: Path) -> None:
 def test_batches_by_the_command(server: Behaviour, table: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert start(server, table, "--engine", "batch", "--batch-requests", "5", "--poll", "0.01") == 0
     assert len(server.batches) == 3 and len(pd.read_csv(table.with_name("labels.csv"))) == 12
-    assert "batch batch-0 is submitted with 5 calls" in capsys.readouterr().err
+    submitted = re.findall(r"batch batch-\d is submitted with (\d) calls", capsys.readouterr().err)
+    assert sorted(submitted) == ["2", "5", "5"]  # at once, so that none is surely the first
 
 
 def test_the_wanted_lines_alone_are_asked_about(server: Behaviour, table: Path, shared_data: Path) -> None:

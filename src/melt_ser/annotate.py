@@ -40,6 +40,7 @@ def main(arguments: list[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     print_anything()
     try:
+        _check_out(options)
         return _combine(options) if options.combine else annotate(options)
     except MeltSerError as error:
         print(f"error: {one_line(str(error))}", file=sys.stderr)
@@ -115,6 +116,17 @@ def _number(text: str) -> float:
     if not 0.0 <= number < math.inf:
         raise argparse.ArgumentTypeError(f"is a number from 0 up, not {text!r}")
     return number
+
+
+def _check_out(options: argparse.Namespace) -> None:
+    """SetupError, before anything is paid, where the labels file would take the place of an input or is a folder."""
+    from melt_ser.annotation.lines import files_of
+
+    if options.out.is_dir():
+        raise SetupError(f"--out {options.out} is a folder; name a file, such as {options.out / 'labels.csv'}.")
+    inputs = [file.resolve() for table in options.tables for file in files_of(table)]
+    if options.out.resolve() in inputs:
+        raise SetupError(f"--out {options.out} is one of the tables that are read; name another file.")
 
 
 def annotate(options: argparse.Namespace) -> int:

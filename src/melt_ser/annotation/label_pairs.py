@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
 
+from melt_ser.annotation.lines import split_in_name
 from melt_ser.corpora.delimited import read_table
 from melt_ser.errors import InputError, SetupError, did_you_mean
 
@@ -16,7 +16,7 @@ MACHINE = "llm_label"  # of MELT's release, and of what `annotate` writes
 HUMAN = ("label", "emotion")  # of a corpus table, which has both, the first is as the release writes it
 KEYS = ("dialogue_id", "utterance_id")
 # MELD numbers dialogues anew in each split, so that rows of different splits would meet under one key.
-SPLIT, SPLIT_IN_NAME = "split", re.compile(r"(?:^|_)(train|dev|test)(?:_|$)")
+SPLIT = "split"
 SAME_WHERE_KEYS_ARE = ("season", "episode")
 
 
@@ -83,8 +83,8 @@ def read_labels(path: Path) -> pd.DataFrame:
     """A CSV of labels as text, its columns in lower case, and the split that the file's name says; else SetupError."""
     if not path.is_file():
         raise SetupError(f"There is no file {path}; give a CSV of labels.")
-    table, name = read_table(path, ()), SPLIT_IN_NAME.search(path.stem.lower())
-    return table.assign(**{SPLIT: name[1]}) if name and SPLIT not in table else table
+    table, split = read_table(path, ()), split_in_name(path)
+    return table.assign(**{SPLIT: split}) if split and SPLIT not in table else table
 
 
 def require(table: pd.DataFrame, column: str, path: Path) -> None:
