@@ -158,6 +158,11 @@ CUT = b'{"choices": [{"mess'  # of a longer answer
 UNREADABLE = "That cannot be read"  # how the job begins when it asks once more
 
 
+class Server(ThreadingHTTPServer):
+    daemon_threads = True
+    request_queue_size = 1024  # of 5, its own, a burst of connections on a busy machine waits seconds for TCP's retries
+
+
 @contextmanager
 def annotating(behaviour: Behaviour) -> Iterator[str]:
     """The server's address, while it runs."""
@@ -256,8 +261,7 @@ def annotating(behaviour: Behaviour) -> Iterator[str]:
         def log_message(self, *_: Any) -> None:
             pass
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    server.daemon_threads = True
+    server = Server(("127.0.0.1", 0), Handler)
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)
     thread.start()
     try:

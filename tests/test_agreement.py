@@ -230,6 +230,23 @@ def test_bad_input_is_one_sentence(
     assert line.startswith("error: ") and words in line and not shown.out
 
 
+def test_case_makes_no_other_label(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    rows = "JOY,joy\nAnger,anger\nanger,Joy\nWut,wut\n"
+    path = write(tmp_path / "a.csv", "Emotion,llm_label\n" + rows)
+    found = compare(path, capsys=capsys)
+    assert found["outside"] == {"first": {"wut": 1}, "second": {"wut": 1}}
+    assert found["as_given"]["changed"] == 0.25
+    named = compare(path, "--labels", "Joy,Anger", capsys=capsys)
+    assert named["labels"] == ["Joy", "Anger"] and named["confusion"][:2] == [[1, 0, 0], [1, 1, 0]]
+
+
+def test_columns_that_are_called_as_the_sides_are_do_not_count_as_labels(tmp_path: Path) -> None:
+    first = write(tmp_path / "a.csv", "id,second,label\n1,fear,joy\n2,fear,joy\n")
+    second = write(tmp_path / "b.csv", "id,first,label\n1,fear,joy\n2,fear,anger\n")
+    pairs = read_pairs(first, second, keys=["id"])
+    assert pairs.table[["first", "second"]].values.tolist() == [["joy", "joy"], ["joy", "anger"]]
+
+
 def test_a_key_that_repeats_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     text = "Dialogue_ID,Utterance_ID,sample,llm_label\n0,1,0,joy\n0,1,1,fear\n"
     first, second = write(tmp_path / "a.csv", text), write(tmp_path / "b.csv", text)

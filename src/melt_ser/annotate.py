@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import math
 import os
 import sys
 import traceback
@@ -17,6 +16,7 @@ from contextlib import aclosing
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from melt_ser.arguments import number, whole_number
 from melt_ser.console import finish, print_anything, say
 from melt_ser.errors import InputError, MeltSerError, SetupError, one_line
 
@@ -70,12 +70,14 @@ def _parser() -> argparse.ArgumentParser:
     asked.add_argument(
         "--prompt", default="melt", help="melt, context, definitions, few_shot or a YAML of yours (melt)"
     )
-    asked.add_argument("--samples", type=_count, default=1, help="answers for each line (1)")
-    asked.add_argument("--temperature", type=_number, default=1.0, help="(1.0, the paper's)")
+    asked.add_argument("--samples", type=whole_number(1), default=1, help="answers for each line (1)")
+    asked.add_argument("--temperature", type=number, default=1.0, help="(1.0, the paper's)")
     asked.add_argument(
         "--filter", default="", metavar="NAMES", help="short_clips,few_words,vague_characters: the paper's"
     )
-    asked.add_argument("--first", type=_count, metavar="N", help="only the first N lines, to try what a prompt gives")
+    asked.add_argument(
+        "--first", type=whole_number(1), metavar="N", help="only the first N lines, to try what a prompt gives"
+    )
     asked.add_argument(
         "--map", action="append", default=[], metavar="OTHER=LABEL", help="the label for an answer outside the set"
     )
@@ -88,34 +90,20 @@ def _parser() -> argparse.ArgumentParser:
     engine.add_argument(
         "--key-variable", default="OPENAI_API_KEY", metavar="NAME", help="where its key is (OPENAI_API_KEY)"
     )
-    engine.add_argument("--timeout", type=_number, default=120.0, help="seconds that an answer may take (120)")
-    engine.add_argument("--concurrency", type=_count, default=8, help="calls, or batches, at a time (8)")
-    engine.add_argument("--batch-requests", type=_count, default=10_000, metavar="N", help="calls in a batch (10000)")
+    engine.add_argument("--timeout", type=number, default=120.0, help="seconds that an answer may take (120)")
+    engine.add_argument("--concurrency", type=whole_number(1), default=8, help="calls, or batches, at a time (8)")
+    engine.add_argument(
+        "--batch-requests", type=whole_number(1), default=10_000, metavar="N", help="calls in a batch (10000)"
+    )
     engine.add_argument("--calibrate", type=Path, metavar="TABLE", help="labelled lines, by which local is calibrated")
-    engine.add_argument("--poll", type=_number, default=30.0, metavar="SECONDS", help="between looks at a batch (30)")
+    engine.add_argument("--poll", type=number, default=30.0, metavar="SECONDS", help="between looks at a batch (30)")
     paid = parser.add_argument_group("what it costs")
     paid.add_argument("--dry-run", action="store_true", help="tell cost and time, and ask nothing")
-    paid.add_argument("--limit", type=_number, default=1.0, metavar="US$", help="asks you where it costs more (1.00)")
+    paid.add_argument("--limit", type=number, default=1.0, metavar="US$", help="asks you where it costs more (1.00)")
     paid.add_argument("--yes", action="store_true", help="does not ask you")
     paid.add_argument("--price", metavar="IN,OUT", help="US$ a million tokens of prompts and answers (OpenAI's)")
     paid.add_argument("--journal", type=Path, help="(<out> with the suffix .journal.sqlite)")
     return parser
-
-
-def _count(text: str) -> int:
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"is a whole number from 1 up, not {text!r}")
-    return int(text)
-
-
-def _number(text: str) -> float:
-    try:
-        number = float(text)
-    except ValueError:
-        number = math.nan
-    if not 0.0 <= number < math.inf:
-        raise argparse.ArgumentTypeError(f"is a number from 0 up, not {text!r}")
-    return number
 
 
 def _check_out(options: argparse.Namespace) -> None:

@@ -18,6 +18,7 @@ KEYS = ("dialogue_id", "utterance_id")
 # MELD numbers dialogues anew in each split, so that rows of different splits would meet under one key.
 SPLIT = "split"
 SAME_WHERE_KEYS_ARE = ("season", "episode")
+THEIRS = " of the second file"  # what is added to the name of a column that both files have
 
 
 @dataclass(frozen=True)
@@ -67,8 +68,9 @@ def read_pairs(
             _label_column(other, second_column, (MACHINE, *HUMAN), second_path),
         )
         names = f"{first_path.name}, {columns[0]}", f"{second_path.name}, {columns[1]}"
-        table, other = table.assign(first=table[columns[0]]), other.assign(second=other[columns[1]])
         paired, left_out = joined(table, other, keys, first_path, second_path)
+        theirs = columns[1] + THEIRS if columns[1] + THEIRS in paired else columns[1]
+        paired = paired.assign(first=paired[columns[0]], second=paired[theirs])
     for side, name in zip(("first", "second"), names, strict=True):
         empty = paired[side] == ""
         left_out |= {f"no label: {name}": int(empty.sum())} if empty.any() else {}
@@ -112,7 +114,7 @@ def joined(
         for column in columns:
             require(table, column, path)
         _check_unique(table, columns, path)
-    both = first.merge(second, how="inner", left_on=own, right_on=theirs, suffixes=("", " of the second file"))
+    both = first.merge(second, how="inner", left_on=own, right_on=theirs, suffixes=("", THEIRS))
     left_out = {
         f"only in {path.name}": len(table) - len(both)
         for path, table in ((first_path, first), (second_path, second))
@@ -121,7 +123,7 @@ def joined(
     for column in SAME_WHERE_KEYS_ARE:
         if column not in first or column not in second or column in own:
             continue
-        differ = both[column] != both[f"{column} of the second file"]
+        differ = both[column] != both[column + THEIRS]
         if differ.any():
             row = both[differ].iloc[0]
             raise InputError(
