@@ -11,6 +11,7 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pytest
@@ -140,6 +141,18 @@ def test_labels_outside_the_set_are_counted_and_left_out_or_mapped(
     labels = pd.read_csv(table.with_name("labels.csv"))
     assert labels["llm_label"].value_counts().to_dict() == {"joy": 11, "anger": 1}
     assert server.calls == 12
+
+
+def test_of_many_labels_outside_the_set_the_most_frequent_are_told(
+    table: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def rambling(body: dict[str, Any]) -> str:
+        number = re.search(r"Line (\d+) ", body["messages"][1]["content"])[1]  # type: ignore[index]
+        return answer(f"mood {number} " + "and so on " * 20 if int(number) > 1 else "calm")
+
+    assert start(Behaviour(answer=rambling), table) == 0
+    [told] = re.findall(r"none of the prompt's \((.*)\)", capsys.readouterr().err)
+    assert told.startswith("calm 2, mood") and told.count(" [...] 1") == 9 and told.endswith(", 1 others")
 
 
 @pytest.mark.parametrize(

@@ -14,6 +14,7 @@ import traceback
 from collections import Counter
 from contextlib import aclosing
 from pathlib import Path
+from textwrap import shorten
 from typing import TYPE_CHECKING
 
 from melt_ser.arguments import number, whole_number
@@ -32,6 +33,8 @@ if TYPE_CHECKING:
 
 PAPER_MODEL = "gpt-4o-2024-08-06"
 GIVEN_LABELS = ("label", "Emotion", "llm_label")  # columns in which labelled lines have their label
+COUNTED = 10  # labels outside the set that are told with their counts, and
+LONGEST_SHOWN = 40  # how many characters of each
 NAMED = 3  # lines without a label that are named, of those that are counted
 
 
@@ -260,10 +263,10 @@ def _finish(options: argparse.Namespace, job: Job, journal: Journal, failures: l
         say(f"{len(failed):,} of {len(job):,} calls have no answer that can be read: {named}")
     outside = Counter(one.answer.label_raw for one in labelled if one.answer is not None and not one.label)
     if outside:
-        counts = ", ".join(f"{label} {count}" for label, count in outside.most_common())
-        say(
-            f"{sum(outside.values()):,} lines have no label, since theirs is none of the prompt's ({counts}); see --map"
-        )
+        told = [f"{shorten(label, LONGEST_SHOWN)} {count:,}" for label, count in outside.most_common(COUNTED)]
+        counts = ", ".join(told + ([f"{len(outside) - COUNTED:,} others"] if len(outside) > COUNTED else []))
+        lines = sum(outside.values())
+        say(f"{lines:,} lines have no label, since theirs is none of the prompt's ({counts}); see --map")
     finish(options.out)
     return 1 if failed else 0
 
