@@ -109,7 +109,7 @@ LABELLED = st.lists(st.tuples(st.sampled_from("abc"), st.sampled_from("abc")), m
 
 
 @given(LABELLED)
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 def test_kappa_and_f1_are_scikit_learns(rows: list[tuple[str, str]]) -> None:
     first, second = map(list, zip(*rows, strict=True))
     kappa = float(cohens_kappa(confusion_matrix(first, second, "abc")))
@@ -125,7 +125,7 @@ def test_kappa_and_f1_are_scikit_learns(rows: list[tuple[str, str]]) -> None:
 
 
 @given(LABELLED)
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 def test_alpha_of_pairs_is_alpha_of_items_with_two_raters(rows: list[tuple[str, str]]) -> None:
     counts = np.asarray([[pair.count(label) for label in "abc"] for pair in rows])
     confusion = confusion_matrix(*map(list, zip(*rows, strict=True)), "abc")
@@ -142,7 +142,7 @@ def test_alpha_is_that_of_its_authors_examples() -> None:
 
 
 @given(LABELLED, st.randoms(use_true_random=False))
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 def test_the_order_of_rows_does_not_matter(rows: list[tuple[str, str]], random: Any) -> None:
     def found(rows: list[tuple[str, str]]) -> dict[str, Any]:
         pairs = LabelPairs(pd.DataFrame(rows, columns=["first", "second"]), ("one", "two"), {})

@@ -167,7 +167,7 @@ def test_the_mixed_test_finds_a_preference_that_is_there() -> None:
 
 
 @given(st.integers(1, 6), st.integers(1, 8), st.integers(0, 2**32 - 1))
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 def test_intervals_hold_the_mean_and_do_not_depend_on_the_order(raters: int, clips: int, seed: int) -> None:
     generator = np.random.default_rng(seed)
     matrix = judgements(Design(raters, clips, 0.5, 1.0), generator)
@@ -179,7 +179,7 @@ def test_intervals_hold_the_mean_and_do_not_depend_on_the_order(raters: int, cli
 
 
 @given(st.integers(2, 12), st.integers(0, 2**32 - 1))
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 def test_alpha_of_full_tables_is_fleiss_kappa_with_its_correction_for_few(items: int, seed: int) -> None:
     table = np.random.default_rng(seed).integers(0, 2, size=(items, 4))
     counts, _ = aggregate_raters(table, n_cat=2)
