@@ -87,17 +87,31 @@ def test_a_rater_who_fails_a_check_is_left_out_and_named(tmp_path: Path, capsys:
     assert score(tmp_path, "--allow-failed", "1", capsys=capsys)["raters"] == ["ann", "ben"]
 
 
-def test_of_a_raters_files_the_fullest_counts_and_skipped_clips_are_counted(
+def test_a_raters_files_are_put_together_and_skipped_clips_are_counted(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     key = write_key(tmp_path)
     whole = write_answers(tmp_path, key, "ann")
-    early = {**whole, "answers": whole["answers"][:3]}
-    (tmp_path / "answers" / "zzz.json").write_text(json.dumps(early))
+    for name, part in (("aaa", whole["answers"][:3]), ("zzz", whole["answers"][2:])):
+        (tmp_path / "answers" / f"{name}.json").write_text(json.dumps({**whole, "answers": part}))
+    (tmp_path / "answers" / "ann.json").unlink()
     skipped = {**whole["answers"][0], "chosen": None, "side": None}
     write_answers(tmp_path, key, "ben", answers=[skipped, *whole["answers"][1:]])
+    write_answers(tmp_path, key, "idle", answers=[])
     scored = score(tmp_path, capsys=capsys)
     assert scored["overall"]["n"] == 12 + 11 and scored["not_played"] == 1
+    assert scored["raters"] == ["ann", "ben"]
+
+
+def test_two_people_under_one_code_are_told_apart_by_a_person(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    key = write_key(tmp_path)
+    whole = write_answers(tmp_path, key, "ann")
+    other = [{**whole["answers"][0], "chosen": key["items"][0]["first"]}]
+    (tmp_path / "answers" / "more.json").write_text(json.dumps({**whole, "answers": other}))
+    assert main(["score", str(tmp_path / "key.json"), str(tmp_path / "answers")]) == 1
+    assert "for the item i0, and another file of rater ann 'anger'; leave the older" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
