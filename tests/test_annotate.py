@@ -163,6 +163,7 @@ def test_of_many_labels_outside_the_set_the_most_frequent_are_told(
         (["--map", "comfort=happy"], "--map comfort=happy does not end in a label of the prompt"),
         (["--price", "2.5"], "--price is US dollars a million tokens of prompts and of answers"),
         (["--base-url", "localhost"], "--base-url is an address such as http://127.0.0.1:8000/v1, not 'localhost'."),
+        (["--engine", "local", "--temperature", "0"], "at --temperature 0 it has no probabilities; leave it out."),
         (["--key-variable", "NO_SUCH"], "set the environment variable NO_SUCH"),
     ],
 )

@@ -133,6 +133,8 @@ def annotate(options: argparse.Namespace) -> int:
 
     if options.engine == "local" and not options.model:
         raise SetupError("--engine local needs a --model: a hub id, a folder, a GGUF file or <hub id>:<GGUF file>.")
+    if options.engine == "local" and not options.temperature:
+        raise SetupError("--engine local samples nothing: at --temperature 0 it has no probabilities; leave it out.")
     options.model = options.model or PAPER_MODEL
     remote = options.engine != "local" and not options.dry_run
     endpoint = Endpoint(options.base_url, options.key_variable, options.timeout) if remote else None
