@@ -63,6 +63,7 @@ class Behaviour:
     poll_status: int | None = None  # an error that every look at a batch gets
     batch_fails: bool = False  # whether every request of a batch ends in its file of errors
     batch_lost: int = 0  # connections that are lost after a batch has begun
+    file_cuts: int = 0  # downloads of a batch's answers that end too soon
     batch_ends: list[str] = field(default_factory=list)  # how the first batches end, such as "expired" or "failed"
 
     calls: int = 0
@@ -158,6 +159,11 @@ CUT = b'{"choices": [{"mess'  # of a longer answer
 UNREADABLE = "That cannot be read"  # how the job begins when it asks once more
 
 
+class Server(ThreadingHTTPServer):
+    daemon_threads = True
+    request_queue_size = 1024  # of 5, its own, a burst of connections on a busy machine waits seconds for TCP's retries
+
+
 @contextmanager
 def annotating(behaviour: Behaviour) -> Iterator[str]:
     """The server's address, while it runs."""
@@ -177,7 +183,10 @@ def annotating(behaviour: Behaviour) -> Iterator[str]:
                 elif path.startswith("batches/"):
                     self._send(200, behaviour.batch(path.removeprefix("batches/")))
                 elif path.startswith("files/") and path.endswith("/content"):
-                    self._send(200, behaviour.files[path.split("/")[1]])
+                    content = behaviour.files[path.split("/")[1]]
+                    cut, behaviour.file_cuts = behaviour.file_cuts > 0, max(behaviour.file_cuts - 1, 0)
+                    self._send(200, content[:-9] if cut else content, {"Content-Length": str(len(content))})
+                    self.close_connection = cut
                 else:
                     self._send(404, {"error": {"message": f"there is no {path}"}})
 
@@ -256,8 +265,7 @@ def annotating(behaviour: Behaviour) -> Iterator[str]:
         def log_message(self, *_: Any) -> None:
             pass
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    server.daemon_threads = True
+    server = Server(("127.0.0.1", 0), Handler)
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)
     thread.start()
     try:

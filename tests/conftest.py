@@ -10,10 +10,13 @@ from typing import Any
 os.environ.setdefault("HF_HUB_OFFLINE", "1")  # before anything imports huggingface_hub
 
 import pytest
+from hypothesis import settings
 
 from browser import BROWSER, chromium
 
 REAL_DATA = "MELT_SER_TEST_DATA"
+settings.register_profile("melt_ser", deadline=None)  # a busy machine is no mistake of the code
+settings.load_profile("melt_ser")
 
 
 @pytest.fixture(autouse=True)

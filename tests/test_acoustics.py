@@ -105,7 +105,7 @@ def test_acted_anger_is_higher_than_sadness(
 
 
 @given(st.lists(st.tuples(st.sampled_from(LEVELS), st.floats(-100, 100)), min_size=5, max_size=60))
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 def test_the_bins_hold_thirty_forty_and_thirty_per_cent(rows: list[tuple[str, float]]) -> None:
     table = pd.DataFrame({"loudness": [word for word, _ in rows]})
     values = pd.DataFrame(

@@ -109,7 +109,7 @@ LABELLED = st.lists(st.tuples(st.sampled_from("abc"), st.sampled_from("abc")), m
 
 
 @given(LABELLED)
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 def test_kappa_and_f1_are_scikit_learns(rows: list[tuple[str, str]]) -> None:
     first, second = map(list, zip(*rows, strict=True))
     kappa = float(cohens_kappa(confusion_matrix(first, second, "abc")))
@@ -125,7 +125,7 @@ def test_kappa_and_f1_are_scikit_learns(rows: list[tuple[str, str]]) -> None:
 
 
 @given(LABELLED)
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 def test_alpha_of_pairs_is_alpha_of_items_with_two_raters(rows: list[tuple[str, str]]) -> None:
     counts = np.asarray([[pair.count(label) for label in "abc"] for pair in rows])
     confusion = confusion_matrix(*map(list, zip(*rows, strict=True)), "abc")
@@ -142,7 +142,7 @@ def test_alpha_is_that_of_its_authors_examples() -> None:
 
 
 @given(LABELLED, st.randoms(use_true_random=False))
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 def test_the_order_of_rows_does_not_matter(rows: list[tuple[str, str]], random: Any) -> None:
     def found(rows: list[tuple[str, str]]) -> dict[str, Any]:
         pairs = LabelPairs(pd.DataFrame(rows, columns=["first", "second"]), ("one", "two"), {})
@@ -228,6 +228,23 @@ def test_bad_input_is_one_sentence(
     shown = capsys.readouterr()
     [line] = shown.err.splitlines()
     assert line.startswith("error: ") and words in line and not shown.out
+
+
+def test_case_makes_no_other_label(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    rows = "JOY,joy\nAnger,anger\nanger,Joy\nWut,wut\n"
+    path = write(tmp_path / "a.csv", "Emotion,llm_label\n" + rows)
+    found = compare(path, capsys=capsys)
+    assert found["outside"] == {"first": {"wut": 1}, "second": {"wut": 1}}
+    assert found["as_given"]["changed"] == 0.25
+    named = compare(path, "--labels", "Joy,Anger", capsys=capsys)
+    assert named["labels"] == ["Joy", "Anger"] and named["confusion"][:2] == [[1, 0, 0], [1, 1, 0]]
+
+
+def test_columns_that_are_called_as_the_sides_are_do_not_count_as_labels(tmp_path: Path) -> None:
+    first = write(tmp_path / "a.csv", "id,second,label\n1,fear,joy\n2,fear,joy\n")
+    second = write(tmp_path / "b.csv", "id,first,label\n1,fear,joy\n2,fear,anger\n")
+    pairs = read_pairs(first, second, keys=["id"])
+    assert pairs.table[["first", "second"]].values.tolist() == [["joy", "joy"], ["joy", "anger"]]
 
 
 def test_a_key_that_repeats_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

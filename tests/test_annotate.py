@@ -11,6 +11,7 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pytest
@@ -142,6 +143,18 @@ def test_labels_outside_the_set_are_counted_and_left_out_or_mapped(
     assert server.calls == 12
 
 
+def test_of_many_labels_outside_the_set_the_most_frequent_are_told(
+    table: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def rambling(body: dict[str, Any]) -> str:
+        number = re.search(r"Line (\d+) ", body["messages"][1]["content"])[1]  # type: ignore[index]
+        return answer(f"mood {number} " + "and so on " * 20 if int(number) > 1 else "calm")
+
+    assert start(Behaviour(answer=rambling), table) == 0
+    [told] = re.findall(r"none of the prompt's \((.*)\)", capsys.readouterr().err)
+    assert told.startswith("calm 2, mood") and told.count(" [...] 1") == 9 and told.endswith(", 1 others")
+
+
 @pytest.mark.parametrize(
     ("more", "sentence"),
     [
@@ -150,6 +163,7 @@ def test_labels_outside_the_set_are_counted_and_left_out_or_mapped(
         (["--map", "comfort=happy"], "--map comfort=happy does not end in a label of the prompt"),
         (["--price", "2.5"], "--price is US dollars a million tokens of prompts and of answers"),
         (["--base-url", "localhost"], "--base-url is an address such as http://127.0.0.1:8000/v1, not 'localhost'."),
+        (["--engine", "local", "--temperature", "0"], "at --temperature 0 it has no probabilities; leave it out."),
         (["--key-variable", "NO_SUCH"], "set the environment variable NO_SUCH"),
     ],
 )
@@ -160,6 +174,26 @@ def test_a_mistake_is_one_line_with_the_fix(
     told = capsys.readouterr().err
     assert told.startswith("error: ") and sentence in told and told.count("\n") == 1
     assert server.calls == 0
+
+
+def test_half_an_emoji_in_an_answer_is_journalled_as_its_escape(table: Path) -> None:
+    """JSON may name half of a surrogate pair, which neither SQLite nor UTF-8 takes."""
+    server = Behaviour(answer=lambda body: answer("joy", emotional_impact="warm \ud83d"))
+    assert start(server, table) == 0
+    assert set(pd.read_csv(table.with_name("labels.csv"))["emotional_impact"]) == {"warm \\ud83d"}
+
+
+def test_the_labels_file_takes_the_place_of_no_input_and_no_folder(
+    server: Behaviour, table: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = table.read_bytes()
+    (table.parent / "folder").mkdir()
+    assert start(server, table, out=table.name) == 2
+    assert "is one of the tables that are read; name another file." in capsys.readouterr().err
+    assert start(server, table, out="folder") == 2
+    assert "is a folder; name a file, such as " in capsys.readouterr().err
+    assert main([str(table), str(table), "--combine", "--out", str(table)]) == 2
+    assert table.read_bytes() == before and server.calls == 0
 
 
 @pytest.mark.parametrize(
@@ -239,7 +273,8 @@ def test_a_terminal_shows_a_bar_with_the_cost_so_far(table: Path) -> None:
 def test_batches_by_the_command(server: Behaviour, table: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert start(server, table, "--engine", "batch", "--batch-requests", "5", "--poll", "0.01") == 0
     assert len(server.batches) == 3 and len(pd.read_csv(table.with_name("labels.csv"))) == 12
-    assert "batch batch-0 is submitted with 5 calls" in capsys.readouterr().err
+    submitted = re.findall(r"batch batch-\d is submitted with (\d) calls", capsys.readouterr().err)
+    assert sorted(submitted) == ["2", "5", "5"]  # at once, so that none is surely the first
 
 
 def test_the_wanted_lines_alone_are_asked_about(server: Behaviour, table: Path, shared_data: Path) -> None:

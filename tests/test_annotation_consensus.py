@@ -94,7 +94,7 @@ def simulated(
     return [LABELS[label] for label in truth], [[[*LABELS, None][vote] for vote in row] for row in said]
 
 
-@settings(max_examples=6, deadline=None)
+@settings(max_examples=6)
 @given(st.integers(0, 1000), st.floats(0.0, 0.5))
 def test_it_is_the_plain_one(seed: int, missing: float) -> None:
     _, votes = simulated([0.9, 0.7, 0.6], 30, seed, missing)

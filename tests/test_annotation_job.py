@@ -7,6 +7,7 @@ import json
 from collections.abc import Iterator, Sequence
 from contextlib import aclosing
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -21,7 +22,7 @@ from melt_ser.annotation.lines import Line, earlier_lines
 from melt_ser.annotation.openai_engine import Endpoint, OpenAIEngine
 from melt_ser.annotation.progress import AnnotationProgress
 from melt_ser.annotation.prompts import load_prompt
-from melt_ser.errors import MeltSerError, SetupError
+from melt_ser.errors import SetupError
 
 TEXTS = [f"Line number {number}, and I am glad." for number in range(24)]
 
@@ -230,7 +231,7 @@ def test_batches_answer_each_line_once(journal: Journal) -> None:
 def test_a_batch_that_was_under_way_is_collected_not_submitted_again(journal: Journal) -> None:
     server, asked = Behaviour(), job(TEXTS[:4])
     server.poll_status = 418
-    with pytest.raises(MeltSerError):  # stopped while it waits
+    with pytest.raises(SetupError, match="something is wrong; the same command goes on"):  # stopped while it waits
         batches(server, asked, journal)
     assert len(server.batches) == 1 and list(open_calls(asked, journal)) == []
     server.poll_status = None
@@ -283,6 +284,21 @@ def test_a_batch_is_begun_once_where_the_connection_is_lost(journal: Journal) ->
     server = Behaviour(batch_lost=1)
     assert batches(server, job(TEXTS[:4]), journal) == []
     assert len(server.batches) == 1
+
+
+def test_a_download_that_breaks_off_is_made_again_and_what_is_no_row_is_passed_over(
+    journal: Journal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    compute = Behaviour._compute
+
+    def with_garbage(server: Behaviour, batch: dict[str, Any]) -> None:
+        compute(server, batch)
+        server.files[batch["output_file_id"]] += b'\n\nno row\n[1]\n{}\n{"custom_id": "of another"}\n'
+
+    monkeypatch.setattr(Behaviour, "_compute", with_garbage)
+    server, asked = Behaviour(file_cuts=1), job(TEXTS[:4])
+    assert batches(server, asked, journal) == []
+    assert len(server.batches) == 1 and len(labels(asked, journal)) == 4
 
 
 @pytest.mark.parametrize(

@@ -39,7 +39,7 @@ def test_a_repaired_answer_takes_the_place_of_the_unreadable_one(tmp_path: Path)
         assert journal.spent("gpt-4o", "1-abc") == (1, 300, 100, 0.5)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(st.lists(st.tuples(st.integers(0, 500), st.integers(0, 500), st.none() | st.floats(0, 9)), max_size=8))
 def test_what_was_spent_is_the_sum_over_the_answers(rows: list[tuple[int, int, float | None]]) -> None:
     journal = Journal(sqlite3.connect(":memory:"))

@@ -123,7 +123,7 @@ def test_the_version_is_that_of_the_content_not_of_its_layout(tmp_path: Path) ->
 
 
 def write(folder: Path, **changes: object) -> str:
-    content = {"name": "mine", "version": 1, "labels": ["joy"], "template": "{{ utterance }}"} | changes
+    content = {"name": "mine", "version": 1, "labels": ["joy", "anger"], "template": "{{ utterance }}"} | changes
     path = folder / "mine.yaml"
     given = {key: value for key, value in content.items() if value is not None}
     path.write_text(yaml.safe_dump(given), encoding="utf-8")
@@ -145,6 +145,8 @@ def test_a_prompt_of_ones_own_is_a_yaml(tmp_path: Path) -> None:
         ({"labels": []}, "has labels that are not texts in lower case"),
         ({"labels": [True]}, "has labels that are not texts in lower case"),
         ({"labels": ["joy", "joy"]}, "has a label twice"),
+        ({"labels": ["joy"]}, "or one alone"),
+        ({"template": "What is felt?"}, "does not ask about the line; put {{ utterance }} into its template"),
         ({"history": -1}, "has a 'history' that is no number of lines"),
         ({"history": "all"}, "has a 'history' that is no int"),
         ({"examples": [{"utterance": "Hi!"}]}, "has an example 1 without utterance and answer"),

@@ -60,7 +60,7 @@ def test_a_compressed_file_under_a_wrong_name_is_read_all_the_same(tmp_path: Pat
     assert len(read_audio(tmp_path / "a.wav")) > 7000
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(st.floats(0, 0.9), st.floats(0.01, 1.0))
 def test_a_segment_is_the_slice_of_the_whole(start: float, length: float) -> None:
     with tempfile.TemporaryDirectory() as folder:
@@ -74,7 +74,7 @@ def test_a_segment_is_the_slice_of_the_whole(start: float, length: float) -> Non
 
 
 @given(st.integers(1, 3000), st.sampled_from([8000, 11025, 22050, 24414, 44100, 48000]))
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_the_length_after_resampling(samples: int, rate: int) -> None:
     assert len(resample(np.ones(samples, np.float32), rate, SAMPLE_RATE)) == -(-samples * SAMPLE_RATE // rate)
 
@@ -165,7 +165,7 @@ def test_more_channels_than_eight_and_tags_that_are_not_utf8(tmp_path: Path) -> 
     np.testing.assert_allclose(read_audio(tmp_path / "a.amr"), sine(16_000), atol=1e-4)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.data())
 def test_verification_never_raises_whatever_a_file_holds(data: st.DataObject) -> None:
     with tempfile.TemporaryDirectory() as folder:

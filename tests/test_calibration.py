@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from scipy.special import logit, softmax
 from sklearn.calibration import calibration_curve
@@ -42,7 +42,6 @@ def test_calibrated_guesses_have_a_small_error():
 
 
 @given(st.lists(st.tuples(st.floats(0, 1), st.booleans()), min_size=1))
-@settings(deadline=None)
 def test_calibration_error_is_a_fraction(pairs):
     confidence, correct = zip(*pairs, strict=True)
     gap = abs(np.mean(confidence) - np.mean(correct))

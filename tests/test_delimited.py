@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from melt_ser.config import DatasetConfig
 from melt_ser.corpora.csv import release_of
-from melt_ser.corpora.delimited import _is_well_formed, _read_any, _read_well_formed
+from melt_ser.corpora.delimited import _is_well_formed, _read_any, _read_well_formed, read_table
 from melt_ser.errors import InputError
 
 PIECES = st.lists(st.sampled_from(['"', '""', ",", "\n", "\r\n", "a", " ", "ü", "b c"]), min_size=1, max_size=14)
@@ -45,6 +45,25 @@ def test_what_programs_write_takes_the_quick_way(text: str) -> None:
 @pytest.mark.parametrize("text", ['a,"b\n', 'a,"b"c\n', 'a, "b"\n', 'a,b""c\n'])
 def test_quotes_out_of_place_take_the_careful_way(text: str) -> None:
     assert not _is_well_formed(text.encode(), ",")
+
+
+@pytest.mark.parametrize(
+    ("text", "error"),
+    [
+        ("", r"t\.csv is empty; give a table with a row of column names"),
+        ('a,b\n1,2\n3,"x\n5,y\n', r"t\.csv: a quote opens in row 2 and is not closed"),
+    ],
+)
+def test_what_would_swallow_rows_or_has_none_is_told(tmp_path: Path, text: str, error: str) -> None:
+    (tmp_path / "t.csv").write_text(text)
+    with pytest.raises(InputError, match=error):
+        read_table(tmp_path / "t.csv", ())
+
+
+@pytest.mark.parametrize("text", ['a,b\n1,x "y\n', 'a,b\n1,"x"y\n', 'a,b\n"",""\nend,"end" \n'])
+def test_quotes_within_a_value_are_read_as_they_are(tmp_path: Path, text: str) -> None:
+    (tmp_path / "t.csv").write_text(text)
+    assert len(read_table(tmp_path / "t.csv", ())) == 1
 
 
 def test_names_are_made_of_the_rows_that_are_used(tmp_path: Path) -> None:

@@ -111,7 +111,6 @@ def test_what_is_not_used_is_counted_and_unusable_audio_passed_over(
     [
         (["--clips", "100"], 1, "The sources differ on 16 utterances, and 100 clips and 3 checks are asked for"),
         (["--longest", "0.1"], 1, "16 clips cannot be used, the first: "),
-        (["--clips", "0"], 2, "--clips is at least 1"),
         (["--first-column", "wut"], 1, "has no column 'wut'"),
     ],
 )
@@ -125,6 +124,13 @@ def test_bad_input_is_one_sentence_and_leaves_nothing(
     [line] = capsys.readouterr().err.splitlines()
     assert line.startswith("error: ") and words in line
     assert [path.name for path in tmp_path.iterdir()] == ["corpus"]
+
+
+@pytest.mark.parametrize("options", [["--clips", "0"], ["--checks", "-1"], ["--longest", "nan"], ["--seed", "-1"]])
+def test_a_number_that_cannot_be_is_refused(options: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(["build", "a.csv", "--root", ".", "--out", "test", *options])
+    assert ended.value.code == 2 and f"argument {options[0]}: is a " in capsys.readouterr().err
 
 
 def test_a_test_that_is_there_is_not_overwritten(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

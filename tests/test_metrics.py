@@ -4,7 +4,7 @@ import warnings
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from sklearn import metrics as sklearn_metrics
 
@@ -25,7 +25,6 @@ def test_rows_are_references_and_columns_predictions_in_the_order_of_the_classes
 
 
 @given(PAIRS)
-@settings(deadline=None)
 def test_metrics_equal_scikit_learn(pairs):
     reference, prediction = zip(*pairs, strict=True)
     occurring = sorted(set(reference))
@@ -47,7 +46,6 @@ def test_metrics_equal_scikit_learn(pairs):
 
 
 @given(PAIRS, st.randoms(use_true_random=False))
-@settings(deadline=None)
 def test_the_order_of_utterances_and_of_classes_does_not_matter(pairs, random):
     shuffled, classes = list(pairs), list(CLASSES)
     random.shuffle(shuffled)
@@ -64,7 +62,6 @@ def test_the_order_of_utterances_and_of_classes_does_not_matter(pairs, random):
 
 
 @given(st.lists(st.sampled_from(CLASSES), min_size=1))
-@settings(deadline=None)
 def test_perfect_predictions_score_1_everywhere(labels):
     confusion = metrics.confusion_matrix(labels, labels, CLASSES)
     for metric in (
@@ -104,7 +101,6 @@ def test_a_single_class_is_scored_by_its_recall():
 
 
 @given(st.lists(PAIRS, min_size=1, max_size=4))
-@settings(deadline=None)
 def test_a_stack_of_matrices_scores_as_each_of_them(several):
     stack = np.stack([matrix(pairs) for pairs in several])
     for metric in (

@@ -23,7 +23,7 @@ every_pooling = pytest.mark.parametrize("pooling", [pooling.value for pooling in
 # Waveforms
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(samples=st.integers(400, 5000), gain=st.floats(1e-4, 10), offset=st.floats(-1, 1))
 def test_normalisation_is_that_of_transformers(samples, gain, offset):
     waveform = speechlike(samples) * gain + offset
@@ -66,7 +66,7 @@ def pool(pooling: str, frames: Tensor, frame_mask: Tensor) -> Tensor:
 
 
 @every_pooling
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(own=st.integers(1, 20), padding=st.integers(0, 10), rubbish=st.floats(-1e4, 1e4))
 def test_padded_frames_have_no_part_in_pooling(pooling, own, padding, rubbish):
     frames = torch.randn(1, own, 6, generator=torch.Generator().manual_seed(own))

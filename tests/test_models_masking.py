@@ -120,7 +120,7 @@ def test_plain_transformers_does_depend_on_padding(kind):
 
 
 @pytest.mark.parametrize("kind", ["hubert-batch-norm", "wavlm-base", "data2vec-base"])
-@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     lengths=st.lists(st.integers(400, 4000), min_size=1, max_size=5),
     padding=st.integers(0, 1000),

@@ -87,17 +87,31 @@ def test_a_rater_who_fails_a_check_is_left_out_and_named(tmp_path: Path, capsys:
     assert score(tmp_path, "--allow-failed", "1", capsys=capsys)["raters"] == ["ann", "ben"]
 
 
-def test_of_a_raters_files_the_fullest_counts_and_skipped_clips_are_counted(
+def test_a_raters_files_are_put_together_and_skipped_clips_are_counted(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     key = write_key(tmp_path)
     whole = write_answers(tmp_path, key, "ann")
-    early = {**whole, "answers": whole["answers"][:3]}
-    (tmp_path / "answers" / "zzz.json").write_text(json.dumps(early))
+    for name, part in (("aaa", whole["answers"][:3]), ("zzz", whole["answers"][2:])):
+        (tmp_path / "answers" / f"{name}.json").write_text(json.dumps({**whole, "answers": part}))
+    (tmp_path / "answers" / "ann.json").unlink()
     skipped = {**whole["answers"][0], "chosen": None, "side": None}
     write_answers(tmp_path, key, "ben", answers=[skipped, *whole["answers"][1:]])
+    write_answers(tmp_path, key, "idle", answers=[])
     scored = score(tmp_path, capsys=capsys)
     assert scored["overall"]["n"] == 12 + 11 and scored["not_played"] == 1
+    assert scored["raters"] == ["ann", "ben"]
+
+
+def test_two_people_under_one_code_are_told_apart_by_a_person(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    key = write_key(tmp_path)
+    whole = write_answers(tmp_path, key, "ann")
+    other = [{**whole["answers"][0], "chosen": key["items"][0]["first"]}]
+    (tmp_path / "answers" / "more.json").write_text(json.dumps({**whole, "answers": other}))
+    assert main(["score", str(tmp_path / "key.json"), str(tmp_path / "answers")]) == 1
+    assert "for the item i0, and another file of rater ann 'anger'; leave the older" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
@@ -167,7 +181,7 @@ def test_the_mixed_test_finds_a_preference_that_is_there() -> None:
 
 
 @given(st.integers(1, 6), st.integers(1, 8), st.integers(0, 2**32 - 1))
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 def test_intervals_hold_the_mean_and_do_not_depend_on_the_order(raters: int, clips: int, seed: int) -> None:
     generator = np.random.default_rng(seed)
     matrix = judgements(Design(raters, clips, 0.5, 1.0), generator)
@@ -179,7 +193,7 @@ def test_intervals_hold_the_mean_and_do_not_depend_on_the_order(raters: int, cli
 
 
 @given(st.integers(2, 12), st.integers(0, 2**32 - 1))
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 def test_alpha_of_full_tables_is_fleiss_kappa_with_its_correction_for_few(items: int, seed: int) -> None:
     table = np.random.default_rng(seed).integers(0, 2, size=(items, 4))
     counts, _ = aggregate_raters(table, n_cat=2)

@@ -23,7 +23,6 @@ METRICS = (metrics.unweighted_accuracy, metrics.weighted_accuracy, metrics.macro
 
 
 @given(CONFUSIONS, st.permutations(range(4)))
-@settings(deadline=None)
 def test_metrics_are_fractions_that_renaming_the_classes_does_not_change(
     confusion: np.ndarray, order: list[int]
 ) -> None:
@@ -36,7 +35,6 @@ def test_metrics_are_fractions_that_renaming_the_classes_does_not_change(
 
 
 @given(CONFUSIONS.filter(lambda matrix: (matrix.sum(axis=1) > 0).all()), st.integers(2, 9))
-@settings(deadline=None)
 def test_ua_is_scikit_learns_where_all_classes_occur_and_blind_to_their_sizes(
     confusion: np.ndarray, times: int
 ) -> None:
@@ -50,7 +48,7 @@ def test_ua_is_scikit_learns_where_all_classes_occur_and_blind_to_their_sizes(
     assert metrics.unweighted_accuracy(more) == pytest.approx(metrics.unweighted_accuracy(confusion))
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     arrays(np.float64, st.tuples(st.integers(1, 12), st.just(4)), elements=st.floats(-1, 2) | st.just(math.nan)),
     st.lists(st.sampled_from([*CLASSES, "bored", ""]), min_size=12, max_size=12),

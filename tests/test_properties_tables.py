@@ -44,7 +44,7 @@ CELLS = st.fixed_dictionaries(
 ROWS = st.lists(CELLS, min_size=1, max_size=6).filter(lambda rows: any("".join(row.values()).strip() for row in rows))
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(ROWS, st.sampled_from(",;\t"), st.sampled_from([0, 1]))
 def test_no_row_of_a_table_is_lost_and_no_text_changed(
     folder: Path, rows: list[dict[str, str]], delimiter: str, quoting: int
@@ -64,7 +64,7 @@ def test_no_row_of_a_table_is_lost_and_no_text_changed(
         validate(release.table, "csv")
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(
     st.binary(max_size=300) | st.text(max_size=200).map(lambda text: f"audio,label\n{text}".encode("utf-8", "ignore"))
 )
@@ -91,7 +91,7 @@ TABLES = st.lists(
 ).map(make_table)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(TABLES)
 def test_validation_accepts_exactly_the_contract(table: pd.DataFrame) -> None:
     named = all((table[column] != "").all() for column in ("utterance", "source", "audio", "label"))
@@ -105,7 +105,7 @@ def test_validation_accepts_exactly_the_contract(table: pd.DataFrame) -> None:
         assert sound
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(TABLES, st.randoms(use_true_random=False))
 def test_a_digest_is_of_the_rows_and_not_of_their_order(table: pd.DataFrame, chance: random.Random) -> None:
     table = table[~table["utterance"].duplicated()]
@@ -117,7 +117,7 @@ def test_a_digest_is_of_the_rows_and_not_of_their_order(table: pd.DataFrame, cha
         assert digest(changed) != digest(table)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.lists(TEXTS.map(str.strip), min_size=1, max_size=4))
 @example(["a\rb", "a\nb", "a\r\nb", "a\0b", 'a"b', "nan", "1.50", "\ufeffa"])
 def test_a_stored_verification_gives_back_any_text(tmp_path_factory: pytest.TempPathFactory, texts: list[str]) -> None:
@@ -137,7 +137,7 @@ def test_a_stored_verification_gives_back_any_text(tmp_path_factory: pytest.Temp
 
 
 @given(st.lists(st.lists(TEXTS, min_size=2, max_size=2), min_size=1, max_size=4))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_a_written_csv_is_read_back(folder: Path, rows: list[list[str]]) -> None:
     rows = [[text.replace("\0", "") for text in row] for row in rows]  # no reader of CSV takes this character
     write_csv(folder / "out.csv", pd.DataFrame(rows, columns=["one", "two"]))

@@ -144,7 +144,7 @@ def test_the_demo_corpora_map_to_the_vocabulary(name: str) -> None:
 WORDS = st.text(st.characters(codec="utf-8", exclude_categories=["C", "Z"]), min_size=1, max_size=8)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(
     labels=st.lists(WORDS, min_size=1, max_size=6),
     delimiter=st.sampled_from(",;\t"),

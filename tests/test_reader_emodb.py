@@ -66,7 +66,7 @@ NAMES = st.tuples(
 ).map("".join)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(stems=st.sets(NAMES, min_size=1, max_size=20))
 def test_every_file_is_a_row_or_a_problem(tmp_path_factory: pytest.TempPathFactory, stems: set[str]) -> None:
     root = tmp_path_factory.mktemp("emodb")

@@ -139,7 +139,7 @@ def test_a_yaml_maps_to_the_vocabulary_and_states_its_facts(name: str) -> None:
         assert sum(config.expected_labels.values()) == config.expected["all"]
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(data=st.data())
 def test_every_audio_file_is_a_row_or_a_problem(tmp_path_factory: pytest.TempPathFactory, data: st.DataObject) -> None:
     """Names near the true ones: no reader stops at one, loses one or gives a label that its map does not know."""

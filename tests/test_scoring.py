@@ -109,7 +109,7 @@ probability_rows = arrays(np.float64, st.tuples(st.integers(1, 20), st.just(4)),
 
 
 @given(probability_rows, st.data())
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 def test_scores_are_plain_json_and_consistent(weights, data):
     references = data.draw(st.lists(st.sampled_from(CORPUS), min_size=len(weights), max_size=len(weights)))
     frame = make_predictions(references, weights / weights.sum(axis=1, keepdims=True))

@@ -42,7 +42,7 @@ def settings_for(**changes: object) -> DatasetConfig:
     return DatasetConfig(name="x", reader="csv", **changes)  # type: ignore[arg-type]
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(speakers=st.integers(4, 8), each=st.integers(3, 9), folds=st.sampled_from(["leave_one_out", 2, 3]))
 def test_folds_are_disjoint_and_cover_everything_once(speakers: int, each: int, folds: int | str) -> None:
     table = corpus(speakers, each)
@@ -219,7 +219,7 @@ def test_parts_are_checked_again_when_they_are_used() -> None:
         check_parts(renamed, settings_for(folds=2))
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(
     speakers=st.lists(st.sampled_from(["", "a", "b", "c", "d", "e"]), min_size=24, max_size=60),
     shuffle=st.integers(0, 99),

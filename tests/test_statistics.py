@@ -33,7 +33,7 @@ def simulate(generator, utterances, accuracy, classes=CLASSES):
 
 
 @given(ROWS)
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 def test_intervals_are_ordered_and_within_0_and_1(rows):
     reference, prediction, speakers = zip(*rows, strict=True)
     intervals = bootstrap_intervals(reference, prediction, CLASSES, speakers, resamples=200)
@@ -43,7 +43,7 @@ def test_intervals_are_ordered_and_within_0_and_1(rows):
 
 
 @given(ROWS, st.randoms(use_true_random=False))
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 def test_the_order_of_utterances_does_not_matter(rows, random):
     shuffled = list(rows)
     random.shuffle(shuffled)

@@ -6,7 +6,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from melt_ser.agreement import names
+from melt_ser.arguments import names, whole_number
 from melt_ser.console import print_anything, say
 from melt_ser.errors import MeltSerError, one_line
 from melt_ser.reporting.output import add_output_options, write
@@ -21,7 +21,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("table", type=Path, nargs="?", help="a corpus table with the column audio, where that lacks it")
     parser.add_argument("--root", type=Path, required=True, help="the folder that the table's audio is in")
     parser.add_argument("--keys", type=names, help="what names an utterance in both files, as for agreement")
-    parser.add_argument("--seed", type=int, default=0, help="of the bootstrap (default: 0)")
+    parser.add_argument("--seed", type=whole_number(0), default=0, help="of the bootstrap (default: 0)")
     add_output_options(parser)
     options = parser.parse_args(arguments)
     print_anything()

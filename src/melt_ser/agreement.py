@@ -6,6 +6,7 @@ import argparse
 import sys
 from pathlib import Path
 
+from melt_ser.arguments import names, whole_number
 from melt_ser.console import print_anything, say
 from melt_ser.errors import MeltSerError, one_line
 from melt_ser.reporting.output import add_output_options, write
@@ -35,7 +36,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--by", type=names, metavar="COLUMNS", help="what divides the utterances (default: speaker,season,length)"
     )
-    parser.add_argument("--seed", type=int, default=0, help="of the bootstrap (default: 0)")
+    parser.add_argument("--seed", type=whole_number(0), default=0, help="of the bootstrap (default: 0)")
     add_output_options(parser)
     parser.add_argument("--html", type=Path, metavar="PAGE", help="write a page too")
     return parser
@@ -55,11 +56,6 @@ def add_pair_options(parser: argparse.ArgumentParser) -> None:
         metavar="COLUMNS",
         help="what names an utterance in two files, such as Dialogue_ID,Utterance_ID (default) or utterance=filename",
     )
-
-
-def names(text: str) -> list[str]:
-    """A list with commas."""
-    return [name.strip() for name in text.split(",") if name.strip()]
 
 
 def _compare(options: argparse.Namespace) -> None:

@@ -8,15 +8,16 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import math
 import os
 import sys
 import traceback
 from collections import Counter
 from contextlib import aclosing
 from pathlib import Path
+from textwrap import shorten
 from typing import TYPE_CHECKING
 
+from melt_ser.arguments import number, whole_number
 from melt_ser.console import finish, print_anything, say
 from melt_ser.errors import InputError, MeltSerError, SetupError, one_line
 
@@ -32,6 +33,8 @@ if TYPE_CHECKING:
 
 PAPER_MODEL = "gpt-4o-2024-08-06"
 GIVEN_LABELS = ("label", "Emotion", "llm_label")  # columns in which labelled lines have their label
+COUNTED = 10  # labels outside the set that are told with their counts, and
+LONGEST_SHOWN = 40  # how many characters of each
 NAMED = 3  # lines without a label that are named, of those that are counted
 
 
@@ -40,6 +43,7 @@ def main(arguments: list[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     print_anything()
     try:
+        _check_out(options)
         return _combine(options) if options.combine else annotate(options)
     except MeltSerError as error:
         print(f"error: {one_line(str(error))}", file=sys.stderr)
@@ -69,12 +73,14 @@ def _parser() -> argparse.ArgumentParser:
     asked.add_argument(
         "--prompt", default="melt", help="melt, context, definitions, few_shot or a YAML of yours (melt)"
     )
-    asked.add_argument("--samples", type=_count, default=1, help="answers for each line (1)")
-    asked.add_argument("--temperature", type=_number, default=1.0, help="(1.0, the paper's)")
+    asked.add_argument("--samples", type=whole_number(1), default=1, help="answers for each line (1)")
+    asked.add_argument("--temperature", type=number, default=1.0, help="(1.0, the paper's)")
     asked.add_argument(
         "--filter", default="", metavar="NAMES", help="short_clips,few_words,vague_characters: the paper's"
     )
-    asked.add_argument("--first", type=_count, metavar="N", help="only the first N lines, to try what a prompt gives")
+    asked.add_argument(
+        "--first", type=whole_number(1), metavar="N", help="only the first N lines, to try what a prompt gives"
+    )
     asked.add_argument(
         "--map", action="append", default=[], metavar="OTHER=LABEL", help="the label for an answer outside the set"
     )
@@ -87,34 +93,31 @@ def _parser() -> argparse.ArgumentParser:
     engine.add_argument(
         "--key-variable", default="OPENAI_API_KEY", metavar="NAME", help="where its key is (OPENAI_API_KEY)"
     )
-    engine.add_argument("--timeout", type=_number, default=120.0, help="seconds that an answer may take (120)")
-    engine.add_argument("--concurrency", type=_count, default=8, help="calls, or batches, at a time (8)")
-    engine.add_argument("--batch-requests", type=_count, default=10_000, metavar="N", help="calls in a batch (10000)")
+    engine.add_argument("--timeout", type=number, default=120.0, help="seconds that an answer may take (120)")
+    engine.add_argument("--concurrency", type=whole_number(1), default=8, help="calls, or batches, at a time (8)")
+    engine.add_argument(
+        "--batch-requests", type=whole_number(1), default=10_000, metavar="N", help="calls in a batch (10000)"
+    )
     engine.add_argument("--calibrate", type=Path, metavar="TABLE", help="labelled lines, by which local is calibrated")
-    engine.add_argument("--poll", type=_number, default=30.0, metavar="SECONDS", help="between looks at a batch (30)")
+    engine.add_argument("--poll", type=number, default=30.0, metavar="SECONDS", help="between looks at a batch (30)")
     paid = parser.add_argument_group("what it costs")
     paid.add_argument("--dry-run", action="store_true", help="tell cost and time, and ask nothing")
-    paid.add_argument("--limit", type=_number, default=1.0, metavar="US$", help="asks you where it costs more (1.00)")
+    paid.add_argument("--limit", type=number, default=1.0, metavar="US$", help="asks you where it costs more (1.00)")
     paid.add_argument("--yes", action="store_true", help="does not ask you")
     paid.add_argument("--price", metavar="IN,OUT", help="US$ a million tokens of prompts and answers (OpenAI's)")
     paid.add_argument("--journal", type=Path, help="(<out> with the suffix .journal.sqlite)")
     return parser
 
 
-def _count(text: str) -> int:
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"is a whole number from 1 up, not {text!r}")
-    return int(text)
+def _check_out(options: argparse.Namespace) -> None:
+    """SetupError, before anything is paid, where the labels file would take the place of an input or is a folder."""
+    from melt_ser.annotation.lines import files_of
 
-
-def _number(text: str) -> float:
-    try:
-        number = float(text)
-    except ValueError:
-        number = math.nan
-    if not 0.0 <= number < math.inf:
-        raise argparse.ArgumentTypeError(f"is a number from 0 up, not {text!r}")
-    return number
+    if options.out.is_dir():
+        raise SetupError(f"--out {options.out} is a folder; name a file, such as {options.out / 'labels.csv'}.")
+    inputs = [file.resolve() for table in options.tables for file in files_of(table)]
+    if options.out.resolve() in inputs:
+        raise SetupError(f"--out {options.out} is one of the tables that are read; name another file.")
 
 
 def annotate(options: argparse.Namespace) -> int:
@@ -130,6 +133,8 @@ def annotate(options: argparse.Namespace) -> int:
 
     if options.engine == "local" and not options.model:
         raise SetupError("--engine local needs a --model: a hub id, a folder, a GGUF file or <hub id>:<GGUF file>.")
+    if options.engine == "local" and not options.temperature:
+        raise SetupError("--engine local samples nothing: at --temperature 0 it has no probabilities; leave it out.")
     options.model = options.model or PAPER_MODEL
     remote = options.engine != "local" and not options.dry_run
     endpoint = Endpoint(options.base_url, options.key_variable, options.timeout) if remote else None
@@ -260,10 +265,10 @@ def _finish(options: argparse.Namespace, job: Job, journal: Journal, failures: l
         say(f"{len(failed):,} of {len(job):,} calls have no answer that can be read: {named}")
     outside = Counter(one.answer.label_raw for one in labelled if one.answer is not None and not one.label)
     if outside:
-        counts = ", ".join(f"{label} {count}" for label, count in outside.most_common())
-        say(
-            f"{sum(outside.values()):,} lines have no label, since theirs is none of the prompt's ({counts}); see --map"
-        )
+        told = [f"{shorten(label, LONGEST_SHOWN)} {count:,}" for label, count in outside.most_common(COUNTED)]
+        counts = ", ".join(told + ([f"{len(outside) - COUNTED:,} others"] if len(outside) > COUNTED else []))
+        lines = sum(outside.values())
+        say(f"{lines:,} lines have no label, since theirs is none of the prompt's ({counts}); see --map")
     finish(options.out)
     return 1 if failed else 0
 

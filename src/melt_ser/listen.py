@@ -6,9 +6,10 @@ import argparse
 import sys
 from pathlib import Path
 
-from melt_ser.agreement import add_pair_options, names
+from melt_ser.agreement import add_pair_options
+from melt_ser.arguments import names, number, whole_number
 from melt_ser.console import finish, print_anything, say
-from melt_ser.errors import MeltSerError, SetupError, one_line
+from melt_ser.errors import MeltSerError, one_line
 from melt_ser.reporting.output import add_output_options, write
 
 
@@ -36,18 +37,22 @@ def _parser() -> argparse.ArgumentParser:
     make.add_argument("--labels", type=names, metavar="LABELS", help="use only these (default: whatever is a label)")
     make.add_argument("--root", type=Path, required=True, help="the folder that the table's audio is in")
     make.add_argument("--out", type=Path, required=True, help="folder to write; its share/ is what raters get")
-    make.add_argument("--clips", type=int, default=40, help="how many to judge (default: 40)")
-    make.add_argument("--checks", type=int, default=3, help="how many attention checks beside them (default: 3)")
-    make.add_argument("--longest", type=float, default=30.0, metavar="SECONDS", help="of a clip (default: 30)")
-    make.add_argument("--seed", type=int, default=0, help="of the choice, the order and the sides (default: 0)")
+    make.add_argument("--clips", type=whole_number(1), default=40, help="how many to judge (default: 40)")
+    make.add_argument(
+        "--checks", type=whole_number(0), default=3, help="how many attention checks beside them (default: 3)"
+    )
+    make.add_argument("--longest", type=number, default=30.0, metavar="SECONDS", help="of a clip (default: 30)")
+    make.add_argument(
+        "--seed", type=whole_number(0), default=0, help="of the choice, the order and the sides (default: 0)"
+    )
     make.set_defaults(run=_build)
     count = verbs.add_parser("score", help="turn answers into preferences")
     count.add_argument("key", type=Path, help="the key.json of the folder that was built")
     count.add_argument("answers", type=Path, nargs="+", help="files that raters saved, or folders of them")
     count.add_argument(
-        "--allow-failed", type=int, default=0, metavar="CHECKS", help="checks a rater may fail (default: 0)"
+        "--allow-failed", type=whole_number(0), default=0, metavar="CHECKS", help="checks a rater may fail (default: 0)"
     )
-    count.add_argument("--seed", type=int, default=0, help="of the bootstrap (default: 0)")
+    count.add_argument("--seed", type=whole_number(0), default=0, help="of the bootstrap (default: 0)")
     add_output_options(count)
     count.set_defaults(run=_score)
     return parser
@@ -57,8 +62,6 @@ def _build(options: argparse.Namespace) -> None:
     from melt_ser.annotation.label_pairs import read_pairs
     from melt_ser.annotation.listening import KEY, SHARED, build
 
-    if options.clips < 1 or options.checks < 0 or not options.longest > 0:
-        raise SetupError("--clips is at least 1, --checks at least 0, --longest more than 0 seconds.")
     pairs = read_pairs(options.first, options.second, options.first_column, options.second_column, options.keys)
     numbers = {name: getattr(options, name) for name in ("clips", "checks", "longest", "seed")}
     key = build(pairs, options.root, options.out, options.labels, **numbers)

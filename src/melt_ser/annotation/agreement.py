@@ -1,13 +1,13 @@
 """How far two label sources agree: overall, by class, where labels move to, and by speaker, season and length.
 
 A label outside the set is a category of its own in all that is "as given", so that it counts as the disagreement that
-it is, and no label is made into another; "within the set" leaves its utterances out.
+it is, and no label is made into another; "within the set" leaves its utterances out. Joy and JOY are one label.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -49,9 +49,11 @@ def agreement(
     `by` are columns of the table or "length"; None takes those of `BY` that there are. Raises InputError where no
     utterance has two labels of the set or a column holds too many labels beyond it; SetupError for an unknown column.
     """
-    if len(set(labels)) < max(2, len(labels)):
+    spelled = {label.casefold(): label for label in labels}
+    if len(spelled) < max(2, len(labels)):
         raise SetupError(f"The label set needs two or more different labels, not: {', '.join(labels)}.")
-    table = pairs.table
+    sides = {side: _in_one_spelling(pairs.table[side], spelled) for side in ("first", "second")}
+    table = pairs.table.assign(**sides)
     outside = {side: table.loc[~table[side].isin(labels), side].value_counts() for side in ("first", "second")}
     for name, counts in zip(pairs.names, outside.values(), strict=True):
         if len(counts) > MOST_OUTSIDE:
@@ -84,6 +86,11 @@ def agreement(
         "shift": (confusion - confusion.T).tolist(),
         "slices": list(_slices(table, categories, _chosen(table, by), **draw)),
     }
+
+
+def _in_one_spelling(given: pd.Series, spelled: Mapping[str, str]) -> pd.Series:
+    """Labels as the set writes them, whatever their case; those outside it in lower case."""
+    return given.map(lambda label: spelled.get(label.casefold(), label.casefold())).astype("str")
 
 
 def _measured(table: pd.DataFrame, categories: list[str], resamples: int, seed: int) -> dict[str, Any]:

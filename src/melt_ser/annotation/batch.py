@@ -53,13 +53,17 @@ class Batches:
     async def answer_all(self) -> list[Failure]:
         """Collect what is submitted and submit what is open, until nothing is or nothing more is answered.
 
-        Returns the calls without an answer. Raises SetupError where the server refuses a batch or it was cancelled.
+        Returns the calls without an answer. Raises SetupError where the server fails or refuses a batch, or it was
+        cancelled.
         """
         while True:
             before = self.answered
             waiting = iter(self.journal.batches(self.job.settings))
             calls = open_calls(self.job, self.journal)
-            await all_of([self._work(waiting, calls) for _ in range(self.concurrency)])
+            try:
+                await all_of([self._work(waiting, calls) for _ in range(self.concurrency)])
+            except CallFailed as error:
+                raise SetupError(f"{str(error).rstrip('.')}; the same command goes on.") from None
             left = [
                 Failure(call.utterance, call.sample, self.reasons.get(call.name, "no answer"))
                 for call in open_calls(self.job, self.journal)
@@ -155,14 +159,12 @@ class Batches:
 
     async def _read(self, batch: str, file: str) -> None:
         """Journal the answers of a file of the server's, and keep the reasons of those that failed."""
-        with tempfile.TemporaryDirectory() as folder:
-            path = Path(folder) / "answers.jsonl"
-            with self.endpoint.telling_failures():
-                async with self.endpoint.client.files.with_streaming_response.content(file) as content:
-                    await content.stream_to_file(path)
-            with path.open("rb") as lines:
-                for line in lines:
-                    self._take(batch, json.loads(line))
+        with self.endpoint.telling_failures():  # not streamed, so that a download that breaks off is made again
+            content = await self.endpoint.client.files.content(file)
+        for line in content.content.splitlines():
+            row = _row(line)
+            if row is not None:
+                self._take(batch, row)
 
     def _take(self, batch: str, row: dict[str, Any]) -> None:
         asked = self.journal.submitted(row["custom_id"], batch)
@@ -181,3 +183,12 @@ class Batches:
         self.progress.count(reply)
         if is_final(entry):
             self.progress.advance()
+
+
+def _row(line: bytes) -> dict[str, Any] | None:
+    """The row of a file of answers; None for what is none, so that the call it was of is open again."""
+    try:
+        row = json.loads(line)
+    except ValueError:
+        return None
+    return row if isinstance(row, dict) and isinstance(row.get("custom_id"), str) else None

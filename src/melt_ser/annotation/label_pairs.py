@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
 
+from melt_ser.annotation.lines import split_in_name
 from melt_ser.corpora.delimited import read_table
 from melt_ser.errors import InputError, SetupError, did_you_mean
 
@@ -16,8 +16,9 @@ MACHINE = "llm_label"  # of MELT's release, and of what `annotate` writes
 HUMAN = ("label", "emotion")  # of a corpus table, which has both, the first is as the release writes it
 KEYS = ("dialogue_id", "utterance_id")
 # MELD numbers dialogues anew in each split, so that rows of different splits would meet under one key.
-SPLIT, SPLIT_IN_NAME = "split", re.compile(r"(?:^|_)(train|dev|test)(?:_|$)")
+SPLIT = "split"
 SAME_WHERE_KEYS_ARE = ("season", "episode")
+THEIRS = " of the second file"  # what is added to the name of a column that both files have
 
 
 @dataclass(frozen=True)
@@ -67,8 +68,9 @@ def read_pairs(
             _label_column(other, second_column, (MACHINE, *HUMAN), second_path),
         )
         names = f"{first_path.name}, {columns[0]}", f"{second_path.name}, {columns[1]}"
-        table, other = table.assign(first=table[columns[0]]), other.assign(second=other[columns[1]])
         paired, left_out = joined(table, other, keys, first_path, second_path)
+        theirs = columns[1] + THEIRS if columns[1] + THEIRS in paired else columns[1]
+        paired = paired.assign(first=paired[columns[0]], second=paired[theirs])
     for side, name in zip(("first", "second"), names, strict=True):
         empty = paired[side] == ""
         left_out |= {f"no label: {name}": int(empty.sum())} if empty.any() else {}
@@ -83,8 +85,8 @@ def read_labels(path: Path) -> pd.DataFrame:
     """A CSV of labels as text, its columns in lower case, and the split that the file's name says; else SetupError."""
     if not path.is_file():
         raise SetupError(f"There is no file {path}; give a CSV of labels.")
-    table, name = read_table(path, ()), SPLIT_IN_NAME.search(path.stem.lower())
-    return table.assign(**{SPLIT: name[1]}) if name and SPLIT not in table else table
+    table, split = read_table(path, ()), split_in_name(path)
+    return table.assign(**{SPLIT: split}) if split and SPLIT not in table else table
 
 
 def require(table: pd.DataFrame, column: str, path: Path) -> None:
@@ -112,7 +114,7 @@ def joined(
         for column in columns:
             require(table, column, path)
         _check_unique(table, columns, path)
-    both = first.merge(second, how="inner", left_on=own, right_on=theirs, suffixes=("", " of the second file"))
+    both = first.merge(second, how="inner", left_on=own, right_on=theirs, suffixes=("", THEIRS))
     left_out = {
         f"only in {path.name}": len(table) - len(both)
         for path, table in ((first_path, first), (second_path, second))
@@ -121,7 +123,7 @@ def joined(
     for column in SAME_WHERE_KEYS_ARE:
         if column not in first or column not in second or column in own:
             continue
-        differ = both[column] != both[f"{column} of the second file"]
+        differ = both[column] != both[column + THEIRS]
         if differ.any():
             row = both[differ].iloc[0]
             raise InputError(

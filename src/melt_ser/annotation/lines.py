@@ -51,7 +51,7 @@ def read_lines(paths: Path | Iterable[Path]) -> list[Line]:
     Raises InputError where a table is neither, or a name occurs twice.
     """
     tables = [paths] if isinstance(paths, Path) else list(paths)
-    files = [file for path in tables for file in (_files_of(path) if path.is_dir() else [path])]
+    files = [file for path in tables for file in files_of(path)]
     lines = [line for file in files for line in _read(file)]
     repeated = [name for name, count in Counter(line.utterance for line in lines).items() if count > 1]
     if repeated:
@@ -76,12 +76,15 @@ def earlier_lines(lines: Sequence[Line], many: int) -> dict[str, list[Line]]:
     return earlier
 
 
-def _files_of(folder: Path) -> list[Path]:
+def files_of(path: Path) -> list[Path]:
+    """The files that a path stands for: itself, or a folder's MELD or MELT files; SetupError where it has none."""
+    if not path.is_dir():
+        return [path]
     for pattern in FOLDER_FILES:
-        found = sorted(folder.glob(pattern), key=lambda path: ORDER.index(_split_in(path)))
+        found = sorted(path.glob(pattern), key=lambda file: ORDER.index(split_in_name(file)))
         if found:
             return found
-    raise SetupError(f"{folder} holds neither MELD's files (*_sent_emo.csv) nor MELT's (meld_*.csv); name a table.")
+    raise SetupError(f"{path} holds neither MELD's files (*_sent_emo.csv) nor MELT's (meld_*.csv); name a table.")
 
 
 def _read(path: Path) -> list[Line]:
@@ -98,7 +101,7 @@ def _read(path: Path) -> list[Line]:
             f"{path} lacks the column {', '.join(missing)}; a table needs text and utterance, "
             f"or as MELD's Utterance, Speaker, Dialogue_ID and Utterance_ID."
         )
-    split = _split_in(path)
+    split = split_in_name(path)
     columns = [str(column) if make is _corpus_line else SPELLINGS.get(str(column), str(column)) for column in table]
     return [
         make(dict(zip(columns, row, strict=True)), f"{path}, row {number}", number, split)
@@ -117,7 +120,8 @@ def _parquet(path: Path) -> pd.DataFrame:
     return pd.DataFrame(texts, dtype="str")
 
 
-def _split_in(path: Path) -> str:
+def split_in_name(path: Path) -> str:
+    """The split that a file's name says, such as train_sent_emo.csv; "" for none."""
     found = SPLIT_IN_NAME.search(path.stem.lower())
     return found[1] if found else ""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -29,8 +30,8 @@ ANSWERS_SHAPE = {
 class Judgements:
     """`table` has a row a judgement: rater, item, side, first, second (the labels), and prefers_second (true or false).
 
-    `raters` are those who passed; `left_out` says why others are not used, by rater; `not_played` counts items that
-    did not play for a rater.
+    `raters` are those who passed and judged; `left_out` says why others are not used, by rater; `not_played` counts
+    items that did not play for a rater.
     """
 
     sources: dict[str, str]
@@ -43,12 +44,13 @@ class Judgements:
 def read_judgements(key_path: Path, answer_paths: Sequence[Path], allowed_failures: int = 0) -> Judgements:
     """The judgements of all raters who failed no more checks than allowed.
 
-    Folders stand for the JSON files in them. Of a rater's several files the one with the most answers counts. Raises
-    SetupError where a file is missing, InputError where one is damaged, of another study, or answers something else.
+    Folders stand for the JSON files in them. A rater's several files are put together. Raises SetupError where a file
+    is missing, InputError where one is damaged, of another study, answers something else, or contradicts another of the
+    same rater.
     """
     key = _read(key_path, {"schema_version": int, **KEY_SHAPE}, "give the key.json that `listen build` wrote")
     items = {item["id"]: item for item in key["items"]}
-    given: dict[str, dict[str, dict[str, Any]]] = {}
+    given: defaultdict[str, dict[str, dict[str, Any]]] = defaultdict(dict)
     for path in _files(answer_paths):
         content = _read(path, {"schema_version": int, **ANSWERS_SHAPE}, "ask the rater to save the answers again")
         if content["study"] != key["study"]:
@@ -60,8 +62,7 @@ def read_judgements(key_path: Path, answer_paths: Sequence[Path], allowed_failur
                     f"{path}: '{answer['chosen']}' for the item {name} is no answer of this study; "
                     "ask the rater to save the answers again."
                 )
-        if len(answers) > len(given.get(content["rater"], {})):
-            given[content["rater"]] = answers
+        _put_together(given[content["rater"]], answers, content["rater"], path)
     reasons = {rater: _failed(answers, items, allowed_failures) for rater, answers in given.items()}
     left_out = {rater: reason for rater, reason in reasons.items() if reason}
     passed = {rater: answers for rater, answers in given.items() if rater not in left_out}
@@ -82,7 +83,21 @@ def read_judgements(key_path: Path, answer_paths: Sequence[Path], allowed_failur
         why = f" ({len(left_out)} raters left out, the first {next(iter(left_out.values()))})" if left_out else ""
         raise InputError(f"There is no judgement to score{why}; give the raters' answer files.")
     not_played = sum(answer["chosen"] is None for answers in passed.values() for answer in answers.values())
-    return Judgements(key["sources"], pd.DataFrame(rows), list(passed), left_out, not_played)
+    table = pd.DataFrame(rows)
+    return Judgements(key["sources"], table, table["rater"].unique().tolist(), left_out, not_played)
+
+
+def _put_together(before: dict[str, Any], answers: dict[str, Any], rater: str, path: Path) -> None:
+    """Add a rater's answers to those of their other files; one that was skipped there may be given here."""
+    for name, answer in answers.items():
+        known = before.get(name, {}).get("chosen")
+        if known is not None and answer["chosen"] not in (None, known):
+            raise InputError(
+                f"{path} says '{answer['chosen']}' for the item {name}, and another file of rater {rater} '{known}'; "
+                "leave the older file out, or where they are two people's write another 'rater' into one."
+            )
+        if known is None:
+            before[name] = answer
 
 
 def _failed(answers: dict[str, dict[str, Any]], items: dict[str, dict[str, Any]], allowed: int) -> str:

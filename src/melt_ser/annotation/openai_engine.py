@@ -10,7 +10,7 @@ import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 from melt_ser.annotation.engines import CallFailed, Message, Reply, Schema
 from melt_ser.console import say
@@ -36,6 +36,16 @@ def without_key(text: str, key: str) -> str:
     return text.replace(key, "<key>") if len(key) >= SHORTEST_SECRET else text
 
 
+def _address(text: str) -> SplitResult | None:
+    """The parts of a server's address; None where it is none."""
+    try:
+        address = urlsplit(text)
+        address.port  # noqa: B018 (read for its ValueError: a port is a number up to 65535)
+    except ValueError:
+        return None
+    return address if address.scheme in ("http", "https") and address.hostname else None
+
+
 class Endpoint:
     """A server's address with the key for it, and the client that speaks to it."""
 
@@ -47,8 +57,8 @@ class Endpoint:
             from openai import AsyncOpenAI
         except ModuleNotFoundError:
             raise SetupError("This engine needs the openai package: pip install 'melt-ser[annotate]'.") from None
-        address = urlsplit(base_url or OPENAI)
-        if address.scheme not in ("http", "https") or not address.netloc:
+        address = _address(base_url or OPENAI)
+        if address is None:
             raise SetupError(f"--base-url is an address such as http://127.0.0.1:8000/v1, not '{base_url}'.")
         if address.username or address.query:  # it would come into messages and files
             raise SetupError(f"--base-url holds a user name or a query; put the key into ${key_variable} instead.")
@@ -89,7 +99,8 @@ class Endpoint:
             message, usage = completion["choices"][0]["message"], completion.get("usage") or {}
             text = message.get("content") or message.get("refusal") or ""
             tokens = {kind: int(usage.get(f"{kind}_tokens") or 0) for kind in ("prompt", "completion")}
-            return Reply(self.hide(str(text)), tokens["prompt"], tokens["completion"])
+            text = str(text).encode("utf-8", "backslashreplace").decode()  # half an emoji, which no file or table takes
+            return Reply(self.hide(text), tokens["prompt"], tokens["completion"])
         except (AttributeError, IndexError, KeyError, TypeError, ValueError):
             return None
 

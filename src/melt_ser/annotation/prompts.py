@@ -132,9 +132,11 @@ def load_prompt(name_or_path: str) -> Prompt:
         examples=tuple(content.get("examples", ())),
     )
     try:
-        prompt.messages(Line("", "", "", "", "", "", 0, None, "", {}))
+        one, other = (prompt.messages(Line("", text, "", "", "", "", 0, None, "", {})) for text in ("one", "other"))
     except (TemplateError, TypeError) as error:
         raise SetupError(f"The prompt {path} has a template that fails: {error}; correct it there.") from None
+    if one == other:
+        raise SetupError(f"The prompt {path} does not ask about the line; put {{{{ utterance }}}} into its template.")
     return prompt
 
 
@@ -153,8 +155,8 @@ def _check(content: Any, path: Path) -> None:
         labels = content["labels"]
         if not labels or not all(isinstance(label, str) and label == label.strip().casefold() for label in labels):
             wrong = "has labels that are not texts in lower case (quote yes, no, on and off)"
-        elif len(set(labels)) < len(labels):
-            wrong = "has a label twice"
+        elif len(set(labels)) < max(2, len(labels)):
+            wrong = "has a label twice, or one alone"
         if content.get("history", 0) < 0:
             wrong = "has a 'history' that is no number of lines"
         for number, example in enumerate(content.get("examples", ()), start=1):

@@ -18,6 +18,7 @@ import pandas as pd
 from melt_ser.errors import InputError
 
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+END = "end"  # a row behind the last, which a quote that is not closed takes into its value with all before it
 HEADER = re.compile(rb"\s*([^\r\n]*)")
 
 
@@ -31,6 +32,8 @@ def read_table(path: Path, required: Iterable[str], delimiters: str = ",;\t", st
     table = _parse(path, delimiters, strict).apply(lambda column: column.str.strip())
     table = table[(table != "").any(axis=1)]
     columns: list[str] = [column.lower() for column in table.iloc[0]] if len(table) else []
+    if not columns and not required:
+        raise InputError(f"{path} is empty; give a table with a row of column names.")
     missing = [column for column in required if column not in columns]
     if missing:
         found = ", ".join(columns) or "none"
@@ -92,11 +95,14 @@ def _read_any(path: Path, content: bytes, delimiter: str, strict: bool) -> pd.Da
         text = content.decode("utf-8")
     except UnicodeDecodeError:
         raise InputError(f"{path} is not UTF-8: save it as 'CSV UTF-8'.") from None
+    text += "" if strict else f"\n{END}"  # the strict reader tells an open quote itself
     lines = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=strict)
     try:
         rows = [line for line in lines if any(value.strip() for value in line)]
     except csv.Error as error:
         raise InputError(f"{path}, line {lines.line_num}: {error}; check the quotes there.") from None
+    if not strict and rows.pop() != [END]:
+        raise InputError(f"{path}: a quote opens in row {len(rows)} and is not closed; check the quotes there.")
     for number, row in enumerate(rows):
         if len(row) != len(rows[0]):
             raise InputError(
