@@ -63,8 +63,11 @@ def test_results_with_and_without_kept_features_agree(
 
 def test_features_are_computed_once_for_all_folds_and_seeds(tmp_path: Path, root: Path, monkeypatch) -> None:
     settings = ["backbone.checkpoint=" + str(saved_backbone(tmp_path)), "trainer=frozen", "dataset.fold=all"]
-    train(tmp_path / "runs", root, *settings)
+    folder, _ = train(tmp_path / "runs", root, *settings)
     (store,) = stores("pooled")
+    backbones = list(folder.glob("folds/*/model/model-00001-of-00002.safetensors"))
+    assert len(backbones) > 1
+    assert all(path.samefile(backbones[0]) for path in backbones)  # written once too
     monkeypatch.setattr(kept_features, "compute_prefix", None)  # whoever computes again fails
     train(tmp_path / "runs", root, *settings, "seed=1")
     train(tmp_path / "runs", root, *settings, "head=mlp", "trainer.learning_rate=1e-2")

@@ -52,6 +52,30 @@ def test_round_trip_is_exact(kind, head, tmp_path):
     assert not loaded.training
 
 
+@pytest.mark.parametrize("head", HEADS)
+@pytest.mark.parametrize("kind", ("wav2vec2-base", "wavlm-large", "data2vec-base"))
+@torch.no_grad()
+def test_models_of_one_frozen_backbone_share_its_file(kind, head, tmp_path):
+    model = trained(kind, head)
+    model.backbone.freeze("everything")
+    save_model(model, tmp_path / "first")
+    before = {name: weight.clone() for name, weight in model.state_dict().items()}
+    for weight in model.head.parameters():
+        weight += 1.0
+    save_model(model, tmp_path / "second", like=tmp_path / "first")
+    (shared,) = (path for path in (tmp_path / "second").iterdir() if path.stat().st_nlink == 2)
+    assert shared.name in ("model.safetensors", "model-00001-of-00002.safetensors")
+    assert shared.samefile(tmp_path / "first" / shared.name)
+    for folder, expected in (("first", before), ("second", model.state_dict())):
+        loaded = load_model(tmp_path / folder).state_dict()
+        assert loaded.keys() == expected.keys()
+        assert all(torch.equal(weight, expected[name]) for name, weight in loaded.items())
+    if head in PLAIN:
+        plain = AutoModelForAudioClassification.from_pretrained(tmp_path / "second", local_files_only=True).eval()
+        audio, lengths = batch_of(5000)
+        torch.testing.assert_close(plain(audio).logits, model.eval()(audio, lengths), atol=1e-5, rtol=0)
+
+
 @pytest.mark.parametrize("do_normalize", [True, False])
 @pytest.mark.parametrize("head", PLAIN)
 @pytest.mark.parametrize("kind", KINDS)

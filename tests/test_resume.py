@@ -53,6 +53,25 @@ def test_a_checkpoint_of_another_corpus_or_damaged_is_refused(tmp_path: Path, mo
     assert not list(folder.rglob(".*"))
 
 
+def test_a_head_on_kept_features_goes_on_after_its_tenth_epoch(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    root = corpus(tmp_path / "c")
+    settings = ("trainer=frozen", "trainer.epochs=12", f"cache.folder={tmp_path / 'cache'}")
+    folder, _ = train(tmp_path / "whole", root, *settings)
+    monkeypatch.setattr("melt_ser.training.model.save_model", _stop)
+    with pytest.raises(KeyboardInterrupt):
+        train(tmp_path / "stopped", root, *settings)
+    monkeypatch.undo()
+    [checkpoint] = (tmp_path / "stopped").glob("*/*/*/checkpoints/epoch*")
+    assert checkpoint.name == "epoch0010"
+    capsys.readouterr()
+    resumed, _ = train(tmp_path / "stopped", root, *settings)
+    assert "epoch 11/12" in (shown := capsys.readouterr()).out + shown.err
+    assert "epoch 10/12" not in shown.out + shown.err
+    assert outcome(resumed) == outcome(folder)
+
+
 def test_a_checkpoint_whose_files_have_changed_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The run id knows a local checkpoint by its path; the run knows its content."""
     root, weights = corpus(tmp_path / "c"), tmp_path / "weights"

@@ -6,8 +6,9 @@ A folder holds melt_ser.json (classes, head, format version) beside one of two f
                                      pipeline("audio-classification", model=<folder>) gives our answer
     any other head                   the plain backbone, which AutoModel loads, and head.safetensors
 
-The first form's classifier has a projection before the mean, which is saved as the identity. transformers
-knows nothing of masking.py: give its pipeline one clip at a time, which is its default.
+The first form's classifier has a projection before the mean, which is saved as the identity; a frozen backbone has a
+file of its own there (shards.py). transformers knows nothing of masking.py: give its pipeline one clip at a time, which
+is its default.
 """
 
 from __future__ import annotations
@@ -28,13 +29,14 @@ from melt_ser.errors import InputError, SetupError
 from melt_ser.files import replacing_folder, write_json
 from melt_ser.models.backbone import Backbone, load_backbone
 from melt_ser.models.classifier import SpeechClassifier
+from melt_ser.models.shards import file_of_the_head, save_backbone, save_in_two
 from melt_ser.models.weights import MODEL_TYPES, check_finite, quiet_transformers
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
 FORMAT_VERSION = 1
-DESCRIPTION, HEAD_WEIGHTS, MODEL_WEIGHTS = "melt_ser.json", "head.safetensors", "model.safetensors"
+DESCRIPTION, HEAD_WEIGHTS = "melt_ser.json", "head.safetensors"
 FIRST_FORM = {
     "classifier.weight": "output.weight",
     "classifier.bias": "output.bias",
@@ -43,8 +45,11 @@ FIRST_FORM = {
 """Names of the head's weights in transformers' classifier, and in ours."""
 
 
-def save_model(classifier: SpeechClassifier, folder: Path) -> None:
-    """Write the folder, whole or not at all; safetensors only."""
+def save_model(classifier: SpeechClassifier, folder: Path, like: Path | None = None) -> None:
+    """Write the folder, whole or not at all; safetensors only.
+
+    like: another saved model with the same backbone, which is frozen: its file of the backbone is shared.
+    """
     from transformers import Wav2Vec2FeatureExtractor
 
     model, head = classifier.backbone.model, classifier.head_config
@@ -62,9 +67,13 @@ def save_model(classifier: SpeechClassifier, folder: Path) -> None:
     }
     with replacing_folder(folder) as temporary, quiet_transformers():
         if _has_first_form(head):
-            _transformers_classifier(classifier).save_pretrained(temporary)
+            whole = _transformers_classifier(classifier)
+            if classifier.backbone.freezing == "everything":
+                save_in_two(whole, temporary, like)
+            else:
+                whole.save_pretrained(temporary)
         else:
-            model.save_pretrained(temporary)
+            save_backbone(model, temporary, like)
             save_file(_on_cpu(classifier.head.state_dict()), temporary / HEAD_WEIGHTS)
         Wav2Vec2FeatureExtractor(
             sampling_rate=SAMPLE_RATE,
@@ -125,7 +134,7 @@ def _transformers_classifier(classifier: SpeechClassifier) -> PreTrainedModel:
 
 def _read_first_form(folder: Path) -> dict[str, Tensor]:
     """The head's weights out of transformers' classifier."""
-    with safe_open(folder / MODEL_WEIGHTS, framework="pt") as stored:
+    with safe_open(file_of_the_head(folder), framework="pt") as stored:
         names = set(stored.keys())
         weights = {ours: stored.get_tensor(theirs) for theirs, ours in FIRST_FORM.items() if theirs in names}
         projector = stored.get_tensor("projector.weight")

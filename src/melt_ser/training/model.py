@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -86,10 +87,18 @@ def load_or_train(
     )
     trained = Trained(state.best_epoch, state.best_dev_ua, time.perf_counter() - started)
     if accelerator.is_main_process:
-        save_model(model, folder / "model")
+        save_model(model, folder / "model", _model_of_the_same_backbone(study))
         files.write_json(done, vars(trained))
         shutil.rmtree(folder / "checkpoints", ignore_errors=True)
     return inputs, trained
+
+
+def _model_of_the_same_backbone(study: Study) -> Path | None:
+    """The model folder of a finished fold, where the backbone is frozen."""
+    if study.config.trainer.freeze != "everything":
+        return None
+    folders = [study.fold_folder(parts) for parts in study.parts]
+    return next((folder / "model" for folder in folders if (folder / "fold.json").is_file()), None)
 
 
 def calibrate_on_dev(inputs: FoldInputs) -> DevCalibration:

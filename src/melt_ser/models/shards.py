@@ -1,0 +1,68 @@
+"""A model's weights in two files, as transformers splits large ones: a frozen backbone, and what learned.
+
+So the models of many folds share one file of the backbone, by a hard link: a third of the time of training such heads
+was writing it again, and thirty of a base model took 11 GB.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from safetensors import safe_open
+
+from melt_ser.files import write_json
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+WHOLE = "model.safetensors"
+BACKBONE, LEARNED = "model-00001-of-00002.safetensors", "model-00002-of-00002.safetensors"
+INDEX = "model.safetensors.index.json"
+
+
+def save_in_two(model: PreTrainedModel, folder: Path, like: Path | None) -> None:
+    """`model.save_pretrained(folder)` in two files; `like`: a folder of such a model with the same backbone."""
+    weights, prefix = model.state_dict(), f"{model.base_model_prefix}."
+    of_backbone = {name: weight for name, weight in weights.items() if name.startswith(prefix)}
+    learned = {name: weight for name, weight in weights.items() if name not in of_backbone}
+    model.save_pretrained(folder, state_dict=learned)
+    (folder / WHOLE).rename(folder / f".{LEARNED}")  # save_pretrained deletes what was saved before
+    if not _share(like, folder, BACKBONE):
+        model.save_pretrained(folder, state_dict=of_backbone)
+        (folder / WHOLE).rename(folder / BACKBONE)
+    (folder / f".{LEARNED}").rename(folder / LEARNED)
+    places: dict[str, str] = {}
+    for file in (BACKBONE, LEARNED):
+        with safe_open(folder / file, framework="pt") as stored:
+            places |= dict.fromkeys(stored.keys(), file)
+    size = sum(weight.nbytes for weight in weights.values())
+    write_json(folder / INDEX, {"metadata": {"total_size": size}, "weight_map": places})
+
+
+def save_backbone(model: PreTrainedModel, folder: Path, like: Path | None) -> None:
+    """`model.save_pretrained(folder)`; `like`: a folder with the same weights."""
+    if like is None or not (like / WHOLE).is_file():
+        model.save_pretrained(folder)
+        return
+    model.save_pretrained(folder, state_dict={})
+    (folder / WHOLE).unlink(missing_ok=True)
+    _share(like, folder, WHOLE)
+
+
+def _share(like: Path | None, folder: Path, file: str) -> bool:
+    """Put another folder's file into this one too, linked where the file system can; false where there is none."""
+    if like is None or not (like / file).is_file():
+        return False
+    try:
+        os.link(like / file, folder / file)
+    except OSError:
+        shutil.copyfile(like / file, folder / file)
+    return True
+
+
+def file_of_the_head(folder: Path) -> Path:
+    """Where a saved classifier's head is."""
+    return folder / (LEARNED if not (folder / WHOLE).exists() and (folder / LEARNED).exists() else WHOLE)
