@@ -27,6 +27,8 @@ from melt_ser.evaluation.statistics import (
     standard_error,
 )
 
+ROUNDING = 1e-9  # a spread below it is that of floating-point sums
+
 
 @dataclass(frozen=True)
 class Comparison:
@@ -80,7 +82,7 @@ def compare(
         )
         observed, resampled = float(difference(per_unit.sum(axis=0))), difference(resample(per_unit, resamples, seed))
         # Few speakers may agree to the last utterance by chance; no spread can be estimated from that.
-        if units.kind == "utterance" or standard_error(resampled, units) > 0:
+        if units.kind == "utterance" or standard_error(resampled, units) > ROUNDING:
             break
     low, high = interval(observed, resampled, units)
     return Comparison(
