@@ -68,6 +68,7 @@ def _lines(contents: Contents) -> Iterator[str]:
         ("Failed runs", collected.failed),
         ("Not scored", contents.unscored),
         ("Not readable", collected.unreadable),
+        ("Copies of runs", collected.copies),
     ):
         if notes:
             yield f"\n## {title}\n"
