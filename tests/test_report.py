@@ -21,6 +21,7 @@ from melt_ser.reporting.collect import collect
 from melt_ser.reporting.contents import make_contents
 from melt_ser.reporting.latex import latex
 from melt_ser.reporting.matrix import matrices
+from melt_ser.reporting.numbers import beside
 from melt_ser.reporting.overview import overview, standings
 from melt_ser.reporting.published import published_beside
 from melt_ser.reporting.ranking import rank_methods
@@ -389,9 +390,34 @@ def test_the_gain_of_melt_labels_is_that_of_systems_alike_but_for_the_corpus(run
     copy(one, tmp_path / "melt", trained_on("melt", 0.5))
     copy(one, tmp_path / "human", trained_on("melt_human", 0.2))
     copy(one, tmp_path / "other", trained_on("melt_human", 0.4, epochs=9))
-    gains = [each for each in published_beside(standings(collect([tmp_path]).runs)) if each.note == "a gain"]
-    assert [gain.figures["ua"] for gain in gains] == [pytest.approx((0.3, 0.1925))]
-    assert any("points or relative is not known" in text for text in gains[0].differs)
+    gains = {each.corpus: each for each in published_beside(standings(collect([tmp_path]).runs))}
+    assert gains["tess"].figures["ua"] == pytest.approx((0.3, 0.1925))
+    assert any("points or relative is not known" in text for text in gains["tess"].differs)
+
+
+def test_of_the_papers_table_what_is_not_known_is_left_empty_and_each_condition_has_its_gain(
+    runs: Path, tmp_path: Path
+) -> None:
+    one = next(folder for folder, result in results(runs).items() if result["config"]["head"]["name"] == "mlp")
+
+    def trained_on(corpus: str, both: bool, ua: float) -> Any:
+        def change(result: dict[str, Any]) -> None:
+            result["config"]["backbone"].update(family="wavlm", checkpoint="microsoft/wavlm-base-plus")
+            result["config"]["dataset"]["both_labels"] = both
+            rename(result, corpus)
+            result["evals"] = [
+                {**row, "corpus": "iemocap", "ua": ua} for row in result["evals"] if row["corpus"] == "second"
+            ]
+
+        return change
+
+    for corpus, both, ua in (("melt", False, 0.5), ("melt", True, 0.6), ("melt_human", False, 0.4)):
+        copy(one, tmp_path / f"{corpus}-{both}", trained_on(corpus, both, ua))
+    copy(one, tmp_path / "melt_human-True", trained_on("melt_human", True, 0.3))
+    gains = published_beside(standings(collect([tmp_path]).runs))
+    assert sorted(gain.figures["ua"] for gain in gains) == [pytest.approx((0.1, None)), pytest.approx((0.3, None))]
+    assert {beside(gain.figures["ua"]) for gain in gains} == {"10.0 (–)", "30.0 (–)"}
+    assert {gain.note for gain in gains} == {"a gain; mixed by backbone, wav2vec 2.0 Aud gains most"}
 
 
 def test_the_published_figures_are_those_of_the_source(shared_data: Path) -> None:

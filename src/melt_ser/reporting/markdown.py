@@ -124,7 +124,7 @@ def _ranking(ranking: Ranking) -> Iterator[str]:
 
 
 def _published(contents: Contents) -> Iterator[str]:
-    yield "Ours (published, difference); where the protocols differ, one is no match for the other.\n"
+    yield "Ours (published, difference; – if not known); where the protocols differ, one is no match for the other.\n"
     heads = ("system", "trained on", "tested on", *METRIC_NAMES.values(), "model", "source", "protocol differs in")
     yield from table(
         heads,
