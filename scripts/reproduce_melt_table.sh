@@ -9,6 +9,7 @@
 # Settings are train's: out=FOLDER, seed=0,1,2, backbone=wavlm, hydra/launcher=joblib, ...; PYTHON=<python> chooses one.
 set -eu
 python=${PYTHON:-python3}
+"$python" -c 'import melt_ser' 2>/dev/null || { echo "error: $python has no melt_ser; set PYTHON=<one that has>." >&2; exit 2; }
 if [ "${1:-}" = --dry-run ]; then
     shift
     exec "$python" "$(dirname "$0")/plan.py" experiment=melt_table "$@"

@@ -43,9 +43,10 @@ def results(folder: Path) -> dict[Path, dict[str, Any]]:
 
 
 def copy(run: Path, to: Path, change: Callable[[dict[str, Any]], None] = lambda result: None) -> Path:
-    """A copy of a run with another result, without its models."""
+    """A copy of a run as a run of its own, named like its folder, with another result and without its models."""
     shutil.copytree(run, to, ignore=shutil.ignore_patterns("model"))
     result = json.loads((to / "result.json").read_text())
+    result["run"]["id"] = to.name
     change(result)
     (to / "result.json").write_text(json.dumps(result))
     return to

@@ -74,6 +74,21 @@ def test_a_system_differs_from_itself_in_nothing() -> None:
         assert found.bootstrap_p == found.mcnemar_p == 1.0
 
 
+@pytest.mark.parametrize("right", [([5, 5], [4, 4]), ([7, 7, 7], [4, 4, 4]), ([5, 7, 3, 9], [4, 6, 2, 8])])
+def test_speakers_who_all_differ_alike_tell_no_spread(right: tuple[list[int], list[int]]) -> None:
+    """Their spread is rounding, of which t would make any difference significant; utterances are resampled."""
+    reference = np.repeat("sad", 10 * len(right[0]))
+    first, second = (
+        pd.DataFrame({"utterance": np.arange(len(reference)).astype(str), "reference": reference}).assign(
+            prediction=np.concatenate([np.repeat(["sad", "angry"], [hits, 10 - hits]) for hits in of_system])
+        )
+        for of_system in right
+    )
+    found = compare(first, second, [str(row // 10) for row in range(len(reference))])
+    assert found == compare(first, second)
+    assert found.units == len(reference)
+
+
 @pytest.mark.parametrize("speakers", [True, False])
 def test_the_p_value_goes_with_the_interval(speakers: bool) -> None:
     for seed in range(40):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import json
 import re
 import shutil
@@ -20,6 +21,7 @@ from melt_ser.reporting.collect import collect
 from melt_ser.reporting.contents import make_contents
 from melt_ser.reporting.latex import latex
 from melt_ser.reporting.matrix import matrices
+from melt_ser.reporting.numbers import beside
 from melt_ser.reporting.overview import overview, standings
 from melt_ser.reporting.published import published_beside
 from melt_ser.reporting.ranking import rank_methods
@@ -68,7 +70,7 @@ def test_runs_are_found_finished_or_not_and_never_within_a_run(runs: Path, tmp_p
     reasons = {note.folder.name: note.reason for note in found.unreadable}
     assert "cannot be read" in reasons["seed0-e"]
     assert "schema version 0, not 1" in reasons["seed0-f"]
-    assert "has no sound 'train.digest'" in reasons["seed0-g"]
+    assert "missing required field `digest` - at `$.train`" in reasons["seed0-g"]
 
 
 def test_of_a_result_is_read_what_every_report_needs_and_nothing_more(runs: Path) -> None:
@@ -88,9 +90,11 @@ def test_of_a_result_is_read_what_every_report_needs_and_nothing_more(runs: Path
     [
         (("schema_version",), 2, "is of schema version 2, not 1"),
         (("config", "backbone", "family"), None, "has no sound 'config.backbone.family'"),
-        (("evals", 0, "ua"), "much", r"has no sound 'evals\[0\].ua'"),
-        (("evals", 0, "ua"), True, "has no sound 'content'"),
-        (("evals", 0, "overlap"), "none", "has no sound 'content'"),
+        (("evals", 0, "ua"), "much", r"got `str` - at `\$.evals\[0\].ua`"),
+        (("evals", 0, "ua"), True, r"got `bool` - at `\$.evals\[0\].ua`"),
+        (("evals", 0, "ua"), float("nan"), "JSON is malformed"),
+        (("evals", 0, "ua_ci95"), [0.5], "array` of length >= 2"),
+        (("evals", 0, "overlap"), "none", r"got `str` - at `\$.evals\[0\].overlap`"),
     ],
 )
 def test_a_damaged_result_is_told_by_its_part(
@@ -199,6 +203,42 @@ def test_seeds_are_summarised_and_pooled_folds_are_not_counted_again(runs: Path)
         assert one.summary.standard_deviation["ua"] == pytest.approx(np.std(values, ddof=1))
 
 
+def test_a_copy_of_a_run_is_no_further_seed(runs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    one = next(folder for folder, result in results(runs).items() if result["train"]["corpus"] == "second")
+    copy(one, tmp_path / "a" / one.name)
+    copy(one, tmp_path / "b" / one.name)
+    for form in ("md", "html"):
+        code, text, said = report(tmp_path, "--format", form, capsys=capsys)
+        assert code == 0
+        assert f"left out: {tmp_path / 'b' / one.name}: the same run as {tmp_path / 'a' / one.name}" in said
+        assert "Copies of runs" in text and "2 seeds" not in text
+
+
+def test_other_data_of_the_same_name_is_another_system(runs: Path, tmp_path: Path) -> None:
+    one = next(folder for folder, result in results(runs).items() if result["train"]["corpus"] == "second")
+    copy(one, tmp_path / "a" / one.name)
+    copy(one, tmp_path / "b" / one.name, lambda result: result["train"].update(digest="beef" * 16))
+    found = collect([tmp_path]).runs
+    assert len(found) == len({run.system for run in found}) == 2
+    assert all(re.search(r"dataset\.digest=\w{6}$", name) for name in system_names(found).values())
+
+
+def test_test_sets_of_the_same_name_are_not_summarised_together(runs: Path, tmp_path: Path) -> None:
+    one = next(folder for folder, result in results(runs).items() if result["train"]["corpus"] == "second")
+
+    def other_table(result: dict[str, Any]) -> None:
+        result["run"]["seed"] = result["config"]["seed"] = 7
+        for row in result["evals"]:
+            row["digest"] = "beef" * 16
+
+    copy(one, tmp_path / "a")
+    copy(one, tmp_path / "b", other_table)
+    found = standings(collect([tmp_path]).runs)
+    assert [one.summary.count for one in found] == [1, 1]
+    [matrix] = matrices(found)
+    assert len(matrix.columns) == 2
+
+
 def test_folds_that_were_run_one_by_one_are_summarised_over_folds(runs: Path, tmp_path: Path) -> None:
     one = next(folder for folder, result in results(runs).items() if result["train"]["corpus"] == "second")
 
@@ -246,6 +286,51 @@ def test_systems_that_answered_other_utterances_are_not_compared(runs: Path, tmp
     [matrix] = matrices(standings(collect([tmp_path]).runs))
     assert [cell.p for cell in matrix.cells] == [None, None]
     assert len(matrix.notes) == 1 and "is not compared with the best" in matrix.notes[0]
+
+
+@pytest.mark.parametrize(
+    ("file", "spoil", "note"),
+    [
+        ("predictions", lambda table: table.assign(angry="much"), "could not convert string to float: 'much'"),
+        ("predictions", lambda table: table.drop(columns="angry"), "has no column 'angry'"),
+        ("groups", lambda table: table.iloc[1:], "does not have each utterance once"),
+        ("groups", lambda table: pd.concat([table, table]), "does not have each utterance once"),
+        ("groups", None, "cannot be read: No such file or directory"),
+    ],
+)
+def test_what_is_spoilt_beside_a_result_is_said_and_compared_with_nothing(
+    runs: Path, tmp_path: Path, file: str, spoil: Any, note: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    one = next(folder for folder, result in results(runs).items() if result["config"]["head"]["name"] == "mlp")
+    copy(one, tmp_path / "a")
+    path = copy(one, tmp_path / "b", lambda result: result["config"]["trainer"].update(epochs=7)) / file / "second.csv"
+    if spoil is None:
+        path.unlink()
+    else:
+        spoil(pd.read_csv(path)).to_csv(path, index=False)
+    for form in ("md", "html"):
+        code, text, _ = report(tmp_path, "--format", form, capsys=capsys)
+        assert code == 0
+        assert note in html.unescape(text).replace("\\", "")
+
+
+def test_a_confusion_of_other_classes_costs_the_details_of_its_run(
+    runs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    one = next(iter(results(runs)))
+    copy(one, tmp_path / "a", lambda result: result["evals"][0].update(classes=[], confusion=[]))
+    code, text, _ = report(tmp_path, "--format", "html", capsys=capsys)
+    assert code == 0 and "a confusion that is not one of its classes" in text
+
+
+def test_a_file_is_of_the_format_of_its_suffix_or_of_the_one_given(
+    runs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    code, _, said = report(runs, "--out", tmp_path / "report.pdf", capsys=capsys)
+    assert (code, said.count("\n")) == (2, 1)
+    assert "ends in none of .md, .csv, .tex, .html; end it so, or give --format" in said
+    assert report(runs, "--out", tmp_path / "report.txt", "--format", "csv", capsys=capsys)[0] == 0
+    assert len(pd.read_csv(tmp_path / "report.txt")) > 0
 
 
 EMOBOX_RUN = {
@@ -305,9 +390,34 @@ def test_the_gain_of_melt_labels_is_that_of_systems_alike_but_for_the_corpus(run
     copy(one, tmp_path / "melt", trained_on("melt", 0.5))
     copy(one, tmp_path / "human", trained_on("melt_human", 0.2))
     copy(one, tmp_path / "other", trained_on("melt_human", 0.4, epochs=9))
-    gains = [each for each in published_beside(standings(collect([tmp_path]).runs)) if each.note == "a gain"]
-    assert [gain.figures["ua"] for gain in gains] == [pytest.approx((0.3, 0.1925))]
-    assert any("points or relative is not known" in text for text in gains[0].differs)
+    gains = {each.corpus: each for each in published_beside(standings(collect([tmp_path]).runs))}
+    assert gains["tess"].figures["ua"] == pytest.approx((0.3, 0.1925))
+    assert any("points or relative is not known" in text for text in gains["tess"].differs)
+
+
+def test_of_the_papers_table_what_is_not_known_is_left_empty_and_each_condition_has_its_gain(
+    runs: Path, tmp_path: Path
+) -> None:
+    one = next(folder for folder, result in results(runs).items() if result["config"]["head"]["name"] == "mlp")
+
+    def trained_on(corpus: str, both: bool, ua: float) -> Any:
+        def change(result: dict[str, Any]) -> None:
+            result["config"]["backbone"].update(family="wavlm", checkpoint="microsoft/wavlm-base-plus")
+            result["config"]["dataset"]["both_labels"] = both
+            rename(result, corpus)
+            result["evals"] = [
+                {**row, "corpus": "iemocap", "ua": ua} for row in result["evals"] if row["corpus"] == "second"
+            ]
+
+        return change
+
+    for corpus, both, ua in (("melt", False, 0.5), ("melt", True, 0.6), ("melt_human", False, 0.4)):
+        copy(one, tmp_path / f"{corpus}-{both}", trained_on(corpus, both, ua))
+    copy(one, tmp_path / "melt_human-True", trained_on("melt_human", True, 0.3))
+    gains = published_beside(standings(collect([tmp_path]).runs))
+    assert sorted(gain.figures["ua"] for gain in gains) == [pytest.approx((0.1, None)), pytest.approx((0.3, None))]
+    assert {beside(gain.figures["ua"]) for gain in gains} == {"10.0 (–)", "30.0 (–)"}
+    assert {gain.note for gain in gains} == {"a gain; mixed by backbone, wav2vec 2.0 Aud gains most"}
 
 
 def test_the_published_figures_are_those_of_the_source(shared_data: Path) -> None:

@@ -128,6 +128,22 @@ def test_pooled_predictions_of_a_recording_are_resampled_together():
     assert thrice.ua == pytest.approx(once.ua, abs=0.01)  # no narrower for saying the same three times
 
 
+def test_of_speakers_who_agree_by_chance_the_interval_is_over_utterances():
+    # Both have 7 of 16 right, of other classes: WA has no spread over them, macro-F1 has.
+    reference = ["angry", "sad"] * 16
+    prediction = (
+        ["angry", "sad"] * 3 + ["angry"] + ["neutral"] * 9 + ["angry", "sad"] * 2 + ["angry"] * 5 + ["neutral"] * 7
+    )
+    speakers = ["a"] * 16 + ["b"] * 16
+    over_speakers = bootstrap_intervals(reference, prediction, CLASSES, speakers)
+    over_utterances = bootstrap_intervals(reference, prediction, CLASSES)
+    assert over_speakers.unit == "speaker"
+    assert over_speakers.wa == over_utterances.wa != (7 / 16, 7 / 16)
+    assert over_speakers.macro_f1 != over_utterances.macro_f1
+    always = bootstrap_intervals(reference, ["sad"] * 32, CLASSES, speakers)
+    assert always.ua == (0.5, 0.5), "of one answer the recalls are 0 and 1 in any resample"
+
+
 def test_speakers_who_differ_make_the_interval_wider():
     # Half of the speakers are always recognised, half never: 8 speakers say less than 160 utterances seem to.
     reference = ["sad", "angry"] * 80

@@ -18,7 +18,7 @@ import pandas as pd
 
 from melt_ser.errors import InputError, OutputError
 
-NESTED = (dict, list)  # shapes that have parts
+NESTED = (dict, list, tuple)  # shapes that have parts
 # What safetensors and torch say, who do not raise OSError, where a write fails.
 FAILED_WRITE = re.compile(r"I/O error: (.+?) \(os error \d+\)|inline_container|file write failed")
 
@@ -132,7 +132,7 @@ def read_shaped(path: Path, shape: Any, fix: str) -> Any:
 
 
 def misfit(value: Any, shape: Any, name: str = "") -> str | None:
-    """The first part of a JSON value that is not of a shape: a type, {key: shape} or [shape of each item].
+    """The first part of a JSON value that is not of a shape: a type, {key: shape}, [shape of each item] or (shapes).
 
     >>> misfit({"a": [1, "b"]}, {"a": [int]})
     'a[1]'
@@ -144,13 +144,15 @@ def misfit(value: Any, shape: Any, name: str = "") -> str | None:
         items = [(key, value.get(key, ...), part) for key, part in shape.items()]
     elif isinstance(shape, list) and isinstance(value, list):
         items = [(number, item, shape[0]) for number, item in enumerate(value)]
+    elif isinstance(shape, tuple) and isinstance(value, list) and len(value) == len(shape):
+        items = zip(range(len(shape)), value, shape, strict=True)
     else:
         fits = not isinstance(shape, NESTED) and isinstance(value, shape)
         return None if fits else name or "content"
     for key, item, part in items:
         if not isinstance(part, NESTED) and isinstance(item, part):
             continue  # the common case, and there are hundreds of it in a result
-        path = f"{name}[{key}]" if isinstance(shape, list) else f"{name}.{key}".lstrip(".")
+        path = f"{name}[{key}]" if isinstance(value, list) else f"{name}.{key}".lstrip(".")
         wrong = misfit(item, part, path)
         if wrong is not None:
             return wrong

@@ -21,20 +21,29 @@ def main(arguments: list[str] | None = None) -> int:
         prog="melt-ser report", description="Collect runs into tables, figures and a page."
     )
     parser.add_argument("runs", type=Path, nargs="+", help="folders that are searched for runs")
-    parser.add_argument("--format", choices=FORMATS, help="(default: by the suffix of --out, else md)")
+    parser.add_argument("--format", choices=FORMATS, help="(default: by the suffix of --out; md)")
     parser.add_argument("--out", type=Path, help="file to write (default: standard output)")
     options = parser.parse_args(arguments)
     print_anything()
     try:
+        form = options.format or _format_of(options.out)
         found = _collect(options.runs)
-        form = options.format or (SUFFIXES.get(options.out.suffix.lower()) if options.out else None) or "md"
         write(found, form, options.out)
     except MeltSerError as error:
         print(f"error: {one_line(str(error))}", file=sys.stderr)
         return error.exit_code
-    for note in found.unreadable:
-        say(f"not read: {note.folder}: {note.reason}")
+    for what, notes in (("not read", found.unreadable), ("left out", found.copies)):
+        for note in notes:
+            say(f"{what}: {note.folder}: {note.reason}")
     return 1 if found.unreadable else 0
+
+
+def _format_of(out: Path | None) -> str:
+    if out is None:
+        return "md"
+    if out.suffix.lower() not in SUFFIXES:
+        raise SetupError(f"{out} ends in none of {', '.join(SUFFIXES)}; end it so, or give --format.")
+    return SUFFIXES[out.suffix.lower()]
 
 
 def write(found: Collected, form: str, out: Path | None) -> None:

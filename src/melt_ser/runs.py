@@ -33,10 +33,11 @@ SCHEMA_VERSION = 1
 RESULT_FILE, INPUTS_FILE = "result.json", "inputs.json"  # of a finished run, and of one that has begun
 PREVIOUS = ".previous"
 NUMBER = int | float
+INTERVAL = (NUMBER, NUMBER)
 # What is read back of a result, and of the mark of a run that has begun.
 EVALUATION = {"corpus": str, "split": str, "fold": int | str | None, "protocol": str, "n": int, "dropped": dict}
 EVALUATION |= {"classes": [str], "ua": NUMBER, "wa": NUMBER, "macro_f1": NUMBER}
-EVALUATION |= {"ua_ci95": [NUMBER], "wa_ci95": [NUMBER]}
+EVALUATION |= {"ua_ci95": INTERVAL, "wa_ci95": INTERVAL}
 INPUTS = {"corpus": str, "digest": str, "weights": str | None}
 RESULT = {
     "config": {"labels": {"classes": dict | None}},

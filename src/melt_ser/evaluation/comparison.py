@@ -21,6 +21,7 @@ from melt_ser.evaluation.statistics import (
     RESAMPLES,
     Units,
     count_per_unit,
+    has_spread,
     interval,
     resample,
     resampling_units,
@@ -79,8 +80,7 @@ def compare(
             [count_per_unit(rows * len(names) + column, len(names) ** 2, units.of_row) for column in answers]
         )
         observed, resampled = float(difference(per_unit.sum(axis=0))), difference(resample(per_unit, resamples, seed))
-        # Few speakers may agree to the last utterance by chance; no spread can be estimated from that.
-        if units.kind == "utterance" or standard_error(resampled, units) > 0:
+        if has_spread(resampled, units):
             break
     low, high = interval(observed, resampled, units)
     return Comparison(

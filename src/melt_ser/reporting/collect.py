@@ -2,6 +2,7 @@
 
 A finished run has a `result.json`, a failed one a `failed.json` with its reason, an unfinished one only the
 `inputs.json` that it began with. What lies inside a run folder is not searched, and links to folders are not followed.
+A copy of a run is the same settings, seed and data again: it counts once, or means would be over seeds that are one.
 """
 
 from __future__ import annotations
@@ -44,10 +45,11 @@ class Run:
 
     @cached_property
     def system(self) -> str:
-        """A text that the runs of one system share, and no other run: all settings but the seed and the fold."""
+        """A text that the runs of one system share, and no other run: data, and settings but the seed and the fold."""
         settings = without_infrastructure(self.result["config"])
         settings.pop("seed", None)
         settings["dataset"].pop("fold", None)
+        settings["dataset"]["digest"] = self.result["train"]["digest"][:6]  # other data may have the same name
         return json.dumps(settings, sort_keys=True)
 
     @property
@@ -66,13 +68,16 @@ class Run:
 
     def details(self) -> dict[str, Any]:
         """The result with everything that it says; InputError where it is no longer sound."""
-        result: dict[str, Any] = read_shaped(self.folder / RESULT_FILE, READ, AGAIN)
+        path = self.folder / RESULT_FILE
+        result: dict[str, Any] = read_shaped(path, READ, AGAIN)
+        if not all(len(row["confusion"]) == len(row["classes"]) > 0 for row in result["evals"]):
+            raise InputError(f"{path} has a confusion that is not one of its classes; {AGAIN}.")
         return result
 
 
 @dataclass
 class Note:
-    """A run folder without a result to report, and why."""
+    """A run folder that is not reported, and why."""
 
     folder: Path
     reason: str
@@ -86,19 +91,21 @@ class Collected:
     unfinished: list[Note] = field(default_factory=list)
     failed: list[Note] = field(default_factory=list)
     unreadable: list[Note] = field(default_factory=list)
+    copies: list[Note] = field(default_factory=list)
 
 
 def collect(roots: list[Path]) -> Collected:
     """Every run below the folders, in the order of their paths; a folder that is named twice counts once."""
     found = Collected()
     seen: set[str] = set()
+    first: dict[tuple[str, str], Path] = {}
     with _no_garbage_collection():
         for root in roots:
             for folder, names in _run_folders(root, found.unreadable):
                 real = os.path.realpath(folder)
                 if real not in seen:
                     seen.add(real)
-                    _sort_in(Path(folder), names, found)
+                    _sort_in(Path(folder), names, found, first)
     return found
 
 
@@ -122,16 +129,22 @@ def _run_folders(root: Path, unreadable: list[Note]) -> Iterator[tuple[str, set[
         ]
 
 
-def _sort_in(folder: Path, names: set[str], found: Collected) -> None:
+def _sort_in(folder: Path, names: set[str], found: Collected, first: dict[tuple[str, str], Path]) -> None:
+    """Put a run folder where it belongs; `first` has where each run, by its id and its data, was found before."""
     try:
         if RESULT_FILE in names:
-            found.runs.append(Run(folder, _read(folder / RESULT_FILE)))
+            run = Run(folder, _read(folder / RESULT_FILE))
+            before = first.setdefault((run.result["run"]["id"], run.result["train"]["digest"]), folder)
+            if before is folder:
+                found.runs.append(run)
+            else:
+                found.copies.append(Note(folder, f"the same run as {before}, which is counted"))
         elif FAILED in names:
             reason = read_shaped(folder / FAILED, {"reason": str}, "the same command tries again")["reason"]
             found.failed.append(Note(folder, reason))
         else:
-            before = previous_folder(folder)
-            beside = f"; the one before it is in {before}" if before.is_dir() else ""
+            previous = previous_folder(folder)
+            beside = f"; the one before it is in {previous}" if previous.is_dir() else ""
             found.unfinished.append(Note(folder, f"still running or stopped; the same command goes on{beside}"))
     except MeltSerError as error:
         found.unreadable.append(Note(folder, str(error)))

@@ -68,6 +68,7 @@ def _lines(contents: Contents) -> Iterator[str]:
         ("Failed runs", collected.failed),
         ("Not scored", contents.unscored),
         ("Not readable", collected.unreadable),
+        ("Copies of runs", collected.copies),
     ):
         if notes:
             yield f"\n## {title}\n"
@@ -123,7 +124,7 @@ def _ranking(ranking: Ranking) -> Iterator[str]:
 
 
 def _published(contents: Contents) -> Iterator[str]:
-    yield "Ours (published, difference); where the protocols differ, one is no match for the other.\n"
+    yield "Ours (published, difference; – if not known); where the protocols differ, one is no match for the other.\n"
     heads = ("system", "trained on", "tested on", *METRIC_NAMES.values(), "model", "source", "protocol differs in")
     yield from table(
         heads,

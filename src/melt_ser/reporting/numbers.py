@@ -22,13 +22,18 @@ def points(difference: float) -> str:
     return f"{100 * difference:+.1f}"
 
 
-def beside(figures: tuple[float, float] | None) -> str:
-    """A figure of ours with the published one and the difference.
+def beside(figures: tuple[float, float | None] | None) -> str:
+    """A figure of ours with the published one and the difference; "–" where one is not known.
 
     >>> beside((0.5, 0.75))
     '50.0 (75.0, -25.0)'
+    >>> beside((0.5, None))
+    '50.0 (–)'
     """
-    return f"{percent(figures[0])} ({percent(figures[1])}, {points(figures[0] - figures[1])})" if figures else "–"
+    if figures is None:
+        return "–"
+    ours, theirs = figures
+    return f"{percent(ours)} ({'–' if theirs is None else f'{percent(theirs)}, {points(ours - theirs)}'})"
 
 
 def figure(standing: Standing, metric: str, interval: bool = True) -> str:

@@ -85,9 +85,10 @@ def standings(runs: list[Run]) -> list[Standing]:
     for run in runs:
         key = run.system
         for row, protocol in merged(run.whole_evals()):
-            together[key, row["corpus"], row["split"], protocol, " ".join(row["classes"])].append((run, row))
+            scored = (row["corpus"], row["digest"], row["split"], " ".join(row["classes"]))
+            together[key, protocol, *scored].append((run, row))
     found = []
-    for (key, _, _, protocol, _), pairs in together.items():
+    for (key, protocol, *_), pairs in together.items():
         for part in _summarisable(pairs):
             part.sort(key=lambda pair: (pair[0].result["run"]["seed"], str(pair[1]["fold"])))
             part_runs, rows = [run for run, _ in part], [row for _, row in part]

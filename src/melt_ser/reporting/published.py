@@ -19,7 +19,8 @@ METRIC_NAMES = {"ua": "UA", "wa": "WA", "macro_f1": "macro-F1"}
 class Published:
     """Published figures of a model on a corpus beside ours: fractions, or differences of fractions (`note`: a gain).
 
-    `differs` says in what the protocols differ; it is empty where they are the same as far as is known.
+    Theirs is None where it is not known. `differs` says in what the protocols differ; it is empty where they are the
+    same as far as is known.
     """
 
     source: str
@@ -29,7 +30,7 @@ class Published:
     train: str
     corpus: str
     system: str
-    figures: dict[str, tuple[float, float]]  # by metric: ours and theirs
+    figures: dict[str, tuple[float, float | None]]  # by metric: ours and theirs
     differs: tuple[str, ...]
     note: str = ""
 
@@ -61,7 +62,9 @@ def _of_table(table: dict[str, Any], standing: Standing) -> list[Published]:
         differs = (*_differences(same, standing), *table.get("differs", ()))
         note = table.get("notes", {}).get(standing.corpus, "")
         theirs = zip(table["metrics"], values, strict=True)
-        beside = {metric: (standing.summary.mean[metric], percent / 100) for metric, percent in theirs}
+        beside: dict[str, tuple[float, float | None]] = {
+            metric: (standing.summary.mean[metric], percent / 100) for metric, percent in theirs
+        }
         head = (table["source"], table["where"], table["protocol"], model, standing.train, standing.corpus)
         found.append(Published(*head, standing.system, beside, differs, note))
     return found
@@ -70,19 +73,27 @@ def _of_table(table: dict[str, Any], standing: Standing) -> list[Published]:
 def _gains(gain: dict[str, Any], standings: list[Standing]) -> list[Published]:
     """The gain of training on one corpus rather than another, of systems that are otherwise alike."""
     found = []
-    rivals = {(method_of(one.key), one.corpus): one for one in standings if one.train == gain["rather_than"]}
+    rivals = {_alike(one): one for one in standings if one.train == gain["rather_than"]}
     for one in standings:
-        rival = rivals.get((method_of(one.key), one.corpus)) if one.train == gain["train"] else None
+        rival = rivals.get(_alike(one)) if one.train == gain["train"] else None
         checkpoint = one.runs[0].result["config"]["backbone"].get("checkpoint")
-        percent = gain["figures"].get(one.corpus, {}).get(checkpoint)
-        if rival is None or percent is None:
+        if rival is None or checkpoint not in gain["figures"] or one.corpus not in gain["words"]:
             continue
+        percent = (gain["figures"][checkpoint] or {}).get(one.corpus)
         metric, trained = gain["metric"], f"{gain['train']} rather than {gain['rather_than']}"
         ours = one.summary.mean[metric] - rival.summary.mean[metric]
-        differs = (*_differences(gain["same"], one), *gain["differs"])
+        beside = {metric: (ours, None if percent is None else percent / 100)}
+        differs = (*_differences(gain["same"], one), *(gain["differs"] if percent is not None else ()))
         head = (gain["source"], gain["where"], gain["protocol"], checkpoint, trained, one.corpus)
-        found.append(Published(*head, one.system, {metric: (ours, percent / 100)}, differs, "a gain"))
+        note = "a gain" if percent is not None else f"a gain; {gain['words'][one.corpus]}"
+        found.append(Published(*head, one.system, beside, differs, note))
     return found
+
+
+def _alike(standing: Standing) -> tuple[Any, ...]:
+    """What two systems share that differ in nothing but the corpus of their training; which rows of it is a setting."""
+    rows = standing.runs[0].result["config"]["dataset"].get("both_labels")
+    return method_of(standing.key), standing.corpus, rows
 
 
 def _differences(same: dict[str, Any], standing: Standing) -> list[str]:

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import json
 from functools import cache
-from typing import Any, NotRequired, TypedDict
+from typing import Annotated, Any, NotRequired, TypedDict
 
 import msgspec
 
 from melt_ser.files import misfit
-from melt_ser.runs import EVALUATION, NUMBER, RESULT, SCHEMA_VERSION
+from melt_ser.runs import EVALUATION, INTERVAL, NUMBER, RESULT, SCHEMA_VERSION
 
 GROUPS = ("backbone", "dataset", "labels", "head", "augment", "trainer", "eval")
 CONFIG = {**dict.fromkeys(GROUPS, dict), "backbone": {"name": str, "family": str}, "dataset": {"name": str}}
@@ -33,7 +33,7 @@ OPTIONAL = {
         {
             "ece": NUMBER | None,
             "calibration": {"ece_with_temperature": NUMBER | None},
-            "macro_f1_ci95": [NUMBER],
+            "macro_f1_ci95": INTERVAL,
             "overlap": int,
             "groups": str | None,
         }
@@ -63,7 +63,11 @@ def mistake(content: bytes) -> str:
     version = result.get("schema_version") if isinstance(result, dict) else None
     if version != SCHEMA_VERSION:
         return f"is of schema version {version}, not {SCHEMA_VERSION}"
-    return f"has no sound '{misfit(result, READ) or 'content'}'"
+    try:
+        _decoder().decode(content)
+    except msgspec.DecodeError as error:
+        return f"is not sound ({error})"
+    return f"has no sound 'config.{misfit(result['config'], CONFIG)}'"
 
 
 @cache
@@ -73,6 +77,8 @@ def _decoder() -> msgspec.json.Decoder[Any]:
 
 def _type(name: str, shape: Any, optional: Any = None) -> Any:
     """The type that msgspec decodes a shape as `files.misfit` has them; keys that it does not name are passed over."""
+    if isinstance(shape, tuple):
+        return Annotated[list[shape[0]], msgspec.Meta(min_length=len(shape), max_length=len(shape))]
     if isinstance(shape, list):
         return list[_type(name, shape[0], optional and optional[0])]  # type: ignore[misc]
     if not isinstance(shape, dict):

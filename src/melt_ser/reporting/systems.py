@@ -1,4 +1,4 @@
-"""What makes two runs the same system: all settings but the seed and the fold; and a short name for each system.
+"""What makes two runs the same system: data and all settings but the seed and the fold; and a short name for each.
 
 A method is what systems share that were trained on different corpora.
 """
