@@ -84,6 +84,7 @@ def fit(
     optimiser = make_optimiser(config, model, scaled=accelerator.scaler is not None)
     schedule = make_schedule(config, optimiser, batches.steps_per_epoch * config.epochs)
     wrapped, optimiser = accelerator.prepare(model, optimiser)  # after the schedule, which else warns in fp16
+    learning = [weight for weight in wrapped.parameters() if weight.requires_grad]
     if share.process > 0:
         torch.manual_seed(hash((seed, share.process)))  # each process drops out units of its own
     state = load_checkpoint(folder / "checkpoints", model, optimiser, schedule, accelerator)
@@ -114,7 +115,7 @@ def fit(
                         padded_length = batch.inputs.shape[1] * len(batch.rows)
                         totals += torch.tensor([loss.item(), batch.lengths.sum().item(), padded_length])
                     if config.clip_norm > 0:
-                        accelerator.clip_grad_norm_(wrapped.parameters(), config.clip_norm)
+                        accelerator.clip_grad_norm_(learning, config.clip_norm)
                     optimiser.step()
                 if not optimiser.step_was_skipped:  # as fp16 does where a gradient overflows
                     schedule.step()
