@@ -9,6 +9,7 @@ whatever was asked before.
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Sequence
 from inspect import signature
@@ -45,6 +46,7 @@ class LocalEngine:
 
     async def ask(self, messages: Sequence[Message], schema: Schema, sample: int) -> Reply:
         """The most likely label as an answer with the probability of each; every sample is the same."""
+        await asyncio.sleep(0)  # where Ctrl-C stops the job: nothing else here gives the loop its turn
         labels = labels_of(schema)
         scores, tokens = self.scores(messages, labels)
         probabilities = with_temperature(_softmax(scores), self.temperature)[0]
@@ -114,6 +116,8 @@ def load_model(model: str, gguf_file: str | None) -> tuple[Any, Any]:
     """The tokenizer and the network; SetupError, one sentence with the fix, where they cannot be loaded."""
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
+    from melt_ser.models.weights import quiet_transformers
+
     device = "cuda" if torch.cuda.is_available() else "cpu"
     dtype = torch.float32 if device == "cpu" else torch.bfloat16
     path = Path(model).expanduser()
@@ -122,8 +126,9 @@ def load_model(model: str, gguf_file: str | None) -> tuple[Any, Any]:
     name = str(path) if path.is_dir() else model
     settings = {"gguf_file": gguf_file} if gguf_file else {}
     try:
-        tokenizer = AutoTokenizer.from_pretrained(name, **settings)
-        network = AutoModelForCausalLM.from_pretrained(name, dtype=dtype, **settings).to(device).eval()
+        with quiet_transformers():
+            tokenizer = AutoTokenizer.from_pretrained(name, **settings)
+            network = AutoModelForCausalLM.from_pretrained(name, dtype=dtype, **settings).to(device).eval()
     except (OSError, ValueError, ImportError) as error:
         said = " ".join(str(error).split())
         raise SetupError(f"--model {model} cannot be loaded as a causal language model: {said}") from None
