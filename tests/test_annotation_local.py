@@ -171,5 +171,7 @@ def test_a_real_model_in_a_gguf_file_labels_lines_by_their_likelihood(
 
 
 def test_a_model_that_is_not_there_is_told(tmp_path: Path) -> None:
+    with pytest.raises(SetupError, match=r"There is no --model \./nowhere\.gguf; give a folder"):
+        LocalEngine("./nowhere.gguf")
     with pytest.raises(SetupError, match="--model .* cannot be loaded as a causal language model"):
         LocalEngine(str(tmp_path))

@@ -114,13 +114,16 @@ class LocalEngine:
 
 def load_model(model: str, gguf_file: str | None) -> tuple[Any, Any]:
     """The tokenizer and the network; SetupError, one sentence with the fix, where they cannot be loaded."""
+    path = Path(model).expanduser()
+    if not path.exists() and (model.startswith((".", "/", "~")) or path.suffix == ".gguf"):  # no hub id
+        raise SetupError(f"There is no --model {model}; give a folder, a GGUF file or a hub id.")
+
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
     from melt_ser.models.weights import quiet_transformers
 
     device = "cuda" if torch.cuda.is_available() else "cpu"
     dtype = torch.float32 if device == "cpu" else torch.bfloat16
-    path = Path(model).expanduser()
     if path.is_file():  # the GGUF file itself
         path, gguf_file = path.parent, path.name
     name = str(path) if path.is_dir() else model
