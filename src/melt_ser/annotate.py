@@ -183,6 +183,7 @@ def _local_engine(options: argparse.Namespace, prompt: Prompt) -> LocalEngine:
     model, _, file = options.model.rpartition(":")
     apart = model and file.endswith(".gguf") and not Path(options.model).is_file()
     name, gguf_file = (model, file) if apart else (options.model, None)
+    say(f"loading {options.model}")
     engine = LocalEngine(name, gguf_file, options.temperature)
     if options.calibrate:
         lines = read_lines(options.calibrate)

@@ -10,8 +10,10 @@ whatever was asked before.
 from __future__ import annotations
 
 import asyncio
+import io
 import json
 from collections.abc import Sequence
+from contextlib import redirect_stderr
 from inspect import signature
 from pathlib import Path
 from typing import Any
@@ -129,7 +131,7 @@ def load_model(model: str, gguf_file: str | None) -> tuple[Any, Any]:
     name = str(path) if path.is_dir() else model
     settings = {"gguf_file": gguf_file} if gguf_file else {}
     try:
-        with quiet_transformers():
+        with quiet_transformers(), redirect_stderr(io.StringIO()):  # the bar over a GGUF file knows no setting
             tokenizer = AutoTokenizer.from_pretrained(name, **settings)
             network = AutoModelForCausalLM.from_pretrained(name, dtype=dtype, **settings).to(device).eval()
     except (OSError, ValueError, ImportError) as error:
