@@ -78,6 +78,9 @@ def _differences(keys: list[str]) -> dict[str, list[str]]:
         for name, found in values.items()
         if len(found) > 1 or any(name not in settings for settings in flat.values())
     ]
+    chosen = [name for name in differ if name != "dataset.digest"]  # of data, told only where nothing else is
+    if len({tuple(settings.get(name) for name in chosen) for settings in flat.values()}) == len(keys):
+        differ = chosen
     if len(differ) > MOST_SETTINGS:
         return {key: [f"#{sha256(key)[:6]}"] for key in keys}
     return {key: [f"{name}={settings[name]}" for name in differ if name in settings] for key, settings in flat.items()}
