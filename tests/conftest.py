@@ -35,6 +35,17 @@ def shared_data() -> Path:
     return folder
 
 
+@pytest.fixture(scope="session")
+def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A few finished runs, which tests copy and leave as they are (see reports.py)."""
+    from reports import real_runs
+
+    folder = tmp_path_factory.mktemp("runs")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("MELT_SER_CACHE", str(folder / "cache"))
+        return real_runs(folder)
+
+
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Any]:
     """The machine's own Chromium, without a head."""

@@ -9,10 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+import pytest
 
 import small_runs
 from melt_ser.evaluate import evaluate
 from melt_ser.launch import compose
+from melt_ser.report import main
 
 SCORES = {  # UA of three backbones by (training, test)
     ("first", "first"): (0.9, 0.8, 0.7),
@@ -98,3 +100,11 @@ def scored(one: Path, folder: Path, scores: dict[tuple[str, str], tuple[float, .
         for number in range(3):
             copy(one, folder / f"{train}-{'abc'[number]}", with_scores(train, number))
     return folder
+
+
+def report(*arguments: object, capsys: pytest.CaptureFixture[str]) -> tuple[int, str, str]:
+    """The exit code of the verb, and what it says on standard output and standard error."""
+    capsys.readouterr()
+    code = main([str(argument) for argument in arguments])
+    said = capsys.readouterr()
+    return code, said.out, said.err

@@ -18,7 +18,7 @@ import pytest
 from browser import BROWSER, Seen, chromium
 from melt_ser.report import main
 from melt_ser.reporting import page as page_module
-from reports import HOSTILE, copy, real_runs, rename, results, scored
+from reports import HOSTILE, copy, rename, results, scored
 
 # The contrast (WCAG 2.2) of every text that is seen with what lies behind it.
 CONTRASTS = """() => {
@@ -51,12 +51,9 @@ CONTRASTS = """() => {
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def folder(runs: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder of runs, a page on them, one with ranks, and one whose corpus has a hostile name."""
     folder = tmp_path_factory.mktemp("page")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("MELT_SER_CACHE", str(folder / "cache"))
-        runs = real_runs(folder)
     one = next(folder for folder, result in results(runs).items() if result["config"]["head"]["name"] == "mlp")
 
     def hostile(result: dict[str, Any]) -> None:
