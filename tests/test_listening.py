@@ -111,6 +111,7 @@ def test_what_is_not_used_is_counted_and_unusable_audio_passed_over(
     [
         (["--clips", "100"], 1, "The sources differ on 16 utterances, and 100 clips and 3 checks are asked for"),
         (["--longest", "0.1"], 1, "16 clips cannot be used, the first: "),
+        (["--longest", "0"], 2, "--longest is more than 0 seconds"),
         (["--first-column", "wut"], 1, "has no column 'wut'"),
     ],
 )

@@ -9,7 +9,7 @@ from pathlib import Path
 from melt_ser.agreement import add_pair_options
 from melt_ser.arguments import names, number, whole_number
 from melt_ser.console import finish, print_anything, say
-from melt_ser.errors import MeltSerError, one_line
+from melt_ser.errors import MeltSerError, SetupError, one_line
 from melt_ser.reporting.output import add_output_options, write
 
 
@@ -62,6 +62,8 @@ def _build(options: argparse.Namespace) -> None:
     from melt_ser.annotation.label_pairs import read_pairs
     from melt_ser.annotation.listening import KEY, SHARED, build
 
+    if not options.longest > 0:
+        raise SetupError("--longest is more than 0 seconds.")
     pairs = read_pairs(options.first, options.second, options.first_column, options.second_column, options.keys)
     numbers = {name: getattr(options, name) for name in ("clips", "checks", "longest", "seed")}
     key = build(pairs, options.root, options.out, options.labels, **numbers)
