@@ -29,9 +29,9 @@ def test_the_fused_optimiser_does_what_the_plain_one_does(kind):
         weights.append(copy.deepcopy(model.state_dict()))
     started = small_classifier("wavlm").state_dict()
     for name, tensor in weights[0].items():
-        if name.endswith("k_proj.bias"):  # softmax cancels it: its gradient is rounding, which Adam makes a step of
-            continue
-        assert (tensor - weights[1][name]).abs().max() < 1e-5, name
+        # Softmax cancels the bias of keys: its gradient is rounding, of which Adam makes steps of the learning rate.
+        bound = 2 * 3 * 1e-3 if name.endswith("k_proj.bias") else 1e-5
+        assert (tensor - weights[1][name]).abs().max() < bound, name
     assert (weights[0]["head.output.weight"] - started["head.output.weight"]).abs().max() > 1e-3
 
 
