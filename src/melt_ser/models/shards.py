@@ -14,13 +14,13 @@ from typing import TYPE_CHECKING
 from safetensors import safe_open
 
 from melt_ser.files import write_json
+from melt_ser.models.checkpoint import SAFE_WEIGHTS
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
-WHOLE = "model.safetensors"
+WHOLE, INDEX = SAFE_WEIGHTS
 BACKBONE, LEARNED = "model-00001-of-00002.safetensors", "model-00002-of-00002.safetensors"
-INDEX = "model.safetensors.index.json"
 
 
 def save_in_two(model: PreTrainedModel, folder: Path, like: Path | None) -> None:
@@ -64,5 +64,6 @@ def _share(like: Path | None, folder: Path, file: str) -> bool:
 
 
 def file_of_the_head(folder: Path) -> Path:
-    """Where a saved classifier's head is."""
-    return folder / (LEARNED if not (folder / WHOLE).exists() and (folder / LEARNED).exists() else WHOLE)
+    """Where a saved classifier's head is; a whole file is read first, as by transformers."""
+    whole = folder / WHOLE
+    return whole if whole.exists() else folder / LEARNED

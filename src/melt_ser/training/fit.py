@@ -91,7 +91,7 @@ def fit(
 
     with TrainingProgress(title, batches.steps_per_epoch, config.epochs, accelerator.is_main_process) as progress:
         progress.skip(state.epoch)
-        while state.epoch < config.epochs and not _out_of_patience(config, state):
+        while not _is_done(config, state):
             state.epoch += 1
             train.epoch = batches.epoch = state.epoch
             wrapped.train()
@@ -144,21 +144,17 @@ def fit(
             if (dev_ua, -dev_loss) > (state.best_dev_ua, -state.best_dev_loss):
                 state.best_epoch, state.best_dev_ua, state.best_dev_loss = state.epoch, dev_ua, dev_loss
                 state.best_weights = learning_weights(model)
+            due = state.epoch % epochs_between_checkpoints == 0
             if accelerator.is_main_process:
+                if due or _is_done(config, state):
+                    files.write_csv(folder / "metrics.csv", pd.DataFrame(state.history))
                 _tensorboard(config, folder, state)
-            if state.epoch % epochs_between_checkpoints == 0:
-                _write_metrics(folder, state, accelerator)
+            if due:
                 save_checkpoint(folder / "checkpoints", state, model, optimiser, schedule, accelerator)
             progress.epoch(row)
-    _write_metrics(folder, state, accelerator)
     accelerator.unwrap_model(wrapped, keep_fp32_wrapper=False)
     load_weights(model, state.best_weights)
     return state
-
-
-def _write_metrics(folder: Path, state: FitState, accelerator: Accelerator) -> None:
-    if accelerator.is_main_process:
-        files.write_csv(folder / "metrics.csv", pd.DataFrame(state.history))
 
 
 def _sum_over_processes(totals: torch.Tensor, accelerator: Accelerator) -> list[float]:
@@ -174,8 +170,9 @@ def _workers(config: TrainerConfig, accelerator: Accelerator) -> int:
     return min(8, torch.multiprocessing.cpu_count()) if accelerator.device.type == "cuda" else 0
 
 
-def _out_of_patience(config: TrainerConfig, state: FitState) -> bool:
-    return config.patience is not None and state.epoch - state.best_epoch >= config.patience
+def _is_done(config: TrainerConfig, state: FitState) -> bool:
+    out_of_patience = config.patience is not None and state.epoch - state.best_epoch >= config.patience
+    return state.epoch >= config.epochs or out_of_patience
 
 
 def _check_finite(loss: float, epoch: int, step: int, batch: Batch, train: Inputs) -> None:

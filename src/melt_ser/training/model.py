@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 
 
 ReadBackbone = Callable[[], Backbone]
+FOLD_FILE = "fold.json"  # the mark of a finished fold
 
 
 def configured_backbone(config: Config) -> Backbone:
@@ -62,7 +63,7 @@ def load_or_train(
     """
     config, folder = study.config, study.fold_folder(parts)
     accelerator = make_accelerator(config.device, config.trainer.precision)
-    done = folder / "fold.json"
+    done = folder / FOLD_FILE
     if done.is_file():
         if accelerator.is_main_process:  # of a run that was killed before it could
             shutil.rmtree(folder / "checkpoints", ignore_errors=True)
@@ -98,7 +99,7 @@ def _model_of_the_same_backbone(study: Study) -> Path | None:
     if study.config.trainer.freeze != "everything":
         return None
     folders = [study.fold_folder(parts) for parts in study.parts]
-    return next((folder / "model" for folder in folders if (folder / "fold.json").is_file()), None)
+    return next((folder / "model" for folder in folders if (folder / FOLD_FILE).is_file()), None)
 
 
 def calibrate_on_dev(inputs: FoldInputs) -> DevCalibration:
