@@ -6,10 +6,10 @@ import ctypes
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-import torch
-
 from melt_ser.errors import SetupError
 
+NO_MEMORY = ("out of memory", "ALLOC_FAILED", "can't allocate memory")  # of CUDA, its libraries, the CPU
+NO_ROOM_FOR_MODEL = "choose a smaller backbone, or wait until other programs have left the GPU"
 M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4  # of glibc's malloc.h
 
 
@@ -19,7 +19,7 @@ def memory_advice(advice: str) -> Iterator[None]:
     try:
         yield
     except (RuntimeError, MemoryError) as error:
-        if isinstance(error, torch.OutOfMemoryError | MemoryError) or "can't allocate memory" in str(error):
+        if isinstance(error, MemoryError) or any(sign in str(error) for sign in NO_MEMORY):
             raise SetupError(f"Out of memory: {advice}.") from None
         raise
 

@@ -6,7 +6,10 @@ import platform
 import subprocess
 from importlib import metadata
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import torch
 
 PACKAGES: tuple[str, ...] = ("torch", "torchaudio", "transformers", "accelerate", "hydra-core")
 PACKAGES += ("numpy", "scipy", "scikit-learn", "pandas")
@@ -35,6 +38,13 @@ def git_state() -> dict[str, Any] | None:
         return {"commit": commit, "clean": _git(folder, "status", "--porcelain") == ""}
     except (OSError, subprocess.CalledProcessError):
         return None
+
+
+def device_name(device: torch.device) -> str:
+    """What a result says of where it was computed: `cpu`, or `cuda (NVIDIA H100 80GB HBM3)`."""
+    import torch
+
+    return f"{device} ({torch.cuda.get_device_name(device)})" if device.type == "cuda" else str(device)
 
 
 def _git(folder: Path, *arguments: str) -> str:

@@ -27,6 +27,7 @@ from melt_ser.audio import SAMPLE_RATE
 from melt_ser.config import BackboneConfig, Family, HeadConfig, Layers, Pooling
 from melt_ser.errors import InputError, SetupError
 from melt_ser.files import replacing_folder, write_json
+from melt_ser.memory import NO_ROOM_FOR_MODEL, memory_advice
 from melt_ser.models.backbone import Backbone, load_backbone
 from melt_ser.models.classifier import SpeechClassifier
 from melt_ser.models.shards import file_of_the_head, save_backbone, save_in_two
@@ -102,7 +103,8 @@ def load_model(folder: Path, device: str | torch.device = "cpu") -> SpeechClassi
     except Exception as error:  # OSError, SafetensorError, or RuntimeError for weights of another shape
         raise SetupError(f"The head's weights in {folder} cannot be read; save the model again.") from error
     check_finite(classifier.head, folder)
-    return classifier.to(device).eval()
+    with memory_advice(NO_ROOM_FOR_MODEL):
+        return classifier.to(device).eval()
 
 
 def _has_first_form(head: HeadConfig) -> bool:

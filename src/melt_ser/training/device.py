@@ -31,7 +31,7 @@ def make_accelerator(device: str, precision: Precision = Precision.fp32) -> Acce
     if on_cpu:
         keep_freed_memory()
     else:
-        prefer_deterministic_kernels()
+        use_deterministic_kernels()
     torch.backends.cuda.matmul.allow_tf32 = not on_cpu  # as cuDNN does by itself; what is scored has none of either
     alone = not PartialState._shared_state or PartialState().num_processes == 1
     AcceleratorState._reset_state(reset_partial_state=alone)  # a sweep may change device or precision between jobs
@@ -46,13 +46,14 @@ def make_accelerator(device: str, precision: Precision = Precision.fp32) -> Acce
     )
 
 
-def prefer_deterministic_kernels() -> None:
-    """Have CUDA repeat itself: deterministic kernels where it has them, a warning where it has none.
+def use_deterministic_kernels() -> None:
+    """Have CUDA repeat itself: kernels that do, and none other.
 
-    cuDNN chooses by rule, not by a race that another load may decide; cuBLAS keeps one workspace a stream.
+    cuDNN chooses by rule, not by a race that another load may decide; cuBLAS keeps one workspace a stream. Where torch
+    is merely to warn, the backward pass of its attention takes the kernel that does not repeat itself.
     """
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # read when cuBLAS is first used
-    torch.use_deterministic_algorithms(True, warn_only=True)
+    torch.use_deterministic_algorithms(True)
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]  # slow, and for debugging
     torch.backends.cudnn.benchmark = False
 

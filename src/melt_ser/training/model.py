@@ -18,6 +18,7 @@ from melt_ser.data.audio_cache import AudioCache
 from melt_ser.evaluation.calibration import DevCalibration, calibrate
 from melt_ser.evaluation.inference import classify
 from melt_ser.evaluation.targets import Target
+from melt_ser.memory import NO_ROOM_FOR_MODEL, memory_advice
 from melt_ser.models.backbone import Backbone, load_backbone
 from melt_ser.models.classifier import SpeechClassifier
 from melt_ser.models.export import load_model, save_model
@@ -72,7 +73,9 @@ def load_or_train(
         return FoldInputs(study, parts, model, accelerator, cache), read_trained(done)
     started = time.perf_counter()
     check_parts(parts, config.dataset)  # again, just before they are used
-    model = build_model(config, study.classes, read_backbone).to(accelerator.device)
+    model = build_model(config, study.classes, read_backbone)
+    with memory_advice(NO_ROOM_FOR_MODEL):
+        model.to(accelerator.device)
     inputs = FoldInputs(study, parts, model, accelerator, cache)
     title = "" if study.one_model else f"fold {parts.fold}/{len(study.parts)}"
     state = fit(

@@ -12,7 +12,7 @@ from melt_ser import files
 from melt_ser.corpora.duplicates import shared_audio_warnings
 from melt_ser.corpora.splits import Parts, group_warnings
 from melt_ser.evaluation.calibration import DevCalibration
-from melt_ser.evaluation.provenance import git_state, versions
+from melt_ser.evaluation.provenance import device_name, git_state, versions
 from melt_ser.evaluation.results import Row, evaluation_rows, pool, unscored_entries
 from melt_ser.evaluation.targets import Target
 from melt_ser.reporting.figures import training_curve_figure
@@ -72,7 +72,7 @@ def make_result(study: Study, folds: list[Fold], typed_command: str, accelerator
             "command": typed_command,
             "git": git_state(),
             "versions": versions(),
-            "device": str(accelerator.device),
+            "device": device_name(accelerator.device),
             "processes": accelerator.num_processes,
             "precision": accelerator.mixed_precision.replace("no", "fp32"),
             "seed": study.config.seed,
