@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import copy
-
 import pytest
 import torch
 from torch import Tensor, nn
@@ -86,7 +84,7 @@ def test_the_position_bias_is_that_of_transformers(frames):
 
 
 @pytest.mark.parametrize("frames", [1, 2, 128, 129, 130, 258, 400])
-@pytest.mark.parametrize("kernel", [64, 127, 128])
+@pytest.mark.parametrize("kernel", [5, 19, 64, 127, 128])
 def test_positions_by_blocks_are_those_of_a_convolution(frames, kernel):
     generator = torch.Generator().manual_seed(frames)
     features = torch.randn(2, 12, frames, generator=generator, requires_grad=True)
@@ -109,7 +107,6 @@ def test_positions_by_blocks_are_those_of_a_convolution(frames, kernel):
 def test_long_positional_kernels_as_in_plain_transformers(family):
     """The published ones are; those of the other tests are short."""
     backbone = load_backbone(small_config(family, num_conv_pos_embeddings=128), seed=0)
-    assert "forward" in vars(backbone.model.encoder.pos_conv_embed.conv)
     plain = AutoModel.from_config(backbone.model.config).eval()
     plain.load_state_dict(backbone.model.state_dict())
     plain.double()
@@ -214,23 +211,6 @@ def test_a_saved_model_gives_the_same_in_transformers(kind, tmp_path):
     theirs = AutoModelForAudioClassification.from_pretrained(tmp_path, attn_implementation="eager")
     assert (theirs(audio).logits - classifier(audio, lengths)).abs().max() < 1e-5
     assert type(AutoModel.from_pretrained(tmp_path).encoder.layers[0].dropout) is nn.Dropout
-
-
-@pytest.mark.gpu
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA GPU")
-@every_kind
-def test_on_a_gpu(kind):
-    backbone = small_backbone(kind)
-    batch = batch_of(*LENGTHS)
-    expected = backbone(*batch)
-    wanted = gradients(backbone.model, expected.last_hidden_state[expected.frame_mask].square().sum())
-    on_gpu = copy.deepcopy(backbone).cuda()
-    with torch.backends.cudnn.flags(enabled=True, allow_tf32=False):
-        output = on_gpu(*(tensor.cuda() for tensor in batch))
-        found = gradients(on_gpu.model, output.last_hidden_state[output.frame_mask].square().sum())
-    difference = output.last_hidden_state.cpu() - expected.last_hidden_state
-    assert difference[expected.frame_mask].abs().max() < 1e-4
-    assert_same_gradients({name: gradient.cpu() for name, gradient in found.items()}, wanted, 1e-3)
 
 
 def with_dropout(backbone: Backbone) -> Backbone:

@@ -147,7 +147,7 @@ def _probabilities(model: SpeechClassifier, waveform: Waveform) -> list[float]:
     device = next(model.parameters()).device
     audio, lengths = pad_together([prepare_waveform(torch.from_numpy(waveform), model.backbone.do_normalize)])
     with torch.no_grad(), exact_products(), memory_advice("use a shorter --window, such as --window 10"):
-        probabilities: list[float] = model(audio.to(device), lengths.to(device)).float().softmax(dim=-1)[0].tolist()
+        probabilities: list[float] = model(audio.to(device), lengths).float().softmax(dim=-1)[0].tolist()
     return probabilities
 
 

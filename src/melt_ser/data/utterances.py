@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +31,7 @@ class Batch:
     """What a model computes at once.
 
     inputs: audio, (batch, samples) float32, or the features of a frozen prefix, (batch, frames, ...).
-    lengths: (batch,), in samples or frames.
+    lengths: (batch,), in samples or frames; on the CPU, which reads them.
     classes: (batch,); rows: (batch,) of the table.
     after: the prefix that `inputs` are the features of.
     """
@@ -44,7 +44,8 @@ class Batch:
 
     def to(self, device: torch.device) -> Batch:
         """The batch on a device; from pinned memory the copy overlaps with computing."""
-        return self._map(lambda tensor: tensor.to(device, non_blocking=True))
+        moved = self._map(lambda tensor: tensor.to(device, non_blocking=True))
+        return replace(moved, lengths=self.lengths)
 
     def pin_memory(self) -> Batch:
         """The batch in page-locked memory (a DataLoader calls it)."""

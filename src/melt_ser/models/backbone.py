@@ -29,14 +29,14 @@ if TYPE_CHECKING:
 FREEZE = ("nothing", "convolution", "everything")
 
 
-def mask_of(counts: Tensor, frames: int) -> Tensor:
+def mask_of(counts: Tensor, frames: int, device: torch.device) -> Tensor:
     """The frame mask, (batch, frames), of utterances with so many frames each, (batch,)."""
-    return torch.arange(frames, device=counts.device) < counts[:, None]
+    return torch.arange(frames, device=device) < counts.to(device, non_blocking=True)[:, None]
 
 
 def _where_padded(frame_mask: Tensor) -> Tensor | None:
-    """The mask; None where nothing is padded, so that nothing has to be masked."""
-    return None if bool(frame_mask.all()) else frame_mask
+    """The mask; None where nothing is padded, so that nothing has to be masked; on a GPU, to ask would be to wait."""
+    return None if frame_mask.device.type == "cpu" and bool(frame_mask.all()) else frame_mask
 
 
 @dataclass(frozen=True)
@@ -91,7 +91,8 @@ class Backbone(nn.Module):
     def forward(self, audio: Tensor, lengths: Tensor, output_hidden_states: bool = False) -> BackboneOutput:
         """Frames of audio, (batch, samples) float32, prepared by `prepare_waveform` and zero padded.
 
-        lengths: (batch,) in samples, at least 400 each, the longest at most the samples of the batch.
+        lengths: (batch,) in samples, at least 400 each, the longest at most the samples of the batch; best on the CPU,
+            which reads them.
         """
         learning = torch.is_grad_enabled() and self.model not in self.frozen
         with torch.set_grad_enabled(learning):
@@ -105,7 +106,7 @@ class Backbone(nn.Module):
         if min(own_samples) < RECEPTIVE_FIELD or max(own_samples) > samples:
             raise ValueError(f"Lengths are {RECEPTIVE_FIELD}..{samples} samples (see prepare_waveform): {own_samples}")
         frames = int(self.frames_of(torch.tensor(samples)))
-        frame_mask = mask_of(self.frames_of(lengths.to(audio.device)), frames)
+        frame_mask = mask_of(self.frames_of(lengths), frames, audio.device)
         padded = min(own_samples) < samples
         first_frames = [self._first_frames(length) for length in own_samples] if padded else None
         with self.padding.during(samples=own_samples if padded else None, first_frames=first_frames):

@@ -1,18 +1,19 @@
-"""The positional convolution by Fourier transform on a CPU: with 128 taps several times as fast as the direct way.
+"""The positional convolution by Fourier transform: with 128 taps several times as fast as the direct way.
 
 A position reads the 128 frames around it: a twentieth of a model's multiplications, but a twelfth of the time of a
-training step. The frames are cut into overlapping blocks of twice the kernel, whose spectra are multiplied with that of
-the weight (overlap-save). Blocks have one size whatever the batch, so that the weight has one spectrum and the result
-does not depend on how far an utterance is padded. The transforms are matrix products: for so few points as fast as
-torch's, whose gradients take longer than all else here and whose spectra would have to be transposed; gradients are
-matrix products too. Shorter kernels (data2vec's 19 taps) and GPUs keep the direct way.
+training step on a CPU, and seven tenths of it on a GPU, whose library has no good kernel for 16 groups. The frames are
+cut into overlapping blocks of twice the kernel, whose spectra are multiplied with that of the weight (overlap-save).
+Blocks have one size whatever the batch, so that the weight has one spectrum and the result does not depend on how far
+an utterance is padded. The transforms are matrix products: for so few points as fast as torch's, whose gradients take
+longer than all else here and whose spectra would have to be transposed; gradients are matrix products too. On a CPU
+shorter kernels (data2vec's 19 taps) keep the direct way.
 """
 
 from __future__ import annotations
 
 from functools import cache
 from types import MethodType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -21,22 +22,22 @@ from torch import Tensor, nn
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
-SHORTEST_KERNEL = 64
+SHORTEST_KERNEL_ON_CPU = 64
 
 
 def use_fast_positions(model: PreTrainedModel) -> None:
-    """Replace the forward pass of the positional convolution in place, where it pays."""
-    convolution = getattr(model.encoder.pos_conv_embed, "conv", None)
-    if convolution is not None and convolution.kernel_size[0] >= SHORTEST_KERNEL:
-        convolution.forward = MethodType(_convolve, convolution)
+    """Replace the forward pass of the positional convolutions (data2vec has several) in place."""
+    positions: Any = model.encoder.pos_conv_embed
+    for part in getattr(positions, "layers", [positions]):
+        part.conv.forward = MethodType(_convolve, part.conv)
 
 
 def _convolve(convolution: nn.Conv1d, features: Tensor) -> Tensor:
     """(batch, channels, frames) to (batch, channels, frames + 1) for an even kernel, as `nn.Conv1d` does."""
-    if features.device.type != "cpu":
+    if features.device.type == "cpu" and convolution.kernel_size[0] < SHORTEST_KERNEL_ON_CPU:
         return nn.Conv1d.forward(convolution, features)
     weight, padding = convolution.weight, int(convolution.padding[0])
-    with torch.autocast("cpu", enabled=False):
+    with torch.autocast(features.device.type, enabled=False):
         convolved = convolve_by_blocks(features.to(weight.dtype), weight, padding, convolution.groups)
     if convolution.bias is not None:
         convolved = convolved + convolution.bias[:, None]
@@ -48,7 +49,7 @@ def convolve_by_blocks(features: Tensor, weight: Tensor, padding: int, groups: i
     (batch, channels, frames), kernel, width = features.shape, weight.shape[2], weight.shape[1]
     block, step, length = 2 * kernel, kernel + 1, frames + 2 * padding - kernel + 1
     blocks = -(-length // step)
-    forward, inverse = (matrix.to(weight.dtype) for matrix in transforms(block))
+    forward, inverse = transforms(block, weight.dtype, weight.device)
     padded = nn.functional.pad(features.transpose(1, 2), (0, 0, padding, blocks * step + kernel - 1 - padding - frames))
     windows = padded.unfold(1, block, step).permute(3, 0, 1, 2).reshape(block, -1)
     # Real above imaginary parts: (frequencies * groups, 2 * batch * blocks, width).
@@ -66,8 +67,8 @@ def convolve_by_blocks(features: Tensor, weight: Tensor, padding: int, groups: i
 
 
 @cache
-def transforms(block: int) -> tuple[Tensor, Tensor]:
-    """The real Fourier transform of so many points (even) and its inverse, as matrices of float64.
+def transforms(block: int, dtype: torch.dtype, device: torch.device) -> tuple[Tensor, Tensor]:
+    """The real Fourier transform of so many points (even) and its inverse, as matrices.
 
     Real parts of the block / 2 + 1 frequencies above the imaginary ones: (block + 2, block) and (block, block + 2).
     """
@@ -75,4 +76,6 @@ def transforms(block: int) -> tuple[Tensor, Tensor]:
     spectra = np.fft.rfft(identity, axis=0)
     halves = np.eye(block // 2 + 1)
     inverse = np.hstack([np.fft.irfft(factor * halves, block, axis=0) for factor in (1, 1j)])
-    return torch.from_numpy(np.vstack([spectra.real, spectra.imag])), torch.from_numpy(inverse)
+    matrices = np.vstack([spectra.real, spectra.imag]), inverse
+    forward, backward = (torch.from_numpy(matrix).to(device, dtype) for matrix in matrices)
+    return forward, backward

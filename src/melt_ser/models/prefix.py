@@ -62,7 +62,7 @@ def compute_prefix(
     if prefix is Prefix.nothing:
         return audio, lengths
     convolved, frame_mask = backbone.convolve(audio, lengths)
-    counts = frame_mask.sum(dim=1)
+    counts = backbone.frames_of(lengths)
     if prefix is Prefix.convolution:
         return convolved, counts
     hidden = backbone.embed(convolved, frame_mask)
@@ -72,7 +72,7 @@ def compute_prefix(
     if prefix is Prefix.states:
         return states, counts
     total = states.masked_fill(~frame_mask[:, :, None, None], 0.0).sum(dim=1, keepdim=True)
-    return total / counts[:, None, None, None], torch.ones_like(counts)
+    return total / frame_mask.sum(dim=1)[:, None, None, None], torch.ones_like(counts)
 
 
 def frame_shape(classifier: SpeechClassifier, prefix: Prefix) -> tuple[int, ...]:
@@ -96,7 +96,7 @@ def continue_from(prefix: Prefix, classifier: SpeechClassifier, features: Tensor
     if prefix is Prefix.nothing:
         whole: BackboneOutput = backbone(features, counts, output_hidden_states=weighted)
         return whole
-    frame_mask = mask_of(counts, features.shape[1])
+    frame_mask = mask_of(counts, features.shape[1], features.device)
     features = features.float()
     if prefix is Prefix.convolution:
         return backbone.transform(backbone.embed(features, frame_mask), frame_mask, 0, weighted)

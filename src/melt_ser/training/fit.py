@@ -78,7 +78,7 @@ def fit(
     )
     epochs_between_checkpoints = 10 if prefix is Prefix.pooled and isinstance(train, Features) else 1
     on_gpu = accelerator.device.type == "cuda"
-    workers = _workers(config, accelerator)
+    workers = _workers(config, train, accelerator)
     loader = DataLoader(train, batch_sampler=batches, collate_fn=train.collate, num_workers=workers, pin_memory=on_gpu)
     loss_function = make_loss(config, weights).to(accelerator.device)
     optimiser = make_optimiser(config, model, scaled=accelerator.scaler is not None)
@@ -163,11 +163,12 @@ def _sum_over_processes(totals: torch.Tensor, accelerator: Accelerator) -> list[
     return values
 
 
-def _workers(config: TrainerConfig, accelerator: Accelerator) -> int:
-    """Decoding processes: none on a CPU, whose cores the model needs, and up to 8 beside a GPU."""
+def _workers(config: TrainerConfig, train: Inputs, accelerator: Accelerator) -> int:
+    """Decoding processes: up to 8 beside a GPU; none for kept features, nor on a CPU, whose cores the model needs."""
     if config.workers is not None:
         return config.workers
-    return min(8, torch.multiprocessing.cpu_count()) if accelerator.device.type == "cuda" else 0
+    decodes_beside = accelerator.device.type == "cuda" and not isinstance(train, Features)
+    return min(8, torch.multiprocessing.cpu_count()) if decodes_beside else 0
 
 
 def _is_done(config: TrainerConfig, state: FitState) -> bool:

@@ -151,7 +151,9 @@ class KeptFeatures:
             for batch in steps_bar(loader, len(batches), "features of the frozen part"):
                 batch = batch.to(accelerator.device)
                 features, counts = compute_prefix(self.model, self.prefix, batch.inputs, batch.lengths)
-                for row, own, count in zip(batch.rows.tolist(), features.cpu(), counts.tolist(), strict=True):
+                for row, own, count in zip(
+                    batch.rows.tolist(), features.contiguous().cpu(), counts.tolist(), strict=True
+                ):
                     yield row, own[:count].numpy()
         self.model.train(training)
 
