@@ -13,6 +13,7 @@ import torch
 
 from melt_ser.errors import SetupError
 from melt_ser.evaluation.inference import exact_products
+from melt_ser.models.positions import convolve_by_blocks
 from melt_ser.models.prefix import compute_prefix
 from melt_ser.predict import main as predict
 from melt_ser.training.device import make_accelerator
@@ -53,6 +54,19 @@ def test_frames_and_gradients_are_those_of_a_cpu(kind: str) -> None:
     difference = output.last_hidden_state.cpu() - expected.last_hidden_state
     assert difference[expected.frame_mask].abs().max() < 1e-4
     assert_same_gradients({name: gradient.cpu() for name, gradient in found.items()}, wanted, 1e-3)
+
+
+@pytest.mark.parametrize("frames", [1, 185, 400])
+def test_positions_by_blocks_are_those_of_a_cpus_convolution(frames: int) -> None:
+    features, weight = torch.randn(2, 12, frames, requires_grad=True), torch.randn(12, 4, 128, requires_grad=True)
+    expected = torch.nn.functional.conv1d(features, weight, padding=64, groups=3)
+    with exact_products():
+        found = convolve_by_blocks(features.cuda(), weight.cuda(), 64, groups=3)
+        direction = torch.randn(found.shape)
+        ours = torch.autograd.grad(found, (features, weight), direction.cuda())
+    assert (found.cpu() - expected).abs().max() < 1e-4  # of values around 20
+    for own, theirs in zip(ours, torch.autograd.grad(expected, (features, weight), direction), strict=True):
+        assert (own - theirs).abs().max() < 1e-3
 
 
 @every_kind

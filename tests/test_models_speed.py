@@ -107,6 +107,7 @@ def test_positions_by_blocks_are_those_of_a_convolution(frames, kernel):
 def test_long_positional_kernels_as_in_plain_transformers(family):
     """The published ones are; those of the other tests are short."""
     backbone = load_backbone(small_config(family, num_conv_pos_embeddings=128), seed=0)
+    assert "forward" in vars(backbone.model.encoder.pos_conv_embed.conv)
     plain = AutoModel.from_config(backbone.model.config).eval()
     plain.load_state_dict(backbone.model.state_dict())
     plain.double()

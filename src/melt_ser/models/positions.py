@@ -5,15 +5,15 @@ training step on a CPU, and seven tenths of it on a GPU, whose library has no go
 cut into overlapping blocks of twice the kernel, whose spectra are multiplied with that of the weight (overlap-save).
 Blocks have one size whatever the batch, so that the weight has one spectrum and the result does not depend on how far
 an utterance is padded. The transforms are matrix products: for so few points as fast as torch's, whose gradients take
-longer than all else here and whose spectra would have to be transposed; gradients are matrix products too. On a CPU
-shorter kernels (data2vec's 19 taps) keep the direct way.
+longer than all else here and whose spectra would have to be transposed; gradients are matrix products too. Shorter
+kernels (data2vec's 19 taps) keep the direct way.
 """
 
 from __future__ import annotations
 
 from functools import cache
 from types import MethodType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -22,20 +22,18 @@ from torch import Tensor, nn
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
-SHORTEST_KERNEL_ON_CPU = 64
+SHORTEST_KERNEL = 64
 
 
 def use_fast_positions(model: PreTrainedModel) -> None:
-    """Replace the forward pass of the positional convolutions (data2vec has several) in place."""
-    positions: Any = model.encoder.pos_conv_embed
-    for part in getattr(positions, "layers", [positions]):
-        part.conv.forward = MethodType(_convolve, part.conv)
+    """Replace the forward pass of the positional convolution in place, where it pays."""
+    convolution = getattr(model.encoder.pos_conv_embed, "conv", None)
+    if convolution is not None and convolution.kernel_size[0] >= SHORTEST_KERNEL:
+        convolution.forward = MethodType(_convolve, convolution)
 
 
 def _convolve(convolution: nn.Conv1d, features: Tensor) -> Tensor:
     """(batch, channels, frames) to (batch, channels, frames + 1) for an even kernel, as `nn.Conv1d` does."""
-    if features.device.type == "cpu" and convolution.kernel_size[0] < SHORTEST_KERNEL_ON_CPU:
-        return nn.Conv1d.forward(convolution, features)
     weight, padding = convolution.weight, int(convolution.padding[0])
     with torch.autocast(features.device.type, enabled=False):
         convolved = convolve_by_blocks(features.to(weight.dtype), weight, padding, convolution.groups)
