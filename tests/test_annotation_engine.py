@@ -10,11 +10,12 @@ import sys
 import time
 import traceback
 from contextlib import aclosing
+from typing import Any
 
 import pytest
 
 from annotation_server import KEY, Behaviour, annotating, answer
-from melt_ser.annotation.engines import Reply
+from melt_ser.annotation.engines import CallFailed, Reply
 from melt_ser.annotation.openai_engine import Endpoint, OpenAIEngine
 from melt_ser.errors import MeltSerError, SetupError
 
@@ -74,6 +75,37 @@ def test_many_calls_at_once_wait_for_a_server_with_a_limit() -> None:
     assert len(ask(server, times=60, at_once=12)) == 60
     assert server.refused > 0 and set(server.answered.values()) == {1}
     assert 59 / (server.last - server.first) <= 30 * 1.1
+
+
+@pytest.mark.parametrize("lost", [2, 3])
+def test_a_call_that_fails_while_others_are_answered_is_made_again_twice(
+    lost: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A limit on the rate may have used up all tries but the last."""
+    monkeypatch.setattr("melt_ser.annotation.openai_engine.RETRIES", 0)
+    server = Behaviour()
+
+    async def run(address: str) -> Reply:
+        async with aclosing(Endpoint(address)) as endpoint:
+            engine = OpenAIEngine(endpoint, "gpt-4o", 1.0)
+            await engine.ask(MESSAGES, SCHEMA, 0)
+            server.failures = ["hang up"] * lost
+            ask_once = engine._ask
+
+            async def while_others_are_answered(*question: Any) -> Reply:
+                engine.answered += 1
+                return await ask_once(*question)
+
+            monkeypatch.setattr(engine, "_ask", while_others_are_answered)
+            return await engine.ask(MESSAGES, SCHEMA, 1)
+
+    with annotating(server) as address:
+        if lost < 3:
+            assert asyncio.run(run(address)).text
+        else:
+            with pytest.raises(CallFailed, match="Connection error"):
+                asyncio.run(run(address))
+    assert server.calls == 4
 
 
 def test_a_server_without_structured_output_is_asked_without_from_then_on() -> None:

@@ -24,6 +24,7 @@ KEY_VARIABLE = "OPENAI_API_KEY"
 RETRIES = 10  # of one call: about a minute by the client's back-off, longer where the server asks for it
 LONGEST_ANSWER = 500  # tokens; an answer has about a hundred, and one that rambles is not paid for without end
 SHORTEST_SECRET = 8  # characters
+ROUNDS = 3  # of so many tries, for a question without an answer while others got theirs
 NO_COMPLETION = 3  # answers in a row that are no chat completion, before the call counts as failed
 
 
@@ -146,18 +147,22 @@ class OpenAIEngine:
     async def ask(self, messages: Sequence[Message], schema: Schema, sample: int) -> Reply:
         """The reply to one question.
 
-        A server that refuses the schema is asked without, from then on. One that says 429 to this call while it answers
-        others is asked until it is this one's turn.
+        A server that refuses the schema is asked without, from then on. One that answers others in the meantime is
+        asked again: where it says 429 until it is this one's turn, where the last of the client's tries failed in
+        another way (most of them may have been 429) `ROUNDS` times.
         """
         import openai
 
+        failed = 0
         with self.endpoint.telling_failures():
             while True:
                 answered = self.answered
                 try:
                     reply = await self._ask(messages, schema)
-                except openai.RateLimitError as error:
-                    if error.code == "insufficient_quota" or self.answered == answered:
+                except (openai.RateLimitError, openai.APIConnectionError, openai.InternalServerError) as error:
+                    failed += not isinstance(error, openai.RateLimitError)
+                    no_quota = getattr(error, "code", None) == "insufficient_quota"
+                    if no_quota or self.answered == answered or failed == ROUNDS:
                         raise
                 else:
                     self.answered += 1
