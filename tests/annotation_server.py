@@ -56,6 +56,7 @@ class Behaviour:
     )  # of the first calls: a status, "hang up", "cut" or "nonsense"
     retry_after: str = "0.02"
     structured: bool = True  # whether it takes a schema
+    refusal: int = 400  # its status where it does not
     key: str | None = KEY  # that it wants; None: none
     message: str = "something is wrong"  # of its errors
     code: str | None = None
@@ -238,7 +239,7 @@ def annotating(behaviour: Behaviour) -> Iterator[str]:
                 said = {"error": {"message": "Rate limit reached", "code": "rate_limit_exceeded"}}
                 self._send(429, said, {"Retry-After": f"{wait:.3f}"})
             elif "response_format" in body and not behaviour.structured:
-                self._send(400, {"error": {"message": "response_format is not supported"}})
+                self._send(behaviour.refusal, {"error": {"message": "response_format is not supported"}})
             elif failure == "cut":
                 self._send(200, CUT, {"Content-Length": "1000"})
                 self.close_connection = True

@@ -108,10 +108,11 @@ def test_a_call_that_fails_while_others_are_answered_is_made_again_twice(
     assert server.calls == 4
 
 
-def test_a_server_without_structured_output_is_asked_without_from_then_on() -> None:
-    server = Behaviour(structured=False)
+@pytest.mark.parametrize(("refusal", "refused"), [(400, 1), (422, 1), (500, 2)])
+def test_a_server_without_structured_output_is_asked_without_from_then_on(refusal: int, refused: int) -> None:
+    server = Behaviour(structured=False, refusal=refusal)
     ask(server, times=3)
-    assert server.calls == 4 and server.schemas == {"null"}
+    assert server.calls == refused + 3 and server.schemas == {"null"}
 
 
 def test_a_refused_question_is_no_reason_to_give_up_the_schema() -> None:

@@ -24,6 +24,7 @@ KEY_VARIABLE = "OPENAI_API_KEY"
 RETRIES = 10  # of one call: about a minute by the client's back-off, longer where the server asks for it
 LONGEST_ANSWER = 500  # tokens; an answer has about a hundred, and one that rambles is not paid for without end
 SHORTEST_SECRET = 8  # characters
+FIRST_RETRIES = 1  # of a call by which it is found out whether the server takes a schema
 ROUNDS = 3  # of so many tries, for a question without an answer while others got theirs
 NO_COMPLETION = 3  # answers in a row that are no chat completion, before the call counts as failed
 
@@ -134,6 +135,25 @@ class Endpoint:
         return text if len(text) <= 300 else text[:300] + "…"
 
 
+def _is_in_passing(error: Exception) -> bool:
+    """Whether the same call may be answered later: a limit on the rate, a lost connection, an error of the server."""
+    import openai
+
+    in_passing = openai.RateLimitError | openai.APIConnectionError | openai.InternalServerError
+    return isinstance(error, in_passing) and getattr(error, "code", None) != "insufficient_quota"
+
+
+def _is_about_the_schema(error: Exception) -> bool:
+    """Whether a server refuses the form that an answer is to have: by 400 or 422, or in the words of another status.
+
+    llama-cpp-python's server says 500, which the client would try again and again.
+    """
+    import openai
+
+    named = any(word in str(error) for word in ("response_format", "json_schema"))
+    return isinstance(error, openai.BadRequestError | openai.UnprocessableEntityError) or named
+
+
 class OpenAIEngine:
     """Chat completions one by one, with the schema where the server takes one."""
 
@@ -159,10 +179,9 @@ class OpenAIEngine:
                 answered = self.answered
                 try:
                     reply = await self._ask(messages, schema)
-                except (openai.RateLimitError, openai.APIConnectionError, openai.InternalServerError) as error:
+                except openai.APIError as error:
                     failed += not isinstance(error, openai.RateLimitError)
-                    no_quota = getattr(error, "code", None) == "insufficient_quota"
-                    if no_quota or self.answered == answered or failed == ROUNDS:
+                    if not _is_in_passing(error) or self.answered == answered or failed == ROUNDS:
                         raise
                 else:
                     self.answered += 1
@@ -171,26 +190,32 @@ class OpenAIEngine:
     async def _ask(self, messages: Sequence[Message], schema: Schema) -> Reply:
         import openai
 
-        if self.structured is not False:
+        client = self.endpoint.client
+        if self.structured is None:
             try:
-                reply = await self._complete(messages, schema)
-            except (openai.BadRequestError, openai.UnprocessableEntityError):
-                if self.structured:  # the server takes schemas, so it is this question that it refuses
+                reply = await self._complete(client.with_options(max_retries=FIRST_RETRIES), messages, schema)
+            except openai.APIError as error:
+                if _is_about_the_schema(error):
+                    return await self._without_schema(messages)
+                if not _is_in_passing(error):
                     raise
             else:
                 self.structured = True
                 return reply
-        reply = await self._complete(messages, None)
+        return await self._complete(client, messages, schema if self.structured is not False else None)
+
+    async def _without_schema(self, messages: Sequence[Message]) -> Reply:
+        reply = await self._complete(self.endpoint.client, messages, None)
         if self.structured is None:
             say(f"note: {self.endpoint.address} refuses the answer's schema and is asked without it")
         self.structured = False
         return reply
 
-    async def _complete(self, messages: Sequence[Message], schema: Schema | None) -> Reply:
+    async def _complete(self, client: AsyncOpenAI, messages: Sequence[Message], schema: Schema | None) -> Reply:
         body = self.endpoint.request(self.model, messages, schema, self.temperature)
         for _ in range(NO_COMPLETION):
             try:
-                raw = await self.endpoint.client.chat.completions.with_raw_response.create(**body)
+                raw = await client.chat.completions.with_raw_response.create(**body)
                 reply = self.endpoint.reply(raw.http_response.json())
             except ValueError:  # no JSON
                 continue
