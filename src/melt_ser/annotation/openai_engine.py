@@ -125,6 +125,11 @@ class Endpoint:
                 raise SetupError(f"{said}; the same command goes on.") from None
             raise CallFailed(f"{self.address}: {self._reason(error)}") from None
 
+    def is_not_there(self, error: Exception) -> SetupError:
+        """What to say where nothing listens at the address."""
+        hint = "" if self.official else "start it, or correct --base-url; "
+        return SetupError(f"{self.address}: {self._reason(error)}; {hint}the same command goes on.")
+
     def _reason(self, error: Exception) -> str:
         """What a client's exception says, on one line, without the key, and not at length."""
         text = getattr(error, "message", "") or str(error)
@@ -197,6 +202,10 @@ class OpenAIEngine:
             except openai.APIError as error:
                 if _is_about_the_schema(error):
                     return await self._without_schema(messages)
+                if (
+                    self.answered == 0 and type(error.__cause__).__name__ == "ConnectError"
+                ):  # of the client's own client
+                    raise self.endpoint.is_not_there(error) from None
                 if not _is_in_passing(error):
                     raise
             else:
