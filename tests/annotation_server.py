@@ -55,7 +55,7 @@ class Behaviour:
         default_factory=list
     )  # of the first calls: a status, "hang up", "cut" or "nonsense"
     retry_after: str = "0.02"
-    structured: bool = True  # whether it takes a schema
+    forms: tuple[str, ...] = ("json_schema", "json_object")  # of an answer, that it takes
     refusal: int = 400  # its status where it does not
     key: str | None = KEY  # that it wants; None: none
     message: str = "something is wrong"  # of its errors
@@ -238,7 +238,7 @@ def annotating(behaviour: Behaviour) -> Iterator[str]:
             elif wait:
                 said = {"error": {"message": "Rate limit reached", "code": "rate_limit_exceeded"}}
                 self._send(429, said, {"Retry-After": f"{wait:.3f}"})
-            elif "response_format" in body and not behaviour.structured:
+            elif body.get("response_format", {"type": "text"})["type"] not in ("text", *behaviour.forms):
                 self._send(behaviour.refusal, {"error": {"message": "response_format is not supported"}})
             elif failure == "cut":
                 self._send(200, CUT, {"Content-Length": "1000"})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
 import os
 import subprocess
@@ -109,10 +110,15 @@ def test_a_call_that_fails_while_others_are_answered_is_made_again_twice(
 
 
 @pytest.mark.parametrize(("refusal", "refused"), [(400, 1), (422, 1), (500, 2)])
-def test_a_server_without_structured_output_is_asked_without_from_then_on(refusal: int, refused: int) -> None:
-    server = Behaviour(structured=False, refusal=refusal)
+@pytest.mark.parametrize("forms", [("json_object",), ()])
+def test_a_server_is_given_the_schema_in_a_way_that_it_takes_from_then_on(
+    forms: tuple[str, ...], refusal: int, refused: int
+) -> None:
+    server = Behaviour(forms=forms, refusal=refusal)
     ask(server, times=3)
-    assert server.calls == refused + 3 and server.schemas == {"null"}
+    assert server.calls == 3 + refused * (2 - len(forms))
+    [form] = map(json.loads, server.schemas)
+    assert form == ({"type": "json_object", "schema": SCHEMA} if forms else None)
 
 
 def test_a_refused_question_is_no_reason_to_give_up_the_schema() -> None:

@@ -24,7 +24,9 @@ KEY_VARIABLE = "OPENAI_API_KEY"
 RETRIES = 10  # of one call: about a minute by the client's back-off, longer where the server asks for it
 LONGEST_ANSWER = 500  # tokens; an answer has about a hundred, and one that rambles is not paid for without end
 SHORTEST_SECRET = 8  # characters
-FIRST_RETRIES = 1  # of a call by which it is found out whether the server takes a schema
+# How a server can be given the answer's schema: OpenAI's way, the older one of llama-cpp-python and others, not at all.
+FORMS = ("json_schema", "json_object", "text")
+FIRST_RETRIES = 1  # of a call by which it is found out which of them a server takes
 ROUNDS = 3  # of so many tries, for a question without an answer while others got theirs
 NO_COMPLETION = 3  # answers in a row that are no chat completion, before the call counts as failed
 
@@ -85,14 +87,16 @@ class Endpoint:
         return without_key(text, self.key)
 
     def request(
-        self, model: str, messages: Sequence[Message], schema: Schema | None, temperature: float
+        self, model: str, messages: Sequence[Message], schema: Schema, temperature: float, form: str = FORMS[0]
     ) -> dict[str, Any]:
-        """The body of a chat completion; without a schema the answer's form is left to the prompt."""
+        """The body of a chat completion; with another of FORMS the schema goes another way, or not at all."""
         body: dict[str, Any] = {"model": model, "messages": list(messages), "temperature": temperature}
         body["max_completion_tokens" if self.official else "max_tokens"] = LONGEST_ANSWER  # old name, known everywhere
-        if schema is not None:
-            form = {"name": "annotation", "schema": schema, "strict": True}
-            body["response_format"] = {"type": "json_schema", "json_schema": form}
+        if form == "json_schema":
+            named = {"name": "annotation", "schema": schema, "strict": True}
+            body["response_format"] = {"type": form, form: named}
+        elif form == "json_object":
+            body["response_format"] = {"type": form, "schema": schema}
         return body
 
     def reply(self, completion: Any) -> Reply | None:
@@ -148,14 +152,14 @@ def _is_in_passing(error: Exception) -> bool:
     return isinstance(error, in_passing) and getattr(error, "code", None) != "insufficient_quota"
 
 
-def _is_about_the_schema(error: Exception) -> bool:
+def _is_about_the_form(error: Exception) -> bool:
     """Whether a server refuses the form that an answer is to have: by 400 or 422, or in the words of another status.
 
     llama-cpp-python's server says 500, which the client would try again and again.
     """
     import openai
 
-    named = any(word in str(error) for word in ("response_format", "json_schema"))
+    named = any(word in str(error) for word in ("response_format", *FORMS[:-1]))
     return isinstance(error, openai.BadRequestError | openai.UnprocessableEntityError) or named
 
 
@@ -166,14 +170,14 @@ class OpenAIEngine:
         self.endpoint = endpoint
         self.model = model
         self.temperature = temperature
-        self.structured: bool | None = None  # whether the server takes a schema; None: not known yet
+        self.form: str | None = None  # which of FORMS the server takes; None: not known yet
         self.answered = 0
 
     async def ask(self, messages: Sequence[Message], schema: Schema, sample: int) -> Reply:
         """The reply to one question.
 
-        A server that refuses the schema is asked without, from then on. One that answers others in the meantime is
-        asked again: where it says 429 until it is this one's turn, where the last of the client's tries failed in
+        A server that refuses one of FORMS is asked in the next, from then on. One that answers others in the meantime
+        is asked again: where it says 429 until it is this one's turn, where the last of the client's tries failed in
         another way (most of them may have been 429) `ROUNDS` times.
         """
         import openai
@@ -196,32 +200,28 @@ class OpenAIEngine:
         import openai
 
         client = self.endpoint.client
-        if self.structured is None:
+        if self.form is not None:
+            return await self._complete(client, messages, schema, self.form)
+        for form in FORMS:
             try:
-                reply = await self._complete(client.with_options(max_retries=FIRST_RETRIES), messages, schema)
+                reply = await self._complete(client.with_options(max_retries=FIRST_RETRIES), messages, schema, form)
             except openai.APIError as error:
-                if _is_about_the_schema(error):
-                    return await self._without_schema(messages)
-                if (
-                    self.answered == 0 and type(error.__cause__).__name__ == "ConnectError"
-                ):  # of the client's own client
+                if form != FORMS[-1] and _is_about_the_form(error):
+                    continue
+                if self.answered == 0 and type(error.__cause__).__name__ == "ConnectError":
                     raise self.endpoint.is_not_there(error) from None
                 if not _is_in_passing(error):
                     raise
-            else:
-                self.structured = True
-                return reply
-        return await self._complete(client, messages, schema if self.structured is not False else None)
+                return await self._complete(client, messages, schema, form)
+            if self.form is None and form != FORMS[0]:
+                instead = "is given it as that of a JSON object" if form == FORMS[1] else "is asked without it"
+                say(f"note: {self.endpoint.address} refuses the answer's schema and {instead}")
+            self.form = form
+            return reply
+        raise AssertionError("The last form ends the loop.")
 
-    async def _without_schema(self, messages: Sequence[Message]) -> Reply:
-        reply = await self._complete(self.endpoint.client, messages, None)
-        if self.structured is None:
-            say(f"note: {self.endpoint.address} refuses the answer's schema and is asked without it")
-        self.structured = False
-        return reply
-
-    async def _complete(self, client: AsyncOpenAI, messages: Sequence[Message], schema: Schema | None) -> Reply:
-        body = self.endpoint.request(self.model, messages, schema, self.temperature)
+    async def _complete(self, client: AsyncOpenAI, messages: Sequence[Message], schema: Schema, form: str) -> Reply:
+        body = self.endpoint.request(self.model, messages, schema, self.temperature, form)
         for _ in range(NO_COMPLETION):
             try:
                 raw = await client.chat.completions.with_raw_response.create(**body)
