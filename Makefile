@@ -34,7 +34,7 @@ DATA ?= data
 study: $(VENV)/.installed-dev
 	HF_HUB_OFFLINE=1 $(BIN)/python tests/study.py build/study $(DATA)
 
-# A quick look at every speed benchmark, about twenty minutes on two idle cores; benchmarks/README.md has the rest.
+# A quick look at every speed benchmark, about a quarter of an hour on two idle cores; benchmarks/README.md has the rest.
 BENCH = HF_HUB_OFFLINE=1 $(BIN)/python benchmarks
 ROUNDS ?= 1
 
