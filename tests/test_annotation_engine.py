@@ -121,6 +121,12 @@ def test_a_server_is_given_the_schema_in_a_way_that_it_takes_from_then_on(
     assert form == ({"type": "json_object", "schema": SCHEMA} if forms else None)
 
 
+def test_a_server_that_fails_before_it_refuses_the_schema_is_asked_without_it() -> None:
+    server = Behaviour(forms=(), failures=["hang up", "hang up"])
+    [reply] = ask(server)
+    assert reply.text and server.schemas == {"null"}
+
+
 def test_a_refused_question_is_no_reason_to_give_up_the_schema() -> None:
     server = Behaviour(failures=[])
 

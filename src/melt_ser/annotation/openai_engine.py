@@ -203,22 +203,26 @@ class OpenAIEngine:
         if self.form is not None:
             return await self._complete(client, messages, schema, self.form)
         for form in FORMS:
-            try:
-                reply = await self._complete(client.with_options(max_retries=FIRST_RETRIES), messages, schema, form)
-            except openai.APIError as error:
-                if form != FORMS[-1] and _is_about_the_form(error):
-                    continue
-                if self.answered == 0 and type(error.__cause__).__name__ == "ConnectError":
-                    raise self.endpoint.is_not_there(error) from None
-                if not _is_in_passing(error):
-                    raise
-                return await self._complete(client, messages, schema, form)
-            if self.form is None and form != FORMS[0]:
-                instead = "is given it as that of a JSON object" if form == FORMS[1] else "is asked without it"
-                say(f"note: {self.endpoint.address} refuses the answer's schema and {instead}")
-            self.form = form
-            return reply
+            for patience in (client.with_options(max_retries=FIRST_RETRIES), client):
+                try:
+                    reply = await self._complete(patience, messages, schema, form)
+                except openai.APIError as error:
+                    if form != FORMS[-1] and _is_about_the_form(error):
+                        break
+                    if self.answered == 0 and type(error.__cause__).__name__ == "ConnectError":
+                        raise self.endpoint.is_not_there(error) from None
+                    if patience is client or not _is_in_passing(error):
+                        raise
+                else:
+                    self._take(form)
+                    return reply
         raise AssertionError("The last form ends the loop.")
+
+    def _take(self, form: str) -> None:
+        if self.form is None and form != FORMS[0]:
+            instead = "is given it as that of a JSON object" if form == FORMS[1] else "is asked without it"
+            say(f"note: {self.endpoint.address} refuses the answer's schema and {instead}")
+        self.form = form
 
     async def _complete(self, client: AsyncOpenAI, messages: Sequence[Message], schema: Schema, form: str) -> Reply:
         body = self.endpoint.request(self.model, messages, schema, self.temperature, form)
