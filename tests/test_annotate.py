@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -238,7 +239,10 @@ def test_a_mistake_of_ours_does_not_show_the_key(
 def test_a_stopped_job_goes_on(table: Path) -> None:
     server = Behaviour(seconds=1.0)  # so that a busy machine does not end the job before the signal comes
     with annotating(server) as address:
-        process = subprocess.Popen(command(address, table, "--concurrency", "2"), stderr=subprocess.PIPE, text=True)
+        process = subprocess.Popen(
+            command(address, table, "--concurrency", "2"), stderr=subprocess.PIPE, text=True,
+            preexec_fn=partial(signal.signal, signal.SIGINT, signal.SIG_DFL),  # tests in the background ignore it
+        )  # fmt: skip
         while not server.answered:
             time.sleep(0.01)
         process.send_signal(signal.SIGINT)
