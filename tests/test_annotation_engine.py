@@ -144,6 +144,28 @@ def test_a_refused_question_is_no_reason_to_give_up_the_schema() -> None:
     assert "null" not in server.schemas
 
 
+def test_a_question_that_is_refused_while_another_shows_that_schemas_are_taken_changes_nothing() -> None:
+    server = Behaviour(failures=[400])
+
+    async def run(address: str) -> OpenAIEngine:
+        async with aclosing(Endpoint(address)) as endpoint:
+            engine = OpenAIEngine(endpoint, "gpt-4o", 1.0)
+            complete = engine._complete
+
+            async def while_another_is_answered(*question: Any) -> Reply:
+                engine.form = "json_schema"
+                return await complete(*question)
+
+            engine._complete = while_another_is_answered  # type: ignore[method-assign]
+            with pytest.raises(CallFailed, match="something is wrong"):
+                await engine.ask(MESSAGES, SCHEMA, 0)
+            return engine
+
+    with annotating(server) as address:
+        assert asyncio.run(run(address)).form == "json_schema"
+    assert server.calls == 1
+
+
 @pytest.mark.parametrize(
     ("server", "sentence"),
     [

@@ -207,7 +207,8 @@ class OpenAIEngine:
                 try:
                     reply = await self._complete(patience, messages, schema, form)
                 except openai.APIError as error:
-                    if form != FORMS[-1] and _is_about_the_form(error):
+                    # Where another call has seen by now that the server takes this form, it refuses the question.
+                    if form not in (self.form, FORMS[-1]) and _is_about_the_form(error):
                         break
                     if self.answered == 0 and type(error.__cause__).__name__ == "ConnectError":
                         raise self.endpoint.is_not_there(error) from None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -44,12 +44,14 @@ class Batch:
 
     def to(self, device: torch.device) -> Batch:
         """The batch on a device, but for its lengths; from pinned memory the copy overlaps with computing."""
-        moved = {name: getattr(self, name).to(device, non_blocking=True) for name in ("inputs", "classes", "rows")}
-        return replace(self, **moved)
+        return self._map(lambda tensor: tensor.to(device, non_blocking=True))
 
     def pin_memory(self) -> Batch:
         """The batch in page-locked memory (a DataLoader calls it)."""
-        return replace(self, **{name: getattr(self, name).pin_memory() for name in ("inputs", "classes", "rows")})
+        return self._map(Tensor.pin_memory)
+
+    def _map(self, change: Callable[[Tensor], Tensor]) -> Batch:
+        return replace(self, inputs=change(self.inputs), classes=change(self.classes), rows=change(self.rows))
 
 
 class Inputs(Dataset[Any], ABC):
