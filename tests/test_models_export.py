@@ -12,7 +12,7 @@ from transformers import AutoFeatureExtractor, AutoModel, AutoModelForAudioClass
 
 from melt_ser.errors import InputError, SetupError
 from melt_ser.models.classifier import SpeechClassifier
-from melt_ser.models.export import load_model, save_model
+from melt_ser.models.export import load_model, save_head, save_model
 from melt_ser.models.waveform import pad_together, prepare_waveform
 from small_models import CLASSES, FAMILIES, KINDS, batch_of, small_classifier, speechlike
 
@@ -62,7 +62,7 @@ def test_models_of_one_frozen_backbone_share_its_file(kind, head, tmp_path):
     before = {name: weight.clone() for name, weight in model.state_dict().items()}
     for weight in model.head.parameters():
         weight += 1.0
-    save_model(model, tmp_path / "second", like=tmp_path / "first")
+    save_head(model, tmp_path / "second", like=tmp_path / "first")
     (shared,) = (path for path in (tmp_path / "second").iterdir() if path.stat().st_nlink == 2)
     assert shared.name in ("model.safetensors", "model-00001-of-00002.safetensors")
     assert shared.samefile(tmp_path / "first" / shared.name)

@@ -30,7 +30,7 @@ from melt_ser.files import replacing_folder, write_json
 from melt_ser.memory import NO_ROOM_FOR_MODEL, memory_advice
 from melt_ser.models.backbone import Backbone, load_backbone
 from melt_ser.models.classifier import SpeechClassifier
-from melt_ser.models.shards import file_of_the_head, save_backbone, save_in_two
+from melt_ser.models.shards import copy_model, file_of_the_head, save_in_two
 from melt_ser.models.weights import MODEL_TYPES, check_finite, quiet_transformers
 
 if TYPE_CHECKING:
@@ -46,11 +46,8 @@ FIRST_FORM = {
 """Names of the head's weights in transformers' classifier, and in ours."""
 
 
-def save_model(classifier: SpeechClassifier, folder: Path, like: Path | None = None) -> None:
-    """Write the folder, whole or not at all; safetensors only.
-
-    like: another saved model with the same backbone, which is frozen: its file of the backbone is shared.
-    """
+def save_model(classifier: SpeechClassifier, folder: Path) -> None:
+    """Write the folder, whole or not at all; safetensors only."""
     from transformers import Wav2Vec2FeatureExtractor
 
     model, head = classifier.backbone.model, classifier.head_config
@@ -70,11 +67,11 @@ def save_model(classifier: SpeechClassifier, folder: Path, like: Path | None = N
         if _has_first_form(head):
             whole = _transformers_classifier(classifier)
             if classifier.backbone.freezing == "everything":
-                save_in_two(whole, temporary, like)
+                save_in_two(whole, temporary)
             else:
                 whole.save_pretrained(temporary)
         else:
-            save_backbone(model, temporary, like)
+            model.save_pretrained(temporary)
             save_file(_on_cpu(classifier.head.state_dict()), temporary / HEAD_WEIGHTS)
         Wav2Vec2FeatureExtractor(
             sampling_rate=SAMPLE_RATE,
@@ -82,6 +79,21 @@ def save_model(classifier: SpeechClassifier, folder: Path, like: Path | None = N
             return_attention_mask=True,
         ).save_pretrained(temporary)
         write_json(temporary / DESCRIPTION, description)
+
+
+def save_head(classifier: SpeechClassifier, folder: Path, like: Path) -> None:
+    """What `save_model` writes, where the model in the folder `like` differs in the weights of its head alone."""
+    weights = _on_cpu(classifier.head.state_dict())
+    with replacing_folder(folder) as temporary:
+        copy_model(like, temporary)
+        if _has_first_form(classifier.head_config):
+            path = file_of_the_head(temporary)
+            learned = {theirs: weights[ours] for theirs, ours in FIRST_FORM.items() if ours in weights}
+            weights = load_file(path) | learned
+        else:
+            path = temporary / HEAD_WEIGHTS
+        path.unlink()  # it may be a link
+        save_file(weights, path, metadata={"format": "pt"})
 
 
 def load_model(folder: Path, device: str | torch.device = "cpu") -> SpeechClassifier:

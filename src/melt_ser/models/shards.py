@@ -1,7 +1,7 @@
 """A model's weights in two files, as transformers splits large ones: a frozen backbone, and what learned.
 
-So the models of many folds share one file of the backbone, by a hard link: a third of the time of training such heads
-was writing it again, and thirty of a base model took 11 GB.
+So the models of many folds share one file of the backbone, by a hard link: it was a third of the time of training such
+heads to write it again, and thirty of a base model took 11 GB.
 """
 
 from __future__ import annotations
@@ -23,16 +23,15 @@ WHOLE, INDEX = SAFE_WEIGHTS
 BACKBONE, LEARNED = "model-00001-of-00002.safetensors", "model-00002-of-00002.safetensors"
 
 
-def save_in_two(model: PreTrainedModel, folder: Path, like: Path | None) -> None:
-    """`model.save_pretrained(folder)` in two files; `like`: a folder of such a model with the same backbone."""
+def save_in_two(model: PreTrainedModel, folder: Path) -> None:
+    """`model.save_pretrained(folder)` in two files."""
     weights, prefix = model.state_dict(), f"{model.base_model_prefix}."
     of_backbone = {name: weight for name, weight in weights.items() if name.startswith(prefix)}
     learned = {name: weight for name, weight in weights.items() if name not in of_backbone}
     model.save_pretrained(folder, state_dict=learned)
     (folder / WHOLE).rename(folder / f".{LEARNED}")  # save_pretrained deletes what was saved before
-    if not _share(like, folder, BACKBONE):
-        model.save_pretrained(folder, state_dict=of_backbone)
-        (folder / WHOLE).rename(folder / BACKBONE)
+    model.save_pretrained(folder, state_dict=of_backbone)
+    (folder / WHOLE).rename(folder / BACKBONE)
     (folder / f".{LEARNED}").rename(folder / LEARNED)
     places: dict[str, str] = {}
     for file in (BACKBONE, LEARNED):
@@ -42,24 +41,18 @@ def save_in_two(model: PreTrainedModel, folder: Path, like: Path | None) -> None
     write_json(folder / INDEX, {"metadata": {"total_size": size}, "weight_map": places})
 
 
-def save_backbone(model: PreTrainedModel, folder: Path, like: Path | None) -> None:
-    """`model.save_pretrained(folder)`; `like`: a folder with the same weights."""
-    if like is None or not (like / WHOLE).is_file():
-        model.save_pretrained(folder)
-        return
-    model.save_pretrained(folder, state_dict={})
-    (folder / WHOLE).unlink(missing_ok=True)
-    _share(like, folder, WHOLE)
+def copy_model(model: Path, folder: Path) -> None:
+    """Copy the folder of a model with a frozen backbone into `folder`; the backbone's file is shared."""
+    for file in model.iterdir():
+        if file.name not in (WHOLE, BACKBONE) or not _linked(file, folder / file.name):
+            shutil.copyfile(file, folder / file.name)
 
 
-def _share(like: Path | None, folder: Path, file: str) -> bool:
-    """Put another folder's file into this one too, linked where the file system can; false where there is none."""
-    if like is None or not (like / file).is_file():
-        return False
+def _linked(file: Path, link: Path) -> bool:
     try:
-        os.link(like / file, folder / file)
-    except OSError:
-        shutil.copyfile(like / file, folder / file)
+        os.link(file, link)
+    except OSError:  # a file system without hard links
+        return False
     return True
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from functools import partial
+from functools import cached_property, partial
 from typing import TYPE_CHECKING
 
 import pandas as pd
@@ -63,6 +63,7 @@ class FoldInputs:
         padded = partial(self._plain, pad_seconds=pad_seconds)
         return self.kept.of(utterances, self.parts.train, self.study.utterances, padded)
 
+    @cached_property
     def dev(self) -> Inputs:
         """The dev part."""
         return self._of_the_corpus(self.parts.dev)

@@ -21,7 +21,7 @@ from melt_ser.evaluation.targets import Target
 from melt_ser.memory import NO_ROOM_FOR_MODEL, memory_advice
 from melt_ser.models.backbone import Backbone, load_backbone
 from melt_ser.models.classifier import SpeechClassifier
-from melt_ser.models.export import load_model, save_model
+from melt_ser.models.export import load_model, save_head, save_model
 from melt_ser.training.device import make_accelerator
 from melt_ser.training.fit import fit
 from melt_ser.training.inputs import FoldInputs
@@ -83,7 +83,7 @@ def load_or_train(
         model,
         inputs.prefix,
         inputs.train(),
-        inputs.dev(),
+        inputs.dev,
         config.seed,
         folder,
         accelerator,
@@ -91,7 +91,11 @@ def load_or_train(
     )
     trained = Trained(state.best_epoch, state.best_dev_ua, time.perf_counter() - started)
     if accelerator.is_main_process:
-        save_model(model, folder / "model", _model_of_the_same_backbone(study))
+        like = _model_of_the_same_backbone(study)
+        if like is None:
+            save_model(model, folder / "model")
+        else:
+            save_head(model, folder / "model", like)
         files.write_json(done, vars(trained))
         shutil.rmtree(folder / "checkpoints", ignore_errors=True)
     return inputs, trained
@@ -107,7 +111,7 @@ def _model_of_the_same_backbone(study: Study) -> Path | None:
 
 def calibrate_on_dev(inputs: FoldInputs) -> DevCalibration:
     """How sure a fold's final model is on its dev part, in batches of the training's size, as dev always is."""
-    dev, batch_size = inputs.dev(), inputs.study.config.trainer.batch_size
+    dev, batch_size = inputs.dev, inputs.study.config.trainer.batch_size
     return calibrate(classify(inputs.model, dev, batch_size, inputs.accelerator), dev.classes)
 
 
