@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from pathlib import Path
 
@@ -12,6 +13,7 @@ import torch
 
 from melt_ser.corpora import verification
 from melt_ser.data.features import FeatureStore
+from melt_ser.errors import InputError
 from melt_ser.models.export import load_model, save_model
 from melt_ser.models.prefix import Prefix, compute_prefix, frozen_prefix
 from melt_ser.training import kept_features
@@ -135,8 +137,9 @@ def test_a_copy_within_a_corpus_has_the_features_of_its_original(tmp_path: Path,
     pd.concat([table, copy]).to_csv(root / "table.csv", index=False)
     folder, _ = train(tmp_path / "runs", root, "trainer=frozen", "dataset.fold=all")
     assert len(FeatureStore(stores("pooled")[0]).clips) == len(table)
-    answers = pd.read_csv(folder / "predictions" / "csv.csv", index_col="utterance")
-    assert answers.loc["wav/copy"].equals(answers.loc["wav/s0_0"])
+    answers = pd.read_csv(folder / "predictions" / "csv.csv", index_col="utterance").select_dtypes("number")
+    difference = answers.loc["wav/copy"] - answers.loc["wav/s0_0"]
+    assert difference.abs().max() < 1e-6  # several threads do not round each row alike
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -173,6 +176,28 @@ def test_what_float16_cannot_hold_is_kept_as_float32(
     train(tmp_path / "runs", root, *ATTENTION)
     (store,) = stores()
     assert FeatureStore(store).dtype == np.float32
+
+
+@pytest.mark.parametrize("settings", [("trainer=frozen",), ATTENTION])
+def test_features_that_memory_does_not_hold_are_read_batch_by_batch(
+    tmp_path: Path, root: Path, settings: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    at_once, _ = train(tmp_path / "at_once", root, *settings)
+    monkeypatch.setattr("melt_ser.data.features.KEPT_BYTES", 0)
+    by_batch, _ = train(tmp_path / "by_batch", root, *settings)
+    assert outcome(by_batch) == outcome(at_once)
+
+
+@pytest.mark.parametrize("kept_bytes", [0, 2**20])
+def test_features_that_are_cut_short_are_told(
+    tmp_path: Path, root: Path, kept_bytes: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("melt_ser.data.features.KEPT_BYTES", kept_bytes)
+    train(tmp_path / "one", root, "trainer=frozen")
+    (path,) = stores()[0].glob("features*.bin")
+    os.truncate(path, path.stat().st_size - 1)
+    with pytest.raises(InputError, match=rf"{path.name} is cut short; delete .*{path.parent.name} and run again"):
+        train(tmp_path / "two", root, "trainer=frozen")
 
 
 def test_a_killed_computation_leaves_nothing_that_is_read(

@@ -1,4 +1,4 @@
-"""Features of a frozen prefix, computed once and kept on disk, from where batches are read through a memory map.
+"""Features of a frozen prefix, computed once and kept on disk, from where batches are read.
 
     <cache>/features/<key>/
         about.json              prefix, shape of a frame, type
@@ -6,11 +6,14 @@
         features<part>.bin      the frames, one after the other, as each process wrote them
 
 The key says all that the features are a function of: of a clip that is its audio, whatever it is called and labelled. A
-folder is whole, or it is not there.
+folder is whole, or it is not there. The features of few clips are read once, of many batch by batch: at an offset and
+not mapped, since mapped pages count as the memory of the process.
 """
 
 from __future__ import annotations
 
+import math
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -21,7 +24,8 @@ import torch
 
 from melt_ser import files
 from melt_ser.data.audio_cache import clip_names
-from melt_ser.data.utterances import Batch, Inputs, Utterances
+from melt_ser.data.utterances import KEPT_BYTES, Batch, Inputs, Utterances
+from melt_ser.errors import InputError
 from melt_ser.models.prefix import Prefix
 
 ABOUT, CLIPS = "about.json", "clips.parquet"
@@ -36,6 +40,7 @@ class FeatureStore:
         self.prefix = Prefix(about["prefix"])
         self.shape = tuple(about["shape"])
         self.dtype = np.dtype(about["dtype"])
+        self.frame_bytes = math.prod(self.shape) * self.dtype.itemsize
         self.clips: pd.DataFrame = pd.read_parquet(folder / CLIPS).set_index("clip")
 
     @staticmethod
@@ -48,10 +53,20 @@ class FeatureStore:
         rows: pd.DataFrame = self.clips.loc[clip_names(table).to_pandas(), ["part", "first", "count"]]
         return rows
 
-    def part(self, number: int) -> np.ndarray:
-        """A part's frames, (frames, *shape), mapped into memory."""
-        flat = np.memmap(self.folder / f"features{number}.bin", self.dtype, mode="r")
-        return flat.reshape(-1, *self.shape)
+    def read(self, parts: np.ndarray, firsts: np.ndarray, counts: np.ndarray) -> np.ndarray:
+        """The features of some clips, (clips, frames, *shape), zero after each one's own.
+
+        parts, firsts, counts: where each clip's are, (clips,). Raises InputError for a part that is cut short.
+        """
+        frames = np.zeros((len(counts), counts.max(), *self.shape), dtype=self.dtype)
+        for part in np.unique(parts):
+            path = self.folder / f"features{part}.bin"
+            with path.open("rb", buffering=0) as file:
+                for clip in np.flatnonzero(parts == part):
+                    own = frames[clip, : counts[clip]]
+                    if os.preadv(file.fileno(), [own.data], firsts[clip] * self.frame_bytes) != own.nbytes:
+                        raise InputError(f"{path} is cut short; delete {self.folder} and run again.")
+        return frames
 
 
 class Features(Inputs):
@@ -64,6 +79,8 @@ class Features(Inputs):
         self.epoch = 0
         self.store = store
         self.part, self.first, self.count = store.rows(table).to_numpy(dtype=np.int64).T
+        size = len(self) * self.count.max(initial=0) * store.frame_bytes  # with padding
+        self.in_memory = store.read(self.part, self.first, self.count) if 0 < size <= KEPT_BYTES else None
 
     def path(self, row: int) -> Path:
         """The file of a row, for messages."""
@@ -72,11 +89,10 @@ class Features(Inputs):
     def __getitems__(self, rows: Sequence[int]) -> Batch:
         """A whole batch at once, which is how a DataLoader asks where it can."""
         counts = self.count[rows]
-        inputs = np.zeros((len(rows), counts.max(), *self.store.shape), dtype=self.store.dtype)
-        parts = {number: self.store.part(number) for number in np.unique(self.part[rows])}
-        for place, row in enumerate(rows):
-            first = self.first[row]
-            inputs[place, : self.count[row]] = parts[self.part[row]][first : first + self.count[row]]
+        if self.in_memory is None:
+            inputs = self.store.read(self.part[rows], self.first[rows], counts)
+        else:
+            inputs = self.in_memory[rows, : counts.max()]
         return Batch(
             torch.from_numpy(inputs),
             torch.from_numpy(counts),

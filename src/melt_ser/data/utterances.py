@@ -23,7 +23,7 @@ from melt_ser.data.audio_cache import AudioCache
 from melt_ser.models.prefix import Prefix
 from melt_ser.models.waveform import pad_together, prepare_waveform
 
-KEPT_BYTES = 512 * 2**20  # a part whose decoded clips fit into this is decoded once, not every epoch
+KEPT_BYTES = 512 * 2**20  # a part whose decoded clips or kept features fit into this is read once, not every epoch
 
 
 @dataclass

@@ -83,7 +83,9 @@ def fit(
     loss_function = make_loss(config, weights).to(accelerator.device)
     optimiser = make_optimiser(config, model, scaled=accelerator.scaler is not None)
     schedule = make_schedule(config, optimiser, batches.steps_per_epoch * config.epochs)
-    wrapped, optimiser = accelerator.prepare(model, optimiser)  # after the schedule, which else warns in fp16
+    wrapped = accelerator.prepare(model)
+    if accelerator.scaler is not None:  # after the schedule, which else warns
+        optimiser = accelerator.prepare(optimiser)
     learning = [weight for weight in wrapped.parameters() if weight.requires_grad]
     if share.process > 0:
         torch.manual_seed(hash((seed, share.process)))  # each process drops out units of its own
@@ -96,7 +98,7 @@ def fit(
             train.epoch = batches.epoch = state.epoch
             wrapped.train()
             started, clips, weight_sum = time.perf_counter(), 0, 0.0
-            totals = torch.zeros(3, dtype=torch.float64)  # of this process: loss, lengths, lengths with padding
+            totals = np.zeros(3)  # of this process: loss, lengths, lengths with padding
             own_pieces = iter(loader)
             for step, pieces in enumerate(batches.steps(), start=1):
                 step_weight = float(utterance_weights[np.concatenate(pieces)].sum())
@@ -108,20 +110,21 @@ def fit(
                             losses = loss_function(wrapped(inputs, lengths, prefix), batch.classes)
                             losses = losses * by_corpus[batch.rows]
                             loss = losses.sum() if share.of(rows) else 0.0 * losses.sum()
-                            _check_finite(loss.item(), state.epoch, step, batch, train)
+                            loss_value = loss.item()
+                            _check_finite(loss_value, state.epoch, step, batch, train)
                             # Processes average their gradients, hence the factor.
                             accelerator.backward(loss * (accelerator.num_processes / step_weight))
                         clips += len(rows)
                         padded_length = batch.inputs.shape[1] * len(batch.rows)
-                        totals += torch.tensor([loss.item(), batch.lengths.sum().item(), padded_length])
+                        totals += np.array([loss_value, batch.lengths.sum().item(), padded_length])
                     if config.clip_norm > 0:
                         accelerator.clip_grad_norm_(learning, config.clip_norm)
                     optimiser.step()
-                if not optimiser.step_was_skipped:  # as fp16 does where a gradient overflows
+                if not accelerator.optimizer_step_was_skipped:  # as fp16 does where a gradient overflows
                     schedule.step()
                 optimiser.zero_grad()
                 weight_sum += step_weight
-                shown_loss = totals[0].item() * accelerator.num_processes / weight_sum
+                shown_loss = totals[0] * accelerator.num_processes / weight_sum
                 progress.step(state.epoch, shown_loss, clips / (time.perf_counter() - started))
             seconds = time.perf_counter() - started
 
@@ -157,8 +160,8 @@ def fit(
     return state
 
 
-def _sum_over_processes(totals: torch.Tensor, accelerator: Accelerator) -> list[float]:
-    summed: Any = accelerator.reduce(totals.float().to(accelerator.device), "sum")
+def _sum_over_processes(totals: np.ndarray, accelerator: Accelerator) -> list[float]:
+    summed: Any = accelerator.reduce(torch.from_numpy(totals).float().to(accelerator.device), "sum")
     values: list[float] = summed.tolist()
     return values
 

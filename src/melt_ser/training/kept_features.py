@@ -14,6 +14,8 @@ import math
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
+from weakref import WeakKeyDictionary
 
 import numpy as np
 import pandas as pd
@@ -34,6 +36,7 @@ from melt_ser.data.room import GIB, kept_folder, no_room
 from melt_ser.data.utterances import Inputs, Utterances
 from melt_ser.evaluation.inference import exact_products
 from melt_ser.memory import memory_advice
+from melt_ser.models.backbone import Backbone
 from melt_ser.models.classifier import SpeechClassifier
 from melt_ser.models.prefix import Prefix, compute_prefix, frame_shape, prefix_modules
 from melt_ser.runs import sole_writer
@@ -45,6 +48,7 @@ WITHOUT_EFFECT = (
     *("drop", "mask_", "spec_augment", "label", "classifier", "weighted_layer_sum", "dtype"),
     *("name_or_path", "architectures", "version"),
 )
+DIGESTS: WeakKeyDictionary[Backbone, dict[tuple[Any, ...], str]] = WeakKeyDictionary()  # folds may share a backbone
 
 
 class KeptFeatures:
@@ -54,7 +58,7 @@ class KeptFeatures:
         self.config, self.model, self.prefix, self.accelerator = config, model, prefix, accelerator
         self.folder = kept_folder(config, "features")
         self.used = config.features and prefix is not Prefix.nothing
-        self.model_digest = digest_of(model, prefix) if self.used else ""
+        self.model_digest = _digest_once(model, prefix) if self.used else ""
 
     def of(
         self,
@@ -156,6 +160,15 @@ class KeptFeatures:
                 ):
                     yield row, own[:count].numpy()
         self.model.train(training)
+
+
+def _digest_once(model: SpeechClassifier, prefix: Prefix) -> str:
+    """`digest_of`, which takes as long as 30 steps of a head: what is frozen does not change while its model lives."""
+    known = DIGESTS.setdefault(model.backbone, {})
+    key = (prefix, model.backbone.freezing, frame_shape(model, prefix))
+    if key not in known:
+        known[key] = digest_of(model, prefix)
+    return known[key]
 
 
 def digest_of(model: SpeechClassifier, prefix: Prefix) -> str:
