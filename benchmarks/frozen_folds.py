@@ -1,6 +1,6 @@
 """Ten folds by three seeds of a frozen backbone beside one pass of that backbone over the corpus.
 
-    python benchmarks/frozen_folds.py [--families wav2vec2] [--size base] [--clips 400] [--device auto]
+    python benchmarks/frozen_folds.py [--families wav2vec2] [--size base] [--clips 535] [--device auto]
 
 `study` is `python -m melt_ser.train --multirun trainer=frozen dataset.fold=all seed=0,1,2` on a corpus of ten speakers
 with an empty cache: start-up, verification, the pass, thirty heads of 30 epochs with their dev scores, saved models,
@@ -94,7 +94,7 @@ def make_speakers(folder: Path, seconds: np.ndarray, seed: int) -> None:
 
 def main() -> None:
     parser = make_parser(__doc__, rounds=1)
-    add_model_options(parser, clips=400)
+    add_model_options(parser, clips=535)  # as many as EmoDB, which has ten speakers too
     parser.set_defaults(families=["wav2vec2"], size="base")
     parser.add_argument("--pass", dest="settings", nargs="+", help="(for the process of the pass)")
     options = parser.parse_args()
