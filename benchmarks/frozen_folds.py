@@ -59,7 +59,7 @@ def one_pass(settings: list[str], device: str) -> Figures:
     from melt_ser.data.utterances import Utterances
     from melt_ser.launch import load_config
     from melt_ser.models.prefix import Prefix, compute_prefix
-    from melt_ser.training.kept_features import BATCH_SECONDS
+    from melt_ser.training.feature_writing import BATCH_SECONDS
     from melt_ser.training.model import build_model
     from melt_ser.training.study import prepare_study
 

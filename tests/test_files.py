@@ -46,7 +46,9 @@ FOLDER_WRITERS = {
 def test_a_write_that_fails_leaves_the_old_file_alone(name: str, tmp_path: Path, small_files: None) -> None:
     path = tmp_path / "old"
     path.write_text("old")
-    with pytest.raises(OutputError, match=r"^cannot write .*old: File too large; free space there or set out="):
+    with pytest.raises(
+        OutputError, match=r"^cannot write .*old: File too large; free space there or give another folder"
+    ):
         WRITERS[name](path)
     assert [(file.name, file.read_text()) for file in tmp_path.iterdir()] == [("old", "old")]
 

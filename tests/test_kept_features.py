@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import re
 import shutil
 from pathlib import Path
 
@@ -13,10 +15,10 @@ import torch
 
 from melt_ser.corpora import verification
 from melt_ser.data.features import FeatureStore
-from melt_ser.errors import InputError
+from melt_ser.errors import InputError, OutputError
 from melt_ser.models.export import load_model, save_model
 from melt_ser.models.prefix import Prefix, compute_prefix, frozen_prefix
-from melt_ser.training import kept_features
+from melt_ser.training import feature_writing, kept_features
 from small_models import KINDS, batch_of, small_classifier
 from small_runs import corpus, outcome, train
 
@@ -70,7 +72,7 @@ def test_features_are_computed_once_for_all_folds_and_seeds(tmp_path: Path, root
     backbones = list(folder.glob("folds/*/model/model-00001-of-00002.safetensors"))
     assert len(backbones) > 1
     assert all(path.samefile(backbones[0]) for path in backbones)  # written once too
-    monkeypatch.setattr(kept_features, "compute_prefix", None)  # whoever computes again fails
+    monkeypatch.setattr(feature_writing, "compute_prefix", None)  # whoever computes again fails
     train(tmp_path / "runs", root, *settings, "seed=1")
     train(tmp_path / "runs", root, *settings, "head=mlp", "trainer.learning_rate=1e-2")
     assert stores("pooled") == [store]
@@ -123,7 +125,7 @@ def test_the_same_audio_under_other_labels_and_names_is_computed_once(
     train(tmp_path / "first", root, *settings)
     before = stores()
     with monkeypatch.context() as patch:
-        patch.setattr(kept_features, "compute_prefix", None)  # whoever computes again fails
+        patch.setattr(feature_writing, "compute_prefix", None)  # whoever computes again fails
         shared, _ = train(tmp_path / "second", other, *settings)
     assert stores() == before
     alone, _ = train(tmp_path / "alone", other, *settings, f"cache.folder={tmp_path / 'own'}")
@@ -158,21 +160,63 @@ def test_a_saved_model_has_the_features_of_the_one_that_was_trained(tmp_path: Pa
 
 def test_what_does_not_fit_is_computed_each_time(tmp_path: Path, root: Path, capsys: pytest.CaptureFixture) -> None:
     folder, _ = train(tmp_path / "runs", root, "trainer=frozen", "cache.max_gib=1e-9")
-    assert "computed anew every epoch" in capsys.readouterr().err
+    assert capsys.readouterr().err.count("computed anew every epoch") == 1
     assert not stores()
     assert (folder / "result.json").is_file()
+
+
+@pytest.mark.parametrize("settings", [("trainer=frozen",), ("trainer.freeze=convolution",)])
+def test_a_folder_that_cannot_be_written_costs_time_not_the_run(
+    tmp_path: Path, root: Path, settings: tuple[str, ...], capsys: pytest.CaptureFixture
+) -> None:
+    (tmp_path / "file").write_text("in the folder's place")
+    folder, _ = train(tmp_path / "runs", root, *settings, f"cache.folder={tmp_path / 'file'}")
+    told = capsys.readouterr().err
+    assert re.search("computed anew every epoch: .*file/features cannot be written .*; set cache.folder", told)
+    assert told.count("every epoch: ") == 1
+    assert (folder / "result.json").is_file()
+
+
+@pytest.mark.parametrize("step", ["compute_prefix", "write_description"])
+def test_a_disk_that_fills_up_meanwhile_costs_time_not_the_run(
+    tmp_path: Path, root: Path, step: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    def fail(*arguments: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(feature_writing, step, fail)
+        anew, _ = train(tmp_path / "anew", root, "trainer=frozen")
+    assert "cannot be written (No space left on device); set cache.folder" in capsys.readouterr().err
+    assert not any(path.is_dir() for path in (verification.cache_folder() / "features").iterdir())
+    kept, _ = train(tmp_path / "kept", root, "trainer=frozen")
+    assert len(stores()) == 1
+    assert np.abs(predictions(anew) - predictions(kept)).to_numpy().max() < 1e-5
+
+
+def test_features_that_others_may_only_read_are_used(
+    tmp_path: Path, root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    train(tmp_path / "one", root, "trainer=frozen")
+
+    def fail(*arguments: object, **named: object) -> None:
+        raise OutputError(tmp_path, "Read-only file system")
+
+    monkeypatch.setattr(kept_features, "sole_writer", fail)
+    monkeypatch.setattr(feature_writing, "compute_prefix", None)
+    train(tmp_path / "two", root, "trainer=frozen")
 
 
 def test_what_float16_cannot_hold_is_kept_as_float32(
     tmp_path: Path, root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    compute = kept_features.compute_prefix
+    compute = feature_writing.compute_prefix
 
     def loud(*arguments):
         features, counts = compute(*arguments)
         return features * 1e6, counts
 
-    monkeypatch.setattr(kept_features, "compute_prefix", loud)
+    monkeypatch.setattr(feature_writing, "compute_prefix", loud)
     train(tmp_path / "runs", root, *ATTENTION)
     (store,) = stores()
     assert FeatureStore(store).dtype == np.float32
@@ -206,12 +250,12 @@ def test_a_killed_computation_leaves_nothing_that_is_read(
     class KilledError(BaseException):
         pass
 
-    write = kept_features.write_description
-    monkeypatch.setattr(kept_features, "write_description", lambda *arguments: (_ for _ in ()).throw(KilledError))
+    write = feature_writing.write_description
+    monkeypatch.setattr(feature_writing, "write_description", lambda *arguments: (_ for _ in ()).throw(KilledError))
     with pytest.raises(KilledError):
         train(tmp_path / "killed", root, "trainer=frozen")
     assert not stores()
-    monkeypatch.setattr(kept_features, "write_description", write)
+    monkeypatch.setattr(feature_writing, "write_description", write)
     folder, _ = train(tmp_path / "killed", root, "trainer=frozen")
     assert [path.name.startswith(".") for path in stores()[0].parent.iterdir() if path.is_dir()] == [False]
     other, _ = train(tmp_path / "other", root, "trainer=frozen")

@@ -33,8 +33,8 @@ class OutputError(SetupError):
     """A file or folder cannot be written: a full disk, no permission, a file in a folder's place."""
 
     def __init__(self, path: Path, reason: str) -> None:
-        super().__init__(f"cannot write {path}: {reason}; free space there or set out=<another folder>.")
-        self.reason = reason
+        super().__init__(f"cannot write {path}: {reason}; free space there or give another folder (out= or --out).")
+        self.path, self.reason = path, reason
 
 
 def one_line(text: str) -> str:

@@ -1,0 +1,116 @@
+"""The computing and writing of kept features, by all processes of a run together.
+
+They are computed in float32 whatever the precision of the training. Every process writes its share of the clips, the
+main one puts the folder in its place; what fails in one of them is raised in all, so that none waits for another.
+"""
+
+from __future__ import annotations
+
+import itertools
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+from accelerate import Accelerator
+from accelerate.utils import gather_object
+from torch.utils.data import DataLoader
+
+from melt_ser import files
+from melt_ser.console import steps_bar
+from melt_ser.data.batches import Share, SortedBatches
+from melt_ser.data.features import write_description
+from melt_ser.data.utterances import Utterances
+from melt_ser.errors import OutputError
+from melt_ser.evaluation.inference import exact_products
+from melt_ser.memory import memory_advice
+from melt_ser.models.classifier import SpeechClassifier
+from melt_ser.models.prefix import Prefix, compute_prefix, frame_shape
+
+BATCH_SECONDS = 60.0  # of audio with padding that is computed at once
+Places = list[tuple[str, int, int, int]]  # of clips: name, part, first, count
+
+
+def together(write: Callable[[], object], here: bool = True) -> None:
+    """Call `write`, if it is for this process; raises OutputError in every process where it does in one."""
+    failure = None
+    try:
+        if here:
+            write()
+    except OutputError as error:
+        failure = (error.path, error.reason)
+    for failed in filter(None, gather_object([failure])):
+        raise OutputError(*failed)
+
+
+def write_features(
+    folder: Path,
+    model: SpeechClassifier,
+    prefix: Prefix,
+    clips: Utterances,
+    names: list[str],
+    dtype: np.dtype,
+    accelerator: Accelerator,
+) -> None:
+    """Compute the features of clips and keep them in `folder`, whole or not at all.
+
+    names: of each clip. Raises, in every process, OverflowError for what `dtype` does not hold, and OutputError.
+    """
+    building = folder.with_name(f".{folder.name}")  # under the lock of `folder`, so nobody else's
+    part, places = accelerator.process_index, Places()
+
+    def begin() -> None:
+        shutil.rmtree(building, ignore_errors=True)
+        with files.telling_failed_writes(building):
+            building.mkdir()
+
+    def write_share() -> None:
+        path, first = building / f"features{part}.bin", 0
+        with files.telling_failed_writes(path), path.open("wb") as file:
+            for row, features in _computed(model, prefix, clips, accelerator):
+                with np.errstate(over="ignore"):
+                    stored = features.astype(dtype)
+                if not np.isfinite(stored).all():
+                    return
+                file.write(stored.tobytes())
+                places.append((names[row], part, first, len(stored)))
+                first += len(stored)
+
+    def finish() -> None:
+        rows = pd.DataFrame(all_places, columns=["clip", "part", "first", "count"])
+        with files.telling_failed_writes(folder):
+            write_description(building, prefix, frame_shape(model, prefix), dtype, rows)
+            building.replace(folder)
+
+    try:
+        together(begin, accelerator.is_main_process)
+        together(write_share)
+        all_places = list(itertools.chain(*gather_object([places])))
+        if len(all_places) < len(clips):
+            raise OverflowError
+        together(finish, accelerator.is_main_process)
+    finally:
+        if accelerator.is_main_process:
+            shutil.rmtree(building, ignore_errors=True)
+
+
+@torch.no_grad()
+def _computed(
+    model: SpeechClassifier, prefix: Prefix, clips: Utterances, accelerator: Accelerator
+) -> Iterator[tuple[int, np.ndarray]]:
+    """This process's clips as (row, features), longest first; float32."""
+    share = Share(accelerator.process_index, accelerator.num_processes)
+    batches = SortedBatches(clips.seconds, len(clips), share, BATCH_SECONDS)
+    generator = torch.Generator()  # a loader draws a number, and what is there already must not change the training
+    loader = DataLoader(clips, batch_sampler=batches, collate_fn=clips.collate, generator=generator)
+    training = model.training
+    model.eval()
+    with exact_products(), memory_advice("set cache.features=false"):
+        for batch in steps_bar(loader, len(batches), "features of the frozen part"):
+            batch = batch.to(accelerator.device)
+            features, counts = compute_prefix(model, prefix, batch.inputs, batch.lengths)
+            for row, own, count in zip(batch.rows.tolist(), features.contiguous().cpu(), counts.tolist(), strict=True):
+                yield row, own[:count].numpy()
+    model.train(training)
