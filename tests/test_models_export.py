@@ -70,6 +70,9 @@ def test_models_of_one_frozen_backbone_share_its_file(kind, head, tmp_path):
         loaded = load_model(tmp_path / folder).state_dict()
         assert loaded.keys() == expected.keys()
         assert all(torch.equal(weight, expected[name]) for name, weight in loaded.items())
+    save_model(model, tmp_path / "whole")
+    whole, second = (sorted((tmp_path / name).iterdir()) for name in ("whole", "second"))
+    assert [(path.name, path.read_bytes()) for path in whole] == [(path.name, path.read_bytes()) for path in second]
     if head in PLAIN:
         plain = AutoModelForAudioClassification.from_pretrained(tmp_path / "second", local_files_only=True).eval()
         audio, lengths = batch_of(5000)

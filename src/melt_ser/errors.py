@@ -36,6 +36,10 @@ class OutputError(SetupError):
         super().__init__(f"cannot write {path}: {reason}; free space there or give another folder (out= or --out).")
         self.path, self.reason = path, reason
 
+    def __reduce__(self) -> tuple[type[OutputError], tuple[Path, str]]:
+        """As given, so that it passes between processes."""
+        return OutputError, (self.path, self.reason)
+
 
 def one_line(text: str) -> str:
     """Text of a corpus (a label, a file name) as it may be printed: control characters and line ends as escapes.

@@ -45,8 +45,8 @@ class FeatureStore:
 
     @staticmethod
     def is_in(folder: Path) -> bool:
-        """Whether a folder is a store."""
-        return (folder / ABOUT).is_file()
+        """Whether a folder is a store that this process may read."""
+        return os.access(folder / ABOUT, os.R_OK)
 
     def rows(self, table: pd.DataFrame) -> pd.DataFrame:
         """Part, first and count of each row of a corpus table, all of whose clips the store has."""

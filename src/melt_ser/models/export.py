@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
 FORMAT_VERSION = 1
+METADATA = {"format": "pt"}  # as transformers writes it
 DESCRIPTION, HEAD_WEIGHTS = "melt_ser.json", "head.safetensors"
 FIRST_FORM = {
     "classifier.weight": "output.weight",
@@ -72,7 +73,7 @@ def save_model(classifier: SpeechClassifier, folder: Path) -> None:
                 whole.save_pretrained(temporary)
         else:
             model.save_pretrained(temporary)
-            save_file(_on_cpu(classifier.head.state_dict()), temporary / HEAD_WEIGHTS)
+            save_file(_on_cpu(classifier.head.state_dict()), temporary / HEAD_WEIGHTS, METADATA)
         Wav2Vec2FeatureExtractor(
             sampling_rate=SAMPLE_RATE,
             do_normalize=classifier.backbone.do_normalize,
@@ -83,17 +84,16 @@ def save_model(classifier: SpeechClassifier, folder: Path) -> None:
 
 def save_head(classifier: SpeechClassifier, folder: Path, like: Path) -> None:
     """What `save_model` writes, where the model in the folder `like` differs in the weights of its head alone."""
-    weights = _on_cpu(classifier.head.state_dict())
+    head = _on_cpu(classifier.head.state_dict())
     with replacing_folder(folder) as temporary:
         copy_model(like, temporary)
         if _has_first_form(classifier.head_config):
             path = file_of_the_head(temporary)
-            learned = {theirs: weights[ours] for theirs, ours in FIRST_FORM.items() if ours in weights}
-            weights = load_file(path) | learned
+            head = load_file(path) | {theirs: head[ours] for theirs, ours in FIRST_FORM.items() if ours in head}
         else:
             path = temporary / HEAD_WEIGHTS
         path.unlink()  # it may be a link
-        save_file(weights, path, metadata={"format": "pt"})
+        save_file(head, path, METADATA)
 
 
 def load_model(folder: Path, device: str | torch.device = "cpu") -> SpeechClassifier:

@@ -41,11 +41,11 @@ def save_in_two(model: PreTrainedModel, folder: Path) -> None:
     write_json(folder / INDEX, {"metadata": {"total_size": size}, "weight_map": places})
 
 
-def copy_model(model: Path, folder: Path) -> None:
-    """Copy the folder of a model with a frozen backbone into `folder`; the backbone's file is shared."""
-    for file in model.iterdir():
-        if file.name not in (WHOLE, BACKBONE) or not _linked(file, folder / file.name):
-            shutil.copyfile(file, folder / file.name)
+def copy_model(source: Path, target: Path) -> None:
+    """Copy the files of a model with a frozen backbone into another folder; the backbone's file is shared."""
+    for file in source.iterdir():
+        if file.name not in (WHOLE, BACKBONE) or not _linked(file, target / file.name):
+            shutil.copyfile(file, target / file.name)
 
 
 def _linked(file: Path, link: Path) -> bool:

@@ -1,7 +1,8 @@
 """The computing and writing of kept features, by all processes of a run together.
 
 They are computed in float32 whatever the precision of the training. Every process writes its share of the clips, the
-main one puts the folder in its place; what fails in one of them is raised in all, so that none waits for another.
+main one puts the folder in its place; a write that fails in one of them is raised in all, so that none waits for
+another.
 """
 
 from __future__ import annotations
@@ -33,12 +34,12 @@ BATCH_SECONDS = 60.0  # of audio with padding that is computed at once
 Places = list[tuple[str, int, int, int]]  # of clips: name, part, first, count
 
 
-def together(write: Callable[[], object], here: bool = True) -> None:
-    """Call `write`, if it is for this process; raises OutputError in every process where it does in one."""
+def together(step: Callable[[], object], here: bool = True) -> None:
+    """Do a step, in this process if it is for it (`here`); raises OutputError in every process where one raises it."""
     failure = None
     try:
         if here:
-            write()
+            step()
     except OutputError as error:
         failure = (error.path, error.reason)
     for failed in filter(None, gather_object([failure])):
@@ -62,7 +63,8 @@ def write_features(
     part, places = accelerator.process_index, Places()
 
     def begin() -> None:
-        shutil.rmtree(building, ignore_errors=True)
+        for leftover in (building, folder):  # of a kill, or of a deletion that was cut short
+            shutil.rmtree(leftover, ignore_errors=True)
         with files.telling_failed_writes(building):
             building.mkdir()
 
@@ -85,12 +87,12 @@ def write_features(
             building.replace(folder)
 
     try:
-        together(begin, accelerator.is_main_process)
+        together(begin, here=accelerator.is_main_process)
         together(write_share)
         all_places = list(itertools.chain(*gather_object([places])))
         if len(all_places) < len(clips):
             raise OverflowError
-        together(finish, accelerator.is_main_process)
+        together(finish, here=accelerator.is_main_process)
     finally:
         if accelerator.is_main_process:
             shutil.rmtree(building, ignore_errors=True)

@@ -84,7 +84,7 @@ def fit(
     optimiser = make_optimiser(config, model, scaled=accelerator.scaler is not None)
     schedule = make_schedule(config, optimiser, batches.steps_per_epoch * config.epochs)
     wrapped = accelerator.prepare(model)
-    if accelerator.scaler is not None:  # after the schedule, which else warns
+    if accelerator.scaler is not None:  # which alone needs a prepared one; after the schedule, which else warns
         optimiser = accelerator.prepare(optimiser)
     learning = [weight for weight in wrapped.parameters() if weight.requires_grad]
     if share.process > 0:

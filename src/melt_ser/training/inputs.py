@@ -41,7 +41,7 @@ class FoldInputs:
         crop_seconds = self.trainer.crop_seconds
         crops = crop_seconds is not None and bool((self.study.utterances["duration"] > crop_seconds).any())
         self.prefix = frozen_prefix(model, crops)
-        self.kept = KeptFeatures(study.config.cache, model, self.prefix, accelerator)
+        self.kept = KeptFeatures(study.config.cache, model, self.prefix, accelerator, study.not_kept)
 
     def train(self) -> Inputs:
         """The training part."""

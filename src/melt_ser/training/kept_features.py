@@ -49,11 +49,19 @@ DIGESTS: WeakKeyDictionary[Backbone, dict[tuple[Any, ...], str]] = WeakKeyDictio
 class KeptFeatures:
     """Gives utterances as the kept features of a model's frozen prefix; computes what is missing."""
 
-    def __init__(self, config: CacheConfig, model: SpeechClassifier, prefix: Prefix, accelerator: Accelerator) -> None:
+    def __init__(
+        self,
+        config: CacheConfig,
+        model: SpeechClassifier,
+        prefix: Prefix,
+        accelerator: Accelerator,
+        not_kept: set[Path],
+    ) -> None:
+        """not_kept: what could not be kept earlier in this run, nor is to be tried again; added to."""
         self.config, self.model, self.prefix, self.accelerator = config, model, prefix, accelerator
         self.folder = kept_folder(config, "features")
         self.used = config.features and prefix is not Prefix.nothing
-        self.told: set[str] = set()  # why features are not kept
+        self.not_kept = not_kept
         self.model_digest = _digest_once(model, prefix) if self.used else ""
 
     def of(
@@ -72,8 +80,8 @@ class KeptFeatures:
         distinct = distinct_clips(whole)
         names, clips = clip_names(distinct).to_pylist(), read(distinct)
         folder = self.folder / self._key(names, clips)
-        if not self._is_there(folder):
-            self._compute_once(folder, clips, names)
+        if not self._is_there(folder) and folder not in self.not_kept:
+            self._try_to_keep(folder, clips, names)
         return Features(utterances, table, FeatureStore(folder)) if self._is_there(folder) else utterances
 
     def _is_there(self, folder: Path) -> bool:
@@ -84,7 +92,7 @@ class KeptFeatures:
         parts = (VERSION, self.model_digest, names, clips.pad_samples, clips.do_normalize)
         return f"{self.prefix.value}-{files.sha256(json.dumps(parts))[:20]}"
 
-    def _compute_once(self, folder: Path, clips: Utterances, names: list[str]) -> None:
+    def _try_to_keep(self, folder: Path, clips: Utterances, names: list[str]) -> None:
         """Compute and keep, unless another job does so meanwhile; or say why not."""
         try:
             with contextlib.ExitStack() as stack:
@@ -92,18 +100,18 @@ class KeptFeatures:
                 reason = None if self._is_there(folder) else self._compute(folder, clips, names)
         except OutputError as error:
             reason = f"{self.folder} cannot be written ({error.reason}); set cache.folder"
-            self.used = False  # not to be computed in vain again for the next part
-        if reason is not None and reason not in self.told:
-            self.told.add(reason)
+        if reason is not None:
+            self.not_kept.add(folder)
             say(f"note: features of the frozen part ({self.prefix.value}) are computed anew every epoch: {reason}.")
 
     def _compute(self, folder: Path, clips: Utterances, names: list[str]) -> str | None:
         """Compute and keep; why they do not fit, or None. Raises OutputError where they cannot be written."""
         for dtype in map(np.dtype, [np.float32] if self.prefix is Prefix.pooled else [np.float16, np.float32]):
             size = self._frames(clips) * math.prod(frame_shape(self.model, self.prefix)) * dtype.itemsize
-            reasons: list[str | None] = gather_object([no_room(folder, size, self.config)])  # alike in every process
-            if any(reasons):
-                return next(filter(None, reasons))
+            main = self.accelerator.is_main_process
+            reason: str | None = gather_object([no_room(folder, size, self.config) if main else None])[0]
+            if reason is not None:
+                return reason
             say(
                 f"note: features of the frozen part ({self.prefix.value}) are computed once and kept in {folder} "
                 f"({size / GIB:.2f} GiB)."

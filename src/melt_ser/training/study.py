@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property, partial
 from pathlib import Path
 from typing import TypeVar
@@ -37,6 +37,7 @@ class Study:
     others: list[Corpus]  # further corpora to score
     scores_itself: bool  # whether the training corpus is among eval.corpora
     unscored: dict[str, str]  # those of eval.corpora that cannot be read, and why
+    not_kept: set[Path] = field(default_factory=set)  # features that could not be kept, so that each fold knows
 
     @property
     def one_model(self) -> bool:
