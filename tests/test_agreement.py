@@ -230,6 +230,15 @@ def test_bad_input_is_one_sentence(
     assert line.startswith("error: ") and words in line and not shown.out
 
 
+def test_a_suffix_that_names_no_format_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    table = write(tmp_path / "a.csv", "Emotion,llm_label\njoy,joy\n")
+    page = tmp_path / "page.html"
+    page.write_text("<html>")
+    assert main([str(table), "--out", str(page)]) == 2
+    assert "page.html ends in none of .txt, .md and .json" in capsys.readouterr().err
+    assert page.read_text() == "<html>"
+
+
 def test_case_makes_no_other_label(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     rows = "JOY,joy\nAnger,anger\nanger,Joy\nWut,wut\n"
     path = write(tmp_path / "a.csv", "Emotion,llm_label\n" + rows)

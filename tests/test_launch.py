@@ -32,6 +32,19 @@ def run(*arguments: str, module: str = "train", cwd: Path | None = None) -> subp
         ("trainer.batch_seconds=0.5", "trainer.batch_seconds is a number from 1 up or null, not 0.5."),
         ("cache.max_gib=-1", "cache.max_gib is a number from 0 up, not -1.0."),
         ("trainer.freeze=all", "trainer.freeze is nothing, convolution, everything or a number of layers, not 'all'."),
+        ("out=runs/müller", "out: quote a value with such signs, within the shell's quotes: \"out='runs/müller'\"."),
+        ("dataset.root=a=b", "dataset.root: quote a value with such signs, within the shell's quotes: \"dataset.root="),
+        ("eval.corpora=[a b=c]", "eval.corpora: [a b=c] cannot be read; quote what has other signs than ASCII"),
+        ("+dataset.label_map.Ärger=null", "'+dataset.label_map.Ärger' cannot be a key on the command line; write it"),
+        (
+            'dataset.label_map={"a b": sad}',
+            'dataset.label_map: {"a b": sad} has keys that a command line cannot; write',
+        ),
+        ("runs/one", "'runs/one' is no setting; give it as <key>=runs/one."),
+        (
+            "eval.corpora=emodb",
+            "eval.corpora is a list: give it in brackets, within the shell's quotes: 'eval.corpora=",
+        ),
         ("dataset.fold=2", "dataset.fold=2 needs folds, and 'demo' uses the release's own split"),
     ],
 )
@@ -41,6 +54,16 @@ def test_a_mistake_is_one_line_with_the_fix(typed: str, sentence: str, tmp_path:
     assert done.stderr.startswith(f"error: {sentence}")
     assert done.stderr.count("\n") == 1
     assert "Traceback" not in done.stderr + done.stdout
+
+
+def test_a_run_that_is_not_given_is_told() -> None:
+    done = run("dataset=emodb", module="evaluate")
+    assert (done.returncode, done.stderr) == (2, "error: run has to be given: run=<value>.\n")
+
+
+def test_what_the_grammar_refuses_can_be_quoted(tmp_path: Path) -> None:
+    done = run(f"out='{tmp_path}/m=ü (1)'", "backbone=nothing")
+    assert done.stderr.startswith("error: There is no backbone 'nothing'")
 
 
 def test_a_missing_corpus_names_the_fix(tmp_path: Path) -> None:

@@ -126,6 +126,23 @@ def test_windows_tile_the_recording_and_each_is_its_own_utterance(
     assert "2.00" in capsys.readouterr().out
 
 
+def test_a_folder_is_searched_for_audio_and_the_rest_is_counted(
+    run_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "sub").mkdir()
+    for name in ("a.wav", "b.aiff", "sub/c.au", "d.FLAC"):
+        soundfile.write(tmp_path / name, noise(0.5), SAMPLE_RATE)
+    (tmp_path / "gone.wav").symlink_to(tmp_path / "nowhere.wav")
+    for name in ("._a.wav", "notes.txt"):
+        (tmp_path / name).write_text("no audio")
+    assert predict([str(run_folder), str(tmp_path), "--format", "json", "--device", "cpu"]) == 1
+    captured = capsys.readouterr()
+    rows = {Path(row["file"]).name: row for row in json.loads(captured.out)}
+    assert sorted(rows) == ["a.wav", "b.aiff", "c.au", "d.FLAC", "gone.wav"]
+    assert [name for name, row in rows.items() if "error" in row] == ["gone.wav"]
+    assert "2 files in" in captured.err and "are passed over" in captured.err
+
+
 def test_a_long_recording_gets_the_mean_over_its_parts(
     run_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -14,11 +14,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from corpus_trees import placeholder
+from melt_ser.corpora.corpus import load_corpus
 from melt_ser.corpora.csv import _relative, read
 from melt_ser.corpora.table import Release, validate
-from melt_ser.errors import InputError, SetupError
+from melt_ser.errors import InputError, MeltSerError, SetupError
 from melt_ser.labels import EMOTIONS, map_labels
-from melt_ser.launch import load_dataset
+from melt_ser.launch import load_config, load_dataset
 
 CONFIG = replace(load_dataset("csv"), table="my.csv", language="en")
 
@@ -116,6 +117,43 @@ def test_a_file_listed_twice_is_one_recording(tmp_path: Path) -> None:
 def test_a_mistake_is_one_sentence_that_names_it(tmp_path: Path, text: str | bytes, message: str) -> None:
     with pytest.raises(InputError, match=message):
         read_text(tmp_path, text, "a.wav", "b.wav")
+
+
+def test_columns_with_other_names_are_named(tmp_path: Path) -> None:
+    content = "File;Emotion;Label;Who\na.wav;sad;7;ann\n"
+    columns: dict[str, str | None] = {"audio": "File", "label": "Emotion", "speaker": "who"}
+    placeholder(tmp_path / "a.wav")
+    (tmp_path / "my.csv").write_text(content, encoding="utf-8")
+    config = replace(CONFIG, columns=columns)
+    release = read(tmp_path, config)
+    assert release.table.loc[0, ["audio", "label", "speaker"]].tolist() == ["a.wav", "sad", "ann"]
+    assert release.notes == ["columns that are not used: label"]
+    del columns["label"]
+    assert read(tmp_path, config).table["label"].tolist() == ["7"]
+    config.label_column = "Emotion"
+    assert read(tmp_path, config).table["label"].tolist() == ["sad"]
+    columns["speaker"] = None
+    assert read(tmp_path, config).table["speaker"].tolist() == [""]
+
+
+@pytest.mark.parametrize(
+    ("columns", "message"),
+    [
+        ({"speaker": "nobody"}, r"has no column 'nobody' \(dataset.columns.speaker\); its columns are: audio, label"),
+        ({"label": "mood"}, r"lacks the column mood; its columns are: audio, label; name yours with \+dataset.columns"),
+        ({"lable": "label"}, "dataset.columns has 'lable', which is no column of ours; did you mean 'label'"),
+    ],
+)
+def test_a_column_that_is_not_there_is_told(tmp_path: Path, columns: dict[str, str | None], message: str) -> None:
+    (tmp_path / "my.csv").write_text("audio,label\na.wav,sad\n", encoding="utf-8")
+    with pytest.raises(MeltSerError, match=message):
+        read(tmp_path, replace(CONFIG, columns=columns))
+
+
+@pytest.mark.parametrize("setting", ["dataset.label_column=Emotion", "+dataset.columns.label=emotion"])
+def test_columns_of_a_release_that_has_its_own_are_refused(setting: str, tmp_path: Path) -> None:
+    with pytest.raises(SetupError, match=f"{setting.split('=')[0].lstrip('+').removesuffix('.label')} is for "):
+        load_corpus(load_config("dataset=emodb", f"dataset.root={tmp_path}", setting).dataset)
 
 
 def test_a_missing_table_or_root_is_a_setup_error(tmp_path: Path) -> None:

@@ -46,6 +46,18 @@ def test_members_keep_their_own_split_or_give_all_their_rows_to_train(tmp_path: 
     assert all((corpus.root / audio).is_file() for audio in corpus.table["audio"])
 
 
+def test_what_a_union_needs_is_told(tmp_path: Path) -> None:
+    settings = ("dataset=union", "dataset.members=[emodb,demo_de]", f"out={tmp_path / 'runs'}")
+    with pytest.raises(SetupError, match=r"dataset.root is the folder of one corpus; .*\+dataset.roots.\w+="):
+        load_corpus(load_config(*settings, f"dataset.root={tmp_path}").dataset)
+    with pytest.raises(SetupError, match=r"\+dataset.roots.emodb=<folder> for one of a union"):
+        load_corpus(load_config(*settings, f"+dataset.roots.emodb={tmp_path / 'nowhere'}").dataset)
+    emodb_tree(tmp_path, tone)
+    alone = ("dataset.members=[emodb]", f"+dataset.roots.emodb={tmp_path}", "device=cpu")
+    with pytest.raises(SetupError, match=r"No member of the union has a test part; .*eval.corpora="):
+        run(compose(["dataset=union", *alone, f"out={tmp_path / 'runs'}"]))
+
+
 def test_names_do_not_clash_and_shared_recordings_do(tmp_path: Path) -> None:
     rows = {"train": [meld_row(0, 0), meld_row(0, 1)], "dev": [meld_row(0, 0)], "test": [meld_row(0, 0)]}
     meld_tree(tmp_path, rows, tone)

@@ -110,10 +110,10 @@ class DatasetConfig:
     licence: str = ""
     access: str = ""  # how to get the release
     download: list[DownloadConfig] = field(default_factory=list)  # free direct addresses of all of it
-    label_column: str = "label"
+    label_column: str = "label"  # of csv and melt
     label_file: Optional[str] = None  # a file of `annotate`, whose labels stand for those of the release
     label_map: dict[str, Optional[str]] = field(default_factory=dict)
-    columns: dict[str, Optional[str]] = field(default_factory=dict)  # of hub and audformat: our column: theirs
+    columns: dict[str, Optional[str]] = field(default_factory=dict)  # of csv, hub and audformat: our column: theirs
     parts: Optional[list[str]] = None  # of hub the splits, of audformat the tables to read; null: all
     repository: Optional[str] = None  # owner/name on the Hugging Face hub; null: the data set lies in the root
     revision: Optional[str] = None  # commit of the repository

@@ -55,7 +55,7 @@ SYNONYMS: dict[str, str] = {
 
 
 LISTED = 20  # unknown labels that a sentence names
-OVERRIDABLE = re.compile(r"[\w-]+")  # what Hydra's command line takes as a key
+OVERRIDABLE = re.compile(r"[\w-]+", re.ASCII)  # what Hydra's command line takes as a key
 # A class is a column of predictions, beside these, and a key of YAML and JSON.
 RESERVED = ("utterance", "reference", "prediction", "file", "start", "end", "label", "error")
 

@@ -100,7 +100,8 @@ def launch(config_name: str, task: Callable[[DictConfig], str | None]) -> int:
     try:
         hydra.main(version_base="1.3", config_path=str(conf_folder()), config_name=config_name)(guarded)()
     except KeyboardInterrupt:
-        print("stopped; the same command goes on from what is finished.", file=sys.stderr)
+        same = "the same command without force=true" if "force=true" in sys.argv else "the same command"
+        print(f"stopped; {same} goes on from what is finished.", file=sys.stderr)
         codes.append(130)
     except Exception as error:
         failure = failure_of(error, schema)

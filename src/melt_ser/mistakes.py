@@ -9,7 +9,7 @@ import typing
 from typing import Any
 
 import yaml
-from hydra.errors import HydraException
+from hydra.errors import HydraException, OverrideParseException
 from omegaconf.errors import OmegaConfBaseException
 
 from melt_ser.errors import did_you_mean
@@ -26,14 +26,17 @@ def explain(error: BaseException, schema: type[Any]) -> str | None:
     theirs = any(isinstance(link, HydraException | OmegaConfBaseException) for link in chain)
     if not theirs and not _raised_by_hydra(error):
         return None
+    unparsed = next((link for link in chain if isinstance(link, OverrideParseException)), None)
+    if unparsed is not None:
+        return _unparsed(unparsed.override)
     for pattern, tell in (
         (r"Could not find '(?:[^']*/)?([\w@.]+)/([^'/]+)'", _unknown_choice),
         (r"Could not override '([^']+)'", _unknown_key),
         (r"Key '([^']+)' (?:is )?not in '(\w+)'", _unknown_field),
         (r"Key '([^']+)' is not in struct", _unknown_key),
         (r"In '([^']+)': [^']*?Merge error: (\w+) is not a subclass", _not_a_mapping),
+        (r"(?i)missing mandatory value: ([\w.]+)", _missing),
         (r"full_key: ([\w.]+)", _wrong_value),
-        (r"Missing mandatory value: ([\w.]+)", _missing),
     ):
         match = re.search(pattern, text)
         if match:
@@ -64,6 +67,20 @@ def _chain(error: BaseException | None) -> list[BaseException]:
         links.append(error)
         error = error.__cause__ or error.__context__
     return links
+
+
+def _unparsed(override: str) -> str:
+    """What Hydra's grammar does not take: letters beyond ASCII and most signs unless quoted, and such keys at all."""
+    key, equals, value = override.partition("=")
+    if not equals:
+        return f"'{override}' is no setting; give it as <key>={override}."
+    if not re.fullmatch(r"[+~]*[\w./@-]+", key, re.ASCII):
+        return f"'{key}' cannot be a key on the command line; write it into a YAML of yours (--config-dir)."
+    if value.startswith("{"):
+        return f"{key}: {value} has keys that a command line cannot; write it into a YAML of yours (--config-dir)."
+    if value.startswith(("[", "'", '"')):
+        return f"{key}: {value} cannot be read; quote what has other signs than ASCII letters and digits within it."
+    return f"{key}: quote a value with such signs, within the shell's quotes: \"{key}='{value}'\"."
 
 
 def _unknown_choice(match: re.Match[str], text: str, schema: type[Any]) -> str:
@@ -106,6 +123,8 @@ def _wrong_value(match: re.Match[str], text: str, schema: type[Any]) -> str:
         return f"{key} cannot be '{value}'; {did_you_mean(value, re.split(r', *', choices))}"
     if "'NoneType' object" in text:
         return f"{key} is null, so it has no entries to change; write it into a YAML of yours (--config-dir)."
+    if "is not a ListConfig, list or tuple" in text:
+        return f"{key} is a list: give it in brackets, within the shell's quotes: '{key}=[…]'."
     reason = " ".join(text[: match.start()].split("\n")[-2].split()) if "\n" in text[: match.start()] else text
     return f"{key}: {reason.rstrip('.')}."
 

@@ -17,7 +17,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from melt_ser.console import print_anything
+from melt_ser.console import print_anything, say
 from melt_ser.errors import MeltSerError, SetupError, one_line
 from melt_ser.files import csv_quoting
 
@@ -26,7 +26,23 @@ if TYPE_CHECKING:
     from melt_ser.models.classifier import SpeechClassifier
 
 LONGEST_SECONDS = 60.0  # what is computed at once: the longest utterance that a corpus has (dataset.maximum_seconds)
-AUDIO_SUFFIXES = {".wav", ".flac", ".ogg", ".opus", ".mp3", ".m4a", ".aac", ".mp4", ".webm", ".mkv", ".avi", ".wma"}
+AUDIO_SUFFIXES = {
+    ".wav",
+    ".flac",
+    ".aiff",
+    ".aif",
+    ".au",
+    ".ogg",
+    ".opus",
+    ".mp3",
+    ".m4a",
+    ".aac",
+    ".mp4",
+    ".webm",
+    ".mkv",
+    ".avi",
+    ".wma",
+}
 Row = dict[str, Any]  # file, (start, end: seconds, of a window), label, one probability a class; or file, error
 
 
@@ -86,9 +102,13 @@ def _load(run: Path, device: str) -> SpeechClassifier:
 
 
 def _files(paths: list[Path]) -> Iterator[Path]:
+    """The files themselves, and what has the suffix of audio within folders; links that lead nowhere too."""
     for path in paths:
         if os.path.isdir(path):  # unlike pathlib's it is false for a name that is too long
-            found = sorted(file for file in path.rglob("*") if file.suffix.lower() in AUDIO_SUFFIXES and file.is_file())
+            files = [file for file in sorted(path.rglob("*")) if not file.is_dir()]
+            found = [file for file in files if file.suffix.lower() in AUDIO_SUFFIXES and not file.name.startswith(".")]
+            if found and len(found) < len(files):
+                say(f"note: {len(files) - len(found)} files in {path} are passed over (hidden, or not named as audio).")
             yield from found or [path]
         else:
             yield path

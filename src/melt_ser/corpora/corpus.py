@@ -94,7 +94,8 @@ def corpus_root(config: DatasetConfig) -> Path:
         command = f"python -m melt_ser.prepare dataset={config.name} download=true"
         raise SetupError(
             f"Corpus '{config.name}' is not at {root}; give its folder with dataset.root=<folder> "
-            f"(+eval.roots.{config.name}=<folder> for a test corpus), or put it under ${DATA_VARIABLE}. "
+            f"(+eval.roots.{config.name}=<folder> for a test corpus, +dataset.roots.{config.name}=<folder> for one of "
+            f"a union), or put it under ${DATA_VARIABLE}. "
             f"Access: {config.access or 'not known'}." + (f" Or fetch it: {command}." if config.download else "")
         )
     return root
@@ -123,6 +124,7 @@ def read_release(config: DatasetConfig) -> tuple[Path, Release]:
         reader = importlib.import_module(f"melt_ser.corpora.{config.reader}")
     except ModuleNotFoundError:
         raise SetupError(f"dataset.reader '{config.reader}' is not a module of melt_ser.corpora.") from None
+    _refuse_what_is_not_read(config)
     release: Release = reader.read(root, config)
     if release.table.empty and release.problems:
         first = release.problems[0]
@@ -136,6 +138,17 @@ def read_release(config: DatasetConfig) -> tuple[Path, Release]:
     return release.root or root, release
 
 
+def _refuse_what_is_not_read(config: DatasetConfig) -> None:
+    """A setting of columns that the reader would ignore; the labels would then be others than its user thinks."""
+    if config.columns and config.reader not in GENERAL_READERS:
+        raise SetupError(f"dataset.columns is for csv, hub and audformat; '{config.name}' is read as it is released.")
+    if config.label_column != DatasetConfig.label_column and config.reader not in ("csv", "melt"):
+        raise SetupError(
+            f"dataset.label_column is for melt and csv, not for '{config.name}'; "
+            f"hub and audformat have +dataset.columns.label=<column>."
+        )
+
+
 def load_corpus(config: DatasetConfig, force: bool = False, progress: Progress | None = None) -> Corpus:
     """Read a release, verify what of its audio is not verified yet, apply the rules and map the labels.
 
@@ -146,6 +159,11 @@ def load_corpus(config: DatasetConfig, force: bool = False, progress: Progress |
     if config.members:
         from melt_ser.corpora.union import unite  # which is made of this module's corpora
 
+        if config.root is not None:
+            raise SetupError(
+                f"dataset.root is the folder of one corpus; give each member's own: "
+                f"+dataset.roots.{config.members[0]}=<folder>."
+            )
         for member in config.member_settings.values():
             corpus_root(member)  # what is missing is told before anything is verified
         return unite(config, [load_corpus(member, force, progress) for member in config.member_settings.values()])

@@ -1,7 +1,8 @@
-"""A corpus of one's own: a CSV with at least the columns `audio,label`.
+"""A corpus of one's own: a CSV with at least the columns `audio,label`, or with others that are named in their place.
 
-Any other column of the corpus table may stand beside them (see `table.COLUMNS`). UTF-8 with or without a
-byte-order mark; comma, semicolon or tab; any line ends. Paths are relative to the root, with forward slashes.
+Any other column of the corpus table may stand beside them (see `table.COLUMNS`). `dataset.columns` maps our columns
+to the table's (`label: emotion`; null: not read), `dataset.label_column` does so for the label alone. UTF-8 with or
+without a byte-order mark; comma, semicolon or tab; any line ends. Paths are relative to the root, with forward slashes.
 
 Rows of one file are segments (`start`, `end`) of one recording, which is never in two of train, dev and test; where
 they are recordings of their own, the `source` column says so with a name for each.
@@ -28,10 +29,11 @@ from melt_ser.corpora.annotations import GENDERS, SPLITS, Record
 from melt_ser.corpora.delimited import read_table
 from melt_ser.corpora.release import not_found
 from melt_ser.corpora.table import COLUMNS, Problem, Release, make_table
-from melt_ser.errors import InputError, SetupError
+from melt_ser.errors import InputError, SetupError, did_you_mean
 
 WINDOWS_DRIVE = re.compile("[A-Za-z]:")
 USED = frozenset(COLUMNS) - {"duration"}
+OTHER_COLUMNS = "name yours with +dataset.columns.audio=<column> and +dataset.columns.label=<column>"
 
 
 def read(root: Path, config: DatasetConfig) -> Release:
@@ -43,13 +45,35 @@ def read(root: Path, config: DatasetConfig) -> Release:
     path = root / Path(config.table).expanduser()  # an absolute table stays as it is
     if not os.path.isfile(path):
         raise SetupError(f"There is no table at {path}: set dataset.table=<its path, absolute or within {root}>.")
-    table = read_table(path, ("audio", "label"), strict=True)
-    ignored = [str(column) for column in table if column not in COLUMNS]  # the duration is measured
+    given = _given_columns(config)
+    table = read_table(path, [given.get(our) or our for our in ("audio", "label")], strict=True, fix=OTHER_COLUMNS)
+    table, ignored = _in_our_columns(table, given, path)
     if table.empty:
         raise InputError(f"{path} has a header and no rows; give it a row for each utterance.")
     release = release_of(table, root, path, config)
     release.notes += [f"columns that are not used: {', '.join(ignored)}"] if ignored else []
     return release
+
+
+def _given_columns(config: DatasetConfig) -> dict[str, str | None]:
+    """The table's column, in lower case as it is read, for each of ours that is given one; None: not read."""
+    named = {"label": config.label_column} if config.label_column != DatasetConfig.label_column else {}
+    for our in config.columns:
+        if our not in USED:
+            raise SetupError(f"dataset.columns has '{our}', which is no column of ours; {did_you_mean(our, USED)}")
+    return {our: their and their.lower() for our, their in {**named, **config.columns}.items()}
+
+
+def _in_our_columns(table: pd.DataFrame, given: Mapping[str, str | None], path: Path) -> tuple[pd.DataFrame, list[str]]:
+    """The table in our columns, and those of its own that are not used."""
+    theirs = {column: column for column in table if column in COLUMNS and column not in given}
+    theirs |= {our: their for our, their in given.items() if their is not None}
+    for our, their in theirs.items():
+        if their not in table:
+            columns = ", ".join(map(str, table))
+            raise InputError(f"{path} has no column '{their}' (dataset.columns.{our}); its columns are: {columns}.")
+    ignored = [str(column) for column in table if column not in theirs.values()]
+    return pd.DataFrame({our: table[their] for our, their in theirs.items()}), ignored
 
 
 def release_of(given: pd.DataFrame | Iterable[Record], root: Path, path: Path, config: DatasetConfig) -> Release:

@@ -22,12 +22,15 @@ END = "end"  # a row behind the last, which a quote that is not closed takes int
 HEADER = re.compile(rb"\s*([^\r\n]*)")
 
 
-def read_table(path: Path, required: Iterable[str], delimiters: str = ",;\t", strict: bool = False) -> pd.DataFrame:
+def read_table(
+    path: Path, required: Iterable[str], delimiters: str = ",;\t", strict: bool = False, fix: str = ""
+) -> pd.DataFrame:
     """The table as text, its columns in lower case, its values stripped of surrounding blanks, without blank rows.
 
     UTF-8 with or without a byte-order mark, any line ends; of `delimiters` the one that the header has most of.
     Raises InputError where it is none of that, lacks a required column, or a row has another number of values;
     `strict` also refuses quotes that are out of place, which releases have and a CSV of one's own should not.
+    fix: what to do where a column is missing, for the sentence.
     """
     table = _parse(path, delimiters, strict).apply(lambda column: column.str.strip())
     table = table[(table != "").any(axis=1)]
@@ -37,7 +40,9 @@ def read_table(path: Path, required: Iterable[str], delimiters: str = ",;\t", st
     missing = [column for column in required if column not in columns]
     if missing:
         found = ", ".join(columns) or "none"
-        raise InputError(f"{path} lacks the column {' and '.join(missing)}; its columns are: {found}.")
+        raise InputError(
+            f"{path} lacks the column {' and '.join(missing)}; its columns are: {found}{fix and '; '}{fix}."
+        )
     if len(set(columns)) < len(columns):
         raise InputError(f"{path} has a column twice: {', '.join(columns)}.")
     rows: pd.DataFrame = table.iloc[1:].set_axis(columns, axis=1).reset_index(drop=True)

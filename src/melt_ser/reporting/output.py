@@ -10,12 +10,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from melt_ser.console import say
+from melt_ser.errors import SetupError
 
 if TYPE_CHECKING:
     from melt_ser.reporting.sections import Section
 
 FORMATS = ("text", "md", "json")
-SUFFIXES = {".md": "md", ".json": "json"}
+SUFFIXES = {".md": "md", ".json": "json", ".txt": "text", "": "text"}
 
 
 def add_output_options(parser: argparse.ArgumentParser) -> None:
@@ -29,7 +30,7 @@ def write(options: argparse.Namespace, sections: Sequence[Section], values: Any)
     from melt_ser import files
     from melt_ser.reporting.sections import as_markdown, as_text
 
-    form = options.format or (SUFFIXES.get(options.out.suffix.lower()) if options.out else None) or "text"
+    form = options.format or _format_of(options.out)
     if form == "json":
         text = json.dumps(values, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
     else:
@@ -39,3 +40,10 @@ def write(options: argparse.Namespace, sections: Sequence[Section], values: Any)
     else:
         files.write_text(options.out, text)
         say(f"written: {options.out}")
+
+
+def _format_of(out: Path | None) -> str:
+    suffix = out.suffix.lower() if out else ""
+    if suffix not in SUFFIXES:
+        raise SetupError(f"--out {out} ends in none of .txt, .md and .json; choose one of these, or give --format.")
+    return SUFFIXES[suffix]

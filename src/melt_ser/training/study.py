@@ -15,7 +15,7 @@ from melt_ser.console import say, verification_bar
 from melt_ser.corpora.corpus import Corpus, corpus_root, load_corpus
 from melt_ser.corpora.splits import Parts, make_parts
 from melt_ser.corpora.union import union_parts
-from melt_ser.errors import InputError, MeltSerError
+from melt_ser.errors import InputError, MeltSerError, SetupError
 from melt_ser.evaluation.targets import Target, make_target, other_corpora
 from melt_ser.labels import LabelSpace
 from melt_ser.launch import load_dataset
@@ -70,6 +70,8 @@ def prepare_study(config: Config) -> Study:
             f"({', '.join(space.classes)}); training needs two or more."
         )
     parts = [union_parts(usable, config.dataset)] if config.dataset.members else make_parts(usable, config.dataset)
+    if config.dataset.members and scores_itself and parts[0].test.empty:
+        raise SetupError("No member of the union has a test part; name what to test on: 'eval.corpora=[<corpus>]'.")
     verified = partial(load_corpus, progress=verification_bar)
     others, unsound = _readable(
         [other for other in other_configs if other.name in at_hand], verified, needed=not scores_itself
