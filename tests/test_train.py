@@ -188,6 +188,27 @@ def test_a_bad_clip_is_dropped_with_its_count_and_reason(tmp_path: Path) -> None
     assert result["evals"][0]["dropped"] == {"clip refused: unreadable": 1}
 
 
+@pytest.mark.parametrize("folds", ["dataset.folds=leave_one_out", "dataset.folds=null"])
+def test_what_has_no_class_is_counted_in_the_own_test_too(tmp_path: Path, folds: str) -> None:
+    root = corpus(tmp_path / "c", classes=("angry", "sad", "bored"))
+    table = pd.read_csv(root / "table.csv")
+    if folds.endswith("null"):
+        parts = dict(zip(sorted(set(table["speaker"])), ("train", "train", "dev", "test"), strict=False))
+        table.assign(split=table["speaker"].map(parts)).dropna().to_csv(root / "table.csv", index=False)
+    folder, result = train(tmp_path / "runs", root, "labels=four", folds, "trainer.epochs=1")
+    tested = set(pd.read_csv(folder / "splits.csv").query("split == 'test'")["utterance"] + ".wav")
+    speakers = set(table.loc[table["audio"].isin(tested), "speaker"])
+    bored = (table["speaker"].isin(speakers) & (table["label"] == "bored")).sum()
+    row = result["evals"][0]
+    assert bored > 0
+    assert row["dropped"] == {"label 'bored' is no class of the model (bored)": bored}
+    assert row["n"] + bored == table["speaker"].isin(speakers).sum()
+    own = [f"run={folder}", "dataset=csv", f"dataset.root={root}", "dataset.table=table.csv", folds, "device=cpu"]
+    evaluate(compose(own, "evaluate"))
+    again = json.loads((folder / "result.json").read_text())["evals"][0]
+    assert (again["n"], again["dropped"]) == (row["n"], row["dropped"])
+
+
 def test_cross_corpus_protocols_and_predict(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Train on three classes, then score a corpus with two of them and one that the model lacks."""
     folder, _ = train(tmp_path / "runs", corpus(tmp_path / "c"))

@@ -10,6 +10,8 @@ import pandas as pd
 
 from melt_ser.config import Config, DatasetConfig, EvalConfig
 from melt_ser.corpora.corpus import Corpus
+from melt_ser.corpora.emobox import EMOBOX
+from melt_ser.corpora.grouping import groups_of
 from melt_ser.errors import InputError
 from melt_ser.labels import LabelSpace
 
@@ -57,7 +59,7 @@ def make_target(
     used = used[used["class"].isin(classes)]
     corpus_classes = [name for name in classes if name in set(used["class"])]
     split = split_to_score(corpus, settings) if test is None else "test"
-    rows = test if test is not None else _rows(corpus, split)
+    rows = _with_left_out(corpus, used, test) if test is not None else _rows(corpus, split)
     table = used[used["utterance"].isin(rows["utterance"])]
     if table.empty:
         raise InputError(
@@ -85,6 +87,20 @@ def split_to_score(corpus: Corpus, settings: EvalConfig) -> str:
 
 def _rows(corpus: Corpus, split: str) -> pd.DataFrame:
     return corpus.table if split == "all" else corpus.table[corpus.table["split"] == split]
+
+
+def _with_left_out(corpus: Corpus, used: pd.DataFrame, test: pd.DataFrame) -> pd.DataFrame:
+    """A fold's own test part, and what is not `used` of the release's test split, or of the groups in that part.
+
+    EmoBox's lists and the members of a union do not say where such rows belong.
+    """
+    config = corpus.config
+    if config.members or config.folds == EMOBOX:
+        return test
+    rest = corpus.table[~corpus.table["utterance"].isin(used["utterance"])]
+    if config.folds is None and (corpus.table["split"] != "").any():
+        return pd.concat([test, rest[rest["split"] == "test"]])
+    return pd.concat([test, rest[groups_of(rest, config.group).isin(groups_of(test, config.group))]])
 
 
 def _dropped(
