@@ -19,7 +19,7 @@ import yaml
 
 from melt_ser.config import DatasetConfig
 from melt_ser.corpora.annotations import GENDERS, SPLITS, Record
-from melt_ser.corpora.csv import USED, release_of
+from melt_ser.corpora.csv import columns_of, release_of
 from melt_ser.corpora.release import not_found
 from melt_ser.corpora.table import Release
 from melt_ser.errors import InputError, SetupError, did_you_mean
@@ -115,9 +115,7 @@ def _columns(database: Any, config: DatasetConfig, root: Path) -> dict[str, str]
     for scheme in database.schemes.values():
         if isinstance(scheme.labels, dict):
             there |= {key for values in scheme.labels.values() if isinstance(values, dict) for key in values}
-    for our, name in config.columns.items():
-        if our not in USED:
-            raise SetupError(f"dataset.columns has '{our}', which is no column of ours; {did_you_mean(our, USED)}")
+    for our, name in columns_of(config).items():
         if name is not None and name not in there:
             raise InputError(f"{root / HEADER} has no '{name}' (dataset.columns.{our}); {did_you_mean(name, there)}")
     for part in config.parts or []:

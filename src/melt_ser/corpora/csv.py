@@ -55,13 +55,18 @@ def read(root: Path, config: DatasetConfig) -> Release:
     return release
 
 
-def _given_columns(config: DatasetConfig) -> dict[str, str | None]:
-    """The table's column, in lower case as it is read, for each of ours that is given one; None: not read."""
-    named = {"label": config.label_column} if config.label_column != DatasetConfig.label_column else {}
+def columns_of(config: DatasetConfig) -> dict[str, str | None]:
+    """`dataset.columns`; SetupError where it has a column that is none of ours."""
     for our in config.columns:
         if our not in USED:
             raise SetupError(f"dataset.columns has '{our}', which is no column of ours; {did_you_mean(our, USED)}")
-    return {our: their and their.lower() for our, their in {**named, **config.columns}.items()}
+    return config.columns
+
+
+def _given_columns(config: DatasetConfig) -> dict[str, str | None]:
+    """The table's column, in lower case as it is read, for each of ours that is given one; None: not read."""
+    named = {"label": config.label_column} if config.label_column != DatasetConfig.label_column else {}
+    return {our: their and their.lower() for our, their in {**named, **columns_of(config)}.items()}
 
 
 def _in_our_columns(table: pd.DataFrame, given: Mapping[str, str | None], path: Path) -> tuple[pd.DataFrame, list[str]]:

@@ -23,7 +23,7 @@ from typing import Any
 
 from melt_ser.config import DatasetConfig
 from melt_ser.corpora.annotations import GENDERS, SPLITS, Record, read_records
-from melt_ser.corpora.csv import USED, release_of
+from melt_ser.corpora.csv import columns_of, release_of
 from melt_ser.corpora.release import not_found, visible_files
 from melt_ser.corpora.table import Release
 from melt_ser.corpora.unpack_hub import unpacked
@@ -89,11 +89,8 @@ def _records(folder: Path, path: Path, config: DatasetConfig, notes: dict[str, N
 def _our_columns(path: Path, columns: list[str], config: DatasetConfig) -> dict[str, str]:
     """Which of their columns each of ours is read from."""
     same = {column: column for column in SAME if column in columns}
-    named = {our: their for our, their in ({"audio": FILE_NAME, **config.columns}).items() if our != "audio"}
-    ours = {**same, "audio": FILE_NAME, **named}
+    ours = {**same, **columns_of(config), "audio": FILE_NAME}
     for our, their in ours.items():
-        if our not in USED:
-            raise SetupError(f"dataset.columns has '{our}', which is no column of ours; {did_you_mean(our, USED)}")
         if their is not None and their.lower() not in columns:
             raise InputError(f"{path} has no column '{their}' (dataset.columns.{our}): {did_you_mean(their, columns)}")
     if ours.get("label") is None:
