@@ -16,10 +16,10 @@ import time
 import torch
 from transformers import CONFIG_MAPPING, AutoModel
 
+from melt_ser.audio.waveform import pad_together, prepare_waveform
 from melt_ser.config import BackboneConfig, Family, HeadConfig, Layers
 from melt_ser.models.backbone import load_backbone
 from melt_ser.models.classifier import SpeechClassifier
-from melt_ser.models.waveform import pad_together, prepare_waveform
 from melt_ser.models.weights import MODEL_TYPES
 
 SECONDS = (0.03, 0.4, 1.3, 2.7, 4.1, 6.0)

@@ -21,9 +21,9 @@ import pandas as pd
 import soundfile
 
 import melt_ser.training.fit
+from melt_ser.cli.compose import compose
 from melt_ser.data.batches import ShuffledBatches
-from melt_ser.launch import compose
-from melt_ser.training.run import run
+from melt_ser.runs.run import run
 
 
 class RandomBatches(ShuffledBatches):

@@ -73,8 +73,8 @@ class MeltSer:
     """The project's own training, as the verb `train` does it once the corpus is read."""
 
     def __init__(self, job: Job) -> None:
-        from melt_ser.launch import load_config
-        from melt_ser.training.study import prepare_study
+        from melt_ser.cli.compose import load_config
+        from melt_ser.runs.plan import prepare_study
 
         config = load_config(
             f"backbone={job.family}",
@@ -104,7 +104,7 @@ class MeltSer:
         part are kept, they are computed here, for the chosen clips alone.
         """
         from melt_ser.data.batches import ShuffledBatches
-        from melt_ser.training.model import build_model, load_or_train
+        from melt_ser.runs.fold import build_model, load_or_train
 
         epoch = ShuffledBatches(self.seconds, self.job.batch_size, self.job.seed)
         epoch.epoch = 1
@@ -127,7 +127,7 @@ class MeltSer:
         folder.mkdir(parents=True)
         with (
             mock.patch("melt_ser.training.fit.ShuffledBatches", ChosenBatches),
-            mock.patch("melt_ser.training.model.build_model", build),
+            mock.patch("melt_ser.runs.fold.build_model", build),
         ):
             load_or_train(dataclasses.replace(self.study, folder=folder, parts=[parts]), parts)
         self.filling = times["first batch"] - times["built"]

@@ -55,13 +55,14 @@ def one_pass(settings: list[str], device: str) -> Figures:
     """Seconds of the backbone on all clips, the model already loaded and a first batch computed."""
     import torch
 
+    from melt_ser.cli.compose import load_config
     from melt_ser.data.batches import SortedBatches
-    from melt_ser.data.utterances import Utterances
-    from melt_ser.launch import load_config
-    from melt_ser.models.prefix import Prefix, compute_prefix
+    from melt_ser.data.datasets import Utterances
+    from melt_ser.data.stage import Prefix
+    from melt_ser.models.prefix import compute_prefix
+    from melt_ser.runs.fold import build_model
+    from melt_ser.runs.plan import prepare_study
     from melt_ser.training.feature_writing import BATCH_SECONDS
-    from melt_ser.training.model import build_model
-    from melt_ser.training.study import prepare_study
 
     prepared = prepare_study(load_config(*settings, "dataset.fold=1"))
     model = build_model(prepared.config, prepared.classes).to(device).eval()

@@ -47,9 +47,9 @@ PIPELINES = {"pipeline_1": 1, "pipeline_8": 8}
 
 def with_melt_ser(model_folder: Path, table: pd.DataFrame, clips: Path, job: Figures) -> tuple[float, np.ndarray]:
     """Seconds, and probabilities, (clips, classes)."""
-    from melt_ser.data.utterances import Utterances
+    from melt_ser.cli.compose import load_config
+    from melt_ser.data.datasets import Utterances
     from melt_ser.evaluation.inference import classify
-    from melt_ser.launch import load_config
     from melt_ser.models.export import load_model
     from melt_ser.training.device import make_accelerator
 
@@ -104,9 +104,9 @@ def measure(job: Figures) -> Figures:
 def save_classifier(family: str, size: str, folder: Path, seed: int) -> None:
     """A model of ours with random weights, as a finished run leaves it."""
     from checkpoints import save_checkpoint
-    from melt_ser.launch import load_config
+    from melt_ser.cli.compose import load_config
     from melt_ser.models.export import save_model
-    from melt_ser.training.model import build_model
+    from melt_ser.runs.fold import build_model
 
     checkpoint = save_checkpoint(family, size, folder / "checkpoint", seed)
     settings = (f"backbone={family}", f"backbone.checkpoint={checkpoint}", "backbone.revision=null", f"seed={seed}")

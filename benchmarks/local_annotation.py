@@ -30,9 +30,9 @@ from sklearn.metrics import cohen_kappa_score, recall_score
 
 from melt_ser.annotate import main as annotate
 from melt_ser.annotation.filters import filter_lines
-from melt_ser.annotation.lines import Line, earlier_lines, read_lines
 from melt_ser.annotation.local import LocalEngine
 from melt_ser.annotation.prompts import Prompt, load_prompt
+from melt_ser.corpora.lines import Line, earlier_lines, read_lines
 from melt_ser.evaluation.calibration import expected_calibration_error, fit_temperature, with_temperature
 
 SOURCES = {"MELD": "Emotion", "MELT": "llm_label"}

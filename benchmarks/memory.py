@@ -56,13 +56,13 @@ def train(rows: int, workers: int, folder: Path) -> dict[str, float]:
     """Train some steps from a table of so many rows."""
     import torch
 
+    from melt_ser.cli.compose import load_config
     from melt_ser.data.batches import ShuffledBatches
-    from melt_ser.data.utterances import Utterances
-    from melt_ser.launch import load_config
-    from melt_ser.models.prefix import Prefix
+    from melt_ser.data.datasets import Utterances
+    from melt_ser.data.stage import Prefix
+    from melt_ser.runs.fold import build_model
     from melt_ser.training import fit
     from melt_ser.training.device import make_accelerator
-    from melt_ser.training.model import build_model
 
     worker_memory = [0.0]
 
@@ -140,9 +140,9 @@ def main() -> None:
                 assert done.returncode == 0, done.stderr
                 found.append(json.loads(done.stdout.splitlines()[-1]))
         else:
-            from melt_ser.launch import load_config
+            from melt_ser.cli.compose import load_config
             from melt_ser.models.export import save_model
-            from melt_ser.training.model import build_model
+            from melt_ser.runs.fold import build_model
 
             save_model(build_model(load_config(*SMALL), CLASSES), folder / "model")
             for minutes in options.minutes:

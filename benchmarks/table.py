@@ -64,7 +64,7 @@ def load(folder: Path) -> None:
     """Load the corpus in this process; its CPU seconds tell a busy machine from a slow program."""
     started = time.perf_counter()
     from melt_ser.config import DatasetConfig
-    from melt_ser.corpora.corpus import load_corpus
+    from melt_ser.corpora.load import load_corpus
 
     imported, imported_cpu = time.perf_counter(), time.process_time()
     corpus = load_corpus(DatasetConfig(name="table", reader="csv", root=str(folder), table="table.csv", language="en"))

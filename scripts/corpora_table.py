@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from melt_ser.cli.compose import load_dataset
 from melt_ser.config import DatasetConfig
 from melt_ser.info import names
-from melt_ser.launch import load_dataset
 
 GENERAL = ("csv", "hub", "audformat", "union", "demo", "demo_de")
 

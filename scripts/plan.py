@@ -26,18 +26,19 @@ from typing import Any
 
 from omegaconf import DictConfig
 
-from melt_ser import files
+from melt_ser.cli.compose import load_dataset, typed
+from melt_ser.cli.failures import FAILED
+from melt_ser.cli.gpus import visible_gpus
+from melt_ser.cli.launch import launch
+from melt_ser.cli.sweep import overrides
 from melt_ser.config import BackboneConfig, Config, DatasetConfig
-from melt_ser.corpora.corpus import corpus_root
-from melt_ser.errors import MeltSerError
-from melt_ser.evaluation.targets import other_corpora
-from melt_ser.failures import FAILED
-from melt_ser.gpus import visible_gpus
-from melt_ser.launch import launch, load_dataset, typed
-from melt_ser.models.checkpoint import is_cached
+from melt_ser.core import files
+from melt_ser.core.errors import MeltSerError
+from melt_ser.corpora.load import corpus_root
+from melt_ser.evaluation.test_sets import other_corpora
+from melt_ser.models.pretrained import is_cached
 from melt_ser.reporting.preparation_report import read_reports
-from melt_ser.runs import INPUTS_FILE, RESULT_FILE, run_folder
-from melt_ser.sweep import overrides
+from melt_ser.runs.folder import INPUTS_FILE, RESULT_FILE, run_folder
 
 RATE = {"cpu": 2.5, "cuda": 100.0}  # seconds of audio a second, fine-tuning a base model
 FORWARD = 3.0  # times as fast as a step of training

@@ -25,9 +25,9 @@ import numpy as np
 import soundfile
 from scipy.signal import resample_poly
 
+from melt_ser.core.errors import SetupError
+from melt_ser.core.files import replacing_folder, write_csv, write_text
 from melt_ser.corpora.table import make_table
-from melt_ser.errors import SetupError
-from melt_ser.files import replacing_folder, write_csv, write_text
 
 Audio = np.ndarray[Any, np.dtype[np.float64]]
 

@@ -22,13 +22,13 @@ from typing import Any
 os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["OMP_NUM_THREADS"] = "1"  # one CPU setting: bit for bit is promised on one
 
-import melt_ser.evaluation.results
-import melt_ser.files
+import melt_ser.core.files
+import melt_ser.runs.fold
+import melt_ser.runs.result
+import melt_ser.runs.run
+import melt_ser.runs.score
 import melt_ser.training.checkpoints
-import melt_ser.training.model
-import melt_ser.training.result
-import melt_ser.training.run
-from melt_ser.data.utterances import Utterances
+from melt_ser.data.datasets import Utterances
 from small_runs import corpus, outcome, train
 
 SETTINGS = (

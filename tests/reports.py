@@ -12,8 +12,8 @@ import pandas as pd
 import pytest
 
 import small_runs
+from melt_ser.cli.compose import compose
 from melt_ser.evaluate import evaluate
-from melt_ser.launch import compose
 from melt_ser.report import main
 
 SCORES = {  # UA of three backbones by (training, test)

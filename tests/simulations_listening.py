@@ -13,8 +13,8 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.stats import binomtest
 
-from melt_ser.annotation.mixed import mixed_test
-from melt_ser.annotation.preference import crossed_interval
+from melt_ser.label_study.mixed_effects import mixed_test
+from melt_ser.label_study.preference import crossed_interval
 
 
 @dataclass(frozen=True)

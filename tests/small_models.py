@@ -5,10 +5,10 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from melt_ser.audio.waveform import pad_together, prepare_waveform
 from melt_ser.config import BackboneConfig, Family, HeadConfig
 from melt_ser.models.backbone import Backbone, load_backbone
 from melt_ser.models.classifier import SpeechClassifier
-from melt_ser.models.waveform import pad_together, prepare_waveform
 
 FAMILIES = [family.value for family in Family]
 CLASSES = ["angry", "happy", "neutral", "sad"]

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 import soundfile
 
-from melt_ser.launch import compose
+from melt_ser.cli.compose import compose
 
 SMALL = (
     "backbone=hubert_tiny",
@@ -52,7 +52,7 @@ def typed(out: Path, root: Path, *overrides: str) -> list[str]:
 
 def train(out: Path, root: Path, *overrides: str) -> tuple[Path, dict[str, Any]]:
     """Train on a corpus of `corpus`; the run folder and its result."""
-    from melt_ser.training.run import run
+    from melt_ser.runs.run import run
 
     path = run(compose(typed(out, root, *overrides)))
     return path.parent, json.loads(path.read_text())

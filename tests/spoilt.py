@@ -22,18 +22,18 @@ import torch
 from corpus_trees import iemocap_session, meld_row, meld_tree, placeholder
 from melt_ser.audio.decode import read_audio
 from melt_ser.audio.verify import verify_clip
+from melt_ser.audio.waveform import prepare_waveform
+from melt_ser.cli.compose import load_dataset
 from melt_ser.config import DatasetConfig
-from melt_ser.corpora import csv, iemocap, meld
-from melt_ser.corpora.corpus import load_corpus
+from melt_ser.core.errors import MeltSerError, SetupError
+from melt_ser.corpora.labels import common_label_map, map_labels
+from melt_ser.corpora.load import load_corpus
+from melt_ser.corpora.readers import csv, iemocap, meld
 from melt_ser.corpora.table import Release, validate
 from melt_ser.corpora.verification import Measurements
-from melt_ser.errors import MeltSerError, SetupError
-from melt_ser.labels import common_label_map, map_labels
-from melt_ser.launch import load_dataset
 from melt_ser.models.export import load_model, save_model
-from melt_ser.models.waveform import prepare_waveform
 from melt_ser.prepare import main as prepare
-from melt_ser.runs import read_result
+from melt_ser.runs.folder import read_result
 from mutations import damage, damage_text
 from small_models import small_classifier
 from sounds import FORMATS, sine, sound

@@ -15,8 +15,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from melt_ser.acoustics import main
-from melt_ser.annotation.acoustics import FEATURES, LEVELS, acoustic_check
-from melt_ser.errors import InputError
+from melt_ser.core.errors import InputError
+from melt_ser.label_study.acoustics import FEATURES, LEVELS, acoustic_check
 
 RATE = 16_000
 

@@ -17,16 +17,16 @@ from sklearn.metrics import cohen_kappa_score, f1_score
 
 from browser import Seen
 from melt_ser.agreement import main
-from melt_ser.annotation.agreement import LABELS, agreement
-from melt_ser.annotation.label_pairs import LabelPairs, read_pairs
-from melt_ser.annotation.reliability import (
+from melt_ser.core.errors import InputError, SetupError
+from melt_ser.evaluation.metrics import confusion_matrix
+from melt_ser.label_study.agreement import LABELS, agreement
+from melt_ser.label_study.label_pairs import LabelPairs, read_pairs
+from melt_ser.label_study.reliability import (
     cohens_kappa,
     coincidences_of_items,
     coincidences_of_pairs,
     krippendorffs_alpha,
 )
-from melt_ser.errors import InputError, SetupError
-from melt_ser.evaluation.metrics import confusion_matrix
 from test_report_page import CONTRASTS
 
 HOSTILE = "<script>alert(1)</script>"

@@ -230,7 +230,7 @@ def test_a_mistake_of_ours_does_not_show_the_key(
     def broken(*_: object) -> None:
         raise RuntimeError(f"illegal header value b'Bearer {KEY}'")
 
-    monkeypatch.setattr("melt_ser.annotation.lines.read_lines", broken)
+    monkeypatch.setattr("melt_ser.corpora.lines.read_lines", broken)
     assert main([str(table), "--out", "labels.csv", "--dry-run"]) == 1
     told = capsys.readouterr().err
     assert "RuntimeError: illegal header value b'Bearer <key>'" in told and KEY not in told

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from melt_ser.annotation.answers import Answer, AnswerError, label_of, parse_answer, parse_rules
 from melt_ser.annotation.prompts import load_prompt
-from melt_ser.errors import SetupError
+from melt_ser.core.errors import SetupError
 
 PROMPT = load_prompt("melt")
 ELEMENTS = {

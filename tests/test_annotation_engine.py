@@ -18,7 +18,7 @@ import pytest
 from annotation_server import KEY, Behaviour, annotating, answer
 from melt_ser.annotation.engines import CallFailed, Reply
 from melt_ser.annotation.openai_engine import Endpoint, OpenAIEngine
-from melt_ser.errors import MeltSerError, SetupError
+from melt_ser.core.errors import MeltSerError, SetupError
 
 MESSAGES = [{"role": "user", "content": "What does Ross feel?"}]
 SCHEMA = {"type": "object", "properties": {"emotion": {"type": "string", "enum": ["joy", "anger"]}}}
@@ -244,7 +244,7 @@ def test_a_missing_package_is_a_sentence() -> None:
     code = (
         "import sys; sys.modules['openai'] = None\n"
         "from melt_ser.annotation.openai_engine import Endpoint\n"
-        "from melt_ser.errors import SetupError\n"
+        "from melt_ser.core.errors import SetupError\n"
         "try: Endpoint()\n"
         "except SetupError as error: print(error)"
     )

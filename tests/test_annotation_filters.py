@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from melt_ser.annotation.filters import FILTERS, filter_lines
-from melt_ser.annotation.lines import Line, read_lines
-from melt_ser.errors import SetupError
+from melt_ser.core.errors import SetupError
+from melt_ser.corpora.lines import Line, read_lines
 
 # 28 file names that the release lacks though they pass; six of them are in test too, and missing there as well.
 IN_NEITHER = {

@@ -18,11 +18,11 @@ from melt_ser.annotation.cost import Estimate, Price, known_price, parse_price
 from melt_ser.annotation.engines import CallFailed, Message, Reply, Schema
 from melt_ser.annotation.job import GIVE_UP, Failure, Job, answer_all, open_calls, unreadable
 from melt_ser.annotation.journal import Journal, Spent, open_journal
-from melt_ser.annotation.lines import Line, earlier_lines
 from melt_ser.annotation.openai_engine import Endpoint, OpenAIEngine
 from melt_ser.annotation.progress import AnnotationProgress
 from melt_ser.annotation.prompts import load_prompt
-from melt_ser.errors import SetupError
+from melt_ser.core.errors import SetupError
+from melt_ser.corpora.lines import Line, earlier_lines
 
 TEXTS = [f"Line number {number}, and I am glad." for number in range(24)]
 

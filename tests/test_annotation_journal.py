@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from melt_ser.annotation.journal import Entry, Journal, Settings, call_name, open_journal
-from melt_ser.errors import InputError, OutputError, SetupError
+from melt_ser.core.errors import InputError, OutputError, SetupError
 
 ENTRY = Entry("c1", "dia0_utt0", 0, "gpt-4o", "melt", "1-abc", 1.0, "{}", None, 1, 300, 100, None, 0.5)
 SETTINGS = Settings("gpt-4o", "1-abc", 1.0)

@@ -14,13 +14,13 @@ from corpus_trees import MELT_COLUMNS, meld_release
 from melt_ser.annotation.answers import Answer
 from melt_ser.annotation.combine import combine
 from melt_ser.annotation.labels_file import Asked, LabelledLine, label_line, write_labels
-from melt_ser.annotation.lines import Line, read_lines
-from melt_ser.corpora.corpus import read_release
+from melt_ser.cli.compose import load_dataset
+from melt_ser.core.errors import InputError, SetupError
 from melt_ser.corpora.label_file import read_labelled, relabel
+from melt_ser.corpora.labels import map_labels
+from melt_ser.corpora.lines import Line, read_lines
+from melt_ser.corpora.load import read_release
 from melt_ser.corpora.table import Release, make_table
-from melt_ser.errors import InputError, SetupError
-from melt_ser.labels import map_labels
-from melt_ser.launch import load_dataset
 
 LABELS = ["anger", "joy", "neutral"]
 ASKED = Asked("gpt-4o", "melt", "1-0000abcd", "1.0")

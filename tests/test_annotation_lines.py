@@ -7,8 +7,8 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from melt_ser.annotation.lines import earlier_lines, read_lines
-from melt_ser.errors import InputError, SetupError
+from melt_ser.core.errors import InputError, SetupError
+from melt_ser.corpora.lines import earlier_lines, read_lines
 
 
 def test_the_real_files_are_read_whole(shared_data: Path) -> None:

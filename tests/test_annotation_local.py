@@ -17,10 +17,10 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 from transformers import Gemma3ForCausalLM, Gemma3TextConfig, PreTrainedTokenizerFast
 
 from melt_ser.annotate import main
-from melt_ser.annotation.lines import Line, read_lines
 from melt_ser.annotation.local import BEGUN, BLOCK, LocalEngine, load_model
 from melt_ser.annotation.prompts import load_prompt
-from melt_ser.errors import SetupError
+from melt_ser.core.errors import SetupError
+from melt_ser.corpora.lines import Line, read_lines
 
 PROMPT = load_prompt("melt")
 LABELS = list(PROMPT.labels)

@@ -10,10 +10,10 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from melt_ser.annotation.lines import Line
 from melt_ser.annotation.prompts import Prompt, labels_of, load_prompt, quoted
-from melt_ser.errors import SetupError
-from melt_ser.launch import conf_folder
+from melt_ser.core.errors import SetupError
+from melt_ser.core.paths import conf_folder
+from melt_ser.corpora.lines import Line
 
 SHIPPED = ("melt", "context", "definitions", "few_shot")
 LABELS = ("anger", "disgust", "sadness", "joy", "neutral", "surprise", "fear")

@@ -17,9 +17,9 @@ from melt_ser.audio.augment import Augmentation
 from melt_ser.audio.decode import read_audio, read_native
 from melt_ser.audio.resample import resample
 from melt_ser.audio.verify import verify_clip
-from melt_ser.checks import check_augment
+from melt_ser.cli.checks import check_augment
 from melt_ser.config import AugmentConfig
-from melt_ser.errors import InputError, SetupError
+from melt_ser.core.errors import InputError, SetupError
 from sounds import encode, overwrite, sine
 
 

@@ -12,12 +12,13 @@ import pytest
 import soundfile
 from torch.utils.data import DataLoader
 
+from melt_ser.cli.compose import load_config
 from melt_ser.config import AugmentConfig, CacheConfig
-from melt_ser.corpora.corpus import Corpus, load_corpus
-from melt_ser.corpora.verification import cache_folder
+from melt_ser.core.paths import cache_folder
+from melt_ser.corpora.corpus import Corpus
+from melt_ser.corpora.load import load_corpus
 from melt_ser.data.audio_cache import AudioCache, open_audio_cache
-from melt_ser.data.utterances import Utterances
-from melt_ser.launch import load_config
+from melt_ser.data.datasets import Utterances
 from small_runs import CLASSES, outcome, train
 from small_runs import corpus as tones
 

@@ -10,7 +10,7 @@ import pytest
 
 from melt_ser.config import AugmentConfig
 from melt_ser.data.batches import Share, ShuffledBatches
-from melt_ser.data.utterances import Utterances
+from melt_ser.data.datasets import Utterances
 from small_runs import corpus, train
 from test_processes import NO_DROPOUT
 

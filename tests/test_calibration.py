@@ -8,7 +8,7 @@ from scipy.special import logit, softmax
 from sklearn.calibration import calibration_curve
 from sklearn.metrics import log_loss
 
-from melt_ser.errors import InputError
+from melt_ser.core.errors import InputError
 from melt_ser.evaluation.calibration import (
     TEMPERATURES,
     calibrate,

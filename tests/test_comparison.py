@@ -13,7 +13,7 @@ from scipy import stats
 from statsmodels.stats.contingency_tables import mcnemar as mcnemar_of_statsmodels
 from statsmodels.stats.multitest import multipletests
 
-from melt_ser.errors import InputError
+from melt_ser.core.errors import InputError
 from melt_ser.evaluation.comparison import compare, holm, mcnemar
 
 CLASSES = ["angry", "happy", "sad"]

@@ -11,11 +11,11 @@ from urllib.parse import urlsplit
 import pandas as pd
 import pytest
 
+from melt_ser.cli.compose import load_dataset
 from melt_ser.config import DatasetConfig
-from melt_ser.corpora.transfer import checksum
-from melt_ser.corpora.unpack import is_archive
+from melt_ser.corpora.download.transfer import checksum
+from melt_ser.corpora.download.unpack import is_archive
 from melt_ser.info import names
-from melt_ser.launch import load_dataset
 
 GENERAL = {"csv", "hub", "audformat", "union"}  # any corpus, so their facts are the user's
 UNKNOWN_LABELS = {"asvp_esd": 1}  # a clip has label 17, which nobody explains

@@ -10,9 +10,9 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from melt_ser.config import DatasetConfig
-from melt_ser.corpora.csv import release_of
-from melt_ser.corpora.delimited import _is_well_formed, _read_any, _read_well_formed, read_table
-from melt_ser.errors import InputError
+from melt_ser.core.errors import InputError
+from melt_ser.corpora.readers.csv import release_of
+from melt_ser.corpora.readers.delimited import _is_well_formed, _read_any, _read_well_formed, read_table
 
 PIECES = st.lists(st.sampled_from(['"', '""', ",", "\n", "\r\n", "a", " ", "ü", "b c"]), min_size=1, max_size=14)
 

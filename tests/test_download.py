@@ -23,15 +23,15 @@ import requests
 from filelock import FileLock
 
 from corpus_trees import emodb_tree, meld_row, meld_tree, tone
+from melt_ser.cli.compose import compose, load_dataset
 from melt_ser.config import DatasetConfig, DownloadConfig
-from melt_ser.console import transfer_bar
-from melt_ser.corpora import transfer as transfer_module
-from melt_ser.corpora import unpack as unpack_module
-from melt_ser.corpora.download import download
-from melt_ser.corpora.transfer import size_at, transfer
-from melt_ser.corpora.unpack import is_archive, unpack
-from melt_ser.errors import InputError, MeltSerError, SetupError
-from melt_ser.launch import compose, load_dataset
+from melt_ser.core.console import transfer_bar
+from melt_ser.core.errors import InputError, MeltSerError, SetupError
+from melt_ser.corpora.download import transfer as transfer_module
+from melt_ser.corpora.download import unpack as unpack_module
+from melt_ser.corpora.download.download import download
+from melt_ser.corpora.download.transfer import size_at, transfer
+from melt_ser.corpora.download.unpack import is_archive, unpack
 from melt_ser.prepare import prepare
 from servers import Behaviour, serving
 
@@ -388,7 +388,7 @@ def test_archives_within_an_archive_are_unpacked_beside_themselves(tmp_path: Pat
     with serving(Behaviour(packed(release.parent, "MELD.Raw.tar.gz"))) as address:
         config.download = [DownloadConfig(url=f"{address}/MELD.Raw.tar.gz")]
         download(config, tmp_path / "meld", transfer_bar)
-    from melt_ser.corpora.meld import read
+    from melt_ser.corpora.readers.meld import read
 
     assert read(tmp_path / "meld", config).table["split"].tolist() == ["train", "dev", "test"]
     assert not [path for path in (tmp_path / "meld").rglob("*.tar.gz") if not path.name.startswith(".")]
@@ -412,7 +412,7 @@ def test_the_audio_mirror_of_meld_is_read_however_it_is_packed(inner: str, tmp_p
             items.append(DownloadConfig(url=f"{address}/{name}", folder=item.folder))
         config.download = items
         download(config, tmp_path / "meld_audio", transfer_bar)
-    from melt_ser.corpora.meld import read
+    from melt_ser.corpora.readers.meld import read
 
     table = read(tmp_path / "meld_audio", config).table
     assert table["source"].tolist() == [f"meld/{split}/dia0_utt0" for split in ("train", "dev", "test")]
@@ -471,7 +471,7 @@ def test_a_full_disk_is_one_sentence_and_what_came_is_kept(tmp_path: Path, monke
 
     server = Behaviour(zipped({"a.wav": b"1"}))
     with serving(server) as address:
-        monkeypatch.setattr("melt_ser.corpora.download.unpack", full)
+        monkeypatch.setattr("melt_ser.corpora.download.download.unpack", full)
         with pytest.raises(SetupError, match="No space left on device; free space there"):
             download(corpus(f"{address}/a.zip"), tmp_path / "mine", transfer_bar)
         assert not (tmp_path / "mine.unfinished" / "content").exists()

@@ -11,12 +11,12 @@ import pandas as pd
 import pytest
 
 from corpus_trees import placeholder
+from melt_ser.cli.compose import load_dataset
 from melt_ser.config import DatasetConfig
+from melt_ser.core.errors import InputError, SetupError
 from melt_ser.corpora.emobox import assign
 from melt_ser.corpora.splits import make_parts
 from melt_ser.corpora.table import Release
-from melt_ser.errors import InputError, SetupError
-from melt_ser.launch import load_dataset
 from test_splits import corpus
 
 
@@ -97,7 +97,7 @@ def release_of(root: Path, name: str, paths: list[str]) -> pd.DataFrame:
     """The table that the reader of a corpus makes of empty files, with a class."""
     for path in paths:
         placeholder(root / path)
-    release: Release = importlib.import_module(f"melt_ser.corpora.{name}").read(root, load_dataset(name))
+    release: Release = importlib.import_module(f"melt_ser.corpora.readers.{name}").read(root, load_dataset(name))
     return release.table.assign(**{"class": release.table["label"]})
 
 

@@ -10,10 +10,10 @@ import pandas as pd
 import pytest
 from rich.console import Console
 
-from melt_ser.errors import InputError
+from melt_ser.core.errors import InputError
 from melt_ser.evaluation.scoring import score
-from melt_ser.reporting import figures
-from melt_ser.reporting.tables import evaluation_table
+from melt_ser.runs import figures
+from melt_ser.runs.table import evaluation_table
 
 CLASSES = ["angry", "contemptuous", "disgusted", "fearful", "happy", "neutral", "surprised"]
 
@@ -133,7 +133,7 @@ def test_training_curve_names_the_missing_column(tmp_path):
 
 def test_importing_evaluation_and_reporting_loads_neither_torch_nor_matplotlib():
     code = (
-        "import sys, melt_ser.evaluation.scoring, melt_ser.reporting.figures, melt_ser.reporting.tables;"
+        "import sys, melt_ser.evaluation.scoring, melt_ser.runs.figures, melt_ser.runs.table;"
         "print(sorted({'torch', 'matplotlib', 'sklearn'} & set(sys.modules)))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -16,8 +16,8 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from melt_ser.errors import OutputError, one_line
-from melt_ser.files import remove_leftovers, replacing_file, replacing_folder, write_csv, write_json, write_text
+from melt_ser.core.errors import OutputError, one_line
+from melt_ser.core.files import remove_leftovers, replacing_file, replacing_folder, write_csv, write_json, write_text
 
 
 @pytest.fixture
@@ -119,6 +119,6 @@ def test_a_folder_whose_replacement_fails_comes_back(tmp_path: Path, monkeypatch
         original(*paths)
 
     with pytest.raises(OutputError, match="Input/output error"), replacing_folder(tmp_path / "model"):
-        monkeypatch.setattr("melt_ser.files.os.replace", replace)
+        monkeypatch.setattr("melt_ser.core.files.os.replace", replace)
     assert (tmp_path / "model" / "file").read_text() == "old"
     assert [path.name for path in tmp_path.iterdir()] == ["model"]

@@ -11,9 +11,9 @@ import pandas as pd
 import pytest
 import torch
 
-from melt_ser.errors import SetupError
+from melt_ser.core.errors import SetupError
 from melt_ser.evaluation.inference import exact_products
-from melt_ser.models.positions import convolve_by_blocks
+from melt_ser.models.kernels.positions import convolve_by_blocks
 from melt_ser.models.prefix import compute_prefix
 from melt_ser.predict import main as predict
 from melt_ser.training.device import make_accelerator
@@ -127,7 +127,7 @@ def test_each_family_repeats_itself_and_goes_on_after_a_stop(
     root = corpus(tmp_path / "c")
     settings = (*ON_GPU, f"backbone={family}_tiny", f"trainer.precision={precision}", "trainer.batch_size=4")
     whole, _ = train(tmp_path / "whole", root, *settings)
-    monkeypatch.setattr("melt_ser.training.model.fit", _stopped_after_an_epoch)
+    monkeypatch.setattr("melt_ser.runs.fold.fit", _stopped_after_an_epoch)
     with pytest.raises(KeyboardInterrupt):
         train(tmp_path / "stopped", root, *settings)
     monkeypatch.undo()

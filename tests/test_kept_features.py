@@ -13,12 +13,14 @@ import pandas as pd
 import pytest
 import torch
 
-from melt_ser.corpora import verification
-from melt_ser.data.features import FeatureStore
-from melt_ser.errors import InputError, OutputError
+from melt_ser.core.errors import InputError, OutputError
+from melt_ser.core.paths import cache_folder
+from melt_ser.data.feature_store import FeatureStore
+from melt_ser.data.stage import Prefix
 from melt_ser.models.export import load_model, save_model
-from melt_ser.models.prefix import Prefix, compute_prefix, frozen_prefix
-from melt_ser.training import feature_writing, kept_features
+from melt_ser.models.prefix import compute_prefix, frozen_prefix
+from melt_ser.training import feature_writing
+from melt_ser.training import features as kept_features
 from small_models import KINDS, batch_of, small_classifier
 from small_runs import corpus, outcome, train
 
@@ -43,7 +45,7 @@ def root(tmp_path: Path) -> Path:
 
 
 def stores(kind: str = "*") -> list[Path]:
-    found = (verification.cache_folder() / "features").glob(f"{kind}-*")
+    found = (cache_folder() / "features").glob(f"{kind}-*")
     return sorted(path for path in found if not path.name.startswith("."))
 
 
@@ -189,7 +191,7 @@ def test_a_disk_that_fills_up_meanwhile_costs_time_not_the_run(
         anew, _ = train(tmp_path / "anew", root, "trainer=frozen", "dataset.fold=all")
     told = capsys.readouterr().err  # once, and nothing is computed in vain again for the other folds
     assert told.count("cannot be written (No space left on device); set cache.folder") == 1
-    assert not any(path.is_dir() for path in (verification.cache_folder() / "features").iterdir())
+    assert not any(path.is_dir() for path in (cache_folder() / "features").iterdir())
     kept, _ = train(tmp_path / "kept", root, "trainer=frozen", "dataset.fold=all")
     assert len(stores()) == 1
     assert np.abs(predictions(anew) - predictions(kept)).to_numpy().max() < 1e-5
@@ -237,7 +239,7 @@ def test_features_that_memory_does_not_hold_are_read_batch_by_batch(
     tmp_path: Path, root: Path, settings: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     at_once, _ = train(tmp_path / "at_once", root, *settings)
-    monkeypatch.setattr("melt_ser.data.features.KEPT_BYTES", 0)
+    monkeypatch.setattr("melt_ser.data.feature_store.KEPT_BYTES", 0)
     by_batch, _ = train(tmp_path / "by_batch", root, *settings)
     assert outcome(by_batch) == outcome(at_once)
 
@@ -246,7 +248,7 @@ def test_features_that_memory_does_not_hold_are_read_batch_by_batch(
 def test_features_that_are_cut_short_are_told(
     tmp_path: Path, root: Path, kept_bytes: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("melt_ser.data.features.KEPT_BYTES", kept_bytes)
+    monkeypatch.setattr("melt_ser.data.feature_store.KEPT_BYTES", kept_bytes)
     train(tmp_path / "one", root, "trainer=frozen")
     (path,) = stores()[0].glob("features*.bin")
     os.truncate(path, path.stat().st_size - 1)

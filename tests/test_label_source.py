@@ -13,11 +13,11 @@ import pytest
 from corpus_trees import MELD_FOLDERS, MELT_COLUMNS, tone, write_rows
 from melt_ser.annotation.answers import Answer
 from melt_ser.annotation.labels_file import Asked, label_line, write_labels
-from melt_ser.annotation.lines import read_lines
-from melt_ser.errors import InputError
-from melt_ser.launch import compose
+from melt_ser.cli.compose import compose
+from melt_ser.core.errors import InputError
+from melt_ser.corpora.lines import read_lines
 from melt_ser.report import main as report
-from melt_ser.training.run import run
+from melt_ser.runs.run import run
 from small_runs import SMALL
 
 TAXONOMY = ("anger", "disgust", "fear", "joy", "neutral", "sadness", "surprise")

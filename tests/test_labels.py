@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from melt_ser.errors import InputError, SetupError
-from melt_ser.labels import EMOTIONS, SYNONYMS, LabelSpace, common_label_map, map_labels
+from melt_ser.core.errors import InputError, SetupError
+from melt_ser.corpora.labels import EMOTIONS, SYNONYMS, LabelSpace, common_label_map, map_labels
 
 FOUR = {"angry": ["angry"], "happy": ["happy", "excited"], "neutral": ["neutral"], "sad": ["sad"]}
 

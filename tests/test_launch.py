@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from melt_ser.launch import load_config, load_dataset
-from melt_ser.runs import identity
+from melt_ser.cli.compose import load_config, load_dataset
+from melt_ser.runs.folder import identity
 
 
 def run(*arguments: str, module: str = "train", cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
@@ -103,14 +103,15 @@ def test_what_needs_no_torch_imports_without_it() -> None:
         "        if name.split('.')[0] == 'torch':\n"
         "            raise ModuleNotFoundError(name)\n"
         "sys.meta_path.insert(0, NoTorch())\n"
-        "import melt_ser.labels, melt_ser.runs, melt_ser.corpora.corpus, melt_ser.corpora.splits\n"
-        "import melt_ser.corpora.csv, melt_ser.corpora.melt, melt_ser.corpora.iemocap\n"
-        "import melt_ser.corpora.file_names, melt_ser.corpora.crema_d, melt_ser.corpora.msp_improv\n"
-        "import melt_ser.evaluation.metrics, melt_ser.evaluation.scoring, melt_ser.evaluation.results\n"
+        "import melt_ser.corpora.labels, melt_ser.runs.folder, melt_ser.corpora.corpus, melt_ser.corpora.splits\n"
+        "import melt_ser.corpora.readers.csv, melt_ser.corpora.readers.melt, melt_ser.corpora.readers.iemocap\n"
+        "import melt_ser.corpora.readers.file_names, melt_ser.corpora.readers.crema_d\n"
+        "import melt_ser.corpora.readers.msp_improv\n"
+        "import melt_ser.evaluation.metrics, melt_ser.evaluation.scoring, melt_ser.runs.score\n"
         "import melt_ser.evaluation.comparison, melt_ser.evaluation.ranks, melt_ser.evaluation.summary\n"
-        "import melt_ser.reporting.figures, melt_ser.reporting.tables, melt_ser.reporting.preparation\n"
+        "import melt_ser.runs.figures, melt_ser.runs.table, melt_ser.reporting.preparation\n"
         "import melt_ser.report, melt_ser.annotate, melt_ser.annotation.job, melt_ser.annotation.batch\n"
-        "import melt_ser.annotation.agreement, melt_ser.annotation.acoustics, melt_ser.annotation.preference\n"
+        "import melt_ser.label_study.agreement, melt_ser.label_study.acoustics, melt_ser.label_study.preference\n"
         "import melt_ser.agreement, melt_ser.listen, melt_ser.acoustics\n"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)

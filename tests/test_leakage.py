@@ -13,10 +13,10 @@ import pytest
 import soundfile
 
 from corpus_trees import meld_row, meld_tree, melt_row, melt_tables, tone
-from melt_ser.errors import InputError
+from melt_ser.cli.compose import compose
+from melt_ser.core.errors import InputError
 from melt_ser.evaluate import evaluate
-from melt_ser.launch import compose
-from melt_ser.training.run import run
+from melt_ser.runs.run import run
 from small_runs import CLASSES, SMALL, corpus, outcome, train
 
 EMOTIONS = ("joy", "anger", "sadness")

@@ -16,9 +16,9 @@ import pytest
 import soundfile
 
 from browser import Seen
-from melt_ser.annotation.label_pairs import read_pairs
-from melt_ser.annotation.listening import build
-from melt_ser.annotation.listening_answers import read_judgements
+from melt_ser.label_study.label_pairs import read_pairs
+from melt_ser.label_study.listening import build
+from melt_ser.label_study.listening_answers import read_judgements
 from melt_ser.listen import main
 from sounds import sine
 from test_report_page import CONTRASTS

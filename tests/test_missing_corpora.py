@@ -10,9 +10,9 @@ import pytest
 
 import small_runs
 from corpus_trees import tone, urdu_tree
-from melt_ser.errors import InputError, SetupError
+from melt_ser.cli.compose import compose
+from melt_ser.core.errors import InputError, SetupError
 from melt_ser.evaluate import evaluate
-from melt_ser.launch import compose
 from melt_ser.report import main as report
 from small_runs import corpus, outcome
 

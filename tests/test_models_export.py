@@ -10,10 +10,10 @@ import torch
 from safetensors.torch import load_file, save_file
 from transformers import AutoFeatureExtractor, AutoModel, AutoModelForAudioClassification, pipeline
 
-from melt_ser.errors import InputError, SetupError
+from melt_ser.audio.waveform import pad_together, prepare_waveform
+from melt_ser.core.errors import InputError, SetupError
 from melt_ser.models.classifier import SpeechClassifier
 from melt_ser.models.export import load_model, save_head, save_model
-from melt_ser.models.waveform import pad_together, prepare_waveform
 from small_models import CLASSES, FAMILIES, KINDS, batch_of, small_classifier, speechlike
 
 HEADS = {

@@ -10,12 +10,12 @@ from hypothesis import strategies as st
 from torch import Tensor
 from transformers import Wav2Vec2FeatureExtractor
 
+from melt_ser.audio.waveform import RECEPTIVE_FIELD, normalise, pad_together, prepare_waveform
 from melt_ser.config import HeadConfig, Layers, Pooling
-from melt_ser.errors import SetupError
+from melt_ser.core.errors import SetupError
 from melt_ser.models.backbone import load_backbone
 from melt_ser.models.classifier import SpeechClassifier
 from melt_ser.models.pooling import POOLINGS, AttentiveStatistics
-from melt_ser.models.waveform import RECEPTIVE_FIELD, normalise, pad_together, prepare_waveform
 from small_models import CLASSES, FAMILIES, KINDS, batch_of, small_backbone, small_classifier, small_config, speechlike
 
 every_pooling = pytest.mark.parametrize("pooling", [pooling.value for pooling in Pooling])

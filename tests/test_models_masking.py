@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 from transformers import CONFIG_MAPPING, AutoModel
 
-from melt_ser.models.masking import Padding, UtteranceGroupNorm
+from melt_ser.models.kernels.masking import Padding, UtteranceGroupNorm
 from melt_ser.models.weights import MODEL_TYPES
 from small_models import KINDS, batch_of, small_backbone, small_classifier
 

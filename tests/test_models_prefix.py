@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from melt_ser.models.prefix import Prefix, compute_prefix, crop_at_random, frozen_prefix
+from melt_ser.data.stage import Prefix
+from melt_ser.models.prefix import compute_prefix, crop_at_random, frozen_prefix
 from small_models import KINDS, batch_of, small_classifier
 
 every_kind = pytest.mark.parametrize("kind", KINDS)

@@ -7,12 +7,12 @@ import torch
 from torch import Tensor, nn
 from transformers import AutoModel, AutoModelForAudioClassification
 
-from melt_ser.models.attention import position_bias
 from melt_ser.models.backbone import Backbone, load_backbone
-from melt_ser.models.dropout import drop_out
 from melt_ser.models.export import save_model
-from melt_ser.models.packing import pack, unpack
-from melt_ser.models.positions import convolve_by_blocks
+from melt_ser.models.kernels.attention import position_bias
+from melt_ser.models.kernels.dropout import drop_out
+from melt_ser.models.kernels.packing import pack, unpack
+from melt_ser.models.kernels.positions import convolve_by_blocks
 from small_models import FAMILIES, KINDS, batch_of, small_backbone, small_classifier, small_config
 from test_models_masking import plain_transformers
 

@@ -13,7 +13,7 @@ from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError
 
 from corpus_trees import meld_row, meld_tree, melt_row, melt_tables, tone
-from melt_ser.launch import compose
+from melt_ser.cli.compose import compose
 from small_runs import SMALL, outcome
 
 NOTEBOOKS = sorted((Path(__file__).parents[1] / "notebooks").glob("*.ipynb"))
@@ -39,7 +39,7 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def train(*overrides: str) -> None:
-    from melt_ser.training.run import run
+    from melt_ser.runs.run import run
 
     run(compose([*TINY, "trainer=frozen", "trainer.epochs=2", *overrides]))
 

@@ -15,7 +15,7 @@ import soundfile
 from melt_ser.audio import SAMPLE_RATE
 from melt_ser.audio.decode import in_pieces, read_audio, stream_audio
 from melt_ser.audio.resample import resample, resample_blocks
-from melt_ser.errors import InputError
+from melt_ser.core.errors import InputError
 from melt_ser.predict import main as predict
 from small_runs import CLASSES, corpus, train
 from sounds import encode

@@ -14,9 +14,9 @@ from hypothesis import strategies as st
 from scipy.stats import binomtest
 from statsmodels.stats.inter_rater import aggregate_raters, fleiss_kappa
 
-from melt_ser.annotation.mixed import mixed_test
-from melt_ser.annotation.preference import crossed_interval
-from melt_ser.annotation.reliability import coincidences_of_items, krippendorffs_alpha
+from melt_ser.label_study.mixed_effects import mixed_test
+from melt_ser.label_study.preference import crossed_interval
+from melt_ser.label_study.reliability import coincidences_of_items, krippendorffs_alpha
 from melt_ser.listen import main
 from simulations_listening import Design, found, judgements
 

@@ -15,9 +15,9 @@ import pandas as pd
 import pytest
 
 from corpus_trees import emodb_tree, tone, write_text
+from melt_ser.cli.compose import compose, load_dataset
 from melt_ser.config import LabelsConfig
-from melt_ser.corpora.corpus import load_corpus
-from melt_ser.launch import compose, load_dataset
+from melt_ser.corpora.load import load_corpus
 from melt_ser.prepare import prepare
 from melt_ser.reporting.preparation import summarise
 from melt_ser.reporting.preparation_report import write_report
@@ -34,7 +34,7 @@ def prepared(*overrides: str) -> tuple[dict[str, Any], str]:
 
 
 def newest_report(name: str) -> Path:
-    from melt_ser.corpora.verification import cache_folder
+    from melt_ser.core.paths import cache_folder
 
     return max(cache_folder().glob(f"corpora/{name}-*"), key=lambda path: path.stat().st_mtime_ns)
 

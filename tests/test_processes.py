@@ -63,8 +63,8 @@ def test_two_processes_follow_one(tmp_path: Path) -> None:
     together = pd.read_csv(two / "predictions" / "other_all.csv")
     assert len(together) == together["utterance"].nunique() == 28
 
+    from melt_ser.cli.compose import compose
     from melt_ser.evaluate import evaluate
-    from melt_ser.launch import compose
 
     evaluate(compose(score, "evaluate"))
     alone = pd.read_csv(two / "predictions" / "other_all.csv")

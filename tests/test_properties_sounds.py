@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from melt_ser.audio.decode import SOUNDFILE_SUFFIXES, read_audio
 from melt_ser.audio.verify import verify_clip
-from melt_ser.errors import InputError
+from melt_ser.core.errors import InputError
 from mutations import damage
 from sounds import FORMATS, sine, sound
 

@@ -15,13 +15,13 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from corpus_trees import placeholder
-from melt_ser.corpora.corpus import load_corpus
-from melt_ser.corpora.csv import read
+from melt_ser.cli.compose import load_dataset
+from melt_ser.core.errors import InputError, MeltSerError, SetupError, one_line
+from melt_ser.core.files import write_csv
+from melt_ser.corpora.labels import EMOTIONS, LabelSpace, common_label_map, map_labels
+from melt_ser.corpora.load import load_corpus
+from melt_ser.corpora.readers.csv import read
 from melt_ser.corpora.table import COLUMNS, digest, make_table, validate
-from melt_ser.errors import InputError, MeltSerError, SetupError, one_line
-from melt_ser.files import write_csv
-from melt_ser.labels import EMOTIONS, LabelSpace, common_label_map, map_labels
-from melt_ser.launch import load_dataset
 from sounds import sound
 
 CONFIG = replace(load_dataset("csv"), table="my.csv")

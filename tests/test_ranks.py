@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from melt_ser.errors import InputError
+from melt_ser.core.errors import InputError
 from melt_ser.evaluation.ranks import ranks
 
 # Demšar 2006, Table 5(a): critical values of the two-tailed Nemenyi test at 0.05, for 2 to 10 systems.

@@ -14,12 +14,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from corpus_trees import placeholder
-from melt_ser.corpora.corpus import load_corpus
-from melt_ser.corpora.csv import _relative, read
+from melt_ser.cli.compose import load_config, load_dataset
+from melt_ser.core.errors import InputError, MeltSerError, SetupError
+from melt_ser.corpora.labels import EMOTIONS, map_labels
+from melt_ser.corpora.load import load_corpus
+from melt_ser.corpora.readers.csv import _relative, read
 from melt_ser.corpora.table import Release, validate
-from melt_ser.errors import InputError, MeltSerError, SetupError
-from melt_ser.labels import EMOTIONS, map_labels
-from melt_ser.launch import load_config, load_dataset
 
 CONFIG = replace(load_dataset("csv"), table="my.csv", language="en")
 

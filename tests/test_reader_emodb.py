@@ -9,11 +9,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from corpus_trees import emodb_tree, placeholder
-from melt_ser.corpora.emodb import GENDERS, SENTENCES, read
+from melt_ser.cli.compose import load_dataset
+from melt_ser.core.errors import SetupError
+from melt_ser.corpora.labels import map_labels
+from melt_ser.corpora.readers.emodb import GENDERS, SENTENCES, read
 from melt_ser.corpora.table import validate
-from melt_ser.errors import SetupError
-from melt_ser.labels import map_labels
-from melt_ser.launch import load_dataset
 
 CONFIG = load_dataset("emodb")
 

@@ -16,11 +16,11 @@ import pytest
 import soundfile
 
 from corpus_trees import placeholder, write_text
-from melt_ser.corpora.corpus import corpus_root, load_corpus
-from melt_ser.corpora.download_hub import hub_folder
-from melt_ser.corpora.hub import read
-from melt_ser.errors import InputError, SetupError
-from melt_ser.launch import load_dataset
+from melt_ser.cli.compose import load_dataset
+from melt_ser.core.errors import InputError, SetupError
+from melt_ser.corpora.download.download_hub import hub_folder
+from melt_ser.corpora.load import corpus_root, load_corpus
+from melt_ser.corpora.readers.hub import read
 
 CONFIG = replace(
     load_dataset("hub"), language="pl", columns={"label": "emotion", "speaker": "speaker_id", "text": None}

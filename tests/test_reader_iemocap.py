@@ -7,11 +7,11 @@ from pathlib import Path
 import pytest
 
 from corpus_trees import iemocap_session, placeholder, write_text
-from melt_ser.corpora.iemocap import read
+from melt_ser.cli.compose import load_config
+from melt_ser.core.errors import SetupError
+from melt_ser.corpora.labels import LabelSpace, map_labels
+from melt_ser.corpora.readers.iemocap import read
 from melt_ser.corpora.table import validate
-from melt_ser.errors import SetupError
-from melt_ser.labels import LabelSpace, map_labels
-from melt_ser.launch import load_config
 
 SETTINGS = load_config("dataset=iemocap")
 CONFIG = SETTINGS.dataset

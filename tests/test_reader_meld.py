@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 
 from corpus_trees import MELD_COLUMNS, MELD_FOLDERS, meld_release, meld_row, meld_tree, placeholder, write_rows
-from melt_ser.corpora.meld import DISTURBED, WRONGLY_CUT, read
+from melt_ser.cli.compose import load_dataset
+from melt_ser.core.errors import InputError, SetupError
+from melt_ser.corpora.labels import map_labels
+from melt_ser.corpora.readers.meld import DISTURBED, WRONGLY_CUT, read
 from melt_ser.corpora.table import Release, validate
-from melt_ser.errors import InputError, SetupError
-from melt_ser.labels import map_labels
-from melt_ser.launch import load_dataset
 
 CONFIG = load_dataset("meld")
 SMALL = {

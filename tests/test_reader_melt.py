@@ -18,11 +18,11 @@ from corpus_trees import (
     placeholder,
     write_rows,
 )
-from melt_ser.corpora import meld, melt
+from melt_ser.cli.compose import load_dataset
+from melt_ser.core.errors import InputError, SetupError
+from melt_ser.corpora.labels import map_labels
+from melt_ser.corpora.readers import meld, melt
 from melt_ser.corpora.table import Release, validate
-from melt_ser.errors import InputError, SetupError
-from melt_ser.labels import map_labels
-from melt_ser.launch import load_dataset
 
 MELT, HUMAN, MELD = load_dataset("melt"), load_dataset("melt_human"), load_dataset("meld")
 TRAIN = [meld_row(0, 0, "Mrs. Geller", "joy", "It’s me"), meld_row(0, 1)]

@@ -7,11 +7,11 @@ from pathlib import Path
 import pytest
 
 from corpus_trees import placeholder, urdu_tree
+from melt_ser.cli.compose import load_dataset
+from melt_ser.core.errors import SetupError
+from melt_ser.corpora.labels import map_labels
+from melt_ser.corpora.readers.urdu import read
 from melt_ser.corpora.table import validate
-from melt_ser.corpora.urdu import read
-from melt_ser.errors import SetupError
-from melt_ser.labels import map_labels
-from melt_ser.launch import load_dataset
 
 CONFIG = load_dataset("urdu")
 

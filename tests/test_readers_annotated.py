@@ -8,14 +8,14 @@ from pathlib import Path
 import pytest
 
 from corpus_trees import placeholder, write_text
+from melt_ser.cli.compose import load_dataset
 from melt_ser.config import DatasetConfig
-from melt_ser.corpora import emns, emozionalmente, msp_podcast, nemo
-from melt_ser.corpora.annotations import read_records
+from melt_ser.core.errors import InputError, SetupError
+from melt_ser.corpora.labels import map_labels
+from melt_ser.corpora.readers import emns, emozionalmente, msp_podcast, nemo
+from melt_ser.corpora.readers.annotations import read_records
 from melt_ser.corpora.splits import group_warnings, make_parts
 from melt_ser.corpora.table import Release, validate
-from melt_ser.errors import InputError, SetupError
-from melt_ser.labels import map_labels
-from melt_ser.launch import load_dataset
 
 READERS = {"msp_podcast": msp_podcast, "emns": emns, "emozionalmente": emozionalmente, "nemo": nemo}
 

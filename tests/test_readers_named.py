@@ -12,13 +12,13 @@ from hypothesis import strategies as st
 import named_english
 import named_other
 from corpus_trees import tone
+from melt_ser.cli.compose import load_dataset
 from melt_ser.config import DatasetConfig
-from melt_ser.corpora.corpus import load_corpus
+from melt_ser.core.errors import InputError, SetupError
+from melt_ser.corpora.labels import EMOTIONS, LabelSpace, map_labels
+from melt_ser.corpora.load import load_corpus
 from melt_ser.corpora.splits import make_parts
 from melt_ser.corpora.table import Release, validate
-from melt_ser.errors import InputError, SetupError
-from melt_ser.labels import EMOTIONS, LabelSpace, map_labels
-from melt_ser.launch import load_dataset
 from named_trees import plant
 
 CORPORA = {**named_english.CORPORA, **named_other.CORPORA}
@@ -30,7 +30,7 @@ each_corpus = pytest.mark.parametrize("name", CORPORA)
 
 
 def read(name: str, root: Path) -> Release:
-    release: Release = importlib.import_module(f"melt_ser.corpora.{name}").read(root, CONFIGS[name])
+    release: Release = importlib.import_module(f"melt_ser.corpora.readers.{name}").read(root, CONFIGS[name])
     return release
 
 

@@ -257,7 +257,7 @@ def test_the_overview_of_no_run_is_empty() -> None:
 def test_the_command_of_a_run_is_what_a_shell_takes(tmp_path: Path) -> None:
     typed = ["dataset=csv", "dataset.root=my corpus", "eval.corpora=[demo]"]
     script = (
-        "from melt_ser.launch import conf_folder; from melt_ser.sweep import command; import hydra, json\n"
+        "from melt_ser.cli.launch import conf_folder; from melt_ser.cli.sweep import command; import hydra, json\n"
         "@hydra.main(version_base='1.3', config_path=str(conf_folder()), config_name='config')\n"
         "def show(composed): print(json.dumps(command()))\n"
         "show()"

@@ -12,9 +12,10 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from melt_ser.errors import InputError, SetupError
+from melt_ser.core.errors import InputError, SetupError
+from melt_ser.core.locks import sole_writer
 from melt_ser.models.export import save_model
-from melt_ser.runs import read_result, sole_writer
+from melt_ser.runs.folder import read_result
 from small_models import small_classifier
 from small_runs import corpus, outcome, train
 
@@ -33,7 +34,7 @@ def test_a_kill_at_any_moment_changes_nothing(tmp_path: Path) -> None:
 
 def test_a_checkpoint_of_another_corpus_or_damaged_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     root = corpus(tmp_path / "c")
-    monkeypatch.setattr("melt_ser.training.model.save_model", _stop)
+    monkeypatch.setattr("melt_ser.runs.fold.save_model", _stop)
     with pytest.raises(KeyboardInterrupt):
         train(tmp_path / "runs", root)
     monkeypatch.undo()
@@ -59,7 +60,7 @@ def test_a_head_on_kept_features_goes_on_after_its_tenth_epoch(
     root = corpus(tmp_path / "c")
     settings = ("trainer=frozen", "trainer.epochs=12", f"cache.folder={tmp_path / 'cache'}")
     folder, _ = train(tmp_path / "whole", root, *settings)
-    monkeypatch.setattr("melt_ser.training.model.save_model", _stop)
+    monkeypatch.setattr("melt_ser.runs.fold.save_model", _stop)
     with pytest.raises(KeyboardInterrupt):
         train(tmp_path / "stopped", root, *settings)
     monkeypatch.undo()
@@ -77,7 +78,7 @@ def test_a_checkpoint_whose_files_have_changed_is_refused(tmp_path: Path, monkey
     root, weights = corpus(tmp_path / "c"), tmp_path / "weights"
     save_model(small_classifier("hubert", seed=1), weights)
     settings = ("backbone=hubert", "backbone.revision=null", f"backbone.checkpoint={weights}")
-    monkeypatch.setattr("melt_ser.training.model.save_model", _stop)
+    monkeypatch.setattr("melt_ser.runs.fold.save_model", _stop)
     with pytest.raises(KeyboardInterrupt):
         train(tmp_path / "runs", root, *settings)
     monkeypatch.undo()
@@ -103,7 +104,7 @@ def test_a_finished_run_is_kept_until_the_forced_one_is_finished(
     folder, _ = train(tmp_path / "runs", root, "trainer.epochs=2")
     previous, before = folder.with_name(f"{folder.name}.previous"), outcome(folder)
     for again in ("force=true", "force=true", "force=false"):  # stopped in each, forced or going on
-        monkeypatch.setattr("melt_ser.training.model.save_model", _stop)
+        monkeypatch.setattr("melt_ser.runs.fold.save_model", _stop)
         with pytest.raises(KeyboardInterrupt):
             train(tmp_path / "runs", root, "trainer.epochs=2", again)
         assert outcome(previous) == before

@@ -13,10 +13,10 @@ from hypothesis import strategies as st
 from sklearn.model_selection import GroupKFold, StratifiedGroupKFold
 
 from melt_ser.config import DatasetConfig, Group, ProtocolConfig
+from melt_ser.core.errors import InputError, SetupError
 from melt_ser.corpora.grouping import stratified_sets
 from melt_ser.corpora.splits import check_parts, group_warnings, make_parts
 from melt_ser.corpora.table import check_disjoint, digest, make_table, validate
-from melt_ser.errors import InputError, SetupError
 
 CLASSES = ("angry", "happy", "sad")
 

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from melt_ser.errors import InputError
+from melt_ser.core.errors import InputError
 from melt_ser.evaluation import metrics
 from melt_ser.evaluation.statistics import bootstrap_intervals, resampling_units
 from simulations import EVEN, SKEWED, coverage, equal_sizes, series_sizes, unequal_sizes

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from melt_ser.errors import InputError
+from melt_ser.core.errors import InputError
 from melt_ser.evaluation.summary import summarise
 
 

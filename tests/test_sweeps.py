@@ -22,10 +22,11 @@ import pytest
 from omegaconf import OmegaConf
 
 from corpus_trees import MELD_FOLDERS, MELT_COLUMNS, iemocap_session, tone, write_rows
+from melt_ser.cli.compose import load_config
+from melt_ser.cli.gpus import _first_free
+from melt_ser.core.paths import conf_folder
 from melt_ser.corpora.verification import verify
-from melt_ser.gpus import _first_free
 from melt_ser.info import names
-from melt_ser.launch import conf_folder, load_config
 from named_english import CREMA_D, RAVDESS, TESS
 from small_runs import SMALL, corpus
 

@@ -15,11 +15,11 @@ import torch
 from accelerate import Accelerator
 from sklearn.metrics import accuracy_score, balanced_accuracy_score
 
-from melt_ser.errors import InputError, SetupError
+from melt_ser.cli.compose import compose
+from melt_ser.core.errors import InputError, SetupError
 from melt_ser.evaluate import evaluate
 from melt_ser.evaluation.calibration import calibrate
 from melt_ser.evaluation.comparison import compare
-from melt_ser.launch import compose
 from melt_ser.models.backbone import load_backbone
 from melt_ser.models.export import load_model
 from melt_ser.predict import main as predict
@@ -125,7 +125,7 @@ def test_a_frozen_backbone_is_read_once_for_all_folds_and_a_learning_one_once_a_
     root = corpus(tmp_path / "c", speakers=3)
     read = []
     monkeypatch.setattr(
-        "melt_ser.training.model.load_backbone", lambda *settings: read.append(settings) or load_backbone(*settings)
+        "melt_ser.runs.fold.load_backbone", lambda *settings: read.append(settings) or load_backbone(*settings)
     )
     settings = ("dataset.folds=leave_one_out", "trainer.freeze=everything", "head.dropout=0.2")
     folder, _ = train(tmp_path / "runs", root, *settings, "dataset.fold=all")
@@ -282,7 +282,7 @@ def test_scaled_losses_step_optimiser_and_schedule_in_their_order(
         accelerator.scaler = torch.amp.GradScaler("cpu", init_scale=2.0**127)
         return accelerator
 
-    monkeypatch.setattr("melt_ser.training.model.make_accelerator", scaling)
+    monkeypatch.setattr("melt_ser.runs.fold.make_accelerator", scaling)
     settings = ("trainer.epochs=3", "trainer.batch_size=2", "trainer.schedule=constant", "trainer.warmup_fraction=0.5")
     folder, _ = train(tmp_path / "runs", corpus(tmp_path / "c"), *settings)
     rates = pd.read_csv(folder / "metrics.csv")["learning_rate"]

@@ -11,17 +11,18 @@ import pandas as pd
 import pytest
 
 from corpus_trees import emodb_tree, meld_release, meld_row, meld_tree, melt_row, melt_tables, tone
+from melt_ser.cli.compose import compose, load_config, load_dataset
 from melt_ser.config import Config
-from melt_ser.corpora import melt
-from melt_ser.corpora.corpus import Corpus, load_corpus
+from melt_ser.core.errors import InputError, SetupError
+from melt_ser.corpora.corpus import Corpus
+from melt_ser.corpora.labels import LabelSpace, map_labels
+from melt_ser.corpora.load import load_corpus
+from melt_ser.corpora.readers import melt
 from melt_ser.corpora.splits import Parts
 from melt_ser.corpora.union import union_parts
-from melt_ser.errors import InputError, SetupError
-from melt_ser.labels import LabelSpace, map_labels
-from melt_ser.launch import compose, load_config, load_dataset
-from melt_ser.runs import identity
+from melt_ser.runs.folder import identity
+from melt_ser.runs.run import run
 from melt_ser.training.optimisation import cell_weights, class_weights
-from melt_ser.training.run import run
 from small_runs import SMALL
 
 

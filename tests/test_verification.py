@@ -13,16 +13,16 @@ import pytest
 import soundfile
 
 from corpus_trees import emodb_tree, tone
+from melt_ser.cli.compose import load_dataset
 from melt_ser.config import DatasetConfig
+from melt_ser.core.errors import InputError
 from melt_ser.corpora import verification
-from melt_ser.corpora.corpus import load_corpus
 from melt_ser.corpora.duplicates import same_audio, shared_audio, shared_audio_warnings
+from melt_ser.corpora.load import load_corpus
 from melt_ser.corpora.rules import RULES_VERSION, is_clipped, judge, rules
 from melt_ser.corpora.splits import Parts
 from melt_ser.corpora.table import make_table
 from melt_ser.corpora.verification import Measurements, verify
-from melt_ser.errors import InputError
-from melt_ser.launch import load_dataset
 
 
 @pytest.fixture

@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 import sys
 
-from melt_ser.errors import did_you_mean
+from melt_ser.core.errors import did_you_mean
 
 VERBS = {
     "train": "fine-tune a backbone on a corpus and evaluate it",

@@ -6,9 +6,9 @@ import argparse
 import sys
 from pathlib import Path
 
-from melt_ser.arguments import names, whole_number
-from melt_ser.console import print_anything, say
-from melt_ser.errors import MeltSerError, one_line
+from melt_ser.cli.arguments import names, whole_number
+from melt_ser.core.console import print_anything, say
+from melt_ser.core.errors import MeltSerError, one_line
 from melt_ser.reporting.output import add_output_options, write
 
 
@@ -33,9 +33,9 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _check(options: argparse.Namespace) -> int:
-    from melt_ser.annotation.acoustics import SCHEMA_VERSION, acoustic_check, egemaps, measure_all
-    from melt_ser.annotation.label_pairs import joined, read_labels, require
-    from melt_ser.reporting.acoustics_report import sections
+    from melt_ser.label_study.acoustics import SCHEMA_VERSION, acoustic_check, egemaps, measure_all
+    from melt_ser.label_study.acoustics_report import sections
+    from melt_ser.label_study.label_pairs import joined, read_labels, require
 
     table = read_labels(options.labels)
     left_out: dict[str, int] = {}

@@ -6,9 +6,9 @@ import argparse
 import sys
 from pathlib import Path
 
-from melt_ser.arguments import names, whole_number
-from melt_ser.console import print_anything, say
-from melt_ser.errors import MeltSerError, one_line
+from melt_ser.cli.arguments import names, whole_number
+from melt_ser.core.console import print_anything, say
+from melt_ser.core.errors import MeltSerError, one_line
 from melt_ser.reporting.output import add_output_options, write
 
 
@@ -59,10 +59,10 @@ def add_pair_options(parser: argparse.ArgumentParser) -> None:
 
 
 def _compare(options: argparse.Namespace) -> None:
-    from melt_ser import files
-    from melt_ser.annotation.agreement import LABELS, agreement
-    from melt_ser.annotation.label_pairs import read_pairs
-    from melt_ser.reporting.agreement_report import agreement_page, sections
+    from melt_ser.core import files
+    from melt_ser.label_study.agreement import LABELS, agreement
+    from melt_ser.label_study.agreement_report import agreement_page, sections
+    from melt_ser.label_study.label_pairs import read_pairs
 
     pairs = read_pairs(options.first, options.second, options.first_column, options.second_column, options.keys)
     found = agreement(pairs, options.labels or LABELS, options.by, seed=options.seed)

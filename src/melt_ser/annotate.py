@@ -17,19 +17,19 @@ from pathlib import Path
 from textwrap import shorten
 from typing import TYPE_CHECKING
 
-from melt_ser.arguments import number, whole_number
-from melt_ser.console import finish, print_anything, say
-from melt_ser.errors import InputError, MeltSerError, SetupError, one_line
+from melt_ser.cli.arguments import number, whole_number
+from melt_ser.core.console import finish, print_anything, say
+from melt_ser.core.errors import InputError, MeltSerError, SetupError, one_line
 
 if TYPE_CHECKING:
     from melt_ser.annotation.cost import Price
     from melt_ser.annotation.job import Failure, Job
     from melt_ser.annotation.journal import Journal
-    from melt_ser.annotation.lines import Line
     from melt_ser.annotation.local import LocalEngine
     from melt_ser.annotation.openai_engine import Endpoint
     from melt_ser.annotation.progress import AnnotationProgress
     from melt_ser.annotation.prompts import Prompt
+    from melt_ser.corpora.lines import Line
 
 PAPER_MODEL = "gpt-4o-2024-08-06"
 GIVEN_LABELS = ("label", "Emotion", "llm_label")  # columns in which labelled lines have their label
@@ -111,7 +111,7 @@ def _parser() -> argparse.ArgumentParser:
 
 def _check_out(options: argparse.Namespace) -> None:
     """SetupError, before anything is paid, where the labels file would take the place of an input or is a folder."""
-    from melt_ser.annotation.lines import files_of
+    from melt_ser.corpora.lines import files_of
 
     if options.out.is_dir():
         raise SetupError(f"--out {options.out} is a folder; name a file, such as {options.out / 'labels.csv'}.")
@@ -123,13 +123,12 @@ def _check_out(options: argparse.Namespace) -> None:
 def annotate(options: argparse.Namespace) -> int:
     """Ask what is not answered yet, write the labels file, and return the exit code."""
     from melt_ser.annotation.answers import parse_rules
-    from melt_ser.annotation.cost import told
-    from melt_ser.annotation.job import Job, estimated
+    from melt_ser.annotation.job import Job, estimated, told
     from melt_ser.annotation.journal import empty_journal, open_journal
-    from melt_ser.annotation.lines import earlier_lines, read_lines
     from melt_ser.annotation.openai_engine import Endpoint
     from melt_ser.annotation.progress import AnnotationProgress
     from melt_ser.annotation.prompts import load_prompt
+    from melt_ser.corpora.lines import earlier_lines, read_lines
 
     if options.engine == "local" and not options.model:
         raise SetupError("--engine local needs a --model: a hub id, a folder, a GGUF file or <hub id>:<GGUF file>.")
@@ -182,8 +181,8 @@ def _kept(lines: list[Line], options: argparse.Namespace) -> list[Line]:
 
 def _local_engine(options: argparse.Namespace, prompt: Prompt) -> LocalEngine:
     """The model in this process, calibrated by labelled lines where they are given."""
-    from melt_ser.annotation.lines import earlier_lines, read_lines
     from melt_ser.annotation.local import LocalEngine
+    from melt_ser.corpora.lines import earlier_lines, read_lines
 
     model, _, file = options.model.rpartition(":")
     apart = model and file.endswith(".gguf") and not Path(options.model).is_file()

@@ -9,6 +9,8 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any, Optional, Union
 
+UNION = "union"  # the reader of what is several corpora
+
 # OmegaConf reads these annotations at run time and knows Optional and Union, not `X | None` under
 # postponed evaluation, hence the older spelling (and ruff's UP007/UP045 are off for this file).
 

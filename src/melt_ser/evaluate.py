@@ -6,21 +6,22 @@ import sys
 
 from omegaconf import DictConfig
 
-from melt_ser.launch import launch
+from melt_ser.cli.launch import launch
 
 
 def evaluate(composed: DictConfig) -> None:
     from pathlib import Path
 
-    from melt_ser import processes
-    from melt_ser.checks import check_cache, check_eval
+    from melt_ser.cli.checks import check_cache, check_eval
+    from melt_ser.cli.compose import typed
     from melt_ser.config import EvaluateConfig
-    from melt_ser.console import finish, show, verification_bar
-    from melt_ser.corpora.corpus import load_corpus
-    from melt_ser.evaluation.rescore import rescore
-    from melt_ser.launch import typed
-    from melt_ser.reporting.tables import evaluation_table
-    from melt_ser.runs import RESULT_FILE, read_result, sole_writer
+    from melt_ser.core.console import finish, show, verification_bar
+    from melt_ser.core.locks import sole_writer
+    from melt_ser.corpora.load import load_corpus
+    from melt_ser.runs.folder import RESULT_FILE, read_result
+    from melt_ser.runs.rescore import rescore
+    from melt_ser.runs.table import evaluation_table
+    from melt_ser.training.main_process import main_process_first
 
     config = typed(composed, EvaluateConfig)
     check_eval(config.eval)
@@ -29,7 +30,7 @@ def evaluate(composed: DictConfig) -> None:
     read_result(folder)  # tells what is wrong with the run before the corpus is verified
     name = config.dataset.name
     config.dataset.root = config.eval.roots.get(name, config.dataset.root)
-    with processes.main_process_first(config.device):
+    with main_process_first(config.device):
         corpus = load_corpus(config.dataset, progress=verification_bar)
     with sole_writer(folder, waits=True):  # it reads, adds and writes
         result = rescore(folder, read_result(folder), corpus, config.eval, config.device)

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 from melt_ser.config import DatasetConfig
-from melt_ser.console import show
+from melt_ser.core.console import show
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -16,7 +16,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.parse_args(arguments)
     from rich.table import Table
 
-    from melt_ser.evaluation.provenance import versions
+    from melt_ser.runs.provenance import versions
 
     print("versions: " + ", ".join(f"{name} {version}" for name, version in versions().items()))
     print(f"devices: {_devices()}")
@@ -37,14 +37,14 @@ def _devices() -> str:
 
 def names(group: str) -> list[str]:
     """The choices of a Hydra group (`backbone`, `dataset`, …) that ship with the package, sorted."""
-    from melt_ser.launch import conf_folder
+    from melt_ser.core.paths import conf_folder
 
     return sorted(path.stem for path in Path(conf_folder() / group).glob("*.yaml"))
 
 
 def _backbones() -> list[tuple[str, str, str]]:
-    from melt_ser.launch import load_config
-    from melt_ser.models.checkpoint import download_command, is_cached
+    from melt_ser.cli.compose import load_config
+    from melt_ser.models.pretrained import download_command, is_cached
 
     rows = []
     for name in names("backbone"):
@@ -61,8 +61,8 @@ def _backbones() -> list[tuple[str, str, str]]:
 def _corpora() -> list[tuple[str, str, str]]:
     from omegaconf import OmegaConf
 
-    from melt_ser.launch import conf_folder
-    from melt_ser.members import UNION
+    from melt_ser.config import UNION
+    from melt_ser.core.paths import conf_folder
 
     rows = []
     for name in names("dataset"):
@@ -79,9 +79,10 @@ def _corpora() -> list[tuple[str, str, str]]:
 
 def _corpus(dataset: DatasetConfig) -> tuple[str, str]:
     """The state of a corpus, and the command that makes it ready where it is not."""
-    from melt_ser.corpora.corpus import GENERAL_READERS, corpus_root, own_root
-    from melt_ser.corpora.download import unfinished_folder
-    from melt_ser.errors import SetupError
+    from melt_ser.core.errors import SetupError
+    from melt_ser.corpora.corpus import GENERAL_READERS
+    from melt_ser.corpora.download.download import unfinished_folder
+    from melt_ser.corpora.load import corpus_root, own_root
     from melt_ser.reporting.preparation_report import read_reports
 
     if dataset.reader in GENERAL_READERS and not dataset.bundled:

@@ -7,9 +7,9 @@ import sys
 from pathlib import Path
 
 from melt_ser.agreement import add_pair_options
-from melt_ser.arguments import names, number, whole_number
-from melt_ser.console import finish, print_anything, say
-from melt_ser.errors import MeltSerError, SetupError, one_line
+from melt_ser.cli.arguments import names, number, whole_number
+from melt_ser.core.console import finish, print_anything, say
+from melt_ser.core.errors import MeltSerError, SetupError, one_line
 from melt_ser.reporting.output import add_output_options, write
 
 
@@ -59,8 +59,8 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _build(options: argparse.Namespace) -> None:
-    from melt_ser.annotation.label_pairs import read_pairs
-    from melt_ser.annotation.listening import KEY, SHARED, build
+    from melt_ser.label_study.label_pairs import read_pairs
+    from melt_ser.label_study.listening import KEY, SHARED, build
 
     if not options.longest > 0:
         raise SetupError("--longest is more than 0 seconds.")
@@ -76,9 +76,9 @@ def _build(options: argparse.Namespace) -> None:
 
 
 def _score(options: argparse.Namespace) -> None:
-    from melt_ser.annotation.listening_answers import read_judgements
-    from melt_ser.annotation.preference import preference
-    from melt_ser.reporting.preference_report import sections
+    from melt_ser.label_study.listening_answers import read_judgements
+    from melt_ser.label_study.preference import preference
+    from melt_ser.label_study.preference_report import sections
 
     judgements = read_judgements(options.key, options.answers, options.allow_failed)
     found = preference(judgements, seed=options.seed)

@@ -17,9 +17,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from melt_ser.console import print_anything, say
-from melt_ser.errors import MeltSerError, SetupError, one_line
-from melt_ser.files import csv_quoting
+from melt_ser.core.console import print_anything, say
+from melt_ser.core.errors import MeltSerError, SetupError, one_line
+from melt_ser.core.files import csv_quoting
 
 if TYPE_CHECKING:
     from melt_ser.audio.decode import Waveform
@@ -89,7 +89,7 @@ def _seconds(text: str) -> float:
 
 def _load(run: Path, device: str) -> SpeechClassifier:
     from melt_ser.models.export import load_model
-    from melt_ser.runs import model_folders, read_result
+    from melt_ser.runs.folder import model_folders, read_result
     from melt_ser.training.device import make_accelerator
 
     folder = run
@@ -160,9 +160,9 @@ def _windows(model: SpeechClassifier, path: Path, seconds: float) -> Iterator[tu
 def _probabilities(model: SpeechClassifier, waveform: Waveform) -> list[float]:
     import torch
 
+    from melt_ser.audio.waveform import pad_together, prepare_waveform
+    from melt_ser.core.memory import memory_advice
     from melt_ser.evaluation.inference import exact_products
-    from melt_ser.memory import memory_advice
-    from melt_ser.models.waveform import pad_together, prepare_waveform
 
     device = next(model.parameters()).device
     audio, lengths = pad_together([prepare_waveform(torch.from_numpy(waveform), model.backbone.do_normalize)])
@@ -189,7 +189,7 @@ def _print(rows: list[Row], classes: list[str], form: str, windows: bool) -> Non
     else:
         from rich.table import Column, Table
 
-        from melt_ser.console import show
+        from melt_ser.core.console import show
 
         table = Table(Column("file", overflow="fold"), *place, "label", "probability", box=None)
         for row in rows:

@@ -6,16 +6,16 @@ import sys
 
 from omegaconf import DictConfig
 
+from melt_ser.cli.launch import launch
 from melt_ser.config import DatasetConfig
-from melt_ser.launch import launch
 
 
 def prepare(composed: DictConfig) -> None:
+    from melt_ser.cli.compose import typed
     from melt_ser.config import PrepareConfig
-    from melt_ser.console import say, verification_bar
-    from melt_ser.corpora.corpus import load_corpus
-    from melt_ser.errors import OutputError, SetupError
-    from melt_ser.launch import typed
+    from melt_ser.core.console import say, verification_bar
+    from melt_ser.core.errors import OutputError, SetupError
+    from melt_ser.corpora.load import load_corpus
     from melt_ser.reporting.preparation import summarise
     from melt_ser.reporting.preparation_report import print_files, print_report, write_report
 
@@ -35,10 +35,10 @@ def prepare(composed: DictConfig) -> None:
 
 def _download(dataset: DatasetConfig) -> None:
     """Fetch a corpus into its root, having said how much it is and what may be done with it."""
-    from melt_ser.console import say, transfer_bar
-    from melt_ser.corpora.corpus import own_root
-    from melt_ser.corpora.download import download, is_there
-    from melt_ser.corpora.transfer import size_at
+    from melt_ser.core.console import say, transfer_bar
+    from melt_ser.corpora.download.download import download, is_there
+    from melt_ser.corpora.download.transfer import size_at
+    from melt_ser.corpora.load import own_root
 
     if dataset.bundled or dataset.repository:
         return  # there, or fetched from the hub where it is read

@@ -6,9 +6,9 @@ import argparse
 import sys
 from pathlib import Path
 
-from melt_ser import files
-from melt_ser.console import print_anything, say
-from melt_ser.errors import MeltSerError, SetupError, one_line
+from melt_ser.core import files
+from melt_ser.core.console import print_anything, say
+from melt_ser.core.errors import MeltSerError, SetupError, one_line
 from melt_ser.reporting.collect import Collected, collect
 
 FORMATS = ("md", "csv", "latex", "html")

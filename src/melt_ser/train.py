@@ -6,11 +6,11 @@ import sys
 
 from omegaconf import DictConfig
 
-from melt_ser.launch import launch
+from melt_ser.cli.launch import launch
 
 
 def train(composed: DictConfig) -> str:
-    from melt_ser.training.run import run_or_skip  # heavy, and not needed for --help or --cfg job
+    from melt_ser.runs.run import run_or_skip  # heavy, and not needed for --help or --cfg job
 
     _, skipped = run_or_skip(composed)
     return "skipped" if skipped else "finished"

@@ -15,8 +15,8 @@ import soundfile
 from bad_inputs import Expected, kept_folder, kind
 from bad_inputs.corpora import GOOD_CLIPS, prepare, refused, train, typed, used
 from bad_inputs.disks import enlarge, read_only, small_disk
-from melt_ser.launch import compose
-from melt_ser.training.run import run
+from melt_ser.cli.compose import compose
+from melt_ser.runs.run import run
 from small_runs import corpus
 
 
@@ -157,7 +157,7 @@ def a_torn_verification(folder: Path) -> Expected:
 def verification(root: Path) -> Path:
     """The stored verification of a corpus."""
     from melt_ser.config import DatasetConfig
-    from melt_ser.corpora.corpus import load_corpus
+    from melt_ser.corpora.load import load_corpus
     from melt_ser.corpora.verification import Measurements
 
     config = DatasetConfig(name="csv", reader="csv", root=str(root), table="table.csv")

@@ -11,7 +11,7 @@ from typing import Any
 import yaml
 
 from melt_ser.annotation.prompts import DESCRIBED, Prompt
-from melt_ser.errors import InputError, SetupError, did_you_mean, one_line
+from melt_ser.core.errors import InputError, SetupError, did_you_mean, one_line
 
 LONGEST = 20_000  # characters; an answer has a few hundred
 FIELDS = ("character", "context", *DESCRIBED)

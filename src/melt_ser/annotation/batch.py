@@ -20,8 +20,8 @@ from melt_ser.annotation.job import Call, Failure, Job, all_of, entry_of, is_fin
 from melt_ser.annotation.journal import Journal
 from melt_ser.annotation.openai_engine import RETRIES, Endpoint
 from melt_ser.annotation.progress import AnnotationProgress
-from melt_ser.console import say
-from melt_ser.errors import SetupError
+from melt_ser.core.console import say
+from melt_ser.core.errors import SetupError
 
 ENDED = ("completed", "expired", "cancelled")  # with what was done until then in the file of answers
 MARK = "melt_ser"  # the key of a batch's metadata that holds our name of it

@@ -7,17 +7,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from ipaddress import ip_address
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 from urllib.parse import urlsplit
 
 import yaml
 
 from melt_ser.annotation.engines import Message
 from melt_ser.annotation.journal import Spent
-from melt_ser.errors import SetupError
-
-if TYPE_CHECKING:
-    from melt_ser.annotation.job import Job
+from melt_ser.core.errors import SetupError
 
 CHARACTERS_A_TOKEN = 4  # of English text, by the rule of thumb that OpenAI gives for its tokenizers
 ANSWER_TOKENS = 110  # of an answer with all that the prompts ask for, a sentence for the context and the impact each
@@ -108,35 +105,6 @@ class Estimate:
         """Seconds of the whole, with so many calls at a time and a server that keeps up with them."""
         each = self.spent.seconds if self.measured and self.spent.seconds is not None else SECONDS_A_CALL
         return self.calls * each / concurrency
-
-
-def told(job: Job, estimate: Estimate, price: Price | None, source: str, engine: str, concurrency: int) -> list[str]:
-    """The estimate in sentences."""
-    asked = f"{job.model} by the prompt {job.prompt.name} ({job.prompt.version}) at temperature {job.temperature:g}"
-    answered = len(job) - estimate.calls
-    before = f"; {answered:,} are answered or submitted already" if answered else ""
-    sentences = [f"{len(job):,} calls of {asked}{before}"]
-    if not estimate.calls:
-        return sentences
-    if engine == "local":  # which scores labels, one line after the other, and writes no answer
-        known = f"about {duration(estimate.seconds(1))}" if estimate.measured else f"not known before {ENOUGH} answers"
-        return [*sentences, f"time: {known}; nothing is paid"]
-    basis = f"{CHARACTERS_A_TOKEN} characters a token, {ANSWER_TOKENS} tokens an answer"
-    basis = f"as the {estimate.spent.answers:,} answers before" if estimate.measured else basis
-    prompts, answers = thousands(estimate.prompt_tokens), thousands(estimate.completion_tokens)
-    sentences.append(f"tokens: about {prompts} thousand of prompts and {answers} thousand of answers ({basis})")
-    if price is None:
-        sentences.append(f"cost: not known, since no price of {job.model} is; --price 2.50,10 tells it")
-    elif price == FREE:
-        sentences.append(f"cost: nothing by the token ({source})")
-    else:
-        each = f"US$ {price.prompt:.2f} and {price.completion:.2f} a million tokens"
-        sentences.append(f"cost: about {money(estimate.cost(price))} ({each}, {source})")
-    if engine == "batch":
-        sentences.append("time: within a day of each batch, as the Batch API promises")
-    else:
-        sentences.append(f"time: about {duration(estimate.seconds(concurrency))}, {concurrency} calls at a time")
-    return sentences
 
 
 def tokens(text: str) -> float:

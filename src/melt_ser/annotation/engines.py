@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from melt_ser.errors import InputError
+from melt_ser.core.errors import InputError
 
 Message = dict[str, str]  # role (system, user or assistant) and content, as chat models take them
 Schema = dict[str, Any]  # the JSON schema that the answer has to follow

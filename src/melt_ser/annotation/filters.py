@@ -11,8 +11,8 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 
-from melt_ser.annotation.lines import Line
-from melt_ser.errors import SetupError, did_you_mean
+from melt_ser.core.errors import SetupError, did_you_mean
+from melt_ser.corpora.lines import Line
 
 SHORTEST = 1.0  # seconds
 # MELD's clips are cut at video frames, so they last up to 1/24 s longer than by their annotated times; every released

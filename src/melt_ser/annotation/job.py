@@ -14,14 +14,25 @@ from itertools import islice
 from typing import Any, NamedTuple
 
 from melt_ser.annotation.answers import AnswerError, parse_answer
-from melt_ser.annotation.cost import Estimate, schema_tokens
+from melt_ser.annotation.cost import (
+    ANSWER_TOKENS,
+    CHARACTERS_A_TOKEN,
+    ENOUGH,
+    FREE,
+    Estimate,
+    Price,
+    duration,
+    money,
+    schema_tokens,
+    thousands,
+)
 from melt_ser.annotation.engines import CallFailed, Engine, Message, Reply
 from melt_ser.annotation.journal import Entry, Journal, Settings, call_name
 from melt_ser.annotation.labels_file import Asked, LabelledLine, label_line
-from melt_ser.annotation.lines import Line
 from melt_ser.annotation.progress import AnnotationProgress
 from melt_ser.annotation.prompts import Prompt
-from melt_ser.errors import MeltSerError, SetupError
+from melt_ser.core.errors import MeltSerError, SetupError
+from melt_ser.corpora.lines import Line
 
 ROUNDS = 2  # the question, and one repair of an answer that cannot be read
 GIVE_UP = 20  # calls that fail with none between them that does not
@@ -204,3 +215,32 @@ def labelled_lines(job: Job, journal: Journal, rules: Mapping[str, str]) -> list
         }
         labelled.append(label_line(line, answers, job.prompt.labels, rules, asked))
     return labelled
+
+
+def told(job: Job, estimate: Estimate, price: Price | None, source: str, engine: str, concurrency: int) -> list[str]:
+    """The estimate in sentences."""
+    asked = f"{job.model} by the prompt {job.prompt.name} ({job.prompt.version}) at temperature {job.temperature:g}"
+    answered = len(job) - estimate.calls
+    before = f"; {answered:,} are answered or submitted already" if answered else ""
+    sentences = [f"{len(job):,} calls of {asked}{before}"]
+    if not estimate.calls:
+        return sentences
+    if engine == "local":  # which scores labels, one line after the other, and writes no answer
+        known = f"about {duration(estimate.seconds(1))}" if estimate.measured else f"not known before {ENOUGH} answers"
+        return [*sentences, f"time: {known}; nothing is paid"]
+    basis = f"{CHARACTERS_A_TOKEN} characters a token, {ANSWER_TOKENS} tokens an answer"
+    basis = f"as the {estimate.spent.answers:,} answers before" if estimate.measured else basis
+    prompts, answers = thousands(estimate.prompt_tokens), thousands(estimate.completion_tokens)
+    sentences.append(f"tokens: about {prompts} thousand of prompts and {answers} thousand of answers ({basis})")
+    if price is None:
+        sentences.append(f"cost: not known, since no price of {job.model} is; --price 2.50,10 tells it")
+    elif price == FREE:
+        sentences.append(f"cost: nothing by the token ({source})")
+    else:
+        each = f"US$ {price.prompt:.2f} and {price.completion:.2f} a million tokens"
+        sentences.append(f"cost: about {money(estimate.cost(price))} ({each}, {source})")
+    if engine == "batch":
+        sentences.append("time: within a day of each batch, as the Batch API promises")
+    else:
+        sentences.append(f"time: about {duration(estimate.seconds(concurrency))}, {concurrency} calls at a time")
+    return sentences

@@ -17,8 +17,8 @@ from typing import Any, NamedTuple
 
 from filelock import FileLock, Timeout
 
-from melt_ser.errors import InputError, SetupError
-from melt_ser.files import sha256, telling_failed_writes
+from melt_ser.core.errors import InputError, SetupError
+from melt_ser.core.files import sha256, telling_failed_writes
 
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS answers (

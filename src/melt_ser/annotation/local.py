@@ -24,7 +24,7 @@ from jinja2 import TemplateError
 
 from melt_ser.annotation.engines import Message, Reply, Schema
 from melt_ser.annotation.prompts import labels_of
-from melt_ser.errors import SetupError
+from melt_ser.core.errors import SetupError
 from melt_ser.evaluation.calibration import fit_temperature, normalised, with_temperature
 
 BLOCK = 32  # tokens that are read at a time, so that no rounding depends on how many were read before

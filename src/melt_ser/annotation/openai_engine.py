@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import SplitResult, urlsplit
 
 from melt_ser.annotation.engines import CallFailed, Message, Reply, Schema
-from melt_ser.console import say
-from melt_ser.errors import SetupError, one_line
+from melt_ser.core.console import say
+from melt_ser.core.errors import SetupError, one_line
 
 if TYPE_CHECKING:
     from openai import AsyncOpenAI

@@ -10,7 +10,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from melt_ser.annotation.cost import FREE, Price, money
 from melt_ser.annotation.engines import Reply
-from melt_ser.console import say
+from melt_ser.core.console import say
 
 
 class AnnotationProgress:

@@ -21,9 +21,9 @@ from jinja2 import StrictUndefined, Template, TemplateError, Undefined
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from melt_ser.annotation.engines import Message, Schema
-from melt_ser.annotation.lines import Line
-from melt_ser.errors import SetupError, did_you_mean
-from melt_ser.files import sha256
+from melt_ser.core.errors import SetupError, did_you_mean
+from melt_ser.core.files import sha256
+from melt_ser.corpora.lines import Line
 
 LEVELS = ("low", "mid", "high")  # of loudness and pitch, which are compared with those of the audio
 DESCRIBED = ("loudness", "pitch", "rhythm_speed", "emotional_impact")
@@ -104,7 +104,7 @@ def load_prompt(name_or_path: str) -> Prompt:
 
     Raises SetupError where there is none, where a key is missing, unknown or of another type, or a template fails.
     """
-    from melt_ser.launch import conf_folder  # which imports Hydra
+    from melt_ser.core.paths import conf_folder  # which imports Hydra
 
     path = Path(name_or_path)
     if path.suffix not in (".yaml", ".yml"):

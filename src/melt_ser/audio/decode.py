@@ -21,7 +21,7 @@ import soundfile
 
 from melt_ser.audio import SAMPLE_RATE
 from melt_ser.audio.resample import resample, resample_blocks
-from melt_ser.errors import InputError
+from melt_ser.core.errors import InputError
 
 Waveform = npt.NDArray[np.float32]
 SOUNDFILE_SUFFIXES = {".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aiff", ".aif", ".au", ".w64", ".caf"}

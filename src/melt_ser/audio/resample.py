@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from melt_ser.errors import SetupError
+from melt_ser.core.errors import SetupError
 
 # The kernel has about (rate ratio's numerator x denominator) weights: 0.4 GB for TESS's 24,414 Hz. With a denominator
 # up to 640 the usual rates (8,000 to 96,000, also 11,025) stay exact and 24,414 Hz is off by 1e-6, which is less than

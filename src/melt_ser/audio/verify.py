@@ -11,7 +11,7 @@ from pathlib import Path
 import xxhash
 
 from melt_ser.audio.decode import TooLong, read_native
-from melt_ser.errors import InputError
+from melt_ser.core.errors import InputError
 
 FULL_SCALE = 0.999  # of the largest sample value: above the last step of 16 bits, below that of 8
 

@@ -18,8 +18,8 @@ from pathlib import Path, PurePosixPath
 import pandas as pd
 
 from melt_ser.config import DatasetConfig
-from melt_ser.corpora.file_names import Naming, Unused
-from melt_ser.errors import InputError, SetupError, did_you_mean
+from melt_ser.core.errors import InputError, SetupError, did_you_mean
+from melt_ser.corpora.readers.file_names import Naming, Unused
 
 EMOBOX = "emobox"  # the value of dataset.folds
 PARTS = {"train": "train", "valid": "dev", "test": "test"}  # EmoBox's word: ours
@@ -33,7 +33,7 @@ def number_of_folds(config: DatasetConfig) -> int:
 def assign(table: pd.DataFrame, config: DatasetConfig, number: int) -> tuple[pd.Series, tuple[str, ...]]:
     """The part of each row in fold `number` (train, dev, test, or "": in no list), and what did not match."""
     folder = _corpus_folder(config)
-    naming = getattr(importlib.import_module(f"melt_ser.corpora.{config.reader}"), "NAMING", None)
+    naming = getattr(importlib.import_module(f"melt_ser.corpora.readers.{config.reader}"), "NAMING", None)
     part_of: dict[str, str] = {}
     twice: list[str] = []
     for word, part in PARTS.items():

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from melt_ser.annotation.lines import Line, read_lines
+from melt_ser.core.errors import InputError
+from melt_ser.corpora.lines import Line, read_lines
 from melt_ser.corpora.table import Problem, Release
-from melt_ser.errors import InputError
 
 LABEL_COLUMN = "llm_label"  # as MELT's release names it, so that its files are such files too
 

@@ -15,10 +15,10 @@ import numpy as np
 import pandas as pd
 
 from melt_ser.config import DatasetConfig, Group
+from melt_ser.core.errors import InputError, SetupError
 from melt_ser.corpora.emobox import EMOBOX, assign, number_of_folds
 from melt_ser.corpora.grouping import groups_of, nearest_set, stratified_sets
 from melt_ser.corpora.table import check_disjoint, shared_values
-from melt_ser.errors import InputError, SetupError
 
 LEAVE_ONE_OUT = "leave_one_out"
 DEFAULT_FOLDS = 5  # of a corpus that has no split of its own and asks for no number

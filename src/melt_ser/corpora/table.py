@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from melt_ser.errors import InputError
+from melt_ser.core.errors import InputError
 
 COLUMNS = (
     "utterance",  # unique within the corpus

@@ -12,11 +12,11 @@ from pathlib import Path
 import pandas as pd
 
 from melt_ser.config import DatasetConfig
+from melt_ser.core.errors import InputError
+from melt_ser.core.files import sha256
 from melt_ser.corpora.corpus import GENERAL_READERS, Corpus
 from melt_ser.corpora.splits import Parts, check_parts, has_split, release_parts, with_dev
 from melt_ser.corpora.table import shared_values
-from melt_ser.errors import InputError
-from melt_ser.files import sha256
 
 
 def unite(config: DatasetConfig, members: Sequence[Corpus]) -> Corpus:

@@ -21,13 +21,13 @@ import numpy as np
 import pandas as pd
 from xxhash import xxh3_64_hexdigest
 
-from melt_ser import files
 from melt_ser.audio.verify import verify_clip
+from melt_ser.core import files
+from melt_ser.core.errors import OutputError
+from melt_ser.core.locks import sole_writer
+from melt_ser.core.paths import cache_folder
 from melt_ser.corpora.rules import RULES_VERSION
-from melt_ser.errors import OutputError
-from melt_ser.runs import sole_writer
 
-CACHE_VARIABLE = "MELT_SER_CACHE"
 CHUNK = 500  # clips: a second or a few of work
 KEY = {"audio": "str", "start": "float64", "end": "float64", "size": "int64", "modified": "int64"}
 MEASURES = {
@@ -39,11 +39,6 @@ MEASURES = {
 }
 
 Progress = Callable[[Iterator[object], int], Iterator[object]]
-
-
-def cache_folder() -> Path:
-    """The folder for what can be computed again: `$MELT_SER_CACHE`, else `~/.cache/melt_ser`."""
-    return Path(os.environ.get(CACHE_VARIABLE) or Path.home() / ".cache" / "melt_ser").expanduser()
 
 
 def verify(

@@ -28,9 +28,9 @@ from xxhash import xxh3_64_intdigest
 
 from melt_ser.audio import SAMPLE_RATE
 from melt_ser.config import CacheConfig
-from melt_ser.console import say
+from melt_ser.core.console import say
 from melt_ser.corpora.corpus import Corpus
-from melt_ser.data.room import GIB, kept_folder, no_room
+from melt_ser.data.cache_budget import GIB, kept_folder, no_room
 
 VERSION = 1  # of decoding, resampling and the layout
 BYTES = 4  # of a sample

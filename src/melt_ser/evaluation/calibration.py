@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from melt_ser.errors import InputError
+from melt_ser.core.errors import InputError
 from melt_ser.evaluation.metrics import Floats, Integers
 
 BINS = 15

@@ -14,7 +14,7 @@ import numpy.typing as npt
 import pandas as pd
 from scipy.special import bdtr, stdtr
 
-from melt_ser.errors import InputError
+from melt_ser.core.errors import InputError
 from melt_ser.evaluation.metrics import Floats, Integers, class_indices, unweighted_accuracy
 from melt_ser.evaluation.scoring import answers_among
 from melt_ser.evaluation.statistics import (

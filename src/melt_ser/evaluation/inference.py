@@ -10,10 +10,10 @@ import torch
 from accelerate import Accelerator
 from torch.utils.data import DataLoader
 
+from melt_ser.core.memory import memory_advice
 from melt_ser.data.batches import Share, SortedBatches
-from melt_ser.data.utterances import Inputs
+from melt_ser.data.datasets import Inputs
 from melt_ser.evaluation.metrics import confusion_matrix, unweighted_accuracy, weighted_accuracy
-from melt_ser.memory import memory_advice
 from melt_ser.models.classifier import SpeechClassifier
 
 

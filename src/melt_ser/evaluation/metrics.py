@@ -19,7 +19,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from melt_ser.errors import InputError
+from melt_ser.core.errors import InputError
 
 Integers = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]

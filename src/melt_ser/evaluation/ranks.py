@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from melt_ser.errors import InputError
+from melt_ser.core.errors import InputError
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from melt_ser.errors import InputError
+from melt_ser.core.errors import InputError
 from melt_ser.evaluation import metrics
 from melt_ser.evaluation.calibration import calibration_entry
 from melt_ser.evaluation.metrics import Floats

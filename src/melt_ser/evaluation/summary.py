@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from melt_ser.errors import InputError
+from melt_ser.core.errors import InputError
 
 METRICS = ("ua", "wa", "macro_f1", "weighted_f1")
 SAME = ("corpus", "split", "protocol", "classes")  # what rows must share for their mean to mean something

@@ -11,16 +11,16 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from melt_ser.audio.waveform import RECEPTIVE_FIELD
 from melt_ser.config import BackboneConfig
-from melt_ser.errors import SetupError, did_you_mean
-from melt_ser.models.attention import position_bias, use_fast_attention
-from melt_ser.models.checkpoint import family_name
-from melt_ser.models.convolution import use_fast_convolutions
-from melt_ser.models.dropout import use_fast_dropout
-from melt_ser.models.masking import make_batch_invariant
-from melt_ser.models.packing import pack, packs_on, unpack
-from melt_ser.models.positions import use_fast_positions
-from melt_ser.models.waveform import RECEPTIVE_FIELD
+from melt_ser.core.errors import SetupError, did_you_mean
+from melt_ser.models.kernels.attention import position_bias, use_fast_attention
+from melt_ser.models.kernels.convolution import use_fast_convolutions
+from melt_ser.models.kernels.dropout import use_fast_dropout
+from melt_ser.models.kernels.masking import make_batch_invariant
+from melt_ser.models.kernels.packing import pack, packs_on, unpack
+from melt_ser.models.kernels.positions import use_fast_positions
+from melt_ser.models.pretrained import family_name
 from melt_ser.models.weights import MODEL_TYPES, pretrained_model, random_model
 
 if TYPE_CHECKING:

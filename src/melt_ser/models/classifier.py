@@ -8,10 +8,11 @@ import torch
 from torch import Tensor, nn
 
 from melt_ser.config import HeadConfig
-from melt_ser.errors import SetupError, did_you_mean
+from melt_ser.core.errors import SetupError, did_you_mean
+from melt_ser.data.stage import Prefix
 from melt_ser.models.backbone import Backbone, BackboneOutput
 from melt_ser.models.pooling import POOLINGS
-from melt_ser.models.prefix import Prefix, continue_from
+from melt_ser.models.prefix import continue_from
 
 LAYERS = ("last", "weighted")
 

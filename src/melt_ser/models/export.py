@@ -25,9 +25,9 @@ from torch import Tensor, nn
 
 from melt_ser.audio import SAMPLE_RATE
 from melt_ser.config import BackboneConfig, Family, HeadConfig, Layers, Pooling
-from melt_ser.errors import InputError, SetupError
-from melt_ser.files import replacing_folder, write_json
-from melt_ser.memory import NO_ROOM_FOR_MODEL, memory_advice
+from melt_ser.core.errors import InputError, SetupError
+from melt_ser.core.files import replacing_folder, write_json
+from melt_ser.core.memory import NO_ROOM_FOR_MODEL, memory_advice
 from melt_ser.models.backbone import Backbone, load_backbone
 from melt_ser.models.classifier import SpeechClassifier
 from melt_ser.models.shards import copy_model, file_of_the_head, save_in_two

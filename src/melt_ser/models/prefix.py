@@ -13,27 +13,19 @@
 
 from __future__ import annotations
 
-from enum import StrEnum
 from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
+from melt_ser.data.stage import Prefix
 from melt_ser.models.backbone import BackboneOutput, mask_of
 from melt_ser.models.pooling import MeanPooling
 
 if TYPE_CHECKING:
     from melt_ser.models.backbone import Backbone
     from melt_ser.models.classifier import Head, SpeechClassifier
-
-
-class Prefix(StrEnum):
-    nothing = "nothing"
-    convolution = "convolution"
-    layers = "layers"
-    states = "states"
-    pooled = "pooled"
 
 
 def frozen_prefix(classifier: SpeechClassifier, crops: bool) -> Prefix:

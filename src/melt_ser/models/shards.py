@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING
 
 from safetensors import safe_open
 
-from melt_ser.files import write_json
-from melt_ser.models.checkpoint import SAFE_WEIGHTS
+from melt_ser.core.files import write_json
+from melt_ser.models.pretrained import SAFE_WEIGHTS
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel

@@ -17,8 +17,8 @@ from huggingface_hub.errors import StrictDataclassError
 from safetensors import SafetensorError
 
 from melt_ser.config import BackboneConfig
-from melt_ser.errors import SetupError, did_you_mean
-from melt_ser.models.checkpoint import CONFIG, EXTRACTOR, family_name, find_checkpoint, weights_file
+from melt_ser.core.errors import SetupError, did_you_mean
+from melt_ser.models.pretrained import CONFIG, EXTRACTOR, family_name, find_checkpoint, weights_file
 
 if TYPE_CHECKING:
     from transformers import PreTrainedConfig, PreTrainedModel

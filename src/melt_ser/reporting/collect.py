@@ -17,11 +17,11 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from melt_ser.errors import InputError, MeltSerError
-from melt_ser.failures import FAILED
-from melt_ser.files import read_shaped
+from melt_ser.cli.failures import FAILED
+from melt_ser.core.errors import InputError, MeltSerError
+from melt_ser.core.files import read_shaped
 from melt_ser.reporting.summaries import READ, decode_summary, mistake
-from melt_ser.runs import AGAIN, INPUTS_FILE, PREVIOUS, RESULT_FILE, previous_folder, without_infrastructure
+from melt_ser.runs.folder import AGAIN, INPUTS_FILE, PREVIOUS, RESULT_FILE, previous_folder, without_infrastructure
 
 Evaluation = dict[str, Any]
 

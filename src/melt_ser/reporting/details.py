@@ -8,13 +8,13 @@ from typing import Any
 
 import pandas as pd
 
-from melt_ser.errors import InputError
+from melt_ser.core.errors import InputError
 from melt_ser.reporting.collect import Evaluation, Run
-from melt_ser.reporting.figures import CURVE_COLUMNS
-from melt_ser.reporting.mistaken import mistakes
-from melt_ser.reporting.overview import merged
+from melt_ser.reporting.confident_errors import mistakes
 from melt_ser.reporting.pages import confusion_lines
 from melt_ser.reporting.recordings import Corpora
+from melt_ser.runs.figures import CURVE_COLUMNS
+from melt_ser.runs.table import merged
 
 MOST_CURVES = 12  # folds whose training curve is drawn
 MOST_VALUES = 12  # of a kind of slice

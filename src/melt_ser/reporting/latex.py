@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from melt_ser.errors import one_line
+from melt_ser.core.errors import one_line
 from melt_ser.reporting.contents import Contents
 from melt_ser.reporting.matrix import Cell, Matrix
 from melt_ser.reporting.numbers import figure, over, percent

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Sequence
 
-from melt_ser.errors import one_line
+from melt_ser.core.errors import one_line
 from melt_ser.reporting.contents import Contents
 from melt_ser.reporting.matrix import Cell, Matrix
 from melt_ser.reporting.numbers import beside, figure, over, percent

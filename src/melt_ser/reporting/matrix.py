@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 import pandas as pd
 
-from melt_ser.errors import InputError
+from melt_ser.core.errors import InputError
 from melt_ser.evaluation.comparison import Comparison, compare, holm
 from melt_ser.reporting.overview import Standing
 from melt_ser.reporting.predictions import read_groups, read_predictions

@@ -9,8 +9,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from melt_ser.console import say
-from melt_ser.errors import SetupError
+from melt_ser.core.console import say
+from melt_ser.core.errors import SetupError
 
 if TYPE_CHECKING:
     from melt_ser.reporting.sections import Section
@@ -27,7 +27,7 @@ def add_output_options(parser: argparse.ArgumentParser) -> None:
 
 def write(options: argparse.Namespace, sections: Sequence[Section], values: Any) -> None:
     """Write the sections, or as JSON the values that they tell, to where `add_output_options` says."""
-    from melt_ser import files
+    from melt_ser.core import files
     from melt_ser.reporting.sections import as_markdown, as_text
 
     form = options.format or _format_of(options.out)

@@ -11,6 +11,7 @@ import pandas as pd
 from melt_ser.evaluation.summary import Summary, summarise
 from melt_ser.reporting.collect import Evaluation, Run
 from melt_ser.reporting.systems import system_names
+from melt_ser.runs.table import merged
 
 Over = Literal["seed", "fold"]
 
@@ -109,14 +110,3 @@ def _summarisable(pairs: list[tuple[Run, Evaluation]]) -> list[list[tuple[Run, E
         rest = [part for fold, part in by_fold.items() if not isinstance(fold, int)]
         return [[pair for part in numbered for pair in part], *rest]
     return list(by_fold.values())
-
-
-def merged(rows: list[Evaluation]) -> list[tuple[Evaluation, str]]:
-    """Rows with the protocol to show for each, where two protocols decide among the same classes only the first."""
-    protocols: dict[tuple[Any, ...], list[str]] = {}
-    first: dict[tuple[Any, ...], Evaluation] = {}
-    for row in rows:
-        key = (row["corpus"], row["split"], row["fold"], tuple(row["classes"]))
-        first.setdefault(key, row)
-        protocols.setdefault(key, []).append(row["protocol"])
-    return [(row, " = ".join(sorted(protocols[key]))) for key, row in first.items()]

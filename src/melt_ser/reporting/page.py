@@ -8,16 +8,16 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from melt_ser.errors import InputError
+from melt_ser.core.errors import InputError
 from melt_ser.reporting.collect import Evaluation, Run
 from melt_ser.reporting.contents import Contents
 from melt_ser.reporting.details import run_details
 from melt_ser.reporting.numbers import beside, figure, over, percent, points
-from melt_ser.reporting.overview import merged
 from melt_ser.reporting.pages import render, script
 from melt_ser.reporting.published import METRIC_NAMES
 from melt_ser.reporting.recordings import Corpora
 from melt_ser.reporting.systems import system_names
+from melt_ser.runs.table import merged
 
 FILTERS = {"backbone": "Backbone", "train": "Trained on", "corpus": "Tested on", "protocol": "Protocol"}
 MOST_ROWS = 3000  # of the overview; a browser sorts and filters that many at once

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from melt_ser.errors import InputError
+from melt_ser.core.errors import InputError
 from melt_ser.reporting.collect import Evaluation, Run
 
 

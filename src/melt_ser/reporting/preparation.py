@@ -11,9 +11,9 @@ import pandas as pd
 
 from melt_ser.config import LabelsConfig
 from melt_ser.corpora.corpus import Corpus
+from melt_ser.corpora.labels import LabelSpace
 from melt_ser.corpora.rules import is_clipped
 from melt_ser.corpora.splits import group_warnings
-from melt_ser.labels import LabelSpace
 
 SCHEMA_VERSION = 1
 SPLITS = ("train", "dev", "test", "")

@@ -8,11 +8,12 @@ from pathlib import Path
 from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
-from melt_ser import files
-from melt_ser.console import show
-from melt_ser.corpora.corpus import Corpus, report_folder
-from melt_ser.corpora.verification import cache_folder
-from melt_ser.errors import one_line
+from melt_ser.core import files
+from melt_ser.core.console import show
+from melt_ser.core.errors import one_line
+from melt_ser.core.paths import cache_folder
+from melt_ser.corpora.corpus import Corpus
+from melt_ser.corpora.load import report_folder
 from melt_ser.reporting.pages import render
 from melt_ser.reporting.preparation import SCHEMA_VERSION, Summary
 

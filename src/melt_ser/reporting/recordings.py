@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from melt_ser.config import DatasetConfig
-from melt_ser.errors import MeltSerError
+from melt_ser.core.errors import MeltSerError
 from melt_ser.reporting.collect import Run
 
 
@@ -55,7 +55,7 @@ class Corpora:
 
 
 def _read(corpus: str, settings: dict[str, Any], own: bool) -> Recordings | None:
-    from melt_ser.corpora.corpus import read_release
+    from melt_ser.corpora.load import read_release
 
     try:
         config = _typed(settings) if own else _named(corpus, settings["root"])
@@ -80,8 +80,8 @@ def _named(corpus: str, root: str | None) -> DatasetConfig:
     """The settings of a corpus by its name."""
     from hydra.errors import HydraException
 
-    from melt_ser.errors import SetupError
-    from melt_ser.launch import load_dataset
+    from melt_ser.cli.compose import load_dataset
+    from melt_ser.core.errors import SetupError
 
     try:
         config = load_dataset(corpus)

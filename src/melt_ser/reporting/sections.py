@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from melt_ser.errors import one_line
+from melt_ser.core.errors import one_line
 from melt_ser.reporting.markdown import escaped, table
 from melt_ser.reporting.numbers import percent
 

@@ -12,8 +12,8 @@ from typing import Annotated, Any, NotRequired, TypedDict
 
 import msgspec
 
-from melt_ser.files import misfit
-from melt_ser.runs import EVALUATION, INTERVAL, NUMBER, RESULT, SCHEMA_VERSION
+from melt_ser.core.files import misfit
+from melt_ser.runs.folder import EVALUATION, INTERVAL, NUMBER, RESULT, SCHEMA_VERSION
 
 GROUPS = ("backbone", "dataset", "labels", "head", "augment", "trainer", "eval")
 CONFIG = {**dict.fromkeys(GROUPS, dict), "backbone": {"name": str, "family": str}, "dataset": {"name": str}}

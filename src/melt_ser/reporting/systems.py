@@ -9,7 +9,7 @@ import json
 from collections import defaultdict
 from typing import Any
 
-from melt_ser.files import sha256
+from melt_ser.core.files import sha256
 from melt_ser.reporting.collect import Run
 
 Settings = dict[str, Any]

@@ -23,8 +23,8 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
-from melt_ser import files
-from melt_ser.errors import InputError
+from melt_ser.core import files
+from melt_ser.core.errors import InputError
 
 
 @dataclass

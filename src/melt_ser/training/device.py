@@ -10,8 +10,8 @@ from accelerate import Accelerator, DistributedDataParallelKwargs, InitProcessGr
 from accelerate.state import AcceleratorState, PartialState
 
 from melt_ser.config import Precision
-from melt_ser.errors import SetupError
-from melt_ser.memory import keep_freed_memory
+from melt_ser.core.errors import SetupError
+from melt_ser.core.memory import keep_freed_memory
 
 LONGEST_WAIT = timedelta(hours=12)  # for the main process, which verifies a corpus while the others wait
 

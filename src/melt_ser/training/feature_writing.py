@@ -19,16 +19,17 @@ from accelerate import Accelerator
 from accelerate.utils import gather_object
 from torch.utils.data import DataLoader
 
-from melt_ser import files
-from melt_ser.console import steps_bar
+from melt_ser.core import files
+from melt_ser.core.console import steps_bar
+from melt_ser.core.errors import OutputError
+from melt_ser.core.memory import memory_advice
 from melt_ser.data.batches import Share, SortedBatches
-from melt_ser.data.features import write_description
-from melt_ser.data.utterances import Utterances
-from melt_ser.errors import OutputError
+from melt_ser.data.datasets import Utterances
+from melt_ser.data.feature_store import write_description
+from melt_ser.data.stage import Prefix
 from melt_ser.evaluation.inference import exact_products
-from melt_ser.memory import memory_advice
 from melt_ser.models.classifier import SpeechClassifier
-from melt_ser.models.prefix import Prefix, compute_prefix, frame_shape
+from melt_ser.models.prefix import compute_prefix, frame_shape
 
 BATCH_SECONDS = 60.0  # of audio with padding that is computed at once
 Places = list[tuple[str, int, int, int]]  # of clips: name, part, first, count

@@ -19,25 +19,19 @@ import torch
 from accelerate import Accelerator
 from torch.utils.data import DataLoader
 
-from melt_ser import files
 from melt_ser.config import Balance, TrainerConfig
+from melt_ser.core import files
+from melt_ser.core.errors import InputError
+from melt_ser.core.memory import memory_advice
 from melt_ser.data.batches import Share, ShuffledBatches
-from melt_ser.data.features import Features
-from melt_ser.data.utterances import Batch, Inputs
-from melt_ser.errors import InputError
+from melt_ser.data.datasets import Batch, Inputs
+from melt_ser.data.feature_store import Features
+from melt_ser.data.stage import Prefix
 from melt_ser.evaluation.inference import classify, dev_scores
-from melt_ser.memory import memory_advice
 from melt_ser.models.classifier import SpeechClassifier
-from melt_ser.models.prefix import Prefix
 from melt_ser.training.checkpoints import FitState, learning_weights, load_checkpoint, load_weights, save_checkpoint
 from melt_ser.training.frozen import frozen_part
-from melt_ser.training.optimisation import (
-    cell_weights,
-    class_weights,
-    make_loss,
-    make_optimiser,
-    make_schedule,
-)
+from melt_ser.training.optimisation import cell_weights, class_weights, make_loss, make_optimiser, make_schedule
 from melt_ser.training.progress import TrainingProgress
 
 LESS_MEMORY = (

@@ -8,9 +8,10 @@ from torch import Tensor
 
 from melt_ser.audio import SAMPLE_RATE
 from melt_ser.config import TrainerConfig
-from melt_ser.data.utterances import Batch
+from melt_ser.data.datasets import Batch
+from melt_ser.data.stage import Prefix
 from melt_ser.models.classifier import SpeechClassifier
-from melt_ser.models.prefix import Prefix, compute_prefix, crop_at_random
+from melt_ser.models.prefix import compute_prefix, crop_at_random
 
 
 def frozen_part(

@@ -1,0 +1,1 @@
+"""The command line: configuration composed, checked and explained; sweeps."""

@@ -1,0 +1,89 @@
+"""What types cannot say about the settings: checked before anything slow happens."""
+
+from __future__ import annotations
+
+from melt_ser.config import AugmentConfig, CacheConfig, Config, EvalConfig
+from melt_ser.core.errors import SetupError
+
+FREEZE = ("nothing", "convolution", "everything")
+
+
+def check(config: Config) -> None:
+    """Raise SetupError where a value is out of its range."""
+    trainer = config.trainer
+    at_least_one = {"epochs": trainer.epochs, "batch_size": trainer.batch_size, "accumulation": trainer.accumulation}
+    for key, value in at_least_one.items():
+        if value < 1:
+            raise SetupError(f"trainer.{key} is at least 1, not {value}.")
+    not_negative = {
+        "learning_rate": trainer.learning_rate,
+        "backbone_learning_rate": trainer.backbone_learning_rate,
+        "weight_decay": trainer.weight_decay,
+        "clip_norm": trainer.clip_norm,
+    }
+    for key, number in not_negative.items():
+        if not 0.0 <= number < float("inf"):
+            raise SetupError(f"trainer.{key} is a number from 0 up, not {number}.")
+    for key, share in {"warmup_fraction": trainer.warmup_fraction, "label_smoothing": trainer.label_smoothing}.items():
+        if not 0.0 <= share < 1.0:
+            raise SetupError(f"trainer.{key} is from 0 up to, but not, 1, not {share}.")
+    if trainer.batch_seconds is not None and not 1.0 <= trainer.batch_seconds < float("inf"):
+        raise SetupError(f"trainer.batch_seconds is a number from 1 up or null, not {trainer.batch_seconds}.")
+    if trainer.crop_seconds is not None and trainer.crop_seconds < 0.1:
+        raise SetupError(f"trainer.crop_seconds is at least 0.1 or null, not {trainer.crop_seconds}.")
+    if trainer.pad_to_crop and trainer.crop_seconds is None:
+        raise SetupError("trainer.pad_to_crop needs trainer.crop_seconds.")
+    if trainer.patience is not None and trainer.patience < 1:
+        raise SetupError(f"trainer.patience is at least 1 or null, not {trainer.patience}.")
+    if isinstance(trainer.freeze, str) and trainer.freeze not in FREEZE:
+        raise SetupError(f"trainer.freeze is {', '.join(FREEZE)} or a number of layers, not '{trainer.freeze}'.")
+    if isinstance(trainer.freeze, int) and trainer.freeze < 0:
+        raise SetupError(f"trainer.freeze is a number of layers from 0 up, not {trainer.freeze}.")
+    if not 0.0 <= config.head.dropout < 1.0:
+        raise SetupError(f"head.dropout is from 0 up to, but not, 1, not {config.head.dropout}.")
+    if any(size < 1 for size in config.head.hidden_sizes):
+        raise SetupError(f"head.hidden_sizes are at least 1, not {config.head.hidden_sizes}.")
+    for key, seed in {"seed": config.seed, "dataset.split_seed": config.dataset.split_seed}.items():
+        if not 0 <= seed < 2**32:
+            raise SetupError(f"{key} is from 0 up to 4294967295, not {seed}.")
+    if not 0.0 <= config.backbone.layer_drop < 1.0:
+        raise SetupError(f"backbone.layer_drop is from 0 up to, but not, 1, not {config.backbone.layer_drop}.")
+    check_augment(config.augment)
+    masks = max(config.augment.time_mask_probability, config.augment.feature_mask_probability) > 0
+    if masks and trainer.freeze == "everything":
+        raise SetupError(
+            "augment.time_mask_probability and augment.feature_mask_probability mask what a learning backbone hears, "
+            "and trainer.freeze=everything keeps it from learning; set both to 0, or trainer.freeze=convolution."
+        )
+    check_eval(config.eval)
+    check_cache(config.cache)
+
+
+def check_augment(settings: AugmentConfig) -> None:
+    """Raise SetupError where a value of the `augment` group is out of its range."""
+    for key in ("noise_probability", "time_mask_probability", "feature_mask_probability"):
+        if not 0.0 <= getattr(settings, key) <= 1.0:
+            raise SetupError(f"augment.{key} is from 0 to 1, not {getattr(settings, key)}.")
+    if not 0.0 <= settings.gain_decibels < float("inf"):
+        raise SetupError(f"augment.gain_decibels is a number from 0 up, not {settings.gain_decibels}.")
+    snr = settings.noise_snr_decibels
+    if len(snr) != 2 or not float("-inf") < snr[0] <= snr[1] < float("inf"):
+        raise SetupError(f"augment.noise_snr_decibels is [lowest, highest], not {snr}.")
+    if not settings.speed_factors or not all(0.5 <= factor <= 2.0 for factor in settings.speed_factors):
+        raise SetupError(f"augment.speed_factors are from 0.5 to 2, at least one, not {settings.speed_factors}.")
+
+
+def check_eval(settings: EvalConfig) -> None:
+    """Raise SetupError where a value of the `eval` group is out of its range."""
+    if settings.batch_size < 1:
+        raise SetupError(f"eval.batch_size is at least 1, not {settings.batch_size}.")
+    if settings.split not in ("train", "dev", "test"):
+        raise SetupError(f"eval.split is train, dev or test, not '{settings.split}'.")
+    if settings.corpora is not None and len(set(settings.corpora)) < len(settings.corpora):
+        raise SetupError(f"eval.corpora names a corpus twice: {', '.join(settings.corpora)}.")
+
+
+def check_cache(settings: CacheConfig) -> None:
+    """Raise SetupError where a value of the `cache` group is out of its range."""
+    if not settings.max_gib >= 0.0:  # infinity is no bound
+        raise SetupError(f"cache.max_gib is a number from 0 up, not {settings.max_gib}.")

@@ -1,0 +1,82 @@
+"""The edge where Hydra composes a configuration; everything behind it is plain Python.
+
+A mistake in the command (key, group, value) and every `MeltSerError` end as one line on standard error
+and an exit code; nothing heavy is imported before the configuration is known to be right.
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+import sys
+import traceback
+from collections.abc import Callable
+from typing import Any
+
+import hydra
+from omegaconf import DictConfig
+
+from melt_ser.cli.compose import SCHEMAS
+from melt_ser.cli.failures import Failure, failure_of
+from melt_ser.cli.gpus import one_gpu
+from melt_ser.cli.sweep import Outcomes, outcome, sweeping
+from melt_ser.core.console import print_anything
+from melt_ser.core.paths import conf_folder
+from melt_ser.core.processes import several
+
+LAUNCHERS = ("joblib", "submitit", "ray")  # whose exceptions tell of a job that died
+
+
+def launch(config_name: str, task: Callable[[DictConfig], str | None]) -> int:
+    """Compose the configuration from the command line, run the task, and return the exit code.
+
+    The task returns what became of it: finished (None) or skipped. A failed job of a sweep does not stop the others,
+    wherever they run; the exit code is the highest of all jobs.
+    """
+    print_anything()
+    os.environ["HYDRA_FULL_ERROR"] = "1"  # so that errors reach us, who print one line instead of a traceback
+    codes = [0]
+    schema = SCHEMAS[config_name]
+
+    @functools.wraps(task)
+    def guarded(composed: DictConfig) -> dict[str, Any]:
+        try:
+            with one_gpu():
+                return outcome(task(composed) or "finished")
+        except Exception as error:  # caught here, since Hydra prints a line of its own for what passes it
+            failure = failure_of(error, schema)
+            if not failure.known and not sweeping():
+                raise
+            _tell(failure, error)
+            codes.append(failure.exit_code)
+            if several():  # the others wait for this process, and the launcher ends them when it ends
+                sys.exit(failure.exit_code)
+            return outcome("failed", failure.exit_code, failure.sentence)
+
+    try:
+        hydra.main(version_base="1.3", config_path=str(conf_folder()), config_name=config_name)(guarded)()
+    except KeyboardInterrupt:
+        same = "the same command without force=true" if "force=true" in sys.argv else "the same command"
+        print(f"stopped; {same} goes on from what is finished.", file=sys.stderr)
+        codes.append(130)
+    except Exception as error:
+        failure = failure_of(error, schema)
+        if not failure.known and type(error).__module__.partition(".")[0] in LAUNCHERS:
+            first = failure.sentence.partition("\\n")[0]
+            sentence = f"a job ended without an outcome ({first}); the same command goes on from what is finished."
+            failure = Failure(sentence, failure.exit_code)
+        if not failure.known:
+            raise
+        _tell(failure, error)
+        codes.append(failure.exit_code)
+    finally:
+        if Outcomes.last is not None:
+            codes.append(Outcomes.last.end())
+    return max(codes)
+
+
+def _tell(failure: Failure, error: Exception) -> None:
+    """Print the sentence of a failure; with the traceback where it is no user's mistake."""
+    if not failure.known:
+        traceback.print_exception(error)
+    print(f"error: {failure.sentence}", file=sys.stderr, flush=True)

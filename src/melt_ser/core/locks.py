@@ -1,0 +1,43 @@
+"""One process at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+from melt_ser.core import files
+from melt_ser.core.console import say
+from melt_ser.core.errors import SetupError
+from melt_ser.core.processes import is_main_process
+
+
+@contextmanager
+def sole_writer(folder: Path, waits: bool = False) -> Iterator[None]:
+    """Hold a run folder for this process (of several of one run: for the main one).
+
+    The lock is the operating system's, so it ends with the process, however that ends. Raises SetupError while another
+    process holds it, or waits for it (`waits`) and says so.
+    """
+    if not is_main_process():
+        yield
+        return
+    path = folder.parent / f".{folder.name}.lock"
+    lock = FileLock(path)
+    with files.telling_failed_writes(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            lock.acquire(timeout=0)
+        except Timeout:
+            if not waits:
+                raise SetupError(
+                    f"Another process is at work in {folder} (it holds {path}); wait until it has ended, or stop it."
+                ) from None
+            say(f"waiting for another process that is at work in {folder}")
+            lock.acquire()
+    try:
+        yield
+    finally:
+        lock.release()

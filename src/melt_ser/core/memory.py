@@ -1,0 +1,38 @@
+"""Memory: what runs out is told as the setting to lower, what is freed on a CPU is used again."""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from melt_ser.core.errors import SetupError
+
+NO_MEMORY = ("out of memory", "ALLOC_FAILED", "can't allocate memory")  # of CUDA, its libraries, the CPU
+NO_ROOM_FOR_MODEL = "choose a smaller backbone, or wait until other programs have left the GPU"
+M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4  # of glibc's malloc.h
+
+
+@contextmanager
+def memory_advice(advice: str) -> Iterator[None]:
+    """Raise SetupError with `advice` where the block runs out of memory, on a GPU or a CPU."""
+    try:
+        yield
+    except (RuntimeError, MemoryError) as error:
+        if isinstance(error, MemoryError) or any(sign in str(error) for sign in NO_MEMORY):
+            raise SetupError(f"Out of memory: {advice}.") from None
+        raise
+
+
+def keep_freed_memory() -> None:
+    """Have the C library keep what tensors free for the next ones, where it is glibc; elsewhere nothing changes.
+
+    Else each large tensor is asked of the system and given back to it, and its pages are cleared at first use: a tenth
+    of a training step (benchmarks/LOG.md).
+    """
+    try:
+        set_option = ctypes.CDLL(None).mallopt
+    except (AttributeError, OSError, TypeError):  # another C library
+        return
+    set_option(M_MMAP_MAX, 0)
+    set_option(M_TRIM_THRESHOLD, -1)

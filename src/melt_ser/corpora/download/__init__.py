@@ -1,0 +1,1 @@
+"""Releases fetched and unpacked."""

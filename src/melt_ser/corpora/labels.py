@@ -1,0 +1,137 @@
+"""The shared emotion vocabulary, total label maps, and label spaces.
+
+Two maps, so that adding a corpus touches no other: a corpus maps each of its raw labels to an
+emotion of the vocabulary (or to null: not used); a label space picks and merges emotions into classes.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from melt_ser.core.errors import InputError, SetupError, did_you_mean, one_line
+
+EMOTIONS: dict[str, str] = {
+    "angry": "anger, from cold to hot",
+    "happy": "joy, amusement",
+    "excited": "excitement, as IEMOCAP keeps it apart from happy",
+    "neutral": "no emotion",
+    "sad": "sadness",
+    "fearful": "fear, anxiety",
+    "disgusted": "disgust",
+    "surprised": "surprise of either sign",
+    "calm": "calm, as RAVDESS keeps it apart from neutral",
+    "bored": "boredom",
+    "contemptuous": "contempt",
+    "frustrated": "frustration",
+    "sarcastic": "sarcasm, as EMNS has it",
+}
+
+# For corpora of one's own (`dataset=csv`): what people commonly write for each emotion.
+SYNONYMS: dict[str, str] = {
+    **{emotion: emotion for emotion in EMOTIONS},
+    "anger": "angry",
+    "ang": "angry",
+    "happiness": "happy",
+    "joy": "happy",
+    "joyful": "happy",
+    "hap": "happy",
+    "excitement": "excited",
+    "exc": "excited",
+    "neu": "neutral",
+    "sadness": "sad",
+    "fear": "fearful",
+    "anxiety": "fearful",
+    "disgust": "disgusted",
+    "surprise": "surprised",
+    "boredom": "bored",
+    "contempt": "contemptuous",
+    "frustration": "frustrated",
+}
+
+
+LISTED = 20  # unknown labels that a sentence names
+OVERRIDABLE = re.compile(r"[\w-]+", re.ASCII)  # what Hydra's command line takes as a key
+# A class is a column of predictions, beside these, and a key of YAML and JSON.
+RESERVED = ("utterance", "reference", "prediction", "file", "start", "end", "label", "error")
+
+
+def map_labels(raw: pd.Series, label_map: Mapping[str, str | None], corpus: str) -> pd.Series:
+    """Map raw labels to emotions; None where the map says null.
+
+    The map is total: a raw label it does not know raises InputError with its count, and an emotion
+    outside the vocabulary raises SetupError.
+    """
+    for label, emotion in label_map.items():
+        if emotion is not None and emotion not in EMOTIONS:
+            raise SetupError(
+                f"The label_map of '{corpus}' maps '{label}' to '{emotion}', which is not in the shared vocabulary: "
+                f"{did_you_mean(emotion, EMOTIONS)}"
+            )
+    counts = raw[~raw.isin(list(label_map))].value_counts()
+    if len(counts):
+        unknown = ", ".join(f"'{label}' ({count})" for label, count in counts.head(LISTED).items())
+        more = f" and {len(counts) - LISTED} more" if len(counts) > LISTED else ""
+        first = str(counts.index[0])
+        example = f"+dataset.label_map.{first}=null" if OVERRIDABLE.fullmatch(first) else f'"{first}": null in a YAML'
+        raise InputError(
+            f"Corpus '{corpus}' has labels that its label_map does not know: {unknown}{more}; "
+            f"map each to an emotion or to null, for example {example}."
+        )
+    codes, labels = pd.factorize(raw)  # a million rows have few labels
+    emotions = np.array([label_map[label] for label in labels], dtype=object)
+    return pd.Series(emotions[codes], raw.index, dtype=object)
+
+
+def common_label_map(raw: pd.Series) -> dict[str, str | None]:
+    """The map of a corpus of one's own that gives none: common English words for emotions, any case."""
+    labels = raw.unique()
+    return {label: SYNONYMS[label.casefold()] for label in labels if label.casefold() in SYNONYMS}
+
+
+@dataclass(frozen=True)
+class LabelSpace:
+    """Classes, each a set of emotions: `{"happy": ["happy", "excited"], ...}`."""
+
+    name: str
+    classes: dict[str, list[str]]
+
+    def __post_init__(self) -> None:
+        seen: dict[str, str] = {}
+        for name, emotions in self.classes.items():
+            if name in RESERVED or name != one_line(name).strip() or not name:
+                raise SetupError(
+                    f"Label space '{self.name}' cannot have a class '{one_line(name)}'; choose a name of plain text "
+                    f"other than {', '.join(RESERVED)}."
+                )
+            for emotion in emotions:
+                if emotion not in EMOTIONS:
+                    raise SetupError(
+                        f"Label space '{self.name}' puts '{emotion}' into class '{name}': "
+                        f"{did_you_mean(emotion, EMOTIONS)}"
+                    )
+                if emotion in seen:
+                    raise SetupError(
+                        f"Label space '{self.name}' has '{emotion}' in both '{seen[emotion]}' and '{name}'."
+                    )
+                seen[emotion] = name
+
+    @staticmethod
+    def native(emotions: Iterable[str | None]) -> LabelSpace:
+        """One class for each emotion that occurs, in the order of the vocabulary."""
+        present = set(emotions)
+        return LabelSpace("native", {emotion: [emotion] for emotion in EMOTIONS if emotion in present})
+
+    def classify(self, emotions: pd.Series) -> pd.Series:
+        """The class of each emotion; None where the space has none."""
+        classes = {emotion: name for name, members in self.classes.items() for emotion in members}
+        return emotions.map(lambda emotion: classes.get(emotion)).astype(object).where(lambda c: c.notna(), None)
+
+    def present(self, emotions: Iterable[str | None], classes: Sequence[str]) -> list[str]:
+        """Those of `classes` that occur among the emotions, in the order of `classes`."""
+        found = set(self.classify(pd.Series(list(emotions), dtype=object)))
+        return [name for name in classes if name in found]

@@ -1,0 +1,41 @@
+"""ASVP-ESD: emotional speech and other sounds of the voice, in several languages, from films, shows and the web.
+
+`<root>/Audio/actor_36/03-01-04-01-10-36-03-03-01.wav` (and `Bonus/`): modality, channel (01 speech, 02 no
+speech), emotion, intensity (01 normal, 02 high), group, actor, age, source, and further fields. The raw label is
+channel and emotion, `01-04`, so that speech is told apart from laughter, screams and sighs.
+Unsure: the meaning of the fields after the age (the language among them) and of an actor's number for the gender
+differs between versions of its description, so language and gender stay empty; a few files have other intensities,
+which stay empty too. Some actors are no single person. Source: Landry et al., ASVP-ESD, zenodo.org/records/7132783.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path, PurePath
+
+from melt_ser.config import DatasetConfig
+from melt_ser.corpora.readers.file_names import Naming, Row, check_folder, read_names
+from melt_ser.corpora.table import Release
+
+ACTORS = {f"actor_{mark}{number}": str(number) for number in range(1, 300) for mark in ("", "0" * (number < 10))}
+INTENSITIES = {"01": "normal", "02": "high"}
+NAME = re.compile(r"03-(0[12])-(0[1-9]|1[0-3])-(\d+)-\d+-(\d+)(?: ?-\d+)*")
+
+
+def read(root: Path, config: DatasetConfig) -> Release:
+    """Every clip whose name follows the scheme and agrees with its folder; the others are problems."""
+    return read_names(root, config, NAMING)
+
+
+def _row(name: re.Match[str], path: PurePath) -> Row:
+    channel, emotion, intensity, actor = name[1], name[2], name[3], str(int(name[4]))
+    check_folder(path, ACTORS, "actor", actor)
+    return {"speaker": actor, "intensity": INTENSITIES.get(intensity, ""), "label": f"{channel}-{emotion}"}
+
+
+NAMING = Naming(
+    NAME,
+    "modality, channel, emotion, intensity, group, actor, ... such as 03-01-04-01-10-36-03-03-01",
+    _row,
+    expected="Audio",
+)

@@ -1,0 +1,50 @@
+"""Emozionalmente: Italian sentences acted by a crowd of 431 amateurs, 7 emotions, 6,902 clips.
+
+`metadata/samples.csv` has the columns file_name, sentence, sentence_language, actor, emotion_expressed,
+`metadata/users.csv` username, gender, age, mother_tongue; the clips are in `audio/`. The label is what the actor
+meant to express. A column `split` (or `set`) of samples.csv is read as the official split: the paper of 2025 has
+one, the files of the first release (2022) do not, and how later files write it was not seen by us; without it
+dataset.protocol=official is refused. Source: Catania et al., Emozionalmente: A Crowdsourced Corpus of Simulated
+Emotional Speech in Italian, IEEE/ACM TASLP 2025, zenodo.org/records/6569824; columns and counts from its files.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from melt_ser.config import DatasetConfig
+from melt_ser.core.errors import InputError
+from melt_ser.corpora.readers.annotations import GENDERS, SPLITS, Record, join_clips, read_records
+from melt_ser.corpora.readers.release import annotation_file, folders
+from melt_ser.corpora.table import Release
+
+SPLIT_COLUMNS = ("split", "set")
+
+
+def read(root: Path, config: DatasetConfig) -> Release:
+    """Every sample that has a clip; a note says where the release has no split of its own."""
+    searched = folders(root, config, depth=2)
+    path = annotation_file("samples.csv", searched, root, config)
+    columns, records = read_records(path, ("file_name", "sentence", "actor", "emotion_expressed"))
+    _, users = read_records(annotation_file("users.csv", searched, root, config), ("username", "gender"))
+    genders = {user["username"]: GENDERS.get(user["gender"].lower(), "") for user in users}
+    split_column = next((column for column in SPLIT_COLUMNS if column in columns), None)
+
+    def describe(name: str, record: Record) -> dict[str, str]:
+        split = record[split_column] if split_column else ""
+        if split.lower() not in SPLITS:
+            raise InputError(f"{path}: the split of {name} is '{split}'; it must be {', '.join(filter(None, SPLITS))}.")
+        return {
+            "source": f"emozionalmente/{name}",
+            "split": SPLITS[split.lower()],
+            "speaker": record["actor"],
+            "gender": genders.get(record["actor"], ""),
+            "language": config.language,
+            "text": record["sentence"],
+            "label": record["emotion_expressed"],
+        }
+
+    release = join_clips(root, records, "file_name", describe)
+    if split_column is None and config.folds is None:
+        release.notes.append(f"{path.name} has no split column: train with dataset.protocol=speaker_folds")
+    return release

@@ -1,0 +1,41 @@
+"""SAVEE: acted British English, four men, 7 emotions.
+
+`<root>/AudioData/JE/n23.wav`, or flat copies as `JE_n23.wav`: speaker (DC, JE, JK, KL; the folder or the name says
+it), emotion (a, d, f, h, n, sa, su), sentence number. Source: Haq and Jackson, Multimodal Emotion Recognition, in
+Machine Audition, 2010, and the page of the release.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path, PurePath
+
+from melt_ser.config import DatasetConfig
+from melt_ser.corpora.readers.file_names import Naming, Row, Unused, check_folder, folder_code, read_names
+from melt_ser.corpora.table import Release
+
+SPEAKERS = {"dc": "DC", "je": "JE", "jk": "JK", "kl": "KL"}
+NAME = re.compile(r"(?:(dc|je|jk|kl)_?)?(a|d|f|h|n|sa|su)(\d\d)")
+
+
+def read(root: Path, config: DatasetConfig) -> Release:
+    """Every clip whose name, with its folder, says speaker and emotion; the others are problems."""
+    return read_names(root, config, NAMING)
+
+
+def _row(name: re.Match[str], path: PurePath) -> Row:
+    folder = folder_code(path, SPEAKERS)
+    if name[1]:
+        speaker = SPEAKERS[name[1]]
+        check_folder(path, SPEAKERS, "speaker", speaker)
+    elif folder:
+        speaker = folder[1]
+    else:
+        raise Unused(f"neither the name nor a folder says the speaker ({', '.join(SPEAKERS.values())})")
+    emotion, number = name[2], name[3]
+    return {"utterance": f"{speaker}_{emotion}{number}", "speaker": speaker, "gender": "male", "label": emotion}
+
+
+NAMING = Naming(
+    NAME, "emotion and number such as n23 in a speaker's folder, or JE_n23", _row, expected="JE", spelling=str.lower
+)

@@ -1,0 +1,35 @@
+"""ShEMO: Persian radio plays, 31 women and 56 men, 6 emotions.
+
+`<root>/male/M36S02.wav`, or flat: gender and speaker, emotion letter (A, F, H, N, S, W: wonder, that is surprise),
+running number. Texts are read from the release's `transcript/**/M36S02.ort` where they lie in the root.
+Source: Mohamad Nezami et al., ShEMO: a large-scale validated database for Persian speech emotion detection, Language
+Resources and Evaluation 2019. The 31 and 56 are counted in EmoBox's list of 2,838 of its 3,000 clips.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path, PurePath
+
+from melt_ser.config import DatasetConfig
+from melt_ser.corpora.readers.file_names import GENDERS, Naming, Row, check_folder, fill, read_names, transcripts
+from melt_ser.corpora.table import Release
+
+FOLDERS = {"female": "F", "male": "M"}
+NAME = re.compile(r"(([FM])\d\d)([AFHNSW])\d\d")
+
+
+def read(root: Path, config: DatasetConfig) -> Release:
+    """Every clip whose name follows the scheme and agrees with its folder; the others are problems."""
+    release = read_names(root, config, NAMING)
+    fill(release, "text", {stem.upper(): text for stem, text in transcripts(root, ".ort").items()})
+    return release
+
+
+def _row(name: re.Match[str], path: PurePath) -> Row:
+    speaker, gender, emotion = name.groups()
+    check_folder(path, FOLDERS, "gender", gender)
+    return {"speaker": speaker, "gender": GENDERS[gender], "label": emotion}
+
+
+NAMING = Naming(NAME, "gender and speaker, emotion, number such as M36S02", _row, expected="male", spelling=str.upper)

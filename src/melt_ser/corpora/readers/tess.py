@@ -1,0 +1,56 @@
+"""TESS: acted Canadian English, two actresses (26 and 64 years old), 200 words in one carrier phrase, 7 emotions.
+
+`<root>/OAF_back_angry.wav`, or in folders such as `OAF_angry/` and `YAF_pleasant_surprised/`: OAF or YAF (the
+older or the younger speaker), word, emotion (ps: pleasant surprise). `OA_bite_neutral` of the release is OAF's. The
+session is the word: no fold can leave out one of two speakers and still find its dev part with another, so folds
+keep the words apart, and the numbers say nothing about unseen speakers.
+Source: Pichora-Fuller and Dupuis, Toronto emotional speech set, 2010 (tspace.library.utoronto.ca/handle/1807/24487).
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path, PurePath
+
+from melt_ser.config import DatasetConfig
+from melt_ser.corpora.readers.file_names import Naming, Row, check_folder, read_names
+from melt_ser.corpora.table import Release
+
+EMOTIONS = {
+    "angry": ["angry"],
+    "disgust": ["disgust"],
+    "fear": ["fear"],
+    "happy": ["happy"],
+    "neutral": ["neutral"],
+    "ps": ["ps", "pleasant_surprise", "pleasant_surprised"],
+    "sad": ["sad"],
+}
+FOLDERS = {
+    f"{speaker}_{word}".lower(): f"{speaker} {emotion}"
+    for speaker in ("OAF", "YAF")
+    for emotion, words in EMOTIONS.items()
+    for word in words
+}
+NAME = re.compile(rf"(oaf|yaf|oa(?=_bite_neutral$))_([a-z]+)_({'|'.join(EMOTIONS)})")
+
+
+def read(root: Path, config: DatasetConfig) -> Release:
+    """Every clip whose name follows the scheme and agrees with its folder; the others are problems."""
+    return read_names(root, config, NAMING)
+
+
+def _row(name: re.Match[str], path: PurePath) -> Row:
+    speaker = "YAF" if name[1] == "yaf" else "OAF"
+    word, emotion = name[2], name[3]
+    check_folder(path, FOLDERS, "speaker and emotion", f"{speaker} {emotion}")
+    return {
+        "utterance": f"{speaker}_{word}_{emotion}",
+        "speaker": speaker,
+        "session": word,
+        "gender": "female",
+        "text": f"Say the word {word}",
+        "label": emotion,
+    }
+
+
+NAMING = Naming(NAME, "speaker, word, emotion such as OAF_back_angry", _row, expected="OAF_angry", spelling=str.lower)

@@ -1,0 +1,45 @@
+"""The room that `cache.max_gib` leaves for what can be computed again."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import Literal
+
+from melt_ser.config import CacheConfig
+from melt_ser.core.paths import cache_folder
+
+GIB = 2**30
+Kind = Literal["waveforms", "features"]
+KINDS: tuple[Kind, ...] = ("waveforms", "features")  # what the budget bounds, all corpora together
+
+
+def kept_folder(config: CacheConfig, kind: Kind) -> Path:
+    """Where one kind lies."""
+    return _root(config) / kind
+
+
+def no_room(path: Path, size: int, config: CacheConfig) -> str | None:
+    """Why `size` bytes in all cannot be kept at `path`, in the folder of a kind; None where they can."""
+    root = _root(config)
+    own = _bytes_on_disk(path)
+    others = sum(_bytes_on_disk(file) for kind in KINDS for file in (root / kind).rglob("*")) - own
+    free = shutil.disk_usage(path.parent).free
+    needed = f"{size / GIB:.2f} GiB are needed"
+    if others + size > config.max_gib * GIB:
+        taken = f"{others / GIB:.2f} of cache.max_gib={config.max_gib:g} are taken in {root}"
+        return f"{needed} and {taken}; raise it, or delete what is old there"
+    if size - own > free:
+        return f"{needed} and {free / GIB:.2f} are free in {root}; set cache.folder"
+    return None
+
+
+def _root(config: CacheConfig) -> Path:
+    return Path(config.folder).expanduser() if config.folder else cache_folder()
+
+
+def _bytes_on_disk(path: Path) -> int:
+    try:
+        return path.lstat().st_blocks * 512
+    except OSError:  # not there, or deleted meanwhile
+        return 0

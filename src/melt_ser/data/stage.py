@@ -1,0 +1,13 @@
+"""How far a frozen model has computed a clip."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+
+class Prefix(StrEnum):
+    nothing = "nothing"
+    convolution = "convolution"
+    layers = "layers"
+    states = "states"
+    pooled = "pooled"

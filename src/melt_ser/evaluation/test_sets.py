@@ -1,0 +1,119 @@
+"""What a model is scored on: the utterances of a corpus that have one of the model's classes."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import pandas as pd
+
+from melt_ser.config import Config, DatasetConfig, EvalConfig
+from melt_ser.core.errors import InputError
+from melt_ser.corpora.corpus import Corpus
+from melt_ser.corpora.emobox import EMOBOX
+from melt_ser.corpora.grouping import groups_of
+from melt_ser.corpora.labels import LabelSpace
+
+
+@dataclass
+class Target:
+    """Utterances to score (`table` has a `class` column), and what of the corpus is left out and why."""
+
+    corpus: Corpus
+    split: str  # train, dev, test, or all where the corpus is used whole
+    table: pd.DataFrame
+    corpus_classes: list[str]  # the model's classes that the whole corpus has
+    dropped: dict[str, int]
+    overlap: int = 0  # recordings that the model was trained on
+
+    @property
+    def name(self) -> str:
+        return self.corpus.name
+
+
+def other_corpora(config: Config, load_dataset: Callable[[str], DatasetConfig]) -> list[DatasetConfig]:
+    """The settings of the corpora that a run is tested on, but for the one that it is trained on."""
+    roots = {**config.dataset.roots, **config.eval.roots}
+    names = [name for name in config.eval.corpora or [] if name != config.dataset.name]
+    loaded = [(name, load_dataset(name)) for name in names]
+    return [replace(other, root=roots.get(name, other.root)) for name, other in loaded]
+
+
+def make_target(
+    corpus: Corpus,
+    space: LabelSpace,
+    classes: list[str],
+    settings: EvalConfig,
+    trained: pd.DataFrame,
+    test: pd.DataFrame | None = None,
+) -> Target:
+    """The part of a corpus to score.
+
+    `test` is the fold's own test part, for the corpus that the model was trained on; another corpus is scored on
+    its `eval.split`, or whole where it has no split. `trained` holds train and dev, of which a clip of another corpus
+    is known by its `source` or its samples (`content_hash`), whatever it is called there.
+    Raises InputError where nothing is left, or where recordings were trained on and `eval.allow_overlap` is off.
+    """
+    used, _ = corpus.usable(space)
+    used = used[used["class"].isin(classes)]
+    corpus_classes = [name for name in classes if name in set(used["class"])]
+    split = split_to_score(corpus, settings) if test is None else "test"
+    rows = _with_left_out(corpus, used, test) if test is not None else _rows(corpus, split)
+    table = used[used["utterance"].isin(rows["utterance"])]
+    if table.empty:
+        raise InputError(
+            f"No utterance of '{corpus.name}' ({split}) has a class of the model ({', '.join(classes)}); "
+            f"check eval.split and the label space."
+        )
+    known = table["source"].isin(trained["source"])
+    if test is None:  # copies within the training corpus are told by its warnings (see duplicates.py)
+        known |= table["content_hash"].isin(trained["content_hash"])
+    overlap = int(known.sum())
+    if overlap and not settings.allow_overlap:
+        raise InputError(
+            f"{overlap} of the {len(table)} recordings of '{corpus.name}' ({split}) were trained on; score another "
+            f"split, or set eval.allow_overlap=true to score them all the same and have the result say so."
+        )
+    dropped = _dropped(corpus, rows, table, space, classes)
+    return Target(corpus, split, table.reset_index(drop=True), corpus_classes, dropped, overlap)
+
+
+def split_to_score(corpus: Corpus, settings: EvalConfig) -> str:
+    """The split of another corpus than the trained one that is scored: `eval.split`, or all of one without splits."""
+    has_split = corpus.config.folds is None and (corpus.table["split"] == settings.split).any()
+    return settings.split if has_split else "all"
+
+
+def _rows(corpus: Corpus, split: str) -> pd.DataFrame:
+    return corpus.table if split == "all" else corpus.table[corpus.table["split"] == split]
+
+
+def _with_left_out(corpus: Corpus, used: pd.DataFrame, test: pd.DataFrame) -> pd.DataFrame:
+    """A fold's own test part, and what is not `used` of the release's test split, or of the groups in that part.
+
+    EmoBox's lists and the members of a union do not say where such rows belong.
+    """
+    config = corpus.config
+    if config.members or config.folds == EMOBOX:
+        return test
+    rest = corpus.table[~corpus.table["utterance"].isin(used["utterance"])]
+    if config.folds is None and (corpus.table["split"] != "").any():
+        return pd.concat([test, rest[rest["split"] == "test"]])
+    return pd.concat([test, rest[groups_of(rest, config.group).isin(groups_of(test, config.group))]])
+
+
+def _dropped(
+    corpus: Corpus, rows: pd.DataFrame, table: pd.DataFrame, space: LabelSpace, classes: list[str]
+) -> dict[str, int]:
+    """Counts by reason: labels without a class among the rows asked for, and clips that verification refused."""
+    left_out = corpus.table[corpus.table["utterance"].isin(rows["utterance"])]
+    left_out = left_out[~left_out["utterance"].isin(table["utterance"])]
+    reasons = Counter[str]()
+    has_class = space.classify(left_out["emotion"]).isin(classes)
+    reasons += Counter({"the other source's label is no class of the model": int(has_class.sum())})
+    for label, emotion in left_out.loc[~has_class, ["label", "emotion"]].itertuples(index=False):
+        reasons[f"label '{label}' is {'not used' if emotion is None else f'no class of the model ({emotion})'}"] += 1
+    for reason in corpus.dropped["reason"]:
+        reasons[f"clip refused: {reason.split(':')[0]}"] += 1
+    return dict(reasons)

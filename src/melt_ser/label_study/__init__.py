@@ -1,0 +1,1 @@
+"""Two label sources compared: agreement, listening tests, acoustics."""

@@ -1,0 +1,123 @@
+"""The answers of a listening test, put together with its key: a row a judgement."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from melt_ser.core.errors import InputError, SetupError
+from melt_ser.core.files import read_shaped
+from melt_ser.label_study.listening import SCHEMA_VERSION
+
+KEY_SHAPE = {
+    "study": str,
+    "sources": {"first": str, "second": str},
+    "items": [{"id": str, "labels": [str], "check": str | None, "first": str, "second": str}],
+}
+ANSWERS_SHAPE = {
+    "study": str,
+    "rater": str,
+    "answers": [{"item": str, "chosen": str | None, "side": str | None, "plays": int, "seconds": int | float}],
+}
+
+
+@dataclass(frozen=True)
+class Judgements:
+    """`table` has a row a judgement: rater, item, side, first, second (the labels), and prefers_second (true or false).
+
+    `raters` are those who passed and judged; `left_out` says why others are not used, by rater; `not_played` counts
+    items that did not play for a rater.
+    """
+
+    sources: dict[str, str]
+    table: pd.DataFrame
+    raters: list[str]
+    left_out: dict[str, str] = field(default_factory=dict)
+    not_played: int = 0
+
+
+def read_judgements(key_path: Path, answer_paths: Sequence[Path], allowed_failures: int = 0) -> Judgements:
+    """The judgements of all raters who failed no more checks than allowed.
+
+    Folders stand for the JSON files in them. A rater's several files are put together. Raises SetupError where a file
+    is missing, InputError where one is damaged, of another study, answers something else, or contradicts another of the
+    same rater.
+    """
+    key = _read(key_path, {"schema_version": int, **KEY_SHAPE}, "give the key.json that `listen build` wrote")
+    items = {item["id"]: item for item in key["items"]}
+    given: defaultdict[str, dict[str, dict[str, Any]]] = defaultdict(dict)
+    for path in _files(answer_paths):
+        content = _read(path, {"schema_version": int, **ANSWERS_SHAPE}, "ask the rater to save the answers again")
+        if content["study"] != key["study"]:
+            raise InputError(f"{path} answers the study {content['study']}, and {key_path} is of {key['study']}.")
+        answers = {answer["item"]: answer for answer in content["answers"]}
+        for name, answer in answers.items():
+            if name not in items or answer["chosen"] not in (None, *items[name]["labels"]):
+                raise InputError(
+                    f"{path}: '{answer['chosen']}' for the item {name} is no answer of this study; "
+                    "ask the rater to save the answers again."
+                )
+        _put_together(given[content["rater"]], answers, content["rater"], path)
+    reasons = {rater: _failed(answers, items, allowed_failures) for rater, answers in given.items()}
+    left_out = {rater: reason for rater, reason in reasons.items() if reason}
+    passed = {rater: answers for rater, answers in given.items() if rater not in left_out}
+    rows = [
+        {
+            "rater": rater,
+            "item": name,
+            "side": answer["side"],
+            "first": items[name]["first"],
+            "second": items[name]["second"],
+            "prefers_second": answer["chosen"] == items[name]["second"],
+        }
+        for rater, answers in passed.items()
+        for name, answer in answers.items()
+        if items[name]["check"] is None and answer["chosen"] is not None
+    ]
+    if not rows:
+        why = f" ({len(left_out)} raters left out, the first {next(iter(left_out.values()))})" if left_out else ""
+        raise InputError(f"There is no judgement to score{why}; give the raters' answer files.")
+    not_played = sum(answer["chosen"] is None for answers in passed.values() for answer in answers.values())
+    table = pd.DataFrame(rows)
+    return Judgements(key["sources"], table, table["rater"].unique().tolist(), left_out, not_played)
+
+
+def _put_together(before: dict[str, Any], answers: dict[str, Any], rater: str, path: Path) -> None:
+    """Add a rater's answers to those of their other files; one that was skipped there may be given here."""
+    for name, answer in answers.items():
+        known = before.get(name, {}).get("chosen")
+        if known is not None and answer["chosen"] not in (None, known):
+            raise InputError(
+                f"{path} says '{answer['chosen']}' for the item {name}, and another file of rater {rater} '{known}'; "
+                "leave the older file out, or where they are two people's write another 'rater' into one."
+            )
+        if known is None:
+            before[name] = answer
+
+
+def _failed(answers: dict[str, dict[str, Any]], items: dict[str, dict[str, Any]], allowed: int) -> str:
+    """Why a rater is left out, or ""; a check that did not play, or was not come to, is not failed."""
+    asked = [(items[name]["check"], answer["chosen"]) for name, answer in answers.items() if items[name]["check"]]
+    failed = sum(chosen not in (None, check) for check, chosen in asked)
+    return f"failed {failed} of {len(asked)} checks" if failed > allowed else ""
+
+
+def _files(paths: Sequence[Path]) -> list[Path]:
+    files = [file for path in paths for file in (sorted(path.glob("*.json")) if path.is_dir() else [path])]
+    if not files:
+        raise SetupError(f"There are no answers (*.json) in {paths[0]}.")
+    return files
+
+
+def _read(path: Path, shape: dict[str, Any], fix: str) -> dict[str, Any]:
+    if not path.is_file():
+        raise SetupError(f"There is no file {path}; {fix}.")
+    content: dict[str, Any] = read_shaped(path, shape, fix)
+    if content["schema_version"] != SCHEMA_VERSION:
+        raise InputError(f"{path} is of version {content['schema_version']}, not {SCHEMA_VERSION}; {fix}.")
+    return content

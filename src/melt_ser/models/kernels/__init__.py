@@ -1,0 +1,1 @@
+"""Faster and batch-invariant forward passes for the four families."""

@@ -1,0 +1,140 @@
+"""Attention of the four families, faster than transformers' and with its parameters and results.
+
+The forward methods of a backbone's attention modules are replaced; parameters keep their names, so checkpoints load
+and save as before. On a GPU torch's `scaled_dot_product_attention` takes the whole batch, with WavLM's gated relative
+position bias and the padding mask as its additive mask. On a CPU frames are packed (packing.py): one utterance after
+another attends to its own, so there is no mask, and its scores stay in the cache. There torch's fused kernel has
+neither dropout nor a gradient of the bias; where one of them is needed the scores are written out instead, which took
+60 % of the time of torch's own fallback (benchmarks/LOG.md).
+
+WavLM's position bias depends on the distance of two frames alone: it is looked up for the 2 * frames - 1 distances,
+once a forward pass, where transformers looks it up for every pair of frames and copies it for every utterance.
+"""
+
+from __future__ import annotations
+
+from types import MethodType
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor, nn
+
+from melt_ser.models.kernels.dropout import drop_out
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+# Of padded frames, (batch, frames, features): their mask, (batch, frames), or None where nothing is padded. Of packed
+# ones, (1, frames of all, features): the number of each utterance's.
+Owners = Tensor | list[int] | None
+
+
+def use_fast_attention(model: PreTrainedModel) -> None:
+    """Replace the attention of every layer in place.
+
+    Layers are then to be given as `attention_mask` whose the frames are (see `Owners`), and WavLM's also
+    `position_bias`.
+    """
+    for layer in model.encoder.layers:
+        forward = _wavlm_attention if hasattr(layer.attention, "gru_rel_pos_linear") else _attention
+        layer.attention.forward = MethodType(forward, layer.attention)
+
+
+def position_bias(module: Any, frames: int) -> Tensor:
+    """The bias of frame j for frame i, (heads, frames, frames), of WavLM's first attention module."""
+    distances = torch.arange(1 - frames, frames, device=module.rel_attn_embed.weight.device)  # j - i
+    values = module.rel_attn_embed(module._relative_positions_bucket(distances))
+    bias: Tensor = values.t().unfold(1, frames, 1).flip(1)
+    return bias
+
+
+def _attention(module: Any, hidden_states: Tensor, attention_mask: Owners = None, **kwargs: Any) -> tuple[Tensor, None]:
+    """wav2vec 2.0, HuBERT, data2vec."""
+    return _attend(module, hidden_states, attention_mask, None, None), None
+
+
+def _wavlm_attention(
+    module: Any, hidden_states: Tensor, attention_mask: Owners = None, *, position_bias: Tensor, **kwargs: Any
+) -> tuple[Tensor, None, Tensor]:
+    """WavLM, whose layers each gate the same position bias."""
+    gate = _gate(module, hidden_states)
+    return _attend(module, hidden_states, attention_mask, gate, position_bias), None, position_bias
+
+
+def _gate(module: Any, hidden_states: Tensor) -> Tensor:
+    """How much a frame heeds positions, (batch, heads, frames, 1); see section 3.1 of the WavLM paper."""
+    projected = module.gru_rel_pos_linear(_heads(module, hidden_states))
+    update, reset = projected.view(*projected.shape[:-1], 2, 4).sum(-1).sigmoid().chunk(2, dim=-1)
+    gate: Tensor = update * (reset * module.gru_rel_pos_const - 1.0) + 2.0
+    return gate
+
+
+def _heads(module: Any, features: Tensor) -> Tensor:
+    """(batch, frames, features) as (batch, heads, frames, features of a head)."""
+    return features.view(*features.shape[:-1], module.num_heads, -1).transpose(1, 2)
+
+
+def _attend(module: Any, hidden_states: Tensor, owners: Owners, gate: Tensor | None, bias: Tensor | None) -> Tensor:
+    """Projections, attention, output projection: (batch, frames, features) to the same."""
+    queries, keys, values = (
+        _heads(module, projection(hidden_states)) for projection in (module.q_proj, module.k_proj, module.v_proj)
+    )
+    if bias is not None and gate is not None:
+        bias, gate = bias.to(queries.dtype), gate.to(queries.dtype)
+    dropout = module.dropout if module.training else 0.0
+    if isinstance(owners, list):
+        attended = _each_utterance(queries, keys, values, owners, gate, bias, dropout)
+    else:
+        attended = _whole_batch(queries, keys, values, owners, gate, bias, dropout)
+    projected: Tensor = module.out_proj(attended)
+    return projected
+
+
+def _whole_batch(
+    queries: Tensor,
+    keys: Tensor,
+    values: Tensor,
+    frame_mask: Tensor | None,
+    gate: Tensor | None,
+    bias: Tensor | None,
+    dropout: float,
+) -> Tensor:
+    """Queries, keys and values, (batch, heads, frames, features of a head), to (batch, frames, features)."""
+    mask = None if frame_mask is None else frame_mask[:, None, None, :]
+    if bias is not None and gate is not None:
+        mask = gate * bias if mask is None else (gate * bias).masked_fill(~mask, float("-inf"))
+    attended = nn.functional.scaled_dot_product_attention(queries, keys, values, mask, dropout)
+    return attended.transpose(1, 2).flatten(2)
+
+
+def _each_utterance(
+    queries: Tensor,
+    keys: Tensor,
+    values: Tensor,
+    counts: list[int],
+    gate: Tensor | None,
+    bias: Tensor | None,
+    dropout: float,
+) -> Tensor:
+    """Queries, keys and values of packed frames, (1, heads, frames of all, features of a head), to packed frames."""
+    own_parts = (features[0].split_with_sizes(counts, dim=1) for features in (queries, keys, values))
+    gates = [None] * len(counts) if gate is None else gate[0].split_with_sizes(counts, dim=1)
+    attended = []
+    for query, key, value, own_gate in zip(*own_parts, gates, strict=True):
+        own = query.shape[1]
+        own_bias = None if bias is None or own_gate is None else own_gate * bias[:, :own, :own]
+        attended.append(_one_utterance(query, key, value, own_bias, dropout).transpose(0, 1).flatten(1))
+    return torch.cat(attended)[None]
+
+
+def _one_utterance(query: Tensor, key: Tensor, value: Tensor, bias: Tensor | None, dropout: float) -> Tensor:
+    """Query, key and value, (heads, frames, features of a head), to the same; `bias` is overwritten."""
+    if dropout == 0.0 and (bias is None or not bias.requires_grad):
+        mask = None if bias is None else bias[None]
+        return nn.functional.scaled_dot_product_attention(query[None], key[None], value[None], mask)[0]
+    scale = query.shape[-1] ** -0.5
+    if bias is None:
+        scores = torch.bmm(query * scale, key.transpose(1, 2))
+    else:
+        scores = bias.baddbmm_(query, key.transpose(1, 2), alpha=scale)
+    return torch.bmm(drop_out(scores.softmax(dim=-1), dropout), value)

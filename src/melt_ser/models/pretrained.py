@@ -1,0 +1,157 @@
+"""Where a checkpoint's files are: a local folder, the Hugging Face cache, or the hub, asked once."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+from melt_ser.config import BackboneConfig
+from melt_ser.core.errors import SetupError
+
+CONFIG = "config.json"
+SAFE_WEIGHTS = ("model.safetensors", "model.safetensors.index.json")
+PICKLED_WEIGHTS = ("pytorch_model.bin", "pytorch_model.bin.index.json")
+EXTRACTOR = ("preprocessor_config.json", "processor_config.json")  # the second: transformers 5's joint file
+SECONDS_TO_ANSWER = 10.0
+
+
+def find_checkpoint(config: BackboneConfig) -> Path:
+    """The folder that holds the checkpoint's configuration and weights; downloads what the cache lacks.
+
+    Raises SetupError, one sentence with the fix, where there is none.
+    """
+    assert config.checkpoint is not None
+    folder = Path(config.checkpoint).expanduser()
+    if folder.is_dir():
+        return folder
+    if folder.is_absolute() or config.checkpoint.startswith((".", "~")) or config.checkpoint.count("/") > 1:
+        raise SetupError(f"The checkpoint folder {folder} does not exist; correct backbone.checkpoint.")
+    return _cached(config) or _download(config)
+
+
+def weights_digest(config: BackboneConfig) -> str | None:
+    """What training starts from: "commit:<hash>" of the hub, "sha256:<hash>" of a local folder's files; None: a seed.
+
+    A second for a gigabyte. Raises SetupError, one sentence with the fix, where there is no such checkpoint.
+    """
+    if config.checkpoint is None:
+        return None
+    folder = find_checkpoint(config)
+    if folder != Path(config.checkpoint).expanduser():  # in the Hugging Face cache, which names folders by the commit
+        return f"commit:{folder.name}"
+    total = hashlib.sha256()
+    names = {path.name for path in folder.iterdir()}
+    weights = weights_file(folder, config).name
+    for name in sorted(names.intersection({CONFIG, *EXTRACTOR, weights, *_shards(names, weights)})):
+        with (folder / name).open("rb") as file:
+            total.update(f"{name} {hashlib.file_digest(file, 'sha256').hexdigest()}\n".encode())
+    return f"sha256:{total.hexdigest()}"
+
+
+def weights_file(folder: Path, config: BackboneConfig) -> Path:
+    """The file of weights to read: safetensors, or a pickled file where the settings allow it."""
+    name = _choose_weights({path.name for path in folder.iterdir()}, str(folder), config.allow_pickle)
+    return folder / name
+
+
+def _choose_weights(names: set[str], where: str, allow_pickle: bool) -> str:
+    for name in SAFE_WEIGHTS:
+        if name in names:
+            return name
+    pickled = next((name for name in PICKLED_WEIGHTS if name in names), None)
+    if pickled is None:
+        raise SetupError(f"{where} has no weights ({SAFE_WEIGHTS[0]}); give another backbone.checkpoint.")
+    if not allow_pickle:
+        raise SetupError(
+            f"{where} has its weights only as a pickled file, {pickled}; set backbone.allow_pickle=true, "
+            "which reads a pickled file with torch's restricted loader, or give a revision with "
+            f"{SAFE_WEIGHTS[0]}."
+        )
+    return pickled
+
+
+def is_cached(config: BackboneConfig) -> bool:
+    """Whether a checkpoint needs no download: a local folder, or a usable snapshot in the Hugging Face cache."""
+    if config.checkpoint is None:
+        return False
+    try:
+        return Path(config.checkpoint).expanduser().is_dir() or _cached(config) is not None
+    except SetupError:  # a folder that is not there
+        return False
+
+
+def _cached(config: BackboneConfig) -> Path | None:
+    """The snapshot in the cache, if it holds the configuration and some usable weights."""
+    from huggingface_hub import try_to_load_from_cache
+    from huggingface_hub.errors import HFValidationError
+
+    assert config.checkpoint is not None
+    try:
+        found = try_to_load_from_cache(config.checkpoint, CONFIG, revision=config.revision)
+    except HFValidationError as error:
+        raise SetupError(
+            f"backbone.checkpoint={config.checkpoint} is neither a folder nor a model of the hub."
+        ) from error
+    if not isinstance(found, str):
+        return None
+    folder = Path(found).parent
+    names = {path.name for path in folder.iterdir() if path.exists()}  # a link of the cache may lead nowhere
+    usable = SAFE_WEIGHTS + (PICKLED_WEIGHTS if config.allow_pickle else ())
+    return folder if names.intersection(usable) and names.intersection(EXTRACTOR) else None
+
+
+def _download(config: BackboneConfig) -> Path:
+    """Fetch the few files that are needed, and none of the repository's others."""
+    from huggingface_hub import HfApi, hf_hub_download
+    from huggingface_hub.errors import RepositoryNotFoundError, RevisionNotFoundError
+
+    assert config.checkpoint is not None
+    revision = f" at revision {config.revision}" if config.revision else ""
+    where = f"The checkpoint {config.checkpoint}{revision}"
+    try:
+        info = HfApi().model_info(config.checkpoint, revision=config.revision, timeout=SECONDS_TO_ANSWER)
+        names = {sibling.rfilename for sibling in info.siblings or []}
+        weights = _choose_weights(names, where, config.allow_pickle)
+        wanted = names.intersection({CONFIG, *EXTRACTOR, weights, *_shards(names, weights)})
+        paths = [hf_hub_download(config.checkpoint, name, revision=config.revision) for name in sorted(wanted)]
+    except SetupError:
+        raise
+    except (RepositoryNotFoundError, RevisionNotFoundError) as error:
+        fix = "correct backbone.checkpoint or backbone.revision"
+        raise SetupError(f"{where} is not on the Hugging Face hub; {fix}.") from error
+    except Exception as error:  # the hub's client lets through the errors of its HTTP library, which changed
+        raise SetupError(
+            f"{where} is not in the Hugging Face cache and {_why(error)}; connect once, or run "
+            f"`{download_command(config)}` on a machine with a network and copy its cache, or set "
+            f"backbone.checkpoint=<local folder>, or try backbone={family_name(config)}_tiny."
+        ) from error
+    return Path(paths[0]).parent
+
+
+def _why(error: Exception) -> str:
+    from huggingface_hub.errors import HfHubHTTPError, OfflineModeIsEnabled
+
+    if isinstance(error, OfflineModeIsEnabled):
+        return "HF_HUB_OFFLINE forbids asking the hub"
+    if isinstance(error, HfHubHTTPError):
+        return f"the hub answered {error.response.status_code}"
+    return f"the hub cannot be reached ({type(error).__name__})"
+
+
+def download_command(config: BackboneConfig) -> str:
+    """The command that puts the checkpoint into the Hugging Face cache."""
+    revision = f" --revision {config.revision}" if config.revision else ""
+    return f"hf download {config.checkpoint}{revision}"
+
+
+def _shards(names: set[str], weights: str) -> set[str]:
+    """The parts of weights that are split over several files."""
+    if not weights.endswith(".index.json"):
+        return set()
+    stem, ending = weights.removesuffix(".index.json").rsplit(".", 1)
+    return {name for name in names if name.startswith(f"{stem}-") and name.endswith(f".{ending}")}
+
+
+def family_name(config: BackboneConfig) -> str:
+    """The family as plain text, whether it came as an enumeration or as a word."""
+    return str(getattr(config.family, "value", config.family))

@@ -1,0 +1,1 @@
+"""A run: its folder, its result, and how both are made."""
