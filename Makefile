@@ -32,7 +32,7 @@ notebooks: $(VENV)/.installed-dev
 DATA ?= data
 
 study: $(VENV)/.installed-dev
-	HF_HUB_OFFLINE=1 $(BIN)/python tests/study.py build/study $(DATA)
+	HF_HUB_OFFLINE=1 $(BIN)/python tests/helpers/study.py build/study $(DATA)
 
 # A quick look at every speed benchmark, about a quarter of an hour on two idle cores; benchmarks/README.md has the rest.
 BENCH = HF_HUB_OFFLINE=1 $(BIN)/python benchmarks
@@ -51,7 +51,7 @@ bench: $(VENV)/.installed
 soak: soak-kills soak-input soak-annotation  # the long version of the tests of trust
 
 soak-kills: $(VENV)/.installed-dev
-	folder=$$(mktemp -d) && $(BIN)/python tests/kills.py soak $$folder 50; code=$$?; rm -rf $$folder; exit $$code
+	folder=$$(mktemp -d) && $(BIN)/python tests/helpers/crash_tests.py soak $$folder 50; code=$$?; rm -rf $$folder; exit $$code
 
 soak-input: $(VENV)/.installed-dev
 	OMP_NUM_THREADS=1 HF_HUB_OFFLINE=1 $(BIN)/python scripts/soak_bad_input.py --count 10000 --seed 0

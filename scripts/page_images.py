@@ -21,7 +21,7 @@ from PIL import Image
 from melt_ser import agreement, listen
 
 CHECKOUT = Path(__file__).parents[1]
-sys.path.insert(0, str(CHECKOUT / "tests"))
+sys.path.insert(0, str(CHECKOUT / "tests" / "helpers"))
 
 from browser import Seen, chromium  # noqa: E402
 

@@ -2,9 +2,9 @@
 
     python scripts/soak_annotation.py --kills 10 --failing 0.2 --rate 150
 
-The server is the tests' own (tests/annotation_server.py), in this process; the command is started as a user starts it,
-killed with SIGKILL when a random number of answers has been given, and started again until it ends by itself. Prints a
-line of JSON; the exit code is 1 where a line is missing, is there twice, or was asked for again without need.
+The server is the tests' own (tests/helpers/annotation_server.py), in this process. The command is started as a user
+starts it, killed with SIGKILL after a random number of answers, and started again until it ends by itself. The script
+prints a line of JSON. The exit code is 1 if a line is missing, is there twice, or was asked for again without need.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from pathlib import Path
 from typing import Any
 
 CHECKOUT = Path(__file__).parents[1]
-sys.path.insert(0, str(CHECKOUT / "tests"))
+sys.path.insert(0, str(CHECKOUT / "tests" / "helpers"))
 
 from annotation_server import KEY, Behaviour, annotating  # noqa: E402
 

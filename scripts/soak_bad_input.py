@@ -24,7 +24,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-TESTS = Path(__file__).parents[1] / "tests"
+TESTS = Path(__file__).parents[1] / "tests" / "helpers"
 SECONDS_EACH = 30  # an input takes milliseconds; one that takes this long hangs
 MORE_MEMORY = 4 * 2**30  # bytes that reading may take beyond what the libraries have
 
@@ -86,7 +86,7 @@ def read_all(seeds: range, log: Path) -> None:
     os.environ["HF_HUB_OFFLINE"] = "1"
     import torch
 
-    from spoilt import kind_of, spoil
+    from fuzz_targets import kind_of, spoil
 
     torch.set_num_threads(1)
     faulthandler.enable()

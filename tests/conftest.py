@@ -37,8 +37,8 @@ def shared_data() -> Path:
 
 @pytest.fixture(scope="session")
 def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A few finished runs, which tests copy and leave as they are (see reports.py)."""
-    from reports import real_runs
+    """A few finished runs, which tests copy and leave as they are (see report_runs.py)."""
+    from report_runs import real_runs
 
     folder = tmp_path_factory.mktemp("runs")
     with pytest.MonkeyPatch.context() as patch:

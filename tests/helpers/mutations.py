@@ -1,0 +1,82 @@
+"""Random damage to good files: what disks, downloads, editors and version control do to them."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+
+Damage = Callable[[bytes, random.Random], bytes]
+
+
+def flip_bits(content: bytes, rng: random.Random) -> bytes:
+    """Up to eight bits, half of the time near the beginning, where headers are."""
+    damaged = bytearray(content)
+    for _ in range(rng.randint(1, 8)):
+        within = len(damaged) if rng.random() < 0.5 else min(len(damaged), 128)
+        damaged[rng.randrange(within)] ^= 1 << rng.randrange(8)
+    return bytes(damaged)
+
+
+def cut(content: bytes, rng: random.Random) -> bytes:
+    """The end is missing."""
+    return content[: rng.randrange(len(content))]
+
+
+def remove(content: bytes, rng: random.Random) -> bytes:
+    """A piece of the middle is missing."""
+    first = rng.randrange(len(content))
+    return content[:first] + content[first + rng.randint(1, 64) :]
+
+
+def insert(content: bytes, rng: random.Random) -> bytes:
+    """Random bytes in the middle."""
+    at = rng.randrange(len(content))
+    return content[:at] + rng.randbytes(rng.randint(1, 64)) + content[at:]
+
+
+def repeat(content: bytes, rng: random.Random) -> bytes:
+    """A piece occurs twice."""
+    first = rng.randrange(len(content))
+    last = first + rng.randint(1, 256)
+    return content[:last] + content[first:last] + content[last:]
+
+
+def overwrite_number(content: bytes, rng: random.Random) -> bytes:
+    """Four bytes become a number that size fields fear, half of the time near the beginning."""
+    number = rng.choice((0, 1, 2**15, 2**31 - 1, 2**31, 2**32 - 1, rng.randrange(2**32)))
+    at = rng.randrange(len(content) if rng.random() < 0.5 else min(len(content), 128))
+    return content[:at] + number.to_bytes(4, rng.choice(("little", "big"))) + content[at + 4 :]
+
+
+def as_text(content: bytes, rng: random.Random) -> bytes:
+    """Line ends converted, as FTP and git do to binary files."""
+    return content.replace(b"\n", b"\r\n") if rng.random() < 0.5 else content.replace(b"\r", b"")
+
+
+def replace(content: bytes, rng: random.Random) -> bytes:
+    """Random bytes alone."""
+    return rng.randbytes(rng.randint(1, len(content)))
+
+
+DAMAGES: tuple[Damage, ...] = (flip_bits, cut, remove, insert, repeat, overwrite_number, as_text, replace)
+TOKENS = (
+    *("", " ", "nan", "-1", "1e999", "null", "true", "{}", "[]", "..", "/etc/passwd", "\0", "\r", "\n", '"', "'", "\\"),
+    *(",", ";", "\t", ":", "- ", "#", "${x}", "$x$", "[red]", "é", "😀", "\u2028", "\ufeff", "9" * 400, "x" * 5000),
+)
+
+
+def damage(content: bytes, rng: random.Random) -> bytes:
+    """One to three kinds of damage to a file that is not empty."""
+    for _ in range(rng.randint(1, 3)):
+        content = rng.choice(DAMAGES)(content, rng) or b"\0"
+    return content
+
+
+def damage_text(text: str, rng: random.Random) -> bytes:
+    """Words of a text file replaced, removed or doubled and odd ones put in; sometimes damaged as bytes."""
+    for _ in range(rng.randint(1, 4)):
+        first = rng.randrange(len(text) + 1)
+        last = min(len(text), first + rng.choice((0, 0, 1, 4, 16)))
+        text = text[:first] + rng.choice((*TOKENS, text[first:last] * 2)) + text[last:]
+    content = text.encode("utf-8")
+    return damage(content or b"\0", rng) if rng.random() < 0.25 else content

@@ -1,0 +1,96 @@
+"""Runs of a second: a corpus of tones, a backbone of one small layer, and what a run folder holds but for times."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import soundfile
+
+from melt_ser.cli.compose import compose
+
+SMALL = (
+    "backbone=hubert_tiny",
+    "+backbone.architecture.hidden_size=32",
+    "+backbone.architecture.intermediate_size=32",
+    "+backbone.architecture.num_hidden_layers=1",
+    "+backbone.architecture.num_attention_heads=2",
+    "trainer.epochs=1",
+    "device=cpu",
+)
+CLASSES = ("angry", "happy", "sad")
+NO_DROPOUT = tuple(
+    f"+backbone.architecture.{name}_dropout=0.0" for name in ("hidden", "activation", "feat_proj", "attention")
+)
+ATTENTION = ("trainer=frozen", "head=attention")
+# Each kind of frozen features, and settings of a small run that lead to it.
+FROZEN_RUNS = [
+    ("pooled", ("trainer=frozen", "head=weighted")),
+    ("states", ("trainer=frozen", "head=weighted", "trainer.crop_seconds=0.25")),
+    ("states", ATTENTION),
+    ("layers", ("trainer.freeze=1",)),
+    ("convolution", ("trainer.freeze=convolution", "augment=masking", "trainer.crop_seconds=0.25")),
+]
+TIMES = ("seconds", "clips_per_second")  # what no two runs share
+
+
+def corpus(root: Path, speakers: int = 4, each: int = 6, classes: tuple[str, ...] = CLASSES, seed: int = 0) -> Path:
+    """A CSV corpus of short tones, whose pitch is the class; no two seeds share a recording."""
+    generator = np.random.default_rng(seed)
+    rows = []
+    (root / "wav").mkdir(parents=True)
+    for speaker in range(speakers):
+        for number in range(each):
+            label = number % len(classes)
+            seconds = generator.uniform(0.2, 0.4)
+            time = np.arange(int(seconds * 16000)) / 16000
+            wave = 0.3 * np.sin(2 * np.pi * (200 + 300 * label + 10 * speaker) * time)
+            wave += 0.01 * generator.standard_normal(len(time))
+            name = f"wav/s{speaker}_{number}.wav"
+            soundfile.write(root / name, wave, 16000)
+            rows.append({"audio": name, "label": classes[label], "speaker": f"s{speaker}"})
+    pd.DataFrame(rows).to_csv(root / "table.csv", index=False)
+    return root
+
+
+def typed(out: Path, root: Path, *overrides: str) -> list[str]:
+    """The overrides of a small run on a corpus of `corpus`."""
+    return [*SMALL, "dataset=csv", f"dataset.root={root}", "dataset.table=table.csv", f"out={out}", *overrides]
+
+
+def train(out: Path, root: Path, *overrides: str) -> tuple[Path, dict[str, Any]]:
+    """Train on a corpus of `corpus`; the run folder and its result."""
+    from melt_ser.runs.run import run
+
+    path = run(compose(typed(out, root, *overrides)))
+    return path.parent, json.loads(path.read_text())
+
+
+def outcome(folder: Path) -> dict[str, str]:
+    """The SHA-256 of every file of a run folder, hidden ones too, without its times and its own place."""
+    digests = {}
+    for path in sorted(path for path in folder.rglob("*") if path.is_file()):
+        content = path.read_bytes()
+        if path.name == "metrics.csv":
+            content = pd.read_csv(path).drop(columns=list(TIMES)).to_csv().encode()
+        elif path.name == "config.yaml":
+            content = b"".join(line for line in content.splitlines(True) if not line.startswith(b"out:"))
+        elif path.name in ("result.json", "fold.json"):
+            content = json.dumps(_without_times(json.loads(content))).encode()
+        digests[path.relative_to(folder).as_posix()] = hashlib.sha256(content).hexdigest()
+    return digests
+
+
+def _without_times(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _without_times(item) for key, item in value.items() if key not in (*TIMES, "out")}
+    return [_without_times(item) for item in value] if isinstance(value, list) else value
+
+
+def predictions(folder: Path) -> pd.DataFrame:
+    path = folder / "predictions" / "csv.csv"
+    return pd.read_csv(path, index_col="utterance").select_dtypes("number")

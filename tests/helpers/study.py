@@ -1,0 +1,226 @@
+"""A study from its command to its report in every format: interrupted, completed, and what it says compared.
+
+    python tests/helpers/study.py FOLDER DATA [OVERRIDE ...]    experiment=small_study; DATA holds emodb and urdu
+
+Prints how long each step took, and where the pages and screenshots are.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pandas as pd
+
+from browser import BROWSER, Seen, chromium
+
+SUFFIXES = ("md", "csv", "tex", "html")
+Cells = dict[tuple[str, str, str], str]  # what is shown of a system, its training corpus and a test corpus
+
+
+@contextmanager
+def started(typed: list[str], data: Path | None, log: Path) -> Iterator[subprocess.Popen[bytes]]:
+    """The study as a user starts it; what it says goes to `log`."""
+    environment = {**os.environ, **({"MELT_SER_DATA": str(data)} if data else {})}
+    command = [sys.executable, "-m", "melt_ser.train", "experiment=small_study", *typed]
+    with log.open("wb") as said:
+        yield subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=said, env=environment, preexec_fn=_heeding)
+
+
+def _heeding() -> None:
+    """Let a process heed Ctrl-C, which one that is started by a process in the background ignores."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def finished(out: Path) -> int:
+    """The number of finished runs."""
+    return len(list(out.glob("*/*/*/result.json")))
+
+
+def interrupted(typed: list[str], out: Path, data: Path | None, after: int) -> str:
+    """Start, and Ctrl-C once `after` runs are finished; the last line that it said."""
+    log = out.with_name("interrupted.log")
+    with started(typed, data, log) as process:
+        while finished(out) < after:
+            assert process.poll() is None, log.read_text()
+            time.sleep(0.05)
+        process.send_signal(signal.SIGINT)
+        assert process.wait() == 130, log.read_text()
+    return log.read_text().splitlines()[-1]
+
+
+def completed(typed: list[str], out: Path, data: Path | None) -> str:
+    """The study to its end; the line that says what became of its jobs."""
+    log = out.with_name("completed.log")
+    with started(typed, data, log) as process:
+        assert process.wait() == 0, log.read_text()
+    return next(line for line in log.read_text().splitlines() if line.startswith("sweep: "))
+
+
+def reported(out: Path, folder: Path) -> dict[str, Path]:
+    """The report in every format."""
+    paths = {suffix: folder / f"report.{suffix}" for suffix in SUFFIXES}
+    for path in paths.values():
+        subprocess.run([sys.executable, "-m", "melt_ser.report", str(out), "--out", str(path)], check=True)
+    return paths
+
+
+def from_csv(path: Path) -> Cells:
+    """Means and deviations over seeds by hand, as `mean ± deviation` in per cent."""
+    table = pd.read_csv(path)
+    found = {}
+    for key, rows in table[table["protocol"] == "closed"].groupby(["system", "train", "corpus"]):
+        found[key] = f"{100 * rows['ua'].mean():.1f} ± {100 * rows['ua'].std(ddof=1):.1f}"
+    return found
+
+
+def from_markdown(path: Path) -> tuple[Cells, dict[str, str]]:
+    """The first matrix and the mean ranks."""
+    text = path.read_text()
+
+    def rows(heading: str) -> list[list[str]]:
+        section = text.partition(f"\n## {heading}")[2].partition("\n## ")[0]
+        lines = [line for line in section.splitlines() if line.startswith("|") and "---" not in line]
+        return [
+            [re.sub(r"\\(.)", r"\1", cell.strip()) for cell in re.split(r"(?<!\\)\|", line)[1:-1]] for line in lines
+        ]
+
+    return _matrix(rows("Across corpora")), {row[0]: row[1] for row in rows("Ranks over corpora")[1:]}
+
+
+def from_latex(path: Path) -> tuple[Cells, dict[str, str]]:
+    """The same of the tables, the first of which is the matrix."""
+    tables = []
+    for block in path.read_text().split(r"\begin{longtable}")[1:]:
+        lines = [line[:-3] for line in block.splitlines() if line.endswith(r" \\") and not line.startswith(r"\caption")]
+        tables.append([[_plain(cell) for cell in line.split(" & ")] for line in lines])
+    [ranks] = [table for table in tables if table[0][0] == "Method"]
+    return _matrix(tables[0]), {row[0]: row[1] for row in ranks[1:]}
+
+
+def _plain(cell: str) -> str:
+    for ours, theirs in (("±", r"$\pm$"), ("‡", r"$^\ddagger$"), ("†", r"$^\dagger$"), ("_", r"\_"), ("–", "--")):
+        cell = cell.replace(theirs, ours)
+    return re.sub(r"\\textbf\{(.*)\}", r"**\1**", cell)
+
+
+class Tables(HTMLParser):
+    """The tables of a page by class, row and cell; what is strong between stars."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.tables: list[tuple[str, list[list[str]]]] = []
+        self.within = False
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        if tag == "table":
+            self.tables.append((dict(attrs).get("class") or "", []))
+        elif tag == "tr":
+            self.tables[-1][1].append([])
+        elif tag in ("th", "td"):
+            self.tables[-1][1][-1].append("")
+            self.within = True
+        elif tag == "strong" and self.within:
+            self.handle_data("**")
+
+    def handle_endtag(self, tag: str) -> None:
+        if tag == "strong" and self.within:
+            self.handle_data("**")
+        self.within = self.within and tag not in ("th", "td")
+
+    def handle_data(self, data: str) -> None:
+        if self.within:
+            self.tables[-1][1][-1][-1] += data
+
+
+def from_html(path: Path) -> tuple[Cells, dict[str, str]]:
+    """The same of the page."""
+    tables = Tables(path.read_text()).tables
+    heat = next(rows for kind, rows in tables if kind == "heat")
+    ranks = next(rows for _, rows in tables if rows and rows[0][0] == "Method")
+    return _matrix(heat), {row[0]: row[1] for row in ranks[1:]}
+
+
+def _matrix(rows: list[list[str]]) -> Cells:
+    corpora = [head.partition(",")[0] for head in rows[0][2:]]  # of several test sets of a corpus a row has one
+    return {
+        (row[0], row[1], corpus): cell
+        for row in rows[1:]
+        for corpus, cell in zip(corpora, row[2:], strict=True)
+        if cell != "–"
+    }
+
+
+def compare_formats(paths: dict[str, Path]) -> tuple[Cells, dict[str, str]]:
+    """Assert that all formats say the same, and what the figures of the CSV come to; the matrix and the ranks."""
+    matrix, ranks = from_markdown(paths["md"])
+    assert (matrix, ranks) == from_latex(paths["tex"]) == from_html(paths["html"])
+    assert {key: cell.strip("*†‡") for key, cell in matrix.items()} == from_csv(paths["csv"])
+    assert len(ranks) >= 3
+    return matrix, ranks
+
+
+def compiled(path: Path) -> Path | None:
+    """The tables in a paper, by pdfLaTeX; None where there is none."""
+    if shutil.which("pdflatex") is None:
+        return None
+    preamble = re.findall(r"\\usepackage.*", path.read_text())[0]
+    paper = path.with_name("paper.tex")
+    body = rf"\begin{{document}}\input{{{path.stem}}}\end{{document}}"
+    paper.write_text(rf"\documentclass{{article}}\usepackage[margin=2cm]{{geometry}}{preamble}{body}")
+    command = ["pdflatex", "-halt-on-error", "-interaction=nonstopmode", paper.name]
+    done = subprocess.run(command, cwd=path.parent, capture_output=True, text=True, errors="replace")
+    assert done.returncode == 0, done.stdout[-2000:]
+    assert "Missing character" not in done.stdout
+    return paper.with_suffix(".pdf")
+
+
+def looked_at(path: Path) -> Iterator[Path]:
+    """Screenshots of the page on a desktop and a phone; it neither complains, asks for anything, nor scrolls aside."""
+    with chromium() as browser:
+        for width, scheme in ((1280, "light"), (390, "dark")):
+            seen = Seen(browser, path, width, 844, scheme)
+            seen.page.locator("details.run > summary").first.click()
+            seen.page.get_by_role("button", name="UA", exact=True).click()
+            assert seen.page.evaluate("document.documentElement.scrollWidth") <= width
+            shot = path.with_name(f"{path.stem}-{width}.png")
+            seen.page.screenshot(path=shot, full_page=True)
+            assert seen.complaints == [] and seen.requests == [path.as_uri()]
+            seen.context.close()
+            yield shot
+
+
+def main(folder: Path, data: Path, typed: list[str]) -> None:
+    out = folder / "runs"
+    begin = time.perf_counter()
+
+    def told(what: object) -> None:
+        print(f"{time.perf_counter() - begin:6.0f} s  {what}", flush=True)
+
+    typed = [f"out={out}", *typed]
+    folder.mkdir(parents=True, exist_ok=True)
+    told(interrupted(typed, out, data, after=finished(out) + 5))
+    told(f"{finished(out)} runs were finished when it was interrupted")
+    told(completed(typed, out, data))
+    told(f"the same command again: {completed(typed, out, data)}")
+    paths = reported(out, folder)
+    told("reported")
+    matrix, ranks = compare_formats(paths)
+    told(f"{len(matrix)} cells of the matrix and {len(ranks)} ranks are the same in md, tex, html and csv")
+    told(f"compiled: {compiled(paths['tex'])}")
+    if BROWSER is not None:
+        told(f"looked at: {', '.join(map(str, looked_at(paths['html'])))}")
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3:])

@@ -1,0 +1,193 @@
+"""On a CUDA GPU: what the CPU says, and the same again; skipped where there is none."""
+
+from __future__ import annotations
+
+import copy
+import io
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from melt_ser.core.errors import SetupError
+from melt_ser.evaluation.inference import exact_products
+from melt_ser.models.kernels.positions import convolve_by_blocks
+from melt_ser.models.prefix import compute_prefix
+from melt_ser.predict import main as predict
+from melt_ser.training.device import make_accelerator
+from small_models import FAMILIES, KINDS, assert_same_gradients, batch_of, gradients, small_backbone, small_classifier
+from small_runs import CLASSES, FROZEN_RUNS, corpus, outcome, predictions, train
+
+pytestmark = [pytest.mark.gpu, pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA GPU")]
+every_kind = pytest.mark.parametrize("kind", KINDS)
+LENGTHS = (16000, 400, 4321, 12000, 719)
+ON_GPU = ("device=cuda", "trainer.epochs=2")
+LARGE = ("++backbone.architecture.hidden_size=2048", "++backbone.architecture.intermediate_size=4096")
+# Each setting at least once that computes something of its own.
+SETTINGS = [
+    ("trainer.precision=fp32",),
+    ("trainer.precision=fp16", "augment=light", "trainer.accumulation=2"),
+    ("trainer.freeze=nothing", "augment=masking", "trainer.batch_seconds=1", "trainer.label_smoothing=0.1"),
+    ("trainer.freeze=1", "head=attentive_statistics", "trainer.schedule=cosine"),
+    ("trainer.gradient_checkpointing=true", "head=weighted", "trainer.optimiser=adam"),
+    ("backbone.layer_drop=0.5", "head=mlp", "trainer.balance=sampling", "trainer.workers=2"),
+    ("trainer=frozen", "head=attention"),
+    ("trainer=paper", "head=paper"),
+]
+
+
+@every_kind
+def test_frames_and_gradients_are_those_of_a_cpu(kind: str) -> None:
+    make_accelerator("cuda")  # which asks for kernels that repeat themselves
+    backbone = small_backbone(kind)
+    batch = batch_of(*LENGTHS)
+    expected = backbone(*batch)
+    wanted = gradients(backbone.model, expected.last_hidden_state[expected.frame_mask].square().sum())
+    on_gpu = copy.deepcopy(backbone).cuda()
+    with exact_products():
+        output = on_gpu(*(tensor.cuda() for tensor in batch))
+        found = gradients(on_gpu.model, output.last_hidden_state[output.frame_mask].square().sum())
+    difference = output.last_hidden_state.cpu() - expected.last_hidden_state
+    assert difference[expected.frame_mask].abs().max() < 1e-4
+    assert_same_gradients({name: gradient.cpu() for name, gradient in found.items()}, wanted, 1e-3)
+
+
+@pytest.mark.parametrize("frames", [1, 185, 400])
+def test_positions_by_blocks_are_those_of_a_cpus_convolution(frames: int) -> None:
+    features, weight = torch.randn(2, 12, frames, requires_grad=True), torch.randn(12, 4, 128, requires_grad=True)
+    expected = torch.nn.functional.conv1d(features, weight, padding=64, groups=3)
+    with exact_products():
+        found = convolve_by_blocks(features.cuda(), weight.cuda(), 64, groups=3)
+        direction = torch.randn(found.shape)
+        ours = torch.autograd.grad(found, (features, weight), direction.cuda())
+    assert (found.cpu() - expected).abs().max() < 1e-4  # of values around 20
+    for own, theirs in zip(ours, torch.autograd.grad(expected, (features, weight), direction), strict=True):
+        assert (own - theirs).abs().max() < 1e-3
+
+
+@every_kind
+@torch.no_grad()
+def test_neither_padding_nor_neighbours_change_an_utterance(kind: str) -> None:
+    classifier = small_classifier(kind, layers="weighted").cuda()
+    with exact_products():
+        together = classifier(*(tensor.cuda() for tensor in batch_of(*LENGTHS)))
+        alone = torch.cat([classifier(*(tensor.cuda() for tensor in batch_of(length))) for length in LENGTHS])
+    assert (together - alone).abs().max() < 1e-5
+
+
+@every_kind
+@torch.no_grad()
+def test_features_of_a_frozen_prefix_are_those_of_a_cpu(kind: str) -> None:
+    classifier, batch = small_classifier(kind), batch_of(*LENGTHS)
+    on_gpu = copy.deepcopy(classifier).cuda()
+    for freeze in ("convolution", 1, "everything"):
+        classifier.backbone.freeze(freeze)
+        for prefix in ("convolution", "layers", "states", "pooled"):
+            if (prefix == "layers") > (freeze == 1):
+                continue
+            expected, counts = compute_prefix(classifier, prefix, *batch)
+            on_gpu.backbone.freeze(freeze)
+            with exact_products():
+                found, same_counts = compute_prefix(on_gpu, prefix, *(tensor.cuda() for tensor in batch))
+            assert same_counts.tolist() == counts.tolist()
+            for own, theirs, count in zip(found.cpu(), expected, counts, strict=True):
+                assert (own - theirs)[:count].abs().max() < 1e-4
+
+
+@pytest.mark.parametrize("precision", ["bf16", "fp16", "auto"])
+def test_mixed_precision(precision: str, tmp_path: Path) -> None:
+    _, result = train(tmp_path / "runs", corpus(tmp_path / "c"), "device=cuda", f"trainer.precision={precision}")
+    assert result["run"]["precision"] == ("bf16" if precision == "auto" else precision)
+
+
+@pytest.mark.filterwarnings("error:.*determinis")
+@pytest.mark.parametrize("settings", SETTINGS, ids=lambda settings: settings[0].partition("=")[2])
+def test_each_setting_trains_and_repeats_itself_to_the_bit(
+    settings: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = corpus(tmp_path / "c")
+    outcomes = []
+    for number in range(2):
+        monkeypatch.setenv("MELT_SER_CACHE", str(tmp_path / f"cache{number}"))
+        folder, _ = train(tmp_path / f"runs{number}", root, *ON_GPU, *settings)
+        outcomes.append(outcome(folder))
+    assert outcomes[0] == outcomes[1]
+
+
+@pytest.mark.filterwarnings("error:.*determinis")
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+@pytest.mark.parametrize("family", FAMILIES)
+def test_each_family_repeats_itself_and_goes_on_after_a_stop(
+    family: str, precision: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = corpus(tmp_path / "c")
+    settings = (*ON_GPU, f"backbone={family}_tiny", f"trainer.precision={precision}", "trainer.batch_size=4")
+    whole, _ = train(tmp_path / "whole", root, *settings)
+    monkeypatch.setattr("melt_ser.runs.fold.fit", _stopped_after_an_epoch)
+    with pytest.raises(KeyboardInterrupt):
+        train(tmp_path / "stopped", root, *settings)
+    monkeypatch.undo()
+    assert list((tmp_path / "stopped").glob("*/*/*/checkpoints/epoch0001"))
+    resumed, _ = train(tmp_path / "stopped", root, *settings)
+    assert outcome(resumed) == outcome(whole)
+
+
+@pytest.mark.parametrize(("kind", "settings"), FROZEN_RUNS)
+def test_results_with_and_without_kept_features_agree(
+    kind: str, settings: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = corpus(tmp_path / "c")
+    monkeypatch.setenv("MELT_SER_CACHE", str(tmp_path / "cache"))
+    settings = (*ON_GPU, "trainer.precision=fp32", *settings)
+    kept, _ = train(tmp_path / "with", root, *settings)
+    without, _ = train(tmp_path / "without", root, *settings, "cache.features=false")
+    # The training computes in TF32, to which its own prefix and the kept one of float32 are different.
+    assert np.abs(predictions(kept) - predictions(without)).to_numpy().max() < 5e-3
+
+
+def test_a_saved_model_says_the_same_on_a_cpu(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    root = corpus(tmp_path / "c")
+    folder, _ = train(tmp_path / "runs", root, *ON_GPU)
+    tables = []
+    for device in ("cuda", "cpu"):
+        capsys.readouterr()
+        assert predict([str(folder), str(root / "wav"), "--device", device, "--format", "csv"]) == 0
+        tables.append(pd.read_csv(io.StringIO(capsys.readouterr().out))[list(CLASSES)])
+    assert np.abs(tables[0] - tables[1]).to_numpy().max() < 1e-5
+
+
+def test_what_does_not_fit_into_its_memory_is_told_with_the_setting_to_lower(tmp_path: Path) -> None:
+    torch.cuda.empty_cache()
+    root, reserved = corpus(tmp_path / "c"), torch.cuda.memory_reserved()
+    torch.cuda.set_per_process_memory_fraction((reserved + 40 * 2**20) / torch.cuda.mem_get_info()[1])
+    try:
+        with pytest.raises(SetupError, match=r"Out of memory: set trainer\.batch_seconds"):
+            train(tmp_path / "runs", root, *ON_GPU, "trainer.crop_seconds=20", "trainer.pad_to_crop=true")
+        torch.cuda.empty_cache()
+        with pytest.raises(SetupError, match="Out of memory: choose a smaller backbone"):
+            train(tmp_path / "large", root, *ON_GPU, *LARGE)
+    finally:
+        torch.cuda.set_per_process_memory_fraction(1.0)
+
+
+def test_the_machine_is_in_the_result(tmp_path: Path) -> None:
+    _, result = train(tmp_path / "runs", corpus(tmp_path / "c"), "device=auto")
+    assert result["run"]["device"].startswith("cuda")
+    assert torch.cuda.get_device_name() in result["run"]["device"]
+
+
+def _stopped_after_an_epoch(*arguments, **more):
+    """`fit`, ended from outside after its first checkpoint."""
+    from melt_ser.training import fit as module
+
+    save = module.save_checkpoint
+
+    def save_and_stop(*state):
+        save(*state)
+        raise KeyboardInterrupt
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(module, "save_checkpoint", save_and_stop)
+        return module.fit(*arguments, **more)

@@ -1,0 +1,169 @@
+"""Long recordings: read in blocks to the same samples, labelled by windows, in memory that stays the same."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import tracemalloc
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+
+from make_audio import encode
+from melt_ser.audio import SAMPLE_RATE
+from melt_ser.audio.decode import in_pieces, read_audio, stream_audio
+from melt_ser.audio.resample import resample, resample_blocks
+from melt_ser.core.errors import InputError
+from melt_ser.predict import main as predict
+from small_runs import CLASSES, corpus, train
+
+
+def noise(seconds: float, rate: int = SAMPLE_RATE) -> np.ndarray:
+    generator = np.random.default_rng(0)
+    return (0.1 * generator.standard_normal(round(seconds * rate))).astype(np.float32)
+
+
+@pytest.mark.parametrize("rate", [8_000, 11_025, 16_000, 22_050, 24_414, 44_100, 48_000, 15_987])
+def test_resampled_in_blocks_is_resampled_at_once(rate: int) -> None:
+    wave, generator = noise(7.3, rate), np.random.default_rng(1)
+    for sizes in ([len(wave)], [1024] * (len(wave) // 1024 + 1), generator.integers(1, 3 * rate, 20).tolist()):
+        blocks = [block for block in np.split(wave, np.cumsum(sizes)) if len(block)]
+        joined = np.concatenate(list(resample_blocks(blocks, rate, SAMPLE_RATE)))
+        whole = resample(wave, rate, SAMPLE_RATE)
+        assert abs(len(joined) - len(whole)) <= (0 if rate not in (24_414, 15_987) else 0.001 * len(whole))
+        shared = min(len(joined), len(whole))
+        np.testing.assert_allclose(joined[:shared], whole[:shared], atol=1e-6)
+
+
+@pytest.mark.parametrize("name", ["a.wav", "a.flac", "a.m4a", "a.mkv"])
+def test_streamed_is_what_is_read_at_once(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / name
+    if path.suffix in (".wav", ".flac"):
+        soundfile.write(path, np.stack([noise(3.1, 22_050), noise(3.1, 22_050)], axis=1), 22_050)
+    else:
+        encode(path, "aac" if path.suffix == ".m4a" else "flac")
+    monkeypatch.setattr("melt_ser.audio.decode.BLOCK", 5000)
+    blocks = list(stream_audio(path))
+    np.testing.assert_allclose(np.concatenate(blocks), read_audio(path), atol=1e-6)
+
+
+def test_pieces_are_of_one_size() -> None:
+    wave = noise(1.0)
+    pieces = list(in_pieces(np.split(wave, [10, 5000, 5001, 9000]), 3000))
+    assert [len(piece) for piece in pieces] == [3000] * 5 + [1000]
+    assert (np.concatenate(pieces) == wave).all()
+    assert [len(piece) for piece in in_pieces([wave[:6000]], 3000)] == [3000, 3000]
+
+
+def test_what_is_wrong_is_said_where_it_is_met(tmp_path: Path) -> None:
+    wave = noise(3.0)
+    wave[40_000] = np.nan
+    soundfile.write(tmp_path / "nan.wav", wave, SAMPLE_RATE, subtype="FLOAT")
+    soundfile.write(tmp_path / "none.wav", wave[:0], SAMPLE_RATE)
+    (tmp_path / "text.wav").write_text("this is text")
+    soundfile.write(tmp_path / "whole.wav", noise(3.0), SAMPLE_RATE)
+    (tmp_path / "cut.wav").write_bytes((tmp_path / "whole.wav").read_bytes()[:40_000])
+    reasons = {"nan": "some samples are NaN", "none": "no samples", "text": "cannot be decoded", "cut": "is cut off"}
+    for name, reason in {**reasons, "absent": "there is no such file"}.items():
+        with pytest.raises(InputError, match=reason):
+            list(stream_audio(tmp_path / f"{name}.wav"))
+
+
+def test_memory_does_not_grow_with_the_recording(tmp_path: Path) -> None:
+    peaks = []
+    for minutes in (5, 20):
+        with soundfile.SoundFile(tmp_path / "long.flac", "w", 22_050, 1) as file:
+            for _ in range(minutes):
+                file.write(np.zeros(60 * 22_050, dtype=np.float32))
+        tracemalloc.start()
+        seconds = (
+            sum(len(piece) for piece in in_pieces(stream_audio(tmp_path / "long.flac"), SAMPLE_RATE)) / SAMPLE_RATE
+        )
+        peaks.append(tracemalloc.get_traced_memory()[1])
+        tracemalloc.stop()
+        assert seconds == minutes * 60
+    assert peaks[1] < 1.1 * peaks[0]
+    assert peaks[1] < 30 * 2**20  # of 77 MiB at 16 kHz
+
+
+@pytest.fixture(scope="module")
+def run_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("run")
+    return train(folder / "runs", corpus(folder / "c"))[0]
+
+
+def rows_of(arguments: list[str], capsys: pytest.CaptureFixture[str], code: int = 0) -> list[dict[str, object]]:
+    capsys.readouterr()
+    assert predict([*arguments, "--format", "json", "--device", "cpu"]) == code
+    rows: list[dict[str, object]] = json.loads(capsys.readouterr().out)
+    return rows
+
+
+def test_windows_tile_the_recording_and_each_is_its_own_utterance(
+    run_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    wave = noise(2.5)
+    soundfile.write(tmp_path / "a.wav", wave, SAMPLE_RATE, subtype="FLOAT")
+    (tmp_path / "bad.wav").write_text("this is text")
+    files = [str(tmp_path / name) for name in ("a.wav", "bad.wav")]
+    *rows, bad = rows_of([str(run_folder), *files, "--window", "1"], capsys, code=1)
+    assert [(row["start"], row["end"]) for row in rows] == [(0.0, 1.0), (1.0, 2.0), (2.0, 2.5)]
+    assert set(bad) == {"file", "error"}
+    for number, row in enumerate(rows):
+        part = tmp_path / f"part{number}.wav"
+        soundfile.write(part, wave[number * SAMPLE_RATE : (number + 1) * SAMPLE_RATE], SAMPLE_RATE, subtype="FLOAT")
+        [alone] = rows_of([str(run_folder), str(part)], capsys)
+        assert [alone[name] for name in CLASSES] == [row[name] for name in CLASSES]
+    assert predict([str(run_folder), *files, "--window", "1", "--format", "csv", "--device", "cpu"]) == 1
+    captured = capsys.readouterr()
+    table = list(csv.DictReader(io.StringIO(captured.out)))
+    assert list(table[0]) == ["file", "start", "end", "label", *CLASSES, "error"]
+    assert captured.err.strip() == "1 of 2 files could not be labelled."
+    assert predict([str(run_folder), *files, "--window", "1", "--device", "cpu"]) == 1
+    assert "2.00" in capsys.readouterr().out
+
+
+def test_a_folder_is_searched_for_audio_and_the_rest_is_counted(
+    run_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "sub").mkdir()
+    for name in ("a.wav", "b.aiff", "sub/c.au", "d.FLAC"):
+        soundfile.write(tmp_path / name, noise(0.5), SAMPLE_RATE)
+    (tmp_path / "gone.wav").symlink_to(tmp_path / "nowhere.wav")
+    for name in ("._a.wav", "notes.txt"):
+        (tmp_path / name).write_text("no audio")
+    assert predict([str(run_folder), str(tmp_path), "--format", "json", "--device", "cpu"]) == 1
+    captured = capsys.readouterr()
+    rows = {Path(row["file"]).name: row for row in json.loads(captured.out)}
+    assert sorted(rows) == ["a.wav", "b.aiff", "c.au", "d.FLAC", "gone.wav"]
+    assert [name for name, row in rows.items() if "error" in row] == ["gone.wav"]
+    assert "2 files in" in captured.err and "are passed over" in captured.err
+
+
+def test_a_long_recording_gets_the_mean_over_its_parts(
+    run_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    soundfile.write(tmp_path / "long.wav", noise(2.5) * np.linspace(0, 1, 40_000, dtype=np.float32), SAMPLE_RATE)
+    windows = rows_of([str(run_folder), str(tmp_path / "long.wav"), "--window", "1"], capsys)
+    [whole] = rows_of([str(run_folder), str(tmp_path / "long.wav")], capsys)
+    monkeypatch.setattr("melt_ser.predict.LONGEST_SECONDS", 1.0)
+    assert predict([str(run_folder), str(tmp_path / "long.wav"), "--format", "json", "--device", "cpu"]) == 0
+    captured = capsys.readouterr()
+    [mean] = json.loads(captured.out)
+    weights = [row["end"] - row["start"] for row in windows]  # type: ignore[operator]
+    for name in CLASSES:
+        assert mean[name] == pytest.approx(np.average([row[name] for row in windows], weights=weights))
+    assert mean["file"] == whole["file"]
+    assert set(mean) == set(whole)
+    assert "long.wav has 2 s; its label is from the mean over 3 parts of up to 1 s." in captured.err
+
+
+@pytest.mark.parametrize("window", ["0", "61", "ten", "nan"])
+def test_a_window_that_cannot_be_is_told(window: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as stopped:
+        predict([str(tmp_path), "a.wav", "--window", window])
+    assert stopped.value.code == 2
+    assert f"is a number of seconds from 0.1 to 60, not '{window}'" in capsys.readouterr().err

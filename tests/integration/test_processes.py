@@ -1,0 +1,109 @@
+"""Two processes (gloo) train and score as one does, on the same global batches."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from melt_ser.data.batches import Share, ShuffledBatches, SortedBatches
+from small_runs import CLASSES, NO_DROPOUT, corpus, train, typed
+
+# Ten steps of one batch in pieces, whose utterances do not divide evenly; classes of unequal weight.
+TEN_STEPS = (*NO_DROPOUT, "trainer.epochs=10", "trainer.batch_size=64", "trainer.learning_rate=1e-2", "dataset.folds=4")
+TEN_STEPS += ("trainer.batch_seconds=1",)
+
+
+TORCHRUN = ("torch.distributed.run", "--standalone", "--nproc_per_node", "2")
+ACCELERATE = ("accelerate.commands.launch", "--multi_gpu", "--num_processes", "2", "--main_process_port", "0")
+
+
+def launched(launcher: tuple[str, ...], verb: str, out: Path, *overrides: str) -> subprocess.CompletedProcess[str]:
+    """A verb on two processes, such as `torchrun --standalone --nproc_per_node 2 -m melt_ser.<verb>`."""
+    command = [sys.executable, "-m", *launcher, "-m", f"melt_ser.{verb}", *overrides]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    return subprocess.run(command, capture_output=True, text=True, timeout=600, env=environment, cwd=out)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_two_processes_follow_one(tmp_path: Path) -> None:
+    root = corpus(tmp_path / "c", each=7)
+    one, result = train(tmp_path / "one", root, *TEN_STEPS)
+    done = launched(TORCHRUN, "train", tmp_path, *typed(tmp_path / "two", root, *TEN_STEPS))
+    assert done.returncode == 0, done.stderr
+    lines = [line for line in done.stdout.splitlines() if line.startswith("result: ")]
+    assert len(lines) == 1  # one process speaks
+    two = Path(lines[0].removeprefix("result: ")).parent
+    assert two.name == one.name  # the run's identity is the same
+
+    alone, together = pd.read_csv(one / "metrics.csv"), pd.read_csv(two / "metrics.csv")
+    assert len(together) == 10
+    assert np.abs(alone["train_loss"] - together["train_loss"]).max() < 1e-4
+    assert alone["train_loss"].iloc[0] - alone["train_loss"].iloc[-1] > 0.01  # it did learn
+    both = json.loads((two / "result.json").read_text())
+    assert both["run"]["processes"] == 2
+
+    # The same weights: two processes score as one does, each utterance exactly once.
+    for row in (both["evals"][0], result["evals"][0]):
+        assert row["n"] == 7
+    score = [f"run={two}", "dataset=csv", "dataset.name=other", f"dataset.root={root}", "dataset.table=table.csv"]
+    score += ["eval.allow_overlap=true", "device=cpu"]
+    done = launched(ACCELERATE, "evaluate", tmp_path, *score)
+    assert done.returncode == 0, done.stderr
+    together = pd.read_csv(two / "predictions" / "other_all.csv")
+    assert len(together) == together["utterance"].nunique() == 28
+
+    from melt_ser.cli.compose import compose
+    from melt_ser.evaluate import evaluate
+
+    evaluate(compose(score, "evaluate"))
+    alone = pd.read_csv(two / "predictions" / "other_all.csv")
+    assert list(alone["utterance"]) == list(together["utterance"])
+    assert np.abs(alone[list(CLASSES)] - together[list(CLASSES)]).to_numpy().max() < 1e-6
+
+
+@pytest.mark.parametrize("processes", [1, 2, 3, 5])
+def test_shares_of_a_batch_are_the_batch(processes: int) -> None:
+    seconds = np.random.default_rng(0).uniform(1, 9, 23)
+    whole = ShuffledBatches(seconds, 4, seed=3)
+    shares = [list(ShuffledBatches(seconds, 4, 3, share=Share(number, processes))) for number in range(processes)]
+    for batch, *parts in zip(whole.batches(), *shares, strict=True):
+        assert all(parts)  # no process is left without a row
+        own = [row for number in range(processes) for row in Share(number, processes).of(batch)]
+        assert sorted(own) == sorted(batch)
+    scored = [
+        row
+        for number in range(processes)
+        for rows in SortedBatches(seconds, 4, Share(number, processes))
+        for row in rows
+    ]
+    assert sorted(scored) == list(range(23))
+
+
+def test_accumulated_batches_are_one_batch(tmp_path: Path) -> None:
+    """A step of one batch of 64 learns what four batches of 7 to 16 learn together, classes weighted or not."""
+    root = corpus(tmp_path / "c", each=7)
+    settings = (*NO_DROPOUT, "trainer.epochs=5", "dataset.folds=4", "trainer.learning_rate=1e-2")
+    histories = [
+        pd.read_csv(
+            train(tmp_path / "runs", root, *settings, f"trainer.batch_size={size}", f"trainer.accumulation={k}")[0]
+            / "metrics.csv"
+        )
+        for size, k in ((64, 1), (4, 16))
+    ]
+    assert np.abs(histories[0]["train_loss"] - histories[1]["train_loss"]).max() < 1e-4
+
+
+def test_a_launcher_that_starts_one_process_is_told(tmp_path: Path) -> None:
+    launcher = ["accelerate.commands.launch", "--num_processes", "2", "--cpu", "-m", "melt_ser.train"]
+    command = [sys.executable, "-m", *launcher, "dataset=emodb"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, cwd=tmp_path)
+    assert "accelerate launch --cpu has started one process" in done.stderr
+    assert "torchrun --nproc_per_node 2 -m melt_ser.train" in done.stderr

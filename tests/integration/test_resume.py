@@ -1,0 +1,146 @@
+"""A run that was killed, at whatever moment, ends as one that was not: weights, metrics and predictions to the bit."""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from checkout import CHECKOUT
+from melt_ser.core.errors import InputError, SetupError
+from melt_ser.core.locks import sole_writer
+from melt_ser.models.export import save_model
+from melt_ser.runs.folder import read_result
+from small_models import small_classifier
+from small_runs import corpus, outcome, train
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1200)  # forty runs
+def test_a_kill_at_any_moment_changes_nothing(tmp_path: Path) -> None:
+    """Within an epoch, a checkpoint's write, a rename, between a model and its mark: see crash_tests.py."""
+    script = CHECKOUT / "tests" / "helpers" / "crash_tests.py"
+    done = subprocess.run([sys.executable, str(script), "points", str(tmp_path)], capture_output=True, text=True)
+    assert done.returncode in (0, 1), done.stderr
+    found = json.loads(done.stdout)
+    assert found["different"] == []
+    assert found["kills"] == found["moments"] >= 14  # each moment was reached
+
+
+def test_a_checkpoint_of_another_corpus_or_damaged_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    root = corpus(tmp_path / "c")
+    monkeypatch.setattr("melt_ser.runs.fold.save_model", _stop)
+    with pytest.raises(KeyboardInterrupt):
+        train(tmp_path / "runs", root)
+    monkeypatch.undo()
+    [checkpoint] = (tmp_path / "runs").glob("*/*/*/checkpoints/epoch*")
+    weights = checkpoint / "model.safetensors"
+    whole = weights.read_bytes()
+    weights.write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(InputError, match=r"epoch0001 cannot be read .*delete that folder or set force=true"):
+        train(tmp_path / "runs", root)
+    weights.write_bytes(whole)
+    table = pd.read_csv(root / "table.csv")
+    table.iloc[1:].to_csv(root / "table.csv", index=False)
+    with pytest.raises(InputError, match="has changed since the run in .* was begun; set force=true"):
+        train(tmp_path / "runs", root)
+    folder, result = train(tmp_path / "runs", root, "force=true")
+    assert result["train"]["n"] + sum(fold["n_dev"] + fold["n_test"] for fold in result["train"]["folds"]) == 23
+    assert not list(folder.rglob(".*"))
+
+
+def test_a_head_on_kept_features_goes_on_after_its_tenth_epoch(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    root = corpus(tmp_path / "c")
+    settings = ("trainer=frozen", "trainer.epochs=12", f"cache.folder={tmp_path / 'cache'}")
+    folder, _ = train(tmp_path / "whole", root, *settings)
+    monkeypatch.setattr("melt_ser.runs.fold.save_model", _stop)
+    with pytest.raises(KeyboardInterrupt):
+        train(tmp_path / "stopped", root, *settings)
+    monkeypatch.undo()
+    [checkpoint] = (tmp_path / "stopped").glob("*/*/*/checkpoints/epoch*")
+    assert checkpoint.name == "epoch0010"
+    capsys.readouterr()
+    resumed, _ = train(tmp_path / "stopped", root, *settings)
+    assert "epoch 11/12" in (shown := capsys.readouterr()).out + shown.err
+    assert "epoch 10/12" not in shown.out + shown.err
+    assert outcome(resumed) == outcome(folder)
+
+
+def test_a_checkpoint_whose_files_have_changed_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The run id knows a local checkpoint by its path; the run knows its content."""
+    root, weights = corpus(tmp_path / "c"), tmp_path / "weights"
+    save_model(small_classifier("hubert", seed=1), weights)
+    settings = ("backbone=hubert", "backbone.revision=null", f"backbone.checkpoint={weights}")
+    monkeypatch.setattr("melt_ser.runs.fold.save_model", _stop)
+    with pytest.raises(KeyboardInterrupt):
+        train(tmp_path / "runs", root, *settings)
+    monkeypatch.undo()
+    sizes = (weights / "model.safetensors").stat().st_size
+    save_model(small_classifier("hubert", seed=2), weights)
+    assert (weights / "model.safetensors").stat().st_size == sizes
+    with pytest.raises(InputError, match=r"checkpoint .*/weights has changed since the run .* was begun; set force"):
+        train(tmp_path / "runs", root, *settings)
+    save_model(small_classifier("hubert", seed=1), weights)
+    folder, result = train(tmp_path / "runs", root, *settings)
+    assert result["train"]["weights"].startswith("sha256:")
+    save_model(small_classifier("hubert", seed=2), weights)
+    with pytest.raises(InputError, match=r"checkpoint .*/weights has changed since the run .* was finished"):
+        train(tmp_path / "runs", root, *settings)
+    shutil.rmtree(weights)  # what is finished needs it no more
+    assert train(tmp_path / "runs", root, *settings) == (folder, result)
+
+
+def test_a_finished_run_is_kept_until_the_forced_one_is_finished(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = corpus(tmp_path / "c")
+    folder, _ = train(tmp_path / "runs", root, "trainer.epochs=2")
+    previous, before = folder.with_name(f"{folder.name}.previous"), outcome(folder)
+    for again in ("force=true", "force=true", "force=false"):  # stopped in each, forced or going on
+        monkeypatch.setattr("melt_ser.runs.fold.save_model", _stop)
+        with pytest.raises(KeyboardInterrupt):
+            train(tmp_path / "runs", root, "trainer.epochs=2", again)
+        assert outcome(previous) == before
+        with pytest.raises(SetupError, match=r"no finished run .* the one before it is in .*\.previous"):
+            read_result(folder)
+    monkeypatch.undo()
+    train(tmp_path / "runs", root, "trainer.epochs=2")  # goes on after the forced one's last epoch
+    assert outcome(folder) == before
+    assert not previous.exists()
+
+
+def test_two_runs_never_share_a_folder(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    root = corpus(tmp_path / "c")
+    folder, _ = train(tmp_path / "runs", root)
+    fork = multiprocessing.get_context("spawn")
+    ready, release = fork.Event(), fork.Event()
+    other = fork.Process(target=_hold, args=(folder, ready, release))
+    other.start()
+    assert ready.wait(60)
+    with pytest.raises(SetupError, match=r"Another process is at work in .*; wait until it has ended, or stop it\."):
+        train(tmp_path / "runs", root, "force=true")
+    assert (folder / "result.json").is_file()
+    release.set()
+    with sole_writer(folder, waits=True):  # what `evaluate` does
+        pass
+    other.join()
+    train(tmp_path / "runs", root)
+    assert "already finished" in capsys.readouterr().err
+
+
+def _stop(*_: object) -> None:
+    raise KeyboardInterrupt
+
+
+def _hold(folder: Path, ready: multiprocessing.Event, release: multiprocessing.Event) -> None:  # type: ignore[valid-type]
+    with sole_writer(folder):
+        ready.set()  # type: ignore[attr-defined]
+        release.wait(60)  # type: ignore[attr-defined]

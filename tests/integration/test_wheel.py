@@ -1,0 +1,54 @@
+"""The wheel carries configuration and demo corpus, and works from any folder without the checkout."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import venv
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from checkout import CHECKOUT
+
+
+@pytest.mark.slow
+def test_the_wheel_trains_from_any_folder(tmp_path: Path) -> None:
+    built = subprocess.run(
+        [sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", str(tmp_path), str(CHECKOUT)],
+        capture_output=True,
+        text=True,
+    )
+    assert built.returncode == 0, built.stdout + built.stderr
+    [wheel] = tmp_path.glob("*.whl")
+    names = zipfile.ZipFile(wheel).namelist()
+    assert "melt_ser/conf/config.yaml" in names
+    assert "melt_ser/demo/en/table.csv" in names
+    assert "melt_ser/demo/de/table.csv" in names
+
+    environment = tmp_path / "environment"
+    venv.create(environment, with_pip=False)
+    site = next((environment / "lib").glob("python*/site-packages"))
+    zipfile.ZipFile(wheel).extractall(site)
+    # The heavy packages are reused from this environment; a path file runs no code of theirs, so that the checkout,
+    # if it is installed here in editable mode, stays out of sight.
+    packages = next(path for path in sys.path if path.endswith("site-packages"))
+    python = environment / "bin" / "python"
+    settings = ["trainer.epochs=1", "+backbone.architecture.num_hidden_layers=1", f"out={tmp_path / 'runs'}"]
+    done = subprocess.run(
+        [python, "-m", "melt_ser.train", *settings],
+        capture_output=True,
+        text=True,
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": f"{site}{os.pathsep}{packages}", "HF_HUB_OFFLINE": "1"},
+        timeout=280,
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines()[-1].startswith("result: ")
+    where = [python, "-c", "import melt_ser; print(melt_ser.__file__)"]
+    path = subprocess.run(
+        where, capture_output=True, text=True, env={**os.environ, "PYTHONPATH": str(site)}, cwd=tmp_path
+    )
+    assert path.stdout.startswith(str(environment))

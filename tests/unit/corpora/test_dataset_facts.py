@@ -1,0 +1,89 @@
+"""Every corpus that the project names states where it comes from, what may be done with it, and what is in it."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import pandas as pd
+import pytest
+
+from checkout import CHECKOUT
+from melt_ser.cli.compose import load_dataset
+from melt_ser.config import DatasetConfig
+from melt_ser.corpora.download.transfer import checksum
+from melt_ser.corpora.download.unpack import is_archive
+from melt_ser.info import names
+
+GENERAL = {"csv", "hub", "audformat", "union"}  # any corpus, so their facts are the user's
+UNKNOWN_LABELS = {"asvp_esd": 1}  # a clip has label 17, which nobody explains
+RELEASES = [name for name in names("dataset") if name not in GENERAL and not name.startswith("demo")]
+
+
+@pytest.fixture(params=RELEASES)
+def release(request: pytest.FixtureRequest) -> DatasetConfig:
+    return load_dataset(request.param)
+
+
+def test_the_facts_are_there(release: DatasetConfig) -> None:
+    assert release.licence and release.access and release.facts and release.expected and release.protocols
+    assert release.language or release.name in ("asvp_esd", "esd")  # several languages
+    assert release.sampling_rate is not None
+    assert release.speakers is not None or release.name == "msp_podcast"  # grows with each version
+
+
+def test_licences_and_facts_say_whose_word_they_are(release: DatasetConfig) -> None:
+    assert re.search(r" by |\(|no licence|not stated|not clear|agreement|registration|request", release.licence)
+    assert re.search(
+        r"list|README|Readme|readme|paper|counted|page|manifest|as its users report|as commonly", release.facts
+    )
+
+
+def test_the_counts_agree_with_each_other_and_with_the_label_map(release: DatasetConfig) -> None:
+    assert set(release.expected_labels) <= set(release.label_map)
+    if release.expected_labels:
+        unknown = UNKNOWN_LABELS.get(release.name, 0)
+        assert sum(release.expected_labels.values()) + unknown == sum(release.expected.values())
+
+
+def test_the_counts_of_meld_and_melt_are_the_released_files(shared_data: Path) -> None:
+    for name, files, column in (
+        ("meld", [f"meld/{split}_sent_emo.csv" for split in ("train", "dev", "test")], "Emotion"),
+        ("melt", ["melt/meld_train.csv", "melt/meld_test.csv"], "llm_label"),
+        ("melt_human", ["melt/meld_train.csv", "melt/meld_test.csv"], "Emotion"),
+    ):
+        table = pd.concat([pd.read_csv(shared_data / file, encoding="utf-8-sig") for file in files])
+        config = load_dataset(name)
+        assert table[column].value_counts().to_dict() == config.expected_labels
+        assert table["Speaker"].nunique() == config.speakers
+        assert len(table) == sum(config.expected.values())
+
+
+def test_the_addresses_can_be_fetched_and_their_checksums_checked(release: DatasetConfig) -> None:
+    for item in release.download:
+        address = urlsplit(item.url)
+        assert address.scheme in ("http", "https") and address.netloc
+        assert is_archive(address.path) or address.path.endswith(".csv")
+        assert item.checksum is None or re.fullmatch("sha256:[0-9a-f]{64}|md5:[0-9a-f]{32}", item.checksum)
+    text = (CHECKOUT / "conf" / "dataset" / f"{release.name}.yaml").read_text(encoding="utf-8")
+    assert not release.download or "ot tried where this was written" in text
+
+
+def test_the_checksums_of_meld_and_melt_are_those_of_the_released_files(shared_data: Path) -> None:
+    known = {}
+    for name in ("meld", "meld_audio", "melt", "melt_human"):
+        for item in load_dataset(name).download:
+            file = shared_data / name.split("_")[0] / item.url.rpartition("/")[2]
+            if file.suffix == ".csv":
+                known[name, file.name] = (item.checksum, item.bytes)
+                assert item.checksum == f"sha256:{checksum(file, 'sha256')}" and item.bytes == file.stat().st_size
+    assert len(known) == 10
+
+
+def test_the_table_in_the_docs_is_of_these_facts() -> None:
+    root = CHECKOUT
+    made = subprocess.run([sys.executable, root / "scripts" / "corpora_table.py"], capture_output=True, text=True)
+    assert made.stdout in (root / "README.md").read_text(encoding="utf-8"), "run scripts/corpora_table.py"

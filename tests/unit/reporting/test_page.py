@@ -1,0 +1,226 @@
+"""The page of `report`, as text and in a browser: it asks nobody for anything, sorts, filters, and all can read it."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import os
+import re
+import shutil
+from collections.abc import Iterator
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote, urlsplit
+
+import pytest
+
+from browser import BROWSER, CONTRASTS, Seen, chromium
+from melt_ser.report import main
+from melt_ser.reporting import page as page_module
+from report_runs import HOSTILE, copy, rename, results, scored
+
+
+@pytest.fixture(scope="module")
+def folder(runs: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of runs, a page on them, one with ranks, and one whose corpus has a hostile name."""
+    folder = tmp_path_factory.mktemp("page")
+    one = next(folder for folder, result in results(runs).items() if result["config"]["head"]["name"] == "mlp")
+
+    def hostile(result: dict[str, Any]) -> None:
+        rename(result, HOSTILE)
+        result["run"]["command"] = HOSTILE
+        result["warnings"].append(HOSTILE)
+
+    copy(one, folder / "hostile" / "run", hostile)
+    copy(one, folder / "all" / "published", lambda result: rename(result, "emodb"))  # of which figures are published
+    shutil.copytree(runs, folder / "all" / "runs")
+    (folder / "all" / "seed0-failed").mkdir()
+    (folder / "all" / "seed0-failed" / "failed.json").write_text('{"reason": "out of memory"}')
+    assert main([str(folder / "all"), "--out", str(folder / "report" / "page.html")]) == 0
+    assert main([str(folder / "hostile"), "--out", str(folder / "hostile.html")]) == 0
+    assert main([str(scored(one, folder / "scored")), "--out", str(folder / "report" / "ranked.html")]) == 0
+    return folder
+
+
+class Elements(HTMLParser):
+    """Every element's name and attributes."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.found: list[tuple[str, dict[str, str | None]]] = []
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.found.append((tag, dict(attrs)))
+
+
+def test_the_page_runs_no_script_but_its_own_and_asks_nobody(folder: Path) -> None:
+    text = (folder / "hostile.html").read_text()
+    assert text.count("<script>") == 1 and "alert(1)" in text
+    [script] = re.findall(r"<script>(.*?)</script>", text, flags=re.DOTALL)
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    elements = Elements(text).found
+    [policy] = [one["content"] or "" for tag, one in elements if tag == "meta" and "http-equiv" in one]
+    assert "default-src 'none'" in policy and f"script-src 'sha256-{digest}'" in policy
+    for tag, attributes in elements:
+        assert not [name for name in attributes if name.startswith("on")], tag
+        assert tag not in ("link", "iframe", "img", "object", "embed")
+        assert urlsplit(attributes.get("href") or "").path == ""
+    identifiers = [one["id"] for _, one in elements if "id" in one]
+    assert len(identifiers) == len(set(identifiers))
+    addressed = {(one["href"] or "").removeprefix("#") for tag, one in elements if tag == "a"}
+    assert addressed and addressed <= set(identifiers)
+
+
+def test_the_surest_errors_play_the_files_of_a_corpus_at_hand(folder: Path) -> None:
+    text = (folder / "report" / "page.html").read_text()
+    sources = [one["src"] or "" for tag, one in Elements(text).found if tag == "audio"]
+    assert sources
+    for source in sources:
+        assert (folder / "report" / unquote(urlsplit(source).path)).resolve().is_file()
+    assert "The corpus is not at hand" in text  # `second`, as the runs on `first` know no settings of it
+
+
+def test_a_segment_of_a_file_is_played_from_its_start_to_its_end(tmp_path: Path) -> None:
+    from melt_ser.reporting.confident_errors import _address
+
+    (tmp_path / "a b#1.wav").touch()
+    nan = float("nan")
+    assert _address(tmp_path / "a b#1.wav", 1.5, 2.25, tmp_path / "report") == "../a%20b%231.wav#t=1.500,2.250"
+    assert _address(tmp_path / "a b#1.wav", nan, nan, None) == (tmp_path / "a b#1.wav").as_uri()
+    assert _address(tmp_path / "a b#1.wav", 1.5, nan, None) == (tmp_path / "a b#1.wav").as_uri() + "#t=1.500"
+    assert _address(tmp_path / "gone.wav", nan, nan, None) is None
+
+
+def test_a_page_of_many_runs_stays_small(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(page_module, "MOST_DETAILED", 2)
+    monkeypatch.setattr(page_module, "MOST_ROWS", 3)
+    out = tmp_path / "page.html"
+    assert main([str(folder / "all"), "--out", str(out)]) == 0
+    text = out.read_text()
+    assert text.count('class="run" id=') == 2
+    assert text.count("<tr data-backbone") == 3
+    addressed = {(one["href"] or "").removeprefix("#") for tag, one in Elements(text).found if tag == "a"}
+    assert addressed <= {one["id"] for _, one in Elements(text).found if "id" in one}
+    assert "3 more runs are in the tables above without details" in text
+    assert "--format csv</code> has all" in text
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    if BROWSER is None:
+        pytest.skip("no Chromium is installed")
+    pytest.importorskip("playwright", reason="playwright is not installed")
+    with chromium() as running:
+        yield running
+
+
+@pytest.fixture
+def seen(browser: Any, folder: Path) -> Iterator[Seen]:
+    one = Seen(browser, folder / "report" / "page.html")
+    yield one
+    assert one.complaints == []
+    one.context.close()
+
+
+def test_the_page_loads_without_complaint_or_request(seen: Seen, folder: Path) -> None:
+    for details in seen.page.locator("details.run > summary").all():
+        details.click()
+    seen.page.wait_for_timeout(200)
+    assert seen.requests == [(folder / "report" / "page.html").as_uri()]
+
+
+def test_nothing_that_a_corpus_says_runs(browser: Any, folder: Path) -> None:
+    one = Seen(browser, folder / "hostile.html")
+    one.page.on("dialog", lambda dialog: one.complaints.append(dialog.message))
+    one.page.locator("details.run > summary").first.click()
+    assert one.page.locator("details.run pre").first.inner_text().endswith(HOSTILE)
+    assert one.complaints == []
+    one.context.close()
+
+
+def test_columns_sort_both_ways_with_mouse_and_keyboard(seen: Seen) -> None:
+    def figures() -> list[float]:
+        return [float(text.split(" ")[0]) for text in seen.column("UA")]
+
+    button = seen.page.get_by_role("button", name="UA", exact=True)
+    before = figures()
+    button.click()
+    assert figures() == sorted(before)
+    assert seen.page.locator("#overview th[aria-sort=ascending]").inner_text().startswith("UA")
+    button.focus()
+    seen.page.keyboard.press("Enter")
+    assert figures() == sorted(before, reverse=True)
+    seen.page.get_by_role("button", name="Tested on", exact=True).click()
+    assert seen.column("Tested on") == sorted(seen.column("Tested on"))
+
+
+@pytest.mark.parametrize(
+    ("label", "choice"), [("Backbone", "hubert_tiny"), ("Tested on", "second"), ("Protocol", "open")]
+)
+def test_rows_are_filtered_by(seen: Seen, label: str, choice: str) -> None:
+    column = {"Backbone": "System"}.get(label, label)
+    all_rows = seen.column(column)
+    seen.page.get_by_label(label, exact=True).select_option(choice)
+    kept = seen.column(column)
+    assert kept and all(text == choice or text.startswith(choice + " ") for text in kept)
+    assert len(kept) == sum(text == choice or text.startswith(choice + " ") for text in all_rows)
+    assert seen.page.locator("#shown").inner_text() == f"{len(kept)} of {len(all_rows)} rows"
+    seen.page.get_by_role("button", name="Show all").click()
+    seen.page.locator("#overview tbody tr[hidden]").first.wait_for(state="detached")
+
+
+def test_rows_are_filtered_by_words(seen: Seen) -> None:
+    seen.page.get_by_label("Words in a row").fill("HEAD=mlp second")
+    assert set(seen.column("System")) == {"hubert_tiny head=mlp"}
+    assert set(seen.column("Tested on")) == {"second"}
+
+
+def test_the_details_of_a_run_come_when_they_are_opened(seen: Seen) -> None:
+    assert seen.page.locator("details.run h4").count() == 0
+    link = seen.page.locator("#overview tbody a").first
+    link.click()
+    opened = seen.page.locator("details.run[open]")
+    assert opened.count() == 1
+    assert opened.locator(":scope > summary").inner_text().endswith(link.inner_text())
+    for part in ("Confusion", "Calibration", "Slices", "The surest errors"):
+        assert opened.get_by_role("heading", name=part).first.is_visible()
+    assert opened.locator("svg[role=img][aria-label]").count() >= 2
+
+
+def test_every_control_is_reached_by_the_keyboard(seen: Seen) -> None:
+    reached = set()
+    for _ in range(60):
+        seen.page.keyboard.press("Tab")
+        reached.add(seen.page.evaluate("document.activeElement.tagName"))
+    assert {"SELECT", "INPUT", "BUTTON", "A", "SUMMARY", "DIV"} <= reached  # DIV: what scrolls sideways
+
+
+def test_every_control_has_a_name(seen: Seen) -> None:
+    seen.page.locator("details.run > summary").first.click()
+    for role in ("button", "combobox", "searchbox", "region", "img"):
+        for one in seen.page.get_by_role(role).all():
+            name = one.get_attribute("aria-label") or one.inner_text() or one.evaluate("e => e.labels?.[0]?.innerText")
+            assert name, one.evaluate("e => e.outerHTML")
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [1280, 390])
+@pytest.mark.parametrize("name", ["page", "ranked"])
+def test_it_fits_the_screen_and_every_text_stands_out(
+    browser: Any, folder: Path, name: str, scheme: str, width: int
+) -> None:
+    one = Seen(browser, folder / "report" / f"{name}.html", width, 844, scheme)
+    assert one.page.get_by_role("heading", name="Ranks over corpora").count() == (name == "ranked")
+    one.page.locator("details.run > summary").first.click()
+    one.page.wait_for_timeout(200)
+    assert one.page.evaluate("document.documentElement.scrollWidth") <= width
+    contrasts = one.page.evaluate(CONTRASTS)
+    assert len(contrasts) > 100
+    assert [text for contrast, text in contrasts if contrast < 4.5] == []
+    if os.environ.get("MELT_SER_SCREENSHOTS"):  # a folder for whoever wants to look
+        shots = Path(os.environ["MELT_SER_SCREENSHOTS"])
+        one.page.screenshot(path=shots / f"{name}-{width}-{scheme}.png", full_page=True)
+    assert one.complaints == []
+    one.context.close()

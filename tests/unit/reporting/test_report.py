@@ -1,0 +1,266 @@
+"""`report`: what is found, what is damaged, and that every format says it whatever a corpus is called."""
+
+from __future__ import annotations
+
+import html
+import json
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+
+from melt_ser.reporting.collect import collect
+from melt_ser.reporting.contents import make_contents
+from melt_ser.reporting.latex import latex
+from melt_ser.reporting.overview import overview
+from melt_ser.reporting.summaries import decode_summary, mistake
+from report_runs import HOSTILE, answering, copy, rename, report, results
+
+
+def write(path: Path, text: str) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text)
+
+
+def test_runs_are_found_finished_or_not_and_never_within_a_run(runs: Path, tmp_path: Path) -> None:
+    one = next(iter(results(runs)))
+    finished = copy(one, tmp_path / "deep" / "er" / "seed0-a")
+    copy(one, finished / "inside")
+    copy(one, tmp_path / ".hidden" / "seed0-b")
+    copy(one, tmp_path / "deep" / "seed0-c.previous")
+    (tmp_path / "link").symlink_to(runs, target_is_directory=True)
+    write(tmp_path / "deep" / "seed0-c" / "inputs.json", "{}")
+    write(tmp_path / "seed0-d" / "failed.json", '{"reason": "out of memory"}')
+    write(tmp_path / "seed0-e" / "result.json", '{"schema_version": 1')
+    copy(one, tmp_path / "seed0-f", lambda result: result.update(schema_version=0))
+    copy(one, tmp_path / "seed0-g", lambda result: result["train"].pop("digest"))
+    found = collect([tmp_path, tmp_path / "deep"])
+    assert [run.folder for run in found.runs] == [finished]
+    assert [(note.folder.name, "seed0-c.previous" in note.reason) for note in found.unfinished] == [("seed0-c", True)]
+    assert [(note.folder.name, note.reason) for note in found.failed] == [("seed0-d", "out of memory")]
+    reasons = {note.folder.name: note.reason for note in found.unreadable}
+    assert "cannot be read" in reasons["seed0-e"]
+    assert "schema version 0, not 1" in reasons["seed0-f"]
+    assert "missing required field `digest` - at `$.train`" in reasons["seed0-g"]
+
+
+def test_of_a_result_is_read_what_every_report_needs_and_nothing_more(runs: Path) -> None:
+    for folder, result in results(runs).items():
+        summary = decode_summary((folder / "result.json").read_bytes())
+        assert summary is not None
+        assert summary["config"] == result["config"]
+        assert {"confusion", "slices", "recall"}.isdisjoint(summary["evals"][0])
+        for row, whole in zip(summary["evals"], result["evals"], strict=True):
+            with_temperature = row.pop("calibration")["ece_with_temperature"]
+            assert with_temperature == whole["calibration"]["ece_with_temperature"]
+            assert row == {key: whole[key] for key in row}
+
+
+@pytest.mark.parametrize(
+    ("part", "value", "sentence"),
+    [
+        (("schema_version",), 2, "is of schema version 2, not 1"),
+        (("config", "backbone", "family"), None, "has no sound 'config.backbone.family'"),
+        (("evals", 0, "ua"), "much", r"got `str` - at `\$.evals\[0\].ua`"),
+        (("evals", 0, "ua"), True, r"got `bool` - at `\$.evals\[0\].ua`"),
+        (("evals", 0, "ua"), float("nan"), "JSON is malformed"),
+        (("evals", 0, "ua_ci95"), [0.5], "array` of length >= 2"),
+        (("evals", 0, "overlap"), "none", r"got `str` - at `\$.evals\[0\].overlap`"),
+    ],
+)
+def test_a_damaged_result_is_told_by_its_part(
+    runs: Path, part: tuple[str | int, ...], value: object, sentence: str
+) -> None:
+    result: Any = json.loads(next(runs.rglob("result.json")).read_text())
+    within = result
+    for key in part[:-1]:
+        within = within[key]
+    within[part[-1]] = value
+    content = json.dumps(result).encode()
+    assert decode_summary(content) is None
+    assert re.search(sentence, mistake(content))
+
+
+def test_exit_codes_tell_nothing_found_from_some_not_read(
+    runs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert report(runs, capsys=capsys)[0] == 0
+    code, _, said = report(tmp_path / "nowhere", capsys=capsys)
+    assert (code, said.count("\n")) == (2, 1)
+    write(tmp_path / "empty" / "seed0-a" / "failed.json", '{"reason": "out of memory"}')
+    code, _, said = report(tmp_path / "empty", capsys=capsys)
+    assert code == 2
+    assert "There is no finished run" in said and "1 failed" in said and "out of memory" in said
+    write(tmp_path / "empty" / "seed0-b" / "result.json", "no JSON")
+    code, text, said = report(runs, tmp_path / "empty", capsys=capsys)
+    assert code == 1
+    assert "seed0-b" in said
+    assert "out of memory" in text and "seed0-b" in text
+
+
+def test_the_csv_has_each_evaluation_as_its_result_has_it(
+    runs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "all.csv"
+    assert report(runs, "--out", path, capsys=capsys)[0] == 0  # the format is that of the suffix
+    table = pd.read_csv(path, dtype={"fold": str}, keep_default_na=False)
+    expected = [
+        (result["run"]["id"], row["corpus"], str(row["fold"]), row["protocol"])
+        for result in results(runs).values()
+        for row in result["evals"]
+    ]
+    assert sorted(table[["run", "corpus", "fold", "protocol"]].itertuples(index=False, name=None)) == sorted(expected)
+    for result in results(runs).values():
+        for row in result["evals"]:
+            mine = table[
+                (table["run"] == result["run"]["id"])
+                & (table["seed"] == result["run"]["seed"])
+                & (table["corpus"] == row["corpus"])
+                & (table["fold"] == str(row["fold"]))
+                & (table["protocol"] == row["protocol"])
+            ]
+            [one] = mine.to_dict("records")
+            assert (one["ua"], one["wa_high"]) == pytest.approx((row["ua"], row["wa_ci95"][1]))
+            assert (one["n"], one["dropped"]) == (row["n"], sum(row["dropped"].values()))
+            assert float(one["ece_with_temperature"]) == pytest.approx(row["calibration"]["ece_with_temperature"])
+
+
+@pytest.mark.parametrize(
+    ("file", "spoil", "note"),
+    [
+        ("predictions", lambda table: table.assign(angry="much"), "could not convert string to float: 'much'"),
+        ("predictions", lambda table: table.drop(columns="angry"), "has no column 'angry'"),
+        ("groups", lambda table: table.iloc[1:], "does not have each utterance once"),
+        ("groups", lambda table: pd.concat([table, table]), "does not have each utterance once"),
+        ("groups", None, "cannot be read: No such file or directory"),
+    ],
+)
+def test_what_is_spoilt_beside_a_result_is_said_and_compared_with_nothing(
+    runs: Path, tmp_path: Path, file: str, spoil: Any, note: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    one = next(folder for folder, result in results(runs).items() if result["config"]["head"]["name"] == "mlp")
+    copy(one, tmp_path / "a")
+    path = copy(one, tmp_path / "b", lambda result: result["config"]["trainer"].update(epochs=7)) / file / "second.csv"
+    if spoil is None:
+        path.unlink()
+    else:
+        spoil(pd.read_csv(path)).to_csv(path, index=False)
+    for form in ("md", "html"):
+        code, text, _ = report(tmp_path, "--format", form, capsys=capsys)
+        assert code == 0
+        assert note in html.unescape(text).replace("\\", "")
+
+
+def test_a_confusion_of_other_classes_costs_the_details_of_its_run(
+    runs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    one = next(iter(results(runs)))
+    copy(one, tmp_path / "a", lambda result: result["evals"][0].update(classes=[], confusion=[]))
+    code, text, _ = report(tmp_path, "--format", "html", capsys=capsys)
+    assert code == 0 and "a confusion that is not one of its classes" in text
+
+
+def test_a_file_is_of_the_format_of_its_suffix_or_of_the_one_given(
+    runs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    code, _, said = report(runs, "--out", tmp_path / "report.pdf", capsys=capsys)
+    assert (code, said.count("\n")) == (2, 1)
+    assert "ends in none of .md, .csv, .tex, .html; end it so, or give --format" in said
+    assert report(runs, "--out", tmp_path / "report.txt", "--format", "csv", capsys=capsys)[0] == 0
+    assert len(pd.read_csv(tmp_path / "report.txt")) > 0
+
+
+def test_markdown_shows_the_figures_and_escapes_what_a_corpus_is_called(
+    runs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    one = next(folder for folder, result in results(runs).items() if result["config"]["head"]["name"] == "mlp")
+    copy(one, tmp_path / "run", lambda result: rename(result, HOSTILE + "\nnext"))
+    _, text, _ = report(tmp_path, capsys=capsys)
+    result = results(tmp_path)[tmp_path / "run"]
+    row = next(row for row in result["evals"] if row["fold"] == "all")
+    assert f"{100 * row['ua']:.1f} \\[{100 * row['ua_ci95'][0]:.1f}" in text
+    assert "<script>" not in text
+    tables = [line for line in text.splitlines() if line.startswith("|")]
+    columns = [len(re.findall(r"(?<!\\)\|", line)) for line in tables]
+    heads = [number for number, line in enumerate(tables) if number + 1 < len(tables) and "---" in tables[number + 1]]
+    for begin, end in zip(heads, [*heads[1:], len(tables)], strict=True):
+        assert len(set(columns[begin:end])) == 1, tables[begin]
+
+
+def hostile_latex(runs: Path, folder: Path) -> str:
+    one = next(folder for folder, result in results(runs).items() if result["config"]["head"]["name"] == "mlp")
+    copy(one, folder / "a", lambda result: rename(result, HOSTILE + " ~^äß語"))
+    copy(one, folder / "b", lambda result: result["config"]["trainer"].update(epochs=7))
+    answering(folder / "b", True)
+    return latex(make_contents(collect([folder])))
+
+
+def test_latex_escapes_what_a_corpus_is_called(runs: Path, tmp_path: Path) -> None:
+    text = hostile_latex(runs, tmp_path)
+    assert r"\textbackslash{}end\{x\}" in text and r"50\%" in text and r"\$x\_1\$" in text and "[U+8A9E]" in text
+    rows = [line for line in text.splitlines() if line.endswith(r"\\") and "caption" not in line]
+    assert {len(re.findall(r"(?<!\\)&", row)) for row in rows} <= {8, 4, 3}
+    assert text.count(r"\begin{longtable}") == text.count(r"\end{longtable}") == 3
+    assert r"\textbf{" in text
+
+
+@pytest.mark.skipif(shutil.which("pdflatex") is None, reason="pdflatex is not installed")
+def test_latex_compiles(runs: Path, tmp_path: Path) -> None:
+    text = hostile_latex(runs, tmp_path / "runs")
+    preamble = re.findall(r"\\usepackage.*", text)[0]
+    (tmp_path / "tables.tex").write_text(text)
+    document = rf"\documentclass{{article}}{preamble}\begin{{document}}\input{{tables}}\end{{document}}"
+    (tmp_path / "paper.tex").write_text(document)
+    command = ["pdflatex", "-halt-on-error", "-interaction=nonstopmode", "paper.tex"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, errors="replace")
+    assert done.returncode == 0, done.stdout[-2000:]
+    assert "Missing character" not in done.stdout
+
+
+def test_results_without_newer_keys_are_reported_all_the_same(
+    runs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    one = next(iter(results(runs)))
+
+    def older(result: dict[str, Any]) -> None:
+        result["run"].pop("command")
+        for row in result["evals"]:
+            for key in ("calibration", "slices", "groups", "ece", "overlap", "macro_f1_ci95"):
+                row.pop(key, None)
+
+    copy(one, tmp_path / "run", older)
+    for form in ("md", "csv", "latex", "html"):
+        code, text, _ = report(tmp_path, "--format", form, capsys=capsys)
+        assert code == 0
+    assert "Not in this result" in text and "The curve is not in this result" in text
+
+
+def test_reporting_needs_no_torch(runs: Path) -> None:
+    code = (
+        "import sys; from melt_ser.report import main\n"
+        f"main([{str(runs)!r}, '--format', 'html'])\n"
+        "sys.exit('torch' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
+def test_the_overview_of_no_run_is_empty() -> None:
+    assert overview([]).empty
+
+
+def test_the_command_of_a_run_is_what_a_shell_takes(tmp_path: Path) -> None:
+    typed = ["dataset=csv", "dataset.root=my corpus", "eval.corpora=[demo]"]
+    script = (
+        "from melt_ser.cli.launch import conf_folder; from melt_ser.cli.sweep import command; import hydra, json\n"
+        "@hydra.main(version_base='1.3', config_path=str(conf_folder()), config_name='config')\n"
+        "def show(composed): print(json.dumps(command()))\n"
+        "show()"
+    )
+    done = subprocess.run([sys.executable, "-c", script, *typed], capture_output=True, text=True, cwd=tmp_path)
+    assert json.loads(done.stdout.splitlines()[-1]) == "dataset=csv 'dataset.root=my corpus' 'eval.corpora=[demo]'"

@@ -1,0 +1,192 @@
+"""Which runs of a report are one system, what is summarised over them, compared and ranked."""
+
+from __future__ import annotations
+
+import re
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from melt_ser.reporting.collect import collect
+from melt_ser.reporting.matrix import matrices
+from melt_ser.reporting.overview import standings
+from melt_ser.reporting.ranking import rank_methods
+from melt_ser.reporting.systems import system_names
+from report_runs import answering, copy, report, results, scored
+
+
+def test_systems_are_one_over_seeds_and_named_by_what_sets_them_apart(runs: Path) -> None:
+    found = collect([runs]).runs
+    names = system_names(found)
+    by_seed: dict[str, list[int]] = {}
+    for run in found:
+        by_seed.setdefault(names[run.system] + " on " + run.result["train"]["corpus"], []).append(
+            run.result["run"]["seed"]
+        )
+    assert {name: sorted(seeds) for name, seeds in by_seed.items()} == {
+        "hubert_tiny head=linear on first": [0, 1],
+        "hubert_tiny head=mlp on first": [0],
+        "hubert_tiny on second": [0],
+    }
+
+
+def test_systems_of_the_same_groups_are_told_apart_by_their_settings(runs: Path, tmp_path: Path) -> None:
+    one = next(folder for folder, result in results(runs).items() if result["config"]["head"]["name"] == "mlp")
+    copy(one, tmp_path / "a")
+    copy(one, tmp_path / "b", lambda result: result["config"]["trainer"].update(epochs=7))
+    copy(one, tmp_path / "c", lambda result: result["config"].update(out="elsewhere", device="cuda"))
+    assert sorted(system_names(collect([tmp_path]).runs).values()) == [
+        "hubert_tiny trainer.epochs=2",
+        "hubert_tiny trainer.epochs=7",
+    ]
+
+
+def test_seeds_are_summarised_and_pooled_folds_are_not_counted_again(runs: Path) -> None:
+    found = standings(collect([runs]).runs)
+    linear = [one for one in found if one.system.endswith("head=linear")]
+    assert {(one.corpus, one.protocol) for one in linear} == {
+        ("first", "closed = open"),
+        ("second", "closed"),
+        ("second", "open"),
+    }
+    for one in linear:
+        values = [
+            row["ua"]
+            for result in results(runs).values()
+            for row in result["evals"]
+            if result["config"]["head"]["name"] == "linear"
+            and result["train"]["corpus"] == "first"
+            and (row["corpus"], row["fold"]) == (one.corpus, "all")
+            and row["protocol"] == one.protocol.split()[0]
+        ]
+        assert (one.summary.over, one.summary.count) == ("seed", 2)
+        assert one.summary.mean["ua"] == pytest.approx(np.mean(values))
+        assert one.summary.standard_deviation["ua"] == pytest.approx(np.std(values, ddof=1))
+
+
+def test_a_copy_of_a_run_is_no_further_seed(runs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    one = next(folder for folder, result in results(runs).items() if result["train"]["corpus"] == "second")
+    copy(one, tmp_path / "a" / one.name)
+    copy(one, tmp_path / "b" / one.name)
+    for form in ("md", "html"):
+        code, text, said = report(tmp_path, "--format", form, capsys=capsys)
+        assert code == 0
+        assert f"left out: {tmp_path / 'b' / one.name}: the same run as {tmp_path / 'a' / one.name}" in said
+        assert "Copies of runs" in text and "2 seeds" not in text
+
+
+def test_other_data_of_the_same_name_is_another_system(runs: Path, tmp_path: Path) -> None:
+    one = next(folder for folder, result in results(runs).items() if result["train"]["corpus"] == "second")
+    copy(one, tmp_path / "a" / one.name)
+    copy(one, tmp_path / "b" / one.name, lambda result: result["train"].update(digest="beef" * 16))
+    found = collect([tmp_path]).runs
+    assert len(found) == len({run.system for run in found}) == 2
+    assert all(re.search(r"dataset\.digest=\w{6}$", name) for name in system_names(found).values())
+
+
+def test_test_sets_of_the_same_name_are_not_summarised_together(runs: Path, tmp_path: Path) -> None:
+    one = next(folder for folder, result in results(runs).items() if result["train"]["corpus"] == "second")
+
+    def other_table(result: dict[str, Any]) -> None:
+        result["run"]["seed"] = result["config"]["seed"] = 7
+        for row in result["evals"]:
+            row["digest"] = "beef" * 16
+
+    copy(one, tmp_path / "a")
+    copy(one, tmp_path / "b", other_table)
+    found = standings(collect([tmp_path]).runs)
+    assert [one.summary.count for one in found] == [1, 1]
+    [matrix] = matrices(found)
+    assert len(matrix.columns) == 2
+
+
+def test_folds_that_were_run_one_by_one_are_summarised_over_folds(runs: Path, tmp_path: Path) -> None:
+    one = next(folder for folder, result in results(runs).items() if result["train"]["corpus"] == "second")
+
+    def of_fold(number: int) -> Any:
+        def change(result: dict[str, Any]) -> None:
+            result["config"]["dataset"]["fold"] = number
+            for row in result["evals"]:
+                row.update(fold=number, ua=number / 10)
+
+        return change
+
+    for number in (1, 2, 3):
+        copy(one, tmp_path / str(number), of_fold(number))
+    [standing] = standings(collect([tmp_path]).runs)
+    assert (standing.summary.over, standing.summary.count, standing.fold) == ("fold", 3, "1, 2, 3")
+    assert standing.summary.mean["ua"] == pytest.approx(0.2)
+
+
+def test_the_best_of_a_column_is_found_and_what_is_surely_below_it_is_marked(runs: Path, tmp_path: Path) -> None:
+    one = next(folder for folder, result in results(runs).items() if result["config"]["head"]["name"] == "mlp")
+    right = copy(one, tmp_path / "right")
+    answering(right, True)
+    also_right = copy(right, tmp_path / "also", lambda result: result["config"]["head"].update(hidden_sizes=[5]))
+    wrong = copy(one, tmp_path / "wrong", lambda result: result["config"]["head"].update(hidden_sizes=[7]))
+    answering(wrong, False)
+    for matrix in matrices(standings(collect([tmp_path]).runs)):
+        assert matrix.notes == []
+        for cell in matrix.cells:
+            folder = cell.standing.runs[0].folder
+            assert cell.best == (folder in (right, also_right))
+            assert cell.mark == ("‡" if folder == wrong else "")
+            if folder == wrong:
+                assert cell.comparison is not None
+                assert cell.comparison.difference == 1
+
+
+def test_systems_that_answered_other_utterances_are_not_compared(runs: Path, tmp_path: Path) -> None:
+    one = next(folder for folder, result in results(runs).items() if result["train"]["corpus"] == "second")
+    copy(one, tmp_path / "a")
+    other = copy(one, tmp_path / "b", lambda result: result["config"]["trainer"].update(epochs=7))
+    path = other / "predictions" / "second.csv"
+    path.write_text(
+        path.read_text().replace("wav/s0", "wav/t0").replace("wav/s1", "wav/t1").replace("wav/s2", "wav/t2")
+    )
+    [matrix] = matrices(standings(collect([tmp_path]).runs))
+    assert [cell.p for cell in matrix.cells] == [None, None]
+    assert len(matrix.notes) == 1 and "is not compared with the best" in matrix.notes[0]
+
+
+def test_methods_are_ranked_over_test_corpora_each_counted_once(
+    runs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    one = next(folder for folder, result in results(runs).items() if result["config"]["head"]["name"] == "mlp")
+    ranking = rank_methods(standings(collect([scored(one, tmp_path)]).runs))
+    assert ranking is not None
+    # On `second` the means over both trainings are 0.6, 0.5 and 0.35.
+    assert [(row.method, row.mean_rank, round(row.ua, 3)) for row in ranking.rows] == [
+        ("a", 1.0, 0.75),
+        ("b", 2.0, 0.65),
+        ("c", 3.0, 0.525),
+    ]
+    assert {row.letters for row in ranking.rows} == {"a"}
+    assert "With 2 corpora no two of 3 methods can be that far apart" in " ".join(ranking.sentences)
+    for form, shown in (("md", "| a | 1.00 | 75.0 | a |"), ("latex", r"a & 1.00 & 75.0 & a \\")):
+        assert shown in report(tmp_path, "--format", form, capsys=capsys)[1]
+    assert "Friedman" in report(tmp_path, "--format", "html", capsys=capsys)[1]
+
+
+def test_what_some_methods_lack_is_left_out_of_the_ranks_and_said(runs: Path, tmp_path: Path) -> None:
+    one = next(folder for folder, result in results(runs).items() if result["config"]["head"]["name"] == "mlp")
+    scored(one, tmp_path)
+    shutil.rmtree(tmp_path / "second-c")
+    copy(one, tmp_path / "stray", lambda result: result["config"]["backbone"].update(name="stray"))
+    ranking = rank_methods(standings(collect([tmp_path]).runs))
+    assert ranking is not None
+    assert [(row.method, row.mean_rank) for row in ranking.rows] == [("a", 1.5), ("c", 2.0), ("b", 2.5)]
+    assert ranking.sentences[-2:] == [
+        "Not ranked, since scores are missing: stray.",
+        "3 of 5 pairs of training and test are left out.",  # the stray one's two, and what `c` lacks
+    ]
+
+
+def test_two_methods_or_one_corpus_are_not_ranked(runs: Path, tmp_path: Path) -> None:
+    assert rank_methods(standings(collect([runs]).runs)) is None
+    one = next(folder for folder, result in results(runs).items() if result["config"]["head"]["name"] == "mlp")
+    scored(one, tmp_path, {("first", "first"): (0.9, 0.8, 0.7)})
+    assert rank_methods(standings(collect([tmp_path]).runs)) is None
