@@ -18,7 +18,7 @@ from melt_ser.corpora.splits import check_parts
 from melt_ser.data.audio_cache import AudioCache
 from melt_ser.evaluation.calibration import DevCalibration, calibrate
 from melt_ser.evaluation.inference import classify
-from melt_ser.evaluation.test_sets import Target
+from melt_ser.evaluation.evaluation_sets import Target
 from melt_ser.models.backbone import Backbone, load_backbone
 from melt_ser.models.classifier import SpeechClassifier
 from melt_ser.models.export import load_model, save_head, save_model

@@ -12,7 +12,7 @@ from melt_ser.audio.augment import Augmentation
 from melt_ser.data.audio_cache import AudioCache
 from melt_ser.data.datasets import Inputs, Utterances
 from melt_ser.data.stage import Prefix
-from melt_ser.evaluation.test_sets import Target
+from melt_ser.evaluation.evaluation_sets import Target
 from melt_ser.models.classifier import SpeechClassifier
 from melt_ser.models.prefix import frozen_prefix
 from melt_ser.training.features import KeptFeatures

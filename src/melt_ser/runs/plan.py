@@ -19,7 +19,7 @@ from melt_ser.corpora.labels import LabelSpace
 from melt_ser.corpora.load import corpus_root, load_corpus
 from melt_ser.corpora.splits import Parts, make_parts
 from melt_ser.corpora.union import union_parts
-from melt_ser.evaluation.test_sets import Target, make_target, other_corpora
+from melt_ser.evaluation.evaluation_sets import Target, make_target, other_corpora
 from melt_ser.runs.folder import run_folder
 
 Read = TypeVar("Read")

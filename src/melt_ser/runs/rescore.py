@@ -16,7 +16,7 @@ from melt_ser.core.processes import is_main_process
 from melt_ser.corpora.corpus import Corpus
 from melt_ser.corpora.labels import LabelSpace
 from melt_ser.corpora.splits import ASSIGNMENT
-from melt_ser.evaluation.test_sets import Target, make_target, split_to_score
+from melt_ser.evaluation.evaluation_sets import Target, make_target, split_to_score
 from melt_ser.runs.folder import RESULT_FILE, model_folders
 from melt_ser.runs.score import evaluation_rows, pool, prediction_table, unscored_entries
 

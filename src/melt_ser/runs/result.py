@@ -12,7 +12,7 @@ from melt_ser.core import files
 from melt_ser.corpora.duplicates import shared_audio_warnings
 from melt_ser.corpora.splits import Parts, group_warnings
 from melt_ser.evaluation.calibration import DevCalibration
-from melt_ser.evaluation.test_sets import Target
+from melt_ser.evaluation.evaluation_sets import Target
 from melt_ser.runs.figures import training_curve_figure
 from melt_ser.runs.folder import AGAIN, INPUTS, INPUTS_FILE, NUMBER, SCHEMA_VERSION, plain
 from melt_ser.runs.plan import Study

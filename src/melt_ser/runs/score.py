@@ -13,7 +13,7 @@ from melt_ser.evaluation.metrics import Floats
 from melt_ser.evaluation.scoring import PROTOCOLS, answers_among, constant_prediction_warning, score
 from melt_ser.evaluation.slices import slices
 from melt_ser.evaluation.statistics import resampling_units
-from melt_ser.evaluation.test_sets import Target
+from melt_ser.evaluation.evaluation_sets import Target
 from melt_ser.runs.figures import confusion_figure
 
 Row = dict[str, Any]
