@@ -74,7 +74,7 @@ class MeltSer:
 
     def __init__(self, job: Job) -> None:
         from melt_ser.cli.compose import load_config
-        from melt_ser.runs.plan import prepare_study
+        from melt_ser.runs.plan import make_plan
 
         config = load_config(
             f"backbone={job.family}",
@@ -92,7 +92,7 @@ class MeltSer:
             f"seed={job.seed}",
             *job.overrides,
         )
-        self.study = prepare_study(config)
+        self.study = make_plan(config)
         self.seconds = self.study.parts[0].train["duration"].to_numpy()
         self.job = job
         self.filling = 0.0

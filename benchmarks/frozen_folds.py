@@ -57,23 +57,23 @@ def one_pass(settings: list[str], device: str) -> Figures:
 
     from melt_ser.cli.compose import load_config
     from melt_ser.data.batches import SortedBatches
-    from melt_ser.data.datasets import Utterances
-    from melt_ser.data.stage import Prefix
-    from melt_ser.models.prefix import compute_prefix
+    from melt_ser.data.datasets import WaveformDataset
+    from melt_ser.data.stage import Stage
+    from melt_ser.models.prefix import compute_stage
     from melt_ser.runs.fold import build_model
-    from melt_ser.runs.plan import prepare_study
+    from melt_ser.runs.plan import make_plan
     from melt_ser.training.feature_writing import BATCH_SECONDS
 
-    prepared = prepare_study(load_config(*settings, "dataset.fold=1"))
+    prepared = make_plan(load_config(*settings, "dataset.fold=1"))
     model = build_model(prepared.config, prepared.classes).to(device).eval()
-    utterances = Utterances(prepared.utterances, prepared.corpus.root, model.classes, model.backbone.do_normalize)
+    utterances = WaveformDataset(prepared.utterances, prepared.corpus.root, model.classes, model.backbone.do_normalize)
     batches = [
         utterances.collate([utterances[row] for row in rows])
         for rows in SortedBatches(utterances.seconds, len(utterances), batch_seconds=BATCH_SECONDS)
     ]
 
     def compute(batch: Any) -> None:
-        features, _ = compute_prefix(model, Prefix.pooled, batch.inputs.to(device), batch.lengths.to(device))
+        features, _ = compute_stage(model, Stage.pooled, batch.inputs.to(device), batch.lengths.to(device))
         features.cpu()
 
     with torch.inference_mode():

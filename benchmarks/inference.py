@@ -48,8 +48,8 @@ PIPELINES = {"pipeline_1": 1, "pipeline_8": 8}
 def with_melt_ser(model_folder: Path, table: pd.DataFrame, clips: Path, job: Figures) -> tuple[float, np.ndarray]:
     """Seconds, and probabilities, (clips, classes)."""
     from melt_ser.cli.compose import load_config
-    from melt_ser.data.datasets import Utterances
-    from melt_ser.evaluation.inference import classify
+    from melt_ser.data.datasets import WaveformDataset
+    from melt_ser.evaluation.inference import predict_probabilities
     from melt_ser.models.export import load_model
     from melt_ser.training.device import make_accelerator
 
@@ -58,8 +58,8 @@ def with_melt_ser(model_folder: Path, table: pd.DataFrame, clips: Path, job: Fig
     model = load_model(model_folder, accelerator.device)
 
     def label(rows: pd.DataFrame) -> np.ndarray:
-        utterances = Utterances(rows, clips, model.classes, model.backbone.do_normalize)
-        return classify(model, utterances, config.eval.batch_size, accelerator)
+        utterances = WaveformDataset(rows, clips, model.classes, model.backbone.do_normalize)
+        return predict_probabilities(model, utterances, config.eval.batch_size, accelerator)
 
     label(table[:1])
     started = time.perf_counter()

@@ -58,8 +58,8 @@ def train(rows: int, workers: int, folder: Path) -> dict[str, float]:
 
     from melt_ser.cli.compose import load_config
     from melt_ser.data.batches import ShuffledBatches
-    from melt_ser.data.datasets import Utterances
-    from melt_ser.data.stage import Prefix
+    from melt_ser.data.datasets import WaveformDataset
+    from melt_ser.data.stage import Stage
     from melt_ser.runs.fold import build_model
     from melt_ser.training import fit
     from melt_ser.training.device import make_accelerator
@@ -85,12 +85,12 @@ def train(rows: int, workers: int, folder: Path) -> dict[str, float]:
     table["utterance"] = ("utterance" + pd.Series(numbers).astype("str")).astype("str")
     table = table.assign(start=np.nan, end=np.nan, duration=2.0)
     table["class"] = pd.Series(np.array(CLASSES)[numbers % 4], dtype="str")
-    data = Utterances(table, folder, CLASSES, True, config.augment, 15.0)
+    data = WaveformDataset(table, folder, CLASSES, True, config.augment, 15.0)
     data.keeps_decoded = False
-    dev = Utterances(table.head(8), folder, CLASSES, True)
+    dev = WaveformDataset(table.head(8), folder, CLASSES, True)
     loaded = status("VmRSS")
     Path("/proc/self/clear_refs").write_text("5")  # forget the peak so far
-    fit.fit(config.trainer, model, Prefix.nothing, data, dev, 0, folder, make_accelerator("cpu"))
+    fit.fit(config.trainer, model, Stage.nothing, data, dev, 0, folder, make_accelerator("cpu"))
     return {
         "rows": rows,
         "workers": workers,

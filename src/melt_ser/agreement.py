@@ -9,6 +9,7 @@ from pathlib import Path
 from melt_ser.cli.arguments import names, whole_number
 from melt_ser.core.console import print_anything, say
 from melt_ser.core.errors import MeltSerError, one_line
+from melt_ser.label_study.options import add_pair_options
 from melt_ser.reporting.output import add_output_options, write
 
 
@@ -40,22 +41,6 @@ def _parser() -> argparse.ArgumentParser:
     add_output_options(parser)
     parser.add_argument("--html", type=Path, metavar="PAGE", help="write a page too")
     return parser
-
-
-def add_pair_options(parser: argparse.ArgumentParser) -> None:
-    """The options that say which labels of the files are paired."""
-    parser.add_argument(
-        "--first-column", metavar="COLUMN", help="(default: label, else Emotion; of two files llm_label before)"
-    )
-    parser.add_argument(
-        "--second-column", metavar="COLUMN", help="(default: llm_label; of two files else label or Emotion)"
-    )
-    parser.add_argument(
-        "--keys",
-        type=names,
-        metavar="COLUMNS",
-        help="what names an utterance in two files, such as Dialogue_ID,Utterance_ID (default) or utterance=filename",
-    )
 
 
 def _compare(options: argparse.Namespace) -> None:

@@ -123,7 +123,7 @@ def _check_out(options: argparse.Namespace) -> None:
 def annotate(options: argparse.Namespace) -> int:
     """Ask what is not answered yet, write the labels file, and return the exit code."""
     from melt_ser.annotation.answers import parse_rules
-    from melt_ser.annotation.job import Job, estimated, told
+    from melt_ser.annotation.job import Job, describe, estimated
     from melt_ser.annotation.journal import empty_journal, open_journal
     from melt_ser.annotation.openai_engine import Endpoint
     from melt_ser.annotation.progress import AnnotationProgress
@@ -149,7 +149,7 @@ def annotate(options: argparse.Namespace) -> int:
     with empty_journal() if options.dry_run and not path.exists() else open_journal(path) as journal:
         price, source = _price(options)
         estimate = estimated(job, journal)
-        for sentence in told(job, estimate, price, source, options.engine, options.concurrency):
+        for sentence in describe(job, estimate, price, source, options.engine, options.concurrency):
             if options.dry_run:
                 print(sentence)
             else:
@@ -266,8 +266,8 @@ def _finish(options: argparse.Namespace, job: Job, journal: Journal, failures: l
         say(f"{len(failed):,} of {len(job):,} calls have no answer that can be read: {named}")
     outside = Counter(one.answer.label_raw for one in labelled if one.answer is not None and not one.label)
     if outside:
-        told = [f"{shorten(label, LONGEST_SHOWN)} {count:,}" for label, count in outside.most_common(COUNTED)]
-        counts = ", ".join(told + ([f"{len(outside) - COUNTED:,} others"] if len(outside) > COUNTED else []))
+        describe = [f"{shorten(label, LONGEST_SHOWN)} {count:,}" for label, count in outside.most_common(COUNTED)]
+        counts = ", ".join(describe + ([f"{len(outside) - COUNTED:,} others"] if len(outside) > COUNTED else []))
         lines = sum(outside.values())
         say(f"{lines:,} lines have no label, since theirs is none of the prompt's ({counts}); see --map")
     finish(options.out)

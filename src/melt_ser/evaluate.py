@@ -16,7 +16,7 @@ def evaluate(composed: DictConfig) -> None:
     from melt_ser.cli.compose import typed
     from melt_ser.config import EvaluateConfig
     from melt_ser.core.console import finish, show, verification_bar
-    from melt_ser.core.locks import sole_writer
+    from melt_ser.core.locks import exclusive_lock
     from melt_ser.corpora.load import load_corpus
     from melt_ser.runs.folder import RESULT_FILE, read_result
     from melt_ser.runs.rescore import rescore
@@ -32,7 +32,7 @@ def evaluate(composed: DictConfig) -> None:
     config.dataset.root = config.eval.roots.get(name, config.dataset.root)
     with main_process_first(config.device):
         corpus = load_corpus(config.dataset, progress=verification_bar)
-    with sole_writer(folder, waits=True):  # it reads, adds and writes
+    with exclusive_lock(folder, waits=True):  # it reads, adds and writes
         result = rescore(folder, read_result(folder), corpus, config.eval, config.device)
     show(evaluation_table([row for row in result["evals"] if row["corpus"] == name]))
     finish(folder / RESULT_FILE)

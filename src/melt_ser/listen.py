@@ -6,10 +6,10 @@ import argparse
 import sys
 from pathlib import Path
 
-from melt_ser.agreement import add_pair_options
 from melt_ser.cli.arguments import names, number, whole_number
 from melt_ser.core.console import finish, print_anything, say
 from melt_ser.core.errors import MeltSerError, SetupError, one_line
+from melt_ser.label_study.options import add_pair_options
 from melt_ser.reporting.output import add_output_options, write
 
 

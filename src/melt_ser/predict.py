@@ -17,6 +17,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from melt_ser.audio import AUDIO_SUFFIXES
 from melt_ser.core.console import print_anything, say
 from melt_ser.core.errors import MeltSerError, SetupError, one_line
 from melt_ser.core.files import csv_quoting
@@ -26,23 +27,6 @@ if TYPE_CHECKING:
     from melt_ser.models.classifier import SpeechClassifier
 
 LONGEST_SECONDS = 60.0  # what is computed at once: the longest utterance that a corpus has (dataset.maximum_seconds)
-AUDIO_SUFFIXES = {
-    ".wav",
-    ".flac",
-    ".aiff",
-    ".aif",
-    ".au",
-    ".ogg",
-    ".opus",
-    ".mp3",
-    ".m4a",
-    ".aac",
-    ".mp4",
-    ".webm",
-    ".mkv",
-    ".avi",
-    ".wma",
-}
 Row = dict[str, Any]  # file, (start, end: seconds, of a window), label, one probability a class; or file, error
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from melt_ser.core import files
 from melt_ser.core.console import print_anything, say
 from melt_ser.core.errors import MeltSerError, SetupError, one_line
-from melt_ser.reporting.collect import Collected, collect
+from melt_ser.reporting.collect import FoundRuns, collect
 
 FORMATS = ("md", "csv", "latex", "html")
 SUFFIXES = {".md": "md", ".csv": "csv", ".tex": "latex", ".html": "html"}
@@ -46,7 +46,7 @@ def _format_of(out: Path | None) -> str:
     return SUFFIXES[out.suffix.lower()]
 
 
-def write(found: Collected, form: str, out: Path | None) -> None:
+def write(found: FoundRuns, form: str, out: Path | None) -> None:
     """Write the report on what was found to a file, or to standard output."""
     text = _text(found, form, out)
     if out is None:
@@ -56,7 +56,7 @@ def write(found: Collected, form: str, out: Path | None) -> None:
         say(f"{len(found.runs)} runs: {out}")
 
 
-def _collect(folders: list[Path]) -> Collected:
+def _collect(folders: list[Path]) -> FoundRuns:
     missing = [folder for folder in folders if not folder.is_dir()]
     if missing:
         raise SetupError(f"There is no folder {missing[0]}; give folders of runs, such as the out=<folder> of train.")
@@ -73,15 +73,15 @@ def _collect(folders: list[Path]) -> Collected:
     return found
 
 
-def _text(found: Collected, form: str, out: Path | None) -> str:
+def _text(found: FoundRuns, form: str, out: Path | None) -> str:
     if form == "csv":
         from melt_ser.reporting.overview import overview
 
         return files.csv_text(overview(found.runs))
 
-    from melt_ser.reporting.contents import make_contents
+    from melt_ser.reporting.contents import make_report_data
 
-    contents = make_contents(found)
+    contents = make_report_data(found)
     if form == "md":
         from melt_ser.reporting.markdown import markdown
 

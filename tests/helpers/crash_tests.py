@@ -28,7 +28,7 @@ import melt_ser.runs.result
 import melt_ser.runs.run
 import melt_ser.runs.score
 import melt_ser.training.checkpoints
-from melt_ser.data.datasets import Utterances
+from melt_ser.data.datasets import WaveformDataset
 from small_runs import corpus, outcome, train
 
 SETTINGS = (
@@ -124,9 +124,9 @@ def run_folder(out: Path) -> Path:
 def points(folder: Path, root: Path) -> dict[str, Any]:
     """A kill at each named moment."""
     moments: dict[str, Prepare] = {
-        "a third into the first epoch": at_call(Utterances, "__getitem__", 4),
-        "in the middle of a later epoch": at_call(Utterances, "__getitem__", 40),
-        "in the second fold": at_call(Utterances, "__getitem__", 70),
+        "a third into the first epoch": at_call(WaveformDataset, "__getitem__", 4),
+        "in the middle of a later epoch": at_call(WaveformDataset, "__getitem__", 40),
+        "in the second fold": at_call(WaveformDataset, "__getitem__", 70),
         "half of a checkpoint's weights written": within_a_checkpoint(3),
         "half of a checkpoint's best weights written": within_a_checkpoint(4),
         "before a fold's model is renamed": at_call(melt_ser.training.model, "save_model", 1),

@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from melt_ser.data.batches import Share, ShuffledBatches, SortedBatches
+from melt_ser.data.batches import Shard, ShuffledBatches, SortedBatches
 from small_runs import CLASSES, NO_DROPOUT, corpus, train, typed
 
 # Ten steps of one batch in pieces, whose utterances do not divide evenly; classes of unequal weight.
@@ -73,15 +73,15 @@ def test_two_processes_follow_one(tmp_path: Path) -> None:
 def test_shares_of_a_batch_are_the_batch(processes: int) -> None:
     seconds = np.random.default_rng(0).uniform(1, 9, 23)
     whole = ShuffledBatches(seconds, 4, seed=3)
-    shares = [list(ShuffledBatches(seconds, 4, 3, share=Share(number, processes))) for number in range(processes)]
+    shares = [list(ShuffledBatches(seconds, 4, 3, share=Shard(number, processes))) for number in range(processes)]
     for batch, *parts in zip(whole.batches(), *shares, strict=True):
         assert all(parts)  # no process is left without a row
-        own = [row for number in range(processes) for row in Share(number, processes).of(batch)]
+        own = [row for number in range(processes) for row in Shard(number, processes).of(batch)]
         assert sorted(own) == sorted(batch)
     scored = [
         row
         for number in range(processes)
-        for rows in SortedBatches(seconds, 4, Share(number, processes))
+        for rows in SortedBatches(seconds, 4, Shard(number, processes))
         for row in rows
     ]
     assert sorted(scored) == list(range(23))

@@ -14,7 +14,7 @@ import pytest
 
 from checkout import CHECKOUT
 from melt_ser.core.errors import InputError, SetupError
-from melt_ser.core.locks import sole_writer
+from melt_ser.core.locks import exclusive_lock
 from melt_ser.models.export import save_model
 from melt_ser.runs.folder import read_result
 from small_models import small_classifier
@@ -129,7 +129,7 @@ def test_two_runs_never_share_a_folder(tmp_path: Path, capsys: pytest.CaptureFix
         train(tmp_path / "runs", root, "force=true")
     assert (folder / "result.json").is_file()
     release.set()
-    with sole_writer(folder, waits=True):  # what `evaluate` does
+    with exclusive_lock(folder, waits=True):  # what `evaluate` does
         pass
     other.join()
     train(tmp_path / "runs", root)
@@ -141,6 +141,6 @@ def _stop(*_: object) -> None:
 
 
 def _hold(folder: Path, ready: multiprocessing.Event, release: multiprocessing.Event) -> None:  # type: ignore[valid-type]
-    with sole_writer(folder):
+    with exclusive_lock(folder):
         ready.set()  # type: ignore[attr-defined]
         release.wait(60)  # type: ignore[attr-defined]

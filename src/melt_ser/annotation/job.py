@@ -217,7 +217,9 @@ def labelled_lines(job: Job, journal: Journal, rules: Mapping[str, str]) -> list
     return labelled
 
 
-def told(job: Job, estimate: Estimate, price: Price | None, source: str, engine: str, concurrency: int) -> list[str]:
+def describe(
+    job: Job, estimate: Estimate, price: Price | None, source: str, engine: str, concurrency: int
+) -> list[str]:
     """The estimate in sentences."""
     asked = f"{job.model} by the prompt {job.prompt.name} ({job.prompt.version}) at temperature {job.temperature:g}"
     answered = len(job) - estimate.calls

@@ -48,12 +48,12 @@ def noting_failure(folder: Path, command: str, schema: type[Any]) -> Iterator[No
         yield
     except Exception as error:
         from melt_ser.core import files
-        from melt_ser.core.locks import sole_writer
+        from melt_ser.core.locks import exclusive_lock
         from melt_ser.core.processes import is_main_process
 
         failure = failure_of(error, schema)
         note = {"reason": failure.sentence, "exit_code": failure.exit_code, "command": command, "run": folder.name}
-        with contextlib.suppress(MeltSerError), sole_writer(folder):
+        with contextlib.suppress(MeltSerError), exclusive_lock(folder):
             if is_main_process():
                 files.write_json(folder / FAILED, note)
         raise

@@ -39,7 +39,7 @@ def show(renderable: Any) -> None:
     Console(width=width, markup=False, emoji=False, highlight=False).print(renderable)
 
 
-def steps_bar(steps: Iterable[Step], total: int, what: str) -> Iterator[Step]:
+def progress(steps: Iterable[Step], total: int, what: str) -> Iterator[Step]:
     """A progress bar with the time left over the steps of a long work; nothing where the output is no terminal."""
     from rich.console import Console
     from rich.progress import track
@@ -50,7 +50,7 @@ def steps_bar(steps: Iterable[Step], total: int, what: str) -> Iterator[Step]:
 
 def verification_bar(outcomes: Iterator[object], total: int) -> Iterator[object]:
     """The bar over verified clips."""
-    return steps_bar(outcomes, total, "verifying audio")
+    return progress(outcomes, total, "verifying audio")
 
 
 def finish(path: Path) -> None:

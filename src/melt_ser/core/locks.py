@@ -15,7 +15,7 @@ from melt_ser.core.processes import is_main_process
 
 
 @contextmanager
-def sole_writer(folder: Path, waits: bool = False) -> Iterator[None]:
+def exclusive_lock(folder: Path, waits: bool = False) -> Iterator[None]:
     """Hold a run folder for this process (of several of one run: for the main one).
 
     The lock is the operating system's, so it ends with the process, however that ends. Raises SetupError while another

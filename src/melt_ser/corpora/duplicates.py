@@ -10,7 +10,7 @@ from itertools import combinations
 
 import pandas as pd
 
-from melt_ser.corpora.splits import Parts
+from melt_ser.corpora.splits import FoldSplit
 
 
 def same_audio(table: pd.DataFrame) -> pd.DataFrame:
@@ -19,7 +19,7 @@ def same_audio(table: pd.DataFrame) -> pd.DataFrame:
     return table[recordings > 1].sort_values(["content_hash", "utterance"], kind="stable")
 
 
-def shared_audio(parts: Parts) -> pd.DataFrame:
+def shared_audio(parts: FoldSplit) -> pd.DataFrame:
     """Each pair of utterances with identical audio in different parts: part, utterance, other_part, other_utterance."""
     tables = {"train": parts.train, "dev": parts.dev, "test": parts.test}
     columns = ["part", "utterance", "other_part", "other_utterance"]
@@ -37,7 +37,7 @@ def shared_audio(parts: Parts) -> pd.DataFrame:
     return pd.concat(pairs, ignore_index=True)
 
 
-def shared_audio_warnings(corpus: str, parts: Parts) -> list[str]:
+def shared_audio_warnings(corpus: str, parts: FoldSplit) -> list[str]:
     """A sentence where parts of a corpus share audio under different names; none otherwise."""
     pairs = shared_audio(parts)
     if pairs.empty:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from melt_ser.core.errors import InputError
 from melt_ser.corpora.lines import Line, read_lines
-from melt_ser.corpora.table import Problem, Release
+from melt_ser.corpora.table import Release, Skipped
 
 LABEL_COLUMN = "llm_label"  # as MELT's release names it, so that its files are such files too
 
@@ -35,7 +35,7 @@ def relabel(release: Release, path: Path) -> Release:
             f"the corpus as '{next(iter(names), '')}'; annotate the corpus' own table, as prepare writes it."
         )
     problems = [
-        Problem(name, audio, f"{'not' if missing else 'no label'} in {path.name}")
+        Skipped(name, audio, f"{'not' if missing else 'no label'} in {path.name}")
         for name, audio, missing in unlabelled[["utterance", "audio", "absent"]].to_numpy().tolist()
     ]
     beyond = len(set(labels) - set(names))

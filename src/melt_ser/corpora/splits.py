@@ -26,7 +26,7 @@ ASSIGNMENT = ("fold", "utterance", "source", "content_hash", "split")  # the col
 
 
 @dataclass(frozen=True)
-class Parts:
+class FoldSplit:
     """One fold's three tables; `fold` is None for a release's own split, `notes` what its numbers cannot mean."""
 
     fold: int | None
@@ -44,7 +44,7 @@ class Parts:
         return pd.concat(frames, ignore_index=True)
 
 
-def make_parts(table: pd.DataFrame, config: DatasetConfig) -> list[Parts]:
+def make_splits(table: pd.DataFrame, config: DatasetConfig) -> list[FoldSplit]:
     """The parts that the configuration asks for: one, or one for each fold (`fold=all`).
 
     `table` holds the usable utterances with their `class`. Raises SetupError where the settings do not
@@ -58,11 +58,11 @@ def make_parts(table: pd.DataFrame, config: DatasetConfig) -> list[Parts]:
         folds = _fold_groups(table, config)
         parts = [_fold_parts(table, config, folds, number) for number in _chosen(config, len(folds))]
     for part in parts:
-        check_parts(part, config)
+        check_split(part, config)
     return [replace(part, notes=part.notes + _overlap_notes(part, config)) for part in parts]
 
 
-def check_parts(parts: Parts, config: DatasetConfig) -> None:
+def check_split(parts: FoldSplit, config: DatasetConfig) -> None:
     """Raise InputError where a part is empty, or shares a recording or a group with another.
 
     Train and dev may share the group where the training side has a single one, and any parts where
@@ -141,7 +141,7 @@ def has_split(table: pd.DataFrame, config: DatasetConfig) -> bool:
     return False
 
 
-def _overlap_notes(parts: Parts, config: DatasetConfig) -> tuple[str, ...]:
+def _overlap_notes(parts: FoldSplit, config: DatasetConfig) -> tuple[str, ...]:
     """Where the test speakers (and groups, whose overlap was allowed) are in train; of EmoBox's folds also none."""
     notes = []
     for column in dict.fromkeys(("speaker", config.group.value)):
@@ -155,7 +155,7 @@ def _overlap_notes(parts: Parts, config: DatasetConfig) -> tuple[str, ...]:
     return tuple(notes)
 
 
-def _dev_overlap_note(parts: Parts, config: DatasetConfig) -> tuple[str, ...]:
+def _dev_overlap_note(parts: FoldSplit, config: DatasetConfig) -> tuple[str, ...]:
     """Where train has groups of a dev part that the release or EmoBox gives."""
     group = config.group.value
     shared = len(shared_values(parts.train, parts.dev, group))
@@ -166,7 +166,7 @@ def _dev_overlap_note(parts: Parts, config: DatasetConfig) -> tuple[str, ...]:
     return (sentence,) if shared else ()
 
 
-def _name(parts: Parts, config: DatasetConfig) -> str:
+def _name(parts: FoldSplit, config: DatasetConfig) -> str:
     if parts.fold is None:
         return "The split"
     return f"Fold {parts.fold}{' of EmoBox' if config.folds == EMOBOX else ''}"
@@ -176,7 +176,7 @@ def _known(table: pd.DataFrame, column: str) -> int:
     return int(table[column][table[column] != ""].nunique())
 
 
-def release_parts(table: pd.DataFrame, config: DatasetConfig) -> Parts:
+def release_parts(table: pd.DataFrame, config: DatasetConfig) -> FoldSplit:
     """The release's own split, with a dev part of train's where it has none."""
     if config.fold not in (1, "1"):
         raise SetupError(
@@ -198,10 +198,10 @@ def release_parts(table: pd.DataFrame, config: DatasetConfig) -> Parts:
         if len(unassigned)
         else ()
     )
-    return with_dev(Parts(None, train, dev, test, notes), config)
+    return with_dev(FoldSplit(None, train, dev, test, notes), config)
 
 
-def _emobox_parts(table: pd.DataFrame, config: DatasetConfig, number: int) -> Parts:
+def _emobox_parts(table: pd.DataFrame, config: DatasetConfig, number: int) -> FoldSplit:
     listed, notes = assign(table, config, number)
     train, dev, test = (table[listed == part] for part in ("train", "dev", "test"))
     if train.empty or test.empty:
@@ -209,15 +209,15 @@ def _emobox_parts(table: pd.DataFrame, config: DatasetConfig, number: int) -> Pa
             f"No utterance of '{config.name}' is in EmoBox's {'train' if train.empty else 'test'} list of fold "
             f"{number}; check that the file names are the release's."
         )
-    return with_dev(Parts(number, train, dev, test, notes), config)
+    return with_dev(FoldSplit(number, train, dev, test, notes), config)
 
 
-def _fold_parts(table: pd.DataFrame, config: DatasetConfig, folds: list[list[str]], number: int) -> Parts:
+def _fold_parts(table: pd.DataFrame, config: DatasetConfig, folds: list[list[str]], number: int) -> FoldSplit:
     in_test = groups_of(table, config.group).isin(folds[number - 1])
-    return with_dev(Parts(number, table[~in_test], table[:0], table[in_test]), config)
+    return with_dev(FoldSplit(number, table[~in_test], table[:0], table[in_test]), config)
 
 
-def with_dev(parts: Parts, config: DatasetConfig) -> Parts:
+def with_dev(parts: FoldSplit, config: DatasetConfig) -> FoldSplit:
     """The parts as they are, or with whole groups split off train, near `dev_fraction` of its rows, as dev.
 
     A training side with a single group cannot hold one out: its recordings are then dealt out by class.
@@ -253,7 +253,7 @@ def with_dev(parts: Parts, config: DatasetConfig) -> Parts:
     sets = stratified_sets(train, groups, number, config.split_seed)
     in_dev = np.zeros(len(train), dtype=bool)
     in_dev[nearest_set(train["class"], sets, config.dev_fraction)] = True
-    return Parts(parts.fold, train[~in_dev], train[in_dev], parts.test, notes)
+    return FoldSplit(parts.fold, train[~in_dev], train[in_dev], parts.test, notes)
 
 
 def _fold_groups(table: pd.DataFrame, config: DatasetConfig) -> list[list[str]]:

@@ -37,7 +37,7 @@ SECONDS = ("start", "end", "duration")
 
 
 @dataclass(frozen=True)
-class Problem:
+class Skipped:
     """Something of a release that is not used, and why."""
 
     utterance: str
@@ -50,7 +50,7 @@ class Release:
     """What a reader found: every usable row (durations not yet measured) and every problem."""
 
     table: pd.DataFrame
-    problems: list[Problem] = field(default_factory=list)
+    problems: list[Skipped] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     root: Path | None = None  # of the audio, where it is not the folder that was read
 

@@ -15,7 +15,7 @@ from melt_ser.config import DatasetConfig
 from melt_ser.core.errors import InputError
 from melt_ser.core.files import sha256
 from melt_ser.corpora.corpus import GENERAL_READERS, Corpus
-from melt_ser.corpora.splits import Parts, check_parts, has_split, release_parts, with_dev
+from melt_ser.corpora.splits import FoldSplit, check_split, has_split, release_parts, with_dev
 from melt_ser.corpora.table import shared_values
 
 
@@ -72,7 +72,7 @@ def _table(member: Corpus) -> pd.DataFrame:
     return table.assign(corpus=member.name)
 
 
-def union_parts(usable: pd.DataFrame, config: DatasetConfig) -> Parts:
+def union_parts(usable: pd.DataFrame, config: DatasetConfig) -> FoldSplit:
     """The members' train, dev and test parts put together; the test part is empty where no member has one.
 
     Raises what a member's own split raises, and InputError where a recording is in two parts.
@@ -81,16 +81,16 @@ def union_parts(usable: pd.DataFrame, config: DatasetConfig) -> Parts:
     train, dev, test = (
         pd.concat([getattr(part, name) for part in parts], ignore_index=True) for name in ("train", "dev", "test")
     )
-    union = Parts(None, train, dev, test, tuple(note for part in parts for note in part.notes))
-    check_parts(union, config)
+    union = FoldSplit(None, train, dev, test, tuple(note for part in parts for note in part.notes))
+    check_split(union, config)
     return union
 
 
-def _member_parts(table: pd.DataFrame, config: DatasetConfig) -> Parts:
+def _member_parts(table: pd.DataFrame, config: DatasetConfig) -> FoldSplit:
     if config.folds is None and has_split(table, config):
         parts = release_parts(table, config)
-        check_parts(parts, config)
+        check_split(parts, config)
         return parts
     if table.empty:
         raise InputError(f"No utterance of '{config.name}' has a class of the label space; take it out of the union.")
-    return with_dev(Parts(None, table, table[:0], table[:0]), config)
+    return with_dev(FoldSplit(None, table, table[:0], table[:0]), config)

@@ -24,7 +24,7 @@ from xxhash import xxh3_64_hexdigest
 from melt_ser.audio.verify import verify_clip
 from melt_ser.core import files
 from melt_ser.core.errors import OutputError
-from melt_ser.core.locks import sole_writer
+from melt_ser.core.locks import exclusive_lock
 from melt_ser.core.paths import cache_folder
 from melt_ser.corpora.rules import RULES_VERSION
 
@@ -59,7 +59,7 @@ def verify(
     if clips["content_hash"].isna().any():
         with contextlib.ExitStack() as stack:
             with contextlib.suppress(OutputError):  # a cache that cannot be written has nothing to wait for
-                stack.enter_context(sole_writer(measurements.folder, waits=True))
+                stack.enter_context(exclusive_lock(measurements.folder, waits=True))
             clips = measurements.of(keys, force)  # another process may have done it meanwhile
             unknown = clips.index[clips["content_hash"].isna()]
             if len(unknown):

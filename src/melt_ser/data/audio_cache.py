@@ -30,7 +30,7 @@ from melt_ser.audio import SAMPLE_RATE
 from melt_ser.config import CacheConfig
 from melt_ser.core.console import say
 from melt_ser.corpora.corpus import Corpus
-from melt_ser.data.cache_budget import GIB, kept_folder, no_room
+from melt_ser.data.cache_budget import GIB, kept_folder, why_not_cached
 
 VERSION = 1  # of decoding, resampling and the layout
 BYTES = 4  # of a sample
@@ -123,7 +123,7 @@ def open_audio_cache(corpus: Corpus, settings: CacheConfig) -> AudioCache | None
     size = len(names) * ENTRY + int(firsts[-1]) * BYTES
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        reason = no_room(path, size, settings)
+        reason = why_not_cached(path, size, settings)
         if reason is None:
             if not path.exists():
                 say(f"note: decoded clips of '{corpus.name}' are kept in {path} (up to {size / GIB:.2f} GiB).")

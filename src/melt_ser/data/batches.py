@@ -3,7 +3,7 @@
     pool of 24 batches, at random -> sorted by length, cut into batches -> shuffled -> `accumulation` make a step
     a step, sorted by length -> pieces of at most `batch_seconds` with padding, computed one after the other
 
-A batch or piece is what all processes compute together; each takes its `Share` of the rows. What is trained and what
+A batch or piece is what all processes compute together; each takes its `Shard` of the rows. What is trained and what
 is scored is therefore the same on one process and on several.
 """
 
@@ -29,7 +29,7 @@ Rows = TypeVar("Rows", list[int], npt.NDArray[np.intp])
 
 
 @dataclass(frozen=True)
-class Share:
+class Shard:
     """The rows of a batch that one of several processes computes: every `processes`-th, from its own number on."""
 
     process: int = 0
@@ -56,7 +56,7 @@ class ShuffledBatches(Sampler[list[int]]):
         batch_size: int,
         seed: int,
         weights: npt.ArrayLike | None = None,
-        share: Share | None = None,
+        share: Shard | None = None,
         accumulation: int = 1,
         batch_seconds: float | None = None,
     ) -> None:
@@ -64,7 +64,7 @@ class ShuffledBatches(Sampler[list[int]]):
         self.batch_size = batch_size
         self.seed = seed
         self.weights = None if weights is None else np.asarray(weights) / np.sum(weights)
-        self.share = share or Share()
+        self.share = share or Shard()
         self.accumulation = accumulation
         self.batch_seconds = batch_seconds
         self.epoch = 0
@@ -114,11 +114,11 @@ class SortedBatches(Sampler[list[int]]):
         self,
         seconds: npt.ArrayLike,
         batch_size: int,
-        share: Share | None = None,
+        share: Shard | None = None,
         batch_seconds: float = math.inf,
     ) -> None:
         lengths = np.asarray(seconds)
-        self.order = (share or Share()).of(np.argsort(-lengths, kind="stable"))
+        self.order = (share or Shard()).of(np.argsort(-lengths, kind="stable"))
         self.ends = ends_of_pieces(lengths[self.order], batch_size, batch_seconds)
 
     def __len__(self) -> int:

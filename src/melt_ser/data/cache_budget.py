@@ -19,7 +19,7 @@ def kept_folder(config: CacheConfig, kind: Kind) -> Path:
     return _root(config) / kind
 
 
-def no_room(path: Path, size: int, config: CacheConfig) -> str | None:
+def why_not_cached(path: Path, size: int, config: CacheConfig) -> str | None:
     """Why `size` bytes in all cannot be kept at `path`, in the folder of a kind; None where they can."""
     root = _root(config)
     own = _bytes_on_disk(path)

@@ -21,7 +21,7 @@ from melt_ser.audio.decode import read_audio
 from melt_ser.audio.waveform import pad_together, prepare_waveform
 from melt_ser.config import AugmentConfig
 from melt_ser.data.audio_cache import AudioCache
-from melt_ser.data.stage import Prefix
+from melt_ser.data.stage import Stage
 
 KEPT_BYTES = 512 * 2**20  # a part whose decoded clips or kept features fit into this is read once, not every epoch
 
@@ -40,7 +40,7 @@ class Batch:
     lengths: Tensor
     classes: Tensor
     rows: Tensor
-    after: Prefix = Prefix.nothing
+    after: Stage = Stage.nothing
 
     def to(self, device: torch.device) -> Batch:
         """The batch on a device, but for its lengths; from pinned memory the copy overlaps with computing."""
@@ -54,8 +54,8 @@ class Batch:
         return replace(self, inputs=change(self.inputs), classes=change(self.classes), rows=change(self.rows))
 
 
-class Inputs(Dataset[Any], ABC):
-    """What training and scoring read: `Utterances`, or the kept `Features` of them."""
+class ClipDataset(Dataset[Any], ABC):
+    """What training and scoring read: `WaveformDataset`, or the kept `FeatureDataset` of them."""
 
     seconds: np.ndarray  # how long each is at most, (utterances,)
     classes: np.ndarray  # (utterances,)
@@ -75,7 +75,7 @@ class Inputs(Dataset[Any], ABC):
         """What a loader got for some rows, as a batch."""
 
 
-class Utterances(Inputs):
+class WaveformDataset(ClipDataset):
     """The rows of a corpus table as (waveform, class index, row).
 
     Without `augment` and `crop_seconds` an item is a function of the clip alone. They draw from a generator of (seed,

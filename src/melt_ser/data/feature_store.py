@@ -25,8 +25,8 @@ import torch
 from melt_ser.core import files
 from melt_ser.core.errors import InputError
 from melt_ser.data.audio_cache import clip_names
-from melt_ser.data.datasets import KEPT_BYTES, Batch, Inputs, Utterances
-from melt_ser.data.stage import Prefix
+from melt_ser.data.datasets import KEPT_BYTES, Batch, ClipDataset, WaveformDataset
+from melt_ser.data.stage import Stage
 
 ABOUT, CLIPS = "about.json", "clips.parquet"
 
@@ -37,7 +37,7 @@ class FeatureStore:
     def __init__(self, folder: Path) -> None:
         about: dict[str, Any] = files.read_json(folder / ABOUT)
         self.folder = folder
-        self.prefix = Prefix(about["prefix"])
+        self.prefix = Stage(about["prefix"])
         self.shape = tuple(about["shape"])
         self.dtype = np.dtype(about["dtype"])
         self.frame_bytes = math.prod(self.shape) * self.dtype.itemsize
@@ -69,10 +69,10 @@ class FeatureStore:
         return frames
 
 
-class Features(Inputs):
-    """Utterances as the kept features of a frozen prefix; else what `Utterances` is."""
+class FeatureDataset(ClipDataset):
+    """Utterances as the kept features of a frozen prefix; else what `WaveformDataset` is."""
 
-    def __init__(self, utterances: Utterances, table: pd.DataFrame, store: FeatureStore) -> None:
+    def __init__(self, utterances: WaveformDataset, table: pd.DataFrame, store: FeatureStore) -> None:
         self.utterances = utterances
         self.seconds = utterances.seconds
         self.classes, self.corpora = utterances.classes, utterances.corpora
@@ -107,7 +107,7 @@ class Features(Inputs):
         return batch
 
 
-def write_description(folder: Path, prefix: Prefix, shape: Sequence[int], dtype: np.dtype, rows: pd.DataFrame) -> None:
+def write_description(folder: Path, prefix: Stage, shape: Sequence[int], dtype: np.dtype, rows: pd.DataFrame) -> None:
     """What makes a folder with parts a store; rows: clip, part, first and count of each."""
     rows.to_parquet(folder / CLIPS, index=False)
     files.write_json(folder / ABOUT, {"prefix": prefix.value, "shape": list(shape), "dtype": dtype.name})

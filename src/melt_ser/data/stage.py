@@ -5,7 +5,7 @@ from __future__ import annotations
 from enum import StrEnum
 
 
-class Prefix(StrEnum):
+class Stage(StrEnum):
     nothing = "nothing"
     convolution = "convolution"
     layers = "layers"

@@ -17,7 +17,7 @@ from melt_ser.corpora.labels import LabelSpace
 
 
 @dataclass
-class Target:
+class EvaluationSet:
     """Utterances to score (`table` has a `class` column), and what of the corpus is left out and why."""
 
     corpus: Corpus
@@ -40,14 +40,14 @@ def other_corpora(config: Config, load_dataset: Callable[[str], DatasetConfig]) 
     return [replace(other, root=roots.get(name, other.root)) for name, other in loaded]
 
 
-def make_target(
+def make_evaluation_set(
     corpus: Corpus,
     space: LabelSpace,
     classes: list[str],
     settings: EvalConfig,
     trained: pd.DataFrame,
     test: pd.DataFrame | None = None,
-) -> Target:
+) -> EvaluationSet:
     """The part of a corpus to score.
 
     `test` is the fold's own test part, for the corpus that the model was trained on; another corpus is scored on
@@ -76,7 +76,7 @@ def make_target(
             f"split, or set eval.allow_overlap=true to score them all the same and have the result say so."
         )
     dropped = _dropped(corpus, rows, table, space, classes)
-    return Target(corpus, split, table.reset_index(drop=True), corpus_classes, dropped, overlap)
+    return EvaluationSet(corpus, split, table.reset_index(drop=True), corpus_classes, dropped, overlap)
 
 
 def split_to_score(corpus: Corpus, settings: EvalConfig) -> str:

@@ -11,8 +11,8 @@ from accelerate import Accelerator
 from torch.utils.data import DataLoader
 
 from melt_ser.core.memory import memory_advice
-from melt_ser.data.batches import Share, SortedBatches
-from melt_ser.data.datasets import Inputs
+from melt_ser.data.batches import Shard, SortedBatches
+from melt_ser.data.datasets import ClipDataset
 from melt_ser.evaluation.metrics import confusion_matrix, unweighted_accuracy, weighted_accuracy
 from melt_ser.models.classifier import SpeechClassifier
 
@@ -30,9 +30,9 @@ def exact_products() -> Iterator[None]:
 
 
 @torch.no_grad()
-def classify(
+def predict_probabilities(
     model: SpeechClassifier,
-    utterances: Inputs,
+    utterances: ClipDataset,
     batch_size: int,
     accelerator: Accelerator,
     less_memory: str = "lower eval.batch_size",
@@ -43,7 +43,7 @@ def classify(
     """
     model.eval()
     device = accelerator.device
-    share = Share(accelerator.process_index, accelerator.num_processes)
+    share = Shard(accelerator.process_index, accelerator.num_processes)
     batches = SortedBatches(utterances.seconds, batch_size, share)
     probabilities = torch.zeros((len(utterances), len(model.classes)), dtype=torch.float32, device=device)
     times = torch.zeros(len(utterances), dtype=torch.int64, device=device)
@@ -59,7 +59,7 @@ def classify(
     return computed
 
 
-def dev_scores(probabilities: np.ndarray, dev: Inputs) -> tuple[float, float, float]:
+def dev_scores(probabilities: np.ndarray, dev: ClipDataset) -> tuple[float, float, float]:
     """UA, WA and mean cross-entropy of the dev part."""
     names = [str(number) for number in range(probabilities.shape[1])]
     reference = [names[number] for number in dev.classes]

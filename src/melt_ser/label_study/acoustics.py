@@ -17,7 +17,7 @@ import pandas as pd
 from melt_ser.audio import SAMPLE_RATE
 from melt_ser.audio.decode import Waveform, read_audio
 from melt_ser.core.errors import InputError, SetupError
-from melt_ser.corpora.table import Problem
+from melt_ser.corpora.table import Skipped
 from melt_ser.evaluation.metrics import Floats, confusion_matrix, recall, unweighted_accuracy
 from melt_ser.evaluation.statistics import bootstrap_intervals
 
@@ -49,21 +49,21 @@ def egemaps() -> Measure:
     return measure
 
 
-def measure_all(table: pd.DataFrame, root: Path, measure: Measure) -> tuple[pd.DataFrame, list[Problem]]:
+def measure_all(table: pd.DataFrame, root: Path, measure: Measure) -> tuple[pd.DataFrame, list[Skipped]]:
     """The measured FEATURES of the table's audio (`audio` below `root`, `start` and `end` in seconds), and failures."""
-    problems: list[Problem] = []
+    problems: list[Skipped] = []
     rows = [_measured(row, root, measure, problems) for row in _records(table)]
     return pd.DataFrame(rows, table.index, columns=list(FEATURES), dtype="float64"), problems
 
 
 def _records(table: pd.DataFrame) -> Iterator[dict[str, str]]:
-    from melt_ser.core.console import steps_bar
+    from melt_ser.core.console import progress
 
-    for row in steps_bar(table.to_dict("records"), len(table), "measuring audio"):
+    for row in progress(table.to_dict("records"), len(table), "measuring audio"):
         yield {str(name): value for name, value in row.items()}
 
 
-def _measured(row: dict[str, str], root: Path, measure: Measure, problems: list[Problem]) -> dict[str, float]:
+def _measured(row: dict[str, str], root: Path, measure: Measure, problems: list[Skipped]) -> dict[str, float]:
     path = root / row["audio"]
     try:
         start, end = (float(row[name]) if row.get(name) else None for name in ("start", "end"))
@@ -72,7 +72,7 @@ def _measured(row: dict[str, str], root: Path, measure: Measure, problems: list[
         reason = f"{path}: start and end are no times in seconds."
     except InputError as error:
         reason = str(error)
-    problems.append(Problem("", row["audio"], reason))
+    problems.append(Skipped("", row["audio"], reason))
     return {}
 
 

@@ -21,7 +21,7 @@ from melt_ser.audio.decode import Waveform, read_native
 from melt_ser.core import files
 from melt_ser.core.errors import InputError, SetupError
 from melt_ser.corpora.labels import SYNONYMS
-from melt_ser.corpora.table import Problem
+from melt_ser.corpora.table import Skipped
 from melt_ser.label_study.label_pairs import LabelPairs
 from melt_ser.reporting.pages import render, script
 
@@ -62,14 +62,14 @@ def build(
     with files.replacing_folder(folder) as temporary:
         (temporary / SHARED / "clips").mkdir(parents=True)
         items: list[Item] = []
-        problems: list[Problem] = []
+        problems: list[Skipped] = []
         for row in _evenly(candidates, generator):
             if len(items) == clips + checks:
                 break
             try:
                 waveform, rate = _clip(row, root, longest)
             except InputError as error:
-                problems.append(Problem(str(row.get("utterance", "")), str(row["audio"]), str(error)))
+                problems.append(Skipped(str(row.get("utterance", "")), str(row["audio"]), str(error)))
                 continue
             item = _item(row, generator, {one["id"] for one in items})
             soundfile.write(temporary / SHARED / "clips" / f"{item['id']}.flac", waveform, rate, "PCM_16")
@@ -130,7 +130,7 @@ def _item(row: dict[str, Any], generator: np.random.Generator, taken: set[str]) 
     return {"id": name, "labels": labels, "check": None, "first": row["first"], "second": row["second"], **about}
 
 
-def _key(pairs: LabelPairs, items: list[Item], left_out: dict[str, int], problems: list[Problem], seed: int) -> Item:
+def _key(pairs: LabelPairs, items: list[Item], left_out: dict[str, int], problems: list[Skipped], seed: int) -> Item:
     shown = json.dumps([[item["id"], item["labels"], item["check"]] for item in items])
     return {
         "schema_version": SCHEMA_VERSION,

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from melt_ser.config import HeadConfig
 from melt_ser.core.errors import SetupError, did_you_mean
-from melt_ser.data.stage import Prefix
+from melt_ser.data.stage import Stage
 from melt_ser.models.backbone import Backbone, BackboneOutput
 from melt_ser.models.pooling import POOLINGS
 from melt_ser.models.prefix import continue_from
@@ -71,11 +71,11 @@ class SpeechClassifier(nn.Module):
         self.classes = list(classes)
         self.head = Head(head, backbone.hidden_size, backbone.number_of_layers, len(self.classes))
 
-    def forward(self, inputs: Tensor, lengths: Tensor, after: Prefix = Prefix.nothing) -> Tensor:
+    def forward(self, inputs: Tensor, lengths: Tensor, after: Stage = Stage.nothing) -> Tensor:
         """Logits, (batch, classes).
 
         inputs: audio, (batch, samples), with lengths, (batch,): see `pad_together`; or the features that
-            `compute_prefix` made of it, with their numbers of frames, and that prefix as `after`.
+            `compute_stage` made of it, with their numbers of frames, and that prefix as `after`.
         """
         logits: Tensor = self.head(continue_from(after, self, inputs, lengths))
         return logits

@@ -21,7 +21,7 @@ from melt_ser.cli.failures import FAILED
 from melt_ser.core.errors import InputError, MeltSerError
 from melt_ser.core.files import read_shaped
 from melt_ser.reporting.summaries import READ, decode_summary, mistake
-from melt_ser.runs.folder import AGAIN, INPUTS_FILE, PREVIOUS, RESULT_FILE, previous_folder, without_infrastructure
+from melt_ser.runs.folder import INPUTS_FILE, PREVIOUS, RERUN_HINT, RESULT_FILE, previous_folder, without_infrastructure
 
 Evaluation = dict[str, Any]
 
@@ -69,9 +69,9 @@ class Run:
     def details(self) -> dict[str, Any]:
         """The result with everything that it says; InputError where it is no longer sound."""
         path = self.folder / RESULT_FILE
-        result: dict[str, Any] = read_shaped(path, READ, AGAIN)
+        result: dict[str, Any] = read_shaped(path, READ, RERUN_HINT)
         if not all(len(row["confusion"]) == len(row["classes"]) > 0 for row in result["evals"]):
-            raise InputError(f"{path} has a confusion that is not one of its classes; {AGAIN}.")
+            raise InputError(f"{path} has a confusion that is not one of its classes; {RERUN_HINT}.")
         return result
 
 
@@ -84,7 +84,7 @@ class Note:
 
 
 @dataclass
-class Collected:
+class FoundRuns:
     """What lies below the folders that were searched."""
 
     runs: list[Run] = field(default_factory=list)
@@ -94,9 +94,9 @@ class Collected:
     copies: list[Note] = field(default_factory=list)
 
 
-def collect(roots: list[Path]) -> Collected:
+def collect(roots: list[Path]) -> FoundRuns:
     """Every run below the folders, in the order of their paths; a folder that is named twice counts once."""
-    found = Collected()
+    found = FoundRuns()
     seen: set[str] = set()
     first: dict[tuple[str, str], Path] = {}
     with _no_garbage_collection():
@@ -129,7 +129,7 @@ def _run_folders(root: Path, unreadable: list[Note]) -> Iterator[tuple[str, set[
         ]
 
 
-def _sort_in(folder: Path, names: set[str], found: Collected, first: dict[tuple[str, str], Path]) -> None:
+def _sort_in(folder: Path, names: set[str], found: FoundRuns, first: dict[tuple[str, str], Path]) -> None:
     """Put a run folder where it belongs; `first` has where each run, by its id and its data, was found before."""
     try:
         if RESULT_FILE in names:
@@ -154,10 +154,10 @@ def _read(path: Path) -> dict[str, Any]:
     try:
         content = path.read_bytes()
     except OSError as error:
-        raise InputError(f"{path} cannot be read ({error.strerror}); {AGAIN}.") from None
+        raise InputError(f"{path} cannot be read ({error.strerror}); {RERUN_HINT}.") from None
     result = decode_summary(content)
     if result is None:
-        raise InputError(f"{path} {mistake(content)}; {AGAIN}.")
+        raise InputError(f"{path} {mistake(content)}; {RERUN_HINT}.")
     return result
 
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from dataclasses import dataclass
 
-from melt_ser.reporting.collect import Collected, Note, Run
+from melt_ser.reporting.collect import FoundRuns, Note, Run
 from melt_ser.reporting.matrix import Matrix, matrices
-from melt_ser.reporting.overview import Standing, standings
+from melt_ser.reporting.overview import SystemScore, system_scores
 from melt_ser.reporting.published import Published, published_beside
 from melt_ser.reporting.ranking import Ranking, rank_methods
 
@@ -24,11 +24,11 @@ class Dropped:
 
 
 @dataclass
-class Contents:
+class ReportData:
     """Everything that the formats for people show."""
 
-    collected: Collected
-    standings: list[Standing]
+    collected: FoundRuns
+    system_scores: list[SystemScore]
     matrices: list[Matrix]
     ranking: Ranking | None
     published: list[Published]
@@ -46,15 +46,15 @@ class Contents:
         return self.collected.runs
 
 
-def make_contents(collected: Collected) -> Contents:
+def make_report_data(collected: FoundRuns) -> ReportData:
     """The contents of a report on these runs."""
-    found = standings(collected.runs)
+    found = system_scores(collected.runs)
     warnings: dict[str, list[Run]] = defaultdict(list)
     for run in collected.runs:
         for sentence in dict.fromkeys(run.result["warnings"]):
             warnings[sentence].append(run)
     by_number = dict(sorted(warnings.items(), key=lambda item: -len(item[1])))
-    return Contents(
+    return ReportData(
         collected,
         found,
         matrices(found),

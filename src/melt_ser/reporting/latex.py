@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from melt_ser.core.errors import one_line
-from melt_ser.reporting.contents import Contents
+from melt_ser.reporting.contents import ReportData
 from melt_ser.reporting.matrix import Cell, Matrix
 from melt_ser.reporting.numbers import figure, over, percent
 from melt_ser.reporting.ranking import Ranking
@@ -33,7 +33,7 @@ SPECIAL = {
 PREAMBLE = r"% \usepackage[T1]{fontenc} \usepackage[utf8]{inputenc} \usepackage{textcomp,booktabs,longtable}" + "\n"
 
 
-def latex(contents: Contents) -> str:
+def latex(contents: ReportData) -> str:
     """A table of each protocol's matrix, one of the ranks, and one of all results."""
     blocks = [block for matrix in contents.matrices for block in _matrix_tables(matrix)]
     blocks += [_ranking(contents.ranking)] if contents.ranking and contents.ranking.rows else []
@@ -88,12 +88,12 @@ def _ranking(ranking: Ranking) -> str:
     return _longtable("lrrl", heads, rows, escaped(" ".join(ranking.sentences)))
 
 
-def _results(contents: Contents) -> str:
+def _results(contents: ReportData) -> str:
     heads = ["System", "Trained on", "Tested on", "Protocol", "Mean of", "$n$", "UA", "WA", "macro-F1"]
     rows = [
         [escaped(text) for text in (one.system, one.train, one.corpus, one.protocol, over(one), one.rows[0]["n"])]
         + [escaped(figure(one, metric, interval=metric == "ua")) for metric in ("ua", "wa", "macro_f1")]
-        for one in contents.standings
+        for one in contents.system_scores
     ]
     caption = r"All results in \%: [95\,\% interval] of a single run, mean $\pm$ standard deviation of several."
     return _longtable("lllllrrrr", heads, rows, caption)

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 
 from melt_ser.core.errors import one_line
-from melt_ser.reporting.contents import Contents
+from melt_ser.reporting.contents import ReportData
 from melt_ser.reporting.matrix import Cell, Matrix
 from melt_ser.reporting.numbers import beside, figure, over, percent
 from melt_ser.reporting.published import METRIC_NAMES
@@ -19,7 +19,7 @@ LEGEND = (
 )
 
 
-def markdown(contents: Contents) -> str:
+def markdown(contents: ReportData) -> str:
     """The whole report."""
     return "\n".join(_lines(contents)) + "\n"
 
@@ -40,7 +40,7 @@ def code(text: str) -> str:
     return f"{fence}{space}{one_line(text)}{space}{fence}"
 
 
-def _lines(contents: Contents) -> Iterator[str]:
+def _lines(contents: ReportData) -> Iterator[str]:
     collected = contents.collected
     yield "# Report\n"
     yield (
@@ -78,14 +78,14 @@ def _lines(contents: Contents) -> Iterator[str]:
         yield f"- {code(str(run.folder))}: {code(run.command)}"
 
 
-def _warnings(contents: Contents) -> Iterator[str]:
+def _warnings(contents: ReportData) -> Iterator[str]:
     if contents.warnings:
         yield "\n## Warnings\n"
     for sentence, runs in contents.warnings.items():
         yield f"- {escaped(sentence)} ({len(runs)} of {len(contents.runs)} runs)"
 
 
-def _results(contents: Contents) -> Iterator[str]:
+def _results(contents: ReportData) -> Iterator[str]:
     heads = ("system", "trained on", "tested on", "split", "fold", "protocol", "mean of", "n", "UA", "WA", "macro-F1")
     yield "In %; [95 % interval] of a single run, mean ± standard deviation of several.\n"
     yield from table(
@@ -93,7 +93,7 @@ def _results(contents: Contents) -> Iterator[str]:
         (
             [one.system, one.train, one.corpus, one.rows[0]["split"], one.fold, one.protocol, over(one)]
             + [one.rows[0]["n"], figure(one, "ua"), figure(one, "wa"), figure(one, "macro_f1")]
-            for one in contents.standings
+            for one in contents.system_scores
         ),
     )
 
@@ -123,7 +123,7 @@ def _ranking(ranking: Ranking) -> Iterator[str]:
     yield escaped(" ".join(ranking.sentences))
 
 
-def _published(contents: Contents) -> Iterator[str]:
+def _published(contents: ReportData) -> Iterator[str]:
     yield "Ours (published, difference; – if not known); where the protocols differ, one is no match for the other.\n"
     heads = ("system", "trained on", "tested on", *METRIC_NAMES.values(), "model", "source", "protocol differs in")
     yield from table(

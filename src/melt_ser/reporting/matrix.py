@@ -15,7 +15,7 @@ import pandas as pd
 
 from melt_ser.core.errors import InputError
 from melt_ser.evaluation.comparison import Comparison, compare, holm
-from melt_ser.reporting.overview import Standing
+from melt_ser.reporting.overview import SystemScore
 from melt_ser.reporting.predictions import read_groups, read_predictions
 
 MOST_COMPARISONS = 200  # each reads predictions and resamples them, and Holm's correction leaves little of more
@@ -33,7 +33,7 @@ class ScoredSet(NamedTuple):
     digest: str
 
     @staticmethod
-    def of(standing: Standing) -> ScoredSet:
+    def of(standing: SystemScore) -> ScoredSet:
         row = standing.rows[0]
         whole = row["split"] == "all" or row["fold"] == "all" or standing.summary.over == "fold"
         own_fold = standing.corpus == standing.train and not whole and isinstance(row["fold"], int)
@@ -53,7 +53,7 @@ class ScoredSet(NamedTuple):
 class Cell:
     """A standing in its column: whether it is the best there, and how it compares with the best."""
 
-    standing: Standing
+    standing: SystemScore
     best: bool = False
     comparison: Comparison | None = None  # of the best system with this one
     p: float | None = None  # of the comparison, corrected
@@ -81,22 +81,22 @@ class Matrix:
         return self.columns[ScoredSet.of(cell.standing)]
 
 
-def matrices(standings: list[Standing]) -> list[Matrix]:
+def matrices(system_scores: list[SystemScore]) -> list[Matrix]:
     """The matrix of protocol `closed`, and that of `open` where it differs from it anywhere."""
     protocols: dict[str, tuple[str, ...]]
-    if any(standing.protocol == "open" for standing in standings):
+    if any(standing.protocol == "open" for standing in system_scores):
         protocols = {"closed": ("closed", "closed = open"), "open": ("open", "closed = open")}
     else:
         protocols = {"closed = open": ("closed = open",)}
     return [
-        _matrix(protocol, [standing for standing in standings if standing.protocol in chosen])
+        _matrix(protocol, [standing for standing in system_scores if standing.protocol in chosen])
         for protocol, chosen in protocols.items()
     ]
 
 
-def _matrix(protocol: str, standings: list[Standing]) -> Matrix:
+def _matrix(protocol: str, system_scores: list[SystemScore]) -> Matrix:
     by_column: dict[ScoredSet, list[Cell]] = defaultdict(list)
-    for standing in standings:
+    for standing in system_scores:
         by_column[ScoredSet.of(standing)].append(Cell(standing))
     names = _column_names(list(by_column))
     columns = {key: names[key] for key in sorted(by_column, key=names.__getitem__)}
@@ -153,7 +153,7 @@ def _compare(columns: list[list[Cell]]) -> list[str]:
     return notes
 
 
-def _comparison(best: Standing, other: Standing) -> Comparison:
+def _comparison(best: SystemScore, other: SystemScore) -> Comparison:
     repeats = list(zip(_answers(best), _answers(other), strict=False))  # as many seeds as both have
     first, second = (_stacked([pair[side] for pair in repeats]) for side in (0, 1))
     row = best.rows[0]
@@ -161,7 +161,7 @@ def _comparison(best: Standing, other: Standing) -> Comparison:
     return compare(first.drop(columns="group"), second.drop(columns="group"), groups, row["classes"])
 
 
-def _answers(standing: Standing) -> list[pd.DataFrame]:
+def _answers(standing: SystemScore) -> list[pd.DataFrame]:
     """The predictions of a standing with the `group` of each: one table a seed, or one of all its folds together."""
     tables = []
     for run, row in zip(standing.runs, standing.rows, strict=True):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from melt_ser.reporting.overview import Standing
+from melt_ser.reporting.overview import SystemScore
 
 
 def percent(fraction: float) -> str:
@@ -36,7 +36,7 @@ def beside(figures: tuple[float, float | None] | None) -> str:
     return f"{percent(ours)} ({'–' if theirs is None else f'{percent(theirs)}, {points(ours - theirs)}'})"
 
 
-def figure(standing: Standing, metric: str, interval: bool = True) -> str:
+def figure(standing: SystemScore, metric: str, interval: bool = True) -> str:
     """The mean ± standard deviation of several runs; of a single one the figure, with its interval where it has one."""
     mean, deviation = standing.summary.mean[metric], standing.summary.standard_deviation[metric]
     if deviation is not None:
@@ -45,7 +45,7 @@ def figure(standing: Standing, metric: str, interval: bool = True) -> str:
     return f"{percent(mean)} [{percent(bounds[0])}, {percent(bounds[1])}]" if bounds else percent(mean)
 
 
-def over(standing: Standing) -> str:
+def over(standing: SystemScore) -> str:
     """What the figure is a mean of: "3 seeds", "5 folds", or "" for a single run.
 
     Folds that one run pooled are not a mean: their utterances are scored together.

@@ -57,7 +57,7 @@ def _row(run: Run, system: str, row: Evaluation) -> dict[str, Any]:
 
 
 @dataclass
-class Standing:
+class SystemScore:
     """A system on one test corpus under one protocol: the rows of its runs, and their summary."""
 
     system: str
@@ -79,7 +79,7 @@ class Standing:
         return ", ".join(sorted({str(row["fold"]) for row in self.rows if row["fold"] is not None}))
 
 
-def standings(runs: list[Run]) -> list[Standing]:
+def system_scores(runs: list[Run]) -> list[SystemScore]:
     """Every system on every test corpus. Runs of other seeds are summarised over seeds, else those of other folds."""
     names = system_names(runs)
     together: dict[tuple[str, ...], list[tuple[Run, Evaluation]]] = defaultdict(list)
@@ -95,7 +95,7 @@ def standings(runs: list[Run]) -> list[Standing]:
             part_runs, rows = [run for run, _ in part], [row for _, row in part]
             over: Over = "fold" if len({row["fold"] for row in rows}) > 1 else "seed"
             train = part_runs[0].result["train"]["corpus"]
-            found.append(Standing(names[key], key, train, protocol, part_runs, rows, summarise(rows, over)))
+            found.append(SystemScore(names[key], key, train, protocol, part_runs, rows, summarise(rows, over)))
     return sorted(found, key=lambda one: (one.corpus, one.protocol, one.fold, -one.summary.mean["ua"]))
 
 

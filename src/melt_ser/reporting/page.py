@@ -10,7 +10,7 @@ from typing import Any
 
 from melt_ser.core.errors import InputError
 from melt_ser.reporting.collect import Evaluation, Run
-from melt_ser.reporting.contents import Contents
+from melt_ser.reporting.contents import ReportData
 from melt_ser.reporting.details import run_details
 from melt_ser.reporting.numbers import beside, figure, over, percent, points
 from melt_ser.reporting.pages import render, script
@@ -27,7 +27,7 @@ MOST_INTERVALS = 30  # of a test corpus
 MOST_LISTED = 200  # of everything else
 
 
-def page(contents: Contents, folder: Path | None) -> str:
+def page(contents: ReportData, folder: Path | None) -> str:
     """The page; `folder` is where it will lie, for the addresses of audio (None: not known)."""
     text, digest = script("report.js")
     rows = _overview_rows(contents)
@@ -57,7 +57,7 @@ def page(contents: Contents, folder: Path | None) -> str:
     )
 
 
-def _overview_rows(contents: Contents) -> list[dict[str, Any]]:
+def _overview_rows(contents: ReportData) -> list[dict[str, Any]]:
     """A row a run, test corpus and protocol, by corpus and the best first; single folds of many are in the details."""
     names = system_names(contents.runs)
     rows = []
@@ -79,19 +79,19 @@ def _overview_rows(contents: Contents) -> list[dict[str, Any]]:
     return sorted(rows, key=lambda one: (one["corpus"], -one["row"]["ua"]))
 
 
-def _intervals(contents: Contents) -> dict[str, list[tuple[str, Run, Evaluation]]]:
+def _intervals(contents: ReportData) -> dict[str, list[tuple[str, Run, Evaluation]]]:
     """The rows of runs with their system, the best first, by test set under protocol closed."""
     matrix = contents.matrices[0]
     found: dict[str, list[tuple[str, Run, Evaluation]]] = {}
     for key, name in matrix.columns.items():
-        standings = [cells[key].standing for cells in matrix.rows.values() if key in cells]
-        runs = [(one.system, run, row) for one in standings for run, row in zip(one.runs, one.rows, strict=True)]
+        system_scores = [cells[key].standing for cells in matrix.rows.values() if key in cells]
+        runs = [(one.system, run, row) for one in system_scores for run, row in zip(one.runs, one.rows, strict=True)]
         found[f"{name} (n = {key.n})"] = sorted(runs, key=lambda one: -one[2]["ua"])
     return found
 
 
 def _detailed(
-    contents: Contents, intervals: dict[str, list[tuple[str, Run, Evaluation]]], folder: Path | None
+    contents: ReportData, intervals: dict[str, list[tuple[str, Run, Evaluation]]], folder: Path | None
 ) -> tuple[list[dict[str, Any]], list[str]]:
     """The details of MOST_DETAILED runs, the best of each test set, and why those of others cannot be shown."""
     places: dict[Path, int] = {}

@@ -9,7 +9,7 @@ from typing import Any
 
 import yaml
 
-from melt_ser.reporting.overview import Standing
+from melt_ser.reporting.overview import SystemScore
 from melt_ser.reporting.systems import method_of
 
 METRIC_NAMES = {"ua": "UA", "wa": "WA", "macro_f1": "macro-F1"}
@@ -41,14 +41,14 @@ def _facts() -> dict[str, Any]:
     return facts
 
 
-def published_beside(standings: list[Standing]) -> list[Published]:
+def published_beside(system_scores: list[SystemScore]) -> list[Published]:
     """Every published figure of a corpus and model family that one of these standings has too."""
-    closed = [standing for standing in standings if standing.protocol.startswith("closed")]
+    closed = [standing for standing in system_scores if standing.protocol.startswith("closed")]
     found = [one for standing in closed for table in _facts()["tables"] for one in _of_table(table, standing)]
     return found + [one for gain in _facts()["gains"] for one in _gains(gain, closed)]
 
 
-def _of_table(table: dict[str, Any], standing: Standing) -> list[Published]:
+def _of_table(table: dict[str, Any], standing: SystemScore) -> list[Published]:
     names = (f"{standing.train} -> {standing.corpus}", standing.corpus if standing.train == standing.corpus else None)
     figures: dict[str, list[float]] = next((table["figures"][name] for name in names if name in table["figures"]), {})
     found = []
@@ -70,11 +70,11 @@ def _of_table(table: dict[str, Any], standing: Standing) -> list[Published]:
     return found
 
 
-def _gains(gain: dict[str, Any], standings: list[Standing]) -> list[Published]:
+def _gains(gain: dict[str, Any], system_scores: list[SystemScore]) -> list[Published]:
     """The gain of training on one corpus rather than another, of systems that are otherwise alike."""
     found = []
-    rivals = {_alike(one): one for one in standings if one.train == gain["rather_than"]}
-    for one in standings:
+    rivals = {_alike(one): one for one in system_scores if one.train == gain["rather_than"]}
+    for one in system_scores:
         rival = rivals.get(_alike(one)) if one.train == gain["train"] else None
         checkpoint = one.runs[0].result["config"]["backbone"].get("checkpoint")
         if rival is None or checkpoint not in gain["figures"] or one.corpus not in gain["words"]:
@@ -90,13 +90,13 @@ def _gains(gain: dict[str, Any], standings: list[Standing]) -> list[Published]:
     return found
 
 
-def _alike(standing: Standing) -> tuple[Any, ...]:
+def _alike(standing: SystemScore) -> tuple[Any, ...]:
     """What two systems share that differ in nothing but the corpus of their training; which rows of it is a setting."""
     rows = standing.runs[0].result["config"]["dataset"].get("both_labels")
     return method_of(standing.key), standing.corpus, rows
 
 
-def _differences(same: dict[str, Any], standing: Standing) -> list[str]:
+def _differences(same: dict[str, Any], standing: SystemScore) -> list[str]:
     """What a standing has otherwise than the publication, one phrase each."""
     found = []
     for key, theirs in same.items():

@@ -14,7 +14,7 @@ import pandas as pd
 
 from melt_ser.evaluation.ranks import Ranks, ranks
 from melt_ser.reporting.matrix import ScoredSet
-from melt_ser.reporting.overview import Standing
+from melt_ser.reporting.overview import SystemScore
 from melt_ser.reporting.systems import method_names, method_of
 
 FEWEST_METHODS, MOST_METHODS = 3, 20  # two are compared test set by test set; many hardly ever differ
@@ -44,12 +44,12 @@ class Ranking:
     sentences: list[str]
 
 
-def rank_methods(standings: list[Standing]) -> Ranking | None:
+def rank_methods(system_scores: list[SystemScore]) -> Ranking | None:
     """The ranking by UA under protocol closed; None where fewer than three methods share two or more corpora.
 
     Of more than MOST_METHODS it has no rows, and says so.
     """
-    closed = [one for one in standings if one.protocol.startswith("closed")]
+    closed = [one for one in system_scores if one.protocol.startswith("closed")]
     methods = len({method_of(one.key) for one in closed})
     if methods > MOST_METHODS:
         return Ranking([], [f"{methods} methods are more than {MOST_METHODS}; report fewer runs."])
@@ -77,18 +77,18 @@ def _strip(found: Ranks, name: str) -> tuple[float, float, float]:
     return at, max(at - half / places, 0.0), min(at + half / places, 1.0)
 
 
-def _scores(standings: list[Standing]) -> pd.DataFrame:
+def _scores(system_scores: list[SystemScore]) -> pd.DataFrame:
     """UA of each method (a column) on each test set after each training (the rows); NaN where that was not run."""
-    names = method_names([one.runs[0] for one in standings])
+    names = method_names([one.runs[0] for one in system_scores])
     rows = [
         (one.corpus, repr(ScoredSet.of(one)), _training(one), names[method_of(one.key)], one.summary.mean["ua"])
-        for one in standings
+        for one in system_scores
     ]
     frame = pd.DataFrame(rows, columns=["corpus", "test", "training", "method", "ua"])
     return frame.pivot_table(index=["corpus", "test", "training"], columns="method", values="ua", aggfunc="mean")
 
 
-def _training(standing: Standing) -> str:
+def _training(standing: SystemScore) -> str:
     return json.dumps(json.loads(standing.key)["dataset"], sort_keys=True)
 
 

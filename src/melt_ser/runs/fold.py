@@ -14,22 +14,22 @@ import torch
 from melt_ser.config import Config
 from melt_ser.core import files
 from melt_ser.core.memory import NO_ROOM_FOR_MODEL, memory_advice
-from melt_ser.corpora.splits import check_parts
+from melt_ser.corpora.splits import check_split
 from melt_ser.data.audio_cache import AudioCache
 from melt_ser.evaluation.calibration import DevCalibration, calibrate
-from melt_ser.evaluation.inference import classify
-from melt_ser.evaluation.evaluation_sets import Target
+from melt_ser.evaluation.evaluation_sets import EvaluationSet
+from melt_ser.evaluation.inference import predict_probabilities
 from melt_ser.models.backbone import Backbone, load_backbone
 from melt_ser.models.classifier import SpeechClassifier
 from melt_ser.models.export import load_model, save_head, save_model
 from melt_ser.runs.inputs import FoldInputs
-from melt_ser.runs.result import Trained, read_trained
+from melt_ser.runs.result import FoldTraining, read_training
 from melt_ser.training.device import make_accelerator
 from melt_ser.training.fit import fit
 
 if TYPE_CHECKING:
-    from melt_ser.corpora.splits import Parts
-    from melt_ser.runs.plan import Study
+    from melt_ser.corpora.splits import FoldSplit
+    from melt_ser.runs.plan import RunPlan
 
 
 ReadBackbone = Callable[[], Backbone]
@@ -56,8 +56,8 @@ def build_model(config: Config, classes: list[str], read_backbone: ReadBackbone 
 
 
 def load_or_train(
-    study: Study, parts: Parts, cache: AudioCache | None = None, read_backbone: ReadBackbone | None = None
-) -> tuple[FoldInputs, Trained]:
+    study: RunPlan, parts: FoldSplit, cache: AudioCache | None = None, read_backbone: ReadBackbone | None = None
+) -> tuple[FoldInputs, FoldTraining]:
     """The model of one fold, with its inputs: read back where an interrupted run had finished it, else trained.
 
     Each fold has an accelerator of its own: one keeps every model, optimiser and loss scale that it has seen.
@@ -70,9 +70,9 @@ def load_or_train(
             shutil.rmtree(folder / "checkpoints", ignore_errors=True)
         model = load_model(folder / "model", accelerator.device)
         model.backbone.freeze(config.trainer.freeze)  # so that it reads a test as the one that trained
-        return FoldInputs(study, parts, model, accelerator, cache), read_trained(done)
+        return FoldInputs(study, parts, model, accelerator, cache), read_training(done)
     started = time.perf_counter()
-    check_parts(parts, config.dataset)  # again, just before they are used
+    check_split(parts, config.dataset)  # again, just before they are used
     model = build_model(config, study.classes, read_backbone)
     with memory_advice(NO_ROOM_FOR_MODEL):
         model.to(accelerator.device)
@@ -89,7 +89,7 @@ def load_or_train(
         accelerator,
         title,
     )
-    trained = Trained(state.best_epoch, state.best_dev_ua, time.perf_counter() - started)
+    trained = FoldTraining(state.best_epoch, state.best_dev_ua, time.perf_counter() - started)
     if accelerator.is_main_process:
         like = _model_of_the_same_backbone(study)
         if like is None:
@@ -101,7 +101,7 @@ def load_or_train(
     return inputs, trained
 
 
-def _model_of_the_same_backbone(study: Study) -> Path | None:
+def _model_of_the_same_backbone(study: RunPlan) -> Path | None:
     """The model folder of a finished fold, where the backbone is frozen."""
     if study.config.trainer.freeze != "everything":
         return None
@@ -112,11 +112,11 @@ def _model_of_the_same_backbone(study: Study) -> Path | None:
 def calibrate_on_dev(inputs: FoldInputs) -> DevCalibration:
     """How sure a fold's final model is on its dev part, in batches of the training's size, as dev always is."""
     dev, batch_size = inputs.dev, inputs.study.config.trainer.batch_size
-    return calibrate(classify(inputs.model, dev, batch_size, inputs.accelerator), dev.classes)
+    return calibrate(predict_probabilities(inputs.model, dev, batch_size, inputs.accelerator), dev.classes)
 
 
-def predict_targets(inputs: FoldInputs, targets: list[Target]) -> Iterator[tuple[Target, np.ndarray]]:
+def predict_targets(inputs: FoldInputs, targets: list[EvaluationSet]) -> Iterator[tuple[EvaluationSet, np.ndarray]]:
     """Each target of a fold with its model's probabilities, (utterances, classes)."""
     batch_size = inputs.study.config.eval.batch_size
     for target in targets:
-        yield target, classify(inputs.model, inputs.test(target), batch_size, inputs.accelerator)
+        yield target, predict_probabilities(inputs.model, inputs.test(target), batch_size, inputs.accelerator)

@@ -40,7 +40,7 @@ RESULT = {
     "evals": [EVALUATION],
     "warnings": [str],
 }
-AGAIN = "run again with force=true"
+RERUN_HINT = "run again with force=true"
 # What does not change a run's numbers. A group's name is left out too: its values say what it is.
 INFRASTRUCTURE = {
     "": {"out", "device", "force", "eval", "cache", "experiment_name"},
@@ -116,7 +116,7 @@ def previous_folder(folder: Path) -> Path:
     return folder.with_name(folder.name + PREVIOUS)
 
 
-def make_way(folder: Path) -> None:
+def set_aside(folder: Path) -> None:
     """Take a run out of its folder: a finished one is kept aside, until the new one has its result too."""
     if not (folder / RESULT_FILE).is_file():
         shutil.rmtree(folder, ignore_errors=True)
@@ -134,10 +134,10 @@ def read_result(folder: Path) -> dict[str, Any]:
     if not path.is_file():
         before = f"; the one before it is in {previous}" if previous.is_dir() else ""
         raise SetupError(f"There is no finished run in {folder}: it has no result.json{before}.")
-    version = files.read_shaped(path, {"schema_version": int}, AGAIN)["schema_version"]
+    version = files.read_shaped(path, {"schema_version": int}, RERUN_HINT)["schema_version"]
     if version != SCHEMA_VERSION:
-        raise InputError(f"{path} is not a result of schema version {SCHEMA_VERSION}; {AGAIN}.")
-    result: dict[str, Any] = files.read_shaped(path, RESULT, AGAIN)
+        raise InputError(f"{path} is not a result of schema version {SCHEMA_VERSION}; {RERUN_HINT}.")
+    result: dict[str, Any] = files.read_shaped(path, RESULT, RERUN_HINT)
     return result
 
 

@@ -17,16 +17,16 @@ from melt_ser.core.errors import InputError, MeltSerError, SetupError
 from melt_ser.corpora.corpus import Corpus
 from melt_ser.corpora.labels import LabelSpace
 from melt_ser.corpora.load import corpus_root, load_corpus
-from melt_ser.corpora.splits import Parts, make_parts
+from melt_ser.corpora.splits import FoldSplit, make_splits
 from melt_ser.corpora.union import union_parts
-from melt_ser.evaluation.evaluation_sets import Target, make_target, other_corpora
+from melt_ser.evaluation.evaluation_sets import EvaluationSet, make_evaluation_set, other_corpora
 from melt_ser.runs.folder import run_folder
 
 Read = TypeVar("Read")
 
 
 @dataclass
-class Study:
+class RunPlan:
     """The input of a run."""
 
     config: Config
@@ -34,7 +34,7 @@ class Study:
     corpus: Corpus
     space: LabelSpace
     classes: list[str]
-    parts: list[Parts]
+    parts: list[FoldSplit]
     others: list[Corpus]  # further corpora to score
     scores_itself: bool  # whether the training corpus is among eval.corpora
     unscored: dict[str, str]  # those of eval.corpora that cannot be read, and why
@@ -50,12 +50,12 @@ class Study:
         tables = [table for fold in self.parts for table in (fold.train, fold.dev, fold.test)]
         return pd.concat(tables).drop_duplicates("utterance", ignore_index=True)
 
-    def fold_folder(self, parts: Parts) -> Path:
+    def fold_folder(self, parts: FoldSplit) -> Path:
         """Where a fold's model and metrics lie."""
         return self.folder if self.one_model else self.folder / "folds" / str(parts.fold)
 
 
-def prepare_study(config: Config) -> Study:
+def make_plan(config: Config) -> RunPlan:
     """Read and split the corpora; every name and folder is checked before anything slow."""
     scores_itself = config.eval.corpora is None or config.dataset.name in config.eval.corpora
     other_configs = other_corpora(config, load_dataset)
@@ -70,7 +70,7 @@ def prepare_study(config: Config) -> Study:
             f"Corpus '{corpus.name}' has {len(classes)} of the classes of label space '{space.name}' "
             f"({', '.join(space.classes)}); training needs two or more."
         )
-    parts = [union_parts(usable, config.dataset)] if config.dataset.members else make_parts(usable, config.dataset)
+    parts = [union_parts(usable, config.dataset)] if config.dataset.members else make_splits(usable, config.dataset)
     if config.dataset.members and scores_itself and parts[0].test.empty:
         raise SetupError("No member of the union has a test part; name what to test on: 'eval.corpora=[<corpus>]'.")
     verified = partial(load_corpus, progress=verification_bar)
@@ -80,11 +80,11 @@ def prepare_study(config: Config) -> Study:
     unscored = {**missing, **unsound}
     for name, reason in unscored.items():
         say(f"note: '{name}' cannot be scored: {reason}")
-    study = Study(
+    study = RunPlan(
         config, run_folder(config), corpus, space, classes, parts, list(others.values()), scores_itself, unscored
     )
     for fold in parts:
-        fold_targets(study, fold)  # an overlap or an empty test part is told before the training, not after
+        evaluation_sets(study, fold)  # an overlap or an empty test part is told before the training, not after
     return study
 
 
@@ -111,12 +111,12 @@ def label_space(config: Config, corpus: Corpus) -> LabelSpace:
     return LabelSpace(config.labels.name, config.labels.classes)
 
 
-def fold_targets(study: Study, parts: Parts) -> list[Target]:
+def evaluation_sets(study: RunPlan, parts: FoldSplit) -> list[EvaluationSet]:
     """What one fold's model is scored on; refuses recordings that it was trained on."""
     settings = study.config.eval
     trained = pd.concat([parts.train, parts.dev])
     targets = []
     if study.scores_itself:
-        targets.append(make_target(study.corpus, study.space, study.classes, settings, trained, parts.test))
-    targets += [make_target(other, study.space, study.classes, settings, trained) for other in study.others]
+        targets.append(make_evaluation_set(study.corpus, study.space, study.classes, settings, trained, parts.test))
+    targets += [make_evaluation_set(other, study.space, study.classes, settings, trained) for other in study.others]
     return targets

@@ -16,15 +16,15 @@ from melt_ser.core.processes import is_main_process
 from melt_ser.corpora.corpus import Corpus
 from melt_ser.corpora.labels import LabelSpace
 from melt_ser.corpora.splits import ASSIGNMENT
-from melt_ser.evaluation.evaluation_sets import Target, make_target, split_to_score
+from melt_ser.evaluation.evaluation_sets import EvaluationSet, make_evaluation_set, split_to_score
 from melt_ser.runs.folder import RESULT_FILE, model_folders
 from melt_ser.runs.score import evaluation_rows, pool, prediction_table, unscored_entries
 
 if TYPE_CHECKING:
-    from melt_ser.runs.plan import Study
+    from melt_ser.runs.plan import RunPlan
 
 
-def complete(study: Study, result: dict[str, Any]) -> dict[str, Any]:
+def complete(study: RunPlan, result: dict[str, Any]) -> dict[str, Any]:
     """The result of a finished run, with what it lacks of `eval.corpora` now scored, or why it is not."""
     _note_unscored(study, result)
     settings = study.config.eval
@@ -42,7 +42,7 @@ def complete(study: Study, result: dict[str, Any]) -> dict[str, Any]:
     return result
 
 
-def _note_unscored(study: Study, result: dict[str, Any]) -> None:
+def _note_unscored(study: RunPlan, result: dict[str, Any]) -> None:
     """Say in a result why corpora could not be scored this time; what it says of others stays."""
     before = result.get("unscored", [])
     result["unscored"] = [entry for entry in before if entry["corpus"] not in study.unscored]
@@ -56,7 +56,7 @@ def rescore(folder: Path, result: dict[str, Any], corpus: Corpus, settings: Eval
     models = model_folders(folder, result)
     splits = _read_splits(folder / "splits.csv")
     targets = [
-        make_target(
+        make_evaluation_set(
             corpus,
             trained_space(result),
             result["train"]["classes"],
@@ -102,14 +102,14 @@ def trained_space(result: dict[str, Any]) -> LabelSpace:
 
 def _predict(
     models: list[tuple[int | None, Path]],
-    targets: list[Target],
+    targets: list[EvaluationSet],
     classes: list[str],
     settings: EvalConfig,
     device: str,
 ) -> list[pd.DataFrame]:
     """The predictions of each model on its target, in every process."""
-    from melt_ser.data.datasets import Utterances
-    from melt_ser.evaluation.inference import classify
+    from melt_ser.data.datasets import WaveformDataset
+    from melt_ser.evaluation.inference import predict_probabilities
     from melt_ser.models.export import load_model
     from melt_ser.training.device import make_accelerator
 
@@ -117,8 +117,8 @@ def _predict(
     tables = []
     for (_, model_folder), target in zip(models, targets, strict=True):
         model = load_model(model_folder, accelerator.device)
-        utterances = Utterances(target.table, target.corpus.root, model.classes, model.backbone.do_normalize)
-        probabilities = classify(model, utterances, settings.batch_size, accelerator)
+        utterances = WaveformDataset(target.table, target.corpus.root, model.classes, model.backbone.do_normalize)
+        probabilities = predict_probabilities(model, utterances, settings.batch_size, accelerator)
         tables.append(prediction_table(target, probabilities, classes))
     return tables
 

@@ -10,12 +10,12 @@ import pandas as pd
 
 from melt_ser.core import files
 from melt_ser.corpora.duplicates import shared_audio_warnings
-from melt_ser.corpora.splits import Parts, group_warnings
+from melt_ser.corpora.splits import FoldSplit, group_warnings
 from melt_ser.evaluation.calibration import DevCalibration
-from melt_ser.evaluation.evaluation_sets import Target
+from melt_ser.evaluation.evaluation_sets import EvaluationSet
 from melt_ser.runs.figures import training_curve_figure
-from melt_ser.runs.folder import AGAIN, INPUTS, INPUTS_FILE, NUMBER, SCHEMA_VERSION, plain
-from melt_ser.runs.plan import Study
+from melt_ser.runs.folder import INPUTS, INPUTS_FILE, NUMBER, RERUN_HINT, SCHEMA_VERSION, plain
+from melt_ser.runs.plan import RunPlan
 from melt_ser.runs.provenance import device_name, git_state, versions
 from melt_ser.runs.score import Row, evaluation_rows, pool, unscored_entries
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 
 @dataclass
-class Trained:
+class FoldTraining:
     """How the training of one fold went; read back where an interrupted run had finished it."""
 
     best_epoch: int
@@ -32,25 +32,27 @@ class Trained:
     seconds: float
 
 
-def read_trained(path: Path) -> Trained:
+def read_training(path: Path) -> FoldTraining:
     """What `fold.json` says; InputError where it is damaged."""
     shape = {"best_epoch": int, "dev_ua": NUMBER, "seconds": NUMBER}
     value = files.read_shaped(path, shape, "delete it to train that fold again")
-    return Trained(value["best_epoch"], value["dev_ua"], value["seconds"])
+    return FoldTraining(value["best_epoch"], value["dev_ua"], value["seconds"])
 
 
 @dataclass
-class Fold:
+class FoldOutcome:
     """One fold: its parts, its training, how sure its model is on dev, and what that answered for each target."""
 
-    parts: Parts
-    trained: Trained
+    parts: FoldSplit
+    trained: FoldTraining
     calibration: DevCalibration
-    targets: list[Target]
+    targets: list[EvaluationSet]
     predictions: list[pd.DataFrame]
 
 
-def make_result(study: Study, folds: list[Fold], typed_command: str, accelerator: Accelerator) -> dict[str, Any]:
+def make_result(
+    study: RunPlan, folds: list[FoldOutcome], typed_command: str, accelerator: Accelerator
+) -> dict[str, Any]:
     """Score the predictions, write them and the figures, and give the result."""
     rows: list[Row] = []
     curves = [pd.read_csv(study.fold_folder(fold.parts) / "metrics.csv") for fold in folds]
@@ -86,7 +88,7 @@ def make_result(study: Study, folds: list[Fold], typed_command: str, accelerator
     }
 
 
-def _pooled_rows(study: Study, folds: list[Fold]) -> list[Row]:
+def _pooled_rows(study: RunPlan, folds: list[FoldOutcome]) -> list[Row]:
     """For each corpus, the rows over all folds' predictions together (`fold: "all"`)."""
     numbers = [fold.parts.fold or 0 for fold in folds]
     temperatures: list[float | None] = [fold.calibration.temperature for fold in folds]
@@ -99,11 +101,11 @@ def _pooled_rows(study: Study, folds: list[Fold]) -> list[Row]:
     return rows
 
 
-def _train_entry(study: Study, folds: list[Fold]) -> dict[str, Any]:
+def _train_entry(study: RunPlan, folds: list[FoldOutcome]) -> dict[str, Any]:
     usable, left_out = study.corpus.usable(study.space)
     one = folds[0] if study.one_model else None
     return {
-        **files.read_shaped(study.folder / INPUTS_FILE, INPUTS, AGAIN),
+        **files.read_shaped(study.folder / INPUTS_FILE, INPUTS, RERUN_HINT),
         "n": len(one.parts.train) if one else len(usable),
         "classes": study.classes,
         "best_epoch": one.trained.best_epoch if one else None,
@@ -128,7 +130,7 @@ def _train_entry(study: Study, folds: list[Fold]) -> dict[str, Any]:
     }
 
 
-def _warnings(study: Study, rows: list[Row]) -> list[str]:
+def _warnings(study: RunPlan, rows: list[Row]) -> list[str]:
     usable, _ = study.corpus.usable(study.space)
     sentences = [*study.corpus.notes, *group_warnings(usable, study.config.dataset)]
     for other in study.others:

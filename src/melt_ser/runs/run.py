@@ -19,21 +19,21 @@ from melt_ser.config import Config
 from melt_ser.core import files, processes
 from melt_ser.core.console import finish, say, show
 from melt_ser.core.errors import InputError
-from melt_ser.core.locks import sole_writer
+from melt_ser.core.locks import exclusive_lock
 from melt_ser.models.pretrained import is_cached, weights_digest
 from melt_ser.runs.folder import (
-    AGAIN,
     INPUTS,
     INPUTS_FILE,
+    RERUN_HINT,
     RESULT_FILE,
-    make_way,
     plain,
     previous_folder,
     read_result,
     run_folder,
+    set_aside,
 )
-from melt_ser.runs.plan import Study, fold_targets, prepare_study
-from melt_ser.runs.result import Fold, make_result
+from melt_ser.runs.plan import RunPlan, evaluation_sets, make_plan
+from melt_ser.runs.result import FoldOutcome, make_result
 from melt_ser.runs.score import prediction_table
 from melt_ser.runs.table import evaluation_table
 from melt_ser.training.main_process import main_process_first
@@ -58,10 +58,10 @@ def _run(config: Config) -> tuple[Path, bool]:
     if warning:
         say(f"note: {warning}")
     with main_process_first(config.device):  # it verifies the audio, the others find that done
-        study = prepare_study(config)
+        study = make_plan(config)
     path = study.folder / RESULT_FILE
     result: dict[str, Any] | None
-    with sole_writer(study.folder, waits=sweeping()):  # jobs of a sweep may score one run on different corpora
+    with exclusive_lock(study.folder, waits=sweeping()):  # jobs of a sweep may score one run on different corpora
         if processes.is_main_process():
             (study.folder / FAILED).unlink(missing_ok=True)
         skipped = False
@@ -93,7 +93,7 @@ def _run(config: Config) -> tuple[Path, bool]:
     return path, skipped
 
 
-def finished(study: Study) -> dict[str, Any]:
+def finished(study: RunPlan) -> dict[str, Any]:
     """The result of this study's finished run; refuses one whose corpus or weights have changed since."""
     result = read_result(study.folder)
     backbone = study.config.backbone
@@ -103,7 +103,7 @@ def finished(study: Study) -> dict[str, Any]:
     return result
 
 
-def _refuse_changed_inputs(study: Study, weights: str | None, before: dict[str, Any], what: str) -> None:
+def _refuse_changed_inputs(study: RunPlan, weights: str | None, before: dict[str, Any], what: str) -> None:
     changed = [f"Corpus '{study.corpus.name}' has"] if before["digest"] != study.corpus.digest else []
     changed += [f"The checkpoint {study.config.backbone.checkpoint} has"] if before["weights"] != weights else []
     for subject in changed:
@@ -113,23 +113,23 @@ def _refuse_changed_inputs(study: Study, weights: str | None, before: dict[str, 
         )
 
 
-def _open_folder(study: Study) -> None:
+def _open_folder(study: RunPlan) -> None:
     """Make the run folder and say in it what the run is; refuses to go on with other inputs than it began with."""
     config, folder = study.config, study.folder
     weights = weights_digest(config.backbone)
     if config.force:
-        make_way(folder)
+        set_aside(folder)
     files.remove_leftovers(folder)
     begun = folder / INPUTS_FILE
     if begun.is_file():
-        _refuse_changed_inputs(study, weights, files.read_shaped(begun, INPUTS, AGAIN), "was begun")
+        _refuse_changed_inputs(study, weights, files.read_shaped(begun, INPUTS, RERUN_HINT), "was begun")
     files.write_json(begun, {"corpus": study.corpus.name, "digest": study.corpus.digest, "weights": weights})
     files.write_text(folder / "config.yaml", yaml.safe_dump(plain(config), sort_keys=False, allow_unicode=True))
     assignment = pd.concat([parts.assignment() for parts in study.parts], ignore_index=True)
     files.write_csv(folder / "splits.csv", assignment)
 
 
-def _train_and_score(study: Study) -> dict[str, Any] | None:
+def _train_and_score(study: RunPlan) -> dict[str, Any] | None:
     """Every process trains and predicts; the main one scores and writes, and only it gets the result."""
     config = study.config
     if config.backbone.checkpoint is None:
@@ -150,16 +150,16 @@ def _train_and_score(study: Study) -> dict[str, Any] | None:
     read_backbone: ReadBackbone = functools.partial(configured_backbone, config)
     if config.trainer.freeze == "everything":
         read_backbone = functools.cache(read_backbone)  # the same in every fold
-    folds: list[Fold] = []
+    folds: list[FoldOutcome] = []
     for parts in study.parts:
         inputs, trained = load_or_train(study, parts, cache, read_backbone)
         calibration = calibrate_on_dev(inputs)
-        targets = fold_targets(study, parts)
+        targets = evaluation_sets(study, parts)
         tables = [
             prediction_table(target, probabilities, study.classes)
             for target, probabilities in predict_targets(inputs, targets)
         ]
-        folds.append(Fold(parts, trained, calibration, targets, tables))
+        folds.append(FoldOutcome(parts, trained, calibration, targets, tables))
     if not accelerator.is_main_process:
         return None
     result = make_result(study, folds, command(), accelerator)

@@ -9,17 +9,17 @@ import numpy as np
 import pandas as pd
 
 from melt_ser.core import files
+from melt_ser.evaluation.evaluation_sets import EvaluationSet
 from melt_ser.evaluation.metrics import Floats
 from melt_ser.evaluation.scoring import PROTOCOLS, answers_among, constant_prediction_warning, score
 from melt_ser.evaluation.slices import slices
 from melt_ser.evaluation.statistics import resampling_units
-from melt_ser.evaluation.evaluation_sets import Target
 from melt_ser.runs.figures import confusion_figure
 
 Row = dict[str, Any]
 
 
-def prediction_table(target: Target, probabilities: np.ndarray, classes: list[str]) -> pd.DataFrame:
+def prediction_table(target: EvaluationSet, probabilities: np.ndarray, classes: list[str]) -> pd.DataFrame:
     """The columns of `predictions/<corpus>.csv`; `prediction` is the open decision, over all classes."""
     frame = pd.DataFrame(
         {
@@ -33,7 +33,7 @@ def prediction_table(target: Target, probabilities: np.ndarray, classes: list[st
 
 def evaluation_rows(
     folder: Path,
-    target: Target,
+    target: EvaluationSet,
     predictions: pd.DataFrame,
     classes: list[str],
     fold: int | str | None,
@@ -102,8 +102,8 @@ def unscored_entries(unscored: dict[str, str]) -> list[dict[str, str]]:
 
 
 def pool(
-    targets: list[Target], predictions: list[pd.DataFrame], numbers: list[int], temperatures: list[float | None]
-) -> tuple[Target, pd.DataFrame, Floats | None]:
+    targets: list[EvaluationSet], predictions: list[pd.DataFrame], numbers: list[int], temperatures: list[float | None]
+) -> tuple[EvaluationSet, pd.DataFrame, Floats | None]:
     """The folds' targets, predictions and temperatures, one a prediction, as one; None where a fold has none.
 
     Folds of the training corpus test on different utterances. Another corpus is tested by every fold's model: its
@@ -126,4 +126,4 @@ def pool(
     overlap = sum(target.overlap for target in targets)
     known = [temperature for temperature in temperatures if temperature is not None]
     of_row = np.repeat(known, [len(frame) for frame in predictions]) if len(known) == len(predictions) else None
-    return Target(first.corpus, first.split, table, first.corpus_classes, dropped, overlap), pooled, of_row
+    return EvaluationSet(first.corpus, first.split, table, first.corpus_classes, dropped, overlap), pooled, of_row

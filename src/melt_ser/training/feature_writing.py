@@ -20,22 +20,22 @@ from accelerate.utils import gather_object
 from torch.utils.data import DataLoader
 
 from melt_ser.core import files
-from melt_ser.core.console import steps_bar
+from melt_ser.core.console import progress
 from melt_ser.core.errors import OutputError
 from melt_ser.core.memory import memory_advice
-from melt_ser.data.batches import Share, SortedBatches
-from melt_ser.data.datasets import Utterances
+from melt_ser.data.batches import Shard, SortedBatches
+from melt_ser.data.datasets import WaveformDataset
 from melt_ser.data.feature_store import write_description
-from melt_ser.data.stage import Prefix
+from melt_ser.data.stage import Stage
 from melt_ser.evaluation.inference import exact_products
 from melt_ser.models.classifier import SpeechClassifier
-from melt_ser.models.prefix import compute_prefix, frame_shape
+from melt_ser.models.prefix import compute_stage, frame_shape
 
 BATCH_SECONDS = 60.0  # of audio with padding that is computed at once
 Places = list[tuple[str, int, int, int]]  # of clips: name, part, first, count
 
 
-def together(step: Callable[[], object], here: bool = True) -> None:
+def on_all_processes(step: Callable[[], object], here: bool = True) -> None:
     """Do a step, in this process if it is for it (`here`); raises OutputError in every process where one raises it."""
     failure = None
     try:
@@ -50,8 +50,8 @@ def together(step: Callable[[], object], here: bool = True) -> None:
 def write_features(
     folder: Path,
     model: SpeechClassifier,
-    prefix: Prefix,
-    clips: Utterances,
+    prefix: Stage,
+    clips: WaveformDataset,
     names: list[str],
     dtype: np.dtype,
     accelerator: Accelerator,
@@ -88,12 +88,12 @@ def write_features(
             building.replace(folder)
 
     try:
-        together(begin, here=accelerator.is_main_process)
-        together(write_share)
+        on_all_processes(begin, here=accelerator.is_main_process)
+        on_all_processes(write_share)
         all_places = list(itertools.chain(*gather_object([places])))
         if len(all_places) < len(clips):
             raise OverflowError
-        together(finish, here=accelerator.is_main_process)
+        on_all_processes(finish, here=accelerator.is_main_process)
     finally:
         if accelerator.is_main_process:
             shutil.rmtree(building, ignore_errors=True)
@@ -101,19 +101,19 @@ def write_features(
 
 @torch.no_grad()
 def _computed(
-    model: SpeechClassifier, prefix: Prefix, clips: Utterances, accelerator: Accelerator
+    model: SpeechClassifier, prefix: Stage, clips: WaveformDataset, accelerator: Accelerator
 ) -> Iterator[tuple[int, np.ndarray]]:
     """This process's clips as (row, features), longest first; float32."""
-    share = Share(accelerator.process_index, accelerator.num_processes)
+    share = Shard(accelerator.process_index, accelerator.num_processes)
     batches = SortedBatches(clips.seconds, len(clips), share, BATCH_SECONDS)
     generator = torch.Generator()  # a loader draws a number, and what is there already must not change the training
     loader = DataLoader(clips, batch_sampler=batches, collate_fn=clips.collate, generator=generator)
     training = model.training
     model.eval()
     with exact_products(), memory_advice("set cache.features=false"):
-        for batch in steps_bar(loader, len(batches), "features of the frozen part"):
+        for batch in progress(loader, len(batches), "features of the frozen part"):
             batch = batch.to(accelerator.device)
-            features, counts = compute_prefix(model, prefix, batch.inputs, batch.lengths)
+            features, counts = compute_stage(model, prefix, batch.inputs, batch.lengths)
             for row, own, count in zip(batch.rows.tolist(), features.contiguous().cpu(), counts.tolist(), strict=True):
                 yield row, own[:count].numpy()
     model.train(training)

@@ -23,11 +23,11 @@ from melt_ser.config import Balance, TrainerConfig
 from melt_ser.core import files
 from melt_ser.core.errors import InputError
 from melt_ser.core.memory import memory_advice
-from melt_ser.data.batches import Share, ShuffledBatches
-from melt_ser.data.datasets import Batch, Inputs
-from melt_ser.data.feature_store import Features
-from melt_ser.data.stage import Prefix
-from melt_ser.evaluation.inference import classify, dev_scores
+from melt_ser.data.batches import Shard, ShuffledBatches
+from melt_ser.data.datasets import Batch, ClipDataset
+from melt_ser.data.feature_store import FeatureDataset
+from melt_ser.data.stage import Stage
+from melt_ser.evaluation.inference import dev_scores, predict_probabilities
 from melt_ser.models.classifier import SpeechClassifier
 from melt_ser.training.checkpoints import FitState, learning_weights, load_checkpoint, load_weights, save_checkpoint
 from melt_ser.training.frozen import frozen_part
@@ -43,9 +43,9 @@ LESS_MEMORY = (
 def fit(
     config: TrainerConfig,
     model: SpeechClassifier,
-    prefix: Prefix,
-    train: Inputs,
-    dev: Inputs,
+    prefix: Stage,
+    train: ClipDataset,
+    dev: ClipDataset,
     seed: int,
     folder: Path,
     accelerator: Accelerator,
@@ -65,12 +65,12 @@ def fit(
     utterance_weights = balanced if config.balance is Balance.loss else np.ones_like(balanced)
     # What the loss, which weighs classes, leaves to be done for an utterance: 1 but in a union of corpora.
     by_corpus = torch.from_numpy(utterance_weights / weights.numpy()[train.classes]).to(accelerator.device)
-    share = Share(accelerator.process_index, accelerator.num_processes)
+    share = Shard(accelerator.process_index, accelerator.num_processes)
     draws = balanced if config.balance is Balance.sampling else None
     batches = ShuffledBatches(
         train.seconds, config.batch_size, seed, draws, share, config.accumulation, config.batch_seconds
     )
-    epochs_between_checkpoints = 10 if prefix is Prefix.pooled and isinstance(train, Features) else 1
+    epochs_between_checkpoints = 10 if prefix is Stage.pooled and isinstance(train, FeatureDataset) else 1
     on_gpu = accelerator.device.type == "cuda"
     workers = _workers(config, train, accelerator)
     loader = DataLoader(train, batch_sampler=batches, collate_fn=train.collate, num_workers=workers, pin_memory=on_gpu)
@@ -124,7 +124,7 @@ def fit(
 
             loss_sum, own_length, padded_length = _sum_over_processes(totals, accelerator)
             dev_ua, dev_wa, dev_loss = dev_scores(
-                classify(model, dev, config.batch_size, accelerator, LESS_MEMORY), dev
+                predict_probabilities(model, dev, config.batch_size, accelerator, LESS_MEMORY), dev
             )
             row = {
                 "epoch": state.epoch,
@@ -160,11 +160,11 @@ def _sum_over_processes(totals: np.ndarray, accelerator: Accelerator) -> list[fl
     return values
 
 
-def _workers(config: TrainerConfig, train: Inputs, accelerator: Accelerator) -> int:
+def _workers(config: TrainerConfig, train: ClipDataset, accelerator: Accelerator) -> int:
     """Decoding processes: up to 8 beside a GPU; none for kept features, nor on a CPU, whose cores the model needs."""
     if config.workers is not None:
         return config.workers
-    decodes_beside = accelerator.device.type == "cuda" and not isinstance(train, Features)
+    decodes_beside = accelerator.device.type == "cuda" and not isinstance(train, FeatureDataset)
     return min(8, torch.multiprocessing.cpu_count()) if decodes_beside else 0
 
 
@@ -173,7 +173,7 @@ def _is_done(config: TrainerConfig, state: FitState) -> bool:
     return state.epoch >= config.epochs or out_of_patience
 
 
-def _check_finite(loss: float, epoch: int, step: int, batch: Batch, train: Inputs) -> None:
+def _check_finite(loss: float, epoch: int, step: int, batch: Batch, train: ClipDataset) -> None:
     if loss - loss == 0.0:  # false for NaN and infinity
         return
     clips = ", ".join(str(train.path(row)) for row in batch.rows.tolist())

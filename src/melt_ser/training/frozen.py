@@ -9,15 +9,15 @@ from torch import Tensor
 from melt_ser.audio import SAMPLE_RATE
 from melt_ser.config import TrainerConfig
 from melt_ser.data.datasets import Batch
-from melt_ser.data.stage import Prefix
+from melt_ser.data.stage import Stage
 from melt_ser.models.classifier import SpeechClassifier
-from melt_ser.models.prefix import compute_prefix, crop_at_random
+from melt_ser.models.prefix import compute_stage, crop_at_random
 
 
 def frozen_part(
     config: TrainerConfig,
     model: SpeechClassifier,
-    prefix: Prefix,
+    prefix: Stage,
     batch: Batch,
     seed: int,
     epoch: int,
@@ -29,12 +29,12 @@ def frozen_part(
     does in a test, whether or not its features are kept.
     """
     inputs, lengths = batch.inputs, batch.lengths
-    if prefix is Prefix.nothing:
+    if prefix is Stage.nothing:
         return inputs, lengths
     if batch.after is not prefix:
         with accelerator.autocast():
-            inputs, lengths = compute_prefix(model, prefix, inputs, lengths)
-    if config.crop_seconds is None or prefix is Prefix.pooled:
+            inputs, lengths = compute_stage(model, prefix, inputs, lengths)
+    if config.crop_seconds is None or prefix is Stage.pooled:
         return inputs, lengths
     frames = int(model.backbone.frames_of(torch.tensor(round(config.crop_seconds * SAMPLE_RATE))))
     return crop_at_random(inputs, lengths, batch.rows, frames, seed, epoch)

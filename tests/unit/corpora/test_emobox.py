@@ -15,7 +15,7 @@ from melt_ser.cli.compose import load_dataset
 from melt_ser.config import DatasetConfig
 from melt_ser.core.errors import InputError, SetupError
 from melt_ser.corpora.emobox import assign
-from melt_ser.corpora.splits import make_parts
+from melt_ser.corpora.splits import make_splits
 from melt_ser.corpora.table import Release
 from tables import corpus
 
@@ -57,7 +57,7 @@ def test_a_fold_without_speaker_overlap_runs_with_dev_from_train(tmp_path: Path,
     for fold, tested in ((1, "s0"), (2, "s1")):
         others = {f"s{number}" for number in range(5)} - {tested}
         checkout(tmp_path, {"train": stems(table, *others), "test": stems(table, tested)}, fold, json_lines=json_lines)
-    first, second = make_parts(table, settings_for(tmp_path, fold="all"))
+    first, second = make_splits(table, settings_for(tmp_path, fold="all"))
     assert (set(first.test["speaker"]), set(second.test["speaker"])) == ({"s0"}, {"s1"})
     assert first.dev["speaker"].nunique() == 1 and not set(first.dev["speaker"]) & set(first.train["speaker"])
     assert first.notes == ("Fold 1 of EmoBox: 0 of the 1 test speakers are in the training side too.",)
@@ -67,7 +67,7 @@ def test_a_list_of_dev_utterances_is_used(tmp_path: Path) -> None:
     table = corpus(4)
     lists = {"train": stems(table, "s0", "s1"), "valid": stems(table, "s2"), "test": stems(table, "s3")}
     checkout(tmp_path, lists)
-    [part] = make_parts(table, settings_for(tmp_path))
+    [part] = make_splits(table, settings_for(tmp_path))
     assert set(part.dev["speaker"]) == {"s2"}
 
 
@@ -76,8 +76,8 @@ def test_overlapping_speakers_are_refused_with_their_count_unless_allowed(tmp_pa
     tested = [*stems(table, "s3"), "s0_0", "s1_0"]
     checkout(tmp_path, {"train": sorted(set(table["utterance"]) - set(tested)), "test": tested})
     with pytest.raises(InputError, match="Fold 1 of EmoBox of 'crema_d' has 2 of its 3 test speakers in training"):
-        make_parts(table, settings_for(tmp_path))
-    [part] = make_parts(table, settings_for(tmp_path, allow_speaker_overlap=True))
+        make_splits(table, settings_for(tmp_path))
+    [part] = make_splits(table, settings_for(tmp_path, allow_speaker_overlap=True))
     assert part.notes == ("Fold 1 of EmoBox: 2 of the 3 test speakers are in the training side too.",)
     assert len(part.test) == 8
 
@@ -86,7 +86,7 @@ def test_what_does_not_match_is_counted(tmp_path: Path) -> None:
     table = corpus(4)
     listed = [stem.upper() for stem in stems(table, "s0", "s1", "s2")]  # another letter case is the same name
     checkout(tmp_path, {"train": [*listed[1:], "1001_DFA_ANG_XX"], "test": stems(table, "s3")})
-    notes = make_parts(table, settings_for(tmp_path))[0].notes
+    notes = make_splits(table, settings_for(tmp_path))[0].notes
     assert "1 of the 24 utterances in fold 1 of EmoBox are not among those of 'crema_d'" in notes[0]
     assert (
         "1 utterances of 'crema_d' are in no list of fold 1 of EmoBox and are left out of it (such as s0_0)" in notes[1]
@@ -109,7 +109,7 @@ def test_a_release_in_other_folders_matches_by_what_its_names_say(tmp_path: Path
     lists = {"train": [*flat["DC"], *flat["JK"], *flat["KL"]], "test": flat["JE"]}
     checkout(tmp_path, lists, name="savee")
     config = replace(load_dataset("savee"), folds="emobox", emobox=str(tmp_path))
-    [part] = make_parts(table, config)
+    [part] = make_splits(table, config)
     assert part.test["audio"].tolist() == [f"AudioData/JE/{clip}.wav" for clip in clips]
     assert part.notes == ("Fold 1 of EmoBox: 0 of the 1 test speakers are in the training side too.",)
 
@@ -138,32 +138,32 @@ def test_a_name_that_fits_several_files_is_refused_with_the_count(tmp_path: Path
     checkout(tmp_path, {"train": stems(table, "s0", "s1", "s2"), "test": stems(table, "s3")})
     table.loc[:1, "audio"] = ["a/s3_0.wav", "b/s3_1.flac"]
     with pytest.raises(InputError, match="2 utterances of EmoBox's fold 1 each fit several files .*'s3_0', 2 files"):
-        make_parts(table, settings_for(tmp_path))
+        make_splits(table, settings_for(tmp_path))
     table.loc[:1, "audio"] = "s3_0.wav"  # segments of a file are where the file is
-    assert len(make_parts(table, settings_for(tmp_path, allow_speaker_overlap=True))[0].test) == 8
+    assert len(make_splits(table, settings_for(tmp_path, allow_speaker_overlap=True))[0].test) == 8
 
 
 def test_mistakes_name_the_file_or_the_key(tmp_path: Path) -> None:
     table = corpus(4)
     with pytest.raises(SetupError, match="set dataset.emobox=<a checkout"):
-        make_parts(table, DatasetConfig(name="x", reader="csv", folds="emobox"))
+        make_splits(table, DatasetConfig(name="x", reader="csv", folds="emobox"))
     with pytest.raises(SetupError, match="dataset.emobox is the top folder of an EmoBox checkout"):
-        make_parts(table, settings_for(tmp_path))
+        make_splits(table, settings_for(tmp_path))
     checkout(tmp_path, {"train": ["a"], "test": ["b"]}, name="creemad")
     with pytest.raises(SetupError, match="no folds of 'cremad'; did you mean 'creemad'?"):
-        make_parts(table, settings_for(tmp_path))
+        make_splits(table, settings_for(tmp_path))
     checkout(tmp_path, {"train": ["s0_0"], "test": ["s0_0"]})
     with pytest.raises(InputError, match="have 1 utterance in two parts .*'s0_0' in both train and test"):
-        make_parts(table, settings_for(tmp_path))
+        make_splits(table, settings_for(tmp_path))
     checkout(tmp_path, {"train": ["other"], "test": ["s0_0"]})
     with pytest.raises(InputError, match="No utterance of 'crema_d' is in EmoBox's train list"):
-        make_parts(table, settings_for(tmp_path))
+        make_splits(table, settings_for(tmp_path))
     with pytest.raises(SetupError, match="dataset.fold is 1 to 1 or all"):
-        make_parts(table, settings_for(tmp_path, fold=2))
+        make_splits(table, settings_for(tmp_path, fold=2))
     path = tmp_path / "data/cremad/fold_1/cremad_test_fold_1.jsonl"
     path.write_text("[]\n")
     with pytest.raises(InputError, match=r"cremad_test_fold_1\.jsonl is not a list of EmoBox"):
-        make_parts(table, settings_for(tmp_path))
+        make_splits(table, settings_for(tmp_path))
     path.unlink()
     with pytest.raises(SetupError, match=r"cremad_test_fold_1\.jsonl is missing"):
-        make_parts(table, settings_for(tmp_path))
+        make_splits(table, settings_for(tmp_path))

@@ -18,7 +18,7 @@ from melt_ser.corpora.corpus import Corpus
 from melt_ser.corpora.labels import LabelSpace, map_labels
 from melt_ser.corpora.load import load_corpus
 from melt_ser.corpora.readers import melt
-from melt_ser.corpora.splits import Parts
+from melt_ser.corpora.splits import FoldSplit
 from melt_ser.corpora.union import union_parts
 from melt_ser.runs.folder import identity
 from melt_ser.runs.run import run
@@ -26,7 +26,7 @@ from melt_ser.training.optimisation import cell_weights, class_weights
 from small_runs import SMALL
 
 
-def split_of(corpus: Corpus, config: Config) -> Parts:
+def split_of(corpus: Corpus, config: Config) -> FoldSplit:
     usable, _ = corpus.usable(LabelSpace.native(corpus.table["emotion"]))
     return union_parts(usable, config.dataset)
 

@@ -20,7 +20,7 @@ from melt_ser.corpora import verification
 from melt_ser.corpora.duplicates import same_audio, shared_audio, shared_audio_warnings
 from melt_ser.corpora.load import load_corpus
 from melt_ser.corpora.rules import RULES_VERSION, is_clipped, judge, rules
-from melt_ser.corpora.splits import Parts
+from melt_ser.corpora.splits import FoldSplit
 from melt_ser.corpora.table import make_table
 from melt_ser.corpora.verification import Measurements, verify
 
@@ -185,8 +185,8 @@ def test_a_changed_limit_needs_no_second_decoding(tmp_path: Path, decoded: list[
     assert len(decoded) == 20
 
 
-def parts_of(table: pd.DataFrame) -> Parts:
-    return Parts(None, *(table[table["split"] == split] for split in ("train", "dev", "test")))
+def parts_of(table: pd.DataFrame) -> FoldSplit:
+    return FoldSplit(None, *(table[table["split"] == split] for split in ("train", "dev", "test")))
 
 
 def test_identical_audio_is_found_across_the_parts() -> None:

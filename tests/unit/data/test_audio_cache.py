@@ -18,7 +18,7 @@ from melt_ser.core.paths import cache_folder
 from melt_ser.corpora.corpus import Corpus
 from melt_ser.corpora.load import load_corpus
 from melt_ser.data.audio_cache import AudioCache, open_audio_cache
-from melt_ser.data.datasets import Utterances
+from melt_ser.data.datasets import WaveformDataset
 from small_runs import CLASSES, outcome, train
 from small_runs import corpus as tones
 
@@ -47,9 +47,9 @@ def corpus(tmp_path: Path) -> Corpus:
     return load_corpus(load_config("dataset=csv", f"dataset.root={root}", "dataset.table=table.csv").dataset)
 
 
-def utterances(corpus: Corpus, cache: AudioCache | None) -> Utterances:
+def utterances(corpus: Corpus, cache: AudioCache | None) -> WaveformDataset:
     table = corpus.table.assign(**{"class": corpus.table["emotion"]})
-    data = Utterances(table, corpus.root, CLASSES, True, AugmentConfig(gain_decibels=6.0), 0.25, cache=cache)
+    data = WaveformDataset(table, corpus.root, CLASSES, True, AugmentConfig(gain_decibels=6.0), 0.25, cache=cache)
     data.keeps_decoded = False  # in memory, as a small corpus is
     return data
 
@@ -82,7 +82,7 @@ def test_samples_are_the_same_and_only_slow_clips_are_kept(corpus: Corpus, tmp_p
 def test_workers_fill_it_together(corpus: Corpus, tmp_path: Path) -> None:
     cache = open_cache(corpus, tmp_path / "cache")
     data = utterances(corpus, cache)
-    for _ in DataLoader(data, batch_size=1, num_workers=2, collate_fn=Utterances.collate):
+    for _ in DataLoader(data, batch_size=1, num_workers=2, collate_fn=WaveformDataset.collate):
         pass
     there = [cache.read(clip) for clip in range(len(cache.names))]
     assert all(waveform is not None for waveform in there)

@@ -9,8 +9,8 @@ import pandas as pd
 import pytest
 
 from melt_ser.config import AugmentConfig
-from melt_ser.data.batches import Share, ShuffledBatches
-from melt_ser.data.datasets import Utterances
+from melt_ser.data.batches import Shard, ShuffledBatches
+from melt_ser.data.datasets import WaveformDataset
 from small_runs import NO_DROPOUT, corpus, train
 
 
@@ -77,9 +77,9 @@ def test_every_process_has_a_row_of_every_piece() -> None:
     pieces = [rows for step in whole.steps() for rows in step]
     assert any(len(rows) == 1 for rows in pieces)
     for number in range(3):
-        shares = list(ShuffledBatches(seconds, 4, 3, None, Share(number, 3), 2, 10.0))
-        assert shares == [Share(number, 3).of(rows) or rows[:1] for rows in pieces]
-    counted = [row for number in range(3) for rows in pieces for row in Share(number, 3).of(rows)]
+        shares = list(ShuffledBatches(seconds, 4, 3, None, Shard(number, 3), 2, 10.0))
+        assert shares == [Shard(number, 3).of(rows) or rows[:1] for rows in pieces]
+    counted = [row for number in range(3) for rows in pieces for row in Shard(number, 3).of(rows)]
     assert sorted(counted) == list(range(23))
 
 
@@ -105,7 +105,7 @@ def test_lengths_are_those_after_speed_and_crop(tmp_path: Path) -> None:
     table = pd.DataFrame({"audio": ["a.wav", "b.wav"], "start": np.nan, "end": np.nan, "duration": [1.8, 9.0]})
     table["class"] = "sad"
     slow = AugmentConfig(speed_factors=[0.9, 1.0])
-    assert Utterances(table, tmp_path, ["sad"], True).seconds.tolist() == [1.8, 9.0]
-    assert Utterances(table, tmp_path, ["sad"], True, slow).seconds.tolist() == [2.0, 10.0]
-    assert Utterances(table, tmp_path, ["sad"], True, slow, 5.0).seconds.tolist() == [2.0, 5.0]
-    assert Utterances(table, tmp_path, ["sad"], True, slow, 5.0, pad_seconds=5.0).seconds.tolist() == [5.0, 5.0]
+    assert WaveformDataset(table, tmp_path, ["sad"], True).seconds.tolist() == [1.8, 9.0]
+    assert WaveformDataset(table, tmp_path, ["sad"], True, slow).seconds.tolist() == [2.0, 10.0]
+    assert WaveformDataset(table, tmp_path, ["sad"], True, slow, 5.0).seconds.tolist() == [2.0, 5.0]
+    assert WaveformDataset(table, tmp_path, ["sad"], True, slow, 5.0, pad_seconds=5.0).seconds.tolist() == [5.0, 5.0]

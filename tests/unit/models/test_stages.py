@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from melt_ser.data.stage import Prefix
-from melt_ser.models.prefix import compute_prefix, crop_at_random, frozen_prefix
+from melt_ser.data.stage import Stage
+from melt_ser.models.prefix import compute_stage, crop_at_random, frozen_stage
 from small_models import KINDS, batch_of, small_classifier
 
 every_kind = pytest.mark.parametrize("kind", KINDS)
@@ -27,28 +27,28 @@ def test_a_prefix_and_what_comes_after_are_the_whole(kind: str, head: dict, free
     audio, lengths = batch_of(4000, 9000, 400)
     whole = classifier(audio, lengths)
     for crops in (False, True):
-        prefix = frozen_prefix(classifier, crops)
-        apart = classifier(*compute_prefix(classifier, prefix, audio, lengths), after=prefix)
+        prefix = frozen_stage(classifier, crops)
+        apart = classifier(*compute_stage(classifier, prefix, audio, lengths), after=prefix)
         assert torch.allclose(apart, whole, atol=1e-5)
 
 
 @pytest.mark.parametrize(
     ("freeze", "head", "crops", "prefix"),
     [
-        ("nothing", {}, False, Prefix.nothing),
-        ("convolution", {}, True, Prefix.convolution),
-        (0, {}, False, Prefix.layers),
-        (1, {"layers": "weighted"}, False, Prefix.convolution),
-        (1, {}, True, Prefix.layers),
-        ("everything", {"layers": "weighted"}, False, Prefix.pooled),
-        ("everything", {}, True, Prefix.states),
-        ("everything", {"pooling": "attention"}, False, Prefix.states),
+        ("nothing", {}, False, Stage.nothing),
+        ("convolution", {}, True, Stage.convolution),
+        (0, {}, False, Stage.layers),
+        (1, {"layers": "weighted"}, False, Stage.convolution),
+        (1, {}, True, Stage.layers),
+        ("everything", {"layers": "weighted"}, False, Stage.pooled),
+        ("everything", {}, True, Stage.states),
+        ("everything", {"pooling": "attention"}, False, Stage.states),
     ],
 )
-def test_the_longest_prefix_that_freezing_allows(freeze: int | str, head: dict, crops: bool, prefix: Prefix) -> None:
+def test_the_longest_prefix_that_freezing_allows(freeze: int | str, head: dict, crops: bool, prefix: Stage) -> None:
     classifier = small_classifier("wavlm", **head)
     classifier.backbone.freeze(freeze)
-    assert frozen_prefix(classifier, crops) is prefix
+    assert frozen_stage(classifier, crops) is prefix
 
 
 @pytest.mark.parametrize("setting", ["layerdrop", "mask_time_prob", "mask_feature_prob"])
@@ -56,7 +56,7 @@ def test_frozen_layers_that_draw_at_random_are_no_prefix(setting: str) -> None:
     classifier = small_classifier("hubert")
     classifier.backbone.freeze(1)
     setattr(classifier.backbone.model.config, setting, 0.5)
-    assert frozen_prefix(classifier, crops=False) is Prefix.convolution
+    assert frozen_stage(classifier, crops=False) is Stage.convolution
 
 
 @every_kind
@@ -65,10 +65,10 @@ def test_a_prefix_is_the_same_while_the_rest_trains(kind: str, freeze: int | str
     classifier = small_classifier(kind)
     classifier.backbone.freeze(freeze)
     batch = batch_of(4000, 9000)
-    prefix = frozen_prefix(classifier, crops=False)
-    expected, _ = compute_prefix(classifier.eval(), prefix, *batch)
+    prefix = frozen_stage(classifier, crops=False)
+    expected, _ = compute_stage(classifier.eval(), prefix, *batch)
     state = torch.get_rng_state()
-    features, counts = compute_prefix(classifier.train(), prefix, *batch)
+    features, counts = compute_stage(classifier.train(), prefix, *batch)
     assert torch.equal(features, expected)
     assert torch.equal(torch.get_rng_state(), state)
     classifier(features, counts, after=prefix).sum().backward()

@@ -15,7 +15,7 @@ import pandas as pd
 import pytest
 
 from melt_ser.reporting.collect import collect
-from melt_ser.reporting.contents import make_contents
+from melt_ser.reporting.contents import make_report_data
 from melt_ser.reporting.latex import latex
 from melt_ser.reporting.overview import overview
 from melt_ser.reporting.summaries import decode_summary, mistake
@@ -197,7 +197,7 @@ def hostile_latex(runs: Path, folder: Path) -> str:
     copy(one, folder / "a", lambda result: rename(result, HOSTILE + " ~^äß語"))
     copy(one, folder / "b", lambda result: result["config"]["trainer"].update(epochs=7))
     answering(folder / "b", True)
-    return latex(make_contents(collect([folder])))
+    return latex(make_report_data(collect([folder])))
 
 
 def test_latex_escapes_what_a_corpus_is_called(runs: Path, tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ import pytest
 
 from melt_ser.reporting.collect import collect
 from melt_ser.reporting.matrix import matrices
-from melt_ser.reporting.overview import standings
+from melt_ser.reporting.overview import system_scores
 from melt_ser.reporting.ranking import rank_methods
 from melt_ser.reporting.systems import system_names
 from report_runs import answering, copy, report, results, scored
@@ -45,7 +45,7 @@ def test_systems_of_the_same_groups_are_told_apart_by_their_settings(runs: Path,
 
 
 def test_seeds_are_summarised_and_pooled_folds_are_not_counted_again(runs: Path) -> None:
-    found = standings(collect([runs]).runs)
+    found = system_scores(collect([runs]).runs)
     linear = [one for one in found if one.system.endswith("head=linear")]
     assert {(one.corpus, one.protocol) for one in linear} == {
         ("first", "closed = open"),
@@ -97,7 +97,7 @@ def test_test_sets_of_the_same_name_are_not_summarised_together(runs: Path, tmp_
 
     copy(one, tmp_path / "a")
     copy(one, tmp_path / "b", other_table)
-    found = standings(collect([tmp_path]).runs)
+    found = system_scores(collect([tmp_path]).runs)
     assert [one.summary.count for one in found] == [1, 1]
     [matrix] = matrices(found)
     assert len(matrix.columns) == 2
@@ -116,7 +116,7 @@ def test_folds_that_were_run_one_by_one_are_summarised_over_folds(runs: Path, tm
 
     for number in (1, 2, 3):
         copy(one, tmp_path / str(number), of_fold(number))
-    [standing] = standings(collect([tmp_path]).runs)
+    [standing] = system_scores(collect([tmp_path]).runs)
     assert (standing.summary.over, standing.summary.count, standing.fold) == ("fold", 3, "1, 2, 3")
     assert standing.summary.mean["ua"] == pytest.approx(0.2)
 
@@ -128,7 +128,7 @@ def test_the_best_of_a_column_is_found_and_what_is_surely_below_it_is_marked(run
     also_right = copy(right, tmp_path / "also", lambda result: result["config"]["head"].update(hidden_sizes=[5]))
     wrong = copy(one, tmp_path / "wrong", lambda result: result["config"]["head"].update(hidden_sizes=[7]))
     answering(wrong, False)
-    for matrix in matrices(standings(collect([tmp_path]).runs)):
+    for matrix in matrices(system_scores(collect([tmp_path]).runs)):
         assert matrix.notes == []
         for cell in matrix.cells:
             folder = cell.standing.runs[0].folder
@@ -147,7 +147,7 @@ def test_systems_that_answered_other_utterances_are_not_compared(runs: Path, tmp
     path.write_text(
         path.read_text().replace("wav/s0", "wav/t0").replace("wav/s1", "wav/t1").replace("wav/s2", "wav/t2")
     )
-    [matrix] = matrices(standings(collect([tmp_path]).runs))
+    [matrix] = matrices(system_scores(collect([tmp_path]).runs))
     assert [cell.p for cell in matrix.cells] == [None, None]
     assert len(matrix.notes) == 1 and "is not compared with the best" in matrix.notes[0]
 
@@ -156,7 +156,7 @@ def test_methods_are_ranked_over_test_corpora_each_counted_once(
     runs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     one = next(folder for folder, result in results(runs).items() if result["config"]["head"]["name"] == "mlp")
-    ranking = rank_methods(standings(collect([scored(one, tmp_path)]).runs))
+    ranking = rank_methods(system_scores(collect([scored(one, tmp_path)]).runs))
     assert ranking is not None
     # On `second` the means over both trainings are 0.6, 0.5 and 0.35.
     assert [(row.method, row.mean_rank, round(row.ua, 3)) for row in ranking.rows] == [
@@ -176,7 +176,7 @@ def test_what_some_methods_lack_is_left_out_of_the_ranks_and_said(runs: Path, tm
     scored(one, tmp_path)
     shutil.rmtree(tmp_path / "second-c")
     copy(one, tmp_path / "stray", lambda result: result["config"]["backbone"].update(name="stray"))
-    ranking = rank_methods(standings(collect([tmp_path]).runs))
+    ranking = rank_methods(system_scores(collect([tmp_path]).runs))
     assert ranking is not None
     assert [(row.method, row.mean_rank) for row in ranking.rows] == [("a", 1.5), ("c", 2.0), ("b", 2.5)]
     assert ranking.sentences[-2:] == [
@@ -186,7 +186,7 @@ def test_what_some_methods_lack_is_left_out_of_the_ranks_and_said(runs: Path, tm
 
 
 def test_two_methods_or_one_corpus_are_not_ranked(runs: Path, tmp_path: Path) -> None:
-    assert rank_methods(standings(collect([runs]).runs)) is None
+    assert rank_methods(system_scores(collect([runs]).runs)) is None
     one = next(folder for folder, result in results(runs).items() if result["config"]["head"]["name"] == "mlp")
     scored(one, tmp_path, {("first", "first"): (0.9, 0.8, 0.7)})
-    assert rank_methods(standings(collect([tmp_path]).runs)) is None
+    assert rank_methods(system_scores(collect([tmp_path]).runs)) is None

@@ -16,9 +16,9 @@ import torch
 from melt_ser.core.errors import InputError, OutputError
 from melt_ser.core.paths import cache_folder
 from melt_ser.data.feature_store import FeatureStore
-from melt_ser.data.stage import Prefix
+from melt_ser.data.stage import Stage
 from melt_ser.models.export import load_model, save_model
-from melt_ser.models.prefix import compute_prefix, frozen_prefix
+from melt_ser.models.prefix import compute_stage, frozen_stage
 from melt_ser.training import feature_writing
 from melt_ser.training import features as kept_features
 from small_models import KINDS, batch_of, small_classifier
@@ -139,11 +139,11 @@ def test_a_saved_model_has_the_features_of_the_one_that_was_trained(tmp_path: Pa
     loaded = load_model(tmp_path / "model")
     for model in (classifier, loaded):
         model.backbone.freeze("everything")
-    of_one, of_other = (kept_features.digest_of(model, Prefix.pooled) for model in (classifier, loaded))
+    of_one, of_other = (kept_features.digest_of(model, Stage.pooled) for model in (classifier, loaded))
     assert of_one == of_other
     with torch.no_grad():
         next(loaded.backbone.parameters()).add_(1e-3)
-    assert kept_features.digest_of(loaded, Prefix.pooled) != of_one
+    assert kept_features.digest_of(loaded, Stage.pooled) != of_one
 
 
 def test_what_does_not_fit_is_computed_each_time(tmp_path: Path, root: Path, capsys: pytest.CaptureFixture) -> None:
@@ -200,7 +200,7 @@ def test_features_that_others_may_only_read_are_used(
     def fail(*arguments: object, **named: object) -> None:
         raise OutputError(tmp_path, "Read-only file system")
 
-    monkeypatch.setattr(kept_features, "sole_writer", fail)
+    monkeypatch.setattr(kept_features, "exclusive_lock", fail)
     monkeypatch.setattr(feature_writing, "compute_prefix", None)
     train(tmp_path / "two", root, "trainer=frozen")
 
@@ -208,7 +208,7 @@ def test_features_that_others_may_only_read_are_used(
 def test_what_float16_cannot_hold_is_kept_as_float32(
     tmp_path: Path, root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    compute = feature_writing.compute_prefix
+    compute = feature_writing.compute_stage
 
     def loud(*arguments):
         features, counts = compute(*arguments)
@@ -266,8 +266,8 @@ def test_float16_moves_the_logits_of_a_model_by_less_than_a_thousandth(kind: str
     audio, lengths = batch_of(4000, 9000, 16000)
     for freeze in ("convolution", 1):
         classifier.backbone.freeze(freeze)
-        prefix = frozen_prefix(classifier, crops=False)
+        prefix = frozen_stage(classifier, crops=False)
         with torch.no_grad():
-            features, counts = compute_prefix(classifier, prefix, audio, lengths)
+            features, counts = compute_stage(classifier, prefix, audio, lengths)
             rounded = classifier(features.half(), counts, after=prefix)
             assert (rounded - classifier(audio, lengths)).abs().max() < 1e-3

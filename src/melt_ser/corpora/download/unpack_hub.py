@@ -7,11 +7,11 @@ from collections.abc import Iterator
 from pathlib import Path, PureWindowsPath
 from typing import Any
 
+from melt_ser.audio import AUDIO_SUFFIXES
 from melt_ser.config import DatasetConfig
 from melt_ser.core import files
 from melt_ser.core.errors import InputError
 from melt_ser.core.paths import cache_folder
-from melt_ser.corpora.readers.release import AUDIO_SUFFIXES
 
 
 def unpacked(root: Path, config: DatasetConfig) -> Path:

@@ -8,7 +8,7 @@ from typing import Any
 
 from melt_ser.corpora.readers.delimited import read_table
 from melt_ser.corpora.readers.release import audio_files, preference
-from melt_ser.corpora.table import Problem, Release, make_table
+from melt_ser.corpora.table import Release, Skipped, make_table
 
 Record = dict[str, str]
 GENDERS = {"": "", "female": "female", "f": "female", "male": "male", "m": "male"}
@@ -51,7 +51,7 @@ def join_clips(
     for path in sorted(audio_files(root, nested=True), key=lambda path: (rank(path), path)):
         audio = path.relative_to(root).as_posix()
         if clips.setdefault(path.stem, audio) != audio:
-            problems.append(Problem("", audio, f"a second file of a clip: {clips[path.stem]} is used"))
+            problems.append(Skipped("", audio, f"a second file of a clip: {clips[path.stem]} is used"))
     unnamed = dict(clips)
     rows: dict[str, Mapping[str, Any]] = {}
     for number, record in enumerate(records, start=1):
@@ -60,11 +60,11 @@ def join_clips(
         audio, described = clips.get(name, ""), describe(name, record)
         reason = described if isinstance(described, str) else _lack(audio, described, name in rows)
         if reason:
-            problems.append(Problem(name, audio, f"{reason}: row {number}"))
+            problems.append(Skipped(name, audio, f"{reason}: row {number}"))
         else:
             assert not isinstance(described, str)
             rows[name] = {"utterance": name, "audio": audio, **described}
-    problems += [Problem("", audio, "file without annotation") for audio in unnamed.values()]
+    problems += [Skipped("", audio, "file without annotation") for audio in unnamed.values()]
     return Release(make_table(rows.values()), problems)
 
 

@@ -29,7 +29,7 @@ from melt_ser.core.errors import InputError, SetupError, did_you_mean
 from melt_ser.corpora.readers.annotations import GENDERS, SPLITS, Record
 from melt_ser.corpora.readers.delimited import read_table
 from melt_ser.corpora.readers.release import not_found
-from melt_ser.corpora.table import COLUMNS, Problem, Release, make_table
+from melt_ser.corpora.table import COLUMNS, Release, Skipped, make_table
 
 WINDOWS_DRIVE = re.compile("[A-Za-z]:")
 USED = frozenset(COLUMNS) - {"duration"}
@@ -98,7 +98,7 @@ def release_of(given: pd.DataFrame | Iterable[Record], root: Path, path: Path, c
     lacks = pd.Series(np.select(absent, ["audio", "label", "audio file"], ""), table.index)
     table["utterance"] = _names(table, lacks == "", path)
     rest = table.assign(lacks=lacks)[["utterance", "audio", "lacks"]][lacks != ""]
-    problems = [Problem(name, audio, f"no {lack}: row {row}") for row, name, audio, lack in rest.to_records().tolist()]
+    problems = [Skipped(name, audio, f"no {lack}: row {row}") for row, name, audio, lack in rest.to_records().tolist()]
     table = table[lacks == ""]
     table["language"] = table["language"].where(table["language"] != "", config.language)
     for column, choices, allowed in (("split", SPLITS, "train, dev, test"), ("gender", GENDERS, "female, male")):

@@ -14,7 +14,7 @@ from pathlib import Path, PurePath
 
 from melt_ser.config import DatasetConfig
 from melt_ser.corpora.readers.release import audio_files, not_found, preference, visible_files
-from melt_ser.corpora.table import Problem, Release, make_table
+from melt_ser.corpora.table import Release, Skipped, make_table
 
 Row = dict[str, str]
 
@@ -63,13 +63,13 @@ def read_names(root: Path, config: DatasetConfig, naming: Naming) -> Release:
         try:
             found = naming.understand(path)
         except Unused as unused:
-            problems.append(Problem(path.stem, audio, str(unused)))
+            problems.append(Skipped(path.stem, audio, str(unused)))
             continue
         if found is None:
-            problems.append(Problem("", audio, f"the name is not {naming.scheme}"))
+            problems.append(Skipped("", audio, f"the name is not {naming.scheme}"))
         elif found["utterance"] in rows:
             used = rows[found["utterance"]]["audio"]
-            problems.append(Problem("", audio, f"a second file of a clip: {used} is used"))
+            problems.append(Skipped("", audio, f"a second file of a clip: {used} is used"))
         else:
             source = f"{config.reader}/{found['utterance']}"
             rows[found["utterance"]] = {"source": source, "audio": audio, "language": config.language, **found}

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from melt_ser.config import DatasetConfig
 from melt_ser.corpora.readers.release import audio_files, folders, not_found, preference
-from melt_ser.corpora.table import Problem, Release, make_table
+from melt_ser.corpora.table import Release, Skipped, make_table
 
 EVALUATION = re.compile(r"\[[\d.]+ - [\d.]+\]\t(\S+)\t(\w+)\t\[.*\]\s*")
 TRANSCRIPT = re.compile(r"(\S+) \[[^\]]*\]:\s*(.*)")
@@ -28,7 +28,7 @@ def read(root: Path, config: DatasetConfig) -> Release:
     if not sessions:
         raise not_found(root / "Session1", config)
     rows: list[dict[str, str]] = []
-    problems: list[Problem] = []
+    problems: list[Skipped] = []
     for session in sessions:
         _read_session(root, session, config.language, rows, problems)
     if not rows and not problems:
@@ -38,7 +38,7 @@ def read(root: Path, config: DatasetConfig) -> Release:
 
 
 def _read_session(
-    root: Path, session: Path, language: str, rows: list[dict[str, str]], problems: list[Problem]
+    root: Path, session: Path, language: str, rows: list[dict[str, str]], problems: list[Skipped]
 ) -> None:
     """Add a session's turns to `rows`, and what cannot be used to `problems`."""
     wavs = session / "sentences" / "wav"
@@ -46,7 +46,7 @@ def _read_session(
     for clip in sorted(audio_files(wavs, nested=True), key=_released_first) if wavs.is_dir() else []:
         used = unused.setdefault(clip.stem, clip).relative_to(root).as_posix()
         if (twin := clip.relative_to(root).as_posix()) != used:
-            problems.append(Problem("", twin, f"a second file of a clip: {used} is used"))
+            problems.append(Skipped("", twin, f"a second file of a clip: {used} is used"))
     for evaluation in _visible(session / "dialog" / "EmoEvaluation"):
         texts = _transcripts(session / "dialog" / "transcriptions" / evaluation.name)
         for line in evaluation.read_text(encoding="utf-8", errors="replace").splitlines():
@@ -55,13 +55,13 @@ def _read_session(
             parts = EVALUATION.fullmatch(line)
             turn = TURN.fullmatch(parts[1]) if parts else None
             if not parts or not turn:
-                problems.append(Problem(line, evaluation.relative_to(root).as_posix(), "line not understood"))
+                problems.append(Skipped(line, evaluation.relative_to(root).as_posix(), "line not understood"))
                 continue
             utterance, label = parts.groups()
             path = unused.pop(utterance, None)
             if path is None:
                 expected = wavs / evaluation.stem / f"{utterance}.wav"
-                problems.append(Problem(utterance, expected.relative_to(root).as_posix(), "no audio file"))
+                problems.append(Skipped(utterance, expected.relative_to(root).as_posix(), "no audio file"))
                 continue
             rows.append(
                 {
@@ -77,7 +77,7 @@ def _read_session(
                 }
             )
     for path in unused.values():
-        problems.append(Problem("", path.relative_to(root).as_posix(), "file without annotation"))
+        problems.append(Skipped("", path.relative_to(root).as_posix(), "file without annotation"))
 
 
 def _released_first(path: Path) -> tuple[bool, int, Path]:

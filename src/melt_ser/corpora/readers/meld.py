@@ -19,7 +19,7 @@ import pandas as pd
 from melt_ser.config import DatasetConfig
 from melt_ser.core.errors import InputError
 from melt_ser.corpora.readers.release import annotation_file, audio_files, folders, not_found, preference
-from melt_ser.corpora.table import Problem, Release, make_table
+from melt_ser.corpora.table import Release, Skipped, make_table
 
 FOLDERS = {  # of the raw release, then of the mirrors
     "train": ("train_splits", "train"),
@@ -63,7 +63,7 @@ def read(root: Path, config: DatasetConfig) -> Release:
     clips, problems, notes = find_clips(root, searched, list(FOLDERS), config)
     release = join(annotations, clips, config, "Emotion")
     annotated = {key for split, frame in annotations.items() for key in keys(split, frame)}
-    problems += [Problem("", clips[key], "file without annotation") for key in sorted(clips.keys() - annotated)]
+    problems += [Skipped("", clips[key], "file without annotation") for key in sorted(clips.keys() - annotated)]
     return Release(release.table, release.problems + problems, release.notes + notes)
 
 
@@ -97,10 +97,10 @@ def keys(split: str, frame: pd.DataFrame) -> list[Key]:
 
 def find_clips(
     root: Path, searched: list[Path], splits: list[str], config: DatasetConfig
-) -> tuple[dict[Key, str], list[Problem], list[str]]:
+) -> tuple[dict[Key, str], list[Skipped], list[str]]:
     """Each key's clip (relative to root), unused files, and notes; SetupError without a split's folder."""
     clips: dict[Key, str] = {}
-    problems: list[Problem] = []
+    problems: list[Skipped] = []
     corrected = 0
     for split in splits:
         files = _clip_files(root, searched, split, config)
@@ -113,11 +113,11 @@ def find_clips(
             name = CLIP.fullmatch(path.stem)
             audio = path.relative_to(root).as_posix()
             if not name:
-                problems.append(Problem("", audio, "the name is not dialogue and utterance such as dia0_utt0"))
+                problems.append(Skipped("", audio, "the name is not dialogue and utterance such as dia0_utt0"))
                 continue
             key = (split, int(name[2]), int(name[3]))
             if key in best:
-                problems.append(Problem("", audio, f"a second file of a clip: {best[key].name} is used"))
+                problems.append(Skipped("", audio, f"a second file of a clip: {best[key].name} is used"))
             else:
                 best[key] = path
                 corrected += bool(name[1])
@@ -146,7 +146,7 @@ def join(
             clip = f"{split}/dia{key[1]}_utt{key[2]}"
             utterance, audio = clip.replace("/", "_"), clips.get(key, "")
             if not audio:
-                problems.append(Problem(utterance, "", f"no audio file: {clip}"))
+                problems.append(Skipped(utterance, "", f"no audio file: {clip}"))
             else:
                 rows.append(
                     {

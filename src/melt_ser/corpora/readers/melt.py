@@ -14,7 +14,7 @@ from melt_ser.config import DatasetConfig
 from melt_ser.core.errors import InputError, SetupError, did_you_mean
 from melt_ser.corpora.readers import meld
 from melt_ser.corpora.readers.release import annotation_file, folders
-from melt_ser.corpora.table import Problem, Release
+from melt_ser.corpora.table import Release, Skipped
 
 LABEL_COLUMNS = ("llm_label", "Emotion")
 TAXONOMY = ("anger", "disgust", "fear", "joy", "neutral", "sadness", "surprise")
@@ -48,7 +48,7 @@ def read(root: Path, config: DatasetConfig) -> Release:
         if column == "Emotion":
             outside = frame[~frame["llm_label"].isin(TAXONOMY)]
             problems += [
-                Problem(
+                Skipped(
                     f"{split}_dia{row.Dialogue_ID}_utt{row.Utterance_ID}",
                     "",
                     f"MELT's label '{row.llm_label}' is none of the seven; left out of both label sources",

@@ -17,7 +17,7 @@ from pathlib import Path, PurePath
 from melt_ser.config import DatasetConfig
 from melt_ser.corpora.readers.file_names import GENDERS, Naming, Row, Unused, read_names
 from melt_ser.corpora.readers.release import annotation_file, folders
-from melt_ser.corpora.table import Problem, Release
+from melt_ser.corpora.table import Release, Skipped
 
 EVALUATIONS = ("Evaluation.txt", "Evalution.txt")
 EVALUATION = re.compile(r"UTD-(IMPROV-\S+)\.(?:avi|wav)\s*;\s*([A-Z])\s*;.*")
@@ -42,11 +42,11 @@ def read(root: Path, config: DatasetConfig) -> Release:
     scheme = "sentence, speaker, scenario, turn such as MSP-IMPROV-S01A-F01-P-FM01"
     release = read_names(root, config, Naming(NAME, scheme, row, expected="session1", spelling=str.upper))
     missing = sorted(labels.keys() - set(release.table["utterance"]))
-    problems += [Problem(utterance, "", "no audio file") for utterance in missing]
+    problems += [Skipped(utterance, "", "no audio file") for utterance in missing]
     return Release(release.table, release.problems + problems, release.notes)
 
 
-def _labels(root: Path, config: DatasetConfig) -> tuple[dict[str, str], list[Problem]]:
+def _labels(root: Path, config: DatasetConfig) -> tuple[dict[str, str], list[Skipped]]:
     """The label of each evaluated turn, and the lines that are not understood."""
     searched = folders(root, config)
     present = [name for name in EVALUATIONS if any((folder / name).is_file() for folder in searched)]
@@ -60,5 +60,5 @@ def _labels(root: Path, config: DatasetConfig) -> tuple[dict[str, str], list[Pro
         if evaluation:
             labels[f"MSP-{evaluation[1].upper()}"] = evaluation[2]
         else:
-            problems.append(Problem(line, path.relative_to(root).as_posix(), "line not understood"))
+            problems.append(Skipped(line, path.relative_to(root).as_posix(), "line not understood"))
     return labels, problems

@@ -6,11 +6,11 @@ import os
 from collections.abc import Iterable
 from pathlib import Path
 
+from melt_ser.audio import AUDIO_SUFFIXES
 from melt_ser.config import DatasetConfig
 from melt_ser.core.errors import InputError, SetupError
 
 # Best first: where a clip lies there in several formats, the reader takes the first of these.
-AUDIO_SUFFIXES = (".wav", ".flac", ".aiff", ".aif", ".ogg", ".mp3", ".m4a", ".mp4", ".webm", ".avi")
 
 
 def not_found(path: Path, config: DatasetConfig) -> SetupError:

@@ -26,13 +26,13 @@ if TYPE_CHECKING:
 
 # Of padded frames, (batch, frames, features): their mask, (batch, frames), or None where nothing is padded. Of packed
 # ones, (1, frames of all, features): the number of each utterance's.
-Owners = Tensor | list[int] | None
+PaddingInfo = Tensor | list[int] | None
 
 
 def use_fast_attention(model: PreTrainedModel) -> None:
     """Replace the attention of every layer in place.
 
-    Layers are then to be given as `attention_mask` whose the frames are (see `Owners`), and WavLM's also
+    Layers are then to be given as `attention_mask` whose the frames are (see `PaddingInfo`), and WavLM's also
     `position_bias`.
     """
     for layer in model.encoder.layers:
@@ -48,13 +48,15 @@ def position_bias(module: Any, frames: int) -> Tensor:
     return bias
 
 
-def _attention(module: Any, hidden_states: Tensor, attention_mask: Owners = None, **kwargs: Any) -> tuple[Tensor, None]:
+def _attention(
+    module: Any, hidden_states: Tensor, attention_mask: PaddingInfo = None, **kwargs: Any
+) -> tuple[Tensor, None]:
     """wav2vec 2.0, HuBERT, data2vec."""
     return _attend(module, hidden_states, attention_mask, None, None), None
 
 
 def _wavlm_attention(
-    module: Any, hidden_states: Tensor, attention_mask: Owners = None, *, position_bias: Tensor, **kwargs: Any
+    module: Any, hidden_states: Tensor, attention_mask: PaddingInfo = None, *, position_bias: Tensor, **kwargs: Any
 ) -> tuple[Tensor, None, Tensor]:
     """WavLM, whose layers each gate the same position bias."""
     gate = _gate(module, hidden_states)
@@ -74,7 +76,9 @@ def _heads(module: Any, features: Tensor) -> Tensor:
     return features.view(*features.shape[:-1], module.num_heads, -1).transpose(1, 2)
 
 
-def _attend(module: Any, hidden_states: Tensor, owners: Owners, gate: Tensor | None, bias: Tensor | None) -> Tensor:
+def _attend(
+    module: Any, hidden_states: Tensor, padding: PaddingInfo, gate: Tensor | None, bias: Tensor | None
+) -> Tensor:
     """Projections, attention, output projection: (batch, frames, features) to the same."""
     queries, keys, values = (
         _heads(module, projection(hidden_states)) for projection in (module.q_proj, module.k_proj, module.v_proj)
@@ -82,10 +86,10 @@ def _attend(module: Any, hidden_states: Tensor, owners: Owners, gate: Tensor | N
     if bias is not None and gate is not None:
         bias, gate = bias.to(queries.dtype), gate.to(queries.dtype)
     dropout = module.dropout if module.training else 0.0
-    if isinstance(owners, list):
-        attended = _each_utterance(queries, keys, values, owners, gate, bias, dropout)
+    if isinstance(padding, list):
+        attended = _each_utterance(queries, keys, values, padding, gate, bias, dropout)
     else:
-        attended = _whole_batch(queries, keys, values, owners, gate, bias, dropout)
+        attended = _whole_batch(queries, keys, values, padding, gate, bias, dropout)
     projected: Tensor = module.out_proj(attended)
     return projected
 

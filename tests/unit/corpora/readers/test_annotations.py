@@ -14,7 +14,7 @@ from melt_ser.core.errors import InputError, SetupError
 from melt_ser.corpora.labels import map_labels
 from melt_ser.corpora.readers import emns, emozionalmente, msp_podcast, nemo
 from melt_ser.corpora.readers.annotations import read_records
-from melt_ser.corpora.splits import group_warnings, make_parts
+from melt_ser.corpora.splits import group_warnings, make_splits
 from melt_ser.corpora.table import Release, validate
 
 READERS = {"msp_podcast": msp_podcast, "emns": emns, "emozionalmente": emozionalmente, "nemo": nemo}
@@ -139,7 +139,7 @@ def test_msp_podcast_without_its_sets_is_not_split_in_another_way(tmp_path: Path
     msp_tree(tmp_path, [(f"MSP-PODCAST_000{n}_0001", "AS"[n % 2], str(n), "Female", "") for n in range(8)])
     release, config = read("msp_podcast", tmp_path)
     with pytest.raises(SetupError, match=r"Split_Set of Labels/labels_consensus\.csv says none.*=speaker_folds"):
-        make_parts(release.table.assign(**{"class": release.table["label"]}), config)
+        make_splits(release.table.assign(**{"class": release.table["label"]}), config)
 
 
 def test_msp_podcast_of_older_names_is_read(tmp_path: Path) -> None:
@@ -160,7 +160,7 @@ def test_emns_has_one_speaker_and_says_what_that_means(tmp_path: Path) -> None:
     for column in ("utterance", "source", "audio"):
         rows[column] += rows.index.astype(str)
     rows["class"] = rows["label"]
-    [part] = make_parts(rows, config)
+    [part] = make_splits(rows, config)
     assert len(part.train) + len(part.dev) + len(part.test) == len(rows)
     assert "has 1 speaker" in group_warnings(rows, config)[0]
 
@@ -173,7 +173,7 @@ def test_emozionalmente_uses_the_official_split_where_the_file_has_it(tmp_path: 
     config = load_dataset("emozionalmente")
     sentence = r"no official split here: the column split of metadata/samples\.csv .*dataset\.protocol=speaker_folds"
     with pytest.raises(SetupError, match=sentence):
-        make_parts(old.table.assign(**{"class": old.table["label"]}), config)
+        make_splits(old.table.assign(**{"class": old.table["label"]}), config)
     assert set(new.table["split"]) == {"train", "dev", "test"} and new.notes == []
     assert old.table[["speaker", "gender"]].to_numpy().tolist()[:3] == [
         ["actor0", "male"],

@@ -17,7 +17,7 @@ from melt_ser.config import DatasetConfig
 from melt_ser.core.errors import InputError, SetupError
 from melt_ser.corpora.labels import EMOTIONS, LabelSpace, map_labels
 from melt_ser.corpora.load import load_corpus
-from melt_ser.corpora.splits import make_parts
+from melt_ser.corpora.splits import make_splits
 from melt_ser.corpora.table import Release, validate
 from naming_cases import plant
 
@@ -57,7 +57,7 @@ def test_the_folds_of_the_yaml_fit_the_corpus(name: str, tmp_path: Path) -> None
     table = read_planted(name, tmp_path, *CORPORA[name].tree).table
     emotions = map_labels(table["label"], config.label_map, name)
     usable = table.assign(**{"class": LabelSpace.native(emotions).classify(emotions)}).dropna(subset=["class"])
-    every_fold = make_parts(usable, DatasetConfig(**{**vars(config), "fold": "all"}))
+    every_fold = make_splits(usable, DatasetConfig(**{**vars(config), "fold": "all"}))
     tested = [utterance for part in every_fold for utterance in part.test["utterance"]]
     assert sorted(tested) == sorted(usable["utterance"])
     for part in every_fold:
