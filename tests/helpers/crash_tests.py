@@ -129,14 +129,14 @@ def points(folder: Path, root: Path) -> dict[str, Any]:
         "in the second fold": at_call(WaveformDataset, "__getitem__", 70),
         "half of a checkpoint's weights written": within_a_checkpoint(3),
         "half of a checkpoint's best weights written": within_a_checkpoint(4),
-        "before a fold's model is renamed": at_call(melt_ser.training.model, "save_model", 1),
-        "between a fold's model and its mark": at_call(melt_ser.training.model, "save_model", 1, after=True),
-        "before a finished fold's checkpoints are deleted": at_call(melt_ser.files, "write_json", 2, after=True),
+        "before a fold's model is renamed": at_call(melt_ser.runs.fold, "save_model", 1),
+        "between a fold's model and its mark": at_call(melt_ser.runs.fold, "save_model", 1, after=True),
+        "before a finished fold's checkpoints are deleted": at_call(melt_ser.core.files, "write_json", 2, after=True),
     }
     for number in (2, 5, 13):  # every file ends with a rename
-        moments[f"before rename {number}"] = at_call(melt_ser.files.os, "replace", number)
+        moments[f"before rename {number}"] = at_call(melt_ser.core.files.os, "replace", number)
     for number in (3, 7, 21):
-        moments[f"after rename {number}"] = at_call(melt_ser.files.os, "replace", number, after=True)
+        moments[f"after rename {number}"] = at_call(melt_ser.core.files.os, "replace", number, after=True)
     in_a_child(folder / "never", root)
     expected = outcome(run_folder(folder / "never"))
     killed, different = 0, []
@@ -169,8 +169,8 @@ def soak(folder: Path, root: Path, kills: int) -> dict[str, Any]:
 
 def main() -> int:
     # Drawn from the predictions alone, and most of the time of so small a run.
-    melt_ser.evaluation.results.confusion_figure = lambda *_: None
-    melt_ser.training.result.training_curve_figure = lambda *_: None
+    melt_ser.runs.score.confusion_figure = lambda *_: None
+    melt_ser.runs.result.training_curve_figure = lambda *_: None
     what, folder = sys.argv[1], Path(sys.argv[2])
     os.environ["MELT_SER_CACHE"] = str(folder / "cache")
     root = corpus(folder / "corpus", speakers=4)

@@ -83,7 +83,7 @@ def test_text_of_a_corpus_stays_in_its_line() -> None:
 KILLED = """
 import os, signal, sys
 from pathlib import Path
-from melt_ser import files
+from melt_ser.core import files
 original, calls = os.replace, []
 def replace(*paths):
     original(*paths)

@@ -60,7 +60,7 @@ def test_features_are_computed_once_for_all_folds_and_seeds(tmp_path: Path, root
     backbones = list(folder.glob("folds/*/model/model-00001-of-00002.safetensors"))
     assert len(backbones) > 1
     assert all(path.samefile(backbones[0]) for path in backbones)  # written once too
-    monkeypatch.setattr(feature_writing, "compute_prefix", None)  # whoever computes again fails
+    monkeypatch.setattr(feature_writing, "compute_stage", None)  # whoever computes again fails
     train(tmp_path / "runs", root, *settings, "seed=1")
     train(tmp_path / "runs", root, *settings, "head=mlp", "trainer.learning_rate=1e-2")
     assert stores("pooled") == [store]
@@ -113,7 +113,7 @@ def test_the_same_audio_under_other_labels_and_names_is_computed_once(
     train(tmp_path / "first", root, *settings)
     before = stores()
     with monkeypatch.context() as patch:
-        patch.setattr(feature_writing, "compute_prefix", None)  # whoever computes again fails
+        patch.setattr(feature_writing, "compute_stage", None)  # whoever computes again fails
         shared, _ = train(tmp_path / "second", other, *settings)
     assert stores() == before
     alone, _ = train(tmp_path / "alone", other, *settings, f"cache.folder={tmp_path / 'own'}")
@@ -165,7 +165,7 @@ def test_a_folder_that_cannot_be_written_costs_time_not_the_run(
     assert (folder / "result.json").is_file()
 
 
-@pytest.mark.parametrize("step", ["compute_prefix", "write_description"])
+@pytest.mark.parametrize("step", ["compute_stage", "write_description"])
 def test_a_disk_that_fills_up_meanwhile_costs_time_not_the_run(
     tmp_path: Path, root: Path, step: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
 ) -> None:
@@ -201,7 +201,7 @@ def test_features_that_others_may_only_read_are_used(
         raise OutputError(tmp_path, "Read-only file system")
 
     monkeypatch.setattr(kept_features, "exclusive_lock", fail)
-    monkeypatch.setattr(feature_writing, "compute_prefix", None)
+    monkeypatch.setattr(feature_writing, "compute_stage", None)
     train(tmp_path / "two", root, "trainer=frozen")
 
 
@@ -214,7 +214,7 @@ def test_what_float16_cannot_hold_is_kept_as_float32(
         features, counts = compute(*arguments)
         return features * 1e6, counts
 
-    monkeypatch.setattr(feature_writing, "compute_prefix", loud)
+    monkeypatch.setattr(feature_writing, "compute_stage", loud)
     train(tmp_path / "runs", root, *ATTENTION)
     (store,) = stores()
     assert FeatureStore(store).dtype == np.float32

@@ -484,7 +484,7 @@ KILLED = """
 import os, signal, sys
 from pathlib import Path
 from melt_ser.config import DatasetConfig, DownloadConfig
-from melt_ser.corpora import download
+from melt_ser.corpora.download import download
 
 def die(*_):
     os.kill(os.getpid(), signal.SIGKILL)

@@ -146,7 +146,7 @@ def test_a_missing_database_or_package_names_the_fix(tmp_path: Path) -> None:
     database(tmp_path)
     code = (
         "import sys; sys.modules['audformat'] = None; from pathlib import Path\n"
-        "from melt_ser.corpora.readers.audformat_database import read; from melt_ser.cli.launch import load_dataset\n"
+        "from melt_ser.corpora.readers.audformat_database import read; from melt_ser.cli.compose import load_dataset\n"
         f"read(Path({str(tmp_path)!r}), load_dataset('audformat'))\n"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
