@@ -37,7 +37,7 @@ def copy_runs(run: Path, out: Path, number: int) -> None:
         result["run"]["id"] = f"seed{copy // 4}-{copy:012x}"
         result["run"]["seed"] = result["config"]["seed"] = copy // 4 % 5
         result["config"]["backbone"]["name"] = backbone
-        result["config"]["trainer"]["learning_rate"] = 1e-3 + 1e-6 * (copy // 20)
+        result["config"]["trainer"]["head_learning_rate"] = 1e-3 + 1e-6 * (copy // 20)
         for row in result["evals"]:
             row["ua"] = generator.random()
         folder = out / backbone / result["train"]["corpus"] / result["run"]["id"]

@@ -34,7 +34,7 @@ from small_runs import corpus, outcome, train
 SETTINGS = (
     "trainer.epochs=3",
     "trainer.batch_size=4",
-    "trainer.accumulation=2",
+    "trainer.gradient_accumulation=2",
     "trainer.batch_seconds=1",
     "trainer.patience=3",
     "augment=light",

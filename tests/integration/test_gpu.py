@@ -28,7 +28,7 @@ LARGE = ("++backbone.architecture.hidden_size=2048", "++backbone.architecture.in
 # Each setting at least once that computes something of its own.
 SETTINGS = [
     ("trainer.precision=fp32",),
-    ("trainer.precision=fp16", "augment=light", "trainer.accumulation=2"),
+    ("trainer.precision=fp16", "augment=light", "trainer.gradient_accumulation=2"),
     ("trainer.freeze=nothing", "augment=masking", "trainer.batch_seconds=1", "trainer.label_smoothing=0.1"),
     ("trainer.freeze=1", "head=attentive_statistics", "trainer.schedule=cosine"),
     ("trainer.gradient_checkpointing=true", "head=weighted", "trainer.optimiser=adam"),

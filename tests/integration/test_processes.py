@@ -16,7 +16,13 @@ from melt_ser.data.batches import Shard, ShuffledBatches, SortedBatches
 from small_runs import CLASSES, NO_DROPOUT, corpus, train, typed
 
 # Ten steps of one batch in pieces, whose utterances do not divide evenly; classes of unequal weight.
-TEN_STEPS = (*NO_DROPOUT, "trainer.epochs=10", "trainer.batch_size=64", "trainer.learning_rate=1e-2", "dataset.folds=4")
+TEN_STEPS = (
+    *NO_DROPOUT,
+    "trainer.epochs=10",
+    "trainer.batch_size=64",
+    "trainer.head_learning_rate=1e-2",
+    "dataset.folds=4",
+)
 TEN_STEPS += ("trainer.batch_seconds=1",)
 
 
@@ -90,10 +96,12 @@ def test_shares_of_a_batch_are_the_batch(processes: int) -> None:
 def test_accumulated_batches_are_one_batch(tmp_path: Path) -> None:
     """A step of one batch of 64 learns what four batches of 7 to 16 learn together, classes weighted or not."""
     root = corpus(tmp_path / "c", each=7)
-    settings = (*NO_DROPOUT, "trainer.epochs=5", "dataset.folds=4", "trainer.learning_rate=1e-2")
+    settings = (*NO_DROPOUT, "trainer.epochs=5", "dataset.folds=4", "trainer.head_learning_rate=1e-2")
     histories = [
         pd.read_csv(
-            train(tmp_path / "runs", root, *settings, f"trainer.batch_size={size}", f"trainer.accumulation={k}")[0]
+            train(
+                tmp_path / "runs", root, *settings, f"trainer.batch_size={size}", f"trainer.gradient_accumulation={k}"
+            )[0]
             / "metrics.csv"
         )
         for size, k in ((64, 1), (4, 16))

@@ -57,7 +57,7 @@ def test_a_run_folder_holds_everything_and_the_metrics_are_the_predictions(
 
 def test_the_temperature_is_that_of_the_saved_models_answers_on_dev(tmp_path: Path) -> None:
     root = corpus(tmp_path / "c", speakers=6)
-    settings = ("dataset.folds=2", "dataset.fold=all", "trainer.epochs=3", "trainer.learning_rate=1e-2")
+    settings = ("dataset.folds=2", "dataset.fold=all", "trainer.epochs=3", "trainer.head_learning_rate=1e-2")
     folder, result = train(tmp_path / "runs", root, *settings)
     splits = pd.read_csv(folder / "splits.csv")
     for fold in result["train"]["folds"]:
@@ -152,7 +152,7 @@ def test_two_runs_of_a_seed_agree_to_the_byte_and_another_seed_does_not(tmp_path
     "settings",
     [
         ("trainer.freeze=everything", "head=weighted"),
-        ("trainer.freeze=nothing", "trainer.gradient_checkpointing=true", "trainer.accumulation=2"),
+        ("trainer.freeze=nothing", "trainer.gradient_checkpointing=true", "trainer.gradient_accumulation=2"),
         ("trainer=paper", "head=paper", "trainer.epochs=2", "trainer.crop_seconds=0.3"),
         ("trainer.precision=bf16", "trainer.balance=sampling", "augment=light", "head=attentive_statistics"),
         ("trainer.schedule=cosine", "trainer.label_smoothing=0.1", "trainer.patience=1", "trainer.tensorboard=true"),
@@ -175,7 +175,7 @@ def test_a_model_learns(tmp_path: Path) -> None:
 
 
 def test_a_loss_that_is_not_finite_names_step_and_files(tmp_path: Path) -> None:
-    settings = ("trainer.learning_rate=1e30", "trainer.backbone_learning_rate=1e30", "trainer.clip_norm=0")
+    settings = ("trainer.head_learning_rate=1e30", "trainer.backbone_learning_rate=1e30", "trainer.max_grad_norm=0")
     with pytest.raises(InputError, match=r"The loss is (nan|inf) at epoch \d+, step \d+.*wav/s\d_\d\.wav"):
         train(tmp_path / "runs", corpus(tmp_path / "c"), *settings, "trainer.epochs=5")
 
@@ -285,7 +285,7 @@ def test_scaled_losses_step_optimiser_and_schedule_in_their_order(
     monkeypatch.setattr("melt_ser.runs.fold.make_accelerator", scaling)
     settings = ("trainer.epochs=3", "trainer.batch_size=2", "trainer.schedule=constant", "trainer.warmup_fraction=0.5")
     folder, _ = train(tmp_path / "runs", corpus(tmp_path / "c"), *settings)
-    rates = pd.read_csv(folder / "metrics.csv")["learning_rate"]
+    rates = pd.read_csv(folder / "metrics.csv")["head_learning_rate"]
     assert 0 < rates[0] < rates[1]  # skipped steps do not count
 
 

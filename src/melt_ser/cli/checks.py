@@ -11,15 +11,19 @@ FREEZE = ("nothing", "convolution", "everything")
 def check(config: Config) -> None:
     """Raise SetupError where a value is out of its range."""
     trainer = config.trainer
-    at_least_one = {"epochs": trainer.epochs, "batch_size": trainer.batch_size, "accumulation": trainer.accumulation}
+    at_least_one = {
+        "epochs": trainer.epochs,
+        "batch_size": trainer.batch_size,
+        "gradient_accumulation": trainer.gradient_accumulation,
+    }
     for key, value in at_least_one.items():
         if value < 1:
             raise SetupError(f"trainer.{key} is at least 1, not {value}.")
     not_negative = {
-        "learning_rate": trainer.learning_rate,
+        "head_learning_rate": trainer.head_learning_rate,
         "backbone_learning_rate": trainer.backbone_learning_rate,
         "weight_decay": trainer.weight_decay,
-        "clip_norm": trainer.clip_norm,
+        "max_grad_norm": trainer.max_grad_norm,
     }
     for key, number in not_negative.items():
         if not 0.0 <= number < float("inf"):

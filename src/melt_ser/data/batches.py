@@ -1,6 +1,6 @@
 """Batches of utterances of like length, so that little of a batch is padding, and pieces of a bounded size.
 
-    pool of 24 batches, at random -> sorted by length, cut into batches -> shuffled -> `accumulation` make a step
+    pool of 24 batches, at random -> sorted by length, cut into batches -> shuffled -> a step has `gradient_accumulation`
     a step, sorted by length -> pieces of at most `batch_seconds` with padding, computed one after the other
 
 A batch or piece is what all processes compute together; each takes its `Shard` of the rows. What is trained and what
@@ -44,8 +44,8 @@ class ShuffledBatches(Sampler[list[int]]):
     """Random batches for training: shuffle, sort by length within pools, cut, shuffle the batches.
 
     Each utterance once an epoch (with `weights`: as many draws as utterances, with replacement). The order is a
-    function of (seed, epoch). `accumulation` batches make a step; with `batch_seconds` a step is cut anew into pieces
-    whose number of utterances times their longest is at most that, an utterance that is longer alone in its piece.
+    function of (seed, epoch). `gradient_accumulation` batches make a step; with `batch_seconds` a step is cut anew into
+    pieces whose number of utterances times their longest is at most that, an utterance that is longer alone in its piece.
     Iterating gives this process's share of every piece, never empty: a process that has no row of a piece gets its
     first row, to be counted as nothing.
     """
@@ -57,7 +57,7 @@ class ShuffledBatches(Sampler[list[int]]):
         seed: int,
         weights: npt.ArrayLike | None = None,
         share: Shard | None = None,
-        accumulation: int = 1,
+        gradient_accumulation: int = 1,
         batch_seconds: float | None = None,
     ) -> None:
         self.seconds = np.asarray(seconds)
@@ -65,14 +65,14 @@ class ShuffledBatches(Sampler[list[int]]):
         self.seed = seed
         self.weights = None if weights is None else np.asarray(weights) / np.sum(weights)
         self.share = share or Shard()
-        self.accumulation = accumulation
+        self.gradient_accumulation = gradient_accumulation
         self.batch_seconds = batch_seconds
         self.epoch = 0
 
     @property
     def steps_per_epoch(self) -> int:
         batches = -(-len(self.seconds) // self.batch_size)
-        return -(-batches // self.accumulation)
+        return -(-batches // self.gradient_accumulation)
 
     def __iter__(self) -> Iterator[list[int]]:
         for pieces in self.steps():
@@ -82,7 +82,7 @@ class ShuffledBatches(Sampler[list[int]]):
     def steps(self) -> Iterator[list[list[int]]]:
         """The steps of this epoch, each as the rows that are computed at once by all processes together."""
         batches = self.batches()
-        while step := list(itertools.islice(batches, self.accumulation)):
+        while step := list(itertools.islice(batches, self.gradient_accumulation)):
             yield step if self.batch_seconds is None else self._pieces(np.concatenate(step), self.batch_seconds)
 
     def _pieces(self, rows: np.ndarray, batch_seconds: float) -> list[list[int]]:

@@ -21,7 +21,8 @@ from melt_ser.cli.failures import FAILED
 from melt_ser.core.errors import InputError, MeltSerError
 from melt_ser.core.files import read_shaped
 from melt_ser.reporting.summaries import READ, decode_summary, mistake
-from melt_ser.runs.folder import INPUTS_FILE, PREVIOUS, RERUN_HINT, RESULT_FILE, previous_folder, without_infrastructure
+from melt_ser.runs.folder import INPUTS_FILE, PREVIOUS, RERUN_HINT, RESULT_FILE, previous_folder
+from melt_ser.runs.identity import without_infrastructure
 
 Evaluation = dict[str, Any]
 

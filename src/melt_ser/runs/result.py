@@ -14,7 +14,8 @@ from melt_ser.corpora.splits import FoldSplit, group_warnings
 from melt_ser.evaluation.calibration import DevCalibration
 from melt_ser.evaluation.evaluation_sets import EvaluationSet
 from melt_ser.runs.figures import training_curve_figure
-from melt_ser.runs.folder import INPUTS, INPUTS_FILE, NUMBER, RERUN_HINT, SCHEMA_VERSION, plain
+from melt_ser.runs.folder import INPUTS, INPUTS_FILE, NUMBER, RERUN_HINT, SCHEMA_VERSION
+from melt_ser.runs.identity import plain
 from melt_ser.runs.plan import RunPlan
 from melt_ser.runs.provenance import device_name, git_state, versions
 from melt_ser.runs.score import Row, evaluation_rows, pool, unscored_entries

@@ -26,12 +26,12 @@ from melt_ser.runs.folder import (
     INPUTS_FILE,
     RERUN_HINT,
     RESULT_FILE,
-    plain,
     previous_folder,
     read_result,
     run_folder,
     set_aside,
 )
+from melt_ser.runs.identity import plain
 from melt_ser.runs.plan import RunPlan, evaluation_sets, make_plan
 from melt_ser.runs.result import FoldOutcome, make_result
 from melt_ser.runs.score import prediction_table

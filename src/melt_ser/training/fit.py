@@ -68,7 +68,7 @@ def fit(
     share = Shard(accelerator.process_index, accelerator.num_processes)
     draws = balanced if config.balance is Balance.sampling else None
     batches = ShuffledBatches(
-        train.seconds, config.batch_size, seed, draws, share, config.accumulation, config.batch_seconds
+        train.seconds, config.batch_size, seed, draws, share, config.gradient_accumulation, config.batch_seconds
     )
     epochs_between_checkpoints = 10 if prefix is Stage.pooled and isinstance(train, FeatureDataset) else 1
     on_gpu = accelerator.device.type == "cuda"
@@ -111,8 +111,8 @@ def fit(
                         clips += len(rows)
                         padded_length = batch.inputs.shape[1] * len(batch.rows)
                         totals += np.array([loss_value, batch.lengths.sum().item(), padded_length])
-                    if config.clip_norm > 0:
-                        accelerator.clip_grad_norm_(learning, config.clip_norm)
+                    if config.max_grad_norm > 0:
+                        accelerator.clip_grad_norm_(learning, config.max_grad_norm)
                     optimiser.step()
                 if not accelerator.optimizer_step_was_skipped:  # as fp16 does where a gradient overflows
                     schedule.step()
@@ -132,7 +132,7 @@ def fit(
                 "dev_loss": dev_loss,
                 "dev_ua": dev_ua,
                 "dev_wa": dev_wa,
-                "learning_rate": schedule.get_last_lr()[-1],
+                "head_learning_rate": schedule.get_last_lr()[-1],
                 "seconds": seconds,
                 "clips_per_second": clips / seconds,
                 "padding": 1.0 - own_length / padded_length,
@@ -178,7 +178,7 @@ def _check_finite(loss: float, epoch: int, step: int, batch: Batch, train: ClipD
         return
     clips = ", ".join(str(train.path(row)) for row in batch.rows.tolist())
     raise InputError(
-        f"The loss is {loss} at epoch {epoch}, step {step}; lower trainer.learning_rate or "
+        f"The loss is {loss} at epoch {epoch}, step {step}; lower trainer.head_learning_rate or "
         f"trainer.backbone_learning_rate, or check the clips of that batch: {clips}"
     )
 

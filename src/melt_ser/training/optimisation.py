@@ -57,7 +57,7 @@ def make_optimiser(config: TrainerConfig, model: SpeechClassifier, scaled: bool 
     fused kernel), unless the loss is `scaled` (fp16): that kernel would hide from accelerate that it skipped a step.
     """
     groups = []
-    for part, rate in ((model.backbone, config.backbone_learning_rate), (model.head, config.learning_rate)):
+    for part, rate in ((model.backbone, config.backbone_learning_rate), (model.head, config.head_learning_rate)):
         learning = [parameter for parameter in part.parameters() if parameter.requires_grad]
         for decay in (True, False):
             members = [parameter for parameter in learning if (parameter.ndim > 1) == decay]

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from melt_ser.cli.compose import load_config, load_dataset
-from melt_ser.runs.folder import identity
+from melt_ser.runs.identity import identity
 
 
 def run(*arguments: str, module: str = "train", cwd: Path | None = None) -> subprocess.CompletedProcess[str]:

@@ -8,7 +8,7 @@ from melt_ser.cli.compose import compose, load_config
 from melt_ser.config import Group
 from melt_ser.core.errors import SetupError
 from melt_ser.info import names
-from melt_ser.runs.folder import identity
+from melt_ser.runs.identity import identity
 
 
 def split_of(*overrides: str) -> tuple[str | None, str, object]:

@@ -20,7 +20,7 @@ from melt_ser.corpora.load import load_corpus
 from melt_ser.corpora.readers import melt
 from melt_ser.corpora.splits import FoldSplit
 from melt_ser.corpora.union import union_parts
-from melt_ser.runs.folder import identity
+from melt_ser.runs.identity import identity
 from melt_ser.runs.run import run
 from melt_ser.training.optimisation import cell_weights, class_weights
 from small_runs import SMALL

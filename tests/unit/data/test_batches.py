@@ -55,8 +55,8 @@ def test_on_melt_little_is_padding_and_epochs_are_random(
 
 @pytest.mark.parametrize("accumulation", [1, 3])
 def test_pieces_of_a_step_are_its_utterances_within_the_budget(melt_seconds: np.ndarray, accumulation: int) -> None:
-    whole = ShuffledBatches(melt_seconds, 32, 7, accumulation=accumulation)
-    cut = ShuffledBatches(melt_seconds, 32, 7, accumulation=accumulation, batch_seconds=12.0)
+    whole = ShuffledBatches(melt_seconds, 32, 7, gradient_accumulation=accumulation)
+    cut = ShuffledBatches(melt_seconds, 32, 7, gradient_accumulation=accumulation, batch_seconds=12.0)
     assert cut.steps_per_epoch == len(list(cut.steps())) == len(list(whole.steps()))
     for batches, pieces in zip(whole.steps(), cut.steps(), strict=True):
         assert len(batches) <= accumulation
@@ -73,7 +73,7 @@ def test_pieces_of_a_step_are_its_utterances_within_the_budget(melt_seconds: np.
 def test_every_process_has_a_row_of_every_piece() -> None:
     """Pieces of one utterance among three processes: the two without it compute it too, to be counted as nothing."""
     seconds = np.random.default_rng(0).uniform(1, 9, 23)
-    whole = ShuffledBatches(seconds, 4, 3, accumulation=2, batch_seconds=10.0)
+    whole = ShuffledBatches(seconds, 4, 3, gradient_accumulation=2, batch_seconds=10.0)
     pieces = [rows for step in whole.steps() for rows in step]
     assert any(len(rows) == 1 for rows in pieces)
     for number in range(3):
@@ -85,8 +85,8 @@ def test_every_process_has_a_row_of_every_piece() -> None:
 
 def test_steps_in_pieces_learn_what_whole_steps_learn(tmp_path: Path) -> None:
     root = corpus(tmp_path / "c", each=7)
-    settings = (*NO_DROPOUT, "trainer.epochs=5", "dataset.folds=4", "trainer.learning_rate=1e-2")
-    settings += ("trainer.batch_size=8", "trainer.accumulation=2")
+    settings = (*NO_DROPOUT, "trainer.epochs=5", "dataset.folds=4", "trainer.head_learning_rate=1e-2")
+    settings += ("trainer.batch_size=8", "trainer.gradient_accumulation=2")
     losses = [
         pd.read_csv(train(tmp_path / "runs", root, *settings, *more)[0] / "metrics.csv")["train_loss"]
         for more in ((), ("trainer.batch_seconds=1",))

@@ -62,7 +62,7 @@ def test_features_are_computed_once_for_all_folds_and_seeds(tmp_path: Path, root
     assert all(path.samefile(backbones[0]) for path in backbones)  # written once too
     monkeypatch.setattr(feature_writing, "compute_stage", None)  # whoever computes again fails
     train(tmp_path / "runs", root, *settings, "seed=1")
-    train(tmp_path / "runs", root, *settings, "head=mlp", "trainer.learning_rate=1e-2")
+    train(tmp_path / "runs", root, *settings, "head=mlp", "trainer.head_learning_rate=1e-2")
     assert stores("pooled") == [store]
 
 
