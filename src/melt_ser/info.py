@@ -44,7 +44,7 @@ def names(group: str) -> list[str]:
 
 def _backbones() -> list[tuple[str, str, str]]:
     from melt_ser.cli.compose import load_config
-    from melt_ser.models.pretrained import download_command, is_cached
+    from melt_ser.models.checkpoint_files import download_command, is_cached
 
     rows = []
     for name in names("backbone"):

@@ -20,7 +20,7 @@ from melt_ser.core import files, processes
 from melt_ser.core.console import finish, say, show
 from melt_ser.core.errors import InputError
 from melt_ser.core.locks import exclusive_lock
-from melt_ser.models.pretrained import is_cached, weights_digest
+from melt_ser.models.checkpoint_files import is_cached, weights_digest
 from melt_ser.runs.folder import (
     INPUTS,
     INPUTS_FILE,

@@ -11,7 +11,7 @@ from melt_ser.models.backbone import Backbone, load_backbone
 from melt_ser.models.export import save_model
 from melt_ser.models.kernels.attention import position_bias
 from melt_ser.models.kernels.dropout import drop_out
-from melt_ser.models.kernels.packing import pack, unpack
+from melt_ser.models.kernels.layers import pack, unpack
 from melt_ser.models.kernels.positions import convolve_by_blocks
 from small_models import (
     FAMILIES,
@@ -66,7 +66,7 @@ def test_a_gpu_would_get_the_same_from_its_whole_batch(kind, monkeypatch):
     """The path of other devices, run here: one fused kernel with the bias and the padding in its mask."""
     backbone = small_backbone(kind)
     expected = backbone(*batch_of(*LENGTHS))
-    monkeypatch.setattr("melt_ser.models.backbone.packs_on", lambda device: False)
+    monkeypatch.setattr("melt_ser.models.kernels.layers.packs_on", lambda device: False)
     found = backbone(*batch_of(*LENGTHS))
     mask = expected.frame_mask
     assert (found.last_hidden_state - expected.last_hidden_state)[mask].abs().max() < 1e-5

@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from melt_ser.models.kernels.masking import Padding, UtteranceGroupNorm
+from melt_ser.models.kernels.masking import BatchPadding, UtteranceGroupNorm
 from small_models import KINDS, batch_of, plain_transformers, small_classifier
 
 TOLERANCE = 1e-5
@@ -185,9 +185,9 @@ def test_a_copy_has_its_own_lengths(models):
 def test_statistics_are_in_float32_whatever_the_input():
     """bfloat16 keeps 8 bits: a mean of 30 with a deviation of 1 would be lost in it."""
     features = (torch.randn(2, 3, 500, generator=torch.Generator().manual_seed(0)) + 30).bfloat16()
-    padding = Padding()
+    padding = BatchPadding()
     norm = UtteranceGroupNorm(nn.GroupNorm(3, 3), padding)
-    with torch.no_grad(), padding.during(first_frames=[200, 500]):
+    with torch.no_grad(), padding.set(first_frames=[200, 500]):
         found = norm(features)
     expected = nn.functional.group_norm(features[:1, :, :200].float(), 3)
     assert (found[0, :, :200] - expected[0]).abs().max() < 0.02
@@ -199,11 +199,11 @@ def test_gradient_of_the_norm_against_finite_differences():
     generator = torch.Generator().manual_seed(1)
     features = torch.randn(2, 2, 7, generator=generator)
     direction, weights = torch.randn(2, 2, 2, 7, generator=generator)
-    padding = Padding()
+    padding = BatchPadding()
     norm = UtteranceGroupNorm(nn.GroupNorm(2, 2), padding)
 
     def loss(step: float) -> Tensor:
-        with padding.during(first_frames=[4, 7]):
+        with padding.set(first_frames=[4, 7]):
             return (norm(features + step * direction) * weights).sum()
 
     features.requires_grad_()
