@@ -96,7 +96,7 @@ def gradients(model: nn.Module, loss: Tensor) -> dict[str, Tensor]:
     return {name: weight.grad.double() for name, weight in model.named_parameters() if weight.grad is not None}
 
 
-def assert_same_gradients(found: dict[str, Tensor], expected: dict[str, Tensor], tolerance: float = 1e-4) -> None:
-    assert found.keys() == expected.keys()
+def assert_same_gradients(actual: dict[str, Tensor], expected: dict[str, Tensor], tolerance: float = 1e-4) -> None:
+    assert actual.keys() == expected.keys()
     for name, gradient in expected.items():
-        assert (found[name] - gradient).abs().max() <= tolerance * max(1.0, float(gradient.abs().max())), name
+        assert (actual[name] - gradient).abs().max() <= tolerance * max(1.0, float(gradient.abs().max())), name

@@ -18,7 +18,7 @@ import torch
 from accelerate.state import AcceleratorState, PartialState
 from hydra.core.utils import JobReturn
 from torch import nn
-from transformers import AutoModelForAudioClassification, PreTrainedModel
+from transformers import AutoModelForAudioClassification, DynamicCache, PreTrainedModel
 
 import melt_ser
 from melt_ser.config import Kernels
@@ -74,7 +74,11 @@ OF_A_MODEL = [
 OF_A_CLASSIFIER = [(name, EXPORT) for name in ("projector", "classifier", "layer_weights")]
 OF_A_CLASSIFIER += [(f"config.{name}", EXPORT) for name in ("classifier_proj_size", "use_weighted_layer_sum")]
 # Names of modules and classes: the library, the object, the name, and our module.
+CACHE = DynamicCache()
+CACHE.update(torch.zeros(1, 1, 1, 1), torch.zeros(1, 1, 1, 1), 0)
 OF_A_LIBRARY = [
+    ("transformers", CACHE, "layers.0.keys", "melt_ser.annotation.local"),
+    ("transformers", CACHE, "layers.0.values", "melt_ser.annotation.local"),
     ("transformers", importlib.import_module("transformers.activations"), "GELUActivation", CONVOLUTION),
     (
         "transformers",

@@ -82,7 +82,7 @@ class Backbone(nn.Module):
         """Compute the frames of audio, (batch, samples) float32, prepared by `prepare_waveform` and zero padded.
 
         lengths: (batch,) in samples, each at least 400 and at most the samples of the batch; preferably on the CPU,
-            which reads them.
+            because they are read there.
 
         Raises ValueError for other lengths.
         """
@@ -176,37 +176,37 @@ class Backbone(nn.Module):
             np.random.set_state(state)
             config.apply_spec_augment = before
 
-    def freeze(self, what: str | int) -> None:
+    def freeze(self, part: str | int) -> None:
         """Stop a part from learning; it stays in evaluation mode (no dropout) even while the rest trains.
 
-        what: "nothing", "convolution" (the waveform encoder), "everything", or a number k: the waveform encoder,
+        part: "nothing", "convolution" (the waveform encoder), "everything", or a number k: the waveform encoder,
             projection and positions, and the lowest k transformer layers.
 
         Raises SetupError for another word, or a number over that of the layers.
         """
-        parts = self._parts(what)
+        parts = self._parts(part)
         self.requires_grad_(True)
-        for part in parts:
-            part.requires_grad_(False)
-        if isinstance(what, int) and hasattr(self.model, "masked_spec_embed"):
+        for module in parts:
+            module.requires_grad_(False)
+        if isinstance(part, int) and hasattr(self.model, "masked_spec_embed"):
             self.model.masked_spec_embed.requires_grad_(False)
-        self.frozen, self.freezing = parts, what
+        self.frozen, self.freezing = parts, part
         self.train(self.training)
 
-    def _parts(self, what: str | int) -> list[nn.Module]:
+    def _parts(self, part: str | int) -> list[nn.Module]:
         model = self.model
         named = {"nothing": [], "convolution": [model.feature_extractor], "everything": [model]}
-        if isinstance(what, str):
-            if what not in named:
-                raise SetupError(f"trainer.freeze={what} is unknown; {did_you_mean(what, FREEZE)}")
-            return named[what]
-        if not 0 <= what <= self.number_of_layers:
-            raise SetupError(f"trainer.freeze={what}, but the backbone has {self.number_of_layers} layers.")
+        if isinstance(part, str):
+            if part not in named:
+                raise SetupError(f"trainer.freeze={part} is unknown; {did_you_mean(part, FREEZE)}")
+            return named[part]
+        if not 0 <= part <= self.number_of_layers:
+            raise SetupError(f"trainer.freeze={part}, but the backbone has {self.number_of_layers} layers.")
         encoder = model.encoder
         parts = [model.feature_extractor, model.feature_projection, encoder.pos_conv_embed, encoder.dropout]
         if not self.has_stable_layer_norm:
             parts.append(encoder.layer_norm)
-        return [*parts, *encoder.layers[:what]]
+        return [*parts, *encoder.layers[:part]]
 
     def train(self, mode: bool = True) -> Backbone:
         """Set the training mode, except for frozen parts and a batch norm (HuBERT): they stay in evaluation mode.

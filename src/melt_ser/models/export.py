@@ -93,7 +93,7 @@ def save_model(classifier: SpeechClassifier, folder: Path) -> None:
 
 
 def save_head(classifier: SpeechClassifier, folder: Path, like: Path) -> None:
-    """Write what `save_model` would, given a folder `like` with a model that differs only in the head's weights.
+    """Write the files of `save_model`, given a folder `like` with a model that differs only in the head's weights.
 
     Raises OutputError if the folder cannot be written.
     """
@@ -211,7 +211,7 @@ def _on_cpu(weights: dict[str, Tensor]) -> dict[str, Tensor]:
 
 
 def _save_in_two(model: PreTrainedModel, folder: Path) -> None:
-    """Write what `model.save_pretrained(folder)` does, with the backbone and the rest in a file each."""
+    """Write the files of `model.save_pretrained(folder)`, with the backbone and the rest in a file each."""
     weights, prefix = model.state_dict(), f"{model.base_model_prefix}."
     backbone = {name: weight for name, weight in weights.items() if name.startswith(prefix)}
     learned = {name: weight for name, weight in weights.items() if name not in backbone}

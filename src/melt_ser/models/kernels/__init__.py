@@ -11,8 +11,9 @@
 utterance independent of its batch. It acts on padded batches only: with `transformers`, a batch of clips of one length
 runs through the forward passes of the libraries and no others.
 
-The modes agree up to float32 rounding, with one exception: dropout draws other random numbers, as it does on a CPU and
-a GPU. The weights have the same names, so saved models and cached features do not depend on the mode.
+The modes agree up to rounding, with one exception: dropout draws other random numbers, just as a CPU and a GPU do. So
+the switch, like the device, is not part of a run's id. The weights have the same names in both modes, so a saved model
+does not depend on the mode, and the features of a frozen part that one mode has cached serve the other.
 """
 
 from __future__ import annotations
@@ -52,8 +53,8 @@ def encode_waveforms(
 
     Args:
         model: as `apply_kernels` left it.
-        kernels: what `apply_kernels` was given.
-        padding: what `apply_kernels` returned.
+        kernels: those that `apply_kernels` got.
+        padding: from `apply_kernels`.
         audio: (batch, samples), zero padded.
         samples: the samples of each utterance; the features behind them mean nothing.
     """

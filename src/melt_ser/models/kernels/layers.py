@@ -25,7 +25,7 @@ class LayerInput:
     """A batch in the form that the layers of a model take.
 
     hidden: (batch, frames, features), or packed frames if `counts` is given.
-    arguments: what every layer takes besides its input.
+    arguments: the other arguments of every layer.
     frames: the frames of the padded batch.
     counts: the frames of each utterance, if they are packed.
     """

@@ -128,9 +128,9 @@ def test_a_model_saved_with_transformers_kernels_loads_with_the_fast_ones(family
 def test_a_run_has_the_same_id_weights_and_predictions_with_both_kernels(
     family: str, freeze: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The features of the frozen part that one has cached serve the other too.
+    """Each also reads the features of the frozen part that the other has cached.
 
-    The bias before the group norm has no gradient but rounding, which AdamW scales up; no output depends on it.
+    The gradient of the bias before the group norm is only rounding. AdamW scales it up, but no output depends on it.
     """
     root, cache = corpus(tmp_path / "corpus"), tmp_path / "cache"
     monkeypatch.setenv("MELT_SER_CACHE", str(cache))
