@@ -16,7 +16,6 @@ from melt_ser.config import BackboneConfig, Kernels
 from melt_ser.core.errors import SetupError, did_you_mean
 from melt_ser.models.families import MODEL_TYPES, family_name
 from melt_ser.models.kernels import apply_kernels, encode_waveforms, layer_input
-from melt_ser.models.kernels.masking import mask_if_padded
 from melt_ser.models.weights import pretrained_model, random_model
 
 if TYPE_CHECKING:
@@ -106,14 +105,14 @@ class Backbone(nn.Module):
         return features.transpose(1, 2), frame_mask
 
     def embed(self, convolved: Tensor, frame_mask: Tensor) -> Tensor:
-        """Second stage: return the input of the first transformer layer, (batch, frames, features)."""
+        """Second stage: turn the output of the first into the input of the transformer layers, (batch, frames, features)."""
         model, encoder = self.model, self.model.encoder
         projected = model.feature_projection(convolved)
         hidden = projected[0] if isinstance(projected, tuple) else projected
         with self._masking(hidden.shape[1]):
             hidden = model._mask_hidden_states(hidden, attention_mask=frame_mask)
         hidden = hidden.masked_fill(~frame_mask[:, :, None], 0.0)
-        with self.padding.set(frame_mask=mask_if_padded(frame_mask)):
+        with self.padding.set(frame_mask=frame_mask):
             hidden = hidden + encoder.pos_conv_embed(hidden)
         if not self.has_stable_layer_norm:
             hidden = encoder.layer_norm(hidden)

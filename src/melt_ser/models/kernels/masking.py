@@ -52,9 +52,13 @@ class BatchPadding:
 
     @contextmanager
     def set(self, first_frames: list[int] | None = None, frame_mask: Tensor | None = None) -> Iterator[None]:
-        """Set both values within the block, and the earlier ones again after it."""
+        """Set both values within the block, and the earlier ones again after it.
+
+        frame_mask: may be all true.
+        """
         before = self.first_frames, self.frame_mask
-        self.first_frames, self.frame_mask = first_frames, frame_mask
+        self.first_frames = first_frames
+        self.frame_mask = None if frame_mask is None else mask_if_padded(frame_mask)
         try:
             yield
         finally:
