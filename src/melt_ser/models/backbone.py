@@ -105,7 +105,7 @@ class Backbone(nn.Module):
         return features.transpose(1, 2), frame_mask
 
     def embed(self, convolved: Tensor, frame_mask: Tensor) -> Tensor:
-        """Second stage: turn the output of the first into the input of the transformer layers, (batch, frames, features)."""
+        """Second stage: turn the output of the first into the input of the layers, (batch, frames, features)."""
         model, encoder = self.model, self.model.encoder
         projected = model.feature_projection(convolved)
         hidden = projected[0] if isinstance(projected, tuple) else projected
