@@ -51,7 +51,7 @@ def find_reader(name: str) -> ModuleType:
     if not callable(getattr(module, "read", None)):
         raise SetupError(
             f"dataset.reader '{name}' is the module {getattr(module, '__file__', None) or name}, which has no function "
-            f"read(root, config); add it (melt_ser/corpora/reader.py has an example), or name a reader of melt_ser: "
+            f"read(root, config); add it (melt_ser/corpora/reader.py has an example). For a reader of melt_ser "
             f"{did_you_mean(name, package_readers())}"
         )
     return module
@@ -90,13 +90,13 @@ def _is_in_package(name: str) -> bool:
 
 def _import_own(name: str) -> ModuleType:
     if not all(part.isidentifier() for part in name.split(".")):
-        raise SetupError(f"dataset.reader '{name}' cannot name a module: {did_you_mean(name, package_readers())}")
+        raise SetupError(f"dataset.reader '{name}' cannot name a module; {did_you_mean(name, package_readers())}")
     try:
         return importlib.import_module(name)
     except Exception as error:
         if isinstance(error, ModuleNotFoundError) and error.name and f"{name}.".startswith(f"{error.name}."):
             raise SetupError(
-                f"dataset.reader '{name}' is neither a reader of melt_ser nor a module that Python finds: "
+                f"dataset.reader '{name}' is neither a reader of melt_ser nor a module that Python finds; "
                 f"{did_you_mean(name, package_readers())} For a reader of your own put its folder on PYTHONPATH."
             ) from None
         reason = " ".join(f"{type(error).__name__}: {error}".split())

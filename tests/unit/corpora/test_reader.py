@@ -81,7 +81,7 @@ def test_a_users_reader_may_read_a_member_of_a_union(root: Path, path: Path) -> 
 @pytest.mark.parametrize(
     ("name", "sentence"),
     [
-        ("emovoo", "neither a reader of melt_ser nor a module that Python finds: did you mean 'emovo'?"),
+        ("emovoo", "neither a reader of melt_ser nor a module that Python finds; did you mean 'emovo'?"),
         ("splits", "choose from: aesdd, .*, urdu. For a reader of your own put its folder on PYTHONPATH"),
         ("file_names", "neither a reader"),  # a helper of the package's readers
         ("no_package.reader", "neither a reader"),
