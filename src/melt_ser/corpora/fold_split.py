@@ -1,7 +1,7 @@
 """One fold's train, dev and test, and the checks that nothing leaks from one into another.
 
 Recordings are never shared. Groups (speakers, sessions) are shared only if `dataset.allow_speaker_overlap` says so, and
-the result then says how many. Every sentence about what a split's numbers cannot mean is made here.
+the result then says how many. This module also writes every sentence about the limits of a split's numbers.
 """
 
 from __future__ import annotations

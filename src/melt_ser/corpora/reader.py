@@ -15,7 +15,7 @@ Python can import: for `python -m melt_ser.train` a file in the current folder, 
             label, _, number = path.stem.partition("_")
             if number:
                 name = f"{speaker}_{path.stem}"
-                source = f"{config.name}/{name}"  # identity of the recording; rows that share it stay in one split
+                source = f"{config.name}/{name}"  # identity of the recording; rows that share it stay together
                 rows.append(dict(utterance=name, source=source, audio=audio, speaker=speaker, label=label))
             else:
                 skipped.append(Skipped("", audio, "the name has no label"))
@@ -42,7 +42,7 @@ GENERAL_READERS = ("csv", "hub", "audformat_database")  # the package's readers 
 
 
 def find_reader(name: str) -> ModuleType:
-    """Return the module `dataset.reader`; raise SetupError if there is none, or it is no reader."""
+    """Return the module that `dataset.reader` names; raise SetupError if it does not exist or is no reader."""
     if _is_in_package(name):
         module = importlib.import_module(f"{readers.__name__}.{name}")
         if hasattr(module, "read"):
