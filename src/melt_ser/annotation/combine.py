@@ -9,8 +9,7 @@ from melt_ser.annotation.answers import FIELDS, Answer
 from melt_ser.annotation.consensus import Consensus, dawid_skene, majority
 from melt_ser.annotation.labels_file import Asked, LabelledLine
 from melt_ser.core.errors import InputError, SetupError, did_you_mean
-from melt_ser.corpora.label_file import LABEL_COLUMN, read_labelled
-from melt_ser.corpora.lines import Line
+from melt_ser.corpora.lines import LABEL_COLUMN, Line, read_labelled
 
 METHODS = {"majority": 2, "dawid_skene": 3}  # and how many files each needs
 

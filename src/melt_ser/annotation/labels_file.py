@@ -16,8 +16,7 @@ from melt_ser.annotation.answers import FIELDS, Answer, label_of
 from melt_ser.annotation.consensus import Consensus, by_probability, majority
 from melt_ser.annotation.prompts import DESCRIBED
 from melt_ser.core import files
-from melt_ser.corpora.label_file import LABEL_COLUMN
-from melt_ser.corpora.lines import RELEASE_COLUMNS, Line
+from melt_ser.corpora.lines import LABEL_COLUMN, RELEASE_COLUMNS, Line
 
 OURS = ("label_raw", *DESCRIBED, *(field for field in FIELDS if field not in DESCRIBED))
 OURS += ("model", "prompt", "prompt_version", "temperature", "sample", "samples", "confidence", "entropy")

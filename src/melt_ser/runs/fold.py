@@ -14,7 +14,7 @@ import torch
 from melt_ser.config import Config
 from melt_ser.core import files
 from melt_ser.core.memory import NO_ROOM_FOR_MODEL, memory_advice
-from melt_ser.corpora.splits import check_split
+from melt_ser.corpora.fold_split import check_fold_split
 from melt_ser.data.audio_cache import AudioCache
 from melt_ser.evaluation.calibration import DevCalibration, calibrate
 from melt_ser.evaluation.evaluation_sets import EvaluationSet
@@ -28,7 +28,7 @@ from melt_ser.training.device import make_accelerator
 from melt_ser.training.fit import fit
 
 if TYPE_CHECKING:
-    from melt_ser.corpora.splits import FoldSplit
+    from melt_ser.corpora.fold_split import FoldSplit
     from melt_ser.runs.plan import RunPlan
 
 
@@ -72,7 +72,7 @@ def load_or_train(
         model.backbone.freeze(config.trainer.freeze)  # so that it reads a test as the one that trained
         return FoldInputs(study, parts, model, accelerator, cache), read_training(done)
     started = time.perf_counter()
-    check_split(parts, config.dataset)  # again, just before they are used
+    check_fold_split(parts, config.dataset)  # again, just before they are used
     model = build_model(config, study.classes, read_backbone)
     with memory_advice(NO_ROOM_FOR_MODEL):
         model.to(accelerator.device)

@@ -18,7 +18,7 @@ from melt_ser.models.prefix import frozen_stage
 from melt_ser.training.features import KeptFeatures
 
 if TYPE_CHECKING:
-    from melt_ser.corpora.splits import FoldSplit
+    from melt_ser.corpora.fold_split import FoldSplit
     from melt_ser.runs.plan import RunPlan
 
 

@@ -15,10 +15,10 @@ from melt_ser.config import Config, DatasetConfig
 from melt_ser.core.console import say, verification_bar
 from melt_ser.core.errors import InputError, MeltSerError, SetupError
 from melt_ser.corpora.corpus import Corpus
+from melt_ser.corpora.fold_split import FoldSplit
 from melt_ser.corpora.labels import LabelSpace
 from melt_ser.corpora.load import corpus_root, load_corpus
-from melt_ser.corpora.splits import FoldSplit, make_splits
-from melt_ser.corpora.union import union_parts
+from melt_ser.corpora.splits import make_fold_splits
 from melt_ser.evaluation.evaluation_sets import EvaluationSet, make_evaluation_set, other_corpora
 from melt_ser.runs.folder import run_folder
 
@@ -70,7 +70,7 @@ def make_plan(config: Config) -> RunPlan:
             f"Corpus '{corpus.name}' has {len(classes)} of the classes of label space '{space.name}' "
             f"({', '.join(space.classes)}); training needs two or more."
         )
-    parts = [union_parts(usable, config.dataset)] if config.dataset.members else make_splits(usable, config.dataset)
+    parts = make_fold_splits(usable, config.dataset)
     if config.dataset.members and scores_itself and parts[0].test.empty:
         raise SetupError("No member of the union has a test part; name what to test on: 'eval.corpora=[<corpus>]'.")
     verified = partial(load_corpus, progress=verification_bar)

@@ -14,8 +14,8 @@ from melt_ser.core.console import say
 from melt_ser.core.errors import InputError
 from melt_ser.core.processes import is_main_process
 from melt_ser.corpora.corpus import Corpus
+from melt_ser.corpora.fold_split import SPLIT_COLUMNS
 from melt_ser.corpora.labels import LabelSpace
-from melt_ser.corpora.splits import ASSIGNMENT
 from melt_ser.evaluation.evaluation_sets import EvaluationSet, make_evaluation_set, split_to_score
 from melt_ser.runs.folder import RESULT_FILE, model_folders
 from melt_ser.runs.score import evaluation_rows, pool, prediction_table, unscored_entries
@@ -87,7 +87,7 @@ def rescore(folder: Path, result: dict[str, Any], corpus: Corpus, settings: Eval
 def _read_splits(path: Path) -> pd.DataFrame:
     """Which utterance a run had in which part."""
     try:
-        return pd.read_csv(path, dtype=str, keep_default_na=False)[list(ASSIGNMENT)]
+        return pd.read_csv(path, dtype=str, keep_default_na=False)[list(SPLIT_COLUMNS)]
     except (OSError, ValueError, KeyError) as error:  # ValueError: what pandas cannot parse
         raise InputError(
             f"{path} cannot be read ({' '.join(str(error).split())}); run again with force=true."

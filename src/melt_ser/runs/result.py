@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from melt_ser.core import files
-from melt_ser.corpora.duplicates import shared_audio_warnings
-from melt_ser.corpora.splits import FoldSplit, group_warnings
+from melt_ser.corpora.fold_split import FoldSplit, group_warnings, shared_audio_warnings
 from melt_ser.evaluation.calibration import DevCalibration
 from melt_ser.evaluation.evaluation_sets import EvaluationSet
 from melt_ser.runs.figures import training_curve_figure

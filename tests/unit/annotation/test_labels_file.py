@@ -16,9 +16,8 @@ from melt_ser.annotation.combine import combine
 from melt_ser.annotation.labels_file import Asked, LabelledLine, label_line, write_labels
 from melt_ser.cli.compose import load_dataset
 from melt_ser.core.errors import InputError, SetupError
-from melt_ser.corpora.label_file import read_labelled, relabel
 from melt_ser.corpora.labels import map_labels
-from melt_ser.corpora.lines import Line, read_lines
+from melt_ser.corpora.lines import Line, read_labelled, read_lines, relabel
 from melt_ser.corpora.load import read_release
 from melt_ser.corpora.table import Release, make_table
 
@@ -139,7 +138,7 @@ def test_the_released_files_are_a_labels_file_of_meld(released: Path, shared_dat
     _, as_corpus = read_release(replace(load_dataset("melt"), root=str(released)))
     columns = ["utterance", "source", "audio", "split", "session", "label"]
     pd.testing.assert_frame_equal(as_file.table[columns], as_corpus.table[columns])
-    reasons = Counter(problem.reason.split(":")[0] for problem in as_file.problems)
+    reasons = Counter(problem.reason.split(":")[0] for problem in as_file.skipped)
     assert reasons["not in melt"] == 13708 - 8818 - 1  # one clip of dev is missing
     with pytest.raises(InputError, match=r"'frustration' \(2\), 'comfort' \(1\)"):
         map_labels(as_file.table["label"], meld.label_map, "meld")
@@ -154,7 +153,7 @@ def test_a_corpus_under_the_labels_of_a_file(tmp_path: Path, released: Path, sha
     angry = [line.utterance for line in lines[:100] if line.text.endswith("!")]
     assert release.table["utterance"].tolist() == angry
     assert set(release.table["label"]) == {"anger"}
-    assert Counter(problem.reason for problem in release.problems) == {
+    assert Counter(problem.reason for problem in release.skipped) == {
         "not in labels.csv": 8818 - 100,
         "no label in labels.csv": 100 - len(angry),
     }
@@ -168,7 +167,7 @@ def test_a_file_that_is_none_of_the_corpus_is_told(tmp_path: Path, shared_data: 
     table.write_text("utterance,text,llm_label\nother,Hi!,joy\n", encoding="utf-8")
     with pytest.raises(InputError, match="it names them as 'other', the corpus as 'train_dia0_utt0'"):
         relabel(release, table)
-    with pytest.raises(InputError, match="lacks the column llm_label; a labels file is what annotate writes"):
+    with pytest.raises(InputError, match="lacks the column llm_label; give a labels file as annotate writes it"):
         relabel(release, shared_data / "meld")
     with pytest.raises(SetupError, match="There is no table at"):
         relabel(release, tmp_path / "none.csv")

@@ -11,17 +11,6 @@ from melt_ser.corpora.readers.release import audio_files, preference
 from melt_ser.corpora.table import Release, Skipped, make_table
 
 Record = dict[str, str]
-GENDERS = {"": "", "female": "female", "f": "female", "male": "male", "m": "male"}
-SPLITS = {
-    "": "",
-    "train": "train",
-    "dev": "dev",
-    "development": "dev",
-    "val": "dev",
-    "valid": "dev",
-    "validation": "dev",
-    "test": "test",
-}
 
 
 def read_records(

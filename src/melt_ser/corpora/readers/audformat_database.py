@@ -19,10 +19,10 @@ import yaml
 
 from melt_ser.config import DatasetConfig
 from melt_ser.core.errors import InputError, SetupError, did_you_mean
-from melt_ser.corpora.readers.annotations import GENDERS, SPLITS, Record
+from melt_ser.corpora.readers.annotations import Record
 from melt_ser.corpora.readers.csv import columns_of, release_of
 from melt_ser.corpora.readers.release import not_found
-from melt_ser.corpora.table import Release
+from melt_ser.corpora.table import GENDER_WORDS, SPLIT_WORDS, Release
 
 Segment = tuple[str, float, float | None]  # a file, and seconds where it starts and ends (None: with the file)
 
@@ -60,7 +60,7 @@ def _splits(database: Any, label: str, config: DatasetConfig, root: Path) -> tup
     twice: dict[Segment, str] = {}
     unknown: Counter[str] = Counter()
     for name, described in database.splits.items():
-        split = SPLITS.get(name.lower()) or SPLITS.get(described.type, "")
+        split = SPLIT_WORDS.get(name.lower()) or SPLIT_WORDS.get(described.type, "")
         for index in database.get(label, tables=config.parts, splits=name).index:
             segment = _segment(index)
             unknown[name] += not split
@@ -142,5 +142,5 @@ def _record(index: Any, row: dict[str, Any], columns: dict[str, str], splits: di
     if start or end is not None:
         record["start"] = str(start)
         record["end"] = "" if end is None else str(end)
-    gender = GENDERS.get(record.get("gender", "").lower(), "")
+    gender = GENDER_WORDS.get(record.get("gender", "").lower(), "")
     return {**record, "audio": file, "split": splits.get(segment, ""), "gender": gender}

@@ -26,10 +26,10 @@ import pandas as pd
 
 from melt_ser.config import DatasetConfig
 from melt_ser.core.errors import InputError, SetupError, did_you_mean
-from melt_ser.corpora.readers.annotations import GENDERS, SPLITS, Record
+from melt_ser.corpora.readers.annotations import Record
 from melt_ser.corpora.readers.delimited import read_table
 from melt_ser.corpora.readers.release import not_found
-from melt_ser.corpora.table import COLUMNS, Release, Skipped, make_table
+from melt_ser.corpora.table import COLUMNS, GENDER_WORDS, SPLIT_WORDS, Release, Skipped, make_table
 
 WINDOWS_DRIVE = re.compile("[A-Za-z]:")
 USED = frozenset(COLUMNS) - {"duration"}
@@ -101,7 +101,10 @@ def release_of(given: pd.DataFrame | Iterable[Record], root: Path, path: Path, c
     problems = [Skipped(name, audio, f"no {lack}: row {row}") for row, name, audio, lack in rest.to_records().tolist()]
     table = table[lacks == ""]
     table["language"] = table["language"].where(table["language"] != "", config.language)
-    for column, choices, allowed in (("split", SPLITS, "train, dev, test"), ("gender", GENDERS, "female, male")):
+    for column, choices, allowed in (
+        ("split", SPLIT_WORDS, "train, dev, test"),
+        ("gender", GENDER_WORDS, "female, male"),
+    ):
         table[column] = _each(table[column], partial(_choice, choices, f"the {column}", allowed, path))
     for column in ("start", "end"):
         table[column] = _seconds(table[column], path)

@@ -10,8 +10,8 @@ import re
 from pathlib import Path, PurePath
 
 from melt_ser.config import DatasetConfig
-from melt_ser.corpora.readers.file_names import GENDERS, Naming, Row, check_folder, read_names
-from melt_ser.corpora.table import Release
+from melt_ser.corpora.readers.file_names import Naming, Row, check_folder, read_names
+from melt_ser.corpora.table import GENDER_WORDS, Release
 
 SPEAKERS = {speaker: speaker for speaker in ("f1", "f2", "f3", "m1", "m2", "m3")}
 SENTENCES = {
@@ -41,7 +41,7 @@ def read(root: Path, config: DatasetConfig) -> Release:
 def _row(name: re.Match[str], path: PurePath) -> Row:
     emotion, speaker, sentence = name.groups()
     check_folder(path, SPEAKERS, "speaker", speaker)
-    gender = GENDERS[speaker[0].upper()]
+    gender = GENDER_WORDS[speaker[0]]
     return {"speaker": speaker, "gender": gender, "text": SENTENCES[sentence], "label": emotion}
 
 

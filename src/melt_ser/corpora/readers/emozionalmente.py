@@ -14,9 +14,9 @@ from pathlib import Path
 
 from melt_ser.config import DatasetConfig
 from melt_ser.core.errors import InputError
-from melt_ser.corpora.readers.annotations import GENDERS, SPLITS, Record, join_clips, read_records
+from melt_ser.corpora.readers.annotations import Record, join_clips, read_records
 from melt_ser.corpora.readers.release import annotation_file, folders
-from melt_ser.corpora.table import Release
+from melt_ser.corpora.table import GENDER_WORDS, SPLIT_WORDS, Release
 
 SPLIT_COLUMNS = ("split", "set")
 
@@ -27,16 +27,18 @@ def read(root: Path, config: DatasetConfig) -> Release:
     path = annotation_file("samples.csv", searched, root, config)
     columns, records = read_records(path, ("file_name", "sentence", "actor", "emotion_expressed"))
     _, users = read_records(annotation_file("users.csv", searched, root, config), ("username", "gender"))
-    genders = {user["username"]: GENDERS.get(user["gender"].lower(), "") for user in users}
+    genders = {user["username"]: GENDER_WORDS.get(user["gender"].lower(), "") for user in users}
     split_column = next((column for column in SPLIT_COLUMNS if column in columns), None)
 
     def describe(name: str, record: Record) -> dict[str, str]:
         split = record[split_column] if split_column else ""
-        if split.lower() not in SPLITS:
-            raise InputError(f"{path}: the split of {name} is '{split}'; it must be {', '.join(filter(None, SPLITS))}.")
+        if split.lower() not in SPLIT_WORDS:
+            raise InputError(
+                f"{path}: the split of {name} is '{split}'; it must be {', '.join(filter(None, SPLIT_WORDS))}."
+            )
         return {
             "source": f"emozionalmente/{name}",
-            "split": SPLITS[split.lower()],
+            "split": SPLIT_WORDS[split.lower()],
             "speaker": record["actor"],
             "gender": genders.get(record["actor"], ""),
             "language": config.language,

@@ -18,8 +18,6 @@ from melt_ser.corpora.table import Release, Skipped, make_table
 
 Row = dict[str, str]
 
-GENDERS = {"F": "female", "M": "male"}
-
 
 class Unused(Exception):
     """Raised for a file whose name is understood and that is not used; the message is the reason."""

@@ -24,10 +24,10 @@ from typing import Any
 from melt_ser.config import DatasetConfig
 from melt_ser.core.errors import InputError, SetupError, did_you_mean
 from melt_ser.corpora.download.unpack_hub import unpacked
-from melt_ser.corpora.readers.annotations import GENDERS, SPLITS, Record, read_records
+from melt_ser.corpora.readers.annotations import Record, read_records
 from melt_ser.corpora.readers.csv import columns_of, release_of
 from melt_ser.corpora.readers.release import not_found, visible_files
-from melt_ser.corpora.table import Release
+from melt_ser.corpora.table import GENDER_WORDS, SPLIT_WORDS, Release
 
 FILE_NAME = "file_name"  # the audiofolder layout's column
 SAME = ("label", "speaker", "gender", "text")  # mean the same wherever they are called so
@@ -80,9 +80,10 @@ def _records(folder: Path, path: Path, config: DatasetConfig, notes: dict[str, N
         place = posixpath.normpath(posixpath.join(base, record["audio"] or "no audio"))
         record["audio"] = place if record["audio"] else ""
         folders = place.split("/")[:-1]
-        record["part"] = next((name for name in folders if name.lower() in SPLITS), folders[0] if folders else "")
-        record["split"] = record.get("split") or SPLITS.get(record["part"].lower(), "")  # a column's words are checked
-        record["gender"] = GENDERS.get(record.get("gender", "").lower(), "")
+        record["part"] = next((name for name in folders if name.lower() in SPLIT_WORDS), folders[0] if folders else "")
+        # A split column is checked later.
+        record["split"] = record.get("split") or SPLIT_WORDS.get(record["part"].lower(), "")
+        record["gender"] = GENDER_WORDS.get(record.get("gender", "").lower(), "")
         yield record
 
 

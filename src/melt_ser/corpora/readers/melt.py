@@ -71,4 +71,4 @@ def read(root: Path, config: DatasetConfig) -> Release:
     beyond = len(clips.keys() - annotated)
     if beyond:
         notes.append(f"{beyond} clips of MELD's train and test folders are not in MELT")
-    return Release(release.table, release.problems + problems + unused, release.notes + notes)
+    return Release(release.table, release.skipped + problems + unused, release.notes + notes)

@@ -15,9 +15,9 @@ import re
 from pathlib import Path, PurePath
 
 from melt_ser.config import DatasetConfig
-from melt_ser.corpora.readers.file_names import GENDERS, Naming, Row, Unused, read_names
+from melt_ser.corpora.readers.file_names import Naming, Row, Unused, read_names
 from melt_ser.corpora.readers.release import annotation_file, folders
-from melt_ser.corpora.table import Release, Skipped
+from melt_ser.corpora.table import GENDER_WORDS, Release, Skipped
 
 EVALUATIONS = ("Evaluation.txt", "Evalution.txt")
 EVALUATION = re.compile(r"UTD-(IMPROV-\S+)\.(?:avi|wav)\s*;\s*([A-Z])\s*;.*")
@@ -35,7 +35,7 @@ def read(root: Path, config: DatasetConfig) -> Release:
         return {
             "speaker": speaker,
             "session": f"session{session}",
-            "gender": GENDERS[gender],
+            "gender": GENDER_WORDS[gender.lower()],
             "label": labels[name[0]],
         }
 
@@ -43,7 +43,7 @@ def read(root: Path, config: DatasetConfig) -> Release:
     release = read_names(root, config, Naming(NAME, scheme, row, expected="session1", spelling=str.upper))
     missing = sorted(labels.keys() - set(release.table["utterance"]))
     problems += [Skipped(utterance, "", "no audio file") for utterance in missing]
-    return Release(release.table, release.problems + problems, release.notes)
+    return Release(release.table, release.skipped + problems, release.notes)
 
 
 def _labels(root: Path, config: DatasetConfig) -> tuple[dict[str, str], list[Skipped]]:

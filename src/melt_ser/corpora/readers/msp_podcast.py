@@ -15,13 +15,13 @@ from __future__ import annotations
 from pathlib import Path
 
 from melt_ser.config import DatasetConfig
-from melt_ser.corpora.readers.annotations import GENDERS, SPLITS, Record, join_clips, read_records
+from melt_ser.corpora.readers.annotations import Record, join_clips, read_records
 from melt_ser.corpora.readers.release import annotation_file, folders
-from melt_ser.corpora.table import Release
+from melt_ser.corpora.table import GENDER_WORDS, SPLIT_WORDS, Release
 
 TABLE = "labels_consensus.csv"
 COLUMNS = ("filename", "emoclass", "spkrid", "gender", "split_set")
-USED = {**SPLITS, "test1": "test"}
+USED = {**SPLIT_WORDS, "test1": "test"}
 
 
 def read(root: Path, config: DatasetConfig) -> Release:
@@ -38,7 +38,7 @@ def read(root: Path, config: DatasetConfig) -> Release:
             "split": split,
             "speaker": "" if record["spkrid"].lower() == "unknown" else record["spkrid"],
             "session": "_".join(name.split("_")[:2]),  # the podcast
-            "gender": GENDERS.get(record["gender"].lower(), ""),
+            "gender": GENDER_WORDS.get(record["gender"].lower(), ""),
             "language": config.language,
             "label": record["emoclass"],
         }

@@ -70,7 +70,7 @@ def test_segments_labels_that_lack_and_files_that_lack(tmp_path: Path) -> None:
         [FILES[0], 0.0, 1.5, "anger"],
         [FILES[0], 1.5, 2.0, "happiness"],
     ]
-    reasons = {problem.reason.split(":")[0] for problem in read(tmp_path, CONFIG).problems}
+    reasons = {problem.reason.split(":")[0] for problem in read(tmp_path, CONFIG).skipped}
     assert reasons == {"no label", "no audio file"}
 
 

@@ -17,7 +17,7 @@ from melt_ser.config import DatasetConfig
 from melt_ser.core.errors import InputError, SetupError
 from melt_ser.corpora.labels import EMOTIONS, LabelSpace, map_labels
 from melt_ser.corpora.load import load_corpus
-from melt_ser.corpora.splits import make_splits
+from melt_ser.corpora.splits import make_fold_splits
 from melt_ser.corpora.table import Release, validate
 from naming_cases import plant
 
@@ -44,7 +44,7 @@ def test_a_whole_tree_has_every_label_and_every_speaker(name: str, tmp_path: Pat
     corpus, config = CORPORA[name], CONFIGS[name]
     release = read_planted(name, tmp_path, *corpus.tree)
     validate(release.table, name)
-    assert release.problems == []
+    assert release.skipped == []
     assert len(release.table) == len(corpus.tree)
     assert set(release.table["label"]) == set(config.label_map)
     assert release.table["speaker"].nunique() == config.speakers
@@ -57,7 +57,7 @@ def test_the_folds_of_the_yaml_fit_the_corpus(name: str, tmp_path: Path) -> None
     table = read_planted(name, tmp_path, *CORPORA[name].tree).table
     emotions = map_labels(table["label"], config.label_map, name)
     usable = table.assign(**{"class": LabelSpace.native(emotions).classify(emotions)}).dropna(subset=["class"])
-    every_fold = make_splits(usable, DatasetConfig(**{**vars(config), "fold": "all"}))
+    every_fold = make_fold_splits(usable, DatasetConfig(**{**vars(config), "fold": "all"}))
     tested = [utterance for part in every_fold for utterance in part.test["utterance"]]
     assert sorted(tested) == sorted(usable["utterance"])
     for part in every_fold:
@@ -86,7 +86,7 @@ def test_what_is_not_understood_is_listed(name: str, path: str, tmp_path: Path) 
     used = next(iter(CORPORA[name].says))
     release = read_planted(name, tmp_path, used, path)
     assert release.table["audio"].tolist() == [used]
-    reasons = [problem.reason for problem in release.problems if problem.audio == path]
+    reasons = [problem.reason for problem in release.skipped if problem.audio == path]
     assert len(reasons) == 1
     assert CORPORA[name].unused[path] in reasons[0]
     assert Path(path).stem not in reasons[0].split(":")[0].split(" such as ")[0]  # counted by these words
@@ -96,7 +96,7 @@ def test_what_is_not_understood_is_listed(name: str, path: str, tmp_path: Path) 
 def test_a_clip_in_two_places_is_used_once(name: str, tmp_path: Path) -> None:
     variant, usual = next(iter(CORPORA[name].variants.items()))
     release = read_planted(name, tmp_path, usual, variant)
-    twins = [problem.audio for problem in release.problems if "a second file of a clip" in problem.reason]
+    twins = [problem.audio for problem in release.skipped if "a second file of a clip" in problem.reason]
     assert len(release.table) == len(twins) == 1
     assert {release.table["audio"].iloc[0], *twins} == {usual, variant}
 
@@ -151,7 +151,7 @@ def test_every_audio_file_is_a_row_or_a_problem(tmp_path_factory: pytest.TempPat
     paths = {f"{folder}/{''.join(letters)}.wav".lstrip("/"), *CORPORA[name].tree[:3]}
     root = tmp_path_factory.mktemp("named")
     release = read_planted(name, root, *paths)
-    listed = [problem.audio for problem in release.problems if problem.audio]
+    listed = [problem.audio for problem in release.skipped if problem.audio]
     assert sorted([*release.table["audio"], *listed]) == sorted(paths)
     assert set(release.table["label"]) <= set(CONFIGS[name].label_map)
 
@@ -178,7 +178,7 @@ def test_msp_improv_lists_evaluations_without_audio_and_lines_that_it_cannot_rea
     plant(tmp_path, ["MSP-IMPROV-S01A-F01-S-FM01.wav"], {"Evalution.txt": lines.encode()})  # as some copies spell it
     release = read("msp_improv", tmp_path)
     assert release.table["label"].tolist() == ["A"]
-    assert [(problem.utterance, problem.reason) for problem in release.problems] == [
+    assert [(problem.utterance, problem.reason) for problem in release.skipped] == [
         ("UTD-IMPROV broken", "line not understood"),
         ("MSP-IMPROV-S01A-F01-S-FM02", "no audio file"),
     ]

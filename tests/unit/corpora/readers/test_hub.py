@@ -91,7 +91,7 @@ def test_a_name_within_parquet_never_leads_out_of_the_folder(tmp_path: Path) -> 
     found = {path.name for path in (tmp_path / "cache" / "hub").rglob("*") if path.is_file()}
     assert found == {"evil.wav", "0000001.wav", "same.wav", "0000003.wav", "0000004.wav", "0000005.wav", "metadata.csv"}
     assert len(release.table) == 5
-    assert [problem.reason for problem in release.problems] == ["no label: row 6", "no audio: row 7"]
+    assert [problem.reason for problem in release.skipped] == ["no label: row 6", "no audio: row 7"]
     assert set(release.table["split"]) == {""}  # a single split is none
 
 
@@ -111,7 +111,7 @@ def test_an_audiofolder_is_read_in_place(tmp_path: Path, suffix: str) -> None:
         ["test/clips/0.wav", "test", "s0", "joy"],
         ["train/clips/0.wav", "train", "s0", "joy"],
     ]
-    assert [problem.audio for problem in release.problems] == ["test/clips/1.wav", "train/clips/1.wav"]
+    assert [problem.audio for problem in release.skipped] == ["test/clips/1.wav", "train/clips/1.wav"]
 
 
 def test_only_columns_whose_meaning_is_clear_are_read_without_an_entry_and_the_notes_say_which(tmp_path: Path) -> None:

@@ -64,7 +64,7 @@ def test_what_does_not_match_is_listed(tmp_path: Path) -> None:
     write_text(evaluations / "Ses01F_impro09.txt", "[0.0 - 1.0] Ses01F_impro09_F000 neu\n")
     release = read(tmp_path, CONFIG)
     assert release.table["label"].tolist() == ["neu", "ang"]
-    assert [(problem.reason, problem.audio.split("/")[-1]) for problem in release.problems] == [
+    assert [(problem.reason, problem.audio.split("/")[-1]) for problem in release.skipped] == [
         ("no audio file", "Ses01F_impro00_M001.wav"),
         ("line not understood", "Ses01F_impro09.txt"),
         ("file without annotation", "Ses01F_impro00_F009.wav"),
@@ -84,8 +84,8 @@ def test_of_a_turn_in_several_files_the_releases_own_is_used_and_the_others_are_
     release = read(tmp_path, CONFIG)
     used = "Session1/sentences/wav/Ses01F_impro00/Ses01F_impro00_F000.wav"
     assert release.table["audio"].tolist()[0] == used and len(release.table) == 2
-    assert {problem.audio.split("wav/", 1)[1] for problem in release.problems} == set(twins)
-    assert {problem.reason for problem in release.problems} == {f"a second file of a clip: {used} is used"}
+    assert {problem.audio.split("wav/", 1)[1] for problem in release.skipped} == set(twins)
+    assert {problem.reason for problem in release.skipped} == {f"a second file of a clip: {used} is used"}
 
 
 def test_a_missing_release_names_the_path_and_the_fix(tmp_path: Path) -> None:
@@ -101,7 +101,7 @@ def test_the_usual_task_has_5531_turns(tmp_path: Path) -> None:
     release = read(tmp_path, CONFIG)
     table = release.table
     validate(table, "iemocap")
-    assert release.problems == [] and len(table) == CONFIG.expected["all"] == 10039
+    assert release.skipped == [] and len(table) == CONFIG.expected["all"] == 10039
     assert SETTINGS.labels.name == "four" and SETTINGS.labels.classes is not None
     classes = LabelSpace("four", SETTINGS.labels.classes).classify(
         map_labels(table["label"], CONFIG.label_map, "iemocap")
