@@ -84,7 +84,7 @@ def make_evaluation_set(
             f"check eval.split and the label space."
         )
     known = table["source"].isin(trained["source"])
-    if test is None:  # the corpus's own warnings name copies within the training corpus (see duplicates.py)
+    if test is None:  # the corpus's own warnings name copies within the training corpus (see corpora/fold_split.py)
         known |= table["content_hash"].isin(trained["content_hash"])
     overlap = int(known.sum())
     if overlap and not settings.allow_overlap:
