@@ -33,14 +33,14 @@ class Batch:
     inputs: audio, (batch, samples) float32, or the features of a frozen prefix, (batch, frames, ...).
     lengths: (batch,), in samples or frames; on the CPU, which reads them.
     classes: (batch,); rows: (batch,) of the table.
-    after: the prefix that `inputs` are the features of.
+    stage: the stage of `inputs`.
     """
 
     inputs: Tensor
     lengths: Tensor
     classes: Tensor
     rows: Tensor
-    after: Stage = Stage.nothing
+    stage: Stage = Stage.nothing
 
     def to(self, device: torch.device) -> Batch:
         """The batch on a device, but for its lengths; from pinned memory the copy overlaps with computing."""

@@ -14,7 +14,6 @@ from melt_ser.data.datasets import ClipDataset, WaveformDataset
 from melt_ser.data.stage import Stage
 from melt_ser.evaluation.evaluation_sets import EvaluationSet
 from melt_ser.models.classifier import SpeechClassifier
-from melt_ser.models.prefix import frozen_stage
 from melt_ser.training.features import KeptFeatures
 
 if TYPE_CHECKING:
@@ -41,7 +40,7 @@ class FoldInputs:
         self.trainer = study.config.trainer
         crop_seconds = self.trainer.crop_seconds
         crops = crop_seconds is not None and bool((self.study.utterances["duration"] > crop_seconds).any())
-        self.prefix = frozen_stage(model, crops)
+        self.prefix = model.frozen_stage(crops)
         self.kept = KeptFeatures(study.config.cache, model, self.prefix, accelerator, study.not_kept)
 
     def train(self) -> ClipDataset:

@@ -29,7 +29,6 @@ from melt_ser.data.feature_store import write_description
 from melt_ser.data.stage import Stage
 from melt_ser.evaluation.inference import exact_products
 from melt_ser.models.classifier import SpeechClassifier
-from melt_ser.models.prefix import compute_stage, frame_shape
 
 BATCH_SECONDS = 60.0  # of audio with padding that is computed at once
 Places = list[tuple[str, int, int, int]]  # of clips: name, part, first, count
@@ -84,7 +83,7 @@ def write_features(
     def finish() -> None:
         rows = pd.DataFrame(all_places, columns=["clip", "part", "first", "count"])
         with files.telling_failed_writes(folder):
-            write_description(building, prefix, frame_shape(model, prefix), dtype, rows)
+            write_description(building, prefix, model.frame_shape(prefix), dtype, rows)
             building.replace(folder)
 
     try:
@@ -113,7 +112,7 @@ def _computed(
     with exact_products(), memory_advice("set cache.features=false"):
         for batch in progress(loader, len(batches), "features of the frozen part"):
             batch = batch.to(accelerator.device)
-            features, counts = compute_stage(model, prefix, batch.inputs, batch.lengths)
+            features, counts = model.compute_stage(prefix, batch.inputs, batch.lengths)
             for row, own, count in zip(batch.rows.tolist(), features.contiguous().cpu(), counts.tolist(), strict=True):
                 yield row, own[:count].numpy()
     model.train(training)

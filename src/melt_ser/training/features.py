@@ -35,7 +35,6 @@ from melt_ser.data.feature_store import FeatureDataset, FeatureStore
 from melt_ser.data.stage import Stage
 from melt_ser.models.backbone import Backbone
 from melt_ser.models.classifier import SpeechClassifier
-from melt_ser.models.prefix import frame_shape, stage_modules
 from melt_ser.training.feature_writing import on_all_processes, write_features
 
 VERSION = 2  # to be raised whenever the same clip would get other features
@@ -108,7 +107,7 @@ class KeptFeatures:
     def _compute(self, folder: Path, clips: WaveformDataset, names: list[str]) -> str | None:
         """Compute and keep; why they do not fit, or None. Raises OutputError where they cannot be written."""
         for dtype in map(np.dtype, [np.float32] if self.prefix is Stage.pooled else [np.float16, np.float32]):
-            size = self._frames(clips) * math.prod(frame_shape(self.model, self.prefix)) * dtype.itemsize
+            size = self._frames(clips) * math.prod(self.model.frame_shape(self.prefix)) * dtype.itemsize
             main = self.accelerator.is_main_process
             reason: str | None = gather_object([why_not_cached(folder, size, self.config) if main else None])[0]
             if reason is not None:
@@ -132,7 +131,7 @@ class KeptFeatures:
 def _digest_once(model: SpeechClassifier, prefix: Stage) -> str:
     """`digest_of`, which takes as long as 30 steps of a head: what is frozen does not change while its model lives."""
     known = DIGESTS.setdefault(model.backbone, {})
-    key = (prefix, model.backbone.freezing, frame_shape(model, prefix))
+    key = (prefix, model.backbone.freezing, model.frame_shape(prefix))
     if key not in known:
         known[key] = digest_of(model, prefix)
     return known[key]
@@ -143,9 +142,9 @@ def digest_of(model: SpeechClassifier, prefix: Stage) -> str:
     settings = model.backbone.model.config.to_dict()
     relevant = {key: value for key, value in settings.items() if not any(word in key for word in WITHOUT_EFFECT)}
     total = xxh3_128(
-        json.dumps([prefix.value, frame_shape(model, prefix), relevant], sort_keys=True, default=str).encode()
+        json.dumps([prefix.value, model.frame_shape(prefix), relevant], sort_keys=True, default=str).encode()
     )
-    for module in stage_modules(model.backbone, prefix):
+    for module in model.stage_modules(prefix):
         for name, tensor in module.state_dict().items():
             total.update(f"{name} {tuple(tensor.shape)}".encode())
             total.update(tensor.detach().cpu().contiguous().numpy())

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from melt_ser.data.stage import Stage
-from melt_ser.models.prefix import compute_stage, crop_at_random, frozen_stage
+from melt_ser.training.frozen import crop_at_random
 from small_models import KINDS, batch_of, small_classifier
 
 every_kind = pytest.mark.parametrize("kind", KINDS)
@@ -27,8 +27,8 @@ def test_a_prefix_and_what_comes_after_are_the_whole(kind: str, head: dict, free
     audio, lengths = batch_of(4000, 9000, 400)
     whole = classifier(audio, lengths)
     for crops in (False, True):
-        prefix = frozen_stage(classifier, crops)
-        apart = classifier(*compute_stage(classifier, prefix, audio, lengths), after=prefix)
+        prefix = classifier.frozen_stage(crops)
+        apart = classifier(*classifier.compute_stage(prefix, audio, lengths), prefix)
         assert torch.allclose(apart, whole, atol=1e-5)
 
 
@@ -48,7 +48,7 @@ def test_a_prefix_and_what_comes_after_are_the_whole(kind: str, head: dict, free
 def test_the_longest_prefix_that_freezing_allows(freeze: int | str, head: dict, crops: bool, prefix: Stage) -> None:
     classifier = small_classifier("wavlm", **head)
     classifier.backbone.freeze(freeze)
-    assert frozen_stage(classifier, crops) is prefix
+    assert classifier.frozen_stage(crops) is prefix
 
 
 @pytest.mark.parametrize("setting", ["layerdrop", "mask_time_prob", "mask_feature_prob"])
@@ -56,7 +56,7 @@ def test_frozen_layers_that_draw_at_random_are_no_prefix(setting: str) -> None:
     classifier = small_classifier("hubert")
     classifier.backbone.freeze(1)
     setattr(classifier.backbone.model.config, setting, 0.5)
-    assert frozen_stage(classifier, crops=False) is Stage.convolution
+    assert classifier.frozen_stage(crops=False) is Stage.convolution
 
 
 @every_kind
@@ -65,13 +65,13 @@ def test_a_prefix_is_the_same_while_the_rest_trains(kind: str, freeze: int | str
     classifier = small_classifier(kind)
     classifier.backbone.freeze(freeze)
     batch = batch_of(4000, 9000)
-    prefix = frozen_stage(classifier, crops=False)
-    expected, _ = compute_stage(classifier.eval(), prefix, *batch)
+    prefix = classifier.frozen_stage(crops=False)
+    expected, _ = classifier.eval().compute_stage(prefix, *batch)
     state = torch.get_rng_state()
-    features, counts = compute_stage(classifier.train(), prefix, *batch)
+    features, counts = classifier.train().compute_stage(prefix, *batch)
     assert torch.equal(features, expected)
     assert torch.equal(torch.get_rng_state(), state)
-    classifier(features, counts, after=prefix).sum().backward()
+    classifier(features, counts, prefix).sum().backward()
     learning = {name for name, parameter in classifier.named_parameters() if parameter.grad is not None}
     frozen = {name for name, parameter in classifier.named_parameters() if not parameter.requires_grad}
     assert learning and frozen and not learning & frozen

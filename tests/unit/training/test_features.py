@@ -17,8 +17,8 @@ from melt_ser.core.errors import InputError, OutputError
 from melt_ser.core.paths import cache_folder
 from melt_ser.data.feature_store import FeatureStore
 from melt_ser.data.stage import Stage
+from melt_ser.models.classifier import SpeechClassifier
 from melt_ser.models.export import load_model, save_model
-from melt_ser.models.prefix import compute_stage, frozen_stage
 from melt_ser.training import feature_writing
 from melt_ser.training import features as kept_features
 from small_models import KINDS, batch_of, small_classifier
@@ -60,7 +60,7 @@ def test_features_are_computed_once_for_all_folds_and_seeds(tmp_path: Path, root
     backbones = list(folder.glob("folds/*/model/model-00001-of-00002.safetensors"))
     assert len(backbones) > 1
     assert all(path.samefile(backbones[0]) for path in backbones)  # written once too
-    monkeypatch.setattr(feature_writing, "compute_stage", None)  # whoever computes again fails
+    monkeypatch.setattr(SpeechClassifier, "compute_stage", None)  # whoever computes again fails
     train(tmp_path / "runs", root, *settings, "seed=1")
     train(tmp_path / "runs", root, *settings, "head=mlp", "trainer.head_learning_rate=1e-2")
     assert stores("pooled") == [store]
@@ -113,7 +113,7 @@ def test_the_same_audio_under_other_labels_and_names_is_computed_once(
     train(tmp_path / "first", root, *settings)
     before = stores()
     with monkeypatch.context() as patch:
-        patch.setattr(feature_writing, "compute_stage", None)  # whoever computes again fails
+        patch.setattr(SpeechClassifier, "compute_stage", None)  # whoever computes again fails
         shared, _ = train(tmp_path / "second", other, *settings)
     assert stores() == before
     alone, _ = train(tmp_path / "alone", other, *settings, f"cache.folder={tmp_path / 'own'}")
@@ -165,15 +165,17 @@ def test_a_folder_that_cannot_be_written_costs_time_not_the_run(
     assert (folder / "result.json").is_file()
 
 
-@pytest.mark.parametrize("step", ["compute_stage", "write_description"])
+@pytest.mark.parametrize(
+    ("owner", "step"), [(SpeechClassifier, "compute_stage"), (feature_writing, "write_description")]
+)
 def test_a_disk_that_fills_up_meanwhile_costs_time_not_the_run(
-    tmp_path: Path, root: Path, step: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+    tmp_path: Path, root: Path, owner: object, step: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
 ) -> None:
     def fail(*arguments: object) -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     with monkeypatch.context() as patch:
-        patch.setattr(feature_writing, step, fail)
+        patch.setattr(owner, step, fail)
         anew, _ = train(tmp_path / "anew", root, "trainer=frozen", "dataset.fold=all")
     told = capsys.readouterr().err  # once, and nothing is computed in vain again for the other folds
     assert told.count("cannot be written (No space left on device); set cache.folder") == 1
@@ -201,20 +203,20 @@ def test_features_that_others_may_only_read_are_used(
         raise OutputError(tmp_path, "Read-only file system")
 
     monkeypatch.setattr(kept_features, "exclusive_lock", fail)
-    monkeypatch.setattr(feature_writing, "compute_stage", None)
+    monkeypatch.setattr(SpeechClassifier, "compute_stage", None)
     train(tmp_path / "two", root, "trainer=frozen")
 
 
 def test_what_float16_cannot_hold_is_kept_as_float32(
     tmp_path: Path, root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    compute = feature_writing.compute_stage
+    compute = SpeechClassifier.compute_stage
 
     def loud(*arguments):
         features, counts = compute(*arguments)
         return features * 1e6, counts
 
-    monkeypatch.setattr(feature_writing, "compute_stage", loud)
+    monkeypatch.setattr(SpeechClassifier, "compute_stage", loud)
     train(tmp_path / "runs", root, *ATTENTION)
     (store,) = stores()
     assert FeatureStore(store).dtype == np.float32
@@ -266,8 +268,8 @@ def test_float16_moves_the_logits_of_a_model_by_less_than_a_thousandth(kind: str
     audio, lengths = batch_of(4000, 9000, 16000)
     for freeze in ("convolution", 1):
         classifier.backbone.freeze(freeze)
-        prefix = frozen_stage(classifier, crops=False)
+        prefix = classifier.frozen_stage(crops=False)
         with torch.no_grad():
-            features, counts = compute_stage(classifier, prefix, audio, lengths)
-            rounded = classifier(features.half(), counts, after=prefix)
+            features, counts = classifier.compute_stage(prefix, audio, lengths)
+            rounded = classifier(features.half(), counts, prefix)
             assert (rounded - classifier(audio, lengths)).abs().max() < 1e-3
