@@ -61,7 +61,7 @@ def one_pass(settings: list[str], device: str) -> Figures:
     from melt_ser.data.stage import Stage
     from melt_ser.runs.fold import build_model
     from melt_ser.runs.plan import make_plan
-    from melt_ser.training.feature_writing import BATCH_SECONDS
+    from melt_ser.training.features import BATCH_SECONDS
 
     prepared = make_plan(load_config(*settings, "dataset.fold=1"))
     model = build_model(prepared.config, prepared.classes).to(device).eval()
