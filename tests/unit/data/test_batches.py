@@ -79,7 +79,7 @@ def test_micro_batches_name_their_step_and_the_last_ends_it() -> None:
         own = [micro_batch for micro_batch in micro_batches if micro_batch.step == number]
         assert [micro_batch.rows for micro_batch in own] == step
         assert [micro_batch.ends_step for micro_batch in own] == [False] * (len(step) - 1) + [True]
-        assert all(micro_batch.step_rows.tolist() == sum(step, []) for micro_batch in own)
+        assert all(micro_batch.step_rows.tolist() == np.concatenate(step).tolist() for micro_batch in own)
 
 
 def test_every_process_has_a_row_of_every_micro_batch() -> None:
@@ -89,9 +89,7 @@ def test_every_process_has_a_row_of_every_micro_batch() -> None:
     micro_batches = [micro_batch.rows for micro_batch in plan.micro_batches(1)]
     assert any(len(rows) == 1 for rows in micro_batches)
     for number in range(3):
-        assert all(Shard(number, 3).to_compute(rows) for rows in micro_batches)
-        assert all(
-            Shard(number, 3).to_compute(rows) == (Shard(number, 3).of(rows) or rows[:1]) for rows in micro_batches
-        )
+        shard = Shard(number, 3)
+        assert all(shard.to_compute(rows) == (shard.of(rows) or rows[:1]) != [] for rows in micro_batches)
     counted = [row for number in range(3) for rows in micro_batches for row in Shard(number, 3).of(rows)]
     assert sorted(counted) == list(range(23))

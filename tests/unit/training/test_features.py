@@ -167,7 +167,7 @@ def test_a_feature_cache_that_cannot_be_written_costs_time_not_the_run(
     assert (folder / "result.json").is_file()
 
 
-@pytest.mark.parametrize(("owner", "step"), [(SpeechClassifier, "compute_stage"), (features, "write_description")])
+@pytest.mark.parametrize(("owner", "step"), [(features.FeatureCache, "_compute"), (features, "write_description")])
 def test_a_disk_that_fills_up_with_features_costs_time_not_the_run(
     tmp_path: Path, root: Path, owner: object, step: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
 ) -> None:
