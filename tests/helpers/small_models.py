@@ -27,9 +27,9 @@ SMALL = {
 SMALL_DATA2VEC = {"num_conv_pos_embeddings": 3, "conv_pos_kernel_size": 5}
 BASE = {"feat_extract_norm": "group", "do_stable_layer_norm": False, "conv_bias": False}
 LARGE = {"feat_extract_norm": "layer", "do_stable_layer_norm": True, "conv_bias": True}
-"""What sets the large checkpoints apart, other than size; data2vec's have only the biases."""
+"""How the large checkpoints differ, apart from their size; data2vec's have only the biases."""
 
-# Every kind of model that masking treats on its own, by family and architecture.
+# Every kind of model that masking treats differently: family and architecture.
 KINDS = {
     "wav2vec2-base": ("wav2vec2", {}),
     "wav2vec2-large": ("wav2vec2", LARGE),
@@ -49,7 +49,7 @@ def small_config(family: str, **architecture: object) -> BackboneConfig:
 
 
 def small_backbone(kind: str, seed: int = 0) -> Backbone:
-    """A backbone of KINDS (or of a family), whose biases and norms are away from their trivial initial values."""
+    """Return a backbone of KINDS (or of a family), with biases and norms away from their trivial initial values."""
     family, architecture = KINDS.get(kind, (kind, {}))
     backbone = load_backbone(small_config(family, **architecture), seed)
     generator = torch.Generator().manual_seed(seed)
@@ -69,18 +69,18 @@ def small_classifier(kind: str, seed: int = 0, **head: object) -> SpeechClassifi
 
 
 def speechlike(samples: int, seed: int = 0) -> Tensor:
-    """Noise with an offset and a rising loudness, so that statistics over the wrong samples differ."""
+    """Return noise with an offset and a rising loudness, so that statistics over the wrong samples differ."""
     generator = torch.Generator().manual_seed(samples * 1000 + seed)
     return torch.randn(samples, generator=generator) * torch.linspace(0.02, 0.3, samples) + 0.05
 
 
 def batch_of(*lengths: int) -> tuple[Tensor, Tensor]:
-    """Prepared clips of these lengths, padded together."""
+    """Return prepared clips of these lengths, padded together."""
     return pad_together([prepare_waveform(speechlike(length), do_normalize=True) for length in lengths])
 
 
 def plain_transformers(kind: str) -> nn.Module:
-    """The same weights in an untouched transformers model, in float64: its own rounding is as large as ours."""
+    """Return the same weights in an untouched transformers model, in float64: float32 rounds as much as ours."""
     ours = small_backbone(kind).model
     config = CONFIG_MAPPING[MODEL_TYPES[KINDS[kind][0]]].from_dict(ours.config.to_dict())
     plain = AutoModel.from_config(config).eval()
@@ -94,7 +94,7 @@ def gradients(model: nn.Module, loss: Tensor) -> dict[str, Tensor]:
     return {name: weight.grad.double() for name, weight in model.named_parameters() if weight.grad is not None}
 
 
-def assert_same_gradients(found: dict[str, Tensor], expected: dict[str, Tensor], tolerance: float = 1e-4) -> None:
-    assert found.keys() == expected.keys()
+def assert_same_gradients(actual: dict[str, Tensor], expected: dict[str, Tensor], tolerance: float = 1e-4) -> None:
+    assert actual.keys() == expected.keys()
     for name, gradient in expected.items():
-        assert (found[name] - gradient).abs().max() <= tolerance * max(1.0, float(gradient.abs().max())), name
+        assert (actual[name] - gradient).abs().max() <= tolerance * max(1.0, float(gradient.abs().max())), name

@@ -63,7 +63,7 @@ def test_the_temperature_of_a_run_fits_its_saved_models_on_dev(tmp_path: Path) -
         reference = np.array([CLASSES.index(CLASSES[int(name[-1]) % 3]) for name in part["utterance"]])
         dev = calibrate(answers, reference)
         assert fold["temperature"] == pytest.approx(dev.temperature, rel=1e-2)
-        assert fold["dev_ece"] == pytest.approx(dev.ece, abs=2e-3)  # dev is read from features kept in float16
+        assert fold["dev_ece"] == pytest.approx(dev.ece, abs=2e-3)  # dev is read from features cached in float16
     temperatures = [fold["temperature"] for fold in result["train"]["folds"]]
     assert temperatures[0] != temperatures[1] and 1.0 not in temperatures
     pooled, own = result["evals"][0]["calibration"], [row["calibration"] for row in result["evals"][2::2]]

@@ -131,7 +131,7 @@ def open_audio_cache(corpus: str, table: pd.DataFrame, settings: CacheConfig) ->
         reason = why_not_cached(path, size, settings)
         if reason is None:
             if not path.exists():
-                say(f"note: decoded clips of '{corpus}' are kept in {path} (up to {size / GIB:.2f} GiB).")
+                say(f"note: decoded clips of '{corpus}' are cached in {path} (up to {size / GIB:.2f} GiB).")
             return AudioCache(path, names, firsts)
     except OSError as error:
         reason = f"{path} cannot be written ({error.strerror}); set cache.folder"

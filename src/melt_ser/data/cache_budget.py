@@ -31,7 +31,7 @@ def why_not_cached(path: Path, size: int, config: CacheConfig) -> str | None:
     needed = f"{size / GIB:.2f} GiB are needed"
     if others + size > config.max_gib * GIB:
         taken = f"{others / GIB:.2f} of cache.max_gib={config.max_gib:g} are taken in {root}"
-        return f"{needed} and {taken}; raise it, or delete what is old there"
+        return f"{needed} and {taken}; raise it, or delete old files there"
     if size - own > free:
         return f"{needed} and {free / GIB:.2f} are free in {root}; set cache.folder"
     return None

@@ -139,7 +139,7 @@ class FeatureCache:
             if reason is not None:
                 return reason
             say(
-                f"note: features of the frozen part ({self.stage.value}) are computed once and kept in {folder} "
+                f"note: features of the frozen part ({self.stage.value}) are computed once and cached in {folder} "
                 f"({size / GIB:.2f} GiB)."
             )
             with contextlib.suppress(OverflowError):  # float16 overflows; then float32 is tried

@@ -155,7 +155,7 @@ def test_a_run_is_the_same_without_with_and_from_the_audio_cache(
     settings = ("dataset.folds=2", "trainer.epochs=2", "augment=light", "dataset.group=source")
     runs = [("without", "cache.audio=false"), ("first", "seed=0"), ("second", "seed=0")]
     folders = [train(tmp_path / out, root, *settings, more)[0] for out, more in runs]
-    assert capsys.readouterr().err.count("note: decoded clips of 'csv' are kept in ") == 1
+    assert capsys.readouterr().err.count("note: decoded clips of 'csv' are cached in ") == 1
     assert len(list((cache_folder() / "waveforms").iterdir())) >= 1
     outcomes = [outcome(folder) for folder in folders]
     assert outcomes[1] == outcomes[2]
