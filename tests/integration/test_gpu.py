@@ -13,9 +13,9 @@ import torch
 
 from melt_ser.config import Kernels
 from melt_ser.core.errors import SetupError
+from melt_ser.data.stage import Stage
 from melt_ser.evaluation.inference import exact_products
 from melt_ser.models.kernels.positions import convolve_by_blocks
-from melt_ser.models.prefix import compute_stage
 from melt_ser.predict import main as predict
 from melt_ser.training.device import make_accelerator
 from small_models import FAMILIES, KINDS, assert_same_gradients, batch_of, gradients, small_backbone, small_classifier
@@ -94,13 +94,13 @@ def test_features_of_a_frozen_stage_on_a_gpu_are_those_of_a_cpu(kind: str) -> No
     on_gpu = copy.deepcopy(classifier).cuda()
     for freeze in ("convolution", 1, "everything"):
         classifier.backbone.freeze(freeze)
-        for prefix in ("convolution", "layers", "states", "pooled"):
-            if (prefix == "layers") > (freeze == 1):
+        for stage in (Stage.convolution, Stage.layers, Stage.states, Stage.pooled):
+            if (stage is Stage.layers) > (freeze == 1):
                 continue
-            expected, counts = compute_stage(classifier, prefix, *batch)
+            expected, counts = classifier.compute_stage(stage, *batch)
             on_gpu.backbone.freeze(freeze)
             with exact_products():
-                actual, same_counts = compute_stage(on_gpu, prefix, *(tensor.cuda() for tensor in batch))
+                actual, same_counts = on_gpu.compute_stage(stage, *(tensor.cuda() for tensor in batch))
             assert same_counts.tolist() == counts.tolist()
             for own, theirs, count in zip(actual.cpu(), expected, counts, strict=True):
                 assert (own - theirs)[:count].abs().max() < 1e-4

@@ -62,7 +62,7 @@ def predict_probabilities(
     with exact_products(), memory_advice(less_memory):
         for batch in DataLoader(utterances, batch_sampler=batches, collate_fn=utterances.collate):
             batch = batch.to(device)
-            probabilities[batch.rows] = model(batch.inputs, batch.lengths, batch.after).float().softmax(dim=-1)
+            probabilities[batch.rows] = model(batch.inputs, batch.lengths, batch.stage).float().softmax(dim=-1)
             times[batch.rows] += 1
     probabilities, times = accelerator.reduce((probabilities, times), "sum")
     if not bool((times == 1).all()):

@@ -38,7 +38,7 @@ class RunPlan:
     others: list[Corpus]  # further corpora to score
     scores_itself: bool  # whether the training corpus is among eval.corpora
     unscored: dict[str, str]  # those of eval.corpora that cannot be read, and why
-    not_kept: set[Path] = field(default_factory=set)  # features that could not be kept, so that each fold knows
+    failed_folders: set[Path] = field(default_factory=set)  # of the feature cache; no fold tries these again
 
     @property
     def one_model(self) -> bool:

@@ -146,7 +146,7 @@ def _train_and_score(study: RunPlan) -> dict[str, Any] | None:
     if accelerator.is_main_process:
         _open_folder(study)
     accelerator.wait_for_everyone()
-    cache = open_audio_cache(study.corpus, config.cache)
+    cache = open_audio_cache(study.corpus.name, study.corpus.table, config.cache)
     read_backbone: ReadBackbone = functools.partial(configured_backbone, config)
     if config.trainer.freeze == "everything":
         read_backbone = functools.cache(read_backbone)  # the same in every fold

@@ -25,7 +25,7 @@ every_pooling = pytest.mark.parametrize("pooling", [pooling.value for pooling in
 
 @settings(max_examples=30)
 @given(samples=st.integers(400, 5000), gain=st.floats(1e-4, 10), offset=st.floats(-1, 1))
-def test_normalisation_is_that_of_transformers(samples, gain, offset):
+def test_normalisation_of_waveforms_equals_that_of_transformers(samples, gain, offset):
     waveform = speechlike(samples) * gain + offset
     expected = Wav2Vec2FeatureExtractor.zero_mean_unit_var_norm([waveform.numpy()], None)[0]
     tolerance = 1e-5 * max(1.0, abs(offset) / float(np.sqrt(waveform.numpy().var() + 1e-7)))
@@ -37,7 +37,7 @@ def test_normalised_silence_is_zeros():
 
 
 @pytest.mark.parametrize("samples", [0, 1, 399, 400, 401])
-def test_short_clips_are_padded_before_they_are_normalised(samples):
+def test_short_waveforms_are_padded_before_they_are_normalised(samples):
     prepared = prepare_waveform(torch.ones(samples), do_normalize=False)
     assert prepared.tolist() == [1.0] * samples + [0.0] * (RECEPTIVE_FIELD - samples)
     normalised = prepare_waveform(torch.ones(samples), do_normalize=True)
@@ -106,7 +106,7 @@ def test_pooling_of_equal_frames_has_finite_gradients(pooling, frames):
 @pytest.mark.parametrize("layers", [layers.value for layers in Layers])
 @pytest.mark.parametrize("hidden_sizes", [[], [8], [8, 6]], ids=["linear", "two-layers", "three-layers"])
 @torch.no_grad()
-def test_every_head_gives_logits_that_do_not_depend_on_the_batch(pooling, layers, hidden_sizes):
+def test_logits_of_every_head_do_not_depend_on_the_batch(pooling, layers, hidden_sizes):
     model = small_classifier("wavlm", pooling=pooling, layers=layers, hidden_sizes=hidden_sizes, dropout=0.3)
     logits = model(*batch_of(400, 6000, 2000))
     assert logits.shape == (3, len(CLASSES))
@@ -115,7 +115,7 @@ def test_every_head_gives_logits_that_do_not_depend_on_the_batch(pooling, layers
     assert (logits - alone).abs().max() < 1e-5
 
 
-def test_hidden_sizes_are_linear_layers_with_relu_between():
+def test_head_hidden_sizes_are_linear_layers_with_relu_between():
     head = small_classifier("wavlm", hidden_sizes=[8], dropout=0.5).head
     names = [type(layer).__name__ for layer in (*head.network, head.output)]
     assert names == ["Dropout", "Linear", "ReLU", "Dropout", "Linear"]
