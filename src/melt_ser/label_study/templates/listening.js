@@ -1,18 +1,18 @@
 "use strict";
-// A listening test. Answers are kept in this browser after each choice and leave it only as a file that the rater saves.
+// A listening test. The browser stores each answer at once; answers leave it only as a file that the rater saves.
 
 const element = (id) => document.getElementById(id);
 const study = JSON.parse(element("study").dataset.study);
 const store = `melt-ser-listening/${study.id}`;
 const clip = element("clip");
 
-let rater = null; // their code
-let order = []; // the items as this rater meets them
-let answers = {}; // by item: { chosen, side, plays, seconds }
-let at = 0; // place in the order
+let rater = null; // the rater's code
+let order = []; // the items in this rater's order
+let answers = {}; // { chosen, side, plays, seconds } by item
+let at = 0; // position in the order
 let heard = false, plays = 0, since = 0;
 
-// Storage may be forbidden (private windows, strict settings): then the test runs, and says so.
+// If storage is forbidden (private windows, strict settings), the test runs and warns the rater.
 function kept(key) {
   try { return localStorage.getItem(key); } catch { return null; }
 }
@@ -23,7 +23,7 @@ function keep(key, value) {
   }
 }
 
-// Random numbers in 0..1 from a text: FNV-1a into mulberry32. The same rater meets the same order after a reload.
+// Random numbers in 0..1 that depend on a text (FNV-1a into mulberry32): a rater gets the same order after a reload.
 function generator(text) {
   let state = 2166136261;
   for (const unit of text) state = Math.imul(state ^ unit.codePointAt(0), 16777619);
@@ -35,7 +35,7 @@ function generator(text) {
   };
 }
 
-// The items in a drawn order, each with its labels as they stand left and right.
+// The items in random order, each with its labels as they appear left and right.
 function drawn() {
   const random = generator(`${study.id}/${rater}`);
   const items = study.items.map((item) => ({ ...item, sides: random() < 0.5 ? item.labels : [...item.labels].reverse() }));
