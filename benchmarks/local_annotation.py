@@ -142,8 +142,8 @@ def main() -> None:
     rows = {"majority": {name: agreement(truth, ["neutral"] * len(truth)) for name, truth in truths.items()}}
     if options.base_url is None:
         engine = local_engine(options.model)
-        kept, _ = filter_lines(meld, ["few_words", "short_clips"])
-        dev = drawn([line for line in kept if line.split == "dev"], options.lines // 3, options.seed)
+        passing, _ = filter_lines(meld, ["few_words", "short_clips"])
+        dev = drawn([line for line in passing if line.split == "dev"], options.lines // 3, options.seed)
         samples = {"everything": meld, "dev": dev, "lines": lines}
     for name in options.prompts:
         if options.base_url is None:

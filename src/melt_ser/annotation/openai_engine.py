@@ -76,7 +76,7 @@ class Endpoint:
         if not self.key and (self.official or key_variable != KEY_VARIABLE):
             raise SetupError(f"There is no key for {self.address}: set the environment variable {key_variable}.")
         if not self.key.isascii() or not all(map(str.isprintable, self.key)):
-            raise SetupError(f"The environment variable {key_variable} holds what is no key; set it again.")
+            raise SetupError(f"The environment variable {key_variable} does not hold a valid key; set it again.")
         self.client = AsyncOpenAI(
             api_key=self.key or "none", base_url=self.address, timeout=timeout, max_retries=RETRIES
         )

@@ -206,9 +206,7 @@ def test_an_utterance_cannot_change_schema_or_label_set(journal: Journal) -> Non
         assert [message["role"] for message in body["messages"]] == ["system", "user"]
         assert "hacked" not in body["messages"][0]["content"]
         assert body["messages"][-1]["content"].count("\n") == plain.count("\n")
-    assert [label for label in labels(asked, journal) if label == "hacked"] == [
-        "hacked"
-    ] * 4  # raw labels, which are outside the set
+    assert labels(asked, journal).count("hacked") == 4  # as raw labels, outside the set
     assert asked.prompt.labels == load_prompt("melt").labels
 
 

@@ -198,7 +198,7 @@ def test_a_missing_server_is_a_sentence_at_once() -> None:
         ("http://:80/v1", "OPENAI_API_KEY", KEY, "is an address such as http://127.0.0.1:8000/v1"),
         (f"http://me:{KEY}@127.0.0.1:9/v1", "OPENAI_API_KEY", "", "put the key into .OPENAI_API_KEY instead"),
         (f"http://127.0.0.1:9/v1?key={KEY}", "OPENAI_API_KEY", "", "put the key into .OPENAI_API_KEY instead"),
-        (None, "OPENAI_API_KEY", KEY[:9] + "\n" + KEY[9:], "holds what is no key"),
+        (None, "OPENAI_API_KEY", KEY[:9] + "\n" + KEY[9:], "does not hold a valid key"),
     ],
 )
 def test_an_invalid_address_or_key_is_a_sentence(

@@ -13,7 +13,7 @@ let at = 0; // position in the order
 let heard = false, plays = 0, since = 0;
 
 // If storage is forbidden (private windows, strict settings), the test runs and warns the rater.
-function kept(key) {
+function stored(key) {
   try { return localStorage.getItem(key); } catch { return null; }
 }
 function keep(key, value) {
@@ -54,7 +54,7 @@ function show(id) {
 function begin(code) {
   rater = code;
   order = drawn();
-  answers = JSON.parse(kept(`${store}/${rater}`) ?? "{}");
+  answers = JSON.parse(stored(`${store}/${rater}`) ?? "{}");
   keep(store, rater);
   const open = order.findIndex((item) => !(item.id in answers));
   if (open < 0) finish(); else present(open);
@@ -71,7 +71,7 @@ function present(place) {
   element("progress").max = order.length;
   element("progress").value = Object.keys(answers).length;
   element("question").textContent = item.check === null ? "Which label fits the voice better?"
-    : `A check that you are there: listen, then choose “${item.check}”, whatever you hear.`;
+    : `An attention check: listen, then choose “${item.check}”, no matter what you hear.`;
   element("question").classList.toggle("check", item.check !== null);
   ["left", "right"].forEach((side, number) => {
     element(side).textContent = item.sides[number];
@@ -167,5 +167,5 @@ document.addEventListener("keydown", (event) => {
   const action = { p: play, P: play, 1: () => choose(0), ArrowLeft: () => choose(0), 2: () => choose(1), ArrowRight: () => choose(1) }[event.key];
   if (action) { event.preventDefault(); action(); }
 });
-const before = kept(store);
+const before = stored(store);
 if (before) begin(before); else welcome();
