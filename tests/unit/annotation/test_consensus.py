@@ -7,10 +7,10 @@ from collections.abc import Sequence
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from melt_ser.annotation.consensus import SMOOTHING, by_probability, dawid_skene, majority
+from melt_ser.annotation.consensus import MOST_ROUNDS, SMOOTHING, by_probability, dawid_skene, majority
 
 LABELS = ["anger", "joy", "sadness"]
 
@@ -57,9 +57,9 @@ def plain_dawid_skene(votes: Sequence[Sequence[str | None]]) -> list[dict[str, f
     for row in votes:
         counts = {label: row.count(label) + 1e-6 for label in LABELS}
         shares.append({label: counts[label] / sum(counts.values()) for label in LABELS})
-    moved = 1.0
-    while moved > 1e-7:
-        moved = 0.0
+    moved, rounds = 1.0, 0
+    while moved > 1e-7 and rounds < MOST_ROUNDS:  # some votes need thousands of rounds to converge
+        moved, rounds = 0.0, rounds + 1
         prior = {label: sum(share[label] for share in shares) / len(votes) for label in LABELS}
         errors = {}
         for rater in raters:
@@ -95,13 +95,14 @@ def simulated(
 
 
 @settings(max_examples=6)
-@given(st.integers(0, 1000), st.floats(0.0, 0.5))
+@example(seed=200, missing=0.03125)  # ends at MOST_ROUNDS
+@given(seed=st.integers(0, 1000), missing=st.floats(0.0, 0.5))
 def test_dawid_skene_equals_a_plain_implementation(seed: int, missing: float) -> None:
     _, votes = simulated([0.9, 0.7, 0.6], 30, seed, missing)
     fitted = [fit.confidences for fit in dawid_skene(votes, LABELS)]
     plain = plain_dawid_skene(votes)
     for ours, theirs in zip(fitted, plain, strict=True):
-        assert ours == pytest.approx(theirs, abs=1e-3)
+        assert ours == pytest.approx(theirs, abs=1e-6)
 
 
 def test_dawid_skene_beats_the_majority_if_raters_differ_in_their_errors() -> None:
