@@ -125,7 +125,14 @@ def entry_of(job: Job, call: Call, reply: Reply, seconds: float | None = None) -
 async def answer_all(
     job: Job, engine: Engine, journal: Journal, concurrency: int, progress: AnnotationProgress
 ) -> list[Failure]:
-    """Make the open calls, `concurrency` at a time, and return those that got no answer.
+    """Make the open calls and return those that got no answer.
+
+    Args:
+        job: the calls.
+        engine: answers them.
+        journal: gets each answer as it arrives.
+        concurrency: calls at a time.
+        progress: the bar.
 
     Raises SetupError if no further call can succeed, or `GIVE_UP` calls failed in a row.
     """
