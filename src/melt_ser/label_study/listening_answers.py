@@ -1,4 +1,4 @@
-"""The answers of a listening test, put together with its key: a row a judgement."""
+"""Read the answers of a listening test and join them with its key: a row for each judgement."""
 
 from __future__ import annotations
 
@@ -28,25 +28,25 @@ ANSWERS_SHAPE = {
 
 @dataclass(frozen=True)
 class Judgements:
-    """`table` has a row a judgement: rater, item, side, first, second (the labels), and prefers_second (true or false).
+    """The judgements of the raters who passed the checks.
 
-    `raters` are those who passed and judged; `left_out` says why others are not used, by rater; `not_played` counts
-    items that did not play for a rater.
+    `table` has a row for each judgement: rater, item, side (left or right), first and second (the sources' labels), and
+    prefers_second (true or false).
     """
 
-    sources: dict[str, str]
+    sources: dict[str, str]  # names, by "first" and "second"
     table: pd.DataFrame
-    raters: list[str]
-    left_out: dict[str, str] = field(default_factory=dict)
-    not_played: int = 0
+    raters: list[str]  # who passed the checks and judged
+    left_out: dict[str, str] = field(default_factory=dict)  # reason, by rater
+    not_played: int = 0  # items that did not play for a rater
 
 
 def read_judgements(key_path: Path, answer_paths: Sequence[Path], allowed_failures: int = 0) -> Judgements:
-    """The judgements of all raters who failed no more checks than allowed.
+    """Return the judgements of all raters who failed no more checks than allowed.
 
-    Folders stand for the JSON files in them. A rater's several files are put together. Raises SetupError where a file
-    is missing, InputError where one is damaged, of another study, answers something else, or contradicts another of the
-    same rater.
+    A folder stands for its JSON files. Several files of one rater are joined. Raises SetupError if a file is missing,
+    InputError if one is damaged, belongs to another study, has an answer that the study does not offer, or contradicts
+    another file of the same rater.
     """
     key = _read(key_path, {"schema_version": int, **KEY_SHAPE}, "give the key.json that `listen build` wrote")
     items = {item["id"]: item for item in key["items"]}
@@ -54,15 +54,15 @@ def read_judgements(key_path: Path, answer_paths: Sequence[Path], allowed_failur
     for path in _files(answer_paths):
         content = _read(path, {"schema_version": int, **ANSWERS_SHAPE}, "ask the rater to save the answers again")
         if content["study"] != key["study"]:
-            raise InputError(f"{path} answers the study {content['study']}, and {key_path} is of {key['study']}.")
+            raise InputError(f"{path} answers the study {content['study']}, but {key_path} belongs to {key['study']}.")
         answers = {answer["item"]: answer for answer in content["answers"]}
         for name, answer in answers.items():
             if name not in items or answer["chosen"] not in (None, *items[name]["labels"]):
                 raise InputError(
-                    f"{path}: '{answer['chosen']}' for the item {name} is no answer of this study; "
+                    f"{path}: '{answer['chosen']}' for the item {name} is not an answer of this study; "
                     "ask the rater to save the answers again."
                 )
-        _put_together(given[content["rater"]], answers, content["rater"], path)
+        _join(given[content["rater"]], answers, content["rater"], path)
     reasons = {rater: _failed(answers, items, allowed_failures) for rater, answers in given.items()}
     left_out = {rater: reason for rater, reason in reasons.items() if reason}
     passed = {rater: answers for rater, answers in given.items() if rater not in left_out}
@@ -81,27 +81,27 @@ def read_judgements(key_path: Path, answer_paths: Sequence[Path], allowed_failur
     ]
     if not rows:
         why = f" ({len(left_out)} raters left out, the first {next(iter(left_out.values()))})" if left_out else ""
-        raise InputError(f"There is no judgement to score{why}; give the raters' answer files.")
+        raise InputError(f"The answers have no judgement to score{why}; give the raters' answer files.")
     not_played = sum(answer["chosen"] is None for answers in passed.values() for answer in answers.values())
     table = pd.DataFrame(rows)
     return Judgements(key["sources"], table, table["rater"].unique().tolist(), left_out, not_played)
 
 
-def _put_together(before: dict[str, Any], answers: dict[str, Any], rater: str, path: Path) -> None:
-    """Add a rater's answers to those of their other files; one that was skipped there may be given here."""
+def _join(before: dict[str, Any], answers: dict[str, Any], rater: str, path: Path) -> None:
+    """Add a rater's answers to those of their other files; an item skipped in one file may be judged in another."""
     for name, answer in answers.items():
         known = before.get(name, {}).get("chosen")
         if known is not None and answer["chosen"] not in (None, known):
             raise InputError(
                 f"{path} says '{answer['chosen']}' for the item {name}, and another file of rater {rater} '{known}'; "
-                "leave the older file out, or where they are two people's write another 'rater' into one."
+                "leave the older file out, or, if two people share the code, change 'rater' in one file."
             )
         if known is None:
             before[name] = answer
 
 
 def _failed(answers: dict[str, dict[str, Any]], items: dict[str, dict[str, Any]], allowed: int) -> str:
-    """Why a rater is left out, or ""; a check that did not play, or was not come to, is not failed."""
+    """Return why a rater is left out, or "". A check that did not play, or was not reached, is not failed."""
     asked = [(items[name]["check"], answer["chosen"]) for name, answer in answers.items() if items[name]["check"]]
     failed = sum(chosen not in (None, check) for check, chosen in asked)
     return f"failed {failed} of {len(asked)} checks" if failed > allowed else ""
