@@ -111,7 +111,7 @@ def _check(name: str, table: pd.DataFrame, values: Floats, seed: int) -> dict[st
         "confusion": confusion.tolist(),
         "recall": [None if np.isnan(value) else value for value in recall(confusion).tolist()],
         "ua": float(unweighted_accuracy(confusion)),
-        "ua_ci95": list(intervals.ua),
+        "ua_ci95": intervals.of["ua"],
         "ci_unit": intervals.unit,
         "left_out": {
             "not described": int((words == "").sum()),

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+from melt_ser.evaluation.metrics import percent
 from melt_ser.label_study.acoustics import LEVELS
-from melt_ser.reporting.numbers import percent
 from melt_ser.reporting.sections import Section, percent_with_interval
 
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from itertools import groupby
 from typing import Any
 
-from melt_ser.reporting.numbers import percent
+from melt_ser.evaluation.metrics import percent
 from melt_ser.reporting.pages import confusion_lines, render
 from melt_ser.reporting.sections import Section, percent_with_interval, value_with_interval
 

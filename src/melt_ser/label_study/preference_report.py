@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from melt_ser.reporting.numbers import percent
+from melt_ser.evaluation.metrics import percent
 from melt_ser.reporting.sections import Section, percent_with_interval, value_with_interval
 
 HEADS = ("n", "clips", "second preferred %", "binomial p", "mixed p")
