@@ -7,13 +7,13 @@ one temperature for all classes, fitted by the negative log-likelihood of a dev 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from melt_ser.core.errors import InputError
 from melt_ser.evaluation.metrics import Floats, Integers
+from melt_ser.evaluation.results import Calibration, CalibrationPoint
 
 BINS = 15
 TEMPERATURES = (0.05, 20.0)  # beyond these, all probabilities are 0 and 1, or all are equal
@@ -72,7 +72,7 @@ def normalised(probabilities: Floats) -> Floats:
     return scaled
 
 
-def reliability_curve(confidence: npt.ArrayLike, correct: npt.ArrayLike, bins: int = BINS) -> list[dict[str, Any]]:
+def reliability_curve(confidence: npt.ArrayLike, correct: npt.ArrayLike, bins: int = BINS) -> list[CalibrationPoint]:
     """Return the mean confidence, accuracy and number of utterances of each bin that is not empty, in rising order.
 
     Bins are equally wide. A bin holds the confidences above its lower edge and up to its upper edge; 0 belongs to the
@@ -97,7 +97,7 @@ def reliability_curve(confidence: npt.ArrayLike, correct: npt.ArrayLike, bins: i
     bin_of = np.digitize(confidence, np.linspace(0, 1, bins + 1)[1:-1], right=True)
     counts, sums, rights = (np.bincount(bin_of, weights, minlength=bins) for weights in (None, confidence, hits))
     return [
-        {"confidence": float(sums[row] / n), "accuracy": float(rights[row] / n), "n": int(n)}
+        CalibrationPoint(confidence=float(sums[row] / n), accuracy=float(rights[row] / n), n=int(n))
         for row, n in enumerate(counts)
         if n
     ]
@@ -111,15 +111,15 @@ def expected_calibration_error(confidence: npt.ArrayLike, correct: npt.ArrayLike
     return error_of(reliability_curve(confidence, correct, bins))
 
 
-def error_of(curve: list[dict[str, Any]]) -> float:
+def error_of(curve: list[CalibrationPoint]) -> float:
     """Return the expected calibration error of a reliability curve."""
-    gaps = sum(point["n"] * abs(point["confidence"] - point["accuracy"]) for point in curve)
-    return float(gaps / sum(point["n"] for point in curve))
+    gaps = sum(point.n * abs(point.confidence - point.accuracy) for point in curve)
+    return float(gaps / sum(point.n for point in curve))
 
 
 def calibration_entry(
     probabilities: Floats, right: npt.ArrayLike, temperature: float | Floats | None = None
-) -> dict[str, Any]:
+) -> Calibration:
     """Return the entry `calibration` of a result row (docs/results.md).
 
     Args:
@@ -130,9 +130,12 @@ def calibration_entry(
     Raises InputError as `reliability_curve` does.
     """
     curve = reliability_curve(normalised(probabilities).max(axis=1), right)
-    entry = {"ece": error_of(curve), "temperature": None, "ece_with_temperature": None, "curve": curve}
-    if temperature is not None:
-        scaled = with_temperature(probabilities, temperature)
-        entry["temperature"] = float(np.mean(temperature))
-        entry["ece_with_temperature"] = expected_calibration_error(scaled.max(axis=1), right)
-    return entry
+    if temperature is None:
+        return Calibration(ece=error_of(curve), curve=curve)
+    scaled = with_temperature(probabilities, temperature)
+    return Calibration(
+        ece=error_of(curve),
+        temperature=float(np.mean(temperature)),
+        ece_with_temperature=expected_calibration_error(scaled.max(axis=1), right),
+        curve=curve,
+    )

@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from melt_ser.evaluation.metrics import class_indices, unweighted_accuracy, weighted_accuracy
+from melt_ser.evaluation.results import Slice
 from melt_ser.evaluation.statistics import Names, count_per_unit
 
 COLUMNS = ("speaker", "gender", "session", "language", "intensity")
 MOST_VALUES = 200  # slices for one column; MELD has more dialogues
 
 
-def slices(table: pd.DataFrame, reference: Names, prediction: Names, classes: Sequence[str]) -> list[dict[str, Any]]:
-    """Return `{by, value, n, ua, wa}` for each value of each column with two or more values, largest first.
+def slices(table: pd.DataFrame, reference: Names, prediction: Names, classes: Sequence[str]) -> list[Slice]:
+    """Return a slice for each value of each column with two or more values, largest first.
 
     Rows without a value, and those beyond the 200 largest slices, form one slice with the value None. So the `n` of
     each column sum to all utterances. The UA of a slice is the mean over the classes that occur in it.
@@ -42,7 +42,7 @@ def slices(table: pd.DataFrame, reference: Names, prediction: Names, classes: Se
         confusions = confusions.reshape(-1, len(classes), len(classes))
         accuracies = unweighted_accuracy(confusions), weighted_accuracy(confusions)
         for value, confusion, ua, wa in zip([*largest, None], confusions, *accuracies, strict=False):
-            rows.append({"by": name, "value": value, "n": int(confusion.sum()), "ua": float(ua), "wa": float(wa)})
+            rows.append(Slice(by=name, value=value, n=int(confusion.sum()), ua=float(ua), wa=float(wa)))
     return rows
 
 

@@ -19,9 +19,8 @@ from melt_ser.audio import SAMPLE_RATE
 from melt_ser.audio.decode import Waveform, read_audio
 from melt_ser.core.errors import InputError, SetupError
 from melt_ser.corpora.table import Skipped
-from melt_ser.evaluation.metrics import Floats, confusion_matrix, recall, unweighted_accuracy
+from melt_ser.evaluation.metrics import Floats, confusion_matrix, percent, recall, unweighted_accuracy
 from melt_ser.evaluation.statistics import bootstrap_intervals
-from melt_ser.reporting.numbers import percent
 from melt_ser.reporting.sections import Section, percent_with_interval
 
 SCHEMA_VERSION = 1
@@ -147,7 +146,7 @@ def _check(name: str, table: pd.DataFrame, values: Floats, seed: int) -> Feature
         confusion=confusion.tolist(),
         recall=[None if np.isnan(value) else value for value in recall(confusion).tolist()],
         ua=float(unweighted_accuracy(confusion)),
-        ua_ci95=list(intervals.ua),
+        ua_ci95=intervals.of["ua"],
         ci_unit=intervals.unit,
         left_out={
             "not described": int((words == "").sum()),

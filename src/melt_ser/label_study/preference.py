@@ -16,12 +16,11 @@ import pandas as pd
 
 from melt_ser.core.errors import SetupError
 from melt_ser.evaluation.comparison import holm
-from melt_ser.evaluation.metrics import Floats
+from melt_ser.evaluation.metrics import Floats, percent
 from melt_ser.evaluation.statistics import RESAMPLES
 from melt_ser.label_study.listening_answers import Judgements
 from melt_ser.label_study.mixed_effects import MixedTest, mixed_test
 from melt_ser.label_study.reliability import coincidences_of_items, krippendorffs_alpha
-from melt_ser.reporting.numbers import percent
 from melt_ser.reporting.sections import Section, percent_with_interval, value_with_interval
 
 SCHEMA_VERSION = 1

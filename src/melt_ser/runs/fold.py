@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from functools import cached_property, partial
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import pandas as pd
 import torch
@@ -24,11 +25,11 @@ from melt_ser.data.stage import Stage
 from melt_ser.evaluation.calibration import DevCalibration, calibrate
 from melt_ser.evaluation.evaluation_sets import EvaluationSet
 from melt_ser.evaluation.inference import predict_probabilities
+from melt_ser.evaluation.results import FoldTraining
 from melt_ser.models.backbone import Backbone, load_backbone
 from melt_ser.models.classifier import SpeechClassifier
 from melt_ser.models.export import load_model, save_head, save_model
 from melt_ser.runs.plan import RunPlan
-from melt_ser.runs.result import FoldTraining, read_training
 from melt_ser.training.device import make_accelerator
 from melt_ser.training.features import FeatureCache
 from melt_ser.training.fit import fit
@@ -115,19 +116,20 @@ class FoldInputs:
         """The dev utterances."""
         return self._cached_features(self.split.dev)
 
-    def test(self, target: EvaluationSet) -> ClipDataset:
+    def test(self, evaluation_set: EvaluationSet) -> ClipDataset:
         """Return the utterances of an evaluation set."""
-        if target.corpus is self.plan.corpus:
-            pooled = self.stage is Stage.pooled
-            return self._cached_features(target.table) if pooled else self._read(target.table)
+        table = evaluation_set.table
+        if evaluation_set.corpus is self.plan.corpus:
+            return self._cached_features(table) if self.stage is Stage.pooled else self._read(table)
 
-        def read(table: pd.DataFrame) -> WaveformDataset:
-            return WaveformDataset(table, target.corpus.root, self.model.classes, self.model.backbone.do_normalize)
+        def read(rows: pd.DataFrame) -> WaveformDataset:
+            root, normalize = evaluation_set.corpus.root, self.model.backbone.do_normalize
+            return WaveformDataset(rows, root, self.model.classes, normalize)
 
-        utterances = read(target.table)
+        utterances = read(table)
         if self.stage is not Stage.pooled:
             return utterances
-        return self.feature_cache.features_of(utterances, target.table, target.table, read)
+        return self.feature_cache.features_of(utterances, table, table, read)
 
     def _cached_features(self, table: pd.DataFrame) -> ClipDataset:
         return self.feature_cache.features_of(self._read(table), table, self.plan.utterances, self._read)
@@ -154,14 +156,15 @@ def load_or_train(
             shutil.rmtree(folder / "checkpoints", ignore_errors=True)
         model = load_model(folder / "model", accelerator.device)
         model.backbone.freeze(config.trainer.freeze)  # so that it has the same stage as the model that was trained
-        return FoldInputs(plan, split, model, accelerator, cache), read_training(done)
+        training: FoldTraining = files.read_typed(done, FoldTraining, "delete it to train that fold again")
+        return FoldInputs(plan, split, model, accelerator, cache), training
     started = time.perf_counter()
     check_fold_split(split, config.dataset)  # once more, just before the split is used
     model = build_model(config, plan.classes, read_backbone)
     with memory_advice(NO_ROOM_FOR_MODEL):
         model.to(accelerator.device)
     inputs = FoldInputs(plan, split, model, accelerator, cache)
-    title = "" if plan.one_model else f"fold {split.fold}/{len(plan.parts)}"
+    title = "" if plan.one_model else f"fold {split.fold}/{len(plan.splits)}"
     state = fit(
         config.trainer,
         model,
@@ -173,23 +176,23 @@ def load_or_train(
         accelerator,
         title,
     )
-    trained = FoldTraining(state.best_epoch, state.best_dev_ua, time.perf_counter() - started)
+    training = FoldTraining(state.best_epoch, state.best_dev_ua, time.perf_counter() - started)
     if accelerator.is_main_process:
         with_same_backbone = _model_with_same_backbone(plan)
         if with_same_backbone is None:
             save_model(model, folder / "model")
         else:
             save_head(model, folder / "model", with_same_backbone)
-        files.write_json(done, vars(trained))
+        files.write_json(done, msgspec.structs.asdict(training))
         shutil.rmtree(folder / "checkpoints", ignore_errors=True)
-    return inputs, trained
+    return inputs, training
 
 
 def _model_with_same_backbone(plan: RunPlan) -> Path | None:
     """Return the model folder of a finished fold if the backbone is frozen, so that its file can be shared."""
     if plan.config.trainer.freeze != "everything":
         return None
-    folders = [plan.fold_folder(split) for split in plan.parts]
+    folders = [plan.fold_folder(split) for split in plan.splits]
     return next((folder / "model" for folder in folders if (folder / FOLD_FILE).is_file()), None)
 
 
@@ -199,8 +202,10 @@ def calibrate_on_dev(inputs: FoldInputs) -> DevCalibration:
     return calibrate(predict_probabilities(inputs.model, dev, batch_size, inputs.accelerator), dev.classes)
 
 
-def predict_targets(inputs: FoldInputs, targets: list[EvaluationSet]) -> Iterator[tuple[EvaluationSet, np.ndarray]]:
+def predict_sets(
+    inputs: FoldInputs, evaluation_sets: list[EvaluationSet]
+) -> Iterator[tuple[EvaluationSet, np.ndarray]]:
     """Yield each evaluation set of a fold with the probabilities of its model, (utterances, classes)."""
     batch_size = inputs.plan.config.eval.batch_size
-    for target in targets:
-        yield target, predict_probabilities(inputs.model, inputs.test(target), batch_size, inputs.accelerator)
+    for one in evaluation_sets:
+        yield one, predict_probabilities(inputs.model, inputs.test(one), batch_size, inputs.accelerator)
