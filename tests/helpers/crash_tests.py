@@ -23,10 +23,10 @@ os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["OMP_NUM_THREADS"] = "1"  # runs agree to the bit only with one number of threads
 
 import melt_ser.core.files
+import melt_ser.runs.evaluations
 import melt_ser.runs.fold
-import melt_ser.runs.result
+import melt_ser.runs.make_result
 import melt_ser.runs.run
-import melt_ser.runs.score
 import melt_ser.training.checkpoints
 from melt_ser.data.datasets import WaveformDataset
 from small_runs import corpus, outcome, train
@@ -169,8 +169,8 @@ def soak(folder: Path, root: Path, kills: int) -> dict[str, Any]:
 
 def main() -> int:
     # Figures follow from the predictions alone, and take most of the time of so small a run.
-    melt_ser.runs.score.confusion_figure = lambda *_: None
-    melt_ser.runs.result.training_curve_figure = lambda *_: None
+    melt_ser.runs.evaluations.confusion_figure = lambda *_: None
+    melt_ser.runs.make_result.training_curve_figure = lambda *_: None
     kind, folder = sys.argv[1], Path(sys.argv[2])
     os.environ["MELT_SER_CACHE"] = str(folder / "cache")
     root = corpus(folder / "corpus", speakers=4)

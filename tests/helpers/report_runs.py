@@ -57,7 +57,7 @@ def copy(run: Path, to: Path, change: Callable[[dict[str, Any]], None] = lambda 
 def answering(run: Path, right: bool) -> None:
     """Let a run's predictions be all right or all wrong (and its UA that)."""
     result = json.loads((run / "result.json").read_text())
-    closed = {row["predictions"]: row["classes"] for row in result["evals"] if row["protocol"] == "closed"}
+    closed = {row["predictions"]: row["classes"] for row in result["evals"] if row["answer_set"] == "closed"}
     for path, answers in closed.items():
         table = pd.read_csv(run / path)
         classes = result["train"]["classes"]

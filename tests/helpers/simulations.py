@@ -95,7 +95,7 @@ def coverage(
         wholes = names if over == "percentiles of speakers" else None  # speakers drawn as if they were recordings
         intervals = bootstrap_intervals(reference, prediction, population.classes, known, wholes, resamples=resamples)
         for metric in METRICS:
-            low, high = getattr(intervals, metric)
+            low, high = intervals.of[metric]
             covered[metric] += low <= truth[metric] <= high
     return {metric: count / sets for metric, count in covered.items()}
 

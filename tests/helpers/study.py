@@ -78,7 +78,7 @@ def from_csv(path: Path) -> Cells:
     """Means and deviations over seeds by hand, as `mean ± deviation` in per cent."""
     table = pd.read_csv(path)
     found = {}
-    for key, rows in table[table["protocol"] == "closed"].groupby(["system", "train", "corpus"]):
+    for key, rows in table[table["answer_set"] == "closed"].groupby(["system", "train", "corpus"]):
         found[key] = f"{100 * rows['ua'].mean():.1f} ± {100 * rows['ua'].std(ddof=1):.1f}"
     return found
 

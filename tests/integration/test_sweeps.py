@@ -300,7 +300,7 @@ def test_the_papers_table_in_small(melt_data: Path, tmp_path: Path) -> None:
         result = json.loads(path.read_text())
         config = result["config"]
         source = config["dataset"]["name"]
-        scored.update((source, row["corpus"], row["n"]) for row in result["evals"] if row["protocol"] == "closed")
+        scored.update((source, row["corpus"], row["n"]) for row in result["evals"] if row["answer_set"] == "closed")
         sizes[source, config["labels"]["name"], config["dataset"]["both_labels"]] = result["train"]["n"]
     tests = {corpus for _, corpus, _ in scored}
     assert tests == {"melt", "melt_human", "tess", "ravdess", "iemocap", "crema_d"}

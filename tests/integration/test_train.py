@@ -41,7 +41,7 @@ def test_a_run_folder_is_complete_and_its_metrics_follow_from_its_predictions(
     assert result["train"]["classes"] == list(CLASSES)
 
     closed, opened = result["evals"]
-    assert (closed["protocol"], opened["protocol"]) == ("closed", "open")
+    assert (closed["answer_set"], opened["answer_set"]) == ("closed", "open")
     predictions = pd.read_csv(folder / closed["predictions"])
     assert list(predictions.columns) == ["utterance", "reference", "prediction", *CLASSES]
     assert closed["ua"] == pytest.approx(balanced_accuracy_score(predictions.reference, predictions.prediction))

@@ -1,17 +1,18 @@
-"""Saved predictions to the metrics of one result row, under an explicit cross-corpus answer_set.
+"""From saved predictions to the metrics of one result row, with an explicit answer set.
 
 A model trained on seven classes may be tested on a corpus that has four of them:
 
 * `closed` lets the model choose among the classes that the corpus has (their probabilities renormalised);
-* `open` lets it choose among all that it was trained on, and an answer the corpus does not have is an error.
+* `open` lets it choose among all training classes, and an answer that the corpus does not have is an error.
 
-Where the corpus has every training class the two are the same. Ties go to the class that comes first.
+If the corpus has every training class, the two are the same. Ties go to the class that comes first.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -19,7 +20,7 @@ import pandas as pd
 from melt_ser.core.errors import InputError
 from melt_ser.evaluation.calibration import calibration_entry
 from melt_ser.evaluation.metrics import METRICS, Floats, confusion_matrix, recall
-from melt_ser.evaluation.results import Calibration
+from melt_ser.evaluation.results import Calibration, Evaluation
 from melt_ser.evaluation.statistics import Intervals, bootstrap_intervals
 
 ANSWER_SETS = ("closed", "open")
@@ -39,6 +40,24 @@ class Scores:
     recall: dict[str, float | None]  # None for a class that does not occur
     calibration: Calibration
     predicted: dict[str, int]  # number of answers by class
+
+    def as_evaluation(self, **context: Any) -> Evaluation:
+        """Return a row of `result.json`; `context` has the fields that do not come from the scores."""
+        bounds = {f"{name}_ci95": interval for name, interval in self.intervals.of.items()}
+        metrics: dict[str, Any] = {**self.values, **bounds}  # the fields that METRICS adds
+        return Evaluation(
+            n=self.n,
+            classes=self.classes,
+            confusion=self.confusion,
+            ci_unit=self.intervals.unit,
+            ci95_over_utterances=self.intervals_over_utterances.of,
+            recall=self.recall,
+            ece=self.calibration.ece,
+            calibration=self.calibration,
+            predicted=self.predicted,
+            **metrics,
+            **context,
+        )
 
 
 def score(
@@ -88,13 +107,13 @@ def score(
 
 
 def answers_among(predictions: pd.DataFrame, classes: Sequence[str]) -> list[str]:
-    """The class of highest probability of each row, among `classes`, of which the table has a column each."""
+    """Return the most probable of `classes` for each row; the table has a column for each class."""
     answers = predictions[list(classes)].to_numpy(dtype=np.float64).argmax(axis=1)
     return [classes[answer] for answer in answers]
 
 
 def constant_prediction_warning(scores: Scores) -> str | None:
-    """One sentence when a model gave the same answer to each of several utterances, not all of it right, else None."""
+    """Return one sentence if a model gave the same answer to several utterances and was wrong, otherwise None."""
     answered = [name for name, count in scores.predicted.items() if count]
     if len(answered) > 1 or scores.n == 1 or scores.values["wa"] == 1:
         return None
@@ -108,7 +127,7 @@ def _validate(
     predictions: pd.DataFrame, training_classes: Sequence[str], corpus_classes: Sequence[str], answer_set: str
 ) -> None:
     if answer_set not in ANSWER_SETS:
-        raise InputError(f"There is no answer_set {answer_set!r}; choose from: {', '.join(ANSWER_SETS)}.")
+        raise InputError(f"There is no answer set {answer_set!r}; choose from: {', '.join(ANSWER_SETS)}.")
     strangers = [name for name in corpus_classes if name not in training_classes]
     if strangers or not corpus_classes:
         raise InputError(

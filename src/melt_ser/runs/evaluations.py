@@ -108,28 +108,17 @@ def _row(
     groups: str | None,
 ) -> Evaluation:
     answers = answers_among(predictions, scores.classes)
-    metrics = {**scores.values, **{f"{name}_ci95": bounds for name, bounds in scores.intervals.of.items()}}
-    return Evaluation(
+    return scores.as_evaluation(
         corpus=evaluation_set.name,
         split=evaluation_set.split,
         fold=fold,
         answer_set=answer_set,
         digest=evaluation_set.corpus.digest,
-        n=scores.n,
         dropped=evaluation_set.dropped,
-        classes=scores.classes,
-        confusion=scores.confusion,
-        ci_unit=scores.intervals.unit,
-        ci95_over_utterances=scores.intervals_over_utterances.of,
-        recall=scores.recall,
-        ece=scores.calibration.ece,
-        calibration=scores.calibration,
-        predicted=scores.predicted,
         slices=slices(evaluation_set.table, predictions["reference"], answers, scores.classes),
         overlap=evaluation_set.overlap,
         predictions=path,
         groups=groups,
-        **metrics,  # type: ignore[arg-type]  # the fields that METRICS adds
     )
 
 

@@ -60,9 +60,9 @@ def test_the_reliability_curve_is_that_of_scikit_learn():
     correct = generator.uniform(size=500) < confidence**2
     accuracy, mean_confidence = calibration_curve(correct, confidence, n_bins=15)
     curve = reliability_curve(confidence, correct)
-    assert [point["accuracy"] for point in curve] == pytest.approx(accuracy)
-    assert [point["confidence"] for point in curve] == pytest.approx(mean_confidence)
-    assert sum(point["n"] for point in curve) == 500
+    assert [point.accuracy for point in curve] == pytest.approx(accuracy)
+    assert [point.confidence for point in curve] == pytest.approx(mean_confidence)
+    assert sum(point.n for point in curve) == 500
 
 
 def overconfident(generator, utterances, temperature, classes=4):
@@ -116,12 +116,12 @@ def test_a_calibration_entry_has_the_error_without_and_with_the_temperature():
     probabilities, right = overconfident(np.random.default_rng(3), 3000, 2.5)
     dev = calibrate(probabilities, right)
     entry = calibration_entry(probabilities, probabilities.argmax(axis=1) == right, dev.temperature)
-    assert entry["ece"] == dev.ece > 0.1
-    assert entry["ece_with_temperature"] < 0.03
-    assert entry["ece"] == pytest.approx(
-        sum(point["n"] * abs(point["confidence"] - point["accuracy"]) for point in entry["curve"]) / 3000
+    assert entry.ece == dev.ece > 0.1
+    assert entry.ece_with_temperature < 0.03
+    assert entry.ece == pytest.approx(
+        sum(point.n * abs(point.confidence - point.accuracy) for point in entry.curve) / 3000
     )
     pooled = calibration_entry(probabilities, np.ones(3000), np.repeat([1.0, 3.0], 1500))
-    assert pooled["temperature"] == 2.0
+    assert pooled.temperature == 2.0
     unknown = calibration_entry(probabilities, np.ones(3000))
-    assert unknown["temperature"] is unknown["ece_with_temperature"] is None
+    assert unknown.temperature is unknown.ece_with_temperature is None

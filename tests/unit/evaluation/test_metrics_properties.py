@@ -15,7 +15,7 @@ from sklearn.metrics import balanced_accuracy_score
 
 from melt_ser.core.errors import InputError
 from melt_ser.evaluation import metrics
-from melt_ser.evaluation.scoring import PROTOCOLS, score
+from melt_ser.evaluation.scoring import ANSWER_SETS, score
 
 CLASSES = ["angry", "happy", "neutral", "sad"]
 CONFUSIONS = arrays(np.int64, (4, 4), elements=st.integers(0, 50)).filter(lambda matrix: matrix.sum() > 0)
@@ -58,12 +58,12 @@ def test_scoring_gives_fractions_or_one_sentence(probabilities: np.ndarray, refe
     frame.insert(0, "utterance", [str(row) for row in range(len(frame))])
     frame.insert(1, "reference", references[: len(frame)])
     frame.insert(2, "prediction", "sad")
-    for protocol in PROTOCOLS:
+    for answer_set in ANSWER_SETS:
         try:
-            scored = score(frame, None, CLASSES, CLASSES, protocol)
+            scored = score(frame, None, CLASSES, CLASSES, answer_set)
         except InputError as error:
             assert "\n" not in str(error)
         else:
             assert set(frame["reference"]) <= set(CLASSES) and np.isfinite(probabilities).all()
-            assert scored["n"] == len(frame)
-            assert 0 <= scored["ua_ci95"][0] <= scored["ua_ci95"][1] <= 1
+            assert scored.n == len(frame)
+            assert 0 <= scored.intervals.of["ua"][0] <= scored.intervals.of["ua"][1] <= 1

@@ -2,6 +2,7 @@
 
 import json
 
+import msgspec
 import numpy as np
 import pandas as pd
 import pytest
@@ -14,11 +15,6 @@ from melt_ser.evaluation.scoring import constant_prediction_warning, score
 
 TRAINING = ["angry", "happy", "neutral", "sad"]
 CORPUS = ["angry", "neutral", "sad"]  # a corpus without happy speech
-KEYS = [
-    *("n", "classes", "confusion", "ua", "wa", "macro_f1", "weighted_f1"),
-    *("ua_ci95", "wa_ci95", "macro_f1_ci95", "ci_unit", "ci95_over_utterances"),
-    *("recall", "ece", "calibration", "predicted"),
-]
 
 
 def make_predictions(references, probabilities):
@@ -45,27 +41,26 @@ def predictions():
 
 def test_closed_decides_among_the_classes_that_the_corpus_has(predictions):
     scored = score(predictions, None, TRAINING, CORPUS, "closed")
-    assert list(scored) == KEYS
-    assert scored["classes"] == CORPUS
-    assert scored["confusion"] == [[1, 0, 0], [0, 1, 0], [0, 1, 1]]
-    assert scored["wa"] == 0.75
-    assert scored["ua"] == pytest.approx(2.5 / 3)
-    assert scored["recall"] == {"angry": 1.0, "neutral": 1.0, "sad": 0.5}
-    assert scored["predicted"] == {"angry": 1, "neutral": 2, "sad": 1}
+    assert scored.classes == CORPUS
+    assert scored.confusion == [[1, 0, 0], [0, 1, 0], [0, 1, 1]]
+    assert scored.values["wa"] == 0.75
+    assert scored.values["ua"] == pytest.approx(2.5 / 3)
+    assert scored.recall == {"angry": 1.0, "neutral": 1.0, "sad": 0.5}
+    assert scored.predicted == {"angry": 1, "neutral": 2, "sad": 1}
     # Confidence is what remains after renormalising: 0.3/0.4, 0.7/0.9, 0.3/0.6, 0.8/1.0, each in a bin of its own
     # but for 0.75 and 0.778, which share (11/15, 12/15] with 0.8.
-    assert scored["ece"] == pytest.approx((abs(0.75 + 7 / 9 + 0.8 - 3) + 0.5) / 4)
+    assert scored.calibration.ece == pytest.approx((abs(0.75 + 7 / 9 + 0.8 - 3) + 0.5) / 4)
 
 
 def test_open_counts_an_answer_that_the_corpus_does_not_have_as_an_error(predictions):
     scored = score(predictions, None, TRAINING, CORPUS, "open")
-    assert scored["classes"] == TRAINING
-    assert scored["confusion"] == [[0, 1, 0, 0], [0, 0, 0, 0], [0, 0, 1, 0], [0, 1, 0, 1]]
-    assert scored["wa"] == 0.5
-    assert scored["ua"] == 0.5  # over the three classes that occur
-    assert scored["recall"] == {"angry": 0.0, "happy": None, "neutral": 1.0, "sad": 0.5}
-    assert scored["predicted"] == {"angry": 0, "happy": 2, "neutral": 1, "sad": 1}
-    assert scored["ece"] == pytest.approx((0.6 + abs(0.7 - 1) + 0.4 + abs(0.8 - 1)) / 4)
+    assert scored.classes == TRAINING
+    assert scored.confusion == [[0, 1, 0, 0], [0, 0, 0, 0], [0, 0, 1, 0], [0, 1, 0, 1]]
+    assert scored.values["wa"] == 0.5
+    assert scored.values["ua"] == 0.5  # over the three classes that occur
+    assert scored.recall == {"angry": 0.0, "happy": None, "neutral": 1.0, "sad": 0.5}
+    assert scored.predicted == {"angry": 0, "happy": 2, "neutral": 1, "sad": 1}
+    assert scored.calibration.ece == pytest.approx((0.6 + abs(0.7 - 1) + 0.4 + abs(0.8 - 1)) / 4)
 
 
 def test_classes_keep_the_order_of_training_whatever_order_the_corpus_gives(predictions):
@@ -76,33 +71,35 @@ def test_classes_keep_the_order_of_training_whatever_order_the_corpus_gives(pred
 
 def test_a_class_that_this_split_lacks_is_still_open_to_the_decision(predictions):
     scored = score(predictions[predictions["reference"] == "sad"], None, TRAINING, CORPUS, "closed")
-    assert scored["confusion"] == [[0, 0, 0], [0, 0, 0], [0, 1, 1]]
-    assert scored["recall"] == {"angry": None, "neutral": None, "sad": 0.5}
-    assert scored["ua"] == 0.5
+    assert scored.confusion == [[0, 0, 0], [0, 0, 0], [0, 1, 1]]
+    assert scored.recall == {"angry": None, "neutral": None, "sad": 0.5}
+    assert scored.values["ua"] == 0.5
 
 
 def test_ties_go_to_the_first_class_even_where_no_probability_is_left():
     tied = make_predictions(["angry", "sad"], [[0.25] * 4, [0.0, 1.0, 0.0, 0.0]])
     scored = score(tied, None, TRAINING, CORPUS, "closed")
-    assert scored["predicted"] == {"angry": 2, "neutral": 0, "sad": 0}
-    assert scored["ece"] == pytest.approx(abs(2 / 3 - 1) / 2)
+    assert scored.predicted == {"angry": 2, "neutral": 0, "sad": 0}
+    assert scored.calibration.ece == pytest.approx(abs(2 / 3 - 1) / 2)
 
 
 def test_speakers_are_resampled_where_known(predictions):
     known = pd.Series(["a", "b", "a", "b"], index=[7, 8, 9, 10])  # by position, not by index
     scored = score(predictions, known, TRAINING, CORPUS, "open")
     unknown = score(predictions, known.replace("b", ""), TRAINING, CORPUS, "open")
-    assert (scored["ci_unit"], unknown["ci_unit"]) == ("speaker", "utterance")
-    assert scored["ci95_over_utterances"] == unknown["ci95_over_utterances"]
+    assert (scored.intervals.unit, unknown.intervals.unit) == ("speaker", "utterance")
+    assert scored.intervals_over_utterances == unknown.intervals_over_utterances
     for metric in ("ua", "wa", "macro_f1"):
-        assert unknown[f"{metric}_ci95"] == unknown["ci95_over_utterances"][metric]
+        assert unknown.intervals.of[metric] == unknown.intervals_over_utterances.of[metric]
 
 
-def test_a_temperature_is_applied_among_the_classes_of_the_protocol(predictions):
+def test_a_temperature_is_applied_among_the_classes_of_the_answer_set(predictions):
     # Of 0.3 and 0.1 among the corpus classes, squared: 0.9 and 0.1.
-    calibration = score(predictions.iloc[:1], None, TRAINING, CORPUS, "closed", temperature=0.5)["calibration"]
-    assert calibration["curve"] == [{"confidence": pytest.approx(0.75), "accuracy": 1.0, "n": 1}]
-    assert calibration["ece_with_temperature"] == pytest.approx(0.1)
+    calibration = score(predictions.iloc[:1], None, TRAINING, CORPUS, "closed", temperature=0.5).calibration
+    assert [(point.confidence, point.accuracy, point.n) for point in calibration.curve] == [
+        (pytest.approx(0.75), 1.0, 1)
+    ]
+    assert calibration.ece_with_temperature == pytest.approx(0.1)
 
 
 probability_rows = arrays(np.float64, st.tuples(st.integers(1, 20), st.just(4)), elements=st.floats(0.01, 1))
@@ -113,12 +110,12 @@ probability_rows = arrays(np.float64, st.tuples(st.integers(1, 20), st.just(4)),
 def test_scores_are_plain_json_and_consistent(weights, data):
     references = data.draw(st.lists(st.sampled_from(CORPUS), min_size=len(weights), max_size=len(weights)))
     frame = make_predictions(references, weights / weights.sum(axis=1, keepdims=True))
-    closed, opened = (score(frame, None, TRAINING, CORPUS, protocol) for protocol in ("closed", "open"))
+    closed, opened = (score(frame, None, TRAINING, CORPUS, answer_set) for answer_set in ("closed", "open"))
     for scored in (closed, opened):
-        assert json.loads(json.dumps(scored, allow_nan=False)) == scored
-        assert sum(map(sum, scored["confusion"])) == sum(scored["predicted"].values()) == scored["n"]
-        assert scored["wa_ci95"][0] <= scored["wa"] <= scored["wa_ci95"][1]
-    assert closed["wa"] >= opened["wa"]  # fewer wrong answers to choose from
+        assert json.dumps(msgspec.to_builtins(scored), allow_nan=False)
+        assert sum(map(sum, scored.confusion)) == sum(scored.predicted.values()) == scored.n
+        assert scored.intervals.of["wa"][0] <= scored.values["wa"] <= scored.intervals.of["wa"][1]
+    assert closed.values["wa"] >= opened.values["wa"]  # fewer wrong answers to choose from
     assert score(frame, None, TRAINING, TRAINING, "closed") == opened
 
 
@@ -178,7 +175,7 @@ def test_predictions_that_do_not_fit_are_refused(predictions, damage, words):
     assert "\n" not in str(caught.value)
 
 
-def test_corpus_classes_and_protocol_are_checked(predictions):
+def test_corpus_classes_and_answer_set_are_checked(predictions):
     for corpus_classes in ([], ["angry", "bored"]):
         with pytest.raises(InputError, match="training classes"):
             score(predictions, None, TRAINING, corpus_classes, "closed")

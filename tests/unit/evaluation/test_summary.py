@@ -8,12 +8,15 @@ from typing import Any
 import pytest
 
 from melt_ser.core.errors import InputError
+from melt_ser.evaluation.results import EvaluationSummary
 from melt_ser.evaluation.summary import summarise
 
 
-def row(ua: float, fold: int | str | None = None, **other: Any) -> dict[str, Any]:
-    same = {"corpus": "emodb", "split": "test", "protocol": "closed", "classes": ["angry", "sad"], "fold": fold}
-    return {**same, "ua": ua, "wa": ua / 2, "macro_f1": ua / 4, "weighted_f1": ua / 8, **other}
+def row(ua: float, fold: int | str | None = None, **other: Any) -> EvaluationSummary:
+    same = {"corpus": "emodb", "split": "test", "answer_set": "closed", "classes": ["angry", "sad"], "fold": fold}
+    counts = {"n": 10, "dropped": {}}
+    metrics = {"ua": ua, "wa": ua / 2, "macro_f1": ua / 4, "weighted_f1": ua / 8}
+    return EvaluationSummary(**(counts | same | metrics | other))
 
 
 def test_over_seeds_the_deviation_is_that_of_a_sample() -> None:
@@ -34,7 +37,7 @@ def test_one_row_has_no_deviation() -> None:
 
 
 def test_rows_that_do_not_belong_together_are_refused() -> None:
-    for key, value in (("corpus", "urdu"), ("protocol", "open"), ("classes", ["sad"]), ("split", "dev")):
+    for key, value in (("corpus", "urdu"), ("answer_set", "open"), ("classes", ["sad"]), ("split", "dev")):
         with pytest.raises(InputError, match=f"differ in their {key}"):
             summarise([row(0.5, 1), row(0.6, 2, **{key: value})], "fold")
     with pytest.raises(InputError, match="over seeds differ in their fold"):

@@ -157,7 +157,7 @@ def test_columns_sort_both_ways_with_mouse_and_keyboard(seen: Seen) -> None:
 
 
 @pytest.mark.parametrize(
-    ("label", "choice"), [("Backbone", "hubert_tiny"), ("Tested on", "second"), ("Protocol", "open")]
+    ("label", "choice"), [("Backbone", "hubert_tiny"), ("Tested on", "second"), ("Answer set", "open")]
 )
 def test_rows_are_filtered_by(seen: Seen, label: str, choice: str) -> None:
     column = {"Backbone": "System"}.get(label, label)
@@ -184,7 +184,7 @@ def test_the_details_of_a_run_come_when_they_are_opened(seen: Seen) -> None:
     opened = seen.page.locator("details.run[open]")
     assert opened.count() == 1
     assert opened.locator(":scope > summary").inner_text().endswith(link.inner_text())
-    for part in ("Confusion", "Calibration", "Slices", "The surest errors"):
+    for part in ("Confusion", "Calibration", "Slices", "The most confident errors"):
         assert opened.get_by_role("heading", name=part).first.is_visible()
     assert opened.locator("svg[role=img][aria-label]").count() >= 2
 

@@ -10,9 +10,9 @@ import pytest
 import yaml
 
 from melt_ser.reporting.collect import collect
-from melt_ser.reporting.numbers import beside
+from melt_ser.reporting.numbers import next_to
 from melt_ser.reporting.overview import system_scores
-from melt_ser.reporting.published import published_beside
+from melt_ser.reporting.published import published_next_to
 from report_runs import copy, rename, results
 
 EMOBOX_RUN = {
@@ -45,7 +45,7 @@ def test_a_published_figure_stands_beside_ours_with_what_its_protocol_differs_in
             row["ua"] = 0.7
 
     copy(one, tmp_path / "run", change)
-    beside = published_beside(system_scores(collect([tmp_path]).runs))
+    beside = published_next_to(system_scores(collect([tmp_path]).runs))
     [emobox] = [each for each in beside if each.source == "EmoBox, Table 4" and each.model == "HuBERT-base"]
     assert emobox.figures["ua"] == pytest.approx((0.7, 0.6387))
     assert emobox.differs == ((sentence,) if sentence else ())
@@ -72,7 +72,7 @@ def test_the_gain_of_melt_labels_is_that_of_systems_alike_but_for_the_corpus(run
     copy(one, tmp_path / "melt", trained_on("melt", 0.5))
     copy(one, tmp_path / "human", trained_on("melt_human", 0.2))
     copy(one, tmp_path / "other", trained_on("melt_human", 0.4, epochs=9))
-    gains = {each.corpus: each for each in published_beside(system_scores(collect([tmp_path]).runs))}
+    gains = {each.corpus: each for each in published_next_to(system_scores(collect([tmp_path]).runs))}
     assert gains["tess"].figures["ua"] == pytest.approx((0.3, 0.1925))
     assert any("points or relative is not known" in text for text in gains["tess"].differs)
 
@@ -96,9 +96,9 @@ def test_of_the_papers_table_what_is_not_known_is_left_empty_and_each_condition_
     for corpus, both, ua in (("melt", False, 0.5), ("melt", True, 0.6), ("melt_human", False, 0.4)):
         copy(one, tmp_path / f"{corpus}-{both}", trained_on(corpus, both, ua))
     copy(one, tmp_path / "melt_human-True", trained_on("melt_human", True, 0.3))
-    gains = published_beside(system_scores(collect([tmp_path]).runs))
+    gains = published_next_to(system_scores(collect([tmp_path]).runs))
     assert sorted(gain.figures["ua"] for gain in gains) == [pytest.approx((0.1, None)), pytest.approx((0.3, None))]
-    assert {beside(gain.figures["ua"]) for gain in gains} == {"10.0 (–)", "30.0 (–)"}
+    assert {next_to(gain.figures["ua"]) for gain in gains} == {"10.0 (–)", "30.0 (–)"}
     assert {gain.note for gain in gains} == {"a gain; mixed by backbone, wav2vec 2.0 Aud gains most"}
 
 

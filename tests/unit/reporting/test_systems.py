@@ -47,7 +47,7 @@ def test_systems_of_the_same_groups_are_told_apart_by_their_settings(runs: Path,
 def test_seeds_are_summarised_and_pooled_folds_are_not_counted_again(runs: Path) -> None:
     found = system_scores(collect([runs]).runs)
     linear = [one for one in found if one.system.endswith("head=linear")]
-    assert {(one.corpus, one.protocol) for one in linear} == {
+    assert {(one.corpus, one.answer_set) for one in linear} == {
         ("first", "closed = open"),
         ("second", "closed"),
         ("second", "open"),
@@ -60,7 +60,7 @@ def test_seeds_are_summarised_and_pooled_folds_are_not_counted_again(runs: Path)
             if result["config"]["head"]["name"] == "linear"
             and result["train"]["corpus"] == "first"
             and (row["corpus"], row["fold"]) == (one.corpus, "all")
-            and row["protocol"] == one.protocol.split()[0]
+            and row["answer_set"] == one.answer_set.split()[0]
         ]
         assert (one.summary.over, one.summary.count) == ("seed", 2)
         assert one.summary.mean["ua"] == pytest.approx(np.mean(values))
@@ -131,7 +131,7 @@ def test_the_best_of_a_column_is_found_and_what_is_surely_below_it_is_marked(run
     for matrix in matrices(system_scores(collect([tmp_path]).runs)):
         assert matrix.notes == []
         for cell in matrix.cells:
-            folder = cell.standing.runs[0].folder
+            folder = cell.score.runs[0].folder
             assert cell.best == (folder in (right, also_right))
             assert cell.mark == ("‡" if folder == wrong else "")
             if folder == wrong:

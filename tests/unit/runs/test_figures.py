@@ -18,14 +18,14 @@ from melt_ser.runs.table import evaluation_table
 CLASSES = ["angry", "contemptuous", "disgusted", "fearful", "happy", "neutral", "surprised"]
 
 
-def scored_run(classes, corpus_classes=None, protocol="closed"):
+def scored_run(classes, corpus_classes=None, answer_set="closed"):
     generator = np.random.default_rng(0)
     corpus_classes = corpus_classes or classes
     reference = generator.choice(corpus_classes, 200)
     probabilities = generator.dirichlet(np.ones(len(classes)), 200)
     frame = pd.DataFrame({"utterance": np.arange(200).astype(str), "reference": reference, "prediction": ""})
     frame[classes] = probabilities
-    return score(frame, None, classes, corpus_classes, protocol)
+    return score(frame, None, classes, corpus_classes, answer_set)
 
 
 def curve(epochs):
@@ -62,7 +62,7 @@ def text_boxes(figure):
 def test_confusion_figure_texts_neither_overlap_nor_leave_the_picture(tmp_path, drawn, number):
     path = tmp_path / "figures" / "confusion.png"
     title = "wavlm_base_plus trained on MELT, tested on IEMOCAP (leave one session out), closed protocol"
-    figures.confusion_figure(scored_run(CLASSES[:number]), title, path)
+    figures.confusion_figure(evaluation("x", "closed", scored_run(CLASSES[:number])), title, path)
     width, height = png_size(path)
     boxes = text_boxes(drawn[0])
     assert len(boxes) == number * number + 2 * number + 4  # cells, tick labels, two axis labels, title, subtitle
@@ -74,14 +74,14 @@ def test_confusion_figure_texts_neither_overlap_nor_leave_the_picture(tmp_path, 
 
 
 def test_confusion_figure_shows_the_scores_and_says_which_class_has_no_reference(tmp_path, drawn):
-    scored = scored_run(CLASSES[:4], CLASSES[:3], "open")
+    scored = evaluation("x", "open", scored_run(CLASSES[:4], CLASSES[:3], "open"))
     figures.confusion_figure(scored, "open", tmp_path / "confusion.png")
     texts = [text for text, _ in text_boxes(drawn[0])]
-    low, high = scored["ua_ci95"]
-    assert any(f"UA {100 * scored['ua']:.1f} % [{100 * low:.1f}, {100 * high:.1f}]" in text for text in texts)
+    low, high = scored.interval("ua")
+    assert any(f"UA {100 * scored.value('ua'):.1f} % [{100 * low:.1f}, {100 * high:.1f}]" in text for text in texts)
     assert texts.count("no reference utterance") == 1
     assert "fearful (0)" in texts
-    first_row = scored["confusion"][0]
+    first_row = scored.confusion[0]
     assert f"{100 * first_row[0] / sum(first_row):.0f} %\n{first_row[0]}" in texts
 
 
@@ -140,15 +140,9 @@ def test_importing_evaluation_and_reporting_loads_neither_torch_nor_matplotlib()
     assert done.stdout.strip() == "[]"
 
 
-def evaluation(corpus, protocol, scored, fold=None):
-    return {
-        "corpus": corpus,
-        "split": "test",
-        "fold": fold,
-        "protocol": protocol,
-        "dropped": {"too long": 1, "silent": 2},
-        **scored,
-    }
+def evaluation(corpus, answer_set, scores, fold=None):
+    context = {"split": "test", "dropped": {"too long": 1, "silent": 2}}
+    return scores.as_evaluation(corpus=corpus, fold=fold, answer_set=answer_set, **context)
 
 
 def render(evals, width):
@@ -157,7 +151,7 @@ def render(evals, width):
     return console.export_text()
 
 
-def test_table_shows_equal_protocols_once_and_different_ones_apart():
+def test_table_shows_equal_answer_sets_once_and_different_ones_apart():
     same, closed, opened = (
         scored_run(CLASSES[:4]),
         scored_run(CLASSES[:4], CLASSES[:2], "closed"),
@@ -184,7 +178,8 @@ def test_table_shows_equal_protocols_once_and_different_ones_apart():
 def test_table_loses_no_number_in_a_narrow_terminal():
     scored = scored_run(CLASSES)
     text = render([evaluation("emodb", "closed", scored), evaluation("emodb", "open", scored)], 80)
-    for value in (scored["ua"], *scored["ua_ci95"], scored["wa"], *scored["wa_ci95"], scored["macro_f1"]):
+    bounds = [*scored.intervals.of["ua"], *scored.intervals.of["wa"]]
+    for value in (*(scored.values[name] for name in ("ua", "wa", "macro_f1")), *bounds):
         assert f"{100 * value:.1f}" in text
-    for heading in ("corpus", "split", "fold", "protocol", "dropped", "UA", "WA", "macro-F1"):
+    for heading in ("corpus", "split", "fold", "answers", "dropped", "UA", "WA", "macro-F1"):
         assert heading in text
