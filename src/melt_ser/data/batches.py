@@ -2,8 +2,8 @@
 
     training     pools of 24 batches, at random -> sorted by length, cut into batches -> batches shuffled
     a step       `gradient_accumulation` batches
-    micro-batch  what is computed at once: one of these batches, or, with `batch_seconds`, a part of the step that
-                 has at most so much audio with padding
+    micro-batch  the utterances that are computed at once: one of these batches, or, with `batch_seconds`, a part of
+                 the step with at most so much audio, padding included
 
 All processes compute a batch or micro-batch together: each takes its `Shard` of the rows. So one process and several
 train and score the same.

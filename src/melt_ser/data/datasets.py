@@ -80,7 +80,7 @@ class ClipDataset(Dataset[Any], ABC):
     seconds: the greatest length of each utterance, (utterances,).
     classes: the class of each utterance, (utterances,).
     corpora: the number of each utterance's corpus, (utterances,); all 0 unless the corpus is a union of several.
-    epoch: the training epoch, which decides the random draws.
+    epoch: the training epoch; the random draws depend on it.
     """
 
     seconds: np.ndarray

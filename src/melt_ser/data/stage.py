@@ -1,4 +1,4 @@
-"""The stages of a classifier at which its frozen first part may end."""
+"""The stages of a classifier: the points where its frozen first part may end."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from enum import StrEnum
 class Stage(StrEnum):
     """The part of a model that is frozen and draws nothing at random, so that its output depends on the clip alone.
 
-    Each member says which features of a clip the frozen part returns, and which modules follow it.
+    The documentation of a member: the shape and content of its features for one clip, and the modules that follow.
     """
 
     nothing = "nothing"

@@ -59,7 +59,7 @@ class Head(nn.Module):
 
 
 class SpeechClassifier(nn.Module):
-    """Return the logits of utterances, which depend neither on padding nor on the other utterances of the batch.
+    """Return the logits of utterances. They depend neither on padding nor on the other utterances of the batch.
 
     The frozen first part of the model can run on its own, up to a `Stage`: for every `stage` that `frozen_stage`
     allows, `classifier(audio, lengths)` equals `classifier(*compute_stage(stage, audio, lengths), stage)` up to
@@ -135,7 +135,7 @@ class SpeechClassifier(nn.Module):
         return (backbone.number_of_layers + 1 if self.head.weighted else 1, backbone.hidden_size)
 
     def stage_modules(self, stage: Stage) -> list[nn.Module]:
-        """Return the modules on whose weights a stage's features depend."""
+        """Return the modules that compute a stage's features."""
         return [self.backbone.model.feature_extractor] if stage is Stage.convolution else self.backbone.frozen
 
     def _continue_from(self, stage: Stage, features: Tensor, counts: Tensor) -> BackboneOutput:

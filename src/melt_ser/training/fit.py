@@ -3,8 +3,8 @@
 for each epoch:  for each micro-batch: loss, gradient; at the end of a step: update    then: dev UA, keep the best
 
 A step's loss is the weighted mean over all its utterances, however they are spread over batches
-(`trainer.gradient_accumulation`), micro-batches (`trainer.batch_seconds`) and processes. So none of these changes what
-the model learns.
+(`trainer.gradient_accumulation`), micro-batches (`trainer.batch_seconds`) and processes. None of these
+changes the result.
 """
 
 from __future__ import annotations
@@ -73,7 +73,7 @@ def fit(
             from: one after each epoch, or after each tenth if pooled features are cached, since such an epoch takes
             milliseconds, less than a checkpoint.
         accelerator: device, precision and processes.
-        title: what is trained, for the progress bar.
+        title: a name for the progress bar, such as "fold 1/5".
 
     Raises InputError if the loss is not finite or a checkpoint cannot be read, SetupError if memory runs out.
     """

@@ -39,7 +39,7 @@ class Weighting:
         """Weigh utterances in the loss, in sampling, or not at all.
 
         Args:
-            balance: where classes are balanced.
+            balance: whether the loss, the sampling or nothing balances the classes.
             classes: the class of each utterance, (utterances,).
             corpora: the number of the corpus of each utterance, (utterances,).
             number: the number of classes.
