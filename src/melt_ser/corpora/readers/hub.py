@@ -23,7 +23,7 @@ from typing import Any
 
 from melt_ser.config import DatasetConfig
 from melt_ser.core.errors import InputError, SetupError, did_you_mean
-from melt_ser.corpora.download.unpack_hub import unpacked
+from melt_ser.corpora.download.hub import unpack_hub
 from melt_ser.corpora.readers.annotations import GENDERS, SPLITS, Record, read_records
 from melt_ser.corpora.readers.csv import columns_of, release_of
 from melt_ser.corpora.readers.release import not_found, visible_files
@@ -37,7 +37,7 @@ def read(root: Path, config: DatasetConfig) -> Release:
     """Every row that has a label and a clip; the others are problems."""
     if not root.is_dir():
         raise not_found(root, config)
-    folder = root if _metadata_files(root) else unpacked(root, config)
+    folder = root if _metadata_files(root) else unpack_hub(root, config)
     notes: dict[str, None] = {}  # each once, in order
     records = [record for path in _metadata_files(folder) for record in _records(folder, path, config, notes)]
     wanted = None if config.parts is None else set(config.parts)

@@ -18,7 +18,7 @@ import soundfile
 from corpus_trees import placeholder, write_text
 from melt_ser.cli.compose import load_dataset
 from melt_ser.core.errors import InputError, SetupError
-from melt_ser.corpora.download.download_hub import hub_folder
+from melt_ser.corpora.download.hub import hub_folder
 from melt_ser.corpora.load import corpus_root, load_corpus
 from melt_ser.corpora.readers.hub import read
 
@@ -210,7 +210,7 @@ def test_of_two_processes_that_want_a_repository_one_downloads(tmp_path: Path, m
 
     monkeypatch.setattr("huggingface_hub.snapshot_download", download)
     with ThreadPoolExecutor(2) as pool:
-        first, second = pool.map(lambda _: hub_folder("someone/speech", None, tmp_path), range(2))
+        first, second = pool.map(lambda _: hub_folder("someone/speech", None), range(2))
     assert first == second and (first / "train.parquet").is_file() and downloads == ["someone/speech"]
 
 
@@ -228,9 +228,9 @@ def test_a_repository_that_breaks_off_is_one_sentence_and_goes_on(
 
     monkeypatch.setattr("huggingface_hub.snapshot_download", breaks)
     with pytest.raises(SetupError, match=r"cannot be downloaded \(.*(No space left|disconnected)"):
-        hub_folder("someone/speech", None, tmp_path)
+        hub_folder("someone/speech", None)
     monkeypatch.setattr("huggingface_hub.snapshot_download", goes_on)
-    assert hub_folder("someone/speech", None, tmp_path).is_dir()
+    assert hub_folder("someone/speech", None).is_dir()
 
 
 def test_a_split_cannot_be_named_out_of_the_folder(tmp_path: Path) -> None:
