@@ -176,7 +176,7 @@ def _length(response: requests.Response) -> int | None:
 
 
 def _wait(error: Exception, failures: int) -> float:
-    """Return the seconds until the next attempt: longer each time, and at least the server's Retry-After, within bounds."""
+    """Return the seconds until the next attempt: longer each time; the server's Retry-After counts, within bounds."""
     wait, asked = WAIT * 2.0 ** max(failures - 1, 0), None
     if isinstance(error, requests.HTTPError) and error.response is not None:
         with contextlib.suppress(urllib3.exceptions.HTTPError):  # neither a number nor a date

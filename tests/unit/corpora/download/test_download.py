@@ -1,4 +1,4 @@
-"""A download gives a whole corpus, or one sentence and no file outside the target, from bad servers and archives too."""
+"""A download gives a whole corpus, or one sentence and no file outside the target, also from bad servers."""
 
 from __future__ import annotations
 

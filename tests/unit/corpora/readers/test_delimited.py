@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from melt_ser.config import DatasetConfig
 from melt_ser.core.errors import InputError
 from melt_ser.corpora.readers.csv import release_of
-from melt_ser.corpora.readers.delimited import _is_well_formed, _read_any, _read_well_formed, read_table
+from melt_ser.corpora.readers.delimited import _has_regular_quotes, _read_with_python, _read_with_arrow, read_table
 
 PIECES = st.lists(st.sampled_from(['"', '""', ",", "\n", "\r\n", "a", " ", "ü", "b c"]), min_size=1, max_size=14)
 
@@ -21,13 +21,13 @@ PIECES = st.lists(st.sampled_from(['"', '""', ",", "\n", "\r\n", "a", " ", "ü",
 @example('a,"b ""c"""\n"","d\n,e"\n')
 @example('a,"b"c\n')
 @example('a,b"c"\n')
-def test_both_readers_agree_on_what_is_well_formed(text: str) -> None:
+def test_both_readers_agree_on_what_has_regular_quotes(text: str) -> None:
     content = text.encode()
-    table = _read_well_formed(content, ",") if _is_well_formed(content, ",") else None
+    table = _read_with_arrow(content, ",") if _has_regular_quotes(content, ",") else None
     if table is None:
         return
     try:
-        expected = _read_any(Path("table.csv"), content, ",", strict=True).to_numpy().tolist()
+        expected = _read_with_python(Path("table.csv"), content, ",", strict=True).to_numpy().tolist()
     except InputError as error:
         raise AssertionError(f"Arrow reads what Python refuses: {error}") from None
     there = [row for row in table.to_numpy().tolist() if any(value.strip() for value in row)]
@@ -37,14 +37,14 @@ def test_both_readers_agree_on_what_is_well_formed(text: str) -> None:
 @pytest.mark.parametrize("text", ["a,b\n1,2\n", 'a,b\n"1, 2","say ""no"""\n', 'a,b\r\n"two\nlines",2\r\n'])
 def test_what_programs_write_takes_the_quick_way(text: str) -> None:
     content = text.encode()
-    assert _is_well_formed(content, ",")
-    table = _read_well_formed(content, ",")
+    assert _has_regular_quotes(content, ",")
+    table = _read_with_arrow(content, ",")
     assert table is not None and table.to_numpy().tolist() == list(csv.reader(text.splitlines(keepends=True)))
 
 
 @pytest.mark.parametrize("text", ['a,"b\n', 'a,"b"c\n', 'a, "b"\n', 'a,b""c\n'])
 def test_quotes_out_of_place_take_the_careful_way(text: str) -> None:
-    assert not _is_well_formed(text.encode(), ",")
+    assert not _has_regular_quotes(text.encode(), ",")
 
 
 @pytest.mark.parametrize(
