@@ -94,7 +94,7 @@ def _fetch_and_unpack(config: DatasetConfig, unfinished: Path, content: Path, pr
 
 
 def _fetch(item: DownloadConfig, unfinished: Path, progress: ProgressBar) -> Path:
-    """Return the path of a downloaded file whose checksum is right."""
+    """Download a file, check its checksum, and return its path."""
     if is_foreign_archive(_file_name(item)):
         raise NotDownloaded(f"{item.url} is an archive that cannot be unpacked here")
     path = unfinished / f"{files.sha256(item.url)[:8]}-{_file_name(item)}"  # two addresses may end alike

@@ -39,5 +39,5 @@ NAMING = Naming(
 
 
 def read(root: Path, config: DatasetConfig) -> Release:
-    """Return every clip whose name follows the scheme and agrees with its folder; list the others as skipped."""
+    """Return the clips with names that follow the scheme and agree with their folder; list the others as skipped."""
     return read_names(root, config, NAMING)

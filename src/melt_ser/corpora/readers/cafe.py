@@ -57,5 +57,5 @@ NAMING = Naming(NAME, "actor, emotion, intensity, sentence such as 12-P-2-5", _r
 
 
 def read(root: Path, config: DatasetConfig) -> Release:
-    """Return every clip whose name follows the scheme and agrees with its folders; list the others as skipped."""
+    """Return the clips with names that follow the scheme and agree with their folders; list the others as skipped."""
     return read_names(root, config, NAMING)

@@ -50,7 +50,7 @@ NAMING = Naming(
 
 
 def read(root: Path, config: DatasetConfig) -> Release:
-    """Return every clip whose name follows the scheme; list the others as skipped."""
+    """Return the clips with names that follow the scheme; list the others as skipped."""
     release = read_names(root, config, NAMING)
     tables = [folder / DEMOGRAPHICS for folder in (root, root.parent) if (folder / DEMOGRAPHICS).is_file()]
     if tables:

@@ -40,5 +40,5 @@ NAMING = Naming(NAME, "subject, emotion, sentence such as s16_an_3", _row, expec
 
 
 def read(root: Path, config: DatasetConfig) -> Release:
-    """Return every recording whose name follows the scheme and agrees with its folders; list the others as skipped."""
+    """Return the clips with names that follow the scheme and agree with their folders; list the others as skipped."""
     return read_names(root, config, NAMING)

@@ -44,7 +44,7 @@ NAMING = Naming(NAME, "speaker and number such as 0001_000351", _row, expected="
 
 
 def read(root: Path, config: DatasetConfig) -> Release:
-    """Return every clip in the folder of an emotion whose name agrees with its speaker; list the others as skipped."""
+    """Return the clips in the folder of an emotion and of their speaker; list the others as skipped."""
     release = read_names(root, config, NAMING)
     texts = _texts(root)
     fill(release, "text", texts)

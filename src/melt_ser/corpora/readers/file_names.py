@@ -47,7 +47,7 @@ class Naming:
 
 
 def read_names(root: Path, config: DatasetConfig, naming: Naming) -> Release:
-    """Return every audio file under `root` whose name follows the scheme; list the others as skipped.
+    """Return the audio files under `root` with names that follow the scheme; list the others as skipped.
 
     If `naming.row` does not give them, the source is `<reader>/<utterance>` and the language is the configured one. If
     an utterance has several files, the best format is used. Raises SetupError if there is no audio file.

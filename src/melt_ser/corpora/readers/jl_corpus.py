@@ -29,7 +29,7 @@ NAMING = Naming(NAME, "speaker, emotion, sentence, repetition such as male2_conc
 
 
 def read(root: Path, config: DatasetConfig) -> Release:
-    """Return every clip whose name follows the scheme; list the others as skipped."""
+    """Return the clips with names that follow the scheme; list the others as skipped."""
     release = read_names(root, config, NAMING)
     fill(release, "text", {stem.lower(): text for stem, text in transcripts(root, ".txt").items()})
     return release

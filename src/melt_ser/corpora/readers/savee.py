@@ -38,5 +38,5 @@ NAMING = Naming(
 
 
 def read(root: Path, config: DatasetConfig) -> Release:
-    """Return every clip whose name and folder give speaker and emotion; list the others as skipped."""
+    """Return the clips with speaker and emotion in their name and folder; list the others as skipped."""
     return read_names(root, config, NAMING)

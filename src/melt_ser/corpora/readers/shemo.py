@@ -32,7 +32,7 @@ NAMING = Naming(NAME, "gender and speaker, emotion, number such as M36S02", _row
 
 
 def read(root: Path, config: DatasetConfig) -> Release:
-    """Return every clip whose name follows the scheme and agrees with its folder; list the others as skipped."""
+    """Return the clips with names that follow the scheme and agree with their folder; list the others as skipped."""
     release = read_names(root, config, NAMING)
     fill(release, "text", {stem.upper(): text for stem, text in transcripts(root, ".ort").items()})
     return release

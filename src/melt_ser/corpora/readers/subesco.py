@@ -32,5 +32,5 @@ NAMING = Naming(
 
 
 def read(root: Path, config: DatasetConfig) -> Release:
-    """Return every clip whose name follows the scheme; list the others as skipped."""
+    """Return the clips with names that follow the scheme; list the others as skipped."""
     return read_names(root, config, NAMING)
