@@ -29,8 +29,8 @@ from melt_ser.runs.run import run
 class RandomBatches(ShuffledBatches):
     """Batches whatever the lengths."""
 
-    def batches(self) -> Iterator[list[int]]:
-        order = np.random.default_rng([self.seed, self.epoch]).permutation(len(self.seconds))
+    def batches(self, epoch: int) -> Iterator[list[int]]:
+        order = np.random.default_rng([self.seed, epoch]).permutation(len(self.seconds))
         return (order[first : first + self.batch_size].tolist() for first in range(0, len(order), self.batch_size))
 
 

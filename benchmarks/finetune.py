@@ -107,13 +107,12 @@ class MeltSer:
         from melt_ser.runs.fold import build_model, load_or_train
 
         epoch = ShuffledBatches(self.seconds, self.job.batch_size, self.job.seed)
-        epoch.epoch = 1
-        chosen = choice(list(epoch.batches()))
+        chosen = choice(list(epoch.batches(1)))
         rows = sorted(row for batch in chosen for row in batch)
         times: dict[str, float] = {}
 
         class ChosenBatches(ShuffledBatches):
-            def batches(self) -> Iterator[list[int]]:
+            def batches(self, epoch: int) -> Iterator[list[int]]:
                 times.setdefault("first batch", time.perf_counter())
                 return (np.searchsorted(rows, batch).tolist() for batch in chosen)
 

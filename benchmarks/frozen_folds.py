@@ -59,10 +59,9 @@ def one_pass(settings: list[str], device: str) -> Figures:
     from melt_ser.data.batches import SortedBatches
     from melt_ser.data.datasets import WaveformDataset
     from melt_ser.data.stage import Stage
-    from melt_ser.models.prefix import compute_stage
     from melt_ser.runs.fold import build_model
     from melt_ser.runs.plan import make_plan
-    from melt_ser.training.feature_writing import BATCH_SECONDS
+    from melt_ser.training.features import BATCH_SECONDS
 
     prepared = make_plan(load_config(*settings, "dataset.fold=1"))
     model = build_model(prepared.config, prepared.classes).to(device).eval()
@@ -73,7 +72,7 @@ def one_pass(settings: list[str], device: str) -> Figures:
     ]
 
     def compute(batch: Any) -> None:
-        features, _ = compute_stage(model, Stage.pooled, batch.inputs.to(device), batch.lengths.to(device))
+        features, _ = model.compute_stage(Stage.pooled, batch.inputs.to(device), batch.lengths.to(device))
         features.cpu()
 
     with torch.inference_mode():

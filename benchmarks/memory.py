@@ -67,8 +67,8 @@ def train(rows: int, workers: int, folder: Path) -> dict[str, float]:
     worker_memory = [0.0]
 
     class FewBatches(ShuffledBatches):
-        def steps(self) -> Iterator[list[list[int]]]:
-            for step in itertools.islice(super().steps(), STEPS):
+        def steps(self, epoch: int) -> Iterator[list[list[int]]]:
+            for step in itertools.islice(super().steps(epoch), STEPS):
                 worker_memory.append(own_memory_of_children())
                 yield step
 

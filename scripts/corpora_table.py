@@ -1,4 +1,4 @@
-"""Print the README's table of corpora from their YAMLs: python scripts/corpora_table.py"""
+"""Print the table of docs/corpora.md from the corpora's YAMLs: python scripts/corpora_table.py"""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ GENERAL = ("csv", "hub", "audformat", "union", "demo", "demo_de")
 
 
 def row(dataset: DatasetConfig) -> list[str]:
-    """The cells of one corpus; the protocol that is used where nothing is typed comes first."""
+    """Return the cells of one corpus; its default protocol comes first."""
     protocols = sorted(dataset.protocols, key=lambda name: name != dataset.protocol)
     emotions = {emotion for emotion in dataset.label_map.values() if emotion}
     return [

@@ -1,9 +1,9 @@
-"""The pictures of docs/images: the agreement page of MELT's released train file, and a listening test of the demo.
+"""Take the pictures of docs/images: the agreement page of MELT's released train file, and a listening test.
 
     python scripts/page_images.py <meld_train.csv> [--out docs/images]
 
-Neither shows a line of a corpus: the agreement page has counts alone, and the listening test is made of the embedded
-demo (synthetic voices, made-up sentences) with second labels drawn at random. Needs Chromium and the extra `dev`.
+Neither shows a line of a corpus: the agreement page has only counts, and the listening test uses the embedded demo
+(synthetic voices, made-up sentences) with random second labels. Needs Chromium and the extra `dev`.
 """
 
 from __future__ import annotations
@@ -52,12 +52,12 @@ def main() -> int:
 
 
 def save(picture: bytes, path: Path) -> None:
-    """Write a picture of few colours, a third of the size."""
+    """Write a picture in 64 colours, at a third of the size."""
     Image.open(io.BytesIO(picture)).quantize(64).save(path, optimize=True)
 
 
 def two_labels(folder: Path) -> Path:
-    """The demo's table with a second label for each clip."""
+    """Write the demo's table with a random second label for each clip, and return its path."""
     table = pd.read_csv(DEMO / "table.csv", dtype=str, keep_default_na=False)
     labels = sorted(set(table["label"]))
     drawn = random.Random(0).choices(labels, k=len(table))

@@ -1,10 +1,10 @@
-"""Annotate all of MELD by a server that fails one call in five, killed again and again: each line is answered once.
+"""Annotate all of MELD with a server that fails one call in five and with repeated kills: each line is answered once.
 
     python scripts/soak_annotation.py --kills 10 --failing 0.2 --rate 150
 
-The server is the tests' own (tests/helpers/annotation_server.py), in this process. The command is started as a user
-starts it, killed with SIGKILL after a random number of answers, and started again until it ends by itself. The script
-prints a line of JSON. The exit code is 1 if a line is missing, is there twice, or was asked for again without need.
+The server of the tests (tests/helpers/annotation_server.py) runs in this process. The command runs as a user starts it,
+gets SIGKILL after a random number of answers, and is started again until it ends by itself. The script prints a line of
+JSON. The exit code is 1 if a line is missing, is there twice, or was asked about again without need.
 """
 
 from __future__ import annotations
@@ -43,13 +43,13 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        found = soak(options, Path(folder))
-    print(json.dumps(found))
-    return 0 if found["sound"] else 1
+        result = soak(options, Path(folder))
+    print(json.dumps(result))
+    return 0 if result["sound"] else 1
 
 
 def soak(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
-    """Kill and start again until the command ends; what the journal, the labels and the server say then."""
+    """Kill and restart the command until it ends; return the counts of the journal, the labels file and the server."""
     lines = lines_of(options.meld)[: options.first]
     server = Behaviour(failing=options.failing, malformed=options.malformed, rate=options.rate, seconds=0.01)
     moments = sorted(random.Random(options.seed).sample(range(1, len(lines)), options.kills))
@@ -69,7 +69,7 @@ def soak(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
     with (folder / "labels.csv").open(encoding="utf-8", newline="") as file:
         rows = sum(1 for _ in csv.DictReader(file))
     given = sum(server.answered.values())
-    again = given - rounds  # the server cannot tell: a speaker says the same line twice in an episode
+    again = given - rounds  # the server cannot count these, since a speaker may say one line twice in an episode
     rate = given / (server.last - server.first)
     sound = sorted(answered) == sorted(lines) and rows == len(lines)
     sound = sound and again <= options.kills * options.concurrency and rate <= options.rate * 1.01
@@ -92,7 +92,7 @@ def soak(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
 
 
 def run(command: list[str], folder: Path, server: Behaviour, moment: int | None) -> bool:
-    """Start the command, and kill it when the server has given so many answers; whether it was killed."""
+    """Start the command and kill it after `moment` answers of the server; return whether it was killed."""
     environment = {**os.environ, "OPENAI_API_KEY": KEY, "PYTHONPATH": str(CHECKOUT / "src")}
     with (folder / "log").open("a") as log:
         process = subprocess.Popen(command, env=environment, stdout=log, stderr=log)
@@ -108,7 +108,7 @@ def run(command: list[str], folder: Path, server: Behaviour, moment: int | None)
 
 
 def lines_of(meld: Path) -> list[str]:
-    """The names of MELD's utterances, read here by other means than the command's."""
+    """Return the names of MELD's utterances, read without the package's code."""
     names = []
     for split in ("train", "dev", "test"):
         with (meld / f"{split}_sent_emo.csv").open(encoding="utf-8", newline="") as file:

@@ -1,4 +1,4 @@
-"""`python -m melt_ser.acoustics LABELS.csv [TABLE.csv] --root FOLDER`: described loudness and pitch, and measured."""
+"""`python -m melt_ser.acoustics LABELS.csv [TABLE.csv] --root FOLDER`: check described against measured voices."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from melt_ser.reporting.output import add_output_options, write
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Check the descriptions; 1 where some audio could not be measured, and the rest is done."""
+    """Check the descriptions; return 1 if some audio could not be measured (the rest is checked)."""
     parser = argparse.ArgumentParser(
         prog="melt-ser acoustics", description="Check described loudness and pitch against eGeMAPS of the audio."
     )
     parser.add_argument("labels", type=Path, help="a CSV with the columns loudness and pitch, as annotate writes it")
-    parser.add_argument("table", type=Path, nargs="?", help="a corpus table with the column audio, where that lacks it")
-    parser.add_argument("--root", type=Path, required=True, help="the folder that the table's audio is in")
-    parser.add_argument("--keys", type=names, help="what names an utterance in both files, as for agreement")
+    parser.add_argument("table", type=Path, nargs="?", help="a corpus table with audio, if the labels lack it")
+    parser.add_argument("--root", type=Path, required=True, help="the folder of the table's audio")
+    parser.add_argument("--keys", type=names, help="columns that identify an utterance, as for agreement")
     parser.add_argument("--seed", type=whole_number(0), default=0, help="of the bootstrap (default: 0)")
     add_output_options(parser)
     options = parser.parse_args(arguments)
@@ -33,8 +33,9 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _check(options: argparse.Namespace) -> int:
-    from melt_ser.label_study.acoustics import SCHEMA_VERSION, acoustic_check, egemaps, measure_all
-    from melt_ser.label_study.acoustics_report import sections
+    import msgspec
+
+    from melt_ser.label_study.acoustics import acoustic_check, egemaps, measure_all, sections
     from melt_ser.label_study.label_pairs import joined, read_labels, require
 
     table = read_labels(options.labels)
@@ -43,13 +44,12 @@ def _check(options: argparse.Namespace) -> int:
         other = read_labels(options.table)
         table, left_out = joined(table, other, options.keys, options.labels, options.table)
     require(table, "audio", options.table or options.labels)
-    measured, problems = measure_all(table, options.root, egemaps())
-    for problem in problems:
-        say(f"not measured: {problem.reason}")
-    checks = acoustic_check(table, measured, options.seed)
-    found = {"schema_version": SCHEMA_VERSION, "n": len(table), "left_out": left_out, "checks": checks}
-    write(options, sections(found), found)
-    return 1 if problems else 0
+    measured, skipped = measure_all(table, options.root, egemaps())
+    for clip in skipped:
+        say(f"not measured: {clip.reason}")
+    result = acoustic_check(table, measured, left_out, options.seed)
+    write(options, sections(result), msgspec.to_builtins(result))
+    return 1 if skipped else 0
 
 
 if __name__ == "__main__":

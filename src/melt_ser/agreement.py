@@ -1,4 +1,4 @@
-"""`python -m melt_ser.agreement A.csv [B.csv]`: how far two sources of labels agree, and where they do not."""
+"""`python -m melt_ser.agreement A.csv [B.csv]`: measure how far two label sources agree, and where they differ."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from melt_ser.reporting.output import add_output_options, write
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Compare two columns of one file, or a column of each of two; 0 where that is done."""
+    """Compare two columns of one file, or a column of each of two; return the exit code."""
     options = _parser().parse_args(arguments)
     print_anything()
     try:
@@ -30,12 +30,12 @@ def _parser() -> argparse.ArgumentParser:
         prog="melt-ser agreement",
         description="Compare two label sources: confusion, kappa, alpha, F1, shifts, by speaker, season and length.",
     )
-    parser.add_argument("first", type=Path, metavar="A.csv", help="labels; alone, it holds both sources")
+    parser.add_argument("first", type=Path, metavar="A.csv", help="labels; of both sources, if it is the only file")
     parser.add_argument("second", type=Path, nargs="?", metavar="B.csv", help="labels of the second source")
     add_pair_options(parser)
     parser.add_argument("--labels", type=names, metavar="LABELS", help="the label set (default: MELD's seven emotions)")
     parser.add_argument(
-        "--by", type=names, metavar="COLUMNS", help="what divides the utterances (default: speaker,season,length)"
+        "--by", type=names, metavar="COLUMNS", help="divide the utterances by these (default: speaker,season,length)"
     )
     parser.add_argument("--seed", type=whole_number(0), default=0, help="of the bootstrap (default: 0)")
     add_output_options(parser)
@@ -44,16 +44,18 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _compare(options: argparse.Namespace) -> None:
+    import msgspec
+
     from melt_ser.core import files
     from melt_ser.label_study.agreement import LABELS, agreement
     from melt_ser.label_study.agreement_report import agreement_page, sections
     from melt_ser.label_study.label_pairs import read_pairs
 
     pairs = read_pairs(options.first, options.second, options.first_column, options.second_column, options.keys)
-    found = agreement(pairs, options.labels or LABELS, options.by, seed=options.seed)
-    write(options, sections(found), found)
+    result = agreement(pairs, options.labels or LABELS, options.by, seed=options.seed)
+    write(options, sections(result), msgspec.to_builtins(result))
     if options.html is not None:
-        files.write_text(options.html, agreement_page(found))
+        files.write_text(options.html, agreement_page(result))
         say(f"page: {options.html}")
 
 

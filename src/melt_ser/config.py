@@ -24,6 +24,13 @@ class Family(str, Enum):
     data2vec = "data2vec"
 
 
+class Kernels(str, Enum):
+    """The code that computes a backbone: our faster kernels, or transformers' own forward passes."""
+
+    fast = "fast"
+    transformers = "transformers"
+
+
 class Pooling(str, Enum):
     mean = "mean"
     attention = "attention"
@@ -82,6 +89,7 @@ class BackboneConfig:
     freeze: Union[int, str] = "convolution"  # what of this checkpoint fine-tuning keeps fixed (see trainer.freeze)
     layer_drop: float = 0.0
     allow_pickle: bool = False  # read pytorch_model.bin (torch's restricted loader) where there is no safetensors
+    kernels: Kernels = Kernels.fast  # fast (ours) or transformers: the same results up to rounding, at their own speed
 
 
 @dataclass

@@ -34,7 +34,7 @@ def evaluate(composed: DictConfig) -> None:
         corpus = load_corpus(config.dataset, progress=verification_bar)
     with exclusive_lock(folder, waits=True):  # it reads, adds and writes
         result = rescore(folder, read_result(folder), corpus, config.eval, config.device)
-    show(evaluation_table([row for row in result["evals"] if row["corpus"] == name]))
+    show(evaluation_table([row for row in result.evals if row.corpus == name]))
     finish(folder / RESULT_FILE)
 
 

@@ -44,7 +44,7 @@ def names(group: str) -> list[str]:
 
 def _backbones() -> list[tuple[str, str, str]]:
     from melt_ser.cli.compose import load_config
-    from melt_ser.models.pretrained import download_command, is_cached
+    from melt_ser.models.checkpoint_files import download_command, is_cached
 
     rows = []
     for name in names("backbone"):
@@ -80,9 +80,9 @@ def _corpora() -> list[tuple[str, str, str]]:
 def _corpus(dataset: DatasetConfig) -> tuple[str, str]:
     """The state of a corpus, and the command that makes it ready where it is not."""
     from melt_ser.core.errors import SetupError
-    from melt_ser.corpora.corpus import GENERAL_READERS
     from melt_ser.corpora.download.download import unfinished_folder
     from melt_ser.corpora.load import corpus_root, own_root
+    from melt_ser.corpora.reader import GENERAL_READERS
     from melt_ser.reporting.preparation_report import read_reports
 
     if dataset.reader in GENERAL_READERS and not dataset.bundled:

@@ -1,4 +1,4 @@
-"""`python -m melt_ser.listen build TABLE … | score KEY ANSWERS…`: a blind listening test of two label sources."""
+"""`python -m melt_ser.listen build TABLE … | score KEY ANSWERS…`: run a blind listening test of two label sources."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from melt_ser.reporting.output import add_output_options, write
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Build a test or score its answers; 0 where that is done."""
+    """Build a test or score its answers; return the exit code."""
     options = _parser().parse_args(arguments)
     print_anything()
     try:
@@ -34,21 +34,19 @@ def _parser() -> argparse.ArgumentParser:
     make.add_argument("first", type=Path, metavar="A.csv", help="a corpus table (audio, start, end) with labels")
     make.add_argument("second", type=Path, nargs="?", metavar="B.csv", help="labels of the second source")
     add_pair_options(make)
-    make.add_argument("--labels", type=names, metavar="LABELS", help="use only these (default: whatever is a label)")
-    make.add_argument("--root", type=Path, required=True, help="the folder that the table's audio is in")
-    make.add_argument("--out", type=Path, required=True, help="folder to write; its share/ is what raters get")
-    make.add_argument("--clips", type=whole_number(1), default=40, help="how many to judge (default: 40)")
-    make.add_argument(
-        "--checks", type=whole_number(0), default=3, help="how many attention checks beside them (default: 3)"
-    )
+    make.add_argument("--labels", type=names, metavar="LABELS", help="use only these (default: every label)")
+    make.add_argument("--root", type=Path, required=True, help="the folder of the table's audio")
+    make.add_argument("--out", type=Path, required=True, help="folder to write; raters get its share/")
+    make.add_argument("--clips", type=whole_number(1), default=40, help="clips to judge (default: 40)")
+    make.add_argument("--checks", type=whole_number(0), default=3, help="attention checks besides them (default: 3)")
     make.add_argument("--longest", type=number, default=30.0, metavar="SECONDS", help="of a clip (default: 30)")
     make.add_argument(
         "--seed", type=whole_number(0), default=0, help="of the choice, the order and the sides (default: 0)"
     )
     make.set_defaults(run=_build)
     count = verbs.add_parser("score", help="turn answers into preferences")
-    count.add_argument("key", type=Path, help="the key.json of the folder that was built")
-    count.add_argument("answers", type=Path, nargs="+", help="files that raters saved, or folders of them")
+    count.add_argument("key", type=Path, help="the key.json that build wrote")
+    count.add_argument("answers", type=Path, nargs="+", help="the raters' files, or folders of them")
     count.add_argument(
         "--allow-failed", type=whole_number(0), default=0, metavar="CHECKS", help="checks a rater may fail (default: 0)"
     )
@@ -63,26 +61,27 @@ def _build(options: argparse.Namespace) -> None:
     from melt_ser.label_study.listening import KEY, SHARED, build
 
     if not options.longest > 0:
-        raise SetupError("--longest is more than 0 seconds.")
+        raise SetupError(f"--longest is {options.longest:g}; give more than 0 seconds.")
     pairs = read_pairs(options.first, options.second, options.first_column, options.second_column, options.keys)
     numbers = {name: getattr(options, name) for name in ("clips", "checks", "longest", "seed")}
     key = build(pairs, options.root, options.out, options.labels, **numbers)
     for reason, count in key["left_out"].items():
         say(f"not used: {count} utterances, {reason}")
-    for problem in key["problems"]:
-        say(f"passed over: {problem['reason']}")
+    for clip in key["problems"]:
+        say(f"skipped: {clip['reason']}")
     say(f"give raters the folder {options.out / SHARED}; keep {options.out / KEY} to yourself")
     finish(options.out / SHARED / "index.html")
 
 
 def _score(options: argparse.Namespace) -> None:
+    import msgspec
+
     from melt_ser.label_study.listening_answers import read_judgements
-    from melt_ser.label_study.preference import preference
-    from melt_ser.label_study.preference_report import sections
+    from melt_ser.label_study.preference import preference, sections
 
     judgements = read_judgements(options.key, options.answers, options.allow_failed)
-    found = preference(judgements, seed=options.seed)
-    write(options, sections(found), found)
+    result = preference(judgements, seed=options.seed)
+    write(options, sections(result), msgspec.to_builtins(result))
 
 
 if __name__ == "__main__":

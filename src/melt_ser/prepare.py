@@ -1,4 +1,4 @@
-"""`python -m melt_ser.prepare dataset=<name> dataset.root=<release>`: verify a release and say what is in it."""
+"""`python -m melt_ser.prepare dataset=<name> dataset.root=<release>`: verify a release and report its contents."""
 
 from __future__ import annotations
 
@@ -34,14 +34,14 @@ def prepare(composed: DictConfig) -> None:
 
 
 def _download(dataset: DatasetConfig) -> None:
-    """Fetch a corpus into its root, having said how much it is and what may be done with it."""
+    """Download a corpus into its root; first print its licence and size."""
     from melt_ser.core.console import say, transfer_bar
     from melt_ser.corpora.download.download import download, has_files
     from melt_ser.corpora.download.transfer import size_at
     from melt_ser.corpora.load import own_root
 
     if dataset.bundled or dataset.repository:
-        return  # there, or fetched from the hub where it is read
+        return  # bundled, or fetched from the hub when it is read
     root = own_root(dataset)
     if has_files(root):
         say(f"note: '{dataset.name}' is already at {root}; nothing is downloaded.")

@@ -1,4 +1,4 @@
-"""A local server of the OpenAI protocol (chat completions, files, batches) that behaves as badly as it is told to."""
+"""A local server of the OpenAI protocol (chat completions, files, batches) with adjustable bad behaviour."""
 
 from __future__ import annotations
 
@@ -17,72 +17,71 @@ from typing import Any
 
 LABELS = ("anger", "disgust", "fear", "joy", "neutral", "sadness", "surprise")
 KEY = "sk-test-0123456789abcdef"
-FAILURES: tuple[int | str, ...] = (500, 429, "hang up", 503, "cut")  # one after the other
+FAILURES: tuple[int | str, ...] = (500, 429, "hang up", 503, "cut")  # taken in turn
 
 
 def answer(emotion: str, **elements: str) -> str:
-    """An answer as the prompts ask for it."""
-    said = {"loudness": "mid", "pitch": "high", "rhythm_speed": "fast", "emotional_impact": "tense", **elements}
-    return json.dumps({"character": "Ross", "context": "at home", "elements": {"emotion": emotion, **said}})
+    """Return an answer as the prompts ask for it."""
+    fields = {"loudness": "mid", "pitch": "high", "rhythm_speed": "fast", "emotional_impact": "tense", **elements}
+    return json.dumps({"character": "Ross", "context": "at home", "elements": {"emotion": emotion, **fields}})
 
 
 def sensible(body: dict[str, Any]) -> str:
-    """A label that follows from what is asked, so that it is the same each time."""
+    """Return an answer with a label that depends on the question alone."""
     return answer(LABELS[int(digest(body), 16) % len(LABELS)])
 
 
 def obedient(body: dict[str, Any]) -> str:
-    """A model that falls for every injection: it answers with the label that the utterance orders."""
+    """Answer like a model that falls for every injection: with the label that the utterance orders."""
     ordered = re.search(r"the emotion is (\w+)", body["messages"][-1]["content"])
     return answer(ordered[1]) if ordered else sensible(body)
 
 
 def digest(body: dict[str, Any]) -> str:
-    """What is asked, whichever way."""
+    """Return a hash of the question, independent of the form of the answer."""
     return sha256(json.dumps(body["messages"]).encode()).hexdigest()
 
 
 @dataclass
 class Behaviour:
-    """How the server answers; and, below, what it saw."""
+    """The server's settings; the fields after the empty line are its counts and records."""
 
     answer: Callable[[dict[str, Any]], str] = sensible
-    seconds: float = 0.0  # until an answer comes
-    rate: float | None = None  # answers a second; what is above gets 429 and when to come again
-    failing: float = 0.0  # share of calls that fail, in each of the ways of FAILURES
-    malformed: float = 0.0  # share of first answers that are no JSON; asked once more the model does better
-    failures: list[int | str] = field(
-        default_factory=list
-    )  # of the first calls: a status, "hang up", "cut" or "nonsense"
+    seconds: float = 0.0  # before each answer
+    rate: float | None = None  # answers a second; a call above it gets 429 with Retry-After
+    failing: float = 0.0  # share of calls that fail, by FAILURES in turn
+    malformed: float = 0.0  # share of first answers that are no JSON; repairs are JSON
+    # Failures of the first calls: a status, "hang up", "cut" or "nonsense".
+    failures: list[int | str] = field(default_factory=list)
     retry_after: str = "0.02"
-    forms: tuple[str, ...] = ("json_schema", "json_object")  # of an answer, that it takes
-    refusal: int = 400  # its status where it does not
-    key: str | None = KEY  # that it wants; None: none
-    message: str = "something is wrong"  # of its errors
+    forms: tuple[str, ...] = ("json_schema", "json_object")  # forms of an answer that it takes
+    refusal: int = 400  # status for other forms
+    key: str | None = KEY  # the only valid one; None: any
+    message: str = "something is wrong"  # in its errors
     code: str | None = None
-    batch_polls: int = 1  # until a batch is completed
-    poll_status: int | None = None  # an error that every look at a batch gets
-    batch_fails: bool = False  # whether every request of a batch ends in its file of errors
-    batch_lost: int = 0  # connections that are lost after a batch has begun
-    file_cuts: int = 0  # downloads of a batch's answers that end too soon
-    batch_ends: list[str] = field(default_factory=list)  # how the first batches end, such as "expired" or "failed"
+    batch_polls: int = 1  # before a batch is completed
+    poll_status: int | None = None  # an error for every look at a batch
+    batch_fails: bool = False  # every request of a batch ends in its file of errors
+    batch_lost: int = 0  # connections to drop after a batch has begun
+    file_cuts: int = 0  # downloads of a batch's answers to cut off
+    batch_ends: list[str] = field(default_factory=list)  # status of the first batches, such as "expired" or "failed"
 
     calls: int = 0
     failed: int = 0
-    refused: int = 0  # by the limit on the rate
-    answered: Counter[str] = field(default_factory=Counter)  # by digest of what was asked
-    first: float = 0.0  # when the first and last answers were given, seconds of time.monotonic()
-    last: float = 0.0
+    refused: int = 0  # by the rate limit
+    answered: Counter[str] = field(default_factory=Counter)  # by digest of the question
+    first: float = 0.0  # time of the first answer, in seconds of time.monotonic()
+    last: float = 0.0  # time of the last answer
     schemas: set[str] = field(default_factory=set)
     bodies: list[dict[str, Any]] = field(default_factory=list)  # the last few
     files: dict[str, bytes] = field(default_factory=dict)
     batches: dict[str, dict[str, Any]] = field(default_factory=dict)
     lock: Any = field(default_factory=threading.Lock)
-    allowance: float = 1.0  # answers that the limit on the rate has left
+    allowance: float = 1.0  # answers that the rate limit allows at once
     counted: float = field(default_factory=time.monotonic)
 
     def failure(self) -> int | str | None:
-        """How this call fails; None: not at all."""
+        """Return how this call fails; None if it does not."""
         self.calls += 1
         failure = None
         if self.failures:
@@ -93,7 +92,7 @@ class Behaviour:
         return failure
 
     def wait(self) -> float:
-        """Seconds until the rate allows another answer; 0: now."""
+        """Return the seconds until the rate allows another answer; 0 if it does now."""
         if self.rate is None:
             return 0.0
         now = time.monotonic()
@@ -106,13 +105,13 @@ class Behaviour:
         return 0.0
 
     def completion(self, body: dict[str, Any]) -> dict[str, Any]:
-        """The answer to a question, counted."""
+        """Return the answer to a question, and count it."""
         self.schemas.add(json.dumps(body.get("response_format")))
         self.bodies = [*self.bodies[-9:], body]
         name = digest(body)
         first_round = not any(message["content"].startswith(UNREADABLE) for message in body["messages"])
-        spoilt = first_round and int(name[:4], 16) < self.malformed * 0x10000
-        text = "I think it is anger, but who knows?" if spoilt else self.answer(body)
+        malformed = first_round and int(name[:4], 16) < self.malformed * 0x10000
+        text = "I think it is anger, but who knows?" if malformed else self.answer(body)
         self.answered[name] += 1
         self.last = time.monotonic()
         self.first = self.first or self.last
@@ -127,7 +126,7 @@ class Behaviour:
         }
 
     def batch(self, identity: str) -> dict[str, Any]:
-        """The state of a batch, one poll further."""
+        """Return the state of a batch after one more poll."""
         batch = self.batches[identity]
         batch["polls"] += 1
         if batch["status"] == "in_progress" and batch["polls"] > self.batch_polls:
@@ -140,7 +139,7 @@ class Behaviour:
 
     def _compute(self, batch: dict[str, Any]) -> None:
         lines = [json.loads(line) for line in self.files[batch["input_file_id"]].splitlines()]
-        if batch["status"] == "expired":  # half of it was done
+        if batch["status"] == "expired":  # after half of its requests
             lines = lines[: len(lines) // 2]
         done, wrong = [], []
         for line in lines:
@@ -156,18 +155,20 @@ class Behaviour:
                 self.files[f"file-{kind}-{batch['id']}"] = "\n".join(map(json.dumps, reversed(rows))).encode()
 
 
-CUT = b'{"choices": [{"mess'  # of a longer answer
-UNREADABLE = "That cannot be read"  # how the job begins when it asks once more
+CUT = b'{"choices": [{"mess'  # the beginning of an answer
+UNREADABLE = "That cannot be read"  # the beginning of a repair question
 
 
 class Server(ThreadingHTTPServer):
     daemon_threads = True
-    request_queue_size = 1024  # of 5, its own, a burst of connections on a busy machine waits seconds for TCP's retries
+    request_queue_size = (
+        1024  # with the default 5, a burst of connections on a busy machine waits seconds for TCP's retries
+    )
 
 
 @contextmanager
 def annotating(behaviour: Behaviour) -> Iterator[str]:
-    """The server's address, while it runs."""
+    """Run the server, and yield its address."""
 
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
@@ -197,7 +198,7 @@ def annotating(behaviour: Behaviour) -> Iterator[str]:
                 self.close_connection = True
                 return
             if behaviour.key is not None and self.headers["Authorization"] != f"Bearer {behaviour.key}":
-                given = self.headers["Authorization"]  # a server that has no manners
+                given = self.headers["Authorization"]  # shows the key, as a careless server might
                 self._send(401, {"error": {"message": f"the header {given} is wrong", "code": "invalid_api_key"}})
                 return
             path = self.path.removeprefix("/v1/")
@@ -236,8 +237,8 @@ def annotating(behaviour: Behaviour) -> Iterator[str]:
             elif failure == "nonsense":
                 self._send(200, b"<html>Bad gateway</html>")
             elif wait:
-                said = {"error": {"message": "Rate limit reached", "code": "rate_limit_exceeded"}}
-                self._send(429, said, {"Retry-After": f"{wait:.3f}"})
+                error = {"error": {"message": "Rate limit reached", "code": "rate_limit_exceeded"}}
+                self._send(429, error, {"Retry-After": f"{wait:.3f}"})
             elif body.get("response_format", {"type": "text"})["type"] not in ("text", *behaviour.forms):
                 self._send(behaviour.refusal, {"error": {"message": "response_format is not supported"}})
             elif failure == "cut":

@@ -1,6 +1,6 @@
-"""Small release trees with the true naming of each corpus, for tests: real tones, or empty placeholders.
+"""Write small release trees with the true file names of each corpus: real tones, or empty placeholders.
 
-Readers do not decode, so placeholders are enough to count 13,708 clips; whatever verifies audio takes tones.
+Readers do not decode, so placeholders are enough to count 13,708 clips; verification needs tones.
 """
 
 from __future__ import annotations
@@ -42,16 +42,16 @@ def tone(path: Path, seconds: float = 0.4, sample_rate: int = 16000, frequency: 
 
 
 def placeholder(path: Path) -> None:
-    """An empty file, for tests that only look at names."""
+    """Write an empty file, for tests that only look at names."""
     try:
         path.touch()
-    except FileNotFoundError:  # asked afterwards, since most of thousands of files share a folder
+    except FileNotFoundError:  # checked last, since most of the thousands of files share a folder
         path.parent.mkdir(parents=True)
         path.touch()
 
 
 def emodb_tree(root: Path, write: Write = tone, emotions: str = "WLEAFTN") -> list[str]:
-    """All ten speakers with one clip an emotion, in `wav/`; returns the stems."""
+    """Write one clip for each of ten speakers and each emotion into `wav/`; return the stems."""
     sentences = ("a01", "a02", "a04", "a05", "a07", "b01", "b02", "b03", "b09", "b10")
     stems = [
         f"{speaker}{sentences[(i + j) % 10]}{emotion}a"
@@ -64,7 +64,7 @@ def emodb_tree(root: Path, write: Write = tone, emotions: str = "WLEAFTN") -> li
 
 
 def urdu_tree(root: Path, write: Write = tone, speakers: Iterable[str] = ("SM1", "SM2", "SF1", "SF2", "SM5")) -> int:
-    """Each speaker with one clip in each of the four folders; returns the number of clips."""
+    """Write one clip of each speaker into each of the four folders; return the number of clips."""
     names = list(speakers)
     for number, speaker in enumerate(names, start=1):
         for file, folder in enumerate(("Angry", "Happy", "Neutral", "Sad"), start=1):
@@ -75,7 +75,7 @@ def urdu_tree(root: Path, write: Write = tone, speakers: Iterable[str] = ("SM1",
 def meld_row(
     dialogue: int, utterance: int, speaker: str = "Ross", emotion: str = "joy", text: str = "Hi!"
 ) -> list[str]:
-    """A row of a MELD annotation file."""
+    """Return a row of a MELD annotation file."""
     keys = [str(dialogue), str(utterance)]
     return ["1", text, speaker, emotion, "positive", *keys, "1", "2", "0:00:01,000", "00:00:02,500"]
 
@@ -88,7 +88,16 @@ def meld_tree(
     suffix: str = ".wav",
     tables: str = ".",
 ) -> None:
-    """The three annotation files (in the folder `tables`) and a clip for each of their rows."""
+    """Write the three annotation files (into the folder `tables`) and a clip for each of their rows.
+
+    Args:
+        root: the folder of the release.
+        annotations: rows of `meld_row` by split.
+        write: writes one clip.
+        folders: the clip folder of each split.
+        suffix: of the clips.
+        tables: the folder of the annotation files below `root`.
+    """
     for split in MELD_FOLDERS:
         rows = annotations.get(split, [])
         write_rows(root / tables / f"{split}_sent_emo.csv", MELD_COLUMNS, rows)
@@ -97,20 +106,21 @@ def meld_tree(
 
 
 def melt_row(row: list[str], llm_label: str) -> list[str]:
-    """The row of MELT's annotation files for a row of MELD's: lower-case speaker, new label last."""
+    """Return MELT's row for a row of MELD: the speaker in lower case, the new label last."""
     return [f"dia{row[5]}_utt{row[6]}.wav", row[0], row[1], row[2].lower(), *row[3:], llm_label]
 
 
 def melt_tables(root: Path, annotations: Mapping[str, list[list[str]]]) -> None:
-    """MELT's two annotation files, from rows of `melt_row`."""
+    """Write MELT's two annotation files from rows of `melt_row`."""
     for split in ("train", "test"):
         write_rows(root / f"meld_{split}.csv", MELT_COLUMNS, annotations.get(split, []))
 
 
 def meld_release(shared_data: Path, folder: Path) -> Path:
-    """The released MELD and MELT annotation files with an empty file for each clip of the raw release.
+    """Return a folder with the released MELD and MELT annotation files and an empty file for each clip.
 
-    As there, dev lacks dia110_utt7 and has a clip that is not annotated. Made once in a folder, then reused.
+    As in the raw release, dev lacks dia110_utt7 and has a clip that is not annotated. The folder is made once and then
+    reused.
     """
     root = folder / "meld_release"
     if root.exists():
@@ -129,9 +139,16 @@ def meld_release(shared_data: Path, folder: Path) -> Path:
 
 
 def iemocap_session(root: Path, number: int, labels: Iterable[str], write: Write = tone, turns: int = 10) -> list[str]:
-    """A session with a turn for each label, `turns` a dialogue; speakers alternate; returns the turn names.
+    """Write a session with a turn for each label, `turns` a dialogue, speakers in turn; return the turn names.
 
-    Dialogues alternate between the woman and the man wearing the markers, which the turn's prefix names.
+    The woman and the man wear the markers in alternate dialogues; the prefix of a turn's name says who.
+
+    Args:
+        root: the folder of the release.
+        number: of the session, 1 to 5.
+        labels: one for each turn.
+        write: writes one clip.
+        turns: turns a dialogue.
     """
     session = root / f"Session{number}"
     names: list[str] = []
@@ -155,7 +172,7 @@ def iemocap_session(root: Path, number: int, labels: Iterable[str], write: Write
 
 
 def write_rows(path: Path, columns: list[str], rows: Iterable[Iterable[str]]) -> None:
-    """A CSV as the releases have it."""
+    """Write a CSV as releases have it."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("w", encoding="utf-8", newline="") as file:
         csv.writer(file).writerows([columns, *rows])

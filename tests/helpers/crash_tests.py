@@ -3,7 +3,7 @@
     python tests/helpers/crash_tests.py points FOLDER      at every named kind of moment: `make test`
     python tests/helpers/crash_tests.py soak FOLDER [N]    N kills (50) at random times: `make soak`
 
-A process of its own, since it forks: torch has not computed anything in the parent. Prints a line of JSON.
+It is a process of its own, since it forks: torch must not compute anything in the parent. It prints a line of JSON.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 os.environ["HF_HUB_OFFLINE"] = "1"
-os.environ["OMP_NUM_THREADS"] = "1"  # one CPU setting: bit for bit is promised on one
+os.environ["OMP_NUM_THREADS"] = "1"  # runs agree to the bit only with one number of threads
 
 import melt_ser.core.files
 import melt_ser.runs.fold
@@ -91,7 +91,7 @@ def within_a_checkpoint(number: int) -> Prepare:
 
 
 def in_a_child(out: Path, root: Path, prepare: Prepare | None = None, seconds: float | None = None) -> bool:
-    """Start the run in a child, killed as `prepare` arranges or after `seconds`; whether it ended by itself."""
+    """Start the run in a child, killed as `prepare` arranges or after `seconds`; return whether it ended by itself."""
     log_file = out.with_suffix(".log")
     child = os.fork()
     if child == 0:
@@ -122,7 +122,7 @@ def run_folder(out: Path) -> Path:
 
 
 def points(folder: Path, root: Path) -> dict[str, Any]:
-    """A kill at each named moment."""
+    """Kill a run at each named moment."""
     moments: dict[str, Prepare] = {
         "a third into the first epoch": at_call(WaveformDataset, "__getitem__", 4),
         "in the middle of a later epoch": at_call(WaveformDataset, "__getitem__", 40),
@@ -150,7 +150,7 @@ def points(folder: Path, root: Path) -> dict[str, Any]:
 
 
 def soak(folder: Path, root: Path, kills: int) -> dict[str, Any]:
-    """Kills at random times; each run is started again until it ends."""
+    """Kill runs at random times; start each again until it ends."""
     generator = random.Random(0)
     started = time.monotonic()
     in_a_child(folder / "never", root)
@@ -168,15 +168,15 @@ def soak(folder: Path, root: Path, kills: int) -> dict[str, Any]:
 
 
 def main() -> int:
-    # Drawn from the predictions alone, and most of the time of so small a run.
+    # Figures follow from the predictions alone, and take most of the time of so small a run.
     melt_ser.runs.score.confusion_figure = lambda *_: None
     melt_ser.runs.result.training_curve_figure = lambda *_: None
-    what, folder = sys.argv[1], Path(sys.argv[2])
+    kind, folder = sys.argv[1], Path(sys.argv[2])
     os.environ["MELT_SER_CACHE"] = str(folder / "cache")
     root = corpus(folder / "corpus", speakers=4)
-    found = points(folder, root) if what == "points" else soak(folder, root, int((*sys.argv[3:], "50")[0]))
-    print(json.dumps(found))
-    return 1 if found["different"] else 0
+    outcomes = points(folder, root) if kind == "points" else soak(folder, root, int((*sys.argv[3:], "50")[0]))
+    print(json.dumps(outcomes))
+    return 1 if outcomes["different"] else 0
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Small real sound files in every format, for tests."""
+"""Make small real sound files in every format, for tests."""
 
 from __future__ import annotations
 
@@ -11,11 +11,12 @@ import soundfile
 
 
 def sine(rate: int, seconds: float = 0.5, hertz: float = 440.0) -> np.ndarray:
+    """Return a tone of half full scale, (samples,) at `rate` Hz."""
     return (0.5 * np.sin(2 * np.pi * hertz * np.arange(round(rate * seconds)) / rate)).astype(np.float32)
 
 
 def encode(path: Path, codec: str, rate: int = 48_000, sound: bool = True) -> Path:
-    """A real compressed file: half a second of a tone, or of pictures without sound."""
+    """Write half a second of a tone, or of pictures without sound, as a compressed file."""
     with av.open(str(path), "w") as container:
         if sound:
             stream = container.add_stream(codec, rate=rate, layout="mono")
@@ -37,6 +38,7 @@ def encode(path: Path, codec: str, rate: int = 48_000, sound: bool = True) -> Pa
 
 
 def overwrite(path: Path, position: int, replacement: bytes) -> None:
+    """Replace bytes of a file from `position` on."""
     content = bytearray(path.read_bytes())
     content[position : position + len(replacement)] = replacement
     path.write_bytes(content)
@@ -59,7 +61,7 @@ FORMATS = (*SOUNDFILE_FORMATS, *FFMPEG_FORMATS)
 
 
 def sound(path: Path, seconds: float = 0.2) -> Path:
-    """A tone in the format that the file name stands for, one of FORMATS."""
+    """Write a tone in the format of the file's name, one of FORMATS."""
     if path.name in FFMPEG_FORMATS:
         return encode(path, FFMPEG_FORMATS[path.name])
     form, subtype = SOUNDFILE_FORMATS[path.name]

@@ -1,4 +1,4 @@
-"""Simulated listening tests without a preference, and how often each test and interval finds one all the same.
+"""Simulate listening tests, mostly without a preference, and count how often each test and interval finds one.
 
     python tests/helpers/simulations_listening.py      # the table of docs/listening.md, about a quarter of an hour
 
@@ -19,7 +19,7 @@ from melt_ser.label_study.preference import crossed_interval
 
 @dataclass(frozen=True)
 class Design:
-    """How many raters and clips, the standard deviations of their log-odds, and the log-odds of all."""
+    """The numbers of raters and clips, the standard deviations of their log-odds, and the mean log-odds."""
 
     raters: int
     clips: int
@@ -39,26 +39,26 @@ DESIGNS = (
 
 
 def judgements(design: Design, generator: np.random.Generator) -> np.ndarray:
-    """1 where the second source is preferred, else 0: (raters, clips)."""
+    """Return (raters, clips): 1 for a preference of the second source, otherwise 0."""
     odds = design.preference + generator.normal(0, design.of_raters, (design.raters, 1))
     odds = odds + generator.normal(0, design.of_clips, (1, design.clips))
     return (generator.random(odds.shape) < 1 / (1 + np.exp(-odds))).astype(np.float64)
 
 
-def found(design: Design, many: int, seed: int = 0) -> dict[str, float]:
-    """The share of simulated tests in which each way finds a preference at 5 %."""
+def share_of_findings(design: Design, many: int, seed: int = 0) -> dict[str, float]:
+    """Return the share of `many` simulated tests in which each method finds a preference at 5 %."""
     generator = np.random.default_rng(seed)
-    hits = []
+    findings = []
     for _ in range(many):
         matrix = judgements(design, generator)
         rater, clip = np.divmod(np.arange(matrix.size), design.clips)
         mixed = mixed_test(matrix.ravel(), rater, clip)
         low, high = crossed_interval(matrix, resamples=1000)
         binomial = binomtest(int(matrix.sum()), matrix.size).pvalue
-        hits.append((binomial < 0.05, mixed is not None and mixed.p < 0.05, not low <= 0.5 <= high))
-    return dict(zip(("binomial", "mixed", "interval"), np.mean(hits, axis=0).tolist(), strict=True))
+        findings.append((binomial < 0.05, mixed is not None and mixed.p < 0.05, not low <= 0.5 <= high))
+    return dict(zip(("binomial", "mixed", "interval"), np.mean(findings, axis=0).tolist(), strict=True))
 
 
 if __name__ == "__main__":
     for design in DESIGNS:
-        print(design, found(design, int(sys.argv[1]) if len(sys.argv) > 1 else 400), flush=True)
+        print(design, share_of_findings(design, int(sys.argv[1]) if len(sys.argv) > 1 else 400), flush=True)

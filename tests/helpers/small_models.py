@@ -1,16 +1,18 @@
-"""Small random models of the four families, for tests: seconds become milliseconds, the code path stays."""
+"""Small random models of the four families for tests: they take milliseconds on the code path of the real ones."""
 
 from __future__ import annotations
+
+from dataclasses import replace
 
 import torch
 from torch import Tensor, nn
 from transformers import CONFIG_MAPPING, AutoModel
 
 from melt_ser.audio.waveform import pad_together, prepare_waveform
-from melt_ser.config import BackboneConfig, Family, HeadConfig
+from melt_ser.config import BackboneConfig, Family, HeadConfig, Kernels
 from melt_ser.models.backbone import Backbone, load_backbone
 from melt_ser.models.classifier import SpeechClassifier
-from melt_ser.models.weights import MODEL_TYPES
+from melt_ser.models.families import MODEL_TYPES
 
 FAMILIES = [family.value for family in Family]
 CLASSES = ["angry", "happy", "neutral", "sad"]
@@ -27,9 +29,9 @@ SMALL = {
 SMALL_DATA2VEC = {"num_conv_pos_embeddings": 3, "conv_pos_kernel_size": 5}
 BASE = {"feat_extract_norm": "group", "do_stable_layer_norm": False, "conv_bias": False}
 LARGE = {"feat_extract_norm": "layer", "do_stable_layer_norm": True, "conv_bias": True}
-"""What sets the large checkpoints apart, other than size; data2vec's have only the biases."""
+"""The settings of the large checkpoints besides their size; data2vec's large ones have only the biases."""
 
-# Every kind of model that masking treats on its own, by family and architecture.
+# Every kind of model that masking treats in its own way: its family and architecture.
 KINDS = {
     "wav2vec2-base": ("wav2vec2", {}),
     "wav2vec2-large": ("wav2vec2", LARGE),
@@ -48,10 +50,10 @@ def small_config(family: str, **architecture: object) -> BackboneConfig:
     return BackboneConfig(name="small", family=Family(family), architecture=shape | architecture)
 
 
-def small_backbone(kind: str, seed: int = 0) -> Backbone:
-    """A backbone of KINDS (or of a family), whose biases and norms are away from their trivial initial values."""
+def small_backbone(kind: str, seed: int = 0, kernels: Kernels = Kernels.fast) -> Backbone:
+    """Build a backbone of KINDS (or of a family) with biases and norms away from their trivial initial values."""
     family, architecture = KINDS.get(kind, (kind, {}))
-    backbone = load_backbone(small_config(family, **architecture), seed)
+    backbone = load_backbone(replace(small_config(family, **architecture), kernels=kernels), seed)
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
         for parameter in backbone.parameters():
@@ -63,28 +65,28 @@ def small_backbone(kind: str, seed: int = 0) -> Backbone:
     return backbone.eval()
 
 
-def small_classifier(kind: str, seed: int = 0, **head: object) -> SpeechClassifier:
+def small_classifier(kind: str, seed: int = 0, kernels: Kernels = Kernels.fast, **head: object) -> SpeechClassifier:
     torch.manual_seed(seed)
-    return SpeechClassifier(small_backbone(kind, seed), HeadConfig(**head), CLASSES).eval()
+    return SpeechClassifier(small_backbone(kind, seed, kernels), HeadConfig(**head), CLASSES).eval()
 
 
 def speechlike(samples: int, seed: int = 0) -> Tensor:
-    """Noise with an offset and a rising loudness, so that statistics over the wrong samples differ."""
+    """Make noise with an offset and a rising loudness, so that statistics over the wrong samples differ."""
     generator = torch.Generator().manual_seed(samples * 1000 + seed)
     return torch.randn(samples, generator=generator) * torch.linspace(0.02, 0.3, samples) + 0.05
 
 
 def batch_of(*lengths: int) -> tuple[Tensor, Tensor]:
-    """Prepared clips of these lengths, padded together."""
+    """Make prepared clips of these lengths, padded together."""
     return pad_together([prepare_waveform(speechlike(length), do_normalize=True) for length in lengths])
 
 
 def plain_transformers(kind: str) -> nn.Module:
-    """The same weights in an untouched transformers model, in float64: its own rounding is as large as ours."""
+    """Build an unchanged transformers model with the same weights, in float64: in float32 it rounds as much as ours."""
     ours = small_backbone(kind).model
     config = CONFIG_MAPPING[MODEL_TYPES[KINDS[kind][0]]].from_dict(ours.config.to_dict())
     plain = AutoModel.from_config(config).eval()
-    plain.load_state_dict(ours.state_dict())  # strict: masking has renamed nothing
+    plain.load_state_dict(ours.state_dict())  # strict: no weight was renamed
     return plain.double()
 
 
@@ -94,7 +96,7 @@ def gradients(model: nn.Module, loss: Tensor) -> dict[str, Tensor]:
     return {name: weight.grad.double() for name, weight in model.named_parameters() if weight.grad is not None}
 
 
-def assert_same_gradients(found: dict[str, Tensor], expected: dict[str, Tensor], tolerance: float = 1e-4) -> None:
-    assert found.keys() == expected.keys()
+def assert_same_gradients(actual: dict[str, Tensor], expected: dict[str, Tensor], tolerance: float = 1e-4) -> None:
+    assert actual.keys() == expected.keys()
     for name, gradient in expected.items():
-        assert (found[name] - gradient).abs().max() <= tolerance * max(1.0, float(gradient.abs().max())), name
+        assert (actual[name] - gradient).abs().max() <= tolerance * max(1.0, float(gradient.abs().max())), name

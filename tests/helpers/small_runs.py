@@ -1,4 +1,4 @@
-"""Runs of a second: a corpus of tones, a backbone of one small layer, and what a run folder holds but for times."""
+"""Runs of a second: a corpus of tones, a backbone of one small layer, and a run folder's content without its times."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ NO_DROPOUT = tuple(
     f"+backbone.architecture.{name}_dropout=0.0" for name in ("hidden", "activation", "feat_proj", "attention")
 )
 ATTENTION = ("trainer=frozen", "head=attention")
-# Each kind of frozen features, and settings of a small run that lead to it.
+# Each frozen stage, with settings of a small run that lead to it.
 FROZEN_RUNS = [
     ("pooled", ("trainer=frozen", "head=weighted")),
     ("states", ("trainer=frozen", "head=weighted", "trainer.crop_seconds=0.25")),
@@ -35,11 +35,11 @@ FROZEN_RUNS = [
     ("layers", ("trainer.freeze=1",)),
     ("convolution", ("trainer.freeze=convolution", "augment=masking", "trainer.crop_seconds=0.25")),
 ]
-TIMES = ("seconds", "clips_per_second")  # what no two runs share
+TIMES = ("seconds", "clips_per_second")  # they differ between any two runs
 
 
 def corpus(root: Path, speakers: int = 4, each: int = 6, classes: tuple[str, ...] = CLASSES, seed: int = 0) -> Path:
-    """A CSV corpus of short tones, whose pitch is the class; no two seeds share a recording."""
+    """Write a CSV corpus of short tones; the pitch is the class, and no two seeds share a recording."""
     generator = np.random.default_rng(seed)
     rows = []
     (root / "wav").mkdir(parents=True)
@@ -58,12 +58,12 @@ def corpus(root: Path, speakers: int = 4, each: int = 6, classes: tuple[str, ...
 
 
 def typed(out: Path, root: Path, *overrides: str) -> list[str]:
-    """The overrides of a small run on a corpus of `corpus`."""
+    """Return the overrides of a small run on a corpus that `corpus` wrote."""
     return [*SMALL, "dataset=csv", f"dataset.root={root}", "dataset.table=table.csv", f"out={out}", *overrides]
 
 
 def train(out: Path, root: Path, *overrides: str) -> tuple[Path, dict[str, Any]]:
-    """Train on a corpus of `corpus`; the run folder and its result."""
+    """Train on a corpus that `corpus` wrote; return the run folder and its result."""
     from melt_ser.runs.run import run
 
     path = run(compose(typed(out, root, *overrides)))
@@ -71,7 +71,7 @@ def train(out: Path, root: Path, *overrides: str) -> tuple[Path, dict[str, Any]]
 
 
 def outcome(folder: Path) -> dict[str, str]:
-    """The SHA-256 of every file of a run folder, hidden ones too, without its times and its own place."""
+    """Return the SHA-256 of every file of a run folder, hidden ones too, without its times and its own path."""
     digests = {}
     for path in sorted(path for path in folder.rglob("*") if path.is_file()):
         content = path.read_bytes()
@@ -92,5 +92,6 @@ def _without_times(value: Any) -> Any:
 
 
 def predictions(folder: Path) -> pd.DataFrame:
+    """Return the probabilities that a run folder has for its own test, a row an utterance."""
     path = folder / "predictions" / "csv.csv"
     return pd.read_csv(path, index_col="utterance").select_dtypes("number")

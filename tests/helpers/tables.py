@@ -1,4 +1,4 @@
-"""Corpus tables for tests of splits and folds; their audio does not exist."""
+"""Make corpus tables for tests of splits and folds; their audio does not exist."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ CLASSES = ["angry", "happy", "sad"]
 
 
 def corpus(speakers: int, each: int = 6, split: str = "") -> pd.DataFrame:
+    """Return a table with `each` utterances of each speaker, their three classes in turn."""
     rows = [
         {
             "utterance": f"s{speaker}_{number}",

@@ -1,4 +1,4 @@
-"""`annotate` as a user starts it: what it costs before, what it leaves, what it says, and what it never shows."""
+"""`annotate` as a user starts it: the cost before it asks, its files and messages, and the key that it never shows."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def command(address: str, table: Path, *more: str) -> list[str]:
     return [sys.executable, "-m", "melt_ser.annotate", *given, *more]
 
 
-def test_lines_become_labels(server: Behaviour, table: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_annotate_turns_lines_into_labels(server: Behaviour, table: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert start(server, table) == 0
     labels = pd.read_csv(table.with_name("labels.csv"))
     assert len(labels) == 12 and labels["llm_label"].notna().all()
@@ -62,28 +62,28 @@ def test_lines_become_labels(server: Behaviour, table: Path, capsys: pytest.Capt
     assert "12 calls of test by the prompt melt" in shown.err and "12 of 12 answered" in shown.err
 
 
-def test_the_same_command_asks_nothing_twice(server: Behaviour, table: Path) -> None:
+def test_annotate_asks_nothing_twice(server: Behaviour, table: Path) -> None:
     assert start(server, table) == start(server, table) == 0
     assert server.calls == 12
     assert start(server, table, "--samples", "2") == 0
     assert server.calls == 24
 
 
-def test_cost_and_time_are_told_and_nothing_is_asked(
+def test_annotate_dry_run_prints_cost_and_time_and_asks_nothing(
     table: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv("OPENAI_API_KEY")
     before = sorted(table.parent.iterdir())
     assert main([str(table), "--out", str(table.with_name("labels.csv")), "--dry-run"]) == 0
-    told = capsys.readouterr().out.splitlines()
-    assert told[0].startswith("12 calls of gpt-4o-2024-08-06 by the prompt melt (1-")
-    assert re.fullmatch(r"tokens: about \d\.\d thousand of prompts and 1\.3 thousand of answers \(4 char.*", told[1])
-    assert re.fullmatch(r"cost: about US\$ 0\.0\d+ \(US\$ 2\.50 and 10\.00 a million tokens, https://.*\)", told[2])
-    assert told[3] == "time: about 3 s, 8 calls at a time"
+    shown = capsys.readouterr().out.splitlines()
+    assert shown[0].startswith("12 calls of gpt-4o-2024-08-06 by the prompt melt (1-")
+    assert re.fullmatch(r"tokens: about \d\.\d thousand of prompts and 1\.3 thousand of answers \(4 char.*", shown[1])
+    assert re.fullmatch(r"cost: about US\$ 0\.0\d+ \(US\$ 2\.50 and 10\.00 a million tokens, https://.*\)", shown[2])
+    assert shown[3] == "time: about 3 s, 8 calls at a time"
     assert sorted(table.parent.iterdir()) == before
 
 
-def test_more_than_the_limit_is_asked_for(
+def test_annotate_asks_the_user_above_the_limit(
     server: Behaviour, table: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     dear = ("--price", "1000,1000")
@@ -101,7 +101,7 @@ def test_more_than_the_limit_is_asked_for(
 
 
 class Terminal:
-    """A standard input at which somebody types."""
+    """A standard input with a user who types."""
 
     def __init__(self, typed: str) -> None:
         self.typed = typed
@@ -113,29 +113,29 @@ class Terminal:
         return self.typed
 
 
-def test_what_costs_nobody_knows_how_much_is_asked_for(table: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_annotate_asks_the_user_if_the_cost_is_not_known(table: Path, capsys: pytest.CaptureFixture[str]) -> None:
     given = [str(table), "--out", str(table.with_name("labels.csv")), "--base-url", "https://models.example/v1"]
     assert main([*given, "--model", "unheard-of"]) == 2
-    told = capsys.readouterr().err
-    assert "error: what this costs is not known (--price 2.50,10 tells it), and --limit is US$ 1.00; add --yes" in told
+    shown = capsys.readouterr().err
+    assert "error: the cost is not known (give --price, such as 2.50,10), and --limit is US$ 1.00; add --yes" in shown
 
 
-def test_a_line_without_an_answer_is_counted_and_the_code_is_1(table: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_annotate_counts_a_line_without_an_answer_and_exits_with_1(
+    table: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     server = Behaviour(answer=lambda body: "no" if "Line 3 " in body["messages"][1]["content"] else answer("joy"))
     assert start(server, table) == 1
     assert pd.read_csv(table.with_name("labels.csv"))["llm_label"].isna().sum() == 1
-    assert "1 of 12 calls have no answer that can be read: u3 (The answer is no JSON object" in capsys.readouterr().err
+    assert "1 of 12 calls have no readable answer: u3 (The answer is no JSON object" in capsys.readouterr().err
 
 
-def test_labels_outside_the_set_are_counted_and_left_out_or_mapped(
-    table: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_annotate_counts_labels_outside_the_set_or_maps_them(table: Path, capsys: pytest.CaptureFixture[str]) -> None:
     server = Behaviour(
         answer=lambda body: answer("frustration" if "Line 3 " in body["messages"][1]["content"] else "joy")
     )
     assert start(server, table) == 0
     assert (
-        "1 lines have no label, since theirs is none of the prompt's (frustration 1); see --map"
+        "1 lines have no label, since their answers are outside the prompt's set (frustration 1); see --map"
         in capsys.readouterr().err
     )
     assert pd.read_csv(table.with_name("labels.csv"))["llm_label"].value_counts().to_dict() == {"joy": 11}
@@ -145,7 +145,7 @@ def test_labels_outside_the_set_are_counted_and_left_out_or_mapped(
     assert server.calls == 12
 
 
-def test_of_many_labels_outside_the_set_the_most_frequent_are_told(
+def test_annotate_names_the_most_frequent_labels_outside_the_set(
     table: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def rambling(body: dict[str, Any]) -> str:
@@ -153,8 +153,8 @@ def test_of_many_labels_outside_the_set_the_most_frequent_are_told(
         return answer(f"mood {number} " + "and so on " * 20 if int(number) > 1 else "calm")
 
     assert start(Behaviour(answer=rambling), table) == 0
-    [told] = re.findall(r"none of the prompt's \((.*)\)", capsys.readouterr().err)
-    assert told.startswith("calm 2, mood") and told.count(" [...] 1") == 9 and told.endswith(", 1 others")
+    [shown] = re.findall(r"outside the prompt's set \((.*)\)", capsys.readouterr().err)
+    assert shown.startswith("calm 2, mood") and shown.count(" [...] 1") == 9 and shown.endswith(", 1 others")
 
 
 @pytest.mark.parametrize(
@@ -169,29 +169,29 @@ def test_of_many_labels_outside_the_set_the_most_frequent_are_told(
         (["--key-variable", "NO_SUCH"], "set the environment variable NO_SUCH"),
     ],
 )
-def test_a_mistake_is_one_line_with_the_fix(
+def test_a_mistake_in_an_annotate_command_is_one_line_with_the_fix(
     more: list[str], sentence: str, server: Behaviour, table: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert start(server, table, *more) == 2
-    told = capsys.readouterr().err
-    assert told.startswith("error: ") and sentence in told and told.count("\n") == 1
+    shown = capsys.readouterr().err
+    assert shown.startswith("error: ") and sentence in shown and shown.count("\n") == 1
     assert server.calls == 0
 
 
-def test_half_an_emoji_in_an_answer_is_journalled_as_its_escape(table: Path) -> None:
-    """JSON may name half of a surrogate pair, which neither SQLite nor UTF-8 takes."""
+def test_annotate_writes_half_an_emoji_in_an_answer_as_its_escape(table: Path) -> None:
+    """JSON may contain half of a surrogate pair; neither SQLite nor UTF-8 accepts it."""
     server = Behaviour(answer=lambda body: answer("joy", emotional_impact="warm \ud83d"))
     assert start(server, table) == 0
     assert set(pd.read_csv(table.with_name("labels.csv"))["emotional_impact"]) == {"warm \\ud83d"}
 
 
-def test_the_labels_file_takes_the_place_of_no_input_and_no_folder(
+def test_annotate_never_replaces_an_input_or_a_folder(
     server: Behaviour, table: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     before = table.read_bytes()
     (table.parent / "folder").mkdir()
     assert start(server, table, out=table.name) == 2
-    assert "is one of the tables that are read; name another file." in capsys.readouterr().err
+    assert "is one of the tables to read; name another file." in capsys.readouterr().err
     assert start(server, table, out="folder") == 2
     assert "is a folder; name a file, such as " in capsys.readouterr().err
     assert main([str(table), str(table), "--combine", "--out", str(table)]) == 2
@@ -201,14 +201,14 @@ def test_the_labels_file_takes_the_place_of_no_input_and_no_folder(
 @pytest.mark.parametrize(
     "more", [["--samples", "0"], ["--concurrency", "-1"], ["--temperature", "hot"], ["--first", "x"]]
 )
-def test_a_value_that_cannot_be_is_refused(more: list[str], table: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_annotate_refuses_an_impossible_value(more: list[str], table: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as ended:
         main([str(table), "--out", "labels.csv", *more])
     assert ended.value.code == 2 and f"argument {more[0]}: is a " in capsys.readouterr().err
 
 
-def test_the_key_stands_nowhere(table: Path) -> None:
-    """A server that repeats the key in errors and answers, and the client's own log at its loudest."""
+def test_annotate_shows_the_key_nowhere(table: Path) -> None:
+    """The server repeats the key in errors and answers, and the client's own log is at its most verbose."""
     talks = Behaviour(
         failures=[400, 500, "hang up"], message=f"Bearer {KEY}", answer=lambda body: answer("joy", pitch=KEY)
     )
@@ -222,10 +222,10 @@ def test_the_key_stands_nowhere(table: Path) -> None:
         left = [path.read_bytes() for path in table.parent.iterdir() if path.is_file()]
         assert all(KEY.encode() not in text for text in (done.stdout, done.stderr, *left))
     assert b"Incorrect API key provided: <key>" in done.stderr
-    assert b"DEBUG" in done.stderr  # it did log
+    assert b"DEBUG" in done.stderr  # the client did log
 
 
-def test_a_mistake_of_ours_does_not_show_the_key(
+def test_the_traceback_of_a_bug_does_not_show_the_key(
     table: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def broken(*_: object) -> None:
@@ -233,29 +233,31 @@ def test_a_mistake_of_ours_does_not_show_the_key(
 
     monkeypatch.setattr("melt_ser.corpora.lines.read_lines", broken)
     assert main([str(table), "--out", "labels.csv", "--dry-run"]) == 1
-    told = capsys.readouterr().err
-    assert "RuntimeError: illegal header value b'Bearer <key>'" in told and KEY not in told
+    shown = capsys.readouterr().err
+    assert "RuntimeError: illegal header value b'Bearer <key>'" in shown and KEY not in shown
 
 
-def test_a_stopped_job_goes_on(table: Path) -> None:
-    server = Behaviour(seconds=1.0)  # so that a busy machine does not end the job before the signal comes
+def test_annotate_goes_on_after_it_was_stopped(table: Path) -> None:
+    server = Behaviour(seconds=1.0)  # on a busy machine, a faster job would end before the signal
     with annotating(server) as address:
         process = subprocess.Popen(
             command(address, table, "--concurrency", "2"), stderr=subprocess.PIPE, text=True,
-            preexec_fn=partial(signal.signal, signal.SIGINT, signal.SIG_DFL),  # tests in the background ignore it
+            preexec_fn=partial(signal.signal, signal.SIGINT, signal.SIG_DFL),  # background tests ignore SIGINT
         )  # fmt: skip
         while not server.answered:
             time.sleep(0.01)
         process.send_signal(signal.SIGINT)
-        told = process.communicate(timeout=250)[1]
-        assert process.returncode == 130 and told.endswith("stopped; the same command goes on from what is answered.\n")
+        shown = process.communicate(timeout=250)[1]
+        assert process.returncode == 130 and shown.endswith(
+            "stopped; the same command goes on from what is answered.\n"
+        )
         assert not table.with_name("labels.csv").exists()
         server.seconds = 0.0
         assert subprocess.run(command(address, table), timeout=60, capture_output=True).returncode == 0
     assert len(server.answered) == 12 and sum(server.answered.values()) <= 14
 
 
-def test_a_terminal_shows_a_bar_with_the_cost_so_far(table: Path) -> None:
+def test_annotate_shows_a_bar_with_the_cost_so_far_on_a_terminal(table: Path) -> None:
     server = Behaviour(rate=20.0)
     ours, theirs = pty.openpty()
     with annotating(server) as address:
@@ -268,7 +270,7 @@ def test_a_terminal_shows_a_bar_with_the_cost_so_far(table: Path) -> None:
         try:
             while part := os.read(ours, 4096):
                 shown += part
-        except OSError:  # the terminal is closed
+        except OSError:  # the terminal has closed
             pass
         os.close(ours)
         assert process.wait(timeout=250) == 0
@@ -276,14 +278,14 @@ def test_a_terminal_shows_a_bar_with_the_cost_so_far(table: Path) -> None:
     assert re.search(r"annotating [━╸╺ ]+[1-9]\d?/12 US\$ 0\.0\d+ \d:\d\d", plain)
 
 
-def test_batches_by_the_command(server: Behaviour, table: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_annotate_makes_batches(server: Behaviour, table: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert start(server, table, "--engine", "batch", "--batch-requests", "5", "--poll", "0.01") == 0
     assert len(server.batches) == 3 and len(pd.read_csv(table.with_name("labels.csv"))) == 12
     submitted = re.findall(r"batch batch-\d is submitted with (\d) calls", capsys.readouterr().err)
-    assert sorted(submitted) == ["2", "5", "5"]  # at once, so that none is surely the first
+    assert sorted(submitted) == ["2", "5", "5"]  # in any order, since they run at the same time
 
 
-def test_the_wanted_lines_alone_are_asked_about(server: Behaviour, table: Path, shared_data: Path) -> None:
+def test_annotate_asks_about_the_chosen_lines_alone(server: Behaviour, table: Path, shared_data: Path) -> None:
     meld = shared_data / "meld"
     out = str(table.with_name("labels.csv"))
     with annotating(server) as address:
@@ -306,13 +308,13 @@ def test_the_wanted_lines_alone_are_asked_about(server: Behaviour, table: Path, 
 
 
 @pytest.mark.slow
-def test_a_killed_job_answers_each_line_once(shared_data: Path) -> None:
-    """The soak in short: 300 lines of MELD, three kills, one call in five failing."""
+def test_annotate_answers_each_line_once_after_kills(shared_data: Path) -> None:
+    """Run the soak script on 300 lines of MELD with three kills; one call in five fails."""
     import json
 
     given = ["--first", "300", "--kills", "3", "--rate", "200", "--meld", str(shared_data / "meld")]
     done = subprocess.run([sys.executable, str(SCRIPT), *given], capture_output=True, text=True, timeout=250)
-    found = json.loads(done.stdout)
-    assert done.returncode == 0 and found["sound"], done.stderr
-    assert found["lines"] == found["answered"] == found["different"] == found["rows"] == 300
-    assert found["failed"] >= 60 and found["asked_again"] <= 3 * 16
+    result = json.loads(done.stdout)
+    assert done.returncode == 0 and result["sound"], done.stderr
+    assert result["lines"] == result["answered"] == result["different"] == result["rows"] == 300
+    assert result["failed"] >= 60 and result["asked_again"] <= 3 * 16

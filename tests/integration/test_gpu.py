@@ -1,4 +1,4 @@
-"""On a CUDA GPU: what the CPU says, and the same again; skipped where there is none."""
+"""A CUDA GPU gives the results of a CPU, and the same results again; skipped on a machine without one."""
 
 from __future__ import annotations
 
@@ -11,10 +11,11 @@ import pandas as pd
 import pytest
 import torch
 
+from melt_ser.config import Kernels
 from melt_ser.core.errors import SetupError
+from melt_ser.data.stage import Stage
 from melt_ser.evaluation.inference import exact_products
 from melt_ser.models.kernels.positions import convolve_by_blocks
-from melt_ser.models.prefix import compute_stage
 from melt_ser.predict import main as predict
 from melt_ser.training.device import make_accelerator
 from small_models import FAMILIES, KINDS, assert_same_gradients, batch_of, gradients, small_backbone, small_classifier
@@ -25,7 +26,7 @@ every_kind = pytest.mark.parametrize("kind", KINDS)
 LENGTHS = (16000, 400, 4321, 12000, 719)
 ON_GPU = ("device=cuda", "trainer.epochs=2")
 LARGE = ("++backbone.architecture.hidden_size=2048", "++backbone.architecture.intermediate_size=4096")
-# Each setting at least once that computes something of its own.
+# Each setting that has code of its own, at least once.
 SETTINGS = [
     ("trainer.precision=fp32",),
     ("trainer.precision=fp16", "augment=light", "trainer.gradient_accumulation=2"),
@@ -39,8 +40,8 @@ SETTINGS = [
 
 
 @every_kind
-def test_frames_and_gradients_are_those_of_a_cpu(kind: str) -> None:
-    make_accelerator("cuda")  # which asks for kernels that repeat themselves
+def test_frames_and_gradients_on_a_gpu_are_those_of_a_cpu(kind: str) -> None:
+    make_accelerator("cuda")  # allows only deterministic kernels
     backbone = small_backbone(kind)
     batch = batch_of(*LENGTHS)
     expected = backbone(*batch)
@@ -48,10 +49,10 @@ def test_frames_and_gradients_are_those_of_a_cpu(kind: str) -> None:
     on_gpu = copy.deepcopy(backbone).cuda()
     with exact_products():
         output = on_gpu(*(tensor.cuda() for tensor in batch))
-        found = gradients(on_gpu.model, output.last_hidden_state[output.frame_mask].square().sum())
+        actual = gradients(on_gpu.model, output.last_hidden_state[output.frame_mask].square().sum())
     difference = output.last_hidden_state.cpu() - expected.last_hidden_state
     assert difference[expected.frame_mask].abs().max() < 1e-4
-    assert_same_gradients({name: gradient.cpu() for name, gradient in found.items()}, wanted, 1e-3)
+    assert_same_gradients({name: gradient.cpu() for name, gradient in actual.items()}, wanted, 1e-3)
 
 
 @pytest.mark.parametrize("frames", [1, 185, 400])
@@ -59,17 +60,26 @@ def test_positions_by_blocks_are_those_of_a_cpus_convolution(frames: int) -> Non
     features, weight = torch.randn(2, 12, frames, requires_grad=True), torch.randn(12, 4, 128, requires_grad=True)
     expected = torch.nn.functional.conv1d(features, weight, padding=64, groups=3)
     with exact_products():
-        found = convolve_by_blocks(features.cuda(), weight.cuda(), 64, groups=3)
-        direction = torch.randn(found.shape)
-        ours = torch.autograd.grad(found, (features, weight), direction.cuda())
-    assert (found.cpu() - expected).abs().max() < 1e-4  # of values around 20
+        actual = convolve_by_blocks(features.cuda(), weight.cuda(), 64, groups=3)
+        direction = torch.randn(actual.shape)
+        ours = torch.autograd.grad(actual, (features, weight), direction.cuda())
+    assert (actual.cpu() - expected).abs().max() < 1e-4  # of values around 20
     for own, theirs in zip(ours, torch.autograd.grad(expected, (features, weight), direction), strict=True):
         assert (own - theirs).abs().max() < 1e-3
 
 
 @every_kind
 @torch.no_grad()
-def test_neither_padding_nor_neighbours_change_an_utterance(kind: str) -> None:
+def test_both_kernels_give_the_same_logits_on_a_gpu(kind: str) -> None:
+    clips = [tensor.cuda() for tensor in batch_of(*LENGTHS)]
+    with exact_products():
+        fast, theirs = (small_classifier(kind, kernels=kernels).cuda()(*clips) for kernels in Kernels)
+    assert (fast - theirs).abs().max() < 1e-4
+
+
+@every_kind
+@torch.no_grad()
+def test_logits_on_a_gpu_do_not_depend_on_padding_and_neighbours(kind: str) -> None:
     classifier = small_classifier(kind, layers="weighted").cuda()
     with exact_products():
         together = classifier(*(tensor.cuda() for tensor in batch_of(*LENGTHS)))
@@ -79,25 +89,25 @@ def test_neither_padding_nor_neighbours_change_an_utterance(kind: str) -> None:
 
 @every_kind
 @torch.no_grad()
-def test_features_of_a_frozen_prefix_are_those_of_a_cpu(kind: str) -> None:
+def test_features_of_a_frozen_stage_on_a_gpu_are_those_of_a_cpu(kind: str) -> None:
     classifier, batch = small_classifier(kind), batch_of(*LENGTHS)
     on_gpu = copy.deepcopy(classifier).cuda()
     for freeze in ("convolution", 1, "everything"):
         classifier.backbone.freeze(freeze)
-        for prefix in ("convolution", "layers", "states", "pooled"):
-            if (prefix == "layers") > (freeze == 1):
+        for stage in (Stage.convolution, Stage.layers, Stage.states, Stage.pooled):
+            if (stage is Stage.layers) > (freeze == 1):
                 continue
-            expected, counts = compute_stage(classifier, prefix, *batch)
+            expected, counts = classifier.compute_stage(stage, *batch)
             on_gpu.backbone.freeze(freeze)
             with exact_products():
-                found, same_counts = compute_stage(on_gpu, prefix, *(tensor.cuda() for tensor in batch))
+                actual, same_counts = on_gpu.compute_stage(stage, *(tensor.cuda() for tensor in batch))
             assert same_counts.tolist() == counts.tolist()
-            for own, theirs, count in zip(found.cpu(), expected, counts, strict=True):
+            for own, theirs, count in zip(actual.cpu(), expected, counts, strict=True):
                 assert (own - theirs)[:count].abs().max() < 1e-4
 
 
 @pytest.mark.parametrize("precision", ["bf16", "fp16", "auto"])
-def test_mixed_precision(precision: str, tmp_path: Path) -> None:
+def test_a_gpu_trains_in_mixed_precision(precision: str, tmp_path: Path) -> None:
     _, result = train(tmp_path / "runs", corpus(tmp_path / "c"), "device=cuda", f"trainer.precision={precision}")
     assert result["run"]["precision"] == ("bf16" if precision == "auto" else precision)
 
@@ -135,7 +145,7 @@ def test_each_family_repeats_itself_and_goes_on_after_a_stop(
 
 
 @pytest.mark.parametrize(("kind", "settings"), FROZEN_RUNS)
-def test_results_with_and_without_kept_features_agree(
+def test_results_with_and_without_cached_features_agree(
     kind: str, settings: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     root = corpus(tmp_path / "c")
@@ -143,11 +153,11 @@ def test_results_with_and_without_kept_features_agree(
     settings = (*ON_GPU, "trainer.precision=fp32", *settings)
     kept, _ = train(tmp_path / "with", root, *settings)
     without, _ = train(tmp_path / "without", root, *settings, "cache.features=false")
-    # The training computes in TF32, to which its own prefix and the kept one of float32 are different.
+    # Training computes its own features in TF32; the cached ones are in float32.
     assert np.abs(predictions(kept) - predictions(without)).to_numpy().max() < 5e-3
 
 
-def test_a_saved_model_says_the_same_on_a_cpu(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_saved_model_gives_the_same_answers_on_a_cpu(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     root = corpus(tmp_path / "c")
     folder, _ = train(tmp_path / "runs", root, *ON_GPU)
     tables = []
@@ -158,7 +168,7 @@ def test_a_saved_model_says_the_same_on_a_cpu(tmp_path: Path, capsys: pytest.Cap
     assert np.abs(tables[0] - tables[1]).to_numpy().max() < 1e-5
 
 
-def test_what_does_not_fit_into_its_memory_is_told_with_the_setting_to_lower(tmp_path: Path) -> None:
+def test_a_model_too_large_for_the_gpu_is_an_error_with_the_setting_to_lower(tmp_path: Path) -> None:
     torch.cuda.empty_cache()
     root, reserved = corpus(tmp_path / "c"), torch.cuda.memory_reserved()
     torch.cuda.set_per_process_memory_fraction((reserved + 40 * 2**20) / torch.cuda.mem_get_info()[1])
@@ -172,14 +182,14 @@ def test_what_does_not_fit_into_its_memory_is_told_with_the_setting_to_lower(tmp
         torch.cuda.set_per_process_memory_fraction(1.0)
 
 
-def test_the_machine_is_in_the_result(tmp_path: Path) -> None:
+def test_the_name_of_the_gpu_is_in_the_result(tmp_path: Path) -> None:
     _, result = train(tmp_path / "runs", corpus(tmp_path / "c"), "device=auto")
     assert result["run"]["device"].startswith("cuda")
     assert torch.cuda.get_device_name() in result["run"]["device"]
 
 
 def _stopped_after_an_epoch(*arguments, **more):
-    """`fit`, ended from outside after its first checkpoint."""
+    """Run `fit` and interrupt it after its first checkpoint."""
     from melt_ser.training import fit as module
 
     save = module.save_checkpoint

@@ -1,4 +1,4 @@
-"""A labels file is a label source: it trains through the path of the released labels, and the report compares both."""
+"""A labels file trains exactly as the released labels do, and the report compares the two label sources."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import pytest
 
 from corpus_trees import MELD_FOLDERS, MELT_COLUMNS, tone, write_rows
 from melt_ser.annotation.answers import Answer
-from melt_ser.annotation.labels_file import Asked, label_line, write_labels
+from melt_ser.annotation.labels_file import Origin, label_line, write_labels
 from melt_ser.cli.compose import compose
 from melt_ser.core.errors import InputError
 from melt_ser.corpora.lines import read_lines
@@ -25,7 +25,7 @@ TAXONOMY = ("anger", "disgust", "fear", "joy", "neutral", "sadness", "surprise")
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory: pytest.TempPathFactory, shared_data: Path) -> Path:
-    """Rows of the released MELT with tones, each of its own pitch."""
+    """Some dialogues of the released MELT, with a tone of its own pitch for each row."""
     root = tmp_path_factory.mktemp("melt")
     pitches = itertools.count(200)
     for split, dialogues in (("train", 12), ("test", 5)):
@@ -39,8 +39,8 @@ def data(tmp_path_factory: pytest.TempPathFactory, shared_data: Path) -> Path:
 
 
 def labels_file(path: Path, root: Path, column: str) -> Path:
-    """A file as `annotate` writes it, whose model answers what a column of the release says."""
-    asked = Asked("test", "melt", "1", "1.0")
+    """Write a labels file as `annotate` does, with the values of one column of the release as the model's answers."""
+    asked = Origin("test", "melt", "1", "1.0")
     lines = read_lines(root)
     answers = {line.utterance: {0: Answer(line.columns[column].title(), "", "", "", "", "", "")} for line in lines}
     write_labels(path, [label_line(line, answers[line.utterance], TAXONOMY, {}, asked) for line in lines])
@@ -53,7 +53,7 @@ def train(out: Path, root: Path, *overrides: str) -> dict[str, Any]:
     return result
 
 
-def test_released_and_annotated_labels_take_the_same_path(
+def test_a_labels_file_with_the_released_labels_gives_the_same_result(
     data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     out = tmp_path / "runs"

@@ -1,4 +1,4 @@
-"""What was trained on is not scored: recordings are known by their identity, whatever corpus they come in."""
+"""No model is scored on a recording that it was trained on, even if the recording comes in another corpus."""
 
 from __future__ import annotations
 
@@ -46,14 +46,14 @@ def melt_run(release: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def score(melt_run: Path, release: Path, *overrides: str) -> list[dict[str, Any]]:
-    """The rows of evaluating the run on MELD."""
+    """Evaluate the run on MELD and return the rows of the result."""
     typed = [f"run={melt_run}", "dataset=meld", f"dataset.root={release}", "device=cpu", *overrides]
     evaluate(compose(typed, "evaluate"))
     rows = json.loads((melt_run / "result.json").read_text())["evals"]
     return [row for row in rows if row["corpus"] == "meld"]
 
 
-def test_no_dialogue_and_no_recording_is_in_two_parts(melt_run: Path) -> None:
+def test_a_run_has_no_dialogue_and_no_recording_in_two_parts(melt_run: Path) -> None:
     splits = pd.read_csv(melt_run / "splits.csv", keep_default_na=False)
     splits["dialogue"] = splits["source"].str.rsplit("_", n=1).str[0]
     for column in ("source", "dialogue"):
@@ -61,23 +61,23 @@ def test_no_dialogue_and_no_recording_is_in_two_parts(melt_run: Path) -> None:
     assert dict(splits["split"].value_counts()).keys() == {"train", "dev", "test"}
 
 
-def test_melt_is_not_scored_on_melds_training_data(melt_run: Path, release: Path) -> None:
+def test_evaluate_refuses_to_score_a_melt_run_on_melds_training_data(melt_run: Path, release: Path) -> None:
     sentence = r"30 of the 36 recordings of 'meld' \(train\) were trained on; .*eval\.allow_overlap=true"
     with pytest.raises(InputError, match=sentence):
         score(melt_run, release, "eval.split=train")
-    assert [row["overlap"] for row in score(melt_run, release)] == [0, 0]  # MELD's test is allowed
+    assert [row["overlap"] for row in score(melt_run, release)] == [0, 0]  # MELD's test part was not trained on
     rows = score(melt_run, release, "eval.split=train", "eval.allow_overlap=true")
     assert [row["overlap"] for row in rows if row["split"] == "train"] == [30, 30]
 
 
-def test_the_training_command_refuses_it_too_and_before_it_trains(release: Path, tmp_path: Path) -> None:
+def test_train_refuses_an_overlapping_test_corpus_before_it_trains(release: Path, tmp_path: Path) -> None:
     typed = [*SMALL, "dataset=melt", f"dataset.root={release}", f"out={tmp_path}", "eval.corpora=[meld]"]
     with pytest.raises(InputError, match="30 of the 36 recordings of 'meld'"):
         run(compose([*typed, f"+eval.roots.meld={release}", "eval.split=train"]))
     assert not list(tmp_path.rglob("metrics.csv"))
 
 
-def test_a_copy_under_another_name_is_known_by_its_samples(tmp_path: Path) -> None:
+def test_evaluate_recognises_a_copy_under_another_name_by_its_samples(tmp_path: Path) -> None:
     root, other = corpus(tmp_path / "c"), tmp_path / "other"
     folder, result = train(tmp_path / "runs", root)
     trained_on = result["train"]["n"] + result["train"]["folds"][0]["n_dev"]
@@ -94,8 +94,8 @@ def test_a_copy_under_another_name_is_known_by_its_samples(tmp_path: Path) -> No
     assert {row["overlap"] for row in rows if row["corpus"] == "mine"} == {trained_on}
 
 
-def test_the_size_of_evaluation_batches_does_not_change_what_is_learned(tmp_path: Path) -> None:
-    """In bf16 a batch tells in the third digit, and dev chooses the epoch."""
+def test_the_size_of_evaluation_batches_does_not_change_the_trained_model(tmp_path: Path) -> None:
+    """In bf16 the batch size changes the third digit of a score, and scores on dev choose the epoch."""
     root = corpus(tmp_path / "c", each=9)
     settings = ("trainer.precision=bf16", "trainer.epochs=2", "dataset.folds=4")
     runs = [train(tmp_path / size, root, *settings, f"eval.batch_size={size}")[0] for size in ("1", "32")]

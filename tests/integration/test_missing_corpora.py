@@ -1,4 +1,4 @@
-"""A test corpus that cannot be read costs neither the training nor the other tests, and is added when it is there."""
+"""A missing test corpus stops neither the training nor the other tests, and is scored once it is available."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def root(tmp_path: Path) -> Path:
 
 
 def on(tmp_path: Path, *names: str) -> list[str]:
-    """Overrides that test on corpora, `urdu` where this test may put it."""
+    """Overrides that test on the named corpora; `urdu` is in a folder that a test may fill."""
     return [f"eval.corpora=[{','.join(names)}]", f"+eval.roots.urdu={tmp_path / 'urdu'}"]
 
 
@@ -32,7 +32,7 @@ def read(out: Path) -> tuple[Path, dict[str, Any]]:
     return path.parent, json.loads(path.read_text())
 
 
-def test_the_rest_is_scored_and_the_missing_corpus_later(
+def test_train_scores_the_other_corpora_first_and_a_missing_test_corpus_later(
     tmp_path: Path, root: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     out = tmp_path / "runs"
@@ -52,7 +52,7 @@ def test_the_rest_is_scored_and_the_missing_corpus_later(
     before = outcome(folder)
     with pytest.raises(InputError, match="urdu could not be scored"):
         small_runs.train(out, root, *typed)
-    assert outcome(folder) == before, "nothing is done twice"
+    assert outcome(folder) == before, "no work is repeated"
 
     urdu_tree(tmp_path / "urdu", tone)
     small_runs.train(out, root, *typed)
@@ -64,7 +64,7 @@ def test_the_rest_is_scored_and_the_missing_corpus_later(
     assert {path for path in before if after.get(path) != before[path]} == {"failed.json", "result.json"}
 
 
-def test_a_corpus_that_was_scored_may_go(tmp_path: Path, root: Path) -> None:
+def test_a_test_corpus_may_be_removed_once_it_was_scored(tmp_path: Path, root: Path) -> None:
     out = tmp_path / "runs"
     urdu_tree(tmp_path / "urdu", tone)
     small_runs.train(out, root, *on(tmp_path, "csv", "urdu"))
@@ -73,7 +73,7 @@ def test_a_corpus_that_was_scored_may_go(tmp_path: Path, root: Path) -> None:
     assert result["unscored"] == []
 
 
-def test_evaluate_adds_what_was_not_scored(tmp_path: Path, root: Path) -> None:
+def test_evaluate_adds_a_test_corpus_that_was_missing(tmp_path: Path, root: Path) -> None:
     with pytest.raises(InputError, match="urdu could not be scored"):
         small_runs.train(tmp_path / "runs", root, *on(tmp_path, "csv", "urdu"))
     urdu_tree(tmp_path / "urdu", tone)
@@ -83,14 +83,14 @@ def test_evaluate_adds_what_was_not_scored(tmp_path: Path, root: Path) -> None:
     assert result["unscored"] == []
 
 
-def test_a_damaged_test_corpus_is_told_like_a_missing_one(tmp_path: Path, root: Path) -> None:
+def test_a_damaged_test_corpus_is_reported_like_a_missing_one(tmp_path: Path, root: Path) -> None:
     urdu_tree(tmp_path / "urdu", lambda path: (path.parent.mkdir(parents=True, exist_ok=True), path.write_bytes(b"?")))
     with pytest.raises(InputError, match="urdu could not be scored.*No clip of 'urdu'"):
         small_runs.train(tmp_path / "runs", root, *on(tmp_path, "csv", "urdu"))
     assert {row["corpus"] for row in read(tmp_path / "runs")[1]["evals"]} == {"csv"}
 
 
-def test_nothing_is_trained_where_nothing_can_be_scored(tmp_path: Path, root: Path) -> None:
+def test_train_does_not_start_if_no_test_corpus_can_be_read(tmp_path: Path, root: Path) -> None:
     with pytest.raises(SetupError, match="Corpus 'urdu' is not at"):
         small_runs.train(tmp_path / "runs", root, *on(tmp_path, "urdu"))
     assert not list((tmp_path / "runs").glob("*/*/*/metrics.csv"))

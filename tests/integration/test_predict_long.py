@@ -1,4 +1,4 @@
-"""Long recordings: read in blocks to the same samples, labelled by windows, in memory that stays the same."""
+"""Long recordings: blocks give the same samples, windows are labelled one by one, and memory stays bounded."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def noise(seconds: float, rate: int = SAMPLE_RATE) -> np.ndarray:
 
 
 @pytest.mark.parametrize("rate", [8_000, 11_025, 16_000, 22_050, 24_414, 44_100, 48_000, 15_987])
-def test_resampled_in_blocks_is_resampled_at_once(rate: int) -> None:
+def test_resample_blocks_gives_the_samples_of_resample(rate: int) -> None:
     wave, generator = noise(7.3, rate), np.random.default_rng(1)
     for sizes in ([len(wave)], [1024] * (len(wave) // 1024 + 1), generator.integers(1, 3 * rate, 20).tolist()):
         blocks = [block for block in np.split(wave, np.cumsum(sizes)) if len(block)]
@@ -39,7 +39,9 @@ def test_resampled_in_blocks_is_resampled_at_once(rate: int) -> None:
 
 
 @pytest.mark.parametrize("name", ["a.wav", "a.flac", "a.m4a", "a.mkv"])
-def test_streamed_is_what_is_read_at_once(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_stream_audio_gives_the_samples_of_read_audio(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     path = tmp_path / name
     if path.suffix in (".wav", ".flac"):
         soundfile.write(path, np.stack([noise(3.1, 22_050), noise(3.1, 22_050)], axis=1), 22_050)
@@ -50,7 +52,7 @@ def test_streamed_is_what_is_read_at_once(name: str, tmp_path: Path, monkeypatch
     np.testing.assert_allclose(np.concatenate(blocks), read_audio(path), atol=1e-6)
 
 
-def test_pieces_are_of_one_size() -> None:
+def test_in_pieces_gives_pieces_of_one_size() -> None:
     wave = noise(1.0)
     pieces = list(in_pieces(np.split(wave, [10, 5000, 5001, 9000]), 3000))
     assert [len(piece) for piece in pieces] == [3000] * 5 + [1000]
@@ -58,7 +60,7 @@ def test_pieces_are_of_one_size() -> None:
     assert [len(piece) for piece in in_pieces([wave[:6000]], 3000)] == [3000, 3000]
 
 
-def test_what_is_wrong_is_said_where_it_is_met(tmp_path: Path) -> None:
+def test_stream_audio_refuses_a_bad_file_in_one_sentence(tmp_path: Path) -> None:
     wave = noise(3.0)
     wave[40_000] = np.nan
     soundfile.write(tmp_path / "nan.wav", wave, SAMPLE_RATE, subtype="FLOAT")
@@ -72,7 +74,7 @@ def test_what_is_wrong_is_said_where_it_is_met(tmp_path: Path) -> None:
             list(stream_audio(tmp_path / f"{name}.wav"))
 
 
-def test_memory_does_not_grow_with_the_recording(tmp_path: Path) -> None:
+def test_stream_audio_memory_does_not_grow_with_the_recording(tmp_path: Path) -> None:
     peaks = []
     for minutes in (5, 20):
         with soundfile.SoundFile(tmp_path / "long.flac", "w", 22_050, 1) as file:
@@ -86,7 +88,7 @@ def test_memory_does_not_grow_with_the_recording(tmp_path: Path) -> None:
         tracemalloc.stop()
         assert seconds == minutes * 60
     assert peaks[1] < 1.1 * peaks[0]
-    assert peaks[1] < 30 * 2**20  # of 77 MiB at 16 kHz
+    assert peaks[1] < 30 * 2**20  # the whole recording takes 77 MiB at 16 kHz
 
 
 @pytest.fixture(scope="module")
@@ -102,7 +104,7 @@ def rows_of(arguments: list[str], capsys: pytest.CaptureFixture[str], code: int 
     return rows
 
 
-def test_windows_tile_the_recording_and_each_is_its_own_utterance(
+def test_predict_windows_cover_the_recording_and_each_is_an_utterance_of_its_own(
     run_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     wave = noise(2.5)
@@ -126,7 +128,7 @@ def test_windows_tile_the_recording_and_each_is_its_own_utterance(
     assert "2.00" in capsys.readouterr().out
 
 
-def test_a_folder_is_searched_for_audio_and_the_rest_is_counted(
+def test_predict_searches_a_folder_for_audio_and_counts_other_files(
     run_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "sub").mkdir()
@@ -143,7 +145,7 @@ def test_a_folder_is_searched_for_audio_and_the_rest_is_counted(
     assert "2 files in" in captured.err and "are passed over" in captured.err
 
 
-def test_a_long_recording_gets_the_mean_over_its_parts(
+def test_predict_gives_a_long_recording_the_mean_over_its_parts(
     run_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     soundfile.write(tmp_path / "long.wav", noise(2.5) * np.linspace(0, 1, 40_000, dtype=np.float32), SAMPLE_RATE)
@@ -162,7 +164,7 @@ def test_a_long_recording_gets_the_mean_over_its_parts(
 
 
 @pytest.mark.parametrize("window", ["0", "61", "ten", "nan"])
-def test_a_window_that_cannot_be_is_told(window: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_predict_refuses_an_impossible_window(window: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as stopped:
         predict([str(tmp_path), "a.wav", "--window", window])
     assert stopped.value.code == 2

@@ -1,4 +1,4 @@
-"""A run that was killed, at whatever moment, ends as one that was not: weights, metrics and predictions to the bit."""
+"""A run that is killed and resumed ends as if it had not been: the same weights, metrics and predictions to the bit."""
 
 from __future__ import annotations
 
@@ -23,17 +23,17 @@ from small_runs import corpus, outcome, train
 
 @pytest.mark.slow
 @pytest.mark.timeout(1200)  # forty runs
-def test_a_kill_at_any_moment_changes_nothing(tmp_path: Path) -> None:
-    """Within an epoch, a checkpoint's write, a rename, between a model and its mark: see crash_tests.py."""
+def test_a_resumed_run_is_the_same_after_a_kill_at_any_moment(tmp_path: Path) -> None:
+    """Kill within an epoch, a checkpoint's write or a rename, or between a model and its mark: see crash_tests.py."""
     script = CHECKOUT / "tests" / "helpers" / "crash_tests.py"
     done = subprocess.run([sys.executable, str(script), "points", str(tmp_path)], capture_output=True, text=True)
     assert done.returncode in (0, 1), done.stderr
-    found = json.loads(done.stdout)
-    assert found["different"] == []
-    assert found["kills"] == found["moments"] >= 14  # each moment was reached
+    outcomes = json.loads(done.stdout)
+    assert outcomes["different"] == []
+    assert outcomes["kills"] == outcomes["moments"] >= 14  # each moment was reached
 
 
-def test_a_checkpoint_of_another_corpus_or_damaged_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_damaged_checkpoint_or_another_corpus_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     root = corpus(tmp_path / "c")
     monkeypatch.setattr("melt_ser.runs.fold.save_model", _stop)
     with pytest.raises(KeyboardInterrupt):
@@ -55,7 +55,7 @@ def test_a_checkpoint_of_another_corpus_or_damaged_is_refused(tmp_path: Path, mo
     assert not list(folder.rglob(".*"))
 
 
-def test_a_head_on_kept_features_goes_on_after_its_tenth_epoch(
+def test_a_head_on_cached_features_resumes_after_its_tenth_epoch(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     root = corpus(tmp_path / "c")
@@ -74,7 +74,7 @@ def test_a_head_on_kept_features_goes_on_after_its_tenth_epoch(
     assert outcome(resumed) == outcome(folder)
 
 
-def test_a_checkpoint_whose_files_have_changed_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_pretrained_checkpoint_with_changed_files_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The run id knows a local checkpoint by its path; the run knows its content."""
     root, weights = corpus(tmp_path / "c"), tmp_path / "weights"
     save_model(small_classifier("hubert", seed=1), weights)
@@ -94,7 +94,7 @@ def test_a_checkpoint_whose_files_have_changed_is_refused(tmp_path: Path, monkey
     save_model(small_classifier("hubert", seed=2), weights)
     with pytest.raises(InputError, match=r"checkpoint .*/weights has changed since the run .* was finished"):
         train(tmp_path / "runs", root, *settings)
-    shutil.rmtree(weights)  # what is finished needs it no more
+    shutil.rmtree(weights)  # a finished run does not need it
     assert train(tmp_path / "runs", root, *settings) == (folder, result)
 
 
@@ -104,7 +104,7 @@ def test_a_finished_run_is_kept_until_the_forced_one_is_finished(
     root = corpus(tmp_path / "c")
     folder, _ = train(tmp_path / "runs", root, "trainer.epochs=2")
     previous, before = folder.with_name(f"{folder.name}.previous"), outcome(folder)
-    for again in ("force=true", "force=true", "force=false"):  # stopped in each, forced or going on
+    for again in ("force=true", "force=true", "force=false"):  # each is stopped, forced or resumed
         monkeypatch.setattr("melt_ser.runs.fold.save_model", _stop)
         with pytest.raises(KeyboardInterrupt):
             train(tmp_path / "runs", root, "trainer.epochs=2", again)
@@ -112,7 +112,7 @@ def test_a_finished_run_is_kept_until_the_forced_one_is_finished(
         with pytest.raises(SetupError, match=r"no finished run .* the one before it is in .*\.previous"):
             read_result(folder)
     monkeypatch.undo()
-    train(tmp_path / "runs", root, "trainer.epochs=2")  # goes on after the forced one's last epoch
+    train(tmp_path / "runs", root, "trainer.epochs=2")  # resumes after the last epoch of the forced run
     assert outcome(folder) == before
     assert not previous.exists()
 
@@ -129,7 +129,7 @@ def test_two_runs_never_share_a_folder(tmp_path: Path, capsys: pytest.CaptureFix
         train(tmp_path / "runs", root, "force=true")
     assert (folder / "result.json").is_file()
     release.set()
-    with exclusive_lock(folder, waits=True):  # what `evaluate` does
+    with exclusive_lock(folder, waits=True):  # as `evaluate` does
         pass
     other.join()
     train(tmp_path / "runs", root)

@@ -1,1 +1,1 @@
-"""Emotion labels for utterances from their text, by a language model."""
+"""Label utterances with an emotion from their text, by a language model."""

@@ -1,4 +1,4 @@
-"""A model's answer, from its text: the JSON that the prompt asks for, or what models write instead of it."""
+"""Read a model's answer: the JSON that the prompt asks for, or the near-JSON that models often write instead."""
 
 from __future__ import annotations
 
@@ -13,52 +13,52 @@ import yaml
 from melt_ser.annotation.prompts import DESCRIBED, Prompt
 from melt_ser.core.errors import InputError, SetupError, did_you_mean, one_line
 
-LONGEST = 20_000  # characters; an answer has a few hundred
+LONGEST = 20_000  # characters; a normal answer has a few hundred
 FIELDS = ("character", "context", *DESCRIBED)
 
 
 class AnswerError(InputError):
-    """An answer that says no emotion; the sentence tells the model what is wrong, for the repair round."""
+    """An answer without an emotion. The repair call sends its sentence to the model."""
 
 
 @dataclass(frozen=True)
 class Answer:
-    """What a model said of a line; what it left out is ""."""
+    """A model's answer about a line; fields that the model left out are ""."""
 
-    label_raw: str  # as it was written, in the label set or not
+    label_raw: str  # as the model wrote it, in the label set or not
     character: str
     context: str
     loudness: str
     pitch: str
     rhythm_speed: str
     emotional_impact: str
-    probabilities: Mapping[str, float] | None = None  # by label, where the engine scores them
+    probabilities: Mapping[str, float] | None = None  # by label, if the engine scores labels
 
 
 def parse_answer(text: str, prompt: Prompt) -> Answer:
-    """The answer in a text: JSON in a code fence or amid prose, with commas and quotes as models write them.
+    """Return the answer in a text: JSON in a code fence or amid prose, with commas and quotes as models write them.
 
-    Keys may have any case and stand at any depth, but must not contradict each other. The label is kept as it was
-    written (`label_of` says what it stands for). Raises AnswerError where there is no object with an emotion.
+    Keys may have any case and stand at any depth, but must not contradict each other. The label stays as the model
+    wrote it (`label_of` maps it to the set). Raises AnswerError if no object has an emotion.
     """
     if len(text) > LONGEST:
         raise AnswerError(f"The answer has {len(text)} characters; answer with the JSON alone.")
-    found = [values for content in _objects(text) if (values := _values(content)).get("emotion")]
-    if not found:
+    with_emotion = [fields for content in _objects(text) if (fields := _fields(content)).get("emotion")]
+    if not with_emotion:
         raise AnswerError(
             "The answer is no JSON object with an 'emotion'; answer with the JSON alone, complete, "
             f"and for its emotion one of {', '.join(prompt.labels)}."
         )
-    values = found[-1]  # models that think aloud answer last
-    contradictory = [name for name, given in values.items() if len(given) > 1]
+    fields = with_emotion[-1]  # models that think aloud give their answer last
+    contradictory = [name for name, values in fields.items() if len(values) > 1]
     if contradictory:
         raise AnswerError(f"The answer has two values of '{contradictory[0]}'; answer with one JSON object, once.")
-    texts = {name: given[0] for name, given in values.items()}
+    texts = {name: values[0] for name, values in fields.items()}
     return Answer(texts["emotion"], probabilities=None, **{name: texts.get(name, "") for name in FIELDS})
 
 
 def label_of(label_raw: str, labels: Sequence[str], rules: Mapping[str, str]) -> str | None:
-    """The label that a raw one stands for: itself in the set, else by rule, else None.
+    """Return the label for a raw one: itself if it is in the set, otherwise by rule, otherwise None.
 
     >>> [label_of(raw, ["joy"], {"comfort": "joy"}) for raw in (" Joy.", "comfort", "frustration")]
     ['joy', 'joy', None]
@@ -68,7 +68,7 @@ def label_of(label_raw: str, labels: Sequence[str], rules: Mapping[str, str]) ->
 
 
 def parse_rules(rules: Sequence[str], labels: Sequence[str]) -> dict[str, str]:
-    """Rules such as `frustration=anger`, for labels outside the set; SetupError where one is no rule."""
+    """Return rules such as `frustration=anger`, for labels outside the set. Raises SetupError for a malformed rule."""
     parsed = {}
     for rule in rules:
         outside, label = map(_plain, rule.partition("=")[::2])
@@ -87,40 +87,40 @@ def _plain(label: str) -> str:
 
 
 def _objects(text: str) -> list[Any]:
-    """The JSON objects in a text; where the first brace opens none, what YAML, which is looser, reads from there."""
-    found, sound = _json_objects(text)
+    """Return the JSON objects in a text. If the first brace opens none, read the text between the braces as YAML."""
+    objects, first_is_json = _json_objects(text)
     start, end = text.find("{"), text.rfind("}")
-    if not sound and start < end:
-        try:  # every value stays a text, so that no is no false
+    if not first_is_json and start < end:
+        try:  # BaseLoader keeps every value a text, so that "no" does not become False
             loose = yaml.load(text[start : end + 1].replace("\t", " "), Loader=yaml.BaseLoader)
         except (yaml.YAMLError, ValueError, RecursionError):
-            return found
-        if "emotion" in _values(loose):
+            return objects
+        if "emotion" in _fields(loose):
             return [loose]
-    return found
+    return objects
 
 
 def _json_objects(text: str) -> tuple[list[Any], bool]:
-    """The outermost objects that are JSON, and whether the first brace opens one."""
-    decoder = json.JSONDecoder(strict=False)  # takes line ends within texts
-    found: list[Any] = []
+    """Return the outermost objects that are JSON, and whether the first brace opens one."""
+    decoder = json.JSONDecoder(strict=False)  # accepts line ends within texts
+    objects: list[Any] = []
     first = start = text.find("{")
-    sound = False
+    first_is_json = False
     while start >= 0:
         try:
             content, end = decoder.raw_decode(text, start)
-            found.append(content)
-            sound = sound or start == first
+            objects.append(content)
+            first_is_json = first_is_json or start == first
         except (ValueError, RecursionError):
             end = start + 1
         start = text.find("{", end)
-    return found, sound
+    return objects, first_is_json
 
 
-def _values(content: Any) -> dict[str, list[str]]:
-    """What an object says of each field that we ask for, at whatever depth; each value once."""
-    values: dict[str, list[str]] = {}
-    waiting, seen = [content], {id(content)}  # by YAML's aliases one object may stand in many places
+def _fields(content: Any) -> dict[str, list[str]]:
+    """Return an object's distinct values of each field of an answer, at any depth."""
+    fields: dict[str, list[str]] = {}
+    waiting, seen = [content], {id(content)}  # YAML aliases may put one object in many places
     while waiting:
         object_ = waiting.pop()
         for key, value in object_.items() if isinstance(object_, dict) else ():
@@ -132,6 +132,6 @@ def _values(content: Any) -> dict[str, list[str]]:
                 waiting.append(value)
             elif name in ("emotion", *FIELDS) and isinstance(value, str | int | float) and str(value).strip():
                 text = one_line(" ".join(str(value).split()))
-                if text not in values.setdefault(name, []):
-                    values[name].append(text)
-    return values
+                if text not in fields.setdefault(name, []):
+                    fields[name].append(text)
+    return fields

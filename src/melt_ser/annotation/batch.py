@@ -1,7 +1,8 @@
-"""The Batch API, at half the price within a day: write, submit, poll, collect; a killed process loses no batch.
+"""The Batch API, at half the price within a day: write, submit, poll, collect. A killed process loses no batch.
 
-A batch is noted in the journal before it is submitted, under a name of ours that goes with it as metadata. So a process
-that is killed between the two finds it again on the server, and what is paid is collected, never submitted twice.
+The journal notes a batch before it is submitted, under a name of ours that is sent along as metadata. If the process is
+killed between the two, the next one finds the batch on the server by that name and collects it. Nothing is submitted,
+or paid, twice.
 """
 
 from __future__ import annotations
@@ -23,12 +24,22 @@ from melt_ser.annotation.progress import AnnotationProgress
 from melt_ser.core.console import say
 from melt_ser.core.errors import SetupError
 
-ENDED = ("completed", "expired", "cancelled")  # with what was done until then in the file of answers
-MARK = "melt_ser"  # the key of a batch's metadata that holds our name of it
+ENDED = ("completed", "expired", "cancelled")  # each leaves the answers up to then in the file of answers
+METADATA_KEY = "melt_ser"  # a batch's metadata holds our name of the batch under it
 
 
 class Batches:
-    """The batches of one job: `requests` calls in each, `concurrency` of them under way, looked at each `poll` s."""
+    """The batches of one job.
+
+    Args:
+        job: the calls to make.
+        endpoint: the server.
+        journal: notes batches and answers.
+        requests: calls in each batch.
+        concurrency: batches under way at a time.
+        poll: seconds between two looks at a batch.
+        progress: the bar.
+    """
 
     def __init__(
         self,
@@ -48,12 +59,12 @@ class Batches:
         self.poll = poll
         self.progress = progress
         self.answered = 0
-        self.reasons: dict[str, str] = {}  # why a call is not answered, by its name
+        self.reasons: dict[str, str] = {}  # why a call got no answer, by the call's name
 
     async def answer_all(self) -> list[Failure]:
-        """Collect what is submitted and submit what is open, until nothing is or nothing more is answered.
+        """Collect submitted batches and submit open calls, until no call is open or a round answers none.
 
-        Returns the calls without an answer. Raises SetupError where the server fails or refuses a batch, or it was
+        Return the calls without an answer. Raises SetupError if the server fails or refuses a batch, or the batch was
         cancelled.
         """
         while True:
@@ -64,23 +75,23 @@ class Batches:
                 await all_of([self._work(waiting, calls) for _ in range(self.concurrency)])
             except CallFailed as error:
                 raise SetupError(f"{str(error).rstrip('.')}; the same command goes on.") from None
-            left = [
+            unanswered = [
                 Failure(call.utterance, call.sample, self.reasons.get(call.name, "no answer"))
                 for call in open_calls(self.job, self.journal)
             ]
-            if not left or self.answered == before:
-                return left
+            if not unanswered or self.answered == before:
+                return unanswered
 
     async def _work(self, waiting: Iterator[tuple[str, str | None]], calls: Iterator[Call]) -> None:
-        """One batch after the other: those of an earlier process first, then new ones."""
+        """Do one batch after another: first those of an earlier process, then new ones."""
         for batch, identity in waiting:
-            found = identity or await self._find(batch)
-            if found is None:  # it was never submitted
+            server_name = identity or await self._find(batch)
+            if server_name is None:  # the earlier process was killed before it submitted the batch
                 self.journal.batch_done(batch)
             else:
-                self.journal.batch_submitted(batch, found)
-                say(f"batch {found} was submitted before; waiting for it")
-                await self._collect(batch, found)
+                self.journal.batch_submitted(batch, server_name)
+                say(f"batch {server_name} was submitted before; waiting for it")
+                await self._collect(batch, server_name)
         while chunk := list(islice(calls, self.requests)):
             batch = uuid.uuid4().hex
             self.journal.plan_batch(
@@ -89,15 +100,16 @@ class Batches:
             await self._collect(batch, await self._submit(batch, chunk))
 
     async def _find(self, batch: str) -> str | None:
-        """The server's name of a batch that was planned, and perhaps submitted, by a process that was killed."""
-        with self.endpoint.telling_failures():
-            async for one in self.endpoint.client.batches.list(limit=100):
-                if (one.metadata or {}).get(MARK) == batch:
-                    return one.id
+        """Return the server's name of a planned batch; None if it was never submitted."""
+        with self.endpoint.translated_errors():
+            async for listed in self.endpoint.client.batches.list(limit=100):
+                if (listed.metadata or {}).get(METADATA_KEY) == batch:
+                    return listed.id
         return None
 
     async def _submit(self, batch: str, calls: list[Call]) -> str:
-        with tempfile.TemporaryDirectory() as folder, self.endpoint.telling_failures():
+        """Upload the calls, begin the batch, and return the server's name of it."""
+        with tempfile.TemporaryDirectory() as folder, self.endpoint.translated_errors():
             path = Path(folder) / "annotate.jsonl"
             with path.open("w", encoding="utf-8") as file:
                 for call in calls:
@@ -113,38 +125,38 @@ class Batches:
         return identity
 
     async def _create(self, batch: str, file: str) -> str:
-        """Begin a batch once, even where the connection is lost before the server says that it has begun."""
+        """Begin a batch once, even if the connection is lost before the server confirms it."""
         client = self.endpoint.client.with_options(max_retries=0)
         attempts = 0
         while True:
             try:
-                with self.endpoint.telling_failures():
+                with self.endpoint.translated_errors():
                     made = await client.batches.create(
                         input_file_id=file,
                         endpoint="/v1/chat/completions",
                         completion_window="24h",
-                        metadata={MARK: batch},
+                        metadata={METADATA_KEY: batch},
                     )
                 return made.id
             except CallFailed:
-                found = await self._find(batch)
-                if found is not None:
-                    return found
+                server_name = await self._find(batch)
+                if server_name is not None:
+                    return server_name
                 attempts += 1
                 if attempts == RETRIES:
                     raise
                 await asyncio.sleep(self.poll)
 
     async def _collect(self, batch: str, identity: str) -> None:
-        """Wait until a batch has ended, and journal its answers."""
+        """Wait until a batch has ended, and write its answers into the journal."""
         while True:
-            with self.endpoint.telling_failures():
+            with self.endpoint.translated_errors():
                 state = await self.endpoint.client.batches.retrieve(identity)
             if state.status == "failed":
                 self.journal.batch_done(batch)
-                said = "; ".join(str(error.message) for error in (state.errors and state.errors.data) or [])
+                messages = "; ".join(str(error.message) for error in (state.errors and state.errors.data) or [])
                 raise SetupError(
-                    f"The server refuses batch {identity} ({self.endpoint.hide(said) or 'no reason given'}); where it "
+                    f"The server refuses batch {identity} ({self.endpoint.hide(messages) or 'no reason given'}); if it "
                     f"is too much at a time, give a smaller --batch-requests and --concurrency 1."
                 )
             if state.status in ENDED:
@@ -155,11 +167,11 @@ class Batches:
                 await self._read(batch, file)
         self.journal.batch_done(batch)
         if state.status == "cancelled":
-            raise SetupError(f"Batch {identity} was cancelled; the same command submits what it left unanswered.")
+            raise SetupError(f"Batch {identity} was cancelled; the same command submits its unanswered calls.")
 
     async def _read(self, batch: str, file: str) -> None:
-        """Journal the answers of a file of the server's, and keep the reasons of those that failed."""
-        with self.endpoint.telling_failures():  # not streamed, so that a download that breaks off is made again
+        """Write the answers in a file of the server into the journal, and keep the reasons of the failed calls."""
+        with self.endpoint.translated_errors():  # not streamed, so that the client repeats a broken download
             content = await self.endpoint.client.files.content(file)
         for line in content.content.splitlines():
             row = _row(line)
@@ -167,16 +179,19 @@ class Batches:
                 self._take(batch, row)
 
     def _take(self, batch: str, row: dict[str, Any]) -> None:
-        asked = self.journal.submitted(row["custom_id"], batch)
-        if asked is None:  # journalled already, by a process that was killed while it collected
+        """Write one row of a file of answers into the journal."""
+        utterance_and_sample = self.journal.submitted(row["custom_id"], batch)
+        if utterance_and_sample is None:  # already in the journal, by a process that was killed while it collected
             return
         response = row.get("response") or {}
         reply: Reply | None = self.endpoint.reply(response.get("body"))
         if reply is None:
-            said = row.get("error") or (response.get("body") or {}).get("error") or {}
-            self.reasons[row["custom_id"]] = self.endpoint.hide(str(said.get("message") or response.get("status_code")))
+            error = row.get("error") or (response.get("body") or {}).get("error") or {}
+            self.reasons[row["custom_id"]] = self.endpoint.hide(
+                str(error.get("message") or response.get("status_code"))
+            )
             return
-        call = Call(row["custom_id"], *asked, messages=[], before=self.journal.find(row["custom_id"]))
+        call = Call(row["custom_id"], *utterance_and_sample, messages=[], before=self.journal.find(row["custom_id"]))
         entry = entry_of(self.job, call, reply)
         self.journal.record(entry)
         self.answered += 1
@@ -186,7 +201,7 @@ class Batches:
 
 
 def _row(line: bytes) -> dict[str, Any] | None:
-    """The row of a file of answers; None for what is none, so that the call it was of is open again."""
+    """Return the row in a line of a file of answers; None for anything else, so that its call stays open."""
     try:
         row = json.loads(line)
     except ValueError:

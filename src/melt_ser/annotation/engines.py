@@ -1,4 +1,4 @@
-"""What every engine (a service, a local model) is to the rest: a question in messages, and its reply."""
+"""The interface of every engine (a service, a local model): it takes a question in messages and returns a reply."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ from typing import Any, Protocol
 from melt_ser.core.errors import InputError
 
 Message = dict[str, str]  # role (system, user or assistant) and content, as chat models take them
-Schema = dict[str, Any]  # the JSON schema that the answer has to follow
+Schema = dict[str, Any]  # the JSON schema of the answer
 
 
 class CallFailed(InputError):
-    """One question got no answer; others may, and the same command asks again."""
+    """One question got no answer. Others may get one, and the same command asks it again."""
 
 
 @dataclass(frozen=True)
 class Reply:
-    """The answer as text, what it cost, and each label's probability where the engine scores labels (else None)."""
+    """The answer as text and its cost in tokens; also each label's probability, if the engine scores labels."""
 
     text: str
     prompt_tokens: int
@@ -27,13 +27,13 @@ class Reply:
 
 
 class Engine(Protocol):
-    """Something that answers; `model` is its name in the labels file."""
+    """Anything that answers questions; `model` is its name in the labels file."""
 
     model: str
 
     async def ask(self, messages: Sequence[Message], schema: Schema, sample: int) -> Reply:
-        """The reply to one question; `sample` numbers repeated ones, from 0.
+        """Return the reply to one question; `sample` counts repetitions of it from 0.
 
-        Raises CallFailed where this question got none, SetupError where no other will either.
+        Raises CallFailed if this question got no answer, SetupError if no other question will get one either.
         """
         ...

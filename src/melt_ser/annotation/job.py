@@ -1,7 +1,7 @@
-"""A job of annotation: each line asked for each sample, once, by as many calls at a time as are allowed.
+"""A job of annotation: ask about each line once for each sample, with a limited number of calls at a time.
 
-Calls are made one after the other from the lines and the journal, and answers go to the journal alone, so memory does
-not grow with what is asked. An answer that cannot be read is asked for once more, with what was wrong.
+Calls are generated one by one from the lines and the journal, and answers go to the journal alone, so memory does not
+grow with the job. An unreadable answer is asked for once more, together with its problem.
 """
 
 from __future__ import annotations
@@ -14,52 +14,41 @@ from itertools import islice
 from typing import Any, NamedTuple
 
 from melt_ser.annotation.answers import AnswerError, parse_answer
-from melt_ser.annotation.cost import (
-    ANSWER_TOKENS,
-    CHARACTERS_A_TOKEN,
-    ENOUGH,
-    FREE,
-    Estimate,
-    Price,
-    duration,
-    money,
-    schema_tokens,
-    thousands,
-)
 from melt_ser.annotation.engines import CallFailed, Engine, Message, Reply
 from melt_ser.annotation.journal import Entry, Journal, Settings, call_name
-from melt_ser.annotation.labels_file import Asked, LabelledLine, label_line
+from melt_ser.annotation.labels_file import LabelledLine, Origin, label_line
 from melt_ser.annotation.progress import AnnotationProgress
 from melt_ser.annotation.prompts import Prompt
 from melt_ser.core.errors import MeltSerError, SetupError
 from melt_ser.corpora.lines import Line
 
-ROUNDS = 2  # the question, and one repair of an answer that cannot be read
-GIVE_UP = 20  # calls that fail with none between them that does not
+ROUNDS = 2  # the question, and one repair of an unreadable answer
+GIVE_UP = 20  # consecutive failed calls after which the job stops
+MOST_NAMED = 3  # failures that a sentence names
 
 
 @dataclass(frozen=True)
 class Job:
-    """What is asked: about which lines (with those before them in their dialogue), how, of which model, how often."""
+    """The lines (each with the earlier lines of its dialogue), the prompt, the model and the samples of each line."""
 
     lines: Sequence[Line]
-    earlier: Mapping[str, Sequence[Line]]
+    earlier: Mapping[str, Sequence[Line]]  # by utterance
     prompt: Prompt
     model: str
     temperature: float
     samples: int = 1
 
     def calls(self) -> Iterator[Call]:
-        """Every call of the job, lines in their order, the samples of a line together."""
+        """Yield every call of the job: lines in order, the samples of a line together."""
         for line in self.lines:
             messages = self.prompt.messages(line, self.earlier.get(line.utterance, ()))
-            asked = [self.model, self.temperature, messages, self.prompt.schema]
+            content = [self.model, self.temperature, messages, self.prompt.schema]
             for sample in range(self.samples):
-                yield Call(call_name(line.utterance, sample, asked), line.utterance, sample, messages)
+                yield Call(call_name(line.utterance, sample, content), line.utterance, sample, messages)
 
     @property
     def settings(self) -> Settings:
-        """Whom and how it asks."""
+        """The model, the version of the prompt and the temperature."""
         return Settings(self.model, self.prompt.version, self.temperature)
 
     def __len__(self) -> int:
@@ -76,15 +65,15 @@ class Call(NamedTuple):
     before: Entry | None = None
 
     def question(self) -> list[Message]:
-        """What is sent: the messages, and where it repairs an answer, that answer and what is wrong with it."""
+        """Return the messages to send; a repair adds the unreadable answer and its problem."""
         if self.before is None:
             return self.messages
-        wrong = {"role": "user", "content": f"That cannot be read: {self.before.problem}"}
-        return [*self.messages, {"role": "assistant", "content": self.before.text}, wrong]
+        problem = {"role": "user", "content": f"That cannot be read: {self.before.problem}"}
+        return [*self.messages, {"role": "assistant", "content": self.before.text}, problem]
 
 
 class Failure(NamedTuple):
-    """A line without an answer that can be read, and why."""
+    """A line without a readable answer, and the reason."""
 
     utterance: str
     sample: int
@@ -92,7 +81,7 @@ class Failure(NamedTuple):
 
 
 def open_calls(job: Job, journal: Journal) -> Iterator[Call]:
-    """The calls that have no answer yet, or one that can be asked for once more; not those of a submitted batch."""
+    """Yield the calls without an answer or with one that can be repaired, except those in a submitted batch."""
     for call in job.calls():
         entry = journal.find(call.name)
         if entry is None:
@@ -102,21 +91,13 @@ def open_calls(job: Job, journal: Journal) -> Iterator[Call]:
             yield call._replace(before=entry)
 
 
-def estimated(job: Job, journal: Journal) -> Estimate:
-    """What the open calls of a job will take."""
-    estimate = Estimate(schema_tokens(job.prompt.schema), journal.spent(job.model, job.prompt.version))
-    for call in open_calls(job, journal):
-        estimate.add(call.question())
-    return estimate
-
-
 def is_final(entry: Entry) -> bool:
-    """Whether nothing more is asked after this answer."""
+    """Return whether an answer is readable or was repaired as often as allowed."""
     return entry.problem is None or entry.rounds >= ROUNDS
 
 
 def entry_of(job: Job, call: Call, reply: Reply, seconds: float | None = None) -> Entry:
-    """The row of the journal for a reply; tokens are added to those of the answer that it repairs."""
+    """Return the journal's row for a reply; its tokens include those of the answer that it repairs."""
     try:
         parse_answer(reply.text, job.prompt)
         problem = None
@@ -144,9 +125,16 @@ def entry_of(job: Job, call: Call, reply: Reply, seconds: float | None = None) -
 async def answer_all(
     job: Job, engine: Engine, journal: Journal, concurrency: int, progress: AnnotationProgress
 ) -> list[Failure]:
-    """Ask what is open, `concurrency` calls at a time; the calls that got no answer.
+    """Make the open calls and return those that got no answer.
 
-    Raises SetupError where no further call can succeed, or `GIVE_UP` failed in a row.
+    Args:
+        job: the calls.
+        engine: answers them.
+        journal: gets each answer as it arrives.
+        concurrency: calls at a time.
+        progress: the bar.
+
+    Raises SetupError if no further call can succeed, or `GIVE_UP` calls failed in a row.
     """
     failures: list[Failure] = []
     in_a_row = 0
@@ -173,15 +161,15 @@ async def answer_all(
                 failures.append(Failure(call.utterance, call.sample, str(error)))
                 in_a_row += 1
                 if in_a_row == GIVE_UP:
-                    said = f"{GIVE_UP} calls in a row failed, the last: {str(error).rstrip('.')}"
-                    raise SetupError(f"{said}; the same command goes on.") from None
+                    reason = f"{GIVE_UP} calls in a row failed, the last: {str(error).rstrip('.')}"
+                    raise SetupError(f"{reason}; the same command goes on.") from None
 
     await all_of([work() for _ in range(concurrency)])
     return failures
 
 
 async def all_of(works: Sequence[Coroutine[Any, Any, None]]) -> None:
-    """Run all at once; the first error of ours ends the others and is raised as it is, not in a group."""
+    """Run all at once. The first error of ours ends the others and is raised by itself, not in a group."""
     try:
         async with asyncio.TaskGroup() as group:
             for work in works:
@@ -192,7 +180,7 @@ async def all_of(works: Sequence[Coroutine[Any, Any, None]]) -> None:
 
 
 def unreadable(job: Job, journal: Journal) -> list[Failure]:
-    """The answers that could not be read, even after they were asked for once more."""
+    """Return the calls with an answer that is unreadable even after its repair."""
     entries = (journal.find(call.name) for call in job.calls())
     return [
         Failure(entry.utterance, entry.sample, entry.problem)
@@ -201,9 +189,20 @@ def unreadable(job: Job, journal: Journal) -> list[Failure]:
     ]
 
 
+def unanswered(job: Job, journal: Journal, failures: Sequence[Failure]) -> str:
+    """Return a sentence that counts the calls without a readable answer and names the first; "" if there are none."""
+    reasons = {
+        (failure.utterance, failure.sample): failure.reason for failure in [*unreadable(job, journal), *failures]
+    }
+    if not reasons:
+        return ""
+    named = "; ".join(f"{utterance} ({reason})" for (utterance, _), reason in list(reasons.items())[:MOST_NAMED])
+    return f"{len(reasons):,} of {len(job):,} calls have no readable answer: {named}"
+
+
 def labelled_lines(job: Job, journal: Journal, rules: Mapping[str, str]) -> list[LabelledLine]:
-    """Every line of the job with the label that its answers give it; `rules` map labels outside the prompt's set."""
-    asked = Asked(job.model, job.prompt.name, job.prompt.version, f"{job.temperature:g}")
+    """Return every line of the job with the label from its answers; `rules` map labels outside the prompt's set."""
+    origin = Origin(job.model, job.prompt.name, job.prompt.version, f"{job.temperature:g}")
     calls = job.calls()
     labelled = []
     for line in job.lines:
@@ -213,36 +212,5 @@ def labelled_lines(job: Job, journal: Journal, rules: Mapping[str, str]) -> list
             for entry in entries
             if entry is not None and entry.problem is None
         }
-        labelled.append(label_line(line, answers, job.prompt.labels, rules, asked))
+        labelled.append(label_line(line, answers, job.prompt.labels, rules, origin))
     return labelled
-
-
-def describe(
-    job: Job, estimate: Estimate, price: Price | None, source: str, engine: str, concurrency: int
-) -> list[str]:
-    """The estimate in sentences."""
-    asked = f"{job.model} by the prompt {job.prompt.name} ({job.prompt.version}) at temperature {job.temperature:g}"
-    answered = len(job) - estimate.calls
-    before = f"; {answered:,} are answered or submitted already" if answered else ""
-    sentences = [f"{len(job):,} calls of {asked}{before}"]
-    if not estimate.calls:
-        return sentences
-    if engine == "local":  # which scores labels, one line after the other, and writes no answer
-        known = f"about {duration(estimate.seconds(1))}" if estimate.measured else f"not known before {ENOUGH} answers"
-        return [*sentences, f"time: {known}; nothing is paid"]
-    basis = f"{CHARACTERS_A_TOKEN} characters a token, {ANSWER_TOKENS} tokens an answer"
-    basis = f"as the {estimate.spent.answers:,} answers before" if estimate.measured else basis
-    prompts, answers = thousands(estimate.prompt_tokens), thousands(estimate.completion_tokens)
-    sentences.append(f"tokens: about {prompts} thousand of prompts and {answers} thousand of answers ({basis})")
-    if price is None:
-        sentences.append(f"cost: not known, since no price of {job.model} is; --price 2.50,10 tells it")
-    elif price == FREE:
-        sentences.append(f"cost: nothing by the token ({source})")
-    else:
-        each = f"US$ {price.prompt:.2f} and {price.completion:.2f} a million tokens"
-        sentences.append(f"cost: about {money(estimate.cost(price))} ({each}, {source})")
-    if engine == "batch":
-        sentences.append("time: within a day of each batch, as the Batch API promises")
-    else:
-        sentences.append(f"time: about {duration(estimate.seconds(concurrency))}, {concurrency} calls at a time")
-    return sentences

@@ -1,9 +1,9 @@
-"""The journal of a paid job: one SQLite row a call, written as the answer arrives.
+"""The journal of a paid job: one SQLite row for each call, written as its answer arrives.
 
-A kill at any moment loses nothing that has arrived, and what is in the journal is never asked and paid again. A call
-is known by its utterance, its sample number and what it asks (model, messages, schema, temperature): a changed prompt
-or text is another call beside the old one. Batches that are submitted and not yet collected are kept here too, so that
-they are neither lost nor submitted twice.
+A kill at any moment loses no answer that has arrived, and an answer in the journal is never asked for and paid again. A
+call's name depends on its utterance, its sample number and its content (model, messages, schema, temperature), so a
+changed prompt or text makes a new call next to the old one. The journal also holds the batches that are submitted and
+not collected yet, so that none is lost or submitted twice.
 """
 
 from __future__ import annotations
@@ -46,14 +46,15 @@ CREATE TABLE IF NOT EXISTS submitted (
     batch TEXT NOT NULL REFERENCES batches(batch) ON DELETE CASCADE
 ) WITHOUT ROWID;
 """
-APPLICATION = 0x4D454C54  # "MELT", by which a journal is told from other SQLite files
+APPLICATION = 0x4D454C54  # "MELT"; tells a journal from other SQLite files
 
 
 class Entry(NamedTuple):
-    """An answer as it arrived; `problem` says why it could not be read, `rounds` how often the model was asked.
+    """An answer as it arrived.
 
-    Tokens are those of all rounds; `probabilities` those that an engine gives with its answer; `seconds` from request
-    to answer, None where that says nothing about the engine's speed (batches).
+    `problem` says why it is unreadable (None: it is readable). `rounds` counts the calls, repairs included, and the
+    tokens are those of all rounds. `seconds` is the time from request to answer; None for batches, for which it would
+    not tell the engine's speed.
     """
 
     call: str
@@ -68,7 +69,7 @@ class Entry(NamedTuple):
     rounds: int
     prompt_tokens: int
     completion_tokens: int
-    probabilities: Any = None  # {label: probability}; JSON in the table
+    probabilities: Any = None  # {label: probability}, if the engine scores labels; JSON in the table
     seconds: float | None = None
 
 
@@ -76,7 +77,7 @@ COLUMNS = ", ".join(Entry._fields)
 
 
 class Settings(NamedTuple):
-    """Whom and how a job asks."""
+    """The model, the version of the prompt and the temperature of a job."""
 
     model: str
     prompt_version: str
@@ -84,7 +85,7 @@ class Settings(NamedTuple):
 
 
 class Spent(NamedTuple):
-    """What the answers of a model to a prompt took, in tokens and (mean over those that are known) seconds."""
+    """The number of a model's answers to a prompt, their tokens, and their mean seconds (None: not known)."""
 
     answers: int
     prompt_tokens: int
@@ -92,19 +93,19 @@ class Spent(NamedTuple):
     seconds: float | None
 
 
-def call_name(utterance: str, sample: int, asked: object) -> str:
-    """The name of a call: 40 hexadecimal digits of the SHA-256 of all that makes it another one."""
-    return sha256(json.dumps([utterance, sample, asked], sort_keys=True))[:40]
+def call_name(utterance: str, sample: int, content: object) -> str:
+    """Return the name of a call: 40 hexadecimal digits of the SHA-256 of the arguments."""
+    return sha256(json.dumps([utterance, sample, content], sort_keys=True))[:40]
 
 
 class Journal:
-    """An open journal; made by `open_journal`."""
+    """An open journal; `open_journal` makes it."""
 
     def __init__(self, connection: sqlite3.Connection) -> None:
         self.connection = connection
 
     def begin(self) -> None:
-        """Make the tables where they are missing."""
+        """Create the missing tables."""
         self.connection.execute("PRAGMA journal_mode = WAL")
         self.connection.execute("PRAGMA synchronous = FULL")  # an answer is on the disk before it counts as arrived
         self.connection.execute("PRAGMA foreign_keys = ON")
@@ -114,7 +115,7 @@ class Journal:
                 self.connection.execute(statement)
 
     def record(self, entry: Entry) -> None:
-        """Put an answer on the disk, in the place of the unreadable one that it repairs."""
+        """Write an answer to the disk; it replaces the unreadable one that it repairs."""
         marks = ", ".join("?" * len(entry))
         values = entry._replace(probabilities=entry.probabilities and json.dumps(entry.probabilities))
         with self.connection:
@@ -122,7 +123,7 @@ class Journal:
             self.connection.execute("DELETE FROM submitted WHERE call = ?", (entry.call,))
 
     def find(self, call: str) -> Entry | None:
-        """The answer to a call."""
+        """Return the answer to a call; None if it has none."""
         row = self.connection.execute(f"SELECT {COLUMNS} FROM answers WHERE call = ?", (call,)).fetchone()
         if row is None:
             return None
@@ -130,7 +131,7 @@ class Journal:
         return entry._replace(probabilities=entry.probabilities and json.loads(entry.probabilities))
 
     def spent(self, model: str, prompt_version: str) -> Spent:
-        """What the answers of a model to a version of a prompt took so far."""
+        """Return the tokens and seconds of a model's answers to a version of a prompt so far."""
         row = self.connection.execute(
             "SELECT count(*), coalesce(sum(prompt_tokens), 0), coalesce(sum(completion_tokens), 0), avg(seconds) "
             "FROM answers WHERE model = ? AND prompt_version = ?",
@@ -151,32 +152,32 @@ class Journal:
             self.connection.execute("UPDATE batches SET id = ? WHERE batch = ?", (identity, batch))
 
     def batch_done(self, batch: str) -> None:
-        """Forget a batch that is collected; what it left unanswered is open again."""
+        """Forget a collected batch; its unanswered calls are open again."""
         with self.connection:
             self.connection.execute("DELETE FROM batches WHERE batch = ?", (batch,))
 
     def batches(self, settings: Settings) -> list[tuple[str, str | None]]:
-        """The batches that are not collected yet, and the server's names of those that are submitted."""
+        """Return the batches that are not collected yet, each with the server's name (None: perhaps not submitted)."""
         query = "SELECT batch, id FROM batches WHERE (model, prompt_version, temperature) = (?, ?, ?) ORDER BY batch"
         return list(self.connection.execute(query, settings))
 
     def submitted(self, call: str, batch: str) -> tuple[str, int] | None:
-        """Utterance and sample of a call of a batch that is not collected yet."""
+        """Return utterance and sample of a call of a batch that is not collected yet."""
         query = "SELECT utterance, sample FROM submitted WHERE call = ? AND batch = ?"
         row: tuple[str, int] | None = self.connection.execute(query, (call, batch)).fetchone()
         return row
 
     def is_submitted(self, call: str) -> bool:
-        """Whether a call is in a batch that is not collected yet."""
+        """Return whether a call is in a batch that is not collected yet."""
         return self.connection.execute("SELECT 1 FROM submitted WHERE call = ?", (call,)).fetchone() is not None
 
 
 @contextmanager
 def open_journal(path: Path) -> Iterator[Journal]:
-    """Open or begin a journal, for this process alone.
+    """Open or create a journal, for this process alone.
 
-    Raises SetupError while another process holds it, OutputError where it cannot be written, InputError where the file
-    is no journal of ours or is damaged.
+    Raises SetupError while another process holds it, OutputError if it cannot be written, InputError if the file is
+    damaged or no journal.
     """
     lock = FileLock(path.with_name(f".{path.name}.lock"))
     with telling_failed_writes(path):
@@ -203,7 +204,7 @@ def open_journal(path: Path) -> Iterator[Journal]:
 
 @contextmanager
 def empty_journal() -> Iterator[Journal]:
-    """A journal in memory, for what asks nothing."""
+    """Open a journal in memory, for a dry run."""
     with closing(sqlite3.connect(":memory:")) as connection:
         journal = Journal(connection)
         journal.begin()

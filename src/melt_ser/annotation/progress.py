@@ -1,4 +1,4 @@
-"""What a person sees of a job of annotation: a bar with the cost so far on a terminal, ten lines elsewhere."""
+"""The progress of a job of annotation: on a terminal a bar with the cost so far, elsewhere ten lines."""
 
 from __future__ import annotations
 
@@ -8,15 +8,16 @@ from types import TracebackType
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from melt_ser.annotation.cost import FREE, Price, money
 from melt_ser.annotation.engines import Reply
+from melt_ser.annotation.prices import FREE, Price, money
 from melt_ser.core.console import say
 
 
 class AnnotationProgress:
-    """Answers and cost so far, on standard error; what an earlier run answered and paid counts too."""
+    """Show answers and cost so far, those of earlier runs included, on standard error."""
 
     def __init__(self, total: int, done: int, price: Price | None, spent: float) -> None:
+        """Begin with `done` of `total` calls answered and `spent` US dollars; a price of None is not known."""
         self.total = total
         self.done = done
         self.price = price
@@ -41,16 +42,16 @@ class AnnotationProgress:
         self.bar.stop()
 
     def cost(self) -> str:
-        """What has been spent, in words; nothing where that is not known, or nothing is paid."""
+        """Return the cost so far as text; "" if it is not known or nothing is paid."""
         return money(self.spent) if self.price not in (None, FREE) else ""
 
     def count(self, reply: Reply) -> None:
-        """A reply came and was paid."""
+        """Add the cost of a reply."""
         if self.price is not None:
             self.spent += self.price.of(reply.prompt_tokens, reply.completion_tokens)
 
     def advance(self) -> None:
-        """A call is done with."""
+        """Count a call that needs no further round."""
         before, self.done = self.done, self.done + 1
         self.bar.update(self.task, completed=self.done, cost=self.cost())
         if self.bar.disable and before * 10 // self.total < self.done * 10 // self.total:

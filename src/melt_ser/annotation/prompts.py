@@ -1,9 +1,8 @@
-"""Prompts are data: a YAML with a name, a version, the label set, and what is said to the model.
+"""Prompts are data: a YAML with a name, a version, the label set and the templates of the messages.
 
-`system` and `template` are Jinja templates. Whatever they put in double braces comes out as JSON (a text as a string
-in quotes), so that nothing an utterance says can leave its quotes, end the turn or change the schema. They know
-`speaker`, `season`, `episode`, `utterance` (its text), `previous` (the lines before it, where `history` asks for some)
-and `labels`.
+`system` and `template` are Jinja templates. Every value in double braces comes out as JSON (a text as a string in
+quotes), so that no utterance can leave its quotes, end the turn or change the schema. The templates know `speaker`,
+`season`, `episode`, `utterance` (its text), `previous` (the earlier lines, if `history` asks for some) and `labels`.
 """
 
 from __future__ import annotations
@@ -25,19 +24,18 @@ from melt_ser.core.errors import SetupError, did_you_mean
 from melt_ser.core.files import sha256
 from melt_ser.corpora.lines import Line
 
-LEVELS = ("low", "mid", "high")  # of loudness and pitch, which are compared with those of the audio
+LEVELS = ("low", "mid", "high")  # of loudness and pitch
 DESCRIBED = ("loudness", "pitch", "rhythm_speed", "emotional_impact")
-KEYS = {"name": str, "version": int, "labels": list, "template": str}  # required, and of what type
+KEYS = {"name": str, "version": int, "labels": list, "template": str}  # required keys and their types
 OPTIONAL = {"system": str, "history": int, "examples": list}
-NOTHING_KNOWN: dict[str, Any] = {"speaker": "", "season": "", "episode": "", "utterance": "", "previous": []}
-ALSO = "speaker, season, episode and previous"
-EXAMPLE_KEYS = {*NOTHING_KNOWN, "answer"}
-# What chat models take for the end of a turn: <|im_end|>, <end_of_turn>, </s>, [INST].
+EMPTY_LINE: dict[str, Any] = {"speaker": "", "season": "", "episode": "", "utterance": "", "previous": []}
+EXAMPLE_KEYS = {*EMPTY_LINE, "answer"}
+# Chat models take these for the end of a turn: <|im_end|>, <end_of_turn>, </s>, [INST].
 TURN_MARK = re.compile(r"<|\[(?=/?[A-Z_]+\])")
 
 
 def quoted(value: Any) -> str:
-    """JSON of one line in which no mark of a chat template stands; it still means the value.
+    """Return a value as JSON on one line, without the marks of any chat template; it still decodes to the value.
 
     >>> quoted('He said "no".<end_of_turn>')
     '"He said \\\\"no\\\\".\\\\u003cend_of_turn>"'
@@ -48,7 +46,7 @@ def quoted(value: Any) -> str:
 
 
 def _quoted_if_known(value: Any) -> str:
-    return quoted(str(value) if isinstance(value, Undefined) else value)  # str raises, with the name that is not known
+    return quoted(str(value) if isinstance(value, Undefined) else value)  # str raises and names the unknown variable
 
 
 ENVIRONMENT = ImmutableSandboxedEnvironment(undefined=StrictUndefined, finalize=_quoted_if_known, trim_blocks=True)
@@ -56,19 +54,19 @@ ENVIRONMENT = ImmutableSandboxedEnvironment(undefined=StrictUndefined, finalize=
 
 @dataclass(frozen=True)
 class Prompt:
-    """One way to ask; `version` is the YAML's own with a hash of its content, such as 1-3f9c2ab1."""
+    """A prompt; `version` is the YAML's own with a hash of its content, such as 1-3f9c2ab1."""
 
     name: str
     version: str
     labels: tuple[str, ...]
-    history: int  # how many earlier lines of the dialogue the template is given
+    history: int  # number of earlier lines of the dialogue that the template gets
     system: str
     template: str
-    examples: tuple[Mapping[str, Any], ...]  # lines with the answer that was wanted
+    examples: tuple[Mapping[str, Any], ...]  # lines with the wanted answer
 
     @cached_property
     def schema(self) -> Schema:
-        """The JSON schema of the answer: it follows from the prompt alone, whatever the utterance says."""
+        """The JSON schema of the answer; it depends on the prompt alone, never on the utterance."""
         text: Schema = {"type": "string"}
         level: Schema = {"type": "string", "enum": list(LEVELS)}
         elements = {"emotion": {"type": "string", "enum": list(self.labels)}}
@@ -76,20 +74,20 @@ class Prompt:
         return _object({"character": text, "context": text, "elements": _object(elements)})
 
     def messages(self, line: Line, previous: Sequence[Line] = ()) -> list[Message]:
-        """The chat that asks about a line; `previous` are the lines before it in its dialogue, the latest last."""
-        told = previous[-self.history :] if self.history else ()
-        asked = {
+        """Return the chat that asks about a line; `previous` are the earlier lines of its dialogue, the latest last."""
+        history = previous[-self.history :] if self.history else ()
+        values = {
             "speaker": line.speaker,
             "season": line.season,
             "episode": line.episode,
             "utterance": line.text,
-            "previous": [{"speaker": one.speaker, "utterance": one.text} for one in told],
+            "previous": [{"speaker": earlier.speaker, "utterance": earlier.text} for earlier in history],
         }
         chat = [self._message("system", self._templates[0], {})] if self.system else []
         for example in self.examples:
-            chat.append(self._message("user", self._templates[1], {**NOTHING_KNOWN, **example}))
+            chat.append(self._message("user", self._templates[1], {**EMPTY_LINE, **example}))
             chat.append({"role": "assistant", "content": json.dumps(example["answer"], ensure_ascii=False)})
-        return [*chat, self._message("user", self._templates[1], asked)]
+        return [*chat, self._message("user", self._templates[1], values)]
 
     @cached_property
     def _templates(self) -> tuple[Template, Template]:
@@ -100,11 +98,11 @@ class Prompt:
 
 
 def load_prompt(name_or_path: str) -> Prompt:
-    """A prompt by the name of one that ships with the package, or by the path of a YAML of one's own.
+    """Return a prompt by the name of one in the package, or by the path of a YAML file.
 
-    Raises SetupError where there is none, where a key is missing, unknown or of another type, or a template fails.
+    Raises SetupError if there is none, if a key is missing, unknown or of the wrong type, or if a template fails.
     """
-    from melt_ser.core.paths import conf_folder  # which imports Hydra
+    from melt_ser.core.paths import conf_folder  # imports Hydra
 
     path = Path(name_or_path)
     if path.suffix not in (".yaml", ".yml"):
@@ -141,33 +139,34 @@ def load_prompt(name_or_path: str) -> Prompt:
 
 
 def _check(content: Any, path: Path) -> None:
-    """Raise SetupError where a prompt's YAML lacks a key, or has one that is unknown or of another type."""
+    """Raise SetupError if a prompt's YAML lacks a key, or has an unknown one or one of the wrong type."""
     known = KEYS | OPTIONAL
-    wrong = "" if isinstance(content, dict) else "is no mapping of keys"
-    for key in [] if wrong else [*content, *KEYS]:
+    problem = "" if isinstance(content, dict) else "is no mapping of keys"
+    for key in [] if problem else [*content, *KEYS]:
         if key not in known:
-            wrong = f"has an unknown key '{key}': {did_you_mean(str(key), known)}"
+            problem = f"has an unknown key '{key}': {did_you_mean(str(key), known)}"
         elif key not in content:
-            wrong = f"lacks the key '{key}'"
+            problem = f"lacks the key '{key}'"
         elif not isinstance(content[key], known[key]):
-            wrong = f"has a '{key}' that is no {known[key].__name__}"
-    if not wrong:
+            problem = f"has a '{key}' that is no {known[key].__name__}"
+    if not problem:
         labels = content["labels"]
         if not labels or not all(isinstance(label, str) and label == label.strip().casefold() for label in labels):
-            wrong = "has labels that are not texts in lower case (quote yes, no, on and off)"
+            problem = "has labels that are not texts in lower case (quote yes, no, on and off)"
         elif len(set(labels)) < max(2, len(labels)):
-            wrong = "has a label twice, or one alone"
+            problem = "has a label twice, or only one label"
         if content.get("history", 0) < 0:
-            wrong = "has a 'history' that is no number of lines"
+            problem = "has a 'history' that is no number of lines"
         for number, example in enumerate(content.get("examples", ()), start=1):
             if not isinstance(example, dict) or {"utterance", "answer"} - set(example) or set(example) - EXAMPLE_KEYS:
-                wrong = f"has an example {number} without utterance and answer, or with more than also {ALSO}"
-    if wrong:
-        raise SetupError(f"The prompt {path} {wrong}; correct it there.")
+                optional = "speaker, season, episode or previous"
+                problem = f"has an example {number} without utterance and answer, or with a key beyond {optional}"
+    if problem:
+        raise SetupError(f"The prompt {path} {problem}; correct it there.")
 
 
 def labels_of(schema: Schema) -> list[str]:
-    """The label set in a prompt's schema."""
+    """Return the label set in a prompt's schema."""
     labels: list[str] = schema["properties"]["elements"]["properties"]["emotion"]["enum"]
     return labels
 

@@ -1,4 +1,4 @@
-"""Augmentation of training clips: speed, level and white noise, drawn from the generator that is passed in."""
+"""Augment training clips: speed, level and white noise, drawn from the caller's generator."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ Waveform = npt.NDArray[np.float32]
 
 
 class Augmentation:
-    """Augments (samples,) waveforms at 16 kHz as the `augment` group says; its defaults change nothing."""
+    """Augments waveforms, (samples,) at 16 kHz, by the settings of `augment`; their defaults change nothing."""
 
     def __init__(self, config: AugmentConfig) -> None:
         self.config = config
 
     @property
     def changes_nothing(self) -> bool:
-        """Whether clips come out as they go in."""
+        """Whether clips are returned unchanged."""
         config = self.config
         return config.speed_factors == [1.0] and config.gain_decibels <= 0 and config.noise_probability <= 0
 
     def __call__(self, waveform: Waveform, generator: np.random.Generator) -> Waveform:
-        """The augmented waveform; with a speed factor f its length is ceil(samples / f)."""
+        """Return the augmented waveform; a speed factor f gives it ceil(samples / f) samples."""
         config = self.config
         if config.speed_factors != [1.0]:
             factor = config.speed_factors[int(generator.integers(len(config.speed_factors)))]
@@ -38,7 +38,7 @@ class Augmentation:
         return waveform
 
     def _with_noise(self, waveform: Waveform, generator: np.random.Generator) -> Waveform:
-        """White noise at a signal-to-noise ratio drawn from the configured range, in decibels."""
+        """Add white noise at a signal-to-noise ratio (decibels) drawn from the configured range."""
         low, high = self.config.noise_snr_decibels
         ratio = 10 ** (generator.uniform(low, high) / 10)
         noise = generator.standard_normal(len(waveform)).astype(np.float32)

@@ -1,7 +1,7 @@
-"""Decode any recording to mono float32: wav, flac, ogg and mp3 by soundfile, everything else by PyAV.
+"""Decode any recording to mono float32: wav, flac, ogg and mp3 by soundfile, all other formats by PyAV.
 
-`read_native` gives the recording's own rate (what verification needs); `read_audio` resamples to 16 kHz;
-`stream_audio` gives the same in blocks, for hours that would not fit into the memory.
+`read_native` keeps the recording's own sampling rate, for verification; `read_audio` resamples to 16 kHz;
+`stream_audio` does the same in blocks, for recordings of hours that would not fit into memory.
 """
 
 from __future__ import annotations
@@ -26,33 +26,33 @@ from melt_ser.core.errors import InputError
 Waveform = npt.NDArray[np.float32]
 SOUNDFILE_SUFFIXES = {".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aiff", ".aif", ".au", ".w64", ".caf"}
 LFS_POINTER = b"version https://git-lfs"
-TOLERANCE = 0.1  # seconds by which a segment or a header may overrun: tables round, and codecs pad
-RATES = range(1_000, 384_001)  # Hz; a damaged header says 1 Hz or 2 GHz, which resampling would blow up to gigabytes
-LOUDEST = 2.0**32  # full scale is 1; beyond integers that were never scaled there is only damage
-BLOCK = 2**20  # frames read at once, so that the channels of an hour are never held together
-# libsndfile shortens a cut-off file without an error, and leaves only this line in its log.
+TOLERANCE = 0.1  # seconds by which a segment or a header may exceed the recording: tables round, and codecs pad
+RATES = range(1_000, 384_001)  # Hz; a damaged header may give 1 Hz or 2 GHz, and resampling would make gigabytes
+LOUDEST = 2.0**32  # full scale is 1; unscaled 32-bit integers are the loudest samples that are not damaged
+BLOCK = 2**20  # frames read at once, so that all channels of an hour are never in memory together
+# libsndfile shortens a cut-off file without an error; only this line in its log shows it.
 SHORTENED = re.compile(r"^ *(?:data|data size|ssnd) *: (\d+) \(should be (\d+)\)", re.IGNORECASE | re.MULTILINE)
-UNKNOWN_LENGTH = 0x7FFF_0000  # bytes: from here on it is what a program that writes to a pipe puts in the header
+UNKNOWN_LENGTH = 0x7FFF_0000  # bytes; programs that write to a pipe put such sizes in the header
 
 
 class TooLong(InputError):
-    """A recording, or its segment, has more seconds than the caller wants decoded."""
+    """A recording, or its segment, is longer than the caller's limit."""
 
 
 def read_audio(path: Path, start: float | None = None, end: float | None = None, longest: float = math.inf) -> Waveform:
-    """A recording, or its segment from `start` to `end` seconds, as mono at 16 kHz, (samples,).
+    """Return a recording, or its segment from `start` to `end` seconds, as mono at 16 kHz, (samples,).
 
-    Channels are averaged. Raises InputError with one sentence that names the file, also where it is cut off or
-    the segment ends more than `TOLERANCE` seconds after the recording; TooLong beyond `longest` seconds.
+    Channels are averaged. Raises InputError with one sentence that names the file, also if the file is cut off or the
+    segment ends more than `TOLERANCE` seconds after the recording; TooLong if it exceeds `longest` seconds.
     """
     waveform, rate = read_native(path, start, end, longest)
     return resample(waveform, rate, SAMPLE_RATE)
 
 
 def stream_audio(path: Path) -> Iterator[Waveform]:
-    """A recording as mono at 16 kHz in blocks, (samples,) each, of which only a few are in memory at a time.
+    """Yield a recording as mono at 16 kHz in blocks, (samples,) each; only a few are in memory at a time.
 
-    Raises what `read_audio` raises, where it comes to it.
+    Raises the errors of `read_audio`, at the block that has the fault.
     """
     _check_file(path)
     blocks = _native_blocks(path)
@@ -65,7 +65,7 @@ def stream_audio(path: Path) -> Iterator[Waveform]:
 
 
 def in_pieces(blocks: Iterable[Waveform], samples: int) -> Iterator[Waveform]:
-    """Blocks of any sizes as pieces of (samples,) each, but for the last, which is what is left."""
+    """Yield blocks of any sizes as pieces of (samples,) each; the last piece has the rest."""
     held: list[Waveform] = []
     count = 0
     for block in blocks:
@@ -82,7 +82,7 @@ def in_pieces(blocks: Iterable[Waveform], samples: int) -> Iterator[Waveform]:
 
 
 def _native_blocks(path: Path) -> Iterator[tuple[Waveform, int]]:
-    """The blocks of whichever decoder can begin."""
+    """Yield the blocks of soundfile if it can begin, otherwise those of PyAV."""
     if path.suffix.lower() in SOUNDFILE_SUFFIXES:
         decoded = 0
         try:
@@ -102,9 +102,9 @@ def _native_blocks(path: Path) -> Iterator[tuple[Waveform, int]]:
 def read_native(
     path: Path, start: float | None = None, end: float | None = None, longest: float = math.inf
 ) -> tuple[Waveform, int]:
-    """The same at the recording's own sampling rate: (samples,), Hz.
+    """Return a recording or its segment as mono at its own sampling rate, (samples,), and that rate in Hz.
 
-    More than `longest` seconds raise TooLong before they fill the memory.
+    Raises the errors of `read_audio`; TooLong comes before the samples fill the memory.
     """
     _check_file(path)
     if start is not None and not 0.0 <= start < math.inf:
@@ -123,14 +123,14 @@ def read_native(
         raise InputError(f"{path}: there are no samples{where}; replace or remove the file.")
     rate = blocks[0][1]
     waveform = blocks[0][0] if len(blocks) == 1 else np.concatenate([block for block, _ in blocks])
-    there = (start or 0.0) + len(waveform) / rate
-    if end is not None and there < end - TOLERANCE:
-        raise InputError(f"{path}: the segment ends at {end} s, but the recording already at {there:.2f} s.")
+    recording_end = (start or 0.0) + len(waveform) / rate
+    if end is not None and recording_end < end - TOLERANCE:
+        raise InputError(f"{path}: the segment ends at {end} s, but the recording already at {recording_end:.2f} s.")
     return _checked(path, waveform), rate
 
 
 def _checked(path: Path, waveform: Waveform) -> Waveform:
-    if not (np.abs(waveform) < LOUDEST).all():  # false for NaN too
+    if not (np.abs(waveform) < LOUDEST).all():  # also false for NaN
         raise InputError(f"{path}: some samples are NaN or infinite or beyond any sound; replace or remove the file.")
     return waveform
 
@@ -158,14 +158,14 @@ def _check_file(path: Path) -> None:
         raise InputError(f"{path}: is a git-lfs pointer, not the recording; run `git lfs pull` in the corpus folder.")
 
 
-def _cut_off(path: Path, there: float, promised: float) -> InputError:
-    return InputError(f"{path}: is cut off ({there:.2f} of {promised:.2f} s are there); download it again.")
+def _cut_off(path: Path, present: float, promised: float) -> InputError:
+    return InputError(f"{path}: is cut off ({present:.2f} of {promised:.2f} s are there); download it again.")
 
 
 def _mono(channels: Waveform) -> Waveform:
-    """(samples, channels) averaged to (samples,), one channel as it is.
+    """Average (samples, channels) to (samples,); a single channel is returned unchanged.
 
-    Overflow gives infinity, which is refused later, and no warning.
+    Overflow gives infinity without a warning; `_checked` refuses it later.
     """
     if channels.shape[1] == 1:
         return channels[:, 0]
@@ -187,15 +187,15 @@ def _check_length(path: Path, seconds: float, longest: float) -> None:
 def _soundfile_blocks(
     path: Path, start: float | None, end: float | None, longest: float
 ) -> Iterator[tuple[Waveform, int]]:
-    """The blocks of a segment, none of them empty, each with the sampling rate."""
-    with soundfile.SoundFile(os.fsencode(path)) as file:  # bytes, since a name need not be UTF-8
+    """Yield the blocks of a segment, none of them empty, each with the sampling rate."""
+    with soundfile.SoundFile(os.fsencode(path)) as file:  # as bytes, since a name need not be UTF-8
         _check_rate(path, file.samplerate)
         rate, seconds = file.samplerate, file.frames / file.samplerate
         shortened = SHORTENED.search(file.extra_info)
         if shortened is not None and file.frames:
-            promised, there = (int(size) for size in shortened.groups())  # bytes
-            if promised < UNKNOWN_LENGTH and seconds * promised / there > seconds + TOLERANCE:
-                raise _cut_off(path, seconds, seconds * promised / there)
+            promised, present = (int(size) for size in shortened.groups())  # bytes
+            if promised < UNKNOWN_LENGTH and seconds * promised / present > seconds + TOLERANCE:
+                raise _cut_off(path, seconds, seconds * promised / present)
         first = 0 if start is None else round(start * rate)
         last = file.frames if end is None else min(round(end * rate), file.frames)
         if first >= last:
@@ -214,12 +214,20 @@ def _soundfile_blocks(
 def _pyav_blocks(
     path: Path, start: float | None, end: float | None, longest: float, soundfile_reason: str | None = None
 ) -> Iterator[tuple[Waveform, int]]:
-    """The same; decoded from the beginning and cut, since seeking in compressed streams is not exact to the sample."""
-    import av  # brings FFmpeg; not needed for the formats of most corpora
+    """Yield the same by PyAV: decode from the beginning and cut, since seeking in compressed streams is not exact.
+
+    Args:
+        path: the recording.
+        start: of the segment, in seconds; None: from the beginning.
+        end: of the segment, in seconds; None: to the end.
+        longest: seconds; a longer segment raises TooLong.
+        soundfile_reason: why soundfile failed before, for the error sentence.
+    """
+    import av  # loads FFmpeg; the formats of most corpora do not need it
 
     decoded, rate, promised = 0, 0, 0.0
     try:
-        with av.open(str(path), metadata_errors="ignore") as container:  # old tags are seldom UTF-8
+        with av.open(str(path), metadata_errors="ignore") as container:  # old tags are rarely UTF-8
             if not container.streams.audio:
                 raise InputError(f"{path}: has no audio stream.")
             stream = container.streams.audio[0]
@@ -229,8 +237,8 @@ def _pyav_blocks(
             rate = context.sample_rate
             _check_rate(path, rate)
             if "matroska" in container.format.name and len(container.streams) == 1:
-                promised = (container.duration or 0) / av.time_base  # it ends early without an error
-            # Interleaved, since PyAV reads beyond its array where more than 8 channels are planar.
+                promised = (container.duration or 0) / av.time_base  # a cut-off file ends early without an error
+            # Interleaved, since PyAV reads beyond its array if more than 8 channels are planar.
             interleaved = av.AudioResampler(format="flt", layout=context.layout.name or None, rate=rate)
             first = 0 if start is None else round(start * rate)
             last = sys.maxsize if end is None else round(end * rate)

@@ -1,4 +1,4 @@
-"""Resampling by torchaudio's windowed sinc, with its kernels kept for each pair of rates."""
+"""Resample by torchaudio's windowed sinc; the kernel of each pair of rates is kept."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ import numpy.typing as npt
 
 from melt_ser.core.errors import SetupError
 
-# The kernel has about (rate ratio's numerator x denominator) weights: 0.4 GB for TESS's 24,414 Hz. With a denominator
-# up to 640 the usual rates (8,000 to 96,000, also 11,025) stay exact and 24,414 Hz is off by 1e-6, which is less than
-# a sample a minute. The worst, a rate almost but not quite a simple one (15,987 Hz), is off by 8e-4: nobody hears it.
+# A kernel has about (numerator x denominator of the rates' ratio) weights: 0.4 GB for TESS's 24,414 Hz. With
+# denominators up to 640 the usual rates (8,000 to 96,000, also 11,025) are exact, and 24,414 Hz is off by 1e-6, less
+# than a sample a minute. The worst rates, close to a simple ratio (15,987 Hz), are off by 8e-4: nobody hears it.
 LARGEST_DENOMINATOR = 640
 
 
 def resample(waveform: npt.NDArray[np.float32], source_rate: int, target_rate: int) -> npt.NDArray[np.float32]:
-    """(samples,) at `source_rate` Hz to (ceil(samples * target / source),) at `target_rate` Hz."""
+    """Return (samples,) at `source_rate` Hz as (ceil(samples * target / source),) at `target_rate` Hz."""
     if source_rate == target_rate or not len(waveform):
         return waveform
     import torch
@@ -35,9 +35,9 @@ def resample(waveform: npt.NDArray[np.float32], source_rate: int, target_rate: i
 def resample_blocks(
     blocks: Iterable[npt.NDArray[np.float32]], source_rate: int, target_rate: int
 ) -> Iterator[npt.NDArray[np.float32]]:
-    """The same of a recording that comes in blocks, (samples,) each, of about a second or more.
+    """Yield the same for a recording in blocks, (samples,) each, of about a second or more.
 
-    Each is resampled together with as much of its neighbours as the kernel reaches over.
+    Each block is resampled together with as much of its neighbours as the kernel spans.
     """
     if source_rate == target_rate:
         yield from blocks
@@ -46,8 +46,9 @@ def resample_blocks(
 
     ratio = Fraction(source_rate, target_rate).limit_denominator(LARGEST_DENOMINATOR)
     resampler = _resampler(ratio.numerator, ratio.denominator)
-    reach = -(-resampler.width // ratio.numerator)  # in periods: of so many samples, becoming so many others
-    held, done = np.zeros(0, dtype=np.float32), 0  # what is needed yet; how many periods of it are given away
+    # A period is the shortest stretch with a whole number of samples before (numerator) and after (denominator).
+    reach = -(-resampler.width // ratio.numerator)  # periods that the kernel spans to each side
+    held, done = np.zeros(0, dtype=np.float32), 0  # samples that are still needed, and their periods already yielded
 
     def periods(first: int, end: int | None) -> npt.NDArray[np.float32]:
         with torch.no_grad():
@@ -68,7 +69,7 @@ def resample_blocks(
 @lru_cache(maxsize=32)
 def _resampler(source_rate: int, target_rate: int) -> Any:
     try:
-        from torchaudio.transforms import Resample  # slow to import, and only needed for other rates
+        from torchaudio.transforms import Resample  # slow to import, and needed only for other rates
     except (ImportError, OSError, RuntimeError) as error:  # missing; libc10_cuda.so not found; another CUDA version
         raise SetupError(
             f"torchaudio does not fit this PyTorch ({error}); install a matching pair: "

@@ -1,4 +1,4 @@
-"""Verification of a clip: decoded whole at its own rate and measured; what is no use is for the rules to say."""
+"""Verify a clip: decode all of it at its own rate and measure it; the rules of `corpora` then judge the measures."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ FULL_SCALE = 0.999  # of the largest sample value: above the last step of 16 bit
 
 @dataclass(frozen=True)
 class Verified:
-    """What decoding found; `reason` says why it found nothing, None where the clip could be decoded."""
+    """The measures of a clip; `reason` says why it could not be decoded (None: it could)."""
 
-    duration: float  # seconds, NaN where nothing was decoded
+    duration: float  # seconds; NaN if nothing was decoded
     sample_rate: int  # Hz
     peak: float  # the largest magnitude, 1.0 being full scale; compressed formats may exceed it
-    clipped: float  # share of the samples at full scale, 0..1
-    content_hash: str  # 128 bits (XXH3) of the decoded samples: the same audio, whatever the file's name and format
+    clipped: float  # share of the samples at full scale, 0 to 1
+    content_hash: str  # 128 bits (XXH3) of the decoded samples, independent of the file's name and format
     reason: str | None
 
 
@@ -35,15 +35,23 @@ def verify_clip(
     end: float | None = None,
     maximum_seconds: float = math.inf,
 ) -> Verified:
-    """Decode one clip of a corpus; never raises for bad input, gives the reason instead.
+    """Decode one clip of a corpus and return its measures; for bad input return the reason instead of raising.
 
-    A reason starts with one of: outside the root, unreadable, too long (told before it fills the memory). Channels are
-    averaged first, as for training, so that a single clipped channel of several goes unseen.
+    Channels are averaged first, as for training, so a single clipped channel of several is not noticed.
+
+    Args:
+        root: the corpus folder.
+        audio: the clip's path relative to it.
+        start: of the segment, in seconds; None: from the beginning.
+        end: of the segment, in seconds; None: to the end.
+        maximum_seconds: a longer clip is refused before it fills the memory.
+
+    A reason starts with one of: outside the root, unreadable, too long.
     """
     path = root / audio
     try:
         inside = _real_path(path).startswith(f"{_real_folder(str(root))}{os.sep}")
-    except (OSError, ValueError) as error:  # too long, a null character, a loop of links
+    except (OSError, ValueError) as error:  # a name that is too long, a null character, a loop of links
         return _undecoded(f"unreadable: the path leads nowhere ({error})")
     if not inside:
         return _undecoded(
@@ -67,7 +75,7 @@ def _undecoded(reason: str) -> Verified:
 
 
 def _real_path(path: Path) -> str:
-    """The path without links. A corpus has thousands of files in few folders, so folders are resolved once."""
+    """Return the path without links; each folder is resolved once, since it may hold thousands of files."""
     if path.name == ".." or path.is_symlink():
         return os.path.realpath(path, strict=True)
     return os.path.join(_real_folder(str(path.parent)), path.name)

@@ -1,4 +1,4 @@
-"""A waveform as model input; training and prediction share these functions."""
+"""Prepare waveforms as model input, in the same way for training and prediction."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ import torch
 from torch import Tensor
 
 RECEPTIVE_FIELD = 400
-"""Samples that a frame of every supported backbone spans: 25 ms at 16 kHz. The next is 320 later."""
+"""Samples that one frame of every supported backbone spans: 25 ms at 16 kHz. The next frame starts 320 later."""
 
 
 def prepare_waveform(waveform: Tensor, do_normalize: bool) -> Tensor:
-    """One mono waveform, (samples,) at 16 kHz, as the float32 that a backbone takes, (max(samples, 400),).
+    """Return a mono waveform, (samples,) at 16 kHz, as float32 for a backbone, (max(samples, 400),).
 
-    A clip shorter than the receptive field has no frame at all, so zeros are appended up to 400 samples; they
-    count as audio from then on, in the normalisation, in the length and in the frame mask. The normalisation,
-    if the checkpoint asks for it (`Backbone.do_normalize`), is over the clip itself.
+    A clip shorter than the receptive field would have no frame, so zeros are appended up to 400 samples; they then
+    count as audio in the normalisation, the length and the frame mask. If the checkpoint asks for normalisation
+    (`Backbone.do_normalize`), each clip is normalised by itself. Raises ValueError if the waveform has two dimensions.
 
     >>> prepare_waveform(torch.ones(100), do_normalize=False).shape
     torch.Size([400])
@@ -30,12 +30,12 @@ def prepare_waveform(waveform: Tensor, do_normalize: bool) -> Tensor:
 
 
 def normalise(waveform: Tensor) -> Tensor:
-    """Zero mean and unit variance, as transformers' Wav2Vec2FeatureExtractor does; silence gives zeros."""
+    """Scale to zero mean and unit variance as transformers' Wav2Vec2FeatureExtractor does; silence becomes zeros."""
     variance, mean = torch.var_mean(waveform, correction=0)
     return (waveform - mean) / torch.sqrt(variance + 1e-7)
 
 
 def pad_together(waveforms: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
-    """Prepared waveforms as audio, (batch, samples), zero padded at the end, and lengths, (batch,)."""
+    """Return prepared waveforms as audio, (batch, samples), zero padded at the end, and lengths, (batch,)."""
     audio = torch.nn.utils.rnn.pad_sequence(list(waveforms), batch_first=True)
     return audio, torch.tensor([len(waveform) for waveform in waveforms])

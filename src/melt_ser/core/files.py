@@ -11,14 +11,15 @@ import shutil
 import tempfile
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from typing import Any, Literal
 
+import msgspec
 import pandas as pd
 
 from melt_ser.core.errors import InputError, OutputError
 
-NESTED = (dict, list, tuple)  # shapes that have parts
 # What safetensors and torch say, who do not raise OSError, where a write fails.
 FAILED_WRITE = re.compile(r"I/O error: (.+?) \(os error \d+\)|inline_container|file write failed")
 
@@ -119,44 +120,48 @@ def read_json(path: Path) -> Any:
     return json.loads(path.read_text(encoding="utf-8"))
 
 
-def read_shaped(path: Path, shape: Any, fix: str) -> Any:
-    """Read JSON of our own; InputError, one sentence with the fix, where it is not JSON or not of the shape."""
-    try:
-        value = read_json(path)
-    except (ValueError, RecursionError) as error:
-        raise InputError(f"{path} is not JSON ({error}); {fix}.") from None
-    wrong = misfit(value, shape)
-    if wrong is not None:
-        raise InputError(f"{path} has no sound '{wrong}'; {fix}.")
-    return value
+def decode(content: bytes, path: Path, kind: Any, fix: str) -> Any:
+    """Return JSON as a value of the type `kind`; InputError, one sentence with the key and the fix, if it is not sound.
 
-
-def misfit(value: Any, shape: Any, name: str = "") -> str | None:
-    """The first part of a JSON value that is not of a shape: a type, {key: shape}, [shape of each item] or (shapes).
-
-    >>> misfit({"a": [1, "b"]}, {"a": [int]})
-    'a[1]'
-    >>> misfit({"a": [1]}, {"a": [int], "b": {"c": str | None}})
-    'b'
+    Keys that the type does not name are skipped. `path` is the file that the bytes come from.
     """
-    items: Iterable[tuple[Any, Any, Any]]
-    if isinstance(shape, dict) and isinstance(value, dict):
-        items = [(key, value.get(key, ...), part) for key, part in shape.items()]
-    elif isinstance(shape, list) and isinstance(value, list):
-        items = [(number, item, shape[0]) for number, item in enumerate(value)]
-    elif isinstance(shape, tuple) and isinstance(value, list) and len(value) == len(shape):
-        items = zip(range(len(shape)), value, shape, strict=True)
-    else:
-        fits = not isinstance(shape, NESTED) and isinstance(value, shape)
-        return None if fits else name or "content"
-    for key, item, part in items:
-        if not isinstance(part, NESTED) and isinstance(item, part):
-            continue  # the common case, and there are hundreds of it in a result
-        path = f"{name}[{key}]" if isinstance(value, list) else f"{name}.{key}".lstrip(".")
-        wrong = misfit(item, part, path)
-        if wrong is not None:
-            return wrong
-    return None
+    try:
+        return _decoder(kind).decode(content)
+    except msgspec.ValidationError as error:
+        raise InputError(f"{path} has no sound '{_key_of(error)}'; {fix}.") from None
+    except (msgspec.DecodeError, ValueError, RecursionError) as error:  # ValueError: text that is not UTF-8
+        raise InputError(f"{path} is not JSON ({error}); {fix}.") from None
+
+
+def check(value: Any, path: Path, kind: Any, fix: str, within: str) -> None:
+    """Raise InputError, as `decode` does, if a decoded part of a file (its key is `within`) does not fit a type."""
+    try:
+        msgspec.convert(value, kind)
+    except msgspec.ValidationError as error:
+        raise InputError(f"{path} has no sound '{within}.{_key_of(error)}'; {fix}.") from None
+
+
+def read_typed(path: Path, kind: Any, fix: str) -> Any:
+    """Read a JSON file of our own as a value of the type `kind`; InputError as in `decode`."""
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise InputError(f"{path} cannot be read ({error.strerror}); {fix}.") from None
+    return decode(content, path, kind, fix)
+
+
+@cache
+def _decoder(kind: Any) -> msgspec.json.Decoder[Any]:
+    return msgspec.json.Decoder(kind)
+
+
+def _key_of(error: msgspec.ValidationError) -> str:
+    """Return the key that an error of msgspec names, such as evals[0].ua."""
+    text = str(error)
+    place = re.search(r" - at `\$\.?(.*)`$", text)
+    missing = re.search(r"missing required field `(.*?)`", text)
+    names = [match.group(1) for match in (place, missing) if match and match.group(1)]
+    return ".".join(names) or "content"
 
 
 def write_csv(path: Path, frame: pd.DataFrame) -> None:

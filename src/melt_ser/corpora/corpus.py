@@ -1,34 +1,48 @@
-"""A corpus ready for use: its release read, its audio verified once, the rules applied, its labels mapped."""
+"""A corpus ready for use: its audio is verified, the rules are applied, its labels are mapped. Or several as one.
+
+In a union each member keeps its own label map and rules. Names that could clash get the member's name in front.
+"""
 
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import combinations
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
 from melt_ser.config import DatasetConfig
-from melt_ser.corpora.duplicates import same_audio
+from melt_ser.core.errors import InputError
+from melt_ser.core.files import sha256
 from melt_ser.corpora.labels import LabelSpace
+from melt_ser.corpora.reader import is_own_corpus
 from melt_ser.corpora.rules import rules
-
-GENERAL_READERS = ("csv", "hub", "audformat_database")  # of any corpus, so common words for emotions are known
+from melt_ser.corpora.table import shared_values
 
 
 @dataclass
 class Corpus:
-    """A verified corpus; `table` has `COLUMNS`, `content_hash`, `sample_rate` and `emotion` (None: not used).
+    """A verified corpus.
 
-    That of MELT also has `other_emotion`, by the label source that is not read; that of a union, `corpus`.
+    Attributes:
+        config: its settings.
+        root: the folder that the paths of its audio are relative to.
+        table: the usable rows, with `COLUMNS`, `content_hash`, `sample_rate` and `emotion` (None: not used). MELT's
+            table also has `other_emotion`, from the label source that is not read; a union's has `corpus`.
+        clips: every row of the release, with `COLUMNS`, the measures of verification and `reason` (None: used).
+        dropped: the rows and files of the release that are not in `table`, with utterance, audio and reason.
+        notes: sentences for the report and the result.
+        digest: SHA-256 of `table` (`table.digest`).
     """
 
     config: DatasetConfig
     root: Path
     table: pd.DataFrame
-    clips: pd.DataFrame  # every row of the release: `COLUMNS`, what verification measured, and `reason` (None: used)
-    dropped: pd.DataFrame  # utterance, audio, reason: what the release has and the table has not
+    clips: pd.DataFrame
+    dropped: pd.DataFrame
     notes: list[str]
     digest: str
 
@@ -38,18 +52,18 @@ class Corpus:
 
     @property
     def rules(self) -> dict[str, Any]:
-        """The versioned rules by which clips were refused, for the result; of a union, each member's."""
+        """The versioned rules by which clips were refused, for the result; for a union, the rules of each member."""
         if self.config.members:
             return {name: rules(member) for name, member in self.config.member_settings.items()}
         return rules(self.config)
 
     @property
     def duplicates(self) -> pd.DataFrame:
-        """The rows of `table` with the samples of another recording, one group after the other (see `same_audio`)."""
+        """The rows of `table` that have the same samples as another recording, one group after the other."""
         return same_audio(self.table)
 
     def usable(self, space: LabelSpace) -> tuple[pd.DataFrame, Counter[str]]:
-        """The rows that have a class in the label space, with a `class` column; and why others are left out."""
+        """Return the rows that have a class in the label space, with a `class` column, and the others by reason."""
         classes = space.classify(self.table["emotion"])
         left_out = Counter[str]()
         for label, emotion in self.table.loc[classes.isna(), ["label", "emotion"]].itertuples(index=False):
@@ -60,3 +74,61 @@ class Corpus:
             left_out += Counter({"the other source's label is not in the classes": int(by_one.sum())})
             classes = classes.mask(by_one, None)
         return self.table.assign(**{"class": classes})[classes.notna()], left_out
+
+
+def same_audio(table: pd.DataFrame) -> pd.DataFrame:
+    """Return the rows that have the same samples as another recording (`source`), one group after the other.
+
+    Releases hold copies under different names, and a copy on both sides of a split is a leak. Audio is the same if
+    `content_hash` is: this finds a copy in another lossless format, but not a resampled or compressed copy.
+    """
+    recordings = table.groupby("content_hash")["source"].transform("nunique")
+    return table[recordings > 1].sort_values(["content_hash", "utterance"], kind="stable")
+
+
+def unite(config: DatasetConfig, members: Sequence[Corpus]) -> Corpus:
+    """Return the members as one corpus; its table names each row's member in `corpus` and has full paths of the audio.
+
+    Raises InputError if two members share a recording: it would be trained on twice, perhaps under two labels.
+    """
+    tables = [_table_in_union(member) for member in members]
+    for (first, first_table), (second, second_table) in combinations(zip(members, tables, strict=True), 2):
+        shared = shared_values(first_table, second_table, "source")
+        if shared:
+            raise InputError(
+                f"'{first.name}' and '{second.name}' share {len(shared)} recordings (such as '{shared[0]}'), so "
+                f"'{config.name}' would have them twice; take one of the two out of dataset.members."
+            )
+    sizes = " + ".join(f"{member.name} ({len(member.table)} utterances)" for member in members)
+    notes = [f"'{config.name}' is {sizes}; each row's corpus is in front of its utterance in splits.csv."]
+    notes += [f"{member.name}: {note}" for member in members for note in member.notes]
+    return Corpus(
+        config,
+        Path("/"),  # full paths are relative to this
+        pd.concat(tables, ignore_index=True),
+        pd.concat([_with_member_names(member.clips, member) for member in members], ignore_index=True),
+        pd.concat([_with_member_names(member.dropped, member) for member in members], ignore_index=True),
+        notes,
+        sha256(repr([(member.name, member.digest) for member in members])),
+    )
+
+
+def _table_in_union(member: Corpus) -> pd.DataFrame:
+    """Return a member's table with names that clash with no other member's.
+
+    The reader of a release names its recordings `<release>/...`. Corpora that reuse a release share these names, so
+    they stay, and speakers and sessions get the same prefix. The recordings of a user's own corpus may have any names,
+    so they get the member's name in front.
+    """
+    table = _with_member_names(member.table, member)
+    if is_own_corpus(member.config):
+        table["source"] = f"{member.name}/" + table["source"]
+    release = table["source"].str.partition("/")[0]
+    for column in ("speaker", "session"):
+        table[column] = (release + "/" + table[column]).where(table[column] != "", "")
+    table["audio"] = f"{member.root.resolve()}/" + table["audio"]
+    return table.assign(corpus=member.name)
+
+
+def _with_member_names(rows: pd.DataFrame, member: Corpus) -> pd.DataFrame:
+    return rows.assign(utterance=f"{member.name}/" + rows["utterance"])

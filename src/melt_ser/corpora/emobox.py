@@ -1,16 +1,15 @@
-"""EmoBox's fold lists, read from the user's own checkout; none of EmoBox is copied here.
+"""Read EmoBox's fold lists from the user's own checkout; nothing of EmoBox is copied here.
 
-`<checkout>/data/<corpus>/fold_<k>/<corpus>_{train,valid,test}_fold_<k>.jsonl` has a JSON object a line whose
-`wav` is the path of a clip (older lists: `.json`, one object of such objects). Only which utterance is in which part
-is taken from there: a path is understood as our reader of the corpus understands those of the release, so that
-`JE_n23.wav` is SAVEE's `JE/n23.wav`, and else by the stem of the file name. Labels are our reader's, since EmoBox's
-label maps have gaps. Source: Ma et al., EmoBox: Multilingual Multi-corpus Speech Emotion Recognition Toolkit and
-Benchmark, Interspeech 2024, and its repository.
+`<checkout>/data/<corpus>/fold_<k>/<corpus>_{train,valid,test}_fold_<k>.jsonl` has one JSON object a line, with the
+path of a clip under `wav` (older lists: `.json`, one object that holds such objects). The lists only give the part of
+each utterance. Labels come from our reader, since EmoBox's label maps have gaps. If the reader of the corpus has a
+`NAMING`, it matches the paths, so that `JE_n23.wav` is SAVEE's `JE/n23.wav`; otherwise the stem of the file name does.
+Source: Ma et al., EmoBox: Multilingual Multi-corpus Speech Emotion Recognition Toolkit and Benchmark, Interspeech 2024,
+and its repository.
 """
 
 from __future__ import annotations
 
-import importlib
 import json
 import re
 from pathlib import Path, PurePosixPath
@@ -19,64 +18,73 @@ import pandas as pd
 
 from melt_ser.config import DatasetConfig
 from melt_ser.core.errors import InputError, SetupError, did_you_mean
+from melt_ser.corpora.reader import find_reader
 from melt_ser.corpora.readers.file_names import Naming
 from melt_ser.corpora.readers.release import Unused
 
 EMOBOX = "emobox"  # the value of dataset.folds
-PARTS = {"train": "train", "valid": "dev", "test": "test"}  # EmoBox's word: ours
+PARTS = {"train": "train", "valid": "dev", "test": "test"}  # EmoBox's words and ours
 
 
 def number_of_folds(config: DatasetConfig) -> int:
-    """How many folds EmoBox has for a corpus; SetupError where the checkout or the corpus is not there."""
+    """Return how many folds EmoBox has for a corpus; raise SetupError if the checkout or the corpus is missing."""
     return len([path for path in _corpus_folder(config).glob("fold_*") if path.is_dir()])
 
 
-def assign(table: pd.DataFrame, config: DatasetConfig, number: int) -> tuple[pd.Series, tuple[str, ...]]:
-    """The part of each row in fold `number` (train, dev, test, or "": in no list), and what did not match."""
-    folder = _corpus_folder(config)
-    naming = getattr(importlib.import_module(f"melt_ser.corpora.readers.{config.reader}"), "NAMING", None)
-    part_of: dict[str, str] = {}
-    twice: list[str] = []
-    for word, part in PARTS.items():
-        for path in _listed(folder / f"fold_{number}", f"{folder.name}_{word}_fold_{number}", part):
-            name = _name(path, naming).casefold()
-            if part_of.setdefault(name, part) != part:
-                twice.append(f"'{name}' in both {part_of[name]} and {part}")
-    if twice:
-        raise InputError(
-            f"EmoBox's lists in {folder / f'fold_{number}'} have {_utterances(len(twice))} in two parts (such as "
-            f"{twice[0]}); names that are not unique cannot be matched: choose another dataset.protocol."
-        )
+def emobox_parts(table: pd.DataFrame, config: DatasetConfig, number: int) -> tuple[pd.Series, tuple[str, ...]]:
+    """Return the part of each row in fold `number` (train, dev, test, or "": in no list), and notes on mismatches.
+
+    Raises InputError if a name is in two parts or fits several files, SetupError if a list is missing.
+    """
+    naming: Naming | None = getattr(find_reader(config.reader), "NAMING", None)
+    part_of_name = _part_of_name(_corpus_folder(config), number, naming)
     names = table["utterance"] if naming else table["audio"].map(lambda audio: PurePosixPath(audio).stem)
     names = names.str.casefold()
-    parts = names.map(part_of).fillna("").astype(str)
+    parts = names.map(part_of_name).fillna("").astype(str)
     files = table["audio"][parts != ""].groupby(names).nunique()
-    alike = files.index[files > 1]
-    if len(alike):
+    ambiguous = files.index[files > 1]
+    if len(ambiguous):
         raise InputError(
-            f"{_utterances(len(alike))} of EmoBox's fold {number} each fit several files of '{config.name}' (such as "
-            f"'{alike[0]}', {files[alike[0]]} files): give the files names of their own, or choose another "
+            f"{_utterances(len(ambiguous))} of EmoBox's fold {number} each fit several files of '{config.name}' (such "
+            f"as '{ambiguous[0]}', {files[ambiguous[0]]} files): give the files names of their own, or choose another "
             f"dataset.protocol."
         )
-    where = f"fold {number} of EmoBox"
+    fold = f"fold {number} of EmoBox"
     notes = []
-    unknown = sorted(part_of.keys() - set(names))
+    unknown = sorted(part_of_name.keys() - set(names))
     if unknown:
         notes.append(
-            f"{len(unknown)} of the {len(part_of)} utterances in {where} are not among those of '{config.name}' that "
-            f"are used here (such as {unknown[0]})."
+            f"{len(unknown)} of the {len(part_of_name)} utterances in {fold} are not among those of '{config.name}' "
+            f"that are used here (such as {unknown[0]})."
         )
     unlisted = table.loc[parts == "", "utterance"]
     if len(unlisted):
         notes.append(
-            f"{len(unlisted)} utterances of '{config.name}' are in no list of {where} and are left out of it "
+            f"{len(unlisted)} utterances of '{config.name}' are in no list of {fold} and are left out of it "
             f"(such as {unlisted.min()})."
         )
     return parts, tuple(notes)
 
 
+def _part_of_name(folder: Path, number: int, naming: Naming | None) -> dict[str, str]:
+    """Return the part of each name (in lower case) that the lists of a fold have."""
+    part_of_name: dict[str, str] = {}
+    repeated: list[str] = []
+    for word, part in PARTS.items():
+        for path in _listed(folder / f"fold_{number}", f"{folder.name}_{word}_fold_{number}", part):
+            name = _name(path, naming).casefold()
+            if part_of_name.setdefault(name, part) != part:
+                repeated.append(f"'{name}' in both {part_of_name[name]} and {part}")
+    if repeated:
+        raise InputError(
+            f"EmoBox's lists in {folder / f'fold_{number}'} have {_utterances(len(repeated))} in two parts (such as "
+            f"{repeated[0]}); names that are not unique cannot be matched: choose another dataset.protocol."
+        )
+    return part_of_name
+
+
 def _name(path: PurePosixPath, naming: Naming | None) -> str:
-    """The utterance that our reader makes of one of EmoBox's paths; the whole path where it would not use it."""
+    """Return our reader's utterance name for one of EmoBox's paths; the whole path if our reader would not use it."""
     if naming is None:
         return path.stem
     try:
@@ -94,9 +102,9 @@ def _corpus_folder(config: DatasetConfig) -> Path:
     if config.emobox is None:
         raise SetupError("EmoBox's folds need its lists: set dataset.emobox=<a checkout of github.com/emo-box/EmoBox>.")
     data = Path(config.emobox).expanduser() / "data"
-    name = re.sub(r"[^a-z0-9]", "", config.name.lower())  # crema_d is cremad there
+    name = re.sub(r"[^a-z0-9]", "", config.name.lower())  # EmoBox calls crema_d cremad
     if not data.is_dir():
-        raise SetupError(f"There is no folder {data}: dataset.emobox is the top folder of an EmoBox checkout.")
+        raise SetupError(f"There is no folder {data}; set dataset.emobox to the top folder of an EmoBox checkout.")
     if not (data / name / "fold_1").is_dir():
         corpora = [path.parent.name for path in data.glob("*/fold_1")]
         raise SetupError(f"EmoBox in {data} has no folds of '{name}'; {did_you_mean(name, corpora)}")
@@ -104,7 +112,7 @@ def _corpus_folder(config: DatasetConfig) -> Path:
 
 
 def _listed(folder: Path, name: str, part: str) -> list[PurePosixPath]:
-    """The paths of one list; none where EmoBox has no dev list."""
+    """Return the paths of one list; EmoBox may have no dev list."""
     lines, mapping = folder / f"{name}.jsonl", folder / f"{name}.json"
     path = lines if lines.is_file() else mapping
     if not path.is_file():
@@ -119,4 +127,6 @@ def _listed(folder: Path, name: str, part: str) -> list[PurePosixPath]:
             records = list(json.loads(text).values())
         return [PurePosixPath(record["wav"]) for record in records]
     except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise InputError(f"{path} is not a list of EmoBox ({type(error).__name__}: {error}).") from None
+        raise InputError(
+            f"{path} is not a list of EmoBox ({type(error).__name__}: {error}); check it out again."
+        ) from None

@@ -1,7 +1,7 @@
 """The shared emotion vocabulary, total label maps, and label spaces.
 
-Two maps, so that adding a corpus touches no other: a corpus maps each of its raw labels to an
-emotion of the vocabulary (or to null: not used); a label space picks and merges emotions into classes.
+There are two maps, so that a new corpus touches no other: a corpus maps each of its raw labels to an emotion of the
+vocabulary (or to null: not used); a label space picks emotions and merges them into classes.
 """
 
 from __future__ import annotations
@@ -18,20 +18,20 @@ from melt_ser.core.errors import InputError, SetupError, did_you_mean, one_line
 EMOTIONS: dict[str, str] = {
     "angry": "anger, from cold to hot",
     "happy": "joy, amusement",
-    "excited": "excitement, as IEMOCAP keeps it apart from happy",
+    "excited": "excitement, which IEMOCAP separates from happy",
     "neutral": "no emotion",
     "sad": "sadness",
     "fearful": "fear, anxiety",
     "disgusted": "disgust",
     "surprised": "surprise of either sign",
-    "calm": "calm, as RAVDESS keeps it apart from neutral",
+    "calm": "calm, which RAVDESS separates from neutral",
     "bored": "boredom",
     "contemptuous": "contempt",
     "frustrated": "frustration",
     "sarcastic": "sarcasm, as EMNS has it",
 }
 
-# For corpora of one's own (`dataset=csv`): what people commonly write for each emotion.
+# For corpora of one's own (`dataset=csv`): common words for each emotion.
 SYNONYMS: dict[str, str] = {
     **{emotion: emotion for emotion in EMOTIONS},
     "anger": "angry",
@@ -54,17 +54,17 @@ SYNONYMS: dict[str, str] = {
 }
 
 
-LISTED = 20  # unknown labels that a sentence names
-OVERRIDABLE = re.compile(r"[\w-]+", re.ASCII)  # what Hydra's command line takes as a key
-# A class is a column of predictions, beside these, and a key of YAML and JSON.
+LISTED = 20  # the most unknown labels that a sentence names
+OVERRIDABLE = re.compile(r"[\w-]+", re.ASCII)  # a key that Hydra's command line accepts
+# A class is a column of predictions next to these columns, and a key of YAML and JSON.
 RESERVED = ("utterance", "reference", "prediction", "file", "start", "end", "label", "error")
 
 
 def map_labels(raw: pd.Series, label_map: Mapping[str, str | None], corpus: str) -> pd.Series:
-    """Map raw labels to emotions; None where the map says null.
+    """Map raw labels to emotions; None if the map says null.
 
-    The map is total: a raw label it does not know raises InputError with its count, and an emotion
-    outside the vocabulary raises SetupError.
+    The map is total. Raises InputError, with the counts, if it lacks a raw label, and SetupError if it has an emotion
+    outside the vocabulary.
     """
     for label, emotion in label_map.items():
         if emotion is not None and emotion not in EMOTIONS:
@@ -88,14 +88,17 @@ def map_labels(raw: pd.Series, label_map: Mapping[str, str | None], corpus: str)
 
 
 def common_label_map(raw: pd.Series) -> dict[str, str | None]:
-    """The map of a corpus of one's own that gives none: common English words for emotions, any case."""
+    """Return a map for a corpus of one's own: common English words for emotions, in any letter case."""
     labels = raw.unique()
     return {label: SYNONYMS[label.casefold()] for label in labels if label.casefold() in SYNONYMS}
 
 
 @dataclass(frozen=True)
 class LabelSpace:
-    """Classes, each a set of emotions: `{"happy": ["happy", "excited"], ...}`."""
+    """Classes, each a list of emotions: `{"happy": ["happy", "excited"], ...}`.
+
+    Raises SetupError if a class has a reserved name, or an emotion is unknown or in two classes.
+    """
 
     name: str
     classes: dict[str, list[str]]
@@ -122,16 +125,16 @@ class LabelSpace:
 
     @staticmethod
     def native(emotions: Iterable[str | None]) -> LabelSpace:
-        """One class for each emotion that occurs, in the order of the vocabulary."""
+        """Return a label space with one class for each emotion that occurs, in the order of the vocabulary."""
         present = set(emotions)
         return LabelSpace("native", {emotion: [emotion] for emotion in EMOTIONS if emotion in present})
 
     def classify(self, emotions: pd.Series) -> pd.Series:
-        """The class of each emotion; None where the space has none."""
+        """Return the class of each emotion; None if it has no class."""
         classes = {emotion: name for name, members in self.classes.items() for emotion in members}
         return emotions.map(lambda emotion: classes.get(emotion)).astype(object).where(lambda c: c.notna(), None)
 
     def present(self, emotions: Iterable[str | None], classes: Sequence[str]) -> list[str]:
-        """Those of `classes` that occur among the emotions, in the order of `classes`."""
-        found = set(self.classify(pd.Series(list(emotions), dtype=object)))
-        return [name for name in classes if name in found]
+        """Return those of `classes` that occur among the emotions, in the order of `classes`."""
+        occurring = set(self.classify(pd.Series(list(emotions), dtype=object)))
+        return [name for name in classes if name in occurring]

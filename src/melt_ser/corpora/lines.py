@@ -1,4 +1,8 @@
-"""The lines to annotate, from a corpus table, MELD's or MELT's annotation files, or a transcript of one's own."""
+"""Transcripts to annotate, and the labels files that annotating them gives.
+
+A transcript is a corpus table, MELD's or MELT's annotation files, or a table of one's own. A labels file is such a
+transcript with the column `llm_label`; `dataset.label_file` trains on its labels instead of the release's.
+"""
 
 from __future__ import annotations
 
@@ -12,43 +16,43 @@ from pathlib import Path
 import pandas as pd
 
 from melt_ser.core.errors import InputError, SetupError
-from melt_ser.corpora.readers.annotations import SPLITS
 from melt_ser.corpora.readers.delimited import read_table
+from melt_ser.corpora.table import SPLIT_WORDS, SPLITS, Release, Skipped
 
-RELEASE_COLUMNS = (  # of MELT, in its order
+LABEL_COLUMN = "llm_label"  # MELT's own name, so that its files are labels files too
+RELEASE_COLUMNS = (  # MELT's, in its order
     *("filename", "Sr_No.", "Utterance", "Speaker", "Emotion", "Sentiment", "Dialogue_ID", "Utterance_ID"),
-    *("Season", "Episode", "StartTime", "EndTime", "llm_label"),
+    *("Season", "Episode", "StartTime", "EndTime", LABEL_COLUMN),
 )
-SPELLINGS = {"sr no.": "Sr_No.", **{column.lower(): column for column in RELEASE_COLUMNS}}  # MELD's first one differs
-FOLDER_FILES = ("*_sent_emo.csv", "meld_*.csv")  # MELD's, which hold every line, before MELT's
-ORDER = ("train", "dev", "test", "")
+SPELLINGS = {"sr no.": "Sr_No.", **{column.lower(): column for column in RELEASE_COLUMNS}}  # MELD writes "Sr No."
+FOLDER_FILES = ("*_sent_emo.csv", "meld_*.csv")  # MELD's files hold every line, so they go before MELT's
 SPLIT_IN_NAME = re.compile(r"(?:^|_)(train|dev|test)(?:_|$)")
 CLOCK = re.compile(r"(\d{1,2}):(\d{1,2}):(\d{1,2})[,.](\d{1,3})")
 
 
 @dataclass(frozen=True)
 class Line:
-    """One utterance of a transcript; what the input does not say is "" (duration: None)."""
+    """One utterance of a transcript; a value that the input lacks is "" (duration: None)."""
 
-    utterance: str  # the corpus table's name of it, such as train_dia0_utt0
+    utterance: str  # the name in the corpus table, such as train_dia0_utt0
     text: str
     speaker: str
     season: str
     episode: str
-    dialogue: str  # of a split: dialogues are numbered anew in each
+    dialogue: str  # unique within a split, since each split numbers its dialogues anew
     position: int  # orders the lines of a dialogue
-    duration: float | None  # seconds, by the annotated times
+    duration: float | None  # seconds, from the annotated times
     split: str
-    columns: Mapping[str, str]  # the input's row: MELT's spelling of its columns, lower case for others
+    columns: Mapping[str, str]  # the input's row; MELT's columns in its spelling, others in lower case
 
 
 def read_lines(paths: Path | Iterable[Path]) -> list[Line]:
-    """The lines of one or several tables (CSV or parquet), in their order; a folder stands for its MELD or MELT files.
+    """Return the lines of one or several tables (CSV or parquet) in order; a folder stands for its MELD or MELT files.
 
     A table with the column `text` is a corpus table as `prepare` writes it: `utterance` (or `audio`) names the line,
-    `session` is its dialogue, and `season`, `episode`, `split` may stand beside. Else it is one like MELD's, where
-    `Utterance` is the text and `Dialogue_ID`, `Utterance_ID` and the split (a column, or the file's name) name it.
-    Raises InputError where a table is neither, or a name occurs twice.
+    `session` is its dialogue; `season`, `episode` and `split` are optional. Any other table is one like MELD's:
+    `Utterance` is the text, and `Dialogue_ID`, `Utterance_ID` and the split (a column, or the file's name) name the
+    line. Raises InputError if a table is neither, or a name occurs twice.
     """
     tables = [paths] if isinstance(paths, Path) else list(paths)
     files = [file for path in tables for file in files_of(path)]
@@ -63,7 +67,7 @@ def read_lines(paths: Path | Iterable[Path]) -> list[Line]:
 
 
 def earlier_lines(lines: Sequence[Line], many: int) -> dict[str, list[Line]]:
-    """For each utterance up to `many` lines that go before it in its dialogue, the earliest first."""
+    """Return, for each utterance, up to `many` earlier lines of its dialogue, the earliest first."""
     dialogues: defaultdict[tuple[str, str], list[Line]] = defaultdict(list)
     for line in lines:
         if line.dialogue:
@@ -77,13 +81,13 @@ def earlier_lines(lines: Sequence[Line], many: int) -> dict[str, list[Line]]:
 
 
 def files_of(path: Path) -> list[Path]:
-    """The files that a path stands for: itself, or a folder's MELD or MELT files; SetupError where it has none."""
+    """Return the files of a path: the path itself, or a folder's MELD or MELT files; SetupError if it has none."""
     if not path.is_dir():
         return [path]
     for pattern in FOLDER_FILES:
-        found = sorted(path.glob(pattern), key=lambda file: ORDER.index(split_in_name(file)))
-        if found:
-            return found
+        files = sorted(path.glob(pattern), key=lambda file: SPLITS.index(split_in_name(file)))
+        if files:
+            return files
     raise SetupError(f"{path} holds neither MELD's files (*_sent_emo.csv) nor MELT's (meld_*.csv); name a table.")
 
 
@@ -121,16 +125,16 @@ def _parquet(path: Path) -> pd.DataFrame:
 
 
 def split_in_name(path: Path) -> str:
-    """The split that a file's name says, such as train_sent_emo.csv; "" for none."""
-    found = SPLIT_IN_NAME.search(path.stem.lower())
-    return found[1] if found else ""
+    """Return the split in a file's name, such as train_sent_emo.csv; "" if it names none."""
+    match = SPLIT_IN_NAME.search(path.stem.lower())
+    return match[1] if match else ""
 
 
 def _split_of(row: Mapping[str, str], where: str, otherwise: str) -> str:
     split = row.get("split", "").lower()
-    if split not in SPLITS:
+    if split not in SPLIT_WORDS:
         raise InputError(f"{where}: the split is '{row['split']}'; it must be train, dev, test or empty.")
-    return SPLITS[split] or otherwise
+    return SPLIT_WORDS[split] or otherwise
 
 
 def _corpus_line(row: Mapping[str, str], where: str, number: int, split: str) -> Line:
@@ -182,11 +186,44 @@ def _seconds(text: str, where: str, column: str) -> float | None:
 
 
 def _clock(text: str, where: str, column: str) -> float | None:
-    """Seconds of a subtitle's time, such as 00:16:16,059."""
+    """Return the seconds of a subtitle's time, such as 00:16:16,059."""
     if not text:
         return None
-    found = CLOCK.fullmatch(text)
-    if not found:
+    match = CLOCK.fullmatch(text)
+    if not match:
         raise InputError(f"{where}, {column}: '{text}' is no time such as 00:16:16,059.")
-    hours, minutes, seconds, milliseconds = found.groups()
+    hours, minutes, seconds, milliseconds = match.groups()
     return 3600 * int(hours) + 60 * int(minutes) + int(seconds) + float(f"0.{milliseconds}")
+
+
+def read_labelled(path: Path) -> list[Line]:
+    """Return the lines of a labels file or a folder of them; `Line.columns["llm_label"]` is the label ("": none)."""
+    lines = read_lines(path)
+    if any(LABEL_COLUMN not in line.columns for line in lines):
+        raise InputError(f"{path} lacks the column {LABEL_COLUMN}; give a labels file as annotate writes it.")
+    return lines
+
+
+def relabel(release: Release, path: Path) -> Release:
+    """Return the release with the labels of a labels file; utterances that have no label in it are skipped.
+
+    The file and the release name utterances alike. Raises InputError if the file has no label for any of them.
+    """
+    labels = {line.utterance: line.columns[LABEL_COLUMN] for line in read_labelled(path)}
+    names = release.table["utterance"]
+    label_of_row = names.map(lambda name: labels.get(name, "")).astype("str")
+    unlabelled = release.table.assign(absent=~names.isin(list(labels)))[label_of_row == ""]
+    if len(unlabelled) == len(names):
+        raise InputError(
+            f"{path} has no label for any utterance of the corpus: it names them as '{next(iter(labels), '')}', "
+            f"the corpus as '{next(iter(names), '')}'; annotate the corpus' own table, as prepare writes it."
+        )
+    skipped = [
+        Skipped(name, audio, f"{'not' if absent else 'no label'} in {path.name}")
+        for name, audio, absent in unlabelled[["utterance", "audio", "absent"]].to_numpy().tolist()
+    ]
+    beyond = len(set(labels) - set(names))
+    notes = [f"the labels are those of {path.name}"]
+    notes += [f"{beyond} utterances of {path.name} are not in the corpus"] if beyond else []
+    table = release.table.assign(label=label_of_row)[label_of_row != ""].reset_index(drop=True)
+    return Release(table, release.skipped + skipped, release.notes + notes, release.root)

@@ -1,8 +1,7 @@
-"""Corpora read, verified and labelled."""
+"""Load a corpus: find its folder, read the release, verify its audio, apply the rules and map its labels."""
 
 from __future__ import annotations
 
-import importlib
 import os
 import re
 from pathlib import Path
@@ -13,10 +12,11 @@ from melt_ser.config import UNION, DatasetConfig
 from melt_ser.core.errors import InputError, SetupError
 from melt_ser.core.files import sha256
 from melt_ser.core.paths import cache_folder
-from melt_ser.corpora.corpus import GENERAL_READERS, Corpus
+from melt_ser.corpora.corpus import Corpus, unite
 from melt_ser.corpora.download.hub import hub_folder
-from melt_ser.corpora.label_file import relabel
 from melt_ser.corpora.labels import common_label_map, map_labels
+from melt_ser.corpora.lines import relabel
+from melt_ser.corpora.reader import find_reader, is_own_corpus, read_with
 from melt_ser.corpora.rules import judge
 from melt_ser.corpora.table import COLUMNS, Release, digest, encodable, validate
 from melt_ser.corpora.verification import Progress, verify
@@ -26,7 +26,10 @@ DATA_VARIABLE = "MELT_SER_DATA"
 
 
 def corpus_root(config: DatasetConfig) -> Path:
-    """Where a corpus lies: bundled, `dataset.root`, `$MELT_SER_DATA/<name>`, or `data/<name>`."""
+    """Return the folder of a corpus: bundled, `dataset.root`, `$MELT_SER_DATA/<name>`, or `data/<name>`.
+
+    Raises SetupError if it is not there, or if the dataset is a union, which has no folder.
+    """
     if not NAME.fullmatch(config.name):
         raise SetupError(
             f"dataset.name '{config.name}' cannot name files and folders; "
@@ -53,7 +56,7 @@ def corpus_root(config: DatasetConfig) -> Path:
 
 
 def own_root(config: DatasetConfig) -> Path:
-    """Where a corpus lies that neither ships with the package nor comes from the hub, whether it is there or not."""
+    """Return the folder of a corpus that is neither bundled nor from the hub, whether it exists or not."""
     if config.root is not None:
         return Path(config.root).expanduser()
     if os.environ.get(DATA_VARIABLE):
@@ -62,25 +65,22 @@ def own_root(config: DatasetConfig) -> Path:
 
 
 def report_folder(config: DatasetConfig) -> Path:
-    """Where `prepare` leaves what it found out about the corpus at its root."""
+    """Return the folder in which `prepare` leaves its report on the corpus at its root."""
     root = corpus_root(config).resolve()
-    read = sha256(repr((str(root), config.table, config.label_file)))
-    return cache_folder() / "corpora" / f"{config.name}-{read[:12]}"
+    release = sha256(repr((str(root), config.table, config.label_file)))
+    return cache_folder() / "corpora" / f"{config.name}-{release[:12]}"
 
 
 def read_release(config: DatasetConfig) -> tuple[Path, Release]:
-    """The release as its reader finds it, before any audio is decoded."""
+    """Return the folder of the audio and the release as its reader sees it, before any audio is decoded."""
     root = corpus_root(config)
-    try:
-        reader = importlib.import_module(f"melt_ser.corpora.readers.{config.reader}")
-    except ModuleNotFoundError:
-        raise SetupError(f"dataset.reader '{config.reader}' is not a module of melt_ser.corpora.") from None
-    _refuse_what_is_not_read(config)
-    release: Release = reader.read(root, config)
-    if release.table.empty and release.problems:
-        first = release.problems[0]
+    reader = find_reader(config.reader)
+    _refuse_unread_settings(config)
+    release = read_with(reader, root, config)
+    if release.table.empty and release.skipped:
+        first = release.skipped[0]
         raise InputError(
-            f"Nothing of '{config.name}' under {root} can be used ({len(release.problems)} left out; the first: "
+            f"Nothing of '{config.name}' under {root} can be used ({len(release.skipped)} left out; the first: "
             f"{first.audio or first.utterance or 'a row'}: {first.reason}); check dataset.root."
         )
     if config.label_file is not None:
@@ -89,11 +89,12 @@ def read_release(config: DatasetConfig) -> tuple[Path, Release]:
     return release.root or root, release
 
 
-def _refuse_what_is_not_read(config: DatasetConfig) -> None:
-    """A setting of columns that the reader would ignore; the labels would then be others than its user thinks."""
-    if config.columns and config.reader not in GENERAL_READERS:
+def _refuse_unread_settings(config: DatasetConfig) -> None:
+    """Raise SetupError if the reader would ignore a setting of columns: the labels would not be the expected ones."""
+    if config.columns and not is_own_corpus(config):
         raise SetupError(f"dataset.columns is for csv, hub and audformat; '{config.name}' is read as it is released.")
-    if config.label_column != DatasetConfig.label_column and config.reader not in ("csv", "melt"):
+    ignored = not is_own_corpus(config) or config.reader in ("hub", "audformat_database")
+    if config.label_column != DatasetConfig.label_column and ignored and config.reader != "melt":
         raise SetupError(
             f"dataset.label_column is for melt and csv, not for '{config.name}'; "
             f"hub and audformat have +dataset.columns.label=<column>."
@@ -101,31 +102,23 @@ def _refuse_what_is_not_read(config: DatasetConfig) -> None:
 
 
 def load_corpus(config: DatasetConfig, force: bool = False, progress: Progress | None = None) -> Corpus:
-    """Read a release, verify what of its audio is not verified yet, apply the rules and map the labels.
+    """Return a corpus: read its release, verify the audio that is not verified yet, apply the rules, map the labels.
 
-    A union's members are loaded one after the other and united.
-    Raises SetupError where the corpus is missing, InputError where its table or labels are not sound or
-    no clip is usable.
+    The members of a union are loaded one after the other and united. `force` verifies all audio again; `progress` wraps
+    the iterator over the clips.
+
+    Raises SetupError if the corpus is missing, InputError if its table or labels are not sound or no clip is usable.
     """
     if config.members:
-        from melt_ser.corpora.union import unite  # which is made of this module's corpora
-
-        if config.root is not None:
-            raise SetupError(
-                f"dataset.root is the folder of one corpus; give each member's own: "
-                f"+dataset.roots.{config.members[0]}=<folder>."
-            )
-        for member in config.member_settings.values():
-            corpus_root(member)  # what is missing is told before anything is verified
-        return unite(config, [load_corpus(member, force, progress) for member in config.member_settings.values()])
+        return _load_union(config, force, progress)
     root, release = read_release(config)
-    measures, kept = verify(root, release.table, config.maximum_seconds, force, progress)
-    if not kept:
+    measures, is_cached = verify(root, release.table, config.maximum_seconds, force, progress)
+    if not is_cached:
         release.notes.append(f"the verification could not be kept in {cache_folder()}; it is repeated next time")
     clips = pd.concat([release.table.drop(columns="duration"), measures], axis=1)
     clips["reason"] = judge(clips, config)
     refused = clips["reason"].notna()
-    dropped = pd.concat([_problems(release), clips.loc[refused, ["utterance", "audio", "reason"]]], ignore_index=True)
+    dropped = pd.concat([_skipped(release), clips.loc[refused, ["utterance", "audio", "reason"]]], ignore_index=True)
     if refused.all():
         raise InputError(
             f"No clip of '{config.name}' under {root} is usable ({len(dropped)} dropped; the first: "
@@ -133,7 +126,7 @@ def load_corpus(config: DatasetConfig, force: bool = False, progress: Progress |
         )
     clips["duration"] = clips["duration"].round(4)
     table = clips.loc[~refused, [*COLUMNS, "content_hash", "sample_rate"]].reset_index(drop=True)
-    own_labels = config.label_file is not None or (config.reader in GENERAL_READERS and not config.bundled)
+    own_labels = config.label_file is not None or (is_own_corpus(config) and not config.bundled)
     common = common_label_map(table["label"]) if own_labels else {}
     label_map = {**common, **config.label_map}
     table["emotion"] = map_labels(table["label"], label_map, config.name)
@@ -145,7 +138,18 @@ def load_corpus(config: DatasetConfig, force: bool = False, progress: Progress |
     return Corpus(config, root, table, clips, dropped, release.notes, digest(table))
 
 
-def _problems(release: Release) -> pd.DataFrame:
+def _load_union(config: DatasetConfig, force: bool, progress: Progress | None) -> Corpus:
+    if config.root is not None:
+        raise SetupError(
+            f"dataset.root is the folder of one corpus; give each member's own: "
+            f"+dataset.roots.{config.members[0]}=<folder>."
+        )
+    for member in config.member_settings.values():
+        corpus_root(member)  # report a missing member before any audio is verified
+    return unite(config, [load_corpus(member, force, progress) for member in config.member_settings.values()])
+
+
+def _skipped(release: Release) -> pd.DataFrame:
     columns = ["utterance", "audio", "reason"]
-    rows = [[encodable(getattr(problem, column)) for column in columns] for problem in release.problems]
+    rows = [[encodable(getattr(skipped, column)) for column in columns] for skipped in release.skipped]
     return pd.DataFrame(rows, columns=columns, dtype="str")

@@ -1,7 +1,7 @@
-"""Which clips are not used: one versioned list of rules over what verification measured.
+"""Refuse unusable clips: one versioned list of rules over the measurements of verification.
 
-The version and the limits go into every result and every preparation report. Rules judge measurements, so that a
-changed limit needs no second decoding.
+The version and the limits go into every result and every preparation report. Rules judge measurements, so a changed
+limit needs no second decoding.
 """
 
 from __future__ import annotations
@@ -13,14 +13,14 @@ import pandas as pd
 
 from melt_ser.config import DatasetConfig
 
-RULES_VERSION = 4  # raise it when a rule or the way of measuring changes
-SILENCE = 1e-4  # of full scale, about -80 dBFS: nothing a person could hear beside any noise
+RULES_VERSION = 4  # raise it when a rule or the way of measuring changes; clips are then measured again
+SILENCE = 1e-4  # of full scale, about -80 dBFS: any noise would hide it
 CLIPPED = 1e-3  # share of samples at full scale from which a clip is listed; it stays in use
-DESTROYED = 0.2  # from here on most of the loud half of the signal is cut off: the clip is refused
+DESTROYED = 0.2  # share from which most of the loud half of the signal is cut off; the clip is refused
 
 
 def rules(config: DatasetConfig) -> dict[str, Any]:
-    """The rules as a result and a report state them, in the order in which they are tried."""
+    """Return the rules in the order in which they are tried, as a result and a report state them."""
     return {
         "version": RULES_VERSION,
         "outside the root": "the path or its link leaves the corpus folder",
@@ -33,9 +33,9 @@ def rules(config: DatasetConfig) -> dict[str, Any]:
 
 
 def judge(clips: pd.DataFrame, config: DatasetConfig) -> pd.Series:
-    """Why each clip is not used, None where it is; the word before the colon names the rule.
+    """Return the reason why each clip is refused, or None; the word before the colon names the rule.
 
-    `clips` has what verification measured, and in `reason` why decoding failed.
+    `clips` has the measures of verification, and in `reason` why decoding failed (None: it did not).
     """
     duration, peak, clipped = (clips[column].to_numpy() for column in ("duration", "peak", "clipped"))
     free = clips["reason"].isna().to_numpy()
@@ -58,6 +58,6 @@ def judge(clips: pd.DataFrame, config: DatasetConfig) -> pd.Series:
 
 
 def is_clipped(clips: pd.DataFrame) -> pd.Series:
-    """Which clips have enough samples at full scale to be listed."""
+    """Return, for each clip, whether enough samples are at full scale to list it."""
     listed: pd.Series = clips["clipped"] >= CLIPPED
     return listed

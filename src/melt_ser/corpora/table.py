@@ -1,6 +1,7 @@
 """The corpus table: one row an utterance, always the same columns.
 
-A reader turns a release into a `Release`; `prepare` verifies its audio; training sees only the table.
+A reader turns a release into a `Release`; `prepare` verifies its audio; training sees only the table. A reader of your
+own needs three names from here: `Release`, `make_table` and `Skipped` (`corpora.reader` has an example).
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ COLUMNS = (
     "start",  # seconds; NaN: from the beginning
     "end",  # seconds; NaN: to the end
     "duration",  # seconds, measured
-    "split",  # train, dev, test, or "" where the release has none
+    "split",  # train, dev, test, or "" if the release has no split
     "speaker",
     "session",  # recording session or dialogue
     "gender",  # female, male or ""
@@ -34,11 +35,24 @@ COLUMNS = (
     "label",  # raw, as the release writes it
 )
 SECONDS = ("start", "end", "duration")
+SPLITS = ("train", "dev", "test", "")  # the values of the column `split`, in the order of every listing
+# The words that releases use for splits and genders, in lower case, and our words for them.
+SPLIT_WORDS = {
+    "": "",
+    "train": "train",
+    "dev": "dev",
+    "development": "dev",
+    "val": "dev",
+    "valid": "dev",
+    "validation": "dev",
+    "test": "test",
+}
+GENDER_WORDS = {"": "", "female": "female", "f": "female", "male": "male", "m": "male"}
 
 
 @dataclass(frozen=True)
 class Skipped:
-    """Something of a release that is not used, and why."""
+    """A row or file of a release that is not used, and the reason; an unknown `utterance` or `audio` is ""."""
 
     utterance: str
     audio: str
@@ -47,23 +61,33 @@ class Skipped:
 
 @dataclass
 class Release:
-    """What a reader found: every usable row (durations not yet measured) and every problem."""
+    """A release as its reader sees it, before any audio is decoded.
+
+    Attributes:
+        table: the usable rows, as `make_table` builds them; `duration` is measured later.
+        skipped: everything that is not used, with its reason; it is counted in the result.
+        notes: sentences for the report and the result.
+        root: the folder of the audio, if it differs from the folder that was read.
+    """
 
     table: pd.DataFrame
-    problems: list[Skipped] = field(default_factory=list)
+    skipped: list[Skipped] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
-    root: Path | None = None  # of the audio, where it is not the folder that was read
+    root: Path | None = None
 
 
 def make_table(rows: Iterable[Mapping[str, Any]] | pd.DataFrame) -> pd.DataFrame:
-    """A table of the given rows; what a row does not say is "" (seconds: NaN)."""
+    """Return a table with all `COLUMNS` from rows that give some of them; a missing value becomes "" (seconds: NaN).
+
+    Other columns are left out. A row needs at least `utterance`, `source`, `audio` and `label`; `validate` checks this.
+    """
     given = rows if isinstance(rows, pd.DataFrame) else pd.DataFrame(list(rows), dtype=object)
     given = given.reset_index(drop=True)
     return pd.DataFrame({column: _column(given, column) for column in COLUMNS}, index=given.index)
 
 
 def _column(given: pd.DataFrame, column: str) -> pd.Series:
-    """A column as the table has it, whatever was given of it."""
+    """Return one column in the table's type, filled in if it was not given."""
     if column in SECONDS:
         return given[column].astype("float64") if column in given else pd.Series(math.nan, given.index, "float64")
     if column not in given:
@@ -73,15 +97,18 @@ def _column(given: pd.DataFrame, column: str) -> pd.Series:
 
 
 def encodable(text: str) -> str:
-    """Text that UTF-8 can hold: bytes of a file name that are not UTF-8 as escapes (so that its file is not found)."""
+    """Return text that UTF-8 can encode: bytes of a file name that are not UTF-8 become escapes.
+
+    The file of such a name is then reported as missing.
+    """
     return text.encode("utf-8", errors="backslashreplace").decode("utf-8")
 
 
 def validate(table: pd.DataFrame, corpus: str) -> None:
-    """Raise InputError where a table breaks its contract (see `COLUMNS`)."""
+    """Raise InputError if a table breaks its contract (see `COLUMNS`)."""
     missing = [column for column in COLUMNS if column not in table.columns]
     if missing:
-        raise InputError(f"The table of '{corpus}' lacks the column {', '.join(missing)}.")
+        raise InputError(f"The table of '{corpus}' lacks the column {', '.join(missing)}; build it with make_table.")
     if table.empty:
         raise InputError(f"The table of '{corpus}' has no rows; check dataset.root.")
     repeated = table["utterance"][table["utterance"].duplicated()]
@@ -94,7 +121,7 @@ def validate(table: pd.DataFrame, corpus: str) -> None:
         empty = table.index[table[column] == ""]
         if len(empty):
             raise InputError(f"The table of '{corpus}' has an empty {column} in row {empty[0] + 1}.")
-    unknown = sorted(set(table["split"].unique()) - {"train", "dev", "test", ""})
+    unknown = sorted(set(table["split"].unique()) - set(SPLITS))
     if unknown:
         raise InputError(f"The table of '{corpus}' has the split '{unknown[0]}'; a split is train, dev, test or empty.")
     backwards = table.index[table["end"] <= table["start"].fillna(0.0)]
@@ -106,11 +133,11 @@ def validate(table: pd.DataFrame, corpus: str) -> None:
 
 
 def digest(table: pd.DataFrame) -> str:
-    """The SHA-256 of a table's rows in the order of their utterances: column by column, its name, then its values.
+    """Return the SHA-256 of a table's rows, sorted by utterance: for each column its name, then its values.
 
-    `content_hash`, of the decoded samples, is among the columns where the table has it (that of a corpus does), so that
-    other audio under the same names is another corpus. Texts are hashed as their numbers of bytes and their UTF-8,
-    seconds in tenths of a millisecond (-1: NaN), integers as eight bytes, little end first.
+    If the table has `content_hash` (of the decoded samples), that column is included, so that other audio under the
+    same names is another corpus; a verified corpus always has it. Texts are hashed as their byte counts followed by
+    their UTF-8; seconds in tenths of a millisecond (-1: NaN); integers as eight bytes, little end first.
     """
     order = table["utterance"].argsort().to_numpy()
     total = hashlib.sha256()
@@ -127,7 +154,7 @@ def digest(table: pd.DataFrame) -> str:
 
 
 def _bytes(texts: pd.Series) -> tuple[np.ndarray, memoryview]:
-    """The number of bytes of each text, and all texts together in UTF-8, as Arrow holds them."""
+    """Return the byte count of each text, and all texts joined in UTF-8, as Arrow stores them."""
     import pyarrow
 
     array = pyarrow.chunked_array([pyarrow.array(texts, pyarrow.large_string())]).combine_chunks()
@@ -137,21 +164,6 @@ def _bytes(texts: pd.Series) -> tuple[np.ndarray, memoryview]:
 
 
 def shared_values(first: pd.DataFrame, second: pd.DataFrame, column: str) -> list[str]:
-    """The values of `column` that two tables share, sorted; an unknown value ("") is never shared."""
+    """Return the values of `column` that two tables share, sorted; an unknown value ("") never counts as shared."""
     shared = first.loc[first[column].isin(second[column].unique()), column]
     return sorted(set(shared.unique()) - {""})
-
-
-def check_disjoint(parts: Mapping[str, pd.DataFrame], column: str, corpus: str) -> None:
-    """Raise InputError where two parts share a value of `column` (a source, a speaker, a session)."""
-    names = list(parts)
-    for position, first in enumerate(names):
-        for second in names[position + 1 :]:
-            shared = shared_values(parts[first], parts[second], column)
-            if shared:
-                fix = "dataset.group=source" if column == "source" else "dataset.group or dataset.folds"
-                raise InputError(
-                    f"The {first} and {second} parts of '{corpus}' share {len(shared)} "
-                    f"{column}{'s' if len(shared) > 1 else ''} (such as '{shared[0]}'); "
-                    f"fix the split column, or set {fix}."
-                )

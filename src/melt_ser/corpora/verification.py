@@ -1,9 +1,10 @@
-"""Verification of a release's audio: every clip decoded once, in parallel, and never again while its file is the same.
+"""Verify a release's audio: decode and measure every clip once, in parallel, and again only if its file changes.
 
-What was measured is kept under the cache folder by root, so that corpora that share their audio (MELD, MELT) share it
-too, in whole Parquet files of `CHUNK` clips each: whoever kills a verification loses at most the last of them. A
-measurement holds for a file's size and time of change and for a segment. What could not be decoded (unreadable, or too
-long to start with) is tried again each time, since the cause may lie outside the file: permissions, a missing decoder.
+Measurements are cached by corpus root, so that corpora that share their audio (MELD, MELT) share them too. The cache
+consists of whole Parquet files of `CHUNK` clips each: an interrupted verification loses at most the last of them. A
+measurement holds for a segment of a file with a certain size and time of change. A clip that could not be decoded
+(unreadable, or longer than allowed) is tried again each time, since the cause may lie outside the file: permissions, a
+missing decoder.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ from melt_ser.core.locks import exclusive_lock
 from melt_ser.core.paths import cache_folder
 from melt_ser.corpora.rules import RULES_VERSION
 
-CHUNK = 500  # clips: a second or a few of work
+CHUNK = 500  # clips: a few seconds of work
 KEY = {"audio": "str", "start": "float64", "end": "float64", "size": "int64", "modified": "int64"}
 MEASURES = {
     "duration": "float64",  # seconds
@@ -48,80 +49,86 @@ def verify(
     force: bool = False,
     progress: Progress | None = None,
 ) -> tuple[pd.DataFrame, bool]:
-    """The measures of every row of a table and, in `reason`, why one could not be decoded (None where it could).
+    """Return the measures of every row of a table, and whether they could all be cached for the next time.
 
-    Only what is not known yet is decoded, everything with `force`. The second value says whether what was measured
-    could be kept for the next time.
+    Args:
+        root: the folder that the table's audio paths are relative to.
+        table: rows with `audio`, `start` and `end` (seconds; NaN: the file's beginning or end).
+        maximum_seconds: longer clips are not decoded.
+        force: decode every clip, also those that are cached.
+        progress: wraps the iterator over the clips to decode; its second argument is their number.
+
+    The result has the columns `MEASURES` and `reason` (why a clip could not be decoded, otherwise None).
     """
     measurements = Measurements(root)
     keys = pd.concat([table[["audio", "start", "end"]], _stamps(root, table["audio"])], axis=1)
     clips = measurements.of(keys, force)
     if clips["content_hash"].isna().any():
         with contextlib.ExitStack() as stack:
-            with contextlib.suppress(OutputError):  # a cache that cannot be written has nothing to wait for
+            with contextlib.suppress(OutputError):  # if the cache cannot be written, there is nothing to wait for
                 stack.enter_context(exclusive_lock(measurements.folder, waits=True))
-            clips = measurements.of(keys, force)  # another process may have done it meanwhile
+            clips = measurements.of(keys, force)  # another process may have measured them meanwhile
             unknown = clips.index[clips["content_hash"].isna()]
             if len(unknown):
                 outcomes = _decode(root, keys.loc[unknown], maximum_seconds, measurements)
-                found = pd.DataFrame(list(progress(outcomes, len(unknown)) if progress else outcomes), index=unknown)
-                clips.loc[unknown, [*MEASURES, "reason"]] = found[[*MEASURES, "reason"]]
+                measured = pd.DataFrame(list(progress(outcomes, len(unknown)) if progress else outcomes), index=unknown)
+                clips.loc[unknown, [*MEASURES, "reason"]] = measured[[*MEASURES, "reason"]]
                 measurements.merge()
-    return clips.astype(MEASURES)[[*MEASURES, "reason"]], measurements.kept
+    return clips.astype(MEASURES)[[*MEASURES, "reason"]], measurements.is_complete
 
 
 class Measurements:
-    """What is known of the clips under one root: a row a clip, the columns `KEY` and `MEASURES`."""
+    """The cached measurements of the clips under one root: a row a clip, the columns `KEY` and `MEASURES`."""
 
     def __init__(self, root: Path) -> None:
         self.folder = cache_folder() / "audio" / files.sha256(f"{RULES_VERSION}\n{root.resolve()}")[:20]
-        self.kept = True  # whether everything could be written
+        self.is_complete = True  # until a file cannot be written
 
     @staticmethod
     def empty() -> pd.DataFrame:
         return pd.DataFrame({column: pd.Series(dtype=kind) for column, kind in {**KEY, **MEASURES}.items()})
 
     def of(self, keys: pd.DataFrame, force: bool = False) -> pd.DataFrame:
-        """What is known of clips, in their order; of one that is not, or of any with `force`, no `content_hash`."""
+        """Return the measurements of clips in their order; unknown clips (with `force` all) have no `content_hash`."""
         known = self.empty() if force else self.read()
-        same = known[list(KEY)].equals(keys)  # as a rule, and a join of a million rows takes half a second
+        same = known[list(KEY)].equals(keys)  # the usual case; joining a million rows would take half a second
         clips = known if same else keys.merge(known, how="left", on=list(KEY))
         return clips.assign(reason=pd.Series([None] * len(clips), dtype=object))
 
     def read(self) -> pd.DataFrame:
-        """Every clip once, as it was measured last; a damaged file is as good as absent."""
+        """Return the latest measurement of every clip; a damaged file is ignored."""
         parts = [part for path in self._files() if (part := _read_part(path)) is not None]
         if len(parts) < 2:
             return parts[0] if parts else self.empty()
         return pd.concat(parts, ignore_index=True).drop_duplicates(list(KEY), keep="last")
 
     def add(self, clips: pd.DataFrame) -> None:
-        """Keep a chunk under its checksum; a full or read-only cache costs time the next time, not this run."""
+        """Write a chunk under its checksum; a full or read-only cache costs time in the next run, and no error now."""
         content = clips[[*KEY, *MEASURES]].astype({**KEY, **MEASURES}).to_parquet(index=False)
         path = self.folder / f"{time.time_ns()}-{xxh3_64_hexdigest(content)}.parquet"
         try:
             with files.replacing_file(path) as temporary:
                 temporary.write_bytes(content)
         except OutputError:
-            self.kept = False
+            self.is_complete = False
 
     def merge(self) -> None:
-        """One file in the place of many, for a quick next read."""
+        """Replace many files by one, so that the next read is quick."""
         chunks = self._files()
-        if len(chunks) > 1 and self.kept:
+        if len(chunks) > 1 and self.is_complete:
             self.add(self.read())
-            for path in chunks if self.kept else []:
+            for path in chunks if self.is_complete else []:
                 path.unlink(missing_ok=True)
 
     def _files(self) -> list[Path]:
-        """Oldest first; hidden files are those that are being written."""
+        """Return the files, the oldest first; hidden files are still being written."""
         return sorted(path for path in self.folder.glob("*.parquet") if not path.name.startswith("."))
 
 
 def _read_part(path: Path) -> pd.DataFrame | None:
     try:
         content = path.read_bytes()
-    except OSError:  # merged by another process meanwhile
+    except OSError:  # another process has merged it meanwhile
         return None
     if path.stem.split("-")[-1] != xxh3_64_hexdigest(content):
         return None
@@ -129,7 +136,7 @@ def _read_part(path: Path) -> pd.DataFrame | None:
 
 
 def _stamps(root: Path, audio: pd.Series) -> pd.DataFrame:
-    """Size (bytes) and time of change (ns) of each row's file; -1 where there is none."""
+    """Return the size (bytes) and time of change (ns) of each row's file; -1 if it does not exist."""
 
     def stamp(name: str) -> tuple[int, int]:
         try:
@@ -146,18 +153,18 @@ def _stamps(root: Path, audio: pd.Series) -> pd.DataFrame:
 def _decode(
     root: Path, keys: pd.DataFrame, maximum_seconds: float, measurements: Measurements
 ) -> Iterator[dict[str, object]]:
-    """Verify rows in parallel, in order, and keep each chunk that is done."""
+    """Verify rows in parallel, yield their measures in order, and cache each finished chunk."""
 
-    def one(row: tuple[str, float, float]) -> dict[str, object]:
+    def verify_row(row: tuple[str, float, float]) -> dict[str, object]:
         audio, *segment = row
         start, end = (None if math.isnan(second) else second for second in segment)
         return vars(verify_clip(root, audio, start, end, maximum_seconds))
 
-    with ThreadPoolExecutor(os.cpu_count()) as pool:  # the decoders release the interpreter's lock
+    with ThreadPoolExecutor(os.cpu_count()) as pool:  # decoders release the interpreter's lock
         for first in range(0, len(keys), CHUNK):
             chunk = keys.iloc[first : first + CHUNK]
             outcomes = []
-            for outcome in pool.map(one, chunk[["audio", "start", "end"]].itertuples(index=False, name=None)):
+            for outcome in pool.map(verify_row, chunk[["audio", "start", "end"]].itertuples(index=False, name=None)):
                 outcomes.append(outcome)
                 yield outcome
             done = pd.concat([chunk, pd.DataFrame(outcomes, index=chunk.index)], axis=1)

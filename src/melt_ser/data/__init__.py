@@ -1,1 +1,1 @@
-"""From table rows to padded batches."""
+"""Rows of corpus tables as padded batches, read from audio files or from caches."""

@@ -1,10 +1,12 @@
-"""Batches of utterances of like length, so that little of a batch is padding, and pieces of a bounded size.
+"""Batches of utterances of similar length, so that little of a batch is padding.
 
-    pool of 24 batches, at random -> sorted by length, cut into batches -> shuffled -> a step has `gradient_accumulation`
-    a step, sorted by length -> pieces of at most `batch_seconds` with padding, computed one after the other
+    training     pools of 24 batches, at random -> sorted by length, cut into batches -> batches shuffled
+    a step       `gradient_accumulation` batches
+    micro-batch  what is computed at once: one of these batches, or, with `batch_seconds`, a part of the step that
+                 has at most so much audio with padding
 
-A batch or piece is what all processes compute together; each takes its `Shard` of the rows. What is trained and what
-is scored is therefore the same on one process and on several.
+All processes compute a batch or micro-batch together: each takes its `Shard` of the rows. So one process and several
+train and score the same.
 """
 
 from __future__ import annotations
@@ -19,9 +21,9 @@ import numpy as np
 import numpy.typing as npt
 from torch.utils.data import Sampler
 
-# Utterances are sorted by length within random pools of this many batches. On MELT's durations (8 and 32 a batch) 7.0
-# and 8.6 % of what is computed is then padding, against 53 and 66 % in random batches, and of two utterances in one
-# batch 1.5 and 7.0 % meet again in the next epoch, against 0.1 and 0.5 %. Pools of 16: 10.2 and 12.4 % padding.
+# Utterances are sorted by length within random pools of this many batches. On MELT's durations (8 and 32 a batch),
+# 7.0 and 8.6 % of the computed audio is then padding, against 53 and 66 % in random batches. Of two utterances in one
+# batch, 1.5 and 7.0 % meet again in the next epoch, against 0.1 and 0.5 %. Pools of 16: 10.2 and 12.4 % padding.
 POOL_BATCHES = 24
 
 
@@ -36,18 +38,38 @@ class Shard:
     processes: int = 1
 
     def of(self, rows: Rows) -> Rows:
-        """Own rows of a batch; together the processes have each row once."""
+        """Return the own rows of a batch. Together the processes have each row once."""
         return rows[self.process :: self.processes]
 
+    def to_compute(self, rows: list[int]) -> list[int]:
+        """Return the own rows of a micro-batch, or its first row if there are none.
 
-class ShuffledBatches(Sampler[list[int]]):
-    """Random batches for training: shuffle, sort by length within pools, cut, shuffle the batches.
+        Every process must compute something; a row that is not its own must not count.
+        """
+        return self.of(rows) or rows[:1]
 
-    Each utterance once an epoch (with `weights`: as many draws as utterances, with replacement). The order is a
-    function of (seed, epoch). `gradient_accumulation` batches make a step; with `batch_seconds` a step is cut anew into
-    pieces whose number of utterances times their longest is at most that, an utterance that is longer alone in its piece.
-    Iterating gives this process's share of every piece, never empty: a process that has no row of a piece gets its
-    first row, to be counted as nothing.
+
+@dataclass(frozen=True)
+class MicroBatch:
+    """The utterances that all processes compute at once, as a part of a training step.
+
+    step: the number of the step in its epoch, from 1.
+    rows: the rows of the table, of all processes together.
+    step_rows: the rows of the whole step, (utterances,).
+    ends_step: whether this is the last micro-batch of its step.
+    """
+
+    step: int
+    rows: list[int]
+    step_rows: npt.NDArray[np.int64]
+    ends_step: bool
+
+
+class ShuffledBatches:
+    """Plan random batches for training: shuffle, sort by length within pools, cut, shuffle the batches.
+
+    An epoch has each utterance once or, with `weights`, as many draws with replacement as there are utterances. The
+    order is a function of (seed, epoch).
     """
 
     def __init__(
@@ -56,42 +78,53 @@ class ShuffledBatches(Sampler[list[int]]):
         batch_size: int,
         seed: int,
         weights: npt.ArrayLike | None = None,
-        share: Shard | None = None,
         gradient_accumulation: int = 1,
         batch_seconds: float | None = None,
     ) -> None:
+        """Plan the batches of some utterances.
+
+        Args:
+            seconds: the length of each utterance, (utterances,).
+            batch_size: utterances of a batch, on all processes together.
+            seed: the seed of the order.
+            weights: the weight of each utterance when it is drawn, (utterances,); None: each comes once.
+            gradient_accumulation: batches of a step.
+            batch_seconds: if given, cut each step anew into micro-batches with at most so many seconds, computed as
+                number of utterances times the longest. A longer utterance has a micro-batch of its own.
+        """
         self.seconds = np.asarray(seconds)
         self.batch_size = batch_size
         self.seed = seed
         self.weights = None if weights is None else np.asarray(weights) / np.sum(weights)
-        self.share = share or Shard()
         self.gradient_accumulation = gradient_accumulation
         self.batch_seconds = batch_seconds
-        self.epoch = 0
 
     @property
     def steps_per_epoch(self) -> int:
+        """Return the number of optimiser steps in an epoch."""
         batches = -(-len(self.seconds) // self.batch_size)
         return -(-batches // self.gradient_accumulation)
 
-    def __iter__(self) -> Iterator[list[int]]:
-        for pieces in self.steps():
-            for rows in pieces:
-                yield self.share.of(rows) or rows[:1]
+    def micro_batches(self, epoch: int) -> Iterator[MicroBatch]:
+        """Yield the micro-batches of an epoch, step by step."""
+        for number, step in enumerate(self.steps(epoch), start=1):
+            step_rows = np.concatenate(step)
+            for rows in step:
+                yield MicroBatch(number, rows, step_rows, ends_step=rows is step[-1])
 
-    def steps(self) -> Iterator[list[list[int]]]:
-        """The steps of this epoch, each as the rows that are computed at once by all processes together."""
-        batches = self.batches()
+    def steps(self, epoch: int) -> Iterator[list[list[int]]]:
+        """Yield the steps of an epoch, each as the rows of its micro-batches."""
+        batches = self.batches(epoch)
         while step := list(itertools.islice(batches, self.gradient_accumulation)):
-            yield step if self.batch_seconds is None else self._pieces(np.concatenate(step), self.batch_seconds)
+            yield step if self.batch_seconds is None else self._cut_anew(np.concatenate(step), self.batch_seconds)
 
-    def _pieces(self, rows: np.ndarray, batch_seconds: float) -> list[list[int]]:
+    def _cut_anew(self, rows: np.ndarray, batch_seconds: float) -> list[list[int]]:
         rows = rows[np.argsort(-self.seconds[rows], kind="stable")]
-        return list(pieces_of(rows, ends_of_pieces(self.seconds[rows], len(rows), batch_seconds)))
+        return list(cut_at(rows, find_cuts(self.seconds[rows], len(rows), batch_seconds)))
 
-    def batches(self) -> Iterator[list[int]]:
-        """The batches of this epoch, of all processes together."""
-        generator = np.random.default_rng([self.seed, self.epoch])
+    def batches(self, epoch: int) -> Iterator[list[int]]:
+        """Yield the batches of an epoch, as rows of the table."""
+        generator = np.random.default_rng([self.seed, epoch])
         number = len(self.seconds)
         order = generator.permutation(number)
         if self.weights is not None:
@@ -105,41 +138,43 @@ class ShuffledBatches(Sampler[list[int]]):
 
 
 class SortedBatches(Sampler[list[int]]):
-    """Batches for evaluation, longest first (so that memory runs out at once or not at all); own shares only.
+    """Yield one process's batches for evaluation, longest first, so that memory runs out at once or not at all.
 
-    With `batch_seconds` a batch has at most so much audio with padding, unless it is a single utterance.
+    With `batch_seconds`, a batch has at most so much audio with padding, unless it is a single utterance.
     """
 
     def __init__(
         self,
         seconds: npt.ArrayLike,
         batch_size: int,
-        share: Shard | None = None,
+        shard: Shard | None = None,
         batch_seconds: float = math.inf,
     ) -> None:
         lengths = np.asarray(seconds)
-        self.order = (share or Shard()).of(np.argsort(-lengths, kind="stable"))
-        self.ends = ends_of_pieces(lengths[self.order], batch_size, batch_seconds)
+        self.order = (shard or Shard()).of(np.argsort(-lengths, kind="stable"))
+        self.cuts = find_cuts(lengths[self.order], batch_size, batch_seconds)
 
     def __len__(self) -> int:
-        return len(self.ends)
+        return len(self.cuts)
 
     def __iter__(self) -> Iterator[list[int]]:
-        return pieces_of(self.order, self.ends)
+        return cut_at(self.order, self.cuts)
 
 
-def ends_of_pieces(seconds: np.ndarray, most: int, batch_seconds: float) -> list[int]:
-    """Where to cut utterances of these lengths, longest first, so that a piece has at most `most`, and at most
-    `batch_seconds` with padding unless it is a single utterance."""
-    ends: list[int] = []
+def find_cuts(seconds: np.ndarray, batch_size: int, batch_seconds: float) -> list[int]:
+    """Return the ends of batches of utterances with these lengths, longest first.
+
+    A batch has at most `batch_size` utterances, and at most `batch_seconds` with padding unless it is a single one.
+    """
+    cuts: list[int] = []
     first = 0
     while first < len(seconds):
-        first += max(1, int(min(most, batch_seconds / max(seconds[first], 1e-3))))
-        ends.append(min(first, len(seconds)))
-    return ends
+        first += max(1, int(min(batch_size, batch_seconds / max(seconds[first], 1e-3))))
+        cuts.append(min(first, len(seconds)))
+    return cuts
 
 
-def pieces_of(rows: np.ndarray, ends: list[int]) -> Iterator[list[int]]:
-    """Rows cut at `ends`."""
-    for first, last in itertools.pairwise([0, *ends]):
+def cut_at(rows: np.ndarray, cuts: list[int]) -> Iterator[list[int]]:
+    """Yield the rows between one cut and the next."""
+    for first, last in itertools.pairwise([0, *cuts]):
         yield rows[first:last].tolist()

@@ -1,4 +1,4 @@
-"""The room that `cache.max_gib` leaves for what can be computed again."""
+"""The disk space that `cache.max_gib` leaves for files that can be computed again."""
 
 from __future__ import annotations
 
@@ -11,16 +11,19 @@ from melt_ser.core.paths import cache_folder
 
 GIB = 2**30
 Kind = Literal["waveforms", "features"]
-KINDS: tuple[Kind, ...] = ("waveforms", "features")  # what the budget bounds, all corpora together
+KINDS: tuple[Kind, ...] = ("waveforms", "features")  # the budget covers both, of all corpora together
 
 
-def kept_folder(config: CacheConfig, kind: Kind) -> Path:
-    """Where one kind lies."""
+def subfolder(config: CacheConfig, kind: Kind) -> Path:
+    """Return the cache's folder for one kind of files."""
     return _root(config) / kind
 
 
 def why_not_cached(path: Path, size: int, config: CacheConfig) -> str | None:
-    """Why `size` bytes in all cannot be kept at `path`, in the folder of a kind; None where they can."""
+    """Return why the cache cannot hold `size` bytes at `path`, in the subfolder of a kind; None if it can.
+
+    Bytes that `path` already has on the disk count as its own.
+    """
     root = _root(config)
     own = _bytes_on_disk(path)
     others = sum(_bytes_on_disk(file) for kind in KINDS for file in (root / kind).rglob("*")) - own
@@ -28,7 +31,7 @@ def why_not_cached(path: Path, size: int, config: CacheConfig) -> str | None:
     needed = f"{size / GIB:.2f} GiB are needed"
     if others + size > config.max_gib * GIB:
         taken = f"{others / GIB:.2f} of cache.max_gib={config.max_gib:g} are taken in {root}"
-        return f"{needed} and {taken}; raise it, or delete what is old there"
+        return f"{needed} and {taken}; raise it, or delete old files there"
     if size - own > free:
         return f"{needed} and {free / GIB:.2f} are free in {root}; set cache.folder"
     return None
@@ -41,5 +44,5 @@ def _root(config: CacheConfig) -> Path:
 def _bytes_on_disk(path: Path) -> int:
     try:
         return path.lstat().st_blocks * 512
-    except OSError:  # not there, or deleted meanwhile
+    except OSError:  # the file does not exist, or another process has deleted it
         return 0

@@ -1,4 +1,8 @@
-"""Utterances as model input: decoded, for training also cropped and augmented, normalised, padded together."""
+"""Utterances as model input: decoded, cropped and augmented for training, normalised, padded to one length.
+
+`ClipDataset` is the interface that training and scoring read. `WaveformDataset`, here, yields audio; `FeatureDataset`,
+in feature_store.py, yields cached features of a frozen stage.
+"""
 
 from __future__ import annotations
 
@@ -23,43 +27,65 @@ from melt_ser.config import AugmentConfig
 from melt_ser.data.audio_cache import AudioCache
 from melt_ser.data.stage import Stage
 
-KEPT_BYTES = 512 * 2**20  # a part whose decoded clips or kept features fit into this is read once, not every epoch
+# Decoded clips or cached features of a data set that are at most so large stay in memory after the first epoch.
+MEMORY_LIMIT = 512 * 2**20  # bytes
 
 
 @dataclass
 class Batch:
-    """What a model computes at once.
+    """The input of a model for some utterances.
 
-    inputs: audio, (batch, samples) float32, or the features of a frozen prefix, (batch, frames, ...).
-    lengths: (batch,), in samples or frames; on the CPU, which reads them.
-    classes: (batch,); rows: (batch,) of the table.
-    after: the prefix that `inputs` are the features of.
+    inputs: audio, (batch, samples) float32, or the features of a frozen stage, (batch, frames, ...).
+    lengths: samples or frames of each utterance, (batch,); always on the CPU.
+    classes: (batch,).
+    rows: the rows of the table, (batch,).
+    stage: the stage of `inputs`.
     """
 
     inputs: Tensor
     lengths: Tensor
     classes: Tensor
     rows: Tensor
-    after: Stage = Stage.nothing
+    stage: Stage = Stage.nothing
 
     def to(self, device: torch.device) -> Batch:
-        """The batch on a device, but for its lengths; from pinned memory the copy overlaps with computing."""
+        """Return the batch on a device, its lengths on the CPU; a copy from pinned memory overlaps with computing."""
         return self._map(lambda tensor: tensor.to(device, non_blocking=True))
 
     def pin_memory(self) -> Batch:
-        """The batch in page-locked memory (a DataLoader calls it)."""
+        """Return the batch in page-locked memory; a DataLoader calls this."""
         return self._map(Tensor.pin_memory)
+
+    def crop_frames(self, frames: int, seed: int, epoch: int) -> Batch:
+        """Return the batch with at most `frames` frames of each utterance.
+
+        The window of a longer one is drawn at random, by a generator of seed, epoch and row.
+        """
+        if int(self.lengths.max()) <= frames:
+            return self
+        cropped = self.inputs[:, :frames].clone()
+        for position, (row, count) in enumerate(zip(self.rows.tolist(), self.lengths.tolist(), strict=True)):
+            if count > frames:
+                first = int(np.random.default_rng([seed, epoch, row]).integers(count - frames + 1))
+                cropped[position] = self.inputs[position, first : first + frames]
+        return replace(self, inputs=cropped, lengths=self.lengths.clamp(max=frames))
 
     def _map(self, change: Callable[[Tensor], Tensor]) -> Batch:
         return replace(self, inputs=change(self.inputs), classes=change(self.classes), rows=change(self.rows))
 
 
 class ClipDataset(Dataset[Any], ABC):
-    """What training and scoring read: `WaveformDataset`, or the kept `FeatureDataset` of them."""
+    """Utterances that a model trains on or is scored on.
 
-    seconds: np.ndarray  # how long each is at most, (utterances,)
-    classes: np.ndarray  # (utterances,)
-    corpora: np.ndarray  # (utterances,): the number of the corpus, 0 but in a union of several
+    seconds: the greatest length of each utterance, (utterances,).
+    classes: the class of each utterance, (utterances,).
+    corpora: the number of each utterance's corpus, (utterances,); all 0 unless the corpus is a union of several.
+    epoch: the training epoch, which decides the random draws.
+    """
+
+    seconds: np.ndarray
+    classes: np.ndarray
+    corpora: np.ndarray
     epoch: int
 
     def __len__(self) -> int:
@@ -67,21 +93,20 @@ class ClipDataset(Dataset[Any], ABC):
 
     @abstractmethod
     def path(self, row: int) -> Path:
-        """The file of a row, for messages."""
+        """Return the audio file of a row, for messages."""
 
     @staticmethod
     @abstractmethod
     def collate(items: Any) -> Batch:
-        """What a loader got for some rows, as a batch."""
+        """Return the items that a loader read as one batch."""
 
 
 class WaveformDataset(ClipDataset):
     """The rows of a corpus table as (waveform, class index, row).
 
-    Without `augment` and `crop_seconds` an item is a function of the clip alone. They draw from a generator of (seed,
-    epoch, row), so that neither order, workers nor resuming change what is drawn. Clips shorter than `pad_seconds`
-    are followed by zeros that count as audio. The table is held as arrays: a million Python strings would be copied
-    into every decoding process, since counting references writes to them.
+    Without `augment` and `crop_seconds`, an item is a function of the clip alone. Both draw from a generator of (seed,
+    epoch, row), so that neither order nor workers nor resuming change the draws. The table is held as arrays: a million
+    Python strings would be copied into every decoding process, since counting references writes to them.
     """
 
     def __init__(
@@ -96,6 +121,19 @@ class WaveformDataset(ClipDataset):
         seed: int = 0,
         cache: AudioCache | None = None,
     ) -> None:
+        """Prepare to read the rows of a table.
+
+        Args:
+            table: rows of a corpus table with a column `class`.
+            root: the folder of the audio files.
+            classes: the names of the classes, in the order of their indices.
+            do_normalize: whether to scale each waveform to mean 0 and variance 1.
+            augment: random changes of the audio; None for none.
+            crop_seconds: cut longer clips to a random window of this length.
+            pad_seconds: let zeros follow shorter clips up to this length; they count as audio.
+            seed: the seed of augmentation and crops.
+            cache: decoded clips, read and filled.
+        """
         numbers = {name: number for number, name in enumerate(classes)}
         self.root = root
         self.audio = pyarrow.array(table["audio"], pyarrow.large_string())
@@ -111,17 +149,17 @@ class WaveformDataset(ClipDataset):
         self.seed = seed
         self.epoch = 0
         durations = table["duration"].to_numpy(dtype="float64")
-        self.seconds = _longest(durations, augment, crop_seconds, pad_seconds)
+        self.seconds = _greatest_lengths(durations, augment, crop_seconds, pad_seconds)
         self.cache = cache
         self.clips = cache.numbers(table) if cache is not None else np.full(len(table), -1)
         self.decoded: dict[int, np.ndarray] = {}
-        self.keeps_decoded = durations.sum() * SAMPLE_RATE * 4 <= KEPT_BYTES
+        self.keeps_decoded = durations.sum() * SAMPLE_RATE * 4 <= MEMORY_LIMIT
 
     def __len__(self) -> int:
         return len(self.audio)
 
     def path(self, row: int) -> Path:
-        """The file of a row."""
+        """Return the audio file of a row."""
         return self.root / str(self.audio[row])
 
     def __getitem__(self, row: int) -> tuple[Tensor, int, int]:
@@ -136,7 +174,7 @@ class WaveformDataset(ClipDataset):
 
     @staticmethod
     def collate(items: Sequence[tuple[Tensor, int, int]]) -> Batch:
-        """Pad the waveforms of a batch with zeros to the longest."""
+        """Pad the waveforms with zeros to the longest and return them as a batch."""
         audio, lengths = pad_together([waveform for waveform, _, _ in items])
         classes = torch.tensor([label for _, label, _ in items])
         return Batch(audio, lengths, classes, torch.tensor([row for _, _, row in items]))
@@ -166,10 +204,10 @@ class WaveformDataset(ClipDataset):
         return waveform[first : first + samples]
 
 
-def _longest(
+def _greatest_lengths(
     durations: np.ndarray, augment: AugmentConfig | None, crop_seconds: float | None, pad_seconds: float | None
 ) -> np.ndarray:
-    """How long each utterance is at most, once it is augmented, cropped and padded."""
+    """Return the greatest length in seconds of each utterance after augmentation, cropping and padding."""
     seconds = durations / min(augment.speed_factors) if augment is not None else durations
     seconds = np.minimum(seconds, crop_seconds) if crop_seconds else seconds
     return np.maximum(seconds, pad_seconds) if pad_seconds else seconds

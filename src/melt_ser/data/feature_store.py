@@ -1,13 +1,13 @@
-"""Features of a frozen prefix, computed once and kept on disk, from where batches are read.
+"""Cached features of a frozen stage on disk: their format, and the data set that reads them.
 
     <cache>/features/<key>/
-        about.json              prefix, shape of a frame, type
+        about.json              stage (called "prefix"), shape of a frame, type
         clips.parquet           clip (see `clip_names`), part, first (frame within the part), count (of frames)
         features<part>.bin      the frames, one after the other, as each process wrote them
 
-The key says all that the features are a function of: of a clip that is its audio, whatever it is called and labelled. A
-folder is whole, or it is not there. The features of few clips are read once, of many batch by batch: at an offset and
-not mapped, since mapped pages count as the memory of the process.
+The key says everything that the features depend on: for a clip that is its audio, not its name or label. A folder is
+whole, or it does not exist. The features of a small data set are read once, those of a large one batch by batch: at an
+offset and not mapped, since mapped pages count as the memory of the process.
 """
 
 from __future__ import annotations
@@ -25,19 +25,20 @@ import torch
 from melt_ser.core import files
 from melt_ser.core.errors import InputError
 from melt_ser.data.audio_cache import clip_names
-from melt_ser.data.datasets import KEPT_BYTES, Batch, ClipDataset, WaveformDataset
+from melt_ser.data.datasets import MEMORY_LIMIT, Batch, ClipDataset, WaveformDataset
 from melt_ser.data.stage import Stage
 
 ABOUT, CLIPS = "about.json", "clips.parquet"
+STAGE_KEY = "prefix"  # the stage's key in about.json; renaming it would make existing caches unreadable
 
 
 class FeatureStore:
-    """The kept features of clips, each (count, *shape)."""
+    """A folder of cached features; those of a clip are (count, *shape)."""
 
     def __init__(self, folder: Path) -> None:
         about: dict[str, Any] = files.read_json(folder / ABOUT)
         self.folder = folder
-        self.prefix = Stage(about["prefix"])
+        self.stage = Stage(about[STAGE_KEY])
         self.shape = tuple(about["shape"])
         self.dtype = np.dtype(about["dtype"])
         self.frame_bytes = math.prod(self.shape) * self.dtype.itemsize
@@ -45,18 +46,19 @@ class FeatureStore:
 
     @staticmethod
     def is_in(folder: Path) -> bool:
-        """Whether a folder is a store that this process may read."""
+        """Return whether a folder is a store that this process may read."""
         return os.access(folder / ABOUT, os.R_OK)
 
     def rows(self, table: pd.DataFrame) -> pd.DataFrame:
-        """Part, first and count of each row of a corpus table, all of whose clips the store has."""
+        """Return part, first and count of each row of a corpus table; the store must have all its clips."""
         rows: pd.DataFrame = self.clips.loc[clip_names(table).to_pandas(), ["part", "first", "count"]]
         return rows
 
     def read(self, parts: np.ndarray, firsts: np.ndarray, counts: np.ndarray) -> np.ndarray:
-        """The features of some clips, (clips, frames, *shape), zero after each one's own.
+        """Return the features of some clips, (clips, frames, *shape), with zeros after each clip's own frames.
 
-        parts, firsts, counts: where each clip's are, (clips,). Raises InputError for a part that is cut short.
+        parts, firsts, counts: the place of each clip's features, (clips,). Raises InputError for a part that is cut
+        short.
         """
         frames = np.zeros((len(counts), counts.max(), *self.shape), dtype=self.dtype)
         for part in np.unique(parts):
@@ -70,9 +72,10 @@ class FeatureStore:
 
 
 class FeatureDataset(ClipDataset):
-    """Utterances as the kept features of a frozen prefix; else what `WaveformDataset` is."""
+    """The rows of a corpus table as cached features of a frozen stage; it yields whole batches."""
 
     def __init__(self, utterances: WaveformDataset, table: pd.DataFrame, store: FeatureStore) -> None:
+        """Replace the audio of `utterances`, the rows of `table`, by their features in `store`."""
         self.utterances = utterances
         self.seconds = utterances.seconds
         self.classes, self.corpora = utterances.classes, utterances.corpora
@@ -80,14 +83,14 @@ class FeatureDataset(ClipDataset):
         self.store = store
         self.part, self.first, self.count = store.rows(table).to_numpy(dtype=np.int64).T
         size = len(self) * self.count.max(initial=0) * store.frame_bytes  # with padding
-        self.in_memory = store.read(self.part, self.first, self.count) if 0 < size <= KEPT_BYTES else None
+        self.in_memory = store.read(self.part, self.first, self.count) if 0 < size <= MEMORY_LIMIT else None
 
     def path(self, row: int) -> Path:
-        """The file of a row, for messages."""
+        """Return the audio file of a row, for messages."""
         return self.utterances.path(row)
 
     def __getitems__(self, rows: Sequence[int]) -> Batch:
-        """A whole batch at once, which is how a DataLoader asks where it can."""
+        """Return a whole batch; a DataLoader calls this if it exists."""
         counts = self.count[rows]
         if self.in_memory is None:
             inputs = self.store.read(self.part[rows], self.first[rows], counts)
@@ -98,16 +101,24 @@ class FeatureDataset(ClipDataset):
             torch.from_numpy(counts),
             torch.from_numpy(self.classes[rows]),
             torch.tensor(rows),
-            self.store.prefix,
+            self.store.stage,
         )
 
     @staticmethod
     def collate(batch: Batch) -> Batch:
-        """Nothing is left to do."""
+        """Return the batch, which is complete already."""
         return batch
 
 
-def write_description(folder: Path, prefix: Stage, shape: Sequence[int], dtype: np.dtype, rows: pd.DataFrame) -> None:
-    """What makes a folder with parts a store; rows: clip, part, first and count of each."""
+def write_description(folder: Path, stage: Stage, shape: Sequence[int], dtype: np.dtype, rows: pd.DataFrame) -> None:
+    """Turn a folder with written parts into a store.
+
+    Args:
+        folder: the folder.
+        stage: the stage of the features.
+        shape: the shape of one frame.
+        dtype: the type of the stored numbers.
+        rows: clip, part, first and count of each clip.
+    """
     rows.to_parquet(folder / CLIPS, index=False)
-    files.write_json(folder / ABOUT, {"prefix": prefix.value, "shape": list(shape), "dtype": dtype.name})
+    files.write_json(folder / ABOUT, {STAGE_KEY: stage.value, "shape": list(shape), "dtype": dtype.name})

@@ -1,42 +1,48 @@
-"""Whether a model is as sure as it is right, and the temperature that makes it so.
+"""Measure whether a model's confidence matches its accuracy, and fit the temperature that makes it match.
 
 Source: Guo et al. 2017, "On Calibration of Modern Neural Networks": expected calibration error, reliability curve, and
-one temperature for all classes, fitted by the negative log-likelihood of a dev part. It changes no answer.
+one temperature for all classes, fitted by the negative log-likelihood of a dev part. A temperature changes no answer.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from melt_ser.core.errors import InputError
 from melt_ser.evaluation.metrics import Floats, Integers
+from melt_ser.evaluation.results import Calibration, CalibrationPoint
 
 BINS = 15
-TEMPERATURES = (0.05, 20.0)  # beyond, probabilities are all 0 and 1, or all alike
-LEAST_PROBABILITY = float(np.finfo(np.float32).tiny)  # of what a model says in float32
+TEMPERATURES = (0.05, 20.0)  # beyond these, all probabilities are 0 and 1, or all are equal
+LEAST_PROBABILITY = float(np.finfo(np.float32).tiny)  # the smallest that a model gives in float32
 
 
 @dataclass(frozen=True)
 class DevCalibration:
-    """What a dev part says of the model that was chosen on it: its best temperature, and its ECE without that."""
+    """The calibration of a model on its dev part: the best temperature, and the error (ECE) without it."""
 
     temperature: float
     ece: float
 
 
 def calibrate(probabilities: Floats, classes: Integers) -> DevCalibration:
-    """Fit on a dev part's (utterances, classes) probabilities and (utterances,) right classes, as indices."""
+    """Fit a temperature to probabilities, (utterances, classes), and the right classes as indices, (utterances,).
+
+    Raises InputError if there are no utterances.
+    """
     error = expected_calibration_error(probabilities.max(axis=1), probabilities.argmax(axis=1) == classes)
     return DevCalibration(fit_temperature(probabilities, classes), error)
 
 
 def fit_temperature(probabilities: Floats, classes: Integers) -> float:
-    """The temperature of least negative log-likelihood, within `TEMPERATURES`; 1 where none is better."""
-    from scipy.optimize import minimize_scalar  # slow to import, and needed after a training alone
+    """Return the temperature with the least negative log-likelihood, within `TEMPERATURES`; 1 if none is better.
+
+    probabilities: (utterances, classes). classes: the right classes as indices, (utterances,).
+    """
+    from scipy.optimize import minimize_scalar  # slow to import, and only needed after a training
 
     def loss(log_temperature: float) -> float:
         scaled = with_temperature(probabilities, float(np.exp(log_temperature)))
@@ -48,9 +54,10 @@ def fit_temperature(probabilities: Floats, classes: Integers) -> float:
 
 
 def with_temperature(probabilities: Floats, temperature: float | Floats) -> Floats:
-    """Rows raised to 1 / temperature and scaled to sum to 1: the softmax of the logits divided by the temperature.
+    """Raise rows to 1 / temperature and scale them to sum to 1: the softmax of the logits divided by the temperature.
 
-    `temperature` is one for all, or one for each row, (utterances,).
+    probabilities: (utterances, classes). temperature: a number for all rows, or an array with a number for each row,
+    (utterances,).
     """
     logarithms = np.log(np.maximum(probabilities.astype(np.float64), LEAST_PROBABILITY))
     powers = logarithms / np.reshape(temperature, (-1, 1))
@@ -58,26 +65,31 @@ def with_temperature(probabilities: Floats, temperature: float | Floats) -> Floa
 
 
 def normalised(probabilities: Floats) -> Floats:
-    """Rows scaled to sum to 1; a row without any mass becomes uniform."""
+    """Scale rows, (utterances, classes), to sum to 1; a row of zeros becomes uniform."""
     totals = probabilities.sum(axis=1, keepdims=True)
     scaled = np.full_like(probabilities, 1 / probabilities.shape[1])
     np.divide(probabilities, totals, out=scaled, where=totals > 0)
     return scaled
 
 
-def reliability_curve(confidence: npt.ArrayLike, correct: npt.ArrayLike, bins: int = BINS) -> list[dict[str, Any]]:
-    """Mean confidence, accuracy and number of utterances of each bin that has any, in rising order.
+def reliability_curve(confidence: npt.ArrayLike, correct: npt.ArrayLike, bins: int = BINS) -> list[CalibrationPoint]:
+    """Return the mean confidence, accuracy and number of utterances of each bin that is not empty, in rising order.
 
-    Args: confidence (utterances,), the probability of the answer given, in 0..1; correct (utterances,), whether the
-    answer was right. Bins are equally wide; one holds confidences above its lower and up to its upper edge, and 0
-    belongs to the first.
-    Raises InputError for no utterances, lengths that differ, or a confidence outside 0..1.
+    Bins are equally wide. A bin holds the confidences above its lower edge and up to its upper edge; 0 belongs to the
+    first bin.
+
+    Args:
+        confidence: the probability of each answer, (utterances,), in 0..1.
+        correct: whether each answer was right, (utterances,).
+        bins: the number of bins.
+
+    Raises InputError for no utterances, for different lengths, or for a confidence outside 0..1.
     """
     confidence = np.asarray(confidence, dtype=np.float64)
     hits = np.asarray(correct, dtype=np.float64)
     if confidence.shape != hits.shape or confidence.ndim != 1 or confidence.size == 0:
         raise InputError(
-            f"Calibration needs one confidence and one outcome an utterance, not shapes {confidence.shape} "
+            f"Calibration needs one confidence and one outcome per utterance, not shapes {confidence.shape} "
             f"and {hits.shape}."
         )
     if not np.all((confidence >= 0) & (confidence <= 1)):
@@ -85,31 +97,45 @@ def reliability_curve(confidence: npt.ArrayLike, correct: npt.ArrayLike, bins: i
     bin_of = np.digitize(confidence, np.linspace(0, 1, bins + 1)[1:-1], right=True)
     counts, sums, rights = (np.bincount(bin_of, weights, minlength=bins) for weights in (None, confidence, hits))
     return [
-        {"confidence": float(sums[row] / n), "accuracy": float(rights[row] / n), "n": int(n)}
+        CalibrationPoint(confidence=float(sums[row] / n), accuracy=float(rights[row] / n), n=int(n))
         for row, n in enumerate(counts)
         if n
     ]
 
 
 def expected_calibration_error(confidence: npt.ArrayLike, correct: npt.ArrayLike, bins: int = BINS) -> float:
-    """Gap between confidence and accuracy, averaged over the bins of `reliability_curve` by utterances in each."""
+    """Return the gap between confidence and accuracy, averaged over the utterances by bins of `reliability_curve`.
+
+    Raises InputError as `reliability_curve` does.
+    """
     return error_of(reliability_curve(confidence, correct, bins))
 
 
-def error_of(curve: list[dict[str, Any]]) -> float:
-    """The expected calibration error of a reliability curve."""
-    gaps = sum(point["n"] * abs(point["confidence"] - point["accuracy"]) for point in curve)
-    return float(gaps / sum(point["n"] for point in curve))
+def error_of(curve: list[CalibrationPoint]) -> float:
+    """Return the expected calibration error of a reliability curve."""
+    gaps = sum(point.n * abs(point.confidence - point.accuracy) for point in curve)
+    return float(gaps / sum(point.n for point in curve))
 
 
 def calibration_entry(
     probabilities: Floats, right: npt.ArrayLike, temperature: float | Floats | None = None
-) -> dict[str, Any]:
-    """`calibration` of a result row (docs/results.md); of several temperatures, one an utterance, it names the mean."""
+) -> Calibration:
+    """Return the entry `calibration` of a result row (docs/results.md).
+
+    Args:
+        probabilities: (utterances, classes).
+        right: whether each answer was right, (utterances,).
+        temperature: a number, or one for each utterance, (utterances,); the entry then holds their mean. None: unknown.
+
+    Raises InputError as `reliability_curve` does.
+    """
     curve = reliability_curve(normalised(probabilities).max(axis=1), right)
-    entry = {"ece": error_of(curve), "temperature": None, "ece_with_temperature": None, "curve": curve}
-    if temperature is not None:
-        scaled = with_temperature(probabilities, temperature)
-        entry["temperature"] = float(np.mean(temperature))
-        entry["ece_with_temperature"] = expected_calibration_error(scaled.max(axis=1), right)
-    return entry
+    if temperature is None:
+        return Calibration(ece=error_of(curve), curve=curve)
+    scaled = with_temperature(probabilities, temperature)
+    return Calibration(
+        ece=error_of(curve),
+        temperature=float(np.mean(temperature)),
+        ece_with_temperature=expected_calibration_error(scaled.max(axis=1), right),
+        curve=curve,
+    )

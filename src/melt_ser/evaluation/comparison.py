@@ -1,7 +1,7 @@
-"""Two systems on the same utterances: is the difference more than chance?
+"""Compare two systems on the same utterances: is the difference more than chance?
 
-Source: McNemar's test in its mid-p form, which keeps its level and is less conservative than the exact one: Fagerland,
-Lydersen & Laake 2013. Step-down correction: Holm 1979.
+Sources: Fagerland, Lydersen & Laake 2013 for McNemar's test in its mid-p form, which keeps its level and is less
+conservative than the exact test; Holm 1979 for the step-down correction.
 """
 
 from __future__ import annotations
@@ -31,11 +31,13 @@ from melt_ser.evaluation.statistics import (
 
 @dataclass(frozen=True)
 class Comparison:
-    """UA of the first system less that of the second on `n` utterances, with its 95 % interval and two tests.
+    """The UA of the first system minus that of the second, with a 95 % interval and two tests.
 
-    `bootstrap_p` is of the UA and goes with the interval: below 0.05 where that leaves out 0. `mcnemar_p` is of the
-    share of right answers and takes utterances as independent of each other, whoever speaks. `units` is the number of
-    speakers (or utterances) that were resampled.
+    n: the number of utterances.
+    difference, interval: of the UAs, in -1..1.
+    bootstrap_p: tests the UAs, in accordance with the interval: below 0.05 if the interval does not contain 0.
+    mcnemar_p: tests the shares of right answers; takes utterances as independent, also those of one speaker.
+    units: the number of speakers (or utterances) that were resampled.
     """
 
     n: int
@@ -55,15 +57,19 @@ def compare(
     resamples: int = RESAMPLES,
     seed: int = 0,
 ) -> Comparison:
-    """Compare two prediction tables (columns `utterance`, `reference`, `prediction`, then a probability a class).
+    """Compare two tables of predictions.
 
     Args:
-        groups: the speaker of each row of `first`, in its order; as for `bootstrap_intervals`, utterances are
-            resampled where it is None or one speaker is unknown (""), and where all speakers differ alike.
-        classes: decide among these by the probabilities, as protocol `closed` does (a result row's `classes`);
-            None takes the column `prediction`.
+        first, second: tables with the columns `utterance`, `reference`, `prediction` and a probability for each class.
+        groups: the speaker of each row of `first`. As in `bootstrap_intervals`, utterances are resampled instead of
+            speakers if this is None, if a speaker is unknown (""), or if the difference is equal for all speakers.
+        classes: choose each answer among these by the probabilities, as protocol `closed` does (`classes` of a result
+            row); None takes the column `prediction`.
+        resamples: the number of resamples of the bootstrap.
+        seed: seeds the bootstrap.
 
-    Raises InputError where the tables are of different utterances or references, or an utterance occurs twice.
+    Raises InputError if the tables differ in utterances or references, an utterance occurs twice, `groups` has another
+    length, or a column of `classes` is missing.
     """
     second = _aligned(first, second)
     reference, own, other = first["reference"].tolist(), _answers(first, classes), _answers(second, classes)
@@ -71,7 +77,7 @@ def compare(
     rows, *answers = (class_indices(labels, names, "compared") for labels in (reference, own, other))
 
     def difference(counts: Integers) -> Floats:
-        """UA of the first less UA of the second, (...), of both confusion matrices side by side, (..., cells)."""
+        """Return the difference of the UAs, (...), for both confusion matrices side by side, (..., cells)."""
         accuracy = unweighted_accuracy(counts.reshape(*counts.shape[:-1], 2, len(names), len(names)))
         return np.asarray(accuracy[..., 0] - accuracy[..., 1])
 
@@ -94,9 +100,11 @@ def compare(
 
 
 def mcnemar(first_right: npt.ArrayLike, second_right: npt.ArrayLike) -> float:
-    """Two-sided mid-p of McNemar's test: of what one system alone gets right, does each get about half?
+    """Return the two-sided mid-p of McNemar's test; 1 if the systems are right about the same utterances.
 
-    Both are (utterances,) of truth values. 1 where no utterance tells the systems apart.
+    It tests whether each system has about half of the utterances that only one of them gets right.
+
+    first_right, second_right: whether each answer is right, (utterances,).
     """
     first, second = np.asarray(first_right, dtype=bool), np.asarray(second_right, dtype=bool)
     only_first, only_second = int((first & ~second).sum()), int((second & ~first).sum())
@@ -106,9 +114,9 @@ def mcnemar(first_right: npt.ArrayLike, second_right: npt.ArrayLike) -> float:
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
-    """p-values of a family of tests, corrected so that the chance of any false finding stays at the level; in order.
+    """Correct the p-values of a family of tests, so that the chance of any false positive stays at the level.
 
-    Raises InputError for a value outside 0..1.
+    The order stays. Raises InputError for a value outside 0..1.
     """
     values = np.asarray(p_values, dtype=np.float64)
     if not np.all((values >= 0) & (values <= 1)):
@@ -130,7 +138,7 @@ def _answers(frame: pd.DataFrame, classes: Sequence[str] | None) -> list[str]:
 
 
 def _p_value(observed: float, resampled: Floats, units: Units) -> float:
-    """Two-sided, of no difference; of resamples it can be no less than what one of them more would make it."""
+    """Return the two-sided p-value of no difference; with resampled utterances at least 2 / (resamples + 1)."""
     least = 1 / (len(resampled) + 1)
     if units.kind == "utterance":
         below, above = ((sign * resampled <= 0).sum() + 1 for sign in (1, -1))
@@ -139,7 +147,7 @@ def _p_value(observed: float, resampled: Floats, units: Units) -> float:
 
 
 def _aligned(first: pd.DataFrame, second: pd.DataFrame) -> pd.DataFrame:
-    """The second table in the order of the first; InputError where they are not of the same utterances."""
+    """Return the second table in the order of the first; raise InputError if the two do not match."""
     for name, frame in (("first", first), ("second", second)):
         repeated = frame["utterance"][frame["utterance"].duplicated()]
         if len(repeated):

@@ -1,4 +1,4 @@
-"""What a model is scored on: the utterances of a corpus that have one of the model's classes."""
+"""Choose the utterances to score a model on: those of a corpus that have one of the model's classes."""
 
 from __future__ import annotations
 
@@ -18,14 +18,21 @@ from melt_ser.corpora.labels import LabelSpace
 
 @dataclass
 class EvaluationSet:
-    """Utterances to score (`table` has a `class` column), and what of the corpus is left out and why."""
+    """The utterances of a corpus to score.
+
+    split: train, dev, test, or all for the whole corpus.
+    table: their rows, with a column `class`.
+    corpus_classes: the model's classes that the whole corpus has.
+    dropped: the number of utterances that are left out, by reason.
+    overlap: the number of recordings that the model was trained on.
+    """
 
     corpus: Corpus
-    split: str  # train, dev, test, or all where the corpus is used whole
+    split: str
     table: pd.DataFrame
-    corpus_classes: list[str]  # the model's classes that the whole corpus has
+    corpus_classes: list[str]
     dropped: dict[str, int]
-    overlap: int = 0  # recordings that the model was trained on
+    overlap: int = 0
 
     @property
     def name(self) -> str:
@@ -33,7 +40,10 @@ class EvaluationSet:
 
 
 def other_corpora(config: Config, load_dataset: Callable[[str], DatasetConfig]) -> list[DatasetConfig]:
-    """The settings of the corpora that a run is tested on, but for the one that it is trained on."""
+    """Return the settings of the corpora to test a run on, except for its training corpus.
+
+    load_dataset: gives the settings for a corpus's name.
+    """
     roots = {**config.dataset.roots, **config.eval.roots}
     names = [name for name in config.eval.corpora or [] if name != config.dataset.name]
     loaded = [(name, load_dataset(name)) for name in names]
@@ -48,12 +58,19 @@ def make_evaluation_set(
     trained: pd.DataFrame,
     test: pd.DataFrame | None = None,
 ) -> EvaluationSet:
-    """The part of a corpus to score.
+    """Choose the part of a corpus to score.
 
-    `test` is the fold's own test part, for the corpus that the model was trained on; another corpus is scored on
-    its `eval.split`, or whole where it has no split. `trained` holds train and dev, of which a clip of another corpus
-    is known by its `source` or its samples (`content_hash`), whatever it is called there.
-    Raises InputError where nothing is left, or where recordings were trained on and `eval.allow_overlap` is off.
+    Args:
+        corpus: the corpus.
+        space: maps its labels to classes.
+        classes: those of the model.
+        settings: `eval` of the configuration.
+        trained: the rows of train and dev. A clip of another corpus counts as trained on if its `source` or its samples
+            (`content_hash`) are among them, under any name.
+        test: the fold's own test part, for the model's training corpus. None for another corpus: `eval.split` is
+            scored, or the whole corpus if it has no splits.
+
+    Raises InputError if nothing is left, or if recordings were trained on and `eval.allow_overlap` is off.
     """
     used, _ = corpus.usable(space)
     used = used[used["class"].isin(classes)]
@@ -67,20 +84,20 @@ def make_evaluation_set(
             f"check eval.split and the label space."
         )
     known = table["source"].isin(trained["source"])
-    if test is None:  # copies within the training corpus are told by its warnings (see duplicates.py)
+    if test is None:  # the corpus's own warnings name copies within the training corpus (see corpora/fold_split.py)
         known |= table["content_hash"].isin(trained["content_hash"])
     overlap = int(known.sum())
     if overlap and not settings.allow_overlap:
         raise InputError(
             f"{overlap} of the {len(table)} recordings of '{corpus.name}' ({split}) were trained on; score another "
-            f"split, or set eval.allow_overlap=true to score them all the same and have the result say so."
+            f"split, or set eval.allow_overlap=true, which scores them and records their number in the result."
         )
     dropped = _dropped(corpus, rows, table, space, classes)
     return EvaluationSet(corpus, split, table.reset_index(drop=True), corpus_classes, dropped, overlap)
 
 
 def split_to_score(corpus: Corpus, settings: EvalConfig) -> str:
-    """The split of another corpus than the trained one that is scored: `eval.split`, or all of one without splits."""
+    """Return the split to score in a corpus other than the training corpus: `eval.split`, or all if it has none."""
     has_split = corpus.config.folds is None and (corpus.table["split"] == settings.split).any()
     return settings.split if has_split else "all"
 
@@ -90,9 +107,10 @@ def _rows(corpus: Corpus, split: str) -> pd.DataFrame:
 
 
 def _with_left_out(corpus: Corpus, used: pd.DataFrame, test: pd.DataFrame) -> pd.DataFrame:
-    """A fold's own test part, and what is not `used` of the release's test split, or of the groups in that part.
+    """Return a fold's test part and the rows outside `used` that belong to it, so that they can be counted.
 
-    EmoBox's lists and the members of a union do not say where such rows belong.
+    They belong to it if they are in the release's test split, or in the groups of the test part. EmoBox's lists and the
+    members of a union do not say to which part such rows belong.
     """
     config = corpus.config
     if config.members or config.folds == EMOBOX:
@@ -106,7 +124,10 @@ def _with_left_out(corpus: Corpus, used: pd.DataFrame, test: pd.DataFrame) -> pd
 def _dropped(
     corpus: Corpus, rows: pd.DataFrame, table: pd.DataFrame, space: LabelSpace, classes: list[str]
 ) -> dict[str, int]:
-    """Counts by reason: labels without a class among the rows asked for, and clips that verification refused."""
+    """Count the utterances that are left out, by reason.
+
+    These are the labels without a class among the rows asked for, and the clips that verification refused.
+    """
     left_out = corpus.table[corpus.table["utterance"].isin(rows["utterance"])]
     left_out = left_out[~left_out["utterance"].isin(table["utterance"])]
     reasons = Counter[str]()

@@ -1,4 +1,4 @@
-"""A model's probabilities for utterances."""
+"""Compute a model's probabilities for utterances, and its scores on a dev part."""
 
 from __future__ import annotations
 
@@ -19,7 +19,10 @@ from melt_ser.models.classifier import SpeechClassifier
 
 @contextmanager
 def exact_products() -> Iterator[None]:
-    """No TF32 in a GPU's convolutions and matrix products: it is 1e-3 off, and by how much depends on the batch."""
+    """Forbid TF32 in a GPU's convolutions and matrix products within the block.
+
+    TF32 is 1e-3 off, by an amount that depends on the batch.
+    """
     allowed = torch.backends.cuda.matmul.allow_tf32
     torch.backends.cuda.matmul.allow_tf32 = False
     try:
@@ -37,9 +40,18 @@ def predict_probabilities(
     accelerator: Accelerator,
     less_memory: str = "lower eval.batch_size",
 ) -> np.ndarray:
-    """Probabilities, (utterances, classes), in the order of the table; float32, whatever the training precision.
+    """Return probabilities, (utterances, classes), in the order of the table and in float32.
 
-    Several processes share the utterances, each of which is computed exactly once; every process gets all of them.
+    Several processes share the work; each utterance is computed exactly once, and every process gets all results.
+
+    Args:
+        model: set to evaluation mode.
+        utterances: audio, or cached features of the model.
+        batch_size: utterances per batch of a process.
+        accelerator: gives the device and the processes.
+        less_memory: the advice in the error if the memory does not suffice.
+
+    Raises SetupError if the memory does not suffice, RuntimeError if an utterance was not computed exactly once.
     """
     model.eval()
     device = accelerator.device
@@ -50,7 +62,7 @@ def predict_probabilities(
     with exact_products(), memory_advice(less_memory):
         for batch in DataLoader(utterances, batch_sampler=batches, collate_fn=utterances.collate):
             batch = batch.to(device)
-            probabilities[batch.rows] = model(batch.inputs, batch.lengths, batch.after).float().softmax(dim=-1)
+            probabilities[batch.rows] = model(batch.inputs, batch.lengths, batch.stage).float().softmax(dim=-1)
             times[batch.rows] += 1
     probabilities, times = accelerator.reduce((probabilities, times), "sum")
     if not bool((times == 1).all()):
@@ -60,7 +72,7 @@ def predict_probabilities(
 
 
 def dev_scores(probabilities: np.ndarray, dev: ClipDataset) -> tuple[float, float, float]:
-    """UA, WA and mean cross-entropy of the dev part."""
+    """Return UA, WA and the mean cross-entropy of probabilities, (utterances, classes), for the dev part."""
     names = [str(number) for number in range(probabilities.shape[1])]
     reference = [names[number] for number in dev.classes]
     prediction = [names[number] for number in probabilities.argmax(axis=1)]

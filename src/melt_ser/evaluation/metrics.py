@@ -13,7 +13,8 @@ in `statistics` uses the same definitions. All values are fractions.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
@@ -115,3 +116,49 @@ def _mean_over_occurring(values: Floats) -> Floats:
     """Mean over the last axis, leaving out NaN; NaN for a matrix without any utterance."""
     occurs = ~np.isnan(values)
     return _divide(np.where(occurs, values, 0.0).sum(axis=-1), occurs.sum(axis=-1))
+
+
+def percent(fraction: float) -> str:
+    """Return a fraction as people read it: per cent with one decimal.
+
+    >>> percent(0.6875)
+    '68.8'
+    """
+    return f"{100 * fraction:.1f}"
+
+
+@dataclass(frozen=True)
+class Metric:
+    """A metric of a confusion matrix, and how results and reports treat it.
+
+    Args:
+        function: from confusion matrices, (..., classes, classes), to values, (...).
+        label: the head of its column in tables.
+        has_interval: whether the bootstrap of `statistics` gives it a 95 % interval.
+        in_tables: whether tables for people show it; `result.json` and CSV have every metric.
+        shows_interval: whether the narrow table of the terminal shows its interval too.
+        required: whether every result has it, of schema version 1 too.
+        show: from a value to its text in a table.
+    """
+
+    function: Callable[[Integers], Floats]
+    label: str
+    has_interval: bool = True
+    in_tables: bool = True
+    shows_interval: bool = False
+    required: bool = False
+    show: Callable[[float], str] = percent
+
+
+# Every metric of a result, in the order of the tables; the first one ranks systems. A new metric needs one entry here.
+METRICS: dict[str, Metric] = {
+    "ua": Metric(unweighted_accuracy, "UA", shows_interval=True, required=True),
+    "wa": Metric(weighted_accuracy, "WA", shows_interval=True, required=True),
+    "macro_f1": Metric(macro_f1, "macro-F1", required=True),
+    "weighted_f1": Metric(weighted_f1, "weighted F1", has_interval=False, in_tables=False, required=True),
+}
+
+
+def table_metrics() -> dict[str, Metric]:
+    """Return the metrics that tables for people show."""
+    return {name: metric for name, metric in METRICS.items() if metric.in_tables}

@@ -1,4 +1,4 @@
-"""Several systems over several corpora: mean ranks, and how far apart they must be to be told apart.
+"""Rank several systems over several corpora, with the difference of ranks that is significant.
 
 Source: Demšar 2006, "Statistical Comparisons of Classifiers over Multiple Data Sets" (Friedman test, Nemenyi's critical
 difference).
@@ -16,10 +16,12 @@ from melt_ser.core.errors import InputError
 
 @dataclass(frozen=True)
 class Ranks:
-    """Mean ranks (1 is best) of systems over corpora.
+    """The mean ranks (1 is best) of systems over corpora.
 
-    `friedman_p` is of the hypothesis that all systems are alike; None for two systems, for which the test is not made.
-    Two systems whose mean ranks differ by `critical_difference` or more differ at the level asked for.
+    mean_ranks: by system.
+    friedman_p: tests that all systems are equal; None for two systems, because the test needs three.
+    critical_difference: two systems differ at the given level if their mean ranks differ by this or more.
+    corpora: the number of corpora.
     """
 
     mean_ranks: dict[str, float]
@@ -29,28 +31,34 @@ class Ranks:
 
     @property
     def can_differ(self) -> bool:
-        """Whether ranks over so few corpora could be the critical difference apart at all."""
+        """Whether mean ranks over this number of corpora could differ by the critical difference at all."""
         return self.critical_difference <= len(self.mean_ranks) - 1
 
     @property
     def alike(self) -> list[list[str]]:
-        """The largest groups of systems of which no two differ, the best first; one unlike all is a group."""
+        """The largest groups of systems without a significant difference, the best first.
+
+        A system that differs from all others is a group of its own.
+        """
         ordered = sorted(self.mean_ranks, key=self.mean_ranks.__getitem__)
         groups: list[list[str]] = []
         for number, first in enumerate(ordered):
             reach = self.mean_ranks[first] + self.critical_difference
             group = [name for name in ordered[number:] if self.mean_ranks[name] < reach]
-            if not groups or group[-1] != groups[-1][-1]:  # else it is within the one before
+            if not groups or group[-1] != groups[-1][-1]:  # otherwise the group before contains this group
                 groups.append(group)
         return groups
 
 
 def ranks(scores: pd.DataFrame, level: float = 0.05) -> Ranks:
-    """Rank systems (the columns) on each corpus (the rows) by a score of which more is better; ties share a rank.
+    """Rank systems (columns) on each corpus (rows) by a score; higher is better, and ties share a rank.
 
-    Friedman's test and Nemenyi's difference are approximations for many corpora: with fewer than about ten, trust the
-    ranks no further than the table itself.
-    Raises InputError for fewer than two systems or corpora, or a score that is missing.
+    Friedman's test and Nemenyi's difference are approximations for many corpora: with fewer than about ten, do not
+    trust the ranks more than the table of scores itself.
+
+    scores: without missing values. level: of Nemenyi's difference.
+
+    Raises InputError for fewer than two systems or corpora, or if a score is missing.
     """
     from scipy.stats import studentized_range  # takes a second to import
 
@@ -74,7 +82,7 @@ def ranks(scores: pd.DataFrame, level: float = 0.05) -> Ranks:
 
 
 def _friedman(by_rank: pd.DataFrame) -> float:
-    """The p-value; 1 where all systems tie on every corpus, for which scipy divides by zero."""
+    """Return the p-value; 1 if all systems tie on every corpus, where scipy would divide by zero."""
     from scipy.stats import friedmanchisquare
 
     if (by_rank.nunique(axis=1) == 1).all():

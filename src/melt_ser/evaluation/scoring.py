@@ -1,4 +1,4 @@
-"""Saved predictions to the metrics of one result row, under an explicit cross-corpus protocol.
+"""Saved predictions to the metrics of one result row, under an explicit cross-corpus answer_set.
 
 A model trained on seven classes may be tested on a corpus that has four of them:
 
@@ -11,19 +11,34 @@ Where the corpus has every training class the two are the same. Ties go to the c
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 
 from melt_ser.core.errors import InputError
-from melt_ser.evaluation import metrics
 from melt_ser.evaluation.calibration import calibration_entry
-from melt_ser.evaluation.metrics import Floats
-from melt_ser.evaluation.statistics import bootstrap_intervals
+from melt_ser.evaluation.metrics import METRICS, Floats, confusion_matrix, recall
+from melt_ser.evaluation.results import Calibration
+from melt_ser.evaluation.statistics import Intervals, bootstrap_intervals
 
-PROTOCOLS = ("closed", "open")
+ANSWER_SETS = ("closed", "open")
 PREDICTION_COLUMNS = ("utterance", "reference", "prediction")
+
+
+@dataclass(frozen=True)
+class Scores:
+    """The scores of predictions with one answer set; fractions in 0..1."""
+
+    n: int
+    classes: list[str]  # those that the model could answer
+    confusion: list[list[int]]
+    values: dict[str, float]  # by the names of METRICS
+    intervals: Intervals
+    intervals_over_utterances: Intervals
+    recall: dict[str, float | None]  # None for a class that does not occur
+    calibration: Calibration
+    predicted: dict[str, int]  # number of answers by class
 
 
 def score(
@@ -31,51 +46,45 @@ def score(
     speakers: pd.Series | None,
     training_classes: Sequence[str],
     corpus_classes: Sequence[str],
-    protocol: str,
+    answer_set: str,
     *,
     recordings: pd.Series | None = None,
     temperature: float | Floats | None = None,
-) -> dict[str, Any]:
-    """The metric keys of a result's `evals` entry, all JSON-able; fractions in 0..1.
+) -> Scores:
+    """Score predictions with one answer set.
 
     Args:
         predictions: columns `utterance`, `reference`, `prediction`, then one probability a training class, in order.
-            `prediction` is for people who read the file: both protocols decide from the probabilities.
-        speakers: speaker of each row, in the same order ("" = unknown), or None where no speaker is known.
+            `prediction` is for people who read the file: both answer sets decide by the probabilities.
+        speakers: speaker of each row, in the same order ("" = unknown), or None if no speaker is known.
         training_classes: classes of the model, in the order of the probability columns.
         corpus_classes: those of them that the whole test corpus has, not only this split.
-        protocol: "closed" or "open".
-        recordings: what each row was predicted from, where several models' predictions of the same are pooled.
+        answer_set: "closed" or "open".
+        recordings: the recording of each row, if predictions of several models for the same recordings are pooled.
         temperature: fitted on dev, for the calibration: one for all rows, or one for each.
 
-    Raises InputError where the predictions do not fit the classes, are not probabilities, or are empty.
+    Raises InputError if the predictions do not fit the classes, are not probabilities, or are empty.
     """
-    _validate(predictions, training_classes, corpus_classes, protocol)
-    classes = [name for name in training_classes if protocol == "open" or name in corpus_classes]
+    _validate(predictions, training_classes, corpus_classes, answer_set)
+    classes = [name for name in training_classes if answer_set == "open" or name in corpus_classes]
     reference, prediction = predictions["reference"], pd.Series(answers_among(predictions, classes))
-    confusion = metrics.confusion_matrix(reference, prediction, classes)
-    main, plain = (bootstrap_intervals(reference, prediction, classes, names, recordings) for names in (speakers, None))
+    confusion = confusion_matrix(reference, prediction, classes)
+    over_units, over_utterances = (
+        bootstrap_intervals(reference, prediction, classes, names, recordings) for names in (speakers, None)
+    )
     right = reference.to_numpy() == prediction.to_numpy()
-    calibration = calibration_entry(predictions[classes].to_numpy(dtype=np.float64), right, temperature)
-    recalls = metrics.recall(confusion).tolist()
-    return {
-        "n": len(predictions),
-        "classes": classes,
-        "confusion": confusion.tolist(),
-        "ua": float(metrics.unweighted_accuracy(confusion)),
-        "wa": float(metrics.weighted_accuracy(confusion)),
-        "macro_f1": float(metrics.macro_f1(confusion)),
-        "weighted_f1": float(metrics.weighted_f1(confusion)),
-        "ua_ci95": list(main.ua),
-        "wa_ci95": list(main.wa),
-        "macro_f1_ci95": list(main.macro_f1),
-        "ci_unit": main.unit,
-        "ci95_over_utterances": {"ua": list(plain.ua), "wa": list(plain.wa), "macro_f1": list(plain.macro_f1)},
-        "recall": {name: None if np.isnan(value) else value for name, value in zip(classes, recalls, strict=True)},
-        "ece": calibration["ece"],
-        "calibration": calibration,
-        "predicted": dict(zip(classes, confusion.sum(axis=0).tolist(), strict=True)),
-    }
+    recalls = recall(confusion).tolist()
+    return Scores(
+        n=len(predictions),
+        classes=classes,
+        confusion=confusion.tolist(),
+        values={name: float(metric.function(confusion)) for name, metric in METRICS.items()},
+        intervals=over_units,
+        intervals_over_utterances=over_utterances,
+        recall={name: None if np.isnan(value) else value for name, value in zip(classes, recalls, strict=True)},
+        calibration=calibration_entry(predictions[classes].to_numpy(dtype=np.float64), right, temperature),
+        predicted=dict(zip(classes, confusion.sum(axis=0).tolist(), strict=True)),
+    )
 
 
 def answers_among(predictions: pd.DataFrame, classes: Sequence[str]) -> list[str]:
@@ -84,22 +93,22 @@ def answers_among(predictions: pd.DataFrame, classes: Sequence[str]) -> list[str
     return [classes[answer] for answer in answers]
 
 
-def constant_prediction_warning(scored: dict[str, Any]) -> str | None:
+def constant_prediction_warning(scores: Scores) -> str | None:
     """One sentence when a model gave the same answer to each of several utterances, not all of it right, else None."""
-    answered = [name for name, count in scored["predicted"].items() if count]
-    if len(answered) > 1 or scored["n"] == 1 or scored["wa"] == 1:
+    answered = [name for name, count in scores.predicted.items() if count]
+    if len(answered) > 1 or scores.n == 1 or scores.values["wa"] == 1:
         return None
     return (
-        f"The model answered {answered[0]!r} for all {scored['n']} utterances, as a model would that "
+        f"The model answered {answered[0]!r} for all {scores.n} utterances, as a model would that "
         "has learned nothing; check the learning rate, the number of epochs and the audio."
     )
 
 
 def _validate(
-    predictions: pd.DataFrame, training_classes: Sequence[str], corpus_classes: Sequence[str], protocol: str
+    predictions: pd.DataFrame, training_classes: Sequence[str], corpus_classes: Sequence[str], answer_set: str
 ) -> None:
-    if protocol not in PROTOCOLS:
-        raise InputError(f"There is no protocol {protocol!r}; choose from: {', '.join(PROTOCOLS)}.")
+    if answer_set not in ANSWER_SETS:
+        raise InputError(f"There is no answer_set {answer_set!r}; choose from: {', '.join(ANSWER_SETS)}.")
     strangers = [name for name in corpus_classes if name not in training_classes]
     if strangers or not corpus_classes:
         raise InputError(

@@ -26,32 +26,22 @@ import pandas as pd
 from scipy.special import stdtrit
 
 from melt_ser.core.errors import InputError
-from melt_ser.evaluation.metrics import (
-    Floats,
-    Integers,
-    class_indices,
-    macro_f1,
-    unweighted_accuracy,
-    weighted_accuracy,
-)
+from melt_ser.evaluation.metrics import METRICS, Floats, Integers, class_indices
 
 Names = Sequence[str] | pd.Series
 RESAMPLES = 2000
 ROUNDING = 1e-9  # a spread below it is that of floating-point sums
-METRICS = (unweighted_accuracy, weighted_accuracy, macro_f1)
 
 
 @dataclass(frozen=True)
 class Intervals:
-    """Intervals (low, high) in 0..1 and what was resampled: "speaker" or "utterance".
+    """The interval [low, high] of each metric, in 0..1, and the unit that was resampled.
 
-    Of a metric on which all speakers agree to the last utterance the interval is over utterances in any case.
+    If all speakers agree on a metric to the last utterance, its interval is over utterances in any case.
     """
 
-    ua: tuple[float, float]
-    wa: tuple[float, float]
-    macro_f1: tuple[float, float]
-    unit: str
+    of: dict[str, list[float]]  # by the names of METRICS
+    unit: Literal["speaker", "utterance"]
 
 
 @dataclass(frozen=True)
@@ -88,17 +78,18 @@ def bootstrap_intervals(
     """
     of_speakers = resampling_units(len(reference), speakers, recordings)
     shape = (len(classes), len(classes))
-    found: dict[int, tuple[float, float]] = {}
+    wanted = {name: metric.function for name, metric in METRICS.items() if metric.has_interval}
+    intervals: dict[str, list[float]] = {}
     for units in (of_speakers, resampling_units(len(reference), recordings=recordings)):
         per_unit = _confusion_per_unit(reference, prediction, classes, units)
         whole, drawn = per_unit.sum(axis=0).reshape(shape), resample(per_unit, resamples, seed).reshape(-1, *shape)
-        for number, metric in enumerate(METRICS):
-            values = metric(drawn)
-            if number not in found and has_spread(values, units):
-                found[number] = _within(interval(float(metric(whole)), values, units, level), 0.0, 1.0)
-        if len(found) == len(METRICS):
+        for name, function in wanted.items():
+            values = function(drawn)
+            if name not in intervals and has_spread(values, units):
+                intervals[name] = _within(interval(float(function(whole)), values, units, level), 0.0, 1.0)
+        if len(intervals) == len(wanted):
             break
-    return Intervals(found[0], found[1], found[2], of_speakers.kind)
+    return Intervals({name: intervals[name] for name in wanted}, of_speakers.kind)
 
 
 def resampling_units(utterances: int, speakers: Names | None = None, recordings: Names | None = None) -> Units:
@@ -149,8 +140,8 @@ def has_spread(resampled: Floats, units: Units) -> bool:
     return units.kind == "utterance" or standard_error(resampled, units) > ROUNDING
 
 
-def _within(bounds: tuple[float, float], least: float, most: float) -> tuple[float, float]:
-    return max(bounds[0], least), min(bounds[1], most)
+def _within(bounds: tuple[float, float], least: float, most: float) -> list[float]:
+    return [max(bounds[0], least), min(bounds[1], most)]
 
 
 def _confusion_per_unit(reference: Names, prediction: Names, classes: Sequence[str], units: Units) -> Integers:

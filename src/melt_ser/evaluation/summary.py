@@ -1,6 +1,6 @@
 """Means and standard deviations of result rows over seeds or over folds, which are not the same thing.
 
-Over seeds the test set stays and the training differs; over folds the test set differs too, so that their spread is
+Over seeds the test set stays and the training differs. Over folds the test set differs too, so that their spread is
 mostly that of the speakers.
 """
 
@@ -8,21 +8,22 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 
 from melt_ser.core.errors import InputError
+from melt_ser.evaluation.metrics import METRICS
+from melt_ser.evaluation.results import EvaluationSummary
 
-METRICS = ("ua", "wa", "macro_f1", "weighted_f1")
-SAME = ("corpus", "split", "protocol", "classes")  # what rows must share for their mean to mean something
+SAME = ("corpus", "split", "answer_set", "classes")  # fields that rows must share, or their mean says nothing
 
 
 @dataclass(frozen=True)
 class Summary:
     """Mean and standard deviation (of a sample: divisor n - 1) of each metric over `count` seeds or folds.
 
-    A single row has no standard deviation: None.
+    A single row has no standard deviation: None. A metric that some row lacks is left out.
     """
 
     over: Literal["seed", "fold"]
@@ -31,28 +32,31 @@ class Summary:
     standard_deviation: dict[str, float | None]
 
 
-def summarise(rows: Sequence[dict[str, Any]], over: Literal["seed", "fold"]) -> Summary:
-    """Summarise rows of `result.json`'s `evals` that differ in nothing but the seed, or but the fold.
+def summarise(rows: Sequence[EvaluationSummary], over: Literal["seed", "fold"]) -> Summary:
+    """Summarise rows of `evals` that differ only in the seed, or only in the fold.
 
-    Over "fold" the pooled row (`fold: "all"`) is left out: it is no fold. Over "seed" each row is of another run, and
-    all are of the same fold or all pooled.
-    Raises InputError where there is no row, or rows differ in what they were scored on.
+    Over "fold" the pooled row (`fold: "all"`) is left out, since it is not a fold. Over "seed" each row belongs to
+    another run, and all rows are of the same fold, or all are pooled.
+
+    Raises InputError if there is no row, or if rows were scored on different data.
     """
     if over == "fold":
-        rows = [row for row in rows if row["fold"] != "all"]
+        rows = [row for row in rows if row.fold != "all"]
     if not rows:
         raise InputError(f"There is no row to summarise over {over}s.")
-    folds = [row["fold"] for row in rows]
+    folds = [row.fold for row in rows]
     for key in SAME if over == "fold" else (*SAME, "fold"):
-        others = [row[key] for row in rows if row[key] != rows[0][key]]
-        if others:
+        first, *others = [getattr(row, key) for row in rows]
+        different = [value for value in others if value != first]
+        if different:
             raise InputError(
-                f"Rows to summarise over {over}s differ in their {key} ({rows[0][key]!r} and {others[0]!r}); "
+                f"Rows to summarise over {over}s differ in their {key} ({first!r} and {different[0]!r}); "
                 f"summarise each by itself."
             )
     if over == "fold" and len(set(folds)) < len(folds):
         raise InputError(f"Rows to summarise over folds have a fold twice ({folds}); summarise each run by itself.")
-    values = {name: np.asarray([row[name] for row in rows], dtype=np.float64) for name in METRICS}
+    columns = {name: [row.value(name) for row in rows] for name in METRICS}
+    values = {name: np.asarray(column, dtype=np.float64) for name, column in columns.items() if None not in column}
     return Summary(
         over,
         len(rows),

@@ -1,1 +1,1 @@
-"""Two label sources compared: agreement, listening tests, acoustics."""
+"""Compare label sources: agreement, listening tests, and described against measured voices."""

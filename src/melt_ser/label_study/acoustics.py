@@ -1,29 +1,30 @@
-"""Does a voice sound as the text's annotator described it? Described loudness and pitch against eGeMAPS of the audio.
+"""Check an annotator's descriptions of voices: described loudness and pitch against eGeMAPS features of the audio.
 
-As in the MELT paper, measured values are binned: of all that are measured the bottom 30 % are low, the middle 40 % mid,
-the top 30 % high. UAR is that of the described words, with the bins as reference; chance is a third.
+As in the MELT paper, the measured values are binned: the bottom 30 % of all values are low, the middle 40 % mid, the
+top 30 % high. UAR scores the described words with the bins as reference; chance is a third.
 Sources: Jing et al., Interspeech 2025; Eyben et al. 2016, "The Geneva Minimalistic Acoustic Parameter Set".
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
 
+import msgspec
 import numpy as np
 import pandas as pd
 
+from melt_ser.annotation.prompts import LEVELS
 from melt_ser.audio import SAMPLE_RATE
 from melt_ser.audio.decode import Waveform, read_audio
 from melt_ser.core.errors import InputError, SetupError
 from melt_ser.corpora.table import Skipped
-from melt_ser.evaluation.metrics import Floats, confusion_matrix, recall, unweighted_accuracy
+from melt_ser.evaluation.metrics import Floats, confusion_matrix, percent, recall, unweighted_accuracy
 from melt_ser.evaluation.statistics import bootstrap_intervals
+from melt_ser.reporting.sections import Section, percent_with_interval
 
 SCHEMA_VERSION = 1
-LEVELS = ("low", "mid", "high")
-BOTTOM, TOP = 0.3, 0.7  # shares of the utterances at which the bins part
+BOTTOM, TOP = 0.3, 0.7  # quantiles of the measured values that separate the bins
 FEATURES = {"loudness": "loudness_sma3_amean", "pitch": "F0semitoneFrom27.5Hz_sma3nz_amean"}  # described: measured
 WORDS = {
     **dict.fromkeys(("low", "soft", "quiet"), "low"),
@@ -33,8 +34,35 @@ WORDS = {
 Measure = Callable[[Waveform], dict[str, float]]
 
 
+class FeatureCheck(msgspec.Struct, frozen=True):
+    """The descriptions of one feature against its measurements; shares in 0..1."""
+
+    described: str  # column of the labels file
+    measured: str  # eGeMAPS feature
+    n: int  # utterances with both
+    bounds: list[float]  # the values that end low and mid, in the feature's unit
+    confusion: list[list[int]]  # utterances; rows are measured levels, columns described ones, in the order of LEVELS
+    recall: list[float | None]  # of each measured level; None if no value is in it
+    ua: float
+    ua_ci95: list[float]
+    ci_unit: str  # the resampled unit: speaker or utterance
+    left_out: dict[str, int]  # utterances, by reason
+
+
+class AcousticCheck(msgspec.Struct, frozen=True, kw_only=True):
+    """The checks of all described features."""
+
+    schema_version: int = SCHEMA_VERSION
+    n: int  # rows of the labels file
+    left_out: Mapping[str, int]  # rows that only one of two files has, by reason
+    checks: list[FeatureCheck]
+
+
 def egemaps() -> Measure:
-    """What measures FEATURES in samples at 16 kHz (pitch: NaN where no voice is); SetupError without opensmile."""
+    """Return a function that measures FEATURES in samples at 16 kHz. Raises SetupError without opensmile.
+
+    Pitch is NaN if the samples have no voice.
+    """
     try:
         import opensmile
     except ImportError:
@@ -44,16 +72,19 @@ def egemaps() -> Measure:
     def measure(waveform: Waveform) -> dict[str, float]:
         row = smile.process_signal(waveform, SAMPLE_RATE).iloc[0]
         values = {name: float(row[feature]) for name, feature in FEATURES.items()}
-        return values | {"pitch": values["pitch"] or np.nan}  # its mean over voiced frames is 0 where there are none
+        return values | {"pitch": values["pitch"] or np.nan}  # openSMILE's mean is 0 without voiced frames
 
     return measure
 
 
 def measure_all(table: pd.DataFrame, root: Path, measure: Measure) -> tuple[pd.DataFrame, list[Skipped]]:
-    """The measured FEATURES of the table's audio (`audio` below `root`, `start` and `end` in seconds), and failures."""
-    problems: list[Skipped] = []
-    rows = [_measured(row, root, measure, problems) for row in _records(table)]
-    return pd.DataFrame(rows, table.index, columns=list(FEATURES), dtype="float64"), problems
+    """Return FEATURES of each row's audio, and the rows without measurement.
+
+    `audio` is a path below `root`; `start` and `end`, in seconds, cut it.
+    """
+    skipped: list[Skipped] = []
+    rows = [_measured(row, root, measure, skipped) for row in _records(table)]
+    return pd.DataFrame(rows, table.index, columns=list(FEATURES), dtype="float64"), skipped
 
 
 def _records(table: pd.DataFrame) -> Iterator[dict[str, str]]:
@@ -63,37 +94,41 @@ def _records(table: pd.DataFrame) -> Iterator[dict[str, str]]:
         yield {str(name): value for name, value in row.items()}
 
 
-def _measured(row: dict[str, str], root: Path, measure: Measure, problems: list[Skipped]) -> dict[str, float]:
+def _measured(row: dict[str, str], root: Path, measure: Measure, skipped: list[Skipped]) -> dict[str, float]:
     path = root / row["audio"]
     try:
         start, end = (float(row[name]) if row.get(name) else None for name in ("start", "end"))
         return measure(read_audio(path, start, end))
     except ValueError:
-        reason = f"{path}: start and end are no times in seconds."
+        reason = f"{path}: start and end are not times in seconds."
     except InputError as error:
         reason = str(error)
-    problems.append(Skipped("", row["audio"], reason))
+    skipped.append(Skipped("", row["audio"], reason))
     return {}
 
 
-def acoustic_check(table: pd.DataFrame, measured: pd.DataFrame, seed: int = 0) -> list[dict[str, Any]]:
-    """For each feature that the table describes: n, bins, confusion, recall, UAR with its interval, what is left out.
+def acoustic_check(
+    table: pd.DataFrame, measured: pd.DataFrame, left_out: Mapping[str, int], seed: int = 0
+) -> AcousticCheck:
+    """Return the check of each feature that the table describes.
 
-    `measured` has FEATURES for the rows of the table. A described word that is none of WORDS is counted and left out.
+    `measured` has FEATURES for the rows of the table. Described words outside WORDS are counted and left out. Raises
+    InputError if no feature is described, or too few utterances have both a description and a measurement.
     """
     described = [name for name in FEATURES if name in table]
     if not described:
         raise InputError(f"The labels describe neither {' nor '.join(FEATURES)}; give a file that `annotate` wrote.")
-    return [_check(name, table, measured[name].to_numpy(dtype=np.float64), seed) for name in described]
+    checks = [_check(name, table, measured[name].to_numpy(dtype=np.float64), seed) for name in described]
+    return AcousticCheck(n=len(table), left_out=left_out, checks=checks)
 
 
-def _check(name: str, table: pd.DataFrame, values: Floats, seed: int) -> dict[str, Any]:
+def _check(name: str, table: pd.DataFrame, values: Floats, seed: int) -> FeatureCheck:
     words = table[name].str.casefold()
     level = words.map(WORDS)
     usable = (level.notna() & ~np.isnan(values)).to_numpy()
     if usable.sum() < len(LEVELS):
         raise InputError(
-            f"There are {int(usable.sum())} utterances with a described and a measured {name}; "
+            f"Only {int(usable.sum())} utterances have a described and a measured {name}; "
             f"describe it as {', '.join(LEVELS)}, and check --root."
         )
     bounds = np.nanquantile(values, [BOTTOM, TOP])
@@ -103,19 +138,58 @@ def _check(name: str, table: pd.DataFrame, values: Floats, seed: int) -> dict[st
     confusion = confusion_matrix(reference, prediction, LEVELS)
     intervals = bootstrap_intervals(reference, prediction, LEVELS, speakers, seed=seed)
     unknown = words[level.isna() & (words != "")].value_counts()
-    return {
-        "described": name,
-        "measured": FEATURES[name],
-        "n": int(usable.sum()),
-        "bounds": bounds.tolist(),
-        "confusion": confusion.tolist(),
-        "recall": [None if np.isnan(value) else value for value in recall(confusion).tolist()],
-        "ua": float(unweighted_accuracy(confusion)),
-        "ua_ci95": list(intervals.ua),
-        "ci_unit": intervals.unit,
-        "left_out": {
+    return FeatureCheck(
+        described=name,
+        measured=FEATURES[name],
+        n=int(usable.sum()),
+        bounds=bounds.tolist(),
+        confusion=confusion.tolist(),
+        recall=[None if np.isnan(value) else value for value in recall(confusion).tolist()],
+        ua=float(unweighted_accuracy(confusion)),
+        ua_ci95=intervals.of["ua"],
+        ci_unit=intervals.unit,
+        left_out={
             "not described": int((words == "").sum()),
             **{f"described as '{word}'": int(count) for word, count in unknown.items()},
             "not measured": int(np.isnan(values).sum()),
         },
-    }
+    )
+
+
+def sections(result: AcousticCheck) -> list[Section]:
+    """Return the result as sections of text."""
+    summary = Section(
+        "Described and measured voice",
+        list(_sentences(result)),
+        ("described", "n", "UAR %", *(f"recall of {level} %" for level in LEVELS)),
+        [_summary_row(check) for check in result.checks],
+    )
+    return [summary, *(_confusion(check) for check in result.checks)]
+
+
+def _summary_row(check: FeatureCheck) -> list[str]:
+    recalls = ["–" if value is None else percent(value) for value in check.recall]
+    return [check.described, f"{check.n:,}", percent_with_interval(msgspec.structs.asdict(check), "ua"), *recalls]
+
+
+def _sentences(result: AcousticCheck) -> Iterator[str]:
+    yield (
+        "The bottom 30 % of the measured values are low, the next 40 % mid, the top 30 % high; UAR is that of the "
+        f"described words. Chance is 33.3 %; 95 % intervals by bootstrap over {result.checks[0].ci_unit}s."
+    )
+    for reason, count in result.left_out.items():
+        yield f"Left out: {count} ({reason})."
+    for check in result.checks:
+        for reason, count in check.left_out.items():
+            if count:
+                yield f"Left out of {check.described}: {count} ({reason})."
+
+
+def _confusion(check: FeatureCheck) -> Section:
+    low, high = check.bounds
+    return Section(
+        f"{check.described}: utterances",
+        [f"{check.measured} up to {low:.3g} is low, above {high:.3g} high."],
+        ("measured \\ described", *LEVELS),
+        [[level, *map(str, row)] for level, row in zip(LEVELS, check.confusion, strict=True)],
+    )

@@ -1,7 +1,7 @@
-"""How far two label sources agree: overall, by class, where labels move to, and by speaker, season and length.
+"""Measure how far two label sources agree: overall, by class, by net moves, and by speaker, season and length.
 
-A label outside the set is a category of its own in all that is "as given", so that it counts as the disagreement that
-it is, and no label is made into another; "within the set" leaves its utterances out. Joy and JOY are one label.
+"As given" treats each label outside the set as a category of its own, so that it counts as disagreement and never turns
+into another label. "Within the set" leaves the utterances with such labels out. Case does not matter: JOY is joy.
 """
 
 from __future__ import annotations
@@ -10,22 +10,84 @@ import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
+import msgspec
 import numpy as np
 import pandas as pd
 
 from melt_ser.core.errors import InputError, SetupError, did_you_mean
+from melt_ser.corpora.readers.melt import TAXONOMY
 from melt_ser.evaluation.metrics import Floats, Integers, class_indices, confusion_matrix, f1, weighted_accuracy
 from melt_ser.evaluation.slices import MOST_VALUES
-from melt_ser.evaluation.statistics import RESAMPLES, count_per_unit, interval, resample, resampling_units
+from melt_ser.evaluation.statistics import (
+    RESAMPLES,
+    Units,
+    count_per_unit,
+    interval,
+    resample,
+    resampling_units,
+)
 from melt_ser.label_study.label_pairs import LabelPairs
 from melt_ser.label_study.reliability import cohens_kappa, coincidences_of_pairs, krippendorffs_alpha
 
 SCHEMA_VERSION = 1
-LABELS = ("anger", "disgust", "fear", "joy", "neutral", "sadness", "surprise")  # of MELD and MELT
-MOST_OUTSIDE = 50  # different labels outside the set; beyond that a column holds something else
+LABELS = TAXONOMY  # MELD's and MELT's seven emotions
+MOST_OUTSIDE = 50  # different labels outside the set; a column with more holds something other than labels
 LENGTH = "length"  # in words
 LENGTHS = {"up to 5 words": 5, "6 to 10 words": 10, "11 to 20 words": 20, "over 20 words": np.inf}
 BY = ("speaker", "season", LENGTH)
+
+Bounds = list[float]  # of a 95 % interval: low, high
+
+
+class Measures(msgspec.Struct, frozen=True, kw_only=True):
+    """The agreement of some utterances' labels; None if a value is not defined."""
+
+    n: int  # utterances
+    ci_unit: str  # the resampled unit: speaker or utterance
+    changed: float | None  # share of utterances with two different labels, 0..1
+    changed_ci95: Bounds | None
+    kappa: float | None  # Cohen's
+    kappa_ci95: Bounds | None
+    alpha: float | None  # Krippendorff's, for nominal labels
+    alpha_ci95: Bounds | None
+
+
+class Slice(Measures, frozen=True, kw_only=True):
+    """The agreement of the utterances with one value of a column."""
+
+    by: str  # column, or "length"
+    value: str | None  # None: no value, or one beyond the 200 most frequent
+
+
+class ClassAgreement(msgspec.Struct, frozen=True):
+    """The utterances with one label, within the set."""
+
+    label: str
+    first: int  # by the first source
+    second: int  # by the second source
+    both: int
+    f1: float | None  # 0..1, the same for either source as reference; None if it is not defined
+    f1_ci95: Bounds | None
+
+
+class Agreement(msgspec.Struct, frozen=True, kw_only=True):
+    """The agreement of two label sources."""
+
+    schema_version: int = SCHEMA_VERSION
+    first: str  # name of the first source
+    second: str
+    labels: list[str]  # the set
+    n: int  # utterances with two labels
+    left_out: dict[str, int]  # rows, by reason
+    outside: dict[str, dict[str, int]]  # for "first" and "second", utterances by label outside the set
+    as_given: Measures
+    within: Measures
+    classes: list[ClassAgreement]
+    categories: list[str]  # the set, followed by the labels outside it
+    confusion: list[list[int]]  # utterances; rows are the first source's categories, columns the second's
+    shift: list[list[int]]  # net moves from the row's category to the column's
+    slices: list[Slice]
+
 
 Measure = Callable[[Integers], Floats]
 MEASURES: dict[str, Measure] = {
@@ -33,7 +95,6 @@ MEASURES: dict[str, Measure] = {
     "kappa": cohens_kappa,
     "alpha": lambda confusion: krippendorffs_alpha(coincidences_of_pairs(confusion)),
 }
-Agreement = dict[str, Any]
 
 
 def agreement(
@@ -43,11 +104,19 @@ def agreement(
     resamples: int = RESAMPLES,
     seed: int = 0,
 ) -> Agreement:
-    """All that is said of the pairs, as JSON has it; fractions in 0..1, None where a value is not defined.
+    """Return the agreement of pairs of labels.
 
-    Intervals are by bootstrap over speakers where all are known, else over utterances (see `evaluation.statistics`).
-    `by` are columns of the table or "length"; None takes those of `BY` that there are. Raises InputError where no
-    utterance has two labels of the set or a column holds too many labels beyond it; SetupError for an unknown column.
+    Intervals are by bootstrap over speakers if all are known, otherwise over utterances (see `evaluation.statistics`).
+
+    Args:
+        pairs: two labels for each utterance.
+        labels: the set.
+        by: columns of the table or "length"; None: the columns of `BY` that the table has.
+        resamples: of the bootstrap.
+        seed: of the bootstrap.
+
+    Raises InputError if no utterance has two labels of the set or a column has too many labels outside it, SetupError
+    for an unknown column or a set of fewer than two labels.
     """
     spelled = {label.casefold(): label for label in labels}
     if len(spelled) < max(2, len(labels)):
@@ -70,57 +139,57 @@ def agreement(
     categories = [*labels, *sorted({*outside["first"].index, *outside["second"].index})]
     draw = {"resamples": resamples, "seed": seed}
     confusion = confusion_matrix(table["first"], table["second"], categories)
-    return {
-        "schema_version": SCHEMA_VERSION,
-        "first": pairs.names[0],
-        "second": pairs.names[1],
-        "labels": list(labels),
-        "n": len(table),
-        "left_out": pairs.left_out,
-        "outside": {side: {str(name): int(count) for name, count in outside[side].items()} for side in outside},
-        "as_given": _measured(table, categories, **draw),
-        "within": _measured(within, list(labels), **draw),
-        "classes": _classes(within, list(labels), **draw),
-        "categories": categories,
-        "confusion": confusion.tolist(),
-        "shift": (confusion - confusion.T).tolist(),
-        "slices": list(_slices(table, categories, _chosen(table, by), **draw)),
-    }
+    return Agreement(
+        first=pairs.names[0],
+        second=pairs.names[1],
+        labels=list(labels),
+        n=len(table),
+        left_out=pairs.left_out,
+        outside={side: {str(name): int(count) for name, count in outside[side].items()} for side in outside},
+        as_given=Measures(**_measured(table, categories, **draw)),
+        within=Measures(**_measured(within, list(labels), **draw)),
+        classes=_classes(within, list(labels), **draw),
+        categories=categories,
+        confusion=confusion.tolist(),
+        shift=(confusion - confusion.T).tolist(),
+        slices=list(_slices(table, categories, _dividing_columns(table, by), **draw)),
+    )
 
 
 def _in_one_spelling(given: pd.Series, spelled: Mapping[str, str]) -> pd.Series:
-    """Labels as the set writes them, whatever their case; those outside it in lower case."""
+    """Return labels as the set writes them, in any case; labels outside the set in lower case."""
     return given.map(lambda label: spelled.get(label.casefold(), label.casefold())).astype("str")
 
 
 def _measured(table: pd.DataFrame, categories: list[str], resamples: int, seed: int) -> dict[str, Any]:
-    """`MEASURES` of these pairs with their intervals, their number and what was resampled."""
+    """Return the fields of `Measures` for the pairs of a table."""
     whole, drawn, units = _resampled(table, categories, resamples, seed)
-    found: dict[str, Any] = {"n": len(table), "ci_unit": units.kind}
+    fields: dict[str, Any] = {"n": len(table), "ci_unit": units.kind}
     for name, measure in MEASURES.items():
         least = 0.0 if name == "changed" else -1.0
-        found |= _with_interval(name, float(measure(whole)), measure(drawn), units, least)
-    return found
+        fields[name], fields[f"{name}_ci95"] = _with_interval(float(measure(whole)), measure(drawn), units, least)
+    return fields
 
 
-def _classes(table: pd.DataFrame, labels: list[str], resamples: int, seed: int) -> list[dict[str, Any]]:
-    """For each label how often each source gave it and both did, and its F1 (which is the same either way round)."""
+def _classes(table: pd.DataFrame, labels: list[str], resamples: int, seed: int) -> list[ClassAgreement]:
     whole, drawn, units = _resampled(table, labels, resamples, seed)
     scores, resampled = f1(whole), f1(drawn)
     return [
-        {
-            "label": label,
-            "first": int(whole[at].sum()),
-            "second": int(whole[:, at].sum()),
-            "both": int(whole[at, at]),
-            **_with_interval("f1", float(scores[at]), resampled[:, at], units, 0.0),
-        }
+        ClassAgreement(
+            label,
+            int(whole[at].sum()),
+            int(whole[:, at].sum()),
+            int(whole[at, at]),
+            *_with_interval(float(scores[at]), resampled[:, at], units, 0.0),
+        )
         for at, label in enumerate(labels)
     ]
 
 
-def _resampled(table: pd.DataFrame, categories: list[str], resamples: int, seed: int) -> tuple[Integers, Integers, Any]:
-    """The confusion matrix, those of the resamples, and the units that were resampled."""
+def _resampled(
+    table: pd.DataFrame, categories: list[str], resamples: int, seed: int
+) -> tuple[Integers, Integers, Units]:
+    """Return the confusion matrix, those of the resamples, and the resampled units."""
     size = len(categories)
     cells = class_indices(table["first"], categories, "first") * size
     cells += class_indices(table["second"], categories, "second")
@@ -130,50 +199,55 @@ def _resampled(table: pd.DataFrame, categories: list[str], resamples: int, seed:
     return per_unit.sum(axis=0).reshape(size, size), drawn, units
 
 
-def _with_interval(name: str, value: float, resampled: Floats, units: Any, least: float) -> dict[str, Any]:
-    """`{name, name_ci95}`; resamples in which the value is not defined are left out, as is what has none."""
+def _with_interval(
+    value: float, resampled: Floats, units: Units, least: float
+) -> tuple[float, Bounds] | tuple[None, None]:
+    """Return a value with its interval, cut at `least` and 1; (None, None) if it is not defined.
+
+    Resamples with an undefined value are left out.
+    """
     defined = resampled[~np.isnan(resampled)]
     if np.isnan(value) or not len(defined):
-        return {name: None, f"{name}_ci95": None}
+        return None, None
     low, high = interval(value, defined, units)
-    return {name: value, f"{name}_ci95": [max(low, least), min(high, 1.0)]}
+    return value, [max(low, least), min(high, 1.0)]
 
 
-def _chosen(table: pd.DataFrame, by: Sequence[str] | None) -> dict[str, pd.Series]:
-    """The values of each column that divides the table."""
+def _dividing_columns(table: pd.DataFrame, by: Sequence[str] | None) -> dict[str, pd.Series]:
+    """Return the values of each column that divides the table, by its name."""
     text = next((table[column] for column in ("text", "utterance") if column in table), None)
-    there = {str(column): table[column] for column in table if column not in ("first", "second")}
+    available = {str(column): table[column] for column in table if column not in ("first", "second")}
     if text is not None:
-        there[LENGTH] = _lengths(text)
+        available[LENGTH] = _lengths(text)
     if by is None:
-        return {name: there[name] for name in BY if name in there}
-    unknown = [name for name in by if name.lower() not in there]
+        return {name: available[name] for name in BY if name in available}
+    unknown = [name for name in by if name.lower() not in available]
     if unknown:
-        raise SetupError(f"The files have no column '{unknown[0]}'; {did_you_mean(unknown[0], there)}")
-    return {name.lower(): there[name.lower()] for name in by}
+        raise SetupError(f"The files have no column '{unknown[0]}'; {did_you_mean(unknown[0], available)}")
+    return {name.lower(): available[name.lower()] for name in by}
 
 
 def _lengths(text: pd.Series) -> pd.Series:
-    """Each text's number of words (what blanks part), as a class of length."""
+    """Return each text's class of length, from its number of words between blanks."""
     words = text.map(lambda words: len(words.split()))
     return pd.cut(words, [-1, *LENGTHS.values()], labels=list(LENGTHS)).astype(str)
 
 
 def _slices(
     table: pd.DataFrame, categories: list[str], columns: dict[str, pd.Series], resamples: int, seed: int
-) -> Iterator[dict[str, Any]]:
-    """`{by, value, n, ...}` for each value; the value None has whatever has none or is beyond the 200 largest.
+) -> Iterator[Slice]:
+    """Yield the agreement for each value of each column, the rest of its values last.
 
-    Classes of length and whole numbers are in their order, other values from the largest.
+    Classes of length and whole numbers come in their order, other values from the most frequent.
     """
     for name, values in columns.items():
         counts = values[values != ""].value_counts().sort_index(kind="stable")
-        kept = counts.sort_values(ascending=False, kind="stable").index[:MOST_VALUES].tolist()
+        largest = counts.sort_values(ascending=False, kind="stable").index[:MOST_VALUES].tolist()
         if name == LENGTH:
-            kept = [length for length in LENGTHS if length in kept]
-        elif all(re.fullmatch("[0-9]+", value) for value in kept):
-            kept = sorted(kept, key=int)
-        groups = {value: values == value for value in kept} | {None: ~values.isin(kept)}
+            largest = [length for length in LENGTHS if length in largest]
+        elif all(re.fullmatch("[0-9]+", value) for value in largest):
+            largest = sorted(largest, key=int)
+        groups = {value: values == value for value in largest} | {None: ~values.isin(largest)}
         for value, rows in groups.items():
             if rows.any():
-                yield {"by": name, "value": value, **_measured(table[rows], categories, resamples, seed)}
+                yield Slice(by=name, value=value, **_measured(table[rows], categories, resamples, seed))

@@ -4,120 +4,107 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from itertools import groupby
-from typing import Any
 
-from melt_ser.reporting.numbers import percent
+import msgspec
+
+from melt_ser.label_study.agreement import Agreement, Measures, Slice
 from melt_ser.reporting.pages import confusion_lines, render
 from melt_ser.reporting.sections import Section, percent_with_interval, value_with_interval
 
-Agreement = dict[str, Any]
-MOST_VALUES = 12  # of what divides the utterances; the JSON has 200
+MOST_VALUES = 12  # of a dividing column; the JSON has 200
+COLUMNS = ("n", "changed %", "kappa", "alpha")
 
 
-def sections(found: Agreement) -> list[Section]:
-    """What `annotation.agreement.agreement` found."""
+def sections(result: Agreement) -> list[Section]:
+    """Return the agreement as sections of text."""
     parts = [
-        Section(
-            "Agreement of labels", list(_sentences(found)), ("", "n", "changed %", "kappa", "alpha"), _overall(found)
-        ),
+        Section("Agreement of labels", list(_sentences(result)), ("", *COLUMNS), _overall(result)),
         Section(
             "Classes",
-            ["Utterances by label, within the set; F1 is the same whichever source is the reference."],
+            ["Utterances by label, within the set; F1 is the same for either source as the reference."],
             ("label", "first", "second", "both", "F1 %"),
             [
-                [
-                    one["label"],
-                    *(f"{one[key]:,}" for key in ("first", "second", "both")),
-                    percent_with_interval(one, "f1"),
-                ]
-                for one in found["classes"]
+                [row.label, f"{row.first:,}", f"{row.second:,}", f"{row.both:,}", _percent(row, "f1")]
+                for row in result.classes
             ],
         ),
         Section(
             "Confusion",
             ["Utterances with the label of the row by the first source and that of the column by the second."],
-            ["first \\ second", *found["categories"]],
-            [
-                [name, *map(str, row)]
-                for name, row in zip(found["categories"], found["confusion"], strict=True)
-                if any(row)
-            ],
+            ["first \\ second", *result.categories],
+            [[name, *map(str, row)] for name, row in zip(result.categories, result.confusion, strict=True) if any(row)],
         ),
         Section(
             "Shift",
             ["Net moves: utterances that go from the row's label to the column's, less those that go back."],
-            ["from \\ to", *found["categories"], "all"],
-            shift_rows(found),
+            ["from \\ to", *result.categories, "all"],
+            shift_rows(result),
         ),
     ]
-    for name, rows, left_out in slices(found):
+    for name, rows, left_out in slices(result):
         more = [f"… and {left_out} more values."] if left_out else []
-        heads = (name, "n", "changed %", "kappa", "alpha")
-        parts.append(
-            Section(
-                f"By {name}",
-                more,
-                heads,
-                [[str(one["value"] or "not said, or of the rest"), *_measures(one)] for one in rows],
-            )
-        )
+        cells = [[str(row.value or "unknown or any other"), *_cells(row)] for row in rows]
+        parts.append(Section(f"By {name}", more, (name, *COLUMNS), cells))
     return parts
 
 
-def agreement_page(found: Agreement) -> str:
-    """The page, like that of `report`: self-contained, without a script."""
+def agreement_page(result: Agreement) -> str:
+    """Return the page: self-contained like that of `report`, without a script."""
     return render(
         "agreement.html",
-        found=found,
-        sentences=list(_sentences(found)),
-        confusion=confusion_lines(found["categories"], found["confusion"]),
-        shift=shift_rows(found),
-        slices=list(slices(found)),
-        percent=percent,
-        percent_with_interval=percent_with_interval,
-        value_with_interval=value_with_interval,
+        "melt_ser.label_study",
+        result=result,
+        sentences=list(_sentences(result)),
+        confusion=confusion_lines(result.categories, result.confusion),
+        shift=shift_rows(result),
+        slices=list(slices(result)),
+        percent_with_interval=_percent,
+        value_with_interval=_value,
     )
 
 
-def shift_rows(found: Agreement) -> list[list[str]]:
-    """The label, its net moves to each other one, and their sum: by how much it has fewer utterances."""
+def shift_rows(result: Agreement) -> list[list[str]]:
+    """Return a row for each label: its net moves to each other label, and their sum, the utterances that it loses."""
     return [
         [name, *(f"{move:+d}" if move else "0" for move in [*moves, sum(moves)])]
-        for name, moves in zip(found["categories"], found["shift"], strict=True)
+        for name, moves in zip(result.categories, result.shift, strict=True)
     ]
 
 
-def slices(found: Agreement) -> Iterator[tuple[str, list[dict[str, Any]], int]]:
-    """By what divides the utterances: its largest values, and how many more there are."""
-    for name, group in groupby(found["slices"], key=lambda one: str(one["by"])):
+def slices(result: Agreement) -> Iterator[tuple[str, list[Slice], int]]:
+    """Yield each dividing column with the slices of its largest values and the number of further values."""
+    for name, group in groupby(result.slices, key=lambda row: row.by):
         values = list(group)
         yield name, values[:MOST_VALUES], max(len(values) - MOST_VALUES, 0)
 
 
-def _overall(found: Agreement) -> list[list[str]]:
-    rows = [["as given", *_measures(found["as_given"])]]
-    return [*rows, ["within the set", *_measures(found["within"])]] if any(found["outside"].values()) else rows
+def _overall(result: Agreement) -> list[list[str]]:
+    rows = [["as given", *_cells(result.as_given)]]
+    return [*rows, ["within the set", *_cells(result.within)]] if any(result.outside.values()) else rows
 
 
-def _measures(one: dict[str, Any]) -> list[str]:
-    return [
-        f"{one['n']:,}",
-        percent_with_interval(one, "changed"),
-        value_with_interval(one, "kappa"),
-        value_with_interval(one, "alpha"),
-    ]
+def _cells(measures: Measures) -> list[str]:
+    return [f"{measures.n:,}", _percent(measures, "changed"), _value(measures, "kappa"), _value(measures, "alpha")]
 
 
-def _sentences(found: Agreement) -> Iterator[str]:
-    yield f"First: {found['first']}. Second: {found['second']}."
-    yield f"The set: {', '.join(found['labels'])}."
-    for side, counts in found["outside"].items():
+def _percent(row: msgspec.Struct, name: str) -> str:
+    return percent_with_interval(msgspec.structs.asdict(row), name)
+
+
+def _value(row: msgspec.Struct, name: str) -> str:
+    return value_with_interval(msgspec.structs.asdict(row), name)
+
+
+def _sentences(result: Agreement) -> Iterator[str]:
+    yield f"First: {result.first}. Second: {result.second}."
+    yield f"The set: {', '.join(result.labels)}."
+    for side, counts in result.outside.items():
         if counts:
             listed = ", ".join(f"{label} ({count})" for label, count in counts.items())
             yield (
                 f"Outside the set: {sum(counts.values())} labels of the {side} source, {listed}. As given, each is a "
                 "category of its own; within the set, their utterances are left out."
             )
-    for reason, count in found["left_out"].items():
+    for reason, count in result.left_out.items():
         yield f"Left out: {count} ({reason})."
-    yield f"95 % intervals by bootstrap over {found['as_given']['ci_unit']}s."
+    yield f"95 % intervals by bootstrap over {result.as_given.ci_unit}s."

@@ -1,4 +1,4 @@
-"""Two labels for each utterance: two columns of one CSV, or a column of each of two CSVs that share keys."""
+"""Read two labels for each utterance: from two columns of one CSV, or from two CSVs that share keys."""
 
 from __future__ import annotations
 
@@ -12,26 +12,21 @@ from melt_ser.core.errors import InputError, SetupError, did_you_mean
 from melt_ser.corpora.lines import split_in_name
 from melt_ser.corpora.readers.delimited import read_table
 
-MACHINE = "llm_label"  # of MELT's release, and of what `annotate` writes
-HUMAN = ("label", "emotion")  # of a corpus table, which has both, the first is as the release writes it
+MACHINE = "llm_label"  # column of MELT's release and of `annotate`'s labels files
+HUMAN = ("label", "emotion")  # a corpus table has both; the first is the release's own label
 KEYS = ("dialogue_id", "utterance_id")
-# MELD numbers dialogues anew in each split, so that rows of different splits would meet under one key.
-SPLIT = "split"
-SAME_WHERE_KEYS_ARE = ("season", "episode")
-THEIRS = " of the second file"  # what is added to the name of a column that both files have
+SPLIT = "split"  # a key too if both files have it, since MELD numbers the dialogues of each split anew
+SAME_FOR_EQUAL_KEYS = ("season", "episode")
+THEIRS = " of the second file"  # suffix of the second file's columns that the first has too
 
 
 @dataclass(frozen=True)
 class LabelPairs:
-    """Pairs of labels.
+    """Pairs of labels."""
 
-    `table` has the columns `first` and `second`, none of them empty, and all columns of the files, in lower case; of a
-    column that both files have it is the first file's. `names` are those of the label sources, `left_out` counts rows.
-    """
-
-    table: pd.DataFrame
-    names: tuple[str, str]
-    left_out: dict[str, int]
+    table: pd.DataFrame  # `first` and `second`, never empty, and the files' columns in lower case (the first file wins)
+    names: tuple[str, str]  # of the label sources
+    left_out: dict[str, int]  # rows, by reason
 
 
 def read_pairs(
@@ -41,12 +36,18 @@ def read_pairs(
     second_column: str | None = None,
     keys: Sequence[str] | None = None,
 ) -> LabelPairs:
-    """The pairs of one file's two columns, or of two files' rows with equal `keys`.
+    """Return the pairs of labels of one file, or of two files' rows with equal keys. Case does not matter in columns.
 
-    A key is a column of both files, or `a=b` where it is called `a` in the first and `b` in the second; None stands for
-    KEYS, and the split where both files (or their names) say it. Columns are named in any case. Raises InputError where
-    a column is missing, a key repeats or no pair is left, or where rows of equal keys are of different episodes;
-    SetupError where there is no such file.
+    Args:
+        first_path: a CSV of labels; without a second one, it has both.
+        second_path: a CSV with the second source's labels.
+        first_column: the first source's labels; None: `label` or `Emotion` (of two files, `llm_label` first).
+        second_column: the second source's labels; None: `llm_label` (of two files, also `label` or `Emotion`).
+        keys: columns of both files, or `a=b` for one called `a` in the first file and `b` in the second; None: KEYS,
+            and the split if both files (or their names) have it.
+
+    Raises InputError if a column is missing, a key repeats, no pair is left, or rows with equal keys are of different
+    episodes; SetupError if a file does not exist, or both columns are the same.
     """
     table = read_labels(first_path)
     left_out: dict[str, int] = {}
@@ -82,7 +83,10 @@ def read_pairs(
 
 
 def read_labels(path: Path) -> pd.DataFrame:
-    """A CSV of labels as text, its columns in lower case, and the split that the file's name says; else SetupError."""
+    """Return a CSV of labels as text, with columns in lower case and the split in the file's name as a column.
+
+    Raises SetupError if there is no such file.
+    """
     if not path.is_file():
         raise SetupError(f"There is no file {path}; give a CSV of labels.")
     table, split = read_table(path, ()), split_in_name(path)
@@ -90,13 +94,13 @@ def read_labels(path: Path) -> pd.DataFrame:
 
 
 def require(table: pd.DataFrame, column: str, path: Path) -> None:
-    """Raise InputError where the table of a file lacks a column."""
+    """Raise InputError if the table of a file lacks a column."""
     if column not in table:
         raise InputError(f"{path} has no column '{column}'; {did_you_mean(column, table.columns)}")
 
 
 def _label_column(table: pd.DataFrame, column: str | None, usual: Sequence[str], path: Path) -> str:
-    """The column that is asked for, else the first of the usual ones that there is."""
+    """Return the given column, or the first of the usual ones that the table has. Raises InputError without one."""
     if column is None:
         column = next((name for name in usual if name in table), usual[-1])
     require(table, column.lower(), path)
@@ -106,7 +110,15 @@ def _label_column(table: pd.DataFrame, column: str | None, usual: Sequence[str],
 def joined(
     first: pd.DataFrame, second: pd.DataFrame, keys: Sequence[str] | None, first_path: Path, second_path: Path
 ) -> tuple[pd.DataFrame, dict[str, int]]:
-    """The rows of both files under one key, and how many have no partner; see `read_pairs`."""
+    """Return the rows of two files joined on `keys`, and the number of rows without a partner, by reason.
+
+    Args:
+        first: the table of the first file.
+        second: the table of the second file.
+        keys: as in `read_pairs`.
+        first_path: for error messages.
+        second_path: for error messages.
+    """
     keys = keys or [*KEYS, *([SPLIT] if SPLIT in first and SPLIT in second else [])]
     named = [key.lower().partition("=") for key in keys]
     own, theirs = [name for name, _, _ in named], [other or name for name, _, other in named]
@@ -120,7 +132,7 @@ def joined(
         for path, table in ((first_path, first), (second_path, second))
         if len(table) > len(both)
     }
-    for column in SAME_WHERE_KEYS_ARE:
+    for column in SAME_FOR_EQUAL_KEYS:
         if column not in first or column not in second or column in own:
             continue
         differ = both[column] != both[column + THEIRS]

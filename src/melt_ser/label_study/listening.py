@@ -1,8 +1,8 @@
-"""A blind listening test: which of two labels fits a clip better?
+"""Build a blind listening test: which of two labels fits a clip better?
 
-The folder has two parts. `share/` goes to the raters: a page, and the clips under names that say nothing. `key.json`
-stays behind: it alone says which source gave which label. The page shows an item's two labels in a drawn order that it
-turns about again for each rater, and the items in an order of the rater's own.
+The folder has two parts. `share/` goes to the raters: a page, and the clips under random names. `key.json` stays behind
+and alone says which source gave which label. The page shows the items in a different order for each rater, and the two
+labels of an item in random order, drawn again for each rater.
 """
 
 from __future__ import annotations
@@ -42,19 +42,22 @@ def build(
     longest: float,
     seed: int,
 ) -> Item:
-    """Write the folder; returns its key.
+    """Write the folder and return the content of `key.json`.
 
     Args:
-        pairs: two labels an utterance; the table's `audio` is a path below `root`, `start` and `end` (seconds) cut it.
-        labels: the set; utterances with a label outside it are counted and not used. None: whatever is a label.
-        clips: how many clips to judge, as evenly over the second source's labels as may be.
-        checks: how many items tell the rater what to choose, on further clips.
-        longest: clips of more seconds are passed over, as are those that cannot be decoded; the key lists them.
+        pairs: two labels for each utterance; `audio` is a path below `root`, cut by `start` and `end` (seconds).
+        root: the folder of the audio.
+        folder: the folder to write.
+        labels: the set; utterances with a label outside it are counted and not used. None: every label.
+        clips: number of clips to judge, spread as evenly as possible over the second source's labels.
+        checks: number of attention checks, items on further clips that tell the rater the choice.
+        longest: seconds; longer clips and clips that cannot be decoded are skipped and listed in the key.
+        seed: of the choice, the order and the sides.
 
-    Raises SetupError where the folder is there already, InputError where there are not enough clips.
+    Raises SetupError if the folder exists already, InputError if there are not enough clips.
     """
     if folder.exists():
-        raise SetupError(f"{folder} is there already; give another --out, or move it away.")
+        raise SetupError(f"{folder} exists already; give another --out, or move it away.")
     if "audio" not in pairs.table:
         raise SetupError("The labels have no column 'audio'; give the corpus table that `prepare` wrote.")
     generator = np.random.default_rng(seed)
@@ -62,34 +65,34 @@ def build(
     with files.replacing_folder(folder) as temporary:
         (temporary / SHARED / "clips").mkdir(parents=True)
         items: list[Item] = []
-        problems: list[Skipped] = []
+        skipped: list[Skipped] = []
         for row in _evenly(candidates, generator):
             if len(items) == clips + checks:
                 break
             try:
                 waveform, rate = _clip(row, root, longest)
             except InputError as error:
-                problems.append(Skipped(str(row.get("utterance", "")), str(row["audio"]), str(error)))
+                skipped.append(Skipped(str(row.get("utterance", "")), str(row["audio"]), str(error)))
                 continue
-            item = _item(row, generator, {one["id"] for one in items})
+            item = _item(row, generator, {other["id"] for other in items})
             soundfile.write(temporary / SHARED / "clips" / f"{item['id']}.flac", waveform, rate, "PCM_16")
             items.append(item)
         if len(items) < clips + checks:
-            first = f"; {len(problems)} clips cannot be used, the first: {problems[0].reason}" if problems else "."
+            first = f"; {len(skipped)} clips cannot be used, the first: {skipped[0].reason}" if skipped else "."
             raise InputError(
-                f"The sources differ on {len(candidates)} utterances, and {clips} clips and {checks} checks are asked "
-                f"for: set --clips and --checks, or check --root{first}"
+                f"The sources differ on {len(candidates)} utterances, too few for {clips} clips and {checks} checks: "
+                f"set --clips and --checks, or check --root{first}"
             )
         for item in items[clips:]:
             item["check"] = item["labels"][int(generator.integers(2))]
-        key = _key(pairs, items, left_out, problems, seed)
+        key = _key(pairs, items, left_out, skipped, seed)
         files.write_json(temporary / KEY, key)
         files.write_text(temporary / SHARED / "index.html", _page(key))
     return key
 
 
 def _differing(pairs: LabelPairs, labels: Sequence[str] | None) -> tuple[pd.DataFrame, dict[str, int]]:
-    """The pairs to choose between, and why others are not used."""
+    """Return the pairs with two different labels, and the number of other pairs, by reason."""
     table, left_out = pairs.table, dict(pairs.left_out)
     meant = table[["first", "second"]].map(lambda label: SYNONYMS.get(label.casefold(), label))  # angry is anger
     for reason, rows in (
@@ -102,7 +105,7 @@ def _differing(pairs: LabelPairs, labels: Sequence[str] | None) -> tuple[pd.Data
 
 
 def _evenly(table: pd.DataFrame, generator: np.random.Generator) -> Iterator[dict[str, Any]]:
-    """All rows in a drawn order, one of each of the second source's labels in turn."""
+    """Yield all rows in random order, the second source's labels in turn."""
     drawn = table.iloc[generator.permutation(len(table))]
     turn = drawn.groupby("second").cumcount()
     for row in drawn.iloc[turn.argsort(kind="stable")].to_dict("records"):
@@ -110,27 +113,28 @@ def _evenly(table: pd.DataFrame, generator: np.random.Generator) -> Iterator[dic
 
 
 def _clip(row: dict[str, Any], root: Path, longest: float) -> tuple[Waveform, int]:
-    """An utterance's samples at the recording's own rate, for the ears; louder than full scale it is turned down."""
+    """Return samples at the recording's own rate, scaled down if they exceed full scale, and the rate."""
     path = root / str(row["audio"])
     try:
         start, end = (float(row[name]) if row.get(name) else None for name in ("start", "end"))
     except ValueError:
-        raise InputError(f"{path}: start and end are no times in seconds.") from None
+        raise InputError(f"{path}: start and end are not times in seconds.") from None
     waveform, rate = read_native(path, start, end, longest)
     return waveform / max(1.0, float(np.abs(waveform).max())), rate
 
 
 def _item(row: dict[str, Any], generator: np.random.Generator, taken: set[str]) -> Item:
+    """Return an item under a random name that is not `taken`, its labels in random order."""
     name = generator.bytes(4).hex()
     while name in taken:
         name = generator.bytes(4).hex()
     labels = [row["first"], row["second"]]
     generator.shuffle(labels)
-    about = {column: str(row[column]) for column in ("utterance", "audio", "start", "end") if row.get(column)}
-    return {"id": name, "labels": labels, "check": None, "first": row["first"], "second": row["second"], **about}
+    source = {column: str(row[column]) for column in ("utterance", "audio", "start", "end") if row.get(column)}
+    return {"id": name, "labels": labels, "check": None, "first": row["first"], "second": row["second"], **source}
 
 
-def _key(pairs: LabelPairs, items: list[Item], left_out: dict[str, int], problems: list[Skipped], seed: int) -> Item:
+def _key(pairs: LabelPairs, items: list[Item], left_out: dict[str, int], skipped: list[Skipped], seed: int) -> Item:
     shown = json.dumps([[item["id"], item["labels"], item["check"]] for item in items])
     return {
         "schema_version": SCHEMA_VERSION,
@@ -138,16 +142,16 @@ def _key(pairs: LabelPairs, items: list[Item], left_out: dict[str, int], problem
         "seed": seed,
         "sources": {"first": pairs.names[0], "second": pairs.names[1]},
         "left_out": left_out,
-        "problems": [asdict(problem) for problem in problems],
+        "problems": [asdict(clip) for clip in skipped],
         "items": items,
     }
 
 
 def _page(key: Item) -> str:
-    """The page, which knows an item's name, its two labels in a drawn order, and what a check says."""
-    items = sorted(key["items"], key=lambda item: str(item["id"]))  # not in the order in which they were chosen
+    """Return the page; it has each item's name, its two labels in random order, and the label of a check."""
+    items = sorted(key["items"], key=lambda item: str(item["id"]))  # not in the order of the draw
     shown = [{name: item[name] for name in ("id", "labels", "check")} for item in items]
-    text, digest = script("listening.js")
+    text, digest = script("listening.js", "melt_ser.label_study")
     study = json.dumps({"id": key["study"], "items": shown}, ensure_ascii=False)
     checks = sum(item["check"] is not None for item in items)
-    return render("listening.html", study=study, checks=checks, script=text, script_hash=digest)
+    return render("listening.html", "melt_ser.label_study", study=study, checks=checks, script=text, script_hash=digest)

@@ -1,4 +1,4 @@
-"""The answers of a listening test, put together with its key: a row a judgement."""
+"""Read the answers of a listening test and join them with its key: a row for each judgement."""
 
 from __future__ import annotations
 
@@ -9,60 +9,88 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+from msgspec import Struct
 
 from melt_ser.core.errors import InputError, SetupError
-from melt_ser.core.files import read_shaped
+from melt_ser.core.files import read_typed
 from melt_ser.label_study.listening import SCHEMA_VERSION
 
-KEY_SHAPE = {
-    "study": str,
-    "sources": {"first": str, "second": str},
-    "items": [{"id": str, "labels": [str], "check": str | None, "first": str, "second": str}],
-}
-ANSWERS_SHAPE = {
-    "study": str,
-    "rater": str,
-    "answers": [{"item": str, "chosen": str | None, "side": str | None, "plays": int, "seconds": int | float}],
-}
+
+class Item(Struct):
+    """An item of `key.json`: the labels to choose from, and the source's label that each stands for."""
+
+    id: str
+    labels: list[str]
+    check: str | None  # the right answer of a check question; None for an item to judge
+    first: str
+    second: str
+
+
+class Key(Struct):
+    """`key.json`, which `listen build` writes: the sources' names by "first" and "second", and the items."""
+
+    schema_version: int
+    study: str
+    sources: dict[str, str]
+    items: list[Item]
+
+
+class Given(Struct):
+    """An answer of a rater; `chosen` None: the clip did not play."""
+
+    item: str
+    chosen: str | None
+    side: str | None  # left or right
+    plays: int
+    seconds: float
+
+
+class Answers(Struct):
+    """The file that a rater saves."""
+
+    schema_version: int
+    study: str
+    rater: str
+    answers: list[Given]
 
 
 @dataclass(frozen=True)
 class Judgements:
-    """`table` has a row a judgement: rater, item, side, first, second (the labels), and prefers_second (true or false).
+    """The judgements of the raters who passed the checks.
 
-    `raters` are those who passed and judged; `left_out` says why others are not used, by rater; `not_played` counts
-    items that did not play for a rater.
+    `table` has a row for each judgement: rater, item, side (left or right), first and second (the sources' labels), and
+    prefers_second (true or false).
     """
 
-    sources: dict[str, str]
+    sources: dict[str, str]  # names, by "first" and "second"
     table: pd.DataFrame
-    raters: list[str]
-    left_out: dict[str, str] = field(default_factory=dict)
-    not_played: int = 0
+    raters: list[str]  # who passed the checks and judged
+    left_out: dict[str, str] = field(default_factory=dict)  # reason, by rater
+    not_played: int = 0  # items that did not play for a rater
 
 
 def read_judgements(key_path: Path, answer_paths: Sequence[Path], allowed_failures: int = 0) -> Judgements:
-    """The judgements of all raters who failed no more checks than allowed.
+    """Return the judgements of all raters who failed no more checks than allowed.
 
-    Folders stand for the JSON files in them. A rater's several files are put together. Raises SetupError where a file
-    is missing, InputError where one is damaged, of another study, answers something else, or contradicts another of the
-    same rater.
+    A folder stands for its JSON files. Several files of one rater are joined. Raises SetupError if a file is missing,
+    InputError if one is damaged, belongs to another study, has an answer that the study does not offer, or contradicts
+    another file of the same rater.
     """
-    key = _read(key_path, {"schema_version": int, **KEY_SHAPE}, "give the key.json that `listen build` wrote")
-    items = {item["id"]: item for item in key["items"]}
-    given: defaultdict[str, dict[str, dict[str, Any]]] = defaultdict(dict)
+    key: Key = _read(key_path, Key, "give the key.json that `listen build` wrote")
+    items = {item.id: item for item in key.items}
+    given: defaultdict[str, dict[str, Given]] = defaultdict(dict)
     for path in _files(answer_paths):
-        content = _read(path, {"schema_version": int, **ANSWERS_SHAPE}, "ask the rater to save the answers again")
-        if content["study"] != key["study"]:
-            raise InputError(f"{path} answers the study {content['study']}, and {key_path} is of {key['study']}.")
-        answers = {answer["item"]: answer for answer in content["answers"]}
+        content: Answers = _read(path, Answers, "ask the rater to save the answers again")
+        if content.study != key.study:
+            raise InputError(f"{path} answers the study {content.study}, but {key_path} belongs to {key.study}.")
+        answers = {answer.item: answer for answer in content.answers}
         for name, answer in answers.items():
-            if name not in items or answer["chosen"] not in (None, *items[name]["labels"]):
+            if name not in items or answer.chosen not in (None, *items[name].labels):
                 raise InputError(
-                    f"{path}: '{answer['chosen']}' for the item {name} is no answer of this study; "
+                    f"{path}: '{answer.chosen}' for the item {name} is not an answer of this study; "
                     "ask the rater to save the answers again."
                 )
-        _put_together(given[content["rater"]], answers, content["rater"], path)
+        _join(given[content.rater], answers, content.rater, path)
     reasons = {rater: _failed(answers, items, allowed_failures) for rater, answers in given.items()}
     left_out = {rater: reason for rater, reason in reasons.items() if reason}
     passed = {rater: answers for rater, answers in given.items() if rater not in left_out}
@@ -70,39 +98,39 @@ def read_judgements(key_path: Path, answer_paths: Sequence[Path], allowed_failur
         {
             "rater": rater,
             "item": name,
-            "side": answer["side"],
-            "first": items[name]["first"],
-            "second": items[name]["second"],
-            "prefers_second": answer["chosen"] == items[name]["second"],
+            "side": answer.side,
+            "first": items[name].first,
+            "second": items[name].second,
+            "prefers_second": answer.chosen == items[name].second,
         }
         for rater, answers in passed.items()
         for name, answer in answers.items()
-        if items[name]["check"] is None and answer["chosen"] is not None
+        if items[name].check is None and answer.chosen is not None
     ]
     if not rows:
         why = f" ({len(left_out)} raters left out, the first {next(iter(left_out.values()))})" if left_out else ""
-        raise InputError(f"There is no judgement to score{why}; give the raters' answer files.")
-    not_played = sum(answer["chosen"] is None for answers in passed.values() for answer in answers.values())
+        raise InputError(f"The answers have no judgement to score{why}; give the raters' answer files.")
+    not_played = sum(answer.chosen is None for answers in passed.values() for answer in answers.values())
     table = pd.DataFrame(rows)
-    return Judgements(key["sources"], table, table["rater"].unique().tolist(), left_out, not_played)
+    return Judgements(key.sources, table, table["rater"].unique().tolist(), left_out, not_played)
 
 
-def _put_together(before: dict[str, Any], answers: dict[str, Any], rater: str, path: Path) -> None:
-    """Add a rater's answers to those of their other files; one that was skipped there may be given here."""
+def _join(before: dict[str, Given], answers: dict[str, Given], rater: str, path: Path) -> None:
+    """Add a rater's answers to those of their other files; an item skipped in one file may be judged in another."""
     for name, answer in answers.items():
-        known = before.get(name, {}).get("chosen")
-        if known is not None and answer["chosen"] not in (None, known):
+        known = before[name].chosen if name in before else None
+        if known is not None and answer.chosen not in (None, known):
             raise InputError(
-                f"{path} says '{answer['chosen']}' for the item {name}, and another file of rater {rater} '{known}'; "
-                "leave the older file out, or where they are two people's write another 'rater' into one."
+                f"{path} says '{answer.chosen}' for the item {name}, and another file of rater {rater} '{known}'; "
+                "leave the older file out, or, if two people share the code, change 'rater' in one file."
             )
         if known is None:
             before[name] = answer
 
 
-def _failed(answers: dict[str, dict[str, Any]], items: dict[str, dict[str, Any]], allowed: int) -> str:
-    """Why a rater is left out, or ""; a check that did not play, or was not come to, is not failed."""
-    asked = [(items[name]["check"], answer["chosen"]) for name, answer in answers.items() if items[name]["check"]]
+def _failed(answers: dict[str, Given], items: dict[str, Item], allowed: int) -> str:
+    """Return why a rater is left out, or "". A check that did not play, or was not reached, is not failed."""
+    asked = [(items[name].check, answer.chosen) for name, answer in answers.items() if items[name].check]
     failed = sum(chosen not in (None, check) for check, chosen in asked)
     return f"failed {failed} of {len(asked)} checks" if failed > allowed else ""
 
@@ -114,10 +142,10 @@ def _files(paths: Sequence[Path]) -> list[Path]:
     return files
 
 
-def _read(path: Path, shape: dict[str, Any], fix: str) -> dict[str, Any]:
+def _read(path: Path, kind: Any, fix: str) -> Any:
     if not path.is_file():
         raise SetupError(f"There is no file {path}; {fix}.")
-    content: dict[str, Any] = read_shaped(path, shape, fix)
-    if content["schema_version"] != SCHEMA_VERSION:
-        raise InputError(f"{path} is of version {content['schema_version']}, not {SCHEMA_VERSION}; {fix}.")
+    content = read_typed(path, kind, fix)
+    if content.schema_version != SCHEMA_VERSION:
+        raise InputError(f"{path} is of version {content.schema_version}, not {SCHEMA_VERSION}; {fix}.")
     return content

@@ -1,10 +1,10 @@
-"""Is one source preferred, beyond what these raters and these clips happen to be like?
+"""Test whether one source is preferred, beyond the accidents of these raters and these clips.
 
-Judgements of one rater are alike, and so are those of one clip, so that a binomial test, which takes each for itself,
-finds too much. The mixed test is of the mean preference in a linear mixed model with crossed random effects of raters
-and clips (Baayen, Davidson & Bates 2008), by restricted likelihood, with Student's t of the fewer of both less one.
-In simulations without a preference (`docs/listening.md`) it keeps its level, which statsmodels' Bayesian logistic mixed
-model, a sampler's substitute, does not.
+The judgements of one rater resemble each other, and so do those of one clip. A binomial test treats them as independent
+and therefore finds too much. The mixed test is of the mean preference in a linear mixed model with crossed random
+effects of raters and clips (Baayen, Davidson & Bates 2008), fitted by restricted likelihood, with Student's t and one
+degree of freedom less than the fewer of raters and clips. In simulations without a preference (`docs/listening.md`) it
+keeps its level; statsmodels' Bayesian logistic mixed model, used in place of such a test, does not.
 """
 
 from __future__ import annotations
@@ -21,21 +21,26 @@ from melt_ser.evaluation.metrics import Floats, Integers
 
 @dataclass(frozen=True)
 class MixedTest:
-    """The mean preference with its 95 % interval, the two-sided p of one half, and two standard deviations."""
+    """The mean preference (0..1) with its 95 % interval, and the two-sided p of one half."""
 
     mean: float
     interval: tuple[float, float]
     p: float
-    of_raters: float
-    of_clips: float
+    of_raters: float  # standard deviation between raters
+    of_clips: float  # standard deviation between clips
     converged: bool
 
 
 def mixed_test(preferred: Floats, rater: Integers, clip: Integers) -> MixedTest | None:
-    """The test of judgements, (judgements,) each: 1 where the source is preferred, the numbers of rater and clip.
+    """Return the test of judgements; None if the model has no residual.
 
-    None where there are fewer than two raters or clips, or where raters do not differ on any clip, or clips for any
-    rater: the model has no residual then. Raises SetupError without statsmodels.
+    Args:
+        preferred: (judgements,), 1 if the source is preferred, otherwise 0.
+        rater: (judgements,), the number of the rater.
+        clip: (judgements,), the number of the clip.
+
+    The model has no residual with fewer than two raters or clips, if raters never differ on a clip, or if clips never
+    differ for a rater. Raises SetupError without statsmodels.
     """
     try:
         from statsmodels.regression.mixed_linear_model import MixedLM, VCSpec
@@ -50,8 +55,8 @@ def mixed_test(preferred: Floats, rater: Integers, clip: Integers) -> MixedTest 
     spec = VCSpec(list(factors), names, [[effect] for effect in effects])
     ones = np.ones((len(preferred), 1))
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of variances at their bound, 0, which is a fair answer
-        # Powell's method, since statsmodels' own choice of optimisers stops short of the maximum at that bound.
+        warnings.simplefilter("ignore")  # statsmodels warns of variances at their bound 0, which are valid
+        # statsmodels' default optimisers stop short of the maximum at that bound; Powell's method does not.
         fit = MixedLM(preferred - 0.5, ones, groups=np.zeros(len(preferred)), exog_vc=spec).fit(method="powell")
     variances = np.maximum(np.asarray(fit.vcomp, dtype=np.float64), 0.0)
     error = _standard_error(effects, variances, float(fit.scale))
@@ -68,18 +73,18 @@ def mixed_test(preferred: Floats, rater: Integers, clip: Integers) -> MixedTest 
 
 
 def _alone_explains(numbers: Integers, preferred: Floats) -> bool:
-    """Whether all judgements of each rater (or of each clip) are the same."""
+    """Return whether all judgements of each rater (or of each clip) are the same."""
     mean = np.bincount(numbers, preferred) / np.bincount(numbers)
     return bool(np.isin(mean, (0.0, 1.0)).all())
 
 
 def _standard_error(effects: list[Floats], variances: Floats, residual: float) -> float:
-    """That of the mean by generalised least squares; statsmodels' own is not defined where a variance is 0."""
+    """Return the mean's standard error by generalised least squares; statsmodels' is undefined for a variance of 0."""
     count = len(effects[0])
     scaled = np.hstack(
         [effect * np.sqrt(variance / residual) for effect, variance in zip(effects, variances, strict=True)]
     )
-    # The covariance is residual * (1 + scaled @ scaled.T): its inverse by Woodbury.
+    # The covariance is residual * (1 + scaled @ scaled.T); Woodbury's identity gives its inverse.
     sums = scaled.sum(axis=0)
     precision = count - sums @ np.linalg.solve(np.eye(scaled.shape[1]) + scaled.T @ scaled, sums)
     return float(np.sqrt(residual / precision))

@@ -1,4 +1,4 @@
-"""Command-line options that the verbs of a label study share. Light, since `--help` needs it."""
+"""Command-line options that the verbs of a label study share. It imports no heavy package, for a fast `--help`."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ from melt_ser.cli.arguments import names
 
 
 def add_pair_options(parser: argparse.ArgumentParser) -> None:
-    """The options that say which labels of the files are paired."""
+    """Add the options for the columns and keys by which labels are paired."""
     parser.add_argument(
-        "--first-column", metavar="COLUMN", help="(default: label, else Emotion; of two files llm_label before)"
+        "--first-column", metavar="COLUMN", help="(default: label or Emotion; of two files llm_label first)"
     )
     parser.add_argument(
-        "--second-column", metavar="COLUMN", help="(default: llm_label; of two files else label or Emotion)"
+        "--second-column", metavar="COLUMN", help="(default: llm_label; of two files also label or Emotion)"
     )
     parser.add_argument(
         "--keys",
         type=names,
         metavar="COLUMNS",
-        help="what names an utterance in two files, such as Dialogue_ID,Utterance_ID (default) or utterance=filename",
+        help="columns that identify an utterance in two files: Dialogue_ID,Utterance_ID (default) or a=b",
     )

@@ -1,6 +1,6 @@
 """Agreement beyond chance, from counts: Cohen's kappa and Krippendorff's alpha for nominal labels.
 
-Every function also takes a stack of matrices (..., categories, categories), which is how bootstraps use the same
+Every function also takes a stack of matrices (..., categories, categories), so that bootstraps use the same
 definitions. Sources: Cohen 1960; Krippendorff 2011, "Computing Krippendorff's Alpha-Reliability".
 """
 
@@ -12,7 +12,7 @@ from melt_ser.evaluation.metrics import Floats, Integers
 
 
 def cohens_kappa(confusion: Integers) -> Floats:
-    """Kappa, (...), of a confusion matrix of two raters; NaN where both give one and the same label throughout."""
+    """Return kappa, (...), of two raters' confusion matrix; NaN if both give every item one and the same label."""
     total = confusion.sum(axis=(-2, -1), dtype=np.float64)
     observed = np.trace(confusion, axis1=-2, axis2=-1) / total
     expected = (confusion.sum(axis=-1) * confusion.sum(axis=-2)).sum(axis=-1) / total**2
@@ -20,15 +20,15 @@ def cohens_kappa(confusion: Integers) -> Floats:
 
 
 def coincidences_of_pairs(confusion: Integers) -> Floats:
-    """The coincidence matrix, (..., categories, categories), of two raters' confusion matrix."""
+    """Return the coincidence matrix, (..., categories, categories), of two raters' confusion matrix."""
     return (confusion + np.swapaxes(confusion, -2, -1)).astype(np.float64)
 
 
 def coincidences_of_items(counts: Integers) -> Floats:
-    """The coincidence matrix, (categories, categories), of items that any number of raters labelled.
+    """Return the coincidence matrix, (categories, categories), of items that any number of raters labelled.
 
-    `counts`, (items, categories), says how many gave an item each label. Raters may differ in number from item
-    to item; an item that fewer than two rated says nothing.
+    `counts`, (items, categories), is the number of raters who gave an item each label. Items may have different numbers
+    of raters; those with fewer than two do not count.
     """
     rated = counts[counts.sum(axis=1) >= 2].astype(np.float64)
     weights = 1 / (rated.sum(axis=1) - 1)
@@ -37,7 +37,7 @@ def coincidences_of_items(counts: Integers) -> Floats:
 
 
 def krippendorffs_alpha(coincidences: Floats) -> Floats:
-    """Alpha, (...), of a coincidence matrix; NaN where there are no pairs or only one label."""
+    """Return alpha, (...), of a coincidence matrix; NaN without pairs or with only one label."""
     values = coincidences.sum(axis=-1)
     total = values.sum(axis=-1)
     disagreement = total - np.trace(coincidences, axis1=-2, axis2=-1)

@@ -1,10 +1,12 @@
-"""Models: a backbone of any of four families, made batch invariant, and a classification head on top.
+"""Models: a backbone of any of four families, batch invariant, with a classification head.
 
-backbone.py    one interface to wav2vec 2.0, HuBERT, WavLM and data2vec: frames and their mask, freezing
-checkpoint.py  where weights come from: a folder, the Hugging Face cache, the hub, or a seed
-masking.py     why an utterance's logits do not depend on its neighbours in the batch
-waveform.py    a waveform as model input: padded if too short, normalised, padded together
-pooling.py     frames to one vector an utterance
-classifier.py  backbone and head together
-export.py      saved models that plain transformers loads
+families.py          the families: their names in transformers, and the architecture of random weights
+checkpoint_files.py  find the files of a checkpoint: a folder, the Hugging Face cache, or the hub
+weights.py           build a transformers model: weights from those files, or random from a seed
+backbone.py          one interface to all families: frames and their mask, in three stages; freezing
+kernels/             faster forward passes, behind the switch `backbone.kernels`, and batch invariance
+pooling.py           the frames of an utterance to one vector
+classifier.py        backbone and head: logits
+prefix.py            the frozen part of a classifier, computed apart from the rest
+export.py            saved models that plain transformers loads
 """

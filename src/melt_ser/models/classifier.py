@@ -1,4 +1,4 @@
-"""A backbone and a head: waveforms to one logit a class."""
+"""A classifier of speech: a backbone, and a head that maps its frames to one logit a class."""
 
 from __future__ import annotations
 
@@ -10,20 +10,19 @@ from torch import Tensor, nn
 from melt_ser.config import HeadConfig
 from melt_ser.core.errors import SetupError, did_you_mean
 from melt_ser.data.stage import Stage
-from melt_ser.models.backbone import Backbone, BackboneOutput
-from melt_ser.models.pooling import POOLINGS
-from melt_ser.models.prefix import continue_from
+from melt_ser.models.backbone import Backbone, BackboneOutput, mask_of
+from melt_ser.models.pooling import POOLINGS, MeanPooling
 
 LAYERS = ("last", "weighted")
 
 
 class Head(nn.Module):
-    """The frames of a backbone to logits: choice of layers, pooling, linear layers.
+    """Map the frames of a backbone to logits: choose layers, pool, apply linear layers.
 
     layers="last" reads `last_hidden_state`. layers="weighted" reads the sum of all `hidden_states` (the input
     of the transformer and the output of every layer) with learned scalar weights, the softmax of
-    `layer_weights` (Yang et al., "SUPERB", Interspeech 2021); in models with a stable layer norm those come
-    before the final norm. Its initial weights are drawn from torch's global random state.
+    `layer_weights` (Yang et al., "SUPERB", Interspeech 2021). In models with a stable layer norm, these states
+    come before the final norm. The initial weights are drawn from torch's global random state.
     """
 
     def __init__(self, config: HeadConfig, features: int, number_of_layers: int, classes: int) -> None:
@@ -42,7 +41,7 @@ class Head(nn.Module):
         self.output = nn.Linear(width, classes)
 
     def forward(self, backbone: BackboneOutput) -> Tensor:
-        """Logits, (batch, classes), in float32 also where the backbone ran in a lower precision."""
+        """Return logits, (batch, classes), in float32 even if the backbone ran in a lower precision."""
         with torch.autocast(backbone.last_hidden_state.device.type, enabled=False):
             pooled = self.pooling(self._frames(backbone), backbone.frame_mask)
             logits: Tensor = self.output(self.network(pooled))
@@ -60,7 +59,12 @@ class Head(nn.Module):
 
 
 class SpeechClassifier(nn.Module):
-    """Logits of utterances, which depend neither on padding nor on the other utterances of the batch."""
+    """Return the logits of utterances, which depend neither on padding nor on the other utterances of the batch.
+
+    The frozen first part of the model can run on its own, up to a `Stage`: for every `stage` that `frozen_stage`
+    allows, `classifier(audio, lengths)` equals `classifier(*compute_stage(stage, audio, lengths), stage)` up to
+    rounding. So its output can be computed once and cached.
+    """
 
     def __init__(self, backbone: Backbone, head: HeadConfig, classes: Sequence[str]) -> None:
         super().__init__()
@@ -71,18 +75,98 @@ class SpeechClassifier(nn.Module):
         self.classes = list(classes)
         self.head = Head(head, backbone.hidden_size, backbone.number_of_layers, len(self.classes))
 
-    def forward(self, inputs: Tensor, lengths: Tensor, after: Stage = Stage.nothing) -> Tensor:
-        """Logits, (batch, classes).
+    def forward(self, inputs: Tensor, lengths: Tensor, stage: Stage = Stage.nothing) -> Tensor:
+        """Return logits, (batch, classes).
 
-        inputs: audio, (batch, samples), with lengths, (batch,): see `pad_together`; or the features that
-            `compute_stage` made of it, with their numbers of frames, and that prefix as `after`.
+        Args:
+            inputs: audio, (batch, samples), padded by `pad_together`, or the output of `compute_stage`,
+                (batch, frames, ...).
+            lengths: samples or frames of each utterance, (batch,).
+            stage: the stage of `inputs`; the model continues from there.
         """
-        logits: Tensor = self.head(continue_from(after, self, inputs, lengths))
+        logits: Tensor = self.head(self._continue_from(stage, inputs, lengths))
         return logits
+
+    def frozen_stage(self, crops: bool) -> Stage:
+        """Return the last stage that is frozen and draws nothing at random.
+
+        crops: whether utterances are cropped at random. A crop cuts frames, so these must not be pooled before.
+        """
+        backbone, head = self.backbone, self.head
+        if backbone.freezing == "nothing":
+            return Stage.nothing
+        if backbone.freezing == "everything":
+            return Stage.pooled if isinstance(head.pooling, MeanPooling) and not crops else Stage.states
+        config = backbone.model.config
+        random = config.layerdrop > 0 or max(config.mask_time_prob, config.mask_feature_prob) > 0
+        # A weighted sum reads the frozen layers too.
+        whole_layers = isinstance(backbone.freezing, int) and not random and not head.weighted
+        return Stage.layers if whole_layers else Stage.convolution
+
+    @torch.no_grad()
+    def compute_stage(self, stage: Stage, audio: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
+        """Run the model on audio, (batch, samples), up to a stage.
+
+        Return the features, (batch, frames, ...), and the number of frames of each utterance, (batch,).
+        """
+        backbone = self.backbone
+        if stage is Stage.nothing:
+            return audio, lengths
+        convolved, frame_mask = backbone.convolve(audio, lengths)
+        counts = backbone.frames_of(lengths)
+        if stage is Stage.convolution:
+            return convolved, counts
+        hidden = backbone.embed(convolved, frame_mask)
+        if stage is Stage.layers:
+            return backbone.layers(hidden, frame_mask, 0, self._lowest_learning_layer)[-1], counts
+        states = self._states(backbone.transform(hidden, frame_mask, 0, self.head.weighted))
+        if stage is Stage.states:
+            return states, counts
+        total = states.masked_fill(~frame_mask[:, :, None, None], 0.0).sum(dim=1, keepdim=True)
+        return total / frame_mask.sum(dim=1)[:, None, None, None], torch.ones_like(counts)
+
+    def frame_shape(self, stage: Stage) -> tuple[int, ...]:
+        """Return the shape of one frame of a stage's features."""
+        backbone = self.backbone
+        if stage is Stage.convolution:
+            return (int(backbone.model.config.conv_dim[-1]),)
+        if stage is Stage.layers:
+            return (backbone.hidden_size,)
+        return (backbone.number_of_layers + 1 if self.head.weighted else 1, backbone.hidden_size)
+
+    def stage_modules(self, stage: Stage) -> list[nn.Module]:
+        """Return the modules on whose weights a stage's features depend."""
+        return [self.backbone.model.feature_extractor] if stage is Stage.convolution else self.backbone.frozen
+
+    def _continue_from(self, stage: Stage, features: Tensor, counts: Tensor) -> BackboneOutput:
+        """Run the rest of the backbone on the features of a stage."""
+        backbone, weighted = self.backbone, self.head.weighted
+        if stage is Stage.nothing:
+            whole: BackboneOutput = backbone(features, counts, output_hidden_states=weighted)
+            return whole
+        frame_mask = mask_of(counts, features.shape[1], features.device)
+        features = features.float()
+        if stage is Stage.convolution:
+            return backbone.transform(backbone.embed(features, frame_mask), frame_mask, 0, weighted)
+        if stage is Stage.layers:
+            return backbone.transform(features, frame_mask, self._lowest_learning_layer, weighted)
+        states = features.unbind(dim=2)
+        return BackboneOutput(states[-1], states if weighted else None, frame_mask)
+
+    def _states(self, output: BackboneOutput) -> Tensor:
+        """Stack the hidden states that the head reads, (batch, frames, states, features)."""
+        states = output.hidden_states if self.head.weighted else (output.last_hidden_state,)
+        assert states is not None
+        return torch.stack(states, dim=2)
+
+    @property
+    def _lowest_learning_layer(self) -> int:
+        assert isinstance(self.backbone.freezing, int)
+        return self.backbone.freezing
 
 
 def _checked(key: str, value: str, choices: Sequence[str] | dict[str, type]) -> str:
-    """The value of a setting as plain text, whether it came as an enumeration or as a word."""
+    """Return a setting's value as plain text, whether it came as an enumeration or as a word."""
     word = str(getattr(value, "value", value))
     if word not in choices:
         raise SetupError(f"{key}={word} is unknown; {did_you_mean(word, choices)}")

@@ -1,20 +1,25 @@
-"""Saved models, which plain transformers loads.
+"""Saved models, in folders that plain transformers loads.
 
-A folder holds melt_ser.json (classes, head, format version) beside one of two forms:
+A folder holds melt_ser.json (classes, head, format version) and one of two forms of the model:
 
     mean pooling, one linear layer   the family's own *ForSequenceClassification with its feature extractor:
                                      pipeline("audio-classification", model=<folder>) gives our answer
     any other head                   the plain backbone, which AutoModel loads, and head.safetensors
 
-The first form's classifier has a projection before the mean, which is saved as the identity; a frozen backbone has a
-file of its own there (shards.py). transformers knows nothing of masking.py: give its pipeline one clip at a time, which
-is its default.
+The classifier of the first form has a projection before the mean; it is saved as the identity. transformers lacks
+kernels/masking.py: give its pipeline one clip at a time, which is its default.
+
+A frozen backbone of the first form has a file of its own: the weights are split into two, as transformers splits large
+ones. The models of many folds share that file by a hard link. To write it again took a third of the time of training
+such heads, and thirty copies of a base model took 11 GB.
 """
 
 from __future__ import annotations
 
 import copy
 import json
+import os
+import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -29,9 +34,10 @@ from melt_ser.core.errors import InputError, SetupError
 from melt_ser.core.files import replacing_folder, write_json
 from melt_ser.core.memory import NO_ROOM_FOR_MODEL, memory_advice
 from melt_ser.models.backbone import Backbone, load_backbone
+from melt_ser.models.checkpoint_files import SAFE_WEIGHTS
 from melt_ser.models.classifier import SpeechClassifier
-from melt_ser.models.shards import copy_model, file_of_the_head, save_in_two
-from melt_ser.models.weights import MODEL_TYPES, check_finite, quiet_transformers
+from melt_ser.models.families import family_of
+from melt_ser.models.weights import check_finite, quiet_transformers
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -39,23 +45,27 @@ if TYPE_CHECKING:
 FORMAT_VERSION = 1
 METADATA = {"format": "pt"}  # as transformers writes it
 DESCRIPTION, HEAD_WEIGHTS = "melt_ser.json", "head.safetensors"
+WHOLE, INDEX = SAFE_WEIGHTS
+BACKBONE, LEARNED = "model-00001-of-00002.safetensors", "model-00002-of-00002.safetensors"
 FIRST_FORM = {
     "classifier.weight": "output.weight",
     "classifier.bias": "output.bias",
     "layer_weights": "layer_weights",
 }
-"""Names of the head's weights in transformers' classifier, and in ours."""
+"""The names of the head's weights in transformers' classifier, and in ours."""
 
 
 def save_model(classifier: SpeechClassifier, folder: Path) -> None:
-    """Write the folder, whole or not at all; safetensors only."""
+    """Write the folder, whole or not at all; safetensors only.
+
+    Raises OutputError if the folder cannot be written.
+    """
     from transformers import Wav2Vec2FeatureExtractor
 
     model, head = classifier.backbone.model, classifier.head_config
-    family = next(name for name, model_type in MODEL_TYPES.items() if model_type == model.config.model_type)
     description = {
         "format_version": FORMAT_VERSION,
-        "family": family,
+        "family": family_of(model.config.model_type),
         "classes": classifier.classes,
         "head": {
             "pooling": Pooling(head.pooling).value,
@@ -68,7 +78,7 @@ def save_model(classifier: SpeechClassifier, folder: Path) -> None:
         if _has_first_form(head):
             whole = _transformers_classifier(classifier)
             if classifier.backbone.freezing == "everything":
-                save_in_two(whole, temporary)
+                _save_in_two(whole, temporary)
             else:
                 whole.save_pretrained(temporary)
         else:
@@ -83,12 +93,15 @@ def save_model(classifier: SpeechClassifier, folder: Path) -> None:
 
 
 def save_head(classifier: SpeechClassifier, folder: Path, like: Path) -> None:
-    """What `save_model` writes, where the model in the folder `like` differs in the weights of its head alone."""
+    """Write the files of `save_model`, given a folder `like` with a model that differs only in the head's weights.
+
+    Raises OutputError if the folder cannot be written.
+    """
     head = _on_cpu(classifier.head.state_dict())
     with replacing_folder(folder) as temporary:
-        copy_model(like, temporary)
+        _copy_model(like, temporary)
         if _has_first_form(classifier.head_config):
-            path = file_of_the_head(temporary)
+            path = _file_of_the_head(temporary)
             head = load_file(path) | {theirs: head[ours] for theirs, ours in FIRST_FORM.items() if ours in head}
         else:
             path = temporary / HEAD_WEIGHTS
@@ -97,10 +110,10 @@ def save_head(classifier: SpeechClassifier, folder: Path, like: Path) -> None:
 
 
 def load_model(folder: Path, device: str | torch.device = "cpu") -> SpeechClassifier:
-    """Read what `save_model` wrote, with the same weights to the bit, in evaluation mode.
+    """Read a folder of `save_model`, with the same weights to the bit, in evaluation mode and with the fast kernels.
 
-    Raises SetupError if the folder is not one of ours or its weights are damaged, InputError if its
-    classifier was changed in a way that our head cannot hold.
+    Raises SetupError if the folder is not one of ours or its weights are damaged, InputError if transformers trained
+    its projection, which our head does not have.
     """
     description = _read_description(folder)
     family, head, classes = _checked(description, folder / DESCRIPTION)
@@ -124,7 +137,7 @@ def _has_first_form(head: HeadConfig) -> bool:
 
 
 def _transformers_classifier(classifier: SpeechClassifier) -> PreTrainedModel:
-    """The family's own classifier around the same weights, which are not copied."""
+    """Return transformers' classifier of the family around the same weights, without a copy of them."""
     from transformers import AutoModelForAudioClassification
 
     backbone: Backbone = classifier.backbone
@@ -136,7 +149,7 @@ def _transformers_classifier(classifier: SpeechClassifier) -> PreTrainedModel:
     with torch.device("meta"):
         model: PreTrainedModel = AutoModelForAudioClassification.from_config(config)
     setattr(model, model.base_model_prefix, backbone.model)
-    with torch.random.fork_rng(devices=[]):  # drawn and then overwritten
+    with torch.random.fork_rng(devices=[]):  # the initial weights are overwritten
         model.projector = nn.Linear(backbone.hidden_size, backbone.hidden_size)
         nn.init.eye_(model.projector.weight)
         nn.init.zeros_(model.projector.bias)
@@ -147,8 +160,8 @@ def _transformers_classifier(classifier: SpeechClassifier) -> PreTrainedModel:
 
 
 def _read_first_form(folder: Path) -> dict[str, Tensor]:
-    """The head's weights out of transformers' classifier."""
-    with safe_open(file_of_the_head(folder), framework="pt") as stored:
+    """Read the head's weights from transformers' classifier."""
+    with safe_open(_file_of_the_head(folder), framework="pt") as stored:
         names = set(stored.keys())
         weights = {ours: stored.get_tensor(theirs) for theirs, ours in FIRST_FORM.items() if theirs in names}
         projector = stored.get_tensor("projector.weight")
@@ -175,7 +188,7 @@ def _read_description(folder: Path) -> dict[str, Any]:
 
 
 def _checked(description: dict[str, Any], path: Path) -> tuple[Family, HeadConfig, list[str]]:
-    """Family, head and classes as `save_model` describes them."""
+    """Return family, head and classes from the description; raise SetupError if `save_model` cannot have written it."""
     try:
         classes, head = description["classes"], description["head"]
         settings = HeadConfig(
@@ -195,3 +208,42 @@ def _checked(description: dict[str, Any], path: Path) -> tuple[Family, HeadConfi
 
 def _on_cpu(weights: dict[str, Tensor]) -> dict[str, Tensor]:
     return {name: tensor.detach().cpu().contiguous() for name, tensor in weights.items()}
+
+
+def _save_in_two(model: PreTrainedModel, folder: Path) -> None:
+    """Write the files of `model.save_pretrained(folder)`, with the backbone and the rest in a file each."""
+    weights, prefix = model.state_dict(), f"{model.base_model_prefix}."
+    backbone = {name: weight for name, weight in weights.items() if name.startswith(prefix)}
+    learned = {name: weight for name, weight in weights.items() if name not in backbone}
+    model.save_pretrained(folder, state_dict=learned)
+    (folder / WHOLE).rename(folder / f".{LEARNED}")  # the second save_pretrained deletes the files of the first
+    model.save_pretrained(folder, state_dict=backbone)
+    (folder / WHOLE).rename(folder / BACKBONE)
+    (folder / f".{LEARNED}").rename(folder / LEARNED)
+    file_of: dict[str, str] = {}
+    for file in (BACKBONE, LEARNED):
+        with safe_open(folder / file, framework="pt") as stored:
+            file_of |= dict.fromkeys(stored.keys(), file)
+    size = sum(weight.nbytes for weight in weights.values())
+    write_json(folder / INDEX, {"metadata": {"total_size": size}, "weight_map": file_of})
+
+
+def _copy_model(source: Path, target: Path) -> None:
+    """Copy the files of a model with a frozen backbone; link the backbone's file, if the file system can."""
+    for file in source.iterdir():
+        if file.name not in (WHOLE, BACKBONE) or not _linked(file, target / file.name):
+            shutil.copyfile(file, target / file.name)
+
+
+def _linked(file: Path, link: Path) -> bool:
+    try:
+        os.link(file, link)
+    except OSError:  # a file system without hard links
+        return False
+    return True
+
+
+def _file_of_the_head(folder: Path) -> Path:
+    """Return the file with a saved classifier's head; like transformers, prefer the file of a whole model."""
+    whole = folder / WHOLE
+    return whole if whole.exists() else folder / LEARNED

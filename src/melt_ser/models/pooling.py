@@ -1,4 +1,4 @@
-"""Frames to one vector an utterance; padded frames have no part in it.
+"""Pool the frames of each utterance to one vector, without its padded frames.
 
 Every pooling maps frames, (batch, frames, features), and their mask, (batch, frames), to
 (batch, features * `multiplier`).
@@ -24,7 +24,7 @@ class MeanPooling(nn.Module):
 
 
 class AttentionPooling(nn.Module):
-    """A weighted mean; each frame's weight is the softmax of a learned linear score.
+    """A weighted mean; the weight of a frame is the softmax of a learned linear score.
 
     Safari, India & Hernando, "Self-attention encoding and pooling for speaker recognition", Interspeech 2020.
     """
@@ -46,7 +46,7 @@ class AttentiveStatistics(nn.Module):
     """
 
     multiplier = 2
-    minimum_variance = 1e-6  # keeps the gradient of the root finite for one frame, or for equal ones
+    minimum_variance = 1e-6  # keeps the gradient of the root finite for one frame, or for equal frames
 
     def __init__(self, features: int, hidden: int = 128) -> None:
         super().__init__()
@@ -60,12 +60,12 @@ class AttentiveStatistics(nn.Module):
 
 
 def attention_weights(scores: Tensor, frame_mask: Tensor) -> Tensor:
-    """Scores, (batch, frames, 1), as weights: 0 on padded frames, with a sum of 1 over the others."""
+    """Turn scores, (batch, frames, 1), into weights: 0 on padded frames, with a sum of 1 over the others."""
     return scores.masked_fill(~frame_mask[:, :, None], float("-inf")).softmax(dim=1)
 
 
 def weighted_mean(frames: Tensor, weights: Tensor) -> Tensor:
-    """(batch, frames, features) weighted by (batch, frames, 1), summed over the frames: (batch, features)."""
+    """Weight (batch, frames, features) by (batch, frames, 1) and sum over the frames: return (batch, features)."""
     return (frames * weights).sum(dim=1)
 
 

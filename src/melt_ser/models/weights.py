@@ -1,6 +1,7 @@
-"""A transformers model with its weights: from a checkpoint's folder, or random from a seed.
+"""Build a transformers model with its weights: random from a seed, or read from the files of a checkpoint.
 
-transformers is imported where it is used: it takes seconds, and a missing checkpoint should be told at once.
+The functions import transformers themselves: it takes seconds, and the message about a missing checkpoint should come
+at once.
 """
 
 from __future__ import annotations
@@ -18,62 +19,31 @@ from safetensors import SafetensorError
 
 from melt_ser.config import BackboneConfig
 from melt_ser.core.errors import SetupError, did_you_mean
-from melt_ser.models.pretrained import CONFIG, EXTRACTOR, family_name, find_checkpoint, weights_file
+from melt_ser.models.checkpoint_files import CONFIG, EXTRACTOR, find_checkpoint, weights_file
+from melt_ser.models.families import MODEL_TYPES, family_name, family_of, tiny_architecture
 
 if TYPE_CHECKING:
     from transformers import PreTrainedConfig, PreTrainedModel
 
-MODEL_TYPES = {"wav2vec2": "wav2vec2", "hubert": "hubert", "wavlm": "wavlm", "data2vec": "data2vec-audio"}
-
-TINY: dict[str, Any] = {
-    "hidden_size": 128,
-    "num_hidden_layers": 2,
-    "num_attention_heads": 4,
-    "intermediate_size": 1536,
-    "conv_dim": [32, 32, 32, 64, 64, 64, 64],
-    "conv_kernel": [10, 3, 3, 3, 3, 2, 2],
-    "conv_stride": [5, 2, 2, 2, 2, 2, 2],
-    "num_conv_pos_embeddings": 32,
-    "num_conv_pos_embedding_groups": 8,
-    "conv_bias": True,
-    "hidden_dropout": 0.1,
-    "activation_dropout": 0.1,
-    "feat_proj_dropout": 0.1,
-    "attention_dropout": 0.0,
-}
-"""The architecture of random weights: about a million parameters, and a frame every 20 ms.
-
-Wide rather than deep and with dropout, since a few hundred clips are soon learned by heart: on half of EmoDB's speakers
-two layers with dropout did better than four without, in less time.
-"""
-
-TINY_NORMS = {"feat_extract_norm": "group", "do_stable_layer_norm": True}
-"""The base models' convolutions, which are faster, and the large models' transformer, which trains from random weights
-where the base models' hardly does; data2vec has no choice of norms."""
-
-TINY_DATA2VEC = {
-    "num_conv_pos_embeddings": 3,
-    "conv_pos_kernel_size": 9,
-    "num_hidden_layers": 4,
-    "intermediate_size": 640,
-    "hidden_dropout": 0.0,
-    "activation_dropout": 0.0,
-    "feat_proj_dropout": 0.0,
-}
-"""data2vec counts the layers of its positional encoder where the others give one layer's width. It has no choice of
-norms either, and with its norms after the layers it learned less with the dropout of the others."""
-
-# What reading broken weights raises: torch, pickle, safetensors and transformers each have their own.
+# The errors of broken weights: torch, pickle, safetensors and transformers each have their own.
 UNREADABLE = (OSError, RuntimeError, ValueError, KeyError, EOFError, pickle.UnpicklingError, SafetensorError)
-INVALID = (ValueError, TypeError, AttributeError, StrictDataclassError)  # what a wrong configuration raises
+INVALID = (ValueError, TypeError, AttributeError, StrictDataclassError)  # the errors of a wrong configuration
 
 
 def random_model(config: BackboneConfig, seed: int, settings: dict[str, Any]) -> PreTrainedModel:
-    """Random weights of the TINY architecture, changed by `config.architecture`."""
+    """Draw random weights for the tiny architecture of a family, changed by `config.architecture`.
+
+    Args:
+        config: gives the family and the changes.
+        seed: seeds the weights; the global random state stays as it was.
+        settings: further keys of the transformers configuration, such as `layerdrop`.
+
+    Raises SetupError if `config.architecture` has an unknown key or cannot be built.
+    """
     from transformers import CONFIG_MAPPING, AutoModel
 
     config_class = CONFIG_MAPPING[MODEL_TYPES[family_name(config)]]
-    shape = TINY | (TINY_DATA2VEC if family_name(config) == "data2vec" else TINY_NORMS)
+    shape = tiny_architecture(family_name(config))
     known = config_class().to_dict()
     for key in config.architecture:
         if key not in known:
@@ -87,17 +57,22 @@ def random_model(config: BackboneConfig, seed: int, settings: dict[str, Any]) ->
 
 
 def pretrained_model(config: BackboneConfig, seed: int, settings: dict[str, Any]) -> tuple[PreTrainedModel, bool]:
-    """The weights of a checkpoint in float32, and whether it wants normalised audio (`do_normalize`).
+    """Read the backbone of a checkpoint in float32, and whether it wants normalised audio (`do_normalize`).
 
-    Heads of the checkpoint (for recognition, classification or pretraining) are left out; a weight of the
-    backbone that is missing raises SetupError, as does every unreadable or unsuitable file.
+    The heads of the checkpoint (for recognition, classification or pretraining) are left out.
+
+    Args:
+        config: names the checkpoint and the family.
+        seed: seeds SpecAugment's mask vector, which few checkpoints lack.
+        settings: further keys of the transformers configuration, such as `layerdrop`.
+
+    Raises SetupError if a weight of the backbone is missing, or a file is missing, unreadable or unsuitable.
     """
     folder = find_checkpoint(config)
-    return read_folder(folder, config, seed, settings), _do_normalize(folder)
+    return _read_folder(folder, config, seed, settings), _do_normalize(folder)
 
 
-def read_folder(folder: Path, config: BackboneConfig, seed: int, settings: dict[str, Any]) -> PreTrainedModel:
-    """The backbone that a checkpoint's folder holds."""
+def _read_folder(folder: Path, config: BackboneConfig, seed: int, settings: dict[str, Any]) -> PreTrainedModel:
     from transformers import AutoModel
 
     model_config = _read_config(folder, config)
@@ -105,10 +80,7 @@ def read_folder(folder: Path, config: BackboneConfig, seed: int, settings: dict[
         setattr(model_config, key, value)
     weights = weights_file(folder, config)
     try:
-        with (
-            quiet_transformers(),
-            seeded(seed),
-        ):  # the seed is for SpecAugment's vector, which few checkpoints lack
+        with quiet_transformers(), seeded(seed):
             model, report = AutoModel.from_pretrained(
                 folder,
                 config=model_config,
@@ -129,21 +101,21 @@ def read_folder(folder: Path, config: BackboneConfig, seed: int, settings: dict[
 
 
 def check_finite(model: torch.nn.Module, weights: Path) -> None:
-    """Raise SetupError where a weight is NaN or infinite: such a model answers NaN to everything."""
+    """Raise SetupError if a weight is NaN or infinite: such a model answers NaN to everything."""
     for name, tensor in model.state_dict().items():
-        least, greatest = tensor.aminmax()  # both are NaN where a value is; one pass, and nothing is allocated
+        least, greatest = tensor.aminmax()  # one NaN makes both NaN; one pass, and nothing is allocated
         if not (least.isfinite() and greatest.isfinite()):
             raise SetupError(f"The weights {weights} have NaN or infinite values in {name}; get them again.")
 
 
 def _read_config(folder: Path, config: BackboneConfig) -> PreTrainedConfig:
-    """config.json as the family's configuration, after checking that it is of that family."""
+    """Read config.json; raise SetupError if it describes a model of another family or one with an adapter."""
     from transformers import CONFIG_MAPPING
 
     described = _read_json(folder / CONFIG)
     family, model_type = family_name(config), described.get("model_type")
     if model_type != MODEL_TYPES[family]:
-        right = next((name for name, known in MODEL_TYPES.items() if known == model_type), None)
+        right = family_of(model_type)
         fix = f"set backbone.family={right}" if right else f"choose a checkpoint of {', '.join(MODEL_TYPES)}"
         raise SetupError(f"backbone.family is {family}, but {config.checkpoint} is a '{model_type}' model; {fix}.")
     if described.get("add_adapter"):
@@ -155,7 +127,7 @@ def _read_config(folder: Path, config: BackboneConfig) -> PreTrainedConfig:
 
 
 def _do_normalize(folder: Path) -> bool:
-    """Whether the checkpoint's feature extractor normalises; by transformers' default it does."""
+    """Say whether the checkpoint's feature extractor normalises audio; transformers' default is to do so."""
     for name in EXTRACTOR:
         if (folder / name).exists():
             extractor = _read_json(folder / name)
@@ -178,14 +150,14 @@ def _read_json(path: Path) -> dict[str, Any]:
 
 
 def _first_line(error: BaseException) -> str:
-    """The gist of another library's message, to stand within a sentence."""
+    """Return the first line of another library's message, without its final punctuation."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     return (lines[0] if lines else type(error).__name__).rstrip(".:")
 
 
 @contextmanager
 def seeded(seed: int) -> Iterator[None]:
-    """Draw from the CPU generator as seeded here, and leave the global random state as it was."""
+    """Seed the CPU's generator within the block; the global random state stays as it was."""
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(seed)  # torch.manual_seed would seed every GPU too
         yield
@@ -193,7 +165,10 @@ def seeded(seed: int) -> Iterator[None]:
 
 @contextmanager
 def quiet_transformers() -> Iterator[None]:
-    """No list of a checkpoint's unused heads, no progress bar: what matters is checked by the caller."""
+    """Keep transformers from printing a checkpoint's unused heads and a progress bar within the block.
+
+    The caller checks for missing weights itself.
+    """
     from transformers.utils import logging
 
     verbosity, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()

@@ -15,64 +15,57 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 from melt_ser.cli.failures import FAILED
 from melt_ser.core.errors import InputError, MeltSerError
-from melt_ser.core.files import read_shaped
-from melt_ser.reporting.summaries import READ, decode_summary, mistake
-from melt_ser.runs.folder import INPUTS_FILE, PREVIOUS, RERUN_HINT, RESULT_FILE, previous_folder
+from melt_ser.core.files import read_typed
+from melt_ser.evaluation.results import RERUN_HINT, EvaluationSummary, Failure, Result, ResultSummary, decode_result
+from melt_ser.runs.folder import INPUTS_FILE, PREVIOUS, RESULT_FILE, previous_folder, read_result
 from melt_ser.runs.identity import without_infrastructure
-
-Evaluation = dict[str, Any]
 
 
 @dataclass
 class Run:
-    """A finished run: its folder and what `decode_summary` reads of its result."""
+    """A finished run: its folder, and its result without the details that only the page of a single run shows."""
 
     folder: Path
-    result: dict[str, Any]
+    result: ResultSummary
 
     @property
-    def evals(self) -> list[Evaluation]:
-        rows: list[Evaluation] = self.result["evals"]
-        return rows
+    def evals(self) -> list[EvaluationSummary]:
+        """All rows of the result."""
+        return self.result.evals
 
     @property
     def backbone(self) -> str:
-        name: str = self.result["config"]["backbone"]["name"]
+        """The name of the backbone."""
+        name: str = self.result.config["backbone"]["name"]
         return name
 
     @cached_property
     def system(self) -> str:
-        """A text that the runs of one system share, and no other run: data, and settings but the seed and the fold."""
-        settings = without_infrastructure(self.result["config"])
+        """The data and all settings except seed and fold, as a text that only the runs of one system share."""
+        settings = without_infrastructure(self.result.config)
         settings.pop("seed", None)
         settings["dataset"].pop("fold", None)
-        settings["dataset"]["digest"] = self.result["train"]["digest"][:6]  # other data may have the same name
+        settings["dataset"]["digest"] = self.result.train.digest[:6]  # other data may have the same name
         return json.dumps(settings, sort_keys=True)
 
     @property
     def command(self) -> str:
-        """What was typed; a run that no command started (a notebook's, a test's) has only the verb."""
-        return f"python -m melt_ser.train {self.result['run'].get('command') or ''}".rstrip()
+        """The command of the run; a run from a notebook or a test has only the verb."""
+        return f"python -m melt_ser.train {self.result.run.command or ''}".rstrip()
 
-    @property
-    def pooled(self) -> bool:
-        """Whether the rows of single folds are parts of rows over all folds."""
-        return len(self.result["train"]["folds"]) > 1
+    def whole_evals(self) -> list[EvaluationSummary]:
+        """Return the rows that stand for themselves: all, except the single folds of a run with several folds."""
+        return self.result.whole_evals()
 
-    def whole_evals(self) -> list[Evaluation]:
-        """The rows that stand for themselves: no row of one fold of many."""
-        return [row for row in self.evals if not self.pooled or row["fold"] == "all"]
-
-    def details(self) -> dict[str, Any]:
-        """The result with everything that it says; InputError where it is no longer sound."""
-        path = self.folder / RESULT_FILE
-        result: dict[str, Any] = read_shaped(path, READ, RERUN_HINT)
-        if not all(len(row["confusion"]) == len(row["classes"]) > 0 for row in result["evals"]):
-            raise InputError(f"{path} has a confusion that is not one of its classes; {RERUN_HINT}.")
+    def details(self) -> Result:
+        """Read the whole result; InputError if it is no longer sound."""
+        result = read_result(self.folder)
+        if not all(len(row.confusion) == len(row.classes) > 0 for row in result.evals):
+            path = self.folder / RESULT_FILE
+            raise InputError(f"{path} has a confusion matrix that does not fit its classes; {RERUN_HINT}.")
         return result
 
 
@@ -135,14 +128,14 @@ def _sort_in(folder: Path, names: set[str], found: FoundRuns, first: dict[tuple[
     try:
         if RESULT_FILE in names:
             run = Run(folder, _read(folder / RESULT_FILE))
-            before = first.setdefault((run.result["run"]["id"], run.result["train"]["digest"]), folder)
+            before = first.setdefault((run.result.run.id, run.result.train.digest), folder)
             if before is folder:
                 found.runs.append(run)
             else:
                 found.copies.append(Note(folder, f"the same run as {before}, which is counted"))
         elif FAILED in names:
-            reason = read_shaped(folder / FAILED, {"reason": str}, "the same command tries again")["reason"]
-            found.failed.append(Note(folder, reason))
+            failure: Failure = read_typed(folder / FAILED, Failure, "the same command tries again")
+            found.failed.append(Note(folder, failure.reason))
         else:
             previous = previous_folder(folder)
             beside = f"; the one before it is in {previous}" if previous.is_dir() else ""
@@ -151,15 +144,13 @@ def _sort_in(folder: Path, names: set[str], found: FoundRuns, first: dict[tuple[
         found.unreadable.append(Note(folder, str(error)))
 
 
-def _read(path: Path) -> dict[str, Any]:
+def _read(path: Path) -> ResultSummary:
     try:
         content = path.read_bytes()
     except OSError as error:
         raise InputError(f"{path} cannot be read ({error.strerror}); {RERUN_HINT}.") from None
-    result = decode_summary(content)
-    if result is None:
-        raise InputError(f"{path} {mistake(content)}; {RERUN_HINT}.")
-    return result
+    summary: ResultSummary = decode_result(content, path, ResultSummary)
+    return summary
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""The utterances that a run got wrong and was most sure of, with their audio where the corpus is at hand."""
+"""The wrong answers that a run was most sure of, with their audio if the corpus is at hand."""
 
 from __future__ import annotations
 
@@ -10,8 +10,9 @@ from urllib.parse import quote
 import pandas as pd
 
 from melt_ser.evaluation.calibration import normalised
+from melt_ser.evaluation.results import Evaluation
 from melt_ser.evaluation.scoring import answers_among
-from melt_ser.reporting.collect import Evaluation, Run
+from melt_ser.reporting.collect import Run
 from melt_ser.reporting.predictions import read_predictions
 from melt_ser.reporting.recordings import Recordings
 
@@ -19,8 +20,8 @@ SHOWN = 10
 
 
 @dataclass
-class Mistake:
-    """One wrong answer and how sure the model was (0..1); `audio` is an address, None where it is not at hand."""
+class ConfidentError:
+    """One wrong answer and its confidence (0..1); `audio` is an address, None if the audio is not at hand."""
 
     utterance: str
     reference: str
@@ -31,25 +32,27 @@ class Mistake:
     audio: str | None
 
 
-def mistakes(run: Run, row: Evaluation, recordings: Recordings | None, page_folder: Path | None) -> list[Mistake]:
-    """The SHOWN most confident wrong answers under the row's protocol, the surest first.
+def confident_errors(
+    run: Run, row: Evaluation, recordings: Recordings | None, page_folder: Path | None
+) -> list[ConfidentError]:
+    """Return the SHOWN most confident wrong answers of a row, the most confident first.
 
-    Addresses of audio are relative to the folder of the page, or absolute where that is not known.
+    Addresses of audio are relative to the folder of the page, or absolute if that is not known.
     """
     table = read_predictions(run, row)
-    confidence = normalised(table[row["classes"]].to_numpy(dtype="float64")).max(axis=1)
-    table = table.assign(answer=answers_among(table, row["classes"]), confidence=confidence)
+    confidence = normalised(table[row.classes].to_numpy(dtype="float64")).max(axis=1)
+    table = table.assign(answer=answers_among(table, row.classes), confidence=confidence)
     wrong = table[table["answer"] != table["reference"]].sort_values("confidence", ascending=False, kind="stable")
-    shown = wrong.head(SHOWN)[["utterance", "reference", "answer", "confidence"]]
-    found = []
-    for utterance, reference, answer, confidence in shown.itertuples(index=False, name=None):
+    columns = wrong.head(SHOWN)[["utterance", "reference", "answer", "confidence"]]
+    errors = []
+    for utterance, reference, answer, sure in columns.itertuples(index=False, name=None):
         clip = recordings.clip(utterance) if recordings else None
         speaker, text, audio = "", "", None
         if recordings is not None and clip is not None:
             speaker, text = clip.speaker, clip.text
             audio = _address(recordings.root / clip.audio, clip.start, clip.end, page_folder)
-        found.append(Mistake(utterance, reference, answer, float(confidence), speaker, text, audio))
-    return found
+        errors.append(ConfidentError(utterance, reference, answer, float(sure), speaker, text, audio))
+    return errors
 
 
 def _address(path: Path, start: float, end: float, page_folder: Path | None) -> str | None:

@@ -1,4 +1,4 @@
-"""What a report says, whatever it is written as: collected runs, their standings, and what must be known of them."""
+"""The content of a report in every format: the runs, the scores of their systems, warnings, and dropped data."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from melt_ser.reporting.collect import FoundRuns, Note, Run
 from melt_ser.reporting.matrix import Matrix, matrices
 from melt_ser.reporting.overview import SystemScore, system_scores
-from melt_ser.reporting.published import Published, published_beside
+from melt_ser.reporting.published import Published, published_next_to
 from melt_ser.reporting.ranking import Ranking, rank_methods
 
 
@@ -25,21 +25,21 @@ class Dropped:
 
 @dataclass
 class ReportData:
-    """Everything that the formats for people show."""
+    """The content that every format for people shows."""
 
     collected: FoundRuns
     system_scores: list[SystemScore]
     matrices: list[Matrix]
     ranking: Ranking | None
     published: list[Published]
-    warnings: dict[str, list[Run]]  # the runs that say each sentence, what most say first
+    warnings: dict[str, list[Run]]  # sentence: the runs with it; the most frequent sentence first
     dropped: list[Dropped]
 
     @property
     def unscored(self) -> list[Note]:
-        """The test corpora that runs could not score, with the reason."""
-        entries = ((run.folder, entry) for run in self.runs for entry in run.result.get("unscored", []))
-        return [Note(folder, f"{entry['corpus']} is not scored: {entry['reason']}") for folder, entry in entries]
+        """Test corpora that could not be read, with the reason."""
+        entries = ((run.folder, entry) for run in self.runs for entry in run.result.unscored)
+        return [Note(folder, f"{entry.corpus} is not scored: {entry.reason}") for folder, entry in entries]
 
     @property
     def runs(self) -> list[Run]:
@@ -47,19 +47,19 @@ class ReportData:
 
 
 def make_report_data(collected: FoundRuns) -> ReportData:
-    """The contents of a report on these runs."""
-    found = system_scores(collected.runs)
+    """Return the content of a report on these runs."""
+    scores = system_scores(collected.runs)
     warnings: dict[str, list[Run]] = defaultdict(list)
     for run in collected.runs:
-        for sentence in dict.fromkeys(run.result["warnings"]):
+        for sentence in dict.fromkeys(run.result.warnings):
             warnings[sentence].append(run)
     by_number = dict(sorted(warnings.items(), key=lambda item: -len(item[1])))
     return ReportData(
         collected,
-        found,
-        matrices(found),
-        rank_methods(found),
-        published_beside(found),
+        scores,
+        matrices(scores),
+        rank_methods(scores),
+        published_next_to(scores),
         by_number,
         _dropped(collected.runs),
     )
@@ -68,9 +68,9 @@ def make_report_data(collected: FoundRuns) -> ReportData:
 def _dropped(runs: list[Run]) -> list[Dropped]:
     counts: Counter[tuple[str, str, str, int]] = Counter()
     for run in runs:
-        train = run.result["train"]
-        said = {(train["corpus"], "trained on", reason, n) for reason, n in train.get("dropped", {}).items()}
+        train = run.result.train
+        dropped = {(train.corpus, "trained on", reason, n) for reason, n in train.dropped.items()}
         for row in run.whole_evals():
-            said |= {(row["corpus"], row["split"], reason, n) for reason, n in row["dropped"].items()}
-        counts.update(said)
-    return [Dropped(*what, runs) for what, runs in sorted(counts.items())]
+            dropped |= {(row.corpus, row.split, reason, n) for reason, n in row.dropped.items()}
+        counts.update(dropped)
+    return [Dropped(*key, runs) for key, runs in sorted(counts.items())]

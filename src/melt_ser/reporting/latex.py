@@ -8,9 +8,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from melt_ser.core.errors import one_line
+from melt_ser.evaluation.metrics import percent, table_metrics
 from melt_ser.reporting.contents import ReportData
 from melt_ser.reporting.matrix import Cell, Matrix
-from melt_ser.reporting.numbers import figure, over, percent
+from melt_ser.reporting.numbers import figure, over
 from melt_ser.reporting.ranking import Ranking
 
 WIDEST = 6  # test sets side by side
@@ -34,14 +35,14 @@ PREAMBLE = r"% \usepackage[T1]{fontenc} \usepackage[utf8]{inputenc} \usepackage{
 
 
 def latex(contents: ReportData) -> str:
-    """A table of each protocol's matrix, one of the ranks, and one of all results."""
+    """Return a table for the matrix of each answer set, one of the ranks, and one of all results."""
     blocks = [block for matrix in contents.matrices for block in _matrix_tables(matrix)]
     blocks += [_ranking(contents.ranking)] if contents.ranking and contents.ranking.rows else []
     return PREAMBLE + "\n".join([*blocks, _results(contents)])
 
 
 def escaped(text: object) -> str:
-    """Text as LaTeX sets it.
+    """Return text as LaTeX sets it.
 
     >>> print(escaped("50% of a_b"))
     50\\% of a\\_b
@@ -59,24 +60,24 @@ def _matrix_tables(matrix: Matrix) -> Iterator[str]:
     columns = list(matrix.columns)
     for begin in range(0, len(columns), WIDEST):
         part = columns[begin : begin + WIDEST]
-        heads = ["System", "Trained on", *(escaped(matrix.columns[key]) for key in part)]
+        names = ["System", "Trained on", *(escaped(matrix.columns[key]) for key in part)]
         rows = [
             [escaped(system), escaped(train), *(_cell(cells.get(key)) for key in part)]
             for (system, train), cells in matrix.rows.items()
             if any(key in cells for key in part)
         ]
         caption = (
-            f"Unweighted accuracy (\\%), protocol {escaped(matrix.protocol)}. Bold: best of a column; "
+            f"Unweighted accuracy (\\%), answer set {escaped(matrix.answer_set)}. Bold: best of a column; "
             r"$^\dagger$, $^\ddagger$: below it at $p<0.05$, $p<0.01$ (paired bootstrap, Holm-corrected); "
             r"$\pm$: standard deviation."
         )
-        yield _longtable("ll" + "r" * len(part), heads, rows, caption)
+        yield _longtable("ll" + "r" * len(part), names, rows, caption)
 
 
 def _cell(cell: Cell | None) -> str:
     if cell is None:
         return "--"
-    text = escaped(figure(cell.standing, "ua", interval=False) + cell.mark)
+    text = escaped(figure(cell.score, "ua", interval=False) + cell.mark)
     return f"\\textbf{{{text}}}" if cell.best else text
 
 
@@ -84,29 +85,32 @@ def _ranking(ranking: Ranking) -> str:
     rows = [
         [escaped(row.method), f"{row.mean_rank:.2f}", escaped(percent(row.ua)), row.letters] for row in ranking.rows
     ]
-    heads = ["Method", "Mean rank", r"Mean UA (\%)", "Alike"]
-    return _longtable("lrrl", heads, rows, escaped(" ".join(ranking.sentences)))
+    columns = ["Method", "Mean rank", r"Mean UA (\%)", "Alike"]
+    return _longtable("lrrl", columns, rows, escaped(" ".join(ranking.sentences)))
 
 
 def _results(contents: ReportData) -> str:
-    heads = ["System", "Trained on", "Tested on", "Protocol", "Mean of", "$n$", "UA", "WA", "macro-F1"]
+    metrics = table_metrics()
+    main = next(iter(metrics))  # the only one with its interval, or the table would be too wide
+    columns = ["System", "Trained on", "Tested on", "Answer set", "Mean of", "$n$"]
+    columns += [escaped(metric.label) for metric in metrics.values()]
     rows = [
-        [escaped(text) for text in (one.system, one.train, one.corpus, one.protocol, over(one), one.rows[0]["n"])]
-        + [escaped(figure(one, metric, interval=metric == "ua")) for metric in ("ua", "wa", "macro_f1")]
+        [escaped(text) for text in (one.system, one.train, one.corpus, one.answer_set, over(one), one.rows[0].n)]
+        + [escaped(figure(one, name, interval=name == main)) for name in metrics]
         for one in contents.system_scores
     ]
     caption = r"All results in \%: [95\,\% interval] of a single run, mean $\pm$ standard deviation of several."
-    return _longtable("lllllrrrr", heads, rows, caption)
+    return _longtable("lllll" + "r" * (1 + len(metrics)), columns, rows, caption)
 
 
-def _longtable(alignment: str, heads: list[str], rows: list[list[str]], caption: str) -> str:
-    """A table that goes on on the next page where it has to; its heads are repeated there."""
+def _longtable(alignment: str, columns: list[str], rows: list[list[str]], caption: str) -> str:
+    """Return a table that goes on on the next page if it has to; its column names are repeated there."""
     lines = [
         r"\begingroup\footnotesize\setlength{\tabcolsep}{3pt}",
         rf"\begin{{longtable}}{{@{{}}{alignment}@{{}}}}",
         rf"\caption{{{caption}}}\\",
         r"\toprule",
-        " & ".join(heads) + r" \\",
+        " & ".join(columns) + r" \\",
         r"\midrule",
         r"\endhead",
         r"\bottomrule",

@@ -1,4 +1,4 @@
-"""The report in Markdown; text of corpora and settings is escaped, so that it is shown as it is."""
+"""The report in Markdown. Text from corpora and settings is escaped, so that it shows unchanged."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 
 from melt_ser.core.errors import one_line
+from melt_ser.evaluation.metrics import percent, table_metrics
 from melt_ser.reporting.contents import ReportData
 from melt_ser.reporting.matrix import Cell, Matrix
-from melt_ser.reporting.numbers import beside, figure, over, percent
-from melt_ser.reporting.published import METRIC_NAMES
+from melt_ser.reporting.numbers import figure, next_to, over
 from melt_ser.reporting.ranking import Ranking
 
 SPECIAL = re.compile(r"([\\`*_{}\[\]<>#|~&])")
@@ -20,12 +20,12 @@ LEGEND = (
 
 
 def markdown(contents: ReportData) -> str:
-    """The whole report."""
+    """Return the whole report."""
     return "\n".join(_lines(contents)) + "\n"
 
 
 def escaped(text: object) -> str:
-    """Text as Markdown shows it, on one line.
+    """Return text as Markdown shows it, on one line.
 
     >>> escaped("a|b_c")
     'a\\\\|b\\\\_c'
@@ -34,7 +34,7 @@ def escaped(text: object) -> str:
 
 
 def code(text: str) -> str:
-    """Text as code: within more backticks than it has in a row itself."""
+    """Return text as code, between more backticks than it has in a row."""
     fence = "`" * (max(map(len, re.findall("`+", text)), default=0) + 1)
     space = " " if "`" in text else ""
     return f"{fence}{space}{one_line(text)}{space}{fence}"
@@ -51,18 +51,18 @@ def _lines(contents: ReportData) -> Iterator[str]:
     yield "\n## Results\n"
     yield from _results(contents)
     for matrix in contents.matrices:
-        yield f"\n## Across corpora, protocol {matrix.protocol}\n\n{LEGEND}\n"
+        yield f"\n## Across corpora, answer set {matrix.answer_set}\n\n{LEGEND}\n"
         yield from _matrix(matrix)
     if contents.ranking:
         yield "\n## Ranks over corpora\n"
         yield from _ranking(contents.ranking)
     if contents.published:
-        yield "\n## Published figures beside ours\n"
+        yield "\n## Published figures next to ours\n"
         yield from _published(contents)
     if contents.dropped:
         yield "\n## Dropped data\n"
-        heads = ("corpus", "part", "reason", "utterances", "runs")
-        yield from table(heads, ([row.corpus, row.part, row.reason, row.count, row.runs] for row in contents.dropped))
+        columns = ("corpus", "part", "reason", "utterances", "runs")
+        yield from table(columns, ([row.corpus, row.part, row.reason, row.count, row.runs] for row in contents.dropped))
     for title, notes in (
         ("Unfinished runs", collected.unfinished),
         ("Failed runs", collected.failed),
@@ -86,32 +86,33 @@ def _warnings(contents: ReportData) -> Iterator[str]:
 
 
 def _results(contents: ReportData) -> Iterator[str]:
-    heads = ("system", "trained on", "tested on", "split", "fold", "protocol", "mean of", "n", "UA", "WA", "macro-F1")
+    metrics = table_metrics()
+    columns = ("system", "trained on", "tested on", "split", "fold", "answer set", "mean of", "n")
     yield "In %; [95 % interval] of a single run, mean ± standard deviation of several.\n"
     yield from table(
-        heads,
+        [*columns, *(metric.label for metric in metrics.values())],
         (
-            [one.system, one.train, one.corpus, one.rows[0]["split"], one.fold, one.protocol, over(one)]
-            + [one.rows[0]["n"], figure(one, "ua"), figure(one, "wa"), figure(one, "macro_f1")]
+            [one.system, one.train, one.corpus, one.rows[0].split, one.fold, one.answer_set, over(one), one.rows[0].n]
+            + [figure(one, name) for name in metrics]
             for one in contents.system_scores
         ),
     )
 
 
 def _matrix(matrix: Matrix) -> Iterator[str]:
-    heads = ["system", "trained on", *matrix.columns.values()]
+    columns = ["system", "trained on", *matrix.columns.values()]
     rows = [
         [escaped(system), escaped(train), *(_cell(cells.get(key)) for key in matrix.columns)]
         for (system, train), cells in matrix.rows.items()
     ]
-    yield from _raw_table([escaped(head) for head in heads], rows)
+    yield from _raw_table([escaped(name) for name in columns], rows)
     yield from (f"\n{escaped(note)}" for note in matrix.notes)
 
 
 def _cell(cell: Cell | None) -> str:
     if cell is None:
         return "–"
-    text = figure(cell.standing, "ua", interval=False) + cell.mark
+    text = figure(cell.score, "ua", interval=False) + cell.mark
     return f"**{text}**" if cell.best else text
 
 
@@ -124,12 +125,14 @@ def _ranking(ranking: Ranking) -> Iterator[str]:
 
 
 def _published(contents: ReportData) -> Iterator[str]:
-    yield "Ours (published, difference; – if not known); where the protocols differ, one is no match for the other.\n"
-    heads = ("system", "trained on", "tested on", *METRIC_NAMES.values(), "model", "source", "protocol differs in")
+    yield "Ours (published, difference; – if not known). If the protocols differ, the figures cannot be compared.\n"
+    metrics = table_metrics()
+    labels = [metric.label for metric in metrics.values()]
+    columns = ["system", "trained on", "tested on", *labels, "model", "source", "protocol differs in"]
     yield from table(
-        heads,
+        columns,
         (
-            [one.system, one.train, one.corpus, *(beside(one.figures.get(metric)) for metric in METRIC_NAMES)]
+            [one.system, one.train, one.corpus, *(next_to(one.figures.get(name)) for name in metrics)]
             + [one.model, one.source + (f"; {one.note}" if one.note else ""), "; ".join(one.differs) or "nothing known"]
             for one in contents.published
         ),
@@ -139,12 +142,12 @@ def _published(contents: ReportData) -> Iterator[str]:
         yield "- " + escaped("{}: {}. Protocol: {}.".format(*source))
 
 
-def table(heads: Sequence[str], rows: Iterable[Sequence[object]]) -> Iterator[str]:
-    """A table whose cells are escaped."""
-    return _raw_table([escaped(head) for head in heads], ([escaped(value) for value in row] for row in rows))
+def table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> Iterator[str]:
+    """Yield the lines of a table with escaped cells."""
+    return _raw_table([escaped(name) for name in columns], ([escaped(value) for value in row] for row in rows))
 
 
-def _raw_table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> Iterator[str]:
-    yield f"| {' | '.join(heads)} |"
-    yield f"|{' --- |' * len(heads)}"
+def _raw_table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> Iterator[str]:
+    yield f"| {' | '.join(columns)} |"
+    yield f"|{' --- |' * len(columns)}"
     yield from (f"| {' | '.join(row)} |" for row in rows)

@@ -33,27 +33,27 @@ class ScoredSet(NamedTuple):
     digest: str
 
     @staticmethod
-    def of(standing: SystemScore) -> ScoredSet:
-        row = standing.rows[0]
-        whole = row["split"] == "all" or row["fold"] == "all" or standing.summary.over == "fold"
-        own_fold = standing.corpus == standing.train and not whole and isinstance(row["fold"], int)
-        n = sum(one["n"] for one in standing.rows) if standing.summary.over == "fold" else row["n"]
-        classes = " ".join(sorted(row["classes"]))
+    def of(score: SystemScore) -> ScoredSet:
+        row = score.rows[0]
+        whole = row.split == "all" or row.fold == "all" or score.summary.over == "fold"
+        own_fold = score.corpus == score.train and not whole and isinstance(row.fold, int)
+        n = sum(one.n for one in score.rows) if score.summary.over == "fold" else row.n
+        classes = " ".join(sorted(row.classes))
         return ScoredSet(
-            row["corpus"],
-            "" if whole else row["split"],
-            str(row["fold"]) if own_fold else "",
+            row.corpus,
+            "" if whole else row.split,
+            str(row.fold) if own_fold else "",
             classes,
             n,
-            row["digest"],
+            row.digest,
         )
 
 
 @dataclass
 class Cell:
-    """A standing in its column: whether it is the best there, and how it compares with the best."""
+    """A score in its column: whether it is the best there, and how it compares with the best."""
 
-    standing: SystemScore
+    score: SystemScore
     best: bool = False
     comparison: Comparison | None = None  # of the best system with this one
     p: float | None = None  # of the comparison, corrected
@@ -67,7 +67,7 @@ class Cell:
 class Matrix:
     """Cells by (system, training corpus) and test set; `columns` are the test sets with names for people."""
 
-    protocol: str
+    answer_set: str
     columns: dict[ScoredSet, str]
     rows: dict[tuple[str, str], dict[ScoredSet, Cell]]
     notes: list[str]
@@ -78,38 +78,38 @@ class Matrix:
 
     def column_of(self, cell: Cell) -> str:
         """The name of a cell's column."""
-        return self.columns[ScoredSet.of(cell.standing)]
+        return self.columns[ScoredSet.of(cell.score)]
 
 
 def matrices(system_scores: list[SystemScore]) -> list[Matrix]:
-    """The matrix of protocol `closed`, and that of `open` where it differs from it anywhere."""
-    protocols: dict[str, tuple[str, ...]]
-    if any(standing.protocol == "open" for standing in system_scores):
-        protocols = {"closed": ("closed", "closed = open"), "open": ("open", "closed = open")}
+    """Return the matrix of the answer set `closed`, and that of `open` if they differ anywhere."""
+    answer_sets: dict[str, tuple[str, ...]]
+    if any(score.answer_set == "open" for score in system_scores):
+        answer_sets = {"closed": ("closed", "closed = open"), "open": ("open", "closed = open")}
     else:
-        protocols = {"closed = open": ("closed = open",)}
+        answer_sets = {"closed = open": ("closed = open",)}
     return [
-        _matrix(protocol, [standing for standing in system_scores if standing.protocol in chosen])
-        for protocol, chosen in protocols.items()
+        _matrix(answer_set, [score for score in system_scores if score.answer_set in chosen])
+        for answer_set, chosen in answer_sets.items()
     ]
 
 
-def _matrix(protocol: str, system_scores: list[SystemScore]) -> Matrix:
+def _matrix(answer_set: str, system_scores: list[SystemScore]) -> Matrix:
     by_column: dict[ScoredSet, list[Cell]] = defaultdict(list)
-    for standing in system_scores:
-        by_column[ScoredSet.of(standing)].append(Cell(standing))
+    for score in system_scores:
+        by_column[ScoredSet.of(score)].append(Cell(score))
     names = _column_names(list(by_column))
     columns = {key: names[key] for key in sorted(by_column, key=names.__getitem__)}
     for cells in by_column.values():
-        cells.sort(key=lambda cell: -cell.standing.summary.mean["ua"])
+        cells.sort(key=lambda cell: -cell.score.summary.mean["ua"])
         for cell in cells:
-            cell.best = len(cells) > 1 and cell.standing.summary.mean["ua"] == cells[0].standing.summary.mean["ua"]
+            cell.best = len(cells) > 1 and cell.score.summary.mean["ua"] == cells[0].score.summary.mean["ua"]
     notes = _compare(list(by_column.values()))
     rows: dict[tuple[str, str], dict[ScoredSet, Cell]] = defaultdict(dict)
     for key in columns:
         for cell in by_column[key]:
-            rows[cell.standing.system, cell.standing.train][key] = cell
-    return Matrix(protocol, columns, dict(sorted(rows.items())), notes)
+            rows[cell.score.system, cell.score.train][key] = cell
+    return Matrix(answer_set, columns, dict(sorted(rows.items())), notes)
 
 
 def _column_names(keys: list[ScoredSet]) -> dict[ScoredSet, str]:
@@ -143,10 +143,10 @@ def _compare(columns: list[list[Cell]]) -> list[str]:
     notes = []
     for best, other in pairs:
         try:
-            other.comparison = _comparison(best.standing, other.standing)
+            other.comparison = _comparison(best.score, other.score)
         except InputError as error:
             reason = " ".join(str(error).split())
-            notes.append(f"{other.standing.system} on {other.standing.corpus} is not compared with the best: {reason}")
+            notes.append(f"{other.score.system} on {other.score.corpus} is not compared with the best: {reason}")
     compared = [(cell, cell.comparison.bootstrap_p) for _, cell in pairs if cell.comparison is not None]
     for (cell, _), p in zip(compared, holm([p for _, p in compared]), strict=True):
         cell.p = p
@@ -158,16 +158,16 @@ def _comparison(best: SystemScore, other: SystemScore) -> Comparison:
     first, second = (_stacked([pair[side] for pair in repeats]) for side in (0, 1))
     row = best.rows[0]
     groups = None if first["group"].is_unique else first["group"]
-    return compare(first.drop(columns="group"), second.drop(columns="group"), groups, row["classes"])
+    return compare(first.drop(columns="group"), second.drop(columns="group"), groups, row.classes)
 
 
-def _answers(standing: SystemScore) -> list[pd.DataFrame]:
-    """The predictions of a standing with the `group` of each: one table a seed, or one of all its folds together."""
+def _answers(score: SystemScore) -> list[pd.DataFrame]:
+    """The predictions of a score with the `group` of each: one table a seed, or one of all its folds together."""
     tables = []
-    for run, row in zip(standing.runs, standing.rows, strict=True):
+    for run, row in zip(score.runs, score.rows, strict=True):
         table = read_predictions(run, row)
         tables.append(table.assign(group=read_groups(run, row, table["utterance"])))
-    return [pd.concat(tables, ignore_index=True)] if standing.summary.over == "fold" else tables
+    return [pd.concat(tables, ignore_index=True)] if score.summary.over == "fold" else tables
 
 
 def _stacked(tables: list[pd.DataFrame]) -> pd.DataFrame:

@@ -1,20 +1,14 @@
-"""Fractions as people read them: per cent with one decimal."""
+"""Metrics as people read them: per cent with one decimal, means with their deviation, intervals."""
 
 from __future__ import annotations
 
+from melt_ser.evaluation.metrics import METRICS, percent
 from melt_ser.reporting.overview import SystemScore
-
-
-def percent(fraction: float) -> str:
-    """
-    >>> percent(0.6875)
-    '68.8'
-    """
-    return f"{100 * fraction:.1f}"
+from melt_ser.runs.table import shown
 
 
 def points(difference: float) -> str:
-    """A difference of two fractions in percentage points, with its sign.
+    """Return a difference of two fractions in percentage points, with its sign.
 
     >>> points(-0.0123)
     '-1.2'
@@ -22,12 +16,12 @@ def points(difference: float) -> str:
     return f"{100 * difference:+.1f}"
 
 
-def beside(figures: tuple[float, float | None] | None) -> str:
-    """A figure of ours with the published one and the difference; "–" where one is not known.
+def next_to(figures: tuple[float, float | None] | None) -> str:
+    """Return our figure with the published one and the difference; "–" if a figure is not known.
 
-    >>> beside((0.5, 0.75))
+    >>> next_to((0.5, 0.75))
     '50.0 (75.0, -25.0)'
-    >>> beside((0.5, None))
+    >>> next_to((0.5, None))
     '50.0 (–)'
     """
     if figures is None:
@@ -36,19 +30,23 @@ def beside(figures: tuple[float, float | None] | None) -> str:
     return f"{percent(ours)} ({'–' if theirs is None else f'{percent(theirs)}, {points(ours - theirs)}'})"
 
 
-def figure(standing: SystemScore, metric: str, interval: bool = True) -> str:
-    """The mean ± standard deviation of several runs; of a single one the figure, with its interval where it has one."""
-    mean, deviation = standing.summary.mean[metric], standing.summary.standard_deviation[metric]
-    if deviation is not None:
-        return f"{percent(mean)} ± {percent(deviation)}"
-    bounds = standing.rows[0].get(f"{metric}_ci95") if interval else None
-    return f"{percent(mean)} [{percent(bounds[0])}, {percent(bounds[1])}]" if bounds else percent(mean)
+def figure(score: SystemScore, name: str, interval: bool = True) -> str:
+    """Return a metric as the mean ± standard deviation of several runs, or as the value of a single run.
 
-
-def over(standing: SystemScore) -> str:
-    """What the figure is a mean of: "3 seeds", "5 folds", or "" for a single run.
-
-    Folds that one run pooled are not a mean: their utterances are scored together.
+    A single value has its 95 % interval, unless `interval` is false. "–": a run lacks the metric.
     """
-    count = standing.summary.count
-    return f"{count} {standing.summary.over}s" if count > 1 else ""
+    if name not in score.summary.mean:
+        return "–"
+    metric, deviation = METRICS[name], score.summary.standard_deviation[name]
+    if deviation is not None:
+        return f"{metric.show(score.summary.mean[name])} ± {metric.show(deviation)}"
+    return shown(score.rows[0], name, metric, interval)
+
+
+def over(score: SystemScore) -> str:
+    """Return the number of runs in a mean: "3 seeds", "5 folds", or "" for a single run.
+
+    Folds that one run pooled are no mean: their utterances are scored together.
+    """
+    count = score.summary.count
+    return f"{count} {score.summary.over}s" if count > 1 else ""

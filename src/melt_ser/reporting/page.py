@@ -9,17 +9,18 @@ from pathlib import Path
 from typing import Any
 
 from melt_ser.core.errors import InputError
-from melt_ser.reporting.collect import Evaluation, Run
+from melt_ser.evaluation.metrics import percent, table_metrics
+from melt_ser.evaluation.results import EvaluationSummary
+from melt_ser.reporting.collect import Run
 from melt_ser.reporting.contents import ReportData
 from melt_ser.reporting.details import run_details
-from melt_ser.reporting.numbers import beside, figure, over, percent, points
+from melt_ser.reporting.numbers import figure, next_to, over, points
 from melt_ser.reporting.pages import render, script
-from melt_ser.reporting.published import METRIC_NAMES
 from melt_ser.reporting.recordings import Corpora
 from melt_ser.reporting.systems import system_names
-from melt_ser.runs.table import merged
+from melt_ser.runs.table import merged, shown
 
-FILTERS = {"backbone": "Backbone", "train": "Trained on", "corpus": "Tested on", "protocol": "Protocol"}
+FILTERS = {"backbone": "Backbone", "train": "Trained on", "corpus": "Tested on", "answer_set": "Answer set"}
 MOST_ROWS = 3000  # of the overview; a browser sorts and filters that many at once
 MOST_DETAILED = 200  # runs whose details are in the page, the best of each test corpus first
 MOST_SYSTEMS = 100  # rows of a matrix
@@ -48,9 +49,10 @@ def page(contents: ReportData, folder: Path | None) -> str:
         limits={"systems": MOST_SYSTEMS, "listed": MOST_LISTED, "intervals": MOST_INTERVALS},
         script=text,
         script_hash=digest,
-        metric_names=METRIC_NAMES,
+        metrics=table_metrics(),
+        shown=shown,
         figure=figure,
-        beside=beside,
+        next_to=next_to,
         over=over,
         percent=percent,
         points=points,
@@ -58,40 +60,40 @@ def page(contents: ReportData, folder: Path | None) -> str:
 
 
 def _overview_rows(contents: ReportData) -> list[dict[str, Any]]:
-    """A row a run, test corpus and protocol, by corpus and the best first; single folds of many are in the details."""
+    """Return a row for each run, test corpus and answer set, without single folds; the best of a corpus first."""
     names = system_names(contents.runs)
     rows = []
     for number, run in enumerate(contents.runs):
-        for row, protocol in merged(run.whole_evals()):
+        for row, answer_set in merged(run.whole_evals()):
             rows.append(
                 {
                     "number": number,
                     "run": run,
                     "system": names[run.system],
                     "backbone": run.backbone,
-                    "train": run.result["train"]["corpus"],
-                    "corpus": row["corpus"],
-                    "protocol": protocol,
-                    "dropped": sum(row["dropped"].values()),
+                    "train": run.result.train.corpus,
+                    "corpus": row.corpus,
+                    "answer_set": answer_set,
+                    "dropped": sum(row.dropped.values()),
                     "row": row,
                 }
             )
-    return sorted(rows, key=lambda one: (one["corpus"], -one["row"]["ua"]))
+    return sorted(rows, key=lambda one: (one["corpus"], -one["row"].known_value("ua")))
 
 
-def _intervals(contents: ReportData) -> dict[str, list[tuple[str, Run, Evaluation]]]:
-    """The rows of runs with their system, the best first, by test set under protocol closed."""
+def _intervals(contents: ReportData) -> dict[str, list[tuple[str, Run, EvaluationSummary]]]:
+    """The rows of runs with their system, the best first, by test set, with the answer set closed."""
     matrix = contents.matrices[0]
-    found: dict[str, list[tuple[str, Run, Evaluation]]] = {}
+    found: dict[str, list[tuple[str, Run, EvaluationSummary]]] = {}
     for key, name in matrix.columns.items():
-        system_scores = [cells[key].standing for cells in matrix.rows.values() if key in cells]
+        system_scores = [cells[key].score for cells in matrix.rows.values() if key in cells]
         runs = [(one.system, run, row) for one in system_scores for run, row in zip(one.runs, one.rows, strict=True)]
-        found[f"{name} (n = {key.n})"] = sorted(runs, key=lambda one: -one[2]["ua"])
+        found[f"{name} (n = {key.n})"] = sorted(runs, key=lambda one: -one[2].known_value("ua"))
     return found
 
 
 def _detailed(
-    contents: ReportData, intervals: dict[str, list[tuple[str, Run, Evaluation]]], folder: Path | None
+    contents: ReportData, intervals: dict[str, list[tuple[str, Run, EvaluationSummary]]], folder: Path | None
 ) -> tuple[list[dict[str, Any]], list[str]]:
     """The details of MOST_DETAILED runs, the best of each test set, and why those of others cannot be shown."""
     places: dict[Path, int] = {}

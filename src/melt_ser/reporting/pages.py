@@ -12,13 +12,15 @@ from collections.abc import Sequence
 from importlib.resources import files
 from typing import Any
 
+PACKAGE = "melt_ser.reporting"
 
-def render(template: str, **values: Any) -> str:
-    """The page of a template; a name that the template knows and the caller did not give is an error."""
-    from jinja2 import Environment, PackageLoader, StrictUndefined
+
+def render(template: str, package: str = PACKAGE, **values: Any) -> str:
+    """The page of a template of `package`; a name that the template knows and the caller did not give is an error."""
+    from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined
 
     environment = Environment(
-        loader=PackageLoader("melt_ser.reporting"),
+        loader=ChoiceLoader([PackageLoader(package), PackageLoader(PACKAGE)]),  # the second for base and charts
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
@@ -29,9 +31,9 @@ def render(template: str, **values: Any) -> str:
     return environment.get_template(template).render(**values)
 
 
-def script(name: str) -> tuple[str, str]:
+def script(name: str, package: str = PACKAGE) -> tuple[str, str]:
     """A script that a page holds, and the hash of it that the page's policy names: no other one runs."""
-    text = files("melt_ser.reporting").joinpath("templates", name).read_text(encoding="utf-8")
+    text = files(package).joinpath("templates", name).read_text(encoding="utf-8")
     return text, base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
 
 

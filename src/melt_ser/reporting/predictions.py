@@ -1,4 +1,4 @@
-"""What runs answered: the tables beside their results."""
+"""The predictions of runs: the tables next to their results."""
 
 from __future__ import annotations
 
@@ -7,20 +7,21 @@ from pathlib import Path
 import pandas as pd
 
 from melt_ser.core.errors import InputError
-from melt_ser.reporting.collect import Evaluation, Run
+from melt_ser.evaluation.results import EvaluationFields
+from melt_ser.reporting.collect import Run
 
 
-def read_predictions(run: Run, row: Evaluation) -> pd.DataFrame:
-    """The predictions of a result row; InputError where they are not there or not sound."""
-    columns: dict[str, type] = {"utterance": str, "reference": str} | dict.fromkeys(row["classes"], float)
-    return _read(run.folder / row["predictions"], columns)
+def read_predictions(run: Run, row: EvaluationFields) -> pd.DataFrame:
+    """Read the predictions of a result row; InputError if they are missing or not sound."""
+    columns: dict[str, type] = {"utterance": str, "reference": str} | dict.fromkeys(row.classes, float)
+    return _read(run.folder / row.predictions, columns)
 
 
-def read_groups(run: Run, row: Evaluation, utterances: pd.Series) -> pd.Series:
-    """What is resampled as a whole with each utterance: its speaker, or itself where the result knows no groups."""
-    if not row.get("groups"):
+def read_groups(run: Run, row: EvaluationFields, utterances: pd.Series) -> pd.Series:
+    """Return the unit of resampling of each utterance: its speaker, or itself if the result has no groups."""
+    if not row.groups:
         return utterances
-    path = run.folder / row["groups"]
+    path = run.folder / row.groups
     table = _read(path, {"utterance": str, "group": str})
     if not table["utterance"].is_unique or not utterances.isin(table["utterance"]).all():
         raise InputError(f"{path} does not have each utterance once")

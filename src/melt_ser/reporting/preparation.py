@@ -1,4 +1,4 @@
-"""What `prepare` found out about a corpus, as one plain value: the terminal, the page and the JSON all show it."""
+"""Summarise a corpus for its preparation report: one plain value that the terminal, the page and the JSON show."""
 
 from __future__ import annotations
 
@@ -11,23 +11,23 @@ import pandas as pd
 
 from melt_ser.config import LabelsConfig
 from melt_ser.corpora.corpus import Corpus
+from melt_ser.corpora.fold_split import group_warnings
 from melt_ser.corpora.labels import LabelSpace
 from melt_ser.corpora.rules import is_clipped
-from melt_ser.corpora.splits import group_warnings
+from melt_ser.corpora.table import SPLITS
 
 SCHEMA_VERSION = 1
-SPLITS = ("train", "dev", "test", "")
-BIN_WIDTHS = (0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0, 3600.0)  # seconds, of the histogram
+BIN_WIDTHS = (0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0, 3600.0)  # seconds, for the histogram
 MOST_BINS = 24
 
 Summary = dict[str, Any]
 
 
 def summarise(corpus: Corpus, labels: LabelsConfig) -> Summary:
-    """The preparation report of a corpus under a label space; every value is one that JSON knows.
+    """Return the preparation report of a corpus under a label space, in values that JSON knows.
 
-    `found` counts the rows of the release, `used` those of them that no rule refuses, `expected` is what the source
-    of the corpus says (None: not known).
+    `found` counts the rows of the release, `used` the rows that no rule refuses; `expected` is the number that the
+    source of the corpus states (None: unknown). `problems` lists everything that is not used, with its reason.
     """
     native = labels.classes is None
     space = LabelSpace.native(corpus.table["emotion"]) if native else LabelSpace(labels.name, labels.classes or {})
@@ -57,7 +57,7 @@ def summarise(corpus: Corpus, labels: LabelsConfig) -> Summary:
         "not_used": dict(left_out),
         "durations": _durations(corpus.table["duration"].to_numpy()),
         "refused": clips["reason"].dropna().str.split(":").str[0].value_counts().to_dict(),  # by rule
-        "not_read": len(corpus.dropped) - int(clips["reason"].notna().sum()),  # missing, extra or not understood
+        "not_read": len(corpus.dropped) - int(clips["reason"].notna().sum()),  # missing, extra or with an unknown name
         "problems": corpus.dropped.to_dict("records"),
         "clipped": [
             {"utterance": utterance, "audio": audio, "percent": round(100 * share, 2)}
@@ -83,7 +83,7 @@ def _rates(clips: pd.DataFrame) -> pd.Series:
 
 
 def _splits(corpus: Corpus) -> list[dict[str, Any]]:
-    """Rows by split, and of the whole corpus ("all")."""
+    """Return one row for each split, and one for the whole corpus ("all")."""
     expected = corpus.config.expected
     found, used = corpus.clips["split"], corpus.table["split"]
     names = [name for name in SPLITS if name and (name in expected or (found == name).any())]
@@ -94,7 +94,7 @@ def _splits(corpus: Corpus) -> list[dict[str, Any]]:
 
 
 def _labels(corpus: Corpus) -> list[dict[str, Any]]:
-    """Rows by raw label, the most frequent first, with the emotion that the label stands for."""
+    """Return one row for each raw label, the most frequent first, with its emotion."""
     found, used = (Counter(table["label"].tolist()) for table in (corpus.clips, corpus.table))
     emotions = dict(zip(corpus.table["label"], corpus.table["emotion"], strict=True))
     expected = corpus.config.expected_labels if corpus.config.label_file is None else {}
@@ -111,7 +111,7 @@ def _labels(corpus: Corpus) -> list[dict[str, Any]]:
 
 
 def _classes(usable: pd.DataFrame, space: LabelSpace) -> dict[str, Any]:
-    """Utterances by class of the label space and split ("all" where the corpus has none)."""
+    """Count utterances by class of the label space and split ("all" if the corpus has no split)."""
     splits = [split for split in SPLITS if (usable["split"] == split).any()]
     counts = usable.groupby(["class", "split"]).size()
     return {
@@ -130,19 +130,19 @@ def _durations(seconds: np.ndarray) -> dict[str, Any]:
         "median": float(np.median(seconds)),
         "longest": longest,
         "bin_seconds": width,
-        "histogram": counts.tolist(),  # utterances from 0 to 1, 1 to 2, ... times `bin_seconds`
+        "histogram": counts.tolist(),  # utterances of 0 to 1, 1 to 2, ... times `bin_seconds`
     }
 
 
 def _differences(summary: Summary) -> list[str]:
-    """How the release differs from what its source says it has, one sentence each."""
+    """Return one sentence for each difference between the release and the numbers of its source."""
     pairs: Iterable[tuple[str, int | None, int]] = [
         *((f"split {row['split']}", row["expected"], row["found"]) for row in summary["splits"]),
         *((f"label '{row['label']}'", row["expected"], row["found"]) for row in summary["labels"]),
     ]
     sentences = [
-        f"{what}: {found} clips found, {expected} expected"
-        for what, expected, found in pairs
+        f"{name}: {found} clips found, {expected} expected"
+        for name, expected, found in pairs
         if expected is not None and found != expected
     ]
     speakers, rates = summary["speakers"], summary["sampling_rates"]

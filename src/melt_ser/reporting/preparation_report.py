@@ -1,4 +1,4 @@
-"""The preparation report: printed, as a page for people, as JSON for programs, and its tables as CSV."""
+"""Write the preparation report: on the terminal, as a page for people, as JSON for programs, its tables as CSV."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from melt_ser.corpora.load import report_folder
 from melt_ser.reporting.pages import render
 from melt_ser.reporting.preparation import SCHEMA_VERSION, Summary
 
-LISTED = 20  # problems shown one by one on the terminal
-LISTED_ON_PAGE = 200  # the CSV that is named holds all of them
+LISTED = 20  # the most skipped rows that the terminal shows
+LISTED_ON_PAGE = 200  # the most rows that the page shows of a table; it names the CSV with all of them
 
 
 def write_report(corpus: Corpus, summary: Summary) -> Path:
-    """Write report.html, report.json, table.csv, clips.csv and dropped.csv; returns their folder."""
+    """Write report.html, report.json, table.csv, clips.csv and dropped.csv; return their folder."""
     folder = report_folder(corpus.config)
     with files.replacing_folder(folder) as temporary:
         files.write_csv(temporary / "table.csv", corpus.table)
@@ -35,7 +35,7 @@ def write_report(corpus: Corpus, summary: Summary) -> Path:
 
 
 def read_reports(name: str) -> list[Summary]:
-    """The reports on corpora of this name, the newest first; what is damaged or of another version is passed over."""
+    """Return the reports on corpora of this name, the newest first; ignore damaged reports and other versions."""
     reports = []
     paths = cache_folder().glob(f"corpora/{name}-*/report.json")
     for path in sorted(paths, key=lambda path: path.stat().st_mtime_ns, reverse=True):
@@ -49,14 +49,14 @@ def read_reports(name: str) -> list[Summary]:
 
 
 def print_report(summary: Summary) -> None:
-    """Print counts, what differs from the source, and everything that is not used, with why."""
+    """Print the counts, the differences from the source, and everything that is not used, with its reason."""
     show(_class_table(summary))
     for line in _lines(summary):
         print(one_line(line))
 
 
 def print_files(folder: Path) -> None:
-    """Say where the report and its tables are."""
+    """Print the paths of the report and its tables."""
     for name in ("table.csv", "clips.csv", "dropped.csv", "report.json", "report.html"):
         print(f"{name.removesuffix('.csv')}: {folder / name}")
 
@@ -85,8 +85,8 @@ def _lines(summary: Summary) -> Iterator[str]:
     if len(summary["duplicates"]) > LISTED:
         yield f"  … and {len(summary['duplicates']) - LISTED} more groups of identical audio"
     yield f"dropped: {len(summary['problems'])}"
-    for problem in summary["problems"][:LISTED]:
-        yield f"  {problem['audio'] or problem['utterance']}: {problem['reason']}"
+    for skipped in summary["problems"][:LISTED]:
+        yield f"  {skipped['audio'] or skipped['utterance']}: {skipped['reason']}"
     if len(summary["problems"]) > LISTED:
         yield f"  … and {len(summary['problems']) - LISTED} more"
     yield f"rules: version {summary['rules']['version']}, listed in the report"

@@ -45,11 +45,11 @@ class Ranking:
 
 
 def rank_methods(system_scores: list[SystemScore]) -> Ranking | None:
-    """The ranking by UA under protocol closed; None where fewer than three methods share two or more corpora.
+    """The ranking by UA under the answer set closed; None if fewer than three methods share two or more corpora.
 
     Of more than MOST_METHODS it has no rows, and says so.
     """
-    closed = [one for one in system_scores if one.protocol.startswith("closed")]
+    closed = [one for one in system_scores if one.answer_set.startswith("closed")]
     methods = len({method_of(one.key) for one in closed})
     if methods > MOST_METHODS:
         return Ranking([], [f"{methods} methods are more than {MOST_METHODS}; report fewer runs."])
@@ -88,8 +88,8 @@ def _scores(system_scores: list[SystemScore]) -> pd.DataFrame:
     return frame.pivot_table(index=["corpus", "test", "training"], columns="method", values="ua", aggfunc="mean")
 
 
-def _training(standing: SystemScore) -> str:
-    return json.dumps(json.loads(standing.key)["dataset"], sort_keys=True)
+def _training(score: SystemScore) -> str:
+    return json.dumps(json.loads(score.key)["dataset"], sort_keys=True)
 
 
 def _complete(scores: pd.DataFrame) -> pd.DataFrame:
@@ -113,8 +113,8 @@ def _left_out(scores: pd.DataFrame, complete: pd.DataFrame) -> list[str]:
 def _meaning(found: Ranks, corpora: list[str]) -> list[str]:
     number, difference = len(corpora), found.critical_difference
     first = (
-        f"Mean rank (1 is best) by UA over {number} test corpora ({', '.join(corpora)}), protocol closed. A method is "
-        f"all settings but corpora and seed; of several trainings that are tested on a corpus the mean UA counts."
+        f"Mean rank (1 is best) by UA over {number} test corpora ({', '.join(corpora)}), answer set closed. A method "
+        f"is all settings but corpora and seed; of several trainings that are tested on a corpus the mean UA counts."
     )
     test = (
         f"Friedman's p, of all methods being alike: {found.friedman_p:.3f}. Methods whose mean ranks are "

@@ -45,8 +45,8 @@ class Corpora:
 
     def of(self, run: Run, corpus: str) -> Recordings | None:
         """The recordings of a corpus as a run used it, None where they are not at hand."""
-        config = run.result["config"]
-        own = corpus == run.result["train"]["corpus"]
+        config = run.result.config
+        own = corpus == run.result.train.corpus
         settings = config["dataset"] if own else {"root": config["eval"].get("roots", {}).get(corpus)}
         key = (corpus, repr(sorted(settings.items())))
         if key not in self._found:

@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from melt_ser.core.errors import one_line
+from melt_ser.evaluation.metrics import percent
 from melt_ser.reporting.markdown import escaped, table
-from melt_ser.reporting.numbers import percent
 
 
 @dataclass(frozen=True)

@@ -32,7 +32,7 @@ def system_names(runs: list[Run]) -> dict[str, str]:
     """
     alike: dict[tuple[str, str], dict[str, Run]] = defaultdict(dict)
     for run in runs:
-        alike[run.backbone, run.result["train"]["corpus"]].setdefault(run.system, run)
+        alike[run.backbone, run.result.train.corpus].setdefault(run.system, run)
     return {key: name for members in alike.values() for key, name in _names(members).items()}
 
 
@@ -50,7 +50,7 @@ def _names(members: dict[str, Run]) -> dict[str, str]:
     Too many settings are told by a hash. `members` has a run for each text of settings, all of one backbone.
     """
     chosen = {
-        key: [str(run.result["config"][group].get("name")) for group in NAMED_GROUPS] for key, run in members.items()
+        key: [str(run.result.config[group].get("name")) for group in NAMED_GROUPS] for key, run in members.items()
     }
     differ = [len(set(column)) > 1 for column in zip(*chosen.values(), strict=True)]
     same_groups: dict[tuple[str, ...], list[str]] = defaultdict(list)

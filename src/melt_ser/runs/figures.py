@@ -6,6 +6,7 @@ is cheap and drawing leaves no state behind.
 
 from __future__ import annotations
 
+import math
 import textwrap
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,6 +17,8 @@ import pandas as pd
 
 from melt_ser.core.errors import InputError
 from melt_ser.core.files import replacing_file
+from melt_ser.evaluation.metrics import METRICS
+from melt_ser.evaluation.results import Evaluation
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -27,24 +30,24 @@ BLUE, VERMILLION, GREY = "#0072B2", "#D55E00", "#6B6B6B"
 CURVE_COLUMNS = ("epoch", "train_loss", "dev_loss", "dev_ua")
 
 
-def confusion_figure(scored: dict[str, Any], title: str, path: Path) -> None:
-    """Draws the confusion matrix of `scored` (see `evaluation.scoring.score`) into the PNG `path`.
+def confusion_figure(row: Evaluation, title: str, path: Path) -> None:
+    """Draw the confusion matrix of a result row into the PNG `path`.
 
     A cell is coloured by its share of the row (the row's diagonal is the recall) and shows that share and the count.
     A class without a reference utterance keeps its column, for the answers it got; its row says so.
     """
-    classes, counts = scored["classes"], np.asarray(scored["confusion"], dtype=np.int64)
+    classes, counts = row.classes, np.asarray(row.confusion, dtype=np.int64)
     width = 3.4 + 0.82 * max(len(classes), 3)
     figure = _new_figure(width, 2.6 + 0.66 * max(len(classes), 2))
     axes = figure.subplots()
     _draw_confusion(axes, classes, counts)
     figure.suptitle(_wrapped(title, width, points=12), fontsize=12, fontweight="bold", parse_math=False)
-    axes.set_title(_summary(scored), fontsize=9.5, color=GREY, pad=9)
+    axes.set_title(_summary(row), fontsize=9.5, color=GREY, pad=9)
     _save(figure, path)
 
 
 def training_curve_figure(folds: list[pd.DataFrame], path: Path) -> None:
-    """Draws losses and dev UA over epochs into the PNG `path`, with the epoch of the best dev UA marked.
+    """Draw losses and dev UA over epochs into the PNG `path`, with the epoch of the best dev UA marked.
 
     Each fold has a row an epoch and the columns epoch, train_loss, dev_loss, dev_ua (fraction in 0..1), as in a run's
     `metrics.csv`; of equally good epochs the first counts. Several folds are thin lines, without a mark.
@@ -145,12 +148,15 @@ def _whole_epoch_ticks(axes: Axes, epochs: pd.Series) -> None:
     axes.xaxis.set_major_locator(MaxNLocator(nbins=12, integer=True, min_n_ticks=1))
 
 
-def _summary(scored: dict[str, Any]) -> str:
-    def percent(name: str) -> str:
-        low, high = scored[f"{name}_ci95"]
-        return f"{name.upper()} {100 * scored[name]:.1f} % [{100 * low:.1f}, {100 * high:.1f}]"
+def _summary(row: Evaluation) -> str:
+    with_interval = {name: metric for name, metric in METRICS.items() if metric.shows_interval}
+    scores = ", ".join(f"{metric.label} {_percent(row, name)}" for name, metric in with_interval.items())
+    return f"{scores}\nn = {row.n}, 95 % intervals over {row.ci_unit}s"
 
-    return f"{percent('ua')}, {percent('wa')}\nn = {scored['n']}, 95 % intervals over {scored['ci_unit']}s"
+
+def _percent(row: Evaluation, name: str) -> str:
+    low, high = row.interval(name) or (math.nan, math.nan)
+    return f"{100 * (row.value(name) or 0.0):.1f} % [{100 * low:.1f}, {100 * high:.1f}]"
 
 
 def _readable_on(colour: npt.NDArray[Any]) -> str:

@@ -1,43 +1,45 @@
-"""One fold's model: built, trained or read back, and asked for predictions."""
+"""One fold: its model, the inputs of that model, its training, and its predictions."""
 
 from __future__ import annotations
 
 import shutil
 import time
 from collections.abc import Callable, Iterator
+from functools import cached_property, partial
 from pathlib import Path
-from typing import TYPE_CHECKING
 
+import msgspec
 import numpy as np
+import pandas as pd
 import torch
+from accelerate import Accelerator
 
+from melt_ser.audio.augment import Augmentation
 from melt_ser.config import Config
 from melt_ser.core import files
 from melt_ser.core.memory import NO_ROOM_FOR_MODEL, memory_advice
-from melt_ser.corpora.splits import check_split
+from melt_ser.corpora.fold_split import FoldSplit, check_fold_split
 from melt_ser.data.audio_cache import AudioCache
+from melt_ser.data.datasets import ClipDataset, WaveformDataset
+from melt_ser.data.stage import Stage
 from melt_ser.evaluation.calibration import DevCalibration, calibrate
 from melt_ser.evaluation.evaluation_sets import EvaluationSet
 from melt_ser.evaluation.inference import predict_probabilities
+from melt_ser.evaluation.results import FoldTraining
 from melt_ser.models.backbone import Backbone, load_backbone
 from melt_ser.models.classifier import SpeechClassifier
 from melt_ser.models.export import load_model, save_head, save_model
-from melt_ser.runs.inputs import FoldInputs
-from melt_ser.runs.result import FoldTraining, read_training
+from melt_ser.runs.plan import RunPlan
 from melt_ser.training.device import make_accelerator
+from melt_ser.training.features import FeatureCache
 from melt_ser.training.fit import fit
-
-if TYPE_CHECKING:
-    from melt_ser.corpora.splits import FoldSplit
-    from melt_ser.runs.plan import RunPlan
-
 
 ReadBackbone = Callable[[], Backbone]
 FOLD_FILE = "fold.json"  # the mark of a finished fold
 
 
 def configured_backbone(config: Config) -> Backbone:
-    """The backbone as the configuration says, frozen as it says."""
+    """Return the backbone of a configuration, with its frozen part frozen."""
     augment = config.augment
     backbone = load_backbone(
         config.backbone, config.seed, augment.time_mask_probability, augment.feature_mask_probability
@@ -49,39 +51,124 @@ def configured_backbone(config: Config) -> Backbone:
 
 
 def build_model(config: Config, classes: list[str], read_backbone: ReadBackbone | None = None) -> SpeechClassifier:
-    """Backbone and head as the configuration says; the head's weights come from the seed."""
+    """Return the backbone and head of a configuration; the seed decides the head's weights.
+
+    read_backbone: returns the backbone, by default `configured_backbone(config)`; folds may share a frozen one.
+    """
     backbone = read_backbone() if read_backbone else configured_backbone(config)
     torch.manual_seed(config.seed)
     return SpeechClassifier(backbone, config.head, classes)
 
 
-def load_or_train(
-    study: RunPlan, parts: FoldSplit, cache: AudioCache | None = None, read_backbone: ReadBackbone | None = None
-) -> tuple[FoldInputs, FoldTraining]:
-    """The model of one fold, with its inputs: read back where an interrupted run had finished it, else trained.
+class FoldInputs:
+    """The inputs of one fold's model: audio, or cached features of its frozen stage.
 
-    Each fold has an accelerator of its own: one keeps every model, optimiser and loss scale that it has seen.
+    Features are computed for the utterances of all folds together, so once for a corpus. A test is read as audio, so
+    that the reported answers are those of the saved model. Pooled features are the exception: they are stored in
+    float32, and give the same answers.
     """
-    config, folder = study.config, study.fold_folder(parts)
+
+    def __init__(
+        self,
+        plan: RunPlan,
+        split: FoldSplit,
+        model: SpeechClassifier,
+        accelerator: Accelerator,
+        cache: AudioCache | None = None,
+    ) -> None:
+        """Prepare the inputs.
+
+        Args:
+            plan: the run.
+            split: the train, dev and test utterances of the fold.
+            model: the fold's model, on the accelerator's device.
+            accelerator: the process and device that compute features.
+            cache: decoded clips of the training corpus, read and filled.
+        """
+        self.plan, self.split, self.model, self.accelerator, self.cache = plan, split, model, accelerator, cache
+        crop_seconds = plan.config.trainer.crop_seconds
+        crops = crop_seconds is not None and bool((plan.utterances["duration"] > crop_seconds).any())
+        self.stage = model.frozen_stage(crops)
+        self.feature_cache = FeatureCache(plan.config.cache, model, self.stage, accelerator, plan.failed_folders)
+
+    def train(self) -> ClipDataset:
+        """Return the utterances to train on, augmented and cropped."""
+        config, trainer = self.plan.config, self.plan.config.trainer
+        pad_seconds = trainer.crop_seconds if trainer.pad_to_crop else None
+        utterances = WaveformDataset(
+            self.split.train,
+            self.plan.corpus.root,
+            self.model.classes,
+            self.model.backbone.do_normalize,
+            config.augment,
+            trainer.crop_seconds if self.stage is Stage.nothing else None,  # `fit` crops the features of a frozen stage
+            pad_seconds,
+            config.seed,
+            self.cache,
+        )
+        if not Augmentation(config.augment).changes_nothing:
+            return utterances
+        read_padded = partial(self._read, pad_seconds=pad_seconds)
+        return self.feature_cache.features_of(utterances, self.split.train, self.plan.utterances, read_padded)
+
+    @cached_property
+    def dev(self) -> ClipDataset:
+        """The dev utterances."""
+        return self._cached_features(self.split.dev)
+
+    def test(self, evaluation_set: EvaluationSet) -> ClipDataset:
+        """Return the utterances of an evaluation set."""
+        table = evaluation_set.table
+        if evaluation_set.corpus is self.plan.corpus:
+            return self._cached_features(table) if self.stage is Stage.pooled else self._read(table)
+
+        def read(rows: pd.DataFrame) -> WaveformDataset:
+            root, normalize = evaluation_set.corpus.root, self.model.backbone.do_normalize
+            return WaveformDataset(rows, root, self.model.classes, normalize)
+
+        utterances = read(table)
+        if self.stage is not Stage.pooled:
+            return utterances
+        return self.feature_cache.features_of(utterances, table, table, read)
+
+    def _cached_features(self, table: pd.DataFrame) -> ClipDataset:
+        return self.feature_cache.features_of(self._read(table), table, self.plan.utterances, self._read)
+
+    def _read(self, table: pd.DataFrame, pad_seconds: float | None = None) -> WaveformDataset:
+        """Return rows of the training corpus as audio, without augmentation or crops."""
+        root, normalize = self.plan.corpus.root, self.model.backbone.do_normalize
+        return WaveformDataset(table, root, self.model.classes, normalize, pad_seconds=pad_seconds, cache=self.cache)
+
+
+def load_or_train(
+    plan: RunPlan, split: FoldSplit, cache: AudioCache | None = None, read_backbone: ReadBackbone | None = None
+) -> tuple[FoldInputs, FoldTraining]:
+    """Train the model of one fold, or read it back if an interrupted run had finished it; return it with its inputs.
+
+    Each fold has its own accelerator, since an accelerator keeps every model, optimiser and loss scale that it has
+    prepared.
+    """
+    config, folder = plan.config, plan.fold_folder(split)
     accelerator = make_accelerator(config.device, config.trainer.precision)
     done = folder / FOLD_FILE
     if done.is_file():
-        if accelerator.is_main_process:  # of a run that was killed before it could
+        if accelerator.is_main_process:  # the interrupted run may have been killed before it deleted them
             shutil.rmtree(folder / "checkpoints", ignore_errors=True)
         model = load_model(folder / "model", accelerator.device)
-        model.backbone.freeze(config.trainer.freeze)  # so that it reads a test as the one that trained
-        return FoldInputs(study, parts, model, accelerator, cache), read_training(done)
+        model.backbone.freeze(config.trainer.freeze)  # so that it has the same stage as the model that was trained
+        training: FoldTraining = files.read_typed(done, FoldTraining, "delete it to train that fold again")
+        return FoldInputs(plan, split, model, accelerator, cache), training
     started = time.perf_counter()
-    check_split(parts, config.dataset)  # again, just before they are used
-    model = build_model(config, study.classes, read_backbone)
+    check_fold_split(split, config.dataset)  # once more, just before the split is used
+    model = build_model(config, plan.classes, read_backbone)
     with memory_advice(NO_ROOM_FOR_MODEL):
         model.to(accelerator.device)
-    inputs = FoldInputs(study, parts, model, accelerator, cache)
-    title = "" if study.one_model else f"fold {parts.fold}/{len(study.parts)}"
+    inputs = FoldInputs(plan, split, model, accelerator, cache)
+    title = "" if plan.one_model else f"fold {split.fold}/{len(plan.splits)}"
     state = fit(
         config.trainer,
         model,
-        inputs.prefix,
+        inputs.stage,
         inputs.train(),
         inputs.dev,
         config.seed,
@@ -89,34 +176,36 @@ def load_or_train(
         accelerator,
         title,
     )
-    trained = FoldTraining(state.best_epoch, state.best_dev_ua, time.perf_counter() - started)
+    training = FoldTraining(state.best_epoch, state.best_dev_ua, time.perf_counter() - started)
     if accelerator.is_main_process:
-        like = _model_of_the_same_backbone(study)
-        if like is None:
+        with_same_backbone = _model_with_same_backbone(plan)
+        if with_same_backbone is None:
             save_model(model, folder / "model")
         else:
-            save_head(model, folder / "model", like)
-        files.write_json(done, vars(trained))
+            save_head(model, folder / "model", with_same_backbone)
+        files.write_json(done, msgspec.structs.asdict(training))
         shutil.rmtree(folder / "checkpoints", ignore_errors=True)
-    return inputs, trained
+    return inputs, training
 
 
-def _model_of_the_same_backbone(study: RunPlan) -> Path | None:
-    """The model folder of a finished fold, where the backbone is frozen."""
-    if study.config.trainer.freeze != "everything":
+def _model_with_same_backbone(plan: RunPlan) -> Path | None:
+    """Return the model folder of a finished fold if the backbone is frozen, so that its file can be shared."""
+    if plan.config.trainer.freeze != "everything":
         return None
-    folders = [study.fold_folder(parts) for parts in study.parts]
+    folders = [plan.fold_folder(split) for split in plan.splits]
     return next((folder / "model" for folder in folders if (folder / FOLD_FILE).is_file()), None)
 
 
 def calibrate_on_dev(inputs: FoldInputs) -> DevCalibration:
-    """How sure a fold's final model is on its dev part, in batches of the training's size, as dev always is."""
-    dev, batch_size = inputs.dev, inputs.study.config.trainer.batch_size
+    """Calibrate a fold's final model on its dev utterances, in batches of the training's size, as dev always is."""
+    dev, batch_size = inputs.dev, inputs.plan.config.trainer.batch_size
     return calibrate(predict_probabilities(inputs.model, dev, batch_size, inputs.accelerator), dev.classes)
 
 
-def predict_targets(inputs: FoldInputs, targets: list[EvaluationSet]) -> Iterator[tuple[EvaluationSet, np.ndarray]]:
-    """Each target of a fold with its model's probabilities, (utterances, classes)."""
-    batch_size = inputs.study.config.eval.batch_size
-    for target in targets:
-        yield target, predict_probabilities(inputs.model, inputs.test(target), batch_size, inputs.accelerator)
+def predict_sets(
+    inputs: FoldInputs, evaluation_sets: list[EvaluationSet]
+) -> Iterator[tuple[EvaluationSet, np.ndarray]]:
+    """Yield each evaluation set of a fold with the probabilities of its model, (utterances, classes)."""
+    batch_size = inputs.plan.config.eval.batch_size
+    for one in evaluation_sets:
+        yield one, predict_probabilities(inputs.model, inputs.test(one), batch_size, inputs.accelerator)

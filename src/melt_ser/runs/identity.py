@@ -13,7 +13,11 @@ from melt_ser.core import files
 # What does not change a run's numbers. A group's name is left out too: its values say what it is.
 INFRASTRUCTURE = {
     "": {"out", "device", "force", "eval", "cache", "experiment_name"},
-    "backbone": {"learning_rate", "freeze"},  # they act through the trainer group, which takes them over
+    "backbone": {
+        "learning_rate",  # this and freeze act through the trainer group, which takes them over
+        "freeze",
+        "kernels",  # they agree up to rounding, and draw other dropout: as devices do
+    },
     "dataset": {
         "root",
         "emobox",

@@ -1,4 +1,4 @@
-"""What a run works on: corpora read and split, classes chosen, targets known, before any model is loaded."""
+"""The plan of a run: corpora read and split, classes chosen, evaluation sets known, before any model is loaded."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from melt_ser.config import Config, DatasetConfig
 from melt_ser.core.console import say, verification_bar
 from melt_ser.core.errors import InputError, MeltSerError, SetupError
 from melt_ser.corpora.corpus import Corpus
+from melt_ser.corpora.fold_split import FoldSplit
 from melt_ser.corpora.labels import LabelSpace
 from melt_ser.corpora.load import corpus_root, load_corpus
-from melt_ser.corpora.splits import FoldSplit, make_splits
-from melt_ser.corpora.union import union_parts
+from melt_ser.corpora.splits import make_fold_splits
 from melt_ser.evaluation.evaluation_sets import EvaluationSet, make_evaluation_set, other_corpora
 from melt_ser.runs.folder import run_folder
 
@@ -27,40 +27,46 @@ Read = TypeVar("Read")
 
 @dataclass
 class RunPlan:
-    """The input of a run."""
+    """A run before its training: settings, folder, corpora, classes, and the split of each fold."""
 
     config: Config
     folder: Path
     corpus: Corpus
     space: LabelSpace
     classes: list[str]
-    parts: list[FoldSplit]
+    splits: list[FoldSplit]
     others: list[Corpus]  # further corpora to score
-    scores_itself: bool  # whether the training corpus is among eval.corpora
-    unscored: dict[str, str]  # those of eval.corpora that cannot be read, and why
-    not_kept: set[Path] = field(default_factory=set)  # features that could not be kept, so that each fold knows
+    scores_itself: bool  # whether eval.corpora has the training corpus
+    unscored: dict[str, str]  # corpora of eval.corpora that cannot be read: name, reason
+    failed_folders: set[Path] = field(default_factory=set)  # of the feature cache; no fold tries these again
 
     @property
     def one_model(self) -> bool:
-        return len(self.parts) == 1
+        """Whether the run has a single fold."""
+        return len(self.splits) == 1
 
     @cached_property
     def utterances(self) -> pd.DataFrame:
-        """Those of all parts of all folds, each once."""
-        tables = [table for fold in self.parts for table in (fold.train, fold.dev, fold.test)]
+        """The utterances of all folds, each once."""
+        tables = [table for split in self.splits for table in (split.train, split.dev, split.test)]
         return pd.concat(tables).drop_duplicates("utterance", ignore_index=True)
 
-    def fold_folder(self, parts: FoldSplit) -> Path:
-        """Where a fold's model and metrics lie."""
-        return self.folder if self.one_model else self.folder / "folds" / str(parts.fold)
+    def fold_folder(self, split: FoldSplit) -> Path:
+        """Return the folder of a fold's model and metrics."""
+        return self.folder if self.one_model else self.folder / "folds" / str(split.fold)
 
 
 def make_plan(config: Config) -> RunPlan:
-    """Read and split the corpora; every name and folder is checked before anything slow."""
+    """Read and split the corpora; names and folders are checked before anything slow.
+
+    Raises SetupError for a missing corpus, and InputError for one that cannot be used.
+    """
     scores_itself = config.eval.corpora is None or config.dataset.name in config.eval.corpora
     other_configs = other_corpora(config, load_dataset)
     at_hand, missing = _readable(other_configs, corpus_root, needed=not scores_itself)
-    config.dataset.root = config.dataset.root or config.eval.roots.get(config.dataset.name)  # where datasets are swept
+    config.dataset.root = config.dataset.root or config.eval.roots.get(
+        config.dataset.name
+    )  # a sweep over datasets gives their roots there
     corpus = load_corpus(config.dataset, progress=verification_bar)
     space = label_space(config, corpus)
     usable, _ = corpus.usable(space)
@@ -70,8 +76,8 @@ def make_plan(config: Config) -> RunPlan:
             f"Corpus '{corpus.name}' has {len(classes)} of the classes of label space '{space.name}' "
             f"({', '.join(space.classes)}); training needs two or more."
         )
-    parts = [union_parts(usable, config.dataset)] if config.dataset.members else make_splits(usable, config.dataset)
-    if config.dataset.members and scores_itself and parts[0].test.empty:
+    splits = make_fold_splits(usable, config.dataset)
+    if config.dataset.members and scores_itself and splits[0].test.empty:
         raise SetupError("No member of the union has a test part; name what to test on: 'eval.corpora=[<corpus>]'.")
     verified = partial(load_corpus, progress=verification_bar)
     others, unsound = _readable(
@@ -80,43 +86,45 @@ def make_plan(config: Config) -> RunPlan:
     unscored = {**missing, **unsound}
     for name, reason in unscored.items():
         say(f"note: '{name}' cannot be scored: {reason}")
-    study = RunPlan(
-        config, run_folder(config), corpus, space, classes, parts, list(others.values()), scores_itself, unscored
+    plan = RunPlan(
+        config, run_folder(config), corpus, space, classes, splits, list(others.values()), scores_itself, unscored
     )
-    for fold in parts:
-        evaluation_sets(study, fold)  # an overlap or an empty test part is told before the training, not after
-    return study
+    for split in splits:
+        evaluation_sets(plan, split)  # an overlap or an empty test part stops the run before the training, not after it
+    return plan
 
 
 def _readable(
     corpora: list[DatasetConfig], read: Callable[[DatasetConfig], Read], needed: bool
 ) -> tuple[dict[str, Read], dict[str, str]]:
-    """What was read of test corpora, by name, and why others cannot be read; where one is `needed`, raises for none."""
-    found: dict[str, Read] = {}
+    """Read test corpora; return them by name, and the reasons of those that cannot be read.
+
+    If one is `needed` and none can be read, raise the first error.
+    """
+    corpora_read: dict[str, Read] = {}
     errors: dict[str, MeltSerError] = {}
     for corpus in corpora:
         try:
-            found[corpus.name] = read(corpus)
+            corpora_read[corpus.name] = read(corpus)
         except MeltSerError as error:
             errors[corpus.name] = error
-    if needed and errors and not found:
+    if needed and errors and not corpora_read:
         raise next(iter(errors.values()))
-    return found, {name: str(error) for name, error in errors.items()}
+    return corpora_read, {name: str(error) for name, error in errors.items()}
 
 
 def label_space(config: Config, corpus: Corpus) -> LabelSpace:
-    """The label space of the run; `native` is what the training corpus has."""
+    """Return the label space of the run; `native` has the emotions of the training corpus."""
     if config.labels.classes is None:
         return LabelSpace.native(corpus.table["emotion"])
     return LabelSpace(config.labels.name, config.labels.classes)
 
 
-def evaluation_sets(study: RunPlan, parts: FoldSplit) -> list[EvaluationSet]:
-    """What one fold's model is scored on; refuses recordings that it was trained on."""
-    settings = study.config.eval
-    trained = pd.concat([parts.train, parts.dev])
-    targets = []
-    if study.scores_itself:
-        targets.append(make_evaluation_set(study.corpus, study.space, study.classes, settings, trained, parts.test))
-    targets += [make_evaluation_set(other, study.space, study.classes, settings, trained) for other in study.others]
-    return targets
+def evaluation_sets(plan: RunPlan, split: FoldSplit) -> list[EvaluationSet]:
+    """Return the sets on which one fold's model is scored; InputError if it was trained on recordings of one."""
+    settings, space, classes = plan.config.eval, plan.space, plan.classes
+    trained = pd.concat([split.train, split.dev])
+    own = (
+        [make_evaluation_set(plan.corpus, space, classes, settings, trained, split.test)] if plan.scores_itself else []
+    )
+    return own + [make_evaluation_set(other, space, classes, settings, trained) for other in plan.others]

@@ -1,140 +1,136 @@
-"""Score a finished run on further corpora and append to its result."""
+"""Score a finished run on further corpora and add the rows to its result."""
 
 from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
 from melt_ser.config import EvalConfig
-from melt_ser.core import files
 from melt_ser.core.console import say
 from melt_ser.core.errors import InputError
 from melt_ser.core.processes import is_main_process
 from melt_ser.corpora.corpus import Corpus
+from melt_ser.corpora.fold_split import SPLIT_COLUMNS
 from melt_ser.corpora.labels import LabelSpace
-from melt_ser.corpora.splits import ASSIGNMENT
 from melt_ser.evaluation.evaluation_sets import EvaluationSet, make_evaluation_set, split_to_score
+from melt_ser.evaluation.results import Evaluation, Result, write_result
+from melt_ser.runs.evaluations import evaluation_rows, pool, prediction_table, unscored_entries
 from melt_ser.runs.folder import RESULT_FILE, model_folders
-from melt_ser.runs.score import evaluation_rows, pool, prediction_table, unscored_entries
-
-if TYPE_CHECKING:
-    from melt_ser.runs.plan import RunPlan
+from melt_ser.runs.plan import RunPlan
 
 
-def complete(study: RunPlan, result: dict[str, Any]) -> dict[str, Any]:
-    """The result of a finished run, with what it lacks of `eval.corpora` now scored, or why it is not."""
-    _note_unscored(study, result)
-    settings = study.config.eval
-    scored = {(row["corpus"], row["split"]) for row in result["evals"]}
-    wanted = [(other, split_to_score(other, settings)) for other in study.others]
-    wanted += [(study.corpus, "test")] if study.scores_itself else []
+def complete(plan: RunPlan, result: Result) -> Result:
+    """Score the corpora of `eval.corpora` that a finished run lacks; note the reason for each unreadable one."""
+    _note_unscored(plan, result)
+    settings = plan.config.eval
+    scored = {(row.corpus, row.split) for row in result.evals}
+    wanted = [(other, split_to_score(other, settings)) for other in plan.others]
+    wanted += [(plan.corpus, "test")] if plan.scores_itself else []
     missing = [(corpus, split) for corpus, split in wanted if (corpus.name, split) not in scored]
     if not missing:
-        say(f"already finished: {study.folder} (force=true runs it again)")
+        say(f"already finished: {plan.folder} (force=true runs it again)")
         return result
-    say(f"already trained: {study.folder}; scoring {', '.join(corpus.name for corpus, _ in missing)}")
+    say(f"already trained: {plan.folder}; scoring {', '.join(corpus.name for corpus, _ in missing)}")
     for corpus, split in missing:
         of_split = settings if split == "all" else replace(settings, split=split)
-        result = rescore(study.folder, result, corpus, of_split, study.config.device)
+        result = rescore(plan.folder, result, corpus, of_split, plan.config.device)
     return result
 
 
-def _note_unscored(study: RunPlan, result: dict[str, Any]) -> None:
-    """Say in a result why corpora could not be scored this time; what it says of others stays."""
-    before = result.get("unscored", [])
-    result["unscored"] = [entry for entry in before if entry["corpus"] not in study.unscored]
-    result["unscored"] += unscored_entries(study.unscored)
-    if result["unscored"] != before and is_main_process():
-        files.write_json(study.folder / RESULT_FILE, result)
+def _note_unscored(plan: RunPlan, result: Result) -> None:
+    """Replace the entries of corpora that could not be read this time; entries of other corpora stay."""
+    before = result.unscored
+    others = [entry for entry in before if entry.corpus not in plan.unscored]
+    result.unscored = others + unscored_entries(plan.unscored)
+    if result.unscored != before and is_main_process():
+        write_result(plan.folder / RESULT_FILE, result)
 
 
-def rescore(folder: Path, result: dict[str, Any], corpus: Corpus, settings: EvalConfig, device: str) -> dict[str, Any]:
-    """Score every model of a finished run on a corpus; write and return the result with its rows replaced or added."""
-    models = model_folders(folder, result)
+def rescore(folder: Path, result: Result, corpus: Corpus, settings: EvalConfig, device: str) -> Result:
+    """Score every model of a finished run on a corpus; write and return the result with new rows in place of old ones.
+
+    Raises InputError if recordings of the corpus were trained on, or if the run's own corpus has changed.
+    """
+    models, classes = model_folders(folder, result), result.train.classes
     splits = _read_splits(folder / "splits.csv")
-    targets = [
+    evaluation_sets = [
         make_evaluation_set(
             corpus,
             trained_space(result),
-            result["train"]["classes"],
+            classes,
             settings,
             _trained(splits, fold),
             _own_test(splits, corpus, result, settings, fold),
         )
         for fold, _ in models
     ]
-    classes = result["train"]["classes"]
-    tables = _predict(models, targets, classes, settings, device)
+    tables = _predict([path for _, path in models], evaluation_sets, classes, settings, device)
     if not is_main_process():
         return result
-    temperatures = [entry.get("temperature") for entry in result["train"]["folds"]]  # older runs have none
-    rows = []
-    for (fold, _), target, table, temperature in zip(models, targets, tables, temperatures, strict=True):
-        rows += evaluation_rows(folder, target, table, classes, fold, temperature, len(models) > 1)
+    temperatures = [entry.temperature for entry in result.train.folds]
+    numbers = [fold or 0 for fold, _ in models]
+    rows: list[Evaluation] = []
+    for (fold, _), scored, table, temperature in zip(models, evaluation_sets, tables, temperatures, strict=True):
+        rows += evaluation_rows(folder, scored, table, classes, fold, temperature, len(models) > 1)
     if len(models) > 1:
-        pooled, predictions, of_row = pool(targets, tables, [fold or 0 for fold, _ in models], temperatures)
+        pooled, predictions, of_row = pool(evaluation_sets, tables, numbers, temperatures)
         rows = evaluation_rows(folder, pooled, predictions, classes, "all", of_row) + rows
-    kept = [row for row in result["evals"] if (row["corpus"], row["split"]) != (corpus.name, targets[0].split)]
-    result["evals"] = kept + rows
-    result["unscored"] = [entry for entry in result.get("unscored", []) if entry["corpus"] != corpus.name]
-    files.write_json(folder / RESULT_FILE, result)
+    replaced = (corpus.name, evaluation_sets[0].split)
+    result.evals = [row for row in result.evals if (row.corpus, row.split) != replaced] + rows
+    result.unscored = [entry for entry in result.unscored if entry.corpus != corpus.name]
+    write_result(folder / RESULT_FILE, result)
     return result
 
 
 def _read_splits(path: Path) -> pd.DataFrame:
-    """Which utterance a run had in which part."""
+    """Read the part of each utterance in each fold; InputError if the file is damaged."""
     try:
-        return pd.read_csv(path, dtype=str, keep_default_na=False)[list(ASSIGNMENT)]
-    except (OSError, ValueError, KeyError) as error:  # ValueError: what pandas cannot parse
+        return pd.read_csv(path, dtype=str, keep_default_na=False)[list(SPLIT_COLUMNS)]
+    except (OSError, ValueError, KeyError) as error:  # ValueError: pandas cannot parse it
         raise InputError(
             f"{path} cannot be read ({' '.join(str(error).split())}); run again with force=true."
         ) from error
 
 
-def trained_space(result: dict[str, Any]) -> LabelSpace:
-    """The label space that a run was trained in."""
-    classes = result["config"]["labels"]["classes"]
-    return LabelSpace("trained", classes or {name: [name] for name in result["train"]["classes"]})
+def trained_space(result: Result) -> LabelSpace:
+    """Return the label space that a run was trained in."""
+    classes = result.config["labels"]["classes"]
+    return LabelSpace("trained", classes or {name: [name] for name in result.train.classes})
 
 
 def _predict(
-    models: list[tuple[int | None, Path]],
-    targets: list[EvaluationSet],
-    classes: list[str],
-    settings: EvalConfig,
-    device: str,
+    models: list[Path], evaluation_sets: list[EvaluationSet], classes: list[str], settings: EvalConfig, device: str
 ) -> list[pd.DataFrame]:
-    """The predictions of each model on its target, in every process."""
-    from melt_ser.data.datasets import WaveformDataset
+    """Return the predictions of each model for its evaluation set, in every process."""
+    from melt_ser.data.datasets import WaveformDataset  # torch: a result that needs no scores is told without it
     from melt_ser.evaluation.inference import predict_probabilities
     from melt_ser.models.export import load_model
     from melt_ser.training.device import make_accelerator
 
     accelerator = make_accelerator(device)
     tables = []
-    for (_, model_folder), target in zip(models, targets, strict=True):
-        model = load_model(model_folder, accelerator.device)
-        utterances = WaveformDataset(target.table, target.corpus.root, model.classes, model.backbone.do_normalize)
+    for path, scored in zip(models, evaluation_sets, strict=True):
+        model = load_model(path, accelerator.device)
+        utterances = WaveformDataset(scored.table, scored.corpus.root, model.classes, model.backbone.do_normalize)
         probabilities = predict_probabilities(model, utterances, settings.batch_size, accelerator)
-        tables.append(prediction_table(target, probabilities, classes))
+        tables.append(prediction_table(scored, probabilities, classes))
     return tables
 
 
 def _trained(splits: pd.DataFrame, fold: int | None) -> pd.DataFrame:
-    """The rows of a fold's train and dev parts."""
+    """Return the rows of a fold's train and dev parts."""
     return splits[(splits["fold"] == ("" if fold is None else str(fold))) & (splits["split"] != "test")]
 
 
 def _own_test(
-    splits: pd.DataFrame, corpus: Corpus, result: dict[str, Any], settings: EvalConfig, fold: int | None
+    splits: pd.DataFrame, corpus: Corpus, result: Result, settings: EvalConfig, fold: int | None
 ) -> pd.DataFrame | None:
-    """The fold's own test part where the corpus is the one the run was trained on, else None."""
-    if corpus.name != result["train"]["corpus"] or settings.split != "test":
+    """Return the fold's own test part; None if the run was trained on another corpus."""
+    if corpus.name != result.train.corpus or settings.split != "test":
         return None
-    if corpus.digest != result["train"]["digest"]:
+    if corpus.digest != result.train.digest:
         raise InputError(
             f"This run was trained on '{corpus.name}', and these rows are others: set dataset.name=<another> to score "
             f"another corpus, or train again if the corpus itself has changed."

@@ -5,8 +5,8 @@ from __future__ import annotations
 import functools
 import shutil
 from pathlib import Path
-from typing import Any
 
+import msgspec
 import pandas as pd
 import yaml
 from omegaconf import DictConfig
@@ -20,33 +20,33 @@ from melt_ser.core import files, processes
 from melt_ser.core.console import finish, say, show
 from melt_ser.core.errors import InputError
 from melt_ser.core.locks import exclusive_lock
-from melt_ser.models.pretrained import is_cached, weights_digest
+from melt_ser.evaluation.results import Inputs, Result, write_result
+from melt_ser.models.checkpoint_files import is_cached, weights_digest
+from melt_ser.runs.evaluations import prediction_table
 from melt_ser.runs.folder import (
-    INPUTS,
     INPUTS_FILE,
-    RERUN_HINT,
     RESULT_FILE,
     previous_folder,
+    read_inputs,
     read_result,
     run_folder,
     set_aside,
 )
 from melt_ser.runs.identity import plain
+from melt_ser.runs.make_result import FoldOutcome, make_result
 from melt_ser.runs.plan import RunPlan, evaluation_sets, make_plan
-from melt_ser.runs.result import FoldOutcome, make_result
-from melt_ser.runs.score import prediction_table
 from melt_ser.runs.table import evaluation_table
 from melt_ser.training.main_process import main_process_first
 
 
 def run(composed: DictConfig) -> Path:
-    """Train and evaluate as the configuration says, or skip what is done; returns the path of `result.json`."""
+    """Train and evaluate a composed configuration, or skip a finished run; return the path of `result.json`."""
     path, _ = run_or_skip(composed)
     return path
 
 
 def run_or_skip(composed: DictConfig) -> tuple[Path, bool]:
-    """What `run` does, and whether all of it was done already; a failure is noted in the run folder."""
+    """Do as `run` does; also return whether everything was finished before. A failure is noted in the run folder."""
     config = typed(composed, Config)
     check(config)
     with noting_failure(run_folder(config), command(), Config):
@@ -57,111 +57,111 @@ def _run(config: Config) -> tuple[Path, bool]:
     warning = processes.warn_of_a_lone_process()
     if warning:
         say(f"note: {warning}")
-    with main_process_first(config.device):  # it verifies the audio, the others find that done
-        study = make_plan(config)
-    path = study.folder / RESULT_FILE
-    result: dict[str, Any] | None
-    with exclusive_lock(study.folder, waits=sweeping()):  # jobs of a sweep may score one run on different corpora
+    with main_process_first(config.device):  # it verifies the audio, and the others find the measurements
+        plan = make_plan(config)
+    path = plan.folder / RESULT_FILE
+    with exclusive_lock(plan.folder, waits=sweeping()):  # jobs of a sweep may score one run on different corpora
         if processes.is_main_process():
-            (study.folder / FAILED).unlink(missing_ok=True)
-        skipped = False
-        if path.is_file() and not config.force:
-            from melt_ser.runs.rescore import complete  # only what a grown eval.corpora lacks
-
-            before = finished(study)
-            scored = {row["corpus"] for row in before["evals"]}
-            study.unscored = {name: reason for name, reason in study.unscored.items() if name not in scored}
-            number = len(before["evals"])
-            result = complete(study, before)
-            skipped = len(result["evals"]) == number
-        else:
-            result = _train_and_score(study)
+            (plan.folder / FAILED).unlink(missing_ok=True)
+        result, skipped = _complete(plan) if path.is_file() and not config.force else (_train_and_score(plan), False)
         if processes.is_main_process():
-            shutil.rmtree(previous_folder(study.folder), ignore_errors=True)
+            shutil.rmtree(previous_folder(plan.folder), ignore_errors=True)
     if result is not None:
-        show(evaluation_table(result["evals"]))
-        for warning in result["warnings"]:
+        show(evaluation_table(result.evals))
+        for warning in result.warnings:
             say(f"note: {warning}")
-        say(f"plots: {study.folder / 'figures'}")
+        say(f"plots: {plan.folder / 'figures'}")
     finish(path)
-    if study.unscored:
-        reasons = " ".join(study.unscored.values())
+    if plan.unscored:
+        reasons = " ".join(plan.unscored.values())
         raise InputError(
-            f"The run is finished, but {', '.join(study.unscored)} could not be scored; the same command adds what is "
+            f"The run is finished, but {', '.join(plan.unscored)} could not be scored; the same command adds what is "
             f"missing. {reasons}"
         )
     return path, skipped
 
 
-def finished(study: RunPlan) -> dict[str, Any]:
-    """The result of this study's finished run; refuses one whose corpus or weights have changed since."""
-    result = read_result(study.folder)
-    backbone = study.config.backbone
-    at_hand = backbone.checkpoint is None or is_cached(backbone)  # nothing is downloaded for what is finished
-    weights = weights_digest(backbone) if at_hand else result["train"]["weights"]
-    _refuse_changed_inputs(study, weights, result["train"], "was finished")
+def _complete(plan: RunPlan) -> tuple[Result, bool]:
+    """Score a finished run on the corpora that it lacks; return its result and whether it lacked none."""
+    from melt_ser.runs.rescore import complete
+
+    result = finished(plan)
+    scored = {row.corpus for row in result.evals}
+    plan.unscored = {name: reason for name, reason in plan.unscored.items() if name not in scored}
+    number = len(result.evals)
+    result = complete(plan, result)
+    return result, len(result.evals) == number
+
+
+def finished(plan: RunPlan) -> Result:
+    """Return the result of the finished run of a plan; InputError if its corpus or weights have changed since."""
+    result = read_result(plan.folder)
+    backbone = plan.config.backbone
+    at_hand = backbone.checkpoint is None or is_cached(backbone)  # a finished run downloads nothing
+    weights = weights_digest(backbone) if at_hand else result.train.weights
+    _refuse_changed_inputs(plan, weights, result.train, "was finished")
     return result
 
 
-def _refuse_changed_inputs(study: RunPlan, weights: str | None, before: dict[str, Any], what: str) -> None:
-    changed = [f"Corpus '{study.corpus.name}' has"] if before["digest"] != study.corpus.digest else []
-    changed += [f"The checkpoint {study.config.backbone.checkpoint} has"] if before["weights"] != weights else []
+def _refuse_changed_inputs(plan: RunPlan, weights: str | None, before: Inputs, event: str) -> None:
+    changed = [f"Corpus '{plan.corpus.name}' has"] if before.digest != plan.corpus.digest else []
+    changed += [f"The checkpoint {plan.config.backbone.checkpoint} has"] if before.weights != weights else []
     for subject in changed:
         raise InputError(
-            f"{subject} changed since the run in {study.folder} {what}; "
+            f"{subject} changed since the run in {plan.folder} {event}; "
             f"set force=true to run again, or another out=<folder>."
         )
 
 
-def _open_folder(study: RunPlan) -> None:
-    """Make the run folder and say in it what the run is; refuses to go on with other inputs than it began with."""
-    config, folder = study.config, study.folder
+def _open_folder(plan: RunPlan) -> None:
+    """Make the run folder and describe the run in it; InputError if it was started with other inputs."""
+    config, folder = plan.config, plan.folder
     weights = weights_digest(config.backbone)
     if config.force:
         set_aside(folder)
     files.remove_leftovers(folder)
-    begun = folder / INPUTS_FILE
-    if begun.is_file():
-        _refuse_changed_inputs(study, weights, files.read_shaped(begun, INPUTS, RERUN_HINT), "was begun")
-    files.write_json(begun, {"corpus": study.corpus.name, "digest": study.corpus.digest, "weights": weights})
+    started = folder / INPUTS_FILE
+    if started.is_file():
+        _refuse_changed_inputs(plan, weights, read_inputs(folder), "was begun")
+    inputs = Inputs(corpus=plan.corpus.name, digest=plan.corpus.digest, weights=weights)
+    files.write_json(started, msgspec.to_builtins(inputs))
     files.write_text(folder / "config.yaml", yaml.safe_dump(plain(config), sort_keys=False, allow_unicode=True))
-    assignment = pd.concat([parts.assignment() for parts in study.parts], ignore_index=True)
+    assignment = pd.concat([split.assignment() for split in plan.splits], ignore_index=True)
     files.write_csv(folder / "splits.csv", assignment)
 
 
-def _train_and_score(study: RunPlan) -> dict[str, Any] | None:
-    """Every process trains and predicts; the main one scores and writes, and only it gets the result."""
-    config = study.config
+def _train_and_score(plan: RunPlan) -> Result | None:
+    """Train and predict in every process; the main process scores and writes, and only it gets the result."""
+    config = plan.config
     if config.backbone.checkpoint is None:
         say(
             f"backbone={config.backbone.name} has random weights, for trying things out; choose a pretrained one with "
             f"backbone=wav2vec2, hubert, wavlm or data2vec, and your data with dataset=<name> dataset.root=<folder>."
         )
 
-    from melt_ser.data.audio_cache import open_audio_cache
-    from melt_ser.runs.fold import ReadBackbone, calibrate_on_dev, configured_backbone, load_or_train, predict_targets
+    from melt_ser.data.audio_cache import open_audio_cache  # torch: a missing corpus is told without it
+    from melt_ser.runs.fold import ReadBackbone, calibrate_on_dev, configured_backbone, load_or_train, predict_sets
     from melt_ser.training.device import make_accelerator
 
     accelerator = make_accelerator(config.device, config.trainer.precision)
     if accelerator.is_main_process:
-        _open_folder(study)
+        _open_folder(plan)
     accelerator.wait_for_everyone()
-    cache = open_audio_cache(study.corpus, config.cache)
+    cache = open_audio_cache(plan.corpus.name, plan.corpus.table, config.cache)
     read_backbone: ReadBackbone = functools.partial(configured_backbone, config)
     if config.trainer.freeze == "everything":
         read_backbone = functools.cache(read_backbone)  # the same in every fold
     folds: list[FoldOutcome] = []
-    for parts in study.parts:
-        inputs, trained = load_or_train(study, parts, cache, read_backbone)
+    for split in plan.splits:
+        inputs, training = load_or_train(plan, split, cache, read_backbone)
         calibration = calibrate_on_dev(inputs)
-        targets = evaluation_sets(study, parts)
+        scored = evaluation_sets(plan, split)
         tables = [
-            prediction_table(target, probabilities, study.classes)
-            for target, probabilities in predict_targets(inputs, targets)
+            prediction_table(one, probabilities, plan.classes) for one, probabilities in predict_sets(inputs, scored)
         ]
-        folds.append(FoldOutcome(parts, trained, calibration, targets, tables))
+        folds.append(FoldOutcome(split, training, calibration, scored, tables))
     if not accelerator.is_main_process:
         return None
-    result = make_result(study, folds, command(), accelerator)
-    files.write_json(study.folder / RESULT_FILE, result)
+    result = make_result(plan, folds, command(), accelerator)
+    write_result(plan.folder / RESULT_FILE, result)
     return result

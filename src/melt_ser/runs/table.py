@@ -2,57 +2,61 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, TypeVar
 
 from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
-Evaluation = dict[str, Any]
+from melt_ser.evaluation.metrics import Metric, table_metrics
+from melt_ser.evaluation.results import EvaluationFields
+
+Row = TypeVar("Row", bound=EvaluationFields)
 
 
-def evaluation_table(evals: list[Evaluation]) -> Table:
-    """One row an entry of `result.json`'s `evals`, in their order; metrics as percentages with 95 % intervals.
+def evaluation_table(evals: Sequence[EvaluationFields]) -> Table:
+    """Return a table with a row an evaluation, in their order; metrics in per cent with 95 % intervals.
 
-    Where the two protocols of one corpus, split and fold decide among the same classes they are the same evaluation:
-    one row "closed = open".
+    If both answer sets of a corpus, split and fold have the same classes, their evaluations are the same: one row
+    "closed = open".
     """
     table = Table(title="Evaluation (%, 95 % intervals)", box=SIMPLE_HEAD, padding=0)
     # The least widths keep every number readable in a terminal of 80 columns, where intervals take a second line.
     table.add_column("corpus", overflow="fold", min_width=7)
     table.add_column("split", min_width=5)
     table.add_column("fold", min_width=4)
-    table.add_column("protocol", min_width=8)
+    table.add_column("answers", min_width=8)
     table.add_column("n", justify="right", min_width=5)
     table.add_column("dropped", justify="right", min_width=7)
-    table.add_column("UA", justify="right", min_width=11)
-    table.add_column("WA", justify="right", min_width=11)
-    table.add_column("macro-F1", justify="right", min_width=8)
-    for entry, protocol in merged(evals):
+    for metric in table_metrics().values():
+        table.add_column(metric.label, justify="right", min_width=11 if metric.shows_interval else 8)
+    for row, answer_set in merged(evals):
         table.add_row(
-            str(entry["corpus"]),
-            str(entry["split"]),
-            "" if entry["fold"] is None else str(entry["fold"]),
-            protocol,
-            str(entry["n"]),
-            str(sum(entry["dropped"].values())),
-            _with_interval(entry, "ua"),
-            _with_interval(entry, "wa"),
-            f"{100 * entry['macro_f1']:.1f}",
+            row.corpus,
+            row.split,
+            "" if row.fold is None else str(row.fold),
+            answer_set,
+            str(row.n),
+            str(sum(row.dropped.values())),
+            *(shown(row, name, metric, metric.shows_interval) for name, metric in table_metrics().items()),
         )
     return table
 
 
-def _with_interval(entry: Evaluation, metric: str) -> str:
-    low, high = entry[f"{metric}_ci95"]
-    return f"{100 * entry[metric]:.1f} [{100 * low:.1f}, {100 * high:.1f}]"
+def shown(row: EvaluationFields, name: str, metric: Metric, with_interval: bool = True) -> str:
+    """Return a metric of a row as text, with its interval if it has one; "–" in a result that lacks the metric."""
+    value, bounds = row.value(name), row.interval(name) if with_interval else None
+    if value is None:
+        return "–"
+    return metric.show(value) + (f" [{metric.show(bounds[0])}, {metric.show(bounds[1])}]" if bounds else "")
 
 
-def merged(rows: list[Evaluation]) -> list[tuple[Evaluation, str]]:
-    """Rows with the protocol to show for each, where two protocols decide among the same classes only the first."""
-    protocols: dict[tuple[Any, ...], list[str]] = {}
-    first: dict[tuple[Any, ...], Evaluation] = {}
+def merged(rows: Sequence[Row]) -> list[tuple[Row, str]]:
+    """Return rows with the answer set to show; of two answer sets with the same classes only the first row stays."""
+    answer_sets: dict[tuple[Any, ...], list[str]] = {}
+    first: dict[tuple[Any, ...], Row] = {}
     for row in rows:
-        key = (row["corpus"], row["split"], row["fold"], tuple(row["classes"]))
+        key = (row.corpus, row.split, row.fold, tuple(row.classes))
         first.setdefault(key, row)
-        protocols.setdefault(key, []).append(row["protocol"])
-    return [(row, " = ".join(sorted(protocols[key]))) for key, row in first.items()]
+        answer_sets.setdefault(key, []).append(row.answer_set)
+    return [(row, " = ".join(sorted(answer_sets[key]))) for key, row in first.items()]

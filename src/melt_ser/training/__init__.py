@@ -1,1 +1,1 @@
-"""Training: the loop, its optimisation, its checkpoints, and the run around it."""
+"""Training: the loop, its optimisation, its checkpoints, and the cache of frozen features."""

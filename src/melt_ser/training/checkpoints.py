@@ -1,10 +1,13 @@
-"""The state of a fit after an epoch: enough to go on from there, to the same numbers.
+"""Checkpoints of an unfinished training: its whole state after an epoch, so that a stopped run resumes exactly.
 
     checkpoints/epoch0003/  model.safetensors  best.safetensors  state.pt (optimiser, schedule, scaler, random states)
 
-Each is written to a temporary folder that is renamed to a name of its own, and only then the one before is deleted: at
-every moment, also of a kill, the newest folder of that form is whole. Everything else that training draws at random
-(order, crops, augmentation) is a function of seed and epoch.
+Pretrained checkpoints, the weights that a backbone starts from, are found by models/pretrained.py; finished models are
+saved by models/export.py.
+
+Each checkpoint is written to a temporary folder, which is renamed, and only then is the previous one deleted: at every
+moment, even if the process is killed, the newest folder with such a name is whole. All other random draws of training
+(order, crops, augmentation) are functions of seed and epoch, so they need no state.
 """
 
 from __future__ import annotations
@@ -29,18 +32,18 @@ from melt_ser.core.errors import InputError
 
 @dataclass
 class FitState:
-    """How far a fit is: epochs done, the best one, and a row of metrics an epoch."""
+    """The progress of a fit: epochs done, the best epoch, and a row of metrics an epoch."""
 
     epoch: int = 0
     best_epoch: int = 0
     best_dev_ua: float = -1.0
     best_dev_loss: float = float("inf")
     history: list[dict[str, Any]] = field(default_factory=list)
-    best_weights: dict[str, Tensor] = field(default_factory=dict)  # on the CPU, of what learns
+    best_weights: dict[str, Tensor] = field(default_factory=dict)  # only those that learn; on the CPU
 
 
 def learning_weights(model: nn.Module) -> dict[str, Tensor]:
-    """Copies on the CPU of the weights that learn; frozen ones are the checkpoint's or the seed's."""
+    """Return copies on the CPU of the weights that learn; frozen ones can be read again."""
     return {
         name: parameter.detach().to("cpu", copy=True).contiguous()
         for name, parameter in model.named_parameters()
@@ -49,7 +52,7 @@ def learning_weights(model: nn.Module) -> dict[str, Tensor]:
 
 
 def load_weights(model: nn.Module, weights: dict[str, Tensor]) -> None:
-    """Put weights of `learning_weights` back."""
+    """Put the weights that `learning_weights` returned back. Raises InputError if the model lacks one."""
     unexpected = model.load_state_dict(weights, strict=False).unexpected_keys
     if unexpected:
         raise InputError(f"A checkpoint has weights that the model lacks, such as {unexpected[0]}; set force=true.")
@@ -63,7 +66,16 @@ def save_checkpoint(
     schedule: LRScheduler,
     accelerator: Accelerator,
 ) -> None:
-    """Write the state of a fit after an epoch; every process calls it, the main one writes."""
+    """Write the state of a fit after an epoch. Every process must call it; the main one writes.
+
+    Args:
+        folder: the folder of all checkpoints of this fit.
+        state: the progress and the best weights.
+        model, optimiser, schedule: as they are after the epoch.
+        accelerator: the processes; its loss scale is written too.
+
+    Raises OutputError if a write fails.
+    """
     random = {"cpu": torch.get_rng_state()}
     if accelerator.device.type == "cuda":
         random["cuda"] = torch.cuda.get_rng_state(accelerator.device)
@@ -87,7 +99,7 @@ def save_checkpoint(
             },
             temporary / "state.pt",
         )
-    for other in folder.iterdir():  # older ones, and what a kill left half written
+    for other in folder.iterdir():  # older checkpoints, and the remains of a kill
         if other != path:
             shutil.rmtree(other, ignore_errors=True)
 
@@ -95,7 +107,15 @@ def save_checkpoint(
 def load_checkpoint(
     folder: Path, model: nn.Module, optimiser: Optimizer, schedule: LRScheduler, accelerator: Accelerator
 ) -> FitState:
-    """Read the newest state of a fit and put everything back; a fresh state where there is none."""
+    """Read the newest checkpoint and put everything back; return a fresh state if there is none.
+
+    Args:
+        folder: the folder of all checkpoints of this fit.
+        model, optimiser, schedule: newly made; they receive the state that was saved.
+        accelerator: the processes; its loss scale is put back too.
+
+    Raises InputError if the checkpoint cannot be read or belongs to another model.
+    """
     saved_epochs = sorted(folder.glob("epoch[0-9]*"), key=lambda path: int(path.name.removeprefix("epoch")))
     if not saved_epochs:
         return FitState()
@@ -109,13 +129,15 @@ def load_checkpoint(
         if accelerator.scaler is not None and saved["scaler"] is not None:
             accelerator.scaler.load_state_dict(saved["scaler"])
         state = FitState(**saved["progress"], best_weights=best)
-    except Exception as error:  # each of these libraries has its own for damaged files
+    except Exception as error:  # torch, safetensors and pickle each raise their own errors for damaged files
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise InputError(
             f"The checkpoint {newest} cannot be read ({reason}); delete that folder or set force=true."
         ) from error
     random_states = saved["random"]
-    if accelerator.process_index < len(random_states):  # more processes than before: theirs start anew
+    if accelerator.process_index < len(
+        random_states
+    ):  # with more processes than before, the new ones start from the seed
         random = random_states[accelerator.process_index]
         torch.set_rng_state(random["cpu"])
         if accelerator.device.type == "cuda" and "cuda" in random:

@@ -1,4 +1,4 @@
-"""The accelerator: device and precision by hardware, unless the settings choose."""
+"""The accelerator: device and precision, chosen by the settings or by the hardware."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from melt_ser.config import Precision
 from melt_ser.core.errors import SetupError
 from melt_ser.core.memory import keep_freed_memory
 
-LONGEST_WAIT = timedelta(hours=12)  # for the main process, which verifies a corpus while the others wait
+LONGEST_WAIT = timedelta(hours=12)  # the others wait while the main process verifies a corpus
 
 
 def make_accelerator(device: str, precision: Precision = Precision.fp32) -> Accelerator:
-    """An accelerator on `device` (auto, cpu, cuda, cuda:1); raises SetupError where there is no such device."""
+    """Return an accelerator on `device` (auto, cpu, cuda, cuda:1). Raises SetupError if the device does not exist."""
     if device not in ("auto", "cpu") and not device.startswith("cuda"):
         raise SetupError(f"device is auto, cpu, cuda or cuda:<number>, not '{device}'.")
     if device.startswith("cuda") and not torch.cuda.is_available():
@@ -32,7 +32,7 @@ def make_accelerator(device: str, precision: Precision = Precision.fp32) -> Acce
         keep_freed_memory()
     else:
         use_deterministic_kernels()
-    torch.backends.cuda.matmul.allow_tf32 = not on_cpu  # as cuDNN does by itself; what is scored has none of either
+    torch.backends.cuda.matmul.allow_tf32 = not on_cpu  # cuDNN allows it by default; scoring switches both off
     alone = not PartialState._shared_state or PartialState().num_processes == 1
     AcceleratorState._reset_state(reset_partial_state=alone)  # a sweep may change device or precision between jobs
     return Accelerator(
@@ -47,10 +47,10 @@ def make_accelerator(device: str, precision: Precision = Precision.fp32) -> Acce
 
 
 def use_deterministic_kernels() -> None:
-    """Have CUDA repeat itself: kernels that do, and none other.
+    """Allow only deterministic CUDA kernels.
 
-    cuDNN chooses by rule, not by a race that another load may decide; cuBLAS keeps one workspace a stream. Where torch
-    is merely to warn, the backward pass of its attention takes the kernel that does not repeat itself.
+    cuDNN chooses kernels by rule, not by a benchmark that another load may decide; cuBLAS keeps one workspace a stream.
+    `warn_only=True` would not do: attention's backward pass would then use its non-deterministic kernel.
     """
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # read when cuBLAS is first used
     torch.use_deterministic_algorithms(True)
@@ -59,7 +59,7 @@ def use_deterministic_kernels() -> None:
 
 
 def resolve_precision(precision: Precision, on_cpu: bool) -> str:
-    """accelerate's name of the precision: `auto` is bf16 where the GPU has it, else fp16; fp32 on a CPU."""
+    """Return accelerate's name of the precision: `auto` is bf16 if the GPU has it, otherwise fp16; on a CPU fp32."""
     if precision is Precision.auto:
         if on_cpu:
             return "no"

@@ -1,18 +1,25 @@
-"""Features of a frozen prefix, computed once for a corpus and kept for every fold, epoch and later run.
+"""The feature cache: the output of a model's frozen stage, computed once for a corpus.
 
-They are stored as float16 where that holds them; the few pooled ones as float32. Their key covers the weights and
-settings of the prefix, the audio of the clips, how they are padded, and `VERSION`; neither names nor labels, so that
-recordings under several label sources are computed once.
+Every fold, epoch and later run reads it. Features are stored as float16 if it can hold them; the few pooled features
+are stored as float32. They are computed in float32 whatever the precision of the training.
+
+The key of a cached corpus covers the weights and settings of the frozen stage, the audio of the clips, their padding,
+and `VERSION`. It covers neither names nor labels, so recordings under several label sources are computed once.
+
+All processes of a run write together: each computes its shard of the clips, and the main one puts the folder in its
+place. A write that fails in one process is raised in all, so that none waits for another.
 """
 
 from __future__ import annotations
 
 import contextlib
+import itertools
 import json
 import math
-from collections.abc import Callable
+import shutil
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 from weakref import WeakKeyDictionary
 
 import numpy as np
@@ -20,132 +27,232 @@ import pandas as pd
 import torch
 from accelerate import Accelerator
 from accelerate.utils import gather_object
+from torch.utils.data import DataLoader
 from xxhash import xxh3_128
 
 from melt_ser.audio import SAMPLE_RATE
 from melt_ser.config import CacheConfig
 from melt_ser.core import files
-from melt_ser.core.console import say
+from melt_ser.core.console import progress, say
 from melt_ser.core.errors import OutputError
 from melt_ser.core.locks import exclusive_lock
+from melt_ser.core.memory import memory_advice
 from melt_ser.data.audio_cache import clip_names, distinct_clips
-from melt_ser.data.cache_budget import GIB, kept_folder, why_not_cached
+from melt_ser.data.batches import Shard, SortedBatches
+from melt_ser.data.cache_budget import GIB, subfolder, why_not_cached
 from melt_ser.data.datasets import ClipDataset, WaveformDataset
-from melt_ser.data.feature_store import FeatureDataset, FeatureStore
+from melt_ser.data.feature_store import FeatureDataset, FeatureStore, write_description
 from melt_ser.data.stage import Stage
+from melt_ser.evaluation.inference import exact_products
 from melt_ser.models.backbone import Backbone
 from melt_ser.models.classifier import SpeechClassifier
-from melt_ser.models.prefix import frame_shape, stage_modules
-from melt_ser.training.feature_writing import on_all_processes, write_features
 
-VERSION = 2  # to be raised whenever the same clip would get other features
-# Parts of the names of settings of a transformers model that change no frame of a frozen prefix.
+VERSION = 2  # raise it if the same clip would get other features
+BATCH_SECONDS = 60.0  # seconds of audio, with padding, that are computed at once
+# Settings of a transformers model with one of these words in their name do not change the frames of a frozen stage.
 WITHOUT_EFFECT = (
     *("drop", "mask_", "spec_augment", "label", "classifier", "weighted_layer_sum", "dtype"),
     *("name_or_path", "architectures", "version"),
 )
 DIGESTS: WeakKeyDictionary[Backbone, dict[tuple[Any, ...], str]] = WeakKeyDictionary()  # folds may share a backbone
+Result = TypeVar("Result")
+Place = tuple[str, int, int, int]  # of a clip's features: its name, part, first frame, number of frames
 
 
-class KeptFeatures:
-    """Gives utterances as the kept features of a model's frozen prefix; computes what is missing."""
+class FeatureCache:
+    """Replace utterances by the cached features of a model's frozen stage; compute those that are missing."""
 
     def __init__(
         self,
         config: CacheConfig,
         model: SpeechClassifier,
-        prefix: Stage,
+        stage: Stage,
         accelerator: Accelerator,
-        not_kept: set[Path],
+        failed_folders: set[Path],
     ) -> None:
-        """not_kept: what could not be kept earlier in this run, nor is to be tried again; added to."""
-        self.config, self.model, self.prefix, self.accelerator = config, model, prefix, accelerator
-        self.folder = kept_folder(config, "features")
-        self.used = config.features and prefix is not Stage.nothing
-        self.not_kept = not_kept
-        self.model_digest = _digest_once(model, prefix) if self.used else ""
+        """Prepare the cache.
 
-    def of(
+        Args:
+            config: the folder of the cache and its size limit.
+            model: the model to compute features with, on the accelerator's device.
+            stage: the frozen stage of the model.
+            accelerator: the process and device that compute.
+            failed_folders: cache folders that could not be written earlier in this run. They are not tried again;
+                a new failure is added.
+        """
+        self.config, self.model, self.stage, self.accelerator = config, model, stage, accelerator
+        self.folder = subfolder(config, "features")
+        self.used = config.features and stage is not Stage.nothing
+        self.failed_folders = failed_folders
+        self.model_digest = _digest_once(model, stage) if self.used else ""
+
+    def features_of(
         self,
         utterances: WaveformDataset,
         table: pd.DataFrame,
         whole: pd.DataFrame,
         read: Callable[[pd.DataFrame], WaveformDataset],
     ) -> ClipDataset:
-        """The utterances of `table` as features, or as they are where features are not to be kept or do not fit.
+        """Return utterances as cached features, or unchanged if the cache is off or cannot hold them.
 
-        whole: all whose features are computed together, those of `table` among them; read: gives the rows of a table.
+        Args:
+            utterances: the rows of `table`, decoded and padded.
+            table: a part of a corpus table.
+            whole: the table whose features are computed together; it includes the rows of `table`.
+            read: returns the utterances of a table, padded as `utterances` are.
         """
         if not self.used:
             return utterances
         distinct = distinct_clips(whole)
         names, clips = clip_names(distinct).to_pylist(), read(distinct)
         folder = self.folder / self._key(names, clips)
-        if not self._is_there(folder) and folder not in self.not_kept:
-            self._try_to_keep(folder, clips, names)
-        return FeatureDataset(utterances, table, FeatureStore(folder)) if self._is_there(folder) else utterances
+        if not self._is_cached(folder) and folder not in self.failed_folders:
+            self._try_to_fill(folder, clips, names)
+        return FeatureDataset(utterances, table, FeatureStore(folder)) if self._is_cached(folder) else utterances
 
-    def _is_there(self, folder: Path) -> bool:
-        """The same answer in every process."""
+    def _is_cached(self, folder: Path) -> bool:
+        """Return the same answer in every process."""
         return all(gather_object([FeatureStore.is_in(folder)]))
 
     def _key(self, names: list[str], clips: WaveformDataset) -> str:
         parts = (VERSION, self.model_digest, names, clips.pad_samples, clips.do_normalize)
-        return f"{self.prefix.value}-{files.sha256(json.dumps(parts))[:20]}"
+        return f"{self.stage.value}-{files.sha256(json.dumps(parts))[:20]}"
 
-    def _try_to_keep(self, folder: Path, clips: WaveformDataset, names: list[str]) -> None:
-        """Compute and keep, unless another job does so meanwhile; or say why not."""
+    def _try_to_fill(self, folder: Path, clips: WaveformDataset, names: list[str]) -> None:
+        """Compute and write features, unless another job does so meanwhile; print why if that fails."""
         try:
             with contextlib.ExitStack() as stack:
                 on_all_processes(lambda: stack.enter_context(exclusive_lock(folder, waits=True)))
-                reason = None if self._is_there(folder) else self._compute(folder, clips, names)
+                reason = None if self._is_cached(folder) else self._fill(folder, clips, names)
         except OutputError as error:
             reason = f"{self.folder} cannot be written ({error.reason}); set cache.folder"
         if reason is not None:
-            self.not_kept.add(folder)
-            say(f"note: features of the frozen part ({self.prefix.value}) are computed anew every epoch: {reason}.")
+            self.failed_folders.add(folder)
+            say(f"note: features of the frozen part ({self.stage.value}) are computed anew every epoch: {reason}.")
 
-    def _compute(self, folder: Path, clips: WaveformDataset, names: list[str]) -> str | None:
-        """Compute and keep; why they do not fit, or None. Raises OutputError where they cannot be written."""
-        for dtype in map(np.dtype, [np.float32] if self.prefix is Stage.pooled else [np.float16, np.float32]):
-            size = self._frames(clips) * math.prod(frame_shape(self.model, self.prefix)) * dtype.itemsize
+    def _fill(self, folder: Path, clips: WaveformDataset, names: list[str]) -> str | None:
+        """Compute and write features; return why they do not fit, or None. Raises OutputError if a write fails."""
+        for dtype in map(np.dtype, [np.float32] if self.stage is Stage.pooled else [np.float16, np.float32]):
+            size = self._count_frames(clips) * math.prod(self.model.frame_shape(self.stage)) * dtype.itemsize
             main = self.accelerator.is_main_process
             reason: str | None = gather_object([why_not_cached(folder, size, self.config) if main else None])[0]
             if reason is not None:
                 return reason
             say(
-                f"note: features of the frozen part ({self.prefix.value}) are computed once and kept in {folder} "
+                f"note: features of the frozen part ({self.stage.value}) are computed once and cached in {folder} "
                 f"({size / GIB:.2f} GiB)."
             )
-            with contextlib.suppress(OverflowError):  # of float16
-                write_features(folder, self.model, self.prefix, clips, names, dtype, self.accelerator)
+            with contextlib.suppress(OverflowError):  # float16 overflows; then float32 is tried
+                self._write(folder, clips, names, dtype)
                 return None
         raise RuntimeError("Features in float32 cannot overflow.")
 
-    def _frames(self, clips: WaveformDataset) -> int:
-        """How many frames the clips have, all together."""
-        if self.prefix is Stage.pooled:
+    def _count_frames(self, clips: WaveformDataset) -> int:
+        """Return the number of frames of all clips together."""
+        if self.stage is Stage.pooled:
             return len(clips)
         return int(self.model.backbone.frames_of(torch.tensor(clips.seconds * SAMPLE_RATE).round().long()).sum())
 
+    def _write(self, folder: Path, clips: WaveformDataset, names: list[str], dtype: np.dtype) -> None:
+        """Compute the features of clips and write them to `folder`, whole or not at all; the caller holds its lock.
 
-def _digest_once(model: SpeechClassifier, prefix: Stage) -> str:
-    """`digest_of`, which takes as long as 30 steps of a head: what is frozen does not change while its model lives."""
+        names: the name of each clip, see `clip_names`; dtype: the type to store.
+
+        Raises, in every process, OverflowError if `dtype` cannot hold a feature, and OutputError if a write fails.
+        """
+        building = folder.with_name(f".{folder.name}")
+        main = self.accelerator.is_main_process
+        try:
+            on_all_processes(lambda: _make_empty(building, folder) if main else None)
+            places = on_all_processes(lambda: self._write_part(building, clips, names, dtype))
+            rows = pd.DataFrame(list(itertools.chain(*places)), columns=["clip", "part", "first", "count"])
+            if len(rows) < len(clips):
+                raise OverflowError
+            on_all_processes(lambda: self._finish(building, folder, dtype, rows) if main else None)
+        finally:
+            if main:
+                shutil.rmtree(building, ignore_errors=True)
+
+    def _write_part(self, building: Path, clips: WaveformDataset, names: list[str], dtype: np.dtype) -> list[Place]:
+        """Write this process's part of the features; stop before a clip that `dtype` cannot hold."""
+        part, first, places = self.accelerator.process_index, 0, list[Place]()
+        path = building / f"features{part}.bin"
+        with files.telling_failed_writes(path), path.open("wb") as file:
+            for row, features in self._compute(clips):
+                with np.errstate(over="ignore"):
+                    stored = features.astype(dtype)
+                if not np.isfinite(stored).all():
+                    break
+                file.write(stored.tobytes())
+                places.append((names[row], part, first, len(stored)))
+                first += len(stored)
+        return places
+
+    def _finish(self, building: Path, folder: Path, dtype: np.dtype, rows: pd.DataFrame) -> None:
+        """Describe the written parts and rename the folder to its final name."""
+        with files.telling_failed_writes(folder):
+            write_description(building, self.stage, self.model.frame_shape(self.stage), dtype, rows)
+            building.replace(folder)
+
+    @torch.no_grad()
+    def _compute(self, clips: WaveformDataset) -> Iterator[tuple[int, np.ndarray]]:
+        """Yield this process's clips as (row, features in float32), longest first."""
+        model, device = self.model, self.accelerator.device
+        shard = Shard(self.accelerator.process_index, self.accelerator.num_processes)
+        batches = SortedBatches(clips.seconds, len(clips), shard, BATCH_SECONDS)
+        # A loader draws a number. It has its own generator, so that a filled cache does not change the training.
+        loader = DataLoader(clips, batch_sampler=batches, collate_fn=clips.collate, generator=torch.Generator())
+        training = model.training
+        model.eval()
+        with exact_products(), memory_advice("set cache.features=false"):
+            for batch in progress(loader, len(batches), "features of the frozen part"):
+                batch = batch.to(device)
+                features, counts = model.compute_stage(self.stage, batch.inputs, batch.lengths)
+                own_features = features.contiguous().cpu()
+                for row, own, count in zip(batch.rows.tolist(), own_features, counts.tolist(), strict=True):
+                    yield row, own[:count].numpy()
+        model.train(training)
+
+
+def on_all_processes(step: Callable[[], Result]) -> list[Result]:
+    """Run a step in every process and return the results of all; an OutputError of one is raised in all."""
+    result, failure = None, None
+    try:
+        result = step()
+    except OutputError as error:
+        failure = (error.path, error.reason)
+    outcomes = gather_object([(result, failure)])
+    for _, failed in outcomes:
+        if failed is not None:
+            raise OutputError(*failed)
+    return [result for result, _ in outcomes]
+
+
+def _make_empty(building: Path, folder: Path) -> None:
+    """Make the folder to write in; delete the remains of a kill, or of a deletion that was cut short."""
+    for leftover in (building, folder):
+        shutil.rmtree(leftover, ignore_errors=True)
+    with files.telling_failed_writes(building):
+        building.mkdir()
+
+
+def _digest_once(model: SpeechClassifier, stage: Stage) -> str:
+    """Return `digest_of`, computed once: it takes as long as 30 steps of a head, and frozen weights do not change."""
     known = DIGESTS.setdefault(model.backbone, {})
-    key = (prefix, model.backbone.freezing, frame_shape(model, prefix))
+    key = (stage, model.backbone.freezing, model.frame_shape(stage))
     if key not in known:
-        known[key] = digest_of(model, prefix)
+        known[key] = digest_of(model, stage)
     return known[key]
 
 
-def digest_of(model: SpeechClassifier, prefix: Stage) -> str:
-    """A digest of the weights and settings of a prefix."""
+def digest_of(model: SpeechClassifier, stage: Stage) -> str:
+    """Return a digest of the weights and settings of a frozen stage."""
     settings = model.backbone.model.config.to_dict()
     relevant = {key: value for key, value in settings.items() if not any(word in key for word in WITHOUT_EFFECT)}
     total = xxh3_128(
-        json.dumps([prefix.value, frame_shape(model, prefix), relevant], sort_keys=True, default=str).encode()
+        json.dumps([stage.value, model.frame_shape(stage), relevant], sort_keys=True, default=str).encode()
     )
-    for module in stage_modules(model.backbone, prefix):
+    for module in model.stage_modules(stage):
         for name, tensor in module.state_dict().items():
             total.update(f"{name} {tuple(tensor.shape)}".encode())
             total.update(tensor.detach().cpu().contiguous().numpy())

@@ -1,15 +1,19 @@
 """The training loop: the page to read first.
 
-for each epoch:  for each step:  for each of its pieces: loss, gradient    then: dev UA, keep the best, checkpoint
+for each epoch:  for each micro-batch: loss, gradient; at the end of a step: update    then: dev UA, keep the best
 
-A step's loss is the weighted mean over all its utterances, however they are spread over batches (`accumulation`),
-pieces (`batch_seconds`) and processes, so that none of these changes what is learned.
+A step's loss is the weighted mean over all its utterances, however they are spread over batches
+(`trainer.gradient_accumulation`), micro-batches (`trainer.batch_seconds`) and processes. So none of these changes what
+the model learns.
 """
 
 from __future__ import annotations
 
 import contextlib
+import itertools
 import time
+from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,19 +23,19 @@ import torch
 from accelerate import Accelerator
 from torch.utils.data import DataLoader
 
-from melt_ser.config import Balance, TrainerConfig
+from melt_ser.audio import SAMPLE_RATE
+from melt_ser.config import TrainerConfig
 from melt_ser.core import files
 from melt_ser.core.errors import InputError
 from melt_ser.core.memory import memory_advice
-from melt_ser.data.batches import Shard, ShuffledBatches
+from melt_ser.data.batches import MicroBatch, Shard, ShuffledBatches
 from melt_ser.data.datasets import Batch, ClipDataset
 from melt_ser.data.feature_store import FeatureDataset
 from melt_ser.data.stage import Stage
 from melt_ser.evaluation.inference import dev_scores, predict_probabilities
 from melt_ser.models.classifier import SpeechClassifier
 from melt_ser.training.checkpoints import FitState, learning_weights, load_checkpoint, load_weights, save_checkpoint
-from melt_ser.training.frozen import frozen_part
-from melt_ser.training.optimisation import cell_weights, class_weights, make_loss, make_optimiser, make_schedule
+from melt_ser.training.optimisation import Weighting, make_loss, make_optimiser, make_schedule
 from melt_ser.training.progress import TrainingProgress
 
 LESS_MEMORY = (
@@ -43,7 +47,7 @@ LESS_MEMORY = (
 def fit(
     config: TrainerConfig,
     model: SpeechClassifier,
-    prefix: Stage,
+    stage: Stage,
     train: ClipDataset,
     dev: ClipDataset,
     seed: int,
@@ -51,75 +55,85 @@ def fit(
     accelerator: Accelerator,
     title: str = "",
 ) -> FitState:
-    """Train `model` in place, up to `config.epochs`, and leave it with the weights of its best epoch by dev UA.
+    """Train `model` in place, up to `config.epochs`, and leave it with the weights of its best epoch.
 
-    What of it is frozen, `prefix`, is computed here unless `train` has the features of that.
-    Ties go to the lower dev loss. `folder` receives metrics.csv, a row an epoch, and while it runs checkpoints
-    that the same call goes on from: after each epoch, or each tenth on kept pooled features, whose epochs take
-    milliseconds, less than a checkpoint. Dev is scored in the precision of the training and in batches of its size,
-    since the best epoch may hang on either; afterwards the model computes in float32, as it does when it is read back.
+    The best epoch has the highest dev UA; among equals, the lowest dev loss. Dev is scored in the precision and the
+    batch size of the training, since the best epoch may depend on either. Afterwards the model computes in float32, as
+    it does when it is read back.
+
+    Args:
+        config: the `trainer` settings.
+        model: the model, on the accelerator's device; its frozen part stays as it is.
+        stage: how much of the model is frozen. That part runs here on every batch, unless `train` already yields its
+            cached output.
+        train: the utterances to learn from.
+        dev: the utterances that choose the best epoch.
+        seed: the seed of batches, crops and dropout.
+        folder: receives metrics.csv, a row an epoch, and, while training runs, checkpoints that the same call continues
+            from: one after each epoch, or after each tenth if pooled features are cached, since such an epoch takes
+            milliseconds, less than a checkpoint.
+        accelerator: device, precision and processes.
+        title: what is trained, for the progress bar.
+
+    Raises InputError if the loss is not finite or a checkpoint cannot be read, SetupError if memory runs out.
     """
-    inverse_counts = class_weights(train.classes, len(model.classes))
-    balanced = cell_weights(train.classes, train.corpora)
-    weights = inverse_counts if config.balance is Balance.loss else torch.ones_like(inverse_counts)
-    utterance_weights = balanced if config.balance is Balance.loss else np.ones_like(balanced)
-    # What the loss, which weighs classes, leaves to be done for an utterance: 1 but in a union of corpora.
-    by_corpus = torch.from_numpy(utterance_weights / weights.numpy()[train.classes]).to(accelerator.device)
-    share = Shard(accelerator.process_index, accelerator.num_processes)
-    draws = balanced if config.balance is Balance.sampling else None
+    device = accelerator.device
+    shard = Shard(accelerator.process_index, accelerator.num_processes)
+    weighting = Weighting.of(config.balance, train.classes, train.corpora, len(model.classes))
+    beyond_class = weighting.beyond_class(train.classes).to(device)
     batches = ShuffledBatches(
-        train.seconds, config.batch_size, seed, draws, share, config.gradient_accumulation, config.batch_seconds
+        train.seconds, config.batch_size, seed, weighting.sampling, config.gradient_accumulation, config.batch_seconds
     )
-    epochs_between_checkpoints = 10 if prefix is Stage.pooled and isinstance(train, FeatureDataset) else 1
-    on_gpu = accelerator.device.type == "cuda"
-    workers = _workers(config, train, accelerator)
-    loader = DataLoader(train, batch_sampler=batches, collate_fn=train.collate, num_workers=workers, pin_memory=on_gpu)
-    loss_function = make_loss(config, weights).to(accelerator.device)
+    crop_frames = _crop_frames(config, model, stage)
+    loss_function = make_loss(config, weighting.of_class).to(device)
     optimiser = make_optimiser(config, model, scaled=accelerator.scaler is not None)
     schedule = make_schedule(config, optimiser, batches.steps_per_epoch * config.epochs)
     wrapped = accelerator.prepare(model)
-    if accelerator.scaler is not None:  # which alone needs a prepared one; after the schedule, which else warns
+    if accelerator.scaler is not None:  # only a scaler needs a prepared optimiser; the schedule warns of one
         optimiser = accelerator.prepare(optimiser)
     learning = [weight for weight in wrapped.parameters() if weight.requires_grad]
-    if share.process > 0:
-        torch.manual_seed(hash((seed, share.process)))  # each process drops out units of its own
+    if shard.process > 0:
+        torch.manual_seed(hash((seed, shard.process)))  # each process drops out units of its own
+    epochs_between_checkpoints = 10 if stage is Stage.pooled and isinstance(train, FeatureDataset) else 1
     state = load_checkpoint(folder / "checkpoints", model, optimiser, schedule, accelerator)
 
     with TrainingProgress(title, batches.steps_per_epoch, config.epochs, accelerator.is_main_process) as progress:
         progress.skip(state.epoch)
         while not _is_done(config, state):
             state.epoch += 1
-            train.epoch = batches.epoch = state.epoch
+            train.epoch = state.epoch
             wrapped.train()
             started, clips, weight_sum = time.perf_counter(), 0, 0.0
             totals = np.zeros(3)  # of this process: loss, lengths, lengths with padding
-            own_pieces = iter(loader)
-            for step, pieces in enumerate(batches.steps(), start=1):
-                step_weight = float(utterance_weights[np.concatenate(pieces)].sum())
-                with memory_advice(LESS_MEMORY):
-                    for number, rows in enumerate(pieces, start=1):
-                        batch = next(own_pieces).to(accelerator.device)
-                        with contextlib.nullcontext() if number == len(pieces) else accelerator.no_sync(wrapped):
-                            inputs, lengths = frozen_part(config, model, prefix, batch, seed, state.epoch, accelerator)
-                            losses = loss_function(wrapped(inputs, lengths, prefix), batch.classes)
-                            losses = losses * by_corpus[batch.rows]
-                            loss = losses.sum() if share.of(rows) else 0.0 * losses.sum()
-                            loss_value = loss.item()
-                            _check_finite(loss_value, state.epoch, step, batch, train)
-                            # Processes average their gradients, hence the factor.
-                            accelerator.backward(loss * (accelerator.num_processes / step_weight))
-                        clips += len(rows)
-                        padded_length = batch.inputs.shape[1] * len(batch.rows)
-                        totals += np.array([loss_value, batch.lengths.sum().item(), padded_length])
+            with memory_advice(LESS_MEMORY):
+                for micro_batch, batch in _load(config, train, batches, shard, accelerator):
+                    step_weight = float(weighting.of_utterance[micro_batch.step_rows].sum())
+                    batch = batch.to(device)
+                    with contextlib.nullcontext() if micro_batch.ends_step else accelerator.no_sync(wrapped):
+                        features = _frozen_features(model, stage, batch, accelerator)
+                        if crop_frames is not None:
+                            features = features.crop_frames(crop_frames, seed, state.epoch)
+                        losses = loss_function(wrapped(features.inputs, features.lengths, stage), batch.classes)
+                        losses = losses * beyond_class[batch.rows]
+                        loss = losses.sum() if shard.of(micro_batch.rows) else 0.0 * losses.sum()
+                        loss_value = loss.item()
+                        _check_finite(loss_value, state.epoch, micro_batch.step, batch, train)
+                        # Processes average their gradients, hence the factor.
+                        accelerator.backward(loss * (accelerator.num_processes / step_weight))
+                    clips += len(micro_batch.rows)
+                    computed_length = batch.inputs.shape[1] * len(batch.rows)
+                    totals += np.array([loss_value, batch.lengths.sum().item(), computed_length])
+                    if not micro_batch.ends_step:
+                        continue
                     if config.max_grad_norm > 0:
                         accelerator.clip_grad_norm_(learning, config.max_grad_norm)
                     optimiser.step()
-                if not accelerator.optimizer_step_was_skipped:  # as fp16 does where a gradient overflows
-                    schedule.step()
-                optimiser.zero_grad()
-                weight_sum += step_weight
-                shown_loss = totals[0] * accelerator.num_processes / weight_sum
-                progress.step(state.epoch, shown_loss, clips / (time.perf_counter() - started))
+                    if not accelerator.optimizer_step_was_skipped:  # fp16 skips a step if a gradient overflows
+                        schedule.step()
+                    optimiser.zero_grad()
+                    weight_sum += step_weight
+                    shown_loss = totals[0] * accelerator.num_processes / weight_sum
+                    progress.step(state.epoch, shown_loss, clips / (time.perf_counter() - started))
             seconds = time.perf_counter() - started
 
             loss_sum, own_length, padded_length = _sum_over_processes(totals, accelerator)
@@ -154,18 +168,56 @@ def fit(
     return state
 
 
+def _load(
+    config: TrainerConfig, train: ClipDataset, batches: ShuffledBatches, shard: Shard, accelerator: Accelerator
+) -> Iterator[tuple[MicroBatch, Batch]]:
+    """Yield the micro-batches of the epoch `train.epoch`, each with the rows that this process computes."""
+    plan, ahead = itertools.tee(batches.micro_batches(train.epoch))  # decoding processes read ahead
+    loader = DataLoader(
+        train,
+        batch_sampler=(shard.to_compute(micro_batch.rows) for micro_batch in ahead),
+        collate_fn=train.collate,
+        num_workers=_workers(config, train, accelerator),
+        pin_memory=accelerator.device.type == "cuda",
+    )
+    return zip(plan, loader, strict=True)
+
+
+def _workers(config: TrainerConfig, train: ClipDataset, accelerator: Accelerator) -> int:
+    """Return the number of decoding processes.
+
+    With a GPU there are up to 8. There are none for cached features, nor on a CPU, since the model needs its cores.
+    """
+    if config.workers is not None:
+        return config.workers
+    decodes_for_gpu = accelerator.device.type == "cuda" and not isinstance(train, FeatureDataset)
+    return min(8, torch.multiprocessing.cpu_count()) if decodes_for_gpu else 0
+
+
+def _frozen_features(model: SpeechClassifier, stage: Stage, batch: Batch, accelerator: Accelerator) -> Batch:
+    """Return the batch at the frozen stage: unchanged if its features are cached, otherwise computed."""
+    if batch.stage is stage:
+        return batch
+    with accelerator.autocast():
+        features, counts = model.compute_stage(stage, batch.inputs, batch.lengths)
+    return replace(batch, inputs=features, lengths=counts, stage=stage)
+
+
+def _crop_frames(config: TrainerConfig, model: SpeechClassifier, stage: Stage) -> int | None:
+    """Return the greatest number of frames to train on; None if nothing is frozen or the features are pooled.
+
+    If a part is frozen, its features are cropped rather than the audio: it hears whole clips, as it does in a test,
+    whether its features are cached or not.
+    """
+    if config.crop_seconds is None or stage in (Stage.nothing, Stage.pooled):
+        return None
+    return int(model.backbone.frames_of(torch.tensor(round(config.crop_seconds * SAMPLE_RATE))))
+
+
 def _sum_over_processes(totals: np.ndarray, accelerator: Accelerator) -> list[float]:
     summed: Any = accelerator.reduce(torch.from_numpy(totals).float().to(accelerator.device), "sum")
     values: list[float] = summed.tolist()
     return values
-
-
-def _workers(config: TrainerConfig, train: ClipDataset, accelerator: Accelerator) -> int:
-    """Decoding processes: up to 8 beside a GPU; none for kept features, nor on a CPU, whose cores the model needs."""
-    if config.workers is not None:
-        return config.workers
-    decodes_beside = accelerator.device.type == "cuda" and not isinstance(train, FeatureDataset)
-    return min(8, torch.multiprocessing.cpu_count()) if decodes_beside else 0
 
 
 def _is_done(config: TrainerConfig, state: FitState) -> bool:
@@ -184,6 +236,7 @@ def _check_finite(loss: float, epoch: int, step: int, batch: Batch, train: ClipD
 
 
 def _tensorboard(config: TrainerConfig, folder: Path, state: FitState) -> None:
+    """Add the last epoch to TensorBoard's log, if the settings ask for it."""
     if not config.tensorboard:
         return
     from torch.utils.tensorboard import SummaryWriter

@@ -1,4 +1,4 @@
-"""What the main process of several does before the others; torch is imported only where there are several."""
+"""Work that the main process does before the others. Torch is imported only if there are several processes."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from melt_ser.core.processes import several
 
 @contextmanager
 def main_process_first(device: str) -> Iterator[None]:
-    """The block in the main process, then in the others, which find each other on `device` for it."""
+    """Run the block in the main process, then in the others; the processes meet on `device`."""
     if not several():
         yield
         return

@@ -1,6 +1,8 @@
-"""Loss, optimiser and schedule, as the `trainer` group asks."""
+"""Loss weights, loss, optimiser and schedule, as the `trainer` settings ask."""
 
 from __future__ import annotations
+
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -8,8 +10,8 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
+from melt_ser.config import Balance, Schedule, TrainerConfig
 from melt_ser.config import Optimiser as OptimiserName
-from melt_ser.config import Schedule, TrainerConfig
 from melt_ser.models.classifier import SpeechClassifier
 
 SCHEDULES = {
@@ -19,11 +21,47 @@ SCHEDULES = {
 }
 
 
-def class_weights(classes: np.ndarray, number: int) -> Tensor:
-    """Weight of each class, (classes,): inverse to its count, mean 1 over the training utterances.
+@dataclass(frozen=True)
+class Weighting:
+    """The weight of each training utterance, as `trainer.balance` asks.
 
-    classes: the class of each training utterance, (utterances,); number: of classes. A class without an utterance
-    weighs nothing: label smoothing would otherwise drive every answer towards it.
+    of_class: weight of each class in the loss, (classes,). The loss needs it by class for label smoothing.
+    of_utterance: weight of each utterance in the loss, (utterances,), its class's weight included.
+    sampling: weight of each utterance when batches are drawn, (utterances,); None: each comes once an epoch.
+    """
+
+    of_class: Tensor
+    of_utterance: np.ndarray
+    sampling: np.ndarray | None
+
+    @classmethod
+    def of(cls, balance: Balance, classes: np.ndarray, corpora: np.ndarray, number: int) -> Weighting:
+        """Weigh utterances in the loss, in sampling, or not at all.
+
+        Args:
+            balance: where classes are balanced.
+            classes: the class of each utterance, (utterances,).
+            corpora: the number of the corpus of each utterance, (utterances,).
+            number: the number of classes.
+        """
+        by_cell = cell_weights(classes, corpora)
+        if balance is Balance.loss:
+            return cls(class_weights(classes, number), by_cell, None)
+        return cls(torch.ones(number), np.ones_like(by_cell), by_cell if balance is Balance.sampling else None)
+
+    def beyond_class(self, classes: np.ndarray) -> Tensor:
+        """Return the factor left for each utterance after the loss's class weights, (utterances,).
+
+        All are one unless several corpora are trained together.
+        """
+        return torch.from_numpy(self.of_utterance / self.of_class.numpy()[classes])
+
+
+def class_weights(classes: np.ndarray, number: int) -> Tensor:
+    """Return the weight of each class, (classes,): inverse to its count, with mean 1 over the training utterances.
+
+    classes: the class of each training utterance, (utterances,); number: the number of classes. A class without an
+    utterance weighs nothing: label smoothing would otherwise drive every answer towards it.
     """
     counts = np.bincount(classes, minlength=number)
     weights = np.divide(len(classes), np.count_nonzero(counts) * counts, out=np.zeros(number), where=counts > 0)
@@ -31,30 +69,31 @@ def class_weights(classes: np.ndarray, number: int) -> Tensor:
 
 
 def cell_weights(classes: np.ndarray, corpora: np.ndarray) -> np.ndarray:
-    """Weight of each training utterance, (utterances,): inverse to the count of its class in its corpus, mean 1.
+    """Return the weight of each training utterance, (utterances,), with mean 1.
 
-    classes, corpora: of each training utterance, (utterances,). With N utterances in C cells (a class of a corpus) that
-    have any, one of a cell of n weighs N / (C n), so that every cell weighs the same; one corpus gives `class_weights`.
+    classes, corpora: class and corpus of each training utterance, (utterances,). A cell is a class in a corpus. With N
+    utterances in C cells, each utterance of a cell of n weighs N / (C n), so that every cell weighs the same. For a
+    single corpus these are the `class_weights`.
     """
     _, cells, counts = np.unique(np.stack([classes, corpora]), axis=1, return_inverse=True, return_counts=True)
     weights: np.ndarray = (len(classes) / (len(counts) * counts))[cells.ravel()]
     return weights.astype(np.float32)
 
 
-def make_loss(config: TrainerConfig, weights: Tensor) -> nn.CrossEntropyLoss:
-    """Cross-entropy of each utterance, times its class's weight, (classes,).
+def make_loss(config: TrainerConfig, class_weights: Tensor) -> nn.CrossEntropyLoss:
+    """Return the cross-entropy of each utterance, times its class's weight, (classes,).
 
-    A step's loss is the sum over its utterances divided by the sum of their weights, which is what torch calls the
-    mean; it is left to the caller, since a step may be spread over several batches and processes.
+    A step's loss is the sum over its utterances divided by the sum of their weights, the weighted mean in torch's
+    terms. The caller computes it, since a step may be spread over several batches and processes.
     """
-    return nn.CrossEntropyLoss(weight=weights, label_smoothing=config.label_smoothing, reduction="none")
+    return nn.CrossEntropyLoss(weight=class_weights, label_smoothing=config.label_smoothing, reduction="none")
 
 
 def make_optimiser(config: TrainerConfig, model: SpeechClassifier, scaled: bool = False) -> Optimizer:
-    """Adam or AdamW with one learning rate for the backbone and one for the head.
+    """Return Adam or AdamW with one learning rate for the backbone and one for the head.
 
-    Biases and normalisation weights (one-dimensional) are not decayed. One pass over the weights does it all (torch's
-    fused kernel), unless the loss is `scaled` (fp16): that kernel would hide from accelerate that it skipped a step.
+    Biases and normalisation weights (one-dimensional) are not decayed. The optimiser is torch's fused one, except with
+    fp16 loss scaling (`scaled`): the fused one would not report skipped steps to accelerate.
     """
     groups = []
     for part, rate in ((model.backbone, config.backbone_learning_rate), (model.head, config.head_learning_rate)):
@@ -68,7 +107,7 @@ def make_optimiser(config: TrainerConfig, model: SpeechClassifier, scaled: bool 
 
 
 def make_schedule(config: TrainerConfig, optimiser: Optimizer, steps: int) -> LRScheduler:
-    """Warm-up over `warmup_fraction` of the steps, then linear, cosine or constant."""
+    """Return the schedule: warm-up over `warmup_fraction` of the steps, then linear, cosine or constant."""
     from transformers import get_scheduler
 
     schedule: LRScheduler = get_scheduler(

@@ -1,4 +1,4 @@
-"""What a person sees while training: a live bar on a terminal, a line an epoch elsewhere."""
+"""The progress of a training as a person sees it: a live bar on a terminal, otherwise a line an epoch."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 
 class TrainingProgress:
-    """Loss, dev UA, clips a second and time left, on standard error."""
+    """Show loss, dev UA, clips a second and time left, on standard error."""
 
     def __init__(self, title: str, steps: int, epochs: int, shown: bool = True) -> None:
         self.title = f"{title} " if title else ""
-        self.steps = steps  # an epoch
+        self.steps = steps  # per epoch
         self.epochs = epochs
         self.shown = shown
         self.dev = "–"
@@ -38,16 +38,16 @@ class TrainingProgress:
         self.bar.stop()
 
     def skip(self, epochs: int) -> None:
-        """Count epochs that an earlier, interrupted run has done."""
+        """Count the epochs of an earlier, interrupted run."""
         self.bar.update(self.task, completed=epochs * self.steps)
 
     def step(self, epoch: int, loss: float, clips_per_second: float) -> None:
-        """One more step is done."""
+        """Count a finished step."""
         status = f"loss {loss:.3f}  dev UA {self.dev}  {clips_per_second:.1f} clips/s"
         self.bar.update(self.task, advance=1, description=f"{self.title}epoch {epoch}/{self.epochs}", status=status)
 
     def epoch(self, row: dict[str, Any]) -> None:
-        """One more epoch is done; `row` is its row of metrics.csv."""
+        """Count a finished epoch; `row` is its row of metrics.csv."""
         self.dev = f"{row['dev_ua']:.3f}"
         if self.shown and self.bar.disable:
             print(

@@ -1,4 +1,4 @@
-"""Clips: one more in a corpus that is good otherwise. A bad one is dropped with its reason, the others are used."""
+"""Bad clips: each is added to a good corpus, and is dropped with its reason. Good but unusual clips are used."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from bad_inputs.corpora import GOOD_CLIPS, add_row, corpus_of, used
 from make_audio import encode, sine
 
 Write = Callable[[Path], None]
-BAD: dict[str, tuple[str, str, Write]] = {}  # kind: name of the clip, why it is not used, what writes it
-GOOD: dict[str, tuple[str, Write]] = {}
+BAD: dict[str, tuple[str, str, Write]] = {}  # kind: name of the clip, reason for dropping it, function that writes it
+GOOD: dict[str, tuple[str, Write]] = {}  # kind: name of the clip, function that writes it
 
 
 def bad(name: str, reason: str) -> Callable[[Write], Write]:
@@ -32,7 +32,7 @@ def bad(name: str, reason: str) -> Callable[[Write], Write]:
 def good(name: str) -> Callable[[Write], Write]:
     def register(write: Write) -> Write:
         GOOD[write.__name__] = name, write
-        make = _kept(name, write)
+        make = _used(name, write)
         make.__name__ = write.__name__
         kind(make)
         return write
@@ -50,7 +50,7 @@ def _dropped(name: str, reason: str, write: Write) -> Callable[[Path], Expected]
     return make
 
 
-def _kept(name: str, write: Write) -> Callable[[Path], Expected]:
+def _used(name: str, write: Write) -> Callable[[Path], Expected]:
     def make(folder: Path) -> Expected:
         root = corpus_of(folder)
         write(root / name)

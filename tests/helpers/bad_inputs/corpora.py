@@ -1,4 +1,4 @@
-"""The corpus that kinds spoil: 24 tones of 4 speakers and 3 classes with a table, and commands on it."""
+"""The corpus that bad inputs damage (24 tones of 4 speakers and 3 classes, with a table), and commands on it."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ Row = dict[str, str]
 
 
 def typed(root: Path, *more: str) -> list[str]:
-    """The dataset's part of a command."""
+    """Return the dataset's part of a command."""
     return ["dataset=csv", f"dataset.root={root}", "dataset.table=table.csv", *more]
 
 
@@ -27,7 +27,7 @@ def train(root: Path, *more: str) -> list[str]:
 
 
 def corpus_of(folder: Path, change: Callable[[int, Row], Row | None] = lambda number, row: row) -> Path:
-    """A corpus in `folder` whose table has each row as `change` gives it (None: left out)."""
+    """Write a corpus into `folder` and return it; `change` gives each row of its table (None: left out)."""
     root = corpus(folder / "corpus")
     with (root / "table.csv").open(encoding="utf-8", newline="") as file:
         rows = [change(number, row) for number, row in enumerate(csv.DictReader(file))]
@@ -44,13 +44,13 @@ def write_rows(root: Path, rows: list[Row]) -> None:
 
 
 def add_row(root: Path, **row: str) -> None:
-    """One more row at the end of the table."""
+    """Add a row at the end of the table."""
     with (root / "table.csv").open(encoding="utf-8", newline="") as file:
         write_rows(root, [*csv.DictReader(file), row])
 
 
 def refused(command: list[str], *says: str, code: int = 1) -> Expected:
-    """The command ends with a sentence, and writes no result."""
+    """Expect that the command ends with a sentence and writes no result."""
     out = next((Path(word.removeprefix("out=")) for word in command if word.startswith("out=")), None)
 
     def no_result() -> None:
@@ -60,5 +60,5 @@ def refused(command: list[str], *says: str, code: int = 1) -> Expected:
 
 
 def used(root: Path, dropped: int = 0, clips: int = GOOD_CLIPS, *says: str) -> Expected:
-    """The corpus is prepared all the same, with everything counted."""
+    """Expect that the corpus is prepared, with the numbers of dropped and used clips."""
     return Expected(prepare(root), 0, [f"{clips} clips verified", f"dropped: {dropped}\n", *says])

@@ -1,4 +1,4 @@
-"""Tables of a corpus of one's own."""
+"""Bad tables of a corpus of one's own, and unusual tables that are read."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from small_runs import corpus
 
 
 def first_row(folder: Path, **cells: str) -> Path:
-    """A corpus whose first row has these cells."""
+    """Return a corpus with these cells in its first row."""
     return corpus_of(folder, lambda number, row: {**row, **(cells if number == 0 else dict.fromkeys(cells, ""))})
 
 
 def with_text(folder: Path, change: Callable[[bytes], bytes]) -> Path:
-    """A corpus whose table is rewritten as bytes."""
+    """Return a corpus after a change of its table's bytes."""
     root = corpus(folder / "corpus")
     (root / "table.csv").write_bytes(change((root / "table.csv").read_bytes()))
     return root
@@ -222,7 +222,7 @@ def a_class_absent_from_training(folder: Path) -> Expected:
 
 @kind
 def clips_of_a_release_that_are_no_files(folder: Path) -> Expected:
-    """Readers that list a folder meet what a table of one's own cannot name."""
+    """Readers that list a folder meet folders and pipes; the csv reader would not take them as clips."""
     root = folder / "emodb"
     stems = emodb_tree(root)
     for stem in stems[:2]:
@@ -244,7 +244,7 @@ def a_release_with_a_name_that_is_not_utf8(folder: Path) -> Expected:
 
 
 def one_long_file(folder: Path, **more: str) -> Path:
-    """Nine segments of one recording, of two labels."""
+    """Return a corpus of nine segments of one recording, with two labels."""
     root = corpus(folder / "corpus")
     soundfile.write(root / "talk.wav", 0.1 * np.sin(np.arange(5 * 16000)), 16000)
     segments = [(str(number / 2), str(number / 2 + 0.6), ("sad", "angry")[number % 2]) for number in range(9)]
@@ -255,20 +255,20 @@ def one_long_file(folder: Path, **more: str) -> Path:
 
 @kind
 def segments_of_one_file_alone(folder: Path) -> Expected:
-    """They overlap, and nothing says what could be kept apart."""
-    says = ["Every utterance of 'csv' is of one recording ('csv/talk')", "in the source column"]
+    """The segments overlap, and no column names recordings that could be kept apart."""
+    says = ["All utterances of 'csv' are from one recording ('csv/talk')", "in the source column"]
     return refused(train(one_long_file(folder)), *says)
 
 
 @kind
 def segments_of_one_file_alone_by_recording(folder: Path) -> Expected:
     command = train(one_long_file(folder, speaker="s0"), "dataset.group=source")
-    return refused(command, "Every utterance of 'csv' is of one recording")
+    return refused(command, "All utterances of 'csv' are from one recording")
 
 
 @kind
 def the_same_file_under_two_labels(folder: Path) -> Expected:
-    """Rows of one file are one recording: never on both sides of a split."""
+    """Rows of one file are one recording, and a recording is never in two parts of a split."""
     root = corpus(folder / "corpus")
     splits = {"train": "sad", "dev": "sad", "test": "angry"}
     write_rows(root, [{"audio": "wav/s0_0.wav", "label": label, "split": split} for split, label in splits.items()])

@@ -1,4 +1,4 @@
-"""Answers as models write them: what is read, what is kept raw, and what is refused with a sentence."""
+"""Answers as models write them: reading them, keeping raw labels, and refusing texts without an emotion."""
 
 from __future__ import annotations
 
@@ -42,11 +42,11 @@ ANSWER = Answer("joy", "Joey", "tells of the part he got", "high", "mid", "fast"
         TEXT.replace("the part he got", "the part\nhe got"),
     ],
 )
-def test_what_models_write_is_read(text: str) -> None:
+def test_parse_answer_reads_json_as_models_write_it(text: str) -> None:
     assert parse_answer(text, PROMPT) == ANSWER
 
 
-def test_what_is_left_out_is_empty_and_what_is_raw_stays_raw() -> None:
+def test_parse_answer_leaves_missing_fields_empty_and_raw_labels_as_written() -> None:
     answer = parse_answer('{"emotion": "Frustration!", "pitch": null}', PROMPT)
     assert answer == Answer("Frustration!", "", "", "", "", "", "")
     assert parse_answer("{emotion: no}", PROMPT).label_raw == "no"
@@ -58,7 +58,7 @@ def test_what_is_left_out_is_empty_and_what_is_raw_stays_raw() -> None:
         ("", "no JSON object with an 'emotion'"),
         ("I think that it is joy.", "no JSON object with an 'emotion'"),
         ('{"character": "Joey"}', "for its emotion one of anger, disgust"),
-        (TEXT[:-60], "complete"),  # cut off by a limit of tokens
+        (TEXT[:-60], "complete"),  # cut off by a token limit
         ('{"emotion": {}}', "no JSON object"),
         ('{"emotion": ["joy", "fear"]}', "no JSON object"),
         ('{"emotion": "joy", "elements": {"emotion": "fear"}}', "two values of 'emotion'"),
@@ -67,19 +67,19 @@ def test_what_is_left_out_is_empty_and_what_is_raw_stays_raw() -> None:
         ("x" * 20_001, "20001 characters"),
     ],
 )
-def test_what_says_no_emotion_is_refused(text: str, error: str) -> None:
+def test_parse_answer_refuses_a_text_without_one_emotion(text: str, error: str) -> None:
     with pytest.raises(AnswerError, match=error):
         parse_answer(text, PROMPT)
 
 
-def test_aliases_do_not_multiply() -> None:
+def test_parse_answer_survives_yaml_aliases_that_multiply() -> None:
     doubled = "".join(f"a{n}: &a{n} {{l: *a{n - 1}, r: *a{n - 1}}}," for n in range(1, 60))
     laughs = "{a0: &a0 {b: x}," + doubled + "emotion: joy}"
     assert parse_answer(laughs, PROMPT).label_raw == "joy"
 
 
 @given(st.text())
-def test_any_text_is_an_answer_or_an_answer_error(text: str) -> None:
+def test_parse_answer_turns_any_text_into_an_answer_or_an_answer_error(text: str) -> None:
     for candidate in (text, "{" + text + "}", '{"emotion": ' + text + "}"):
         try:
             answer = parse_answer(candidate, PROMPT)
@@ -89,14 +89,14 @@ def test_any_text_is_an_answer_or_an_answer_error(text: str) -> None:
 
 
 @given(st.text(min_size=1).filter(lambda text: text.split() and len(text) < 1000), st.text(max_size=1000))
-def test_json_is_read_as_it_is_whatever_its_texts_say(emotion: str, context: str) -> None:
+def test_parse_answer_reads_json_with_any_texts(emotion: str, context: str) -> None:
     answer = parse_answer(json.dumps({"context": context, "elements": {"emotion": emotion}}), PROMPT)
     assert label_of(answer.label_raw, ["joy"], {}) in ("joy", None)
     if emotion.isprintable():
         assert answer.label_raw == " ".join(emotion.split())
 
 
-def test_a_label_outside_the_set_is_mapped_by_rule_or_not_at_all() -> None:
+def test_label_of_maps_a_label_outside_the_set_by_rule_or_not_at_all() -> None:
     rules = parse_rules(["Frustration=anger"], PROMPT.labels)
     assert [label_of(raw, PROMPT.labels, rules) for raw in ("Joy", "**joy**", "frustration.", "comfort", "")] == [
         "joy",

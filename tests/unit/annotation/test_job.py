@@ -1,4 +1,4 @@
-"""The job: every line asked once for each sample, whatever fails; cost and time told before; batches collected once."""
+"""The job: it asks every line once for each sample despite all failures, and collects each batch once."""
 
 from __future__ import annotations
 
@@ -14,10 +14,9 @@ import pytest
 from annotation_server import KEY, LABELS, UNREADABLE, Behaviour, annotating, answer, obedient
 from melt_ser.annotation.answers import parse_answer
 from melt_ser.annotation.batch import Batches
-from melt_ser.annotation.cost import Estimate, Price, known_price, parse_price
 from melt_ser.annotation.engines import CallFailed, Message, Reply, Schema
 from melt_ser.annotation.job import GIVE_UP, Failure, Job, answer_all, open_calls, unreadable
-from melt_ser.annotation.journal import Journal, Spent, open_journal
+from melt_ser.annotation.journal import Journal, open_journal
 from melt_ser.annotation.openai_engine import Endpoint, OpenAIEngine
 from melt_ser.annotation.progress import AnnotationProgress
 from melt_ser.annotation.prompts import load_prompt
@@ -47,7 +46,7 @@ def job(texts: Sequence[str] = TEXTS, prompt: str = "melt", samples: int = 1, mo
 
 
 def annotate(server: Behaviour, asked: Job, journal: Journal, concurrency: int = 4) -> list[Failure]:
-    """The failures of a job at a server."""
+    """Return the failures of a job at a server."""
 
     async def run(address: str) -> list[Failure]:
         async with aclosing(Endpoint(address)) as endpoint:
@@ -59,7 +58,7 @@ def annotate(server: Behaviour, asked: Job, journal: Journal, concurrency: int =
 
 
 def batches(server: Behaviour, asked: Job, journal: Journal, requests: int = 10) -> list[Failure]:
-    """The failures of a job by the Batch API, two batches at a time."""
+    """Return the failures of a job by the Batch API, two batches at a time."""
 
     async def run(address: str) -> list[Failure]:
         async with aclosing(Endpoint(address)) as endpoint:
@@ -79,7 +78,7 @@ def labels(asked: Job, journal: Journal) -> list[str]:
 
 
 class Scripted:
-    """An engine that counts how many calls are under way, and answers or fails as told."""
+    """An engine that counts the calls under way, fails for the texts in `fails`, and gives up at `hopeless`."""
 
     model = "scripted"
 
@@ -97,7 +96,7 @@ class Scripted:
         self.asked.append(text)
         if self.hopeless and self.hopeless in text:
             raise SetupError("the key is refused.")
-        if any(one in text for one in self.fails):
+        if any(part in text for part in self.fails):
             raise CallFailed("the line is refused.")
         return Reply(answer("joy"), 10, 5)
 
@@ -106,7 +105,7 @@ def scripted(engine: Scripted, asked: Job, journal: Journal, concurrency: int = 
     return asyncio.run(answer_all(asked, engine, journal, concurrency, progress_of(asked)))
 
 
-def test_every_line_is_asked_once_for_each_sample(journal: Journal) -> None:
+def test_a_job_asks_every_line_once_for_each_sample(journal: Journal) -> None:
     server, asked = Behaviour(), job(samples=3)
     assert annotate(server, asked, journal) == []
     assert sum(server.answered.values()) == 72 and set(server.answered.values()) == {3}
@@ -114,20 +113,20 @@ def test_every_line_is_asked_once_for_each_sample(journal: Journal) -> None:
     assert annotate(server, asked, journal) == [] and sum(server.answered.values()) == 72
 
 
-def test_a_server_that_fails_one_call_in_five_answers_each_line_once(journal: Journal) -> None:
+def test_a_job_gets_each_line_answered_once_by_a_server_that_fails_one_call_in_five(journal: Journal) -> None:
     server, asked = Behaviour(failing=0.2, malformed=0.1), job()
     assert annotate(server, asked, journal, concurrency=8) == []
     assert set(server.answered.values()) == {1}
     assert unreadable(asked, journal) == [] and len(labels(asked, journal)) == 24
 
 
-def test_no_more_calls_are_under_way_than_are_allowed(journal: Journal) -> None:
+def test_a_job_makes_no_more_calls_at_a_time_than_allowed(journal: Journal) -> None:
     engine = Scripted()
     scripted(engine, job(), journal, concurrency=3)
     assert engine.most == 3 and len(engine.asked) == 24
 
 
-def test_an_answer_that_cannot_be_read_is_asked_for_once_more_with_what_was_wrong(journal: Journal) -> None:
+def test_an_unreadable_answer_is_asked_for_once_more_with_its_problem(journal: Journal) -> None:
     server, asked = Behaviour(malformed=1.0), job(TEXTS[:2])
     assert annotate(server, asked, journal, concurrency=1) == []
     assert server.calls == 4 and len(labels(asked, journal)) == 2
@@ -139,7 +138,7 @@ def test_an_answer_that_cannot_be_read_is_asked_for_once_more_with_what_was_wron
     assert entry.prompt_tokens == sum(len(json.dumps(messages)) // 4 for messages in (first, repair))
 
 
-def test_an_answer_that_cannot_be_repaired_is_counted_and_not_asked_for_again(journal: Journal) -> None:
+def test_an_answer_without_repair_is_counted_and_not_asked_for_again(journal: Journal) -> None:
     server, asked = Behaviour(answer=lambda body: "I would rather not."), job(TEXTS[:2])
     annotate(server, asked, journal)
     assert [failure.utterance for failure in unreadable(asked, journal)] == ["dia0_utt0", "dia0_utt1"]
@@ -148,7 +147,7 @@ def test_an_answer_that_cannot_be_repaired_is_counted_and_not_asked_for_again(jo
     assert server.calls == 4
 
 
-def test_a_repair_that_a_kill_came_before_is_made_by_the_next_run(journal: Journal) -> None:
+def test_a_repair_missed_by_a_kill_is_made_by_the_next_run(journal: Journal) -> None:
     server, asked = Behaviour(malformed=1.0), job(TEXTS[:1])
     call = next(open_calls(asked, journal))
     annotate(server, asked, journal)
@@ -161,7 +160,7 @@ def test_a_repair_that_a_kill_came_before_is_made_by_the_next_run(journal: Journ
     assert server.calls == 3 and list(open_calls(asked, journal)) == []
 
 
-def test_a_line_that_fails_stops_no_other_and_is_asked_by_the_next_run(journal: Journal) -> None:
+def test_a_failed_line_stops_no_other_and_is_asked_by_the_next_run(journal: Journal) -> None:
     asked = job()
     failures = scripted(Scripted(fails=["number 3,", "number 20,"]), asked, journal)
     assert [(failure.utterance, failure.reason) for failure in failures] == [
@@ -172,14 +171,14 @@ def test_a_line_that_fails_stops_no_other_and_is_asked_by_the_next_run(journal: 
     assert scripted(again, asked, journal) == [] and len(again.asked) == 2
 
 
-def test_a_server_that_answers_nothing_is_given_up(journal: Journal) -> None:
+def test_a_job_gives_up_a_server_that_answers_nothing(journal: Journal) -> None:
     engine = Scripted(fails=["number"])
     with pytest.raises(SetupError, match=f"{GIVE_UP} calls in a row failed, the last: the line is refused; the same"):
         scripted(engine, job(), journal)
     assert len(engine.asked) < 24
 
 
-def test_what_no_call_will_survive_stops_the_job_as_it_is(journal: Journal) -> None:
+def test_a_job_stops_at_an_error_that_every_call_would_meet(journal: Journal) -> None:
     with pytest.raises(SetupError, match="the key is refused"):
         scripted(Scripted(hopeless="number 5,"), job(), journal)
     assert journal.spent("gpt-4o", job().prompt.version).answers >= 3
@@ -196,7 +195,7 @@ INJECTIONS = [
 
 
 def test_an_utterance_cannot_change_schema_or_label_set(journal: Journal) -> None:
-    """Against a model that obeys: it may answer as it likes, what was asked of it and what counts stay the same."""
+    """Even a model that obeys the utterance gets the same question, and the same labels count."""
     server, asked = Behaviour(answer=obedient), job([*INJECTIONS, "Hello."])
     assert annotate(server, asked, journal, concurrency=1) == []
     assert len(server.schemas) == 1
@@ -207,11 +206,11 @@ def test_an_utterance_cannot_change_schema_or_label_set(journal: Journal) -> Non
         assert [message["role"] for message in body["messages"]] == ["system", "user"]
         assert "hacked" not in body["messages"][0]["content"]
         assert body["messages"][-1]["content"].count("\n") == plain.count("\n")
-    assert [label for label in labels(asked, journal) if label == "hacked"] == ["hacked"] * 4  # raw, for the label set
+    assert labels(asked, journal).count("hacked") == 4  # as raw labels, outside the set
     assert asked.prompt.labels == load_prompt("melt").labels
 
 
-def test_the_lines_before_are_asked_with_where_the_prompt_wants_them(journal: Journal) -> None:
+def test_a_job_sends_earlier_lines_if_the_prompt_asks_for_them(journal: Journal) -> None:
     server = Behaviour()
     annotate(server, job(TEXTS[:3], prompt="context"), journal, concurrency=1)
     assert [body["messages"][-1]["content"].count("Line number 0") for body in server.bodies] == [1, 1, 1]
@@ -228,10 +227,10 @@ def test_batches_answer_each_line_once(journal: Journal) -> None:
     assert requests[0]["body"]["response_format"]["json_schema"]["strict"] is True
 
 
-def test_a_batch_that_was_under_way_is_collected_not_submitted_again(journal: Journal) -> None:
+def test_a_batch_under_way_is_collected_not_submitted_again(journal: Journal) -> None:
     server, asked = Behaviour(), job(TEXTS[:4])
     server.poll_status = 418
-    with pytest.raises(SetupError, match="something is wrong; the same command goes on"):  # stopped while it waits
+    with pytest.raises(SetupError, match="something is wrong; the same command goes on"):  # stops while it waits
         batches(server, asked, journal)
     assert len(server.batches) == 1 and list(open_calls(asked, journal)) == []
     server.poll_status = None
@@ -239,7 +238,7 @@ def test_a_batch_that_was_under_way_is_collected_not_submitted_again(journal: Jo
     assert len(server.batches) == 1 and len(labels(asked, journal)) == 4
 
 
-def test_a_batch_whose_submission_a_kill_left_unnoted_is_found_again(journal: Journal) -> None:
+def test_a_submitted_batch_that_a_kill_left_unnoted_is_found_on_the_server(journal: Journal) -> None:
     server, asked = Behaviour(), job(TEXTS[:4])
     planned = [(call.name, call.utterance, call.sample) for call in asked.calls()]
     journal.plan_batch("ours", asked.settings, planned)
@@ -257,20 +256,20 @@ def test_a_batch_whose_submission_a_kill_left_unnoted_is_found_again(journal: Jo
     assert list(server.batches) == ["batch-x"] and len(labels(asked, journal)) == 4
 
 
-def test_an_expired_batch_gives_what_it_did_and_the_rest_is_submitted_again(journal: Journal) -> None:
+def test_an_expired_batch_gives_its_answers_and_the_rest_is_submitted_again(journal: Journal) -> None:
     server, asked = Behaviour(batch_ends=["expired"]), job()
     assert batches(server, asked, journal, requests=50) == []
     assert len(server.batches) == 2 and set(server.answered.values()) == {1}
 
 
-def test_a_batch_that_is_refused_or_cancelled_is_a_sentence(journal: Journal) -> None:
+def test_a_refused_or_cancelled_batch_is_a_sentence(journal: Journal) -> None:
     with pytest.raises(SetupError, match=r"refuses batch batch-0 \(something is wrong\).*--batch-requests"):
         batches(Behaviour(batch_ends=["failed"]), job(), journal, requests=50)
-    with pytest.raises(SetupError, match="Batch batch-0 was cancelled; the same command submits what it left"):
+    with pytest.raises(SetupError, match="Batch batch-0 was cancelled; the same command submits its unanswered calls"):
         batches(Behaviour(batch_ends=["cancelled"]), job(), journal, requests=50)
 
 
-def test_calls_of_which_no_batch_answers_any_are_counted_with_the_reason(journal: Journal) -> None:
+def test_calls_that_no_batch_answers_are_counted_with_the_reason(journal: Journal) -> None:
     server = Behaviour(batch_fails=True, message=f"no, {KEY}")
     failures = batches(server, job(TEXTS[:2]), journal)
     assert [(failure.utterance, failure.reason) for failure in failures] == [
@@ -280,13 +279,13 @@ def test_calls_of_which_no_batch_answers_any_are_counted_with_the_reason(journal
     assert len(server.batches) == 1
 
 
-def test_a_batch_is_begun_once_where_the_connection_is_lost(journal: Journal) -> None:
+def test_a_batch_begins_once_if_the_connection_is_lost(journal: Journal) -> None:
     server = Behaviour(batch_lost=1)
     assert batches(server, job(TEXTS[:4]), journal) == []
     assert len(server.batches) == 1
 
 
-def test_a_download_that_breaks_off_is_made_again_and_what_is_no_row_is_passed_over(
+def test_a_broken_download_of_a_batch_is_repeated_and_foreign_lines_are_ignored(
     journal: Journal, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     compute = Behaviour._compute
@@ -299,40 +298,3 @@ def test_a_download_that_breaks_off_is_made_again_and_what_is_no_row_is_passed_o
     server, asked = Behaviour(file_cuts=1), job(TEXTS[:4])
     assert batches(server, asked, journal) == []
     assert len(server.batches) == 1 and len(labels(asked, journal)) == 4
-
-
-@pytest.mark.parametrize(
-    ("model", "batch", "price"),
-    [
-        ("gpt-4o-2024-08-06", False, Price(2.5, 10.0)),
-        ("gpt-4o-2024-08-06", True, Price(1.25, 5.0)),
-        ("gpt-4o-2024-05-13", False, Price(5.0, 15.0)),
-        ("gpt-4o-mini-2024-07-18", False, Price(0.15, 0.6)),
-        ("gpt-4o-audio-preview", False, None),
-        ("llama", False, None),
-    ],
-)
-def test_prices_are_those_of_the_model_or_none(model: str, batch: bool, price: Price | None) -> None:
-    found = known_price(model, batch)
-    assert (found and found[0]) == price
-    assert found is None or "platform.openai.com" in found[1]
-
-
-def test_a_price_of_ones_own() -> None:
-    assert parse_price("2.50,10") == Price(2.5, 10.0)
-    assert Price(2.5, 10.0).of(1_000_000, 100_000) == 3.5
-    for text in ("2.5", "a,b", "-1,2", "nan,1", "1,inf", "1,2,3"):
-        with pytest.raises(SetupError, match="--price is US dollars a million tokens"):
-            parse_price(text)
-
-
-def test_the_estimate_rests_on_characters_until_there_are_answers() -> None:
-    messages = [{"role": "user", "content": "x" * 400}]
-    rule = Estimate(schema_tokens=50, spent=Spent(3, 999, 999, 9.0))
-    measured = Estimate(schema_tokens=50, spent=Spent(20, 4000, 1000, 0.5))
-    for estimate in (rule, measured):
-        for _ in range(10):
-            estimate.add(messages)
-    assert (rule.prompt_tokens, rule.completion_tokens, rule.seconds(4)) == (1500, 1100, 5.0)
-    assert (measured.prompt_tokens, measured.completion_tokens, measured.seconds(4)) == (2000, 500, 1.25)
-    assert measured.cost(Price(1.0, 2.0)) == pytest.approx(0.003)

@@ -1,4 +1,4 @@
-"""The journal: what has arrived is never lost, and never asked for again."""
+"""The journal: it never loses an answer that has arrived, and no such answer is asked for again."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ ENTRY = Entry("c1", "dia0_utt0", 0, "gpt-4o", "melt", "1-abc", 1.0, "{}", None, 
 SETTINGS = Settings("gpt-4o", "1-abc", 1.0)
 
 
-def test_an_answer_comes_back_as_it_went_in(tmp_path: Path) -> None:
+def test_the_journal_returns_an_answer_unchanged(tmp_path: Path) -> None:
     scored = ENTRY._replace(call="c2", text='{"emotion": "joy"}\n☃', problem="wrong", probabilities={"joy": 0.75})
     with open_journal(tmp_path / "deep" / "journal.sqlite") as journal:
         journal.record(ENTRY)
@@ -31,7 +31,7 @@ def test_an_answer_comes_back_as_it_went_in(tmp_path: Path) -> None:
         assert journal.find("c3") is None
 
 
-def test_a_repaired_answer_takes_the_place_of_the_unreadable_one(tmp_path: Path) -> None:
+def test_a_repaired_answer_replaces_the_unreadable_one_in_the_journal(tmp_path: Path) -> None:
     with open_journal(tmp_path / "journal.sqlite") as journal:
         journal.record(ENTRY._replace(problem="no JSON"))
         journal.record(ENTRY._replace(rounds=2))
@@ -41,7 +41,7 @@ def test_a_repaired_answer_takes_the_place_of_the_unreadable_one(tmp_path: Path)
 
 @settings(max_examples=30)
 @given(st.lists(st.tuples(st.integers(0, 500), st.integers(0, 500), st.none() | st.floats(0, 9)), max_size=8))
-def test_what_was_spent_is_the_sum_over_the_answers(rows: list[tuple[int, int, float | None]]) -> None:
+def test_the_journal_sums_up_tokens_and_seconds(rows: list[tuple[int, int, float | None]]) -> None:
     journal = Journal(sqlite3.connect(":memory:"))
     journal.begin()
     for number, (prompt, completion, seconds) in enumerate(rows):
@@ -54,7 +54,7 @@ def test_what_was_spent_is_the_sum_over_the_answers(rows: list[tuple[int, int, f
     assert spent.seconds == (pytest.approx(sum(known) / len(known)) if known else None)
 
 
-def test_whatever_changes_the_question_makes_another_call() -> None:
+def test_call_name_changes_with_everything_in_the_question() -> None:
     names = {
         call_name("u", 0, ["model", 1.0, "text"]),
         call_name("u", 1, ["model", 1.0, "text"]),
@@ -67,7 +67,7 @@ def test_whatever_changes_the_question_makes_another_call() -> None:
     assert call_name("u", 0, {"a": 1, "b": 2}) == call_name("u", 0, {"b": 2, "a": 1})
 
 
-def test_what_a_process_recorded_is_there_after_it_was_killed(tmp_path: Path) -> None:
+def test_the_journal_keeps_the_answers_of_a_killed_process(tmp_path: Path) -> None:
     code = (
         "import os, signal, sys; from pathlib import Path\n"
         "from melt_ser.annotation.journal import Entry, open_journal\n"
@@ -105,16 +105,16 @@ def test_a_journal_has_one_writer(tmp_path: Path) -> None:
         pass
 
 
-def test_what_is_no_journal_is_left_as_it_is(tmp_path: Path) -> None:
+def test_a_file_that_is_no_journal_is_refused_and_left_unchanged(tmp_path: Path) -> None:
     text, other = tmp_path / "text.sqlite", tmp_path / "other.sqlite"
     text.write_text("utterance,label\n" * 50)
     connection = sqlite3.connect(other)
     connection.execute("CREATE TABLE mine (a)")
     connection.commit()
     connection.close()
-    for path, said in ((text, "is no journal"), (other, "is another SQLite file")):
+    for path, problem in ((text, "is no journal"), (other, "is another SQLite file")):
         before = path.read_bytes()
-        with pytest.raises(InputError, match=f"{path} {said}.*--journal"), open_journal(path):
+        with pytest.raises(InputError, match=f"{path} {problem}.*--journal"), open_journal(path):
             pass
         assert path.read_bytes() == before
 

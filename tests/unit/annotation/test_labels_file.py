@@ -1,4 +1,4 @@
-"""The labels file, and the way back: a corpus under its labels, several files as one."""
+"""The labels file: writing it, reading it back as the labels of a corpus, and combining several files."""
 
 from __future__ import annotations
 
@@ -12,18 +12,16 @@ import pytest
 
 from corpus_trees import MELT_COLUMNS, meld_release
 from melt_ser.annotation.answers import Answer
-from melt_ser.annotation.combine import combine
-from melt_ser.annotation.labels_file import Asked, LabelledLine, label_line, write_labels
+from melt_ser.annotation.labels_file import LabelledLine, Origin, combine, label_line, write_labels
 from melt_ser.cli.compose import load_dataset
 from melt_ser.core.errors import InputError, SetupError
-from melt_ser.corpora.label_file import read_labelled, relabel
 from melt_ser.corpora.labels import map_labels
-from melt_ser.corpora.lines import Line, read_lines
+from melt_ser.corpora.lines import Line, read_labelled, read_lines, relabel
 from melt_ser.corpora.load import read_release
 from melt_ser.corpora.table import Release, make_table
 
 LABELS = ["anger", "joy", "neutral"]
-ASKED = Asked("gpt-4o", "melt", "1-0000abcd", "1.0")
+ORIGIN = Origin("gpt-4o", "melt", "1-0000abcd", "1.0")
 DESCRIBED = ("loudness", "pitch", "rhythm_speed", "emotional_impact")
 
 
@@ -38,7 +36,7 @@ def meld_line(number: int = 0, text: str = "Hi!", **columns: str) -> Line:
 
 
 def label(line: Line, *labels: str, rules: dict[str, str] | None = None) -> LabelledLine:
-    return label_line(line, {n: answer(one) for n, one in enumerate(labels)}, LABELS, rules or {}, ASKED)
+    return label_line(line, {n: answer(raw) for n, raw in enumerate(labels)}, LABELS, rules or {}, ORIGIN)
 
 
 def rows_of(path: Path) -> list[dict[str, str]]:
@@ -46,7 +44,7 @@ def rows_of(path: Path) -> list[dict[str, str]]:
         return list(csv.DictReader(file))
 
 
-def test_a_row_is_that_of_the_release_and_what_we_know(tmp_path: Path) -> None:
+def test_a_row_of_the_labels_file_has_the_release_and_our_columns(tmp_path: Path) -> None:
     path = tmp_path / "labels.csv"
     write_labels(path, [label(meld_line(text='He said "no",\nthen left'), "joy", "Anger.", "anger")])
     [row] = rows_of(path)
@@ -54,27 +52,27 @@ def test_a_row_is_that_of_the_release_and_what_we_know(tmp_path: Path) -> None:
     assert (row["filename"], row["Utterance"], row["split"]) == ("dia0_utt0.wav", 'He said "no",\nthen left', "train")
     assert (row["llm_label"], row["label_raw"], row["sample"], row["samples"]) == ("anger", "Anger.", "1", "3")
     assert [row[name] for name in DESCRIBED] == ["high", "mid", "fast", "strong"]
-    assert [row[name] for name in vars(ASKED)] == ["gpt-4o", "melt", "1-0000abcd", "1.0"]
+    assert [row[name] for name in vars(ORIGIN)] == ["gpt-4o", "melt", "1-0000abcd", "1.0"]
     assert float(row["confidence"]) == pytest.approx(2 / 3)
     assert float(row["entropy"]) == pytest.approx(0.9183, abs=1e-4)
     assert [float(row[f"confidence_{name}"]) for name in LABELS] == pytest.approx([2 / 3, 1 / 3, 0])
 
 
-def test_the_real_lines_come_back_as_they_were(tmp_path: Path, shared_data: Path) -> None:
+def test_the_labels_file_of_the_real_lines_reads_back_unchanged(tmp_path: Path, shared_data: Path) -> None:
     lines = read_lines(shared_data / "melt")[::40]
     path = tmp_path / "labels.csv"
     write_labels(path, [label(line, "joy") for line in lines])
     again = read_labelled(path)
     assert list(again[0].columns)[:13] == [*MELT_COLUMNS]
-    unlike = {"columns": {}, "text": ""}
-    assert [replace(line, **unlike) for line in again] == [replace(line, **unlike) for line in lines]
+    differing = {"columns": {}, "text": ""}
+    assert [replace(line, **differing) for line in again] == [replace(line, **differing) for line in lines]
     assert [line.text.split() for line in again] == [line.text.split() for line in lines]
     assert {line.columns["llm_label"] for line in again} == {"joy"}
     write_labels(tmp_path / "again.csv", [label(line, "joy") for line in again])
     assert (tmp_path / "again.csv").read_bytes() == path.read_bytes()
 
 
-def test_a_corpus_table_keeps_its_own_columns(tmp_path: Path) -> None:
+def test_the_labels_file_of_a_corpus_table_keeps_its_columns(tmp_path: Path) -> None:
     table = tmp_path / "table.csv"
     table.write_text("utterance,audio,text,label,split\na,a.wav,Hi!,fröhlich,test\n", encoding="utf-8")
     write_labels(tmp_path / "labels.csv", [label(line, "joy") for line in read_lines(table)])
@@ -83,7 +81,7 @@ def test_a_corpus_table_keeps_its_own_columns(tmp_path: Path) -> None:
     assert (row["label"], row["llm_label"]) == ("fröhlich", "joy")
 
 
-def test_outside_the_set_nothing_is_forced_and_the_raw_label_stays(tmp_path: Path) -> None:
+def test_the_labels_file_keeps_raw_labels_outside_the_set_and_forces_none_into_it(tmp_path: Path) -> None:
     by_rule = label(meld_line(1), "comfort", rules={"comfort": "joy"})
     lines = [label(meld_line(0), "comfort"), by_rule, label(meld_line(2))]
     write_labels(tmp_path / "labels.csv", lines)
@@ -94,21 +92,21 @@ def test_outside_the_set_nothing_is_forced_and_the_raw_label_stays(tmp_path: Pat
     ]
 
 
-def test_probabilities_are_averaged_where_the_engine_gives_them() -> None:
+def test_label_line_averages_the_probabilities_of_an_engine_that_scores() -> None:
     unsure, sure = {"anger": 0.4, "joy": 0.6, "neutral": 0.0}, {"anger": 0.9, "joy": 0.1, "neutral": 0.0}
     answers = {0: answer("joy", unsure), 1: answer("anger", sure)}
-    found = label_line(meld_line(), answers, LABELS, {}, ASKED)
-    assert (found.label, found.sample) == ("anger", "1")
-    assert found.consensus is not None
-    assert found.consensus.confidences == pytest.approx({"anger": 0.65, "joy": 0.35, "neutral": 0})
+    labelled = label_line(meld_line(), answers, LABELS, {}, ORIGIN)
+    assert (labelled.label, labelled.sample) == ("anger", "1")
+    assert labelled.consensus is not None
+    assert labelled.consensus.confidences == pytest.approx({"anger": 0.65, "joy": 0.35, "neutral": 0})
 
 
-def test_files_are_combined_line_by_line(tmp_path: Path) -> None:
+def test_combine_makes_the_consensus_of_each_line(tmp_path: Path) -> None:
     paths = [tmp_path / f"{name}.csv" for name in "abc"]
     given = [["joy", "anger", "comfort"], ["joy", "joy", "comfort"], ["anger", "joy"]]
     for path, labels in zip(paths, given, strict=True):
-        asked = replace(ASKED, model=path.stem)
-        lines = [replace(label(meld_line(n), one), asked=asked) for n, one in enumerate(labels)]
+        origin = replace(ORIGIN, model=path.stem)
+        lines = [replace(label(meld_line(n), raw), origin=origin) for n, raw in enumerate(labels)]
         write_labels(path, lines)
     out = tmp_path / "combined.csv"
     write_labels(out, combine(paths))
@@ -120,7 +118,7 @@ def test_files_are_combined_line_by_line(tmp_path: Path) -> None:
     ]
     assert rows[1]["prompt"] == "melt"
     fitted = combine(paths, "dawid_skene")
-    assert [one.label for one in fitted][2] == "", "no label is guessed where no rater gives one"
+    assert fitted[2].label == "", "without a vote there is no label"
     with pytest.raises(SetupError, match="dawid_skene needs 3 labels files or more, not 2"):
         combine(paths[:2], "dawid_skene")
     with pytest.raises(SetupError, match="did you mean 'majority'"):
@@ -132,20 +130,20 @@ def released(shared_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Pat
     return meld_release(shared_data, tmp_path_factory.getbasetemp())
 
 
-def test_the_released_files_are_a_labels_file_of_meld(released: Path, shared_data: Path) -> None:
-    """Read so, MELD has the rows and the labels that the reader of MELT gives."""
+def test_melts_released_files_are_a_labels_file_of_meld(released: Path, shared_data: Path) -> None:
+    """With it, MELD has the rows and labels that the reader of MELT gives."""
     meld = replace(load_dataset("meld"), root=str(released), label_file=str(shared_data / "melt"))
     _, as_file = read_release(meld)
     _, as_corpus = read_release(replace(load_dataset("melt"), root=str(released)))
     columns = ["utterance", "source", "audio", "split", "session", "label"]
     pd.testing.assert_frame_equal(as_file.table[columns], as_corpus.table[columns])
-    reasons = Counter(problem.reason.split(":")[0] for problem in as_file.problems)
+    reasons = Counter(problem.reason.split(":")[0] for problem in as_file.skipped)
     assert reasons["not in melt"] == 13708 - 8818 - 1  # one clip of dev is missing
     with pytest.raises(InputError, match=r"'frustration' \(2\), 'comfort' \(1\)"):
         map_labels(as_file.table["label"], meld.label_map, "meld")
 
 
-def test_a_corpus_under_the_labels_of_a_file(tmp_path: Path, released: Path, shared_data: Path) -> None:
+def test_a_corpus_takes_its_labels_from_a_file(tmp_path: Path, released: Path, shared_data: Path) -> None:
     path = tmp_path / "labels.csv"
     lines = read_lines(shared_data / "melt")
     labelled = [label(line, "anger" if line.text.endswith("!") else "comfort") for line in lines[:100]]
@@ -154,7 +152,7 @@ def test_a_corpus_under_the_labels_of_a_file(tmp_path: Path, released: Path, sha
     angry = [line.utterance for line in lines[:100] if line.text.endswith("!")]
     assert release.table["utterance"].tolist() == angry
     assert set(release.table["label"]) == {"anger"}
-    assert Counter(problem.reason for problem in release.problems) == {
+    assert Counter(problem.reason for problem in release.skipped) == {
         "not in labels.csv": 8818 - 100,
         "no label in labels.csv": 100 - len(angry),
     }
@@ -162,13 +160,13 @@ def test_a_corpus_under_the_labels_of_a_file(tmp_path: Path, released: Path, sha
     assert release.notes[-2:] == ["the labels are those of labels.csv", beyond]
 
 
-def test_a_file_that_is_none_of_the_corpus_is_told(tmp_path: Path, shared_data: Path) -> None:
+def test_a_labels_file_of_another_corpus_is_a_sentence(tmp_path: Path, shared_data: Path) -> None:
     release = Release(make_table([{"utterance": "train_dia0_utt0", "audio": "a.wav"}]))
     table = tmp_path / "other.csv"
     table.write_text("utterance,text,llm_label\nother,Hi!,joy\n", encoding="utf-8")
     with pytest.raises(InputError, match="it names them as 'other', the corpus as 'train_dia0_utt0'"):
         relabel(release, table)
-    with pytest.raises(InputError, match="lacks the column llm_label; a labels file is what annotate writes"):
+    with pytest.raises(InputError, match="lacks the column llm_label; give a labels file as annotate writes it"):
         relabel(release, shared_data / "meld")
     with pytest.raises(SetupError, match="There is no table at"):
         relabel(release, tmp_path / "none.csv")

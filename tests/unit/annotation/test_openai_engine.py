@@ -1,4 +1,4 @@
-"""The engine against a server that fails in every way: what is answered arrives, and the key goes nowhere else."""
+"""The engine against a server that fails in every way: answers arrive, and the key goes to the server alone."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def key(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def ask(behaviour: Behaviour, times: int = 1, at_once: int = 1) -> list[Reply]:
-    """The replies of an engine that is asked so many times."""
+    """Return the replies of an engine to `times` questions, `at_once` at a time."""
 
     async def run(address: str) -> list[Reply]:
         limit = asyncio.Semaphore(at_once)
@@ -58,20 +58,20 @@ def test_a_reply_has_text_and_tokens() -> None:
 
 
 @pytest.mark.parametrize("failure", [429, 500, 503, "hang up", "cut", "nonsense"])
-def test_a_call_that_fails_in_passing_is_made_again(failure: int | str) -> None:
+def test_a_call_with_a_temporary_failure_is_repeated(failure: int | str) -> None:
     server = Behaviour(failures=[failure])
     [reply] = ask(server)
     assert reply.text and server.calls == 2 and sum(server.answered.values()) == 1
 
 
-def test_a_server_is_left_alone_as_long_as_it_asks() -> None:
+def test_the_client_waits_as_long_as_retry_after_says() -> None:
     started = time.monotonic()
     ask(Behaviour(failures=[429], retry_after="1.2"))
     assert time.monotonic() - started >= 1.2
 
 
-def test_many_calls_at_once_wait_for_a_server_with_a_limit() -> None:
-    """Twelve at a time against thirty answers a second: each is refused now and then, and none fails."""
+def test_many_calls_at_a_time_wait_for_a_server_with_a_rate_limit() -> None:
+    """Twelve calls at a time against thirty answers a second: some are refused at first, and none fails."""
     server = Behaviour(rate=30.0)
     assert len(ask(server, times=60, at_once=12)) == 60
     assert server.refused > 0 and set(server.answered.values()) == {1}
@@ -79,10 +79,8 @@ def test_many_calls_at_once_wait_for_a_server_with_a_limit() -> None:
 
 
 @pytest.mark.parametrize("lost", [2, 3])
-def test_a_call_that_fails_while_others_are_answered_is_made_again_twice(
-    lost: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """A limit on the rate may have used up all tries but the last."""
+def test_a_call_that_fails_while_others_succeed_is_repeated_twice(lost: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A rate limit may have used up all tries but the last."""
     monkeypatch.setattr("melt_ser.annotation.openai_engine.RETRIES", 0)
     server = Behaviour()
 
@@ -93,11 +91,11 @@ def test_a_call_that_fails_while_others_are_answered_is_made_again_twice(
             server.failures = ["hang up"] * lost
             ask_once = engine._ask
 
-            async def while_others_are_answered(*question: Any) -> Reply:
+            async def while_others_succeed(*question: Any) -> Reply:
                 engine.answered += 1
                 return await ask_once(*question)
 
-            monkeypatch.setattr(engine, "_ask", while_others_are_answered)
+            monkeypatch.setattr(engine, "_ask", while_others_succeed)
             return await engine.ask(MESSAGES, SCHEMA, 1)
 
     with annotating(server) as address:
@@ -111,7 +109,7 @@ def test_a_call_that_fails_while_others_are_answered_is_made_again_twice(
 
 @pytest.mark.parametrize(("refusal", "refused"), [(400, 1), (422, 1), (500, 2)])
 @pytest.mark.parametrize("forms", [("json_object",), ()])
-def test_a_server_is_given_the_schema_in_a_way_that_it_takes_from_then_on(
+def test_a_server_gets_the_schema_in_the_first_form_that_it_takes(
     forms: tuple[str, ...], refusal: int, refused: int
 ) -> None:
     server = Behaviour(forms=forms, refusal=refusal)
@@ -121,13 +119,13 @@ def test_a_server_is_given_the_schema_in_a_way_that_it_takes_from_then_on(
     assert form == ({"type": "json_object", "schema": SCHEMA} if forms else None)
 
 
-def test_a_server_that_fails_before_it_refuses_the_schema_is_asked_without_it() -> None:
+def test_a_server_that_fails_and_then_refuses_the_schema_is_asked_without_it() -> None:
     server = Behaviour(forms=(), failures=["hang up", "hang up"])
     [reply] = ask(server)
     assert reply.text and server.schemas == {"null"}
 
 
-def test_a_refused_question_is_no_reason_to_give_up_the_schema() -> None:
+def test_a_refused_question_leaves_the_form_of_the_schema_unchanged() -> None:
     server = Behaviour(failures=[])
 
     async def run(address: str) -> None:
@@ -144,7 +142,7 @@ def test_a_refused_question_is_no_reason_to_give_up_the_schema() -> None:
     assert "null" not in server.schemas
 
 
-def test_a_question_that_is_refused_while_another_shows_that_schemas_are_taken_changes_nothing() -> None:
+def test_a_question_refused_after_another_succeeded_leaves_the_form_unchanged() -> None:
     server = Behaviour(failures=[400])
 
     async def run(address: str) -> OpenAIEngine:
@@ -152,11 +150,11 @@ def test_a_question_that_is_refused_while_another_shows_that_schemas_are_taken_c
             engine = OpenAIEngine(endpoint, "gpt-4o", 1.0)
             complete = engine._complete
 
-            async def while_another_is_answered(*question: Any) -> Reply:
+            async def while_another_succeeds(*question: Any) -> Reply:
                 engine.form = "json_schema"
                 return await complete(*question)
 
-            engine._complete = while_another_is_answered  # type: ignore[method-assign]
+            engine._complete = while_another_succeeds  # type: ignore[method-assign]
             with pytest.raises(CallFailed, match="something is wrong"):
                 await engine.ask(MESSAGES, SCHEMA, 0)
             return engine
@@ -175,12 +173,12 @@ def test_a_question_that_is_refused_while_another_shows_that_schemas_are_taken_c
         (Behaviour(failures=[429] * 99, code="insufficient_quota", retry_after="0.01"), "the quota is used up"),
     ],
 )
-def test_what_no_call_will_survive_is_a_sentence_with_the_fix(server: Behaviour, sentence: str) -> None:
+def test_an_error_that_every_call_would_meet_is_a_sentence_with_the_fix(server: Behaviour, sentence: str) -> None:
     with pytest.raises(SetupError, match=sentence):
         ask(server)
 
 
-def test_a_server_that_is_not_there_is_a_sentence_at_once() -> None:
+def test_a_missing_server_is_a_sentence_at_once() -> None:
     engine = OpenAIEngine(Endpoint("http://127.0.0.1:9/v1"), "gpt-4o", 1.0)
     started = time.monotonic()
     with pytest.raises(SetupError, match=r"http://127.0.0.1:9/v1: Connection error: .*connect.*; start it, or correct"):
@@ -200,10 +198,10 @@ def test_a_server_that_is_not_there_is_a_sentence_at_once() -> None:
         ("http://:80/v1", "OPENAI_API_KEY", KEY, "is an address such as http://127.0.0.1:8000/v1"),
         (f"http://me:{KEY}@127.0.0.1:9/v1", "OPENAI_API_KEY", "", "put the key into .OPENAI_API_KEY instead"),
         (f"http://127.0.0.1:9/v1?key={KEY}", "OPENAI_API_KEY", "", "put the key into .OPENAI_API_KEY instead"),
-        (None, "OPENAI_API_KEY", KEY[:9] + "\n" + KEY[9:], "holds what is no key"),
+        (None, "OPENAI_API_KEY", KEY[:9] + "\n" + KEY[9:], "does not hold a valid key"),
     ],
 )
-def test_addresses_and_keys_that_cannot_be_right(
+def test_an_invalid_address_or_key_is_a_sentence(
     address: str | None, variable: str, value: str, sentence: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv(variable, value)
@@ -218,8 +216,8 @@ def test_a_server_of_ones_own_needs_no_key(monkeypatch: pytest.MonkeyPatch) -> N
 
 
 @pytest.mark.parametrize("status", [400, 401, 403, 404, 418, 422, 429, 500])
-def test_no_error_holds_the_key(status: int, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
-    """A server that repeats the key in its message, and everything logged that can be."""
+def test_no_error_shows_the_key(status: int, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+    """The server repeats the key in its message, and logging is at its most verbose."""
     monkeypatch.setattr("melt_ser.annotation.openai_engine.RETRIES", 0)
     caplog.set_level(logging.DEBUG)
     with pytest.raises(MeltSerError) as raised:
@@ -229,18 +227,18 @@ def test_no_error_holds_the_key(status: int, monkeypatch: pytest.MonkeyPatch, ca
     assert KEY not in shown + str(raised.value) + caplog.text
 
 
-def test_no_answer_holds_the_key() -> None:
+def test_no_answer_shows_the_key() -> None:
     [reply] = ask(Behaviour(answer=lambda body: answer("joy", rhythm_speed=KEY)))
     assert KEY not in reply.text and "<key>" in reply.text
 
 
-def test_a_word_that_is_no_secret_stays_in_answers(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_word_too_short_for_a_secret_stays_in_answers(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OPENAI_API_KEY", "joy")
     [reply] = ask(Behaviour(key="joy", answer=lambda body: answer("joy")))
     assert reply.text == answer("joy")
 
 
-def test_a_missing_package_is_a_sentence() -> None:
+def test_a_missing_openai_package_is_a_sentence() -> None:
     code = (
         "import sys; sys.modules['openai'] = None\n"
         "from melt_ser.annotation.openai_engine import Endpoint\n"

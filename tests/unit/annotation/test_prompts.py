@@ -1,4 +1,4 @@
-"""Prompts are data: what each asks, that an utterance stays data within it, and what is told of a wrong YAML."""
+"""Prompts: their questions, utterances that stay data within them, and the sentences about a wrong YAML."""
 
 from __future__ import annotations
 
@@ -37,11 +37,11 @@ def test_every_shipped_prompt_asks_for_the_papers_labels_and_json() -> None:
         assert all(f'"{key}"' in everything for key in ("character", "elements", "emotional_impact"))
 
 
-def test_a_line_without_season_is_asked_without_one() -> None:
+def test_the_prompt_omits_a_missing_season() -> None:
     assert load_prompt("melt").messages(line("Hi!", season=""))[-1]["content"].endswith('"Ross said: Hi!"')
 
 
-def test_the_lines_before_are_given_where_the_prompt_asks_for_them() -> None:
+def test_the_prompt_has_earlier_lines_if_it_asks_for_them() -> None:
     before = [line(f"line {number}") for number in range(20)]
     asked = load_prompt("context").messages(line("Hi!"), before)[-1]["content"]
     assert [f'"Ross said: line {number}"' in asked for number in range(20)] == [False] * 12 + [True] * 8
@@ -49,7 +49,7 @@ def test_the_lines_before_are_given_where_the_prompt_asks_for_them() -> None:
     assert load_prompt("melt").messages(line("Hi!"), before) == load_prompt("melt").messages(line("Hi!"))
 
 
-def test_examples_are_turns_with_an_answer_that_follows_the_schema() -> None:
+def test_examples_of_a_prompt_are_turns_with_an_answer_that_follows_the_schema() -> None:
     prompt = load_prompt("few_shot")
     asked = prompt.messages(line("Hi!"))
     assert [message["role"] for message in asked] == ["system", *["user", "assistant"] * 7, "user"]
@@ -60,8 +60,8 @@ def test_examples_are_turns_with_an_answer_that_follows_the_schema() -> None:
         assert list(answer["elements"]) == prompt.schema["properties"]["elements"]["required"]
 
 
-def test_only_the_end_of_the_question_differs_from_line_to_line() -> None:
-    """So that engines reuse what they computed of (or bill less for) the part before it."""
+def test_only_the_end_of_a_prompt_differs_between_lines() -> None:
+    """Engines reuse the computation of the common beginning, or bill less for it."""
     for name in ("melt", "definitions", "few_shot"):
         one, other = (load_prompt(name).messages(line(text, "A")) for text in ("first", "second"))
         assert one[:-1] == other[:-1]
@@ -77,13 +77,13 @@ INJECTIONS = [
 
 
 @pytest.mark.parametrize("text", INJECTIONS)
-def test_an_utterance_cannot_leave_its_quotes(text: str) -> None:
+def test_an_utterance_cannot_leave_its_quotes_in_the_prompt(text: str) -> None:
     check_quoted(text)
 
 
 @settings(max_examples=200)
 @given(st.text())
-def test_any_utterance_is_one_json_string_on_one_line(text: str) -> None:
+def test_any_utterance_in_a_prompt_is_one_json_string_on_one_line(text: str) -> None:
     check_quoted(text)
 
 
@@ -97,20 +97,20 @@ def check_quoted(text: str) -> None:
     assert asked[:-1] == harmless[:-1]
     start = harmless[-1]["content"].rindex('"Ross')
     assert asked[-1]["content"][:start] == harmless[-1]["content"][:start]
-    said = asked[-1]["content"][start:]
-    assert json.loads(said) == f"Ross at s1e2 said: {text}"
-    assert said.isprintable()
-    assert not [mark for mark in ("<|", "<end", "</s>", "[INST]", "[/INST]") if mark in said]
+    utterance = asked[-1]["content"][start:]
+    assert json.loads(utterance) == f"Ross at s1e2 said: {text}"
+    assert utterance.isprintable()
+    assert not [mark for mark in ("<|", "<end", "</s>", "[INST]", "[/INST]") if mark in utterance]
     assert json.dumps(PROMPT.schema) == schema
-    said.encode("utf-8")
+    utterance.encode("utf-8")
 
 
 @given(st.recursive(st.text() | st.integers() | st.none(), lambda inner: st.lists(inner)))
-def test_quoting_keeps_the_value(value: object) -> None:
+def test_quoted_keeps_the_value(value: object) -> None:
     assert json.loads(quoted(value)) == value
 
 
-def test_the_version_is_that_of_the_content_not_of_its_layout(tmp_path: Path) -> None:
+def test_the_version_of_a_prompt_depends_on_its_content_not_on_its_layout(tmp_path: Path) -> None:
     content = yaml.safe_load((conf_folder() / "prompt" / "melt.yaml").read_text(encoding="utf-8"))
     path = tmp_path / "mine.yaml"
     path.write_text("# a comment\n" + yaml.safe_dump(content), encoding="utf-8")
@@ -130,7 +130,7 @@ def write(folder: Path, **changes: object) -> str:
     return str(path)
 
 
-def test_a_prompt_of_ones_own_is_a_yaml(tmp_path: Path) -> None:
+def test_load_prompt_reads_a_yaml_of_the_users(tmp_path: Path) -> None:
     prompt = load_prompt(write(tmp_path))
     assert isinstance(prompt, Prompt)
     assert prompt.messages(line("Hi!")) == [{"role": "user", "content": '"Hi!"'}]
@@ -145,7 +145,7 @@ def test_a_prompt_of_ones_own_is_a_yaml(tmp_path: Path) -> None:
         ({"labels": []}, "has labels that are not texts in lower case"),
         ({"labels": [True]}, "has labels that are not texts in lower case"),
         ({"labels": ["joy", "joy"]}, "has a label twice"),
-        ({"labels": ["joy"]}, "or one alone"),
+        ({"labels": ["joy"]}, "or only one label"),
         ({"template": "What is felt?"}, "does not ask about the line; put {{ utterance }} into its template"),
         ({"history": -1}, "has a 'history' that is no number of lines"),
         ({"history": "all"}, "has a 'history' that is no int"),
@@ -155,12 +155,12 @@ def test_a_prompt_of_ones_own_is_a_yaml(tmp_path: Path) -> None:
         ({"template": "{{ ''.__class__.__mro__ }}"}, "has a template that fails"),
     ],
 )
-def test_a_wrong_yaml_is_told(tmp_path: Path, changes: dict[str, object], error: str) -> None:
+def test_a_wrong_yaml_of_a_prompt_is_a_sentence(tmp_path: Path, changes: dict[str, object], error: str) -> None:
     with pytest.raises(SetupError, match=error):
         load_prompt(write(tmp_path, **changes))
 
 
-def test_a_prompt_that_is_not_there_is_told(tmp_path: Path) -> None:
+def test_a_missing_prompt_is_a_sentence(tmp_path: Path) -> None:
     with pytest.raises(SetupError, match="There is no prompt 'metl' .did you mean 'melt'"):
         load_prompt("metl")
     with pytest.raises(SetupError, match="cannot be read: No such file"):

@@ -1,4 +1,4 @@
-"""Every format is decoded to 16 kHz mono; every bad file is one sentence with its name."""
+"""Decoding gives 16 kHz mono from every format, and one sentence with the file's name for every bad file."""
 
 from __future__ import annotations
 
@@ -36,7 +36,9 @@ from melt_ser.core.errors import InputError, SetupError
         ("a.mp3", "MPEG_LAYER_III", 16_000, 2),
     ],
 )
-def test_formats_of_soundfile(name: str, subtype: str, rate: int, channels: int, tmp_path: Path) -> None:
+def test_decode_reads_the_formats_of_soundfile(
+    name: str, subtype: str, rate: int, channels: int, tmp_path: Path
+) -> None:
     wave = sine(rate)
     soundfile.write(tmp_path / name, np.repeat(wave[:, None], channels, 1), rate, subtype=subtype)
     decoded = read_audio(tmp_path / name)
@@ -49,20 +51,20 @@ def test_formats_of_soundfile(name: str, subtype: str, rate: int, channels: int,
 @pytest.mark.parametrize(
     ("name", "codec"), [("a.m4a", "aac"), ("a.mp4", "aac"), ("a.webm", "libopus"), ("a.mkv", "flac")]
 )
-def test_formats_of_ffmpeg(name: str, codec: str, tmp_path: Path) -> None:
+def test_decode_reads_the_formats_of_ffmpeg(name: str, codec: str, tmp_path: Path) -> None:
     decoded = read_audio(encode(tmp_path / name, codec))
     assert len(decoded) == pytest.approx(SAMPLE_RATE / 2, rel=0.15)
     assert np.sqrt(np.mean(decoded[1600:6400] ** 2)) == pytest.approx(0.5 / np.sqrt(2), rel=0.1)
 
 
-def test_a_compressed_file_under_a_wrong_name_is_read_all_the_same(tmp_path: Path) -> None:
+def test_decode_reads_a_compressed_file_under_a_wrong_suffix(tmp_path: Path) -> None:
     encode(tmp_path / "a.m4a", "aac").rename(tmp_path / "a.wav")
     assert len(read_audio(tmp_path / "a.wav")) > 7000
 
 
 @settings(max_examples=40)
 @given(st.floats(0, 0.9), st.floats(0.01, 1.0))
-def test_a_segment_is_the_slice_of_the_whole(start: float, length: float) -> None:
+def test_a_decoded_segment_is_a_slice_of_the_whole_recording(start: float, length: float) -> None:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "ramp.wav"
         ramp = np.arange(8000, dtype=np.float32) / 8000
@@ -75,11 +77,11 @@ def test_a_segment_is_the_slice_of_the_whole(start: float, length: float) -> Non
 
 @given(st.integers(1, 3000), st.sampled_from([8000, 11025, 22050, 24414, 44100, 48000]))
 @settings(max_examples=40)
-def test_the_length_after_resampling(samples: int, rate: int) -> None:
+def test_resampling_gives_the_exact_length(samples: int, rate: int) -> None:
     assert len(resample(np.ones(samples, np.float32), rate, SAMPLE_RATE)) == -(-samples * SAMPLE_RATE // rate)
 
 
-def test_resampling_keeps_what_fits_and_removes_what_does_not() -> None:
+def test_resampling_keeps_low_frequencies_and_removes_those_above_its_limit() -> None:
     kept = resample(sine(44_100, 1.0, 1000.0), 44_100, SAMPLE_RATE)[1000:-1000]
     assert np.abs(kept).max() == pytest.approx(0.5, rel=0.01)
     gone = resample(sine(44_100, 1.0, 10_000.0), 44_100, SAMPLE_RATE)[1000:-1000]
@@ -87,7 +89,7 @@ def test_resampling_keeps_what_fits_and_removes_what_does_not() -> None:
 
 
 def bad_files(folder: Path) -> dict[str, str]:
-    """Bad files by name, each with what its sentence has to say."""
+    """Write bad files; return their names with a part of the expected sentence."""
     folder.mkdir(exist_ok=True)
     (folder / "zero.wav").write_bytes(b"")
     (folder / "text.wav").write_text("this is no sound\n" * 10)
@@ -97,7 +99,7 @@ def bad_files(folder: Path) -> dict[str, str]:
     soundfile.write(folder / "inf.wav", np.array([0.1, np.inf, 0.1], np.float32), 16000, subtype="FLOAT")
     encode(folder / "mute.mp4", "mpeg4", sound=False)
     soundfile.write(folder / "codec.wav", sine(16_000), 16_000)
-    overwrite(folder / "codec.wav", 20, b"\x34\x12")  # a format tag that nobody uses
+    overwrite(folder / "codec.wav", 20, b"\x34\x12")  # an unknown format tag
     (folder / "folder.wav").mkdir(exist_ok=True)
     return {
         "zero.wav": "zero bytes",
@@ -113,7 +115,7 @@ def bad_files(folder: Path) -> dict[str, str]:
     }
 
 
-def test_bad_files_are_one_sentence_and_a_reason(tmp_path: Path) -> None:
+def test_decode_refuses_a_bad_file_in_one_sentence_and_verification_gives_the_reason(tmp_path: Path) -> None:
     for name, sentence in bad_files(tmp_path).items():
         with pytest.raises(InputError) as caught:
             read_audio(tmp_path / name)
@@ -129,7 +131,7 @@ CUT_OFF = ["a.wav", "a.aiff", "a.au", "a.flac", "a.ogg", "a.mp3", "a.m4a", "a.we
 
 
 @pytest.mark.parametrize("name", CUT_OFF)
-def test_a_file_of_which_the_end_is_missing_is_refused(name: str, tmp_path: Path) -> None:
+def test_decode_refuses_a_file_that_is_cut_off(name: str, tmp_path: Path) -> None:
     path = tmp_path / name
     if path.suffix in {".m4a", ".webm", ".mka"}:
         encode(path, {".m4a": "aac", ".webm": "libopus", ".mka": "flac"}[path.suffix])
@@ -143,19 +145,19 @@ def test_a_file_of_which_the_end_is_missing_is_refused(name: str, tmp_path: Path
 
 
 @pytest.mark.parametrize("size", [0x7FFFFFFF, 0xFFFFFFFF])
-def test_a_wav_recorded_through_a_pipe_has_no_length_and_is_read(size: int, tmp_path: Path) -> None:
+def test_decode_reads_a_wav_without_a_length_as_a_pipe_writes_it(size: int, tmp_path: Path) -> None:
     soundfile.write(tmp_path / "a.wav", sine(16_000), 16_000)
     overwrite(tmp_path / "a.wav", (tmp_path / "a.wav").read_bytes().index(b"data") + 4, size.to_bytes(4, "little"))
     assert len(read_audio(tmp_path / "a.wav")) == 8000
 
 
-def test_a_header_that_is_wrong_by_its_own_size_is_forgiven(tmp_path: Path) -> None:
+def test_decode_accepts_a_data_size_that_includes_the_header(tmp_path: Path) -> None:
     soundfile.write(tmp_path / "a.wav", sine(16_000), 16_000)
     overwrite(tmp_path / "a.wav", (tmp_path / "a.wav").read_bytes().index(b"data") + 4, (16_044).to_bytes(4, "little"))
     assert len(read_audio(tmp_path / "a.wav")) == 8000
 
 
-def test_more_channels_than_eight_and_tags_that_are_not_utf8(tmp_path: Path) -> None:
+def test_decode_reads_more_than_eight_channels_and_tags_that_are_not_utf8(tmp_path: Path) -> None:
     """A 10-channel wav with a Latin-1 title, under a name that only FFmpeg reads."""
     title = b"INFOINAM\x06\0\0\0Gl\xfcck\0"
     soundfile.write(tmp_path / "a.wav", np.repeat(sine(16_000)[:, None], 10, 1), 16_000, format="WAV")
@@ -167,36 +169,36 @@ def test_more_channels_than_eight_and_tags_that_are_not_utf8(tmp_path: Path) -> 
 
 @settings(max_examples=60)
 @given(st.data())
-def test_verification_never_raises_whatever_a_file_holds(data: st.DataObject) -> None:
+def test_verify_clip_never_raises_on_a_damaged_file(data: st.DataObject) -> None:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / data.draw(st.sampled_from(["a.wav", "a.flac", "a.ogg", "a.mp3", "a.aiff"]))
         soundfile.write(path, sine(16_000, seconds=0.2), 16_000)
         for position in data.draw(st.lists(st.integers(0, 200), min_size=1, max_size=5)):
             overwrite(path, position, bytes([data.draw(st.integers(0, 255))]))
-        found = verify_clip(Path(folder), path.name)
-        assert found.reason is None or "\n" not in found.reason
+        verified = verify_clip(Path(folder), path.name)
+        assert verified.reason is None or "\n" not in verified.reason
 
 
 @pytest.mark.parametrize("audio", ["a\0.wav", "a" * 300 + ".wav", "loop.wav"])
-def test_verification_never_raises_whatever_a_path_is(audio: str, tmp_path: Path) -> None:
+def test_verify_clip_never_raises_on_a_bad_path(audio: str, tmp_path: Path) -> None:
     (tmp_path / "loop.wav").symlink_to(tmp_path / "loop.wav")
     assert str(verify_clip(tmp_path, audio).reason).startswith("unreadable")
 
 
 @pytest.mark.parametrize(("start", "end"), [(-0.1, 0.2), (float("nan"), 0.2), (0.1, float("nan")), (0.0, 2500.0)])
-def test_a_segment_that_cannot_be_meant_is_refused_by_both_decoders(start: float, end: float, tmp_path: Path) -> None:
+def test_both_decoders_refuse_an_impossible_segment(start: float, end: float, tmp_path: Path) -> None:
     soundfile.write(tmp_path / "a.wav", sine(16_000), 16_000)
     for path in (tmp_path / "a.wav", encode(tmp_path / "a.m4a", "aac")):
         with pytest.raises(InputError, match="segment"):
             read_audio(path, start, end)
 
 
-def test_a_segment_may_end_a_rounding_after_the_recording(tmp_path: Path) -> None:
+def test_a_segment_may_end_shortly_after_the_recording(tmp_path: Path) -> None:
     soundfile.write(tmp_path / "a.wav", sine(16_000), 16_000)
     assert len(read_audio(tmp_path / "a.wav", 0.25, 0.55)) == 4000
 
 
-def test_segments_outside_the_recording(tmp_path: Path) -> None:
+def test_decode_refuses_segments_outside_the_recording(tmp_path: Path) -> None:
     soundfile.write(tmp_path / "a.wav", sine(16_000), 16_000)
     with pytest.raises(InputError, match=r"no samples from 2\.0 s on"):
         read_audio(tmp_path / "a.wav", 2.0, 3.0)
@@ -204,7 +206,7 @@ def test_segments_outside_the_recording(tmp_path: Path) -> None:
         read_audio(tmp_path / "a.wav", 0.3, 0.2)
 
 
-def test_verification_measures(tmp_path: Path) -> None:
+def test_verify_clip_measures_duration_rate_and_peak(tmp_path: Path) -> None:
     soundfile.write(tmp_path / "good.wav", sine(22_050), 22_050)
     good = verify_clip(tmp_path, "good.wav")
     assert (good.duration, good.sample_rate, good.reason) == (0.5, 22_050, None)
@@ -212,7 +214,7 @@ def test_verification_measures(tmp_path: Path) -> None:
     assert good.clipped == 0.0
 
 
-def test_verification_counts_the_samples_at_full_scale(tmp_path: Path) -> None:
+def test_verify_clip_counts_the_samples_at_full_scale(tmp_path: Path) -> None:
     wave = np.full(1000, 0.5, np.float32)
     wave[:20], wave[20:50] = 1.0, -1.0
     soundfile.write(tmp_path / "loud.wav", wave, 16_000)
@@ -220,7 +222,7 @@ def test_verification_counts_the_samples_at_full_scale(tmp_path: Path) -> None:
     assert verify_clip(tmp_path, "loud.wav").peak == 1.0
 
 
-def test_the_same_samples_have_one_hash_in_every_lossless_format(tmp_path: Path) -> None:
+def test_verify_clip_gives_the_same_hash_in_every_lossless_format(tmp_path: Path) -> None:
     samples = (sine(16_000) * 32_767).astype(np.int16)  # the encoders round floats differently
     for name in ("a.wav", "b.flac"):
         soundfile.write(tmp_path / name, samples, 16_000)
@@ -230,7 +232,7 @@ def test_the_same_samples_have_one_hash_in_every_lossless_format(tmp_path: Path)
 
 
 @pytest.mark.parametrize("audio", ["link.wav", "../good.wav", "linked/good.wav", "sub/../../good.wav"])
-def test_verification_stays_within_the_root(audio: str, tmp_path: Path) -> None:
+def test_verify_clip_stays_within_the_root(audio: str, tmp_path: Path) -> None:
     soundfile.write(tmp_path / "good.wav", sine(16_000), 16_000)
     inside = tmp_path / "corpus"
     (inside / "sub").mkdir(parents=True)
@@ -239,7 +241,7 @@ def test_verification_stays_within_the_root(audio: str, tmp_path: Path) -> None:
     assert str(verify_clip(inside, audio).reason).startswith("outside the root")
 
 
-def test_augmentation_is_drawn_from_its_generator_and_off_by_default() -> None:
+def test_augmentation_draws_from_its_generator_and_is_off_by_default() -> None:
     wave = sine(16_000)
     unchanged = Augmentation(AugmentConfig())(wave, np.random.default_rng(0))
     np.testing.assert_array_equal(unchanged, wave)
@@ -253,14 +255,14 @@ def test_augmentation_is_drawn_from_its_generator_and_off_by_default() -> None:
     assert 10 * np.log10(np.mean(wave**2) / np.mean(noise**2)) == pytest.approx(20, abs=0.5)
 
 
-def test_real_clips(shared_data: Path) -> None:
+def test_decode_reads_real_clips_at_their_length(shared_data: Path) -> None:
     assert len(read_audio(shared_data / "emodb" / "wav" / "03a01Fa.wav")) == 32_000
     clip = sorted((shared_data / "urdu" / "Angry").glob("*.wav"))[0]
     info = soundfile.info(clip)
     assert len(read_audio(clip)) == -(-info.frames * SAMPLE_RATE // info.samplerate)
 
 
-def test_settings_of_augmentation_are_checked() -> None:
+def test_augmentation_settings_are_checked() -> None:
     check_augment(AugmentConfig())
     for wrong in (
         AugmentConfig(noise_probability=1.5),
@@ -274,7 +276,7 @@ def test_settings_of_augmentation_are_checked() -> None:
             check_augment(wrong)
 
 
-def test_a_torchaudio_that_cannot_be_imported_is_a_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_resampling_without_torchaudio_is_one_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "torchaudio.transforms", None)
     with pytest.raises(SetupError, match="install a matching pair"):
         resample(sine(11_999), 11_999, SAMPLE_RATE)

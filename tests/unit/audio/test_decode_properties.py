@@ -1,4 +1,4 @@
-"""Whatever a sound file holds: finite samples, or one sentence that names it; never a hang, and bounded memory."""
+"""Decoding any file gives finite samples or one sentence that names it, never hangs, and uses bounded memory."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ SUFFIXES = sorted([*SOUNDFILE_SUFFIXES, ".mp4", ".m4a", ".webm", ".mkv", ".avi",
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """One folder for all examples of a module: hypothesis runs many in a test."""
+    """One folder for all examples of this module, since hypothesis runs many in a test."""
     return tmp_path_factory.mktemp("sounds")
 
 
 def outcome(path: Path) -> str:
-    """What reading gives: finite samples, or one sentence that names the file."""
+    """Check that reading gives finite samples, or one sentence that names the file."""
     try:
         samples = read_audio(path)
     except InputError as error:
@@ -39,9 +39,9 @@ def outcome(path: Path) -> str:
     return "read"
 
 
-@settings(max_examples=100, deadline=2000)  # milliseconds: none may hang
+@settings(max_examples=100, deadline=2000)  # milliseconds, so that a hang fails
 @given(st.binary(min_size=1, max_size=2000), st.sampled_from(SUFFIXES))
-def test_random_bytes_are_no_sound(folder: Path, content: bytes, suffix: str) -> None:
+def test_decode_never_hangs_on_random_bytes(folder: Path, content: bytes, suffix: str) -> None:
     path = folder / f"noise{suffix}"
     path.write_bytes(content)
     outcome(path)
@@ -50,7 +50,7 @@ def test_random_bytes_are_no_sound(folder: Path, content: bytes, suffix: str) ->
 
 @settings(max_examples=150, deadline=2000)
 @given(st.sampled_from(FORMATS), st.integers(0, 2**32))
-def test_a_damaged_sound_is_read_or_refused(folder: Path, name: str, seed: int) -> None:
+def test_decode_reads_or_refuses_a_damaged_file(folder: Path, name: str, seed: int) -> None:
     path = sound(folder / name)
     assert outcome(path) == "read"
     path.write_bytes(damage(path.read_bytes(), random.Random(seed)))
@@ -58,7 +58,7 @@ def test_a_damaged_sound_is_read_or_refused(folder: Path, name: str, seed: int) 
 
 
 @pytest.mark.parametrize("rate", [1, 15, 999, 384_001, 2**31 - 1])
-def test_an_impossible_sampling_rate_fills_no_memory(rate: int, tmp_path: Path) -> None:
+def test_decode_refuses_an_impossible_sampling_rate_before_it_fills_the_memory(rate: int, tmp_path: Path) -> None:
     soundfile.write(tmp_path / "a.wav", sine(16_000, 1.0), 16_000)
     content = bytearray((tmp_path / "a.wav").read_bytes())
     content[24:28] = rate.to_bytes(4, "little")
@@ -67,7 +67,7 @@ def test_an_impossible_sampling_rate_fills_no_memory(rate: int, tmp_path: Path) 
         read_audio(tmp_path / "a.wav")
 
 
-def test_what_does_not_end_is_not_opened(tmp_path: Path) -> None:
+def test_decode_does_not_open_pipes_and_devices(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe.wav")
     (tmp_path / "device.wav").symlink_to("/dev/zero")
     for name in ("pipe.wav", "device.wav"):
@@ -75,8 +75,8 @@ def test_what_does_not_end_is_not_opened(tmp_path: Path) -> None:
             read_audio(tmp_path / name)
 
 
-def test_a_recording_too_long_is_refused_before_it_is_decoded(tmp_path: Path) -> None:
+def test_verify_clip_refuses_a_recording_that_is_too_long_before_it_decodes(tmp_path: Path) -> None:
     soundfile.write(tmp_path / "a.flac", np.tile(sine(8_000, 1.0), 120), 8_000)
-    found = verify_clip(tmp_path, "a.flac", maximum_seconds=60.0)
-    assert found.reason == "too long: lasts 120.0 s or more, over dataset.maximum_seconds=60.0"
+    verified = verify_clip(tmp_path, "a.flac", maximum_seconds=60.0)
+    assert verified.reason == "too long: lasts 120.0 s or more, over dataset.maximum_seconds=60.0"
     assert verify_clip(tmp_path, "a.flac", 10.0, 20.0, maximum_seconds=60.0).reason is None

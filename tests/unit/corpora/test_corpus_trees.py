@@ -1,4 +1,4 @@
-"""The generated trees hold audio that the project's decoders read."""
+"""The generated release trees hold audio that decoders read."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from corpus_trees import CODECS, tone
 
 
 @pytest.mark.parametrize("suffix", [".wav", ".flac", ".mp4", ".avi"])
-def test_a_tone_lasts_what_it_should(tmp_path: Path, suffix: str) -> None:
+def test_a_generated_tone_has_the_given_length(tmp_path: Path, suffix: str) -> None:
     path = tmp_path / f"tone{suffix}"
     tone(path, seconds=0.5, sample_rate=16000)
     if suffix in CODECS:

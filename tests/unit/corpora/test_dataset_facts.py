@@ -1,4 +1,4 @@
-"""Every corpus that the project names states where it comes from, what may be done with it, and what is in it."""
+"""Every corpus of the project states its source, its licence and its contents."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ from melt_ser.corpora.download.transfer import checksum
 from melt_ser.corpora.download.unpack import is_archive
 from melt_ser.info import names
 
-GENERAL = {"csv", "hub", "audformat", "union"}  # any corpus, so their facts are the user's
-UNKNOWN_LABELS = {"asvp_esd": 1}  # a clip has label 17, which nobody explains
+GENERAL = {"csv", "hub", "audformat", "union"}  # they read any corpus, so only the user knows its facts
+UNKNOWN_LABELS = {"asvp_esd": 1}  # one clip has label 17, and no source explains it
 RELEASES = [name for name in names("dataset") if name not in GENERAL and not name.startswith("demo")]
 
 
@@ -28,28 +28,28 @@ def release(request: pytest.FixtureRequest) -> DatasetConfig:
     return load_dataset(request.param)
 
 
-def test_the_facts_are_there(release: DatasetConfig) -> None:
+def test_every_dataset_has_its_facts(release: DatasetConfig) -> None:
     assert release.licence and release.access and release.facts and release.expected and release.protocols
     assert release.language or release.name in ("asvp_esd", "esd")  # several languages
     assert release.sampling_rate is not None
     assert release.speakers is not None or release.name == "msp_podcast"  # grows with each version
 
 
-def test_licences_and_facts_say_whose_word_they_are(release: DatasetConfig) -> None:
+def test_dataset_licences_and_facts_name_their_source(release: DatasetConfig) -> None:
     assert re.search(r" by |\(|no licence|not stated|not clear|agreement|registration|request", release.licence)
     assert re.search(
         r"list|README|Readme|readme|paper|counted|page|manifest|as its users report|as commonly", release.facts
     )
 
 
-def test_the_counts_agree_with_each_other_and_with_the_label_map(release: DatasetConfig) -> None:
+def test_expected_counts_agree_with_each_other_and_with_the_label_map(release: DatasetConfig) -> None:
     assert set(release.expected_labels) <= set(release.label_map)
     if release.expected_labels:
         unknown = UNKNOWN_LABELS.get(release.name, 0)
         assert sum(release.expected_labels.values()) + unknown == sum(release.expected.values())
 
 
-def test_the_counts_of_meld_and_melt_are_the_released_files(shared_data: Path) -> None:
+def test_expected_counts_of_meld_and_melt_are_those_of_the_released_files(shared_data: Path) -> None:
     for name, files, column in (
         ("meld", [f"meld/{split}_sent_emo.csv" for split in ("train", "dev", "test")], "Emotion"),
         ("melt", ["melt/meld_train.csv", "melt/meld_test.csv"], "llm_label"),
@@ -62,7 +62,7 @@ def test_the_counts_of_meld_and_melt_are_the_released_files(shared_data: Path) -
         assert len(table) == sum(config.expected.values())
 
 
-def test_the_addresses_can_be_fetched_and_their_checksums_checked(release: DatasetConfig) -> None:
+def test_download_addresses_are_web_archives_with_checksums(release: DatasetConfig) -> None:
     for item in release.download:
         address = urlsplit(item.url)
         assert address.scheme in ("http", "https") and address.netloc
@@ -72,7 +72,7 @@ def test_the_addresses_can_be_fetched_and_their_checksums_checked(release: Datas
     assert not release.download or "ot tried where this was written" in text
 
 
-def test_the_checksums_of_meld_and_melt_are_those_of_the_released_files(shared_data: Path) -> None:
+def test_download_checksums_of_meld_and_melt_are_those_of_the_released_files(shared_data: Path) -> None:
     known = {}
     for name in ("meld", "meld_audio", "melt", "melt_human"):
         for item in load_dataset(name).download:
@@ -83,7 +83,6 @@ def test_the_checksums_of_meld_and_melt_are_those_of_the_released_files(shared_d
     assert len(known) == 10
 
 
-def test_the_table_in_the_docs_is_of_these_facts() -> None:
-    root = CHECKOUT
-    made = subprocess.run([sys.executable, root / "scripts" / "corpora_table.py"], capture_output=True, text=True)
-    assert made.stdout in (root / "README.md").read_text(encoding="utf-8"), "run scripts/corpora_table.py"
+def test_the_table_of_corpora_in_the_docs_has_these_facts() -> None:
+    made = subprocess.run([sys.executable, CHECKOUT / "scripts" / "corpora_table.py"], capture_output=True, text=True)
+    assert made.stdout in (CHECKOUT / "docs" / "corpora.md").read_text(encoding="utf-8"), "run scripts/corpora_table.py"

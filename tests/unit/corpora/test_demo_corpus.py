@@ -1,4 +1,4 @@
-"""The demo corpora that ship inside the package: small, whole, balanced and declared synthetic."""
+"""The demo corpora inside the package: small, complete, balanced and declared synthetic."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def read_table(language: str) -> pd.DataFrame:
 
 
 @pytest.mark.parametrize("language", LANGUAGES)
-def test_table_has_the_columns_of_a_corpus_table(language: str) -> None:
+def test_a_demo_table_has_the_columns_of_a_corpus_table(language: str) -> None:
     table = read_table(language)
     assert tuple(table.columns) == COLUMNS
     assert table["utterance"].is_unique
@@ -44,8 +44,8 @@ def test_table_has_the_columns_of_a_corpus_table(language: str) -> None:
 
 
 @pytest.mark.parametrize("language", LANGUAGES)
-def test_every_voice_says_every_sentence_in_every_emotion_once(language: str) -> None:
-    """So labels are balanced, and neither the text nor the speaker gives the label away."""
+def test_every_demo_voice_says_every_sentence_in_every_emotion_once(language: str) -> None:
+    """This balances the labels, and neither the text nor the speaker predicts the label."""
     table = read_table(language)
     assert set(table["label"]) == LABELS[language]
     assert table["text"].nunique() == SENTENCES[language]
@@ -55,7 +55,7 @@ def test_every_voice_says_every_sentence_in_every_emotion_once(language: str) ->
 
 
 @pytest.mark.parametrize("language", LANGUAGES)
-def test_splits_hold_different_speakers(language: str) -> None:
+def test_demo_splits_have_different_speakers(language: str) -> None:
     table = read_table(language)
     assert table["split"].value_counts().to_dict() == SPLITS[language]
     assert (table.groupby("speaker")["split"].nunique() == 1).all()
@@ -63,14 +63,14 @@ def test_splits_hold_different_speakers(language: str) -> None:
     assert set(table["gender"]) == {"female", "male"}
 
 
-def test_english_is_tested_on_both_genders() -> None:
+def test_the_english_demo_is_tested_on_both_genders() -> None:
     table = read_table("en")
     voices = table.drop_duplicates("speaker").groupby("split")["gender"].agg(sorted).to_dict()
     assert voices == {"train": ["female"] * 3 + ["male"] * 2, "dev": ["male"], "test": ["female", "male"]}
 
 
 def median_pitch(audio: np.ndarray[Any, Any]) -> float:
-    """Median over loud 50 ms frames of the autocorrelation's best pitch between 70 and 400 Hz."""
+    """Return the median, over loud 50 ms frames, of the pitch (70 to 400 Hz) with the highest autocorrelation."""
     frames = audio[: len(audio) // 800 * 800].reshape(-1, 800) * np.hanning(800)
     loud = frames[(frames**2).mean(axis=1) > (frames**2).mean()]
     correlation = np.fft.irfft(np.abs(np.fft.rfft(loud, 2048)) ** 2)
@@ -78,20 +78,20 @@ def median_pitch(audio: np.ndarray[Any, Any]) -> float:
 
 
 @pytest.mark.parametrize("language", LANGUAGES)
-def test_female_voices_sound_higher_than_male_ones(language: str) -> None:
-    """espeak-ng falls back to its default male voice in silence where it ignores a variant."""
+def test_female_demo_voices_sound_higher_than_male_voices(language: str) -> None:
+    """If espeak-ng ignores a variant, it uses its default male voice without a warning."""
     table = read_table(language).query("label == 'neutral'")
     for (speaker, gender), clips in table.groupby(["speaker", "gender"]):
         pitches = [median_pitch(soundfile.read(DEMO / language / name)[0]) for name in clips["audio"]]
         assert (np.median(pitches) > 150) == (gender == "female"), speaker
 
 
-def test_the_languages_share_no_speaker() -> None:
+def test_the_demo_languages_share_no_speaker() -> None:
     assert not set(read_table("en")["speaker"]) & set(read_table("de")["speaker"])
 
 
 @pytest.mark.parametrize("language", LANGUAGES)
-def test_every_file_decodes_to_its_duration(language: str) -> None:
+def test_every_demo_file_decodes_to_its_duration(language: str) -> None:
     table = read_table(language)
     for row in table.itertuples():
         audio, rate = soundfile.read(DEMO / language / str(row.audio), always_2d=True)
@@ -103,24 +103,24 @@ def test_every_file_decodes_to_its_duration(language: str) -> None:
 
 
 @pytest.mark.parametrize("language", LANGUAGES)
-def test_the_folder_holds_what_the_table_lists_and_nothing_else(language: str) -> None:
+def test_a_demo_folder_holds_the_files_of_its_table_and_no_others(language: str) -> None:
     present = {path.relative_to(DEMO / language).as_posix() for path in (DEMO / language).rglob("*.*")}
     assert present == set(read_table(language)["audio"]) | {"table.csv", "README.md"}
 
 
 @pytest.mark.parametrize("language", LANGUAGES)
-def test_readme_declares_it_synthetic(language: str) -> None:
+def test_a_demo_readme_declares_the_corpus_synthetic(language: str) -> None:
     text = (DEMO / language / "README.md").read_text(encoding="utf-8")
     for words in ("SYNTHETIC", "never how good a model is", "espeak-ng", "MIT", "scripts/render_demo.py"):
         assert words in text
     assert f"{len(read_table(language))} clips" in text
 
 
-def test_everything_takes_less_than_two_megabytes() -> None:
+def test_the_demo_corpora_take_less_than_two_megabytes() -> None:
     assert sum(path.stat().st_size for path in DEMO.rglob("*") if path.is_file()) < 2_000_000
 
 
-def test_rendering_without_espeak_names_the_fix(tmp_path: Path) -> None:
+def test_rendering_the_demo_without_espeak_names_the_fix(tmp_path: Path) -> None:
     result = subprocess.run(
         [sys.executable, str(SCRIPT), "--out", str(tmp_path / "demo")],
         env={**os.environ, "PATH": str(tmp_path), "PYTHONPATH": str(DEMO.parents[1])},
@@ -134,8 +134,10 @@ def test_rendering_without_espeak_names_the_fix(tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(shutil.which("espeak-ng") is None, reason="espeak-ng is not installed")
-def test_the_same_prosody_gives_the_same_bytes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """libsndfile numbers an Ogg stream by the clock; the script sets the number instead."""
+def test_rendering_the_demo_with_the_same_prosody_gives_the_same_bytes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """libsndfile takes the number of an Ogg stream from the clock; the script sets it instead."""
     monkeypatch.syspath_prepend(str(SCRIPT.parent))
     import render_demo
 

@@ -1,4 +1,4 @@
-"""Whatever a table or a label map holds: nothing is lost or changed, or it is refused in one sentence."""
+"""Properties of any table and label map: nothing is lost or changed, or one sentence refuses it."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ TEXTS = st.text(st.characters(codec="utf-8"), max_size=12)
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """One folder for all examples of a module: hypothesis runs many in a test."""
+    """One folder for all examples of this module, since hypothesis runs many in a test."""
     path = tmp_path_factory.mktemp("properties")
     for name in ("a.wav", "b.wav"):
         placeholder(path / name)
@@ -46,7 +46,7 @@ ROWS = st.lists(CELLS, min_size=1, max_size=6).filter(lambda rows: any("".join(r
 
 @settings(max_examples=150)
 @given(ROWS, st.sampled_from(",;\t"), st.sampled_from([0, 1]))
-def test_no_row_of_a_table_is_lost_and_no_text_changed(
+def test_the_csv_reader_loses_no_row_and_changes_no_text(
     folder: Path, rows: list[dict[str, str]], delimiter: str, quoting: int
 ) -> None:
     columns = ["audio", "label", "text", "speaker", "split"]
@@ -56,9 +56,9 @@ def test_no_row_of_a_table_is_lost_and_no_text_changed(
     writer.writerows(rows)
     (folder / "my.csv").write_bytes(text.getvalue().encode("utf-8"))
     release = read(folder, CONFIG)
-    there = [row for row in rows if any(value.strip() for value in row.values())]  # a row of blanks is no row
-    assert len(release.table) + len(release.problems) == len(there)
-    used = [row for row in there if row["audio"].endswith(("a.wav", "b.wav")) and row["label"].strip()]
+    given = [row for row in rows if any(value.strip() for value in row.values())]  # a blank row does not count
+    assert len(release.table) + len(release.skipped) == len(given)
+    used = [row for row in given if row["audio"].endswith(("a.wav", "b.wav")) and row["label"].strip()]
     assert release.table["text"].tolist() == [row.get("text", "").strip() for row in used]
     if used:
         validate(release.table, "csv")
@@ -68,14 +68,14 @@ def test_no_row_of_a_table_is_lost_and_no_text_changed(
 @given(
     st.binary(max_size=300) | st.text(max_size=200).map(lambda text: f"audio,label\n{text}".encode("utf-8", "ignore"))
 )
-def test_any_file_is_a_table_or_one_sentence(folder: Path, content: bytes) -> None:
+def test_the_csv_reader_reads_any_file_or_refuses_it_in_one_sentence(folder: Path, content: bytes) -> None:
     (folder / "my.csv").write_bytes(content)
     try:
         release = read(folder, CONFIG)
     except MeltSerError as error:
         assert str(folder / "my.csv") in str(error)
     else:
-        assert len(release.table) + len(release.problems) > 0
+        assert len(release.table) + len(release.skipped) > 0
 
 
 TABLES = st.lists(
@@ -93,7 +93,7 @@ TABLES = st.lists(
 
 @settings(max_examples=150)
 @given(TABLES)
-def test_validation_accepts_exactly_the_contract(table: pd.DataFrame) -> None:
+def test_validate_accepts_exactly_the_contract_of_the_table(table: pd.DataFrame) -> None:
     named = all((table[column] != "").all() for column in ("utterance", "source", "audio", "label"))
     forwards = not (table["end"] <= table["start"].fillna(0.0)).any()
     sound = len(table) > 0 and named and table["utterance"].is_unique and "eval" not in set(table["split"]) and forwards
@@ -107,7 +107,7 @@ def test_validation_accepts_exactly_the_contract(table: pd.DataFrame) -> None:
 
 @settings(max_examples=100)
 @given(TABLES, st.randoms(use_true_random=False))
-def test_a_digest_is_of_the_rows_and_not_of_their_order(table: pd.DataFrame, rng: random.Random) -> None:
+def test_digest_depends_on_the_rows_and_not_on_their_order(table: pd.DataFrame, rng: random.Random) -> None:
     table = table[~table["utterance"].duplicated()]
     order = list(range(len(table)))
     rng.shuffle(order)
@@ -120,7 +120,9 @@ def test_a_digest_is_of_the_rows_and_not_of_their_order(table: pd.DataFrame, rng
 @settings(max_examples=60)
 @given(st.lists(TEXTS.map(str.strip), min_size=1, max_size=4))
 @example(["a\rb", "a\nb", "a\r\nb", "a\0b", 'a"b', "nan", "1.50", "\ufeffa"])
-def test_a_stored_verification_gives_back_any_text(tmp_path_factory: pytest.TempPathFactory, texts: list[str]) -> None:
+def test_a_corpus_with_cached_verification_has_the_same_text_and_digest(
+    tmp_path_factory: pytest.TempPathFactory, texts: list[str]
+) -> None:
     root = tmp_path_factory.mktemp("corpus")
     for number, _ in enumerate(texts):
         sound(root / "pcm16.wav").rename(root / f"{number}.wav")
@@ -138,8 +140,8 @@ def test_a_stored_verification_gives_back_any_text(tmp_path_factory: pytest.Temp
 
 @given(st.lists(st.lists(TEXTS, min_size=2, max_size=2), min_size=1, max_size=4))
 @settings(max_examples=60)
-def test_a_written_csv_is_read_back(folder: Path, rows: list[list[str]]) -> None:
-    rows = [[text.replace("\0", "") for text in row] for row in rows]  # no reader of CSV takes this character
+def test_write_csv_writes_any_text_so_that_it_is_read_back(folder: Path, rows: list[list[str]]) -> None:
+    rows = [[text.replace("\0", "") for text in row] for row in rows]  # no CSV reader takes this character
     write_csv(folder / "out.csv", pd.DataFrame(rows, columns=["one", "two"]))
     with (folder / "out.csv").open(encoding="utf-8", newline="") as file:
         assert list(csv.reader(file)) == [["one", "two"], *rows]
@@ -149,7 +151,7 @@ LABEL_MAPS = st.dictionaries(TEXTS, st.sampled_from([*EMOTIONS, None, "cheerful"
 
 
 @given(st.lists(TEXTS, min_size=1, max_size=8), LABEL_MAPS)
-def test_a_label_map_is_total_or_refused(raw: list[str], label_map: dict[str, str | None]) -> None:
+def test_map_labels_is_total_or_refuses(raw: list[str], label_map: dict[str, str | None]) -> None:
     try:
         mapped = map_labels(pd.Series(raw), label_map, "any")
     except SetupError:
@@ -163,12 +165,12 @@ def test_a_label_map_is_total_or_refused(raw: list[str], label_map: dict[str, st
 
 
 @given(st.lists(TEXTS, max_size=8))
-def test_common_words_map_only_into_the_vocabulary(raw: list[str]) -> None:
+def test_common_label_map_maps_only_into_the_vocabulary(raw: list[str]) -> None:
     assert set(common_label_map(pd.Series(raw, dtype=object)).values()) <= set(EMOTIONS)
 
 
 @given(st.dictionaries(TEXTS, st.lists(st.sampled_from([*EMOTIONS, "cheerful"]), max_size=3), max_size=4))
-def test_a_label_space_puts_each_emotion_into_one_class_or_is_refused(classes: dict[str, list[str]]) -> None:
+def test_a_label_space_puts_each_emotion_into_one_class_or_refuses(classes: dict[str, list[str]]) -> None:
     members = [emotion for emotions in classes.values() for emotion in emotions]
     try:
         space = LabelSpace("any", classes)

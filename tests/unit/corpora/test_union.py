@@ -1,4 +1,4 @@
-"""Several corpora as one to train on: nothing clashes, nothing is tested on that was trained on, nothing outweighs."""
+"""A union of corpora: names do not clash, no test part is trained on, and every corpus weighs the same."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from melt_ser.cli.compose import compose, load_config, load_dataset
 from melt_ser.config import Config
 from melt_ser.core.errors import InputError, SetupError
 from melt_ser.corpora.corpus import Corpus
+from melt_ser.corpora.fold_split import FoldSplit
 from melt_ser.corpora.labels import LabelSpace, map_labels
 from melt_ser.corpora.load import load_corpus
 from melt_ser.corpora.readers import melt
-from melt_ser.corpora.splits import FoldSplit
-from melt_ser.corpora.union import union_parts
+from melt_ser.corpora.splits import make_fold_splits
 from melt_ser.runs.identity import identity
 from melt_ser.runs.run import run
 from melt_ser.training.optimisation import cell_weights, class_weights
@@ -28,26 +28,27 @@ from small_runs import SMALL
 
 def split_of(corpus: Corpus, config: Config) -> FoldSplit:
     usable, _ = corpus.usable(LabelSpace.native(corpus.table["emotion"]))
-    return union_parts(usable, config.dataset)
+    [split] = make_fold_splits(usable, config.dataset)
+    return split
 
 
-def test_members_keep_their_own_split_or_give_all_their_rows_to_train(tmp_path: Path) -> None:
+def test_members_of_a_union_keep_their_own_split_or_give_all_rows_to_train_and_dev(tmp_path: Path) -> None:
     emodb_tree(tmp_path, tone)
     config = load_config("dataset=union", "dataset.members=[emodb,demo_de]", f"+dataset.roots.emodb={tmp_path}")
     corpus = load_corpus(config.dataset)
     alone = {name: load_corpus(member) for name, member in config.dataset.member_settings.items()}
     assert len(corpus.table) == sum(len(member.table) for member in alone.values())
-    parts = split_of(corpus, config)
-    assert set(parts.test["corpus"]) == {"demo_de"}
+    split = split_of(corpus, config)
+    assert set(split.test["corpus"]) == {"demo_de"}
     tested = alone["demo_de"].table.query("split == 'test'")
-    assert sorted(parts.test["utterance"]) == sorted("demo_de/" + tested["utterance"])
-    of_emodb = {name: table[table["corpus"] == "emodb"] for name, table in (("train", parts.train), ("dev", parts.dev))}
+    assert sorted(split.test["utterance"]) == sorted("demo_de/" + tested["utterance"])
+    of_emodb = {name: table[table["corpus"] == "emodb"] for name, table in (("train", split.train), ("dev", split.dev))}
     assert len(of_emodb["train"]) + len(of_emodb["dev"]) == len(alone["emodb"].table)
     assert len(of_emodb["dev"]) and not set(of_emodb["train"]["speaker"]) & set(of_emodb["dev"]["speaker"])
     assert all((corpus.root / audio).is_file() for audio in corpus.table["audio"])
 
 
-def test_what_a_union_needs_is_told(tmp_path: Path) -> None:
+def test_a_union_says_which_roots_and_test_corpora_it_needs(tmp_path: Path) -> None:
     settings = ("dataset=union", "dataset.members=[emodb,demo_de]", f"out={tmp_path / 'runs'}")
     with pytest.raises(SetupError, match=r"dataset.root is the folder of one corpus; .*\+dataset.roots.\w+="):
         load_corpus(load_config(*settings, f"dataset.root={tmp_path}").dataset)
@@ -59,7 +60,7 @@ def test_what_a_union_needs_is_told(tmp_path: Path) -> None:
         run(compose(["dataset=union", *alone, f"out={tmp_path / 'runs'}"]))
 
 
-def test_names_do_not_clash_and_shared_recordings_do(tmp_path: Path) -> None:
+def test_names_in_a_union_do_not_clash_and_shared_recordings_are_refused(tmp_path: Path) -> None:
     rows = {"train": [meld_row(0, 0), meld_row(0, 1)], "dev": [meld_row(0, 0)], "test": [meld_row(0, 0)]}
     meld_tree(tmp_path, rows, tone)
     melt_tables(tmp_path, {split: [melt_row(row, "joy") for row in table] for split, table in rows.items()})
@@ -73,7 +74,7 @@ def test_names_do_not_clash_and_shared_recordings_do(tmp_path: Path) -> None:
     assert (of_melt["speaker"], of_melt["session"]) == ("meld/Ross", "meld/train/dia0")
 
 
-def test_the_same_members_are_the_same_run_and_their_settings_belong_to_it() -> None:
+def test_a_union_of_the_same_members_with_the_same_settings_is_the_same_run() -> None:
     union = ("dataset=union", "dataset.members=[demo,demo_de,emodb]", "dataset.left_out=emodb")
     reference = identity(load_config(*union))
     assert identity(load_config("dataset=union", "dataset.members=[demo_de,demo]")) == reference
@@ -94,19 +95,19 @@ def test_the_same_members_are_the_same_run_and_their_settings_belong_to_it() -> 
         (["dataset.members=[demo,union]"], "'union' is a union, which cannot be a member"),
     ],
 )
-def test_a_mistake_about_members_is_told(typed: list[str], sentence: str) -> None:
+def test_a_mistake_about_the_members_of_a_union_is_one_sentence(typed: list[str], sentence: str) -> None:
     with pytest.raises(Exception, match=sentence):
         load_config("dataset=union", *typed)
 
 
-def test_members_are_for_a_union_and_a_union_has_some() -> None:
+def test_only_a_union_has_members_and_it_needs_some() -> None:
     with pytest.raises(SetupError, match="are for dataset=union"):
         load_config("dataset=demo", "dataset.members=[demo_de]")
     with pytest.raises(SetupError, match=r"train on it with its members, dataset\.members="):
         load_corpus(load_config("dataset=union").dataset)
 
 
-def test_every_class_of_every_corpus_weighs_the_same() -> None:
+def test_cell_weights_give_every_class_of_every_corpus_the_same_weight() -> None:
     classes = np.array([0] * 6 + [1] * 2 + [0] * 3 + [1])
     corpora = np.array([0] * 8 + [1] * 4)
     weights = cell_weights(classes, corpora)
@@ -114,7 +115,9 @@ def test_every_class_of_every_corpus_weighs_the_same() -> None:
     assert sums == pytest.approx([3, 3, 3, 3])
     assert weights.mean() == pytest.approx(1)
     alone = cell_weights(classes, np.zeros_like(corpora))
-    assert (alone == class_weights(classes, 2).numpy()[classes]).all(), "to the bit, so that nothing changes for one"
+    assert (alone == class_weights(classes, 2).numpy()[classes]).all(), (
+        "to the bit, so that nothing changes for a single corpus"
+    )
 
 
 @pytest.mark.parametrize("balance", ["loss", "sampling"])
@@ -132,10 +135,10 @@ def test_a_union_trains_and_is_scored_on_the_corpus_that_was_left_out(balance: s
     assert set(splits["utterance"].str.partition("/")[0]) == {"demo_de", "emodb"}
 
 
-def test_the_rows_whose_labels_of_both_sources_have_a_class(
+def test_both_labels_keeps_the_rows_that_have_a_class_by_both_sources(
     shared_data: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
-    """The paper's second condition on the released files: 7,024, 5,547 and 4,544 training rows."""
+    """The paper's second condition has 7,024, 5,547 and 4,544 training rows of the released files."""
     root = meld_release(shared_data, tmp_path_factory.getbasetemp())
     config = load_dataset("melt")
     config.both_labels = True
@@ -152,7 +155,7 @@ def test_the_rows_whose_labels_of_both_sources_have_a_class(
     assert [counts[name]["test"] for name in ("seven", "six", "four")] == [1791, 1427, 1174]
 
 
-def test_both_labels_are_melts_alone(tmp_path: Path) -> None:
+def test_both_labels_is_refused_for_any_corpus_but_melt(tmp_path: Path) -> None:
     emodb_tree(tmp_path, tone)
     with pytest.raises(SetupError, match="both_labels is for melt and melt_human"):
         load_corpus(load_config("dataset=emodb", f"dataset.root={tmp_path}", "dataset.both_labels=true").dataset)

@@ -1,4 +1,4 @@
-"""Verification of a release: decoded once, resumed where it was stopped, judged by listed rules."""
+"""Verification of a release: clips are decoded once, an interrupted one is resumed, and listed rules judge clips."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ from melt_ser.cli.compose import load_dataset
 from melt_ser.config import DatasetConfig
 from melt_ser.core.errors import InputError
 from melt_ser.corpora import verification
-from melt_ser.corpora.duplicates import same_audio, shared_audio, shared_audio_warnings
+from melt_ser.corpora.corpus import same_audio
+from melt_ser.corpora.fold_split import FoldSplit, shared_audio, shared_audio_warnings
 from melt_ser.corpora.load import load_corpus
 from melt_ser.corpora.rules import RULES_VERSION, is_clipped, judge, rules
-from melt_ser.corpora.splits import FoldSplit
 from melt_ser.corpora.table import make_table
 from melt_ser.corpora.verification import Measurements, verify
 
 
 @pytest.fixture
 def decoded(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """The files that are decoded, as they are."""
+    """The names of the files that are decoded, in order."""
     names: list[str] = []
     genuine = verification.verify_clip
 
@@ -40,14 +40,14 @@ def decoded(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 
 def tones(root: Path, number_of_clips: int) -> pd.DataFrame:
-    """A table of clips that all differ."""
+    """Write clips that all differ, and return their table."""
     names = [f"clip{number}.wav" for number in range(number_of_clips)]
     for number, name in enumerate(names):
         tone(root / name, frequency=200 + number)
     return make_table([{"utterance": name, "source": name, "audio": name, "label": "x"} for name in names])
 
 
-def test_a_clip_is_decoded_once_while_its_file_stays_the_same(tmp_path: Path, decoded: list[str]) -> None:
+def test_verification_decodes_a_clip_once_while_its_file_stays_the_same(tmp_path: Path, decoded: list[str]) -> None:
     table = tones(tmp_path, 3)
     first, kept = verify(tmp_path, table)
     assert kept and len(decoded) == 3
@@ -63,7 +63,7 @@ def test_a_clip_is_decoded_once_while_its_file_stays_the_same(tmp_path: Path, de
     assert len(decoded) == 7
 
 
-def test_a_stopped_verification_goes_on_where_it_was(
+def test_an_interrupted_verification_is_resumed(
     tmp_path: Path, decoded: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(verification, "CHUNK", 4)
@@ -93,7 +93,7 @@ def test_a_stopped_verification_goes_on_where_it_was(
     assert len(list(known.folder.glob("*.parquet"))) == 1
 
 
-def test_a_damaged_file_of_measurements_costs_time_and_nothing_else(tmp_path: Path, decoded: list[str]) -> None:
+def test_a_damaged_file_of_measurements_only_costs_time(tmp_path: Path, decoded: list[str]) -> None:
     table = tones(tmp_path, 2)
     first, _ = verify(tmp_path, table)
     (file,) = Measurements(tmp_path).folder.glob("*.parquet")
@@ -103,7 +103,7 @@ def test_a_damaged_file_of_measurements_costs_time_and_nothing_else(tmp_path: Pa
     pd.testing.assert_frame_equal(first, again)
 
 
-def test_what_cannot_be_decoded_is_tried_again(tmp_path: Path) -> None:
+def test_a_clip_that_cannot_be_decoded_is_verified_again(tmp_path: Path) -> None:
     table = tones(tmp_path, 2)
     good = (tmp_path / "clip0.wav").read_bytes()
     times = (tmp_path / "clip0.wav").stat()
@@ -115,7 +115,7 @@ def test_what_cannot_be_decoded_is_tried_again(tmp_path: Path) -> None:
     assert verify(tmp_path, table)[0]["reason"].tolist() == [None, None]
 
 
-def test_segments_of_one_file_are_measured_each(tmp_path: Path, decoded: list[str]) -> None:
+def test_verification_measures_each_segment_of_a_file(tmp_path: Path, decoded: list[str]) -> None:
     tone(tmp_path / "long.wav", seconds=2.0)
     rows = [{"audio": "long.wav", "start": start, "end": end} for start, end in ((0.0, 0.5), (0.5, 1.5), (1.5, None))]
     for _ in range(2):
@@ -123,7 +123,7 @@ def test_segments_of_one_file_are_measured_each(tmp_path: Path, decoded: list[st
     assert len(decoded) == 3
 
 
-def test_a_cache_that_cannot_be_written_is_a_note(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_verification_cache_that_cannot_be_written_is_a_note(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     emodb_tree(tmp_path / "emodb", emotions="WF")
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("MELT_SER_CACHE", str(tmp_path / "file"))
@@ -160,8 +160,8 @@ def test_rules_refuse_with_a_reason_and_their_limits() -> None:
     assert judge(unread, config).tolist() == ["unreadable: x"]
 
 
-def test_every_reason_is_one_of_the_listed_rules(tmp_path: Path) -> None:
-    """The count by reason of a result is the word before the colon."""
+def test_every_reason_of_verification_is_one_of_the_listed_rules(tmp_path: Path) -> None:
+    """A result counts clips by the words before the colon of their reasons."""
     table = tones(tmp_path, 6)
     soundfile.write(tmp_path / "clip1.wav", np.zeros(8000), 16_000)
     soundfile.write(tmp_path / "clip2.wav", np.sign(np.sin(np.arange(8000.0) + 0.5)), 16_000)
@@ -175,7 +175,7 @@ def test_every_reason_is_one_of_the_listed_rules(tmp_path: Path) -> None:
     assert set(reasons) < set(rules(config)) and rules(config)["version"] == RULES_VERSION
 
 
-def test_a_changed_limit_needs_no_second_decoding(tmp_path: Path, decoded: list[str]) -> None:
+def test_a_changed_limit_of_a_rule_needs_no_second_decoding(tmp_path: Path, decoded: list[str]) -> None:
     emodb_tree(tmp_path, emotions="WF")
     config = dataset("emodb", tmp_path)
     assert len(load_corpus(config).table) == len(decoded) == 20
@@ -185,22 +185,22 @@ def test_a_changed_limit_needs_no_second_decoding(tmp_path: Path, decoded: list[
     assert len(decoded) == 20
 
 
-def parts_of(table: pd.DataFrame) -> FoldSplit:
-    return FoldSplit(None, *(table[table["split"] == split] for split in ("train", "dev", "test")))
+def split_of(table: pd.DataFrame) -> FoldSplit:
+    return FoldSplit(None, *(table[table["split"] == part] for part in ("train", "dev", "test")))
 
 
-def test_identical_audio_is_found_across_the_parts() -> None:
+def test_shared_audio_finds_identical_audio_across_the_parts_of_a_split() -> None:
     rows = [("a", "s1", "h1", "train"), ("b", "s2", "h1", "test"), ("c", "s3", "h2", "dev"), ("d", "s3", "h2", "dev")]
     table = pd.DataFrame(rows, columns=["utterance", "source", "content_hash", "split"])
     assert same_audio(table)["utterance"].tolist() == ["a", "b"], "c and d are declared to be one recording"
-    assert shared_audio(parts_of(table)).to_numpy().tolist() == [["train", "a", "test", "b"]]
-    (sentence,) = shared_audio_warnings("mine", parts_of(table))
+    assert shared_audio(split_of(table)).to_numpy().tolist() == [["train", "a", "test", "b"]]
+    (sentence,) = shared_audio_warnings("mine", split_of(table))
     assert sentence.startswith("'mine' has 1 pairs of identical audio")
     assert "a (train) and b (test)" in sentence
-    assert shared_audio_warnings("mine", parts_of(table.iloc[:1])) == []
+    assert shared_audio_warnings("mine", split_of(table.iloc[:1])) == []
 
 
-def test_copies_in_a_release_are_duplicates(tmp_path: Path) -> None:
+def test_copies_in_a_release_are_the_corpus_duplicates(tmp_path: Path) -> None:
     frequencies = count(200)
     stems = emodb_tree(tmp_path, lambda path: tone(path, frequency=next(frequencies)), emotions="WF")
     copy = tmp_path / "wav" / f"{stems[0][:-1]}b.wav"
@@ -208,7 +208,7 @@ def test_copies_in_a_release_are_duplicates(tmp_path: Path) -> None:
     assert load_corpus(dataset("emodb", tmp_path)).duplicates["utterance"].tolist() == [stems[0], copy.stem]
 
 
-def test_real_clips_have_no_copies(shared_data: Path) -> None:
+def test_real_corpora_have_no_duplicates(shared_data: Path) -> None:
     for name, rate in (("emodb", 22_050), ("urdu", 44_100)):
         corpus = load_corpus(dataset(name, shared_data / name))
         assert corpus.dropped.empty and corpus.duplicates.empty

@@ -1,9 +1,10 @@
-"""Decoded clips kept on disk: the same samples to the bit, whoever writes them and whatever interrupts that."""
+"""The cache of decoded clips: the same samples to the bit, after any writer and any interruption."""
 
 from __future__ import annotations
 
 import os
 import pickle
+import re
 import shutil
 from pathlib import Path
 
@@ -26,7 +27,7 @@ SPEAKERS, EACH = 2, 3
 
 
 def mixed(folder: Path) -> Path:
-    """Clips at 16 kHz as wav (quick), as flac, and at 22,050 Hz as wav (slow)."""
+    """Write clips as wav at 16 kHz (quick to read), as flac, and as wav at 22,050 Hz (both slow)."""
     root = tones(folder, SPEAKERS, EACH)
     table = (root / "table.csv").read_text()
     for number, path in enumerate(sorted((root / "wav").glob("*.wav"))):
@@ -50,19 +51,21 @@ def corpus(tmp_path: Path) -> Corpus:
 def utterances(corpus: Corpus, cache: AudioCache | None) -> WaveformDataset:
     table = corpus.table.assign(**{"class": corpus.table["emotion"]})
     data = WaveformDataset(table, corpus.root, CLASSES, True, AugmentConfig(gain_decibels=6.0), 0.25, cache=cache)
-    data.keeps_decoded = False  # in memory, as a small corpus is
+    data.keeps_decoded = False  # a small corpus would stay in memory
     return data
 
 
 def open_cache(corpus: Corpus, folder: Path) -> AudioCache:
-    cache = open_audio_cache(corpus, CacheConfig(folder=str(folder)))
+    cache = open_audio_cache(corpus.name, corpus.table, CacheConfig(folder=str(folder)))
     assert cache is not None
     return cache
 
 
-def test_samples_are_the_same_and_only_slow_clips_are_kept(corpus: Corpus, tmp_path: Path) -> None:
+def test_the_audio_cache_returns_the_same_samples_and_holds_only_slow_clips(corpus: Corpus, tmp_path: Path) -> None:
     cache = open_cache(corpus, tmp_path / "cache")
-    plain, first, second = (utterances(corpus, kept) for kept in (None, cache, open_cache(corpus, tmp_path / "cache")))
+    plain, first, second = (
+        utterances(corpus, opened) for opened in (None, cache, open_cache(corpus, tmp_path / "cache"))
+    )
     quick = corpus.table["audio"].str.endswith(".wav") & (corpus.table["sample_rate"] == 16_000)
     assert ((first.clips == -1) == quick).all()
     assert 0 < quick.sum() < len(quick)
@@ -75,24 +78,24 @@ def test_samples_are_the_same_and_only_slow_clips_are_kept(corpus: Corpus, tmp_p
             assert waveform.numpy().tobytes() == theirs.numpy().tobytes(), data.path(row)
             assert label == their_label
     shutil.rmtree(corpus.root / "wav")
-    kept = np.flatnonzero(~quick)
-    assert all((second[row][0] == expected[row][0]).all() for row in kept)  # nothing is decoded again
+    slow = np.flatnonzero(~quick)
+    assert all((second[row][0] == expected[row][0]).all() for row in slow)  # nothing is decoded again
 
 
-def test_workers_fill_it_together(corpus: Corpus, tmp_path: Path) -> None:
+def test_decoding_workers_fill_the_audio_cache_together(corpus: Corpus, tmp_path: Path) -> None:
     cache = open_cache(corpus, tmp_path / "cache")
     data = utterances(corpus, cache)
     for _ in DataLoader(data, batch_size=1, num_workers=2, collate_fn=WaveformDataset.collate):
         pass
-    there = [cache.read(clip) for clip in range(len(cache.names))]
-    assert all(waveform is not None for waveform in there)
+    waveforms = [cache.read(clip) for clip in range(len(cache.names))]
+    assert all(waveform is not None for waveform in waveforms)
     again = pickle.loads(pickle.dumps(cache))  # for workers that are spawned, not forked
     assert (again.numbers(corpus.table) == cache.numbers(corpus.table)).all()
-    assert (again.read(0) == there[0]).all()
+    assert (again.read(0) == waveforms[0]).all()
 
 
 @pytest.mark.parametrize("damage", ["samples", "checksum", "cut"])
-def test_what_is_not_whole_is_decoded_again(damage: str, corpus: Corpus, tmp_path: Path) -> None:
+def test_a_damaged_clip_in_the_audio_cache_is_decoded_again(damage: str, corpus: Corpus, tmp_path: Path) -> None:
     cache = open_cache(corpus, tmp_path / "cache")
     data = utterances(corpus, cache)
     row = int(np.flatnonzero(data.clips == 0)[0])
@@ -107,7 +110,7 @@ def test_what_is_not_whole_is_decoded_again(damage: str, corpus: Corpus, tmp_pat
     assert cache.read(0) is not None
 
 
-def test_another_recording_or_rate_is_another_clip(corpus: Corpus, tmp_path: Path) -> None:
+def test_another_recording_or_rate_is_another_clip_in_the_audio_cache(corpus: Corpus, tmp_path: Path) -> None:
     one = open_cache(corpus, tmp_path / "cache")
     corpus.table.loc[corpus.table["sample_rate"] == 22_050, "sample_rate"] = 24_000
     other = open_cache(corpus, tmp_path / "cache")
@@ -122,18 +125,18 @@ def test_another_recording_or_rate_is_another_clip(corpus: Corpus, tmp_path: Pat
         (CacheConfig(folder="/proc/nowhere"), r"cannot be written \(.*\); set cache\.folder"),
     ],
 )
-def test_where_it_cannot_be_a_sentence_says_so(
+def test_an_audio_cache_that_cannot_be_written_says_why(
     settings: CacheConfig, sentence: str, corpus: Corpus, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    import re
-
-    assert open_audio_cache(corpus, settings) is None
-    told = capsys.readouterr().err
-    assert told.startswith("note: the clips of 'csv' are decoded anew every epoch: ")
-    assert re.search(sentence, told)
+    assert open_audio_cache(corpus.name, corpus.table, settings) is None
+    message = capsys.readouterr().err
+    assert message.startswith("note: the clips of 'csv' are decoded anew every epoch: ")
+    assert re.search(sentence, message)
 
 
-def test_a_full_disk_is_no_failure(corpus: Corpus, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_full_disk_does_not_stop_the_audio_cache(
+    corpus: Corpus, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def full(*_: object) -> int:
         raise OSError(28, "No space left on device")
 
@@ -145,12 +148,14 @@ def test_a_full_disk_is_no_failure(corpus: Corpus, tmp_path: Path, monkeypatch: 
     assert cache.read(0) is None
 
 
-def test_a_run_is_the_same_with_it_without_it_and_from_it(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_run_is_the_same_without_with_and_from_the_audio_cache(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     root = mixed(tmp_path / "c")
     settings = ("dataset.folds=2", "trainer.epochs=2", "augment=light", "dataset.group=source")
     runs = [("without", "cache.audio=false"), ("first", "seed=0"), ("second", "seed=0")]
     folders = [train(tmp_path / out, root, *settings, more)[0] for out, more in runs]
-    assert capsys.readouterr().err.count("note: decoded clips of 'csv' are kept in ") == 1
+    assert capsys.readouterr().err.count("note: decoded clips of 'csv' are cached in ") == 1
     assert len(list((cache_folder() / "waveforms").iterdir())) >= 1
     outcomes = [outcome(folder) for folder in folders]
     assert outcomes[1] == outcomes[2]

@@ -1,4 +1,4 @@
-"""Calibration: the error by hand, and a temperature that is found again where it was put in."""
+"""Calibration: the error against a computation by hand, and the temperature against a known one."""
 
 import numpy as np
 import pytest
@@ -21,7 +21,7 @@ from melt_ser.evaluation.calibration import (
 
 
 def test_calibration_error_by_hand():
-    # Two bins: (0, 0.5] holds 0.5 (right); (0.5, 1] holds 0.7 (wrong) and 0.9 (right), whose gaps add up to 0.6.
+    # Two bins: (0, 0.5] holds 0.5 (right); (0.5, 1] holds 0.7 (wrong) and 0.9 (right), with gaps that add up to 0.6.
     error = expected_calibration_error([0.5, 0.7, 0.9], [True, False, True], bins=2)
     assert error == pytest.approx((abs(0.5 - 1) + abs(0.7 + 0.9 - 1)) / 3)
 
@@ -49,12 +49,12 @@ def test_calibration_error_is_a_fraction(pairs):
 
 
 @pytest.mark.parametrize("confidence", [[], [1.2], [-0.1], [float("nan")], [0.5, 0.5]])
-def test_calibration_refuses_what_is_not_a_probability_an_utterance(confidence):
+def test_calibration_refuses_confidences_that_are_no_probabilities(confidence):
     with pytest.raises(InputError):
         expected_calibration_error(confidence, [True] * min(len(confidence), 1))
 
 
-def test_the_curve_is_scikit_learns():
+def test_the_reliability_curve_is_that_of_scikit_learn():
     generator = np.random.default_rng(0)
     confidence = generator.uniform(0.3, 1, size=500)
     correct = generator.uniform(size=500) < confidence**2
@@ -66,19 +66,19 @@ def test_the_curve_is_scikit_learns():
 
 
 def overconfident(generator, utterances, temperature, classes=4):
-    """Right classes drawn from the probabilities that these logits have at the temperature, and those of the logits."""
+    """Draw logits, and right classes from their probabilities at the temperature; return those without it."""
     logits = generator.normal(scale=3, size=(utterances, classes))
     right = (softmax(logits / temperature, axis=1).cumsum(axis=1) < generator.uniform(size=(utterances, 1))).sum(axis=1)
     return softmax(logits, axis=1), np.minimum(right, classes - 1)
 
 
 @pytest.mark.parametrize("temperature", [0.6, 1.0, 2.5])
-def test_the_temperature_that_was_put_in_is_found_again(temperature):
+def test_the_fitted_temperature_is_the_one_of_the_data(temperature):
     probabilities, right = overconfident(np.random.default_rng(0), 20_000, temperature)
     assert fit_temperature(probabilities, right) == pytest.approx(temperature, rel=0.05)
 
 
-def test_with_two_classes_and_one_confidence_the_temperature_has_a_closed_form():
+def test_the_temperature_of_two_classes_and_one_confidence_has_a_closed_form():
     # 70 of 100 right at a confidence of 0.9: logit(0.9) / temperature = logit(0.7).
     probabilities = np.tile([0.9, 0.1], (100, 1))
     right = np.repeat([0, 1], [70, 30])
@@ -87,7 +87,7 @@ def test_with_two_classes_and_one_confidence_the_temperature_has_a_closed_form()
     assert with_temperature(probabilities, temperature)[0] == pytest.approx([0.7, 0.3], abs=1e-4)
 
 
-def test_no_other_temperature_has_a_lower_loss_by_scikit_learn():
+def test_the_fitted_temperature_has_the_lowest_loss_by_scikit_learn():
     probabilities, right = overconfident(np.random.default_rng(1), 300, 1.7)
     best = fit_temperature(probabilities, right)
     loss = log_loss(right, with_temperature(probabilities, best))
@@ -95,11 +95,13 @@ def test_no_other_temperature_has_a_lower_loss_by_scikit_learn():
         assert loss <= log_loss(right, with_temperature(probabilities, float(other))) + 1e-9
 
 
-def test_a_temperature_is_bounded_where_all_is_right_and_1_where_it_does_not_matter():
+def test_the_temperature_is_bounded_if_all_is_right_and_1_if_it_does_not_matter():
     sure = np.tile([0.9, 0.1], (10, 1))
     assert fit_temperature(sure, np.zeros(10, dtype=int)) < 1.01 * TEMPERATURES[0] + 0.01
     assert fit_temperature(np.full((10, 2), 0.5), np.zeros(10, dtype=int)) == 1.0
-    assert fit_temperature(np.tile([1.0, 0.0], (10, 1)), np.repeat([0, 1], 5)) > 10  # sure, and half of it wrong
+    assert (
+        fit_temperature(np.tile([1.0, 0.0], (10, 1)), np.repeat([0, 1], 5)) > 10
+    )  # confident, and wrong in half of the answers
 
 
 def test_a_temperature_changes_no_answer_and_each_row_may_have_its_own():
@@ -110,7 +112,7 @@ def test_a_temperature_changes_no_answer_and_each_row_may_have_its_own():
     assert scaled[49] == pytest.approx(with_temperature(probabilities, 3.0)[49])
 
 
-def test_a_row_of_a_result_says_the_error_without_and_with_the_temperature():
+def test_a_calibration_entry_has_the_error_without_and_with_the_temperature():
     probabilities, right = overconfident(np.random.default_rng(3), 3000, 2.5)
     dev = calibrate(probabilities, right)
     entry = calibration_entry(probabilities, probabilities.argmax(axis=1) == right, dev.temperature)

@@ -1,4 +1,4 @@
-"""Two systems on the same utterances: the tests keep their level, find what is there, and refuse what is not paired."""
+"""Comparing two systems: the tests keep their level, find real differences, and refuse tables that do not match."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ CLASSES = ["angry", "happy", "sad"]
 
 
 def system(reference: np.ndarray, right: np.ndarray, generator: np.random.Generator) -> pd.DataFrame:
-    """A prediction table with these right answers and wrong ones drawn evenly, in an order of its own."""
+    """Make a prediction table with these right answers; the wrong answers are drawn evenly."""
     shift = generator.integers(1, len(CLASSES), size=len(reference))
     prediction = np.where(right, reference, (reference + shift) % len(CLASSES))
     names = np.asarray(CLASSES, dtype=object)
@@ -33,7 +33,7 @@ def system(reference: np.ndarray, right: np.ndarray, generator: np.random.Genera
 def two_systems(
     seed: int, accuracies: tuple[float, float], speakers: int = 12, each: int = 40, spread: float = 0.0
 ) -> tuple[pd.DataFrame, pd.DataFrame, list[str]]:
-    """Systems that differ by speaker too (`spread`), in a direction of the speaker's own."""
+    """Make two systems and the speakers; with `spread`, each speaker suits one of the systems better."""
     generator = np.random.default_rng(seed)
     reference = generator.integers(len(CLASSES), size=speakers * each)
     leaning = np.repeat(generator.uniform(-spread, spread, size=speakers), each)
@@ -44,83 +44,85 @@ def two_systems(
     return first, second, [f"s{row // each}" for row in range(len(reference))]
 
 
-def test_the_difference_is_that_of_the_uas_whatever_the_order_of_rows() -> None:
+def test_the_difference_is_that_of_the_uas_in_any_order_of_rows() -> None:
     first, second, speakers = two_systems(0, (0.8, 0.6))
     by_hand = [
         np.mean([(frame["prediction"] == name)[frame["reference"] == name].mean() for name in CLASSES])
         for frame in (first, second)
     ]
-    found = compare(first, second, speakers)
-    assert found.difference == pytest.approx(by_hand[0] - by_hand[1])
-    assert (found.n, found.units) == (480, 12)
-    assert found.interval[0] < found.difference < found.interval[1]
-    assert max(found.bootstrap_p, found.mcnemar_p) < 0.001
-    assert compare(first, second.sample(frac=1, random_state=0), pd.Series(speakers, index=range(7, 487))) == found
+    comparison = compare(first, second, speakers)
+    assert comparison.difference == pytest.approx(by_hand[0] - by_hand[1])
+    assert (comparison.n, comparison.units) == (480, 12)
+    assert comparison.interval[0] < comparison.difference < comparison.interval[1]
+    assert max(comparison.bootstrap_p, comparison.mcnemar_p) < 0.001
+    assert compare(first, second.sample(frac=1, random_state=0), pd.Series(speakers, index=range(7, 487))) == comparison
     turned = compare(second, first, speakers)
-    assert turned.difference == -found.difference
-    assert turned.mcnemar_p == found.mcnemar_p
+    assert turned.difference == -comparison.difference
+    assert turned.mcnemar_p == comparison.mcnemar_p
 
 
-def test_systems_are_compared_over_utterances_where_a_speaker_is_unknown() -> None:
+def test_systems_are_compared_over_utterances_if_a_speaker_is_unknown() -> None:
     first, second, speakers = two_systems(0, (0.8, 0.6))
     assert compare(first, second).units == compare(first, second, ["", *speakers[1:]]).units == 480
 
 
-def test_a_system_differs_from_itself_in_nothing() -> None:
+def test_a_system_does_not_differ_from_itself() -> None:
     first, _, speakers = two_systems(0, (0.8, 0.6))
     for groups in (speakers, None):
-        found = compare(first, first, groups)
-        assert (found.difference, found.interval) == (0.0, (0.0, 0.0))
-        assert found.bootstrap_p == found.mcnemar_p == 1.0
+        comparison = compare(first, first, groups)
+        assert (comparison.difference, comparison.interval) == (0.0, (0.0, 0.0))
+        assert comparison.bootstrap_p == comparison.mcnemar_p == 1.0
 
 
 @pytest.mark.parametrize("right", [([5, 5], [4, 4]), ([7, 7, 7], [4, 4, 4]), ([5, 7, 3, 9], [4, 6, 2, 8])])
-def test_speakers_who_all_differ_alike_tell_no_spread(right: tuple[list[int], list[int]]) -> None:
-    """Their spread is rounding, of which t would make any difference significant; utterances are resampled."""
+def test_systems_are_compared_over_utterances_if_all_speakers_differ_equally(
+    right: tuple[list[int], list[int]],
+) -> None:
+    """The spread of such speakers is only rounding, and with t any difference would be significant."""
     reference = np.repeat("sad", 10 * len(right[0]))
     first, second = (
         pd.DataFrame({"utterance": np.arange(len(reference)).astype(str), "reference": reference}).assign(
-            prediction=np.concatenate([np.repeat(["sad", "angry"], [hits, 10 - hits]) for hits in of_system])
+            prediction=np.concatenate([np.repeat(["sad", "angry"], [hits, 10 - hits]) for hits in hits_by_speaker])
         )
-        for of_system in right
+        for hits_by_speaker in right
     )
-    found = compare(first, second, [str(row // 10) for row in range(len(reference))])
-    assert found == compare(first, second)
-    assert found.units == len(reference)
+    comparison = compare(first, second, [str(row // 10) for row in range(len(reference))])
+    assert comparison == compare(first, second)
+    assert comparison.units == len(reference)
 
 
 @pytest.mark.parametrize("speakers", [True, False])
 def test_the_p_value_goes_with_the_interval(speakers: bool) -> None:
     for seed in range(40):
         first, second, names = two_systems(seed, (0.7, 0.62), speakers=6, each=30)
-        found = compare(first, second, names if speakers else None, resamples=500)
-        if abs(found.bootstrap_p - 0.05) > 0.01:
-            assert (found.bootstrap_p < 0.05) == (not found.interval[0] <= 0 <= found.interval[1])
+        comparison = compare(first, second, names if speakers else None, resamples=500)
+        if abs(comparison.bootstrap_p - 0.05) > 0.01:
+            assert (comparison.bootstrap_p < 0.05) == (not comparison.interval[0] <= 0 <= comparison.interval[1])
 
 
-def test_with_speakers_of_one_size_and_one_class_it_is_the_paired_t_test() -> None:
+def test_the_comparison_of_equal_speakers_and_one_class_is_the_paired_t_test() -> None:
     first, second, speakers = two_systems(2, (0.75, 0.7), speakers=9, each=50, spread=0.05)
     for frame in (first, second):  # one class, so that UA is the share of right answers
         frame["prediction"] = np.where(frame["prediction"] == frame["reference"], "sad", "angry")
         frame["reference"] = "sad"
     accuracies = [(frame["prediction"] == "sad").to_numpy().reshape(9, 50).mean(axis=1) for frame in (first, second)]
     expected = stats.ttest_rel(*accuracies)
-    found = compare(first, second, speakers, resamples=20_000)
-    assert found.bootstrap_p == pytest.approx(expected.pvalue, abs=0.01)
-    assert found.interval == pytest.approx(tuple(expected.confidence_interval()), abs=0.003)
+    comparison = compare(first, second, speakers, resamples=20_000)
+    assert comparison.bootstrap_p == pytest.approx(expected.pvalue, abs=0.01)
+    assert comparison.interval == pytest.approx(tuple(expected.confidence_interval()), abs=0.003)
 
 
 @pytest.mark.parametrize(("speakers", "spread"), [(8, 0.1), (0, 0.0)])
-def test_systems_that_are_alike_differ_about_one_time_in_twenty(speakers: int, spread: float) -> None:
-    """Though to each speaker one or the other suits better (0: utterances without speakers)."""
-    found = 0
+def test_equal_systems_differ_about_one_time_in_twenty(speakers: int, spread: float) -> None:
+    """Even if each speaker suits one of them better; 0 speakers means utterances without speakers."""
+    significant = 0
     for seed in range(200):
         first, second, names = two_systems(seed, (0.65, 0.65), max(speakers, 6), 30, spread)
-        found += compare(first, second, names if speakers else None, resamples=200).bootstrap_p < 0.05
-    assert 0.015 < found / 200 < 0.09
+        significant += compare(first, second, names if speakers else None, resamples=200).bootstrap_p < 0.05
+    assert 0.015 < significant / 200 < 0.09
 
 
-def test_closed_decides_among_the_classes_given() -> None:
+def test_a_comparison_with_classes_decides_among_them() -> None:
     frame = pd.DataFrame({"utterance": ["a", "b"], "reference": ["angry", "sad"], "prediction": ["happy", "sad"]})
     frame[CLASSES] = [[0.3, 0.6, 0.1], [0.1, 0.1, 0.8]]
     wrong = frame.assign(angry=[0.0, 0.9])
@@ -153,7 +155,9 @@ def outcomes(only_first: int, only_second: int) -> tuple[np.ndarray, np.ndarray]
 
 
 @given(st.integers(0, 60), st.integers(0, 60))
-def test_mcnemar_is_statsmodels_exact_test_less_half_of_what_was_observed(only_first: int, only_second: int) -> None:
+def test_mcnemar_is_the_exact_test_of_statsmodels_minus_half_of_the_observed_outcome(
+    only_first: int, only_second: int
+) -> None:
     exact = mcnemar_of_statsmodels([[5, only_first], [only_second, 7]], exact=True).pvalue
     observed = math.comb(only_first + only_second, only_first) / 2 ** (only_first + only_second)
     expected = 1.0 if only_first == only_second else exact - observed
@@ -168,12 +172,12 @@ def test_mcnemar_by_hand() -> None:
 
 
 @pytest.mark.parametrize("count", [1, 2, 7, 30])
-def test_holm_is_statsmodels(count: int) -> None:
+def test_holm_agrees_with_statsmodels(count: int) -> None:
     p_values = (np.random.default_rng(count).uniform(size=count) ** 3).round(2).tolist()  # small ones, and ties
     assert holm(p_values) == pytest.approx(multipletests(p_values, method="holm")[1], abs=1e-12)
 
 
-def test_holm_by_hand_and_on_nothing() -> None:
+def test_holm_by_hand_and_on_an_empty_list() -> None:
     assert holm([0.01, 0.04, 0.03]) == pytest.approx([0.03, 0.06, 0.06])
     assert holm([]) == []
     with pytest.raises(InputError, match=r"p-values are in 0\.\.1"):

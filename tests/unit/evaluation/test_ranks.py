@@ -1,4 +1,4 @@
-"""Mean ranks over corpora, by published values and by hand."""
+"""Mean ranks over corpora, against published values and computations by hand."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ DEMSAR = [
 ]
 
 
-def test_the_example_of_the_paper() -> None:
-    found = ranks(pd.DataFrame(DEMSAR, columns=["C4.5", "+m", "+cf", "+m+cf"]))
-    assert found.mean_ranks == pytest.approx({"C4.5": 3.143, "+m": 2.000, "+cf": 2.893, "+m+cf": 1.964}, abs=1e-3)
-    assert found.critical_difference == pytest.approx(1.25, abs=0.01)
-    assert found.friedman_p is not None and 0.01 < found.friedman_p < 0.05
-    assert found.corpora == 14
+def test_ranks_of_the_example_in_the_paper() -> None:
+    result = ranks(pd.DataFrame(DEMSAR, columns=["C4.5", "+m", "+cf", "+m+cf"]))
+    assert result.mean_ranks == pytest.approx({"C4.5": 3.143, "+m": 2.000, "+cf": 2.893, "+m+cf": 1.964}, abs=1e-3)
+    assert result.critical_difference == pytest.approx(1.25, abs=0.01)
+    assert result.friedman_p is not None and 0.01 < result.friedman_p < 0.05
+    assert result.corpora == 14
 
 
 @pytest.mark.parametrize("systems", range(2, 11))
@@ -39,26 +39,26 @@ def test_the_critical_difference_is_that_of_the_published_table(systems: int) ->
 
 
 def test_friedmans_p_is_near_that_of_all_permutations() -> None:
-    # Three systems on four corpora: all 6 ** 4 rankings are equally likely where the systems are alike.
+    # Three systems on four corpora: all 6 ** 4 rankings are equally likely if the systems are equal.
     scores = pd.DataFrame([[0.9, 0.8, 0.7], [0.9, 0.7, 0.8], [0.6, 0.5, 0.4], [0.8, 0.9, 0.1]], columns=list("abc"))
-    found = ranks(scores)
-    assert found.mean_ranks == {"a": 1.25, "b": 2.0, "c": 2.75}
+    result = ranks(scores)
+    assert result.mean_ranks == {"a": 1.25, "b": 2.0, "c": 2.75}
     orders = np.array(list(itertools.permutations([1, 2, 3])))
     sums = np.array([orders[list(choice)].sum(axis=0) for choice in itertools.product(range(6), repeat=4)])
     spread = ((sums - 8) ** 2).sum(axis=1)
     exact = (spread >= ((np.array([5, 8, 11]) - 8) ** 2).sum()).mean()
-    assert found.friedman_p == pytest.approx(np.exp(-4.5 / 2))  # the closed form of chi-squared with 2 degrees
-    assert found.friedman_p == pytest.approx(exact, abs=0.03)
+    assert result.friedman_p == pytest.approx(np.exp(-4.5 / 2))  # the closed form of chi-squared with 2 degrees
+    assert result.friedman_p == pytest.approx(exact, abs=0.03)
 
 
-def test_ties_share_a_rank_and_two_systems_have_no_friedman_test() -> None:
-    found = ranks(pd.DataFrame({"a": [0.5, 0.6], "b": [0.5, 0.4]}))
-    assert found.mean_ranks == {"a": 1.25, "b": 1.75}
-    assert found.friedman_p is None
+def test_ranks_are_shared_by_ties_and_two_systems_have_no_friedman_test() -> None:
+    result = ranks(pd.DataFrame({"a": [0.5, 0.6], "b": [0.5, 0.4]}))
+    assert result.mean_ranks == {"a": 1.25, "b": 1.75}
+    assert result.friedman_p is None
     assert ranks(pd.DataFrame(np.ones((3, 3)))).friedman_p == 1.0
 
 
-def test_a_missing_score_or_too_few_are_refused() -> None:
+def test_ranks_refuse_a_missing_score_or_too_few_systems() -> None:
     with pytest.raises(InputError, match="1 of 2 corpora lack a system's score, the first is 'urdu'"):
         ranks(pd.DataFrame({"a": [0.5, 0.5], "b": [0.5, None]}, index=["emodb", "urdu"]))
     with pytest.raises(InputError, match="two or more corpora and systems, not 1 and 2"):
@@ -66,15 +66,15 @@ def test_a_missing_score_or_too_few_are_refused() -> None:
 
 
 def test_systems_within_the_critical_difference_are_alike() -> None:
-    found = ranks(pd.DataFrame(DEMSAR, columns=["C4.5", "+m", "+cf", "+m+cf"]))
-    assert found.alike == [["+m+cf", "+m", "+cf", "C4.5"]], "1.18 apart, and 1.25 is needed"
+    result = ranks(pd.DataFrame(DEMSAR, columns=["C4.5", "+m", "+cf", "+m+cf"]))
+    assert result.alike == [["+m+cf", "+m", "+cf", "C4.5"]], "1.18 apart, and 1.25 is needed"
     steps = pd.DataFrame(np.tile([5, 4, 3, 2, 1], (12, 1)), columns=list("abcde"))  # ranks 1 to 5, difference 1.76
     assert ranks(steps).alike == [["a", "b"], ["b", "c"], ["c", "d"], ["d", "e"]]
     assert ranks(steps).can_differ
 
 
 @pytest.mark.parametrize(("systems", "corpora"), [(2, 4), (3, 3), (4, 3)])
-def test_so_few_corpora_can_tell_no_systems_apart(systems: int, corpora: int) -> None:
+def test_ranks_over_too_few_corpora_cannot_differ(systems: int, corpora: int) -> None:
     scores = pd.DataFrame(np.tile(np.arange(systems), (corpora, 1)))
     assert ranks(scores).can_differ
     assert not ranks(scores[:-1]).can_differ

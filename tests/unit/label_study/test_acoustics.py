@@ -1,4 +1,4 @@
-"""`acoustics`: described loudness and pitch against what openSMILE measures, on tones and on real acted speech."""
+"""`acoustics`: described loudness and pitch against openSMILE's measurements, on tones and on real acted speech."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ RATE = 16_000
 
 
 def buzz(hertz: float, gain: float) -> np.ndarray:
-    """Half a second with the harmonics of a voice of that pitch."""
+    """Return half a second with the harmonics of a voice."""
     seconds = np.arange(RATE // 2) / RATE
     return gain * sum(np.sin(2 * np.pi * hertz * n * seconds) / n for n in range(1, 9))
 
 
 def described(folder: Path) -> Path:
-    """Ten clips, which get louder and, in another order, higher; described as they are, but for two that are wrong."""
+    """Write ten clips of rising loudness and, in another order, rising pitch, with true descriptions in rare words."""
     rows = []
     for number in range(10):
         pitch = (number * 3) % 10
@@ -36,8 +36,8 @@ def described(folder: Path) -> Path:
         loudness, height = ("low" if at < 3 else "mid" if at < 7 else "high" for at in (number, pitch))
         rows.append({"filename": f"{number}.wav", "loudness": loudness, "pitch": height})
     table = pd.DataFrame(rows)
-    table.loc[0, "loudness"] = "Soft"  # any case, and a word that means low
-    table.loc[9, "pitch"] = "trembling"  # none of the words
+    table.loc[0, "loudness"] = "Soft"  # in another case, a word for low
+    table.loc[9, "pitch"] = "trembling"  # not a known word
     table.to_csv(folder / "labels.csv", index=False)
     audio = [f"{number}.wav" for number in range(10)]
     pd.DataFrame({"utterance": audio, "audio": audio, "start": "", "end": ""}).to_csv(folder / "t.csv", index=False)
@@ -48,11 +48,11 @@ def check(folder: Path, *more: str, code: int, capsys: pytest.CaptureFixture[str
     pytest.importorskip("opensmile", reason="opensmile, of the extra acoustics, is not installed")
     files = [str(folder / "labels.csv"), str(folder / "t.csv"), "--keys", "filename=utterance", "--root", str(folder)]
     assert main([*files, "--format", "json", *more]) == code
-    found: dict[str, Any] = json.loads(capsys.readouterr().out)
-    return found
+    result: dict[str, Any] = json.loads(capsys.readouterr().out)
+    return result
 
 
-def test_true_descriptions_are_found_true(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_acoustics_confirms_true_descriptions(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     described(tmp_path)
     loudness, pitch = check(tmp_path, code=0, capsys=capsys)["checks"]
     assert loudness["ua"] == 1.0 and loudness["n"] == 10
@@ -63,7 +63,7 @@ def test_true_descriptions_are_found_true(tmp_path: Path, capsys: pytest.Capture
     assert 12 * np.log2(120 / 27.5) < low < high < 12 * np.log2(170 / 27.5)
 
 
-def test_audio_that_is_missing_or_without_a_voice_is_counted(
+def test_acoustics_counts_audio_that_is_missing_or_without_a_voice(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     described(tmp_path)
@@ -74,7 +74,7 @@ def test_audio_that_is_missing_or_without_a_voice_is_counted(
     assert pitch["left_out"]["not measured"] == 2
 
 
-def test_segments_are_measured_between_their_times(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_acoustics_measures_segments_between_their_times(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     described(tmp_path)
     whole = [soundfile.read(tmp_path / f"{number}.wav")[0] for number in range(10)]
     soundfile.write(tmp_path / "all.wav", np.concatenate(whole), RATE)
@@ -85,10 +85,10 @@ def test_segments_are_measured_between_their_times(tmp_path: Path, capsys: pytes
     assert check(tmp_path, code=0, capsys=capsys) == one_by_one
 
 
-def test_acted_anger_is_higher_than_sadness(
+def test_acoustics_finds_acted_anger_higher_than_sadness(
     shared_data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """EmoDB's clips, described by their emotion: W anger, F happiness, A fear; N neutral, E disgust; T sad, L bored."""
+    """EmoDB's clips described by their emotion: W anger, F happiness, A fear; N neutral, E disgust; T sad, L bored."""
     clips = sorted((shared_data / "emodb" / "wav").glob("*.wav"))[::12]
     levels = {**dict.fromkeys("WFA", "high"), **dict.fromkeys("NE", "mid"), **dict.fromkeys("TL", "low")}
     rows = [
@@ -106,19 +106,19 @@ def test_acted_anger_is_higher_than_sadness(
 
 @given(st.lists(st.tuples(st.sampled_from(LEVELS), st.floats(-100, 100)), min_size=5, max_size=60))
 @settings(max_examples=50)
-def test_the_bins_hold_thirty_forty_and_thirty_per_cent(rows: list[tuple[str, float]]) -> None:
+def test_acoustic_bins_hold_thirty_forty_and_thirty_per_cent(rows: list[tuple[str, float]]) -> None:
     table = pd.DataFrame({"loudness": [word for word, _ in rows]})
     values = pd.DataFrame(
         {"loudness": [value for _, value in rows], "pitch": np.nan}, index=table.index, columns=list(FEATURES)
     )
-    [found] = acoustic_check(table, values)
-    in_bins = np.asarray(found["confusion"]).sum(axis=1)
+    [checked] = acoustic_check(table, values, {}).checks
+    in_bins = np.asarray(checked.confusion).sum(axis=1)
     assert in_bins.sum() == len(rows)
     if values["loudness"].nunique() == len(rows):
         assert np.abs(in_bins - np.asarray([0.3, 0.4, 0.3]) * len(rows)).max() < 2
 
 
-def test_without_opensmile_a_sentence_names_the_extra(
+def test_acoustics_names_its_extra_without_opensmile(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     described(tmp_path)
@@ -130,14 +130,14 @@ def test_without_opensmile_a_sentence_names_the_extra(
     assert capsys.readouterr().err.strip().endswith("needs opensmile: pip install 'melt-ser[acoustics]'.")
 
 
-def test_labels_that_describe_nothing_are_refused() -> None:
+def test_acoustics_refuses_labels_without_descriptions() -> None:
     with pytest.raises(InputError, match="describe neither loudness nor pitch"):
-        acoustic_check(pd.DataFrame({"emotion": ["joy"]}), pd.DataFrame({"loudness": [1.0], "pitch": [1.0]}))
-    with pytest.raises(InputError, match="There are 1 utterances with a described and a measured loudness"):
-        acoustic_check(pd.DataFrame({"loudness": ["low"]}), pd.DataFrame({"loudness": [1.0], "pitch": [1.0]}))
+        acoustic_check(pd.DataFrame({"emotion": ["joy"]}), pd.DataFrame({"loudness": [1.0], "pitch": [1.0]}), {})
+    with pytest.raises(InputError, match="Only 1 utterances have a described and a measured loudness"):
+        acoustic_check(pd.DataFrame({"loudness": ["low"]}), pd.DataFrame({"loudness": [1.0], "pitch": [1.0]}), {})
 
 
-def test_text_says_what_is_left_out(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_acoustics_text_lists_the_utterances_left_out(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     described(tmp_path)
     pytest.importorskip("opensmile", reason="opensmile, of the extra acoustics, is not installed")
     files = [str(tmp_path / "labels.csv"), str(tmp_path / "t.csv"), "--keys", "filename=utterance"]

@@ -1,4 +1,4 @@
-"""`agreement`: the paper's own facts from the released files, and figures that others define the same way."""
+"""`agreement`: the paper's figures from the released files, and measures that equal those of other libraries."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from browser import CONTRASTS, Seen
 from melt_ser.agreement import main
 from melt_ser.core.errors import InputError, SetupError
 from melt_ser.evaluation.metrics import confusion_matrix
-from melt_ser.label_study.agreement import LABELS, agreement
+from melt_ser.label_study.agreement import LABELS, Agreement, agreement
 from melt_ser.label_study.label_pairs import LabelPairs, read_pairs
 from melt_ser.label_study.reliability import (
     cohens_kappa,
@@ -33,18 +33,18 @@ HOSTILE = "<script>alert(1)</script>"
 
 def compare(path: Path, *more: str | Path, capsys: pytest.CaptureFixture[str]) -> dict[str, Any]:
     assert main([str(path), *map(str, more), "--format", "json"]) == 0
-    found: dict[str, Any] = json.loads(capsys.readouterr().out)
-    return found
+    result: dict[str, Any] = json.loads(capsys.readouterr().out)
+    return result
 
 
 @pytest.mark.parametrize(
     ("part", "n", "changed", "kappa", "human", "machine"),
-    [  # of the paper, and of the released files: the label counts are in the order of LABELS
+    [  # from the paper and the released files; label counts are in the order of LABELS
         ("train", 7024, 46.43, 0.392, [852, 215, 208, 1244, 3172, 570, 763], [464, 473, 418, 1578, 2519, 363, 1209]),
         ("test", 1794, 47.55, 0.378, None, [126, 123, 103, 388, 659, 90, 302]),
     ],
 )
-def test_the_released_files_give_the_papers_facts(
+def test_agreement_of_the_released_files_equals_the_papers(
     shared_data: Path,
     part: str,
     n: int,
@@ -55,53 +55,55 @@ def test_the_released_files_give_the_papers_facts(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     released = shared_data / "melt" / f"meld_{part}.csv"
-    found = compare(released, capsys=capsys)
-    assert found["n"] == n
-    assert round(100 * found["as_given"]["changed"], 2) == changed
-    assert round(found["as_given"]["kappa"], 3) == kappa
-    confusion = np.asarray(found["confusion"])
+    result = compare(released, capsys=capsys)
+    assert result["n"] == n
+    assert round(100 * result["as_given"]["changed"], 2) == changed
+    assert round(result["as_given"]["kappa"], 3) == kappa
+    confusion = np.asarray(result["confusion"])
     size = len(LABELS)
     assert confusion[:, :size].sum(axis=0).tolist() == machine
     if human:
         assert confusion.sum(axis=1).tolist() == human
     from_two_files = compare(shared_data / "meld" / f"{part}_sent_emo.csv", released, capsys=capsys)
-    assert from_two_files["confusion"] == found["confusion"]
+    assert from_two_files["confusion"] == result["confusion"]
     assert sum(from_two_files["left_out"].values()) == {"train": 2965, "test": 816}[part]
 
 
-def test_labels_outside_the_set_are_counted_and_never_made_into_others(
+def test_agreement_counts_labels_outside_the_set_and_never_changes_them(
     shared_data: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    found = compare(shared_data / "melt" / "meld_test.csv", capsys=capsys)
-    assert found["outside"] == {"first": {}, "second": {"frustration": 2, "comfort": 1}}
-    assert found["categories"] == [*LABELS, "comfort", "frustration"]
-    assert found["as_given"]["n"] == 1794 and found["within"]["n"] == 1791
-    assert sum(one["first"] for one in found["classes"]) == 1791
-    assert round(100 * found["within"]["changed"], 2) == 47.46
+    result = compare(shared_data / "melt" / "meld_test.csv", capsys=capsys)
+    assert result["outside"] == {"first": {}, "second": {"frustration": 2, "comfort": 1}}
+    assert result["categories"] == [*LABELS, "comfort", "frustration"]
+    assert result["as_given"]["n"] == 1794 and result["within"]["n"] == 1791
+    assert sum(row["first"] for row in result["classes"]) == 1791
+    assert round(100 * result["within"]["changed"], 2) == 47.46
 
 
-def test_every_cut_has_all_utterances_and_its_own_figures(
+def test_agreement_slices_cover_all_utterances_with_their_own_figures(
     shared_data: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     path = shared_data / "melt" / "meld_test.csv"
-    found, table = compare(path, capsys=capsys), pd.read_csv(path)
+    result, table = compare(path, capsys=capsys), pd.read_csv(path)
     for name in ("speaker", "season", "length"):
-        assert sum(one["n"] for one in found["slices"] if one["by"] == name) == 1794
-    [joey] = [one for one in found["slices"] if one["value"] == "joey"]
+        assert sum(row["n"] for row in result["slices"] if row["by"] == name) == 1794
+    [joey] = [row for row in result["slices"] if row["value"] == "joey"]
     rows = table[table["Speaker"] == "joey"]
     assert joey["kappa"] == pytest.approx(cohen_kappa_score(rows["Emotion"], rows["llm_label"]))
     assert joey["kappa_ci95"][0] < joey["kappa"] < joey["kappa_ci95"][1]
-    assert [one["value"] for one in found["slices"] if one["by"] == "season"] == list("123456789")
+    assert [row["value"] for row in result["slices"] if row["by"] == "season"] == list("123456789")
     episodes = compare(path, "--by", "Episode,Sentiment", capsys=capsys)["slices"]
-    assert {one["by"] for one in episodes} == {"episode", "sentiment"}
+    assert {row["by"] for row in episodes} == {"episode", "sentiment"}
 
 
-def test_the_shift_says_what_each_label_gains_and_loses(shared_data: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    found = compare(shared_data / "melt" / "meld_train.csv", capsys=capsys)
-    shift = np.asarray(found["shift"])
+def test_agreement_shift_is_the_gain_and_loss_of_each_label(
+    shared_data: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    result = compare(shared_data / "melt" / "meld_train.csv", capsys=capsys)
+    shift = np.asarray(result["shift"])
     assert (shift == -shift.T).all()
-    lost = {one["label"]: one["first"] - one["second"] for one in found["classes"]}
-    assert dict(zip(found["categories"], shift.sum(axis=1).tolist(), strict=True)) == lost
+    lost = {row["label"]: row["first"] - row["second"] for row in result["classes"]}
+    assert dict(zip(result["categories"], shift.sum(axis=1).tolist(), strict=True)) == lost
 
 
 LABELLED = st.lists(st.tuples(st.sampled_from("abc"), st.sampled_from("abc")), min_size=2, max_size=40)
@@ -109,7 +111,7 @@ LABELLED = st.lists(st.tuples(st.sampled_from("abc"), st.sampled_from("abc")), m
 
 @given(LABELLED)
 @settings(max_examples=100)
-def test_kappa_and_f1_are_scikit_learns(rows: list[tuple[str, str]]) -> None:
+def test_kappa_and_f1_equal_scikit_learns(rows: list[tuple[str, str]]) -> None:
     first, second = map(list, zip(*rows, strict=True))
     kappa = float(cohens_kappa(confusion_matrix(first, second, "abc")))
     if len(set(first + second)) == 1:
@@ -117,21 +119,21 @@ def test_kappa_and_f1_are_scikit_learns(rows: list[tuple[str, str]]) -> None:
         return
     assert kappa == pytest.approx(cohen_kappa_score(first, second))
     pairs = LabelPairs(pd.DataFrame({"first": first, "second": second}), ("one", "two"), {})
-    for one in agreement(pairs, list("abc"), resamples=20)["classes"]:
-        occurs = one["label"] in first
-        expected = f1_score(first, second, labels=[one["label"]], average=None)[0] if occurs else None
-        assert one["f1"] == (None if expected is None else pytest.approx(expected))
+    for row in agreement(pairs, list("abc"), resamples=20).classes:
+        occurs = row.label in first
+        expected = f1_score(first, second, labels=[row.label], average=None)[0] if occurs else None
+        assert row.f1 == (None if expected is None else pytest.approx(expected))
 
 
 @given(LABELLED)
 @settings(max_examples=50)
-def test_alpha_of_pairs_is_alpha_of_items_with_two_raters(rows: list[tuple[str, str]]) -> None:
+def test_alpha_of_pairs_equals_alpha_of_items_with_two_raters(rows: list[tuple[str, str]]) -> None:
     counts = np.asarray([[pair.count(label) for label in "abc"] for pair in rows])
     confusion = confusion_matrix(*map(list, zip(*rows, strict=True)), "abc")
     np.testing.assert_allclose(coincidences_of_pairs(confusion), coincidences_of_items(counts))
 
 
-def test_alpha_is_that_of_its_authors_examples() -> None:
+def test_alpha_equals_its_authors_examples() -> None:
     """Krippendorff 2011: two observers and five labels, then four observers with missing values."""
     confusion = confusion_matrix(list("aabbdcccedda"), list("babbbccceddd"), list("abcde"))
     assert float(krippendorffs_alpha(coincidences_of_pairs(confusion))) == pytest.approx(0.692, abs=5e-4)
@@ -142,14 +144,14 @@ def test_alpha_is_that_of_its_authors_examples() -> None:
 
 @given(LABELLED, st.randoms(use_true_random=False))
 @settings(max_examples=30)
-def test_the_order_of_rows_does_not_matter(rows: list[tuple[str, str]], random: Any) -> None:
-    def found(rows: list[tuple[str, str]]) -> dict[str, Any]:
+def test_agreement_does_not_depend_on_the_order_of_rows(rows: list[tuple[str, str]], random: Any) -> None:
+    def result(rows: list[tuple[str, str]]) -> Agreement:
         pairs = LabelPairs(pd.DataFrame(rows, columns=["first", "second"]), ("one", "two"), {})
         return agreement(pairs, list("abc"), resamples=20)
 
     shuffled = rows.copy()
     random.shuffle(shuffled)
-    assert found(rows) == found(shuffled)
+    assert result(rows) == result(shuffled)
 
 
 def write(path: Path, text: str) -> Path:
@@ -157,7 +159,7 @@ def write(path: Path, text: str) -> Path:
     return path
 
 
-def test_two_files_are_joined_on_keys_of_other_names_and_what_has_no_partner_is_counted(tmp_path: Path) -> None:
+def test_read_pairs_joins_on_keys_of_different_names_and_counts_rows_without_a_partner(tmp_path: Path) -> None:
     first = write(tmp_path / "a.csv", "utterance,label\nu1,joy\nu2,fear\nu3,joy\n")
     second = write(tmp_path / "b.csv", "filename,llm_label\nu1,joy\nu2,anger\nu4,joy\nu5,joy\n")
     pairs = read_pairs(first, second, keys=["utterance=filename"])
@@ -165,31 +167,31 @@ def test_two_files_are_joined_on_keys_of_other_names_and_what_has_no_partner_is_
     assert pairs.left_out == {"only in a.csv": 1, "only in b.csv": 2}
 
 
-def test_rows_without_a_label_are_counted(tmp_path: Path) -> None:
+def test_read_pairs_counts_rows_without_a_label(tmp_path: Path) -> None:
     pairs = read_pairs(write(tmp_path / "a.csv", "Emotion,llm_label\njoy,\n,fear\njoy,joy\n"))
     assert len(pairs.table) == 1
     assert pairs.left_out == {"no label: emotion": 1, "no label: llm_label": 1}
 
 
-def test_one_file_of_all_splits_is_joined_with_the_files_of_each(
+def test_agreement_joins_a_file_of_all_splits_with_the_file_of_one(
     shared_data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """What `annotate` writes of MELD has the column split; MELD's own files say it by their names."""
+    """A labels file of MELD has the column split; MELD's own files have it in their names."""
     parts = [
         pd.read_csv(shared_data / "melt" / f"meld_{part}.csv", dtype=str).assign(split=part)
         for part in ("train", "test")
     ]
     pd.concat(parts).to_csv(tmp_path / "labels.csv", index=False)
-    found = compare(shared_data / "meld" / "test_sent_emo.csv", tmp_path / "labels.csv", capsys=capsys)
-    assert found["n"] == 1794 and round(found["as_given"]["kappa"], 3) == 0.378
-    assert found["left_out"] == {"only in test_sent_emo.csv": 816, "only in labels.csv": 7024}
+    result = compare(shared_data / "meld" / "test_sent_emo.csv", tmp_path / "labels.csv", capsys=capsys)
+    assert result["n"] == 1794 and round(result["as_given"]["kappa"], 3) == 0.378
+    assert result["left_out"] == {"only in test_sent_emo.csv": 816, "only in labels.csv": 7024}
 
 
-def test_rows_of_another_split_are_refused(
+def test_agreement_refuses_rows_of_another_split(
     shared_data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Dialogues are numbered anew in each split, so that the keys of one meet rows of another."""
-    copies = [tmp_path / "a.csv", tmp_path / "b.csv"]  # names that do not say the split
+    """Each split numbers its dialogues anew, so the keys of one also occur in another."""
+    copies = [tmp_path / "a.csv", tmp_path / "b.csv"]  # names without the split
     for released, copy in zip(("meld/test_sent_emo.csv", "melt/meld_train.csv"), copies, strict=True):
         copy.write_bytes((shared_data / released).read_bytes())
     assert main([str(copy) for copy in copies]) == 1
@@ -215,7 +217,7 @@ def test_rows_of_another_split_are_refused(
         ),
     ],
 )
-def test_bad_input_is_one_sentence(
+def test_agreement_refuses_bad_input_in_one_sentence(
     tmp_path: Path,
     text: str,
     options: list[str],
@@ -229,7 +231,7 @@ def test_bad_input_is_one_sentence(
     assert line.startswith("error: ") and words in line and not shown.out
 
 
-def test_a_suffix_that_names_no_format_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_agreement_refuses_a_suffix_that_names_no_format(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     table = write(tmp_path / "a.csv", "Emotion,llm_label\njoy,joy\n")
     page = tmp_path / "page.html"
     page.write_text("<html>")
@@ -238,24 +240,24 @@ def test_a_suffix_that_names_no_format_is_refused(tmp_path: Path, capsys: pytest
     assert page.read_text() == "<html>"
 
 
-def test_case_makes_no_other_label(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_agreement_ignores_the_case_of_labels(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     rows = "JOY,joy\nAnger,anger\nanger,Joy\nWut,wut\n"
     path = write(tmp_path / "a.csv", "Emotion,llm_label\n" + rows)
-    found = compare(path, capsys=capsys)
-    assert found["outside"] == {"first": {"wut": 1}, "second": {"wut": 1}}
-    assert found["as_given"]["changed"] == 0.25
+    result = compare(path, capsys=capsys)
+    assert result["outside"] == {"first": {"wut": 1}, "second": {"wut": 1}}
+    assert result["as_given"]["changed"] == 0.25
     named = compare(path, "--labels", "Joy,Anger", capsys=capsys)
     assert named["labels"] == ["Joy", "Anger"] and named["confusion"][:2] == [[1, 0, 0], [1, 1, 0]]
 
 
-def test_columns_that_are_called_as_the_sides_are_do_not_count_as_labels(tmp_path: Path) -> None:
+def test_read_pairs_keeps_columns_called_first_and_second_apart_from_labels(tmp_path: Path) -> None:
     first = write(tmp_path / "a.csv", "id,second,label\n1,fear,joy\n2,fear,joy\n")
     second = write(tmp_path / "b.csv", "id,first,label\n1,fear,joy\n2,fear,anger\n")
     pairs = read_pairs(first, second, keys=["id"])
     assert pairs.table[["first", "second"]].values.tolist() == [["joy", "joy"], ["joy", "anger"]]
 
 
-def test_a_key_that_repeats_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_agreement_names_a_key_that_repeats(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     text = "Dialogue_ID,Utterance_ID,sample,llm_label\n0,1,0,joy\n0,1,1,fear\n"
     first, second = write(tmp_path / "a.csv", text), write(tmp_path / "b.csv", text)
     assert main([str(first), str(second)]) == 1
@@ -263,7 +265,7 @@ def test_a_key_that_repeats_is_named(tmp_path: Path, capsys: pytest.CaptureFixtu
     assert main([str(first), str(second), "--keys", "Dialogue_ID,Utterance_ID,sample"]) == 0
 
 
-def test_text_and_markdown_say_the_same_and_escape(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_agreement_text_and_markdown_agree_and_escape(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = write(tmp_path / "a.csv", f"Emotion,llm_label,Speaker\njoy,joy,[red]a|b\njoy,{HOSTILE},ann\nfear,fear,ann\n")
     assert main([str(path)]) == 0
     text = capsys.readouterr().out
@@ -273,7 +275,7 @@ def test_text_and_markdown_say_the_same_and_escape(tmp_path: Path, capsys: pytes
     assert "a\\|b" in markdown and "<script>" not in markdown
 
 
-def test_it_needs_no_torch(tmp_path: Path) -> None:
+def test_agreement_needs_no_torch(tmp_path: Path) -> None:
     path = write(tmp_path / "a.csv", "Emotion,llm_label\njoy,joy\njoy,fear\n")
     code = (
         "import sys; from melt_ser.agreement import main\n"
@@ -286,16 +288,16 @@ def test_it_needs_no_torch(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("width", "scheme"), [(1280, "light"), (390, "dark")])
-def test_the_page_fits_the_screen_and_every_text_stands_out(
+def test_the_agreement_page_fits_the_screen_and_every_text_stands_out(
     browser: Any, shared_data: Path, tmp_path: Path, width: int, scheme: str
 ) -> None:
     table = pd.read_csv(shared_data / "melt" / "meld_test.csv", dtype=str)
     table.loc[0, ["Speaker", "llm_label"]] = HOSTILE
     table.to_csv(tmp_path / "labels.csv", index=False)
     assert main([str(tmp_path / "labels.csv"), "--html", str(tmp_path / "page.html")]) == 0
-    one = Seen(browser, tmp_path / "page.html", width, 844, scheme)
-    assert one.page.evaluate("document.documentElement.scrollWidth") <= width
-    assert [text for contrast, text in one.page.evaluate(CONTRASTS) if contrast < 4.5] == []
-    assert one.page.get_by_role("heading", name="Confusion").is_visible()
-    assert one.requests == [(tmp_path / "page.html").as_uri()] and one.complaints == []
-    one.context.close()
+    seen = Seen(browser, tmp_path / "page.html", width, 844, scheme)
+    assert seen.page.evaluate("document.documentElement.scrollWidth") <= width
+    assert [text for contrast, text in seen.page.evaluate(CONTRASTS) if contrast < 4.5] == []
+    assert seen.page.get_by_role("heading", name="Confusion").is_visible()
+    assert seen.requests == [(tmp_path / "page.html").as_uri()] and seen.complaints == []
+    seen.context.close()

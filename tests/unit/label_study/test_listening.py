@@ -1,4 +1,4 @@
-"""`listen build` and its page: nobody can tell the sources, every way of using it leads to the same answers."""
+"""`listen build` and its page: raters cannot tell the sources, and every way of use gives the same answers."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ CLIPS, CHECKS = 4, 2
 
 
 def corpus(folder: Path, rows: int = 24) -> Path:
-    """A table of short segments of one recording, with two labels each; every fourth pair is of one label."""
+    """Write a table of short segments of one recording, with two labels each; every fourth pair is equal."""
     folder.mkdir(parents=True, exist_ok=True)
     soundfile.write(
         folder / "tones.wav", np.concatenate([sine(16_000, 0.2, 200 + 20 * row) for row in range(rows)]), 16_000
@@ -56,7 +56,7 @@ def built(folder: Path, *more: str) -> dict[str, Any]:
     return key
 
 
-def test_the_shared_folder_does_not_say_which_source_a_label_is_from(tmp_path: Path) -> None:
+def test_the_shared_folder_does_not_reveal_the_source_of_a_label(tmp_path: Path) -> None:
     key = built(tmp_path)
     shared = tmp_path / "test" / "share"
     assert {path.name for path in shared.iterdir()} == {"index.html", "clips"}
@@ -68,17 +68,17 @@ def test_the_shared_folder_does_not_say_which_source_a_label_is_from(tmp_path: P
         assert sorted(item["labels"]) == sorted([item["first"], item["second"]])
 
 
-def test_the_drawn_order_of_two_labels_is_that_of_a_coin(tmp_path: Path) -> None:
+def test_the_order_of_two_labels_in_a_listening_test_is_random(tmp_path: Path) -> None:
     table = corpus(tmp_path, rows=120)
     pairs = read_pairs(table, first_column="human", second_column="machine")
     key = build(pairs, tmp_path, tmp_path / "test", clips=80, checks=0, longest=30.0, seed=1)
     second_first = sum(item["labels"][0] == item["second"] for item in key["items"])
-    assert 25 <= second_first <= 55  # of 80: four standard deviations
+    assert 25 <= second_first <= 55  # 40 of 80 are expected, within four standard deviations
     by_label = pd.Series([item["second"] for item in key["items"]]).value_counts()
     assert by_label.max() - by_label.min() <= 1  # evenly over the second source's labels
 
 
-def test_a_clip_is_the_segment_and_the_same_seed_gives_the_same_test(tmp_path: Path) -> None:
+def test_a_clip_of_a_listening_test_is_the_segment_and_a_seed_repeats_the_test(tmp_path: Path) -> None:
     key = built(tmp_path / "one")
     item = key["items"][0]
     samples, rate = soundfile.read(tmp_path / "one" / "test" / "share" / "clips" / f"{item['id']}.flac")
@@ -90,7 +90,7 @@ def test_a_clip_is_the_segment_and_the_same_seed_gives_the_same_test(tmp_path: P
     assert built(tmp_path / "other", "--seed", "1")["study"] != key["study"]
 
 
-def test_what_is_not_used_is_counted_and_unusable_audio_passed_over(
+def test_listen_build_counts_unused_utterances_and_skips_unusable_audio(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     key = built(tmp_path, "--labels", "anger,fear,joy")
@@ -108,13 +108,13 @@ def test_what_is_not_used_is_counted_and_unusable_audio_passed_over(
 @pytest.mark.parametrize(
     ("options", "code", "words"),
     [
-        (["--clips", "100"], 1, "The sources differ on 16 utterances, and 100 clips and 3 checks are asked for"),
+        (["--clips", "100"], 1, "The sources differ on 16 utterances, too few for 100 clips and 3 checks"),
         (["--longest", "0.1"], 1, "16 clips cannot be used, the first: "),
-        (["--longest", "0"], 2, "--longest is more than 0 seconds"),
+        (["--longest", "0"], 2, "--longest is 0; give more than 0 seconds"),
         (["--first-column", "wut"], 1, "has no column 'wut'"),
     ],
 )
-def test_bad_input_is_one_sentence_and_leaves_nothing(
+def test_listen_build_refuses_bad_input_in_one_sentence_and_leaves_nothing(
     tmp_path: Path, options: list[str], code: int, words: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     table = corpus(tmp_path / "corpus")
@@ -127,13 +127,13 @@ def test_bad_input_is_one_sentence_and_leaves_nothing(
 
 
 @pytest.mark.parametrize("options", [["--clips", "0"], ["--checks", "-1"], ["--longest", "nan"], ["--seed", "-1"]])
-def test_a_number_that_cannot_be_is_refused(options: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+def test_listen_build_refuses_an_impossible_number(options: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as ended:
         main(["build", "a.csv", "--root", ".", "--out", "test", *options])
     assert ended.value.code == 2 and f"argument {options[0]}: is a " in capsys.readouterr().err
 
 
-def test_a_test_that_is_there_is_not_overwritten(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_listen_build_does_not_overwrite_a_test(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     built(tmp_path)
     table = tmp_path / "corpus" / "table.csv"
     assert main(["build", str(table), "--root", str(table.parent), "--out", str(tmp_path / "test")]) != 0
@@ -151,10 +151,10 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def seen(browser: Any, folder: Path, request: pytest.FixtureRequest) -> Iterator[Seen]:
     width, scheme = getattr(request, "param", (1280, "light"))
-    one = Seen(browser, folder / "share" / "index.html", width, 844, scheme)
-    yield one
-    assert one.complaints == []
-    one.context.close()
+    seen = Seen(browser, folder / "share" / "index.html", width, 844, scheme)
+    yield seen
+    assert seen.complaints == []
+    seen.context.close()
 
 
 def enter(seen: Seen, rater: str) -> None:
@@ -163,7 +163,7 @@ def enter(seen: Seen, rater: str) -> None:
 
 
 def question(seen: Seen) -> tuple[list[str], str | None]:
-    """The labels left and right, and what a check says to choose."""
+    """Return the labels left and right, and the label that a check tells the rater to choose."""
     text = seen.page.locator("#question").inner_text()
     labels = [seen.page.locator(side).inner_text() for side in ("#left", "#right")]
     return labels, text.split("“")[1].split("”")[0] if "check" in text else None
@@ -191,7 +191,9 @@ def saved(seen: Seen, path: Path) -> dict[str, Any]:
     return content
 
 
-def test_from_the_first_click_to_scored_answers(seen: Seen, folder: Path, tmp_path: Path) -> None:
+def test_the_listening_page_leads_from_the_first_click_to_scored_answers(
+    seen: Seen, folder: Path, tmp_path: Path
+) -> None:
     enter(seen, "anna")
     chosen = [answer_by_mouse(seen) for _ in range(CLIPS + CHECKS)]
     assert seen.page.locator("#summary").inner_text() == "6 of 6 clips are judged."
@@ -205,7 +207,9 @@ def test_from_the_first_click_to_scored_answers(seen: Seen, folder: Path, tmp_pa
     assert all(url.startswith(shared) or url.startswith("blob:") for url in seen.requests)
 
 
-def test_answers_outlive_a_reload_and_the_order_is_the_raters_own(seen: Seen, tmp_path: Path) -> None:
+def test_the_listening_page_keeps_answers_through_a_reload_and_gives_each_rater_an_order(
+    seen: Seen, tmp_path: Path
+) -> None:
     enter(seen, "ben")
     first = [answer_by_mouse(seen) for _ in range(2)]
     before = question(seen)
@@ -226,7 +230,7 @@ def test_answers_outlive_a_reload_and_the_order_is_the_raters_own(seen: Seen, tm
 
 
 @pytest.mark.parametrize("seen", [(390, "dark")], indirect=True)
-def test_a_rater_with_a_keyboard_alone(seen: Seen, folder: Path, tmp_path: Path) -> None:
+def test_the_listening_page_works_by_keyboard_alone(seen: Seen, folder: Path, tmp_path: Path) -> None:
     keyboard = seen.page.keyboard
     for _ in range(5):
         keyboard.press("Tab")
@@ -259,7 +263,7 @@ def test_a_rater_with_a_keyboard_alone(seen: Seen, folder: Path, tmp_path: Path)
     assert read_judgements(folder / "key.json", [tmp_path]).left_out == {}
 
 
-def test_an_answer_can_be_changed(seen: Seen, tmp_path: Path) -> None:
+def test_the_listening_page_lets_a_rater_change_an_answer(seen: Seen, tmp_path: Path) -> None:
     enter(seen, "emil")
     labels, _ = question(seen)
     hear(seen)
@@ -272,20 +276,20 @@ def test_an_answer_can_be_changed(seen: Seen, tmp_path: Path) -> None:
     assert (answer["chosen"], answer["side"]) == (labels[1], "right")
 
 
-def test_a_clip_that_does_not_play_can_be_skipped(browser: Any, tmp_path: Path) -> None:
+def test_the_listening_page_lets_a_rater_skip_a_clip_that_does_not_play(browser: Any, tmp_path: Path) -> None:
     key = built(tmp_path)
     for path in (tmp_path / "test" / "share" / "clips").iterdir():
         path.write_bytes(b"no sound")
-    one = Seen(browser, tmp_path / "test" / "share" / "index.html")
-    enter(one, "finn")
-    one.page.get_by_role("button", name="The clip does not play: skip it").click()
-    content = saved(one, tmp_path / "finn.json")
+    seen = Seen(browser, tmp_path / "test" / "share" / "index.html")
+    enter(seen, "finn")
+    seen.page.get_by_role("button", name="The clip does not play: skip it").click()
+    content = saved(seen, tmp_path / "finn.json")
     assert [answer["chosen"] for answer in content["answers"]] == [None]
     assert content["answers"][0]["item"] in {item["id"] for item in key["items"]}
-    one.context.close()
+    seen.context.close()
 
 
-def test_a_browser_that_keeps_nothing_says_so(browser: Any, folder: Path, tmp_path: Path) -> None:
+def test_the_listening_page_warns_if_the_browser_stores_nothing(browser: Any, folder: Path, tmp_path: Path) -> None:
     context = browser.new_context()
     page = context.new_page()
     page.add_init_script("Object.defineProperty(window, 'localStorage', { get() { throw new Error('forbidden'); } })")
@@ -297,7 +301,7 @@ def test_a_browser_that_keeps_nothing_says_so(browser: Any, folder: Path, tmp_pa
     context.close()
 
 
-def test_it_works_from_a_static_server(browser: Any, folder: Path, tmp_path: Path) -> None:
+def test_the_listening_page_works_from_a_static_server(browser: Any, folder: Path, tmp_path: Path) -> None:
     class Quiet(http.server.SimpleHTTPRequestHandler):
         def log_message(self, format: str, *args: Any) -> None:
             pass
@@ -305,19 +309,19 @@ def test_it_works_from_a_static_server(browser: Any, folder: Path, tmp_path: Pat
     handler = functools.partial(Quiet, directory=str(folder / "share"))
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
-        one = Seen(browser, folder / "share" / "index.html")
+        seen = Seen(browser, folder / "share" / "index.html")
         address = f"http://127.0.0.1:{server.server_address[1]}/"
-        one.page.goto(address)
-        enter(one, "gus")
-        answer_by_mouse(one)
-        assert len(saved(one, tmp_path / "gus.json")["answers"]) == 1
-        assert one.complaints == []
-        one.context.close()
+        seen.page.goto(address)
+        enter(seen, "gus")
+        answer_by_mouse(seen)
+        assert len(saved(seen, tmp_path / "gus.json")["answers"]) == 1
+        assert seen.complaints == []
+        seen.context.close()
         server.shutdown()
 
 
 @pytest.mark.parametrize("seen", [(1280, "light"), (360, "dark")], indirect=True)
-def test_every_screen_fits_and_every_text_stands_out(seen: Seen) -> None:
+def test_every_listening_screen_fits_and_every_text_stands_out(seen: Seen) -> None:
     width = seen.page.viewport_size["width"]
     for step in ("start", "item", "heard"):
         if step == "item":

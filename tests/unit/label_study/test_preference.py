@@ -1,4 +1,4 @@
-"""`listen score`: preferences, their tests and intervals, and what becomes of answers that do not fit."""
+"""`listen score`: preferences, their tests and intervals, and answers that do not fit."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from melt_ser.label_study.mixed_effects import mixed_test
 from melt_ser.label_study.preference import crossed_interval
 from melt_ser.label_study.reliability import coincidences_of_items, krippendorffs_alpha
 from melt_ser.listen import main
-from simulations_listening import Design, found, judgements
+from simulations_listening import Design, judgements, share_of_findings
 
 REST = {"side": "left", "plays": 1, "seconds": 2.0}
 LABELS = (("joy", "anger"), ("fear", "anger"), ("joy", "fear"), ("neutral", "fear"))
@@ -37,7 +37,7 @@ def write_key(folder: Path, clips: int = 12, checks: int = 2) -> dict[str, Any]:
 
 
 def write_answers(folder: Path, key: dict[str, Any], rater: str, **more: Any) -> dict[str, Any]:
-    """A rater who prefers the second source's anger and else the first source, always on the left."""
+    """Write the answers of a rater who prefers anger of the second source, otherwise the first source, always left."""
     answers = [
         {
             "item": item["id"],
@@ -58,7 +58,9 @@ def score(folder: Path, *more: str, capsys: pytest.CaptureFixture[str]) -> dict[
     return scored
 
 
-def test_preferences_are_counted_by_class_of_either_source(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_listen_score_counts_preferences_by_class_of_either_source(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     key = write_key(tmp_path)
     for rater in ("ann", "ben", "cleo"):
         write_answers(tmp_path, key, rater)
@@ -76,7 +78,9 @@ def test_preferences_are_counted_by_class_of_either_source(tmp_path: Path, capsy
     assert scored["left_side"]["chosen"] == 1.0 and scored["left_side"]["binomial_p"] < 0.001
 
 
-def test_a_rater_who_fails_a_check_is_left_out_and_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_listen_score_leaves_out_and_names_a_rater_who_fails_a_check(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     key = write_key(tmp_path)
     write_answers(tmp_path, key, "ann")
     asleep = write_answers(tmp_path, key, "ben")["answers"]
@@ -87,7 +91,7 @@ def test_a_rater_who_fails_a_check_is_left_out_and_named(tmp_path: Path, capsys:
     assert score(tmp_path, "--allow-failed", "1", capsys=capsys)["raters"] == ["ann", "ben"]
 
 
-def test_a_raters_files_are_put_together_and_skipped_clips_are_counted(
+def test_listen_score_joins_a_raters_files_and_counts_skipped_clips(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     key = write_key(tmp_path)
@@ -103,7 +107,7 @@ def test_a_raters_files_are_put_together_and_skipped_clips_are_counted(
     assert scored["raters"] == ["ann", "ben"]
 
 
-def test_two_people_under_one_code_are_told_apart_by_a_person(
+def test_listen_score_asks_the_user_about_two_raters_with_one_code(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     key = write_key(tmp_path)
@@ -117,15 +121,15 @@ def test_two_people_under_one_code_are_told_apart_by_a_person(
 @pytest.mark.parametrize(
     ("change", "code", "words"),
     [
-        ({"study": "s2"}, 1, "answers the study s2, and"),
-        ({"answers": [{"item": "i0", "chosen": "wut", **REST}]}, 1, "'wut' for the item i0 is no answer"),
-        ({"answers": [{"item": "x", "chosen": None, **REST}]}, 1, "for the item x is no answer"),
+        ({"study": "s2"}, 1, "answers the study s2, but"),
+        ({"answers": [{"item": "i0", "chosen": "wut", **REST}]}, 1, "'wut' for the item i0 is not an answer"),
+        ({"answers": [{"item": "x", "chosen": None, **REST}]}, 1, "for the item x is not an answer"),
         ({"answers": [{"item": "i0"}]}, 1, "has no sound 'answers[0].chosen'"),
         ({"schema_version": 2}, 1, "is of version 2, not 1"),
-        ({"answers": []}, 1, "There is no judgement to score"),
+        ({"answers": []}, 1, "The answers have no judgement to score"),
     ],
 )
-def test_answers_that_do_not_fit_are_one_sentence(
+def test_listen_score_refuses_answers_that_do_not_fit_in_one_sentence(
     tmp_path: Path, change: dict[str, Any], code: int, words: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     write_answers(tmp_path, write_key(tmp_path), "ann", **change)
@@ -134,7 +138,7 @@ def test_answers_that_do_not_fit_are_one_sentence(
     assert line.startswith("error: ") and words in line
 
 
-def test_text_and_markdown_tell_the_scores(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_listen_score_writes_text_and_markdown(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     key = write_key(tmp_path)
     answers = write_answers(tmp_path, key, "ann")["answers"]
     other = {**answers[0], "chosen": key["items"][0]["first"]}
@@ -143,13 +147,13 @@ def test_text_and_markdown_tell_the_scores(tmp_path: Path, capsys: pytest.Captur
     text = " ".join(capsys.readouterr().out.split())
     assert "2 raters, 12 clips, 24 judgements" in text
     assert "Mixed model: the second is preferred in 45.8 %" in text
-    assert "Two raters say the same of a clip in 91.7 %" in text
+    assert "Two raters agree on a clip in 91.7 %" in text
     out = tmp_path / "score.md"
     assert main(["score", str(tmp_path / "key.json"), str(tmp_path / "answers"), "--out", str(out)]) == 0
     assert "| anger | 12 | 6 | 91.7" in out.read_text()
 
 
-def test_without_statsmodels_all_but_the_mixed_test_is_said(
+def test_listen_score_gives_all_but_the_mixed_test_without_statsmodels(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     write_answers(tmp_path, write_key(tmp_path), "ann")
@@ -159,30 +163,30 @@ def test_without_statsmodels_all_but_the_mixed_test_is_said(
     assert overall["second"] == 0.5
 
 
-def test_the_mixed_test_of_the_same_judgements_twice_is_no_surer() -> None:
-    """A binomial test of each clip judged by ten raters who are all but one finds what their judgements do not say."""
-    one = np.tile([1.0, 1.0, 1.0, 0.0, 1.0, 0.0, 1.0, 1.0], (10, 1))
-    one[0, 0] = 0.0
-    rater, clip = np.divmod(np.arange(one.size), one.shape[1])
-    test = mixed_test(one.ravel(), rater, clip)
-    assert test is not None and test.mean == pytest.approx(one.mean()) and test.p > 0.1
-    assert binomtest(int(one.sum()), one.size).pvalue < 0.001
+def test_the_mixed_test_gains_nothing_from_raters_who_judge_alike() -> None:
+    """Ten raters who judge alike are hardly more than one rater, and a binomial test counts them as ten."""
+    matrix = np.tile([1.0, 1.0, 1.0, 0.0, 1.0, 0.0, 1.0, 1.0], (10, 1))
+    matrix[0, 0] = 0.0
+    rater, clip = np.divmod(np.arange(matrix.size), matrix.shape[1])
+    test = mixed_test(matrix.ravel(), rater, clip)
+    assert test is not None and test.mean == pytest.approx(matrix.mean()) and test.p > 0.1
+    assert binomtest(int(matrix.sum()), matrix.size).pvalue < 0.001
 
 
 def test_without_a_preference_the_mixed_test_and_the_interval_keep_their_level() -> None:
-    """The binomial test does not; more designs are in docs/listening.md."""
-    shares = found(Design(6, 16, 0.5, 1.0), many=40)
+    """The binomial test does not keep it; docs/listening.md has more designs."""
+    shares = share_of_findings(Design(6, 16, 0.5, 1.0), many=40)
     assert shares["binomial"] >= 0.15
     assert shares["mixed"] <= 0.1 and shares["interval"] <= 0.12
 
 
-def test_the_mixed_test_finds_a_preference_that_is_there() -> None:
-    assert found(Design(10, 30, 0.5, 1.0, preference=1.5), many=5)["mixed"] == 1.0
+def test_the_mixed_test_finds_a_real_preference() -> None:
+    assert share_of_findings(Design(10, 30, 0.5, 1.0, preference=1.5), many=5)["mixed"] == 1.0
 
 
 @given(st.integers(1, 6), st.integers(1, 8), st.integers(0, 2**32 - 1))
 @settings(max_examples=50)
-def test_intervals_hold_the_mean_and_do_not_depend_on_the_order(raters: int, clips: int, seed: int) -> None:
+def test_the_crossed_interval_contains_the_mean(raters: int, clips: int, seed: int) -> None:
     generator = np.random.default_rng(seed)
     matrix = judgements(Design(raters, clips, 0.5, 1.0), generator)
     matrix[generator.random(matrix.shape) < 0.2] = np.nan
@@ -194,7 +198,7 @@ def test_intervals_hold_the_mean_and_do_not_depend_on_the_order(raters: int, cli
 
 @given(st.integers(2, 12), st.integers(0, 2**32 - 1))
 @settings(max_examples=50)
-def test_alpha_of_full_tables_is_fleiss_kappa_with_its_correction_for_few(items: int, seed: int) -> None:
+def test_alpha_of_full_tables_is_fleiss_kappa_with_a_correction_for_small_samples(items: int, seed: int) -> None:
     table = np.random.default_rng(seed).integers(0, 2, size=(items, 4))
     counts, _ = aggregate_raters(table, n_cat=2)
     alpha = float(krippendorffs_alpha(coincidences_of_items(counts)))

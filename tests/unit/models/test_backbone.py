@@ -1,4 +1,4 @@
-"""Backbones: from a seed, a folder or the cache; frozen parts; masking; and every way it can go wrong."""
+"""Backbones from a seed, a folder or the cache; frozen parts; SpecAugment; and every error of loading."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from transformers import AutoModelForCTC, Wav2Vec2FeatureExtractor
 from melt_ser.config import BackboneConfig, Family
 from melt_ser.core.errors import SetupError
 from melt_ser.models.backbone import Backbone, load_backbone
-from melt_ser.models.weights import MODEL_TYPES
+from melt_ser.models.families import MODEL_TYPES
 from small_models import FAMILIES, KINDS, batch_of, small_backbone, small_config
 
 every_family = pytest.mark.parametrize("family", FAMILIES)
@@ -25,7 +25,7 @@ WEIGHTS = "model.safetensors"
 
 
 def write_checkpoint(folder: Path, family: str, do_normalize: bool = False) -> Backbone:
-    """A folder as on the hub: backbone weights under a prefix beside a recognition head, and an extractor."""
+    """Write a folder as on the hub: a recognition model with its head, and a feature extractor."""
     backbone = small_backbone(family)
     recogniser = AutoModelForCTC.from_config(backbone.model.config)
     setattr(recogniser, recogniser.base_model_prefix, backbone.model)
@@ -58,13 +58,13 @@ def same_weights(one: Backbone, other: Backbone) -> bool:
 
 
 @every_family
-def test_random_weights_are_those_of_the_seed(family):
+def test_random_weights_depend_on_the_seed(family):
     assert same_weights(load_backbone(small_config(family), 1), load_backbone(small_config(family), 1))
     assert not same_weights(load_backbone(small_config(family), 1), load_backbone(small_config(family), 2))
 
 
 @every_family
-def test_loading_leaves_the_random_state_alone(family, tmp_path):
+def test_loading_a_backbone_leaves_the_random_state_as_it_was(family, tmp_path):
     write_checkpoint(tmp_path, family)
     torch_state, numpy_state = torch.get_rng_state(), np.random.get_state()[1].copy()
     load_backbone(small_config(family), 1)
@@ -82,7 +82,7 @@ def test_the_tiny_model_has_about_a_million_parameters(family):
 
 
 @every_family
-def test_frames_and_hidden_states(family):
+def test_a_backbone_gives_frames_and_hidden_states(family):
     backbone = small_backbone(family)
     output = backbone(*batch_of(400, 719, 720, 16_000), output_hidden_states=True)
     assert output.frame_mask.sum(dim=1).tolist() == [1, 1, 2, 49]
@@ -99,7 +99,7 @@ def test_the_last_hidden_state_is_normalised_once_more_in_large_models(kind):
     assert same == (kind not in ("wav2vec2-large", "hubert-large", "wavlm-large"))
 
 
-def test_lengths_are_checked():
+def test_a_backbone_refuses_lengths_outside_the_batch():
     audio, _ = batch_of(500, 1000)
     for wrong in ([399, 1000], [500, 1001]):
         with pytest.raises(ValueError, match="400..1000 samples"):
@@ -114,10 +114,10 @@ def test_lengths_are_checked():
         ({"hidden_size": "wide"}, "cannot be built"),
     ],
 )
-def test_a_wrong_architecture_is_a_sentence(architecture, message):
-    with pytest.raises(SetupError, match=message) as caught:
+def test_a_wrong_architecture_is_one_sentence(architecture, message):
+    with pytest.raises(SetupError, match=message) as error:
         load_backbone(small_config("wavlm", **architecture), 0)
-    assert "\n" not in str(caught.value)
+    assert "\n" not in str(error.value)
 
 
 # Checkpoints
@@ -135,7 +135,7 @@ def test_a_checkpoint_loads_without_its_head(family, do_normalize, tmp_path, cap
 
 
 @every_family
-def test_weights_are_float32_whatever_was_stored(family, tmp_path):
+def test_a_checkpoint_in_float16_loads_as_float32(family, tmp_path):
     write_checkpoint(tmp_path, family)
     stored = load_file(tmp_path / WEIGHTS)
     save_file({name: tensor.half() for name, tensor in stored.items()}, tmp_path / WEIGHTS, {"format": "pt"})
@@ -144,8 +144,8 @@ def test_weights_are_float32_whatever_was_stored(family, tmp_path):
 
 
 @pytest.mark.parametrize("family", ["wav2vec2", "hubert", "wavlm"])
-def test_old_names_of_the_positional_weights(family, tmp_path):
-    """Published checkpoints have weight_g and weight_v, from before torch's parametrisations."""
+def test_a_checkpoint_loads_with_old_names_of_the_positional_weights(family, tmp_path):
+    """Published checkpoints have weight_g and weight_v; they are older than torch's parametrisations."""
     written = write_checkpoint(tmp_path, family)
     old = {"parametrizations.weight.original0": "weight_g", "parametrizations.weight.original1": "weight_v"}
     stored = load_file(tmp_path / WEIGHTS)
@@ -156,13 +156,13 @@ def test_old_names_of_the_positional_weights(family, tmp_path):
     assert same_weights(load_folder(tmp_path, family), written)
 
 
-def test_layer_drop_and_masking_are_ours_to_set(checkpoint):
+def test_our_settings_replace_layer_drop_and_masking_of_a_checkpoint(checkpoint):
     config = load_folder(checkpoint).model.config
     assert (config.layerdrop, config.apply_spec_augment, config.mask_time_prob) == (0.0, False, 0.0)
     assert load_folder(checkpoint, layer_drop=0.05).model.config.layerdrop == 0.05
 
 
-def test_a_pickle_only_where_allowed(checkpoint):
+def test_a_pickled_checkpoint_loads_only_if_allowed(checkpoint):
     written = load_folder(checkpoint)
     pickle_weights(checkpoint)
     with pytest.raises(SetupError, match=r"pickled file.*backbone\.allow_pickle=true.*restricted loader"):
@@ -170,7 +170,7 @@ def test_a_pickle_only_where_allowed(checkpoint):
     assert same_weights(load_folder(checkpoint, allow_pickle=True), written)
 
 
-def test_code_in_a_pickle_is_not_run(checkpoint, tmp_path):
+def test_code_in_a_pickled_checkpoint_does_not_run(checkpoint, tmp_path):
     class Harmful:
         def __reduce__(self):
             return (Path.touch, (tmp_path / "harmed",))
@@ -182,7 +182,7 @@ def test_code_in_a_pickle_is_not_run(checkpoint, tmp_path):
     assert not (tmp_path / "harmed").exists()
 
 
-def test_safetensors_come_before_a_pickle(checkpoint):
+def test_a_checkpoint_with_safetensors_ignores_its_pickle(checkpoint):
     (checkpoint / "pytorch_model.bin").write_bytes(b"not read")
     load_folder(checkpoint, allow_pickle=True)
 
@@ -238,14 +238,14 @@ def edit_config(folder: Path, **changes: object) -> None:
         ("bert", "is a 'bert' model; choose a checkpoint of wav2vec2, hubert, wavlm, data2vec"),
     ],
 )
-def test_an_unsuitable_folder_is_one_sentence(checkpoint, how, message):
+def test_an_unsuitable_checkpoint_folder_is_one_sentence(checkpoint, how, message):
     damage(checkpoint, how)
-    with pytest.raises(SetupError, match=message) as caught:
+    with pytest.raises(SetupError, match=message) as error:
         load_folder(checkpoint, allow_pickle=True)
-    assert "\n" not in str(caught.value)
+    assert "\n" not in str(error.value)
 
 
-def test_the_joint_file_of_newer_processors_says_whether_to_normalise(checkpoint):
+def test_a_checkpoint_with_the_newer_processor_file_says_whether_to_normalise(checkpoint):
     (checkpoint / "preprocessor_config.json").unlink()
     (checkpoint / "processor_config.json").write_text('{"feature_extractor": {"do_normalize": false}}')
     assert load_folder(checkpoint).do_normalize is False
@@ -275,16 +275,18 @@ def test_a_cached_checkpoint_needs_no_network(cache, checkpoint):
 
 @pytest.mark.parametrize("lacking", ["config.json", WEIGHTS, "everything"])
 @pytest.mark.parametrize("network", ["forbidden", "unreachable"])
-def test_an_uncached_checkpoint_is_told_at_once_with_the_fix(cache, checkpoint, monkeypatch, lacking, network):
+def test_an_uncached_checkpoint_is_an_error_with_the_fix_within_seconds(
+    cache, checkpoint, monkeypatch, lacking, network
+):
     if lacking != "everything":
         shutil.copytree(checkpoint, cache, ignore=shutil.ignore_patterns(lacking))
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", network == "forbidden")
-    monkeypatch.setattr(huggingface_hub.constants, "ENDPOINT", "http://127.0.0.1:9")  # nobody listens there
+    monkeypatch.setattr(huggingface_hub.constants, "ENDPOINT", "http://127.0.0.1:9")  # a port without a server
     started = time.perf_counter()
-    with pytest.raises(SetupError) as caught:
+    with pytest.raises(SetupError) as error:
         load_from_hub()
     assert time.perf_counter() - started < 5
-    message = str(caught.value)
+    message = str(error.value)
     assert "\n" not in message
     for part in (
         f"someone/some-model at revision {COMMIT} is not in the Hugging Face cache",
@@ -297,12 +299,12 @@ def test_an_uncached_checkpoint_is_told_at_once_with_the_fix(cache, checkpoint, 
 
 
 @pytest.mark.parametrize("name", ["./nowhere", "/nowhere/at/all", "nowhere/at/all"])
-def test_a_folder_that_is_not_there(name):
+def test_a_missing_checkpoint_folder_is_one_sentence(name):
     with pytest.raises(SetupError, match="does not exist"):
         load_folder(Path(name) if name != "./nowhere" else "./nowhere")
 
 
-def test_a_name_that_nothing_can_have():
+def test_a_checkpoint_name_that_the_hub_forbids_is_one_sentence():
     with pytest.raises(SetupError, match="neither a folder nor a model of the hub"):
         load_folder("some one/model")
 
@@ -339,9 +341,9 @@ def test_a_frozen_backbone_is_in_evaluation_mode_and_keeps_no_graph(family):
     backbone.freeze("everything")
     expected = backbone(*batch_of(800, 4000)).last_hidden_state
     backbone.train()
-    found = backbone(*batch_of(800, 4000)).last_hidden_state
-    assert not found.requires_grad
-    assert torch.equal(found, expected)
+    actual = backbone(*batch_of(800, 4000)).last_hidden_state
+    assert not actual.requires_grad
+    assert torch.equal(actual, expected)
 
 
 @every_family
@@ -359,8 +361,8 @@ def test_frozen_parts_stay_in_evaluation_mode_and_the_rest_trains(family):
 
 
 @every_family
-def test_no_gradient_of_the_audio_is_computed(family):
-    """transformers asks for one, which only reentrant checkpointing needs."""
+def test_a_backbone_computes_no_gradient_of_the_audio(family):
+    """By default, transformers computes it, because reentrant checkpointing needs it."""
     backbone = small_backbone(family).train()
     seen = []
     backbone.model.feature_extractor.conv_layers[0].register_forward_hook(
@@ -371,7 +373,7 @@ def test_no_gradient_of_the_audio_is_computed(family):
 
 
 @pytest.mark.parametrize("what", ["convolutions", 3, -1])
-def test_a_wrong_freeze_is_a_sentence(what):
+def test_a_wrong_freeze_is_one_sentence(what):
     with pytest.raises(SetupError, match="trainer.freeze"):
         small_backbone("wavlm").freeze(what)
 
@@ -380,7 +382,7 @@ def test_a_wrong_freeze_is_a_sentence(what):
 
 
 @every_family
-def test_masking_follows_torchs_random_state_and_only_in_training(family):
+def test_specaugment_follows_torchs_random_state_and_only_in_training(family):
     backbone = load_backbone(small_config(family), 0, time_mask_probability=0.5, feature_mask_probability=0.2)
     for module in backbone.modules():
         if isinstance(module, torch.nn.Dropout):
@@ -401,11 +403,11 @@ def test_masking_follows_torchs_random_state_and_only_in_training(family):
 
 
 @every_family
-def test_clips_too_short_for_masking_are_left_whole(family):
-    """transformers raises an error for batches below ten frames."""
+def test_specaugment_leaves_too_short_clips_whole(family):
+    """transformers raises an error for batches of fewer than ten frames."""
     backbone = load_backbone(small_config(family), 0, time_mask_probability=0.5).train()
     assert torch.isfinite(backbone(*batch_of(400, 2000)).last_hidden_state).all()
 
 
-def test_every_family_of_the_settings_is_served():
+def test_every_family_of_the_settings_has_a_model_type():
     assert set(MODEL_TYPES) == set(FAMILIES)

@@ -1,4 +1,4 @@
-"""Saved models: the same to the bit when read back, and plain transformers gives the same answer."""
+"""Saved models load with the same weights to the bit, and plain transformers gives the same answers with them."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ HEADS = {
     "attention": {"pooling": "attention"},
     "statistics-weighted": {"pooling": "attentive_statistics", "layers": "weighted", "hidden_sizes": [8]},
 }
-PLAIN = ("mean", "mean-weighted")  # what transformers' own classifier can hold
+PLAIN = ("mean", "mean-weighted")  # the heads that transformers' own classifier can hold
 NEWER = {"format_version": 99}
 
 
 def trained(kind: str, head: str, do_normalize: bool = True) -> SpeechClassifier:
-    """A classifier whose layer weights are not even any more."""
+    """Build a classifier with unequal layer weights."""
     model = small_classifier(kind, **HEADS[head])
     model.backbone.do_normalize = do_normalize
     if model.head.weighted:
@@ -39,7 +39,7 @@ def trained(kind: str, head: str, do_normalize: bool = True) -> SpeechClassifier
 @pytest.mark.parametrize("head", HEADS)
 @pytest.mark.parametrize("kind", KINDS)
 @torch.no_grad()
-def test_round_trip_is_exact(kind, head, tmp_path):
+def test_a_saved_model_loads_with_the_same_weights_and_logits(kind, head, tmp_path):
     model = trained(kind, head, do_normalize=kind.endswith("base"))
     save_model(model, tmp_path / "model")
     loaded = load_model(tmp_path / "model")
@@ -55,7 +55,7 @@ def test_round_trip_is_exact(kind, head, tmp_path):
 @pytest.mark.parametrize("head", HEADS)
 @pytest.mark.parametrize("kind", ("wav2vec2-base", "wavlm-large", "data2vec-base"))
 @torch.no_grad()
-def test_models_of_one_frozen_backbone_share_its_file(kind, head, tmp_path):
+def test_saved_models_of_one_frozen_backbone_share_its_file(kind, head, tmp_path):
     model = trained(kind, head)
     model.backbone.freeze("everything")
     save_model(model, tmp_path / "first")
@@ -83,7 +83,7 @@ def test_models_of_one_frozen_backbone_share_its_file(kind, head, tmp_path):
 @pytest.mark.parametrize("head", PLAIN)
 @pytest.mark.parametrize("kind", KINDS)
 @torch.no_grad()
-def test_the_pipeline_gives_the_same_probabilities(kind, head, do_normalize, tmp_path):
+def test_the_pipeline_of_transformers_gives_the_same_probabilities(kind, head, do_normalize, tmp_path):
     model = trained(kind, head, do_normalize)
     save_model(model, tmp_path)
     clip = speechlike(7000)
@@ -96,7 +96,7 @@ def test_the_pipeline_gives_the_same_probabilities(kind, head, do_normalize, tmp
 @pytest.mark.parametrize("head", PLAIN)
 @pytest.mark.parametrize("kind", KINDS)
 @torch.no_grad()
-def test_transformers_classifier_lacks_nothing(kind, head, tmp_path):
+def test_the_classifier_of_transformers_lacks_no_weight(kind, head, tmp_path):
     model = trained(kind, head)
     save_model(model, tmp_path)
     plain, report = AutoModelForAudioClassification.from_pretrained(tmp_path, output_loading_info=True)
@@ -112,7 +112,7 @@ def test_transformers_classifier_lacks_nothing(kind, head, tmp_path):
 
 @pytest.mark.parametrize("kind", FAMILIES)
 @torch.no_grad()
-def test_any_other_head_leaves_a_plain_backbone(kind, tmp_path):
+def test_a_saved_model_with_another_head_holds_a_plain_backbone(kind, tmp_path):
     model = trained(kind, "attention")
     save_model(model, tmp_path)
     plain, report = AutoModel.from_pretrained(tmp_path, output_loading_info=True)
@@ -136,7 +136,7 @@ def test_a_saved_model_is_a_checkpoint_to_start_from(tmp_path):
     )
 
 
-def test_saving_leaves_the_model_as_it_was(tmp_path):
+def test_saving_a_model_does_not_change_it(tmp_path):
     model = trained("wavlm", "mean-weighted").train()
     before = model.backbone.model.config.to_dict()
     state = torch.get_rng_state()
@@ -149,9 +149,9 @@ def test_saving_leaves_the_model_as_it_was(tmp_path):
     assert torch.isfinite(model(*batch_of(4000))).all()
 
 
-def test_no_pickle_and_nothing_half_written(tmp_path):
+def test_a_saved_model_has_no_pickle_and_no_leftover_files(tmp_path):
     for head in HEADS:
-        save_model(trained("wav2vec2", head), tmp_path / "model")  # each replaces the one before
+        save_model(trained("wav2vec2", head), tmp_path / "model")  # each replaces the model before
         names = {path.name for path in (tmp_path / "model").iterdir()}
         expected = {"config.json", "preprocessor_config.json", "melt_ser.json", "model.safetensors"}
         assert names == expected | (set() if head in PLAIN else {"head.safetensors"})
@@ -185,15 +185,15 @@ def damage(folder: Path, how: str) -> None:
         ("backbone lost", "has no weights"),
     ],
 )
-def test_a_damaged_folder_is_one_sentence(how, message, tmp_path):
+def test_a_damaged_model_folder_is_one_sentence(how, message, tmp_path):
     save_model(trained("wavlm", "attention"), tmp_path)
     damage(tmp_path, how)
-    with pytest.raises(SetupError, match=message) as caught:
+    with pytest.raises(SetupError, match=message) as error:
         load_model(tmp_path)
-    assert "\n" not in str(caught.value)
+    assert "\n" not in str(error.value)
 
 
-def test_a_projector_trained_elsewhere_is_not_dropped_in_silence(tmp_path):
+def test_a_saved_model_with_a_trained_projector_is_refused(tmp_path):
     save_model(trained("wavlm", "mean"), tmp_path)
     weights = load_file(tmp_path / "model.safetensors")
     weights["projector.weight"][0, 1] = 0.5

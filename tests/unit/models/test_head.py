@@ -1,4 +1,4 @@
-"""Waveforms, pooling, heads: what goes in, what is read, and that padding has no part in it."""
+"""Waveforms, pooling and heads: their input, the layers that they read, and no effect of padding."""
 
 from __future__ import annotations
 
@@ -25,19 +25,19 @@ every_pooling = pytest.mark.parametrize("pooling", [pooling.value for pooling in
 
 @settings(max_examples=30)
 @given(samples=st.integers(400, 5000), gain=st.floats(1e-4, 10), offset=st.floats(-1, 1))
-def test_normalisation_is_that_of_transformers(samples, gain, offset):
+def test_normalisation_of_waveforms_equals_that_of_transformers(samples, gain, offset):
     waveform = speechlike(samples) * gain + offset
     expected = Wav2Vec2FeatureExtractor.zero_mean_unit_var_norm([waveform.numpy()], None)[0]
     tolerance = 1e-5 * max(1.0, abs(offset) / float(np.sqrt(waveform.numpy().var() + 1e-7)))
     assert np.abs(normalise(waveform).numpy() - expected).max() < tolerance
 
 
-def test_silence_is_zeros():
+def test_normalised_silence_is_zeros():
     assert prepare_waveform(torch.zeros(1000), do_normalize=True).abs().max() == 0
 
 
 @pytest.mark.parametrize("samples", [0, 1, 399, 400, 401])
-def test_short_clips_are_padded_before_they_are_normalised(samples):
+def test_short_waveforms_are_padded_before_they_are_normalised(samples):
     prepared = prepare_waveform(torch.ones(samples), do_normalize=False)
     assert prepared.tolist() == [1.0] * samples + [0.0] * (RECEPTIVE_FIELD - samples)
     normalised = prepare_waveform(torch.ones(samples), do_normalize=True)
@@ -67,10 +67,10 @@ def pool(pooling: str, frames: Tensor, frame_mask: Tensor) -> Tensor:
 
 @every_pooling
 @settings(max_examples=25)
-@given(own=st.integers(1, 20), padding=st.integers(0, 10), rubbish=st.floats(-1e4, 1e4))
-def test_padded_frames_have_no_part_in_pooling(pooling, own, padding, rubbish):
+@given(own=st.integers(1, 20), padding=st.integers(0, 10), values_behind=st.floats(-1e4, 1e4))
+def test_padded_frames_have_no_part_in_pooling(pooling, own, padding, values_behind):
     frames = torch.randn(1, own, 6, generator=torch.Generator().manual_seed(own))
-    behind = torch.full((1, padding, 6), rubbish)
+    behind = torch.full((1, padding, 6), values_behind)
     frame_mask = torch.arange(own + padding)[None] < own
     alone = pool(pooling, frames, torch.ones(1, own, dtype=torch.bool))
     assert (pool(pooling, torch.cat([frames, behind], dim=1), frame_mask) - alone).abs().max() < 1e-5
@@ -93,7 +93,7 @@ def test_attentive_statistics_with_equal_weights_are_mean_and_deviation():
 
 @every_pooling
 @pytest.mark.parametrize("frames", [torch.randn(1, 1, 4), torch.zeros(1, 9, 4)], ids=["one-frame", "equal-frames"])
-def test_pooling_has_finite_gradients_where_nothing_varies(pooling, frames):
+def test_pooling_of_equal_frames_has_finite_gradients(pooling, frames):
     frames = frames.clone().requires_grad_()
     pool(pooling, frames, torch.ones(frames.shape[:2], dtype=torch.bool)).sum().backward()
     assert torch.isfinite(frames.grad).all()
@@ -106,7 +106,7 @@ def test_pooling_has_finite_gradients_where_nothing_varies(pooling, frames):
 @pytest.mark.parametrize("layers", [layers.value for layers in Layers])
 @pytest.mark.parametrize("hidden_sizes", [[], [8], [8, 6]], ids=["linear", "two-layers", "three-layers"])
 @torch.no_grad()
-def test_every_head_gives_logits_that_do_not_depend_on_the_batch(pooling, layers, hidden_sizes):
+def test_logits_of_every_head_do_not_depend_on_the_batch(pooling, layers, hidden_sizes):
     model = small_classifier("wavlm", pooling=pooling, layers=layers, hidden_sizes=hidden_sizes, dropout=0.3)
     logits = model(*batch_of(400, 6000, 2000))
     assert logits.shape == (3, len(CLASSES))
@@ -115,7 +115,7 @@ def test_every_head_gives_logits_that_do_not_depend_on_the_batch(pooling, layers
     assert (logits - alone).abs().max() < 1e-5
 
 
-def test_hidden_sizes_are_linear_layers_with_relu_between():
+def test_head_hidden_sizes_are_linear_layers_with_relu_between():
     head = small_classifier("wavlm", hidden_sizes=[8], dropout=0.5).head
     names = [type(layer).__name__ for layer in (*head.network, head.output)]
     assert names == ["Dropout", "Linear", "ReLU", "Dropout", "Linear"]
@@ -123,8 +123,8 @@ def test_hidden_sizes_are_linear_layers_with_relu_between():
 
 @pytest.mark.parametrize("kind", KINDS)
 @torch.no_grad()
-def test_which_hidden_states_a_head_reads(kind):
-    """last: the model's own output; weighted: a softmax-weighted sum of the layers."""
+def test_a_head_reads_the_last_hidden_state_or_a_weighted_sum_of_all(kind):
+    """layers=last: the output of the model; layers=weighted: a sum of the layers with softmax weights."""
     clips = batch_of(4000)
     last = small_classifier(kind)
     output = last.backbone(*clips, output_hidden_states=True)
@@ -138,7 +138,7 @@ def test_which_hidden_states_a_head_reads(kind):
     assert torch.allclose(weighted(*clips), weighted.head.output(frames.mean(dim=1)), atol=1e-5)
 
 
-def test_the_weighted_sum_starts_even_and_learns():
+def test_the_weighted_sum_starts_with_equal_weights_and_learns():
     model = small_classifier("hubert", layers="weighted")
     assert model.head.layer_weights.softmax(0).tolist() == pytest.approx([1 / 3] * 3)
     model(*batch_of(4000, 800)).square().sum().backward()
@@ -146,8 +146,8 @@ def test_the_weighted_sum_starts_even_and_learns():
 
 
 @pytest.mark.parametrize("family", FAMILIES)
-def test_a_few_steps_learn_two_clips(family):
-    """The whole of it learns: from random weights to certainty about two clips."""
+def test_a_classifier_learns_two_clips_in_a_few_steps(family):
+    """From random weights, all parts learn together."""
     model = small_classifier(family, layers="weighted").train()
     clips, classes = batch_of(4000, 1000), torch.tensor([0, 3])
     optimiser = torch.optim.Adam(model.parameters(), 3e-3)
@@ -168,14 +168,14 @@ def test_the_head_is_drawn_from_the_global_random_state():
     assert not torch.equal(other.head.output.weight, small_classifier("wavlm").head.output.weight)
 
 
-def test_unknown_names_are_answered_with_the_nearest():
+def test_an_unknown_head_setting_is_answered_with_the_nearest():
     with pytest.raises(SetupError, match=r"head.pooling=means is unknown; did you mean 'mean'\?"):
         small_classifier("wavlm", pooling="means")
     with pytest.raises(SetupError, match=r"head.layers=weigted is unknown; did you mean 'weighted'\?"):
         small_classifier("wavlm", layers="weigted")
 
 
-def test_dropped_layers_cannot_be_weighted():
+def test_a_weighted_head_refuses_layer_drop():
     config = small_config("wavlm")
     config.layer_drop = 0.1
     with pytest.raises(SetupError, match="backbone.layer_drop=0"):

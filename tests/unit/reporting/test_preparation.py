@@ -1,4 +1,4 @@
-"""What `prepare` says of a corpus: the same numbers on the terminal, on a page and as JSON."""
+"""The preparation report has the same numbers on the terminal, on its page and as JSON."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ HOSTILE = "<script>alert(1)</script>"
 
 
 def prepared(*overrides: str) -> tuple[dict[str, Any], str]:
-    """The JSON and the page that `prepare` writes."""
+    """Run `prepare` and return its JSON and its page."""
     prepare(compose(list(overrides), "prepare"))
     config = compose(list(overrides), "prepare")["dataset"]
     folder = newest_report(config["name"])
@@ -44,7 +44,7 @@ def frequencies() -> Iterator[int]:
     return count(200, 3)
 
 
-def test_a_report_counts_what_was_found_used_and_refused(
+def test_a_preparation_report_counts_clips_in_the_release_used_and_refused(
     tmp_path: Path, frequencies: Iterator[int], capsys: pytest.CaptureFixture[str]
 ) -> None:
     stems = emodb_tree(tmp_path, lambda path: tone(path, frequency=next(frequencies)))
@@ -78,7 +78,7 @@ def test_a_report_counts_what_was_found_used_and_refused(
 
 
 class Page(HTMLParser):
-    """The elements of a page, and whether every one that is opened is closed."""
+    """The elements of a page; every opened element must be closed."""
 
     VOID = ("meta", "rect", "line")
 
@@ -99,7 +99,7 @@ class Page(HTMLParser):
             assert self.open.pop() == tag
 
 
-def test_the_page_stands_alone_and_escapes_the_text_of_a_corpus(tmp_path: Path) -> None:
+def test_the_preparation_page_stands_alone_and_escapes_the_text_of_a_corpus(tmp_path: Path) -> None:
     tone(tmp_path / "a.wav")
     tone(tmp_path / "b.wav", frequency=300)
     text = f'audio,label,speaker\na.wav,happy,{HOSTILE}\nb.wav,"{HOSTILE}",x\n"<img src=x onerror=y>.wav",sad,x\n'
@@ -121,7 +121,7 @@ def test_the_page_stands_alone_and_escapes_the_text_of_a_corpus(tmp_path: Path) 
     assert all(attributes.get("scope") for name, attributes in elements if name == "th")
 
 
-def test_a_long_list_of_problems_is_cut_on_the_page_and_whole_in_the_files(tmp_path: Path) -> None:
+def test_the_preparation_page_cuts_a_long_list_of_skipped_rows_and_the_files_have_all(tmp_path: Path) -> None:
     tone(tmp_path / "a.wav")
     rows = "".join(f"missing{number}.wav,sad\n" for number in range(250))
     write_text(tmp_path / "t.csv", f"audio,label\na.wav,happy\n{rows}")
@@ -132,6 +132,6 @@ def test_a_long_list_of_problems_is_cut_on_the_page_and_whole_in_the_files(tmp_p
     assert len(pd.read_csv(newest_report("csv") / "dropped.csv")) == 250
 
 
-def test_real_clips_that_touch_full_scale_are_listed_and_used(shared_data: Path) -> None:
+def test_a_preparation_report_lists_real_clips_that_reach_full_scale_and_uses_them(shared_data: Path) -> None:
     summary, _ = prepared("dataset=urdu", f"dataset.root={shared_data / 'urdu'}")
     assert (summary["used"], summary["speakers"]["found"], len(summary["clipped"])) == (400, 29, 20)

@@ -1,4 +1,4 @@
-"""Kept features: the same results with and without, computed once, whole or absent, within the budget."""
+"""The feature cache: the same results with and without it; computed once, whole or absent, within the budget."""
 
 from __future__ import annotations
 
@@ -17,10 +17,9 @@ from melt_ser.core.errors import InputError, OutputError
 from melt_ser.core.paths import cache_folder
 from melt_ser.data.feature_store import FeatureStore
 from melt_ser.data.stage import Stage
+from melt_ser.models.classifier import SpeechClassifier
 from melt_ser.models.export import load_model, save_model
-from melt_ser.models.prefix import compute_stage, frozen_stage
-from melt_ser.training import feature_writing
-from melt_ser.training import features as kept_features
+from melt_ser.training import features
 from small_models import KINDS, batch_of, small_classifier
 from small_runs import ATTENTION, FROZEN_RUNS, corpus, outcome, predictions, train
 
@@ -36,12 +35,13 @@ def root(tmp_path: Path) -> Path:
 
 
 def stores(kind: str = "*") -> list[Path]:
-    found = (cache_folder() / "features").glob(f"{kind}-*")
-    return sorted(path for path in found if not path.name.startswith("."))
+    """Return the folders of cached features, of one stage or of all."""
+    folders = (cache_folder() / "features").glob(f"{kind}-*")
+    return sorted(path for path in folders if not path.name.startswith("."))
 
 
 @pytest.mark.parametrize(("kind", "settings"), FROZEN_RUNS)
-def test_results_with_and_without_kept_features_agree(
+def test_results_with_and_without_cached_features_agree(
     tmp_path: Path, root: Path, kind: str, settings: tuple[str, ...]
 ) -> None:
     with_features, result = train(tmp_path / "with", root, *settings, "trainer.epochs=3")
@@ -60,7 +60,7 @@ def test_features_are_computed_once_for_all_folds_and_seeds(tmp_path: Path, root
     backbones = list(folder.glob("folds/*/model/model-00001-of-00002.safetensors"))
     assert len(backbones) > 1
     assert all(path.samefile(backbones[0]) for path in backbones)  # written once too
-    monkeypatch.setattr(feature_writing, "compute_stage", None)  # whoever computes again fails
+    monkeypatch.setattr(SpeechClassifier, "compute_stage", None)  # computing again would fail
     train(tmp_path / "runs", root, *settings, "seed=1")
     train(tmp_path / "runs", root, *settings, "head=mlp", "trainer.head_learning_rate=1e-2")
     assert stores("pooled") == [store]
@@ -86,7 +86,7 @@ def test_other_weights_padding_or_utterances_have_features_of_their_own(
     assert len(stores()) > len(before)
 
 
-def test_features_belong_to_the_audio_not_to_its_name(tmp_path: Path, root: Path) -> None:
+def test_cached_features_belong_to_the_audio_not_to_its_name(tmp_path: Path, root: Path) -> None:
     train(tmp_path / "one", root, "trainer=frozen")
     path = root / "wav" / "s0_0.wav"
     content = bytearray(path.read_bytes())
@@ -100,7 +100,7 @@ def test_features_belong_to_the_audio_not_to_its_name(tmp_path: Path, root: Path
 def test_the_same_audio_under_other_labels_and_names_is_computed_once(
     tmp_path: Path, root: Path, settings: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """And whichever came first, a result is to the bit what it is with a cache of its own."""
+    """A result is the same to the bit with a shared cache and with a cache of its own."""
     other = tmp_path / "other"
     shutil.copytree(root, other)
     table = pd.read_csv(other / "table.csv")
@@ -113,7 +113,7 @@ def test_the_same_audio_under_other_labels_and_names_is_computed_once(
     train(tmp_path / "first", root, *settings)
     before = stores()
     with monkeypatch.context() as patch:
-        patch.setattr(feature_writing, "compute_stage", None)  # whoever computes again fails
+        patch.setattr(SpeechClassifier, "compute_stage", None)  # computing again would fail
         shared, _ = train(tmp_path / "second", other, *settings)
     assert stores() == before
     alone, _ = train(tmp_path / "alone", other, *settings, f"cache.folder={tmp_path / 'own'}")
@@ -139,14 +139,16 @@ def test_a_saved_model_has_the_features_of_the_one_that_was_trained(tmp_path: Pa
     loaded = load_model(tmp_path / "model")
     for model in (classifier, loaded):
         model.backbone.freeze("everything")
-    of_one, of_other = (kept_features.digest_of(model, Stage.pooled) for model in (classifier, loaded))
-    assert of_one == of_other
+    digest, loaded_digest = (features.digest_of(model, Stage.pooled) for model in (classifier, loaded))
+    assert digest == loaded_digest
     with torch.no_grad():
         next(loaded.backbone.parameters()).add_(1e-3)
-    assert kept_features.digest_of(loaded, Stage.pooled) != of_one
+    assert features.digest_of(loaded, Stage.pooled) != digest
 
 
-def test_what_does_not_fit_is_computed_each_time(tmp_path: Path, root: Path, capsys: pytest.CaptureFixture) -> None:
+def test_features_that_do_not_fit_into_the_cache_are_computed_each_time(
+    tmp_path: Path, root: Path, capsys: pytest.CaptureFixture
+) -> None:
     folder, _ = train(tmp_path / "runs", root, "trainer=frozen", "cache.max_gib=1e-9")
     assert capsys.readouterr().err.count("computed anew every epoch") == 1
     assert not stores()
@@ -154,36 +156,36 @@ def test_what_does_not_fit_is_computed_each_time(tmp_path: Path, root: Path, cap
 
 
 @pytest.mark.parametrize("settings", [("trainer=frozen",), ("trainer.freeze=convolution",)])
-def test_a_folder_that_cannot_be_written_costs_time_not_the_run(
+def test_a_feature_cache_that_cannot_be_written_costs_time_not_the_run(
     tmp_path: Path, root: Path, settings: tuple[str, ...], capsys: pytest.CaptureFixture
 ) -> None:
     (tmp_path / "file").write_text("in the folder's place")
     folder, _ = train(tmp_path / "runs", root, *settings, f"cache.folder={tmp_path / 'file'}")
-    told = capsys.readouterr().err
-    assert re.search("computed anew every epoch: .*file/features cannot be written .*; set cache.folder", told)
-    assert told.count("every epoch: ") == 1
+    messages = capsys.readouterr().err
+    assert re.search("computed anew every epoch: .*file/features cannot be written .*; set cache.folder", messages)
+    assert messages.count("every epoch: ") == 1
     assert (folder / "result.json").is_file()
 
 
-@pytest.mark.parametrize("step", ["compute_stage", "write_description"])
-def test_a_disk_that_fills_up_meanwhile_costs_time_not_the_run(
-    tmp_path: Path, root: Path, step: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+@pytest.mark.parametrize(("owner", "step"), [(features.FeatureCache, "_compute"), (features, "write_description")])
+def test_a_disk_that_fills_up_with_features_costs_time_not_the_run(
+    tmp_path: Path, root: Path, owner: object, step: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
 ) -> None:
     def fail(*arguments: object) -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     with monkeypatch.context() as patch:
-        patch.setattr(feature_writing, step, fail)
+        patch.setattr(owner, step, fail)
         anew, _ = train(tmp_path / "anew", root, "trainer=frozen", "dataset.fold=all")
-    told = capsys.readouterr().err  # once, and nothing is computed in vain again for the other folds
-    assert told.count("cannot be written (No space left on device); set cache.folder") == 1
+    messages = capsys.readouterr().err  # once: the other folds do not try again
+    assert messages.count("cannot be written (No space left on device); set cache.folder") == 1
     assert not any(path.is_dir() for path in (cache_folder() / "features").iterdir())
-    kept, _ = train(tmp_path / "kept", root, "trainer=frozen", "dataset.fold=all")
+    cached, _ = train(tmp_path / "cached", root, "trainer=frozen", "dataset.fold=all")
     assert len(stores()) == 1
-    assert np.abs(predictions(anew) - predictions(kept)).to_numpy().max() < 1e-5
+    assert np.abs(predictions(anew) - predictions(cached)).to_numpy().max() < 1e-5
 
 
-def test_what_is_left_of_deleted_features_is_replaced(tmp_path: Path, root: Path) -> None:
+def test_remains_of_deleted_features_are_replaced(tmp_path: Path, root: Path) -> None:
     one, _ = train(tmp_path / "one", root, "trainer=frozen")
     (store,) = stores()
     (store / "about.json").unlink()
@@ -200,21 +202,21 @@ def test_features_that_others_may_only_read_are_used(
     def fail(*arguments: object, **named: object) -> None:
         raise OutputError(tmp_path, "Read-only file system")
 
-    monkeypatch.setattr(kept_features, "exclusive_lock", fail)
-    monkeypatch.setattr(feature_writing, "compute_stage", None)
+    monkeypatch.setattr(features, "exclusive_lock", fail)
+    monkeypatch.setattr(SpeechClassifier, "compute_stage", None)
     train(tmp_path / "two", root, "trainer=frozen")
 
 
-def test_what_float16_cannot_hold_is_kept_as_float32(
+def test_features_that_float16_cannot_hold_are_stored_as_float32(
     tmp_path: Path, root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    compute = feature_writing.compute_stage
+    compute = SpeechClassifier.compute_stage
 
     def loud(*arguments):
-        features, counts = compute(*arguments)
-        return features * 1e6, counts
+        computed, counts = compute(*arguments)
+        return computed * 1e6, counts
 
-    monkeypatch.setattr(feature_writing, "compute_stage", loud)
+    monkeypatch.setattr(SpeechClassifier, "compute_stage", loud)
     train(tmp_path / "runs", root, *ATTENTION)
     (store,) = stores()
     assert FeatureStore(store).dtype == np.float32
@@ -225,16 +227,16 @@ def test_features_that_memory_does_not_hold_are_read_batch_by_batch(
     tmp_path: Path, root: Path, settings: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     at_once, _ = train(tmp_path / "at_once", root, *settings)
-    monkeypatch.setattr("melt_ser.data.feature_store.KEPT_BYTES", 0)
+    monkeypatch.setattr("melt_ser.data.feature_store.MEMORY_LIMIT", 0)
     by_batch, _ = train(tmp_path / "by_batch", root, *settings)
     assert outcome(by_batch) == outcome(at_once)
 
 
-@pytest.mark.parametrize("kept_bytes", [0, 2**20])
-def test_features_that_are_cut_short_are_told(
-    tmp_path: Path, root: Path, kept_bytes: int, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("memory_limit", [0, 2**20])
+def test_features_that_are_cut_short_stop_the_run(
+    tmp_path: Path, root: Path, memory_limit: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("melt_ser.data.feature_store.KEPT_BYTES", kept_bytes)
+    monkeypatch.setattr("melt_ser.data.feature_store.MEMORY_LIMIT", memory_limit)
     train(tmp_path / "one", root, "trainer=frozen")
     (path,) = stores()[0].glob("features*.bin")
     os.truncate(path, path.stat().st_size - 1)
@@ -242,18 +244,18 @@ def test_features_that_are_cut_short_are_told(
         train(tmp_path / "two", root, "trainer=frozen")
 
 
-def test_a_killed_computation_leaves_nothing_that_is_read(
+def test_a_killed_computation_of_features_leaves_nothing_that_is_read(
     tmp_path: Path, root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     class KilledError(BaseException):
         pass
 
-    write = feature_writing.write_description
-    monkeypatch.setattr(feature_writing, "write_description", lambda *arguments: (_ for _ in ()).throw(KilledError))
+    write = features.write_description
+    monkeypatch.setattr(features, "write_description", lambda *arguments: (_ for _ in ()).throw(KilledError))
     with pytest.raises(KilledError):
         train(tmp_path / "killed", root, "trainer=frozen")
     assert not stores()
-    monkeypatch.setattr(feature_writing, "write_description", write)
+    monkeypatch.setattr(features, "write_description", write)
     folder, _ = train(tmp_path / "killed", root, "trainer=frozen")
     assert [path.name.startswith(".") for path in stores()[0].parent.iterdir() if path.is_dir()] == [False]
     other, _ = train(tmp_path / "other", root, "trainer=frozen")
@@ -261,13 +263,13 @@ def test_a_killed_computation_leaves_nothing_that_is_read(
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_float16_moves_the_logits_of_a_model_by_less_than_a_thousandth(kind: str) -> None:
+def test_features_in_float16_move_the_logits_by_less_than_a_thousandth(kind: str) -> None:
     classifier = small_classifier(kind)
     audio, lengths = batch_of(4000, 9000, 16000)
     for freeze in ("convolution", 1):
         classifier.backbone.freeze(freeze)
-        prefix = frozen_stage(classifier, crops=False)
+        stage = classifier.frozen_stage(crops=False)
         with torch.no_grad():
-            features, counts = compute_stage(classifier, prefix, audio, lengths)
-            rounded = classifier(features.half(), counts, after=prefix)
+            computed, counts = classifier.compute_stage(stage, audio, lengths)
+            rounded = classifier(computed.half(), counts, stage)
             assert (rounded - classifier(audio, lengths)).abs().max() < 1e-3

@@ -1,21 +1,53 @@
-"""The optimiser's one pass over the weights, and products that are exact where models are scored."""
+"""Loss weights, the fused optimiser, and exact products while models are scored."""
 
 from __future__ import annotations
 
 import copy
 
+import numpy as np
 import pytest
 import torch
 
-from melt_ser.config import Optimiser, TrainerConfig
+from melt_ser.config import Balance, Optimiser, TrainerConfig
 from melt_ser.evaluation.inference import exact_products
-from melt_ser.training.optimisation import make_optimiser
+from melt_ser.training.optimisation import Weighting, cell_weights, class_weights, make_loss, make_optimiser
 from small_models import batch_of, small_classifier
+
+CLASS_OF, CORPUS_OF = np.array([0] * 6 + [1] * 2 + [0] * 3 + [1]), np.array([0] * 8 + [1] * 4)
+
+
+def test_weighting_in_the_loss_gives_every_class_of_every_corpus_the_same_weight() -> None:
+    weighting = Weighting.of(Balance.loss, CLASS_OF, CORPUS_OF, 3)
+    assert weighting.sampling is None
+    assert (weighting.of_utterance == cell_weights(CLASS_OF, CORPUS_OF)).all()
+    in_loss = weighting.of_class.numpy()[CLASS_OF] * weighting.beyond_class(CLASS_OF).numpy()
+    assert in_loss == pytest.approx(weighting.of_utterance)
+    assert not (weighting.beyond_class(CLASS_OF) == 1).all()
+
+
+@pytest.mark.parametrize("balance", list(Balance))
+def test_weighting_of_a_single_corpus_is_by_class_alone(balance: Balance) -> None:
+    weighting = Weighting.of(balance, CLASS_OF, np.zeros_like(CORPUS_OF), 3)
+    by_class = class_weights(CLASS_OF, 3)
+    assert (weighting.beyond_class(CLASS_OF) == 1).all()
+    assert weighting.of_class.tolist() == (by_class.tolist() if balance is Balance.loss else [1, 1, 1])
+    assert (weighting.of_utterance == weighting.of_class.numpy()[CLASS_OF]).all()
+    assert (weighting.sampling is not None) == (balance is Balance.sampling)
+    if weighting.sampling is not None:
+        assert (weighting.sampling == by_class.numpy()[CLASS_OF]).all()
+
+
+def test_label_smoothing_does_not_drive_answers_to_an_absent_class() -> None:
+    weights = class_weights(np.repeat([0, 1, 2], 60), 4)
+    assert weights.tolist() == [1, 1, 1, 0]
+    loss = make_loss(TrainerConfig(label_smoothing=0.1), weights)
+    right, absent = torch.tensor([[4.0, 0, 0, 0]]), torch.tensor([[4.0, 0, 0, 6]])
+    assert loss(right, torch.tensor([0])).item() < loss(absent, torch.tensor([0])).item()
 
 
 @pytest.mark.parametrize("kind", list(Optimiser))
 def test_the_fused_optimiser_does_what_the_plain_one_does(kind):
-    """The plain one is for scaled losses, where the fused one would hide from accelerate that it skipped a step."""
+    """The plain one is for scaled losses: the fused one would not report skipped steps to accelerate."""
     config = TrainerConfig(optimiser=kind, backbone_learning_rate=1e-3)
     weights = []
     for scaled in (False, True):
@@ -29,7 +61,7 @@ def test_the_fused_optimiser_does_what_the_plain_one_does(kind):
         weights.append(copy.deepcopy(model.state_dict()))
     started = small_classifier("wavlm").state_dict()
     for name, tensor in weights[0].items():
-        # Softmax cancels the bias of keys: its gradient is rounding, of which Adam makes steps of the learning rate.
+        # Softmax cancels the bias of keys: its gradient is only rounding, but Adam makes full steps of it.
         bound = 2 * 3 * 1e-3 if name.endswith("k_proj.bias") else 1e-5
         assert (tensor - weights[1][name]).abs().max() < bound, name
     assert (weights[0]["head.output.weight"] - started["head.output.weight"]).abs().max() > 1e-3

@@ -16,17 +16,6 @@ from melt_ser.corpora.readers.release import Row, Unused, audio_files, preferenc
 from melt_ser.corpora.table import Release, Skipped, make_table
 
 Record = dict[str, str]  # by column, in lower case
-GENDERS = {"": "", "female": "female", "f": "female", "male": "male", "m": "male"}
-SPLITS = {
-    "": "",
-    "train": "train",
-    "dev": "dev",
-    "development": "dev",
-    "val": "dev",
-    "valid": "dev",
-    "validation": "dev",
-    "test": "test",
-}
 
 
 def read_records(

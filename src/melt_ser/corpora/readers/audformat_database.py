@@ -20,10 +20,10 @@ import yaml
 
 from melt_ser.config import DatasetConfig
 from melt_ser.core.errors import InputError, SetupError, did_you_mean, first_line
-from melt_ser.corpora.readers.annotations import GENDERS, SPLITS, Record
+from melt_ser.corpora.readers.annotations import Record
 from melt_ser.corpora.readers.csv import columns_of, release_of
 from melt_ser.corpora.readers.release import not_found
-from melt_ser.corpora.table import Release
+from melt_ser.corpora.table import GENDER_WORDS, SPLIT_WORDS, Release
 
 Segment = tuple[str, float, float | None]  # a file, its start and end in seconds (None: the end of the file)
 
@@ -67,7 +67,7 @@ def _splits(database: Any, label: str, config: DatasetConfig, root: Path) -> tup
     conflicts: dict[Segment, str] = {}
     unknown: Counter[str] = Counter()
     for name, description in database.splits.items():
-        split = SPLITS.get(name.lower()) or SPLITS.get(description.type, "")
+        split = SPLIT_WORDS.get(name.lower()) or SPLIT_WORDS.get(description.type, "")
         for index in database.get(label, tables=config.parts, splits=name).index:
             segment = _segment(index)
             unknown[name] += not split
@@ -154,5 +154,5 @@ def _record(index: Any, row: dict[str, Any], columns: dict[str, str], splits: di
     if start or end is not None:
         record["start"] = str(start)
         record["end"] = "" if end is None else str(end)
-    gender = GENDERS.get(record.get("gender", "").lower(), "")
+    gender = GENDER_WORDS.get(record.get("gender", "").lower(), "")
     return {**record, "audio": file, "split": splits.get(segment, ""), "gender": gender}

@@ -26,10 +26,10 @@ import pandas as pd
 
 from melt_ser.config import DatasetConfig
 from melt_ser.core.errors import InputError, SetupError, did_you_mean
-from melt_ser.corpora.readers.annotations import GENDERS, SPLITS, Record
+from melt_ser.corpora.readers.annotations import Record
 from melt_ser.corpora.readers.delimited import read_table
 from melt_ser.corpora.readers.release import not_found
-from melt_ser.corpora.table import COLUMNS, Release, Skipped, make_table
+from melt_ser.corpora.table import COLUMNS, GENDER_WORDS, SPLIT_WORDS, Release, Skipped, make_table
 
 WINDOWS_DRIVE = re.compile("[A-Za-z]:")
 USED = frozenset(COLUMNS) - {"duration"}
@@ -106,8 +106,8 @@ def release_of(given: pd.DataFrame | Iterable[Record], root: Path, path: Path, c
     skipped = [Skipped(name, audio, f"no {what}: row {row}") for row, name, audio, what in rest.to_records().tolist()]
     table = table[missing == ""]
     table["language"] = table["language"].where(table["language"] != "", config.language)
-    table["split"] = _known_words(table["split"], SPLITS, "train, dev, test", path)
-    table["gender"] = _known_words(table["gender"], GENDERS, "female, male", path)
+    table["split"] = _known_words(table["split"], SPLIT_WORDS, "train, dev, test", path)
+    table["gender"] = _known_words(table["gender"], GENDER_WORDS, "female, male", path)
     for column in ("start", "end"):
         table[column] = _seconds(table[column], path)
     _check_order(table, path)

@@ -14,9 +14,9 @@ from __future__ import annotations
 from pathlib import Path
 
 from melt_ser.config import DatasetConfig
-from melt_ser.corpora.readers.annotations import GENDERS, Record, join_clips, read_records
+from melt_ser.corpora.readers.annotations import Record, join_clips, read_records
 from melt_ser.corpora.readers.release import Row, annotation_file, folders, preference
-from melt_ser.corpora.table import Release
+from melt_ser.corpora.table import GENDER_WORDS, Release
 
 COLUMNS = ("utterance", "emotion", "gender", "level", "audio_recording")
 
@@ -24,7 +24,7 @@ COLUMNS = ("utterance", "emotion", "gender", "level", "audio_recording")
 def _row(name: str, record: Record) -> Row:
     return {
         "speaker": "emns",
-        "gender": GENDERS.get(record["gender"].lower(), ""),
+        "gender": GENDER_WORDS.get(record["gender"].lower(), ""),
         "text": record["utterance"],
         "intensity": record["level"],
         "label": record["emotion"],

@@ -15,7 +15,7 @@ from melt_ser.corpora.readers.file_names import Naming, read_names
 from melt_ser.corpora.readers.release import Row
 from melt_ser.corpora.table import Release
 
-GENDERS = {
+SPEAKER_GENDERS = {
     "03": "male",
     "08": "female",
     "09": "female",
@@ -39,12 +39,12 @@ SENTENCES = {
     "b09": "Ich will das eben wegbringen und dann mit Karl was trinken gehen.",
     "b10": "Die wird auf dem Platz sein, wo wir sie immer hinlegen.",
 }
-NAME = re.compile(rf"({'|'.join(GENDERS)})({'|'.join(SENTENCES)})([WLEAFTN])[a-z]?")
+NAME = re.compile(rf"({'|'.join(SPEAKER_GENDERS)})({'|'.join(SENTENCES)})([WLEAFTN])[a-z]?")
 
 
 def _row(name: re.Match[str], path: PurePath) -> Row:
     speaker, sentence, emotion = name.groups()
-    return {"speaker": speaker, "gender": GENDERS[speaker], "text": SENTENCES[sentence], "label": emotion}
+    return {"speaker": speaker, "gender": SPEAKER_GENDERS[speaker], "text": SENTENCES[sentence], "label": emotion}
 
 
 def _spelling(stem: str) -> str:

@@ -11,9 +11,9 @@ import re
 from pathlib import Path, PurePath
 
 from melt_ser.config import DatasetConfig
-from melt_ser.corpora.readers.file_names import GENDERS, Naming, check_folder, read_names
+from melt_ser.corpora.readers.file_names import Naming, check_folder, read_names
 from melt_ser.corpora.readers.release import Row
-from melt_ser.corpora.table import Release
+from melt_ser.corpora.table import GENDER_WORDS, Release
 
 SPEAKERS = {speaker: speaker for speaker in ("f1", "f2", "f3", "m1", "m2", "m3")}
 SENTENCES = {
@@ -38,7 +38,7 @@ NAME = re.compile(rf"(dis|gio|neu|pau|rab|sor|tri)-({'|'.join(SPEAKERS)})-({'|'.
 def _row(name: re.Match[str], path: PurePath) -> Row:
     emotion, speaker, sentence = name.groups()
     check_folder(path, SPEAKERS, "speaker", speaker)
-    gender = GENDERS[speaker[0].upper()]
+    gender = GENDER_WORDS[speaker[0]]
     return {"speaker": speaker, "gender": gender, "text": SENTENCES[sentence], "label": emotion}
 
 

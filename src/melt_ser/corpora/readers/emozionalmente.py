@@ -16,9 +16,9 @@ from pathlib import Path
 
 from melt_ser.config import DatasetConfig
 from melt_ser.core.errors import InputError
-from melt_ser.corpora.readers.annotations import GENDERS, SPLITS, Record, join_clips, read_records
+from melt_ser.corpora.readers.annotations import Record, join_clips, read_records
 from melt_ser.corpora.readers.release import Row, annotation_file, folders
-from melt_ser.corpora.table import Release
+from melt_ser.corpora.table import GENDER_WORDS, SPLIT_WORDS, Release
 
 COLUMNS = ("file_name", "sentence", "actor", "emotion_expressed")
 USER_COLUMNS = ("username", "gender")
@@ -31,15 +31,17 @@ def read(root: Path, config: DatasetConfig) -> Release:
     path = annotation_file("samples.csv", searched, root, config)
     columns, records = read_records(path, COLUMNS)
     _, users = read_records(annotation_file("users.csv", searched, root, config), USER_COLUMNS)
-    genders = {user["username"]: GENDERS.get(user["gender"].lower(), "") for user in users}
+    genders = {user["username"]: GENDER_WORDS.get(user["gender"].lower(), "") for user in users}
     split_column = next((column for column in SPLIT_COLUMNS if column in columns), None)
 
     def row(name: str, record: Record) -> Row:
         split = record[split_column] if split_column else ""
-        if split.lower() not in SPLITS:
-            raise InputError(f"{path}: the split of {name} is '{split}'; it must be {', '.join(filter(None, SPLITS))}.")
+        if split.lower() not in SPLIT_WORDS:
+            raise InputError(
+                f"{path}: the split of {name} is '{split}'; it must be {', '.join(filter(None, SPLIT_WORDS))}."
+            )
         return {
-            "split": SPLITS[split.lower()],
+            "split": SPLIT_WORDS[split.lower()],
             "speaker": record["actor"],
             "gender": genders.get(record["actor"], ""),
             "text": record["sentence"],

@@ -16,8 +16,6 @@ from melt_ser.config import DatasetConfig
 from melt_ser.corpora.readers.release import Row, Unused, audio_files, not_found, preference, visible_files
 from melt_ser.corpora.table import Release, Skipped, make_table
 
-GENDERS = {"F": "female", "M": "male"}
-
 
 @dataclass(frozen=True)
 class Naming:

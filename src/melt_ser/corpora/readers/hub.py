@@ -24,10 +24,10 @@ from typing import Any
 from melt_ser.config import DatasetConfig
 from melt_ser.core.errors import InputError, SetupError, did_you_mean
 from melt_ser.corpora.download.hub import unpack_hub
-from melt_ser.corpora.readers.annotations import GENDERS, SPLITS, Record, read_records
+from melt_ser.corpora.readers.annotations import Record, read_records
 from melt_ser.corpora.readers.csv import columns_of, release_of
 from melt_ser.corpora.readers.release import not_found, visible_files
-from melt_ser.corpora.table import Release
+from melt_ser.corpora.table import GENDER_WORDS, SPLIT_WORDS, Release
 
 FILE_NAME = "file_name"  # the column of the audiofolder layout
 SAME = ("label", "speaker", "gender", "text")  # columns that have this meaning in every data set
@@ -82,9 +82,10 @@ def _records(folder: Path, path: Path, config: DatasetConfig, notes: dict[str, N
         path_in_folder = posixpath.normpath(posixpath.join(base, record["audio"] or "no audio"))
         record["audio"] = path_in_folder if record["audio"] else ""
         folders = path_in_folder.split("/")[:-1]
-        record["part"] = next((name for name in folders if name.lower() in SPLITS), folders[0] if folders else "")
-        record["split"] = record.get("split") or SPLITS.get(record["part"].lower(), "")  # a column's words are checked
-        record["gender"] = GENDERS.get(record.get("gender", "").lower(), "")
+        record["part"] = next((name for name in folders if name.lower() in SPLIT_WORDS), folders[0] if folders else "")
+        # The words of a split column are checked in `release_of`.
+        record["split"] = record.get("split") or SPLIT_WORDS.get(record["part"].lower(), "")
+        record["gender"] = GENDER_WORDS.get(record.get("gender", "").lower(), "")
         yield record
 
 

@@ -28,7 +28,7 @@ FOLDERS = {  # the raw release's folder first, then those of the mirrors
     "test": ("output_repeated_splits_test", "test_splits", "test"),
 }
 CLIP = re.compile(r"(final_videos_test)?dia(\d+)_utt(\d+)", re.IGNORECASE)
-GENDERS = {
+SPEAKER_GENDERS = {
     "Chandler": "male",
     "Joey": "male",
     "Monica": "female",
@@ -65,7 +65,7 @@ def read(root: Path, config: DatasetConfig) -> Release:
     release = join(annotations, clips, config, "Emotion")
     annotated = {key for split, frame in annotations.items() for key in keys(split, frame)}
     skipped += [Skipped("", clips[key], "file without annotation") for key in sorted(clips.keys() - annotated)]
-    return Release(release.table, release.problems + skipped, release.notes + notes)
+    return Release(release.table, release.skipped + skipped, release.notes + notes)
 
 
 def read_annotations(path: Path, more: tuple[str, ...] = ()) -> pd.DataFrame:
@@ -167,7 +167,7 @@ def join(
                         "split": split,
                         "speaker": record["Speaker"],
                         "session": f"{split}/dia{key[1]}",
-                        "gender": GENDERS.get(record["Speaker"], ""),
+                        "gender": SPEAKER_GENDERS.get(record["Speaker"], ""),
                         "language": config.language,
                         "text": record["Utterance"],
                         "label": record[label],

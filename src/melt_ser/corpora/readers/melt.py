@@ -63,7 +63,7 @@ def read(root: Path, config: DatasetConfig) -> Release:
     beyond = len(clips.keys() - annotated)
     if beyond:
         notes.append(f"{beyond} clips of MELD's train and test folders are not in MELT")
-    return Release(release.table, release.problems + skipped + unused, release.notes + notes)
+    return Release(release.table, release.skipped + skipped + unused, release.notes + notes)
 
 
 def _read_annotations(path: Path) -> pd.DataFrame:

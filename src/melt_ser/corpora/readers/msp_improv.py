@@ -16,9 +16,9 @@ import re
 from pathlib import Path, PurePath
 
 from melt_ser.config import DatasetConfig
-from melt_ser.corpora.readers.file_names import GENDERS, Naming, read_names
+from melt_ser.corpora.readers.file_names import Naming, read_names
 from melt_ser.corpora.readers.release import Row, Unused, annotation_file, folders
-from melt_ser.corpora.table import Release, Skipped
+from melt_ser.corpora.table import GENDER_WORDS, Release, Skipped
 
 EVALUATIONS = ("Evaluation.txt", "Evalution.txt")
 EVALUATION = re.compile(r"UTD-(IMPROV-\S+)\.(?:avi|wav)\s*;\s*([A-Z])\s*;.*")
@@ -36,7 +36,7 @@ def read(root: Path, config: DatasetConfig) -> Release:
         return {
             "speaker": speaker,
             "session": f"session{session}",
-            "gender": GENDERS[gender],
+            "gender": GENDER_WORDS[gender.lower()],
             "label": labels[name[0]],
         }
 
@@ -44,7 +44,7 @@ def read(root: Path, config: DatasetConfig) -> Release:
     release = read_names(root, config, Naming(NAME, scheme, row, expected="session1", spelling=str.upper))
     missing = sorted(labels.keys() - set(release.table["utterance"]))
     skipped += [Skipped(utterance, "", "no audio file") for utterance in missing]
-    return Release(release.table, release.problems + skipped, release.notes)
+    return Release(release.table, release.skipped + skipped, release.notes)
 
 
 def _labels(root: Path, config: DatasetConfig) -> tuple[dict[str, str], list[Skipped]]:

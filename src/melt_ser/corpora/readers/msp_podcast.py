@@ -15,12 +15,12 @@ from __future__ import annotations
 from pathlib import Path
 
 from melt_ser.config import DatasetConfig
-from melt_ser.corpora.readers.annotations import GENDERS, SPLITS, Record, join_clips, read_records
+from melt_ser.corpora.readers.annotations import Record, join_clips, read_records
 from melt_ser.corpora.readers.release import Row, Unused, annotation_file, folders
-from melt_ser.corpora.table import Release
+from melt_ser.corpora.table import GENDER_WORDS, SPLIT_WORDS, Release
 
 COLUMNS = ("filename", "emoclass", "spkrid", "gender", "split_set")
-SETS = {**SPLITS, "test1": "test"}
+SETS = {**SPLIT_WORDS, "test1": "test"}
 
 
 def _row(name: str, record: Record) -> Row:
@@ -31,7 +31,7 @@ def _row(name: str, record: Record) -> Row:
         "split": split,
         "speaker": "" if record["spkrid"].lower() == "unknown" else record["spkrid"],
         "session": "_".join(name.split("_")[:2]),  # the podcast
-        "gender": GENDERS.get(record["gender"].lower(), ""),
+        "gender": GENDER_WORDS.get(record["gender"].lower(), ""),
         "label": record["emoclass"],
     }
 

@@ -10,9 +10,9 @@ from __future__ import annotations
 from pathlib import Path
 
 from melt_ser.config import DatasetConfig
-from melt_ser.corpora.readers.annotations import GENDERS, Record, join_clips, read_records
+from melt_ser.corpora.readers.annotations import Record, join_clips, read_records
 from melt_ser.corpora.readers.release import Row, annotation_file, folders
-from melt_ser.corpora.table import Release
+from melt_ser.corpora.table import GENDER_WORDS, Release
 
 COLUMNS = ("file_id", "emotion", "raw_text", "speaker_id", "gender")
 
@@ -20,7 +20,7 @@ COLUMNS = ("file_id", "emotion", "raw_text", "speaker_id", "gender")
 def _row(name: str, record: Record) -> Row:
     return {
         "speaker": record["speaker_id"],
-        "gender": GENDERS.get(record["gender"].lower(), ""),
+        "gender": GENDER_WORDS.get(record["gender"].lower(), ""),
         "text": record["raw_text"],
         "label": record["emotion"],
     }

@@ -14,9 +14,9 @@ import re
 from pathlib import Path, PurePath
 
 from melt_ser.config import DatasetConfig
-from melt_ser.corpora.readers.file_names import GENDERS, Naming, check_folder, fill, read_names, transcripts
+from melt_ser.corpora.readers.file_names import Naming, check_folder, fill, read_names, transcripts
 from melt_ser.corpora.readers.release import Row
-from melt_ser.corpora.table import Release
+from melt_ser.corpora.table import GENDER_WORDS, Release
 
 FOLDERS = {"female": "F", "male": "M"}
 NAME = re.compile(r"(([FM])\d\d)([AFHNSW])\d\d")
@@ -25,7 +25,7 @@ NAME = re.compile(r"(([FM])\d\d)([AFHNSW])\d\d")
 def _row(name: re.Match[str], path: PurePath) -> Row:
     speaker, gender, emotion = name.groups()
     check_folder(path, FOLDERS, "gender", gender)
-    return {"speaker": speaker, "gender": GENDERS[gender], "label": emotion}
+    return {"speaker": speaker, "gender": GENDER_WORDS[gender.lower()], "label": emotion}
 
 
 NAMING = Naming(NAME, "gender and speaker, emotion, number such as M36S02", _row, expected="male", spelling=str.upper)

@@ -12,9 +12,9 @@ import re
 from pathlib import Path, PurePath
 
 from melt_ser.config import DatasetConfig
-from melt_ser.corpora.readers.file_names import GENDERS, Naming, read_names
+from melt_ser.corpora.readers.file_names import Naming, read_names
 from melt_ser.corpora.readers.release import Row
-from melt_ser.corpora.table import Release
+from melt_ser.corpora.table import GENDER_WORDS, Release
 
 NAME = re.compile(
     r"(([FM])_(?:0[1-9]|10))_([A-Z]+)_S_(?:[1-9]|10)_(ANGRY|DISGUST|FEAR|HAPPY|NEUTRAL|SAD|SURPRISE)_[1-5]\]?"
@@ -23,7 +23,12 @@ NAME = re.compile(
 
 def _row(name: re.Match[str], path: PurePath) -> Row:
     speaker, gender, _, emotion = name.groups()
-    return {"utterance": name[0].rstrip("]"), "speaker": speaker, "gender": GENDERS[gender], "label": emotion}
+    return {
+        "utterance": name[0].rstrip("]"),
+        "speaker": speaker,
+        "gender": GENDER_WORDS[gender.lower()],
+        "label": emotion,
+    }
 
 
 NAMING = Naming(

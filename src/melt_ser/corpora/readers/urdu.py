@@ -12,9 +12,9 @@ import re
 from pathlib import Path, PurePath
 
 from melt_ser.config import DatasetConfig
-from melt_ser.corpora.readers.file_names import GENDERS, Naming, check_folder, read_names
+from melt_ser.corpora.readers.file_names import Naming, check_folder, read_names
 from melt_ser.corpora.readers.release import Row
-from melt_ser.corpora.table import Release
+from melt_ser.corpora.table import GENDER_WORDS, Release
 
 FOLDERS = {"angry": "A", "happy": "H", "neutral": "N", "sad": "S"}
 NAME = re.compile(r"(S([MF])\d+)_F\d+_([AHNS])\d+")
@@ -23,7 +23,7 @@ NAME = re.compile(r"(S([MF])\d+)_F\d+_([AHNS])\d+")
 def _row(name: re.Match[str], path: PurePath) -> Row:
     speaker, gender, emotion = name.groups()
     check_folder(path, FOLDERS, "letter", emotion)
-    return {"speaker": speaker, "gender": GENDERS[gender], "label": emotion}
+    return {"speaker": speaker, "gender": GENDER_WORDS[gender.lower()], "label": emotion}
 
 
 NAMING = Naming(NAME, "speaker, file, emotion such as SM1_F10_A010", _row, expected="Angry", spelling=str.upper)

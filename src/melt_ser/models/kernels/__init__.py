@@ -1,1 +1,74 @@
-"""Faster and batch-invariant forward passes for the four families."""
+"""Our kernels for the four families, behind one switch: `backbone.kernels`.
+
+`fast` (the default) computes these parts of a transformers model by faster code with the same results:
+
+    attention.py    attention; on a CPU the layers get packed frames, without padding (layers.py)
+    convolution.py  the waveform encoder, on a CPU, if it does not learn
+    positions.py    the positional convolution, if its kernel has 64 or more taps
+    dropout.py      the random numbers of dropout, on a CPU
+
+`transformers` leaves all of that to transformers and torch. Both modes keep masking.py, which makes the frames of an
+utterance independent of its batch. It acts on padded batches only: with `transformers`, a batch of clips of one length
+runs through the forward passes of the libraries and no others.
+
+The modes agree up to rounding, with one exception: dropout draws other random numbers, just as a CPU and a GPU do. So
+the switch, like the device, is not part of a run's id. The weights have the same names in both modes, so a saved model
+does not depend on the mode, and the features of a frozen part that one mode has cached serve the other.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from torch import Tensor
+
+from melt_ser.config import Kernels
+from melt_ser.models.kernels.attention import use_fast_attention
+from melt_ser.models.kernels.convolution import encode_frozen, is_frozen_on_cpu
+from melt_ser.models.kernels.dropout import use_fast_dropout
+from melt_ser.models.kernels.layers import LayerInput, fast_layer_input, transformers_layer_input
+from melt_ser.models.kernels.masking import BatchPadding, frames_of_first_convolution, make_batch_invariant
+from melt_ser.models.kernels.positions import use_fast_positions
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+
+def apply_kernels(model: PreTrainedModel, kernels: Kernels) -> BatchPadding:
+    """Change a model in place to use these kernels; return the padding that its forward passes read."""
+    padding = make_batch_invariant(model)
+    if kernels is Kernels.fast:
+        use_fast_positions(model)
+        use_fast_attention(model)
+        use_fast_dropout(model)
+    # transformers computes a gradient of the audio while this is true; only reentrant checkpointing needs it.
+    model.feature_extractor._requires_grad = False
+    return padding
+
+
+def encode_waveforms(
+    model: PreTrainedModel, kernels: Kernels, padding: BatchPadding, audio: Tensor, samples: list[int]
+) -> Tensor:
+    """Run the waveform encoder of a model: return features, (batch, channels, frames).
+
+    Args:
+        model: as `apply_kernels` left it.
+        kernels: those that `apply_kernels` got.
+        padding: from `apply_kernels`.
+        audio: (batch, samples), zero padded.
+        samples: the samples of each utterance; the features behind them mean nothing.
+    """
+    encoder = model.feature_extractor
+    if kernels is Kernels.fast and is_frozen_on_cpu(encoder, audio):
+        return encode_frozen(encoder, audio, samples)
+    is_padded = min(samples) < audio.shape[1]
+    first_frames = [frames_of_first_convolution(model.config, length) for length in samples] if is_padded else None
+    with padding.set(first_frames=first_frames):
+        features: Tensor = encoder(audio)
+    return features
+
+
+def layer_input(model: PreTrainedModel, kernels: Kernels, hidden: Tensor, frame_mask: Tensor) -> LayerInput:
+    """Arrange frames, (batch, frames, features), and their mask, (batch, frames), for the layers of a model."""
+    arrange = fast_layer_input if kernels is Kernels.fast else transformers_layer_input
+    return arrange(model, hidden, frame_mask)

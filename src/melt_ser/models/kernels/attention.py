@@ -1,14 +1,16 @@
-"""Attention of the four families, faster than transformers' and with its parameters and results.
+"""Attention of the four families: the parameters and results of transformers, in less time.
 
-The forward methods of a backbone's attention modules are replaced; parameters keep their names, so checkpoints load
-and save as before. On a GPU torch's `scaled_dot_product_attention` takes the whole batch, with WavLM's gated relative
-position bias and the padding mask as its additive mask. On a CPU frames are packed (packing.py): one utterance after
-another attends to its own, so there is no mask, and its scores stay in the cache. There torch's fused kernel has
-neither dropout nor a gradient of the bias; where one of them is needed the scores are written out instead, which took
-60 % of the time of torch's own fallback (benchmarks/LOG.md).
+`use_fast_attention` replaces the forward methods of the attention modules. The parameters keep their names, so
+checkpoints load and save as before.
 
-WavLM's position bias depends on the distance of two frames alone: it is looked up for the 2 * frames - 1 distances,
-once a forward pass, where transformers looks it up for every pair of frames and copies it for every utterance.
+On a GPU, torch's `scaled_dot_product_attention` takes the whole batch; its additive mask holds the padding and WavLM's
+gated relative position bias. On a CPU the frames are packed (layers.py) and each utterance attends to its own frames,
+so it needs no mask, and its scores stay in the CPU's cache. torch's fused kernel for CPUs has no dropout and no
+gradient of the bias. If one of them is needed, the scores are written out, in 60 % of the time of torch's own fallback
+(benchmarks/LOG.md).
+
+WavLM's position bias depends only on the distance between two frames. It is looked up for the 2 * frames - 1 distances,
+once in a forward pass; transformers looks it up for every pair of frames and copies it for every utterance.
 """
 
 from __future__ import annotations
@@ -24,24 +26,31 @@ from melt_ser.models.kernels.dropout import drop_out
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
-# Of padded frames, (batch, frames, features): their mask, (batch, frames), or None where nothing is padded. Of packed
-# ones, (1, frames of all, features): the number of each utterance's.
 PaddingInfo = Tensor | list[int] | None
+"""How a layer learns about padding, in its argument `attention_mask`.
+
+For padded frames, (batch, frames, features): their mask, (batch, frames), or None if nothing is padded. For packed
+frames, (1, frames of all, features): the number of frames of each utterance.
+"""
 
 
 def use_fast_attention(model: PreTrainedModel) -> None:
     """Replace the attention of every layer in place.
 
-    Layers are then to be given as `attention_mask` whose the frames are (see `PaddingInfo`), and WavLM's also
-    `position_bias`.
+    Afterwards call each layer with a `PaddingInfo` as `attention_mask`; WavLM's layers also need `position_bias`.
     """
     for layer in model.encoder.layers:
         forward = _wavlm_attention if hasattr(layer.attention, "gru_rel_pos_linear") else _attention
         layer.attention.forward = MethodType(forward, layer.attention)
 
 
+def has_position_bias(model: PreTrainedModel) -> bool:
+    """Say whether the layers of a model share a relative position bias: those of WavLM do."""
+    return hasattr(model.encoder.layers[0].attention, "rel_attn_embed")
+
+
 def position_bias(module: Any, frames: int) -> Tensor:
-    """The bias of frame j for frame i, (heads, frames, frames), of WavLM's first attention module."""
+    """Return the bias of frame j for frame i, (heads, frames, frames); `module` is WavLM's first attention."""
     distances = torch.arange(1 - frames, frames, device=module.rel_attn_embed.weight.device)  # j - i
     values = module.rel_attn_embed(module._relative_positions_bucket(distances))
     bias: Tensor = values.t().unfold(1, frames, 1).flip(1)
@@ -51,20 +60,23 @@ def position_bias(module: Any, frames: int) -> Tensor:
 def _attention(
     module: Any, hidden_states: Tensor, attention_mask: PaddingInfo = None, **kwargs: Any
 ) -> tuple[Tensor, None]:
-    """wav2vec 2.0, HuBERT, data2vec."""
+    """Forward pass for wav2vec 2.0, HuBERT and data2vec."""
     return _attend(module, hidden_states, attention_mask, None, None), None
 
 
 def _wavlm_attention(
     module: Any, hidden_states: Tensor, attention_mask: PaddingInfo = None, *, position_bias: Tensor, **kwargs: Any
 ) -> tuple[Tensor, None, Tensor]:
-    """WavLM, whose layers each gate the same position bias."""
+    """Forward pass for WavLM: every layer gates the same position bias."""
     gate = _gate(module, hidden_states)
     return _attend(module, hidden_states, attention_mask, gate, position_bias), None, position_bias
 
 
 def _gate(module: Any, hidden_states: Tensor) -> Tensor:
-    """How much a frame heeds positions, (batch, heads, frames, 1); see section 3.1 of the WavLM paper."""
+    """Return the weight of the position bias for each frame, (batch, heads, frames, 1).
+
+    See section 3.1 of the WavLM paper.
+    """
     projected = module.gru_rel_pos_linear(_heads(module, hidden_states))
     update, reset = projected.view(*projected.shape[:-1], 2, 4).sum(-1).sigmoid().chunk(2, dim=-1)
     gate: Tensor = update * (reset * module.gru_rel_pos_const - 1.0) + 2.0
@@ -72,14 +84,14 @@ def _gate(module: Any, hidden_states: Tensor) -> Tensor:
 
 
 def _heads(module: Any, features: Tensor) -> Tensor:
-    """(batch, frames, features) as (batch, heads, frames, features of a head)."""
+    """Return (batch, frames, features) as (batch, heads, frames, features of a head)."""
     return features.view(*features.shape[:-1], module.num_heads, -1).transpose(1, 2)
 
 
 def _attend(
     module: Any, hidden_states: Tensor, padding: PaddingInfo, gate: Tensor | None, bias: Tensor | None
 ) -> Tensor:
-    """Projections, attention, output projection: (batch, frames, features) to the same."""
+    """Apply projections, attention and output projection: (batch, frames, features) to the same shape."""
     queries, keys, values = (
         _heads(module, projection(hidden_states)) for projection in (module.q_proj, module.k_proj, module.v_proj)
     )
@@ -103,7 +115,16 @@ def _whole_batch(
     bias: Tensor | None,
     dropout: float,
 ) -> Tensor:
-    """Queries, keys and values, (batch, heads, frames, features of a head), to (batch, frames, features)."""
+    """Attend within a padded batch.
+
+    Args:
+        queries, keys, values: (batch, heads, frames, features of a head).
+        frame_mask: (batch, frames), true for frames that belong to an utterance; None if nothing is padded.
+        gate: (batch, heads, frames, 1), with `bias`, (heads, frames, frames); None except for WavLM.
+        dropout: the probability of dropping a weight.
+
+    Returns: (batch, frames, features).
+    """
     mask = None if frame_mask is None else frame_mask[:, None, None, :]
     if bias is not None and gate is not None:
         mask = gate * bias if mask is None else (gate * bias).masked_fill(~mask, float("-inf"))
@@ -120,7 +141,16 @@ def _each_utterance(
     bias: Tensor | None,
     dropout: float,
 ) -> Tensor:
-    """Queries, keys and values of packed frames, (1, heads, frames of all, features of a head), to packed frames."""
+    """Attend within each utterance of packed frames.
+
+    Args:
+        queries, keys, values: (1, heads, frames of all, features of a head).
+        counts: the frames of each utterance.
+        gate: (1, heads, frames of all, 1), with `bias`, (heads, frames, frames); None except for WavLM.
+        dropout: the probability of dropping a weight.
+
+    Returns: packed frames, (1, frames of all, features).
+    """
     own_parts = (features[0].split_with_sizes(counts, dim=1) for features in (queries, keys, values))
     gates = [None] * len(counts) if gate is None else gate[0].split_with_sizes(counts, dim=1)
     attended = []
@@ -132,7 +162,7 @@ def _each_utterance(
 
 
 def _one_utterance(query: Tensor, key: Tensor, value: Tensor, bias: Tensor | None, dropout: float) -> Tensor:
-    """Query, key and value, (heads, frames, features of a head), to the same; `bias` is overwritten."""
+    """Attend within one utterance: (heads, frames, features of a head) to the same shape; `bias` is overwritten."""
     if dropout == 0.0 and (bias is None or not bias.requires_grad):
         mask = None if bias is None else bias[None]
         return nn.functional.scaled_dot_product_attention(query[None], key[None], value[None], mask)[0]

@@ -1,40 +1,31 @@
-"""The convolutional waveform encoder on a CPU, where it does not learn: in evaluation, or frozen in training.
+"""The convolutional waveform encoder on a CPU, if it does not learn: in evaluation, or frozen in training.
 
-Its features are the largest tensors of a model (512 channels at 3,200 frames a second), so what counts is how often
-they pass through memory. Each utterance is computed by itself as (frames, channels), which needs no padding and suits
-both kinds of norm. A convolution of stride s is a sum of matrix products: taken s taps at a time, the windows do not
-overlap, so they are rows of the features as these lie in memory, and nothing is copied. Where the encoder learns, and
-on a GPU, transformers' own forward pass runs.
+Its features are the largest tensors of a model (512 channels at 3,200 frames a second), so its time is the time to move
+them through memory. Each utterance is computed alone, as (frames, channels); that needs no padding and suits both kinds
+of norm. A convolution of stride s is a sum of matrix products: taken s taps at a time, the windows do not overlap, so
+they are rows of the features as these lie in memory, and nothing is copied. If the encoder learns, and on a GPU,
+transformers' own forward pass runs.
 """
 
 from __future__ import annotations
 
-from types import MethodType
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from melt_ser.models.kernels.masking import Padding
 
-if TYPE_CHECKING:
-    from transformers import PreTrainedModel
-
-
-def use_fast_convolutions(model: PreTrainedModel, padding: Padding) -> None:
-    """Replace the forward pass of the waveform encoder in place; `padding` knows the samples of each utterance."""
-    encoder = model.feature_extractor
-    encoder.batch_padding = padding
-    encoder.forward = MethodType(_encode, encoder)
-
-
-def _encode(encoder: Any, audio: Tensor) -> Tensor:
-    """Audio, (batch, samples), to features, (batch, channels, frames), zero behind each utterance."""
+def is_frozen_on_cpu(encoder: nn.Module, audio: Tensor) -> bool:
+    """Say whether `encode_frozen` can do the work: on a CPU, without a gradient for the waveform encoder."""
     learning = torch.is_grad_enabled() and any(parameter.requires_grad for parameter in encoder.parameters())
-    if learning or audio.device.type != "cpu":
-        features: Tensor = type(encoder).forward(encoder, audio)
-        return features
-    samples = encoder.batch_padding.samples or [audio.shape[1]] * len(audio)
+    return audio.device.type == "cpu" and not learning
+
+
+def encode_frozen(encoder: Any, audio: Tensor, samples: list[int]) -> Tensor:
+    """Encode audio, (batch, samples), by transformers' waveform encoder: return (batch, channels, frames).
+
+    `samples` are those of each utterance; the features behind an utterance are zero.
+    """
     dtype = torch.get_autocast_dtype("cpu") if torch.is_autocast_enabled("cpu") else audio.dtype
     with torch.no_grad(), torch.autocast("cpu", enabled=False):
         frames = [
@@ -48,7 +39,7 @@ def _encode(encoder: Any, audio: Tensor) -> Tensor:
 
 
 def _encode_one(encoder: Any, frames: Tensor) -> Tensor:
-    """One utterance, (samples, 1), to (frames, channels)."""
+    """Encode one utterance, (samples, 1), as (frames, channels)."""
     from transformers.activations import GELUActivation
 
     for layer in encoder.conv_layers:
@@ -66,11 +57,11 @@ def _encode_one(encoder: Any, frames: Tensor) -> Tensor:
 
 
 def _with_group_norm(samples: Tensor, convolution: nn.Conv1d, norm: nn.GroupNorm) -> tuple[Tensor, Tensor]:
-    """Weight and bias of the first convolution, whose group norm (a channel a group) over this utterance is in them.
+    """Return weight and bias of the first convolution with its group norm over this utterance folded in.
 
-    A channel is a product of its weights w with windows of samples, so its mean and variance over time are w m and
-    w C w, with the mean m and the covariance C of the windows: no pass over the channels. The convolution's own bias
-    falls out with the mean.
+    The norm has one group per channel. A channel is a product of its weights w with windows of samples, so its mean and
+    variance over time are w m and w C w, with the mean m and the covariance C of the windows: no pass over the channels
+    is needed. The bias of the convolution cancels out with the mean.
     """
     windows = samples.double().flatten().unfold(0, convolution.kernel_size[0], convolution.stride[0])
     weight = convolution.weight[:, 0].double()
@@ -81,7 +72,7 @@ def _with_group_norm(samples: Tensor, convolution: nn.Conv1d, norm: nn.GroupNorm
 
 
 def _convolve(frames: Tensor, weight: Tensor, bias: Tensor | None, stride: int) -> Tensor:
-    """(frames, channels in) to (fewer frames, channels out) with weight, (channels out, channels in, kernel)."""
+    """Convolve (frames, channels in) to (fewer frames, channels out); weight: (channels out, channels in, kernel)."""
     channels, kernel = weight.shape[1:]
     length = (len(frames) - kernel) // stride + 1
     numbers = frames.flatten()

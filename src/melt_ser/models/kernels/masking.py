@@ -1,21 +1,21 @@
-"""Batch invariance: an utterance gets the same frames alone and in a padded batch, whatever its neighbours.
+"""Batch invariance: an utterance gets the same frames alone and in a padded batch with any neighbours.
 
-Write L for the samples of one utterance and N > L for the samples it is padded to. Convolutions without
-padding compute frame t from samples before some r(t) only, so the frames with r(t) <= L, which `frame_mask`
-marks, cannot see the padding. Attention takes a mask (attention.py), and layer norms look at one frame at a
-time. Padding leaks into valid frames in three places, each closed here:
+Let an utterance have L samples and be padded to N > L. Convolutions without padding compute frame t only from samples
+before some r(t). `frame_mask` marks the frames with r(t) <= L; they cannot see the padding. Attention takes a mask
+(layers.py), and layer norms look at one frame at a time. Padding leaks into valid frames in three places; this module
+closes each:
 
-1. Group norm after the first convolution (feat_extract_norm="group": the base models). With a group per
-   channel c it normalises over time, y[c, t] = w[c] * (x[c, t] - mean) / sqrt(variance + eps) + b[c], and
-   takes the mean and variance over all N samples' frames instead of the utterance's own T(L) = (L - kernel)
-   // stride + 1. The models were trained on unpadded crops, so the statistics over the first T(L) frames are
-   the ones their weights expect. `UtteranceGroupNorm` normalises those frames by themselves and writes zeros
-   behind them. (Where nothing learns, a CPU computes each utterance by itself: see convolution.py.)
-2. data2vec's positional encoder is a stack of padded convolutions. The frames behind an utterance enter it as
-   zeros, but leave each layer with values of their own, which the next layer reads. An utterance alone has
-   zeros there, so the padded frames are zeroed before every layer.
-3. HuBERT models with a batch norm before the positional convolution (conv_pos_batch_norm) turn the zeros
-   behind an utterance into its bias; they are zeroed again after it.
+1. The group norm after the first convolution (feat_extract_norm="group": the base models) has a group per channel c and
+   normalises over time: y[c, t] = w[c] * (x[c, t] - mean) / sqrt(variance + eps) + b[c]. It takes the mean and variance
+   over the frames of all N samples instead of the utterance's own T(L) = (L - kernel) // stride + 1. The models were
+   trained on unpadded crops, so their weights expect the statistics over the first T(L) frames. `UtteranceGroupNorm`
+   normalises those frames alone and writes zeros behind them. (If nothing learns, our kernels for a CPU compute each
+   utterance alone: see convolution.py.)
+2. data2vec's positional encoder is a stack of padded convolutions. The frames behind an utterance enter it as zeros but
+   leave each layer with other values, and the next layer reads those. An utterance alone has zeros there, so the padded
+   frames are zeroed before every layer.
+3. HuBERT models with a batch norm before the positional convolution (conv_pos_batch_norm) turn the zeros behind an
+   utterance into the norm's bias; they are zeroed again after it.
 
 No parameter is added, renamed or changed: checkpoints of any size load and save as before.
 """
@@ -30,44 +30,50 @@ import torch
 from torch import Tensor, nn
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedModel
+    from transformers import PreTrainedConfig, PreTrainedModel
 
 normalise_forward = torch.ops.aten.native_group_norm
 normalise_backward = torch.ops.aten.native_group_norm_backward
 
 
-class Padding:
-    """What the modules below have to know about the batch at hand; None while nothing is padded.
+class BatchPadding:
+    """The padding of the batch that a model computes at this moment, for the modules and hooks of this file.
 
-    samples: of each utterance. first_frames: each utterance's frames after the first convolution.
-    frame_mask: (batch, frames), true where a frame of the backbone belongs to the utterance.
+    transformers does not pass lengths to its norms and positional convolutions. So `Backbone` sets them here, around
+    each call that reads them: `with padding.set(frame_mask=mask): ...`.
+
+    first_frames: the frames of each utterance after the first convolution; None if nothing is padded.
+    frame_mask: (batch, frames), true for frames that belong to an utterance; None if nothing is padded.
     """
 
     def __init__(self) -> None:
-        self.samples: list[int] | None = None
         self.first_frames: list[int] | None = None
         self.frame_mask: Tensor | None = None
 
     @contextmanager
-    def during(self, **values: Any) -> Iterator[None]:
-        """Hold these values within the block."""
-        before = vars(self).copy()
-        vars(self).update(values)
+    def set(self, first_frames: list[int] | None = None, frame_mask: Tensor | None = None) -> Iterator[None]:
+        """Set both values within the block, and the earlier ones again after it.
+
+        frame_mask: may be all true.
+        """
+        before = self.first_frames, self.frame_mask
+        self.first_frames = first_frames
+        self.frame_mask = None if frame_mask is None else mask_if_padded(frame_mask)
         try:
             yield
         finally:
-            vars(self).update(before)
+            self.first_frames, self.frame_mask = before
 
     def checkpoint_contexts(self) -> tuple[AbstractContextManager[None], AbstractContextManager[None]]:
-        """For torch's gradient checkpointing: what is recomputed sees the values of its forward pass."""
-        return nullcontext(), self.during(**vars(self))
+        """Give torch's gradient checkpointing the values of the forward pass for its recomputation."""
+        return nullcontext(), self.set(self.first_frames, self.frame_mask)
 
     def zero_input(self, module: nn.Module, inputs: tuple[Tensor]) -> tuple[Tensor]:
-        """Forward pre-hook: zero the padded frames of (batch, features, frames)."""
+        """Zero the padded frames of a module's input, (batch, features, frames): a forward pre-hook."""
         return (self._zeroed(inputs[0]),)
 
     def zero_output(self, module: nn.Module, inputs: tuple[Tensor], output: Tensor) -> Tensor:
-        """Forward hook: zero the padded frames of (batch, features, frames)."""
+        """Zero the padded frames of a module's output, (batch, features, frames): a forward hook."""
         return self._zeroed(output)
 
     def _zeroed(self, features: Tensor) -> Tensor:
@@ -75,12 +81,12 @@ class Padding:
 
 
 class UtteranceGroupNorm(nn.GroupNorm):
-    """Group norm of (batch, channels, frames) over each utterance's own frames, zeros behind them.
+    """Group norm of (batch, channels, frames) over each utterance's own frames, with zeros behind them.
 
-    Computed in float32; shares the parameters of the `norm` it replaces.
+    It computes in float32 and shares the parameters of the `norm` that it replaces.
     """
 
-    def __init__(self, norm: nn.GroupNorm, padding: Padding) -> None:
+    def __init__(self, norm: nn.GroupNorm, padding: BatchPadding) -> None:
         super().__init__(norm.num_groups, norm.num_channels, norm.eps, device="meta")
         self.weight, self.bias = norm.weight, norm.bias
         self.padding = padding
@@ -95,10 +101,10 @@ class UtteranceGroupNorm(nn.GroupNorm):
 
 
 class _NormaliseEach(torch.autograd.Function):
-    """torch's own group norm kernels, forward and backward, on one utterance after the other.
+    """Applies torch's own kernels of the group norm, forward and backward, to one utterance after another.
 
-    Several times faster on a CPU than masked means and variances of the batch, since the kernels are fused
-    and padding costs nothing; autograd through slices would touch the whole batch once an utterance.
+    On a CPU this is several times faster than masked means and variances of the batch: the kernels are fused, and
+    padding costs nothing. Autograd through slices would touch the whole batch once for each utterance.
     """
 
     @staticmethod
@@ -121,8 +127,8 @@ class _NormaliseEach(torch.autograd.Function):
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
         (gradient,) = gradients
         features, weight, *statistics = ctx.saved_tensors
-        of_features = torch.zeros_like(features)
-        of_weight, of_bias = torch.zeros_like(weight), torch.zeros_like(weight)
+        feature_gradient = torch.zeros_like(features)
+        weight_gradient, bias_gradient = torch.zeros_like(weight), torch.zeros_like(weight)
         wanted = list(ctx.needs_input_grad[:3])
         for utterance, length in enumerate(ctx.frames):
             own, own_gradient = (_own_frames(tensor, utterance, length) for tensor in (features, gradient))
@@ -131,21 +137,34 @@ class _NormaliseEach(torch.autograd.Function):
                 own_gradient, own, mean, deviation, weight, 1, own.shape[1], length, ctx.groups, wanted
             )
             if wanted[0]:
-                of_features[utterance, :, :length] = parts[0][0]
+                feature_gradient[utterance, :, :length] = parts[0][0]
             if wanted[1]:
-                of_weight += parts[1]
+                weight_gradient += parts[1]
             if wanted[2]:
-                of_bias += parts[2]
-        return of_features, of_weight, of_bias, None, None, None
+                bias_gradient += parts[2]
+        return feature_gradient, weight_gradient, bias_gradient, None, None, None
 
 
 def _own_frames(features: Tensor, utterance: int, length: int) -> Tensor:
     return features[utterance : utterance + 1, :, :length].float().contiguous()
 
 
-def make_batch_invariant(model: PreTrainedModel) -> Padding:
-    """Close the leaks of a backbone in place; returns what its forward pass has to fill in."""
-    padding = Padding()
+def mask_if_padded(frame_mask: Tensor) -> Tensor | None:
+    """Return None if no frame of (batch, frames) is padded, otherwise the mask.
+
+    On a GPU, always return the mask: to look into it would mean to wait for the GPU.
+    """
+    return None if frame_mask.device.type == "cpu" and bool(frame_mask.all()) else frame_mask
+
+
+def frames_of_first_convolution(config: PreTrainedConfig, samples: int) -> int:
+    """Return the frames that the first convolution makes of so many samples."""
+    return (samples - int(config.conv_kernel[0])) // int(config.conv_stride[0]) + 1
+
+
+def make_batch_invariant(model: PreTrainedModel) -> BatchPadding:
+    """Close the leaks of a model in place; return the padding to set for its forward passes."""
+    padding = BatchPadding()
     first_convolution = model.feature_extractor.conv_layers[0]
     if isinstance(getattr(first_convolution, "layer_norm", None), nn.GroupNorm):
         first_convolution.layer_norm = UtteranceGroupNorm(first_convolution.layer_norm, padding)

@@ -1,12 +1,13 @@
 """The positional convolution by Fourier transform: with 128 taps several times as fast as the direct way.
 
-A position reads the 128 frames around it: a twentieth of a model's multiplications, but a twelfth of the time of a
-training step on a CPU, and seven tenths of it on a GPU, whose library has no good kernel for 16 groups. The frames are
-cut into overlapping blocks of twice the kernel, whose spectra are multiplied with that of the weight (overlap-save).
-Blocks have one size whatever the batch, so that the weight has one spectrum and the result does not depend on how far
-an utterance is padded. The transforms are matrix products: for so few points as fast as torch's, whose gradients take
-longer than all else here and whose spectra would have to be transposed; gradients are matrix products too. Shorter
-kernels (data2vec's 19 taps) keep the direct way.
+A position reads the 128 frames around it. That is a twentieth of a model's multiplications, but takes a twelfth of the
+time of a training step on a CPU, and seven tenths on a GPU: its library has no good kernel for 16 groups.
+
+The frames are cut into overlapping blocks of twice the kernel; their spectra are multiplied with that of the weight
+(overlap-save). All blocks have one size in every batch, so the weight has one spectrum, and the padding of an utterance
+does not change its result. The transforms and their gradients are matrix products. For so few points they are as fast
+as torch's transforms; the gradients of those take longer than everything here, and their spectra would have to be
+transposed. Shorter kernels (data2vec's 19 taps) keep the direct way.
 """
 
 from __future__ import annotations
@@ -26,14 +27,14 @@ SHORTEST_KERNEL = 64
 
 
 def use_fast_positions(model: PreTrainedModel) -> None:
-    """Replace the forward pass of the positional convolution in place, where it pays."""
+    """Replace the forward pass of the positional convolution in place, if its kernel is long enough to gain time."""
     convolution = getattr(model.encoder.pos_conv_embed, "conv", None)
     if convolution is not None and convolution.kernel_size[0] >= SHORTEST_KERNEL:
         convolution.forward = MethodType(_convolve, convolution)
 
 
 def _convolve(convolution: nn.Conv1d, features: Tensor) -> Tensor:
-    """(batch, channels, frames) to (batch, channels, frames + 1) for an even kernel, as `nn.Conv1d` does."""
+    """Convolve (batch, channels, frames) as `nn.Conv1d` does; an even kernel gives one frame more."""
     weight, padding = convolution.weight, int(convolution.padding[0])
     with torch.autocast(features.device.type, enabled=False):
         convolved = convolve_by_blocks(features.to(weight.dtype), weight, padding, convolution.groups)
@@ -43,7 +44,7 @@ def _convolve(convolution: nn.Conv1d, features: Tensor) -> Tensor:
 
 
 def convolve_by_blocks(features: Tensor, weight: Tensor, padding: int, groups: int) -> Tensor:
-    """Features, (batch, channels, frames), with weight, (channels, channels / groups, kernel); see `nn.Conv1d`."""
+    """Convolve (batch, channels, frames) with weight, (channels, channels / groups, kernel), as `nn.Conv1d` does."""
     (batch, channels, frames), kernel, width = features.shape, weight.shape[2], weight.shape[1]
     block, step, length = 2 * kernel, kernel + 1, frames + 2 * padding - kernel + 1
     blocks = -(-length // step)
@@ -53,10 +54,10 @@ def convolve_by_blocks(features: Tensor, weight: Tensor, padding: int, groups: i
     # Real above imaginary parts: (frequencies * groups, 2 * batch * blocks, width).
     spectra = (forward @ windows).view(2, block // 2 + 1, batch * blocks, groups, width)
     spectra = spectra.permute(1, 3, 0, 2, 4).reshape(-1, 2 * batch * blocks, width)
-    of_weight = forward[:, :kernel] @ weight.reshape(-1, kernel).t()
-    real, imaginary = of_weight.view(2, -1, width, width).transpose(2, 3)
+    weight_spectra = forward[:, :kernel] @ weight.reshape(-1, kernel).t()
+    real, imaginary = weight_spectra.view(2, -1, width, width).transpose(2, 3)
     by_real, by_imaginary = ((spectra @ part).view(-1, groups, 2, batch * blocks, width) for part in (real, imaginary))
-    product = torch.stack(  # with the conjugate of the weight's
+    product = torch.stack(  # with the conjugate of the weight's spectrum
         [by_real[:, :, 0] + by_imaginary[:, :, 1], by_real[:, :, 1] - by_imaginary[:, :, 0]]
     )
     convolved = inverse[:step] @ product.permute(0, 1, 3, 2, 4).reshape(len(inverse) + 2, -1)
@@ -66,9 +67,10 @@ def convolve_by_blocks(features: Tensor, weight: Tensor, padding: int, groups: i
 
 @cache
 def transforms(block: int, dtype: torch.dtype, device: torch.device) -> tuple[Tensor, Tensor]:
-    """The real Fourier transform of so many points (even) and its inverse, as matrices.
+    """Return the real Fourier transform of `block` points (an even number) and its inverse, as matrices.
 
-    Real parts of the block / 2 + 1 frequencies above the imaginary ones: (block + 2, block) and (block, block + 2).
+    Their shapes are (block + 2, block) and (block, block + 2): the real parts of the block / 2 + 1 frequencies come
+    before the imaginary parts.
     """
     identity = np.eye(block)
     spectra = np.fft.rfft(identity, axis=0)

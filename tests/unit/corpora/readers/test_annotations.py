@@ -11,10 +11,11 @@ from corpus_trees import placeholder, write_text
 from melt_ser.cli.compose import load_dataset
 from melt_ser.config import DatasetConfig
 from melt_ser.core.errors import InputError, SetupError
+from melt_ser.corpora.fold_split import group_warnings
 from melt_ser.corpora.labels import map_labels
 from melt_ser.corpora.readers import emns, emozionalmente, msp_podcast, nemo
 from melt_ser.corpora.readers.annotations import read_records
-from melt_ser.corpora.splits import group_warnings, make_splits
+from melt_ser.corpora.splits import make_fold_splits
 from melt_ser.corpora.table import Release, validate
 
 READERS = {"msp_podcast": msp_podcast, "emns": emns, "emozionalmente": emozionalmente, "nemo": nemo}
@@ -89,7 +90,7 @@ def test_a_table_reader_reads_every_label_of_the_map(name: str, tmp_path: Path) 
     TREES[name](tmp_path)
     release, config = read(name, tmp_path)
     validate(release.table, name)
-    assert release.problems == []
+    assert release.skipped == []
     assert sorted(release.table["label"]) == sorted(config.label_map)
     map_labels(release.table["label"], config.label_map, name)
     assert set(release.table["language"]) == {config.language}
@@ -106,7 +107,7 @@ def test_a_table_reader_finds_a_release_within_a_folder_and_lists_unclear_clips(
     clips[1].unlink()
     release, config = read(name, tmp_path)
     assert len(release.table) == len(config.label_map) - 1
-    assert sorted(problem.reason.split(":")[0] for problem in release.problems) == [
+    assert sorted(item.reason.split(":")[0] for item in release.skipped) == [
         "a second file of a clip",
         "file without annotation",
         "no audio file",
@@ -130,16 +131,16 @@ def test_msp_podcast_reads_speaker_podcast_and_set(tmp_path: Path) -> None:
         ["MSP-PODCAST_0002_0033_0001", "dev", "", "MSP-PODCAST_0002", ""],
         ["MSP-PODCAST_0003_0001", "test", "41", "MSP-PODCAST_0003", "female"],
     ]
-    [problem] = release.problems
-    assert (problem.utterance, problem.audio) == ("MSP-PODCAST_0004_0001", "Audios/MSP-PODCAST_0004_0001.wav")
-    assert problem.reason == "in the set Test2, which is not used: row 4"
+    [item] = release.skipped
+    assert (item.utterance, item.audio) == ("MSP-PODCAST_0004_0001", "Audios/MSP-PODCAST_0004_0001.wav")
+    assert item.reason == "in the set Test2, which is not used: row 4"
 
 
 def test_msp_podcast_without_its_sets_is_not_split(tmp_path: Path) -> None:
     msp_tree(tmp_path, [(f"MSP-PODCAST_000{n}_0001", "AS"[n % 2], str(n), "Female", "") for n in range(8)])
     release, config = read("msp_podcast", tmp_path)
-    with pytest.raises(SetupError, match=r"Split_Set of Labels/labels_consensus\.csv says none.*=speaker_folds"):
-        make_splits(release.table.assign(**{"class": release.table["label"]}), config)
+    with pytest.raises(SetupError, match=r"Split_Set of Labels/labels_consensus\.csv does not give it.*=speaker_folds"):
+        make_fold_splits(release.table.assign(**{"class": release.table["label"]}), config)
 
 
 def test_msp_podcast_reads_the_names_of_older_releases(tmp_path: Path) -> None:
@@ -155,12 +156,12 @@ def test_emns_has_one_speaker_and_warns_of_it(tmp_path: Path) -> None:
     assert (first.speaker, first.gender, first.intensity) == ("emns", "female", "0")
     assert first.text == "Run!, she cried."  # the quotes belong to the CSV, for pandas too
     assert release.table["audio"].str.startswith("cleaned_webm/").all()
-    assert len(release.problems) == len(release.table)  # the raw twins
+    assert len(release.skipped) == len(release.table)  # the raw twins
     rows = release.table.loc[release.table.index.repeat(4)].reset_index(drop=True)
     for column in ("utterance", "source", "audio"):
         rows[column] += rows.index.astype(str)
     rows["class"] = rows["label"]
-    [part] = make_splits(rows, config)
+    [part] = make_fold_splits(rows, config)
     assert len(part.train) + len(part.dev) + len(part.test) == len(rows)
     assert "has 1 speaker" in group_warnings(rows, config)[0]
 
@@ -173,7 +174,7 @@ def test_emozionalmente_uses_the_official_split_if_the_file_has_it(tmp_path: Pat
     config = load_dataset("emozionalmente")
     sentence = r"no official split here: the column split of metadata/samples\.csv .*dataset\.protocol=speaker_folds"
     with pytest.raises(SetupError, match=sentence):
-        make_splits(old.table.assign(**{"class": old.table["label"]}), config)
+        make_fold_splits(old.table.assign(**{"class": old.table["label"]}), config)
     assert set(new.table["split"]) == {"train", "dev", "test"} and new.notes == []
     assert old.table[["speaker", "gender"]].to_numpy().tolist()[:3] == [
         ["actor0", "male"],

@@ -70,7 +70,7 @@ def test_audformat_reads_segments_and_lists_missing_labels_and_files(tmp_path: P
         [FILES[0], 0.0, 1.5, "anger"],
         [FILES[0], 1.5, 2.0, "happiness"],
     ]
-    reasons = {problem.reason.split(":")[0] for problem in read(tmp_path, CONFIG).problems}
+    reasons = {item.reason.split(":")[0] for item in read(tmp_path, CONFIG).skipped}
     assert reasons == {"no label", "no audio file"}
 
 

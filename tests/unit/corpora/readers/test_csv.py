@@ -39,7 +39,7 @@ def test_csv_needs_only_two_columns(tmp_path: Path) -> None:
     assert (row.utterance, row.source, row.audio, row.label) == ("sub/a", "csv/sub/a", "sub/a.wav", "happy")
     assert (row.split, row.speaker, row.gender, row.language) == ("", "", "", "en")
     assert math.isnan(row.start) and math.isnan(row.end) and math.isnan(row.duration)
-    assert release.problems == [] and release.notes == []
+    assert release.skipped == [] and release.notes == []
 
 
 def test_csv_may_have_every_column_of_the_corpus_table(tmp_path: Path) -> None:
@@ -74,7 +74,7 @@ def test_csv_rows_without_label_or_file_are_listed(tmp_path: Path) -> None:
     text = "audio,label,mood\na.wav,happy,1\nb.wav,,2\nc.wav,sad,3\n,sad,4\n"
     release = read_text(tmp_path, text, "a.wav", "b.wav")
     assert release.table["utterance"].tolist() == ["a"]
-    assert [(p.utterance, p.reason) for p in release.problems] == [
+    assert [(p.utterance, p.reason) for p in release.skipped] == [
         ("b", "no label: row 2"),
         ("c", "no audio file: row 3"),
         ("", "no audio: row 4"),

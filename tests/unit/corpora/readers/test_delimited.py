@@ -72,4 +72,4 @@ def test_utterance_names_are_taken_by_used_rows_only(tmp_path: Path) -> None:
     rows = [{"audio": "a.wav", "label": label} for label in ("", "x", "x", "", "x")]
     release = release_of(rows, tmp_path, tmp_path / "t.csv", DatasetConfig(name="csv"))
     assert release.table["utterance"].tolist() == ["a", "a#2", "a#3"]
-    assert [problem.reason for problem in release.problems] == ["no label: row 1", "no label: row 4"]
+    assert [item.reason for item in release.skipped] == ["no label: row 1", "no label: row 4"]

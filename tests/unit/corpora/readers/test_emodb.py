@@ -12,7 +12,7 @@ from corpus_trees import emodb_tree, placeholder
 from melt_ser.cli.compose import load_dataset
 from melt_ser.core.errors import SetupError
 from melt_ser.corpora.labels import map_labels
-from melt_ser.corpora.readers.emodb import GENDERS, SENTENCES, read
+from melt_ser.corpora.readers.emodb import SENTENCES, SPEAKER_GENDERS, read
 from melt_ser.corpora.table import validate
 
 CONFIG = load_dataset("emodb")
@@ -25,7 +25,7 @@ def test_emodb_name_gives_speaker_sentence_and_emotion(tmp_path: Path) -> None:
     assert (row.utterance, row.source, row.audio) == ("08b03Tc", "emodb/08b03Tc", "wav/08b03Tc.wav")
     assert (row.speaker, row.gender, row.language, row.label, row.split) == ("08", "female", "de", "T", "")
     assert row.text == "An den Wochenenden bin ich jetzt immer nach Hause gefahren und habe Agnes besucht."
-    assert release.problems == []
+    assert release.skipped == []
 
 
 @pytest.mark.parametrize("name", ["03a01Wa.wav", "WAV/03a01Wa.WAV", "03A01WA.WAV", "03a01wa.flac", "03a01W.wav"])
@@ -42,7 +42,7 @@ def test_emodb_uses_a_clip_in_two_formats_once(tmp_path: Path) -> None:
     placeholder(tmp_path / "wav" / "03a01Wa.wav")
     release = read(tmp_path, CONFIG)
     assert release.table["audio"].tolist() == ["wav/03a01Wa.wav"]
-    assert [(p.audio, "03a01Wa.wav" in p.reason) for p in release.problems] == [("wav/03a01Wa.flac", True)]
+    assert [(p.audio, "03a01Wa.wav" in p.reason) for p in release.skipped] == [("wav/03a01Wa.flac", True)]
 
 
 def test_emodb_lists_unknown_names_and_ignores_hidden_files(tmp_path: Path) -> None:
@@ -50,7 +50,7 @@ def test_emodb_lists_unknown_names_and_ignores_hidden_files(tmp_path: Path) -> N
         placeholder(tmp_path / "wav" / name)
     release = read(tmp_path, CONFIG)
     assert release.table["utterance"].tolist() == ["03a01Wa"]
-    assert [problem.audio for problem in release.problems] == ["wav/03a01Xa.wav", "wav/99a01Wa.wav"]
+    assert [item.audio for item in release.skipped] == ["wav/03a01Xa.wav", "wav/99a01Wa.wav"]
 
 
 def test_emodb_without_a_release_names_the_path_and_the_fix(tmp_path: Path) -> None:
@@ -59,7 +59,7 @@ def test_emodb_without_a_release_names_the_path_and_the_fix(tmp_path: Path) -> N
 
 
 NAMES = st.tuples(
-    st.sampled_from([*GENDERS, "01", "99"]),
+    st.sampled_from([*SPEAKER_GENDERS, "01", "99"]),
     st.sampled_from([*SENTENCES, "a03", "c01"]),
     st.sampled_from("WLEAFTNX"),
     st.sampled_from(["", "a", "b", "1"]),
@@ -73,10 +73,10 @@ def test_emodb_makes_every_file_a_row_or_skips_it(tmp_path_factory: pytest.TempP
     for stem in stems:
         placeholder(root / "wav" / f"{stem}.wav")
     release = read(root, CONFIG)
-    audio = release.table["audio"].tolist() + [problem.audio for problem in release.problems]
+    audio = release.table["audio"].tolist() + [item.audio for item in release.skipped]
     assert sorted(audio) == sorted(f"wav/{stem}.wav" for stem in stems)
     for row in release.table.itertuples():
-        assert row.speaker in GENDERS and row.text in SENTENCES.values() and row.label in CONFIG.label_map
+        assert row.speaker in SPEAKER_GENDERS and row.text in SENTENCES.values() and row.label in CONFIG.label_map
 
 
 def test_emodb_reads_the_whole_generated_tree(tmp_path: Path) -> None:
@@ -91,7 +91,7 @@ def test_emodb_release_has_the_published_counts(shared_data: Path) -> None:
     release = read(shared_data / "emodb", CONFIG)
     table = release.table
     validate(table, "emodb")
-    assert release.problems == [] and len(table) == CONFIG.expected["all"] == 535
+    assert release.skipped == [] and len(table) == CONFIG.expected["all"] == 535
     assert table["label"].value_counts().to_dict() == dict(W=127, L=81, N=79, F=71, A=69, T=62, E=46)
     emotions = map_labels(table["label"], CONFIG.label_map, "emodb")
     assert emotions.value_counts()["bored"] == 81 and emotions.notna().all()

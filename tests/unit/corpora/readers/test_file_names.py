@@ -17,7 +17,7 @@ from melt_ser.config import DatasetConfig
 from melt_ser.core.errors import InputError, SetupError
 from melt_ser.corpora.labels import EMOTIONS, LabelSpace, map_labels
 from melt_ser.corpora.load import load_corpus
-from melt_ser.corpora.splits import make_splits
+from melt_ser.corpora.splits import make_fold_splits
 from melt_ser.corpora.table import Release, validate
 from naming_cases import plant
 
@@ -44,7 +44,7 @@ def test_a_naming_reads_every_label_and_speaker_of_a_whole_tree(name: str, tmp_p
     corpus, config = CORPORA[name], CONFIGS[name]
     release = read_planted(name, tmp_path, *corpus.tree)
     validate(release.table, name)
-    assert release.problems == []
+    assert release.skipped == []
     assert len(release.table) == len(corpus.tree)
     assert set(release.table["label"]) == set(config.label_map)
     assert release.table["speaker"].nunique() == config.speakers
@@ -57,7 +57,7 @@ def test_a_naming_fits_the_folds_of_the_yaml(name: str, tmp_path: Path) -> None:
     table = read_planted(name, tmp_path, *CORPORA[name].tree).table
     emotions = map_labels(table["label"], config.label_map, name)
     usable = table.assign(**{"class": LabelSpace.native(emotions).classify(emotions)}).dropna(subset=["class"])
-    every_fold = make_splits(usable, DatasetConfig(**{**vars(config), "fold": "all"}))
+    every_fold = make_fold_splits(usable, DatasetConfig(**{**vars(config), "fold": "all"}))
     tested = [utterance for part in every_fold for utterance in part.test["utterance"]]
     assert sorted(tested) == sorted(usable["utterance"])
     for part in every_fold:
@@ -86,7 +86,7 @@ def test_a_naming_lists_a_file_that_it_does_not_use(name: str, path: str, tmp_pa
     used = next(iter(CORPORA[name].says))
     release = read_planted(name, tmp_path, used, path)
     assert release.table["audio"].tolist() == [used]
-    reasons = [problem.reason for problem in release.problems if problem.audio == path]
+    reasons = [item.reason for item in release.skipped if item.audio == path]
     assert len(reasons) == 1
     assert CORPORA[name].unused[path] in reasons[0]
     # Skipped files are counted by these words, so a file name must not be among them.
@@ -97,7 +97,7 @@ def test_a_naming_lists_a_file_that_it_does_not_use(name: str, path: str, tmp_pa
 def test_a_naming_uses_a_clip_in_two_places_once(name: str, tmp_path: Path) -> None:
     variant, usual = next(iter(CORPORA[name].variants.items()))
     release = read_planted(name, tmp_path, usual, variant)
-    twins = [problem.audio for problem in release.problems if "a second file of a clip" in problem.reason]
+    twins = [item.audio for item in release.skipped if "a second file of a clip" in item.reason]
     assert len(release.table) == len(twins) == 1
     assert {release.table["audio"].iloc[0], *twins} == {usual, variant}
 
@@ -154,7 +154,7 @@ def test_a_naming_makes_every_audio_file_a_row_or_skips_it(
     paths = {f"{folder}/{''.join(letters)}.wav".lstrip("/"), *CORPORA[name].tree[:3]}
     root = tmp_path_factory.mktemp("named")
     release = read_planted(name, root, *paths)
-    listed = [problem.audio for problem in release.problems if problem.audio]
+    listed = [item.audio for item in release.skipped if item.audio]
     assert sorted([*release.table["audio"], *listed]) == sorted(paths)
     assert set(release.table["label"]) <= set(CONFIGS[name].label_map)
 
@@ -181,7 +181,7 @@ def test_msp_improv_lists_evaluations_without_audio_and_lines_that_it_cannot_rea
     plant(tmp_path, ["MSP-IMPROV-S01A-F01-S-FM01.wav"], {"Evalution.txt": lines.encode()})  # some copies' spelling
     release = read("msp_improv", tmp_path)
     assert release.table["label"].tolist() == ["A"]
-    assert [(problem.utterance, problem.reason) for problem in release.problems] == [
+    assert [(item.utterance, item.reason) for item in release.skipped] == [
         ("UTD-IMPROV broken", "line not understood"),
         ("MSP-IMPROV-S01A-F01-S-FM02", "no audio file"),
     ]

@@ -91,7 +91,7 @@ def test_hub_never_writes_a_clip_outside_its_folder(tmp_path: Path) -> None:
     names = {path.name for path in (tmp_path / "cache" / "hub").rglob("*") if path.is_file()}
     assert names == {"evil.wav", "0000001.wav", "same.wav", "0000003.wav", "0000004.wav", "0000005.wav", "metadata.csv"}
     assert len(release.table) == 5
-    assert [problem.reason for problem in release.problems] == ["no label: row 6", "no audio: row 7"]
+    assert [item.reason for item in release.skipped] == ["no label: row 6", "no audio: row 7"]
     assert set(release.table["split"]) == {""}  # a single split counts as none
 
 
@@ -111,7 +111,7 @@ def test_hub_reads_an_audiofolder_in_place(tmp_path: Path, suffix: str) -> None:
         ["test/clips/0.wav", "test", "s0", "joy"],
         ["train/clips/0.wav", "train", "s0", "joy"],
     ]
-    assert [problem.audio for problem in release.problems] == ["test/clips/1.wav", "train/clips/1.wav"]
+    assert [item.audio for item in release.skipped] == ["test/clips/1.wav", "train/clips/1.wav"]
 
 
 def test_hub_reads_only_clear_columns_without_an_entry_and_notes_them(tmp_path: Path) -> None:

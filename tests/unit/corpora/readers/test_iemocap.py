@@ -64,7 +64,7 @@ def test_iemocap_lists_files_and_lines_that_do_not_match(tmp_path: Path) -> None
     write_text(evaluations / "Ses01F_impro09.txt", "[0.0 - 1.0] Ses01F_impro09_F000 neu\n")
     release = read(tmp_path, CONFIG)
     assert release.table["label"].tolist() == ["neu", "ang"]
-    assert [(problem.reason, problem.audio.split("/")[-1]) for problem in release.problems] == [
+    assert [(item.reason, item.audio.split("/")[-1]) for item in release.skipped] == [
         ("no audio file", "Ses01F_impro00_M001.wav"),
         ("line not understood", "Ses01F_impro09.txt"),
         ("file without annotation", "Ses01F_impro00_F009.wav"),
@@ -84,8 +84,8 @@ def test_iemocap_uses_the_releases_own_file_of_a_turn_and_lists_the_others(tmp_p
     release = read(tmp_path, CONFIG)
     used = "Session1/sentences/wav/Ses01F_impro00/Ses01F_impro00_F000.wav"
     assert release.table["audio"].tolist()[0] == used and len(release.table) == 2
-    assert {problem.audio.split("wav/", 1)[1] for problem in release.problems} == set(twins)
-    assert {problem.reason for problem in release.problems} == {f"a second file of a clip: {used} is used"}
+    assert {item.audio.split("wav/", 1)[1] for item in release.skipped} == set(twins)
+    assert {item.reason for item in release.skipped} == {f"a second file of a clip: {used} is used"}
 
 
 def test_iemocap_without_a_release_names_the_path_and_the_fix(tmp_path: Path) -> None:
@@ -101,7 +101,7 @@ def test_iemocap_has_5531_turns_in_the_usual_task(tmp_path: Path) -> None:
     release = read(tmp_path, CONFIG)
     table = release.table
     validate(table, "iemocap")
-    assert release.problems == [] and len(table) == CONFIG.expected["all"] == 10039
+    assert release.skipped == [] and len(table) == CONFIG.expected["all"] == 10039
     assert SETTINGS.labels.name == "four" and SETTINGS.labels.classes is not None
     classes = LabelSpace("four", SETTINGS.labels.classes).classify(
         map_labels(table["label"], CONFIG.label_map, "iemocap")

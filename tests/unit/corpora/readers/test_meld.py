@@ -26,7 +26,7 @@ MIRROR = {"train": "train", "dev": "dev", "test": "test"}
 def test_meld_numbers_restart_in_every_split(tmp_path: Path) -> None:
     meld_tree(tmp_path, SMALL, placeholder, suffix=".mp4")
     release = read(tmp_path, CONFIG)
-    assert release.problems == [] and release.notes == []
+    assert release.skipped == [] and release.notes == []
     table = release.table.set_index("utterance")
     assert table.loc[["train_dia0_utt0", "dev_dia0_utt0", "test_dia0_utt0"], "label"].tolist() == [
         "anger",
@@ -58,7 +58,7 @@ def test_meld_finds_the_release_and_its_mirrors(
 ) -> None:
     meld_tree(tmp_path, SMALL, placeholder, folders, suffix, tables)
     release = read(tmp_path, CONFIG)
-    assert release.problems == []
+    assert release.skipped == []
     assert release.table["audio"].tolist()[-1] == f"{folders['test']}/dia0_utt0{suffix}"
 
 
@@ -67,7 +67,7 @@ def test_meld_ignores_the_letter_case_of_names(tmp_path: Path) -> None:
     for path in tmp_path.rglob("*.MP4"):
         path.rename(path.with_name(path.name.replace("dia", "Dia").replace("utt", "Utt")))
     release = read(tmp_path, CONFIG)
-    assert release.problems == [] and len(release.table) == 5
+    assert release.skipped == [] and len(release.table) == 5
     row = release.table.iloc[0]
     assert (row.audio, row.source) == ("Train_Splits/Dia0_Utt0.MP4", "meld/train/dia0_utt0")
 
@@ -80,7 +80,7 @@ def test_meld_lists_files_and_rows_that_do_not_match(tmp_path: Path) -> None:
         placeholder(folder / name)
     release = read(tmp_path, CONFIG)
     assert release.table["audio"].tolist()[0] == "train_splits/dia0_utt0.wav"
-    assert {(p.utterance, p.audio, p.reason) for p in release.problems} == {
+    assert {(p.utterance, p.audio, p.reason) for p in release.skipped} == {
         ("train_dia7_utt0", "", "no audio file: train/dia7_utt0"),
         ("", "train_splits/dia66_utt9.mp4", "file without annotation"),
         ("", "train_splits/dia0_utt0.mp4", "a second file of a clip: dia0_utt0.wav is used"),
@@ -95,7 +95,7 @@ def test_meld_uses_the_corrected_cut_of_a_test_clip(tmp_path: Path) -> None:
     row = release.table.set_index("utterance").loc["test_dia0_utt0"]
     assert row["audio"] == "output_repeated_splits_test/final_videos_testdia0_utt0.mp4"
     assert row["source"] == "meld/test/dia0_utt0"
-    assert [problem.audio for problem in release.problems] == ["output_repeated_splits_test/dia0_utt0.mp4"]
+    assert [item.audio for item in release.skipped] == ["output_repeated_splits_test/dia0_utt0.mp4"]
     assert release.notes == ["1 test clips are the release's corrected cuts (final_videos_test…)"]
 
 
@@ -131,11 +131,9 @@ def real(shared_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Release
 
 def test_meld_uses_or_lists_all_real_annotations(real: Release) -> None:
     validate(real.table, "meld")
-    lost = {problem.utterance.replace("_", "/", 1): problem.reason for problem in real.problems if problem.utterance}
+    lost = {item.utterance.replace("_", "/", 1): item.reason for item in real.skipped if item.utterance}
     assert lost == {"dev/dia110_utt7": "no audio file: dev/dia110_utt7"}
-    assert [problem.audio for problem in real.problems if not problem.utterance] == [
-        "dev_splits_complete/dia66_utt9.mp4"
-    ]
+    assert [item.audio for item in real.skipped if not item.utterance] == ["dev_splits_complete/dia66_utt9.mp4"]
     counts = real.table["split"].value_counts().to_dict()
     assert counts == dict(train=9989, dev=1109 - 1, test=2610)
     assert CONFIG.expected == dict(train=9989, dev=1109, test=2610)

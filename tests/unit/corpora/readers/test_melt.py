@@ -58,8 +58,8 @@ def test_melt_names_rows_as_the_meld_reader_does(small: Path) -> None:
 def test_melt_with_melds_labels_skips_rows_that_melts_labels_cannot_use(small: Path) -> None:
     release = melt.read(small, HUMAN)
     assert release.table["label"].tolist() == ["joy", "fear"]
-    assert [problem.utterance for problem in release.problems] == ["test_dia3_utt2"]
-    assert "'frustration' is none of the seven" in release.problems[0].reason
+    assert [item.utterance for item in release.skipped] == ["test_dia3_utt2"]
+    assert "'frustration' is none of the seven" in release.skipped[0].reason
     usable = melt.read(small, MELT).table
     usable = usable[map_labels(usable["label"], MELT.label_map, "melt").notna()]
     assert usable["source"].tolist() == release.table["source"].tolist()
@@ -86,7 +86,7 @@ def real(shared_data: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[st
 def test_melt_uses_all_real_rows(real: dict[str, Release]) -> None:
     release = real["melt"]
     validate(release.table, "melt")
-    assert release.problems == []
+    assert release.skipped == []
     assert release.table["split"].value_counts().to_dict() == {"train": 7024, "test": 1794}
     emotions = map_labels(release.table["label"], MELT.label_map, "melt")
     assert emotions.isna().sum() == 3  # frustration twice, comfort once

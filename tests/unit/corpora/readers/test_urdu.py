@@ -34,7 +34,7 @@ def test_urdu_clip_is_skipped_if_folder_and_name_disagree(tmp_path: Path) -> Non
     placeholder(tmp_path / "Happy" / "SM2_F01_A002.wav")
     release = read(tmp_path, CONFIG)
     assert len(release.table) == 4
-    assert [(p.utterance, p.reason) for p in release.problems] == [
+    assert [(p.utterance, p.reason) for p in release.skipped] == [
         ("SM2_F01_A002", "folder and name disagree: the folder says Happy, the letter of the name A")
     ]
 
@@ -44,7 +44,7 @@ def test_urdu_lists_repeated_and_unknown_names(tmp_path: Path) -> None:
         placeholder(tmp_path / path)
     release = read(tmp_path, CONFIG)
     assert release.table["audio"].tolist() == ["Angry/SM1_F1_A1.wav"]
-    assert {problem.audio for problem in release.problems} == {"SM1_F1_A1.wav", "Angry/laughter.wav"}
+    assert {item.audio for item in release.skipped} == {"SM1_F1_A1.wav", "Angry/laughter.wav"}
 
 
 def test_urdu_without_a_release_names_the_path_and_the_fix(tmp_path: Path) -> None:
@@ -56,7 +56,7 @@ def test_urdu_release_has_the_published_counts(shared_data: Path) -> None:
     release = read(shared_data / "urdu", CONFIG)
     table = release.table
     validate(table, "urdu")
-    assert release.problems == [] and len(table) == CONFIG.expected["all"] == 400
+    assert release.skipped == [] and len(table) == CONFIG.expected["all"] == 400
     assert map_labels(table["label"], CONFIG.label_map, "urdu").value_counts().to_dict() == dict(
         angry=100, happy=100, neutral=100, sad=100
     )

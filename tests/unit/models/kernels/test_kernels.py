@@ -1,4 +1,4 @@
-"""Attention, dropout, positions and the frozen convolutions give what transformers' own give, forward and backward."""
+"""Our attention, dropout, positions and frozen convolutions agree with transformers, forward and backward."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from melt_ser.models.backbone import Backbone, load_backbone
 from melt_ser.models.export import save_model
 from melt_ser.models.kernels.attention import position_bias
 from melt_ser.models.kernels.dropout import drop_out
-from melt_ser.models.kernels.packing import pack, unpack
+from melt_ser.models.kernels.layers import pack, unpack
 from melt_ser.models.kernels.positions import convolve_by_blocks
 from small_models import (
     FAMILIES,
@@ -31,7 +31,10 @@ every_family = pytest.mark.parametrize("family", FAMILIES)
 
 
 def loss_of(frames: Tensor) -> Tensor:
-    """Of the frames of one utterance, (frames, features); the direction is fixed, since norms make squares trivial."""
+    """Return a loss of the frames of one utterance, (frames, features).
+
+    Its direction is fixed, because after a norm the sum of squares would be constant.
+    """
     direction = torch.linspace(-1, 1, frames.numel(), dtype=torch.float64).view_as(frames)
     return (frames.double() * direction).square().sum() / len(frames)
 
@@ -42,8 +45,8 @@ def test_gradients_of_one_clip_are_those_of_plain_transformers(kind, length):
     backbone, plain = small_backbone(kind), plain_transformers(kind)
     audio, lengths = batch_of(length)
     expected = gradients(plain, loss_of(plain(audio.double()).last_hidden_state[0]))
-    found = gradients(backbone.model, loss_of(backbone(audio, lengths).last_hidden_state[0]))
-    assert_same_gradients(found, expected)
+    actual = gradients(backbone.model, loss_of(backbone(audio, lengths).last_hidden_state[0]))
+    assert_same_gradients(actual, expected)
 
 
 @every_kind
@@ -62,14 +65,14 @@ def test_gradients_of_a_padded_batch_are_the_sum_of_those_of_its_clips(kind, che
 
 @every_kind
 @torch.no_grad()
-def test_a_gpu_would_get_the_same_from_its_whole_batch(kind, monkeypatch):
-    """The path of other devices, run here: one fused kernel with the bias and the padding in its mask."""
+def test_attention_over_the_whole_padded_batch_gives_the_same_frames(kind, monkeypatch):
+    """This is the path of a GPU: one fused kernel with the bias and the padding in its mask."""
     backbone = small_backbone(kind)
     expected = backbone(*batch_of(*LENGTHS))
-    monkeypatch.setattr("melt_ser.models.backbone.packs_on", lambda device: False)
-    found = backbone(*batch_of(*LENGTHS))
+    monkeypatch.setattr("melt_ser.models.kernels.layers.packs_on", lambda device: False)
+    actual = backbone(*batch_of(*LENGTHS))
     mask = expected.frame_mask
-    assert (found.last_hidden_state - expected.last_hidden_state)[mask].abs().max() < 1e-5
+    assert (actual.last_hidden_state - expected.last_hidden_state)[mask].abs().max() < 1e-5
 
 
 @pytest.mark.parametrize("frames", [1, 2, 49, 900])
@@ -86,13 +89,13 @@ def test_positions_by_blocks_are_those_of_a_convolution(frames, kernel):
     generator = torch.Generator().manual_seed(frames)
     features = torch.randn(2, 12, frames, generator=generator, requires_grad=True)
     weight = torch.randn(12, 4, kernel, generator=generator, requires_grad=True)
-    found = convolve_by_blocks(features, weight, kernel // 2, groups=3)
+    actual = convolve_by_blocks(features, weight, kernel // 2, groups=3)
     expected = nn.functional.conv1d(features, weight, padding=kernel // 2, groups=3)
-    assert found.shape == expected.shape
-    assert (found - expected).abs().max() < 1e-4  # of values around 20
-    direction = torch.randn(found.shape, generator=generator)
+    assert actual.shape == expected.shape
+    assert (actual - expected).abs().max() < 1e-4  # of values around 20
+    direction = torch.randn(actual.shape, generator=generator)
     for ours, theirs in zip(
-        torch.autograd.grad(found, (features, weight), direction),
+        torch.autograd.grad(actual, (features, weight), direction),
         torch.autograd.grad(expected, (features, weight), direction),
         strict=True,
     ):
@@ -101,8 +104,8 @@ def test_positions_by_blocks_are_those_of_a_convolution(frames, kernel):
 
 @pytest.mark.parametrize("family", ["wav2vec2", "hubert", "wavlm"])
 @torch.no_grad()
-def test_long_positional_kernels_as_in_plain_transformers(family):
-    """The published ones are; those of the other tests are short."""
+def test_long_positional_kernels_agree_with_plain_transformers(family):
+    """Published models have long kernels; those of the other tests are short."""
     backbone = load_backbone(small_config(family, num_conv_pos_embeddings=128), seed=0)
     assert "forward" in vars(backbone.model.encoder.pos_conv_embed.conv)
     plain = AutoModel.from_config(backbone.model.config).eval()
@@ -118,35 +121,35 @@ def test_long_positional_kernels_as_in_plain_transformers(family):
 def test_frozen_convolutions_give_what_learning_ones_give(kind):
     backbone = small_backbone(kind)
     for lengths in ([400], [401, 404, 405, 409, 410, 719, 720], LENGTHS):
-        found, mask = backbone.convolve(*batch_of(*lengths))
+        actual, mask = backbone.convolve(*batch_of(*lengths))
         with torch.enable_grad():
             expected, _ = backbone.convolve(*batch_of(*lengths))
-        assert found.shape == expected.shape
-        assert (found - expected)[mask].abs().max() < 1e-5
-        assert not found[~mask].any()
+        assert actual.shape == expected.shape
+        assert (actual - expected)[mask].abs().max() < 1e-5
+        assert not actual[~mask].any()
 
 
 @every_kind
-def test_training_under_bfloat16_with_dropout(kind):
+def test_the_fast_kernels_train_under_bfloat16_with_dropout(kind):
     backbone = with_dropout(small_backbone(kind)).train()
     backbone.freeze("convolution")
     with torch.autocast("cpu", torch.bfloat16):
         output = backbone(*batch_of(*LENGTHS))
-    found = gradients(backbone.model, output.last_hidden_state[output.frame_mask].double().square().mean())
-    assert found and all(torch.isfinite(gradient).all() for gradient in found.values())
+    actual = gradients(backbone.model, output.last_hidden_state[output.frame_mask].double().square().mean())
+    assert actual and all(torch.isfinite(gradient).all() for gradient in actual.values())
 
 
 @every_family
-def test_checkpointing_draws_the_same_dropout_again(family):
-    def found(checkpointing: bool) -> dict[str, Tensor]:
+def test_dropout_is_the_same_when_checkpointing_recomputes_a_layer(family):
+    def gradients_with(checkpointing: bool) -> dict[str, Tensor]:
         backbone = with_dropout(small_backbone(family)).train()
         if checkpointing:
             backbone.gradient_checkpointing_enable()
         torch.manual_seed(3)
         return gradients(backbone.model, backbone(*batch_of(*LENGTHS)).last_hidden_state.square().sum())
 
-    expected = found(False)
-    assert_same_gradients(found(True), expected, 1e-6)
+    expected = gradients_with(False)
+    assert_same_gradients(gradients_with(True), expected, 1e-6)
     assert max(float(gradient.abs().max()) for gradient in expected.values()) > 0
 
 
@@ -212,7 +215,7 @@ def test_a_saved_model_gives_the_same_in_transformers(kind, tmp_path):
 
 
 def with_dropout(backbone: Backbone) -> Backbone:
-    """The same model with half of everything dropped in training."""
+    """Set all dropout probabilities to a half."""
     for module in backbone.modules():
         if isinstance(module, nn.Dropout):
             module.p = 0.5

@@ -1,4 +1,4 @@
-"""An utterance's frames and logits are its own: alone, padded, in any order, in any company."""
+"""The frames and logits of an utterance do not depend on padding, order or neighbours."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from melt_ser.models.kernels.masking import Padding, UtteranceGroupNorm
+from melt_ser.models.kernels.masking import BatchPadding, UtteranceGroupNorm
 from small_models import KINDS, batch_of, plain_transformers, small_classifier
 
 TOLERANCE = 1e-5
-BOUNDARIES = [400, 401, 404, 405, 409, 410, 719, 720, 721]  # around the first and second frame, and first strides
+BOUNDARIES = [400, 401, 404, 405, 409, 410, 719, 720, 721]  # around the first two frames and the first strides
 VERY_DIFFERENT = [400, 16_000, 3_200, 801]
 
 every_kind = pytest.mark.parametrize("kind", KINDS)
@@ -23,24 +23,24 @@ every_kind = pytest.mark.parametrize("kind", KINDS)
 
 @pytest.fixture(scope="module")
 def models() -> dict[str, object]:
-    """Classifiers by kind, made once; tests that change one copy it."""
+    """Classifiers by kind, made once; a test that changes one copies it."""
     return {kind: small_classifier(kind, layers="weighted") for kind in KINDS}
 
 
 def gradients_of(model: nn.Module) -> dict[str, Tensor]:
-    """All but the last norm's of large models, which a weighted sum of the layers leaves out."""
-    found = {name: parameter.grad for name, parameter in model.named_parameters()}
-    assert {name for name, gradient in found.items() if gradient is None} <= {
+    """Return all gradients; large models lack those of the last norm, which a weighted sum of layers leaves out."""
+    actual = {name: parameter.grad for name, parameter in model.named_parameters()}
+    assert {name for name, gradient in actual.items() if gradient is None} <= {
         "backbone.model.encoder.layer_norm.weight",
         "backbone.model.encoder.layer_norm.bias",
     }
-    return {name: gradient.clone() for name, gradient in found.items() if gradient is not None}
+    return {name: gradient.clone() for name, gradient in actual.items() if gradient is not None}
 
 
-def assert_close_gradients(found: dict[str, Tensor], expected: dict[str, Tensor]) -> None:
-    assert found.keys() == expected.keys()
+def assert_close_gradients(actual: dict[str, Tensor], expected: dict[str, Tensor]) -> None:
+    assert actual.keys() == expected.keys()
     for name, gradient in expected.items():
-        assert (found[name] - gradient).abs().max() < 1e-4 * max(1.0, float(gradient.abs().max())), name
+        assert (actual[name] - gradient).abs().max() < 1e-4 * max(1.0, float(gradient.abs().max())), name
 
 
 def training_without_dropout(model: nn.Module) -> nn.Module:
@@ -62,7 +62,7 @@ def test_logits_do_not_depend_on_the_batch(models, kind, lengths):
     model = models[kind]
     together, alone = model(*batch_of(*lengths)), logits_alone(model, lengths)
     assert (together - alone).abs().max() < TOLERANCE
-    assert alone.std(dim=0).min() > 100 * TOLERANCE  # logits that are all the same would show nothing
+    assert alone.std(dim=0).min() > 100 * TOLERANCE  # equal logits would prove nothing
 
 
 @every_kind
@@ -73,32 +73,32 @@ def test_logits_do_not_depend_on_the_batch_while_training(models, kind):
 
 @every_kind
 @torch.no_grad()
-def test_one_clip_is_as_in_plain_transformers(models, kind):
+def test_frames_of_one_clip_agree_with_plain_transformers(models, kind):
     backbone, plain = models[kind].backbone, plain_transformers(kind)
     for length in [*BOUNDARIES, 8000]:
         audio, lengths = batch_of(length)
         expected = plain(audio.double(), output_hidden_states=True)
-        found = backbone(audio, lengths, output_hidden_states=True)
-        assert (found.last_hidden_state - expected.last_hidden_state).abs().max() < TOLERANCE
-        for ours, theirs in zip(found.hidden_states, expected.hidden_states, strict=True):
+        actual = backbone(audio, lengths, output_hidden_states=True)
+        assert (actual.last_hidden_state - expected.last_hidden_state).abs().max() < TOLERANCE
+        for ours, theirs in zip(actual.hidden_states, expected.hidden_states, strict=True):
             assert (ours - theirs).abs().max() < TOLERANCE
 
 
 @every_kind
 @torch.no_grad()
-def test_padded_frames_are_as_in_plain_transformers_alone(models, kind):
+def test_frames_of_a_padded_clip_agree_with_plain_transformers_on_the_clip_alone(models, kind):
     plain = plain_transformers(kind)
-    found = models[kind].backbone(*batch_of(*VERY_DIFFERENT))
+    actual = models[kind].backbone(*batch_of(*VERY_DIFFERENT))
     for row, length in enumerate(VERY_DIFFERENT):
         expected = plain(batch_of(length)[0].double()).last_hidden_state[0]
-        assert found.frame_mask[row].sum() == len(expected)
-        assert (found.last_hidden_state[row, : len(expected)] - expected).abs().max() < TOLERANCE
+        assert actual.frame_mask[row].sum() == len(expected)
+        assert (actual.last_hidden_state[row, : len(expected)] - expected).abs().max() < TOLERANCE
 
 
 @pytest.mark.parametrize("kind", ["wav2vec2-base", "hubert-base", "hubert-batch-norm", "wavlm-base", "data2vec-base"])
 @torch.no_grad()
-def test_plain_transformers_does_depend_on_padding(kind):
-    """Otherwise these tests could not fail."""
+def test_frames_of_plain_transformers_do_depend_on_padding(kind):
+    """Otherwise the tests of this file could not fail."""
     plain = plain_transformers(kind)
     audio, lengths = batch_of(4000, 16_000)
     audio = audio.double()
@@ -116,7 +116,7 @@ def test_plain_transformers_does_depend_on_padding(kind):
     random=st.randoms(use_true_random=False),
 )
 @torch.no_grad()
-def test_any_lengths_in_any_order_with_any_padding(models, kind, lengths, padding, random):
+def test_logits_do_not_depend_on_lengths_order_and_padding(models, kind, lengths, padding, random):
     model = models[kind]
     order = random.sample(range(len(lengths)), len(lengths))
     audio, own_lengths = batch_of(*(lengths[row] for row in order))
@@ -155,7 +155,7 @@ def test_gradient_checkpointing_recomputes_with_the_lengths_of_its_forward_pass(
 
 
 @every_kind
-def test_bfloat16(models, kind):
+def test_padded_batches_train_under_bfloat16(models, kind):
     model = copy.deepcopy(models[kind])
     expected = model(*batch_of(2000, 6000, 400))
     with torch.autocast("cpu", torch.bfloat16):
@@ -168,42 +168,42 @@ def test_bfloat16(models, kind):
 
 @every_kind
 @torch.no_grad()
-def test_no_warning(models, kind):
+def test_padded_batches_give_no_warning(models, kind):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         models[kind](*batch_of(*VERY_DIFFERENT))
 
 
 @torch.no_grad()
-def test_a_copy_has_its_own_lengths(models):
-    """Hooks and methods of a copied model refer to the copy."""
+def test_a_copied_model_has_its_own_padding(models):
+    """The hooks and methods of a copied model refer to the copy."""
     original = models["data2vec-base"]
     copied = copy.deepcopy(original)
     assert (copied(*batch_of(*VERY_DIFFERENT)) - original(*batch_of(*VERY_DIFFERENT))).abs().max() == 0
 
 
-def test_statistics_are_in_float32_whatever_the_input():
-    """bfloat16 keeps 8 bits: a mean of 30 with a deviation of 1 would be lost in it."""
+def test_group_norm_computes_statistics_of_bfloat16_in_float32():
+    """bfloat16 has 8 bits, too few for a mean of 30 with a deviation of 1."""
     features = (torch.randn(2, 3, 500, generator=torch.Generator().manual_seed(0)) + 30).bfloat16()
-    padding = Padding()
+    padding = BatchPadding()
     norm = UtteranceGroupNorm(nn.GroupNorm(3, 3), padding)
-    with torch.no_grad(), padding.during(first_frames=[200, 500]):
-        found = norm(features)
+    with torch.no_grad(), padding.set(first_frames=[200, 500]):
+        actual = norm(features)
     expected = nn.functional.group_norm(features[:1, :, :200].float(), 3)
-    assert (found[0, :, :200] - expected[0]).abs().max() < 0.02
-    assert found.dtype == torch.bfloat16
-    assert found[0, :, 200:].abs().max() == 0
+    assert (actual[0, :, :200] - expected[0]).abs().max() < 0.02
+    assert actual.dtype == torch.bfloat16
+    assert actual[0, :, 200:].abs().max() == 0
 
 
-def test_gradient_of_the_norm_against_finite_differences():
+def test_group_norm_has_the_gradient_of_finite_differences():
     generator = torch.Generator().manual_seed(1)
     features = torch.randn(2, 2, 7, generator=generator)
     direction, weights = torch.randn(2, 2, 2, 7, generator=generator)
-    padding = Padding()
+    padding = BatchPadding()
     norm = UtteranceGroupNorm(nn.GroupNorm(2, 2), padding)
 
     def loss(step: float) -> Tensor:
-        with padding.during(first_frames=[4, 7]):
+        with padding.set(first_frames=[4, 7]):
             return (norm(features + step * direction) * weights).sum()
 
     features.requires_grad_()

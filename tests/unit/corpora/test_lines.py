@@ -1,4 +1,4 @@
-"""The lines that are annotated: from MELD's and MELT's files, a corpus table, or a transcript of one's own."""
+"""Transcripts: MELD's and MELT's files, a corpus table, or a table of the user's own."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from melt_ser.core.errors import InputError, SetupError
 from melt_ser.corpora.lines import earlier_lines, read_lines
 
 
-def test_the_real_files_are_read_whole(shared_data: Path) -> None:
+def test_read_lines_reads_the_real_files_whole(shared_data: Path) -> None:
     meld, melt = (read_lines(shared_data / name) for name in ("meld", "melt"))
     assert (len(meld), len(melt)) == (13708, 8818)
     first = melt[0]
@@ -27,7 +27,7 @@ def test_the_real_files_are_read_whole(shared_data: Path) -> None:
     }
 
 
-def test_the_lines_before_are_those_of_the_dialogue_in_its_split(shared_data: Path) -> None:
+def test_earlier_lines_are_of_the_same_dialogue_and_split(shared_data: Path) -> None:
     lines = read_lines(shared_data / "meld")
     earlier = earlier_lines(lines, 2)
     assert earlier["test_dia0_utt0"] == []
@@ -37,7 +37,7 @@ def test_the_lines_before_are_those_of_the_dialogue_in_its_split(shared_data: Pa
     assert earlier_lines(lines[::-1], 2) == earlier  # by position, not by the order of the rows
 
 
-def test_a_corpus_table_as_csv_and_as_parquet(tmp_path: Path) -> None:
+def test_read_lines_reads_a_corpus_table_as_csv_and_as_parquet(tmp_path: Path) -> None:
     table = pd.DataFrame(
         {
             "audio": ["b/one.wav", "b/two.wav"],
@@ -79,14 +79,14 @@ def test_a_corpus_table_as_csv_and_as_parquet(tmp_path: Path) -> None:
         ),
     ],
 )
-def test_mistakes_name_the_file_the_row_and_the_fix(tmp_path: Path, content: str, error: str) -> None:
+def test_read_lines_names_file_row_and_fix_of_a_mistake(tmp_path: Path, content: str, error: str) -> None:
     path = tmp_path / "lines.csv"
     path.write_text(content, encoding="utf-8")
     with pytest.raises(InputError, match=error):
         read_lines(path)
 
 
-def test_what_is_not_there_is_told(tmp_path: Path) -> None:
+def test_read_lines_says_that_a_file_is_missing_or_damaged(tmp_path: Path) -> None:
     with pytest.raises(SetupError, match="There is no table at"):
         read_lines(tmp_path / "none.csv")
     with pytest.raises(SetupError, match=r"holds neither MELD's files"):

@@ -1,19 +1,19 @@
 "use strict";
-// A listening test. Answers are kept in this browser after each choice and leave it only as a file that the rater saves.
+// A listening test. The browser stores each answer at once; answers leave it only as a file that the rater saves.
 
 const element = (id) => document.getElementById(id);
 const study = JSON.parse(element("study").dataset.study);
 const store = `melt-ser-listening/${study.id}`;
 const clip = element("clip");
 
-let rater = null; // their code
-let order = []; // the items as this rater meets them
-let answers = {}; // by item: { chosen, side, plays, seconds }
-let at = 0; // place in the order
+let rater = null; // the rater's code
+let order = []; // the items in this rater's order
+let answers = {}; // { chosen, side, plays, seconds } by item
+let at = 0; // position in the order
 let heard = false, plays = 0, since = 0;
 
-// Storage may be forbidden (private windows, strict settings): then the test runs, and says so.
-function kept(key) {
+// If storage is forbidden (private windows, strict settings), the test runs and warns the rater.
+function stored(key) {
   try { return localStorage.getItem(key); } catch { return null; }
 }
 function keep(key, value) {
@@ -23,7 +23,7 @@ function keep(key, value) {
   }
 }
 
-// Random numbers in 0..1 from a text: FNV-1a into mulberry32. The same rater meets the same order after a reload.
+// Random numbers in 0..1 that depend on a text (FNV-1a into mulberry32): a rater gets the same order after a reload.
 function generator(text) {
   let state = 2166136261;
   for (const unit of text) state = Math.imul(state ^ unit.codePointAt(0), 16777619);
@@ -35,7 +35,7 @@ function generator(text) {
   };
 }
 
-// The items in a drawn order, each with its labels as they stand left and right.
+// The items in random order, each with its labels as they appear left and right.
 function drawn() {
   const random = generator(`${study.id}/${rater}`);
   const items = study.items.map((item) => ({ ...item, sides: random() < 0.5 ? item.labels : [...item.labels].reverse() }));
@@ -54,7 +54,7 @@ function show(id) {
 function begin(code) {
   rater = code;
   order = drawn();
-  answers = JSON.parse(kept(`${store}/${rater}`) ?? "{}");
+  answers = JSON.parse(stored(`${store}/${rater}`) ?? "{}");
   keep(store, rater);
   const open = order.findIndex((item) => !(item.id in answers));
   if (open < 0) finish(); else present(open);
@@ -71,7 +71,7 @@ function present(place) {
   element("progress").max = order.length;
   element("progress").value = Object.keys(answers).length;
   element("question").textContent = item.check === null ? "Which label fits the voice better?"
-    : `A check that you are there: listen, then choose “${item.check}”, whatever you hear.`;
+    : `An attention check: listen, then choose “${item.check}”, no matter what you hear.`;
   element("question").classList.toggle("check", item.check !== null);
   ["left", "right"].forEach((side, number) => {
     element(side).textContent = item.sides[number];
@@ -167,5 +167,5 @@ document.addEventListener("keydown", (event) => {
   const action = { p: play, P: play, 1: () => choose(0), ArrowLeft: () => choose(0), 2: () => choose(1), ArrowRight: () => choose(1) }[event.key];
   if (action) { event.preventDefault(); action(); }
 });
-const before = kept(store);
+const before = stored(store);
 if (before) begin(before); else welcome();

@@ -1,4 +1,4 @@
-"""Where a checkpoint's files are: a local folder, the Hugging Face cache, or the hub, asked once."""
+"""Find the files of a checkpoint: in a local folder, in the Hugging Face cache, or on the hub, asked once."""
 
 from __future__ import annotations
 
@@ -7,18 +7,19 @@ from pathlib import Path
 
 from melt_ser.config import BackboneConfig
 from melt_ser.core.errors import SetupError
+from melt_ser.models.families import family_name
 
 CONFIG = "config.json"
 SAFE_WEIGHTS = ("model.safetensors", "model.safetensors.index.json")
 PICKLED_WEIGHTS = ("pytorch_model.bin", "pytorch_model.bin.index.json")
-EXTRACTOR = ("preprocessor_config.json", "processor_config.json")  # the second: transformers 5's joint file
+EXTRACTOR = ("preprocessor_config.json", "processor_config.json")  # the second is the joint file of transformers 5
 SECONDS_TO_ANSWER = 10.0
 
 
 def find_checkpoint(config: BackboneConfig) -> Path:
-    """The folder that holds the checkpoint's configuration and weights; downloads what the cache lacks.
+    """Return the folder with the checkpoint's configuration and weights; download files that the cache lacks.
 
-    Raises SetupError, one sentence with the fix, where there is none.
+    Raises SetupError, one sentence with the fix, if there is no such folder or the download fails.
     """
     assert config.checkpoint is not None
     folder = Path(config.checkpoint).expanduser()
@@ -30,14 +31,16 @@ def find_checkpoint(config: BackboneConfig) -> Path:
 
 
 def weights_digest(config: BackboneConfig) -> str | None:
-    """What training starts from: "commit:<hash>" of the hub, "sha256:<hash>" of a local folder's files; None: a seed.
+    """Return an identifier of the weights that training starts from; None for random weights from a seed.
 
-    A second for a gigabyte. Raises SetupError, one sentence with the fix, where there is no such checkpoint.
+    It is "commit:<hash>" for a checkpoint of the hub and "sha256:<hash>" over the files of a local folder. That takes a
+    second for a gigabyte.
+    Raises SetupError, one sentence with the fix, if there is no such checkpoint.
     """
     if config.checkpoint is None:
         return None
     folder = find_checkpoint(config)
-    if folder != Path(config.checkpoint).expanduser():  # in the Hugging Face cache, which names folders by the commit
+    if folder != Path(config.checkpoint).expanduser():  # the Hugging Face cache names folders by the commit
         return f"commit:{folder.name}"
     total = hashlib.sha256()
     names = {path.name for path in folder.iterdir()}
@@ -49,7 +52,10 @@ def weights_digest(config: BackboneConfig) -> str | None:
 
 
 def weights_file(folder: Path, config: BackboneConfig) -> Path:
-    """The file of weights to read: safetensors, or a pickled file where the settings allow it."""
+    """Return the file of weights to read: safetensors, or a pickled file if `config.allow_pickle`.
+
+    Raises SetupError if the folder has no such file.
+    """
     name = _choose_weights({path.name for path in folder.iterdir()}, str(folder), config.allow_pickle)
     return folder / name
 
@@ -71,37 +77,37 @@ def _choose_weights(names: set[str], where: str, allow_pickle: bool) -> str:
 
 
 def is_cached(config: BackboneConfig) -> bool:
-    """Whether a checkpoint needs no download: a local folder, or a usable snapshot in the Hugging Face cache."""
+    """Say whether a checkpoint needs no download: a local folder, or a usable snapshot in the Hugging Face cache."""
     if config.checkpoint is None:
         return False
     try:
         return Path(config.checkpoint).expanduser().is_dir() or _cached(config) is not None
-    except SetupError:  # a folder that is not there
+    except SetupError:  # neither a folder nor a name of the hub
         return False
 
 
 def _cached(config: BackboneConfig) -> Path | None:
-    """The snapshot in the cache, if it holds the configuration and some usable weights."""
+    """Return the snapshot in the cache, if it holds the configuration and usable weights."""
     from huggingface_hub import try_to_load_from_cache
     from huggingface_hub.errors import HFValidationError
 
     assert config.checkpoint is not None
     try:
-        found = try_to_load_from_cache(config.checkpoint, CONFIG, revision=config.revision)
+        path = try_to_load_from_cache(config.checkpoint, CONFIG, revision=config.revision)
     except HFValidationError as error:
         raise SetupError(
             f"backbone.checkpoint={config.checkpoint} is neither a folder nor a model of the hub."
         ) from error
-    if not isinstance(found, str):
+    if not isinstance(path, str):
         return None
-    folder = Path(found).parent
-    names = {path.name for path in folder.iterdir() if path.exists()}  # a link of the cache may lead nowhere
+    folder = Path(path).parent
+    names = {path.name for path in folder.iterdir() if path.exists()}  # a link of the cache may be broken
     usable = SAFE_WEIGHTS + (PICKLED_WEIGHTS if config.allow_pickle else ())
     return folder if names.intersection(usable) and names.intersection(EXTRACTOR) else None
 
 
 def _download(config: BackboneConfig) -> Path:
-    """Fetch the few files that are needed, and none of the repository's others."""
+    """Fetch only the files of the repository that a backbone needs."""
     from huggingface_hub import HfApi, hf_hub_download
     from huggingface_hub.errors import RepositoryNotFoundError, RevisionNotFoundError
 
@@ -119,7 +125,7 @@ def _download(config: BackboneConfig) -> Path:
     except (RepositoryNotFoundError, RevisionNotFoundError) as error:
         fix = "correct backbone.checkpoint or backbone.revision"
         raise SetupError(f"{where} is not on the Hugging Face hub; {fix}.") from error
-    except Exception as error:  # the hub's client lets through the errors of its HTTP library, which changed
+    except Exception as error:  # the hub's client passes on the errors of its HTTP library, which it has changed once
         raise SetupError(
             f"{where} is not in the Hugging Face cache and {_why(error)}; connect once, or run "
             f"`{download_command(config)}` on a machine with a network and copy its cache, or set "
@@ -139,19 +145,14 @@ def _why(error: Exception) -> str:
 
 
 def download_command(config: BackboneConfig) -> str:
-    """The command that puts the checkpoint into the Hugging Face cache."""
+    """Return the command that puts the checkpoint into the Hugging Face cache."""
     revision = f" --revision {config.revision}" if config.revision else ""
     return f"hf download {config.checkpoint}{revision}"
 
 
 def _shards(names: set[str], weights: str) -> set[str]:
-    """The parts of weights that are split over several files."""
+    """Return the names of the weight files behind an index; empty if `weights` is a single file."""
     if not weights.endswith(".index.json"):
         return set()
     stem, ending = weights.removesuffix(".index.json").rsplit(".", 1)
     return {name for name in names if name.startswith(f"{stem}-") and name.endswith(f".{ending}")}
-
-
-def family_name(config: BackboneConfig) -> str:
-    """The family as plain text, whether it came as an enumeration or as a word."""
-    return str(getattr(config.family, "value", config.family))

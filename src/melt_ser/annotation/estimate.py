@@ -1,0 +1,145 @@
+"""Estimate a job's tokens, money and time before anything is asked, and have the user agree to the cost."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from melt_ser.annotation.engines import Message
+from melt_ser.annotation.job import Job, open_calls
+from melt_ser.annotation.journal import Journal, Spent
+from melt_ser.annotation.prices import FREE, Price, money
+from melt_ser.core.errors import SetupError
+
+CHARACTERS_A_TOKEN = 4  # in English text: OpenAI's rule of thumb for its tokenizers
+ANSWER_TOKENS = 110  # an answer with every field that the prompts ask for, a sentence each for context and impact
+SECONDS_A_CALL = 2.0  # until a service has written an answer of that length
+ENOUGH = 20  # from so many answers in the journal on, their own means replace the rules of thumb
+
+
+@dataclass
+class Estimate:
+    """Tokens of the open calls: `add` each call, then ask for money and time."""
+
+    schema_tokens: int
+    spent: Spent  # by earlier answers of the same model to the same prompt
+    calls: int = 0
+    prompt_tokens: float = 0.0
+
+    def add(self, messages: Sequence[Message]) -> None:
+        """Count one open call."""
+        self.calls += 1
+        if self.measured:
+            self.prompt_tokens += self.spent.prompt_tokens / self.spent.answers
+        else:
+            self.prompt_tokens += sum(tokens(message["content"]) for message in messages) + self.schema_tokens
+
+    @property
+    def measured(self) -> bool:
+        """Whether the estimate uses the means of earlier answers instead of rules of thumb."""
+        return self.spent.answers >= ENOUGH
+
+    @property
+    def completion_tokens(self) -> float:
+        """Tokens of the answers."""
+        each = self.spent.completion_tokens / self.spent.answers if self.measured else ANSWER_TOKENS
+        return self.calls * each
+
+    def cost(self, price: Price) -> float:
+        """Return the cost in US dollars."""
+        return price.of(round(self.prompt_tokens), round(self.completion_tokens))
+
+    def seconds(self, concurrency: int) -> float:
+        """Return the seconds of all calls, `concurrency` at a time, if the server keeps up with them."""
+        each = self.spent.seconds if self.measured and self.spent.seconds is not None else SECONDS_A_CALL
+        return self.calls * each / concurrency
+
+
+def estimate_job(job: Job, journal: Journal) -> Estimate:
+    """Return the estimate of a job's open calls."""
+    estimate = Estimate(round(tokens(json.dumps(job.prompt.schema))), journal.spent(job.model, job.prompt.version))
+    for call in open_calls(job, journal):
+        estimate.add(call.question())
+    return estimate
+
+
+def describe(
+    job: Job, estimate: Estimate, price: Price | None, source: str, engine: str, concurrency: int
+) -> list[str]:
+    """Return the estimate in sentences.
+
+    Args:
+        job: the lines, the model and the prompt.
+        estimate: of the job's open calls.
+        price: US dollars a million tokens; None if it is not known.
+        source: the origin of the price, such as --price.
+        engine: openai, batch or local.
+        concurrency: calls at a time.
+    """
+    model = f"{job.model} by the prompt {job.prompt.name} ({job.prompt.version}) at temperature {job.temperature:g}"
+    answered = len(job) - estimate.calls
+    before = f"; {answered:,} are answered or submitted already" if answered else ""
+    sentences = [f"{len(job):,} calls of {model}{before}"]
+    if not estimate.calls:
+        return sentences
+    if engine == "local":  # it scores labels, one line after the other, and writes no answer
+        time = f"about {duration(estimate.seconds(1))}" if estimate.measured else f"not known before {ENOUGH} answers"
+        return [*sentences, f"time: {time}; nothing is paid"]
+    basis = f"{CHARACTERS_A_TOKEN} characters a token, {ANSWER_TOKENS} tokens an answer"
+    basis = f"as the {estimate.spent.answers:,} answers before" if estimate.measured else basis
+    prompts, answers = thousands(estimate.prompt_tokens), thousands(estimate.completion_tokens)
+    sentences.append(f"tokens: about {prompts} thousand of prompts and {answers} thousand of answers ({basis})")
+    if price is None:
+        sentences.append(f"cost: not known, since the price of {job.model} is not; give it, such as --price 2.50,10")
+    elif price == FREE:
+        sentences.append(f"cost: nothing by the token ({source})")
+    else:
+        each = f"US$ {price.prompt:.2f} and {price.completion:.2f} a million tokens"
+        sentences.append(f"cost: about {money(estimate.cost(price))} ({each}, {source})")
+    if engine == "batch":
+        sentences.append("time: within a day of each batch, as the Batch API promises")
+    else:
+        sentences.append(f"time: about {duration(estimate.seconds(concurrency))}, {concurrency} calls at a time")
+    return sentences
+
+
+def confirm_cost(dollars: float | None, limit: float) -> None:
+    """Ask the user whether to go on if the cost is unknown (None) or above the limit, both in US dollars.
+
+    Raises SetupError if the user declines, or if no terminal is there to ask on.
+    """
+    if dollars is not None and dollars <= limit:
+        return
+    cost = "the cost is not known (give --price, such as 2.50,10)" if dollars is None else f"about {money(dollars)}"
+    if not (sys.stdin.isatty() and sys.stderr.isatty()):
+        raise SetupError(f"{cost}, and --limit is {money(limit)}; add --yes, or a higher --limit.")
+    print(f"{cost}. Go on? [y/N] ", end="", file=sys.stderr, flush=True)
+    if sys.stdin.readline().strip().lower() not in ("y", "yes"):
+        raise SetupError("nothing was asked; --first 50 tries a prompt for less.")
+
+
+def tokens(text: str) -> float:
+    """Return roughly how many tokens a text has."""
+    return len(text) / CHARACTERS_A_TOKEN
+
+
+def thousands(count: float) -> str:
+    """Return a count in thousands, no more exact than an estimate is.
+
+    >>> thousands(5_343_473), thousands(1_234), thousands(0)
+    ('5,343', '1.2', '0.0')
+    """
+    return f"{count / 1e3:,.0f}" if count >= 1e5 else f"{count / 1e3:.1f}"
+
+
+def duration(seconds: float) -> str:
+    """Return seconds as text.
+
+    >>> duration(40), duration(3500), duration(86000)
+    ('40 s', '58 min', '23.9 h')
+    """
+    if seconds < 120:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"

@@ -1,0 +1,203 @@
+"""One fold's train, dev and test, and the checks that nothing leaks from one into another.
+
+Recordings are never shared. Groups (speakers, sessions) are shared only if `dataset.allow_speaker_overlap` says so, and
+the result then says how many. This module also writes every sentence about the limits of a split's numbers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from itertools import combinations
+
+import pandas as pd
+
+from melt_ser.config import DatasetConfig, Group
+from melt_ser.core.errors import InputError
+from melt_ser.corpora.emobox import EMOBOX
+from melt_ser.corpora.table import shared_values
+
+SPLIT_COLUMNS = ("fold", "utterance", "source", "content_hash", "split")  # the columns of splits.csv
+
+
+@dataclass(frozen=True)
+class FoldSplit:
+    """The three parts of one fold.
+
+    Attributes:
+        fold: the fold's number from 1, or None for a release's own split.
+        train, dev, test: tables of utterances; a union's test part may be empty.
+        notes: one sentence for each limit of the fold's numbers.
+    """
+
+    fold: int | None
+    train: pd.DataFrame
+    dev: pd.DataFrame
+    test: pd.DataFrame
+    notes: tuple[str, ...] = ()
+
+    @property
+    def parts(self) -> dict[str, pd.DataFrame]:
+        """The three tables by name."""
+        return {"train": self.train, "dev": self.dev, "test": self.test}
+
+    def training_side(self, column: str) -> pd.DataFrame:
+        """Return one column of train and dev together: the model sees train, and the choice of its epoch sees dev."""
+        return pd.concat([self.train[[column]], self.dev[[column]]])
+
+    def assignment(self) -> pd.DataFrame:
+        """Return the part of every utterance, with `SPLIT_COLUMNS`."""
+        frames = [
+            table.assign(fold=self.fold or "", split=part)[list(SPLIT_COLUMNS)] for part, table in self.parts.items()
+        ]
+        return pd.concat(frames, ignore_index=True)
+
+
+def check_fold_split(split: FoldSplit, config: DatasetConfig) -> None:
+    """Raise InputError if a part is empty, or shares a recording or a group with another part.
+
+    Train and dev may share the group if the training side has only one. With `allow_speaker_overlap` any parts may
+    share groups, but never recordings. The split's notes report both cases. A union may have an empty test part.
+    """
+    for part, table in split.parts.items():
+        if table.empty and not (part == "test" and config.members):
+            raise InputError(f"The {part} part of '{config.name}' is empty; check dataset.folds and the split column.")
+    check_disjoint(split.parts, "source", config.name)
+    if config.allow_speaker_overlap:
+        return
+    group = config.group.value
+    training = split.training_side(group)
+    has_several_groups = training[group].nunique() > 1
+    for part, table, others in (
+        ("dev", split.dev, split.train if has_several_groups else split.train[:0]),
+        ("test", split.test, training),
+    ):
+        shared = shared_values(others, table, group)
+        if shared:
+            raise InputError(
+                f"{_name(split, config)} of '{config.name}' has {len(shared)} of its {_known(table, group)} {part} "
+                f"{group}s in train{'ing' if part == 'test' else ''} too (such as '{shared[0]}'): choose another "
+                f"dataset.protocol or fix the split column, or set dataset.allow_speaker_overlap=true to run it and "
+                f"have the result say so."
+            )
+
+
+def check_disjoint(parts: Mapping[str, pd.DataFrame], column: str, corpus: str) -> None:
+    """Raise InputError if two parts share a value of `column` (a source, a speaker, a session)."""
+    for (first, table), (second, other) in combinations(parts.items(), 2):
+        shared = shared_values(table, other, column)
+        if shared:
+            fix = "dataset.group=source" if column == "source" else "dataset.group or dataset.folds"
+            raise InputError(
+                f"The {first} and {second} parts of '{corpus}' share {len(shared)} "
+                f"{column}{'s' if len(shared) > 1 else ''} (such as '{shared[0]}'); "
+                f"fix the split column, or set {fix}."
+            )
+
+
+def overlap_notes(split: FoldSplit, config: DatasetConfig) -> tuple[str, ...]:
+    """Return a sentence for test speakers, and one for test groups, that are in train or dev too.
+
+    A fold of EmoBox always gets the sentence about speakers, also with a count of 0.
+    """
+    notes = []
+    for column in dict.fromkeys(("speaker", config.group.value)):
+        shared = len(shared_values(split.training_side(column), split.test, column))
+        if shared or (config.folds == EMOBOX and column == "speaker"):
+            known = _known(split.test, column)
+            notes.append(
+                f"{_name(split, config)}: {shared} of the {known} test {column}s are in the training side too."
+            )
+    return tuple(notes)
+
+
+def dev_overlap_notes(split: FoldSplit, config: DatasetConfig) -> tuple[str, ...]:
+    """Return a sentence if a dev part that comes from the release or from EmoBox shares groups with train."""
+    group = config.group.value
+    shared = len(shared_values(split.train, split.dev, group))
+    sentence = (
+        f"{_name(split, config)}: {shared} of the {_known(split.dev, group)} dev {group}s are in train too: the best "
+        f"epoch is chosen on {group}s that were trained on."
+    )
+    return (sentence,) if shared else ()
+
+
+def _name(split: FoldSplit, config: DatasetConfig) -> str:
+    if split.fold is None:
+        return "The split"
+    return f"Fold {split.fold}{' of EmoBox' if config.folds == EMOBOX else ''}"
+
+
+def _known(table: pd.DataFrame, column: str) -> int:
+    return int(table[column][table[column] != ""].nunique())
+
+
+def group_warnings(table: pd.DataFrame, config: DatasetConfig) -> list[str]:
+    """Return a sentence for each limit that a corpus' speakers and groups put on its numbers.
+
+    For a union, return the sentences of each member.
+    """
+    if config.members:
+        return [
+            f"{name}: {sentence}"
+            for name, member in config.member_settings.items()
+            for sentence in group_warnings(table[table["corpus"] == name], member)
+        ]
+    group = config.group.value
+    unknown = int((table[group] == "").sum())
+    sentences = []
+    if unknown and (config.folds is not None or not (table["split"] == "dev").any()):
+        sentences.append(
+            f"{unknown} of {len(table)} utterances of '{config.name}' have no {group}; train, dev and test may share "
+            f"{group}s, which flatters the numbers: fill the {group} column."
+        )
+    speakers = _known(table, "speaker")
+    if 0 < speakers <= 2:
+        sentences.append(
+            f"'{config.name}' has {speakers} speaker{'s' if speakers > 1 else ''}: "
+            f"its numbers say nothing about unseen speakers in general."
+        )
+    elif config.group is Group.source:
+        sentences.append(
+            f"The parts of '{config.name}' keep recordings apart, not speakers: "
+            f"its numbers say nothing about unseen speakers."
+        )
+    if config.synthetic:
+        sentences.append(
+            f"'{config.name}' is synthetic speech: it shows that the machine works, never how good a model is."
+        )
+    return sentences
+
+
+def shared_audio(split: FoldSplit) -> pd.DataFrame:
+    """Return each pair of utterances with identical audio in different parts.
+
+    The columns are part, utterance, other_part and other_utterance.
+    """
+    columns = ["part", "utterance", "other_part", "other_utterance"]
+    pairs = [
+        table[["content_hash", "utterance"]]
+        .assign(part=part)
+        .merge(
+            other[["content_hash", "utterance"]]
+            .rename(columns={"utterance": "other_utterance"})
+            .assign(other_part=other_part),
+            on="content_hash",
+        )[columns]
+        for (part, table), (other_part, other) in combinations(split.parts.items(), 2)
+    ]
+    return pd.concat(pairs, ignore_index=True)
+
+
+def shared_audio_warnings(corpus: str, split: FoldSplit) -> list[str]:
+    """Return one sentence if parts share audio under different names, otherwise nothing."""
+    pairs = shared_audio(split)
+    if pairs.empty:
+        return []
+    first = pairs.iloc[0]
+    where = "" if split.fold is None else f" of fold {split.fold}"
+    return [
+        f"'{corpus}' has {len(pairs)} pairs of identical audio under different names across the parts{where}, such as "
+        f"{first['utterance']} ({first['part']}) and {first['other_utterance']} ({first['other_part']}): the model is "
+        f"tested on audio that it was trained on; give the copies one source, or leave all but one of them out."
+    ]

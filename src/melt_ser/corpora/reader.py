@@ -1,0 +1,106 @@
+"""Find the reader of a corpus: a module of the package, or a module of the user's own (`dataset.reader=my_reader`).
+
+A reader is a module with a function `read(root, config) -> Release`: `root` is the corpus folder (a Path), `config` has
+the settings of `dataset` (`config.DatasetConfig`). The package's readers are the modules of `melt_ser.corpora.readers`
+that have this function; they go before other modules of the same name. Your own reader may be any other module that
+Python can import: for `python -m melt_ser.train` a file in the current folder, otherwise a file on PYTHONPATH.
+
+    # my_reader.py, for files such as anna/sad_01.wav: the folder is the speaker, the first word is the label.
+    from melt_ser.corpora.table import Release, Skipped, make_table
+
+    def read(root, config):
+        rows, skipped = [], []
+        for path in sorted(root.glob("*/*.wav")):
+            audio, speaker = path.relative_to(root).as_posix(), path.parent.name
+            label, _, number = path.stem.partition("_")
+            if number:
+                name = f"{speaker}_{path.stem}"
+                source = f"{config.name}/{name}"  # identity of the recording; rows that share it stay together
+                rows.append(dict(utterance=name, source=source, audio=audio, speaker=speaker, label=label))
+            else:
+                skipped.append(Skipped("", audio, "the name has no label"))
+        return Release(make_table(rows), skipped)
+
+Labels are mapped as for `dataset=csv`: common English words are known, and `dataset.label_map` gives the others. If the
+reader raises an InputError or SetupError (`melt_ser.core.errors`), the user sees its sentence. Any other exception is a
+bug of the reader and keeps its traceback.
+"""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+from pathlib import Path
+from types import ModuleType
+
+from melt_ser.config import DatasetConfig
+from melt_ser.core.errors import SetupError, did_you_mean
+from melt_ser.corpora import readers
+from melt_ser.corpora.table import Release, make_table
+
+GENERAL_READERS = ("csv", "hub", "audformat_database")  # the package's readers that take any corpus
+
+
+def find_reader(name: str) -> ModuleType:
+    """Return the module that `dataset.reader` names; raise SetupError if it does not exist or is no reader."""
+    if _is_in_package(name):
+        module = importlib.import_module(f"{readers.__name__}.{name}")
+        if hasattr(module, "read"):
+            return module
+    module = _import_own(name)
+    if not callable(getattr(module, "read", None)):
+        raise SetupError(
+            f"dataset.reader '{name}' is the module {getattr(module, '__file__', None) or name}, which has no function "
+            f"read(root, config); add it (melt_ser/corpora/reader.py has an example). For a reader of melt_ser "
+            f"{did_you_mean(name, package_readers())}"
+        )
+    return module
+
+
+def read_with(reader: ModuleType, root: Path, config: DatasetConfig) -> Release:
+    """Return the release that a reader reads; raise SetupError if it returns something else.
+
+    A user's own reader may build its table by hand; `make_table` gives the table every column and its type.
+    """
+    release = reader.read(root, config)
+    if not isinstance(release, Release):
+        raise SetupError(
+            f"dataset.reader '{config.reader}' returns {type(release).__name__} and not a Release; "
+            f"end its read with: return Release(make_table(rows))."
+        )
+    if reader.__name__.rpartition(".")[0] != readers.__name__:
+        release.table = make_table(release.table)
+    return release
+
+
+def is_own_corpus(config: DatasetConfig) -> bool:
+    """Return whether the corpus is one of the user's own: read by a general reader, or by a reader of theirs."""
+    return config.reader in GENERAL_READERS or not _is_in_package(config.reader)
+
+
+def package_readers() -> list[str]:
+    """Return the names of the package's readers."""
+    names = [module.name for module in pkgutil.iter_modules(readers.__path__)]
+    return [name for name in names if hasattr(importlib.import_module(f"{readers.__name__}.{name}"), "read")]
+
+
+def _is_in_package(name: str) -> bool:
+    return name.isidentifier() and any((Path(folder) / f"{name}.py").is_file() for folder in readers.__path__)
+
+
+def _import_own(name: str) -> ModuleType:
+    if not all(part.isidentifier() for part in name.split(".")):
+        raise SetupError(f"dataset.reader '{name}' cannot name a module; {did_you_mean(name, package_readers())}")
+    try:
+        return importlib.import_module(name)
+    except Exception as error:
+        if isinstance(error, ModuleNotFoundError) and error.name and f"{name}.".startswith(f"{error.name}."):
+            raise SetupError(
+                f"dataset.reader '{name}' is neither a reader of melt_ser nor a module that Python finds; "
+                f"{did_you_mean(name, package_readers())} For a reader of your own put its folder on PYTHONPATH."
+            ) from None
+        reason = " ".join(f"{type(error).__name__}: {error}".split())
+        raise SetupError(
+            f"dataset.reader '{name}' cannot be imported ({reason}); correct it: `python -c \"import {name}\"` shows "
+            f"where it fails."
+        ) from None

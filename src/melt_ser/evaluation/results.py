@@ -1,0 +1,276 @@
+"""The types of a run's files: `result.json`, the marks of a started run and a finished fold, the note of a failure.
+
+Metrics, confidences and bounds of intervals are fractions in 0..1. Times are seconds. None means that a value is not
+known or does not apply. docs/results.md explains each key. Results of schema version 1 still read: they call the answer
+set `protocol` and lack fields that have a default here. A report reads a `ResultSummary`: the same file without the
+details that only the page of a single run shows, so that 10,000 results take seconds.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Generic, TypeVar
+
+import msgspec
+from msgspec import UNSET, Meta, Struct, UnsetType
+
+from melt_ser.core import files
+from melt_ser.core.errors import InputError
+from melt_ser.evaluation.metrics import METRICS
+
+SCHEMA_VERSION = 2
+READABLE_VERSIONS = (1, 2)
+RERUN_HINT = "run again with force=true"
+
+Interval = Annotated[list[float], Meta(min_length=2, max_length=2)]  # [low, high]
+Fold = int | str | None  # a number; "all": the predictions of all folds together; None: the release's own split
+
+
+class Inputs(Struct, kw_only=True):
+    """`inputs.json`: the corpus and the weights that a run started with."""
+
+    corpus: str
+    digest: str  # SHA-256 of the corpus table with the decoded audio
+    weights: str | None  # the commit on the hub, or the SHA-256 of the files; None: random weights
+
+
+class FoldTraining(Struct):
+    """`fold.json`, the mark of a finished fold."""
+
+    best_epoch: int
+    dev_ua: float  # of the best epoch
+    seconds: float
+
+
+class Failure(Struct):
+    """`failed.json`: the reason why a run failed, until it starts again."""
+
+    reason: str
+    exit_code: int = 1
+    command: str = ""
+    run: str = ""
+
+
+class RunInfo(Struct, kw_only=True):
+    """The run: its identity, and the circumstances under which it was made."""
+
+    id: str
+    experiment: str | None = None
+    command: str | None = None  # the overrides that were typed
+    git: dict[str, Any] | None = None  # commit, clean; None for an installed wheel
+    versions: dict[str, str] = {}
+    device: str | None = None
+    processes: int | None = None
+    precision: str | None = None
+    seed: int
+    seconds: float  # of training, all folds together
+
+
+class FoldInfo(Struct, kw_only=True):
+    """A fold's model: its folder in the run folder, the sizes of its parts in utterances, and its training."""
+
+    fold: int | None
+    folder: str
+    n: int | None = None
+    n_dev: int | None = None
+    n_test: int | None = None
+    best_epoch: int | None = None
+    dev_ua: float | None = None
+    dev_ece: float | None = None
+    temperature: float | None = None  # fitted on dev
+    seconds: float | None = None
+
+
+class TrainInfo(Inputs, kw_only=True):
+    """The training: its data, its classes in the order of the model's outputs, and its folds."""
+
+    n: int | None = None  # training utterances; with several folds, all usable utterances of the corpus
+    classes: list[str]
+    best_epoch: int | None = None  # None with several folds
+    dev_ua: float | None = None  # with several folds, their mean
+    rules: dict[str, Any] = {}
+    dropped: dict[str, int] = {}  # utterances by reason
+    folds: list[FoldInfo]
+    padding: float | None = None  # share of padding in the computed frames
+
+
+class CalibrationPoint(Struct):
+    """A bin of confidences: their mean, the share of right answers, and the number of utterances."""
+
+    confidence: float
+    accuracy: float
+    n: int
+
+
+class CalibrationSummary(Struct, kw_only=True):
+    """The calibration error after applying the temperature that was fitted on dev."""
+
+    ece_with_temperature: float | None = None
+
+
+class Calibration(CalibrationSummary, kw_only=True):
+    """Expected calibration error, the temperature fitted on dev (of several, the mean), and the reliability curve."""
+
+    ece: float
+    temperature: float | None = None
+    curve: list[CalibrationPoint]
+
+
+class Slice(Struct):
+    """The scores of the utterances with one value of a column, such as one speaker; `value` None: all others."""
+
+    by: str
+    value: str | None
+    n: int
+    ua: float
+    wa: float
+
+
+class Unscored(Struct):
+    """A test corpus that could not be read, and the reason."""
+
+    corpus: str
+    reason: str
+
+
+class EvaluationFields(Struct, kw_only=True):
+    """A row of `evals`: the model of one fold, or all folds together, on one corpus with one answer set.
+
+    The metrics are fields too, by the names of `METRICS`, with their intervals as `<name>_ci95`.
+    """
+
+    corpus: str
+    split: str  # train, dev, test, or all if the corpus is used whole
+    fold: Fold
+    answer_set: str = ""  # closed: the model answers with the classes that the corpus has; open: with all that it knows
+    protocol: str | UnsetType = UNSET  # the name of `answer_set` in schema version 1
+    digest: str = ""
+    n: int
+    dropped: dict[str, int]
+    classes: list[str]
+    ece: float | None = None
+    calibration: CalibrationSummary | None = None
+    overlap: int = 0  # recordings that the model was trained on
+    predictions: str = ""  # CSV in the run folder
+    groups: str | None = None  # CSV in the run folder: the unit of resampling of each utterance
+
+    def __post_init__(self) -> None:
+        if isinstance(self.protocol, str):
+            self.answer_set, self.protocol = self.protocol, UNSET
+        if not self.answer_set:
+            raise ValueError("Object missing required field `answer_set`")
+
+    def value(self, metric: str) -> float | None:
+        """Return a metric of METRICS by its name; None in a result that is older than the metric."""
+        value: float | None = getattr(self, metric)
+        return value
+
+    def known_value(self, metric: str) -> float:
+        """Return a metric that every result has."""
+        value = self.value(metric)
+        assert value is not None, metric
+        return value
+
+    def interval(self, metric: str) -> list[float] | None:
+        """Return the 95 % interval [low, high] of a metric; None if it has none."""
+        bounds: list[float] | None = getattr(self, f"{metric}_ci95", None)
+        return bounds
+
+
+def _metric_fields() -> list[tuple[str, Any] | tuple[str, Any, Any]]:
+    """Return the fields that METRICS adds to a row; results of schema version 1 lack the optional ones."""
+    values = [(name, float) if metric.required else (name, float | None, None) for name, metric in METRICS.items()]
+    intervals = [(f"{name}_ci95", Interval | None, None) for name, metric in METRICS.items() if metric.has_interval]
+    return [*values, *intervals]
+
+
+if TYPE_CHECKING:
+    EvaluationSummary = EvaluationFields
+else:
+    EvaluationSummary = msgspec.defstruct(
+        "EvaluationSummary", _metric_fields(), bases=(EvaluationFields,), kw_only=True, module=__name__
+    )
+
+
+class Evaluation(EvaluationSummary, kw_only=True):
+    """A row of `evals` with all its details."""
+
+    confusion: list[list[int]]  # rows are references, columns answers, in the order of `classes`
+    calibration: Calibration | None = None  # the summary has a part of it
+    ci_unit: str = "utterance"  # unit of resampling of the intervals: speaker or utterance
+    ci95_over_utterances: dict[str, Interval] = msgspec.field(default_factory=dict)
+    recall: dict[str, float | None] = msgspec.field(
+        default_factory=dict
+    )  # by class; None for a class that does not occur
+    predicted: dict[str, int] = msgspec.field(default_factory=dict)  # number of answers by class
+    slices: list[Slice] | None = None
+    warnings: list[str] = msgspec.field(default_factory=list)
+
+
+Row = TypeVar("Row", bound=EvaluationFields)
+
+
+class _Result(Struct, Generic[Row], kw_only=True):
+    """`result.json`. `config` is the resolved configuration, in the shape of `melt_ser.config.Config`."""
+
+    schema_version: int
+    run: RunInfo
+    config: dict[str, Any]
+    train: TrainInfo
+    evals: list[Row]
+    unscored: list[Unscored] = []
+    warnings: list[str]
+
+    def whole_evals(self) -> list[Row]:
+        """Return the rows that stand for themselves: all, except the single folds of a run with several folds."""
+        return [row for row in self.evals if len(self.train.folds) == 1 or row.fold == "all"]
+
+
+Result = _Result[Evaluation]
+ResultSummary = _Result[EvaluationSummary]
+
+
+class _Named(Struct):
+    name: str
+
+
+class _Family(_Named):
+    family: str
+
+
+class _Labels(Struct):
+    classes: dict[str, list[str]] | None = None
+
+
+class _Config(Struct):
+    """The part of a configuration that reports rely on."""
+
+    backbone: _Family
+    dataset: _Named
+    labels: _Labels
+    head: dict[str, Any]
+    augment: dict[str, Any]
+    trainer: dict[str, Any]
+    eval: dict[str, Any]
+
+
+class _Version(Struct):
+    schema_version: int
+
+
+def decode_result(content: bytes, path: Path, kind: Any) -> Any:
+    """Return a `Result` or `ResultSummary` (`kind`) from the bytes of `path`; InputError if it is not sound."""
+    version = files.decode(content, path, _Version, RERUN_HINT).schema_version
+    if version not in READABLE_VERSIONS:
+        raise InputError(
+            f"{path} has schema version {version}; this version of melt_ser reads {READABLE_VERSIONS}; {RERUN_HINT}."
+        )
+    result = files.decode(content, path, kind, RERUN_HINT)
+    files.check(result.config, path, _Config, RERUN_HINT, within="config")
+    return result
+
+
+def write_result(path: Path, result: Result) -> None:
+    """Write `result.json` in the current schema version."""
+    result.schema_version = SCHEMA_VERSION
+    files.write_json(path, msgspec.to_builtins(result))

@@ -1,0 +1,176 @@
+"""From predictions to the rows of `result.json`, with their files and figures."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from melt_ser.core import files
+from melt_ser.evaluation.evaluation_sets import EvaluationSet
+from melt_ser.evaluation.metrics import Floats
+from melt_ser.evaluation.results import Evaluation, Unscored
+from melt_ser.evaluation.scoring import ANSWER_SETS, Scores, answers_among, constant_prediction_warning, score
+from melt_ser.evaluation.slices import slices
+from melt_ser.evaluation.statistics import resampling_units
+from melt_ser.runs.figures import confusion_figure
+
+
+def prediction_table(evaluation_set: EvaluationSet, probabilities: np.ndarray, classes: list[str]) -> pd.DataFrame:
+    """Return the columns of `predictions/<corpus>.csv`; `prediction` is the open answer, among all classes."""
+    frame = pd.DataFrame(
+        {
+            "utterance": evaluation_set.table["utterance"],
+            "reference": evaluation_set.table["class"],
+            "prediction": [classes[answer] for answer in probabilities.argmax(axis=1)],
+        }
+    )
+    return pd.concat([frame, pd.DataFrame(probabilities, columns=classes)], axis=1)
+
+
+def evaluation_rows(
+    folder: Path,
+    evaluation_set: EvaluationSet,
+    predictions: pd.DataFrame,
+    classes: list[str],
+    fold: int | str | None,
+    temperature: float | Floats | None,
+    one_of_many: bool = False,
+) -> list[Evaluation]:
+    """Score predictions with each answer set; write them, their groups and a confusion figure under the run folder.
+
+    The files are named after the corpus. The split is added if it is not "test" or "all", or if the set holds
+    recordings that the model was trained on; the fold is added if it is one of many.
+
+    Args:
+        folder: the run folder.
+        evaluation_set: the scored utterances.
+        predictions: a `prediction_table`, in the order of the set.
+        classes: the classes of the model.
+        fold: number, "all", or None.
+        temperature: fitted on dev: one number, or one for each prediction, (utterances,); None: unknown.
+        one_of_many: whether the fold is pooled with others afterwards; it then gets no figure.
+    """
+    stem = _file_stem(evaluation_set, fold if one_of_many else None)
+    path = Path("predictions") / f"{stem}.csv"
+    files.write_csv(folder / path, predictions)
+    groups = _write_groups(folder, Path("groups") / f"{stem}.csv", evaluation_set, predictions)
+    rows = []
+    for answer_set in ANSWER_SETS:
+        scores = score(
+            predictions,
+            evaluation_set.table["speaker"],
+            classes,
+            evaluation_set.corpus_classes,
+            answer_set,
+            recordings=evaluation_set.table["utterance"],
+            temperature=temperature,
+        )
+        rows.append(_row(evaluation_set, predictions, scores, answer_set, fold, path.as_posix(), groups))
+        if answer_set == "closed":
+            warning = constant_prediction_warning(scores)
+    for row in rows:
+        row.warnings = [warning] if warning else []
+    if not one_of_many:
+        title = f"{evaluation_set.name}, {evaluation_set.split}" + ("" if fold is None else f", fold {fold}")
+        confusion_figure(rows[0], title, folder / "figures" / f"confusion_{stem}.png")
+    return rows
+
+
+def _file_stem(evaluation_set: EvaluationSet, fold: int | str | None) -> str:
+    usual = evaluation_set.split in ("test", "all") and not evaluation_set.overlap
+    stem = evaluation_set.name if usual else f"{evaluation_set.name}_{evaluation_set.split}"
+    return stem if fold is None else f"{stem}_fold{fold}"
+
+
+def _write_groups(folder: Path, path: Path, evaluation_set: EvaluationSet, predictions: pd.DataFrame) -> str | None:
+    """Write the unit of resampling of each utterance, so that systems can be compared by their run folders alone.
+
+    The unit is the speaker, or the recording. If it is the utterance itself, nothing is written: None.
+    """
+    speakers, recordings = evaluation_set.table["speaker"], evaluation_set.table["utterance"]
+    unit = resampling_units(len(predictions), speakers, recordings).kind
+    groups = speakers if unit == "speaker" else recordings
+    if not groups.duplicated().any():
+        return None
+    files.write_csv(folder / path, pd.DataFrame({"utterance": predictions["utterance"], "group": groups}))
+    return path.as_posix()
+
+
+def _row(
+    evaluation_set: EvaluationSet,
+    predictions: pd.DataFrame,
+    scores: Scores,
+    answer_set: str,
+    fold: int | str | None,
+    path: str,
+    groups: str | None,
+) -> Evaluation:
+    answers = answers_among(predictions, scores.classes)
+    metrics = {**scores.values, **{f"{name}_ci95": bounds for name, bounds in scores.intervals.of.items()}}
+    return Evaluation(
+        corpus=evaluation_set.name,
+        split=evaluation_set.split,
+        fold=fold,
+        answer_set=answer_set,
+        digest=evaluation_set.corpus.digest,
+        n=scores.n,
+        dropped=evaluation_set.dropped,
+        classes=scores.classes,
+        confusion=scores.confusion,
+        ci_unit=scores.intervals.unit,
+        ci95_over_utterances=scores.intervals_over_utterances.of,
+        recall=scores.recall,
+        ece=scores.calibration.ece,
+        calibration=scores.calibration,
+        predicted=scores.predicted,
+        slices=slices(evaluation_set.table, predictions["reference"], answers, scores.classes),
+        overlap=evaluation_set.overlap,
+        predictions=path,
+        groups=groups,
+        **metrics,  # type: ignore[arg-type]  # the fields that METRICS adds
+    )
+
+
+def unscored_entries(unscored: dict[str, str]) -> list[Unscored]:
+    """Return the entries of a result for test corpora that could not be read."""
+    return [Unscored(corpus=name, reason=reason) for name, reason in unscored.items()]
+
+
+def pool(
+    evaluation_sets: list[EvaluationSet],
+    predictions: list[pd.DataFrame],
+    numbers: list[int],
+    temperatures: list[float | None],
+) -> tuple[EvaluationSet, pd.DataFrame, Floats | None]:
+    """Join the folds' evaluation sets, predictions and temperatures (one a prediction; None if a fold has none).
+
+    Folds of the training corpus test on different utterances. Another corpus is tested by every fold's model: each of
+    its utterances then occurs once a fold, named `<utterance>#<fold>`, so that UA and WA are the means over the models.
+
+    Args:
+        evaluation_sets, predictions, temperatures: one of each fold.
+        numbers: the numbers of the folds.
+    """
+    first = evaluation_sets[0]
+    table = pd.concat([one.table for one in evaluation_sets], ignore_index=True)
+    pooled = pd.concat(predictions, ignore_index=True)
+    if pooled["utterance"].duplicated().any():
+        folds = np.repeat(numbers, [len(frame) for frame in predictions])
+        pooled["utterance"] += "#" + pd.Series(folds.astype(str))
+    dropped = first.dropped if table["utterance"].duplicated().any() else _sum_of_dropped(evaluation_sets)
+    overlap = sum(one.overlap for one in evaluation_sets)
+    known = [temperature for temperature in temperatures if temperature is not None]
+    of_row = np.repeat(known, [len(frame) for frame in predictions]) if len(known) == len(predictions) else None
+    return EvaluationSet(first.corpus, first.split, table, first.corpus_classes, dropped, overlap), pooled, of_row
+
+
+def _sum_of_dropped(evaluation_sets: list[EvaluationSet]) -> dict[str, int]:
+    """Add the counts of the folds; refused clips are those of the whole corpus and count once."""
+    dropped: dict[str, int] = {}
+    for one in evaluation_sets:
+        for reason, count in one.dropped.items():
+            refused = reason.startswith("clip refused")
+            dropped[reason] = count if refused else dropped.get(reason, 0) + count
+    return dropped

@@ -1,0 +1,179 @@
+"""From trained folds and their predictions to the `Result` of a run."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import msgspec
+import pandas as pd
+
+from melt_ser.corpora.fold_split import FoldSplit, group_warnings, shared_audio_warnings
+from melt_ser.evaluation.calibration import DevCalibration
+from melt_ser.evaluation.evaluation_sets import EvaluationSet
+from melt_ser.evaluation.results import (
+    SCHEMA_VERSION,
+    Evaluation,
+    FoldInfo,
+    FoldTraining,
+    Result,
+    RunInfo,
+    TrainInfo,
+)
+from melt_ser.runs.evaluations import evaluation_rows, pool, unscored_entries
+from melt_ser.runs.figures import training_curve_figure
+from melt_ser.runs.folder import read_inputs
+from melt_ser.runs.identity import plain
+from melt_ser.runs.plan import RunPlan
+from melt_ser.runs.provenance import device_name, git_state, versions
+
+if TYPE_CHECKING:
+    from accelerate import Accelerator
+
+
+@dataclass
+class FoldOutcome:
+    """One fold: its split, its training, the calibration of its model on dev, and its predictions for each set."""
+
+    split: FoldSplit
+    training: FoldTraining
+    calibration: DevCalibration
+    evaluation_sets: list[EvaluationSet]
+    predictions: list[pd.DataFrame]  # a `prediction_table` for each set
+
+
+def make_result(plan: RunPlan, folds: list[FoldOutcome], command: str, accelerator: Accelerator) -> Result:
+    """Score the predictions, write them and the figures, and return the result.
+
+    Args:
+        plan: the run.
+        folds: its folds, each with predictions for the same corpora.
+        command: the overrides that were typed.
+        accelerator: tells the device, the precision and the number of processes.
+    """
+    curves = [pd.read_csv(plan.fold_folder(fold.split) / "metrics.csv") for fold in folds]
+    training_curve_figure(curves, plan.folder / "figures" / "training_curve.png")
+    rows = [row for fold in folds for row in _rows_of_fold(plan, fold)]
+    if not plan.one_model:
+        rows = _pooled_rows(plan, folds) + rows
+    return Result(
+        schema_version=SCHEMA_VERSION,
+        run=RunInfo(
+            id=plan.folder.name,
+            experiment=plan.config.experiment_name,
+            command=command,
+            git=git_state(),
+            versions=versions(),
+            device=device_name(accelerator.device),
+            processes=accelerator.num_processes,
+            precision=accelerator.mixed_precision.replace("no", "fp32"),
+            seed=plan.config.seed,
+            seconds=round(sum(fold.training.seconds for fold in folds), 3),
+        ),
+        config=plain(plan.config),
+        train=_train_info(plan, folds, _mean(float(curve["padding"].mean()) for curve in curves)),
+        evals=rows,
+        unscored=unscored_entries(plan.unscored),
+        warnings=_warnings(plan, rows),
+    )
+
+
+def _rows_of_fold(plan: RunPlan, fold: FoldOutcome) -> list[Evaluation]:
+    rows: list[Evaluation] = []
+    for evaluation_set, predictions in zip(fold.evaluation_sets, fold.predictions, strict=True):
+        rows += evaluation_rows(
+            plan.folder,
+            evaluation_set,
+            predictions,
+            plan.classes,
+            fold.split.fold,
+            fold.calibration.temperature,
+            one_of_many=not plan.one_model,
+        )
+    return rows
+
+
+def _pooled_rows(plan: RunPlan, folds: list[FoldOutcome]) -> list[Evaluation]:
+    """Return for each corpus the rows over all folds' predictions together (`fold: "all"`)."""
+    numbers = [fold.split.fold or 0 for fold in folds]
+    temperatures: list[float | None] = [fold.calibration.temperature for fold in folds]
+    rows: list[Evaluation] = []
+    for position in range(len(folds[0].evaluation_sets)):
+        evaluation_sets = [fold.evaluation_sets[position] for fold in folds]
+        tables = [fold.predictions[position] for fold in folds]
+        pooled, predictions, of_row = pool(evaluation_sets, tables, numbers, temperatures)
+        rows += evaluation_rows(plan.folder, pooled, predictions, plan.classes, "all", of_row)
+    return rows
+
+
+def _train_info(plan: RunPlan, folds: list[FoldOutcome], padding: float) -> TrainInfo:
+    usable, left_out = plan.corpus.usable(plan.space)
+    refused = Counter(reason.split(":")[0] for reason in plan.corpus.dropped["reason"])
+    single = folds[0] if plan.one_model else None
+    return TrainInfo(
+        **msgspec.structs.asdict(read_inputs(plan.folder)),
+        n=len(single.split.train) if single else len(usable),
+        classes=plan.classes,
+        best_epoch=single.training.best_epoch if single else None,
+        dev_ua=_mean(fold.training.dev_ua for fold in folds),
+        rules=plan.corpus.rules,
+        dropped={**left_out, **dict(refused.most_common())},
+        folds=[_fold_info(plan, fold) for fold in folds],
+        padding=round(padding, 4),
+    )
+
+
+def _fold_info(plan: RunPlan, fold: FoldOutcome) -> FoldInfo:
+    return FoldInfo(
+        fold=fold.split.fold,
+        folder=plan.fold_folder(fold.split).relative_to(plan.folder).as_posix(),
+        n=len(fold.split.train),
+        n_dev=len(fold.split.dev),
+        n_test=len(fold.split.test),
+        best_epoch=fold.training.best_epoch,
+        dev_ua=fold.training.dev_ua,
+        dev_ece=fold.calibration.ece,
+        temperature=fold.calibration.temperature,
+        seconds=round(fold.training.seconds, 3),
+    )
+
+
+def _mean(values: Iterable[float]) -> float:
+    numbers = list(values)
+    return sum(numbers) / len(numbers)
+
+
+def _warnings(plan: RunPlan, rows: list[Evaluation]) -> list[str]:
+    usable, _ = plan.corpus.usable(plan.space)
+    sentences = [*plan.corpus.notes, *group_warnings(usable, plan.config.dataset)]
+    for other in plan.others:
+        if other.config.synthetic:
+            sentences += group_warnings(other.table, other.config)
+    sentences += dict.fromkeys(note for split in plan.splits for note in split.notes)
+    for split in plan.splits:
+        sentences += shared_audio_warnings(plan.corpus.name, split)
+        sentences += _missing_classes(plan, split)
+    if plan.config.backbone.checkpoint is None:
+        sentences.append(
+            f"The backbone '{plan.config.backbone.name}' starts from random weights: it is for trying things out, "
+            f"and its numbers say nothing about pretrained models."
+        )
+    closed = [row for row in rows if row.answer_set == "closed"]
+    sentences += [f"{row.corpus}: {warning}" for row in closed for warning in row.warnings]
+    overlaps = {row.corpus: row.overlap for row in rows if row.overlap}
+    sentences += [f"{count} recordings of '{name}' were trained on." for name, count in overlaps.items()]
+    return sentences
+
+
+def _missing_classes(plan: RunPlan, split: FoldSplit) -> list[str]:
+    sentences = []
+    of_fold = "" if split.fold is None else f" of fold {split.fold}"
+    untrained = [name for name in plan.classes if name not in set(split.train["class"])]
+    if untrained:
+        sentences.append(f"The training part{of_fold} has no {', '.join(untrained)}; the model cannot answer it.")
+    untested = [name for name in plan.classes if name not in set(split.test["class"])]
+    if untested and plan.scores_itself:
+        sentences.append(f"The test part{of_fold} has no {', '.join(untested)}; its UA is over the other classes.")
+    return sentences
