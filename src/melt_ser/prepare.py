@@ -36,14 +36,14 @@ def prepare(composed: DictConfig) -> None:
 def _download(dataset: DatasetConfig) -> None:
     """Download a corpus into its root; first print its licence and size."""
     from melt_ser.core.console import say, transfer_bar
-    from melt_ser.corpora.download.download import download, is_there
+    from melt_ser.corpora.download.download import download, has_files
     from melt_ser.corpora.download.transfer import size_at
     from melt_ser.corpora.load import own_root
 
     if dataset.bundled or dataset.repository:
         return  # bundled, or fetched from the hub when it is read
     root = own_root(dataset)
-    if is_there(root):
+    if has_files(root):
         say(f"note: '{dataset.name}' is already at {root}; nothing is downloaded.")
         return
     if dataset.download:

@@ -1,4 +1,4 @@
-"""A local HTTP server that behaves as badly as it is told to."""
+"""A local HTTP server that misbehaves on request, for tests of downloads."""
 
 from __future__ import annotations
 
@@ -12,25 +12,25 @@ from typing import Any
 
 @dataclass
 class Behaviour:
-    """What is served, and how."""
+    """The content that the server sends, and its faults."""
 
     content: bytes = field(repr=False)
-    drops: int = 0  # connections that break after `sent` of what they should send
-    sent: float = 0.5
+    drops: int = 0  # connections that break early
+    sent: float = 0.5  # the share of the content that such a connection sends
     ranges: bool = True
-    wrong_ranges: int = 0  # answers with another range than the one that was asked for
+    wrong_ranges: int = 0  # answers with another range than the requested one
     mark: str | None = '"v1"'  # the ETag
-    compares: bool = True  # whether a range is only given of the state that was asked for
-    length: bool = True  # whether it says how long the answer is
-    promised: int | None = None  # a Content-Length that is a lie
-    statuses: list[int] = field(default_factory=list)  # errors to answer first; 0 hangs up without a word
-    headers: dict[str, str] = field(default_factory=dict)  # of the errors, and of redirects
-    requests: list[str | None] = field(default_factory=list)  # the Range of each GET, as they came
+    compares: bool = True  # whether a range is sent only if the file is still in the requested state
+    length: bool = True  # whether the answer states its length
+    promised: int | None = None  # a false Content-Length
+    statuses: list[int] = field(default_factory=list)  # errors to answer first; 0: no answer at all
+    headers: dict[str, str] = field(default_factory=dict)  # sent with errors and redirects
+    requests: list[str | None] = field(default_factory=list)  # the Range of each GET, in order
 
 
 @contextmanager
 def serving(behaviour: Behaviour) -> Iterator[str]:
-    """The server's address, while it runs."""
+    """Run a server and give its address."""
 
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.0"

@@ -1,7 +1,7 @@
-"""Examples of the true naming of corpora with labels in file names (`naming_cases_english`, `naming_cases_other`).
+"""Cases for corpora with labels in file names: true names of each (`naming_cases_english`, `naming_cases_other`).
 
-For each there is a whole tree (every speaker with every label), what single names say, how other copies name the
-same clip, and what is not used and why.
+Each corpus has a whole tree (every speaker with every label), the columns of single names, the names of the same clips
+in other copies, and files that are not used, with the reason.
 """
 
 from __future__ import annotations
@@ -17,15 +17,15 @@ Says = dict[str, str]
 
 @dataclass(frozen=True)
 class NamedCorpus:
-    tree: list[str]  # paths of a release in small: all speakers, all labels
-    says: dict[str, Says]  # a path, and columns of its row
-    variants: dict[str, str]  # a path as some copies have it, and the path of `says` that it is read as
-    unused: dict[str, str]  # a path, and a part of the reason
-    files: dict[str, bytes] = field(default_factory=dict)  # what else the root holds
+    tree: list[str]  # the paths of a small release: all speakers, all labels
+    says: dict[str, Says]  # columns of the row, by path
+    variants: dict[str, str]  # the path of `says` with the same row, by the path in another copy
+    unused: dict[str, str]  # a part of the reason, by path
+    files: dict[str, bytes] = field(default_factory=dict)  # other files of the root
 
 
 def plant(root: Path, paths: Iterable[str], files: dict[str, bytes]) -> None:
-    """Empty audio files, and the release's other files with their content."""
+    """Write empty audio files, and the release's other files with their content."""
     for path in paths:
         placeholder(root / path)
     for path, content in files.items():

@@ -1,4 +1,4 @@
-"""The naming of the English corpora whose labels are in file names (see `naming_cases`)."""
+"""Cases for the English corpora with labels in file names (see `naming_cases`)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The naming of the corpora in other languages whose labels are in file names (see `naming_cases`)."""
+"""Cases for the corpora in other languages with labels in file names (see `naming_cases`)."""
 
 from __future__ import annotations
 
@@ -51,8 +51,8 @@ CAFE = NamedCorpus(
         "Neutre/01-N-1-1.wav": dict(speaker="01", gender="male", intensity="", label="N"),
     },
     variants={
-        "Cole\u0300re/Fort/12-C-2-5.wav": "Colère/Fort/12-C-2-5.wav",  # accents as macOS writes them
-        "CaFE_48k/ColŠre/FORT/12-c-2-5.WAV": "Colère/Fort/12-C-2-5.wav",  # as unzip on Linux breaks them
+        "Cole\u0300re/Fort/12-C-2-5.wav": "Colère/Fort/12-C-2-5.wav",  # accents in the spelling of macOS
+        "CaFE_48k/ColŠre/FORT/12-c-2-5.WAV": "Colère/Fort/12-C-2-5.wav",  # accents that unzip on Linux breaks
         "12-C-2-5.aiff": "Colère/Fort/12-C-2-5.wav",
     },
     unused={
@@ -86,7 +86,7 @@ SUBESCO = NamedCorpus(
     unused={"F_10_FAHMEE_S_6_CALM_5.wav": "the name is not gender, number", "F_11_X_S_6_FEAR_5.wav": "the name is not"},
 )
 
-ESD_TEXTS = {  # in the encodings that the release has
+ESD_TEXTS = {  # in the encodings of the release
     "0001/0001.txt": "0001_000351\t打远一看，\t生气\n0001_000352\tno third column\n".encode("gb18030"),
     "0003/0003.txt": "0003_000701\t她的眼睛\t快乐\r\n".encode("utf-16"),
     "0011/0011.txt": b"0011_000001\tThe nine the eggs, I keep.\tNeutral\n",

@@ -65,3 +65,15 @@ def did_you_mean(word: str, choices: Iterable[str]) -> str:
     names = sorted(choices)
     nearest = difflib.get_close_matches(word, names, n=1, cutoff=0.6)
     return f"did you mean '{nearest[0]}'?" if nearest else f"choose from: {', '.join(names)}."
+
+
+def first_line(error: Exception) -> str:
+    """Return the first line of another library's error without its final stop, or the error's type if it has no text.
+
+    >>> first_line(ValueError("no such table.\\nTraceback ..."))
+    'no such table'
+    >>> first_line(EOFError())
+    'EOFError'
+    """
+    lines = str(error).strip().splitlines()
+    return lines[0].rstrip(":. ") if lines else type(error).__name__

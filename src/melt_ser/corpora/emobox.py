@@ -19,7 +19,8 @@ import pandas as pd
 from melt_ser.config import DatasetConfig
 from melt_ser.core.errors import InputError, SetupError, did_you_mean
 from melt_ser.corpora.reader import find_reader
-from melt_ser.corpora.readers.file_names import Naming, Unused
+from melt_ser.corpora.readers.file_names import Naming
+from melt_ser.corpora.readers.release import Unused
 
 EMOBOX = "emobox"  # the value of dataset.folds
 PARTS = {"train": "train", "valid": "dev", "test": "test"}  # EmoBox's words and ours

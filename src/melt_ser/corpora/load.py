@@ -13,7 +13,7 @@ from melt_ser.core.errors import InputError, SetupError
 from melt_ser.core.files import sha256
 from melt_ser.core.paths import cache_folder
 from melt_ser.corpora.corpus import Corpus, unite
-from melt_ser.corpora.download.download_hub import hub_folder
+from melt_ser.corpora.download.hub import hub_folder
 from melt_ser.corpora.labels import common_label_map, map_labels
 from melt_ser.corpora.lines import relabel
 from melt_ser.corpora.reader import find_reader, is_own_corpus, read_with
@@ -42,7 +42,7 @@ def corpus_root(config: DatasetConfig) -> Path:
             f"'{config.name}' is no corpus of its own: train on it with its members, dataset.members=[emodb,urdu]."
         )
     if config.repository is not None and config.root is None:
-        return hub_folder(config.repository, config.revision, cache_folder())
+        return hub_folder(config.repository, config.revision)
     root = own_root(config)
     if not root.is_dir():
         command = f"python -m melt_ser.prepare dataset={config.name} download=true"

@@ -1,7 +1,7 @@
-"""Unpacking an archive that nobody vouches for: nothing outside the folder, no links, no devices, no bombs.
+"""Unpack an archive that may be malicious: write nothing outside the folder, refuse links, devices and bombs.
 
-Archives within an archive (MELD's) are unpacked beside themselves, once. Recordings hardly shrink in an archive, so
-one that grows more than `GROWTH` times is no corpus. One that ends in the middle is refused, not taken for a short one.
+Archives within an archive (as in MELD) are unpacked into their own folder, one level deep. Recordings hardly shrink in
+an archive, so an archive that grows more than `GROWTH` times is no corpus. A cut-off archive is refused.
 """
 
 from __future__ import annotations
@@ -17,18 +17,18 @@ from lzma import LZMAError
 from pathlib import Path, PurePosixPath
 from typing import IO, Self
 
-from melt_ser.core.errors import InputError
+from melt_ser.core.errors import InputError, first_line
 
 SUFFIXES = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz")
 FOREIGN_SUFFIXES = (".rar", ".7z", ".gz", ".bz2", ".xz", ".zst")
 GROWTH = 30
 MOST_FILES = 1_000_000
-LEAST_BUDGET = 100 * 2**20  # bytes that even a tiny archive may hold: text shrinks well
-LONGEST_HEADER = 2**20  # bytes of a name or of other words about a file, which tarfile reads into memory
+LEAST_BUDGET = 100 * 2**20  # bytes that even a tiny archive may hold, since text shrinks well
+LONGEST_HEADER = 2**20  # bytes of a long name or other metadata of a file; tarfile reads them into memory
 BLOCK = 2**20
-BROKEN = (tarfile.TarError, zipfile.BadZipFile, zlib.error, LZMAError, EOFError, RuntimeError, ValueError)
-TAKEN = (errno.EEXIST, errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG, errno.EILSEQ, errno.EINVAL)
-EXTENSIONS = (
+DAMAGED = (tarfile.TarError, zipfile.BadZipFile, zlib.error, LZMAError, EOFError, RuntimeError, ValueError)
+NAME_ERRORS = (errno.EEXIST, errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG, errno.EILSEQ, errno.EINVAL)
+METADATA_TYPES = (
     tarfile.XHDTYPE,
     tarfile.XGLTYPE,
     tarfile.SOLARIS_XHDTYPE,
@@ -40,7 +40,7 @@ LINK = "a link or a device, which no release needs"
 
 @dataclass
 class Budget:
-    """What an archive and those within it may still hold."""
+    """The bytes and files that an archive, with the archives within it, may still hold."""
 
     archive: Path
     bytes: int
@@ -62,30 +62,31 @@ class Member:
     """A file or folder of an archive."""
 
     name: str
-    kind: str  # file, folder, or what it is instead and what follows from that
-    content: IO[bytes] | None
+    kind: str  # "file", "folder", or the reason to refuse it
+    content: IO[bytes] | None  # None: not a file
 
 
 def is_archive(name: str) -> bool:
-    """Whether a name ends as that of an archive does that can be unpacked here."""
+    """Return whether a file name has the ending of an archive that this module unpacks."""
     return name.lower().endswith(SUFFIXES)
 
 
 def is_foreign_archive(name: str) -> bool:
-    """Whether a name ends as that of an archive does that other programs unpack."""
+    """Return whether a file name has the ending of an archive that only other programs unpack."""
     return not is_archive(name) and name.lower().endswith(FOREIGN_SUFFIXES)
 
 
 def unpack(archive: Path, folder: Path) -> None:
-    """Unpack an archive and those within it into `folder`; InputError, one sentence, where it is not safe or broken."""
+    """Unpack an archive, and the archives within it, into `folder`; raise InputError if one is unsafe or damaged."""
     budget = Budget(archive, max(GROWTH * archive.stat().st_size, LEAST_BUDGET), MOST_FILES)
     for inner in _unpack_one(archive, folder, budget):
-        if is_archive(inner.name) and not inner.name.startswith("."):  # macOS leaves ._train.tar.gz, which is none
+        if is_archive(inner.name) and not inner.name.startswith("."):  # macOS leaves ._train.tar.gz, no archive
             _unpack_one(inner, inner.parent, budget)
             inner.unlink()
 
 
 def _unpack_one(archive: Path, folder: Path, budget: Budget) -> list[Path]:
+    """Unpack one archive into `folder` and return its files."""
     files = []
     try:
         is_zip = archive.suffix.lower() == ".zip"
@@ -98,17 +99,17 @@ def _unpack_one(archive: Path, folder: Path, budget: Budget) -> list[Path]:
                 target.mkdir(parents=True, exist_ok=True)
                 continue
             target.parent.mkdir(parents=True, exist_ok=True)
-            with target.open("xb") as file:  # what is there is never written over, nor written through
+            with target.open("xb") as file:  # never overwrites a file or follows a link
                 while block := member.content.read(BLOCK):
                     budget.take(len(block))
                     file.write(block)
             files.append(target)
-    except BROKEN as error:
-        raise _broken(archive, error) from None
+    except DAMAGED as error:
+        raise _damaged(archive, error) from None
     except OSError as error:
-        if error.errno is None:  # gzip and bz2 say so that the data is damaged
-            raise _broken(archive, error) from None
-        if error.errno in TAKEN:
+        if error.errno is None:  # the way in which gzip and bz2 report damaged data
+            raise _damaged(archive, error) from None
+        if error.errno in NAME_ERRORS:
             raise InputError(
                 f"{archive}: holds '{error.filename}' twice, or no file can have that name ({error.strerror}); "
                 f"it is no release."
@@ -117,13 +118,17 @@ def _unpack_one(archive: Path, folder: Path, budget: Budget) -> list[Path]:
     return files
 
 
-def _broken(archive: Path, error: Exception) -> InputError:
-    reason = next(iter(str(error).splitlines()), "").rstrip(":.") or "it ends in the middle"
+def _damaged(archive: Path, error: Exception) -> InputError:
+    reason = first_line(error) if str(error) else "it ends in the middle"
     page = "it is a web page, so the address may have moved; " if is_page(archive) else ""
     return InputError(f"{archive}: cannot be unpacked ({reason}); {page}download it again.")
 
 
 def _safe_name(name: str, archive: Path) -> PurePosixPath:
+    """Return a member's path within the folder; both kinds of slashes separate folders.
+
+    tarfile's filter="data" checks names too, but needs Python 3.11.4, allows links, and does not cover zip.
+    """
     path = PurePosixPath(name.replace("\\", "/"))
     if path.is_absolute() or ".." in path.parts or (path.parts and ":" in path.parts[0]) or "\0" in name:
         raise InputError(f"{archive}: '{name}' would lie outside the folder; it is no release.")
@@ -146,7 +151,7 @@ def _zip_members(archive: Path) -> Iterator[Member]:
 
 
 def _tar_members(archive: Path, budget: Budget) -> Iterator[Member]:
-    with tarfile.open(archive, tarinfo=_Header) as opened:
+    with tarfile.open(archive, tarinfo=_CheckedHeader) as opened:
         for info in opened:
             if info.isdir():
                 yield Member(info.name, "folder", None)
@@ -154,27 +159,31 @@ def _tar_members(archive: Path, budget: Budget) -> Iterator[Member]:
                 yield Member(info.name, LINK, None)
             else:
                 yield Member(info.name, "file", opened.extractfile(info))
-        while opened.fileobj and (rest := opened.fileobj.read(BLOCK)):  # to the checksum at the end
+        while opened.fileobj and (rest := opened.fileobj.read(BLOCK)):  # up to gzip's checksum at the end
             budget.take(len(rest))
 
 
-class _Header(tarfile.TarInfo):
-    """A tar's header, which tarfile takes for the end of the archive where it is damaged or missing."""
+class _CheckedHeader(tarfile.TarInfo):
+    """A header of a tar file that must be sound.
+
+    tarfile itself takes a damaged or missing header for the end of the archive, so a damaged archive would be unpacked
+    in part without an error; `frombuf`, which parses each header, is the only place to see the difference.
+    """
 
     @classmethod
     def frombuf(cls, buf: bytes | bytearray, encoding: str, errors: str) -> Self:
         if buf and not any(buf):
-            return super().frombuf(buf, encoding, errors)  # the end, as it should be
+            return super().frombuf(buf, encoding, errors)  # all zeros: the proper end
         try:
             header = super().frombuf(buf, encoding, errors)
         except tarfile.HeaderError as error:
             raise tarfile.ReadError(f"{error}, where a file or the end should be") from None
-        if header.size < 0 or (header.type in EXTENSIONS and header.size > LONGEST_HEADER):
+        if header.size < 0 or (header.type in METADATA_TYPES and header.size > LONGEST_HEADER):
             raise tarfile.TarError(f"a header has a size of {header.size:,} bytes")
         return header
 
 
 def is_page(path: Path) -> bool:
-    """Whether a server answered with a web page in the place of a file."""
+    """Return whether a file is a web page, which servers send if an address has moved."""
     with path.open("rb") as file:
         return file.read(200).lstrip().lower().startswith((b"<!doctype", b"<html"))

@@ -1,22 +1,27 @@
-"""Releases whose labels stand in a table beside the audio: reading the table, and joining it with the clips."""
+"""Releases with labels in a table next to the audio: read the table, and join it with the clips.
+
+A reader of such a release has the columns of its table, and a function that makes a row of the corpus table from a
+record, that is from a row of the release's table.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from melt_ser.config import DatasetConfig
 from melt_ser.corpora.readers.delimited import read_table
-from melt_ser.corpora.readers.release import audio_files, preference
+from melt_ser.corpora.readers.release import Row, Unused, audio_files, preference
 from melt_ser.corpora.table import Release, Skipped, make_table
 
-Record = dict[str, str]
+Record = dict[str, str]  # by column, in lower case
 
 
 def read_records(
     path: Path, required: Iterable[str], delimiters: str = ",;\t", strict: bool = False
 ) -> tuple[list[str], list[Record]]:
-    """The columns and the rows of `delimited.read_table`, a dictionary a row."""
+    """Return the columns and the rows of a table (see `delimited.read_table`)."""
     table = read_table(path, required, delimiters, strict)
     columns = [str(column) for column in table]
     return columns, [dict(zip(columns, row, strict=True)) for row in table.itertuples(index=False, name=None)]
@@ -24,42 +29,53 @@ def read_records(
 
 def join_clips(
     root: Path,
+    config: DatasetConfig,
     records: Iterable[Record],
     file_column: str,
-    describe: Callable[[str, Record], Mapping[str, Any] | str],
+    row: Callable[[str, Record], Row],
     rank: Callable[[Path], Any] = preference,
 ) -> Release:
-    """Each record with the clip anywhere under `root` whose name without suffix its `file_column` gives.
+    """Return a row for each record that has a label and a clip; list all other records and clips as skipped.
 
-    `describe` takes that name and the record to the columns of the corpus table, or to the reason why the record is
-    not used; `rank` orders several clips of a name, best first. Records without a clip or a label, and clips that no
-    record names or that are not the best, are problems.
+    The source of a row is `<reader>/<utterance>`, its language is the configured one.
+
+    Args:
+        root: the folder of the release; the clips may be anywhere below it.
+        config: the settings of the corpus.
+        records: the rows of the release's table.
+        file_column: the column with the file name of the clip; its folder and suffix do not count.
+        row: returns columns of the corpus table from the clip's name and the record; raises `Unused` for a record to
+            skip.
+        rank: sorts several files of a clip; the smallest is used.
     """
     clips: dict[str, str] = {}
-    problems = []
+    skipped = []
     for path in sorted(audio_files(root, nested=True), key=lambda path: (rank(path), path)):
         audio = path.relative_to(root).as_posix()
         if clips.setdefault(path.stem, audio) != audio:
-            problems.append(Skipped("", audio, f"a second file of a clip: {clips[path.stem]} is used"))
+            skipped.append(Skipped("", audio, f"a second file of a clip: {clips[path.stem]} is used"))
+    rows: dict[str, Row] = {}
     unnamed = dict(clips)
-    rows: dict[str, Mapping[str, Any]] = {}
     for number, record in enumerate(records, start=1):
         name = PurePosixPath(record[file_column]).stem
         unnamed.pop(name, None)
-        audio, described = clips.get(name, ""), describe(name, record)
-        reason = described if isinstance(described, str) else _lack(audio, described, name in rows)
-        if reason:
-            problems.append(Skipped(name, audio, f"{reason}: row {number}"))
+        audio = clips.get(name, "")
+        try:
+            columns = row(name, record)
+            _check_usable(audio, columns, name in rows)
+        except Unused as reason:
+            skipped.append(Skipped(name, audio, f"{reason}: row {number}"))
         else:
-            assert not isinstance(described, str)
-            rows[name] = {"utterance": name, "audio": audio, **described}
-    problems += [Skipped("", audio, "file without annotation") for audio in unnamed.values()]
-    return Release(make_table(rows.values()), problems)
+            source = f"{config.reader}/{name}"
+            rows[name] = {"utterance": name, "source": source, "audio": audio, "language": config.language, **columns}
+    skipped += [Skipped("", audio, "file without annotation") for audio in unnamed.values()]
+    return Release(make_table(rows.values()), skipped)
 
 
-def _lack(audio: str, described: Mapping[str, Any], again: bool) -> str:
+def _check_usable(audio: str, row: Row, repeated: bool) -> None:
     if not audio:
-        return "no audio file"
-    if again:
-        return "a clip that is named again"
-    return "" if described["label"] else "no label"
+        raise Unused("no audio file")
+    if repeated:
+        raise Unused("a clip that is named again")
+    if not row["label"]:
+        raise Unused("no label")

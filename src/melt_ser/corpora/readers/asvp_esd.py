@@ -1,11 +1,12 @@
 """ASVP-ESD: emotional speech and other sounds of the voice, in several languages, from films, shows and the web.
 
-`<root>/Audio/actor_36/03-01-04-01-10-36-03-03-01.wav` (and `Bonus/`): modality, channel (01 speech, 02 no
-speech), emotion, intensity (01 normal, 02 high), group, actor, age, source, and further fields. The raw label is
-channel and emotion, `01-04`, so that speech is told apart from laughter, screams and sighs.
-Unsure: the meaning of the fields after the age (the language among them) and of an actor's number for the gender
-differs between versions of its description, so language and gender stay empty; a few files have other intensities,
-which stay empty too. Some actors are no single person. Source: Landry et al., ASVP-ESD, zenodo.org/records/7132783.
+Files: `<root>/Audio/actor_36/03-01-04-01-10-36-03-03-01.wav` (and `Bonus/`). A name is modality, channel (01 speech,
+02 no speech), emotion, intensity (01 normal, 02 high), group, actor, age, source, and further fields. The raw label is
+channel and emotion, such as `01-04`, because laughter, screams and sighs are not speech. A few files have other
+intensities; theirs stays empty. Some actors are several persons.
+Unsure: the fields after the age (among them the language), and the relation of an actor's number to the gender. The
+versions of the description differ, so language and gender stay empty.
+Source: Landry et al., ASVP-ESD, zenodo.org/records/7132783.
 """
 
 from __future__ import annotations
@@ -14,17 +15,13 @@ import re
 from pathlib import Path, PurePath
 
 from melt_ser.config import DatasetConfig
-from melt_ser.corpora.readers.file_names import Naming, Row, check_folder, read_names
+from melt_ser.corpora.readers.file_names import Naming, check_folder, read_names
+from melt_ser.corpora.readers.release import Row
 from melt_ser.corpora.table import Release
 
 ACTORS = {f"actor_{mark}{number}": str(number) for number in range(1, 300) for mark in ("", "0" * (number < 10))}
 INTENSITIES = {"01": "normal", "02": "high"}
 NAME = re.compile(r"03-(0[12])-(0[1-9]|1[0-3])-(\d+)-\d+-(\d+)(?: ?-\d+)*")
-
-
-def read(root: Path, config: DatasetConfig) -> Release:
-    """Every clip whose name follows the scheme and agrees with its folder; the others are problems."""
-    return read_names(root, config, NAMING)
 
 
 def _row(name: re.Match[str], path: PurePath) -> Row:
@@ -39,3 +36,8 @@ NAMING = Naming(
     _row,
     expected="Audio",
 )
+
+
+def read(root: Path, config: DatasetConfig) -> Release:
+    """Return the clips with names that follow the scheme and agree with their folder; list the others as skipped."""
+    return read_names(root, config, NAMING)

@@ -1,9 +1,10 @@
-"""A database in audformat, as audb publishes them: `db.yaml`, tables beside it, and the audio files.
+"""A database in audformat, as audb publishes them: `db.yaml`, its tables, and the audio files.
 
 `dataset.columns` maps our columns to the database's schemes (or columns, or labels of a scheme, such as the gender of
-a speaker); `dataset.parts` limits the tables that labels are read from. Tables with a split of their own say train, dev
-and test. Only tables stored as CSV or parquet are read: audformat prefers a pickle where there is one, and a pickle can
-run any code. Source: audeering.github.io/audformat; get a database with audb.load_to(<folder>, <name>).
+a speaker); `dataset.parts` names the tables that labels are read from, if not all. Tables with a split of their own
+define train, dev and test. Only tables stored as CSV or parquet are read: audformat prefers a pickle if the database
+has one, and a pickle can run any code.
+Source: audeering.github.io/audformat; get a database with audb.load_to(<folder>, <name>).
 """
 
 from __future__ import annotations
@@ -18,21 +19,24 @@ import pandas as pd
 import yaml
 
 from melt_ser.config import DatasetConfig
-from melt_ser.core.errors import InputError, SetupError, did_you_mean
+from melt_ser.core.errors import InputError, SetupError, did_you_mean, first_line
 from melt_ser.corpora.readers.annotations import Record
 from melt_ser.corpora.readers.csv import columns_of, release_of
 from melt_ser.corpora.readers.release import not_found
 from melt_ser.corpora.table import GENDER_WORDS, SPLIT_WORDS, Release
 
-Segment = tuple[str, float, float | None]  # a file, and seconds where it starts and ends (None: with the file)
+Segment = tuple[str, float, float | None]  # a file, its start and end in seconds (None: the end of the file)
 
 HEADER = "db.yaml"
-# The names that databases commonly use; asked for only where they are there.
+# Names that databases commonly use; each is read if the database has it.
 COMMON = {"label": "emotion", "speaker": "speaker", "gender": "gender", "text": "transcription"}
 
 
 def read(root: Path, config: DatasetConfig) -> Release:
-    """Every labelled file or segment; those without a file, and labels that are missing, are problems."""
+    """Return every file or segment that has a label; list those without a label or a file as skipped.
+
+    Raises InputError if the tables disagree, SetupError if audformat is not installed.
+    """
     if not (root / HEADER).is_file():
         raise not_found(root / HEADER, config)
     database = _load(root)
@@ -42,7 +46,7 @@ def read(root: Path, config: DatasetConfig) -> Release:
         frame = database.get(label, others, tables=config.parts)
         splits, notes = _splits(database, label, config, root)
     except (ValueError, KeyError) as error:
-        reason = str(error).strip("'\"").split("\n")[0].rstrip(".: ")
+        reason = first_line(error).strip("'\".: ")
         raise InputError(
             f"The tables of {root / HEADER} do not go together ({reason}); name those to read with dataset.parts."
         ) from None
@@ -55,45 +59,50 @@ def read(root: Path, config: DatasetConfig) -> Release:
 
 
 def _splits(database: Any, label: str, config: DatasetConfig, root: Path) -> tuple[dict[Segment, str], list[str]]:
-    """The split of each segment that a table with a split lists, and a note on splits that we have not."""
+    """Return the split of each segment in a table that has one, and a note on splits other than train, dev and test.
+
+    Raises InputError if a segment is in two splits.
+    """
     splits: dict[Segment, str] = {}
-    twice: dict[Segment, str] = {}
+    conflicts: dict[Segment, str] = {}
     unknown: Counter[str] = Counter()
-    for name, described in database.splits.items():
-        split = SPLIT_WORDS.get(name.lower()) or SPLIT_WORDS.get(described.type, "")
+    for name, description in database.splits.items():
+        split = SPLIT_WORDS.get(name.lower()) or SPLIT_WORDS.get(description.type, "")
         for index in database.get(label, tables=config.parts, splits=name).index:
             segment = _segment(index)
             unknown[name] += not split
             if splits.setdefault(segment, split) != split:
-                twice[segment] = f"{segment[0]} in '{splits[segment]}' and '{split}'"
-    if twice:
+                conflicts[segment] = f"{segment[0]} in '{splits[segment]}' and '{split}'"
+    if conflicts:
         raise InputError(
-            f"The tables of {root / HEADER} have {len(twice)} files or segments in two splits (such as "
-            f"{next(iter(twice.values()))}); name the tables to read with dataset.parts, or correct them."
+            f"The tables of {root / HEADER} have {len(conflicts)} files or segments in two splits (such as "
+            f"{next(iter(conflicts.values()))}); name the tables to read with dataset.parts, or correct them."
         )
     named = ", ".join(f"{name} ({number})" for name, number in unknown.items() if number)
     return splits, [f"rows of splits other than train, dev and test have none: {named}"] if named else []
 
 
 def _segment(index: Any) -> Segment:
-    """A row's segment, alike whether its table is of files or of segments."""
+    """Return the segment of a row's index, which is a file, or a file with start and end."""
     file, start, end = index if isinstance(index, tuple) else (index, pd.Timedelta(0), pd.NaT)
     return str(file), start.total_seconds(), None if pd.isna(end) else end.total_seconds()
 
 
 def _load(root: Path) -> Any:
+    """Return the database, read without its pickles."""
     try:
         import audformat
     except ImportError:
         raise SetupError(
             "Reading audformat databases needs its package: install it with 'pip install melt-ser[audformat]'."
         ) from None
-    with tempfile.TemporaryDirectory() as name:  # the tables without the pickles beside them
+    with tempfile.TemporaryDirectory() as name:  # a copy of the tables without the pickles
         for path in root.glob("db.*"):
             if path.suffix in (".yaml", ".csv", ".parquet"):
                 shutil.copyfile(path, Path(name) / path.name)
         try:
-            yaml.safe_load((root / HEADER).read_text(encoding="utf-8"))  # audformat's loader would run Python tags
+            # audformat's loader would run Python tags in the header; this one fails on them.
+            yaml.safe_load((root / HEADER).read_text(encoding="utf-8"))
             return audformat.Database.load(name, load_data=True)
         except RuntimeError:
             pickles = sorted(path.name for path in root.glob("db.*.pkl"))
@@ -102,7 +111,7 @@ def _load(root: Path) -> Any:
                 f"{f' but only as pickles ({pickles[0]}, …), which are not read' if pickles else ''}; "
                 f"store the database again with audformat's Database.save(…, storage_format='parquet')."
             ) from None
-        except Exception as error:  # what is no header of audformat fails in many ways
+        except Exception as error:  # a header that is not audformat's fails in many ways
             reason = " ".join(str(error).split())
             raise InputError(
                 f"{root / HEADER} is not a header of audformat ({type(error).__name__}: {reason})."
@@ -110,23 +119,26 @@ def _load(root: Path) -> Any:
 
 
 def _columns(database: Any, config: DatasetConfig, root: Path) -> dict[str, str]:
-    """Our columns and the database's names for them: the configured ones, and common ones that are there."""
-    there = set(database.schemes) | {column for table in _tables(database) for column in table.columns}
+    """Return the database's name for each of our columns: the configured names, and common names that it has.
+
+    Raises InputError if a configured name or the label is missing, SetupError if a table of dataset.parts is.
+    """
+    names = set(database.schemes) | {column for table in _tables(database) for column in table.columns}
     for scheme in database.schemes.values():
         if isinstance(scheme.labels, dict):
-            there |= {key for values in scheme.labels.values() if isinstance(values, dict) for key in values}
+            names |= {key for values in scheme.labels.values() if isinstance(values, dict) for key in values}
     for our, name in columns_of(config).items():
-        if name is not None and name not in there:
-            raise InputError(f"{root / HEADER} has no '{name}' (dataset.columns.{our}); {did_you_mean(name, there)}")
+        if name is not None and name not in names:
+            raise InputError(f"{root / HEADER} has no '{name}' (dataset.columns.{our}); {did_you_mean(name, names)}")
     for part in config.parts or []:
         if part not in database.tables:
             raise SetupError(
                 f"{root / HEADER} has no table '{part}' (dataset.parts); {did_you_mean(part, database.tables)}"
             )
-    columns = {our: name for our, name in {**COMMON, **config.columns}.items() if name is not None and name in there}
+    columns = {our: name for our, name in {**COMMON, **config.columns}.items() if name is not None and name in names}
     if "label" not in columns:
         raise InputError(
-            f"{root / HEADER} has no 'emotion': set +dataset.columns.label to one of {', '.join(sorted(there))}."
+            f"{root / HEADER} has no 'emotion': set +dataset.columns.label to one of {', '.join(sorted(names))}."
         )
     return columns
 
@@ -136,7 +148,7 @@ def _tables(database: Any) -> list[Any]:
 
 
 def _record(index: Any, row: dict[str, Any], columns: dict[str, str], splits: dict[Segment, str]) -> Record:
-    """A row under our names; the index is a file, or a file with the times where a segment starts and ends."""
+    """Return a row under our column names, with its file, times, split and gender."""
     record = {our: "" if pd.isna(row[name]) else str(row[name]) for our, name in columns.items()}
     file, start, end = segment = _segment(index)
     if start or end is not None:

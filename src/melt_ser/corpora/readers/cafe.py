@@ -1,10 +1,11 @@
 """CaFE: acted Canadian French, six women and six men, 6 sentences, 7 emotions, of which 6 in two intensities.
 
-`<root>/Peur/Fort/12-P-2-5.wav`, or flat: actor (odd: a man), emotion, intensity (1 faible, 2 fort; always 1 for
-neutral, which has no intensity), sentence. The 48 kHz wav and the 192 kHz aiff release are both read. Folders whose
-accents an unpacking program broke say nothing; the name does. Source: Gournay, Lahaie and Lefebvre, A Canadian
-French Emotional Speech Dataset, ACM MMSys 2018, and the release's Readme. Unsure: the wording of the sentences, which
-is the Readme's as public code quotes it.
+Files: `<root>/Peur/Fort/12-P-2-5.wav`, or without folders. A name is actor (odd: a man), emotion, intensity (1 faible,
+2 fort; always 1 for neutral, which has no intensity) and sentence. Both releases are read, 48 kHz wav and 192 kHz aiff.
+If an unpacking program broke the accents of a folder, only the name counts.
+Unsure: the wording of the sentences, taken from public code that quotes the release's Readme.
+Source: Gournay, Lahaie and Lefebvre, A Canadian French Emotional Speech Dataset, ACM MMSys 2018, and the release's
+Readme.
 """
 
 from __future__ import annotations
@@ -13,7 +14,8 @@ import re
 from pathlib import Path, PurePath
 
 from melt_ser.config import DatasetConfig
-from melt_ser.corpora.readers.file_names import Naming, Row, check_folder, read_names
+from melt_ser.corpora.readers.file_names import Naming, check_folder, read_names
+from melt_ser.corpora.readers.release import Row
 from melt_ser.corpora.table import Release
 
 EMOTIONS = {
@@ -38,11 +40,6 @@ SENTENCES = {
 NAME = re.compile(r"(0[1-9]|1[0-2])-([CDJNPST])-([12])-([1-6])")
 
 
-def read(root: Path, config: DatasetConfig) -> Release:
-    """Every clip whose name follows the scheme and agrees with its folders; the others are problems."""
-    return read_names(root, config, NAMING)
-
-
 def _row(name: re.Match[str], path: PurePath) -> Row:
     actor, emotion, intensity, sentence = name.groups()
     check_folder(path, EMOTIONS, "emotion", emotion)
@@ -57,3 +54,8 @@ def _row(name: re.Match[str], path: PurePath) -> Row:
 
 
 NAMING = Naming(NAME, "actor, emotion, intensity, sentence such as 12-P-2-5", _row, expected="Peur", spelling=str.upper)
+
+
+def read(root: Path, config: DatasetConfig) -> Release:
+    """Return the clips with names that follow the scheme and agree with their folders; list the others as skipped."""
+    return read_names(root, config, NAMING)

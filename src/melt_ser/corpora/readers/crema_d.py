@@ -1,7 +1,8 @@
 """CREMA-D: acted American English, 48 men and 43 women, 12 sentences, 6 emotions.
 
-`<root>/AudioWAV/1001_DFA_ANG_XX.wav`, or flat: actor, sentence, emotion, level (XX: unspecified). The gender is read
-from the release's VideoDemographics.csv where that lies in the root or beside the audio.
+Files: `<root>/AudioWAV/1001_DFA_ANG_XX.wav`, or without the folder. A name is actor, sentence, emotion and level (XX:
+unspecified). The gender is in the release's VideoDemographics.csv, which is read if it is in the root or in the folder
+above the root.
 Source: Cao et al., CREMA-D: Crowd-sourced Emotional Multimodal Actors Dataset, IEEE Transactions on Affective
 Computing 2014, and the README of the release.
 """
@@ -15,7 +16,8 @@ import pandas as pd
 
 from melt_ser.config import DatasetConfig
 from melt_ser.core.errors import InputError
-from melt_ser.corpora.readers.file_names import Naming, Row, fill, read_names
+from melt_ser.corpora.readers.file_names import Naming, fill, read_names
+from melt_ser.corpora.readers.release import Row
 from melt_ser.corpora.table import Release
 
 DEMOGRAPHICS = "VideoDemographics.csv"
@@ -37,17 +39,6 @@ SENTENCES = {
 NAME = re.compile(rf"(10\d\d)_({'|'.join(SENTENCES)})_(ANG|DIS|FEA|HAP|NEU|SAD)_({'|'.join(LEVELS)})")
 
 
-def read(root: Path, config: DatasetConfig) -> Release:
-    """Every clip whose name follows the scheme; the others are problems."""
-    release = read_names(root, config, NAMING)
-    tables = [folder / DEMOGRAPHICS for folder in (root, root.parent) if (folder / DEMOGRAPHICS).is_file()]
-    if tables:
-        fill(release, "gender", _genders(tables[0]), by="speaker")
-    else:
-        release.notes.append(f"no gender is known, since {DEMOGRAPHICS} of the release is not in the root")
-    return release
-
-
 def _row(name: re.Match[str], path: PurePath) -> Row:
     actor, sentence, emotion, level = name.groups()
     return {"speaker": actor, "text": SENTENCES[sentence], "intensity": LEVELS[level], "label": emotion}
@@ -58,8 +49,19 @@ NAMING = Naming(
 )
 
 
+def read(root: Path, config: DatasetConfig) -> Release:
+    """Return the clips with names that follow the scheme; list the others as skipped."""
+    release = read_names(root, config, NAMING)
+    tables = [folder / DEMOGRAPHICS for folder in (root, root.parent) if (folder / DEMOGRAPHICS).is_file()]
+    if tables:
+        fill(release, "gender", _genders(tables[0]), by="speaker")
+    else:
+        release.notes.append(f"no gender is known, since {DEMOGRAPHICS} of the release is not in the root")
+    return release
+
+
 def _genders(path: Path) -> dict[str, str]:
-    """Actor to gender; InputError where the file is not that of the release."""
+    """Return the gender of each actor; raise InputError if the file is not the released one."""
     try:
         table = pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8-sig")
         return dict(zip(table["ActorID"], table["Sex"].str.lower(), strict=True))

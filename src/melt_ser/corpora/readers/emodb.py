@@ -1,7 +1,8 @@
 """EmoDB: acted German speech, 10 speakers, 10 sentences, 7 emotions.
 
-`<root>/wav/03a01Wa.wav`, or the files in `<root>` itself: speaker [0:2], sentence [2:5], emotion [5],
-version [6]. Source: Burkhardt et al., A Database of German Emotional Speech, Interspeech 2005.
+Files: `<root>/wav/03a01Wa.wav`, or without the folder. A name is speaker [0:2], sentence [2:5], emotion [5] and
+version [6].
+Source: Burkhardt et al., A Database of German Emotional Speech, Interspeech 2005.
 """
 
 from __future__ import annotations
@@ -10,7 +11,8 @@ import re
 from pathlib import Path, PurePath
 
 from melt_ser.config import DatasetConfig
-from melt_ser.corpora.readers.file_names import Naming, Row, read_names
+from melt_ser.corpora.readers.file_names import Naming, read_names
+from melt_ser.corpora.readers.release import Row
 from melt_ser.corpora.table import Release
 
 SPEAKER_GENDERS = {
@@ -40,19 +42,19 @@ SENTENCES = {
 NAME = re.compile(rf"({'|'.join(SPEAKER_GENDERS)})({'|'.join(SENTENCES)})([WLEAFTN])[a-z]?")
 
 
-def read(root: Path, config: DatasetConfig) -> Release:
-    """Every clip whose name follows the scheme; the others are problems."""
-    return read_names(root, config, NAMING)
-
-
 def _row(name: re.Match[str], path: PurePath) -> Row:
     speaker, sentence, emotion = name.groups()
     return {"speaker": speaker, "gender": SPEAKER_GENDERS[speaker], "text": SENTENCES[sentence], "label": emotion}
 
 
 def _spelling(stem: str) -> str:
-    """The letters as the release has them: only the emotion's is a capital."""
+    """Return a name in the release's letter case: only the emotion is a capital."""
     return stem[:5].lower() + stem[5:6].upper() + stem[6:].lower()
 
 
 NAMING = Naming(NAME, "speaker, sentence, emotion such as 03a01Wa", _row, expected="wav", spelling=_spelling)
+
+
+def read(root: Path, config: DatasetConfig) -> Release:
+    """Return the clips with names that follow the scheme; list the others as skipped."""
+    return read_names(root, config, NAMING)

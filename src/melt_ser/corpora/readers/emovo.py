@@ -1,7 +1,8 @@
 """EMOVO: acted Italian, three women and three men, 14 sentences, 7 emotions.
 
-`<root>/f2/gio-f2-b2.wav`, or flat: emotion (neu, dis, gio, pau, rab, sor, tri), speaker (f1 to m3), sentence.
-Source: Costantini et al., EMOVO Corpus: an Italian Emotional Speech Database, LREC 2014 (the sentences are its).
+Files: `<root>/f2/gio-f2-b2.wav`, or without folders. A name is emotion (neu, dis, gio, pau, rab, sor, tri), speaker
+(f1 to f3, m1 to m3) and sentence.
+Source: Costantini et al., EMOVO Corpus: an Italian Emotional Speech Database, LREC 2014; it lists the sentences.
 """
 
 from __future__ import annotations
@@ -10,7 +11,8 @@ import re
 from pathlib import Path, PurePath
 
 from melt_ser.config import DatasetConfig
-from melt_ser.corpora.readers.file_names import Naming, Row, check_folder, read_names
+from melt_ser.corpora.readers.file_names import Naming, check_folder, read_names
+from melt_ser.corpora.readers.release import Row
 from melt_ser.corpora.table import GENDER_WORDS, Release
 
 SPEAKERS = {speaker: speaker for speaker in ("f1", "f2", "f3", "m1", "m2", "m3")}
@@ -33,11 +35,6 @@ SENTENCES = {
 NAME = re.compile(rf"(dis|gio|neu|pau|rab|sor|tri)-({'|'.join(SPEAKERS)})-({'|'.join(SENTENCES)})")
 
 
-def read(root: Path, config: DatasetConfig) -> Release:
-    """Every clip whose name follows the scheme and agrees with its folder; the others are problems."""
-    return read_names(root, config, NAMING)
-
-
 def _row(name: re.Match[str], path: PurePath) -> Row:
     emotion, speaker, sentence = name.groups()
     check_folder(path, SPEAKERS, "speaker", speaker)
@@ -46,3 +43,8 @@ def _row(name: re.Match[str], path: PurePath) -> Row:
 
 
 NAMING = Naming(NAME, "emotion, speaker, sentence such as gio-f2-b2", _row, expected="f1", spelling=str.lower)
+
+
+def read(root: Path, config: DatasetConfig) -> Release:
+    """Return the clips with names that follow the scheme and agree with their folder; list the others as skipped."""
+    return read_names(root, config, NAMING)

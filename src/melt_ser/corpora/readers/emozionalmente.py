@@ -1,11 +1,13 @@
 """Emozionalmente: Italian sentences acted by a crowd of 431 amateurs, 7 emotions, 6,902 clips.
 
-`metadata/samples.csv` has the columns file_name, sentence, sentence_language, actor, emotion_expressed,
-`metadata/users.csv` username, gender, age, mother_tongue; the clips are in `audio/`. The label is what the actor
-meant to express. A column `split` (or `set`) of samples.csv is read as the official split: the paper of 2025 has
-one, the files of the first release (2022) do not, and how later files write it was not seen by us; without it
-dataset.protocol=official is refused. Source: Catania et al., Emozionalmente: A Crowdsourced Corpus of Simulated
-Emotional Speech in Italian, IEEE/ACM TASLP 2025, zenodo.org/records/6569824; columns and counts from its files.
+Files: `metadata/samples.csv` with the columns file_name, sentence, sentence_language, actor, emotion_expressed;
+`metadata/users.csv` with username, gender, age, mother_tongue; and the clips in `audio/`. The label is the emotion that
+the actor meant to express. A column `split` (or `set`) of samples.csv is read as the official split; without it,
+dataset.protocol=official is refused.
+Unsure: the form of the split. The paper of 2025 has one, the files of the first release (2022) do not, and we have not
+seen later files.
+Source: Catania et al., Emozionalmente: A Crowdsourced Corpus of Simulated Emotional Speech in Italian, IEEE/ACM TASLP
+2025, zenodo.org/records/6569824; columns and counts from its files.
 """
 
 from __future__ import annotations
@@ -15,38 +17,38 @@ from pathlib import Path
 from melt_ser.config import DatasetConfig
 from melt_ser.core.errors import InputError
 from melt_ser.corpora.readers.annotations import Record, join_clips, read_records
-from melt_ser.corpora.readers.release import annotation_file, folders
+from melt_ser.corpora.readers.release import Row, annotation_file, folders
 from melt_ser.corpora.table import GENDER_WORDS, SPLIT_WORDS, Release
 
+COLUMNS = ("file_name", "sentence", "actor", "emotion_expressed")
+USER_COLUMNS = ("username", "gender")
 SPLIT_COLUMNS = ("split", "set")
 
 
 def read(root: Path, config: DatasetConfig) -> Release:
-    """Every sample that has a clip; a note says where the release has no split of its own."""
+    """Return every sample that has a clip; a note says if the release has no split of its own."""
     searched = folders(root, config, depth=2)
     path = annotation_file("samples.csv", searched, root, config)
-    columns, records = read_records(path, ("file_name", "sentence", "actor", "emotion_expressed"))
-    _, users = read_records(annotation_file("users.csv", searched, root, config), ("username", "gender"))
+    columns, records = read_records(path, COLUMNS)
+    _, users = read_records(annotation_file("users.csv", searched, root, config), USER_COLUMNS)
     genders = {user["username"]: GENDER_WORDS.get(user["gender"].lower(), "") for user in users}
     split_column = next((column for column in SPLIT_COLUMNS if column in columns), None)
 
-    def describe(name: str, record: Record) -> dict[str, str]:
+    def row(name: str, record: Record) -> Row:
         split = record[split_column] if split_column else ""
         if split.lower() not in SPLIT_WORDS:
             raise InputError(
                 f"{path}: the split of {name} is '{split}'; it must be {', '.join(filter(None, SPLIT_WORDS))}."
             )
         return {
-            "source": f"emozionalmente/{name}",
             "split": SPLIT_WORDS[split.lower()],
             "speaker": record["actor"],
             "gender": genders.get(record["actor"], ""),
-            "language": config.language,
             "text": record["sentence"],
             "label": record["emotion_expressed"],
         }
 
-    release = join_clips(root, records, "file_name", describe)
+    release = join_clips(root, config, records, "file_name", row)
     if split_column is None and config.folds is None:
         release.notes.append(f"{path.name} has no split column: train with dataset.protocol=speaker_folds")
     return release

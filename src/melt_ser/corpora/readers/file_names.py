@@ -1,7 +1,7 @@
-"""Corpora whose labels are in the names of their files or folders: each audio file is a row or a problem.
+"""Releases with labels in the names of their files or folders: each audio file becomes a row or is skipped.
 
-A reader of such a corpus is its code tables, the pattern of its names, and a function from a match to a row, which
-together are its `NAMING`. By that the paths in EmoBox's lists are understood, too.
+A reader of such a release has tables of codes, the pattern of its names, and a function that makes a row from a match.
+Together these are its `NAMING`, which also matches the paths in EmoBox's lists.
 """
 
 from __future__ import annotations
@@ -13,23 +13,20 @@ from dataclasses import dataclass
 from pathlib import Path, PurePath
 
 from melt_ser.config import DatasetConfig
-from melt_ser.corpora.readers.release import audio_files, not_found, preference, visible_files
+from melt_ser.corpora.readers.release import Row, Unused, audio_files, not_found, preference, visible_files
 from melt_ser.corpora.table import Release, Skipped, make_table
-
-Row = dict[str, str]
-
-
-class Unused(Exception):
-    """Raised for a file whose name is understood and that is not used; the message is the reason."""
 
 
 @dataclass(frozen=True)
 class Naming:
-    """How a corpus names its files.
+    """The scheme by which a corpus names its files.
 
-    `pattern` matches a whole stem in the letter case that `spelling` (`str.upper`, `str.lower`) gives it, `scheme` says
-    what a name consists of, with an example. `row` makes the columns of a match and of the file's path, or raises
-    `Unused`. `expected` is what a missing release is told to have in its root.
+    Attributes:
+        pattern: matches a whole file name without its suffix, after `spelling`.
+        scheme: the parts of a name with an example, for the reason why a file is skipped.
+        row: returns columns of the corpus table from a match and the file's path; raises `Unused` for a file to skip.
+        expected: a file or folder that every release has, for the error if nothing is at the root.
+        spelling: gives a name the letter case of the pattern (`str.upper`, `str.lower`).
     """
 
     pattern: re.Pattern[str]
@@ -39,65 +36,75 @@ class Naming:
     spelling: Callable[[str], str] = str
 
     def understand(self, path: PurePath) -> Row | None:
-        """What a file's path says, its utterance (the name, where `row` gives none) at least; None: another name."""
+        """Return the columns that a file's path gives, or None if its name does not follow the scheme.
+
+        The utterance is always among them: the name itself, unless `row` gives another.
+        """
         name = self.pattern.fullmatch(self.spelling(path.stem))
         return {"utterance": name[0], **self.row(name, path)} if name else None
 
 
 def read_names(root: Path, config: DatasetConfig, naming: Naming) -> Release:
-    """Every audio file under `root` that is named so; the others are problems.
+    """Return the audio files under `root` with names that follow the scheme; list the others as skipped.
 
-    Columns that `naming.row` leaves out follow from the match (utterance), the reader (source) and the configuration
-    (language). Of several files of one utterance the best format is used.
+    If `naming.row` does not give them, the source is `<reader>/<utterance>` and the language is the configured one. If
+    an utterance has several files, the best format is used. Raises SetupError if there is no audio file.
     """
     files = audio_files(root, nested=True) if root.is_dir() else []
     if not files:
         raise not_found(root / naming.expected, config)
     rows: dict[str, Row] = {}
-    problems = []
+    skipped = []
     for file in sorted(files, key=lambda file: (preference(file), file)):
         path = file.relative_to(root)
         audio = path.as_posix()
         try:
-            found = naming.understand(path)
+            row = naming.understand(path)
         except Unused as unused:
-            problems.append(Skipped(path.stem, audio, str(unused)))
+            skipped.append(Skipped(path.stem, audio, str(unused)))
             continue
-        if found is None:
-            problems.append(Skipped("", audio, f"the name is not {naming.scheme}"))
-        elif found["utterance"] in rows:
-            used = rows[found["utterance"]]["audio"]
-            problems.append(Skipped("", audio, f"a second file of a clip: {used} is used"))
+        if row is None:
+            skipped.append(Skipped("", audio, f"the name is not {naming.scheme}"))
+        elif row["utterance"] in rows:
+            used = rows[row["utterance"]]["audio"]
+            skipped.append(Skipped("", audio, f"a second file of a clip: {used} is used"))
         else:
-            source = f"{config.reader}/{found['utterance']}"
-            rows[found["utterance"]] = {"source": source, "audio": audio, "language": config.language, **found}
-    return Release(make_table(rows[utterance] for utterance in sorted(rows)), problems)
+            source = f"{config.reader}/{row['utterance']}"
+            rows[row["utterance"]] = {"source": source, "audio": audio, "language": config.language, **row}
+    return Release(make_table(rows[utterance] for utterance in sorted(rows)), skipped)
 
 
 def folder_code(path: PurePath, codes: Mapping[str, str]) -> tuple[str, str] | None:
-    """The nearest folder above a file that has a code, and the code; `codes` has lower-case names."""
+    """Return the nearest folder above a file that has a code, and the code; `codes` has lower-case names."""
     for folder in reversed(path.parts[:-1]):
-        # macOS takes accents apart: Colère has seven characters there.
+        # macOS writes accents apart: Colère has seven characters there.
         code = codes.get(unicodedata.normalize("NFC", folder).lower())
         if code is not None:
             return folder, code
     return None
 
 
-def check_folder(path: PurePath, codes: Mapping[str, str], what: str, code: str) -> None:
-    """Raise `Unused` where a folder above a file says another code than its name does."""
-    found = folder_code(path, codes)
-    if found and found[1] != code:
-        raise Unused(f"folder and name disagree: the folder says {found[0]}, the {what} of the name {code}")
+def check_folder(path: PurePath, codes: Mapping[str, str], meaning: str, code: str) -> None:
+    """Raise `Unused` if a folder above a file has another code than the file's name.
+
+    Args:
+        path: the file.
+        codes: the code of each folder, by lower-case name.
+        meaning: the part of the name that the code stands for, such as "speaker".
+        code: the code in the name.
+    """
+    folder = folder_code(path, codes)
+    if folder and folder[1] != code:
+        raise Unused(f"folder and name disagree: the folder says {folder[0]}, the {meaning} of the name {code}")
 
 
 def fill(release: Release, column: str, values: Mapping[str, str], by: str = "utterance") -> None:
-    """Fill a column of a release's table from values by utterance (or speaker); "" where there is none."""
+    """Fill a column of a release's table with values by utterance (or speaker), or "" if the value is missing."""
     release.table[column] = release.table[by].map(lambda key: values.get(key, "")).astype(object)
 
 
 def transcripts(root: Path, suffix: str) -> dict[str, str]:
-    """The texts of a release with a UTF-8 file an utterance (`<utterance><suffix>`), by the file's stem."""
+    """Return the texts of a release that has a UTF-8 file `<utterance><suffix>` for each utterance, by its stem."""
     return {
         path.stem: " ".join(path.read_text(encoding="utf-8-sig", errors="replace").split())
         for path in visible_files(root)

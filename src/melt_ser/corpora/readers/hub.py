@@ -1,15 +1,15 @@
 """A data set of the Hugging Face hub, or a local folder in the same format, with its columns named in the YAML.
 
-Two formats: the audiofolder layout (clips, and `metadata.csv` or `metadata.jsonl` whose `file_name` is relative to
-it), and what the datasets library stores and the hub shows: parquet with the audio's bytes within. The latter is
-unpacked once into the audiofolder layout, in the cache folder under a digest of its files, so that both are read
-alike. Audio is never decoded by the datasets library, whose decoder needs torchcodec and a shared FFmpeg; even its
-own audiofolder loader does, hence the reader of that layout here.
+There are two formats: the audiofolder layout (clips, and `metadata.csv` or `metadata.jsonl` with paths relative to it
+in `file_name`), and parquet with the audio inside, as the datasets library stores it and the hub shows it. Parquet is
+unpacked once into the audiofolder layout, in a folder of the cache that is named by a digest of its files, so that both
+formats are read in the same way. The datasets library never decodes audio here: its decoder needs torchcodec and a
+shared FFmpeg. Its own audiofolder loader decodes too, so this module reads that layout itself.
 
-`dataset.columns` maps our columns to theirs (`label: emotion`). Without an entry, `label`, `speaker`, `gender` and
-`text` are read from columns of the same names (an entry `text: null` prevents it); any other column may mean something
-else there and is not read. Splits of the usual names (train, validation, test, …) become ours; a data set with a single
-split has none. Notes say which columns were read, and how many rows have a split of another name.
+`dataset.columns` maps our columns to those of the data set (`label: emotion`). Without an entry, `label`, `speaker`,
+`gender` and `text` are read from columns with the same name (`text: null` prevents it). Other columns are not read,
+because their meaning may differ. Splits with the usual names (train, validation, test, …) become ours; a data set with
+a single split has none. Notes say which columns were read, and how many rows are in a split of another name.
 """
 
 from __future__ import annotations
@@ -23,39 +23,41 @@ from typing import Any
 
 from melt_ser.config import DatasetConfig
 from melt_ser.core.errors import InputError, SetupError, did_you_mean
-from melt_ser.corpora.download.unpack_hub import unpacked
+from melt_ser.corpora.download.hub import unpack_hub
 from melt_ser.corpora.readers.annotations import Record, read_records
 from melt_ser.corpora.readers.csv import columns_of, release_of
 from melt_ser.corpora.readers.release import not_found, visible_files
 from melt_ser.corpora.table import GENDER_WORDS, SPLIT_WORDS, Release
 
-FILE_NAME = "file_name"  # the audiofolder layout's column
-SAME = ("label", "speaker", "gender", "text")  # mean the same wherever they are called so
+FILE_NAME = "file_name"  # the column of the audiofolder layout
+SAME = ("label", "speaker", "gender", "text")  # columns that have this meaning in every data set
 
 
 def read(root: Path, config: DatasetConfig) -> Release:
-    """Every row that has a label and a clip; the others are problems."""
+    """Return every row that has a label and a clip; list the others as skipped.
+
+    Raises SetupError if `dataset.parts` names a part that the data set does not have.
+    """
     if not root.is_dir():
         raise not_found(root, config)
-    folder = root if _metadata_files(root) else unpacked(root, config)
-    notes: dict[str, None] = {}  # each once, in order
+    folder = root if _metadata_files(root) else unpack_hub(root, config)
+    notes: dict[str, None] = {}  # a set that keeps its order
     records = [record for path in _metadata_files(folder) for record in _records(folder, path, config, notes)]
-    wanted = None if config.parts is None else set(config.parts)
-    found = {record["part"] for record in records}
-    for part in sorted((wanted or set()) - found):
-        raise SetupError(f"The data set in {root} has no split '{part}' (dataset.parts); {did_you_mean(part, found)}")
-    used = [record for record in records if wanted is None or record["part"] in wanted]
+    parts = {record["part"] for record in records}
+    for part in sorted(set(config.parts or ()) - parts):
+        raise SetupError(f"The data set in {root} has no split '{part}' (dataset.parts); {did_you_mean(part, parts)}")
+    used = [record for record in records if config.parts is None or record["part"] in config.parts]
     unknown = Counter(record["part"] for record in used if not record["split"])
     if len({record["split"] for record in used}) == 1:
         used = [{**record, "split": ""} for record in used]
     release = release_of(used, folder, folder, config)
     release.root = folder
-    release.notes += [*notes, *_without_split(unknown)]
+    release.notes += [*notes, *_note_on_parts(unknown)]
     return release
 
 
-def _without_split(parts: Counter[str]) -> list[str]:
-    """A note where the data set has parts that are not called train, dev or test."""
+def _note_on_parts(parts: Counter[str]) -> list[str]:
+    """Return a note if the data set has parts that are not called train, dev or test."""
     named = [f"{part} ({number})" for part, number in sorted(parts.items()) if part]
     if not named:
         return []
@@ -70,25 +72,25 @@ def _metadata_files(folder: Path) -> list[Path]:
 
 
 def _records(folder: Path, path: Path, config: DatasetConfig, notes: dict[str, None]) -> Iterator[Record]:
-    """The rows of one metadata file in our columns, and the `part` of the data set that each is in."""
+    """Return the rows of one metadata file in our columns, with the `part` of the data set that each belongs to."""
     columns, rows = _read_csv(path) if path.suffix == ".csv" else _read_json_lines(path)
     ours = _our_columns(path, columns, config)
-    notes[_says_columns(columns, ours)] = None
+    notes[_note_on_columns(columns, ours)] = None
     base = path.parent.relative_to(folder).as_posix()
     for row in rows:
         record = {our: row[their] for our, their in ours.items()}
-        place = posixpath.normpath(posixpath.join(base, record["audio"] or "no audio"))
-        record["audio"] = place if record["audio"] else ""
-        folders = place.split("/")[:-1]
+        path_in_folder = posixpath.normpath(posixpath.join(base, record["audio"] or "no audio"))
+        record["audio"] = path_in_folder if record["audio"] else ""
+        folders = path_in_folder.split("/")[:-1]
         record["part"] = next((name for name in folders if name.lower() in SPLIT_WORDS), folders[0] if folders else "")
-        # A split column is checked later.
+        # The words of a split column are checked in `release_of`.
         record["split"] = record.get("split") or SPLIT_WORDS.get(record["part"].lower(), "")
         record["gender"] = GENDER_WORDS.get(record.get("gender", "").lower(), "")
         yield record
 
 
 def _our_columns(path: Path, columns: list[str], config: DatasetConfig) -> dict[str, str]:
-    """Which of their columns each of ours is read from."""
+    """Return the data set's column for each of ours that is read; raise InputError if one is missing."""
     same = {column: column for column in SAME if column in columns}
     ours = {**same, **columns_of(config), "audio": FILE_NAME}
     for our, their in ours.items():
@@ -99,8 +101,8 @@ def _our_columns(path: Path, columns: list[str], config: DatasetConfig) -> dict[
     return {our: their.lower() for our, their in ours.items() if their is not None}
 
 
-def _says_columns(columns: list[str], ours: dict[str, str]) -> str:
-    """What was read from which column, and which columns were not read, as a note."""
+def _note_on_columns(columns: list[str], ours: dict[str, str]) -> str:
+    """Return a note on the columns that are read and those that are not."""
     read = ", ".join(f"{our} from {their}" for our, their in sorted(ours.items()))
     rest = [column for column in columns if column not in ours.values()]
     return f"columns: {read}" + (f"; not read: {', '.join(rest)} (dataset.columns)" if rest else "")
@@ -115,7 +117,7 @@ def _read_json_lines(path: Path) -> tuple[list[str], list[Record]]:
         parsed: list[dict[str, Any]] = [json.loads(line) for line in path.read_text("utf-8-sig").splitlines() if line]
         rows = [{key.lower(): "" if value is None else str(value) for key, value in row.items()} for row in parsed]
     except (ValueError, AttributeError) as error:
-        raise InputError(f"{path} is not a JSON object a line ({error}).") from None
+        raise InputError(f"{path} does not have a JSON object in each line ({error}).") from None
     columns = list(dict.fromkeys(key for row in rows for key in row))
     if FILE_NAME not in columns:
         raise InputError(f"{path} lacks the column {FILE_NAME}; its columns are: {', '.join(columns) or 'none'}.")

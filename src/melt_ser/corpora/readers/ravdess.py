@@ -1,9 +1,10 @@
 """RAVDESS: acted North American English, 24 actors, 8 emotions, speech and song, as audio and as video.
 
-`<root>/Actor_01/03-01-05-02-01-02-01.wav`, in any folders: modality (01 audio and video, 02 video, 03 audio),
-channel (01 speech, 02 song), emotion, intensity, statement, repetition, actor. Only speech as audio is used.
-Source: Livingstone and Russo, The Ryerson Audio-Visual Database of Emotional Speech and Song, PLoS ONE 2018, and
-the README of the release.
+Files: `<root>/Actor_01/03-01-05-02-01-02-01.wav`, in any folders. A name is modality (01 audio and video, 02 video, 03
+audio), channel (01 speech, 02 song), emotion, intensity, statement, repetition and actor (odd: a man). Only speech as
+audio is used.
+Source: Livingstone and Russo, The Ryerson Audio-Visual Database of Emotional Speech and Song, PLoS ONE 2018, and the
+README of the release.
 """
 
 from __future__ import annotations
@@ -12,18 +13,14 @@ import re
 from pathlib import Path, PurePath
 
 from melt_ser.config import DatasetConfig
-from melt_ser.corpora.readers.file_names import Naming, Row, Unused, check_folder, read_names
+from melt_ser.corpora.readers.file_names import Naming, check_folder, read_names
+from melt_ser.corpora.readers.release import Row, Unused
 from melt_ser.corpora.table import Release
 
 ACTORS = {f"actor{mark}{number:02}": f"{number:02}" for number in range(1, 25) for mark in ("_", " ", "")}
 INTENSITIES = {"01": "normal", "02": "strong"}
 STATEMENTS = {"01": "Kids are talking by the door", "02": "Dogs are sitting by the door"}
 NAME = re.compile(r"(0[1-3])-(0[12])-(0[1-8])-(0[12])-(0[12])-(0[12])-(0[1-9]|1\d|2[0-4])")
-
-
-def read(root: Path, config: DatasetConfig) -> Release:
-    """Every clip of speech as audio; songs, videos and other names are problems."""
-    return read_names(root, config, NAMING)
 
 
 def _row(name: re.Match[str], path: PurePath) -> Row:
@@ -48,3 +45,8 @@ NAMING = Naming(
     _row,
     expected="Actor_01",
 )
+
+
+def read(root: Path, config: DatasetConfig) -> Release:
+    """Return every clip of speech as audio; list songs, videos and other names as skipped."""
+    return read_names(root, config, NAMING)

@@ -1,4 +1,4 @@
-"""What every reader needs: finding the folders, annotation files and audio files of a release."""
+"""Shared by all readers: find the folders, annotation files and audio files of a release."""
 
 from __future__ import annotations
 
@@ -10,11 +10,15 @@ from melt_ser.audio import AUDIO_SUFFIXES
 from melt_ser.config import DatasetConfig
 from melt_ser.core.errors import InputError, SetupError
 
-# Best first: where a clip lies there in several formats, the reader takes the first of these.
+Row = dict[str, str]  # a row of the corpus table, or some of its columns
+
+
+class Unused(Exception):
+    """Raised for a clip that the reader understands but does not use; the message is the reason."""
 
 
 def not_found(path: Path, config: DatasetConfig) -> SetupError:
-    """The one sentence for a release, or a part of it, that is not where it was looked for."""
+    """Return the error for a release, or a part of it, that is not at `path`."""
     return SetupError(
         f"Corpus '{config.name}' is not at {path}: set dataset.root=<folder of the release>"
         f"{f' ({config.access})' if config.access else ''}."
@@ -22,50 +26,56 @@ def not_found(path: Path, config: DatasetConfig) -> SetupError:
 
 
 def folders(root: Path, config: DatasetConfig, depth: int = 3) -> list[Path]:
-    """`root` and its visible folders down to `depth` levels, shallowest first; SetupError without `root`."""
+    """Return `root` and its visible folders down to `depth` levels, shallowest first.
+
+    Raises SetupError if `root` does not exist.
+    """
     if not root.is_dir():
         raise not_found(root, config)
-    found = [root]
+    result = [root]
     level = [root]
     for _ in range(depth):
         level = [folder for parent in level for folder in _subfolders(parent)]
-        found += level
-    return found
+        result += level
+    return result
 
 
 def _subfolders(parent: Path) -> list[Path]:
-    with os.scandir(parent) as entries:  # tells folders from files without a look at each of 10,000 clips
+    with os.scandir(parent) as entries:  # tells folders from files without a system call for each of 10,000 clips
         return sorted(Path(entry.path) for entry in entries if entry.is_dir() and not entry.name.startswith("."))
 
 
 def annotation_file(name: str, searched: Iterable[Path], root: Path, config: DatasetConfig) -> Path:
-    """The annotation file `name` in the shallowest of the folders; InputError if two there differ."""
-    found = [folder / name for folder in searched if (folder / name).is_file()]
-    if not found:
+    """Return the annotation file `name` in the shallowest of the searched folders.
+
+    Raises SetupError if no folder has it, InputError if two folders of the same depth have different files.
+    """
+    paths = [folder / name for folder in searched if (folder / name).is_file()]
+    if not paths:
         raise not_found(root / name, config)
-    depth = len(found[0].parts)
-    for other in found[1:]:
-        if len(other.parts) == depth and other.read_bytes() != found[0].read_bytes():
-            raise InputError(f"{found[0]} and {other} differ: keep the one that belongs to the release.")
-    return found[0]
+    depth = len(paths[0].parts)
+    for other in paths[1:]:
+        if len(other.parts) == depth and other.read_bytes() != paths[0].read_bytes():
+            raise InputError(f"{paths[0]} and {other} differ: keep the one that belongs to the release.")
+    return paths[0]
 
 
 def audio_files(folder: Path, nested: bool = False) -> list[Path]:
-    """The visible audio files of a folder (with its subfolders if nested), sorted by path.
+    """Return the visible audio files of a folder (with its subfolders if nested), sorted by path.
 
-    Hidden files (macOS leaves `._name.wav` twins in archives, which are no audio) are passed over.
+    Hidden files are passed over: macOS leaves `._name.wav` twins in archives that are no audio.
     """
     return [path for path in visible_files(folder, nested) if path.suffix.lower() in AUDIO_SUFFIXES]
 
 
 def visible_files(folder: Path, nested: bool = True) -> list[Path]:
-    """The files of a folder (with its subfolders if nested) that are not hidden, nor in a hidden folder, by path.
+    """Return the files of a folder (with its subfolders if nested), without hidden files and folders, sorted by path.
 
-    A folder that is called like an audio file is listed as well, so that it is told. A link to a folder is followed,
-    and each folder read once: where two ways lead to it, by the one without links. A link out of the root is followed
-    too, so that what lies there is counted, and refused by verification ("outside the root").
+    A folder with the name of an audio file is listed too, so that it is reported. A link to a folder is followed, and
+    each folder is read once; if two paths lead to it, by the path without links. A link out of the root is followed
+    too: verification counts these files and refuses them ("outside the root").
     """
-    found: list[Path] = []
+    result: list[Path] = []
     seen: set[tuple[int, int]] = set()
     waiting, linked = [folder], list[Path]()
     while waiting or linked:
@@ -74,16 +84,16 @@ def visible_files(folder: Path, nested: bool = True) -> list[Path]:
         if (status.st_dev, status.st_ino) in seen:
             continue
         seen.add((status.st_dev, status.st_ino))
-        with os.scandir(parent) as entries:  # tells folders from files without a look at each of 10,000 clips
+        with os.scandir(parent) as entries:  # tells folders from files without a system call for each of 10,000 clips
             for entry in sorted(entries, key=lambda entry: entry.name, reverse=True):
                 if entry.name.startswith("."):
                     continue
                 path, is_folder = Path(entry.path), _is_folder(entry)
                 if not is_folder or path.suffix.lower() in AUDIO_SUFFIXES:
-                    found.append(path)
+                    result.append(path)
                 if is_folder and nested:
                     (linked if entry.is_symlink() else waiting).append(path)
-    return sorted(found)
+    return sorted(result)
 
 
 def _is_folder(entry: os.DirEntry[str]) -> bool:
@@ -94,5 +104,5 @@ def _is_folder(entry: os.DirEntry[str]) -> bool:
 
 
 def preference(path: Path) -> int:
-    """The rank of a file's format among `AUDIO_SUFFIXES`; smaller is preferred."""
+    """Return the rank of a file's format in `AUDIO_SUFFIXES`: of several files of a clip, the smallest is used."""
     return AUDIO_SUFFIXES.index(path.suffix.lower())

@@ -1,8 +1,8 @@
 """SAVEE: acted British English, four men, 7 emotions.
 
-`<root>/AudioData/JE/n23.wav`, or flat copies as `JE_n23.wav`: speaker (DC, JE, JK, KL; the folder or the name says
-it), emotion (a, d, f, h, n, sa, su), sentence number. Source: Haq and Jackson, Multimodal Emotion Recognition, in
-Machine Audition, 2010, and the page of the release.
+Files: `<root>/AudioData/JE/n23.wav`, or in copies without folders `JE_n23.wav`. The speaker (DC, JE, JK, KL) is the
+folder or the beginning of the name; then come emotion (a, d, f, h, n, sa, su) and sentence number.
+Source: Haq and Jackson, Multimodal Emotion Recognition, in Machine Audition, 2010, and the page of the release.
 """
 
 from __future__ import annotations
@@ -11,16 +11,12 @@ import re
 from pathlib import Path, PurePath
 
 from melt_ser.config import DatasetConfig
-from melt_ser.corpora.readers.file_names import Naming, Row, Unused, check_folder, folder_code, read_names
+from melt_ser.corpora.readers.file_names import Naming, check_folder, folder_code, read_names
+from melt_ser.corpora.readers.release import Row, Unused
 from melt_ser.corpora.table import Release
 
 SPEAKERS = {"dc": "DC", "je": "JE", "jk": "JK", "kl": "KL"}
 NAME = re.compile(r"(?:(dc|je|jk|kl)_?)?(a|d|f|h|n|sa|su)(\d\d)")
-
-
-def read(root: Path, config: DatasetConfig) -> Release:
-    """Every clip whose name, with its folder, says speaker and emotion; the others are problems."""
-    return read_names(root, config, NAMING)
 
 
 def _row(name: re.Match[str], path: PurePath) -> Row:
@@ -39,3 +35,8 @@ def _row(name: re.Match[str], path: PurePath) -> Row:
 NAMING = Naming(
     NAME, "emotion and number such as n23 in a speaker's folder, or JE_n23", _row, expected="JE", spelling=str.lower
 )
+
+
+def read(root: Path, config: DatasetConfig) -> Release:
+    """Return the clips with speaker and emotion in their name and folder; list the others as skipped."""
+    return read_names(root, config, NAMING)

@@ -1,4 +1,4 @@
-"""Downloads: a whole corpus, or one sentence and nothing outside the target, whatever server and archive do."""
+"""A download gives a whole corpus, or one sentence and no file outside the target, also from bad servers."""
 
 from __future__ import annotations
 
@@ -45,20 +45,20 @@ def no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.delenv(name, raising=False)
 
 
-def fetched(behaviour: Behaviour, path: Path, expected_bytes: int | None = None) -> bytes:
+def fetch(behaviour: Behaviour, path: Path, expected_bytes: int | None = None) -> bytes:
     with serving(behaviour) as address:
         transfer(f"{address}/a.bin", path, expected_bytes, transfer_bar)
     return path.read_bytes()
 
 
-def test_a_lost_connection_goes_on_where_it_was(tmp_path: Path) -> None:
+def test_transfer_continues_after_a_lost_connection(tmp_path: Path) -> None:
     server = Behaviour(CONTENT, drops=3)
-    assert fetched(server, tmp_path / "a") == CONTENT
+    assert fetch(server, tmp_path / "a") == CONTENT
     assert server.requests == [None, "bytes=1500000-", "bytes=2250000-", "bytes=2625000-"]
     assert [path.name for path in tmp_path.iterdir()] == ["a"]
 
 
-def test_a_stopped_download_goes_on_with_the_next_command(tmp_path: Path) -> None:
+def test_transfer_continues_a_part_of_an_earlier_command(tmp_path: Path) -> None:
     server = Behaviour(CONTENT, drops=1, statuses=[])
     with serving(server) as address:
         (tmp_path / "a.part").write_bytes(CONTENT[:1000])
@@ -68,66 +68,64 @@ def test_a_stopped_download_goes_on_with_the_next_command(tmp_path: Path) -> Non
 
 
 @pytest.mark.parametrize("server", [Behaviour(CONTENT, drops=2, ranges=False), Behaviour(CONTENT, mark='"v2"')])
-def test_a_part_of_another_state_or_without_ranges_starts_over(server: Behaviour, tmp_path: Path) -> None:
+def test_transfer_starts_over_if_the_file_changed_or_without_ranges(server: Behaviour, tmp_path: Path) -> None:
     (tmp_path / "a.part").write_bytes(b"older" * 1000)
     (tmp_path / "a.part.mark").write_text('"v1"')
-    assert fetched(server, tmp_path / "a") == CONTENT
+    assert fetch(server, tmp_path / "a") == CONTENT
 
 
-def test_a_part_longer_than_the_file_starts_over(tmp_path: Path) -> None:
+def test_transfer_starts_over_if_the_part_is_longer_than_the_file(tmp_path: Path) -> None:
     (tmp_path / "a.part").write_bytes(CONTENT + b"more")
     (tmp_path / "a.part.mark").write_text('"v1"')
-    assert fetched(Behaviour(CONTENT), tmp_path / "a") == CONTENT
+    assert fetch(Behaviour(CONTENT), tmp_path / "a") == CONTENT
 
 
-def test_a_whole_part_that_was_not_renamed_is_not_fetched_again(tmp_path: Path) -> None:
+def test_transfer_does_not_fetch_a_complete_part_again(tmp_path: Path) -> None:
     server = Behaviour(CONTENT)
     (tmp_path / "a.part").write_bytes(CONTENT)
     (tmp_path / "a.part.mark").write_text('"v1"')
-    assert fetched(server, tmp_path / "a") == CONTENT
+    assert fetch(server, tmp_path / "a") == CONTENT
     assert server.requests == ["bytes=3000000-"]
 
 
 @pytest.mark.parametrize(
     "server",
     [
-        Behaviour(CONTENT, statuses=[0, 0]),  # hangs up without a word
+        Behaviour(CONTENT, statuses=[0, 0]),  # closes the connection without an answer
         Behaviour(CONTENT, drops=2, sent=0.0),
-        Behaviour(CONTENT, promised=3_000_001),  # admits at the next request that there is no more
-        Behaviour(CONTENT, drops=2, mark=None),  # nothing to go on by
+        Behaviour(CONTENT, promised=3_000_001),  # says in the next answer that the file has no more bytes
+        Behaviour(CONTENT, drops=2, mark=None),  # without an identifier of the file's state
         Behaviour(CONTENT, drops=1, wrong_ranges=1),
         Behaviour(CONTENT, length=False),
         Behaviour(CONTENT, statuses=[408, 429]),
     ],
 )
-def test_what_goes_wrong_at_first_costs_requests_and_no_byte(server: Behaviour, tmp_path: Path) -> None:
-    assert fetched(server, tmp_path / "a") == CONTENT
+def test_transfer_recovers_from_early_failures_of_the_server(server: Behaviour, tmp_path: Path) -> None:
+    assert fetch(server, tmp_path / "a") == CONTENT
 
 
-def test_a_server_that_mixes_two_states_of_a_file_is_noticed(tmp_path: Path) -> None:
+def test_transfer_notices_a_server_that_mixes_two_states_of_a_file(tmp_path: Path) -> None:
     (tmp_path / "a.part").write_bytes(b"older" * 1000)
     (tmp_path / "a.part.mark").write_text('"v0"')
     server = Behaviour(CONTENT, compares=False)
-    assert fetched(server, tmp_path / "a") == CONTENT
+    assert fetch(server, tmp_path / "a") == CONTENT
     assert server.requests == ["bytes=5000-", None]
 
 
-def test_a_server_that_never_gives_the_right_part_is_given_up(tmp_path: Path) -> None:
+def test_transfer_gives_up_if_the_server_always_sends_the_wrong_part(tmp_path: Path) -> None:
     server = Behaviour(CONTENT, drops=99, wrong_ranges=99)
     with pytest.raises(SetupError, match="sent another part"):
-        fetched(server, tmp_path / "a")
+        fetch(server, tmp_path / "a")
     assert len(server.requests) < 15
 
 
-def test_a_server_that_recovers_is_waited_for_as_long_as_it_asks(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_transfer_waits_as_long_as_the_server_asks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     waits: list[float] = []
     monkeypatch.setattr("time.sleep", waits.append)
     server = Behaviour(CONTENT, statuses=[503, 500, 429], headers={"Retry-After": "7"})
-    assert fetched(server, tmp_path / "a") == CONTENT and waits == [7, 7, 7]
+    assert fetch(server, tmp_path / "a") == CONTENT and waits == [7, 7, 7]
     for nonsense in ("99999", "Wed, 21 Oct 2099 07:28:00 GMT", "soon"):
-        fetched(Behaviour(CONTENT, statuses=[503], headers={"Retry-After": nonsense}), tmp_path / "a")
+        fetch(Behaviour(CONTENT, statuses=[503], headers={"Retry-After": nonsense}), tmp_path / "a")
     assert waits[3:] == [120, 120, 0]
 
 
@@ -144,19 +142,19 @@ def test_a_server_that_recovers_is_waited_for_as_long_as_it_asks(
         (Behaviour(CONTENT, statuses=[302], headers={"Location": "http://["}), "Invalid"),
     ],
 )
-def test_what_a_server_does_not_give_is_one_sentence(server: Behaviour, sentence: str, tmp_path: Path) -> None:
-    with pytest.raises(SetupError) as told:
-        fetched(server, tmp_path / "a")
-    assert sentence in str(told.value) and "\n" not in str(told.value)
+def test_transfer_failure_is_one_sentence(server: Behaviour, sentence: str, tmp_path: Path) -> None:
+    with pytest.raises(SetupError) as raised:
+        fetch(server, tmp_path / "a")
+    assert sentence in str(raised.value) and "\n" not in str(raised.value)
     assert not (tmp_path / "a").exists()
 
 
-def test_a_redirect_leads_to_another_host_but_not_away_from_encryption(
+def test_transfer_follows_a_redirect_to_another_host_but_not_away_from_encryption(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with serving(Behaviour(CONTENT)) as there:
-        moved = Behaviour(b"", statuses=[302], headers={"Location": there.replace("127.0.0.1", "localhost")})
-        assert fetched(moved, tmp_path / "a") == CONTENT
+    with serving(Behaviour(CONTENT)) as other_host:
+        moved = Behaviour(b"", statuses=[302], headers={"Location": other_host.replace("127.0.0.1", "localhost")})
+        assert fetch(moved, tmp_path / "a") == CONTENT
     answer = requests.Response()
     answer.status_code, answer.url, answer.raw = 200, "http://example.org/a", io.BytesIO()
     monkeypatch.setattr("requests.request", lambda *_, **__: answer)
@@ -164,26 +162,26 @@ def test_a_redirect_leads_to_another_host_but_not_away_from_encryption(
         transfer("https://example.org/a", tmp_path / "b", None, transfer_bar)
 
 
-def test_a_server_that_is_not_there_is_one_sentence(tmp_path: Path) -> None:
+def test_transfer_without_a_server_is_one_sentence(tmp_path: Path) -> None:
     with pytest.raises(SetupError, match="Connection refused"):
         transfer("http://127.0.0.1:9/a.zip", tmp_path / "a", None, transfer_bar)
     assert size_at("http://127.0.0.1:9/a.zip") is None
 
 
-def test_another_size_than_the_known_one_is_refused(tmp_path: Path) -> None:
+def test_transfer_refuses_a_file_of_the_wrong_size(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="has 3,000,000 bytes, not the 5 that are expected"):
-        fetched(Behaviour(CONTENT), tmp_path / "a", expected_bytes=5)
+        fetch(Behaviour(CONTENT), tmp_path / "a", expected_bytes=5)
     with pytest.raises(InputError, match="has more than the 5 bytes"):
-        fetched(Behaviour(CONTENT, length=False), tmp_path / "a", expected_bytes=5)
-    assert fetched(Behaviour(CONTENT), tmp_path / "a", expected_bytes=len(CONTENT)) == CONTENT
+        fetch(Behaviour(CONTENT, length=False), tmp_path / "a", expected_bytes=5)
+    assert fetch(Behaviour(CONTENT), tmp_path / "a", expected_bytes=len(CONTENT)) == CONTENT
     with serving(Behaviour(CONTENT)) as address:
         assert size_at(address) == len(CONTENT)
 
 
-def test_a_file_that_does_not_fit_is_not_begun(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_transfer_does_not_begin_a_file_that_does_not_fit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("shutil.disk_usage", lambda _: shutil._ntuple_diskusage(9, 9, 1000))
     with pytest.raises(SetupError, match="has 3,000,000 bytes, for which .* has no space"):
-        fetched(Behaviour(CONTENT), tmp_path / "a")
+        fetch(Behaviour(CONTENT), tmp_path / "a")
 
 
 # Archives
@@ -201,7 +199,7 @@ def zipped(entries: dict[str, bytes], change: Callable[[zipfile.ZipInfo], None] 
 
 
 def tarred(*members: tuple[str, bytes, bytes]) -> bytes:
-    """Members of (name, type, content; where a link leads)."""
+    """Return a tar.gz of members (name, type, content); the content of a link is its target."""
     buffer = io.BytesIO()
     with tarfile.open(fileobj=buffer, mode="w:gz") as archive:
         for name, kind, content in members:
@@ -217,7 +215,7 @@ def tarred(*members: tuple[str, bytes, bytes]) -> bytes:
 
 
 def with_password(content: bytes) -> bytes:
-    """The zip of one file as if it were encrypted: the flag in both of its headers."""
+    """Return the zip of one file with the flag for encryption set in both of its headers."""
     for signature, offset in ((b"PK\x03\x04", 6), (b"PK\x01\x02", 8)):
         at = content.index(signature) + offset
         content = content[:at] + bytes([content[at] | 1]) + content[at + 1 :]
@@ -228,12 +226,12 @@ def plain_tar(*contents: bytes) -> bytes:
     return gzip.decompress(tarred(*((f"{n}.wav", tarfile.REGTYPE, content) for n, content in enumerate(contents))))
 
 
-def with_words(**words: str) -> bytes:
-    """A tar with an extended header."""
+def with_metadata(**metadata: str) -> bytes:
+    """Return a tar.gz with an extended header."""
     buffer = io.BytesIO()
     with tarfile.open(fileobj=buffer, mode="w:gz", format=tarfile.PAX_FORMAT) as archive:
         info = tarfile.TarInfo("a")
-        info.pax_headers = words
+        info.pax_headers = metadata
         archive.addfile(info)
     return buffer.getvalue()
 
@@ -269,8 +267,8 @@ MALICIOUS = {
     "long_name.zip": (zipped({"a" * 300: b"x"}), "no file can have that name"),
     "password.zip": (with_password(zipped({"a": b"x"})), "is encrypted; unpack it by hand"),
     "name_that_is_no_utf8.zip": (zipped({"é": b"x"}).replace("é".encode(), b"\xff\xfe"), "cannot be unpacked"),
-    "bomb_of_words.tar.gz": (with_words(comment="0" * 2_000_000), "a header has a size of 2,0"),
-    "backwards.tar.gz": (with_words(size="-512"), ""),
+    "bomb_of_metadata.tar.gz": (with_metadata(comment="0" * 2_000_000), "a header has a size of 2,0"),
+    "backwards.tar.gz": (with_metadata(size="-512"), ""),
     "damaged_header.tar": (plain_tar(b"1", b"2").replace(b"1.wav", b"1.WAV"), "bad checksum, where a file"),
     "torn_between_files.tar": (plain_tar(b"1", b"2")[:1024], "where a file or the end should be"),
     "wrong_sum.tar.gz": (tarred(("a", tarfile.REGTYPE, CONTENT))[:-8] + b"12345678", "CRC check failed"),
@@ -283,15 +281,15 @@ MALICIOUS = {
 
 
 @pytest.mark.parametrize("name", MALICIOUS)
-def test_a_malicious_archive_is_refused_and_leaves_nothing(
+def test_download_refuses_a_malicious_archive_and_leaves_nothing(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(unpack_module, "LEAST_BUDGET", 500_000)
     content, sentence = MALICIOUS[name]
     data = tmp_path / "data"
-    with serving(Behaviour(content)) as address, pytest.raises(InputError) as told:
+    with serving(Behaviour(content)) as address, pytest.raises(InputError) as raised:
         download(corpus(f"{address}/{name}"), data / "corpus", transfer_bar)
-    assert sentence in str(told.value) and "\n" not in str(told.value)
+    assert sentence in str(raised.value) and "\n" not in str(raised.value)
     assert not (data / "corpus").exists() and not (data / "corpus.unfinished" / "content").exists()
     outside = [path for path in tmp_path.rglob("*") if not path.is_relative_to(data / "corpus.unfinished")]
     assert outside == [data]
@@ -299,7 +297,7 @@ def test_a_malicious_archive_is_refused_and_leaves_nothing(
     assert not list((data / "corpus.unfinished").glob(f"*-{name}")), "the same command fetches it anew"
 
 
-def test_names_that_are_not_utf8_or_differ_only_in_case_are_kept(tmp_path: Path) -> None:
+def test_unpack_keeps_names_that_are_not_utf8_or_differ_only_in_case(tmp_path: Path) -> None:
     (tmp_path / "a.zip").write_bytes(zipped({"a.wav": b"1", "A.wav": b"2"}))
     unpack(tmp_path / "a.zip", tmp_path / "zip")
     names = [("Col\udce8re/a.wav", tarfile.REGTYPE, b"1"), ("colère/b.wav", tarfile.REGTYPE, b"2")]
@@ -310,7 +308,7 @@ def test_names_that_are_not_utf8_or_differ_only_in_case_are_kept(tmp_path: Path)
 
 
 @pytest.mark.parametrize("mode", ["w:", "w:gz", "w:bz2", "w:xz"])
-def test_a_spoilt_archive_is_whole_or_refused(mode: str, tmp_path: Path) -> None:
+def test_unpack_refuses_a_damaged_archive_or_unpacks_all_of_it(mode: str, tmp_path: Path) -> None:
     random = np.random.default_rng(0)
     contents = [random.bytes(700) for _ in range(4)]
     buffer = io.BytesIO()
@@ -321,20 +319,20 @@ def test_a_spoilt_archive_is_whole_or_refused(mode: str, tmp_path: Path) -> None
             archive.addfile(info, io.BytesIO(content))
     whole = np.frombuffer(buffer.getvalue(), dtype=np.uint8)
     for trial in range(100):
-        spoilt = whole.copy()
-        spoilt[random.integers(len(whole))] ^= 1 << random.integers(8)
-        spoilt = spoilt[: random.integers(len(whole))] if trial % 2 else spoilt
+        damaged = whole.copy()
+        damaged[random.integers(len(whole))] ^= 1 << random.integers(8)
+        damaged = damaged[: random.integers(len(whole))] if trial % 2 else damaged
         path, folder = tmp_path / f"a.tar.{mode[2:] or 'tar'}", tmp_path / str(trial)
-        path.write_bytes(spoilt.tobytes())
+        path.write_bytes(damaged.tobytes())
         try:
             unpack(path, folder)
-        except InputError as told:
-            assert "\n" not in str(told)
+        except InputError as error:
+            assert "\n" not in str(error)
         else:
             assert len(list(folder.iterdir())) == len(contents)
 
 
-def test_too_many_files_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_unpack_refuses_too_many_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(unpack_module, "MOST_FILES", 10)
     (tmp_path / "a.zip").write_bytes(zipped({str(number): b"" for number in range(11)}))
     with pytest.raises(InputError, match="more than 10 files"):
@@ -356,7 +354,7 @@ def packed(folder: Path, name: str) -> bytes:
     return path.read_bytes()
 
 
-def test_prepare_fetches_unpacks_and_verifies(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_prepare_downloads_unpacks_and_verifies(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     emodb_tree(tmp_path / "emodb", emotions="WF")
     entries = {path.relative_to(tmp_path / "emodb").as_posix(): path for path in (tmp_path / "emodb").rglob("*.wav")}
     server = Behaviour(zipped({name: path.read_bytes() for name, path in entries.items()}), drops=2)
@@ -364,18 +362,18 @@ def test_prepare_fetches_unpacks_and_verifies(tmp_path: Path, capsys: pytest.Cap
     with serving(server) as address:
         typed.append(f"dataset.download=[{{url:'{address}/download.zip'}}]")
         prepare(compose(typed, "prepare"))
-        told = capsys.readouterr()
-        assert f"downloading {address}/download.zip ({len(server.content) / 1e6:,.1f} MB)" in told.err
-        assert "licence of emodb: CC0" in told.err and "kept, since none is known" in told.err
-        assert told.err.index("licence") < told.err.index("downloading") and "20 clips verified" in told.out
-        asked = len(server.requests)
+        output = capsys.readouterr()
+        assert f"downloading {address}/download.zip ({len(server.content) / 1e6:,.1f} MB)" in output.err
+        assert "licence of emodb: CC0" in output.err and "recorded, since none is known" in output.err
+        assert output.err.index("licence") < output.err.index("downloading") and "20 clips verified" in output.out
+        requests_before = len(server.requests)
         prepare(compose(typed, "prepare"))
-        assert "is already at" in capsys.readouterr().err and len(server.requests) == asked
+        assert "is already at" in capsys.readouterr().err and len(server.requests) == requests_before
     assert not (tmp_path / "new" / "emodb.unfinished").exists()
 
 
-def test_archives_within_an_archive_are_unpacked_beside_themselves(tmp_path: Path) -> None:
-    """The way MELD is published."""
+def test_download_unpacks_archives_within_an_archive_into_their_own_folder(tmp_path: Path) -> None:
+    """MELD is published in this way."""
     release = tmp_path / "release" / "MELD.Raw"
     meld_tree(release, {split: [meld_row(0, 0)] for split in ("train", "dev", "test")}, tone)
     for split, folder in (("train", "train_splits"), ("dev", "dev_splits_complete")):
@@ -383,7 +381,7 @@ def test_archives_within_an_archive_are_unpacked_beside_themselves(tmp_path: Pat
             inner.add(release / folder, arcname=folder)
         (release / folder / "dia0_utt0.wav").unlink()
         (release / folder).rmdir()
-        (release / f"._{split}.tar.gz").write_bytes(b"what macOS knows of a file")
+        (release / f"._{split}.tar.gz").write_bytes(b"macOS metadata of a file")
     config = load_dataset("meld")
     with serving(Behaviour(packed(release.parent, "MELD.Raw.tar.gz"))) as address:
         config.download = [DownloadConfig(url=f"{address}/MELD.Raw.tar.gz")]
@@ -395,7 +393,7 @@ def test_archives_within_an_archive_are_unpacked_beside_themselves(tmp_path: Pat
 
 
 @pytest.mark.parametrize("inner", ["", "train/"], ids=["flat", "in_a_folder"])
-def test_the_audio_mirror_of_meld_is_read_however_it_is_packed(inner: str, tmp_path: Path) -> None:
+def test_download_of_the_audio_mirror_of_meld_is_read_with_or_without_inner_folders(inner: str, tmp_path: Path) -> None:
     meld_tree(tmp_path / "release", {split: [meld_row(0, 0)] for split in ("train", "dev", "test")}, tone)
     clip = (tmp_path / "release" / "train_splits" / "dia0_utt0.wav").read_bytes()
     config, items = load_dataset("meld_audio"), []
@@ -418,7 +416,7 @@ def test_the_audio_mirror_of_meld_is_read_however_it_is_packed(inner: str, tmp_p
     assert table["source"].tolist() == [f"meld/{split}/dia0_utt0" for split in ("train", "dev", "test")]
 
 
-def test_a_known_checksum_is_held_to_and_an_unknown_one_is_kept(tmp_path: Path) -> None:
+def test_download_checks_a_known_checksum_and_records_an_unknown_one(tmp_path: Path) -> None:
     content = zipped({"a.txt": b"1"})
     sums = {kind: f"{kind}:{hashlib.new(kind, content).hexdigest()}" for kind in ("sha256", "md5")}
     server = Behaviour(content)
@@ -427,7 +425,7 @@ def test_a_known_checksum_is_held_to_and_an_unknown_one_is_kept(tmp_path: Path) 
             download(corpus(f"{address}/a.zip", checksum=sums[kind]), tmp_path / kind, transfer_bar)
         with pytest.raises(InputError, match="has the checksum md5:.*, not md5:0"):
             download(corpus(f"{address}/a.zip", checksum="md5:" + "0" * 32), tmp_path / "wrong", transfer_bar)
-        server.promised = len(content) - 20  # a lie; what came is not remembered as the right one
+        server.promised = len(content) - 20  # a lie; the checksum of the incomplete file is not recorded
         with pytest.raises(InputError, match="cannot be unpacked"):
             download(corpus(f"{address}/b.zip"), tmp_path / "first", transfer_bar)
         server.promised = None
@@ -438,10 +436,10 @@ def test_a_known_checksum_is_held_to_and_an_unknown_one_is_kept(tmp_path: Path) 
     assert sorted(path.name for path in tmp_path.iterdir() if (path / "a.txt").exists()) == ["first", "md5", "sha256"]
 
 
-def test_a_corpus_of_several_files_goes_on_after_those_that_are_there(tmp_path: Path) -> None:
+def test_download_of_several_files_continues_after_the_complete_files(tmp_path: Path) -> None:
     table = Behaviour(b"audio,label\n")
-    with serving(Behaviour(CONTENT, statuses=[404])) as gone, serving(table) as there:
-        config = corpus(f"{there}/table.csv", f"{gone}/more.bin")
+    with serving(Behaviour(CONTENT, statuses=[404])) as missing, serving(table) as present:
+        config = corpus(f"{present}/table.csv", f"{missing}/more.bin")
         with pytest.raises(SetupError, match="is not there"):
             download(config, tmp_path / "mine", transfer_bar)
         assert not (tmp_path / "mine").exists()
@@ -450,13 +448,13 @@ def test_a_corpus_of_several_files_goes_on_after_those_that_are_there(tmp_path: 
     assert len(table.requests) == 1
 
 
-def test_a_corpus_on_request_says_where_to_ask(tmp_path: Path) -> None:
-    with pytest.raises(SetupError, match=r"by itself; get it by hand \(request form at sail") as told:
+def test_download_of_a_corpus_on_request_says_where_to_ask(tmp_path: Path) -> None:
+    with pytest.raises(SetupError, match=r"by itself; get it by hand \(request form at sail") as raised:
         prepare(compose(["dataset=iemocap", f"dataset.root={tmp_path / 'iemocap'}", "download=true"], "prepare"))
-    assert told.value.exit_code == 2
+    assert raised.value.exit_code == 2
 
 
-def test_a_target_that_cannot_be_written_is_one_sentence(tmp_path: Path) -> None:
+def test_download_to_a_target_that_cannot_be_written_is_one_sentence(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with serving(Behaviour(CONTENT)) as address, pytest.raises(MeltSerError, match="file"):
         download(corpus(f"{address}/a.bin"), tmp_path / "file" / "corpus", transfer_bar)
@@ -464,7 +462,7 @@ def test_a_target_that_cannot_be_written_is_one_sentence(tmp_path: Path) -> None
         download(corpus(f"{address}/a.bin"), tmp_path / "file", transfer_bar)
 
 
-def test_a_full_disk_is_one_sentence_and_what_came_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_download_to_a_full_disk_keeps_the_archive(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def full(archive: Path, folder: Path) -> None:
         (folder / "half.wav").touch()
         raise OSError(errno.ENOSPC, "No space left on device", str(folder / "half.wav"))
@@ -489,7 +487,7 @@ from melt_ser.corpora.download import download
 def die(*_):
     os.kill(os.getpid(), signal.SIGKILL)
 
-def watch(blocks, there, total):
+def progress(blocks, present, total):
     for block in blocks:
         yield block
         if sys.argv[3] == "transfer":
@@ -501,12 +499,12 @@ def unpack(archive, folder):
 
 download.unpack = unpack
 config = DatasetConfig(name="mine", reader="csv", download=[DownloadConfig(url=sys.argv[1])])
-download.download(config, Path(sys.argv[2]), watch)
+download.download(config, Path(sys.argv[2]), progress)
 """
 
 
 @pytest.mark.parametrize("moment", ["transfer", "unpacking"])
-def test_after_a_kill_the_same_command_goes_on(moment: str, tmp_path: Path) -> None:
+def test_download_continues_with_the_same_command_after_a_kill(moment: str, tmp_path: Path) -> None:
     root = tmp_path / "mine"
     server = Behaviour(zipped({"a.wav": CONTENT}))
     with serving(server) as address:
@@ -515,10 +513,10 @@ def test_after_a_kill_the_same_command_goes_on(moment: str, tmp_path: Path) -> N
         download(corpus(f"{address}/a.zip"), root, transfer_bar)
     assert [path.name for path in tmp_path.iterdir()] == ["mine"]
     assert [path.name for path in root.iterdir()] == ["a.wav"] and (root / "a.wav").read_bytes() == CONTENT
-    assert len(server.requests) == 1 or server.requests[-1] != server.requests[0]  # what had come is not fetched again
+    assert len(server.requests) == 1 or server.requests[-1] != server.requests[0]  # no byte is fetched twice
 
 
-def test_of_two_downloads_at_once_one_is_told_to_wait_and_the_other_is_kept(tmp_path: Path) -> None:
+def test_download_refuses_a_second_process_and_keeps_the_first(tmp_path: Path) -> None:
     server = Behaviour(zipped({"a.wav": b"1"}))
     with serving(server) as address:
         config, unfinished = corpus(f"{address}/a.zip"), tmp_path / "mine.unfinished"
@@ -530,7 +528,7 @@ def test_of_two_downloads_at_once_one_is_told_to_wait_and_the_other_is_kept(tmp_
     assert len(server.requests) == 1 and [path.name for path in tmp_path.iterdir()] == ["mine"]
 
 
-def test_what_lies_at_the_root_is_never_touched(tmp_path: Path) -> None:
+def test_download_never_touches_files_at_the_root(tmp_path: Path) -> None:
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "notes.txt").write_text("mine")
     server = Behaviour(zipped({"notes.txt": b"theirs"}))
@@ -539,7 +537,7 @@ def test_what_lies_at_the_root_is_never_touched(tmp_path: Path) -> None:
     assert not server.requests and (tmp_path / "mine" / "notes.txt").read_text() == "mine"
 
 
-def test_a_root_may_be_a_link_to_an_empty_folder(tmp_path: Path) -> None:
+def test_download_accepts_a_root_that_is_a_link_to_an_empty_folder(tmp_path: Path) -> None:
     (tmp_path / "disk" / "corpora").mkdir(parents=True)
     (tmp_path / "mine").symlink_to(tmp_path / "disk" / "corpora")
     with serving(Behaviour(zipped({"a.wav": b"1"}))) as address:
@@ -547,29 +545,29 @@ def test_a_root_may_be_a_link_to_an_empty_folder(tmp_path: Path) -> None:
     assert (tmp_path / "mine").is_symlink() and (tmp_path / "disk" / "corpora" / "a.wav").is_file()
 
 
-def test_a_page_in_the_place_of_a_table_is_refused(tmp_path: Path) -> None:
+def test_download_refuses_a_web_page_instead_of_a_table(tmp_path: Path) -> None:
     with serving(Behaviour(b"<html>log in</html>")) as address, pytest.raises(InputError, match="is a web page"):
         download(corpus(f"{address}/table.csv"), tmp_path / "mine", transfer_bar)
 
 
 @pytest.mark.parametrize("name", ["a.rar", "a.7z", "a.wav.gz"])
-def test_an_archive_for_other_programs_is_not_even_fetched(name: str, tmp_path: Path) -> None:
+def test_download_does_not_fetch_an_archive_for_other_programs(name: str, tmp_path: Path) -> None:
     server = Behaviour(b"Rar!")
     with serving(server) as address, pytest.raises(SetupError, match="cannot be unpacked here, or get it by hand"):
         download(corpus(f"{address}/{name}"), tmp_path / "mine", transfer_bar)
     assert not server.requests
 
 
-def test_a_cache_that_cannot_be_written_costs_only_the_record(
+def test_download_succeeds_without_a_record_if_the_cache_cannot_be_written(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "cache").touch()
     monkeypatch.setenv("MELT_SER_CACHE", str(tmp_path / "cache"))
     with serving(Behaviour(zipped({"a.wav": b"1"}))) as address:
         download(corpus(f"{address}/a.zip"), tmp_path / "mine", transfer_bar)
-    assert (tmp_path / "mine" / "a.wav").is_file() and "could not be kept" in capsys.readouterr().err
+    assert (tmp_path / "mine" / "a.wav").is_file() and "could not be recorded" in capsys.readouterr().err
 
 
-def test_what_needs_no_download_is_prepared_all_the_same(capsys: pytest.CaptureFixture[str]) -> None:
+def test_prepare_with_download_prepares_a_corpus_that_needs_none(capsys: pytest.CaptureFixture[str]) -> None:
     prepare(compose(["dataset=demo", "download=true"], "prepare"))
     assert "clips verified" in capsys.readouterr().out

@@ -1,4 +1,4 @@
-"""Corpora whose labels stand in a table beside the clips: MSP-Podcast, EMNS, Emozionalmente and nEMO."""
+"""Corpora with labels in a table next to the clips: MSP-Podcast, EMNS, Emozionalmente and nEMO."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def table(path: Path, lines: Iterable[str]) -> None:
 
 
 def msp_tree(root: Path, rows: Iterable[tuple[str, str, str, str, str]], folder: str = "Audios") -> None:
-    """Rows of name, label, speaker, gender, set as in releases from 1.10 on."""
+    """Write a release from 1.10 on, from rows of name, label, speaker, gender and set."""
     lines = ["FileName,EmoClass,EmoAct,EmoVal,EmoDom,SpkrID,Gender,Split_Set"]
     for name, label, speaker, gender, split in rows:
         lines.append(f"{name}.wav,{label},4.2,3.8,4.4,{speaker},{gender},{split}")
@@ -45,7 +45,7 @@ def msp_every_label(root: Path) -> None:
 
 
 def emns_tree(root: Path, folder: str = "cleaned_webm", suffix: str = ".webm") -> None:
-    """Each label; one text holds quotes, as the storytelling has them."""
+    """Write a clip for each label; one text has quotes, as in the storytelling."""
     lines = ["id|utterance|description|emotion|date_created|status|gender|age|level|audio_recording|user"]
     for number, label in enumerate(load_dataset("emns").label_map):
         name = f"recorded_audio_{number}XyZ"
@@ -67,7 +67,7 @@ def emozionalmente_tree(root: Path, splits: tuple[str, ...] = ()) -> None:
 
 
 def nemo_tree(root: Path) -> None:
-    """The speaker column is preceded by blanks, as in the release."""
+    """Write a clip for each label; blanks precede the speaker, as in the release."""
     lines = ["file_id\temotion\traw_text\tnormalized_text\tspeaker_id\tgender\tage"]
     for number, label in enumerate(load_dataset("nemo").label_map):
         name = f"{('WR0', 'EB0')[number % 2]}_{label}_{number}.wav"
@@ -86,7 +86,7 @@ def read(name: str, root: Path) -> tuple[Release, DatasetConfig]:
 
 
 @pytest.mark.parametrize("name", READERS)
-def test_every_label_of_the_map_is_read_and_the_map_is_total(name: str, tmp_path: Path) -> None:
+def test_a_table_reader_reads_every_label_of_the_map(name: str, tmp_path: Path) -> None:
     TREES[name](tmp_path)
     release, config = read(name, tmp_path)
     validate(release.table, name)
@@ -98,8 +98,8 @@ def test_every_label_of_the_map_is_read_and_the_map_is_total(name: str, tmp_path
 
 
 @pytest.mark.parametrize("name", READERS)
-def test_a_release_within_a_folder_is_found_and_what_is_unclear_is_listed(name: str, tmp_path: Path) -> None:
-    """Everything one folder deeper, and flac beside a clip, a clip that no row names, and a row without a clip."""
+def test_a_table_reader_finds_a_release_within_a_folder_and_lists_unclear_clips(name: str, tmp_path: Path) -> None:
+    """The release is one folder deeper, with a clip in two formats, a clip without a row, and a row without a clip."""
     TREES[name](tmp_path / "release")
     clips = sorted(path for path in tmp_path.rglob("*") if path.suffix in (".wav", ".webm"))
     placeholder(clips[0].with_suffix(".flac"))
@@ -107,14 +107,14 @@ def test_a_release_within_a_folder_is_found_and_what_is_unclear_is_listed(name: 
     clips[1].unlink()
     release, config = read(name, tmp_path)
     assert len(release.table) == len(config.label_map) - 1
-    assert sorted(problem.reason.split(":")[0] for problem in release.skipped) == [
+    assert sorted(item.reason.split(":")[0] for item in release.skipped) == [
         "a second file of a clip",
         "file without annotation",
         "no audio file",
     ]
 
 
-def test_msp_podcast_says_speaker_podcast_and_set(tmp_path: Path) -> None:
+def test_msp_podcast_reads_speaker_podcast_and_set(tmp_path: Path) -> None:
     msp_tree(
         tmp_path,
         [
@@ -131,30 +131,30 @@ def test_msp_podcast_says_speaker_podcast_and_set(tmp_path: Path) -> None:
         ["MSP-PODCAST_0002_0033_0001", "dev", "", "MSP-PODCAST_0002", ""],
         ["MSP-PODCAST_0003_0001", "test", "41", "MSP-PODCAST_0003", "female"],
     ]
-    [problem] = release.skipped
-    assert (problem.utterance, problem.audio) == ("MSP-PODCAST_0004_0001", "Audios/MSP-PODCAST_0004_0001.wav")
-    assert problem.reason == "in the set Test2, which is not used: row 4"
+    [item] = release.skipped
+    assert (item.utterance, item.audio) == ("MSP-PODCAST_0004_0001", "Audios/MSP-PODCAST_0004_0001.wav")
+    assert item.reason == "in the set Test2, which is not used: row 4"
 
 
-def test_msp_podcast_without_its_sets_is_not_split_in_another_way(tmp_path: Path) -> None:
+def test_msp_podcast_without_its_sets_is_not_split(tmp_path: Path) -> None:
     msp_tree(tmp_path, [(f"MSP-PODCAST_000{n}_0001", "AS"[n % 2], str(n), "Female", "") for n in range(8)])
     release, config = read("msp_podcast", tmp_path)
     with pytest.raises(SetupError, match=r"Split_Set of Labels/labels_consensus\.csv does not give it.*=speaker_folds"):
         make_fold_splits(release.table.assign(**{"class": release.table["label"]}), config)
 
 
-def test_msp_podcast_of_older_names_is_read(tmp_path: Path) -> None:
+def test_msp_podcast_reads_the_names_of_older_releases(tmp_path: Path) -> None:
     msp_tree(tmp_path, [("MSP-PODCAST_0001_0008", "S", "7", "Female", "Validation")], folder="Audio")
     assert read("msp_podcast", tmp_path)[0].table["split"].tolist() == ["dev"]
 
 
-def test_emns_has_one_speaker_and_says_what_that_means(tmp_path: Path) -> None:
+def test_emns_has_one_speaker_and_warns_of_it(tmp_path: Path) -> None:
     emns_tree(tmp_path)
     emns_tree(tmp_path, "raw_webm", ".wav")
     release, config = read("emns", tmp_path)
     first = release.table.iloc[0]
     assert (first.speaker, first.gender, first.intensity) == ("emns", "female", "0")
-    assert first.text == "Run!, she cried."  # the quotes are the table's, as pandas reads them too
+    assert first.text == "Run!, she cried."  # the quotes belong to the CSV, for pandas too
     assert release.table["audio"].str.startswith("cleaned_webm/").all()
     assert len(release.skipped) == len(release.table)  # the raw twins
     rows = release.table.loc[release.table.index.repeat(4)].reset_index(drop=True)
@@ -166,7 +166,7 @@ def test_emns_has_one_speaker_and_says_what_that_means(tmp_path: Path) -> None:
     assert "has 1 speaker" in group_warnings(rows, config)[0]
 
 
-def test_emozionalmente_uses_the_official_split_where_the_file_has_it(tmp_path: Path) -> None:
+def test_emozionalmente_uses_the_official_split_if_the_file_has_it(tmp_path: Path) -> None:
     emozionalmente_tree(tmp_path / "old")
     emozionalmente_tree(tmp_path / "new", ("train", "validation", "test"))
     old, new = (read("emozionalmente", tmp_path / name)[0] for name in ("old", "new"))
@@ -186,7 +186,7 @@ def test_emozionalmente_uses_the_official_split_where_the_file_has_it(tmp_path: 
         read("emozionalmente", tmp_path / "odd")
 
 
-def test_nemo_says_speaker_gender_and_text(tmp_path: Path) -> None:
+def test_nemo_reads_speaker_gender_and_text(tmp_path: Path) -> None:
     nemo_tree(tmp_path)
     row = read("nemo", tmp_path)[0].table.iloc[0]
     assert (row.utterance, row.speaker, row.gender) == ("WR0_anger_0", "WR0", "male")
@@ -194,18 +194,18 @@ def test_nemo_says_speaker_gender_and_text(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", READERS)
-def test_a_missing_release_names_the_table_and_the_fix(name: str, tmp_path: Path) -> None:
+def test_a_table_reader_names_the_missing_table_and_the_fix(name: str, tmp_path: Path) -> None:
     with pytest.raises(SetupError, match=rf"Corpus '{name}' is not at .*\.[ct]sv: set dataset\.root="):
         read(name, tmp_path)
 
 
-def test_a_table_without_a_column_names_it(tmp_path: Path) -> None:
+def test_a_table_reader_names_a_missing_column(tmp_path: Path) -> None:
     table(tmp_path / "data.tsv", ["file_id\temotion\tspeaker_id\tgender"])
     with pytest.raises(InputError, match=r"data\.tsv lacks the column raw_text; its columns are: file_id, emotion"):
         read("nemo", tmp_path)
 
 
-def test_quotes_that_are_out_of_place_are_read_from_releases_only(tmp_path: Path) -> None:
+def test_read_records_accepts_quotes_inside_a_value_unless_strict(tmp_path: Path) -> None:
     table(tmp_path / "t.csv", ["a,b", '"Yes" she said,2'])
     assert read_records(tmp_path / "t.csv", ("a",))[1] == [{"a": "Yes she said", "b": "2"}]
     with pytest.raises(InputError, match=r"t\.csv, line 2: .*check the quotes"):

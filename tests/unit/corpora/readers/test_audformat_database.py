@@ -1,4 +1,4 @@
-"""audformat databases, on small ones that audformat itself writes."""
+"""audformat databases: small ones, written by audformat itself."""
 
 from __future__ import annotations
 
@@ -23,30 +23,30 @@ FILES = [f"wav/{name}.wav" for name in ("03a01Wa", "03a02Fa", "08a01Wa", "08a02F
 
 
 def database(root: Path, storage: str = "csv") -> Any:
-    """As emodb is published: labels in a table a split, speakers with their gender, transcriptions, in `files`."""
-    found = audformat.Database("mini")
-    found.schemes["emotion"] = audformat.Scheme(labels=["anger", "happiness"])
-    found.schemes["speaker"] = audformat.Scheme(labels={3: {"gender": "male"}, 8: {"gender": "female"}})
-    found.schemes["transcription"] = audformat.Scheme(labels={"a01": "Der Lappen", "a02": "Das will sie"})
+    """Write a database as emodb is published: a table of labels for each split, speakers and texts in `files`."""
+    mini = audformat.Database("mini")
+    mini.schemes["emotion"] = audformat.Scheme(labels=["anger", "happiness"])
+    mini.schemes["speaker"] = audformat.Scheme(labels={3: {"gender": "male"}, 8: {"gender": "female"}})
+    mini.schemes["transcription"] = audformat.Scheme(labels={"a01": "Der Lappen", "a02": "Das will sie"})
     for split, files in (("train", FILES[:2]), ("test", FILES[2:])):
-        found.splits[split] = audformat.Split(split)
-        fill(found, f"emotion.{split}", audformat.filewise_index(files), split, emotion=["anger", "happiness"])
-    fill(found, "files", audformat.filewise_index(FILES), None, speaker=[3, 3, 8, 8], transcription=["a01", "a02"] * 2)
-    found.save(str(root), storage_format=storage)
+        mini.splits[split] = audformat.Split(split)
+        fill(mini, f"emotion.{split}", audformat.filewise_index(files), split, emotion=["anger", "happiness"])
+    fill(mini, "files", audformat.filewise_index(FILES), None, speaker=[3, 3, 8, 8], transcription=["a01", "a02"] * 2)
+    mini.save(str(root), storage_format=storage)
     for file in FILES:
         placeholder(root / file)
-    return found
+    return mini
 
 
-def fill(found: Any, table: str, index: pd.Index, split: str | None, **columns: list[Any]) -> None:
-    found[table] = audformat.Table(index, split_id=split)
+def fill(mini: Any, table: str, index: pd.Index, split: str | None, **columns: list[Any]) -> None:
+    mini[table] = audformat.Table(index, split_id=split)
     for name, values in columns.items():
-        found[table][name] = audformat.Column(scheme_id=name)
-        found[table][name].set(values)
+        mini[table][name] = audformat.Column(scheme_id=name)
+        mini[table][name].set(values)
 
 
 @pytest.mark.parametrize("storage", ["csv", "parquet"])
-def test_labels_speakers_and_splits_are_gathered_from_the_tables(tmp_path: Path, storage: str) -> None:
+def test_audformat_labels_speakers_and_splits_come_from_the_tables(tmp_path: Path, storage: str) -> None:
     database(tmp_path, storage)
     table = read(tmp_path, CONFIG).table.sort_values("utterance")
     columns = ["utterance", "audio", "split", "speaker", "gender", "language", "text", "label"]
@@ -59,55 +59,55 @@ def test_labels_speakers_and_splits_are_gathered_from_the_tables(tmp_path: Path,
     assert table["start"].isna().all() and table["end"].isna().all()
 
 
-def test_segments_labels_that_lack_and_files_that_lack(tmp_path: Path) -> None:
-    found = database(tmp_path)
+def test_audformat_reads_segments_and_lists_missing_labels_and_files(tmp_path: Path) -> None:
+    mini = database(tmp_path)
     index = audformat.segmented_index([FILES[0]] * 2 + [FILES[1]], ["0s", "1.5s", "0s"], ["1.5s", "2s", "1s"])
-    fill(found, "segments", index, None, emotion=["anger", "happiness", None])
-    found.save(str(tmp_path), storage_format="csv")
+    fill(mini, "segments", index, None, emotion=["anger", "happiness", None])
+    mini.save(str(tmp_path), storage_format="csv")
     (tmp_path / FILES[2]).unlink()
     table = read(tmp_path, replace(CONFIG, parts=["segments"])).table
     assert table[["audio", "start", "end", "label"]].to_numpy().tolist() == [
         [FILES[0], 0.0, 1.5, "anger"],
         [FILES[0], 1.5, 2.0, "happiness"],
     ]
-    reasons = {problem.reason.split(":")[0] for problem in read(tmp_path, CONFIG).skipped}
+    reasons = {item.reason.split(":")[0] for item in read(tmp_path, CONFIG).skipped}
     assert reasons == {"no label", "no audio file"}
 
 
-def test_tables_that_disagree_are_told_with_the_key_that_chooses(tmp_path: Path) -> None:
-    found = database(tmp_path)
-    fill(found, "ratings", audformat.filewise_index(FILES[:1]), None, emotion=["happiness"])
-    found.save(str(tmp_path), storage_format="csv")
+def test_audformat_tables_that_disagree_are_refused_with_the_key_that_chooses(tmp_path: Path) -> None:
+    mini = database(tmp_path)
+    fill(mini, "ratings", audformat.filewise_index(FILES[:1]), None, emotion=["happiness"])
+    mini.save(str(tmp_path), storage_format="csv")
     with pytest.raises(InputError, match=r"db\.yaml do not go together .*dataset\.parts"):
         read(tmp_path, CONFIG)
     assert len(read(tmp_path, replace(CONFIG, parts=["ratings"])).table) == 1
 
 
-def test_a_file_in_two_splits_is_refused_with_the_count(tmp_path: Path) -> None:
-    found = database(tmp_path)
-    fill(found, "emotion.more", audformat.filewise_index(FILES[:2]), "test", emotion=["anger", "happiness"])
-    found.save(str(tmp_path), storage_format="csv")
+def test_audformat_refuses_a_file_in_two_splits(tmp_path: Path) -> None:
+    mini = database(tmp_path)
+    fill(mini, "emotion.more", audformat.filewise_index(FILES[:2]), "test", emotion=["anger", "happiness"])
+    mini.save(str(tmp_path), storage_format="csv")
     sentence = r"2 files or segments in two splits \(such as wav/03a01Wa\.wav in 'test' and 'train'\).*dataset\.parts"
     with pytest.raises(InputError, match=sentence):
         read(tmp_path, CONFIG)
     assert len(read(tmp_path, replace(CONFIG, parts=["emotion.train", "emotion.test"])).table) == 4
 
 
-def test_splits_are_known_by_name_or_type_beside_segments_too(tmp_path: Path) -> None:
-    found = database(tmp_path)
-    found.splits["a"] = audformat.Split("dev")
-    found.splits["wild"] = audformat.Split("other")
+def test_audformat_knows_splits_by_name_or_type_for_segments_too(tmp_path: Path) -> None:
+    mini = database(tmp_path)
+    mini.splits["a"] = audformat.Split("dev")
+    mini.splits["wild"] = audformat.Split("other")
     for split, start in (("a", "0s"), ("wild", "1s")):
         index = audformat.segmented_index(["wav/new.wav"], [start], ["1s" if split == "a" else "2s"])
-        fill(found, f"emotion.{split}", index, split, emotion=["anger"])
-    found.save(str(tmp_path), storage_format="csv")
+        fill(mini, f"emotion.{split}", index, split, emotion=["anger"])
+    mini.save(str(tmp_path), storage_format="csv")
     placeholder(tmp_path / "wav" / "new.wav")
     release = read(tmp_path, CONFIG)
     assert sorted(release.table["split"]) == ["", "dev", "test", "test", "train", "train"]
     assert release.notes == ["rows of splits other than train, dev and test have none: wild (1)"]
 
 
-def test_a_pickle_is_never_read(tmp_path: Path) -> None:
+def test_audformat_pickle_is_never_read(tmp_path: Path) -> None:
     database(tmp_path, "pkl")
     with pytest.raises(InputError, match=r"only as pickles \(db\.emotion\.test\.pkl, …\), which are not read"):
         read(tmp_path, CONFIG)
@@ -116,7 +116,7 @@ def test_a_pickle_is_never_read(tmp_path: Path) -> None:
     assert len(read(tmp_path, CONFIG).table) == 4
 
 
-def test_a_header_cannot_run_code(tmp_path: Path) -> None:
+def test_audformat_header_cannot_run_code(tmp_path: Path) -> None:
     database(tmp_path)
     header = tmp_path / "db.yaml"
     header.write_text(f"{header.read_text()}\nx: !!python/object/apply:os.mkdir ['{tmp_path / 'made'}']\n")
@@ -134,13 +134,13 @@ def test_a_header_cannot_run_code(tmp_path: Path) -> None:
         (dict(columns={"label": None}), r"set \+dataset\.columns\.label to one of .*emotion"),
     ],
 )
-def test_a_mistake_is_one_sentence(tmp_path: Path, changes: dict[str, Any], message: str) -> None:
+def test_audformat_mistake_is_one_sentence(tmp_path: Path, changes: dict[str, Any], message: str) -> None:
     database(tmp_path)
     with pytest.raises((InputError, SetupError), match=message):
         read(tmp_path, replace(CONFIG, **changes))
 
 
-def test_a_missing_database_or_package_names_the_fix(tmp_path: Path) -> None:
+def test_audformat_without_database_or_package_names_the_fix(tmp_path: Path) -> None:
     with pytest.raises(SetupError, match=r"db\.yaml: set dataset\.root=.*audb\.load_to"):
         read(tmp_path, CONFIG)
     database(tmp_path)

@@ -32,7 +32,7 @@ def read_text(root: Path, text: str | bytes, *clips: str) -> Release:
     return read(root, CONFIG)
 
 
-def test_two_columns_are_enough(tmp_path: Path) -> None:
+def test_csv_needs_only_two_columns(tmp_path: Path) -> None:
     release = read_text(tmp_path, "audio,label\nsub/a.wav,happy\n", "sub/a.wav")
     validate(release.table, "csv")
     row = release.table.iloc[0]
@@ -42,7 +42,7 @@ def test_two_columns_are_enough(tmp_path: Path) -> None:
     assert release.skipped == [] and release.notes == []
 
 
-def test_every_column_of_the_table_may_be_given(tmp_path: Path) -> None:
+def test_csv_may_have_every_column_of_the_corpus_table(tmp_path: Path) -> None:
     text = (
         "utterance,source,audio,start,end,split,speaker,session,gender,language,text,label\n"
         'u1,s1,a.wav,0.5,1.25,validation,Ann,d1,F,de,"Ja, gut",froh\n'
@@ -61,16 +61,16 @@ def test_every_column_of_the_table_may_be_given(tmp_path: Path) -> None:
         "audio;label\na.wav;wütend\n".encode(),
         "audio\tlabel\ra.wav\twütend\r".encode(),
         '"Audio" , "Label"\na.wav, wütend \n\n'.encode().replace(b" , ", b",").replace(b', "', b',"'),
-        "audio,label\na.wav,wu\u0308tend\n".encode(),  # as macOS writes it
+        "audio,label\na.wav,wu\u0308tend\n".encode(),  # the spelling of macOS
     ],
     ids=["mark and CRLF", "semicolon", "tab and CR", "capitals, quotes, blanks", "decomposed"],
 )
-def test_what_spreadsheets_write_is_read(tmp_path: Path, text: bytes) -> None:
+def test_csv_of_any_spreadsheet_is_read(tmp_path: Path, text: bytes) -> None:
     table = read_text(tmp_path, text, "a.wav").table
     assert table[["audio", "label"]].to_numpy().tolist() == [["a.wav", "wütend"]]
 
 
-def test_rows_without_label_or_file_are_listed(tmp_path: Path) -> None:
+def test_csv_rows_without_label_or_file_are_listed(tmp_path: Path) -> None:
     text = "audio,label,mood\na.wav,happy,1\nb.wav,,2\nc.wav,sad,3\n,sad,4\n"
     release = read_text(tmp_path, text, "a.wav", "b.wav")
     assert release.table["utterance"].tolist() == ["a"]
@@ -82,14 +82,14 @@ def test_rows_without_label_or_file_are_listed(tmp_path: Path) -> None:
     assert release.notes == ["columns that are not used: mood"]
 
 
-def test_segments_of_a_file_are_utterances_of_one_recording(tmp_path: Path) -> None:
+def test_csv_segments_of_a_file_are_utterances_of_one_recording(tmp_path: Path) -> None:
     segments = "a.wav,0,1,sad,\na.wav,1000.0001,1001,sad,\na.wav,1000.0002,1001,sad,\na.wav,9,10,sad,scene 7\n"
     table = read_text(tmp_path, "audio,start,end,label,source\n" + segments, "a.wav").table
     assert table["utterance"].tolist() == ["a", "a#2", "a#3", "a#4"]
-    assert table["source"].tolist() == ["csv/a", "csv/a", "csv/a", "scene 7"]  # what the column says wins
+    assert table["source"].tolist() == ["csv/a", "csv/a", "csv/a", "scene 7"]  # the column goes first
 
 
-def test_a_file_listed_twice_is_one_recording(tmp_path: Path) -> None:
+def test_csv_file_listed_twice_is_one_recording(tmp_path: Path) -> None:
     table = read_text(tmp_path, "audio,label,split\na.wav,sad,train\n./a.wav,sad,test\n", "a.wav").table
     assert table["utterance"].is_unique and table["source"].nunique() == 1
 
@@ -114,12 +114,12 @@ def test_a_file_listed_twice_is_one_recording(tmp_path: Path) -> None:
         (b"audio,label\na.wav,w\xfctend\n", r"my\.csv is not UTF-8"),
     ],
 )
-def test_a_mistake_is_one_sentence_that_names_it(tmp_path: Path, text: str | bytes, message: str) -> None:
+def test_csv_mistake_is_one_sentence_that_names_it(tmp_path: Path, text: str | bytes, message: str) -> None:
     with pytest.raises(InputError, match=message):
         read_text(tmp_path, text, "a.wav", "b.wav")
 
 
-def test_columns_with_other_names_are_named(tmp_path: Path) -> None:
+def test_csv_columns_with_other_names_are_mapped(tmp_path: Path) -> None:
     content = "File;Emotion;Label;Who\na.wav;sad;7;ann\n"
     columns: dict[str, str | None] = {"audio": "File", "label": "Emotion", "speaker": "who"}
     placeholder(tmp_path / "a.wav")
@@ -144,19 +144,19 @@ def test_columns_with_other_names_are_named(tmp_path: Path) -> None:
         ({"lable": "label"}, "dataset.columns has 'lable', which is no column of ours; did you mean 'label'"),
     ],
 )
-def test_a_column_that_is_not_there_is_told(tmp_path: Path, columns: dict[str, str | None], message: str) -> None:
+def test_csv_names_a_missing_column(tmp_path: Path, columns: dict[str, str | None], message: str) -> None:
     (tmp_path / "my.csv").write_text("audio,label\na.wav,sad\n", encoding="utf-8")
     with pytest.raises(MeltSerError, match=message):
         read(tmp_path, replace(CONFIG, columns=columns))
 
 
 @pytest.mark.parametrize("setting", ["dataset.label_column=Emotion", "+dataset.columns.label=emotion"])
-def test_columns_of_a_release_that_has_its_own_are_refused(setting: str, tmp_path: Path) -> None:
+def test_csv_columns_are_refused_for_a_release(setting: str, tmp_path: Path) -> None:
     with pytest.raises(SetupError, match=f"{setting.split('=')[0].lstrip('+').removesuffix('.label')} is for "):
         load_corpus(load_config("dataset=emodb", f"dataset.root={tmp_path}", setting).dataset)
 
 
-def test_a_missing_table_or_root_is_a_setup_error(tmp_path: Path) -> None:
+def test_csv_without_table_or_root_is_a_setup_error(tmp_path: Path) -> None:
     with pytest.raises(SetupError, match=r"set dataset\.table="):
         read(tmp_path, replace(CONFIG, table=None))
     with pytest.raises(SetupError, match=r"no table at .*my\.csv"):
@@ -165,7 +165,7 @@ def test_a_missing_table_or_root_is_a_setup_error(tmp_path: Path) -> None:
         read(tmp_path / "nowhere", CONFIG)
 
 
-def test_the_table_may_lie_elsewhere(tmp_path: Path) -> None:
+def test_csv_table_may_be_outside_the_root(tmp_path: Path) -> None:
     placeholder(tmp_path / "clips" / "a.wav")
     table = tmp_path / "elsewhere.csv"
     table.write_text("audio,label\na.wav,sad\n", encoding="utf-8")
@@ -173,7 +173,7 @@ def test_the_table_may_lie_elsewhere(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["demo", "demo_de"])
-def test_the_demo_corpora_map_to_the_vocabulary(name: str) -> None:
+def test_csv_demo_corpora_map_to_the_vocabulary(name: str) -> None:
     config = load_dataset(name)
     assert config.bundled and config.synthetic and config.table == "table.csv"
     assert set(config.label_map.values()) == {"angry", "happy", "neutral", "sad", "fearful"} <= set(EMOTIONS)
@@ -189,7 +189,7 @@ WORDS = st.text(st.characters(codec="utf-8", exclude_categories=["C", "Z"]), min
     end=st.sampled_from(["\n", "\r\n"]),
     mark=st.booleans(),
 )
-def test_any_label_survives_any_dialect(
+def test_csv_reads_any_label_in_any_dialect(
     tmp_path_factory: pytest.TempPathFactory, labels: list[str], delimiter: str, end: str, mark: bool
 ) -> None:
     root = tmp_path_factory.mktemp("csv")
@@ -204,11 +204,11 @@ def test_any_label_survives_any_dialect(
 
 
 @given(st.lists(st.sampled_from(["a", "b", ".", "..", "", "c.wav"]), min_size=1, max_size=7).map("/".join))
-def test_no_path_leaves_the_root(audio: str) -> None:
+def test_csv_path_never_leaves_the_root(audio: str) -> None:
     root = Path("/corpus/root")
     try:
-        kept = _relative(audio, "table, row 1")
+        relative = _relative(audio, "table, row 1")
     except InputError:
         assert audio.startswith("/") or ".." in audio
     else:
-        assert Path(root / kept).resolve().is_relative_to(root)
+        assert Path(root / relative).resolve().is_relative_to(root)

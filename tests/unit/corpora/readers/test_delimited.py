@@ -1,4 +1,4 @@
-"""Delimited tables: what Arrow reads, Python would read alike, and what is wrong only the latter may tell."""
+"""Delimited tables: Arrow and Python read the same rows, and only Python reports errors."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from melt_ser.config import DatasetConfig
 from melt_ser.core.errors import InputError
 from melt_ser.corpora.readers.csv import release_of
-from melt_ser.corpora.readers.delimited import _is_well_formed, _read_any, _read_well_formed, read_table
+from melt_ser.corpora.readers.delimited import _has_regular_quotes, _read_with_arrow, _read_with_python, read_table
 
 PIECES = st.lists(st.sampled_from(['"', '""', ",", "\n", "\r\n", "a", " ", "ü", "b c"]), min_size=1, max_size=14)
 
@@ -21,30 +21,30 @@ PIECES = st.lists(st.sampled_from(['"', '""', ",", "\n", "\r\n", "a", " ", "ü",
 @example('a,"b ""c"""\n"","d\n,e"\n')
 @example('a,"b"c\n')
 @example('a,b"c"\n')
-def test_both_readers_agree_on_what_is_well_formed(text: str) -> None:
+def test_both_readers_of_a_table_with_regular_quotes_agree(text: str) -> None:
     content = text.encode()
-    table = _read_well_formed(content, ",") if _is_well_formed(content, ",") else None
+    table = _read_with_arrow(content, ",") if _has_regular_quotes(content, ",") else None
     if table is None:
         return
     try:
-        expected = _read_any(Path("table.csv"), content, ",", strict=True).to_numpy().tolist()
+        expected = _read_with_python(Path("table.csv"), content, ",", strict=True).to_numpy().tolist()
     except InputError as error:
         raise AssertionError(f"Arrow reads what Python refuses: {error}") from None
-    there = [row for row in table.to_numpy().tolist() if any(value.strip() for value in row)]
-    assert there == expected
+    rows = [row for row in table.to_numpy().tolist() if any(value.strip() for value in row)]
+    assert rows == expected
 
 
 @pytest.mark.parametrize("text", ["a,b\n1,2\n", 'a,b\n"1, 2","say ""no"""\n', 'a,b\r\n"two\nlines",2\r\n'])
-def test_what_programs_write_takes_the_quick_way(text: str) -> None:
+def test_arrow_reads_the_tables_that_programs_write(text: str) -> None:
     content = text.encode()
-    assert _is_well_formed(content, ",")
-    table = _read_well_formed(content, ",")
+    assert _has_regular_quotes(content, ",")
+    table = _read_with_arrow(content, ",")
     assert table is not None and table.to_numpy().tolist() == list(csv.reader(text.splitlines(keepends=True)))
 
 
 @pytest.mark.parametrize("text", ['a,"b\n', 'a,"b"c\n', 'a, "b"\n', 'a,b""c\n'])
-def test_quotes_out_of_place_take_the_careful_way(text: str) -> None:
-    assert not _is_well_formed(text.encode(), ",")
+def test_arrow_does_not_read_a_table_with_irregular_quotes(text: str) -> None:
+    assert not _has_regular_quotes(text.encode(), ",")
 
 
 @pytest.mark.parametrize(
@@ -54,22 +54,22 @@ def test_quotes_out_of_place_take_the_careful_way(text: str) -> None:
         ('a,b\n1,2\n3,"x\n5,y\n', r"t\.csv: a quote opens in row 2 and is not closed"),
     ],
 )
-def test_what_would_swallow_rows_or_has_none_is_told(tmp_path: Path, text: str, error: str) -> None:
+def test_read_table_refuses_an_open_quote_and_an_empty_table(tmp_path: Path, text: str, error: str) -> None:
     (tmp_path / "t.csv").write_text(text)
     with pytest.raises(InputError, match=error):
         read_table(tmp_path / "t.csv", ())
 
 
 @pytest.mark.parametrize("text", ['a,b\n1,x "y\n', 'a,b\n1,"x"y\n', 'a,b\n"",""\nend,"end" \n'])
-def test_quotes_within_a_value_are_read_as_they_are(tmp_path: Path, text: str) -> None:
+def test_read_table_keeps_quotes_inside_a_value(tmp_path: Path, text: str) -> None:
     (tmp_path / "t.csv").write_text(text)
     assert len(read_table(tmp_path / "t.csv", ())) == 1
 
 
-def test_names_are_made_of_the_rows_that_are_used(tmp_path: Path) -> None:
-    """A row that is not used takes no name from one that is; a number goes on where the last one of the file was."""
+def test_utterance_names_are_taken_by_used_rows_only(tmp_path: Path) -> None:
+    """A skipped row takes no name from a used row; the numbers of a file continue after its last one."""
     (tmp_path / "a.wav").touch()
     rows = [{"audio": "a.wav", "label": label} for label in ("", "x", "x", "", "x")]
     release = release_of(rows, tmp_path, tmp_path / "t.csv", DatasetConfig(name="csv"))
     assert release.table["utterance"].tolist() == ["a", "a#2", "a#3"]
-    assert [problem.reason for problem in release.skipped] == ["no label: row 1", "no label: row 4"]
+    assert [item.reason for item in release.skipped] == ["no label: row 1", "no label: row 4"]

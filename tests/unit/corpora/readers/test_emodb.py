@@ -1,4 +1,4 @@
-"""EmoDB: names into speakers, sentences and emotions."""
+"""EmoDB: a name gives speaker, sentence and emotion."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from melt_ser.corpora.table import validate
 CONFIG = load_dataset("emodb")
 
 
-def test_a_name_says_speaker_sentence_and_emotion(tmp_path: Path) -> None:
+def test_emodb_name_gives_speaker_sentence_and_emotion(tmp_path: Path) -> None:
     placeholder(tmp_path / "wav" / "08b03Tc.wav")
     release = read(tmp_path, CONFIG)
     row = release.table.iloc[0]
@@ -29,7 +29,7 @@ def test_a_name_says_speaker_sentence_and_emotion(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["03a01Wa.wav", "WAV/03a01Wa.WAV", "03A01WA.WAV", "03a01wa.flac", "03a01W.wav"])
-def test_flat_folders_and_other_copies_are_read(tmp_path: Path, name: str) -> None:
+def test_emodb_copies_in_other_folders_and_spellings_are_read(tmp_path: Path, name: str) -> None:
     placeholder(tmp_path / name)
     table = read(tmp_path, CONFIG).table
     assert table["audio"].tolist() == [name]
@@ -37,7 +37,7 @@ def test_flat_folders_and_other_copies_are_read(tmp_path: Path, name: str) -> No
     assert table["utterance"][0] in ("03a01Wa", "03a01W")
 
 
-def test_a_clip_in_two_formats_is_used_once(tmp_path: Path) -> None:
+def test_emodb_uses_a_clip_in_two_formats_once(tmp_path: Path) -> None:
     placeholder(tmp_path / "wav" / "03a01Wa.flac")
     placeholder(tmp_path / "wav" / "03a01Wa.wav")
     release = read(tmp_path, CONFIG)
@@ -45,15 +45,15 @@ def test_a_clip_in_two_formats_is_used_once(tmp_path: Path) -> None:
     assert [(p.audio, "03a01Wa.wav" in p.reason) for p in release.skipped] == [("wav/03a01Wa.flac", True)]
 
 
-def test_an_unknown_name_is_listed_and_hidden_files_are_passed_over(tmp_path: Path) -> None:
+def test_emodb_lists_unknown_names_and_ignores_hidden_files(tmp_path: Path) -> None:
     for name in ("03a01Wa.wav", "99a01Wa.wav", "03a01Xa.wav", "._03a01Wa.wav", "readme.txt"):
         placeholder(tmp_path / "wav" / name)
     release = read(tmp_path, CONFIG)
     assert release.table["utterance"].tolist() == ["03a01Wa"]
-    assert [problem.audio for problem in release.skipped] == ["wav/03a01Xa.wav", "wav/99a01Wa.wav"]
+    assert [item.audio for item in release.skipped] == ["wav/03a01Xa.wav", "wav/99a01Wa.wav"]
 
 
-def test_a_missing_release_names_the_path_and_the_fix(tmp_path: Path) -> None:
+def test_emodb_without_a_release_names_the_path_and_the_fix(tmp_path: Path) -> None:
     with pytest.raises(SetupError, match=r"nowhere.wav.*dataset\.root=.*emodb\.bilderbar\.info"):
         read(tmp_path / "nowhere", CONFIG)
 
@@ -68,18 +68,18 @@ NAMES = st.tuples(
 
 @settings(max_examples=30)
 @given(stems=st.sets(NAMES, min_size=1, max_size=20))
-def test_every_file_is_a_row_or_a_problem(tmp_path_factory: pytest.TempPathFactory, stems: set[str]) -> None:
+def test_emodb_makes_every_file_a_row_or_skips_it(tmp_path_factory: pytest.TempPathFactory, stems: set[str]) -> None:
     root = tmp_path_factory.mktemp("emodb")
     for stem in stems:
         placeholder(root / "wav" / f"{stem}.wav")
     release = read(root, CONFIG)
-    audio = release.table["audio"].tolist() + [problem.audio for problem in release.skipped]
+    audio = release.table["audio"].tolist() + [item.audio for item in release.skipped]
     assert sorted(audio) == sorted(f"wav/{stem}.wav" for stem in stems)
     for row in release.table.itertuples():
         assert row.speaker in SPEAKER_GENDERS and row.text in SENTENCES.values() and row.label in CONFIG.label_map
 
 
-def test_the_generated_tree_is_read_whole(tmp_path: Path) -> None:
+def test_emodb_reads_the_whole_generated_tree(tmp_path: Path) -> None:
     stems = emodb_tree(tmp_path, placeholder)
     table = read(tmp_path, CONFIG).table
     validate(table, "emodb")
@@ -87,7 +87,7 @@ def test_the_generated_tree_is_read_whole(tmp_path: Path) -> None:
     assert table.groupby("speaker")["label"].nunique().tolist() == [7] * 10
 
 
-def test_the_real_release_has_the_published_counts(shared_data: Path) -> None:
+def test_emodb_release_has_the_published_counts(shared_data: Path) -> None:
     release = read(shared_data / "emodb", CONFIG)
     table = release.table
     validate(table, "emodb")

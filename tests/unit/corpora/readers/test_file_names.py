@@ -1,4 +1,4 @@
-"""The corpora whose labels are in file names, each against the same specification (`naming_cases`)."""
+"""Corpora with labels in file names, each tested with the same kind of cases (`naming_cases`)."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def read_planted(name: str, root: Path, *paths: str) -> Release:
 
 
 @each_corpus
-def test_a_whole_tree_has_every_label_and_every_speaker(name: str, tmp_path: Path) -> None:
+def test_a_naming_reads_every_label_and_speaker_of_a_whole_tree(name: str, tmp_path: Path) -> None:
     corpus, config = CORPORA[name], CONFIGS[name]
     release = read_planted(name, tmp_path, *corpus.tree)
     validate(release.table, name)
@@ -52,7 +52,7 @@ def test_a_whole_tree_has_every_label_and_every_speaker(name: str, tmp_path: Pat
 
 
 @each_corpus
-def test_the_folds_of_the_yaml_fit_the_corpus(name: str, tmp_path: Path) -> None:
+def test_a_naming_fits_the_folds_of_the_yaml(name: str, tmp_path: Path) -> None:
     config = CONFIGS[name]
     table = read_planted(name, tmp_path, *CORPORA[name].tree).table
     emotions = map_labels(table["label"], config.label_map, name)
@@ -65,7 +65,7 @@ def test_the_folds_of_the_yaml_fit_the_corpus(name: str, tmp_path: Path) -> None
 
 
 @pytest.mark.parametrize(("name", "path"), SAYS)
-def test_a_name_says(name: str, path: str, tmp_path: Path) -> None:
+def test_a_naming_reads_the_columns_of_a_name(name: str, path: str, tmp_path: Path) -> None:
     release = read_planted(name, tmp_path, path)
     row = release.table.iloc[0]
     expected = CORPORA[name].says[path]
@@ -74,7 +74,7 @@ def test_a_name_says(name: str, path: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("name", "path"), VARIANTS)
-def test_another_copy_gives_the_same_row(name: str, path: str, tmp_path: Path) -> None:
+def test_a_naming_reads_another_copy_as_the_same_row(name: str, path: str, tmp_path: Path) -> None:
     usual = read_planted(name, tmp_path / "usual", CORPORA[name].variants[path]).table
     variant = read_planted(name, tmp_path / "variant", path).table
     assert variant["audio"].tolist() == [path]
@@ -82,33 +82,34 @@ def test_another_copy_gives_the_same_row(name: str, path: str, tmp_path: Path) -
 
 
 @pytest.mark.parametrize(("name", "path"), UNUSED)
-def test_what_is_not_understood_is_listed(name: str, path: str, tmp_path: Path) -> None:
+def test_a_naming_lists_a_file_that_it_does_not_use(name: str, path: str, tmp_path: Path) -> None:
     used = next(iter(CORPORA[name].says))
     release = read_planted(name, tmp_path, used, path)
     assert release.table["audio"].tolist() == [used]
-    reasons = [problem.reason for problem in release.skipped if problem.audio == path]
+    reasons = [item.reason for item in release.skipped if item.audio == path]
     assert len(reasons) == 1
     assert CORPORA[name].unused[path] in reasons[0]
-    assert Path(path).stem not in reasons[0].split(":")[0].split(" such as ")[0]  # counted by these words
+    # Skipped files are counted by these words, so a file name must not be among them.
+    assert Path(path).stem not in reasons[0].split(":")[0].split(" such as ")[0]
 
 
 @each_corpus
-def test_a_clip_in_two_places_is_used_once(name: str, tmp_path: Path) -> None:
+def test_a_naming_uses_a_clip_in_two_places_once(name: str, tmp_path: Path) -> None:
     variant, usual = next(iter(CORPORA[name].variants.items()))
     release = read_planted(name, tmp_path, usual, variant)
-    twins = [problem.audio for problem in release.skipped if "a second file of a clip" in problem.reason]
+    twins = [item.audio for item in release.skipped if "a second file of a clip" in item.reason]
     assert len(release.table) == len(twins) == 1
     assert {release.table["audio"].iloc[0], *twins} == {usual, variant}
 
 
-def test_linked_folders_are_read_once_and_what_leaves_the_root_is_refused(tmp_path: Path) -> None:
-    """As people do whose disk is full: some folders lie elsewhere, within the root or out of it."""
+def test_visible_files_reads_linked_folders_once_and_files_outside_the_root_are_refused(tmp_path: Path) -> None:
+    """Some folders are links, within the root or out of it, as people make them if a disk is full."""
     root, elsewhere = tmp_path / "emovo", tmp_path / "disk"
     for path in ("moved/f1/gio-f1-b1.wav", "f2/gio-f2-b1.wav"):
         tone(root / path)
     tone(elsewhere / "gio-f3-b1.wav")
     (root / "f1").symlink_to(root / "moved" / "f1")
-    (root / "a").symlink_to(root / "f2")  # before f2 in the alphabet; the folder itself is what counts
+    (root / "a").symlink_to(root / "f2")  # before f2 in the alphabet, but the folder itself counts
     (root / "f2" / "around").symlink_to(root)
     (root / "f3").symlink_to(elsewhere)
     (tmp_path / "link").symlink_to(root)
@@ -123,26 +124,28 @@ def test_linked_folders_are_read_once_and_what_leaves_the_root_is_refused(tmp_pa
 
 
 @each_corpus
-def test_a_missing_release_says_how_to_get_it(name: str, tmp_path: Path) -> None:
+def test_a_naming_says_how_to_get_a_missing_release(name: str, tmp_path: Path) -> None:
     for root in (tmp_path / "nowhere", tmp_path):
         with pytest.raises(SetupError, match=rf"Corpus '{name}' is not at .*dataset\.root="):
             read(name, root)
 
 
 @each_corpus
-def test_a_yaml_maps_to_the_vocabulary_and_states_its_facts(name: str) -> None:
+def test_the_yaml_of_a_naming_maps_to_the_vocabulary_and_states_its_facts(name: str) -> None:
     config = CONFIGS[name]
     assert set(config.label_map.values()) <= {*EMOTIONS, None}
     assert all((config.licence, config.access, config.facts, config.sampling_rate, config.expected))
     assert set(config.expected_labels) <= set(config.label_map)
-    if config.expected_labels and name != "asvp_esd":  # one of whose files has a label that is listed instead
+    if config.expected_labels and name != "asvp_esd":  # one of its files has another label and is skipped
         assert sum(config.expected_labels.values()) == config.expected["all"]
 
 
 @settings(max_examples=60)
 @given(data=st.data())
-def test_every_audio_file_is_a_row_or_a_problem(tmp_path_factory: pytest.TempPathFactory, data: st.DataObject) -> None:
-    """Names near the true ones: no reader stops at one, loses one or gives a label that its map does not know."""
+def test_a_naming_makes_every_audio_file_a_row_or_skips_it(
+    tmp_path_factory: pytest.TempPathFactory, data: st.DataObject
+) -> None:
+    """With names that nearly follow the scheme, no reader fails, loses a file or gives an unknown label."""
     name = data.draw(st.sampled_from(sorted(CORPORA)))
     folder, stem = data.draw(st.sampled_from(CORPORA[name].tree)).rpartition("/")[::2]
     letters = list(stem.removesuffix(".wav").removesuffix(".avi"))
@@ -151,15 +154,15 @@ def test_every_audio_file_is_a_row_or_a_problem(tmp_path_factory: pytest.TempPat
     paths = {f"{folder}/{''.join(letters)}.wav".lstrip("/"), *CORPORA[name].tree[:3]}
     root = tmp_path_factory.mktemp("named")
     release = read_planted(name, root, *paths)
-    listed = [problem.audio for problem in release.skipped if problem.audio]
+    listed = [item.audio for item in release.skipped if item.audio]
     assert sorted([*release.table["audio"], *listed]) == sorted(paths)
     assert set(release.table["label"]) <= set(CONFIGS[name].label_map)
 
 
-def test_crema_d_says_that_it_knows_no_gender(tmp_path: Path) -> None:
+def test_crema_d_notes_that_the_gender_is_not_known(tmp_path: Path) -> None:
     plant(tmp_path, ["AudioWAV/1001_DFA_ANG_XX.wav"], {})
     assert "VideoDemographics.csv" in read("crema_d", tmp_path).notes[0]
-    release = read("crema_d", tmp_path / "AudioWAV")  # the demographics are looked for beside the audio too
+    release = read("crema_d", tmp_path / "AudioWAV")  # the demographics may also be in the folder above
     assert "VideoDemographics.csv" in release.notes[0]
     plant(tmp_path, [], CORPORA["crema_d"].files)
     assert read("crema_d", tmp_path / "AudioWAV").table["gender"].tolist() == ["male"]
@@ -175,10 +178,10 @@ def test_esd_counts_the_clips_without_a_text(tmp_path: Path) -> None:
 
 def test_msp_improv_lists_evaluations_without_audio_and_lines_that_it_cannot_read(tmp_path: Path) -> None:
     lines = "UTD-IMPROV-S01A-F01-S-FM01.avi; A; A:1.0;\nUTD-IMPROV-S01A-F01-S-FM02.avi; N; A:1.0;\nUTD-IMPROV broken\n"
-    plant(tmp_path, ["MSP-IMPROV-S01A-F01-S-FM01.wav"], {"Evalution.txt": lines.encode()})  # as some copies spell it
+    plant(tmp_path, ["MSP-IMPROV-S01A-F01-S-FM01.wav"], {"Evalution.txt": lines.encode()})  # some copies' spelling
     release = read("msp_improv", tmp_path)
     assert release.table["label"].tolist() == ["A"]
-    assert [(problem.utterance, problem.reason) for problem in release.skipped] == [
+    assert [(item.utterance, item.reason) for item in release.skipped] == [
         ("UTD-IMPROV broken", "line not understood"),
         ("MSP-IMPROV-S01A-F01-S-FM02", "no audio file"),
     ]
@@ -198,7 +201,7 @@ def test_msp_improv_without_its_evaluations_names_the_file(tmp_path: Path) -> No
         ("enterface", "subject 1/disgust/sentence 1/s1_di_1.avi", "disgusted"),
     ],
 )
-def test_real_audio_in_the_formats_of_the_releases_is_decoded(
+def test_load_corpus_decodes_real_audio_in_the_formats_of_the_releases(
     name: str, path: str, emotion: str, tmp_path: Path
 ) -> None:
     tone(tmp_path / path, sample_rate=48000)

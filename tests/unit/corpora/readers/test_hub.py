@@ -18,7 +18,7 @@ import soundfile
 from corpus_trees import placeholder, write_text
 from melt_ser.cli.compose import load_dataset
 from melt_ser.core.errors import InputError, SetupError
-from melt_ser.corpora.download.download_hub import hub_folder
+from melt_ser.corpora.download.hub import hub_folder
 from melt_ser.corpora.load import corpus_root, load_corpus
 from melt_ser.corpora.readers.hub import read
 
@@ -30,7 +30,7 @@ AUDIO = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
 
 @pytest.fixture(autouse=True)
 def own_datasets_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nothing of a test stays in the user's cache, and each test unpacks for itself."""
+    """Give each test a cache of its own, so that it unpacks by itself and leaves the user's cache alone."""
     monkeypatch.setenv("MELT_SER_CACHE", str(tmp_path / "cache"))
     monkeypatch.setattr("datasets.config.HF_DATASETS_CACHE", str(tmp_path / "hf"))
 
@@ -42,7 +42,7 @@ def clip(frequency: float = 220.0) -> bytes:
 
 
 def parquet_file(path: Path, paths: list[str | None], emotions: list[int | None]) -> None:
-    """A file as the datasets library writes it: audio as bytes and path, the label as a class label."""
+    """Write a file as the datasets library does: audio as bytes and path, the label as a class label."""
     rows = [None if name is None else {"bytes": clip(200 + number), "path": name} for number, name in enumerate(paths)]
     columns = {
         "audio": pa.array(rows, AUDIO),
@@ -63,7 +63,7 @@ def parquet_file(path: Path, paths: list[str | None], emotions: list[int | None]
     parquet.write_table(pa.table(columns).replace_schema_metadata(metadata), path)
 
 
-def test_parquet_is_unpacked_once_into_clips_that_the_rest_reads(tmp_path: Path) -> None:
+def test_hub_parquet_is_unpacked_once_into_clips(tmp_path: Path) -> None:
     root = tmp_path / "data_set"
     parquet_file(root / "data" / "train-00000-of-00001.parquet", ["a.wav", "b.flac"], [0, 1])
     parquet_file(root / "data" / "validation-00000-of-00001.parquet", ["a.wav"], [1])
@@ -81,22 +81,22 @@ def test_parquet_is_unpacked_once_into_clips_that_the_rest_reads(tmp_path: Path)
     assert load_corpus(replace(CONFIG, root=str(root))).digest == corpus.digest
     assert {path: path.stat().st_mtime_ns for path in corpus.root.rglob("*")} == written
     parquet_file(root / "data" / "test-00000-of-00001.parquet", ["c.wav", "d.wav"], [0, 0])
-    assert len(read(root, CONFIG).table) == 5  # what has changed is unpacked again
+    assert len(read(root, CONFIG).table) == 5  # a changed data set is unpacked again
 
 
-def test_a_name_within_parquet_never_leads_out_of_the_folder(tmp_path: Path) -> None:
-    names = ["../../evil.wav", "/etc/passwd", "same.wav", "x\\same.wav", ".hidden.wav", "metadata.csv", None]
-    parquet_file(tmp_path / "set" / "train.parquet", names, [0, 0, 0, 0, 0, None, -1])
+def test_hub_never_writes_a_clip_outside_its_folder(tmp_path: Path) -> None:
+    clips = ["../../evil.wav", "/etc/passwd", "same.wav", "x\\same.wav", ".hidden.wav", "metadata.csv", None]
+    parquet_file(tmp_path / "set" / "train.parquet", clips, [0, 0, 0, 0, 0, None, -1])
     release = read(tmp_path / "set", CONFIG)
-    found = {path.name for path in (tmp_path / "cache" / "hub").rglob("*") if path.is_file()}
-    assert found == {"evil.wav", "0000001.wav", "same.wav", "0000003.wav", "0000004.wav", "0000005.wav", "metadata.csv"}
+    names = {path.name for path in (tmp_path / "cache" / "hub").rglob("*") if path.is_file()}
+    assert names == {"evil.wav", "0000001.wav", "same.wav", "0000003.wav", "0000004.wav", "0000005.wav", "metadata.csv"}
     assert len(release.table) == 5
-    assert [problem.reason for problem in release.skipped] == ["no label: row 6", "no audio: row 7"]
-    assert set(release.table["split"]) == {""}  # a single split is none
+    assert [item.reason for item in release.skipped] == ["no label: row 6", "no audio: row 7"]
+    assert set(release.table["split"]) == {""}  # a single split counts as none
 
 
 @pytest.mark.parametrize("suffix", [".csv", ".jsonl"])
-def test_an_audiofolder_is_read_in_place(tmp_path: Path, suffix: str) -> None:
+def test_hub_reads_an_audiofolder_in_place(tmp_path: Path, suffix: str) -> None:
     for split in ("train", "test"):
         rows = [{"file_name": f"clips/{n}.wav", "Emotion": "joy", "speaker_id": f"s{n}"} for n in range(2)]
         if suffix == ".jsonl":
@@ -111,10 +111,10 @@ def test_an_audiofolder_is_read_in_place(tmp_path: Path, suffix: str) -> None:
         ["test/clips/0.wav", "test", "s0", "joy"],
         ["train/clips/0.wav", "train", "s0", "joy"],
     ]
-    assert [problem.audio for problem in release.skipped] == ["test/clips/1.wav", "train/clips/1.wav"]
+    assert [item.audio for item in release.skipped] == ["test/clips/1.wav", "train/clips/1.wav"]
 
 
-def test_only_columns_whose_meaning_is_clear_are_read_without_an_entry_and_the_notes_say_which(tmp_path: Path) -> None:
+def test_hub_reads_only_clear_columns_without_an_entry_and_notes_them(tmp_path: Path) -> None:
     """A data set's own source, session, start and end are often an origin, a room and dates."""
     columns = "file_name,emotion,speaker_id,source,session,utterance,start,end,split,gender,language"
     for number in range(2):
@@ -133,7 +133,7 @@ def test_only_columns_whose_meaning_is_clear_are_read_without_an_entry_and_the_n
     assert read(tmp_path, named).table["session"].tolist() == ["7", "7"]
 
 
-def test_words_that_are_no_split_are_told(tmp_path: Path) -> None:
+def test_hub_refuses_words_that_are_no_split(tmp_path: Path) -> None:
     write_text(tmp_path / "metadata.csv", "file_name,emotion,speaker_id,fold\na.wav,joy,1,train\nb.wav,joy,1,holdout\n")
     for name in "ab":
         placeholder(tmp_path / f"{name}.wav")
@@ -141,7 +141,7 @@ def test_words_that_are_no_split_are_told(tmp_path: Path) -> None:
         read(tmp_path, replace(CONFIG, columns={**CONFIG.columns, "split": "fold"}))
 
 
-def test_parts_choose_splits_that_have_names_of_their_own(tmp_path: Path) -> None:
+def test_hub_parts_choose_splits_with_other_names(tmp_path: Path) -> None:
     for part in ("crema_d", "nemo"):
         write_text(tmp_path / part / "metadata.csv", "file_name,emotion,speaker_id\na.wav,joy,1\n")
         placeholder(tmp_path / part / "a.wav")
@@ -167,13 +167,13 @@ def test_parts_choose_splits_that_have_names_of_their_own(tmp_path: Path) -> Non
         ("file_name,label\n../a.wav,joy\n", {}, r"the audio path '\.\./a\.wav' leaves dataset\.root"),
     ],
 )
-def test_a_mistake_is_one_sentence(tmp_path: Path, text: str, columns: dict[str, str | None], message: str) -> None:
+def test_hub_mistake_is_one_sentence(tmp_path: Path, text: str, columns: dict[str, str | None], message: str) -> None:
     write_text(tmp_path / "metadata.csv", text)
     with pytest.raises((InputError, SetupError), match=message):
         read(tmp_path, replace(CONFIG, columns=columns))
 
 
-def test_a_folder_that_is_no_data_set_is_told(tmp_path: Path) -> None:
+def test_hub_refuses_a_folder_that_is_no_data_set(tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     with pytest.raises(InputError, match=r"empty is no data set with parquet or a metadata\.csv"):
         read(tmp_path / "empty", CONFIG)
@@ -183,7 +183,7 @@ def test_a_folder_that_is_no_data_set_is_told(tmp_path: Path) -> None:
     assert not list((tmp_path / "cache" / "hub").glob("hub-*"))  # nothing half-written stays
 
 
-def test_a_repository_is_downloaded_once_or_told_how_to_get(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_hub_repository_is_downloaded_once_or_by_hand(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     config = replace(CONFIG, repository="someone/speech")
     with pytest.raises(SetupError, match="hf download --repo-type dataset someone/speech --local-dir <folder>"):
         corpus_root(config)  # HF_HUB_OFFLINE
@@ -200,7 +200,7 @@ def test_a_repository_is_downloaded_once_or_told_how_to_get(tmp_path: Path, monk
     assert len(read(root, config).table) == 2
 
 
-def test_of_two_processes_that_want_a_repository_one_downloads(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_hub_repository_is_downloaded_by_one_of_two_processes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     downloads = []
 
     def download(repository: str, *, local_dir: Path, **_: object) -> None:
@@ -210,12 +210,12 @@ def test_of_two_processes_that_want_a_repository_one_downloads(tmp_path: Path, m
 
     monkeypatch.setattr("huggingface_hub.snapshot_download", download)
     with ThreadPoolExecutor(2) as pool:
-        first, second = pool.map(lambda _: hub_folder("someone/speech", None, tmp_path), range(2))
+        first, second = pool.map(lambda _: hub_folder("someone/speech", None), range(2))
     assert first == second and (first / "train.parquet").is_file() and downloads == ["someone/speech"]
 
 
 @pytest.mark.parametrize("reason", [OSError(28, "No space left on device"), RuntimeError("server disconnected")])
-def test_a_repository_that_breaks_off_is_one_sentence_and_goes_on(
+def test_hub_download_that_breaks_off_is_one_sentence_and_continues_later(
     reason: Exception, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def breaks(repository: str, *, local_dir: Path, **_: object) -> None:
@@ -228,12 +228,12 @@ def test_a_repository_that_breaks_off_is_one_sentence_and_goes_on(
 
     monkeypatch.setattr("huggingface_hub.snapshot_download", breaks)
     with pytest.raises(SetupError, match=r"cannot be downloaded \(.*(No space left|disconnected)"):
-        hub_folder("someone/speech", None, tmp_path)
+        hub_folder("someone/speech", None)
     monkeypatch.setattr("huggingface_hub.snapshot_download", goes_on)
-    assert hub_folder("someone/speech", None, tmp_path).is_dir()
+    assert hub_folder("someone/speech", None).is_dir()
 
 
-def test_a_split_cannot_be_named_out_of_the_folder(tmp_path: Path) -> None:
+def test_hub_split_cannot_name_a_folder_outside(tmp_path: Path) -> None:
     parquet_file(tmp_path / "set" / "a.parquet", ["a.wav"], [0])
     header = "configs:\n- config_name: default\n  data_files:\n  - split: ../../evil\n    path: a.parquet\n"
     write_text(tmp_path / "set" / "README.md", f"---\n{header}---\n")

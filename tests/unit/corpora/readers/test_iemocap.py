@@ -1,4 +1,4 @@
-"""IEMOCAP: evaluation files into turns, speakers and sessions."""
+"""IEMOCAP: evaluation files give turns, speakers and sessions."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from melt_ser.corpora.table import validate
 SETTINGS = load_config("dataset=iemocap")
 CONFIG = SETTINGS.dataset
 
-# Turns of the five sessions: the five emotions of the usual task, then all turns of the session.
+# Turns of each session: those of the five emotions of the usual task, and all.
 SESSIONS = {
     1: (dict(ang=229, hap=135, exc=143, neu=384, sad=194), 1819),
     2: (dict(ang=137, hap=117, exc=210, neu=362, sad=197), 1811),
@@ -26,7 +26,7 @@ SESSIONS = {
 }
 
 
-def test_a_line_gives_a_turn_with_its_text(tmp_path: Path) -> None:
+def test_iemocap_line_gives_a_turn_with_its_text(tmp_path: Path) -> None:
     iemocap_session(tmp_path, 1, ["neu", "xxx"], placeholder)
     row = read(tmp_path, CONFIG).table.iloc[0]
     assert (row.utterance, row.source) == ("Ses01F_impro00_F000", "iemocap/Ses01F_impro00_F000")
@@ -34,7 +34,7 @@ def test_a_line_gives_a_turn_with_its_text(tmp_path: Path) -> None:
     assert (row.session, row.label, row.text, row.language) == ("Session1", "neu", "Excuse me.", "en")
 
 
-def test_the_speaker_is_the_letter_of_the_last_token(tmp_path: Path) -> None:
+def test_iemocap_speaker_is_the_letter_of_the_last_part(tmp_path: Path) -> None:
     iemocap_session(tmp_path, 1, ["neu"] * 4, placeholder, turns=2)
     table = read(tmp_path, CONFIG).table.set_index("utterance")
     assert table["speaker"].to_dict() == {
@@ -46,14 +46,14 @@ def test_the_speaker_is_the_letter_of_the_last_token(tmp_path: Path) -> None:
     assert table.loc["Ses01F_impro00_M001", "gender"] == "male"
 
 
-def test_the_nested_release_folder_is_found(tmp_path: Path) -> None:
+def test_iemocap_finds_a_nested_release_folder(tmp_path: Path) -> None:
     iemocap_session(tmp_path / "IEMOCAP_full_release", 2, ["ang"], placeholder)
     release = read(tmp_path, CONFIG)
     assert release.table["audio"].str.startswith("IEMOCAP_full_release/Session2/").all()
     assert release.notes == ["1 of the five sessions are there"]
 
 
-def test_what_does_not_match_is_listed(tmp_path: Path) -> None:
+def test_iemocap_lists_files_and_lines_that_do_not_match(tmp_path: Path) -> None:
     iemocap_session(tmp_path, 1, ["neu", "sad", "ang"], placeholder)
     wavs = tmp_path / "Session1" / "sentences" / "wav" / "Ses01F_impro00"
     (wavs / "Ses01F_impro00_M001.wav").unlink()
@@ -64,14 +64,14 @@ def test_what_does_not_match_is_listed(tmp_path: Path) -> None:
     write_text(evaluations / "Ses01F_impro09.txt", "[0.0 - 1.0] Ses01F_impro09_F000 neu\n")
     release = read(tmp_path, CONFIG)
     assert release.table["label"].tolist() == ["neu", "ang"]
-    assert [(problem.reason, problem.audio.split("/")[-1]) for problem in release.skipped] == [
+    assert [(item.reason, item.audio.split("/")[-1]) for item in release.skipped] == [
         ("no audio file", "Ses01F_impro00_M001.wav"),
         ("line not understood", "Ses01F_impro09.txt"),
         ("file without annotation", "Ses01F_impro00_F009.wav"),
     ]
 
 
-def test_of_a_turn_in_several_files_the_releases_own_is_used_and_the_others_are_listed(tmp_path: Path) -> None:
+def test_iemocap_uses_the_releases_own_file_of_a_turn_and_lists_the_others(tmp_path: Path) -> None:
     iemocap_session(tmp_path, 1, ["neu", "sad"], placeholder)
     wavs = tmp_path / "Session1" / "sentences" / "wav"
     twins = (
@@ -84,16 +84,16 @@ def test_of_a_turn_in_several_files_the_releases_own_is_used_and_the_others_are_
     release = read(tmp_path, CONFIG)
     used = "Session1/sentences/wav/Ses01F_impro00/Ses01F_impro00_F000.wav"
     assert release.table["audio"].tolist()[0] == used and len(release.table) == 2
-    assert {problem.audio.split("wav/", 1)[1] for problem in release.skipped} == set(twins)
-    assert {problem.reason for problem in release.skipped} == {f"a second file of a clip: {used} is used"}
+    assert {item.audio.split("wav/", 1)[1] for item in release.skipped} == set(twins)
+    assert {item.reason for item in release.skipped} == {f"a second file of a clip: {used} is used"}
 
 
-def test_a_missing_release_names_the_path_and_the_fix(tmp_path: Path) -> None:
+def test_iemocap_without_a_release_names_the_path_and_the_fix(tmp_path: Path) -> None:
     with pytest.raises(SetupError, match=r"Session1.*dataset\.root=.*request form"):
         read(tmp_path, CONFIG)
 
 
-def test_the_usual_task_has_5531_turns(tmp_path: Path) -> None:
+def test_iemocap_has_5531_turns_in_the_usual_task(tmp_path: Path) -> None:
     for number, (usual, total) in SESSIONS.items():
         others = ["fru", "xxx", "sur", "fea", "dis", "oth"] * total
         labels = [label for label, count in usual.items() for _ in range(count)]

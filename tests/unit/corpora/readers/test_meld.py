@@ -1,4 +1,4 @@
-"""MELD: annotations and clips joined on (split, dialogue, utterance), its defects handled by name."""
+"""MELD: annotations and clips are joined on (split, dialogue, utterance); its known defects are noted."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ SMALL = {
 MIRROR = {"train": "train", "dev": "dev", "test": "test"}
 
 
-def test_numbers_restart_in_every_split(tmp_path: Path) -> None:
+def test_meld_numbers_restart_in_every_split(tmp_path: Path) -> None:
     meld_tree(tmp_path, SMALL, placeholder, suffix=".mp4")
     release = read(tmp_path, CONFIG)
     assert release.skipped == [] and release.notes == []
@@ -37,7 +37,7 @@ def test_numbers_restart_in_every_split(tmp_path: Path) -> None:
     assert (row.source, row.audio) == ("meld/train/dia0_utt0", "train_splits/dia0_utt0.mp4")
     assert (row.split, row.session, row.speaker, row.gender) == ("train", "train/dia0", "Monica", "female")
     assert (row.text, row.language) == ("Hi!", "en")
-    assert table.loc["train_dia0_utt1", "gender"] == ""  # only the main cast's is known
+    assert table.loc["train_dia0_utt1", "gender"] == ""  # only the gender of the main cast is known
 
 
 @pytest.mark.parametrize(
@@ -53,7 +53,7 @@ def test_numbers_restart_in_every_split(tmp_path: Path) -> None:
         ({split: f"audio/{split}" for split in MIRROR}, ".WAV", "annotations"),
     ],
 )
-def test_the_release_and_its_mirrors_are_found(
+def test_meld_finds_the_release_and_its_mirrors(
     tmp_path: Path, folders: dict[str, str], suffix: str, tables: str
 ) -> None:
     meld_tree(tmp_path, SMALL, placeholder, folders, suffix, tables)
@@ -62,7 +62,7 @@ def test_the_release_and_its_mirrors_are_found(
     assert release.table["audio"].tolist()[-1] == f"{folders['test']}/dia0_utt0{suffix}"
 
 
-def test_the_letter_case_of_names_does_not_matter(tmp_path: Path) -> None:
+def test_meld_ignores_the_letter_case_of_names(tmp_path: Path) -> None:
     meld_tree(tmp_path, SMALL, placeholder, {split: name.title() for split, name in MELD_FOLDERS.items()}, ".MP4")
     for path in tmp_path.rglob("*.MP4"):
         path.rename(path.with_name(path.name.replace("dia", "Dia").replace("utt", "Utt")))
@@ -72,7 +72,7 @@ def test_the_letter_case_of_names_does_not_matter(tmp_path: Path) -> None:
     assert (row.audio, row.source) == ("Train_Splits/Dia0_Utt0.MP4", "meld/train/dia0_utt0")
 
 
-def test_files_and_rows_that_do_not_match_are_listed(tmp_path: Path) -> None:
+def test_meld_lists_files_and_rows_that_do_not_match(tmp_path: Path) -> None:
     meld_tree(tmp_path, SMALL, placeholder, suffix=".mp4")
     folder = tmp_path / "train_splits"
     (folder / "dia7_utt0.mp4").unlink()
@@ -88,18 +88,18 @@ def test_files_and_rows_that_do_not_match_are_listed(tmp_path: Path) -> None:
     }
 
 
-def test_the_corrected_cut_of_a_test_clip_is_used(tmp_path: Path) -> None:
+def test_meld_uses_the_corrected_cut_of_a_test_clip(tmp_path: Path) -> None:
     meld_tree(tmp_path, SMALL, placeholder, suffix=".mp4")
     placeholder(tmp_path / "output_repeated_splits_test" / "final_videos_testdia0_utt0.mp4")
     release = read(tmp_path, CONFIG)
     row = release.table.set_index("utterance").loc["test_dia0_utt0"]
     assert row["audio"] == "output_repeated_splits_test/final_videos_testdia0_utt0.mp4"
     assert row["source"] == "meld/test/dia0_utt0"
-    assert [problem.audio for problem in release.skipped] == ["output_repeated_splits_test/dia0_utt0.mp4"]
+    assert [item.audio for item in release.skipped] == ["output_repeated_splits_test/dia0_utt0.mp4"]
     assert release.notes == ["1 test clips are the release's corrected cuts (final_videos_test…)"]
 
 
-def test_mistakes_name_the_file(tmp_path: Path) -> None:
+def test_meld_mistakes_name_the_file(tmp_path: Path) -> None:
     with pytest.raises(SetupError, match=r"train_sent_emo\.csv.*dataset\.root="):
         read(tmp_path, CONFIG)
     meld_tree(tmp_path, SMALL, placeholder)
@@ -117,7 +117,7 @@ def test_mistakes_name_the_file(tmp_path: Path) -> None:
         read(tmp_path, CONFIG)
 
 
-def test_annotations_without_clips_are_a_setup_error(tmp_path: Path) -> None:
+def test_meld_annotations_without_clips_are_a_setup_error(tmp_path: Path) -> None:
     meld_tree(tmp_path, {}, placeholder)
     with pytest.raises(SetupError, match=r"train_splits.*dataset\.root=<folder of the release>"):
         read(tmp_path, CONFIG)
@@ -125,23 +125,21 @@ def test_annotations_without_clips_are_a_setup_error(tmp_path: Path) -> None:
 
 @pytest.fixture(scope="module")
 def real(shared_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Release:
-    """The released annotations with placeholders for the clips, as the raw release has them."""
+    """Read the released annotations, with an empty file for each clip of the raw release."""
     return read(meld_release(shared_data, tmp_path_factory.getbasetemp()), CONFIG)
 
 
-def test_the_real_annotations_are_all_accounted_for(real: Release) -> None:
+def test_meld_uses_or_lists_all_real_annotations(real: Release) -> None:
     validate(real.table, "meld")
-    lost = {problem.utterance.replace("_", "/", 1): problem.reason for problem in real.skipped if problem.utterance}
+    lost = {item.utterance.replace("_", "/", 1): item.reason for item in real.skipped if item.utterance}
     assert lost == {"dev/dia110_utt7": "no audio file: dev/dia110_utt7"}
-    assert [problem.audio for problem in real.skipped if not problem.utterance] == [
-        "dev_splits_complete/dia66_utt9.mp4"
-    ]
+    assert [item.audio for item in real.skipped if not item.utterance] == ["dev_splits_complete/dia66_utt9.mp4"]
     counts = real.table["split"].value_counts().to_dict()
     assert counts == dict(train=9989, dev=1109 - 1, test=2610)
     assert CONFIG.expected == dict(train=9989, dev=1109, test=2610)
 
 
-def test_every_real_row_says_what_the_annotation_file_says(real: Release, shared_data: Path) -> None:
+def test_meld_reads_every_real_row_as_in_the_annotation_file(real: Release, shared_data: Path) -> None:
     table = real.table.set_index("source")
     read_rows = 0
     for split, folder in MELD_FOLDERS.items():
@@ -151,15 +149,15 @@ def test_every_real_row_says_what_the_annotation_file_says(real: Release, shared
                 if (split, clip) == ("dev", "dia110_utt7"):  # has no file
                     assert f"meld/{split}/{clip}" not in table.index
                     continue
-                found = table.loc[f"meld/{split}/{clip}"]
-                assert (found["audio"], found["split"]) == (f"{folder}/{clip}.mp4", split)
-                assert (found["label"], found["speaker"]) == (row["Emotion"], row["Speaker"])
-                assert (found["text"], found["session"]) == (row["Utterance"], f"{split}/dia{row['Dialogue_ID']}")
+                result = table.loc[f"meld/{split}/{clip}"]
+                assert (result["audio"], result["split"]) == (f"{folder}/{clip}.mp4", split)
+                assert (result["label"], result["speaker"]) == (row["Emotion"], row["Speaker"])
+                assert (result["text"], result["session"]) == (row["Utterance"], f"{split}/dia{row['Dialogue_ID']}")
                 read_rows += 1
     assert read_rows == len(table) == 13_707
 
 
-def test_the_real_labels_and_cast(real: Release) -> None:
+def test_meld_has_the_published_labels_and_cast(real: Release) -> None:
     train = real.table[real.table["split"] == "train"]
     assert train["label"].value_counts().to_dict() == dict(
         neutral=4710, joy=1743, surprise=1205, anger=1109, sadness=683, disgust=271, fear=268
@@ -171,7 +169,7 @@ def test_the_real_labels_and_cast(real: Release) -> None:
     }  # fmt: skip
 
 
-def test_known_defects_are_kept_and_noted(real: Release) -> None:
+def test_meld_uses_and_notes_clips_with_known_defects(real: Release) -> None:
     disturbed, mismatched, wrongly_cut = real.notes
     assert "disturbed audio" in disturbed and all(clip in disturbed for clip in DISTURBED)
     assert mismatched.startswith("16 clips") and "train/dia241_utt2" in mismatched
@@ -179,6 +177,6 @@ def test_known_defects_are_kept_and_noted(real: Release) -> None:
     assert all(clip in wrongly_cut for clip in WRONGLY_CUT)
 
 
-def test_a_clip_without_annotated_length_is_kept(real: Release) -> None:
+def test_meld_uses_a_clip_without_annotated_length(real: Release) -> None:
     row = real.table.set_index("source").loc["meld/test/dia155_utt3"]  # annotated from 12:32.632 to 12:32.632
     assert row["text"] == "Oh my God." and row[["start", "end", "duration"]].isna().all()

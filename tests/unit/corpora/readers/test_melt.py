@@ -42,7 +42,7 @@ def small(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_rows_are_named_as_melds_reader_names_them(small: Path) -> None:
+def test_melt_names_rows_as_the_meld_reader_does(small: Path) -> None:
     release = melt.read(small, MELT)
     row = release.table.iloc[0]
     assert (row.utterance, row.source, row.session) == (
@@ -55,17 +55,17 @@ def test_rows_are_named_as_melds_reader_names_them(small: Path) -> None:
     assert release.notes == ["1 clips of MELD's train and test folders are not in MELT"]
 
 
-def test_melds_labels_leave_out_the_rows_that_melts_cannot_use(small: Path) -> None:
+def test_melt_with_melds_labels_skips_rows_that_melts_labels_cannot_use(small: Path) -> None:
     release = melt.read(small, HUMAN)
     assert release.table["label"].tolist() == ["joy", "fear"]
-    assert [problem.utterance for problem in release.skipped] == ["test_dia3_utt2"]
+    assert [item.utterance for item in release.skipped] == ["test_dia3_utt2"]
     assert "'frustration' is none of the seven" in release.skipped[0].reason
     usable = melt.read(small, MELT).table
     usable = usable[map_labels(usable["label"], MELT.label_map, "melt").notna()]
     assert usable["source"].tolist() == release.table["source"].tolist()
 
 
-def test_mistakes_name_the_key_the_file_and_the_row(small: Path) -> None:
+def test_melt_mistakes_name_the_key_the_file_and_the_row(small: Path) -> None:
     with pytest.raises(SetupError, match=r"dataset\.label_column is 'llm_labels': did you mean 'llm_label'"):
         melt.read(small, replace(MELT, label_column="llm_labels"))
     row = melt_row(TEST[0], "joy")
@@ -83,7 +83,7 @@ def real(shared_data: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[st
     return {"melt": melt.read(root, MELT), "human": melt.read(root, HUMAN), "meld": meld.read(root, MELD)}
 
 
-def test_the_real_rows_are_all_accounted_for(real: dict[str, Release]) -> None:
+def test_melt_uses_all_real_rows(real: dict[str, Release]) -> None:
     release = real["melt"]
     validate(release.table, "melt")
     assert release.skipped == []
@@ -93,7 +93,7 @@ def test_the_real_rows_are_all_accounted_for(real: dict[str, Release]) -> None:
     assert release.table.groupby("split")["speaker"].nunique().to_dict() == {"train": 42, "test": 30}
 
 
-def test_every_real_row_says_what_the_annotation_file_says(real: dict[str, Release], shared_data: Path) -> None:
+def test_melt_reads_every_real_row_as_in_the_annotation_file(real: dict[str, Release], shared_data: Path) -> None:
     tables = {name: real[name].table.set_index("source") for name in ("melt", "human")}
     outside = 0
     for split in ("train", "test"):
@@ -111,14 +111,14 @@ def test_every_real_row_says_what_the_annotation_file_says(real: dict[str, Relea
     assert (len(tables["melt"]), len(tables["human"]), outside) == (7024 + 1794, 7024 + 1791, 3)
 
 
-def test_both_label_sources_use_the_same_rows(real: dict[str, Release]) -> None:
+def test_melt_uses_the_same_rows_with_both_label_sources(real: dict[str, Release]) -> None:
     table = real["melt"].table
     usable = table[map_labels(table["label"], MELT.label_map, "melt").notna()]
     assert usable["source"].tolist() == real["human"].table["source"].tolist()
     assert len(real["human"].table) == 7024 + 1791
 
 
-def test_every_real_row_is_the_recording_that_meld_has(real: dict[str, Release]) -> None:
+def test_melt_has_the_recordings_of_meld_in_every_real_row(real: dict[str, Release]) -> None:
     reference = real["meld"].table.set_index("source")
     human = real["human"].table.set_index("source")
     same = reference.loc[human.index]
@@ -126,10 +126,10 @@ def test_every_real_row_is_the_recording_that_meld_has(real: dict[str, Release])
         assert (same[column] == human[column]).all(), column
     differing = human.index[same["speaker"] != human["speaker"]]
     assert differing.tolist() == ["meld/train/dia556_utt6"]  # Joey in MELD, Ross in MELT
-    assert (same["text"] != human["text"]).sum() > 700  # hence the join on keys
+    assert (same["text"] != human["text"]).sum() > 700  # so rows are joined by key
 
 
-def test_the_agreement_of_the_real_labels(real: dict[str, Release], shared_data: Path) -> None:
+def test_melt_labels_agree_with_melds_as_published(real: dict[str, Release], shared_data: Path) -> None:
     table = real["melt"].table.set_index("source")
     meld_label = real["meld"].table.set_index("source")["label"].loc[table.index]
     agreement = (table["label"] == meld_label).groupby(table["split"]).mean()

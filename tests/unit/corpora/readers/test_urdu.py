@@ -1,4 +1,4 @@
-"""URDU: names into speakers and emotions, checked against their folders."""
+"""URDU: a name gives speaker, gender and emotion, and must agree with its folder."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from melt_ser.corpora.table import validate
 CONFIG = load_dataset("urdu")
 
 
-def test_a_name_says_speaker_gender_and_emotion(tmp_path: Path) -> None:
+def test_urdu_name_gives_speaker_gender_and_emotion(tmp_path: Path) -> None:
     placeholder(tmp_path / "Sad" / "SF11_F3_S042.wav")
     row = read(tmp_path, CONFIG).table.iloc[0]
     assert (row.utterance, row.source) == ("SF11_F3_S042", "urdu/SF11_F3_S042")
@@ -24,12 +24,12 @@ def test_a_name_says_speaker_gender_and_emotion(tmp_path: Path) -> None:
     assert (row.speaker, row.gender, row.label) == ("SF11", "female", "S")
 
 
-def test_flat_copies_are_read(tmp_path: Path) -> None:
+def test_urdu_copies_without_folders_are_read(tmp_path: Path) -> None:
     placeholder(tmp_path / "SM1_F10_A010.wav")
     assert read(tmp_path, CONFIG).table["audio"].tolist() == ["SM1_F10_A010.wav"]
 
 
-def test_a_folder_that_disagrees_with_the_name_is_a_problem(tmp_path: Path) -> None:
+def test_urdu_clip_is_skipped_if_folder_and_name_disagree(tmp_path: Path) -> None:
     urdu_tree(tmp_path, placeholder, speakers=["SM1"])
     placeholder(tmp_path / "Happy" / "SM2_F01_A002.wav")
     release = read(tmp_path, CONFIG)
@@ -39,20 +39,20 @@ def test_a_folder_that_disagrees_with_the_name_is_a_problem(tmp_path: Path) -> N
     ]
 
 
-def test_repeated_and_unknown_names_are_listed(tmp_path: Path) -> None:
+def test_urdu_lists_repeated_and_unknown_names(tmp_path: Path) -> None:
     for path in ("Angry/SM1_F1_A1.wav", "SM1_F1_A1.wav", "Angry/laughter.wav"):
         placeholder(tmp_path / path)
     release = read(tmp_path, CONFIG)
     assert release.table["audio"].tolist() == ["Angry/SM1_F1_A1.wav"]
-    assert {problem.audio for problem in release.skipped} == {"SM1_F1_A1.wav", "Angry/laughter.wav"}
+    assert {item.audio for item in release.skipped} == {"SM1_F1_A1.wav", "Angry/laughter.wav"}
 
 
-def test_a_missing_release_names_the_path_and_the_fix(tmp_path: Path) -> None:
+def test_urdu_without_a_release_names_the_path_and_the_fix(tmp_path: Path) -> None:
     with pytest.raises(SetupError, match=r"Angry.*dataset\.root=.*URDU-Dataset"):
         read(tmp_path, CONFIG)
 
 
-def test_the_real_release_has_the_published_counts(shared_data: Path) -> None:
+def test_urdu_release_has_the_published_counts(shared_data: Path) -> None:
     release = read(shared_data / "urdu", CONFIG)
     table = release.table
     validate(table, "urdu")
