@@ -23,9 +23,7 @@ def test_systems_are_one_over_seeds_and_named_by_what_sets_them_apart(runs: Path
     names = system_names(found)
     by_seed: dict[str, list[int]] = {}
     for run in found:
-        by_seed.setdefault(names[run.system] + " on " + run.result.train.corpus, []).append(
-            run.result.run.seed
-        )
+        by_seed.setdefault(names[run.system] + " on " + run.result.train.corpus, []).append(run.result.run.seed)
     assert {name: sorted(seeds) for name, seeds in by_seed.items()} == {
         "hubert_tiny head=linear on first": [0, 1],
         "hubert_tiny head=mlp on first": [0],
