@@ -12,6 +12,14 @@ from typing import Any, Optional, Union
 
 UNION = "union"  # the reader of dataset=union
 
+RENAMED = {
+    "trainer.accumulation": "trainer.gradient_accumulation",
+    "trainer.clip_norm": "trainer.max_grad_norm",
+    "trainer.learning_rate": "trainer.head_learning_rate",
+}
+"""Old key: new key. A command with an old key stops and names the new one; run ids still use the old (docs/migration.md).
+"""
+
 # OmegaConf reads these annotations at run time. It knows Optional and Union, but not `X | None` under postponed
 # evaluation, so this file uses the older spelling (ruff's UP007 and UP045 are off for it).
 
@@ -307,7 +315,8 @@ class TrainerConfig:
     """Name of the training recipe."""
     freeze: Union[int, str] = "convolution"
     """Part of the backbone that stays fixed: nothing, convolution (the convolutional encoder), everything, or a
-    number k (the convolutional encoder and the lowest k transformer layers)."""
+    number k (the convolutional encoder, the projection, the positions and the lowest k transformer layers). In
+    trainer=finetune it is backbone.freeze unless you set it here."""
     epochs: int = 10
     """Largest number of passes over the training part."""
     batch_size: int = 8
