@@ -14,7 +14,7 @@ from hydra.core.config_store import ConfigStore
 from hydra.core.global_hydra import GlobalHydra
 from omegaconf import MISSING, DictConfig, OmegaConf
 
-from melt_ser.config import UNION, Config, DatasetConfig, EvaluateConfig, PrepareConfig, ProtocolConfig
+from melt_ser.config import RENAMED, UNION, Config, DatasetConfig, EvaluateConfig, PrepareConfig, ProtocolConfig
 from melt_ser.core.errors import SetupError, did_you_mean
 from melt_ser.core.paths import conf_folder
 
@@ -44,8 +44,16 @@ def compose(overrides: list[str], config_name: str = "config") -> DictConfig:
         return hydra.compose(config_name, overrides=overrides)
 
 
+def renamed(old: str) -> str:
+    """Return the sentence about an old key."""
+    return f"{old} is called {RENAMED[old]} now; use the new key (docs/migration.md)."
+
+
 def with_protocol(composed: DictConfig, schema: type[Any]) -> DictConfig:
     """Return the composed configuration with every value checked against its type, and with the split filled in."""
+    for old in RENAMED:
+        if OmegaConf.select(composed, old, throw_on_missing=False) is not None:  # Hydra allows any key after a plus
+            raise SetupError(renamed(old))
     merged = OmegaConf.merge(open_schema(schema), composed)
     assert isinstance(merged, DictConfig)
     choose_protocol(merged.dataset)

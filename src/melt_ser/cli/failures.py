@@ -18,6 +18,7 @@ import yaml
 from hydra.errors import HydraException, OverrideParseException
 from omegaconf.errors import OmegaConfBaseException
 
+from melt_ser.cli.compose import renamed
 from melt_ser.config import RENAMED
 from melt_ser.core.errors import MeltSerError, did_you_mean, one_line
 
@@ -101,9 +102,9 @@ def explain(error: BaseException, schema: type[Any]) -> str | None:
 
 def _renamed(text: str) -> str | None:
     """Return a sentence with the new key if the message contains an old key."""
-    for old, new in RENAMED.items():
+    for old in RENAMED:
         if re.search(rf"(?<![\w.]){re.escape(old)}(?![\w.])", text):
-            return f"{old} is called {new} now; use the new key (docs/migration.md)."
+            return renamed(old)
     return None
 
 
