@@ -1,6 +1,7 @@
-"""The whole program's input, as dataclasses: what Hydra composes is checked against these types.
+"""The settings of `train`, `evaluate` and `prepare` as dataclasses, with their documentation.
 
-This module imports nothing heavy and nothing of Hydra's: below the edge, everything is plain Python.
+Hydra composes a configuration and checks its types against these classes. The string under each field and each enum
+member documents it: `--help` prints it and docs/settings.md holds it. This module imports nothing heavy.
 """
 
 from __future__ import annotations
@@ -9,223 +10,388 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any, Optional, Union
 
-UNION = "union"  # the reader of what is several corpora
+UNION = "union"  # the reader of dataset=union
 
-# OmegaConf reads these annotations at run time and knows Optional and Union, not `X | None` under
-# postponed evaluation, hence the older spelling (and ruff's UP007/UP045 are off for this file).
+RENAMED = {
+    "trainer.accumulation": "trainer.gradient_accumulation",
+    "trainer.clip_norm": "trainer.max_grad_norm",
+    "trainer.learning_rate": "trainer.head_learning_rate",
+}
+"""Old key: new key. An old key stops the command, which names the new one. Run ids still use the old (docs/migration.md)."""
+
+# OmegaConf reads these annotations at run time. It knows Optional and Union, but not `X | None` under postponed
+# evaluation, so this file uses the older spelling (ruff's UP007 and UP045 are off for it).
 
 
 class Family(str, Enum):
-    """Model families that one code path serves."""
+    """The model family of a backbone."""
 
     wav2vec2 = "wav2vec2"
+    """wav2vec 2.0"""
     hubert = "hubert"
+    """HuBERT"""
     wavlm = "wavlm"
+    """WavLM"""
     data2vec = "data2vec"
+    """data2vec audio"""
 
 
 class Kernels(str, Enum):
-    """The code that computes a backbone: our faster kernels, or transformers' own forward passes."""
+    """The code that computes a backbone."""
 
     fast = "fast"
+    """this package's faster code"""
     transformers = "transformers"
+    """the forward passes of the transformers library"""
 
 
 class Pooling(str, Enum):
+    """How the head turns the frames of a clip into one vector."""
+
     mean = "mean"
+    """the mean over time"""
     attention = "attention"
+    """a mean with learned weights"""
     attentive_statistics = "attentive_statistics"
+    """a mean and a standard deviation with learned weights"""
 
 
 class Layers(str, Enum):
-    """Which hidden states the head reads: the last one, or a learned weighted sum of all."""
+    """The hidden layers of the backbone that the head reads."""
 
     last = "last"
+    """the last layer"""
     weighted = "weighted"
+    """a learned weighted sum of all layers"""
 
 
 class Optimiser(str, Enum):
+    """The optimiser."""
+
     adamw = "adamw"
+    """AdamW (weight decay apart from the gradient)"""
     adam = "adam"
+    """Adam"""
 
 
 class Schedule(str, Enum):
+    """The course of the learning rates after the warm-up."""
+
     linear = "linear"
+    """fall in a straight line to 0"""
     cosine = "cosine"
+    """fall along a half cosine to 0"""
     constant = "constant"
+    """stay the same"""
 
 
 class Balance(str, Enum):
-    """What is done about unequal class sizes: nothing, a weighted loss, or weighted sampling."""
+    """How training makes up for classes of unequal size."""
 
     nothing = "nothing"
+    """not at all"""
     loss = "loss"
+    """the loss weighs a clip of a rare class more"""
     sampling = "sampling"
+    """clips of rare classes are drawn more often"""
 
 
 class Precision(str, Enum):
-    auto = "auto"  # bf16 where the GPU has it, else fp16 with loss scaling; fp32 on a CPU
+    """The number format of the computation."""
+
+    auto = "auto"
+    """bf16 if the GPU has it, otherwise fp16; fp32 on a CPU"""
     fp32 = "fp32"
+    """32-bit floating point"""
     bf16 = "bf16"
+    """mixed precision with bfloat16"""
     fp16 = "fp16"
+    """mixed precision with 16-bit floating point and loss scaling"""
 
 
 class Group(str, Enum):
-    """What never crosses train, dev and test: a speaker, a session (a dialogue in MELD), or only the recording."""
+    """The recordings that stay together in one of train, dev and test."""
 
     speaker = "speaker"
+    """all recordings of a speaker"""
     session = "session"
+    """all recordings of a session (in MELD: a dialogue)"""
     source = "source"
+    """only the segments of one recording"""
 
 
 @dataclass
 class BackboneConfig:
+    """The pretrained speech model."""
+
     name: str = "???"
+    """Name of the backbone in tables and results."""
     family: Family = Family.wavlm
-    checkpoint: Optional[str] = None  # hub id or local folder; null: random weights from the seed
-    revision: Optional[str] = None  # commit of the hub repository
-    architecture: dict[str, Any] = field(default_factory=dict)  # overrides for random weights
-    learning_rate: float = 2e-5  # the rate this checkpoint fine-tunes at
-    freeze: Union[int, str] = "convolution"  # what of this checkpoint fine-tuning keeps fixed (see trainer.freeze)
+    """Model family of the checkpoint."""
+    checkpoint: Optional[str] = None
+    """Hugging Face hub id or local folder of the pretrained weights. null: random weights drawn from the seed."""
+    revision: Optional[str] = None
+    """Commit of the hub repository. null: its newest state."""
+    architecture: dict[str, Any] = field(default_factory=dict)
+    """Sizes of a model with random weights, as keys of its transformers configuration. Empty: a tiny model."""
+    learning_rate: float = 2e-5
+    """Learning rate that suits this checkpoint. It is only the default of trainer.backbone_learning_rate (in
+    trainer=finetune), and the value there decides."""
+    freeze: Union[int, str] = "convolution"
+    """Part of this checkpoint that fine-tuning usually keeps fixed. It is only the default of trainer.freeze (in
+    trainer=finetune), and the value there decides."""
     layer_drop: float = 0.0
-    allow_pickle: bool = False  # read pytorch_model.bin (torch's restricted loader) where there is no safetensors
-    kernels: Kernels = Kernels.fast  # fast (ours) or transformers: the same results up to rounding, at their own speed
+    """Probability of skipping a transformer layer in a training step, from 0 up to, but not, 1."""
+    allow_pickle: bool = False
+    """Read pytorch_model.bin, with torch's restricted loader, if the checkpoint has no safetensors file."""
+    kernels: Kernels = Kernels.fast
+    """Code that computes the backbone. Both give the same results up to rounding, at different speeds."""
 
 
 @dataclass
 class ProtocolConfig:
-    """One way to split a corpus; the keys are those of the same names in DatasetConfig."""
+    """A named way to split a corpus."""
 
     group: Group = Group.speaker
-    folds: Any = None  # as in DatasetConfig; OmegaConf 2.3 cannot merge a Union within a dict
-    split_from: str = ""  # what of the release says its split; without it a run under this protocol is refused
+    """As dataset.group."""
+    folds: Any = None  # not a Union: OmegaConf 2.3 cannot merge a Union within a dict
+    """As dataset.folds."""
+    split_from: str = ""
+    """The part of the release that states the split. If the release lacks it, a run with this protocol stops."""
 
 
 @dataclass
 class DownloadConfig:
+    """A file of a corpus that can be downloaded freely."""
+
     url: str = "???"
-    checksum: Optional[str] = None  # sha256:<hexadecimal> or md5:<hexadecimal>; null: that of the first download
+    """Address of the file."""
+    checksum: Optional[str] = None
+    """sha256:<hexadecimal> or md5:<hexadecimal>. null: the checksum of the first download is kept and compared."""
     bytes: Optional[int] = None
-    folder: str = ""  # in the root, where the file lies or the archive is unpacked
+    """Size of the file in bytes. null: not known."""
+    folder: str = ""
+    """Folder in the corpus's root for the file, or for the contents of the archive. Empty: the root itself."""
 
 
 @dataclass
 class DatasetConfig:
+    """The corpus, its labels and its split."""
+
     name: str = "???"
-    reader: str = "???"  # module of melt_ser.corpora that reads the release
-    root: Optional[str] = None  # null: $MELT_SER_DATA/<name>, else data/<name>
-    bundled: Optional[str] = None  # folder of melt_ser/demo that ships with the package
-    table: Optional[str] = None  # the CSV of a corpus of one's own
+    """Name of the corpus in tables and results."""
+    reader: str = "???"
+    """Module that reads the release: a name in melt_ser.corpora.readers, or an importable module of your own."""
+    root: Optional[str] = None
+    """Folder of the release. null: $MELT_SER_DATA/<name> if that variable is set, otherwise data/<name>."""
+    bundled: Optional[str] = None
+    """Folder in melt_ser/demo, for a corpus that ships with the package. null: the corpus lies in the root."""
+    table: Optional[str] = None
+    """CSV file of your own corpus (dataset=csv)."""
     language: str = ""
+    """Language code, such as en or de."""
     licence: str = ""
-    access: str = ""  # how to get the release
-    download: list[DownloadConfig] = field(default_factory=list)  # free direct addresses of all of it
-    label_column: str = "label"  # of csv and melt
-    label_file: Optional[str] = None  # a file of `annotate`, whose labels stand for those of the release
+    """Licence of the corpus."""
+    access: str = ""
+    """How to get the release."""
+    download: list[DownloadConfig] = field(default_factory=list)
+    """Files that `prepare download=true` fetches. Empty: the corpus has no free direct address."""
+    label_column: str = "label"
+    """Column of the labels. Only the readers csv and melt use it."""
+    label_file: Optional[str] = None
+    """File written by `annotate`; its labels replace those of the release. null: the release's labels."""
     label_map: dict[str, Optional[str]] = field(default_factory=dict)
-    columns: dict[str, Optional[str]] = field(default_factory=dict)  # of csv, hub and audformat: our column: theirs
-    parts: Optional[list[str]] = None  # of hub the splits, of audformat the tables to read; null: all
-    repository: Optional[str] = None  # owner/name on the Hugging Face hub; null: the data set lies in the root
-    revision: Optional[str] = None  # commit of the repository
-    subset: Optional[str] = None  # configuration of the data set, where it has several
-    protocol: Optional[str] = None  # one of the protocols; null: group and folds as they are set
+    """Label of the release: emotion. null as the emotion leaves the rows with that label out."""
+    columns: dict[str, Optional[str]] = field(default_factory=dict)
+    """Our column name: column name of the release. Only the readers csv, hub and audformat use it."""
+    parts: Optional[list[str]] = None
+    """Splits (reader hub) or tables (reader audformat) to read. null: all."""
+    repository: Optional[str] = None
+    """Data set on the Hugging Face hub, owner/name (reader hub). null: the data set lies in the root."""
+    revision: Optional[str] = None
+    """Commit of that repository. null: its newest state."""
+    subset: Optional[str] = None
+    """Configuration of the hub data set, if it has several."""
+    protocol: Optional[str] = None
+    """Named split, one of the protocols. null: group and folds as they are set."""
     protocols: dict[str, ProtocolConfig] = field(default_factory=dict)
-    group: Group = Group.speaker  # this and folds win over the protocol's, where they are set
-    folds: Optional[Union[int, str]] = None  # leave_one_out, a number, emobox, or null: the release's own split
-    fold: Union[int, str] = 1  # 1..folds, or all
-    dev_fraction: float = 0.2  # of the training side, where the release has no dev split
+    """Named splits of this corpus."""
+    group: Group = Group.speaker
+    """Recordings that never cross train, dev and test. If set, it wins over the protocol."""
+    folds: Optional[Union[int, str]] = None
+    """Number of cross-validation folds, leave_one_out (each group is the test part once), or emobox (EmoBox's
+    folds). null: the release's own split. If set, it wins over the protocol."""
+    fold: Union[int, str] = 1
+    """Fold that is the test part, from 1 up, or all: train and test every fold, and pool the predictions."""
+    dev_fraction: float = 0.2
+    """Share of the training side that becomes the dev part, if the split has no dev part of its own."""
     split_seed: int = 0
-    emobox: Optional[str] = None  # folder of a checkout of github.com/emo-box/EmoBox, for folds=emobox
-    allow_speaker_overlap: bool = False  # speakers (sessions) may be in several parts, and the result says so
+    """Seed of the random split, from 0 up to 4294967295. It is independent of the training seed."""
+    emobox: Optional[str] = None
+    """Folder of a checkout of github.com/emo-box/EmoBox. It is needed for folds=emobox."""
+    allow_speaker_overlap: bool = False
+    """Allow speakers (sessions, with group=session) in several parts; the result records how many. false: such a
+    split stops the run."""
     minimum_seconds: float = 0.1
+    """Shorter clips are left out, in seconds."""
     maximum_seconds: float = 60.0
-    sampling_rate: Optional[int] = None  # Hz, of the release
-    speakers: Optional[int] = None  # in the release
-    expected: dict[str, int] = field(default_factory=dict)  # rows in the release, by split or "all"
-    expected_labels: dict[str, int] = field(default_factory=dict)  # rows in the release, by raw label
-    facts: str = ""  # where these numbers come from
+    """Longer clips are left out, in seconds."""
+    sampling_rate: Optional[int] = None
+    """Sampling rate of the release in Hz, for checking. null: not checked."""
+    speakers: Optional[int] = None
+    """Number of speakers in the release, for checking. null: not checked."""
+    expected: dict[str, int] = field(default_factory=dict)
+    """Number of rows in the release for each split, or for "all", for checking."""
+    expected_labels: dict[str, int] = field(default_factory=dict)
+    """Number of rows in the release for each of its labels, for checking."""
+    facts: str = ""
+    """Source of these numbers."""
     synthetic: bool = False
-    both_labels: bool = False  # of melt: keep the rows whose label has a class by either source
-    members: list[str] = field(default_factory=list)  # of union: the corpora that are trained on together
-    left_out: Optional[str] = None  # of union: one of the members, which is not
-    roots: dict[str, str] = field(default_factory=dict)  # of union: member: folder of its release
-    member_settings: dict[str, Any] = field(default_factory=dict)  # of union: each member's own YAML, filled in
+    """The audio is artificial, so the results say nothing about speech."""
+    both_labels: bool = False
+    """Keep only the rows for which the labels of both sources have a class. Only the reader melt uses it."""
+    members: list[str] = field(default_factory=list)
+    """Corpora to train on together (dataset=union)."""
+    left_out: Optional[str] = None
+    """One of the members that is not trained on (dataset=union). null: train on all."""
+    roots: dict[str, str] = field(default_factory=dict)
+    """Member: folder of its release (dataset=union)."""
+    member_settings: dict[str, Any] = field(default_factory=dict)
+    """Settings of each member (dataset=union). Filled in from the members' YAML files; not set by hand."""
 
 
 @dataclass
 class LabelsConfig:
+    """The classes."""
+
     name: str = "native"
-    classes: Optional[dict[str, list[str]]] = None  # class: emotions; null: what the training corpus has
+    """Name of the set of classes."""
+    classes: Optional[dict[str, list[str]]] = None
+    """Class: its emotions. Rows with other emotions are left out. null: one class for each emotion of the corpus."""
 
 
 @dataclass
 class HeadConfig:
+    """The classifier on top of the backbone."""
+
     name: str = "linear"
+    """Name of the head."""
     pooling: Pooling = Pooling.mean
+    """How the frames of a clip become one vector."""
     layers: Layers = Layers.last
-    hidden_sizes: list[int] = field(default_factory=list)  # [256]: two linear layers, ReLU between
+    """Hidden layers of the backbone that the head reads."""
+    hidden_sizes: list[int] = field(default_factory=list)
+    """Sizes of the hidden layers, with ReLU between the layers. []: one linear layer; [256]: two linear layers."""
     dropout: float = 0.0
+    """Dropout probability in the head, from 0 up to, but not, 1."""
 
 
 @dataclass
 class AugmentConfig:
+    """Random changes to the training clips."""
+
     name: str = "nothing"
+    """Name of the augmentation."""
     gain_decibels: float = 0.0
+    """Largest random change of level, up or down, in dB. 0: none."""
     noise_probability: float = 0.0
+    """Probability of adding white noise to a clip, from 0 to 1."""
     noise_snr_decibels: list[float] = field(default_factory=lambda: [10.0, 30.0])
+    """Lowest and highest signal-to-noise ratio of that noise, in dB."""
     speed_factors: list[float] = field(default_factory=lambda: [1.0])
-    time_mask_probability: float = 0.0  # the model's own SpecAugment over time
+    """Playing speeds to choose from, each from 0.5 to 2. [1.0]: unchanged."""
+    time_mask_probability: float = 0.0
+    """Probability of SpecAugment's masks over time, inside the backbone, from 0 to 1. 0: none."""
     feature_mask_probability: float = 0.0
+    """Probability of SpecAugment's masks over features, inside the backbone, from 0 to 1. 0: none."""
 
 
 @dataclass
 class TrainerConfig:
+    """Training."""
+
     name: str = "finetune"
-    freeze: Union[int, str] = "convolution"  # nothing, convolution, everything, or k: the lowest k layers
+    """Name of the training recipe."""
+    freeze: Union[int, str] = "convolution"
+    """Part of the backbone that stays fixed: nothing, convolution (the convolutional encoder), everything, or a
+    number k (the convolutional encoder, the projection, the positions and the lowest k transformer layers). In
+    trainer=finetune it is backbone.freeze unless you set it here."""
     epochs: int = 10
+    """Largest number of passes over the training part."""
     batch_size: int = 8
-    gradient_accumulation: int = 1  # batches a step
-    batch_seconds: Optional[float] = None  # audio with padding that is computed at once; null: a batch
+    """Clips in a batch."""
+    gradient_accumulation: int = 1
+    """Batches in one optimiser step. 1: a step for each batch."""
+    batch_seconds: Optional[float] = None
+    """Most audio, in seconds with padding, that is computed at once; larger batches are computed in pieces. null: a
+    whole batch at once."""
     head_learning_rate: float = 1e-3
+    """Learning rate of the head."""
     backbone_learning_rate: float = 2e-5
+    """Learning rate of the backbone. trainer=finetune takes it from backbone.learning_rate unless you set it here."""
     optimiser: Optimiser = Optimiser.adamw
+    """Optimiser."""
     weight_decay: float = 0.01
+    """Weight decay. 0: none."""
     schedule: Schedule = Schedule.linear
+    """Course of the learning rates after the warm-up."""
     warmup_fraction: float = 0.1
+    """Share of the steps in which the learning rates rise from 0, from 0 up to, but not, 1."""
     max_grad_norm: float = 1.0
+    """Largest norm of the gradient; a larger gradient is scaled down to it. 0: no limit."""
     balance: Balance = Balance.loss
+    """How training makes up for classes of unequal size."""
     label_smoothing: float = 0.0
-    patience: Optional[int] = None  # epochs without a better dev UA before stopping
-    crop_seconds: Optional[float] = 15.0  # longer training clips are cropped at random; test clips never
-    pad_to_crop: bool = False  # shorter training clips are padded with zeros that count as audio
+    """Share of the target that is spread over all classes, from 0 up to, but not, 1."""
+    patience: Optional[int] = None
+    """Stop after this number of epochs without a better UA (unweighted accuracy) on dev. null: train all epochs."""
+    crop_seconds: Optional[float] = 15.0
+    """Longer training clips are cut at random to this length, in seconds. Test clips are never cut. null: no cut."""
+    pad_to_crop: bool = False
+    """Pad shorter training clips to crop_seconds with zeros that count as audio."""
     precision: Precision = Precision.auto
+    """Number format of the computation."""
     gradient_checkpointing: bool = False
+    """Save memory: compute the backbone's intermediate results again in the backward pass."""
     tensorboard: bool = False
-    workers: Optional[int] = None  # decoding processes; null: none on a CPU, up to 8 beside a GPU
+    """Write TensorBoard files into the run folder."""
+    workers: Optional[int] = None
+    """Processes that decode audio. null: none on a CPU, up to 8 with a GPU."""
 
 
 @dataclass
 class EvalConfig:
-    corpora: Optional[list[str]] = None  # null: the training corpus alone
-    roots: dict[str, str] = field(default_factory=dict)  # corpus: folder of its release
-    split: str = "test"  # of other corpora with a split of their own; those without are used whole
+    """Test corpora."""
+
+    corpora: Optional[list[str]] = None
+    """Corpora to test on, such as [emodb,urdu]. null: the training corpus alone."""
+    roots: dict[str, str] = field(default_factory=dict)
+    """Corpus: folder of its release."""
+    split: str = "test"
+    """Part of another corpus to test on, if it has a split of its own: train, dev or test. Others are used whole."""
     batch_size: int = 32
-    allow_overlap: bool = False  # score recordings that were trained on, and say so in the result
+    """Clips in a batch of a test."""
+    allow_overlap: bool = False
+    """Also score recordings that were trained on; the result records how many."""
 
 
 @dataclass
 class CacheConfig:
-    """What is kept on disk because it can be computed again, but not as fast; never changes a number."""
+    """Intermediate results on disk. They save time and never change a result."""
 
-    folder: Optional[str] = None  # null: $MELT_SER_CACHE, else ~/.cache/melt_ser
-    max_gib: float = 50.0  # of all that is kept under it; what would not fit is computed each time
-    features: bool = True  # the frames of a frozen backbone
-    audio: bool = True  # decoded clips at 16 kHz, where decoding them each epoch is slower
+    folder: Optional[str] = None
+    """Folder of the cache. null: $MELT_SER_CACHE if that variable is set, otherwise ~/.cache/melt_ser."""
+    max_gib: float = 50.0
+    """Largest size of the cache in GiB. Anything that does not fit is computed each time."""
+    features: bool = True
+    """Keep the output of a frozen backbone."""
+    audio: bool = True
+    """Keep decoded clips at 16 kHz, if decoding them in each epoch is slower."""
 
 
 @dataclass
 class Config:
-    """Everything `train` reads."""
+    """Everything that `train` reads."""
 
     backbone: BackboneConfig = field(default_factory=BackboneConfig)
     dataset: DatasetConfig = field(default_factory=DatasetConfig)
@@ -236,29 +402,38 @@ class Config:
     eval: EvalConfig = field(default_factory=EvalConfig)
     cache: CacheConfig = field(default_factory=CacheConfig)
     experiment_name: Optional[str] = None
+    """Name that reports group runs by. null: none."""
     seed: int = 0
+    """Seed of all random numbers of the training, from 0 up to 4294967295."""
     out: str = "runs"
-    device: str = "auto"  # auto, cpu, cuda, cuda:1, ...
-    force: bool = False  # run again although a finished run exists
+    """Folder that holds the run folders."""
+    device: str = "auto"
+    """Device to compute on: auto (a GPU if the machine has one), cpu, cuda, cuda:1 …"""
+    force: bool = False
+    """Run again, even if the run is finished."""
 
 
 @dataclass
 class EvaluateConfig:
-    """Everything `evaluate` reads."""
+    """Everything that `evaluate` reads."""
 
-    run: str = "???"  # folder of a finished run
+    run: str = "???"
+    """Folder of the finished run. It has to be given."""
     dataset: DatasetConfig = field(default_factory=DatasetConfig)
-    labels: LabelsConfig = field(default_factory=LabelsConfig)  # what a corpus asks for; the run keeps its own
+    labels: LabelsConfig = field(default_factory=LabelsConfig)  # here because a corpus may ask for a set of classes
     eval: EvalConfig = field(default_factory=EvalConfig)
     cache: CacheConfig = field(default_factory=CacheConfig)
     device: str = "auto"
+    """Device to compute on: auto (a GPU if the machine has one), cpu, cuda, cuda:1 …"""
 
 
 @dataclass
 class PrepareConfig:
-    """Everything `prepare` reads."""
+    """Everything that `prepare` reads."""
 
     dataset: DatasetConfig = field(default_factory=DatasetConfig)
     labels: LabelsConfig = field(default_factory=LabelsConfig)
-    download: bool = False  # fetch the corpus first, where it has a free direct address
-    force: bool = False  # verify again although nothing changed
+    download: bool = False
+    """First download the corpus, if it has a free direct address."""
+    force: bool = False
+    """Verify the corpus again, even if nothing has changed."""

@@ -96,7 +96,7 @@ OF_A_LIBRARY = [
     ("torch", torch.utils.deterministic, "fill_uninitialized_memory", "melt_ser.training.device"),
 ]
 GONE = object()
-HYDRAS_READER, CONFIG_ERRORS = "hydra._internal.core_plugins.file_config_source", "melt_ser.cli.config_errors"
+HYDRAS_READER, FAILURES = "hydra._internal.core_plugins.file_config_source", "melt_ser.cli.failures"
 
 
 def require(library: str, owner: Any, name: str, module: str) -> Any:
@@ -156,9 +156,9 @@ def test_libraries_have_the_private_names_that_we_use(library: str, owner: Any, 
 def test_hydra_reads_a_yaml_in_the_frame_that_we_look_into() -> None:
     """The file's name is the local variable `full_path` of Hydra's reader."""
     reader = importlib.import_module(HYDRAS_READER)
-    load = require("hydra-core", reader, "FileConfigSource.load_config", CONFIG_ERRORS)
+    load = require("hydra-core", reader, "FileConfigSource.load_config", FAILURES)
     if "full_path" not in load.__code__.co_varnames:
-        pytest.fail(f"Hydra's load_config has no variable full_path any more, which {CONFIG_ERRORS} reads.")
+        pytest.fail(f"Hydra's load_config has no variable full_path any more, which {FAILURES} reads.")
 
 
 def test_the_first_convolution_has_a_group_norm_and_the_layers_take_a_mask(models: dict[str, PreTrainedModel]) -> None:
@@ -191,7 +191,7 @@ def test_a_name_that_is_gone_is_one_sentence_with_our_module(library: str, owner
             *((name, module) for _, name, module in OF_A_MODEL),
             *OF_A_CLASSIFIER,
             *((name, module) for _, _, name, module in OF_A_LIBRARY),
-            (f"{HYDRAS_READER}.full_path", CONFIG_ERRORS),
+            (f"{HYDRAS_READER}.full_path", FAILURES),
         }
     ),
 )

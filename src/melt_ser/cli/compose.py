@@ -1,4 +1,9 @@
-"""Hydra composes, dataclasses come out."""
+"""Compose the settings with Hydra and return them as dataclasses.
+
+Two settings of a corpus stand for others and are resolved here: `dataset.protocol=<name>` for the `group` and `folds`
+that the corpus's YAML gives for that name, and `dataset.members=[emodb,urdu]` (of dataset=union) for the settings of
+these corpora. The open `group` and `folds` are a known debt: Hydra cannot tell a default from a value that was set.
+"""
 
 from __future__ import annotations
 
@@ -7,44 +12,116 @@ from typing import Any, TypeVar
 import hydra
 from hydra.core.config_store import ConfigStore
 from hydra.core.global_hydra import GlobalHydra
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import MISSING, DictConfig, OmegaConf
 
-from melt_ser.cli.protocols import choose_protocol, open_schema
-from melt_ser.cli.union_corpora import fill_members
-from melt_ser.config import Config, DatasetConfig, EvaluateConfig, PrepareConfig
+from melt_ser.config import RENAMED, UNION, Config, DatasetConfig, EvaluateConfig, PrepareConfig, ProtocolConfig
+from melt_ser.core.errors import SetupError, did_you_mean
 from melt_ser.core.paths import conf_folder
 
 Settings = TypeVar("Settings", Config, EvaluateConfig, PrepareConfig)
 
 SCHEMAS: dict[str, type[Any]] = {"config": Config, "evaluate": EvaluateConfig, "prepare": PrepareConfig}
+SPLIT_KEYS = ("group", "folds")
+
+
+def open_schema(schema: type[Any]) -> DictConfig:
+    """Return a verb's schema with `group` and `folds` missing, so that a protocol can fill them if nobody sets them."""
+    structured: DictConfig = OmegaConf.structured(schema)
+    for key in SPLIT_KEYS:
+        structured.dataset[key] = MISSING
+    return structured
+
 
 for _name, _node in (("train_schema", Config), ("evaluate_schema", EvaluateConfig), ("prepare_schema", PrepareConfig)):
     ConfigStore.instance().store(name=_name, node=open_schema(_node))
 
 
-def typed(composed: DictConfig, schema: type[Settings]) -> Settings:
-    """The composed configuration as dataclasses, every value checked against its type."""
-    merged = OmegaConf.merge(open_schema(schema), composed)
-    choose_protocol(merged.dataset)
-    settings = OmegaConf.to_object(merged)
-    assert isinstance(settings, schema)
-    fill_members(settings.dataset, load_dataset)
-    return settings
-
-
 def compose(overrides: list[str], config_name: str = "config") -> DictConfig:
-    """Compose a configuration within a running verb, or from a notebook or test."""
+    """Compose a configuration, within a running verb or from a notebook or test."""
     if GlobalHydra.instance().is_initialized():
         return hydra.compose(config_name, overrides=overrides)
     with hydra.initialize_config_dir(str(conf_folder()), version_base="1.3"):
         return hydra.compose(config_name, overrides=overrides)
 
 
+def renamed(old: str) -> str:
+    """Return the sentence about an old key."""
+    return f"{old} is called {RENAMED[old]} now; use the new key (docs/migration.md)."
+
+
+def with_protocol(composed: DictConfig, schema: type[Any]) -> DictConfig:
+    """Return the composed configuration with every value checked against its type, and with the split filled in."""
+    for old in RENAMED:
+        if OmegaConf.select(composed, old, throw_on_missing=False) is not None:  # Hydra allows any key after a plus
+            raise SetupError(renamed(old))
+    merged = OmegaConf.merge(open_schema(schema), composed)
+    assert isinstance(merged, DictConfig)
+    choose_protocol(merged.dataset)
+    return merged
+
+
+def typed(composed: DictConfig, schema: type[Settings]) -> Settings:
+    """Return the composed configuration as dataclasses, with every value checked against its type."""
+    settings = OmegaConf.to_object(with_protocol(composed, schema))
+    assert isinstance(settings, schema)
+    fill_members(settings.dataset)
+    return settings
+
+
 def load_config(*overrides: str) -> Config:
-    """The settings of `python -m melt_ser.train <overrides>` as dataclasses."""
+    """Return the settings of `python -m melt_ser.train <overrides>` as dataclasses."""
     return typed(compose(list(overrides)), Config)
 
 
 def load_dataset(name: str) -> DatasetConfig:
-    """The dataset group's YAML of that name, from the package or the user's own --config-dir."""
+    """Return the settings of `dataset=<name>`, from the package's YAML files or the user's own (--config-dir)."""
     return typed(compose([f"dataset={name}"]), Config).dataset
+
+
+def choose_protocol(dataset: DictConfig) -> None:
+    """Fill missing `group` and `folds` from the protocol, and set `protocol` to the name of the resulting split.
+
+    A key that a YAML or the command sets wins over the protocol's. Raises SetupError if the corpus has no protocol of
+    that name.
+    """
+    name, declared = dataset.protocol, dataset.protocols
+    if name is not None and name not in declared:
+        fix = did_you_mean(name, declared) if declared else "set dataset.group and dataset.folds."
+        raise SetupError(f"Corpus '{dataset.name}' has no protocol '{name}'; {fix}")
+    chosen = OmegaConf.structured(ProtocolConfig) if name is None else declared[name]
+    for key in SPLIT_KEYS:
+        if OmegaConf.is_missing(dataset, key):
+            dataset[key] = chosen[key]
+    fitting = [other for other in declared if all(declared[other][key] == dataset[key] for key in SPLIT_KEYS)]
+    if name not in fitting:
+        dataset.protocol = fitting[0] if fitting else None
+
+
+def fill_members(union: DatasetConfig) -> None:
+    """Fill `member_settings` of a union with the settings of its members, except `left_out`.
+
+    A member's settings are part of the run (another label map is another run), so the union's configuration holds them.
+    The same members, in any order, give the same union. Raises SetupError if no member remains, if a corpus is named
+    twice, or if `left_out` or `roots` names a corpus that is no member.
+    """
+    if union.reader != UNION:
+        if union.members or union.left_out is not None:
+            raise SetupError("dataset.members and dataset.left_out are for dataset=union.")
+        return
+    if len(set(union.members)) < len(union.members):
+        raise SetupError(f"dataset.members names a corpus of '{union.name}' twice: {', '.join(union.members)}.")
+    for key, names in (("left_out", [union.left_out] if union.left_out else []), ("roots", union.roots)):
+        for name in names:
+            if name not in union.members:
+                raise SetupError(f"dataset.{key}: no member is called '{name}'; {did_you_mean(name, union.members)}")
+    if not union.members:
+        return  # reading the corpus reports it
+    union.members = sorted(set(union.members) - {union.left_out})
+    if not union.members:
+        raise SetupError(f"dataset.left_out leaves no member of '{union.name}' to train on; name more dataset.members.")
+    for name in union.members:
+        member = load_dataset(name)
+        if member.reader == UNION:
+            raise SetupError(f"'{name}' is a union, which cannot be a member of another; name its members.")
+        member.root = union.roots.get(name, member.root)
+        union.member_settings[name] = member

@@ -1,15 +1,26 @@
-"""Why a run failed, left in its folder for whoever reads the runs: `failed.json`, until the run starts again."""
+"""Turn an exception of a verb into one sentence for the user and an exit code; leave it in the run folder if asked.
+
+Reading Hydra's and OmegaConf's messages with patterns is a known debt: their exceptions carry no key and no choices.
+"""
 
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import re
+import traceback
+import typing
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from melt_ser.cli.config_errors import explain
-from melt_ser.core.errors import MeltSerError, one_line
+import yaml
+from hydra.errors import HydraException, OverrideParseException
+from omegaconf.errors import OmegaConfBaseException
+
+from melt_ser.cli.compose import renamed
+from melt_ser.config import RENAMED
+from melt_ser.core.errors import MeltSerError, did_you_mean, one_line
 
 WORKER_TRACEBACK = re.compile(
     r"Caught \w+ in DataLoader worker.*^melt_ser\.core\.errors\.\w+: ", re.DOTALL | re.MULTILINE
@@ -18,7 +29,7 @@ FAILED = "failed.json"
 
 
 class Failure(NamedTuple):
-    """A failure as a sentence and the exit code that it means; `known`: whether it is not a mistake of ours."""
+    """A failure: a sentence for the user and the exit code. `known` is False for a bug, which keeps its traceback."""
 
     sentence: str
     exit_code: int
@@ -26,9 +37,9 @@ class Failure(NamedTuple):
 
 
 def failure_of(error: Exception, schema: type[Any]) -> Failure:
-    """What an exception of a verb, whose configuration has this schema, says to the user."""
+    """Return the sentence and exit code for an exception of a verb. `schema` is the class of the verb's settings."""
     if isinstance(error, MeltSerError):
-        # A decoding process hands over its whole traceback, which ends with the sentence.
+        # A decoding process passes on its whole traceback; the sentence is at its end.
         return Failure(one_line(WORKER_TRACEBACK.sub("", str(error)).strip()), error.exit_code)
     sentence = explain(error, schema)
     if sentence is None and isinstance(error, OSError) and error.filename is not None:
@@ -40,9 +51,9 @@ def failure_of(error: Exception, schema: type[Any]) -> Failure:
 
 @contextlib.contextmanager
 def noting_failure(folder: Path, command: str, schema: type[Any]) -> Iterator[None]:
-    """Leave `failed.json` {reason, exit_code, command, run} in a run folder where the block fails.
+    """Write `failed.json` {reason, exit_code, command, run} into a run folder if the block fails; raise again.
 
-    Not where another process is at work in the folder, nor where it cannot be written: the failure itself is told.
+    The file is not written if another process works in the folder, or if the folder is not writable.
     """
     try:
         yield
@@ -57,3 +68,143 @@ def noting_failure(folder: Path, command: str, schema: type[Any]) -> Iterator[No
             if is_main_process():
                 files.write_json(folder / FAILED, note)
         raise
+
+
+def explain(error: BaseException, schema: type[Any]) -> str | None:
+    """Return one sentence about a configuration mistake, or None if the exception has another cause."""
+    chain = _chain(error)
+    if isinstance(error, yaml.YAMLError | UnicodeDecodeError):
+        return _unreadable(error)
+    text = "\n".join(str(link) for link in chain)
+    theirs = any(isinstance(link, HydraException | OmegaConfBaseException) for link in chain)
+    if not theirs and not _raised_by_hydra(error):
+        return None
+    renamed = _renamed(text)
+    if renamed is not None:
+        return renamed
+    unparsed = next((link for link in chain if isinstance(link, OverrideParseException)), None)
+    if unparsed is not None:
+        return _unparsed(unparsed.override)
+    for pattern, tell in (
+        (r"Could not find '(?:[^']*/)?([\w@.]+)/([^'/]+)'", _unknown_choice),
+        (r"Could not override '([^']+)'", _unknown_key),
+        (r"Key '([^']+)' (?:is )?not in '(\w+)'", _unknown_field),
+        (r"Key '([^']+)' is not in struct", _unknown_key),
+        (r"In '([^']+)': [^']*?Merge error: (\w+) is not a subclass", _not_a_mapping),
+        (r"(?i)missing mandatory value: ([\w.]+)", _missing),
+        (r"full_key: ([\w.]+)", _wrong_value),
+    ):
+        match = re.search(pattern, text)
+        if match:
+            return tell(match, text, schema)
+    return " ".join(text.split("\n\n")[0].split())
+
+
+def _renamed(text: str) -> str | None:
+    """Return a sentence with the new key if the message contains an old key."""
+    for old in RENAMED:
+        if re.search(rf"(?<![\w.]){re.escape(old)}(?![\w.])", text):
+            return renamed(old)
+    return None
+
+
+def _unreadable(error: yaml.YAMLError | UnicodeDecodeError) -> str | None:
+    """Return a sentence about a YAML file that cannot be parsed. Its path is a variable of the frame that reads it."""
+    for frame, _ in traceback.walk_tb(error.__traceback__):
+        if frame.f_globals.get("__name__") == "hydra._internal.core_plugins.file_config_source":
+            mark = getattr(error, "problem_mark", None)
+            line = f", line {mark.line + 1}" if mark is not None else ""
+            problem = getattr(error, "problem", None) or getattr(error, "reason", None) or "not a mapping"
+            return f"{frame.f_locals['full_path']}{line} is not YAML in UTF-8 ({problem}); correct it."
+    return None
+
+
+def _raised_by_hydra(error: BaseException) -> bool:
+    """Return whether Hydra or OmegaConf raised the exception; they also raise Python's general exceptions."""
+    frames = [frame for frame, _ in traceback.walk_tb(error.__traceback__)]
+    return bool(frames) and frames[-1].f_globals.get("__name__", "").partition(".")[0] in ("hydra", "omegaconf")
+
+
+def _chain(error: BaseException | None) -> list[BaseException]:
+    """Return the exception and its causes."""
+    links = []
+    while error is not None and error not in links:
+        links.append(error)
+        error = error.__cause__ or error.__context__
+    return links
+
+
+def _unparsed(override: str) -> str:
+    """Return a sentence about an override that Hydra's grammar rejects.
+
+    Values need quotes for most signs and for letters beyond ASCII; keys cannot have them at all.
+    """
+    key, equals, value = override.partition("=")
+    if not equals:
+        return f"'{override}' is no setting; give it as <key>={override}."
+    if not re.fullmatch(r"[+~]*[\w./@-]+", key, re.ASCII):
+        return f"'{key}' cannot be a key on the command line; write it into a YAML of yours (--config-dir)."
+    if value.startswith("{"):
+        return f"{key}: {value} has keys that a command line cannot; write it into a YAML of yours (--config-dir)."
+    if value.startswith(("[", "'", '"')):
+        return f"{key}: {value} cannot be read; quote what has other signs than ASCII letters and digits within it."
+    return f"{key}: quote a value with such signs, within the shell's quotes: \"{key}='{value}'\"."
+
+
+def _unknown_choice(match: re.Match[str], text: str, schema: type[Any]) -> str:
+    group, name = match.groups()
+    options = re.search(r"Available options in '[^']*':\n((?:\t\S+\n?)*)", text)
+    choices = options.group(1).split() if options else []
+    return f"There is no {group} '{name}'; {did_you_mean(name, choices)}"
+
+
+def _unknown_key(match: re.Match[str], text: str, schema: type[Any]) -> str:
+    key = match.group(1)
+    *parents, name = key.split(".")
+    node: Any = schema
+    for parent in parents:
+        fields = typing.get_type_hints(node) if dataclasses.is_dataclass(node) else {}
+        if parent not in fields:
+            return f"There is no key '{key}'; {did_you_mean(parent, fields or _names(schema))}"
+        node = fields[parent]
+    if typing.get_origin(node) is dict:
+        return f"'{'.'.join(parents)}' has no entry '{name}' yet; add one with a plus: +{key}=<value>."
+    choices = _names(node) if dataclasses.is_dataclass(node) else []
+    where = f" in '{'.'.join(parents)}'" if parents else ""
+    return f"There is no key '{name}'{where}; {did_you_mean(name, choices or _names(schema))}"
+
+
+def _unknown_field(match: re.Match[str], text: str, schema: type[Any]) -> str:
+    name, owner = match.groups()
+    for node in (schema, *typing.get_type_hints(schema).values()):
+        if getattr(node, "__name__", "") == owner:
+            full = re.search(r"full_key: ([\w.]+)", text)
+            return f"There is no key '{full.group(1) if full else name}'; {did_you_mean(name, _names(node))}"
+    return f"There is no key '{name}'; {did_you_mean(name, _names(schema))}"
+
+
+def _wrong_value(match: re.Match[str], text: str, schema: type[Any]) -> str:
+    key = match.group(1)
+    enumeration = re.search(r"Invalid value '([^']*)', expected one of \[([^\]]*)\]", text)
+    if enumeration:
+        value, choices = enumeration.groups()
+        return f"{key} cannot be '{value}'; {did_you_mean(value, re.split(r', *', choices))}"
+    if "'NoneType' object" in text:
+        return f"{key} is null, so it has no entries to change; write it into a YAML of yours (--config-dir)."
+    if "is not a ListConfig, list or tuple" in text:
+        return f"{key} is a list: give it in brackets, within the shell's quotes: '{key}=[…]'."
+    reason = " ".join(text[: match.start()].split("\n")[-2].split()) if "\n" in text[: match.start()] else text
+    return f"{key}: {reason.rstrip('.')}."
+
+
+def _not_a_mapping(match: re.Match[str], text: str, schema: type[Any]) -> str:
+    return f"The YAML of {match.group(1)} is of the type {match.group(2)}; it has to be keys and values."
+
+
+def _missing(match: re.Match[str], text: str, schema: type[Any]) -> str:
+    return f"{match.group(1)} has to be given: {match.group(1)}=<value>."
+
+
+def _names(node: Any) -> list[str]:
+    names = [field.name for field in dataclasses.fields(node)]
+    return [*names, "experiment"] if "experiment_name" in names else names

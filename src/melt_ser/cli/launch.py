@@ -1,7 +1,7 @@
-"""The edge where Hydra composes a configuration; everything behind it is plain Python.
+"""Start a verb whose settings Hydra composes.
 
-A mistake in the command (key, group, value) and every `MeltSerError` end as one line on standard error
-and an exit code; nothing heavy is imported before the configuration is known to be right.
+A mistake in the command (key, group, value) and every `MeltSerError` end as one line on standard error and an exit
+code. Nothing heavy is imported before the settings have been checked.
 """
 
 from __future__ import annotations
@@ -19,22 +19,29 @@ from omegaconf import DictConfig
 from melt_ser.cli.compose import SCHEMAS
 from melt_ser.cli.failures import Failure, failure_of
 from melt_ser.cli.gpus import one_gpu
+from melt_ser.cli.help import is_asked, print_help
 from melt_ser.cli.sweep import Outcomes, outcome, sweeping
 from melt_ser.core.console import print_anything
 from melt_ser.core.paths import conf_folder
 from melt_ser.core.processes import several
 
-LAUNCHERS = ("joblib", "submitit", "ray")  # whose exceptions tell of a job that died
+LAUNCHERS = ("joblib", "submitit", "ray")  # an exception of these modules means that a job died
 
 
 def launch(config_name: str, task: Callable[[DictConfig], str | None]) -> int:
     """Compose the configuration from the command line, run the task, and return the exit code.
 
-    The task returns what became of it: finished (None) or skipped. A failed job of a sweep does not stop the others,
-    wherever they run; the exit code is the highest of all jobs.
+    The task returns its outcome: finished (None) or skipped. A failed job of a sweep does not stop the others. The
+    exit code of a sweep is the highest of its jobs. With `--help` the settings are printed and the task does not run.
+
+    Args:
+        config_name: Main YAML of the verb: config, evaluate or prepare.
+        task: Function that does the work with the composed configuration.
     """
     print_anything()
-    os.environ["HYDRA_FULL_ERROR"] = "1"  # so that errors reach us, who print one line instead of a traceback
+    os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra then raises, and one line is printed here instead of a traceback
+    if is_asked(sys.argv[1:]):
+        return _help(config_name)
     codes = [0]
     schema = SCHEMAS[config_name]
 
@@ -43,13 +50,13 @@ def launch(config_name: str, task: Callable[[DictConfig], str | None]) -> int:
         try:
             with one_gpu():
                 return outcome(task(composed) or "finished")
-        except Exception as error:  # caught here, since Hydra prints a line of its own for what passes it
+        except Exception as error:  # Hydra would print a line of its own for an exception
             failure = failure_of(error, schema)
             if not failure.known and not sweeping():
                 raise
             _tell(failure, error)
             codes.append(failure.exit_code)
-            if several():  # the others wait for this process, and the launcher ends them when it ends
+            if several():  # the other processes wait for this one; its end makes the launcher end them
                 sys.exit(failure.exit_code)
             return outcome("failed", failure.exit_code, failure.sentence)
 
@@ -57,13 +64,13 @@ def launch(config_name: str, task: Callable[[DictConfig], str | None]) -> int:
         hydra.main(version_base="1.3", config_path=str(conf_folder()), config_name=config_name)(guarded)()
     except KeyboardInterrupt:
         same = "the same command without force=true" if "force=true" in sys.argv else "the same command"
-        print(f"stopped; {same} goes on from what is finished.", file=sys.stderr)
+        print(f"stopped; {same} goes on from the finished part.", file=sys.stderr)
         codes.append(130)
     except Exception as error:
         failure = failure_of(error, schema)
         if not failure.known and type(error).__module__.partition(".")[0] in LAUNCHERS:
             first = failure.sentence.partition("\\n")[0]
-            sentence = f"a job ended without an outcome ({first}); the same command goes on from what is finished."
+            sentence = f"a job ended without an outcome ({first}); the same command goes on from the finished part."
             failure = Failure(sentence, failure.exit_code)
         if not failure.known:
             raise
@@ -75,8 +82,19 @@ def launch(config_name: str, task: Callable[[DictConfig], str | None]) -> int:
     return max(codes)
 
 
+def _help(config_name: str) -> int:
+    """Print the verb's help and return the exit code."""
+    try:
+        print_help(config_name, sys.argv[1:])
+    except Exception as error:
+        failure = failure_of(error, SCHEMAS[config_name])
+        _tell(failure, error)
+        return failure.exit_code
+    return 0
+
+
 def _tell(failure: Failure, error: Exception) -> None:
-    """Print the sentence of a failure; with the traceback where it is no user's mistake."""
+    """Print the sentence of a failure, after the traceback if it is a bug."""
     if not failure.known:
         traceback.print_exception(error)
     print(f"error: {failure.sentence}", file=sys.stderr, flush=True)

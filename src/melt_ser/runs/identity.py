@@ -1,4 +1,4 @@
-"""The identity of a run: a hash of the settings that its numbers depend on."""
+"""The identity of a run: a hash of the settings that its results depend on."""
 
 from __future__ import annotations
 
@@ -7,21 +7,20 @@ import json
 from enum import Enum
 from typing import Any
 
-from melt_ser.config import Config
+from melt_ser.config import RENAMED, Config
 from melt_ser.core import files
 
-# What does not change a run's numbers. A group's name is left out too: its values say what it is.
 INFRASTRUCTURE = {
     "": {"out", "device", "force", "eval", "cache", "experiment_name"},
     "backbone": {
-        "learning_rate",  # this and freeze act through the trainer group, which takes them over
+        "learning_rate",  # this and freeze are defaults of the trainer group, and its values are hashed
         "freeze",
-        "kernels",  # they agree up to rounding, and draw other dropout: as devices do
+        "kernels",  # they agree up to rounding, and draw other dropout, as devices do
     },
     "dataset": {
         "root",
         "emobox",
-        "protocol",  # group and folds say what it is
+        "protocol",  # group and folds are hashed instead
         "protocols",
         "allow_speaker_overlap",
         "licence",
@@ -33,27 +32,30 @@ INFRASTRUCTURE = {
         "expected_labels",
         "facts",
         "roots",
-        "left_out",  # members says who is left
+        "left_out",  # members no longer has it
     },
     "labels": {"name"},
     "head": {"name"},
     "augment": {"name"},
     "trainer": {"name", "workers", "tensorboard"},
 }
+"""Settings that do not change a run's results, by group ("" for the keys outside any group).
 
+The name of a group's YAML is among them: its values are hashed.
+"""
 
-# Settings that hash under an older name, so that renaming one leaves finished runs finished (docs/migration.md).
-HASHED_AS = {
-    "trainer": {
-        "gradient_accumulation": "accumulation",
-        "head_learning_rate": "learning_rate",
-        "max_grad_norm": "clip_norm",
-    }
-}
+HASHED_AS = {new: old.rpartition(".")[2] for old, new in RENAMED.items()}
+"""Renamed settings hash under their old name, so that finished runs stay finished."""
+
+AS_BEFORE: dict[str, dict[str, Any]] = {}
+"""New settings, {group: {key: value}}, that are not hashed while they have this value.
+
+The value is the one that means "as before the setting existed", so that finished runs stay finished.
+"""
 
 
 def plain(value: Any) -> Any:
-    """Dataclasses, enums and their containers as plain JSON values."""
+    """Return dataclasses, enums and their containers as plain JSON values."""
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         return {field.name: plain(getattr(value, field.name)) for field in dataclasses.fields(value)}
     if isinstance(value, dict):
@@ -64,22 +66,31 @@ def plain(value: Any) -> Any:
 
 
 def without_infrastructure(config: dict[str, Any]) -> dict[str, Any]:
-    """The settings of a plain configuration, as a result keeps it, that its numbers depend on."""
-    kept = {key: value for key, value in config.items() if key not in INFRASTRUCTURE[""]}
-    for group, keys in INFRASTRUCTURE.items():
+    """Return the settings of a plain configuration, as a result stores it, that the run's results depend on.
+
+    Keys have the names under which they are hashed: a configuration of an older version gives the same settings.
+    """
+    settings = _hashed("", config)
+    for group in INFRASTRUCTURE:
         if group:
-            names = HASHED_AS.get(group, {})
-            kept[group] = {names.get(key, key): value for key, value in config[group].items() if key not in keys}
-    members = kept["dataset"].get("member_settings", {})  # of a union of corpora
-    unneeded = INFRASTRUCTURE["dataset"]
-    kept["dataset"]["member_settings"] = {
-        name: {key: value for key, value in member.items() if key not in unneeded} for name, member in members.items()
+            settings[group] = _hashed(group, config[group])
+    members = settings["dataset"].get("member_settings", {})
+    settings["dataset"]["member_settings"] = {name: _hashed("dataset", member) for name, member in members.items()}
+    return settings
+
+
+def _hashed(group: str, values: dict[str, Any]) -> dict[str, Any]:
+    """Return the settings of a group that are hashed, under their hashed names."""
+    as_before = AS_BEFORE.get(group, {})
+    return {
+        HASHED_AS.get(f"{group}.{key}", key): value
+        for key, value in values.items()
+        if key not in INFRASTRUCTURE[group] and not (key in as_before and as_before[key] == value)
     }
-    return kept
 
 
 def identity(config: Config) -> str:
-    """The run id: the seed for the eye and a hash of everything that the numbers depend on."""
+    """Return the run id: the seed, for people, and a hash of all settings that the results depend on."""
     settings = without_infrastructure(plain(config))
     if settings["labels"]["classes"] is not None:
         settings["labels"]["classes"] = list(settings["labels"]["classes"].items())  # their order numbers the outputs

@@ -1,0 +1,107 @@
+"""Settings: each is documented, old keys name the new ones, and run ids outlive renamed and new settings."""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib.util
+from enum import Enum
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+import melt_ser.config
+from melt_ser.cli.compose import load_config
+from melt_ser.cli.failures import failure_of
+from melt_ser.cli.help import groups_of, help_text, strings_under_names
+from melt_ser.config import RENAMED, Config
+from melt_ser.runs import identity as identity_module
+from melt_ser.runs.identity import identity, plain, without_infrastructure
+
+ROOT = Path(__file__).parents[3]
+PINNED = {
+    "": "seed0-6c568ce781bf",
+    "backbone=wavlm": "seed0-715ce78d17c0",
+    "dataset=emodb dataset.fold=3 backbone=hubert_tiny seed=4": "seed4-be4b837f0eca",
+    "dataset=iemocap dataset.protocol=speakers trainer=frozen head=weighted backbone=wav2vec2": "seed0-5e861aacc020",
+    "dataset=union dataset.members=[demo,emodb] labels=four augment=light": "seed0-71848d8ee3d0",
+    "trainer=paper head=paper backbone=hubert_large dataset=melt labels=four trainer.label_smoothing=0.1": (
+        "seed0-28244f672531"
+    ),
+}
+
+
+def script() -> ModuleType:
+    specification = importlib.util.spec_from_file_location("settings_page", ROOT / "scripts" / "settings_page.py")
+    assert specification is not None and specification.loader is not None
+    module = importlib.util.module_from_spec(specification)
+    specification.loader.exec_module(module)
+    return module
+
+
+def test_every_setting_and_enum_member_is_documented() -> None:
+    texts = strings_under_names()
+    for name, node in vars(melt_ser.config).items():
+        if dataclasses.is_dataclass(node):
+            fields = [field.name for field in dataclasses.fields(node)]
+            groups = [field.name for field in dataclasses.fields(node) if str(field.type).endswith("Config")]
+            assert set(texts[name]) == set(fields) - set(groups), name
+        elif isinstance(node, type) and issubclass(node, Enum) and node is not Enum:
+            assert set(texts[name]) == set(node.__members__), name
+
+
+def test_the_settings_page_is_up_to_date() -> None:
+    fix = "docs/settings.md is stale; run: python scripts/settings_page.py"
+    assert (ROOT / "docs" / "settings.md").read_text(encoding="utf-8") == script().page(), fix
+
+
+def test_help_shows_the_composed_values_within_the_width() -> None:
+    text = help_text("train", groups_of("config", ["backbone=wavlm"]), 100)
+    assert "backbone.checkpoint=microsoft/wavlm-base-plus" in text
+    assert max(map(len, text.splitlines())) <= 100
+    assert "prompt" not in text
+
+
+@pytest.mark.parametrize("old", RENAMED)
+@pytest.mark.parametrize("sign", ["", "+", "++", "~"])
+def test_an_old_key_on_the_command_line_names_the_new_key(sign: str, old: str) -> None:
+    with pytest.raises(Exception) as caught:
+        load_config(f"{sign}{old}" + ("" if sign == "~" else "=1"))
+    failure = failure_of(caught.value, Config)
+    assert failure.exit_code == 2
+    assert failure.sentence == f"{old} is called {RENAMED[old]} now; use the new key (docs/migration.md)."
+
+
+def test_an_old_key_in_a_users_yaml_names_the_new_key(tmp_path: Path) -> None:
+    (tmp_path / "trainer").mkdir()
+    (tmp_path / "trainer" / "mine.yaml").write_text("name: mine\nclip_norm: 1.0\n")
+    with pytest.raises(Exception) as caught:
+        groups_of("config", ["trainer=mine"], tmp_path)
+    failure = failure_of(caught.value, Config)
+    assert failure.sentence.startswith("trainer.clip_norm is called trainer.max_grad_norm now")
+    assert failure.exit_code == 2
+
+
+@pytest.mark.parametrize("typed", PINNED)
+def test_run_ids_stay_as_they_were(typed: str) -> None:
+    assert identity(load_config(*typed.split())) == PINNED[typed]
+
+
+def test_a_stored_configuration_with_old_keys_gives_the_same_settings() -> None:
+    new = plain(load_config())
+    stored = plain(load_config())
+    for old, renamed in RENAMED.items():
+        group, key = renamed.split(".")
+        stored[group][old.split(".")[1]] = stored[group].pop(key)
+    assert stored != new
+    assert without_infrastructure(stored) == without_infrastructure(new)
+
+
+def test_a_new_setting_is_hashed_only_if_it_differs_from_before(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(identity_module, "AS_BEFORE", {"trainer": {"novel": None}})
+    settings = plain(load_config())
+    before = without_infrastructure(settings)
+    settings["trainer"]["novel"] = None
+    assert without_infrastructure(settings) == before
+    settings["trainer"]["novel"] = 1
+    assert without_infrastructure(settings) != before
