@@ -18,8 +18,9 @@ from textwrap import shorten
 from typing import TYPE_CHECKING
 
 from melt_ser.cli.arguments import number, whole_number
-from melt_ser.core.console import finish, print_anything, say
-from melt_ser.core.errors import InputError, MeltSerError, SetupError, one_line
+from melt_ser.cli.verb import run
+from melt_ser.core.console import finish, say
+from melt_ser.core.errors import InputError, MeltSerError, SetupError
 
 if TYPE_CHECKING:
     from melt_ser.annotation.cost import Price
@@ -41,16 +42,15 @@ NAMED = 3  # lines without a label that are named, of those that are counted
 def main(arguments: list[str] | None = None) -> int:
     """Annotate, or tell the cost; 1 where some line got no answer that can be read, and the rest is written."""
     options = _parser().parse_args(arguments)
-    print_anything()
+    return run(lambda: _run(options), "stopped; the same command goes on from what is answered.")
+
+
+def _run(options: argparse.Namespace) -> int:
     try:
         _check_out(options)
         return _combine(options) if options.combine else annotate(options)
-    except MeltSerError as error:
-        print(f"error: {one_line(str(error))}", file=sys.stderr)
-        return error.exit_code
-    except KeyboardInterrupt:
-        print("stopped; the same command goes on from what is answered.", file=sys.stderr)
-        return 130
+    except MeltSerError:
+        raise
     except Exception:  # a mistake of ours, which must not show the key either
         from melt_ser.annotation.openai_engine import without_key
 

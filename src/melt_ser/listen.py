@@ -7,8 +7,9 @@ import sys
 from pathlib import Path
 
 from melt_ser.cli.arguments import names, number, whole_number
-from melt_ser.core.console import finish, print_anything, say
-from melt_ser.core.errors import MeltSerError, SetupError, one_line
+from melt_ser.cli.verb import run
+from melt_ser.core.console import finish, say
+from melt_ser.core.errors import SetupError
 from melt_ser.label_study.options import add_pair_options
 from melt_ser.reporting.output import add_output_options, write
 
@@ -16,13 +17,7 @@ from melt_ser.reporting.output import add_output_options, write
 def main(arguments: list[str] | None = None) -> int:
     """Build a test or score its answers; 0 where that is done."""
     options = _parser().parse_args(arguments)
-    print_anything()
-    try:
-        options.run(options)
-    except MeltSerError as error:
-        print(f"error: {one_line(str(error))}", file=sys.stderr)
-        return error.exit_code
-    return 0
+    return run(lambda: options.run(options))
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -58,7 +53,7 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _build(options: argparse.Namespace) -> None:
+def _build(options: argparse.Namespace) -> int:
     from melt_ser.label_study.label_pairs import read_pairs
     from melt_ser.label_study.listening import KEY, SHARED, build
 
@@ -73,9 +68,10 @@ def _build(options: argparse.Namespace) -> None:
         say(f"passed over: {problem['reason']}")
     say(f"give raters the folder {options.out / SHARED}; keep {options.out / KEY} to yourself")
     finish(options.out / SHARED / "index.html")
+    return 0
 
 
-def _score(options: argparse.Namespace) -> None:
+def _score(options: argparse.Namespace) -> int:
     from melt_ser.label_study.listening_answers import read_judgements
     from melt_ser.label_study.preference import preference
     from melt_ser.label_study.preference_report import sections
@@ -83,6 +79,7 @@ def _score(options: argparse.Namespace) -> None:
     judgements = read_judgements(options.key, options.answers, options.allow_failed)
     found = preference(judgements, seed=options.seed)
     write(options, sections(found), found)
+    return 0
 
 
 if __name__ == "__main__":

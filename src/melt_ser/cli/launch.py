@@ -20,7 +20,8 @@ from melt_ser.cli.compose import SCHEMAS
 from melt_ser.cli.failures import Failure, failure_of
 from melt_ser.cli.gpus import one_gpu
 from melt_ser.cli.sweep import Outcomes, outcome, sweeping
-from melt_ser.core.console import print_anything
+from melt_ser.cli.verb import run
+from melt_ser.core.console import terminal
 from melt_ser.core.paths import conf_folder
 from melt_ser.core.processes import several
 
@@ -33,7 +34,10 @@ def launch(config_name: str, task: Callable[[DictConfig], str | None]) -> int:
     The task returns what became of it: finished (None) or skipped. A failed job of a sweep does not stop the others,
     wherever they run; the exit code is the highest of all jobs.
     """
-    print_anything()
+    return run(functools.partial(_launch, config_name, task))
+
+
+def _launch(config_name: str, task: Callable[[DictConfig], str | None]) -> int:
     os.environ["HYDRA_FULL_ERROR"] = "1"  # so that errors reach us, who print one line instead of a traceback
     codes = [0]
     schema = SCHEMAS[config_name]
@@ -41,7 +45,7 @@ def launch(config_name: str, task: Callable[[DictConfig], str | None]) -> int:
     @functools.wraps(task)
     def guarded(composed: DictConfig) -> dict[str, Any]:
         try:
-            with one_gpu():
+            with terminal(), one_gpu():  # a job of a sweep may run in a process of its own
                 return outcome(task(composed) or "finished")
         except Exception as error:  # caught here, since Hydra prints a line of its own for what passes it
             failure = failure_of(error, schema)
