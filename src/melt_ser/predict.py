@@ -27,8 +27,8 @@ def main(arguments: list[str] | None = None) -> int:
         "--window",
         type=_seconds,
         metavar="SECONDS",
-        help=f"a row for each window of so many seconds, {SHORTEST_WINDOW} to {LONGEST_SECONDS:.0f} (default: a row for "
-        f"each file; a file longer than {LONGEST_SECONDS:.0f} s gets the mean over its parts of that length)",
+        help=f"a row for each window of so many seconds, {SHORTEST_WINDOW} to {LONGEST_SECONDS:.0f} (default: a row "
+        f"for each file; a file longer than {LONGEST_SECONDS:.0f} s gets the mean over its parts of that length)",
     )
     options = parser.parse_args(arguments)
     return run(lambda: predict(options))

@@ -68,14 +68,14 @@ class Model:
             return pd.DataFrame(rows)
         if sampling_rate is not None:
             raise SetupError("sampling_rate is for a waveform; a file states its own.")
-        alone = isinstance(audio, str | os.PathLike)
         paths = [Path(audio)] if isinstance(audio, str | os.PathLike) else [Path(path) for path in audio]
         rows = [row for path in audio_files(paths) for row in self.label_file(path, window)]
-        if alone and rows[0]["file"] == str(paths[0]) and "error" in rows[0]:
-            raise InputError(rows[0]["error"])
-        place = ["file"] if window is None else ["file", "start", "end"]
-        columns = [*place, "label", *self.classes] + ([] if alone and len(rows) == 1 else ["error"])
-        return pd.DataFrame(rows, columns=columns)
+        alone = isinstance(audio, str | os.PathLike) and rows[0]["file"] == str(paths[0])
+        if alone and "error" in rows[-1]:
+            raise InputError(rows[-1]["error"])
+        columns = ["file", *([] if window is None else ["start", "end"]), "label", *self.classes]
+        table = pd.DataFrame(rows, columns=[*columns, "error"])
+        return table[columns] if alone else table.fillna({"label": "", "error": ""})
 
     def label_file(self, path: Path, window: float | None = None) -> Iterator[Row]:
         """Yield the rows of a file: one, or one for each window; a file that cannot be read is a row with `error`."""
@@ -180,7 +180,9 @@ def _checked_waveform(samples: npt.NDArray[Any], sampling_rate: int | None) -> W
     if samples.ndim not in (1, 2) or not samples.size:
         raise InputError(f"A waveform has the shape (samples,) or (samples, channels), not {samples.shape}.")
     if samples.ndim == 2 and samples.shape[1] > samples.shape[0]:
-        raise InputError(f"The waveform's shape {samples.shape} has more channels than samples; give its transpose, .T.")
+        raise InputError(
+            f"The waveform's shape {samples.shape} has more channels than samples; give its transpose, .T."
+        )
     scale = 1.0
     if np.issubdtype(samples.dtype, np.signedinteger):
         scale = float(np.iinfo(samples.dtype).max) + 1.0

@@ -36,6 +36,7 @@ def _model_folder(folder: Path, fold: int | None) -> Path:
         return chosen[0]
     if len(models) > 1:
         raise SetupError(
-            f"{folder} has {len(models)} folds; choose one model, such as {models[0][1]} (fold={models[0][0]} in Python)."
+            f"{folder} has {len(models)} folds; choose one model, such as {models[0][1]} "
+            f"(in Python also fold={models[0][0]})."
         )
     return models[0][1]
