@@ -1,4 +1,4 @@
-"""`python -m melt_ser.prepare dataset=<name> dataset.root=<release>`: verify a release and say what is in it."""
+"""`python -m melt_ser.prepare dataset=<name> dataset.root=<release>`: verify a release and describe its content."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from melt_ser.config import DatasetConfig
 
 
 def prepare(composed: DictConfig) -> None:
+    """Verify a corpus, downloading it first if asked to, print its summary and write the report."""
     from melt_ser.cli.compose import typed
     from melt_ser.config import PrepareConfig
     from melt_ser.core.console import say, verification_bar
@@ -34,14 +35,14 @@ def prepare(composed: DictConfig) -> None:
 
 
 def _download(dataset: DatasetConfig) -> None:
-    """Fetch a corpus into its root, having said how much it is and what may be done with it."""
+    """Download a corpus into its root, after printing its licence and its size."""
     from melt_ser.core.console import say, transfer_bar
     from melt_ser.corpora.download.download import download, is_there
     from melt_ser.corpora.download.transfer import size_at
     from melt_ser.corpora.load import own_root
 
     if dataset.bundled or dataset.repository:
-        return  # there, or fetched from the hub where it is read
+        return  # it ships with the package, or its reader fetches it from the hub
     root = own_root(dataset)
     if is_there(root):
         say(f"note: '{dataset.name}' is already at {root}; nothing is downloaded.")

@@ -8,6 +8,7 @@ from enum import Enum
 from pathlib import PurePath
 from typing import Any
 
+from hydra.core.override_parser.types import Quote, QuotedString
 from omegaconf import DictConfig, OmegaConf
 
 from melt_ser.cli.compose import SCHEMAS, compose
@@ -35,7 +36,9 @@ def compose_settings(settings: Mapping[str, Any], config_name: str = "config") -
         for key, value in flat.items():
             if isinstance(value, Mapping):
                 entries = {name: _plain(item) for name, item in value.items()}
-                OmegaConf.update(composed, key.lstrip("+"), entries, merge=True, force_add=True)
+                name = key.lstrip("+")
+                is_null = OmegaConf.select(composed, name) is None
+                OmegaConf.update(composed, name, entries, merge=not is_null, force_add=True)
     return composed
 
 
@@ -61,7 +64,7 @@ def _text(value: Any) -> str:
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, str):
-        return "'" + value.replace("\\'", "\\\\'").replace("'", "\\'") + "'"
+        return QuotedString(value, Quote.single).with_quotes()
     if isinstance(value, Mapping):
         return "{}"  # its entries are merged afterwards: the grammar knows only simple names
     if isinstance(value, list):
