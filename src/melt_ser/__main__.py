@@ -25,7 +25,7 @@ VERBS = {
 def main() -> int:
     """Run the verb that is named first, in its own module."""
     if len(sys.argv) < 2 or sys.argv[1] in ("-h", "--help"):
-        return run(print_verbs) if len(sys.argv) > 1 else run(print_verbs) or SetupError.exit_code
+        return run(print_verbs)
     verb = sys.argv.pop(1)
     if verb not in VERBS:
         return run(lambda: refuse(verb))
@@ -35,24 +35,11 @@ def main() -> int:
 
 
 def print_verbs() -> int:
-    """Print the verbs with their purpose."""
+    """Print the verbs with their purpose; without any argument that is a wrong usage."""
     print("usage: melt-ser <verb> …\n")
     for verb, purpose in VERBS.items():
         print(f"  {verb:<11}{purpose}")
-    return 0
-
-
-def refuse(verb: str) -> int:
-    """Raise SetupError with the nearest verb."""
-    raise SetupError(f"There is no verb '{verb}'; {did_you_mean(verb, VERBS)}")
-
-
-def print_verbs() -> int:
-    """Print the verbs with their purpose."""
-    print("usage: melt-ser <verb> …\n")
-    for verb, purpose in VERBS.items():
-        print(f"  {verb:<11}{purpose}")
-    return 0
+    return 0 if len(sys.argv) > 1 else SetupError.exit_code
 
 
 def refuse(verb: str) -> int:

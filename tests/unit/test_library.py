@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -10,8 +13,10 @@ import numpy as np
 import pandas as pd
 import pytest
 import soundfile
+from matplotlib import pyplot
 
 import melt_ser
+from checkout import CHECKOUT
 from small_runs import CLASSES, SMALL, corpus
 
 ARCHITECTURE = dict(
@@ -242,3 +247,57 @@ def test_a_program_that_uses_the_library_is_silent(root: Path, tmp_path: Path) -
     )
     done = python(code, tmp_path)
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+
+def test_the_ten_lines_of_the_readme_run(
+    root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pages = [(CHECKOUT / name).read_text(encoding="utf-8") for name in ("README.md", "docs/library.md")]
+    blocks = [block for page in pages for block in re.findall(r"```python\n(.*?)```", page, re.DOTALL)]
+    lines = next(block for block in blocks if "confusion" in block)
+    assert len([line for line in lines.splitlines() if line]) <= 12
+    single = melt_ser.train({**SETTINGS, "dataset.root": root}, trainer={"epochs": 1}, out=tmp_path / "runs")
+    assert single.classes == list(CLASSES)
+    shutil.copy(root / "wav" / "s0_0.wav", tmp_path / "clip.wav")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("MPLBACKEND", "agg")
+    exec(lines, {})
+    pyplot.close("all")
+    assert any(name in capsys.readouterr().out for name in CLASSES)
+    assert (tmp_path / "confusion.png").stat().st_size > 0
+
+
+USER = """
+import numpy as np
+import pandas as pd
+import melt_ser
+
+run: melt_ser.Run = melt_ser.train(backbone="wavlm", trainer={"epochs": 3})
+model = melt_ser.load_model(run, fold=1)
+table: pd.DataFrame = melt_ser.predict(model, np.zeros(16_000), 16_000)
+model.predict(["a.wav", "b.wav"], window=1.0)
+corpus = melt_ser.load_corpus("emodb", root="/data", folds=5)
+sizes: list[int] = [len(fold.train) for fold in corpus.folds]
+reveal_type(melt_ser.read_runs("runs"))
+melt_ser.load_model(3)
+"""
+
+
+@pytest.mark.slow
+def test_a_users_code_is_type_checked_against_the_library(tmp_path: Path) -> None:
+    (tmp_path / "user.py").write_text(USER)
+    (tmp_path / "mypy.ini").write_text(
+        "[mypy]\nstrict = true\nfollow_imports = silent\nignore_missing_imports = true\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-m", "mypy", "user.py"],
+        capture_output=True,
+        text=True,
+        cwd=tmp_path,
+        env={**os.environ, "MYPYPATH": str(CHECKOUT / "src")},
+        timeout=280,
+    )
+    said = [line for line in done.stdout.splitlines() if line.startswith("user.py")]
+    assert len(said) == 2, done.stdout
+    assert 'Revealed type is "pandas' in said[0]
+    assert 'Argument 1 to "load_model" has incompatible type "int"' in said[1]
