@@ -6,7 +6,7 @@
     model = melt_ser.load_model(run)
     model.predict("clip.wav")
 
-docs/library.md shows each function. A mistake raises `MeltSerError`, whose text is one sentence with the fix. The
+docs/library.md shows each function. A mistake raises `MeltSerError`; its text is one sentence with the fix. The
 logger "melt_ser" says what happens; it is silent until the program configures `logging`. Importing this package is
 cheap: torch, pandas and Hydra are imported by the function that needs them.
 """
@@ -78,7 +78,7 @@ def load_model(run: Run | str | os.PathLike[str], fold: int | None = None, devic
 
     Args:
         run: a `Run`, the folder of a finished run, or one of its model folders.
-        fold: whose model to load, if the run has several.
+        fold: the number of the fold, if the run has several.
         device: auto, cpu, cuda or cuda:<number>.
 
     Raises SetupError if there is no such run, model or device.
@@ -173,7 +173,7 @@ def __getattr__(name: str) -> Any:
 
 
 class _Package(ModuleType):
-    """This package, whose functions `train` and `predict` stay functions when the verbs of that name are imported."""
+    """This package. Its functions `train` and `predict` stay functions if the verbs of that name are imported too."""
 
     def __setattr__(self, name: str, value: Any) -> None:
         if not (name in __all__ and isinstance(value, ModuleType)):

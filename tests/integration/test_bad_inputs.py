@@ -80,9 +80,7 @@ def test_predict_labels_the_good_and_names_the_bad(
     rows = list(csv.DictReader(io.StringIO(capsys.readouterr().out)))
     assert [row["file"] for row in rows] == paths  # one row for each, in order; names may have line ends
     readable = {str(clips / name) for name, _ in bad_inputs.audio.GOOD.values()}
-    readable |= {
-        str(clips / name) for name in ("link.wav", "door/outside.wav")
-    }  # a link may lead anywhere
+    readable |= {str(clips / name) for name in ("link.wav", "door/outside.wav")}  # a link may lead anywhere
     for row in rows:
         assert bool(row["label"]) == (row["file"] in readable), row
         assert bool(row["error"]) == (row["file"] not in readable), row

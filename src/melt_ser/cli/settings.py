@@ -20,8 +20,8 @@ def compose_settings(settings: Mapping[str, Any], config_name: str = "config") -
     """Compose a verb's configuration from keys such as `backbone` or `trainer.epochs` and their Python values.
 
     A mapping sets the keys of a group (`{"trainer": {"epochs": 3}}`) or the entries of a key that has some
-    (`{"eval.roots": {"emodb": "/data/emodb"}}`), whose names may have any letters. Raises SetupError with the sentence
-    that the command line has for the same mistake.
+    (`{"eval.roots": {"emodb": "/data/emodb"}}`); these may have any letters. Raises SetupError with the sentence that
+    the command line has for the same mistake.
     """
     flat: dict[str, Any] = {}
     for key, value in settings.items():

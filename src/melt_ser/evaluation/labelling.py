@@ -53,8 +53,9 @@ class Model:
         each class, and `error`: why a file has no label (for a folder or a list, empty for the other files).
 
         Args:
-            audio: a waveform, (samples,) or (samples, channels), whose channels are averaged; or a file, a folder that
-                is searched for audio, or a list of these. Floats are between -1 and 1, signed integers are full scale.
+            audio: a waveform, (samples,) or (samples, channels); or a file, a folder that is searched for audio, or a
+                list of these. Channels are averaged. Floats are between -1 and 1; signed integers are scaled by their
+                full scale.
             sampling_rate: of the waveform in Hz; files state their own.
             window: seconds, 0.1 to 60, for a row for each window. By default a recording gets one label.
 
