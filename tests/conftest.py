@@ -13,6 +13,7 @@ import pytest
 from hypothesis import settings
 
 from browser import BROWSER, chromium
+from melt_ser.core.console import terminal
 
 REAL_DATA = "MELT_SER_TEST_DATA"
 settings.register_profile("melt_ser", deadline=None)  # a busy machine is no mistake of the code
@@ -24,6 +25,13 @@ def own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.Monk
     """Verification results of one test session, apart from the user's."""
     monkeypatch.setenv("MELT_SER_CACHE", str(tmp_path_factory.getbasetemp() / "cache"))
     monkeypatch.delenv("MELT_SER_DATA", raising=False)
+
+
+@pytest.fixture(autouse=True, scope="session")
+def listening() -> Iterator[None]:
+    """Have the package speak to the terminal, as it does within a verb, so that tests can compare its sentences."""
+    with terminal():
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -5,36 +5,46 @@ from __future__ import annotations
 import importlib
 import sys
 
-from melt_ser.core.errors import did_you_mean
+from melt_ser.cli.verb import run
+from melt_ser.core.errors import SetupError, did_you_mean
 
 VERBS = {
     "train": "fine-tune a backbone on a corpus and evaluate it",
     "evaluate": "score a finished run on another corpus",
-    "prepare": "verify a corpus and say what is in it",
+    "prepare": "verify a corpus and describe its content",
     "predict": "label audio files with a finished run",
     "annotate": "label text with a language model",
     "report": "collect finished runs into tables and a page",
     "agreement": "compare two sources of labels",
     "listen": "build and score a blind listening test",
     "acoustics": "check described loudness and pitch against the audio",
-    "info": "say what is installed, cached and ready",
+    "info": "show what is installed, cached and ready",
 }
 
 
 def main() -> int:
-    """Dispatch to a verb's module."""
+    """Run the verb that is named first, in its own module."""
     if len(sys.argv) < 2 or sys.argv[1] in ("-h", "--help"):
-        print("usage: melt-ser <verb> …\n")
-        for verb, purpose in VERBS.items():
-            print(f"  {verb:<11}{purpose}")
-        return 0 if len(sys.argv) > 1 else 2
+        return run(print_verbs)
     verb = sys.argv.pop(1)
     if verb not in VERBS:
-        print(f"error: There is no verb '{verb}'; {did_you_mean(verb, VERBS)}", file=sys.stderr)
-        return 2
+        return run(lambda: refuse(verb))
     sys.argv[0] = f"melt-ser {verb}"
     code: int = importlib.import_module(f"melt_ser.{verb}").main()
     return code
+
+
+def print_verbs() -> int:
+    """Print the verbs with their purpose; without any argument that is a wrong usage."""
+    print("usage: melt-ser <verb> …\n")
+    for verb, purpose in VERBS.items():
+        print(f"  {verb:<11}{purpose}")
+    return 0 if len(sys.argv) > 1 else SetupError.exit_code
+
+
+def refuse(verb: str) -> int:
+    """Raise SetupError with the nearest verb."""
+    raise SetupError(f"There is no verb '{verb}'; {did_you_mean(verb, VERBS)}")
 
 
 if __name__ == "__main__":

@@ -7,8 +7,8 @@ import sys
 from pathlib import Path
 
 from melt_ser.cli.arguments import names, whole_number
-from melt_ser.core.console import print_anything, say
-from melt_ser.core.errors import MeltSerError, one_line
+from melt_ser.cli.verb import run
+from melt_ser.core.console import say
 from melt_ser.reporting.output import add_output_options, write
 
 
@@ -24,12 +24,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--seed", type=whole_number(0), default=0, help="of the bootstrap (default: 0)")
     add_output_options(parser)
     options = parser.parse_args(arguments)
-    print_anything()
-    try:
-        return _check(options)
-    except MeltSerError as error:
-        print(f"error: {one_line(str(error))}", file=sys.stderr)
-        return error.exit_code
+    return run(lambda: _check(options))
 
 
 def _check(options: argparse.Namespace) -> int:

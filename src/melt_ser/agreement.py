@@ -7,8 +7,8 @@ import sys
 from pathlib import Path
 
 from melt_ser.cli.arguments import names, whole_number
-from melt_ser.core.console import print_anything, say
-from melt_ser.core.errors import MeltSerError, one_line
+from melt_ser.cli.verb import run
+from melt_ser.core.console import say
 from melt_ser.label_study.options import add_pair_options
 from melt_ser.reporting.output import add_output_options, write
 
@@ -16,13 +16,7 @@ from melt_ser.reporting.output import add_output_options, write
 def main(arguments: list[str] | None = None) -> int:
     """Compare two columns of one file, or a column of each of two; return the exit code."""
     options = _parser().parse_args(arguments)
-    print_anything()
-    try:
-        _compare(options)
-    except MeltSerError as error:
-        print(f"error: {one_line(str(error))}", file=sys.stderr)
-        return error.exit_code
-    return 0
+    return run(lambda: _compare(options))
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -43,7 +37,7 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _compare(options: argparse.Namespace) -> None:
+def _compare(options: argparse.Namespace) -> int:
     import msgspec
 
     from melt_ser.core import files
@@ -57,6 +51,7 @@ def _compare(options: argparse.Namespace) -> None:
     if options.html is not None:
         files.write_text(options.html, agreement_page(result))
         say(f"page: {options.html}")
+    return 0
 
 
 if __name__ == "__main__":

@@ -16,8 +16,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from melt_ser.cli.arguments import number, whole_number
-from melt_ser.core.console import finish, print_anything, say
-from melt_ser.core.errors import InputError, MeltSerError, SetupError, one_line
+from melt_ser.cli.verb import run
+from melt_ser.core.console import finish, say
+from melt_ser.core.errors import InputError, MeltSerError, SetupError
 
 if TYPE_CHECKING:
     from melt_ser.annotation.job import Failure, Job
@@ -33,16 +34,15 @@ PAPER_MODEL = "gpt-4o-2024-08-06"
 def main(arguments: list[str] | None = None) -> int:
     """Annotate, or print the cost; return 1 if some line got no readable answer (the others are written)."""
     options = _parser().parse_args(arguments)
-    print_anything()
+    return run(lambda: _run(options), "stopped; the same command goes on from what is answered.")
+
+
+def _run(options: argparse.Namespace) -> int:
     try:
         _check_out(options)
         return _combine(options) if options.combine else annotate(options)
-    except MeltSerError as error:
-        print(f"error: {one_line(str(error))}", file=sys.stderr)
-        return error.exit_code
-    except KeyboardInterrupt:
-        print("stopped; the same command goes on from what is answered.", file=sys.stderr)
-        return 130
+    except MeltSerError:
+        raise
     except Exception:  # a bug of ours; its traceback must not show the key either
         from melt_ser.annotation.openai_engine import without_key
 

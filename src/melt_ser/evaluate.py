@@ -10,6 +10,7 @@ from melt_ser.cli.launch import launch
 
 
 def evaluate(composed: DictConfig) -> None:
+    """Score every model of a run on a corpus, add the rows to its result, and print them."""
     from pathlib import Path
 
     from melt_ser.cli.checks import check_cache, check_eval
@@ -27,12 +28,12 @@ def evaluate(composed: DictConfig) -> None:
     check_eval(config.eval)
     check_cache(config.cache)
     folder = Path(config.run)
-    read_result(folder)  # tells what is wrong with the run before the corpus is verified
+    read_result(folder)  # an error of the run comes before the corpus is verified
     name = config.dataset.name
     config.dataset.root = config.eval.roots.get(name, config.dataset.root)
     with main_process_first(config.device):
         corpus = load_corpus(config.dataset, progress=verification_bar)
-    with exclusive_lock(folder, waits=True):  # it reads, adds and writes
+    with exclusive_lock(folder, waits=True):  # another `evaluate` may be adding its rows
         result = rescore(folder, read_result(folder), corpus, config.eval, config.device)
     show(evaluation_table([row for row in result.evals if row.corpus == name]))
     finish(folder / RESULT_FILE)

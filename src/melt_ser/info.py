@@ -1,4 +1,4 @@
-"""`python -m melt_ser.info`: versions, devices, which backbones are cached and which corpora are ready."""
+"""`python -m melt_ser.info`: versions, devices, cached backbones and the corpora that are ready."""
 
 from __future__ import annotations
 
@@ -6,14 +6,20 @@ import argparse
 import sys
 from pathlib import Path
 
+from melt_ser.cli.verb import run
 from melt_ser.config import DatasetConfig
 from melt_ser.core.console import show
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Print what is installed, cached and ready, and the command that gets what is missing."""
+    """Print versions, devices, backbones and corpora, and for each missing one the command that gets it."""
     parser = argparse.ArgumentParser(prog="melt-ser info", description=__doc__)
     parser.parse_args(arguments)
+    return run(info)
+
+
+def info() -> int:
+    """Print the tables, and return the exit code."""
     from rich.table import Table
 
     from melt_ser.runs.provenance import versions
@@ -36,7 +42,7 @@ def _devices() -> str:
 
 
 def names(group: str) -> list[str]:
-    """The choices of a Hydra group (`backbone`, `dataset`, …) that ship with the package, sorted."""
+    """Return the choices of a Hydra group (`backbone`, `dataset`, …) that ship with the package, sorted."""
     from melt_ser.core.paths import conf_folder
 
     return sorted(path.stem for path in Path(conf_folder() / group).glob("*.yaml"))
@@ -78,7 +84,7 @@ def _corpora() -> list[tuple[str, str, str]]:
 
 
 def _corpus(dataset: DatasetConfig) -> tuple[str, str]:
-    """The state of a corpus, and the command that makes it ready where it is not."""
+    """Return the state of a corpus, and the command that makes it ready if it is not."""
     from melt_ser.core.errors import SetupError
     from melt_ser.corpora.download.download import unfinished_folder
     from melt_ser.corpora.load import corpus_root, own_root

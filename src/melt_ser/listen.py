@@ -7,8 +7,9 @@ import sys
 from pathlib import Path
 
 from melt_ser.cli.arguments import names, number, whole_number
-from melt_ser.core.console import finish, print_anything, say
-from melt_ser.core.errors import MeltSerError, SetupError, one_line
+from melt_ser.cli.verb import run
+from melt_ser.core.console import finish, say
+from melt_ser.core.errors import SetupError
 from melt_ser.label_study.options import add_pair_options
 from melt_ser.reporting.output import add_output_options, write
 
@@ -16,13 +17,7 @@ from melt_ser.reporting.output import add_output_options, write
 def main(arguments: list[str] | None = None) -> int:
     """Build a test or score its answers; return the exit code."""
     options = _parser().parse_args(arguments)
-    print_anything()
-    try:
-        options.run(options)
-    except MeltSerError as error:
-        print(f"error: {one_line(str(error))}", file=sys.stderr)
-        return error.exit_code
-    return 0
+    return run(lambda: options.run(options))
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -56,7 +51,7 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _build(options: argparse.Namespace) -> None:
+def _build(options: argparse.Namespace) -> int:
     from melt_ser.label_study.label_pairs import read_pairs
     from melt_ser.label_study.listening import KEY, SHARED, build
 
@@ -71,9 +66,10 @@ def _build(options: argparse.Namespace) -> None:
         say(f"skipped: {clip['reason']}")
     say(f"give raters the folder {options.out / SHARED}; keep {options.out / KEY} to yourself")
     finish(options.out / SHARED / "index.html")
+    return 0
 
 
-def _score(options: argparse.Namespace) -> None:
+def _score(options: argparse.Namespace) -> int:
     import msgspec
 
     from melt_ser.label_study.listening_answers import read_judgements
@@ -82,6 +78,7 @@ def _score(options: argparse.Namespace) -> None:
     judgements = read_judgements(options.key, options.answers, options.allow_failed)
     result = preference(judgements, seed=options.seed)
     write(options, sections(result), msgspec.to_builtins(result))
+    return 0
 
 
 if __name__ == "__main__":

@@ -11,6 +11,7 @@ from melt_ser.config import DatasetConfig
 
 
 def prepare(composed: DictConfig) -> None:
+    """Verify a corpus, downloading it first if asked to, print its summary and write the report."""
     from melt_ser.cli.compose import typed
     from melt_ser.config import PrepareConfig
     from melt_ser.core.console import say, verification_bar

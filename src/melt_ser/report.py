@@ -6,9 +6,10 @@ import argparse
 import sys
 from pathlib import Path
 
+from melt_ser.cli.verb import run
 from melt_ser.core import files
-from melt_ser.core.console import print_anything, say
-from melt_ser.core.errors import MeltSerError, SetupError, one_line
+from melt_ser.core.console import say
+from melt_ser.core.errors import SetupError
 from melt_ser.reporting.collect import FoundRuns, collect
 
 FORMATS = ("md", "csv", "latex", "html")
@@ -24,14 +25,13 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--format", choices=FORMATS, help="(default: by the suffix of --out; md)")
     parser.add_argument("--out", type=Path, help="file to write (default: standard output)")
     options = parser.parse_args(arguments)
-    print_anything()
-    try:
-        form = options.format or _format_of(options.out)
-        found = _collect(options.runs)
-        write(found, form, options.out)
-    except MeltSerError as error:
-        print(f"error: {one_line(str(error))}", file=sys.stderr)
-        return error.exit_code
+    return run(lambda: report(options))
+
+
+def report(options: argparse.Namespace) -> int:
+    form = options.format or _format_of(options.out)
+    found = _collect(options.runs)
+    write(found, form, options.out)
     for what, notes in (("not read", found.unreadable), ("left out", found.copies)):
         for note in notes:
             say(f"{what}: {note.folder}: {note.reason}")

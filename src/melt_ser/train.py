@@ -10,7 +10,8 @@ from melt_ser.cli.launch import launch
 
 
 def train(composed: DictConfig) -> str:
-    from melt_ser.runs.run import run_or_skip  # heavy, and not needed for --help or --cfg job
+    """Train, or skip a finished run; return the outcome for a sweep's summary."""
+    from melt_ser.runs.run import run_or_skip  # slow to import, and --help and --cfg job do not need it
 
     _, skipped = run_or_skip(composed)
     return "skipped" if skipped else "finished"

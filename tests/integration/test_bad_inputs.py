@@ -1,4 +1,4 @@
-"""Every kind of bad input ends in a sentence with the right exit code, and nothing is lost or dropped in silence."""
+"""Every kind of bad input ends in a sentence and the right exit code; no data is lost, or dropped without a word."""
 
 from __future__ import annotations
 
@@ -25,24 +25,24 @@ from bad_inputs.disks import unmount_all
 
 @pytest.fixture
 def place(tmp_path: Path) -> Iterator[Path]:
-    """An empty folder; disks that a kind mounts in it are taken away again."""
+    """An empty folder; any disk that a kind mounts in it is unmounted afterwards."""
     yield tmp_path
     unmount_all(tmp_path)
 
 
 def call(verb: str, arguments: list[str], monkeypatch: pytest.MonkeyPatch) -> int:
-    """A verb in this process, as its command."""
+    """Run a verb in this process, as its command does."""
     monkeypatch.setattr(sys, "argv", [f"melt-ser {verb}", *arguments])
     code: int = importlib.import_module(f"melt_ser.{verb}").main()
     return code
 
 
-def test_there_are_kinds_enough() -> None:
+def test_at_least_80_kinds_of_bad_input_are_tried() -> None:
     assert len(KINDS) >= 80
 
 
 @pytest.mark.parametrize("name", KINDS)
-def test_a_bad_input_is_told_and_nothing_is_lost(
+def test_a_bad_input_ends_in_its_sentence_and_loses_nothing(
     name: str, place: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("MELT_SER_CACHE", str(place / "cache"))
@@ -53,7 +53,7 @@ def test_a_bad_input_is_told_and_nothing_is_lost(
     assert code == expected.code, out + err
     assert "Traceback" not in out + err
     errors = [line for line in err.splitlines() if line.startswith("error: ")]
-    in_a_row = expected.command[0] == "predict" and out != ""  # where predict tells what is wrong with a file
+    in_a_row = expected.command[0] == "predict" and out != ""  # predict prints the reason in the row of the file
     is_told = code == 2 or (code == 1 and not in_a_row)
     assert len(errors) == is_told, err
     for fragment in expected.says:
@@ -68,7 +68,7 @@ def test_predict_labels_the_good_and_names_the_bad(
     clips = place / "clips" / "sub"
     clips.mkdir(parents=True)
     written = dict(bad_inputs.audio.GOOD.values())
-    skipped = {"an_hour_long", "silence", "one_sample", "a_header_of_one_hertz"}  # no limits or no matter for predict
+    skipped = {"an_hour_long", "silence", "one_sample", "a_header_of_one_hertz"}  # predict has no such limits
     for kind, (name, _, write) in bad_inputs.audio.BAD.items():
         if kind not in skipped:
             written[name] = write
@@ -78,9 +78,9 @@ def test_predict_labels_the_good_and_names_the_bad(
     capsys.readouterr()
     assert call("predict", [str(run_folder), *paths, "--format", "csv", "--device", "cpu"], monkeypatch) == 1
     rows = list(csv.DictReader(io.StringIO(capsys.readouterr().out)))
-    assert [row["file"] for row in rows] == paths  # a row each, in order, line ends in names included
+    assert [row["file"] for row in rows] == paths  # one row for each, in order; names may have line ends
     readable = {str(clips / name) for name, _ in bad_inputs.audio.GOOD.values()}
-    readable |= {str(clips / name) for name in ("link.wav", "door/outside.wav")}  # predict has no root to leave
+    readable |= {str(clips / name) for name in ("link.wav", "door/outside.wav")}  # a link may lead anywhere
     for row in rows:
         assert bool(row["label"]) == (row["file"] in readable), row
         assert bool(row["error"]) == (row["file"] not in readable), row
@@ -119,7 +119,7 @@ def test_predict_stays_well_formed_on_odd_names(
 @pytest.mark.parametrize(
     "name", ["an_unknown_label", "a_yaml_that_does_not_parse", "an_output_folder_nobody_can_write"]
 )
-def test_as_a_command_of_its_own(name: str, place: Path) -> None:
+def test_a_bad_input_ends_the_command_in_its_sentence(name: str, place: Path) -> None:
     expected = KINDS[name](place)
     verb, *arguments = expected.command
     done = subprocess.run(

@@ -1,4 +1,4 @@
-"""`info`: each corpus is ready, or the command that makes it so is named."""
+"""`info`: each corpus is ready, or `info` names the command that makes it ready."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def nothing_prepared(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("MELT_SER_DATA", str(tmp_path / "data"))
 
 
-def test_a_corpus_goes_from_absent_to_ready(tmp_path: Path) -> None:
+def test_info_shows_a_corpus_from_absent_to_ready(tmp_path: Path) -> None:
     assert states()["emodb"] == ("not there", "python -m melt_ser.prepare dataset=emodb download=true")
     (tmp_path / "data" / "emodb.unfinished").mkdir(parents=True)
     assert states()["emodb"][0] == "download not finished"
@@ -33,13 +33,13 @@ def test_a_corpus_goes_from_absent_to_ready(tmp_path: Path) -> None:
     assert states()["emodb"] == ("ready: 20 utterances, 10 speakers, 0.00 h", "")
 
 
-def test_a_corpus_prepared_elsewhere_is_ready_with_its_root(tmp_path: Path) -> None:
+def test_info_names_the_root_of_a_corpus_that_was_prepared_elsewhere(tmp_path: Path) -> None:
     emodb_tree(tmp_path / "elsewhere", emotions="WF")
     prepare(compose(["dataset=emodb", f"dataset.root={tmp_path / 'elsewhere'}"], "prepare"))
     assert states()["emodb"] == ("ready: 20 utterances, 10 speakers, 0.00 h", f"dataset.root={tmp_path / 'elsewhere'}")
 
 
-def test_a_damaged_report_is_as_good_as_none() -> None:
+def test_info_takes_a_damaged_report_for_none() -> None:
     prepare(compose(["dataset=demo"], "prepare"))
     assert states()["demo"][0].startswith("ready")
     (report,) = cache_folder().glob("corpora/demo-*/report.json")
@@ -47,14 +47,14 @@ def test_a_damaged_report_is_as_good_as_none() -> None:
     assert states()["demo"] == ("there, not verified", "python -m melt_ser.prepare dataset=demo")
 
 
-def test_a_corpus_on_request_says_where_to_ask_and_what_then() -> None:
+def test_info_names_where_to_ask_for_a_corpus_on_request() -> None:
     state, how = states()["iemocap"]
     assert state == "not there"
     assert how.startswith("request form") and how.endswith("prepare dataset=iemocap dataset.root=<folder>")
     assert states()["csv"][0] == "your own"
 
 
-def test_the_verb_prints_every_corpus_and_backbone(capsys: pytest.CaptureFixture[str]) -> None:
+def test_info_prints_every_corpus_and_backbone(capsys: pytest.CaptureFixture[str]) -> None:
     assert info.main([]) == 0
     printed = capsys.readouterr().out
     assert "wavlm_tiny" in printed and "ravdess" in printed and printed.startswith("versions: ")

@@ -1,4 +1,4 @@
-"""The notebooks: stored without outputs, read run folders alone, and run from top to bottom on small runs."""
+"""The notebooks are stored without outputs, use the public library alone, and run on small runs."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ import pytest
 from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError
 
+import melt_ser
 from checkout import CHECKOUT
 from corpus_trees import meld_row, meld_tree, melt_row, melt_tables, tone
 from melt_ser.cli.compose import compose
@@ -24,7 +25,7 @@ EMOTIONS = ("anger", "disgust", "fear", "joy", "neutral", "sadness", "surprise")
 
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Two backbones of two seeds on the embedded corpora, and one of each label source of a generated MELT."""
+    """Two backbones with two seeds on the embedded corpora, and one run for each label source of a generated MELT."""
     folder = tmp_path_factory.mktemp("notebooks")
     out = folder / "runs"
     with pytest.MonkeyPatch.context() as patch:
@@ -46,7 +47,7 @@ def train(*overrides: str) -> None:
 
 
 def melt(root: Path) -> None:
-    """A MELT of tones, whose pitch is MELD's label; GPT-4o's, made up here, is another for every third."""
+    """Write a MELT of tones. The pitch is MELD's label; every third utterance has another label by "GPT-4o"."""
     numbers = itertools.count()
 
     def write(path: Path) -> None:
@@ -72,7 +73,7 @@ def melt(root: Path) -> None:
 
 
 def executed(notebook: Path, runs: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[str, int]:
-    """What a notebook prints and shows as text, and how many pictures it has."""
+    """Run a notebook; return the text that it prints and shows, and the number of its pictures."""
     monkeypatch.setenv("MELT_SER_RUNS", str(runs))
     book = nbformat.read(notebook, as_version=4)
     NotebookClient(
@@ -92,6 +93,13 @@ def test_a_notebook_is_stored_without_outputs(notebook: Path) -> None:
     nbformat.validate(book)
     for cell in book.cells:
         assert cell.get("outputs", []) == [] and cell.get("execution_count") is None and cell.metadata == {}
+
+
+@pytest.mark.parametrize("notebook", NOTEBOOKS, ids=lambda path: path.stem)
+def test_a_notebook_uses_the_public_library_alone(notebook: Path) -> None:
+    code = "\n".join(cell.source for cell in nbformat.read(notebook, as_version=4).cells if cell.cell_type == "code")
+    assert "import melt_ser\n" in code and "from melt_ser" not in code and "import melt_ser." not in code
+    assert set(re.findall(r"melt_ser\.(\w+)", code)) <= set(melt_ser.__all__)
 
 
 @pytest.mark.slow
@@ -118,7 +126,7 @@ def test_a_notebook_runs_and_changes_no_run(
 
 @pytest.mark.slow
 @pytest.mark.parametrize("notebook", NOTEBOOKS, ids=lambda path: path.stem)
-def test_without_runs_a_notebook_says_what_to_do(
+def test_a_notebook_without_runs_names_the_command(
     notebook: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with pytest.raises(CellExecutionError, match=r"There (is|are) no .* below "):

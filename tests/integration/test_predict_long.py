@@ -151,7 +151,7 @@ def test_predict_gives_a_long_recording_the_mean_over_its_parts(
     soundfile.write(tmp_path / "long.wav", noise(2.5) * np.linspace(0, 1, 40_000, dtype=np.float32), SAMPLE_RATE)
     windows = rows_of([str(run_folder), str(tmp_path / "long.wav"), "--window", "1"], capsys)
     [whole] = rows_of([str(run_folder), str(tmp_path / "long.wav")], capsys)
-    monkeypatch.setattr("melt_ser.predict.LONGEST_SECONDS", 1.0)
+    monkeypatch.setattr("melt_ser.evaluation.labelling.LONGEST_SECONDS", 1.0)
     assert predict([str(run_folder), str(tmp_path / "long.wav"), "--format", "json", "--device", "cpu"]) == 0
     captured = capsys.readouterr()
     [mean] = json.loads(captured.out)

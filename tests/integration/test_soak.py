@@ -1,4 +1,4 @@
-"""The soak of spoilt inputs, in short."""
+"""The soak test of spoilt inputs, in short."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ SCRIPT = CHECKOUT / "scripts" / "soak_bad_input.py"
 
 @pytest.mark.slow
 def test_a_round_of_spoilt_inputs_is_accepted_or_refused() -> None:
-    """One input of every kind, so that the long version is known to work."""
+    """Try 48 inputs, so that the long version of the script is known to work."""
     command = [sys.executable, str(SCRIPT), "--count", "48", "--seed", "0", "--processes", "1"]
     done = subprocess.run(command, capture_output=True, text=True, timeout=200)
     summary = json.loads(done.stdout)

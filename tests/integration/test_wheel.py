@@ -25,6 +25,7 @@ def test_the_wheel_trains_from_any_folder(tmp_path: Path) -> None:
     [wheel] = tmp_path.glob("*.whl")
     names = zipfile.ZipFile(wheel).namelist()
     assert "melt_ser/conf/config.yaml" in names
+    assert "melt_ser/py.typed" in names
     assert "melt_ser/demo/en/table.csv" in names
     assert "melt_ser/demo/de/table.csv" in names
 
@@ -32,8 +33,8 @@ def test_the_wheel_trains_from_any_folder(tmp_path: Path) -> None:
     venv.create(environment, with_pip=False)
     site = next((environment / "lib").glob("python*/site-packages"))
     zipfile.ZipFile(wheel).extractall(site)
-    # The heavy packages are reused from this environment; a path file runs no code of theirs, so that the checkout,
-    # if it is installed here in editable mode, stays out of sight.
+    # The heavy packages come from this environment, by PYTHONPATH: then their .pth files do not run, one of which would
+    # bring in the checkout if it is installed here in editable mode.
     packages = next(path for path in sys.path if path.endswith("site-packages"))
     python = environment / "bin" / "python"
     settings = ["trainer.epochs=1", "+backbone.architecture.num_hidden_layers=1", f"out={tmp_path / 'runs'}"]

@@ -1,4 +1,4 @@
-"""What values of command-line options may be, as `type=` of argparse: what is wrong is said before any work."""
+"""Types for `type=` of argparse: a wrong value ends in a sentence before any work begins."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from collections.abc import Callable
 
 
 def names(text: str) -> list[str]:
-    """A list with commas."""
+    """Parse a list separated by commas."""
     return [name.strip() for name in text.split(",") if name.strip()]
 
 
 def whole_number(least: int) -> Callable[[str], int]:
-    """A whole number that is not less."""
+    """Return a parser for whole numbers from `least` up."""
 
     def parse(text: str) -> int:
         if not text.isdecimal() or int(text) < least:
@@ -24,7 +24,7 @@ def whole_number(least: int) -> Callable[[str], int]:
 
 
 def number(text: str) -> float:
-    """A finite number from 0 up."""
+    """Parse a finite number from 0 up."""
     try:
         value = float(text)
     except ValueError:

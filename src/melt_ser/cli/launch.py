@@ -21,7 +21,8 @@ from melt_ser.cli.failures import Failure, failure_of
 from melt_ser.cli.gpus import one_gpu
 from melt_ser.cli.help import is_asked, print_help
 from melt_ser.cli.sweep import Outcomes, outcome, sweeping
-from melt_ser.core.console import print_anything
+from melt_ser.cli.verb import run
+from melt_ser.core.console import terminal
 from melt_ser.core.paths import conf_folder
 from melt_ser.core.processes import several
 
@@ -38,7 +39,10 @@ def launch(config_name: str, task: Callable[[DictConfig], str | None]) -> int:
         config_name: Main YAML of the verb: config, evaluate or prepare.
         task: Function that does the work with the composed configuration.
     """
-    print_anything()
+    return run(functools.partial(_launch, config_name, task))
+
+
+def _launch(config_name: str, task: Callable[[DictConfig], str | None]) -> int:
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra then raises, and one line is printed here instead of a traceback
     if is_asked(sys.argv[1:]):
         return _help(config_name)
@@ -48,7 +52,7 @@ def launch(config_name: str, task: Callable[[DictConfig], str | None]) -> int:
     @functools.wraps(task)
     def guarded(composed: DictConfig) -> dict[str, Any]:
         try:
-            with one_gpu():
+            with terminal(), one_gpu():  # a job of a sweep may run in a process of its own
                 return outcome(task(composed) or "finished")
         except Exception as error:  # Hydra would print a line of its own for an exception
             failure = failure_of(error, schema)

@@ -1,1 +1,1 @@
-"""What every part uses: errors, files, locks, paths, the terminal, processes, memory."""
+"""The basis of every room: errors, files, locks, paths, the terminal, processes, memory."""

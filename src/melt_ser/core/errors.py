@@ -1,6 +1,6 @@
-"""Errors a user reads: one sentence that names the file or key and the fix.
+"""Errors that a user reads: one sentence that names the file or key and the fix.
 
-Exit codes of every verb: 0 done, 1 some input failed, 2 usage or set-up.
+Exit codes of every verb: 0 done, 1 some input failed, 2 wrong usage or set-up.
 """
 
 from __future__ import annotations
@@ -18,31 +18,31 @@ class MeltSerError(Exception):
 
 
 class InputError(MeltSerError):
-    """Some input (a file, a row, a label) is bad."""
+    """An input (a file, a row, a label) is bad."""
 
     exit_code = 1
 
 
 class SetupError(MeltSerError):
-    """The command, a setting, or what has to be installed or downloaded is wrong."""
+    """The command or a setting is wrong, or something has to be installed or downloaded first."""
 
     exit_code = 2
 
 
 class OutputError(SetupError):
-    """A file or folder cannot be written: a full disk, no permission, a file in a folder's place."""
+    """A file or folder cannot be written: the disk is full, permission is missing, a file has the folder's name."""
 
     def __init__(self, path: Path, reason: str) -> None:
         super().__init__(f"cannot write {path}: {reason}; free space there or give another folder (out= or --out).")
         self.path, self.reason = path, reason
 
     def __reduce__(self) -> tuple[type[OutputError], tuple[Path, str]]:
-        """As given, so that it passes between processes."""
+        """Pickle the two arguments, so that the error passes between processes."""
         return OutputError, (self.path, self.reason)
 
 
 def one_line(text: str) -> str:
-    """Text of a corpus (a label, a file name) as it may be printed: control characters and line ends as escapes.
+    """Return text of a corpus (a label, a file name) ready to print: control characters and line ends escaped.
 
     >>> one_line("a\\nb\\x1b[31m")
     'a\\\\nb\\\\x1b[31m'
@@ -55,7 +55,7 @@ def one_line(text: str) -> str:
 
 
 def did_you_mean(word: str, choices: Iterable[str]) -> str:
-    """The end of an error sentence: the nearest valid choice, or all of them.
+    """Return the end of an error sentence: the nearest valid choice, or all choices if none is near.
 
     >>> did_you_mean("wavlmm", ["hubert", "wavlm"])
     "did you mean 'wavlm'?"

@@ -20,16 +20,16 @@ import pandas as pd
 
 from melt_ser.core.errors import InputError, OutputError
 
-# What safetensors and torch say, who do not raise OSError, where a write fails.
+# The messages of safetensors and torch, which raise no OSError, if a write fails.
 FAILED_WRITE = re.compile(r"I/O error: (.+?) \(os error \d+\)|inline_container|file write failed")
 
 
 @contextmanager
 def telling_failed_writes(path: Path) -> Iterator[None]:
-    """Raise OutputError, one sentence, where writing `path` fails."""
+    """Raise OutputError, one sentence, if writing `path` fails."""
     try:
         yield
-    except OutputError as error:  # of a file within the folder `path`
+    except OutputError as error:  # a file within the folder `path`
         raise OutputError(path, error.reason) from error
     except OSError as error:
         raise OutputError(path, error.strerror or str(error)) from error
@@ -42,7 +42,10 @@ def telling_failed_writes(path: Path) -> Iterator[None]:
 
 @contextmanager
 def replacing_file(path: Path) -> Iterator[Path]:
-    """Give a temporary path beside `path`; rename it onto `path` when the block ends well; else OutputError."""
+    """Yield a temporary path next to `path`, and rename it onto `path` if the block succeeds.
+
+    Raises OutputError if the file cannot be written; an older `path` is then as it was.
+    """
     with telling_failed_writes(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=path.suffix)
@@ -59,7 +62,10 @@ def replacing_file(path: Path) -> Iterator[Path]:
 
 @contextmanager
 def replacing_folder(path: Path) -> Iterator[Path]:
-    """Give a temporary folder beside `path`; put it in its place when the block ends well; else OutputError."""
+    """Yield a temporary folder next to `path`, and put it in the place of `path` if the block succeeds.
+
+    Raises OutputError if the folder cannot be written; an older `path` is then as it was.
+    """
     with telling_failed_writes(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         temporary = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}."))
@@ -69,7 +75,7 @@ def replacing_folder(path: Path) -> Iterator[Path]:
             temporary.chmod(0o755)
             for file in temporary.rglob("*"):
                 _to_disk(file)
-            if path.exists():  # a folder cannot be renamed onto a full one, so the old one steps aside first
+            if path.exists():  # a folder cannot be renamed onto one that has files, so the old one moves aside first
                 os.replace(path, old)
             os.replace(temporary, path)
         finally:
@@ -78,16 +84,16 @@ def replacing_folder(path: Path) -> Iterator[Path]:
 
 
 def _put_back(old: Path, path: Path) -> None:
-    """End the replacement of a folder: where the new one did not come into its place, the old one comes back."""
+    """End the replacement of a folder: put the old one back if the new one did not take its place."""
     if old.is_dir() and not path.exists():
         os.replace(old, path)
     shutil.rmtree(old, ignore_errors=True)
 
 
 def remove_leftovers(folder: Path) -> None:
-    """Clear away what a killed process left half written; only while no other process writes there."""
+    """Delete the half-written files of a killed process. No other process may be writing in the folder."""
     for path in sorted(folder.rglob(".*")):
-        if path.suffix == ".old":  # killed between the two renames of `replacing_folder`
+        if path.suffix == ".old":  # the process was killed between the two renames of `replacing_folder`
             _put_back(path, path.with_name(path.name[1:].rsplit(".", 2)[0]))
         elif path.is_dir():
             shutil.rmtree(path, ignore_errors=True)
@@ -105,18 +111,18 @@ def _to_disk(path: Path) -> None:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write UTF-8 text with `\\n` line ends; bytes of file names that are not UTF-8 are written as they are."""
+    """Write UTF-8 text with `\\n` line ends; bytes of file names that are not UTF-8 stay as they are."""
     with replacing_file(path) as temporary:
         temporary.write_text(text, encoding="utf-8", errors="surrogateescape", newline="\n")
 
 
 def write_json(path: Path, value: Any) -> None:
-    """Write JSON; NaN and infinity are refused, since other readers of JSON refuse them."""
+    """Write JSON; raises ValueError for NaN and infinity, which other readers of JSON refuse."""
     write_text(path, json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
 
 
 def read_json(path: Path) -> Any:
-    """Read JSON."""
+    """Read a JSON file."""
     return json.loads(path.read_text(encoding="utf-8"))
 
 
@@ -165,25 +171,25 @@ def _key_of(error: msgspec.ValidationError) -> str:
 
 
 def write_csv(path: Path, frame: pd.DataFrame) -> None:
-    """Write `csv_text`."""
+    """Write a table as `csv_text` formats it."""
     write_text(path, csv_text(frame))
 
 
 def csv_text(frame: pd.DataFrame) -> str:
-    """A CSV without the index; floats keep nine significant digits, enough for any float32."""
+    """Return a table as CSV without its index; floats keep nine significant digits, enough for any float32."""
     texts = (cell for column in frame.select_dtypes(exclude="number") for cell in frame[column])
     quoting = csv_quoting(map(str, texts))
     return frame.to_csv(index=False, float_format="%.9g", lineterminator="\n", quoting=quoting)
 
 
 def csv_quoting(texts: Iterable[str]) -> Literal[0, 2]:
-    """How to quote a CSV with these texts: all of them where one has a carriage return.
+    """Return how to quote a CSV with these texts: all of them if any has a carriage return.
 
-    Python's csv module leaves that one bare where lines end with `\\n`, and readers take it for the end of a line.
+    If lines end with `\\n`, Python's csv module leaves a carriage return unquoted, and readers take it for a line end.
     """
     return csv.QUOTE_NONNUMERIC if any("\r" in text for text in texts) else csv.QUOTE_MINIMAL
 
 
 def sha256(text: str) -> str:
-    """The hexadecimal SHA-256 of a UTF-8 text."""
+    """Return the hexadecimal SHA-256 of a text in UTF-8."""
     return hashlib.sha256(text.encode("utf-8", errors="surrogateescape")).hexdigest()

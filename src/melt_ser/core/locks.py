@@ -1,4 +1,4 @@
-"""One process at a time."""
+"""A lock that lets one process at a time work in a folder."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from melt_ser.core.processes import is_main_process
 
 @contextmanager
 def exclusive_lock(folder: Path, waits: bool = False) -> Iterator[None]:
-    """Hold a run folder for this process (of several of one run: for the main one).
+    """Hold a run folder for this process; if several processes share a run, the main one holds it for all.
 
-    The lock is the operating system's, so it ends with the process, however that ends. Raises SetupError while another
-    process holds it, or waits for it (`waits`) and says so.
+    The lock belongs to the operating system: it ends with the process, even if that is killed. If another process holds
+    it, raises SetupError, or with `waits` says so and waits.
     """
     if not is_main_process():
         yield

@@ -1,4 +1,4 @@
-"""Memory: what runs out is told as the setting to lower, what is freed on a CPU is used again."""
+"""Memory: an error names the setting to lower, and the C library keeps what tensors free on a CPU."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from contextlib import contextmanager
 
 from melt_ser.core.errors import SetupError
 
-NO_MEMORY = ("out of memory", "ALLOC_FAILED", "can't allocate memory")  # of CUDA, its libraries, the CPU
+NO_MEMORY = ("out of memory", "ALLOC_FAILED", "can't allocate memory")  # messages of CUDA, its libraries, the CPU
 NO_ROOM_FOR_MODEL = "choose a smaller backbone, or wait until other programs have left the GPU"
-M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4  # of glibc's malloc.h
+M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4  # from glibc's malloc.h
 
 
 @contextmanager
 def memory_advice(advice: str) -> Iterator[None]:
-    """Raise SetupError with `advice` where the block runs out of memory, on a GPU or a CPU."""
+    """Raise SetupError with `advice` if the block runs out of memory, on a GPU or a CPU."""
     try:
         yield
     except (RuntimeError, MemoryError) as error:
@@ -25,10 +25,10 @@ def memory_advice(advice: str) -> Iterator[None]:
 
 
 def keep_freed_memory() -> None:
-    """Have the C library keep what tensors free for the next ones, where it is glibc; elsewhere nothing changes.
+    """Tell glibc to keep the memory of freed tensors for the next ones; another C library stays as it is.
 
-    Else each large tensor is asked of the system and given back to it, and its pages are cleared at first use: a tenth
-    of a training step (benchmarks/LOG.md).
+    By default glibc returns each large tensor to the system and asks for it again, and the system clears every page at
+    its first use. That takes a tenth of a training step (benchmarks/LOG.md).
     """
     try:
         set_option = ctypes.CDLL(None).mallopt

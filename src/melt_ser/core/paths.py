@@ -1,4 +1,4 @@
-"""Folders: the cache, the YAMLs."""
+"""The two folders of the package: the cache and the YAMLs."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ CACHE_VARIABLE = "MELT_SER_CACHE"
 
 
 def cache_folder() -> Path:
-    """The folder for what can be computed again: `$MELT_SER_CACHE`, else `~/.cache/melt_ser`."""
+    """Return the folder for everything that can be computed again: `$MELT_SER_CACHE`, or `~/.cache/melt_ser`."""
     return Path(os.environ.get(CACHE_VARIABLE) or Path.home() / ".cache" / "melt_ser").expanduser()
 
 
 def conf_folder() -> Path:
-    """The folder of YAMLs: beside the package in a wheel, at the top of a checkout."""
+    """Return the folder of YAMLs: inside the package in a wheel, at the top of a checkout."""
     packaged = Path(__file__).parents[1] / "conf"
     return packaged if packaged.is_dir() else Path(__file__).parents[3] / "conf"

@@ -1,7 +1,7 @@
-"""Several processes of one run, told apart before torch is imported: one speaks and writes.
+"""Several processes of one run, told apart before torch is imported: only the main one speaks and writes.
 
-`accelerate launch --multi_gpu` or `torchrun` starts them, on a CPU (gloo) with `device=cpu`; both name them by the
-variables RANK and WORLD_SIZE.
+`accelerate launch --multi_gpu` or `torchrun` starts them (on a CPU with `device=cpu`, over gloo). Both set the
+environment variables RANK and WORLD_SIZE.
 """
 
 from __future__ import annotations
@@ -10,14 +10,19 @@ import os
 
 
 def several() -> bool:
-    """Whether a launcher started this process as one of several."""
+    """Return whether a launcher started this process as one of several."""
     return int(os.environ.get("WORLD_SIZE", "1")) > 1
 
 
-def warn_of_a_lone_process() -> str | None:
-    """One sentence where `accelerate launch --cpu` was asked for several processes: without MPI it starts only one.
+def is_main_process() -> bool:
+    """Return whether this process speaks and writes files; a process without a launcher always does."""
+    return os.environ.get("RANK", "0") == "0"
 
-    It hands over that they were several (MASTER_PORT), and not how many, so they cannot be started from here.
+
+def warn_of_a_lone_process() -> str | None:
+    """Return a warning if `accelerate launch --cpu` was asked for several processes and, without MPI, started one.
+
+    It passes on that they were several (MASTER_PORT) but not their number, so they cannot be started from here.
     """
     if "ACCELERATE_USE_CPU" in os.environ and "MASTER_PORT" in os.environ and "WORLD_SIZE" not in os.environ:
         return (
@@ -26,8 +31,3 @@ def warn_of_a_lone_process() -> str | None:
             "accelerate launch --multi_gpu --num_processes 2 -m melt_ser.train device=cpu"
         )
     return None
-
-
-def is_main_process() -> bool:
-    """Whether this is the process that speaks and writes files; the only one usually is."""
-    return os.environ.get("RANK", "0") == "0"

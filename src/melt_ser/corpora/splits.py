@@ -36,7 +36,7 @@ def make_fold_splits(table: pd.DataFrame, config: DatasetConfig) -> list[FoldSpl
         return [_union_split(table, config)]
     if config.folds == EMOBOX:
         splits = [_emobox_split(table, config, number) for number in _chosen_folds(config, number_of_folds(config))]
-    elif config.folds is None and _has_split(table, config):
+    elif config.folds is None and has_split(table, config):
         splits = [_release_split(table, config)]
     else:
         test_groups = _test_groups(table, config)
@@ -57,7 +57,7 @@ def _chosen_folds(config: DatasetConfig, number: int) -> Sequence[int]:
     return [int(config.fold)]
 
 
-def _has_split(table: pd.DataFrame, config: DatasetConfig) -> bool:
+def has_split(table: pd.DataFrame, config: DatasetConfig) -> bool:
     """Return whether the release has a split; raise SetupError if the protocol asks for that split and it is absent."""
     if (table["split"] != "").any():
         return True
@@ -127,7 +127,7 @@ def _union_split(table: pd.DataFrame, config: DatasetConfig) -> FoldSplit:
 
 def _member_split(table: pd.DataFrame, config: DatasetConfig) -> FoldSplit:
     """Return a member's own split, so that its test part is not trained on; otherwise all its rows as train and dev."""
-    if config.folds is None and _has_split(table, config):
+    if config.folds is None and has_split(table, config):
         split = _release_split(table, config)
         check_fold_split(split, config)
         return split

@@ -8,6 +8,8 @@ from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from melt_ser.core.version import __version__
+
 if TYPE_CHECKING:
     import torch
 
@@ -17,9 +19,7 @@ PACKAGES += ("numpy", "scipy", "scikit-learn", "pandas")
 
 def versions() -> dict[str, str]:
     """Versions of Python, melt_ser and what its numbers rest on."""
-    import melt_ser
-
-    found = {"python": platform.python_version(), "melt_ser": melt_ser.__version__}
+    found = {"python": platform.python_version(), "melt_ser": __version__}
     for package in PACKAGES:
         try:
             found[package] = metadata.version(package)

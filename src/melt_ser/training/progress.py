@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import sys
 from types import TracebackType
 from typing import Any
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+from melt_ser.core.console import say, shows_bars
 
 
 class TrainingProgress:
@@ -25,7 +26,7 @@ class TrainingProgress:
             TextColumn("{task.fields[status]}"),
             TimeRemainingColumn(),
             console=Console(stderr=True),
-            disable=not (shown and sys.stderr.isatty()),
+            disable=not (shown and shows_bars()),
             transient=True,
         )
         self.task = self.bar.add_task(title, total=steps * epochs, status="")
@@ -50,9 +51,7 @@ class TrainingProgress:
         """Count a finished epoch; `row` is its row of metrics.csv."""
         self.dev = f"{row['dev_ua']:.3f}"
         if self.shown and self.bar.disable:
-            print(
+            say(
                 f"{self.title}epoch {row['epoch']}/{self.epochs}  loss {row['train_loss']:.3f}  "
-                f"dev UA {self.dev}  {row['clips_per_second']:.1f} clips/s",
-                file=sys.stderr,
-                flush=True,
+                f"dev UA {self.dev}  {row['clips_per_second']:.1f} clips/s"
             )

@@ -1,4 +1,4 @@
-"""Files are written whole or not at all, and a write that fails is one sentence that names the file."""
+"""Files are written whole or not at all, and a failing write ends in one sentence that names the file."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from melt_ser.core.files import remove_leftovers, replacing_file, replacing_fold
 
 @pytest.fixture
 def small_files() -> Iterator[None]:
-    """As a full disk, for whoever may not mount a small one: no file of this process grows beyond 8 kB."""
+    """Stand in for a full disk without mounting one: no file of this process grows beyond 8 kB."""
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (8 * 1024, before[1]))
     yield
@@ -43,7 +43,7 @@ FOLDER_WRITERS = {
 
 
 @pytest.mark.parametrize("name", WRITERS)
-def test_a_write_that_fails_leaves_the_old_file_alone(name: str, tmp_path: Path, small_files: None) -> None:
+def test_a_failing_write_leaves_the_old_file_as_it_was(name: str, tmp_path: Path, small_files: None) -> None:
     path = tmp_path / "old"
     path.write_text("old")
     with pytest.raises(
@@ -54,7 +54,7 @@ def test_a_write_that_fails_leaves_the_old_file_alone(name: str, tmp_path: Path,
 
 
 @pytest.mark.parametrize("name", FOLDER_WRITERS)
-def test_a_folder_that_cannot_be_written_leaves_the_old_one_alone(name: str, tmp_path: Path, small_files: None) -> None:
+def test_a_failing_write_leaves_the_old_folder_as_it_was(name: str, tmp_path: Path, small_files: None) -> None:
     write_text(tmp_path / "model" / "old", "old")
     with (
         pytest.raises(OutputError, match=r"^cannot write .*/model: .*; free space there"),
@@ -64,18 +64,18 @@ def test_a_folder_that_cannot_be_written_leaves_the_old_one_alone(name: str, tmp
     assert sorted(path.name for path in tmp_path.rglob("*")) == ["model", "old"]
 
 
-def test_other_errors_pass_as_they_are(tmp_path: Path) -> None:
+def test_a_write_passes_on_other_errors(tmp_path: Path) -> None:
     with pytest.raises(ZeroDivisionError), replacing_file(tmp_path / "a"):
         raise ZeroDivisionError
     assert list(tmp_path.iterdir()) == []
 
 
-def test_the_reason_is_the_systems(tmp_path: Path) -> None:
+def test_a_failing_write_names_the_systems_reason(tmp_path: Path) -> None:
     with pytest.raises(OutputError, match="No space left on device"), replacing_file(tmp_path / "a"):
         raise OSError(errno.ENOSPC, "No space left on device")
 
 
-def test_text_of_a_corpus_stays_in_its_line() -> None:
+def test_one_line_escapes_controls_and_keeps_letters() -> None:
     assert one_line("a\r\nb\x1b[31m\udcfc\u2028") == r"a\r\nb\x1b[31m\udcfc\u2028"
     assert one_line("Grüße 你好 😀 [red]") == "Grüße 你好 😀 [red]"
 
@@ -96,18 +96,18 @@ with files.replacing_folder(Path(sys.argv[1])) as temporary:
 """
 
 
-@pytest.mark.parametrize(("renames", "found"), [(1, "old"), (2, "new")])
-def test_a_folder_is_there_whenever_its_replacement_was_killed(renames: int, found: str, tmp_path: Path) -> None:
-    """Also between the two renames: the old one steps aside, the new one takes its place."""
+@pytest.mark.parametrize(("renames", "content"), [(1, "old"), (2, "new")])
+def test_a_folder_survives_a_killed_replacement(renames: int, content: str, tmp_path: Path) -> None:
+    """Kill it after each of the two renames: the old folder moves aside, then the new one takes its place."""
     write_text(tmp_path / "model.v1" / "file", "old")
     killed = subprocess.run([sys.executable, "-c", KILLED, str(tmp_path / "model.v1"), str(renames)])
     assert killed.returncode == -signal.SIGKILL
     remove_leftovers(tmp_path)
-    assert (tmp_path / "model.v1" / "file").read_text() == found
+    assert (tmp_path / "model.v1" / "file").read_text() == content
     assert [path.name for path in tmp_path.iterdir()] == ["model.v1"]
 
 
-def test_a_folder_whose_replacement_fails_comes_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_folder_comes_back_if_its_replacement_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write_text(tmp_path / "model" / "file", "old")
     original, calls = os.replace, 0
 

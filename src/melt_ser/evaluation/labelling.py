@@ -1,0 +1,196 @@
+"""Label recordings: arrays, files and folders.
+
+A recording of up to `LONGEST_SECONDS` is labelled as one utterance, as `evaluate` does. A longer one gets the mean of
+the probabilities of its parts of that length, weighted by their seconds. With a window, each window of every recording
+gets a label of its own. Long files are read in blocks: hours need no more memory than minutes.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from melt_ser.audio import AUDIO_SUFFIXES, SAMPLE_RATE
+from melt_ser.audio.decode import LOUDEST, RATES, TooLong, Waveform, in_pieces, read_audio, stream_audio
+from melt_ser.audio.resample import resample
+from melt_ser.core.console import say
+from melt_ser.core.errors import InputError, MeltSerError, SetupError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from melt_ser.models.classifier import SpeechClassifier
+
+SHORTEST_WINDOW = 0.1  # seconds
+LONGEST_SECONDS = 60.0  # computed at once: the longest utterance that a corpus has (dataset.maximum_seconds)
+Row = dict[str, Any]  # file, (start, end: seconds, of a window), label, one probability a class; or file, error
+Windows = Iterable[tuple[float, float, list[float]]]  # start and end in seconds, and one probability a class
+Audio = str | os.PathLike[str] | Sequence[str | os.PathLike[str]] | npt.NDArray[Any]
+
+
+class Model:
+    """A trained model that labels recordings; `load_model` reads it from a run.
+
+    `classifier` is the torch module, on its device, and `classes` names its outputs in their order.
+    """
+
+    def __init__(self, classifier: SpeechClassifier) -> None:
+        self.classifier = classifier.eval()
+
+    @property
+    def classes(self) -> list[str]:
+        return self.classifier.classes
+
+    def predict(self, audio: Audio, sampling_rate: int | None = None, window: float | None = None) -> pd.DataFrame:
+        """Return a table with a row for each recording, or for each window of each recording.
+
+        Its columns are `file` (for files), `start` and `end` (seconds, with a window), `label`, one probability for
+        each class, and `error`: why a file has no label (for a folder or a list, empty for the other files).
+
+        Args:
+            audio: a waveform, (samples,) or (samples, channels); or a file, a folder that is searched for audio, or a
+                list of these. Channels are averaged. Floats are between -1 and 1; signed integers are scaled by their
+                full scale.
+            sampling_rate: of the waveform in Hz; files state their own.
+            window: seconds, 0.1 to 60, for a row for each window. By default a recording gets one label.
+
+        Raises SetupError for a wrong argument, and InputError if the waveform, or the only file, cannot be labelled.
+        """
+        import pandas as pd
+
+        check_window(window)
+        if isinstance(audio, np.ndarray):
+            rows = list(self.label_waveform(_checked_waveform(audio, sampling_rate), window))
+            return pd.DataFrame(rows)
+        if sampling_rate is not None:
+            raise SetupError("sampling_rate is for a waveform; a file states its own.")
+        paths = [Path(audio)] if isinstance(audio, str | os.PathLike) else [Path(path) for path in audio]
+        rows = [row for path in audio_files(paths) for row in self.label_file(path, window)]
+        alone = isinstance(audio, str | os.PathLike) and rows[0]["file"] == str(paths[0])
+        if alone and "error" in rows[-1]:
+            raise InputError(rows[-1]["error"])
+        columns = ["file", *([] if window is None else ["start", "end"]), "label", *self.classes]
+        table = pd.DataFrame(rows, columns=[*columns, "error"])
+        return table[columns] if alone else table.fillna({"label": "", "error": ""})
+
+    def label_file(self, path: Path, window: float | None = None) -> Iterator[Row]:
+        """Yield the rows of a file: one, or one for each window; a file that cannot be read is a row with `error`."""
+        if os.path.isdir(path):
+            yield {"file": str(path), "error": f"The folder {path} holds no audio files."}
+            return
+        try:
+            if window is not None:
+                for row in self._window_rows(self._windows(stream_audio(path), window)):
+                    yield {"file": str(path), **row}
+                return
+            try:
+                probabilities = self._probabilities(read_audio(path, longest=LONGEST_SECONDS))
+            except TooLong:
+                probabilities = self._mean(self._windows(stream_audio(path), LONGEST_SECONDS), str(path))
+            yield {"file": str(path), **self._label(probabilities)}
+        except MeltSerError as error:
+            yield {"file": str(path), "error": str(error)}
+
+    def label_waveform(self, waveform: Waveform, window: float | None = None) -> Iterator[Row]:
+        """Yield the rows, without `file`, of a mono waveform at 16 kHz, (samples,)."""
+        if window is not None:
+            yield from self._window_rows(self._windows([waveform], window))
+        elif len(waveform) > LONGEST_SECONDS * SAMPLE_RATE:
+            yield self._label(self._mean(self._windows([waveform], LONGEST_SECONDS), "the waveform"))
+        else:
+            yield self._label(self._probabilities(waveform))
+
+    def _window_rows(self, windows: Windows) -> Iterator[Row]:
+        for start, end, probabilities in windows:
+            yield {"start": start, "end": end, **self._label(probabilities)}
+
+    def _windows(self, blocks: Iterable[Waveform], seconds: float) -> Iterator[tuple[float, float, list[float]]]:
+        """Yield start, end and probabilities of each window of a recording, one after the other; the last is shorter.
+
+        `blocks` are the recording, mono at 16 kHz, in parts of any length.
+        """
+        first = 0
+        for waveform in in_pieces(blocks, round(seconds * SAMPLE_RATE)):
+            last = first + len(waveform)
+            yield first / SAMPLE_RATE, last / SAMPLE_RATE, self._probabilities(waveform)
+            first = last
+
+    def _mean(self, windows: Windows, name: str) -> list[float]:
+        """Return the mean of the windows' probabilities, weighted by their seconds, and say so."""
+        parts = [(end - start, probabilities) for start, end, probabilities in windows]
+        total = sum(seconds for seconds, _ in parts)
+        say(
+            f"note: {name} has {total:.0f} s; its label is from the mean over {len(parts)} parts of up to "
+            f"{LONGEST_SECONDS:.0f} s. --window 10 (window=10 in Python) gives a row for each 10 s."
+        )
+        return [sum(seconds * part[number] for seconds, part in parts) / total for number in range(len(self.classes))]
+
+    def _probabilities(self, waveform: Waveform) -> list[float]:
+        """Return one probability for each class for a mono waveform at 16 kHz."""
+        import torch
+
+        from melt_ser.audio.waveform import pad_together, prepare_waveform
+        from melt_ser.core.memory import memory_advice
+        from melt_ser.evaluation.inference import exact_products
+
+        device = next(self.classifier.parameters()).device
+        prepared = prepare_waveform(torch.from_numpy(waveform), self.classifier.backbone.do_normalize)
+        audio, lengths = pad_together([prepared])
+        with torch.no_grad(), exact_products(), memory_advice("use a shorter window, such as --window 10"):
+            probabilities: list[float] = self.classifier(audio.to(device), lengths).float().softmax(dim=-1)[0].tolist()
+        return probabilities
+
+    def _label(self, probabilities: list[float]) -> Row:
+        best = max(range(len(probabilities)), key=probabilities.__getitem__)
+        return {"label": self.classes[best], **dict(zip(self.classes, probabilities, strict=True))}
+
+
+def check_window(window: float | None) -> None:
+    """Raise SetupError if the seconds of a window are out of range."""
+    if window is not None and not SHORTEST_WINDOW <= window <= LONGEST_SECONDS:
+        raise SetupError(f"window is from {SHORTEST_WINDOW} to {LONGEST_SECONDS:.0f} seconds, not {window}.")
+
+
+def audio_files(paths: Iterable[Path]) -> Iterator[Path]:
+    """Yield the files as they are, and from each folder the files with a suffix of audio, broken links too.
+
+    A folder without any audio is yielded itself.
+    """
+    for path in paths:
+        if os.path.isdir(path):  # unlike pathlib's, this is false for a name that is too long
+            files = [file for file in sorted(path.rglob("*")) if not file.is_dir()]
+            audio = [file for file in files if file.suffix.lower() in AUDIO_SUFFIXES and not file.name.startswith(".")]
+            if audio and len(audio) < len(files):
+                say(f"note: {len(files) - len(audio)} files in {path} are passed over (hidden, or not named as audio).")
+            yield from audio or [path]
+        else:
+            yield path
+
+
+def _checked_waveform(samples: npt.NDArray[Any], sampling_rate: int | None) -> Waveform:
+    """Return the samples as mono float32 at 16 kHz, (samples,)."""
+    if sampling_rate is None:
+        raise SetupError("A waveform needs its sampling_rate in Hz, such as sampling_rate=16000.")
+    if sampling_rate not in RATES:
+        raise SetupError(f"sampling_rate is a whole number from {RATES[0]} to {RATES[-1]} Hz, not {sampling_rate}.")
+    if samples.ndim not in (1, 2) or not samples.size:
+        raise InputError(f"A waveform has the shape (samples,) or (samples, channels), not {samples.shape}.")
+    if samples.ndim == 2 and samples.shape[1] > samples.shape[0]:
+        raise InputError(
+            f"The waveform's shape {samples.shape} has more channels than samples; give its transpose, .T."
+        )
+    scale = 1.0
+    if np.issubdtype(samples.dtype, np.signedinteger):
+        scale = float(np.iinfo(samples.dtype).max) + 1.0
+    elif not np.issubdtype(samples.dtype, np.floating):
+        raise InputError(f"A waveform has floats or signed integers, not {samples.dtype}.")
+    waveform = np.ascontiguousarray(samples, dtype=np.float32) / np.float32(scale)
+    mono: Waveform = waveform if waveform.ndim == 1 else waveform.mean(axis=1, dtype=np.float32)
+    if not (np.abs(mono) < LOUDEST).all():  # false for NaN too
+        raise InputError("Some samples of the waveform are NaN, infinite or beyond any sound.")
+    return resample(mono, int(sampling_rate), SAMPLE_RATE)

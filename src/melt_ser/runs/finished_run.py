@@ -1,0 +1,89 @@
+"""A finished run as Python values: its result, and its predictions as tables."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import msgspec
+import pandas as pd
+
+from melt_ser.core.errors import InputError, SetupError, did_you_mean
+from melt_ser.evaluation.results import RERUN_HINT, Evaluation
+from melt_ser.runs.folder import read_result
+
+
+class Run:
+    """A finished run: its `folder` and its `result`, the typed content of `result.json` (docs/results.md explains each key).
+
+    The methods give tables of one evaluation: of the test corpus `corpus` (by default the first that was scored), and
+    of one `fold` (by default all folds together). They are about the classes that the test corpus has (closed).
+    """
+
+    def __init__(self, folder: str | os.PathLike[str]) -> None:
+        """Read a run; raises SetupError if `folder` holds no finished run, InputError if the result is damaged."""
+        self.folder = Path(folder)
+        self.result = read_result(self.folder)
+
+    def __repr__(self) -> str:
+        return f"Run({str(self.folder)!r})"
+
+    @property
+    def warnings(self) -> list[str]:
+        """The sentences that limit what the numbers mean."""
+        return self.result.warnings
+
+    @property
+    def classes(self) -> list[str]:
+        """The classes that the model answers."""
+        return self.result.train.classes
+
+    @property
+    def corpora(self) -> list[str]:
+        """The test corpora that were scored."""
+        return list(dict.fromkeys(row.corpus for row in self.result.evals))
+
+    def predictions(self, corpus: str | None = None, fold: int | None = None) -> pd.DataFrame:
+        """Return a row for each test utterance: utterance, reference, prediction, and one probability for each class.
+
+        `prediction` is the most probable of the classes that the test corpus has.
+        """
+        row = self._evaluation(corpus, fold)
+        path = self.folder / row.predictions
+        texts = dict.fromkeys(("utterance", "reference", "prediction"), str)
+        try:
+            table = pd.read_csv(path, dtype=texts | dict.fromkeys(self.classes, float), keep_default_na=False)
+            table["prediction"] = table[row.classes].idxmax(axis="columns")
+        except (OSError, ValueError, KeyError) as error:  # ValueError: pandas cannot parse it
+            raise InputError(f"{path} cannot be read ({' '.join(str(error).split())}); {RERUN_HINT}.") from None
+        return table
+
+    def confusion(self, corpus: str | None = None, fold: int | None = None) -> pd.DataFrame:
+        """Return the number of utterances by reference (rows) and prediction (columns)."""
+        row = self._evaluation(corpus, fold)
+        table = pd.DataFrame(row.confusion, index=row.classes, columns=row.classes)
+        return table.rename_axis(index="reference", columns="prediction")
+
+    def calibration(self, corpus: str | None = None, fold: int | None = None) -> pd.DataFrame:
+        """Return the calibration curve: mean confidence, accuracy (both 0 to 1) and number n of each bin of answers."""
+        calibration = self._evaluation(corpus, fold).calibration
+        points = [] if calibration is None else msgspec.to_builtins(calibration.curve)
+        return pd.DataFrame(points, columns=["confidence", "accuracy", "n"])
+
+    def slices(self, corpus: str | None = None, fold: int | None = None) -> pd.DataFrame:
+        """Return n, UA and WA (0 to 1) by speaker, gender and the like."""
+        slices = msgspec.to_builtins(self._evaluation(corpus, fold).slices or [])
+        return pd.DataFrame(slices, columns=["by", "value", "n", "ua", "wa"])
+
+    def _evaluation(self, corpus: str | None, fold: int | None) -> Evaluation:
+        """Return the first fitting row of the result; rows over all folds stand before those of single folds."""
+        name = self.corpora[0] if corpus is None else corpus
+        if name not in self.corpora:
+            raise SetupError(f"{self.folder} was not scored on '{name}'; {did_you_mean(name, self.corpora)}")
+        rows = [row for row in self.result.evals if row.corpus == name]
+        for row in rows:
+            if fold is None or row.fold == fold:
+                return row
+        folds = sorted({row.fold for row in rows if isinstance(row.fold, int)})
+        has = f"choose from: {', '.join(map(str, folds))}" if folds else "it has none"
+        raise SetupError(f"{self.folder} has no fold {fold} of '{name}'; {has}.")

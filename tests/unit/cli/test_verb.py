@@ -1,0 +1,56 @@
+"""The frame of the verbs: failures, Ctrl-C and an output that cannot be written end in a sentence and an exit code."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from melt_ser.cli.verb import INTERRUPTED, run
+from melt_ser.core.errors import InputError, SetupError
+
+FULL = Path("/dev/full")  # a device that is always full
+
+
+@pytest.mark.parametrize("error", [InputError("a\nb"), SetupError("a\nb")])
+def test_a_verbs_failure_is_one_line_and_its_exit_code(error: InputError, capsys: pytest.CaptureFixture[str]) -> None:
+    def work() -> int:
+        raise error
+
+    assert run(work) == error.exit_code
+    assert capsys.readouterr().err == "error: a\\nb\n"
+
+
+def test_a_verb_that_is_stopped_says_how_to_go_on(capsys: pytest.CaptureFixture[str]) -> None:
+    def work() -> int:
+        raise KeyboardInterrupt
+
+    assert run(work, "stopped; go on.") == INTERRUPTED
+    assert capsys.readouterr().err == "stopped; go on.\n"
+
+
+def test_a_mistake_of_ours_keeps_its_traceback() -> None:
+    with pytest.raises(ZeroDivisionError):
+        run(lambda: 1 // 0)
+
+
+@pytest.mark.skipif(not FULL.exists(), reason="this system has no /dev/full")
+@pytest.mark.parametrize("arguments", [["--help"], ["info"], ["train", "--cfg", "job"]], ids=" ".join)
+def test_a_verb_tells_that_its_output_cannot_be_written(arguments: list[str]) -> None:
+    with FULL.open("w") as full:
+        command = [sys.executable, "-m", "melt_ser", *arguments]
+        done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, timeout=60)
+    assert done.returncode == 2
+    assert done.stderr.startswith("error: cannot write to standard output: No space left on device; ")
+    assert done.stderr.count("\n") == 1
+
+
+def test_a_verb_ends_quietly_if_its_reader_has_left() -> None:
+    code = "from melt_ser.cli.verb import run; import sys; sys.exit(run(lambda: print('x' * 10**6) or 0))"
+    verb = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    assert verb.stdout is not None and verb.stderr is not None
+    verb.stdout.close()
+    assert verb.stderr.read() == ""
+    assert verb.wait(timeout=60) == 141
