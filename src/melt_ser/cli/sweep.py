@@ -1,7 +1,7 @@
 """Collect the outcomes of a sweep's jobs and print a summary at the end.
 
-Each job writes its outcome into a file, in a folder next to the results that all machines of the sweep see: Hydra offers
-jobs no other way to report back, and a job that died reports nothing. Hydra passes this callback to every job.
+Each job writes its outcome into a file, in a folder next to the results that all machines of the sweep see. Hydra has
+no other way for jobs to report back, and a job that died reports nothing. Hydra passes this callback to every job.
 """
 
 from __future__ import annotations
