@@ -17,7 +17,7 @@ RENAMED = {
     "trainer.clip_norm": "trainer.max_grad_norm",
     "trainer.learning_rate": "trainer.head_learning_rate",
 }
-"""Old key: new key. An old key stops the command with the new one. Run ids use the old (docs/migration.md)."""
+"""Old key: new key. An old key stops the command, which names the new one. Run ids still use the old key."""
 
 # OmegaConf reads these annotations at run time. It knows Optional and Union, but not `X | None` under postponed
 # evaluation, so this file uses the older spelling (ruff's UP007 and UP045 are off for it).

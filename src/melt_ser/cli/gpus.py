@@ -1,4 +1,4 @@
-"""One GPU a job: jobs that run side by side on a machine with several GPUs take turns, each with a GPU of its own."""
+"""Give each job of a sweep one GPU, if jobs run side by side on a machine with several GPUs."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ _own: list[str] = []  # this process's GPU: once CUDA is in use, the process sta
 
 @contextmanager
 def one_gpu() -> Iterator[None]:
-    """Hold a GPU that no other such job on this machine holds, waiting for one, and see no other.
+    """Wait for a GPU that no other job of a sweep on this machine holds, and make it the only visible GPU.
 
-    Nothing happens outside a sweep of such jobs, or where the process sees fewer than two GPUs.
+    Do nothing outside such a sweep, or if the process sees fewer than two GPUs.
     """
     if not sweeping() or HydraConfig.get().runtime.choices.get("hydra/launcher") not in SIDE_BY_SIDE:
         yield
@@ -43,7 +43,7 @@ def one_gpu() -> Iterator[None]:
 
 
 def visible_gpus() -> list[str]:
-    """The GPUs that this process may use, as CUDA_VISIBLE_DEVICES names them; torch is not imported for it."""
+    """Return the GPUs that this process may use, as CUDA_VISIBLE_DEVICES names them, without importing torch."""
     if VISIBLE in os.environ:
         return [name for name in os.environ[VISIBLE].split(",") if name.strip()]
     try:
@@ -54,7 +54,7 @@ def visible_gpus() -> list[str]:
 
 
 def _first_free(names: list[str]) -> tuple[str, FileLock]:
-    """The first of the GPUs whose lock is free, locked; the lock is the system's and ends with the process."""
+    """Lock the first free GPU and return it with its lock. The system releases the lock if the process dies."""
     folder = Path(tempfile.gettempdir()) / f"melt_ser-gpus-{os.getuid()}"
     folder.mkdir(exist_ok=True)
     while True:

@@ -1,7 +1,7 @@
-"""A sweep's jobs and what became of each: noted in a file by whichever process ran it, and told at the end.
+"""Collect the outcomes of a sweep's jobs and print a summary at the end.
 
-Hydra gives a launcher's jobs no way back but their files, and one that died has none: so each outcome is a file of a
-folder beside the results, which all machines of a sweep see. Hydra hands this callback over to every job.
+Each job writes its outcome into a file, in a folder next to the results that all machines of the sweep see. Hydra has
+no other way for jobs to report back, and a job that died reports nothing. Hydra passes this callback to every job.
 """
 
 from __future__ import annotations
@@ -34,21 +34,21 @@ class Outcomes(Callback):
         self.folder: Path | None = None
 
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
-        """In the process that was typed: open the folder."""
+        """Create the folder of outcomes. Hydra calls this in the process that the user started."""
         Outcomes.last = self
         place = Path(str(config.hydra.sweep.dir)).absolute()
         place.mkdir(parents=True, exist_ok=True)
         self.folder = Path(tempfile.mkdtemp(prefix="outcomes-", dir=place))
 
     def on_job_end(self, config: DictConfig, job_return: JobReturn, **kwargs: Any) -> None:
-        """In the job's process: note its outcome."""
+        """Write the outcome of a job. Hydra calls this in the job's process."""
         if self.folder is not None and is_main_process() and isinstance(job_return._return_value, dict):
             from melt_ser.core import files  # with pandas, which a mistyped command does without
 
             files.write_json(self.folder / f"{config.hydra.job.num}.json", job_return._return_value)
 
     def end(self) -> int:
-        """In the process that was typed: tell what became of the jobs, and give the highest exit code of them."""
+        """Print the summary in the process that the user started, and return the highest exit code of the jobs."""
         if self.folder is None:
             return 0
         from melt_ser.core import files
@@ -72,22 +72,22 @@ class Outcomes(Callback):
 
 
 def sweeping() -> bool:
-    """Whether this process runs a job of a sweep."""
+    """Return whether this process runs a job of a sweep."""
     return HydraConfig.initialized() and HydraConfig.get().mode is RunMode.MULTIRUN
 
 
 def overrides() -> list[str]:
-    """The overrides that were typed, and those of the sweep's job; none outside a Hydra run."""
+    """Return the overrides of the command, with those of the sweep's job; none outside a Hydra run."""
     if not HydraConfig.initialized():
         return []
     return [str(override) for override in HydraConfig.get().overrides.task]
 
 
 def command() -> str:
-    """`overrides` as a shell takes them, for the result."""
+    """Return the overrides, quoted for a shell, for the result."""
     return shlex.join(overrides())
 
 
 def outcome(state: str, exit_code: int = 0, reason: str = "") -> dict[str, Any]:
-    """What a job returns."""
+    """Return the outcome of a job, as `Outcomes` reads it."""
     return {"state": state, "exit_code": exit_code, "reason": one_line(reason), "job": overrides()}
