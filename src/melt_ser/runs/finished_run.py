@@ -14,7 +14,7 @@ from melt_ser.runs.folder import read_result
 
 
 class Run:
-    """A finished run: its `folder` and its `result`, the typed content of `result.json` (docs/results.md explains each key).
+    """A finished run: its `folder` and its `result`, the content of `result.json` (docs/results.md explains its keys).
 
     The methods give tables of one evaluation: of the test corpus `corpus` (by default the first that was scored), and
     of one `fold` (by default all folds together). They are about the classes that the test corpus has (closed).
