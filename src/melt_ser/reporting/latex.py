@@ -11,7 +11,7 @@ from melt_ser.core.errors import one_line
 from melt_ser.evaluation.metrics import percent, table_metrics
 from melt_ser.reporting.contents import ReportData
 from melt_ser.reporting.matrix import Cell, Matrix
-from melt_ser.reporting.numbers import figure, over
+from melt_ser.reporting.overview import figure, over
 from melt_ser.reporting.ranking import Ranking
 
 WIDEST = 6  # test sets side by side

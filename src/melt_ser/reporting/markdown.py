@@ -9,7 +9,7 @@ from melt_ser.core.errors import one_line
 from melt_ser.evaluation.metrics import percent, table_metrics
 from melt_ser.reporting.contents import ReportData
 from melt_ser.reporting.matrix import Cell, Matrix
-from melt_ser.reporting.numbers import figure, next_to, over
+from melt_ser.reporting.overview import figure, next_to, over
 from melt_ser.reporting.ranking import Ranking
 
 SPECIAL = re.compile(r"([\\`*_{}\[\]<>#|~&])")

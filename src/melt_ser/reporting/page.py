@@ -13,11 +13,11 @@ from melt_ser.evaluation.metrics import percent, table_metrics
 from melt_ser.evaluation.results import EvaluationSummary
 from melt_ser.reporting.collect import Run
 from melt_ser.reporting.contents import ReportData
-from melt_ser.reporting.details import run_details
-from melt_ser.reporting.numbers import figure, next_to, over, points
+from melt_ser.reporting.overview import figure, next_to, over, points
 from melt_ser.reporting.pages import render, script
-from melt_ser.reporting.recordings import Corpora
+from melt_ser.reporting.run_details import run_details
 from melt_ser.reporting.systems import system_names
+from melt_ser.reporting.utterances import Corpora
 from melt_ser.runs.table import merged, shown
 
 FILTERS = {"backbone": "Backbone", "train": "Trained on", "corpus": "Tested on", "answer_set": "Answer set"}

@@ -83,7 +83,7 @@ def test_the_surest_errors_play_the_files_of_a_corpus_at_hand(folder: Path) -> N
 
 
 def test_a_segment_of_a_file_is_played_from_its_start_to_its_end(tmp_path: Path) -> None:
-    from melt_ser.reporting.confident_errors import _address
+    from melt_ser.reporting.run_details import _address
 
     (tmp_path / "a b#1.wav").touch()
     nan = float("nan")

@@ -10,8 +10,7 @@ import pytest
 import yaml
 
 from melt_ser.reporting.collect import collect
-from melt_ser.reporting.numbers import next_to
-from melt_ser.reporting.overview import system_scores
+from melt_ser.reporting.overview import next_to, system_scores
 from melt_ser.reporting.published import published_next_to
 from report_runs import copy, rename, results
 
