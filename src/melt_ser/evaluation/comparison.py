@@ -153,7 +153,9 @@ def _aligned(first: pd.DataFrame, second: pd.DataFrame) -> pd.DataFrame:
         repeated = frame["utterance"][frame["utterance"].duplicated()]
         if len(repeated):
             raise InputError(f"The {name} system has the utterance {repeated.iloc[0]!r} twice; give each once.")
-    lacks, more = (set(one["utterance"]) - set(other["utterance"]) for one, other in ((first, second), (second, first)))
+    lacks, more = (
+        set(left["utterance"]) - set(right["utterance"]) for left, right in ((first, second), (second, first))
+    )
     if lacks or more or first.empty:
         example = f", such as {min(lacks | more)!r}" if lacks | more else ""
         raise InputError(

@@ -89,11 +89,12 @@ class Matrix:
 
 
 def compare_runs(folders: list[Path]) -> pd.DataFrame:
-    """Return a row for each system and test set with COMPARISON_COLUMNS: the lead of the set's best system (`best`).
+    """Return a row of COMPARISON_COLUMNS for each system below the best one (`best`) of a test set.
 
-    Both answered the same utterances, which are compared pair by pair. `difference` is in UA, 0 to 1, with its 95 %
-    interval `low` to `high`; `p` is of a bootstrap over `units` (speakers, or utterances if speakers are not known),
-    corrected (Holm) for the number of rows. McNemar's test, `mcnemar_p`, takes utterances as independent.
+    Both answered the same utterances, and the answers are compared in pairs. `difference` is the lead of the best in
+    UA, 0 to 1, with its 95 % interval `low` to `high`. `p` comes from a bootstrap over `units` (speakers, or utterances
+    if speakers are not known), with Holm's correction for the number of rows. McNemar's test, `mcnemar_p`, takes
+    utterances as independent.
     """
     rows = []
     for matrix in matrices(system_scores(collect_runs(folders).runs)):

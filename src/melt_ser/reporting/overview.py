@@ -17,7 +17,7 @@ from melt_ser.core.errors import SetupError
 from melt_ser.evaluation.metrics import METRICS, percent
 from melt_ser.evaluation.results import EvaluationSummary
 from melt_ser.evaluation.summary import Summary, summarise
-from melt_ser.reporting.collect import FoundRuns, Run, collect
+from melt_ser.reporting.collect import CollectedRuns, Run, collect
 from melt_ser.reporting.systems import system_names
 from melt_ser.runs.table import merged, shown
 
@@ -36,7 +36,7 @@ COLUMNS = (
 )
 
 
-def collect_runs(folders: list[Path]) -> FoundRuns:
+def collect_runs(folders: list[Path]) -> CollectedRuns:
     """Collect the runs below folders; print a note for each that is left out. SetupError if a folder is missing."""
     missing = [folder for folder in folders if not folder.is_dir()]
     if missing:

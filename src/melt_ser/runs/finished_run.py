@@ -15,7 +15,7 @@ from melt_ser.runs.folder import model_folders, read_result
 
 
 class Run:
-    """A finished run: its `folder`, and its `result`, the typed content of `result.json` (docs/results.md has its keys).
+    """A finished run: its `folder`, and its `result`, the content of `result.json` (see docs/results.md).
 
     The methods give tables of one evaluation: of the test corpus `corpus` (by default the first that was scored), and
     of one `fold` (by default all folds together). Their answers are among the classes of the test corpus (closed).

@@ -104,7 +104,9 @@ def _predict(
     models: list[Path], evaluation_sets: list[EvaluationSet], classes: list[str], settings: EvalConfig, device: str
 ) -> list[pd.DataFrame]:
     """Return the predictions of each model for its evaluation set, in every process."""
-    from melt_ser.data.datasets import WaveformDataset  # torch: a result that needs no scores is told without it
+    from melt_ser.data.datasets import (
+        WaveformDataset,
+    )  # imports torch; a result that needs no scores is shown without it
     from melt_ser.evaluation.inference import predict_probabilities
     from melt_ser.models.export import load_model
     from melt_ser.training.device import make_accelerator

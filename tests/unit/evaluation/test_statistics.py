@@ -1,4 +1,4 @@
-"""Bootstrap intervals: over speakers where known, reproducible, and about as wide as they should be."""
+"""Bootstrap intervals: over speakers if known, reproducible, and about as wide as they should be."""
 
 import time
 from dataclasses import replace
@@ -94,7 +94,7 @@ def test_resampling_distinct_confusions_equals_resampling_speakers_one_by_one():
 
 
 def test_the_interval_of_wa_over_speakers_of_one_size_is_the_t_interval_of_their_accuracies():
-    # WA is then the mean of the speakers' accuracies, whose interval is in every textbook.
+    # WA is then the mean of the speakers' accuracies; every textbook has the interval of a mean.
     reference, prediction = simulate(np.random.default_rng(5), 400, 0.6)
     speakers = np.repeat(np.arange(8), 50)
     accuracies = np.equal(reference, prediction).reshape(8, 50).mean(axis=1)
@@ -175,7 +175,7 @@ def test_95_percent_intervals_over_utterances_cover_the_truth_93_to_97_times_in_
 
 @pytest.mark.parametrize("speakers", [10, 24])  # more in simulations.py
 def test_95_percent_intervals_over_speakers_cover_the_truth_93_to_97_times_in_100(speakers):
-    """1,000 simulated test sets whose speakers differ; over utterances a quarter of them would miss the truth."""
+    """Simulate 1,000 test sets of different speakers; a quarter of the intervals over utterances would miss the truth."""
     for share in coverage(EVEN, equal_sizes, speakers).values():
         assert 0.93 <= share <= 0.97
 

@@ -23,7 +23,7 @@ from report_runs import HOSTILE, copy, rename, results, scored
 
 @pytest.fixture(scope="module")
 def folder(runs: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder of runs, a page on them, one with ranks, and one whose corpus has a hostile name."""
+    """Make a folder of runs, a page on them, a page with ranks, and a page on a corpus with a hostile name."""
     folder = tmp_path_factory.mktemp("page")
     one = next(folder for folder, result in results(runs).items() if result["config"]["head"]["name"] == "mlp")
 
@@ -33,7 +33,9 @@ def folder(runs: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
         result["warnings"].append(HOSTILE)
 
     copy(one, folder / "hostile" / "run", hostile)
-    copy(one, folder / "all" / "published", lambda result: rename(result, "emodb"))  # of which figures are published
+    copy(
+        one, folder / "all" / "published", lambda result: rename(result, "emodb")
+    )  # there are published figures for it
     shutil.copytree(runs, folder / "all" / "runs")
     (folder / "all" / "seed0-failed").mkdir()
     (folder / "all" / "seed0-failed" / "failed.json").write_text('{"reason": "out of memory"}')
@@ -194,7 +196,7 @@ def test_every_control_is_reached_by_the_keyboard(seen: Seen) -> None:
     for _ in range(60):
         seen.page.keyboard.press("Tab")
         reached.add(seen.page.evaluate("document.activeElement.tagName"))
-    assert {"SELECT", "INPUT", "BUTTON", "A", "SUMMARY", "DIV"} <= reached  # DIV: what scrolls sideways
+    assert {"SELECT", "INPUT", "BUTTON", "A", "SUMMARY", "DIV"} <= reached  # DIV: it scrolls sideways
 
 
 def test_every_control_has_a_name(seen: Seen) -> None:

@@ -1,4 +1,4 @@
-"""Published figures beside ours in a report, and the gains of the MELT paper."""
+"""Published figures next to ours in a report, and the gains of the MELT paper."""
 
 from __future__ import annotations
 
@@ -44,12 +44,12 @@ def test_a_published_figure_stands_beside_ours_with_what_its_protocol_differs_in
             row["ua"] = 0.7
 
     copy(one, tmp_path / "run", change)
-    beside = published_next_to(system_scores(collect([tmp_path]).runs))
-    [emobox] = [each for each in beside if each.source == "EmoBox, Table 4" and each.model == "HuBERT-base"]
+    published = published_next_to(system_scores(collect([tmp_path]).runs))
+    [emobox] = [each for each in published if each.source == "EmoBox, Table 4" and each.model == "HuBERT-base"]
     assert emobox.figures["ua"] == pytest.approx((0.7, 0.6387))
     assert emobox.differs == ((sentence,) if sentence else ())
     # SpeechBrain's random splits are no protocol of ours, whatever the run is.
-    [random] = [each for each in beside if each.source.startswith("SpeechBrain")]
+    [random] = [each for each in published if each.source.startswith("SpeechBrain")]
     assert "the splits are random utterances" in random.differs
 
 

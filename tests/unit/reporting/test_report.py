@@ -1,4 +1,4 @@
-"""`report`: what is found, what is damaged, and that every format says it whatever a corpus is called."""
+"""`report`: every format shows sound and damaged runs, for any name of a corpus."""
 
 from __future__ import annotations
 
@@ -189,8 +189,10 @@ def test_markdown_shows_the_figures_and_escapes_what_a_corpus_is_called(
     assert "<script>" not in text
     tables = [line for line in text.splitlines() if line.startswith("|")]
     columns = [len(re.findall(r"(?<!\\)\|", line)) for line in tables]
-    heads = [number for number, line in enumerate(tables) if number + 1 < len(tables) and "---" in tables[number + 1]]
-    for begin, end in zip(heads, [*heads[1:], len(tables)], strict=True):
+    header_rows = [
+        number for number, line in enumerate(tables) if number + 1 < len(tables) and "---" in tables[number + 1]
+    ]
+    for begin, end in zip(header_rows, [*header_rows[1:], len(tables)], strict=True):
         assert len(set(columns[begin:end])) == 1, tables[begin]
 
 

@@ -1,4 +1,4 @@
-"""Which runs of a report are one system, what is summarised over them, compared and ranked."""
+"""Runs of a report: their systems, and the summaries, comparisons and ranks of these."""
 
 from __future__ import annotations
 
@@ -179,7 +179,7 @@ def test_what_some_methods_lack_is_left_out_of_the_ranks_and_said(runs: Path, tm
     assert [(row.method, row.mean_rank) for row in ranking.rows] == [("a", 1.5), ("c", 2.0), ("b", 2.5)]
     assert ranking.sentences[-2:] == [
         "Not ranked, since scores are missing: stray.",
-        "3 of 5 pairs of training and test are left out.",  # the stray one's two, and what `c` lacks
+        "3 of 5 pairs of training and test are left out.",  # two of the stray run, and one that `c` lacks
     ]
 
 

@@ -43,7 +43,7 @@ def png_size(path):
 
 @pytest.fixture
 def drawn(monkeypatch):
-    """The figures drawn by a test, to look at what they hold."""
+    """Keep the figures drawn by a test, to examine their content."""
     kept = []
     new_figure = figures._new_figure
     monkeypatch.setattr(figures, "_new_figure", lambda *size: kept.append(new_figure(*size)) or kept[-1])
