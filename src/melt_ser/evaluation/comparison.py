@@ -189,12 +189,12 @@ class Ranks:
 
     @property
     def can_differ(self) -> bool:
-        """Whether mean ranks over this number of corpora could differ by the critical difference at all."""
+        """Return whether mean ranks over so few corpora could differ by the critical difference at all."""
         return self.critical_difference <= len(self.mean_ranks) - 1
 
     @property
     def alike(self) -> list[list[str]]:
-        """The largest groups of systems without a significant difference, the best first.
+        """Return the largest groups of systems without a significant difference, the best first.
 
         A system that differs from all others is a group of its own.
         """

@@ -28,8 +28,8 @@ if TYPE_CHECKING:
 
 SHORTEST_WINDOW = 0.1  # seconds
 LONGEST_SECONDS = 60.0  # computed at once: the longest utterance that a corpus has (dataset.maximum_seconds)
-Row = dict[str, Any]  # file, (start, end: seconds, of a window), label, one probability a class; or file, error
-Windows = Iterable[tuple[float, float, list[float]]]  # start and end in seconds, and one probability a class
+Row = dict[str, Any]  # file, (start, end: seconds, of a window), label, a probability for each class; or file, error
+Windows = Iterable[tuple[float, float, list[float]]]  # start and end in seconds, and a probability for each class
 Audio = str | os.PathLike[str] | Sequence[str | os.PathLike[str]] | npt.NDArray[Any]
 
 

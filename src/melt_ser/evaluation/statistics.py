@@ -122,8 +122,8 @@ def resampling_units(utterances: int, speakers: Names | None = None, recordings:
 
 def resample(per_unit: Integers, resamples: int, seed: int) -> Integers:
     """Draw units with replacement; return the sums of their counts, (resamples, cells), from (units, cells)."""
-    # Units with the same counts are interchangeable: drawing how often each distinct one appears is the same
-    # bootstrap, and for utterances it is a multinomial over the cells of the confusion matrix.
+    # Units with the same counts are interchangeable, so the number of draws of each distinct row is a multinomial.
+    # For utterances, it is a multinomial over the cells of the confusion matrix.
     distinct, times = _distinct_rows(per_unit)
     draws = np.random.default_rng(seed).multinomial(times.sum(), times / times.sum(), size=resamples)
     # Matrix products of floats are fast and, for counts, exact.

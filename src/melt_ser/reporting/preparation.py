@@ -146,7 +146,7 @@ def _durations(seconds: np.ndarray) -> dict[str, Any]:
 
 
 def _differences(summary: Summary) -> list[str]:
-    """Return one sentence for each difference between the release and the numbers of its source."""
+    """Return a sentence for each difference between the release and the numbers of its source."""
     pairs: Iterable[tuple[str, int | None, int]] = [
         *((f"split {row['split']}", row["expected"], row["found"]) for row in summary["splits"]),
         *((f"label '{row['label']}'", row["expected"], row["found"]) for row in summary["labels"]),
@@ -161,8 +161,8 @@ def _differences(summary: Summary) -> list[str]:
         sentences.append(f"speakers: {speakers['found']} found, {speakers['expected']} expected")
     others = {rate: count for rate, count in rates["found"].items() if rate != str(rates["expected"])}
     if rates["expected"] is not None and others:
-        found = ", ".join(f"{count} at {rate} Hz" for rate, count in others.items())
-        sentences.append(f"sampling rate: {found}; {rates['expected']} Hz expected")
+        counts = ", ".join(f"{count} at {rate} Hz" for rate, count in others.items())
+        sentences.append(f"sampling rate: {counts}; {rates['expected']} Hz expected")
     return sentences
 
 

@@ -55,7 +55,7 @@ def read_result(folder: Path) -> Result:
     """Read the result of a finished run; SetupError if there is none, InputError if it is not sound."""
     path, previous = folder / RESULT_FILE, previous_folder(folder)
     if not path.is_file():
-        before = f"; the one before it is in {previous}" if previous.is_dir() else ""
+        before = f"; the run before it is in {previous}" if previous.is_dir() else ""
         raise SetupError(f"There is no finished run in {folder}: it has no result.json{before}.")
     result: Result = decode_result(path.read_bytes(), path, Result)
     return result

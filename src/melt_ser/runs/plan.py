@@ -42,7 +42,7 @@ class RunPlan:
 
     @property
     def one_model(self) -> bool:
-        """Whether the run has a single fold."""
+        """Return whether the run has a single fold."""
         return len(self.splits) == 1
 
     @cached_property

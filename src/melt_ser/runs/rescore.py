@@ -51,6 +51,12 @@ def _note_unscored(plan: RunPlan, result: Result) -> None:
 def rescore(folder: Path, result: Result, corpus: Corpus, settings: EvalConfig, device: str) -> Result:
     """Score every model of a finished run on a corpus; write and return the result with new rows in place of old ones.
 
+    Args:
+        folder, result: the finished run.
+        corpus: the corpus to score.
+        settings: `eval` of the configuration.
+        device: auto, cpu, cuda or cuda:<number>.
+
     Raises InputError if recordings of the corpus were trained on, or if the run's own corpus has changed.
     """
     models, classes = model_folders(folder, result), result.train.classes

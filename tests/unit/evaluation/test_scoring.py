@@ -63,7 +63,7 @@ def test_open_counts_an_answer_that_the_corpus_does_not_have_as_an_error(predict
     assert scored.calibration.ece == pytest.approx((0.6 + abs(0.7 - 1) + 0.4 + abs(0.8 - 1)) / 4)
 
 
-def test_classes_keep_the_order_of_training_whatever_order_the_corpus_gives(predictions):
+def test_classes_keep_the_order_of_training_for_any_order_of_the_corpus(predictions):
     assert score(predictions, None, TRAINING, CORPUS[::-1], "closed") == score(
         predictions, None, TRAINING, CORPUS, "closed"
     )
@@ -76,14 +76,14 @@ def test_a_class_that_this_split_lacks_is_still_open_to_the_decision(predictions
     assert scored.values["ua"] == 0.5
 
 
-def test_ties_go_to_the_first_class_even_where_no_probability_is_left():
+def test_ties_go_to_the_first_class_even_if_no_probability_is_left():
     tied = make_predictions(["angry", "sad"], [[0.25] * 4, [0.0, 1.0, 0.0, 0.0]])
     scored = score(tied, None, TRAINING, CORPUS, "closed")
     assert scored.predicted == {"angry": 2, "neutral": 0, "sad": 0}
     assert scored.calibration.ece == pytest.approx(abs(2 / 3 - 1) / 2)
 
 
-def test_speakers_are_resampled_where_known(predictions):
+def test_speakers_are_resampled_if_known(predictions):
     known = pd.Series(["a", "b", "a", "b"], index=[7, 8, 9, 10])  # by position, not by index
     scored = score(predictions, known, TRAINING, CORPUS, "open")
     unknown = score(predictions, known.replace("b", ""), TRAINING, CORPUS, "open")

@@ -1,4 +1,4 @@
-"""The page of `report`, as text and in a browser: it asks nobody for anything, sorts, filters, and all can read it."""
+"""The page of `report`, as text and in a browser: it makes no request, sorts, filters, and is accessible."""
 
 from __future__ import annotations
 
@@ -133,7 +133,7 @@ def test_the_page_loads_without_complaint_or_request(seen: Seen, folder: Path) -
     assert seen.requests == [(folder / "report" / "page.html").as_uri()]
 
 
-def test_nothing_that_a_corpus_says_runs(browser: Any, folder: Path) -> None:
+def test_no_text_of_a_corpus_runs_as_a_script(browser: Any, folder: Path) -> None:
     one = Seen(browser, folder / "hostile.html")
     one.page.on("dialog", lambda dialog: one.complaints.append(dialog.message))
     one.page.locator("details.run > summary").first.click()

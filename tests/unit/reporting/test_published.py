@@ -31,7 +31,7 @@ EMOBOX_RUN = {
         ("backbone", {"checkpoint": None}, "backbone.checkpoint is facebook/hubert-base-ls960 there, none here"),
     ],
 )
-def test_a_published_figure_stands_beside_ours_with_what_its_protocol_differs_in(
+def test_a_published_figure_stands_next_to_ours_with_the_differences_of_its_protocol(
     runs: Path, tmp_path: Path, group: str | None, setting: dict[str, Any], sentence: str | None
 ) -> None:
     one = next(folder for folder, result in results(runs).items() if result["config"]["head"]["name"] == "mlp")
@@ -48,12 +48,12 @@ def test_a_published_figure_stands_beside_ours_with_what_its_protocol_differs_in
     [emobox] = [each for each in published if each.source == "EmoBox, Table 4" and each.model == "HuBERT-base"]
     assert emobox.figures["ua"] == pytest.approx((0.7, 0.6387))
     assert emobox.differs == ((sentence,) if sentence else ())
-    # SpeechBrain's random splits are no protocol of ours, whatever the run is.
+    # SpeechBrain's random splits are a protocol of none of our runs.
     [random] = [each for each in published if each.source.startswith("SpeechBrain")]
     assert "the splits are random utterances" in random.differs
 
 
-def test_the_gain_of_melt_labels_is_that_of_systems_alike_but_for_the_corpus(runs: Path, tmp_path: Path) -> None:
+def test_the_gain_of_melt_labels_is_between_systems_that_differ_only_in_the_corpus(runs: Path, tmp_path: Path) -> None:
     one = next(folder for folder, result in results(runs).items() if result["config"]["head"]["name"] == "mlp")
     checkpoint = "facebook/wav2vec2-base-960h"
 
@@ -76,9 +76,7 @@ def test_the_gain_of_melt_labels_is_that_of_systems_alike_but_for_the_corpus(run
     assert any("points or relative is not known" in text for text in gains["tess"].differs)
 
 
-def test_of_the_papers_table_what_is_not_known_is_left_empty_and_each_condition_has_its_gain(
-    runs: Path, tmp_path: Path
-) -> None:
+def test_unknown_figures_of_the_paper_stay_empty_and_each_condition_has_its_gain(runs: Path, tmp_path: Path) -> None:
     one = next(folder for folder, result in results(runs).items() if result["config"]["head"]["name"] == "mlp")
 
     def trained_on(corpus: str, both: bool, ua: float) -> Any:
