@@ -145,7 +145,8 @@ def test_the_interval_of_speakers_who_agree_by_chance_is_over_utterances():
 
 
 def test_speakers_who_differ_make_the_interval_wider():
-    # Half of the speakers are always recognised, half never: the 160 utterances of 8 speakers hold less information than they seem to.
+    # Half of the speakers are always recognised, half never: the 160 utterances of 8 speakers hold less information
+    # than they seem to.
     reference = ["sad", "angry"] * 80
     speakers = [f"speaker {row // 20}" for row in range(160)]
     prediction = [label if row // 20 % 2 else "neutral" for row, label in enumerate(reference)]

@@ -221,7 +221,7 @@ def test_it_fits_the_screen_and_every_text_stands_out(
     contrasts = one.page.evaluate(CONTRASTS)
     assert len(contrasts) > 100
     assert [text for contrast, text in contrasts if contrast < 4.5] == []
-    if os.environ.get("MELT_SER_SCREENSHOTS"):  # a folder for whoever wants to look
+    if os.environ.get("MELT_SER_SCREENSHOTS"):  # a folder for the screenshots
         shots = Path(os.environ["MELT_SER_SCREENSHOTS"])
         one.page.screenshot(path=shots / f"{name}-{width}-{scheme}.png", full_page=True)
     assert one.complaints == []
