@@ -8,7 +8,7 @@ Utterances are many, so their interval lies between percentiles. Percentiles of 
 `estimate ± t · standard error`: the bootstrap's error and Student's t, both for the *effective* number of speakers.
 It is below their number if some speakers have many more utterances. `docs/results.md` has the measured coverage.
 
-Few speakers may agree to the last utterance by chance (two speakers of 32 utterances each do in one case of ten). Such
+Few speakers may agree to the last utterance by chance (two speakers of 32 utterances each do in one case of ten). Their
 resamples have no spread, and an interval without width would claim perfect certainty. Utterances are resampled then.
 
 Sources: Efron & Tibshirani 1993, chapter 13 (percentiles); Davison & Hinkley 1997, section 3.8 (clusters); Hesterberg
@@ -122,7 +122,7 @@ def resampling_units(utterances: int, speakers: Names | None = None, recordings:
 
 def resample(per_unit: Integers, resamples: int, seed: int) -> Integers:
     """Draw units with replacement; return the sums of their counts, (resamples, cells), from (units, cells)."""
-    # Units with the same counts are interchangeable, so the number of draws of each distinct row is a multinomial.
+    # Units with the same counts are interchangeable: a multinomial number of each distinct row is the same bootstrap.
     # For utterances, it is a multinomial over the cells of the confusion matrix.
     distinct, times = _distinct_rows(per_unit)
     draws = np.random.default_rng(seed).multinomial(times.sum(), times / times.sum(), size=resamples)

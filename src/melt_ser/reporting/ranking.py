@@ -23,7 +23,7 @@ FEWEST_CORPORA, FEW_CORPORA = 2, 10  # below FEW_CORPORA the approximations are 
 
 @dataclass(frozen=True)
 class Ranked:
-    """A method: its mean rank and UA over the corpora, and the letters that it shares with methods that do not differ.
+    """A method: its mean rank and UA over the corpora, and the letters that it shares with methods not shown to differ.
 
     `strip` is the rank with half the critical difference to either side, (at, low, high). On its scale the first place
     is 0 and the last 1. Two methods differ if their strips do not overlap.
@@ -125,13 +125,13 @@ def _meaning(result: Ranks, corpora: list[str]) -> list[str]:
         f"is all settings but corpora and seed; if several trainings are tested on a corpus, their mean UA counts."
     )
     test = (
-        f"Friedman's p, if all methods were equal: {result.friedman_p:.3f}. Methods whose mean ranks are "
-        f"{difference:.2f} (Nemenyi's critical difference at 5 %) or more apart differ; methods that share a "
-        f"letter do not."
+        f"Friedman's test that all methods are equal: p = {result.friedman_p:.3f}. Methods with mean ranks "
+        f"{difference:.2f} (Nemenyi's critical difference at 5 %) or more apart differ; between methods that "
+        f"share a letter no difference is shown."
     )
     if not result.can_differ:
         test += f" With {number} corpora no two of {len(result.mean_ranks)} methods can be that far apart."
-    few = f" With fewer than {FEW_CORPORA} corpora they are rough: do not trust the ranks more than the figures."
+    few = f" With fewer than {FEW_CORPORA} corpora the tests are rough: do not trust the ranks more than the figures."
     assumptions = (
         "Both tests are approximations for many corpora, and assume that the corpora are independent; two label sets "
         "of the same recordings are not."
