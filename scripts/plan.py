@@ -37,7 +37,7 @@ from melt_ser.core.errors import MeltSerError
 from melt_ser.corpora.load import corpus_root
 from melt_ser.evaluation.evaluation_sets import other_corpora
 from melt_ser.models.checkpoint_files import is_cached
-from melt_ser.reporting.preparation_report import read_reports
+from melt_ser.reporting.preparation import read_reports
 from melt_ser.runs.folder import INPUTS_FILE, RESULT_FILE, run_folder
 
 RATE = {"cpu": 2.5, "cuda": 100.0}  # seconds of audio a second, fine-tuning a base model

@@ -84,7 +84,7 @@ def load_model(run: Run | str | os.PathLike[str], fold: int | None = None, devic
     Raises SetupError if there is no such run, model or device.
     """
     from melt_ser.runs.finished_run import Run
-    from melt_ser.runs.load import load_model as load
+    from melt_ser.runs.finished_run import load_model as load
 
     return load(run.folder if isinstance(run, Run) else Path(run), fold, device)
 
@@ -139,7 +139,7 @@ def read_runs(*folders: str | os.PathLike[str]) -> pd.DataFrame:
     The columns are those of `python -m melt_ser.report <folders> --format csv`; `folder` is the run's own, for `Run`.
     Raises SetupError if a folder is not there.
     """
-    from melt_ser.reporting.comparisons import read_runs as read
+    from melt_ser.reporting.overview import read_runs as read
 
     return read([Path(folder) for folder in folders])
 
@@ -150,7 +150,7 @@ def compare_runs(*folders: str | os.PathLike[str]) -> pd.DataFrame:
     A system is a set of settings without its seed. The columns are explained in docs/library.md.
     Raises SetupError if a folder is not there.
     """
-    from melt_ser.reporting.comparisons import compare_runs as compare
+    from melt_ser.reporting.matrix import compare_runs as compare
 
     return compare([Path(folder) for folder in folders])
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from melt_ser.cli.arguments import names, whole_number
 from melt_ser.cli.verb import run
 from melt_ser.core.console import say
-from melt_ser.reporting.output import add_output_options, write
+from melt_ser.reporting.small_report import add_output_options, write
 
 
 def main(arguments: list[str] | None = None) -> int:

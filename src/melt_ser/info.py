@@ -22,7 +22,7 @@ def info() -> int:
     """Print the tables, and return the exit code."""
     from rich.table import Table
 
-    from melt_ser.runs.provenance import versions
+    from melt_ser.runs.make_result import versions
 
     print("versions: " + ", ".join(f"{name} {version}" for name, version in versions().items()))
     print(f"devices: {_devices()}")
@@ -89,7 +89,7 @@ def _corpus(dataset: DatasetConfig) -> tuple[str, str]:
     from melt_ser.corpora.download.download import unfinished_folder
     from melt_ser.corpora.load import corpus_root, own_root
     from melt_ser.corpora.reader import GENERAL_READERS
-    from melt_ser.reporting.preparation_report import read_reports
+    from melt_ser.reporting.preparation import read_reports
 
     if dataset.reader in GENERAL_READERS and not dataset.bundled:
         return "your own", dataset.access

@@ -11,7 +11,7 @@ from melt_ser.cli.verb import run
 from melt_ser.core.console import finish, say
 from melt_ser.core.errors import SetupError
 from melt_ser.label_study.options import add_pair_options
-from melt_ser.reporting.output import add_output_options, write
+from melt_ser.reporting.small_report import add_output_options, write
 
 
 def main(arguments: list[str] | None = None) -> int:

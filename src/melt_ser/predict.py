@@ -36,7 +36,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 def predict(options: argparse.Namespace) -> int:
     """Print the rows of every file, and return the exit code."""
-    from melt_ser.runs.load import load_model
+    from melt_ser.runs.finished_run import load_model
 
     model = load_model(options.run, device=options.device)
     rows = [row for path in audio_files(options.audio) for row in model.label_file(path, options.window)]

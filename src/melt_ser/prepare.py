@@ -17,8 +17,7 @@ def prepare(composed: DictConfig) -> None:
     from melt_ser.core.console import say, verification_bar
     from melt_ser.core.errors import OutputError, SetupError
     from melt_ser.corpora.load import load_corpus
-    from melt_ser.reporting.preparation import summarise
-    from melt_ser.reporting.preparation_report import print_files, print_report, write_report
+    from melt_ser.reporting.preparation import print_files, print_report, summarise, write_report
 
     config = typed(composed, PrepareConfig)
     if config.dataset.members:

@@ -10,7 +10,7 @@ from melt_ser.cli.verb import run
 from melt_ser.core import files
 from melt_ser.core.console import say
 from melt_ser.core.errors import SetupError
-from melt_ser.reporting.collect import FoundRuns, collect
+from melt_ser.reporting.collect import CollectedRuns, collect
 
 FORMATS = ("md", "csv", "latex", "html")
 SUFFIXES = {".md": "md", ".csv": "csv", ".tex": "latex", ".html": "html"}
@@ -46,7 +46,7 @@ def _format_of(out: Path | None) -> str:
     return SUFFIXES[out.suffix.lower()]
 
 
-def write(found: FoundRuns, form: str, out: Path | None) -> None:
+def write(found: CollectedRuns, form: str, out: Path | None) -> None:
     """Write the report on what was found to a file, or to standard output."""
     text = _text(found, form, out)
     if out is None:
@@ -56,7 +56,7 @@ def write(found: FoundRuns, form: str, out: Path | None) -> None:
         say(f"{len(found.runs)} runs: {out}")
 
 
-def _collect(folders: list[Path]) -> FoundRuns:
+def _collect(folders: list[Path]) -> CollectedRuns:
     missing = [folder for folder in folders if not folder.is_dir()]
     if missing:
         raise SetupError(f"There is no folder {missing[0]}; give folders of runs, such as the out=<folder> of train.")
@@ -73,7 +73,7 @@ def _collect(folders: list[Path]) -> FoundRuns:
     return found
 
 
-def _text(found: FoundRuns, form: str, out: Path | None) -> str:
+def _text(found: CollectedRuns, form: str, out: Path | None) -> str:
     if form == "csv":
         from melt_ser.reporting.overview import overview
 

@@ -109,7 +109,7 @@ def test_a_finished_run_is_kept_until_the_forced_one_is_finished(
         with pytest.raises(KeyboardInterrupt):
             train(tmp_path / "runs", root, "trainer.epochs=2", again)
         assert outcome(previous) == before
-        with pytest.raises(SetupError, match=r"no finished run .* the one before it is in .*\.previous"):
+        with pytest.raises(SetupError, match=r"no finished run .* the run before it is in .*\.previous"):
             read_result(folder)
     monkeypatch.undo()
     train(tmp_path / "runs", root, "trainer.epochs=2")  # resumes after the last epoch of the forced run

@@ -1,1 +1,1 @@
-"""From predictions to numbers: metrics, their intervals and the scoring protocols."""
+"""Turn predictions into numbers: metrics, their intervals, calibration and comparisons."""

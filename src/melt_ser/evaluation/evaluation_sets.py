@@ -1,4 +1,4 @@
-"""Choose the utterances to score a model on: those of a corpus that have one of the model's classes."""
+"""Choose the utterances to score a model on: the utterances of a corpus that have a class of the model."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class EvaluationSet:
     """The utterances of a corpus to score.
 
     split: train, dev, test, or all for the whole corpus.
-    table: their rows, with a column `class`.
+    table: the rows of the utterances, with a column `class`.
     corpus_classes: the model's classes that the whole corpus has.
     dropped: the number of utterances that are left out, by reason.
     overlap: the number of recordings that the model was trained on.
@@ -42,7 +42,7 @@ class EvaluationSet:
 def other_corpora(config: Config, load_dataset: Callable[[str], DatasetConfig]) -> list[DatasetConfig]:
     """Return the settings of the corpora to test a run on, except for its training corpus.
 
-    load_dataset: gives the settings for a corpus's name.
+    load_dataset: returns the settings of a corpus by its name.
     """
     roots = {**config.dataset.roots, **config.eval.roots}
     names = [name for name in config.eval.corpora or [] if name != config.dataset.name]
@@ -63,7 +63,7 @@ def make_evaluation_set(
     Args:
         corpus: the corpus.
         space: maps its labels to classes.
-        classes: those of the model.
+        classes: the classes of the model.
         settings: `eval` of the configuration.
         trained: the rows of train and dev. A clip of another corpus counts as trained on if its `source` or its samples
             (`content_hash`) are among them, under any name.
@@ -90,7 +90,7 @@ def make_evaluation_set(
     if overlap and not settings.allow_overlap:
         raise InputError(
             f"{overlap} of the {len(table)} recordings of '{corpus.name}' ({split}) were trained on; score another "
-            f"split, or set eval.allow_overlap=true, which scores them and records their number in the result."
+            f"split, or set eval.allow_overlap=true to score them all the same and record their number in the result."
         )
     dropped = _dropped(corpus, rows, table, space, classes)
     return EvaluationSet(corpus, split, table.reset_index(drop=True), corpus_classes, dropped, overlap)
@@ -109,8 +109,8 @@ def _rows(corpus: Corpus, split: str) -> pd.DataFrame:
 def _with_left_out(corpus: Corpus, used: pd.DataFrame, test: pd.DataFrame) -> pd.DataFrame:
     """Return a fold's test part and the rows outside `used` that belong to it, so that they can be counted.
 
-    They belong to it if they are in the release's test split, or in the groups of the test part. EmoBox's lists and the
-    members of a union do not say to which part such rows belong.
+    They belong to it if they are in the release's test split, or in the groups of the test part. For EmoBox's lists and
+    unions of corpora, the part of such rows is not known.
     """
     config = corpus.config
     if config.members or config.folds == EMOBOX:
@@ -124,10 +124,7 @@ def _with_left_out(corpus: Corpus, used: pd.DataFrame, test: pd.DataFrame) -> pd
 def _dropped(
     corpus: Corpus, rows: pd.DataFrame, table: pd.DataFrame, space: LabelSpace, classes: list[str]
 ) -> dict[str, int]:
-    """Count the utterances that are left out, by reason.
-
-    These are the labels without a class among the rows asked for, and the clips that verification refused.
-    """
+    """Count by reason the rows that have no class of the model, and the clips that verification refused."""
     left_out = corpus.table[corpus.table["utterance"].isin(rows["utterance"])]
     left_out = left_out[~left_out["utterance"].isin(table["utterance"])]
     reasons = Counter[str]()

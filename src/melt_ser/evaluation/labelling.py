@@ -2,7 +2,7 @@
 
 A recording of up to `LONGEST_SECONDS` is labelled as one utterance, as `evaluate` does. A longer one gets the mean of
 the probabilities of its parts of that length, weighted by their seconds. With a window, each window of every recording
-gets a label of its own. Long files are read in blocks: hours need no more memory than minutes.
+has its own label. Long files are read in blocks: hours need no more memory than minutes.
 """
 
 from __future__ import annotations
@@ -28,8 +28,8 @@ if TYPE_CHECKING:
 
 SHORTEST_WINDOW = 0.1  # seconds
 LONGEST_SECONDS = 60.0  # computed at once: the longest utterance that a corpus has (dataset.maximum_seconds)
-Row = dict[str, Any]  # file, (start, end: seconds, of a window), label, one probability a class; or file, error
-Windows = Iterable[tuple[float, float, list[float]]]  # start and end in seconds, and one probability a class
+Row = dict[str, Any]  # file, (start, end: seconds, of a window), label, a probability for each class; or file, error
+Windows = Iterable[tuple[float, float, list[float]]]  # start and end in seconds, and a probability for each class
 Audio = str | os.PathLike[str] | Sequence[str | os.PathLike[str]] | npt.NDArray[Any]
 
 
@@ -50,14 +50,14 @@ class Model:
         """Return a table with a row for each recording, or for each window of each recording.
 
         Its columns are `file` (for files), `start` and `end` (seconds, with a window), `label`, one probability for
-        each class, and `error`: why a file has no label (for a folder or a list, empty for the other files).
+        each class, and (for a folder or a list) `error`: the reason if a file has no label, otherwise "".
 
         Args:
             audio: a waveform, (samples,) or (samples, channels); or a file, a folder that is searched for audio, or a
                 list of these. Channels are averaged. Floats are between -1 and 1; signed integers are scaled by their
                 full scale.
-            sampling_rate: of the waveform in Hz; files state their own.
-            window: seconds, 0.1 to 60, for a row for each window. By default a recording gets one label.
+            sampling_rate: the rate of the waveform in Hz; a file states its own.
+            window: its length in seconds, 0.1 to 60, for a row for each window. By default a recording has one label.
 
         Raises SetupError for a wrong argument, and InputError if the waveform, or the only file, cannot be labelled.
         """
@@ -121,7 +121,7 @@ class Model:
             first = last
 
     def _mean(self, windows: Windows, name: str) -> list[float]:
-        """Return the mean of the windows' probabilities, weighted by their seconds, and say so."""
+        """Return the mean of the windows' probabilities, weighted by their seconds; print a note about it."""
         parts = [(end - start, probabilities) for start, end, probabilities in windows]
         total = sum(seconds for seconds, _ in parts)
         say(
@@ -166,7 +166,7 @@ def audio_files(paths: Iterable[Path]) -> Iterator[Path]:
             files = [file for file in sorted(path.rglob("*")) if not file.is_dir()]
             audio = [file for file in files if file.suffix.lower() in AUDIO_SUFFIXES and not file.name.startswith(".")]
             if audio and len(audio) < len(files):
-                say(f"note: {len(files) - len(audio)} files in {path} are passed over (hidden, or not named as audio).")
+                say(f"note: {len(files) - len(audio)} files in {path} are ignored (hidden, or not named as audio).")
             yield from audio or [path]
         else:
             yield path

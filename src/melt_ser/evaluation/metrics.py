@@ -1,14 +1,14 @@
 """Recognition metrics, each defined once, from an integer confusion matrix.
 
 A confusion matrix here is square over ONE list of classes: rows are references, columns predictions. The list holds
-every class that either side may use, so a prediction outside the corpus's own classes is a column whose row is empty.
+every class that either side may use, so a prediction outside the corpus's own classes is a column with an empty row.
 
-A class *occurs* when its row is not empty. Libraries disagree about averages when a class does not occur; here it is
-always the same: averages over classes run over the classes that occur, and a prediction of any other class is simply
-an error of the reference class it was made for.
+A class *occurs* if its row is not empty. Libraries disagree about averages if a class does not occur. Here, averages
+over classes always run over the classes that occur, and a prediction of any other class is an error of its reference
+class.
 
-Every function but `confusion_matrix` also takes a stack of matrices (..., classes, classes), which is how the bootstrap
-in `statistics` uses the same definitions. All values are fractions.
+Every function but `confusion_matrix` also takes a stack of matrices, (..., classes, classes), so that the bootstrap in
+`statistics` uses the same definitions. All values are fractions.
 """
 
 from __future__ import annotations
@@ -27,9 +27,9 @@ Floats = npt.NDArray[np.float64]
 
 
 def class_indices(labels: Sequence[str] | pd.Series, classes: Sequence[str], role: str) -> Integers:
-    """Positions of `labels` in `classes`, (utterances,); `role` names the labels in the error for an unknown one.
+    """Return the positions of `labels` in `classes`, (utterances,); `role` names the labels in an error.
 
-    Raises InputError when `classes` repeats itself or a label is not among them.
+    Raises InputError if `classes` has a class twice or lacks a label.
     """
     index = pd.Index(list(classes), dtype=object)
     if not index.is_unique:
@@ -48,13 +48,13 @@ def class_indices(labels: Sequence[str] | pd.Series, classes: Sequence[str], rol
 def confusion_matrix(
     reference: Sequence[str] | pd.Series, prediction: Sequence[str] | pd.Series, classes: Sequence[str]
 ) -> Integers:
-    """Counts of utterances, (classes, classes): rows are references, columns predictions, in the order of `classes`.
+    """Count utterances, (classes, classes): rows are references, columns predictions, in the order of `classes`.
 
-    Raises InputError when there is no utterance, the lengths differ, or a label is not in `classes`.
+    Raises InputError if there is no utterance, the lengths differ, or a label is not in `classes`.
     """
     if len(reference) != len(prediction):
         raise InputError(
-            f"There are {len(reference)} references but {len(prediction)} predictions; give one of each an utterance."
+            f"There are {len(reference)} references but {len(prediction)} predictions; give each utterance both."
         )
     if len(reference) == 0:
         raise InputError("There are no utterances to score; check the split and the label map.")
@@ -65,34 +65,34 @@ def confusion_matrix(
 
 
 def recall(confusion: Integers) -> Floats:
-    """Recall of each class, (..., classes); NaN where the class does not occur."""
+    """Return the recall of each class, (..., classes); NaN for a class that does not occur."""
     return _divide(_hits(confusion), _support(confusion))
 
 
 def f1(confusion: Integers) -> Floats:
-    """F1 of each class, (..., classes); 0 for one that occurs and is never predicted, NaN where it does not occur."""
+    """Return the F1 of each class, (..., classes); 0 if it is never predicted, NaN if it does not occur."""
     support = _support(confusion)
     score = _divide(2 * _hits(confusion), support + confusion.sum(axis=-2))
     return np.where(support > 0, score, np.nan)
 
 
 def unweighted_accuracy(confusion: Integers) -> Floats:
-    """UA, (...): mean recall over the classes that occur (unweighted average recall, balanced accuracy)."""
+    """Return UA, (...): the mean recall over the classes that occur (unweighted average recall, balanced accuracy)."""
     return _mean_over_occurring(recall(confusion))
 
 
 def weighted_accuracy(confusion: Integers) -> Floats:
-    """WA, (...): share of utterances predicted right (accuracy, recall weighted by support)."""
+    """Return WA, (...): the share of utterances predicted right (accuracy, recall weighted by support)."""
     return _divide(_hits(confusion).sum(axis=-1), confusion.sum(axis=(-2, -1)))
 
 
 def macro_f1(confusion: Integers) -> Floats:
-    """Mean F1 over the classes that occur, (...)."""
+    """Return the mean F1 over the classes that occur, (...)."""
     return _mean_over_occurring(f1(confusion))
 
 
 def weighted_f1(confusion: Integers) -> Floats:
-    """Mean F1 weighted by each class's support, (...)."""
+    """Return the mean F1 weighted by the support of each class, (...)."""
     support = _support(confusion)
     return _divide(np.nansum(f1(confusion) * support, axis=-1), support.sum(axis=-1))
 
@@ -106,14 +106,14 @@ def _support(confusion: Integers) -> Integers:
 
 
 def _divide(numerator: npt.NDArray[np.generic], denominator: npt.NDArray[np.generic]) -> Floats:
-    """Quotient as float64, NaN where the denominator is 0."""
+    """Return the quotient as float64; NaN if the denominator is 0."""
     result = np.full(np.shape(denominator), np.nan)
     np.divide(numerator, denominator, out=result, where=np.asarray(denominator) > 0)
     return result
 
 
 def _mean_over_occurring(values: Floats) -> Floats:
-    """Mean over the last axis, leaving out NaN; NaN for a matrix without any utterance."""
+    """Return the mean over the last axis without NaN; NaN for a matrix without any utterance."""
     occurs = ~np.isnan(values)
     return _divide(np.where(occurs, values, 0.0).sum(axis=-1), occurs.sum(axis=-1))
 
@@ -129,16 +129,16 @@ def percent(fraction: float) -> str:
 
 @dataclass(frozen=True)
 class Metric:
-    """A metric of a confusion matrix, and how results and reports treat it.
+    """A metric of a confusion matrix, and its treatment in results and reports.
 
     Args:
         function: from confusion matrices, (..., classes, classes), to values, (...).
-        label: the head of its column in tables.
+        label: the name of its column in tables.
         has_interval: whether the bootstrap of `statistics` gives it a 95 % interval.
         in_tables: whether tables for people show it; `result.json` and CSV have every metric.
         shows_interval: whether the narrow table of the terminal shows its interval too.
-        required: whether every result has it, of schema version 1 too.
-        show: from a value to its text in a table.
+        required: whether every result has it, also of schema version 1.
+        show: returns the text of a value in a table.
     """
 
     function: Callable[[Integers], Floats]

@@ -52,7 +52,7 @@ class Failure(Struct):
 
 
 class RunInfo(Struct, kw_only=True):
-    """The run: its identity, and the circumstances under which it was made."""
+    """The run: its identity, command, versions and hardware."""
 
     id: str
     experiment: str | None = None
@@ -142,7 +142,7 @@ class EvaluationFields(Struct, kw_only=True):
     corpus: str
     split: str  # train, dev, test, or all if the corpus is used whole
     fold: Fold
-    answer_set: str = ""  # closed: the model answers with the classes that the corpus has; open: with all that it knows
+    answer_set: str = ""  # closed: the model answers with the classes that the corpus has; open: with all of its own
     protocol: str | UnsetType = UNSET  # the name of `answer_set` in schema version 1
     digest: str = ""
     n: int

@@ -1,4 +1,4 @@
-"""From saved predictions to the metrics of one result row, with an explicit answer set.
+"""Compute the metrics of a result row from saved predictions, with an explicit answer set.
 
 A model trained on seven classes may be tested on a corpus that has four of them:
 
@@ -32,7 +32,7 @@ class Scores:
     """The scores of predictions with one answer set; fractions in 0..1."""
 
     n: int
-    classes: list[str]  # those that the model could answer
+    classes: list[str]  # the classes that the model could answer
     confusion: list[list[int]]
     values: dict[str, float]  # by the names of METRICS
     intervals: Intervals
@@ -73,14 +73,15 @@ def score(
     """Score predictions with one answer set.
 
     Args:
-        predictions: columns `utterance`, `reference`, `prediction`, then one probability a training class, in order.
+        predictions: columns `utterance`, `reference`, `prediction`, then a probability for each training
+            class in order.
             `prediction` is for people who read the file: both answer sets decide by the probabilities.
         speakers: speaker of each row, in the same order ("" = unknown), or None if no speaker is known.
         training_classes: classes of the model, in the order of the probability columns.
-        corpus_classes: those of them that the whole test corpus has, not only this split.
+        corpus_classes: the training classes that the whole test corpus has, not only this split.
         answer_set: "closed" or "open".
         recordings: the recording of each row, if predictions of several models for the same recordings are pooled.
-        temperature: fitted on dev, for the calibration: one for all rows, or one for each.
+        temperature: fitted on dev, for the calibration: a number for all rows, or one for each, (rows,).
 
     Raises InputError if the predictions do not fit the classes, are not probabilities, or are empty.
     """
@@ -118,7 +119,7 @@ def constant_prediction_warning(scores: Scores) -> str | None:
     if len(answered) > 1 or scores.n == 1 or scores.values["wa"] == 1:
         return None
     return (
-        f"The model answered {answered[0]!r} for all {scores.n} utterances, as a model would that "
+        f"The model answered {answered[0]!r} for all {scores.n} utterances, like a model that "
         "has learned nothing; check the learning rate, the number of epochs and the audio."
     )
 
@@ -163,6 +164,6 @@ def _validate_rows(predictions: pd.DataFrame, training_classes: Sequence[str], c
     wrong = ~((probabilities >= 0) & (probabilities <= 1)).all(axis=1) | ~(abs(probabilities.sum(axis=1) - 1) < 0.02)
     if wrong.any():
         raise InputError(
-            f"Utterance {utterances[wrong].iloc[0]!r} has values that are not probabilities which sum to 1 "
+            f"Utterance {utterances[wrong].iloc[0]!r} has values that are not probabilities with the sum 1 "
             f"({int(wrong.sum())} such rows); the model may have diverged, or these are logits."
         )

@@ -1,4 +1,4 @@
-"""Score a model by speaker, gender, session, language, intensity and length, to see its weak sides."""
+"""Score a model by speaker, gender, session, language, intensity and length, to show its weaknesses."""
 
 from __future__ import annotations
 

@@ -1,15 +1,15 @@
-"""How sure a number is: bootstrap intervals of UA, WA and macro-F1.
+"""Compute bootstrap intervals of UA, WA and macro-F1.
 
-Utterances of one speaker are alike, so resampling utterances makes intervals too narrow. Where every utterance has a
-known speaker and there are at least two, whole speakers are resampled (cluster bootstrap).
+Utterances of one speaker are alike, so resampling utterances makes intervals too narrow. If every utterance has a
+known speaker and there are at least two speakers, whole speakers are resampled (cluster bootstrap).
 
-Over utterances, of which there are many, the interval is that between percentiles. Between percentiles of few speakers
-it would be too narrow (4 speakers: it covers the truth in 4 of 5 cases, not 19 of 20), so over speakers it is
-`estimate ± t · standard error`: the bootstrap's error and Student's t, both for the *effective* number of speakers,
-which is below their number where some say much more than others. `docs/results.md` has the measured coverage.
+Utterances are many, so their interval lies between percentiles. Percentiles of few speakers would be too narrow (with
+4 speakers they cover the truth in 4 of 5 cases, not 19 of 20). The interval over speakers is therefore
+`estimate ± t · standard error`: the bootstrap's error and Student's t, both for the *effective* number of speakers.
+It is below their number if some speakers have many more utterances. `docs/results.md` has the measured coverage.
 
-Few speakers may agree to the last utterance by chance (two of 32 utterances each in one case of ten). No spread can be
-estimated from that, and an interval without width would be the surest of all: there utterances are resampled.
+Few speakers may agree to the last utterance by chance (two speakers of 32 utterances each do in one case of ten). Their
+resamples have no spread, and an interval without width would claim perfect certainty. Utterances are resampled then.
 
 Sources: Efron & Tibshirani 1993, chapter 13 (percentiles); Davison & Hinkley 1997, section 3.8 (clusters); Hesterberg
 2015 (t, and the factor n / (n - 1) of the variance); Kish 1965 (effective number).
@@ -46,14 +46,14 @@ class Intervals:
 
 @dataclass(frozen=True)
 class Units:
-    """What is resampled as a whole: its kind, and the number of its unit for each utterance, (utterances,)."""
+    """The units to resample as a whole: their kind, and the number of the unit of each utterance, (utterances,)."""
 
     kind: Literal["speaker", "utterance"]
     of_row: Integers
 
     @property
     def effective(self) -> float:
-        """Kish's number: that of equally large units which would say as much; at least 2."""
+        """Return Kish's effective number, at least 2: so many units of equal size hold the same information."""
         sizes = np.bincount(self.of_row).astype(np.float64)
         return max(2.0, float(sizes.sum() ** 2 / (sizes**2).sum()))
 
@@ -69,11 +69,19 @@ def bootstrap_intervals(
     level: float = 0.95,
     seed: int = 0,
 ) -> Intervals:
-    """Bootstrap intervals for (utterances,) references and predictions over `classes`.
+    """Compute the bootstrap interval of each metric.
 
-    `speakers` and `recordings` have one name an utterance, in the same order, as `resampling_units` reads them. A class
-    that vanishes from a resample is left out of that resample's averages, as everywhere. The same seed gives the same
-    intervals, whatever the order of the utterances.
+    A class that vanishes from a resample is left out of that resample's averages, as everywhere. The same seed gives
+    the same intervals for any order of the utterances.
+
+    Args:
+        reference, prediction: names of classes, (utterances,).
+        classes: all names.
+        speakers, recordings: a name for each utterance, in the same order, or None; see `resampling_units`.
+        resamples: the number of resamples.
+        level: the share of cases in which an interval should hold the true value.
+        seed: seeds the resamples.
+
     Raises InputError for no utterances, lengths that differ, or a label outside `classes`.
     """
     of_speakers = resampling_units(len(reference), speakers, recordings)
@@ -93,10 +101,11 @@ def bootstrap_intervals(
 
 
 def resampling_units(utterances: int, speakers: Names | None = None, recordings: Names | None = None) -> Units:
-    """Speakers where all are known and there are two or more; else recordings, by default each utterance its own.
+    """Return speakers as the units if all are known and there are two or more, otherwise recordings.
 
-    A speaker is unknown where the name is "" or missing. Recordings repeat where several models' answers to the same
-    ones are pooled. Raises InputError where there is not one name an utterance.
+    A speaker is unknown if the name is "" or missing. A recording repeats if the answers of several models to it are
+    pooled; without `recordings`, each utterance is a unit. Raises InputError if the numbers of names and utterances
+    differ.
     """
     for kind, names in (("speakers", speakers), ("recordings", recordings)):
         if names is not None and len(names) != utterances:
@@ -112,9 +121,9 @@ def resampling_units(utterances: int, speakers: Names | None = None, recordings:
 
 
 def resample(per_unit: Integers, resamples: int, seed: int) -> Integers:
-    """Sums over units drawn with replacement, (resamples, cells), of what is counted for each, (units, cells)."""
-    # Units with the same counts are interchangeable: drawing how often each distinct one appears is the same
-    # bootstrap, and for utterances it is a multinomial over the cells of the confusion matrix.
+    """Draw units with replacement; return the sums of their counts, (resamples, cells), from (units, cells)."""
+    # Units with the same counts are interchangeable: a multinomial number of each distinct row is the same bootstrap.
+    # For utterances, it is a multinomial over the cells of the confusion matrix.
     distinct, times = _distinct_rows(per_unit)
     draws = np.random.default_rng(seed).multinomial(times.sum(), times / times.sum(), size=resamples)
     # Matrix products of floats are fast and, for counts, exact.
@@ -122,7 +131,7 @@ def resample(per_unit: Integers, resamples: int, seed: int) -> Integers:
 
 
 def interval(estimate: float, resampled: Floats, units: Units, level: float = 0.95) -> tuple[float, float]:
-    """The interval (low, high) of an estimate from its values on resamples."""
+    """Return the interval (low, high) of an estimate from its values on resamples."""
     if units.kind == "utterance":
         low, high = np.quantile(resampled, [(1 - level) / 2, (1 + level) / 2])
         return float(low), float(high)
@@ -131,12 +140,12 @@ def interval(estimate: float, resampled: Floats, units: Units, level: float = 0.
 
 
 def standard_error(resampled: Floats, units: Units) -> float:
-    """The bootstrap's standard error, without its bias for few units."""
+    """Return the bootstrap's standard error, without its bias for few units."""
     return float(np.std(resampled) * np.sqrt(units.effective / (units.effective - 1)))
 
 
 def has_spread(resampled: Floats, units: Units) -> bool:
-    """Whether an interval can be told from these resamples; of utterances, which are many, it always can."""
+    """Return whether these resamples give an interval; resamples of utterances always do."""
     return units.kind == "utterance" or standard_error(resampled, units) > ROUNDING
 
 
@@ -145,7 +154,7 @@ def _within(bounds: tuple[float, float], least: float, most: float) -> list[floa
 
 
 def _confusion_per_unit(reference: Names, prediction: Names, classes: Sequence[str], units: Units) -> Integers:
-    """Flattened confusion matrix of each unit, (units, classes * classes)."""
+    """Return the flattened confusion matrix of each unit, (units, classes * classes)."""
     if len(reference) != len(prediction) or len(reference) == 0:
         raise InputError(
             f"A bootstrap needs as many predictions as references and at least one, not {len(prediction)} "
@@ -157,13 +166,13 @@ def _confusion_per_unit(reference: Names, prediction: Names, classes: Sequence[s
 
 
 def count_per_unit(cell_of_row: Integers, cells: int, unit_of_row: Integers) -> Integers:
-    """How many utterances of each unit fall into each cell, (units, cells)."""
+    """Count the utterances of each unit in each cell, (units, cells)."""
     flat = np.bincount(unit_of_row * cells + cell_of_row, minlength=(int(unit_of_row.max()) + 1) * cells)
     return flat.reshape(-1, cells).astype(np.int64)
 
 
 def _distinct_rows(matrix: Integers) -> tuple[Integers, Integers]:
-    """Distinct rows and how often each occurs; as `np.unique(axis=0)`, but compared as bytes, eight times faster."""
+    """Return the distinct rows and the count of each, as `np.unique(axis=0)` does; bytes compare 8 times faster."""
     row_bytes = np.ascontiguousarray(matrix).view(np.dtype((np.void, matrix.itemsize * matrix.shape[1]))).ravel()
     _, first, counts = np.unique(row_bytes, return_index=True, return_counts=True)
     return matrix[first], counts.astype(np.int64)

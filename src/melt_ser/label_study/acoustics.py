@@ -21,7 +21,7 @@ from melt_ser.core.errors import InputError, SetupError
 from melt_ser.corpora.table import Skipped
 from melt_ser.evaluation.metrics import Floats, confusion_matrix, percent, recall, unweighted_accuracy
 from melt_ser.evaluation.statistics import bootstrap_intervals
-from melt_ser.reporting.sections import Section, percent_with_interval
+from melt_ser.reporting.small_report import Section, percent_with_interval
 
 SCHEMA_VERSION = 1
 BOTTOM, TOP = 0.3, 0.7  # quantiles of the measured values that separate the bins

@@ -9,7 +9,7 @@ import msgspec
 
 from melt_ser.label_study.agreement import Agreement, Measures, Slice
 from melt_ser.reporting.pages import confusion_lines, render
-from melt_ser.reporting.sections import Section, percent_with_interval, value_with_interval
+from melt_ser.reporting.small_report import Section, percent_with_interval, value_with_interval
 
 MOST_VALUES = 12  # of a dividing column; the JSON has 200
 COLUMNS = ("n", "changed %", "kappa", "alpha")

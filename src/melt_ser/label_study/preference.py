@@ -21,7 +21,7 @@ from melt_ser.evaluation.statistics import RESAMPLES
 from melt_ser.label_study.listening_answers import Judgements
 from melt_ser.label_study.mixed_effects import MixedTest, mixed_test
 from melt_ser.label_study.reliability import coincidences_of_items, krippendorffs_alpha
-from melt_ser.reporting.sections import Section, percent_with_interval, value_with_interval
+from melt_ser.reporting.small_report import Section, percent_with_interval, value_with_interval
 
 SCHEMA_VERSION = 1
 COLUMNS = ("n", "clips", "second preferred %", "binomial p", "mixed p")

@@ -1,1 +1,1 @@
-"""From results to what people read: tables and figures."""
+"""Report results to people: tables, figures and pages."""

@@ -1,8 +1,8 @@
-"""Find the runs below folders and read what every report needs of them; 10,000 in seconds.
+"""Find the runs below folders and read their results for reports; 10,000 take seconds.
 
-A finished run has a `result.json`, a failed one a `failed.json` with its reason, an unfinished one only the
-`inputs.json` that it began with. What lies inside a run folder is not searched, and links to folders are not followed.
-A copy of a run is the same settings, seed and data again: it counts once, or means would be over seeds that are one.
+A finished run has a `result.json`, a failed one a `failed.json` with its reason, an unfinished one only its
+`inputs.json`. Folders inside a run folder are not searched, and links to folders are not followed. A copy of a run has
+the same settings, seed and data; it counts once, because a mean over copies would not be a mean over seeds.
 """
 
 from __future__ import annotations
@@ -33,18 +33,18 @@ class Run:
 
     @property
     def evals(self) -> list[EvaluationSummary]:
-        """All rows of the result."""
+        """Return all rows of the result."""
         return self.result.evals
 
     @property
     def backbone(self) -> str:
-        """The name of the backbone."""
+        """Return the name of the backbone."""
         name: str = self.result.config["backbone"]["name"]
         return name
 
     @cached_property
     def system(self) -> str:
-        """The data and all settings except seed and fold, as a text that only the runs of one system share."""
+        """Return the data and all settings except seed and fold, as a text that only the runs of one system share."""
         settings = without_infrastructure(self.result.config)
         settings.pop("seed", None)
         settings["dataset"].pop("fold", None)
@@ -53,7 +53,7 @@ class Run:
 
     @property
     def command(self) -> str:
-        """The command of the run; a run from a notebook or a test has only the verb."""
+        """Return the command of the run; a run from a notebook or a test has only the verb."""
         return f"python -m melt_ser.train {self.result.run.command or ''}".rstrip()
 
     def whole_evals(self) -> list[EvaluationSummary]:
@@ -71,15 +71,15 @@ class Run:
 
 @dataclass
 class Note:
-    """A run folder that is not reported, and why."""
+    """A run folder that is not reported, and the reason."""
 
     folder: Path
     reason: str
 
 
 @dataclass
-class FoundRuns:
-    """What lies below the folders that were searched."""
+class CollectedRuns:
+    """The runs below the searched folders, and the folders that cannot be reported."""
 
     runs: list[Run] = field(default_factory=list)
     unfinished: list[Note] = field(default_factory=list)
@@ -88,23 +88,23 @@ class FoundRuns:
     copies: list[Note] = field(default_factory=list)
 
 
-def collect(roots: list[Path]) -> FoundRuns:
-    """Every run below the folders, in the order of their paths; a folder that is named twice counts once."""
-    found = FoundRuns()
+def collect(roots: list[Path]) -> CollectedRuns:
+    """Return every run below the folders, in the order of their paths; a folder that is given twice counts once."""
+    collected = CollectedRuns()
     seen: set[str] = set()
     first: dict[tuple[str, str], Path] = {}
     with _no_garbage_collection():
         for root in roots:
-            for folder, names in _run_folders(root, found.unreadable):
+            for folder, names in _run_folders(root, collected.unreadable):
                 real = os.path.realpath(folder)
                 if real not in seen:
                     seen.add(real)
-                    _sort_in(Path(folder), names, found, first)
-    return found
+                    _sort_in(Path(folder), names, collected, first)
+    return collected
 
 
 def _run_folders(root: Path, unreadable: list[Note]) -> Iterator[tuple[str, set[str]]]:
-    """Run folders with the names of what they hold."""
+    """Yield run folders with the names of their files."""
     waiting = [str(root)]
     while waiting:
         folder = waiting.pop()
@@ -123,25 +123,25 @@ def _run_folders(root: Path, unreadable: list[Note]) -> Iterator[tuple[str, set[
         ]
 
 
-def _sort_in(folder: Path, names: set[str], found: FoundRuns, first: dict[tuple[str, str], Path]) -> None:
-    """Put a run folder where it belongs; `first` has where each run, by its id and its data, was found before."""
+def _sort_in(folder: Path, names: set[str], collected: CollectedRuns, first: dict[tuple[str, str], Path]) -> None:
+    """Add a run folder to the lists of `collected`; `first` has the first folder of each run, by its id and data."""
     try:
         if RESULT_FILE in names:
             run = Run(folder, _read(folder / RESULT_FILE))
             before = first.setdefault((run.result.run.id, run.result.train.digest), folder)
             if before is folder:
-                found.runs.append(run)
+                collected.runs.append(run)
             else:
-                found.copies.append(Note(folder, f"the same run as {before}, which is counted"))
+                collected.copies.append(Note(folder, f"the same run as {before}, which is counted"))
         elif FAILED in names:
             failure: Failure = read_typed(folder / FAILED, Failure, "the same command tries again")
-            found.failed.append(Note(folder, failure.reason))
+            collected.failed.append(Note(folder, failure.reason))
         else:
             previous = previous_folder(folder)
-            beside = f"; the one before it is in {previous}" if previous.is_dir() else ""
-            found.unfinished.append(Note(folder, f"still running or stopped; the same command goes on{beside}"))
+            earlier = f"; the run before it is in {previous}" if previous.is_dir() else ""
+            collected.unfinished.append(Note(folder, f"still running or stopped; the same command goes on{earlier}"))
     except MeltSerError as error:
-        found.unreadable.append(Note(folder, str(error)))
+        collected.unreadable.append(Note(folder, str(error)))
 
 
 def _read(path: Path) -> ResultSummary:
@@ -155,7 +155,7 @@ def _read(path: Path) -> ResultSummary:
 
 @contextmanager
 def _no_garbage_collection() -> Iterator[None]:
-    """JSON makes no cycles, and looking for them among a million small objects takes longer than reading them."""
+    """Switch the garbage collector off: JSON has no cycles, and searching a million objects for them is slow."""
     enabled = gc.isenabled()
     gc.disable()
     try:

@@ -1,11 +1,11 @@
-"""The content of a report in every format: the runs, the scores of their systems, warnings, and dropped data."""
+"""Collect the content of a report in every format: runs, scores of their systems, warnings, and dropped data."""
 
 from __future__ import annotations
 
 from collections import Counter, defaultdict
 from dataclasses import dataclass
 
-from melt_ser.reporting.collect import FoundRuns, Note, Run
+from melt_ser.reporting.collect import CollectedRuns, Note, Run
 from melt_ser.reporting.matrix import Matrix, matrices
 from melt_ser.reporting.overview import SystemScore, system_scores
 from melt_ser.reporting.published import Published, published_next_to
@@ -14,7 +14,7 @@ from melt_ser.reporting.ranking import Ranking, rank_methods
 
 @dataclass
 class Dropped:
-    """Utterances of a corpus that runs did not use, and why; `part` is "trained on" or the split that was scored."""
+    """Utterances of a corpus that runs did not use, and the reason; `part` is "trained on" or the scored split."""
 
     corpus: str
     part: str
@@ -27,7 +27,7 @@ class Dropped:
 class ReportData:
     """The content that every format for people shows."""
 
-    collected: FoundRuns
+    collected: CollectedRuns
     system_scores: list[SystemScore]
     matrices: list[Matrix]
     ranking: Ranking | None
@@ -37,7 +37,7 @@ class ReportData:
 
     @property
     def unscored(self) -> list[Note]:
-        """Test corpora that could not be read, with the reason."""
+        """Return the test corpora that could not be read, with the reason."""
         entries = ((run.folder, entry) for run in self.runs for entry in run.result.unscored)
         return [Note(folder, f"{entry.corpus} is not scored: {entry.reason}") for folder, entry in entries]
 
@@ -46,7 +46,7 @@ class ReportData:
         return self.collected.runs
 
 
-def make_report_data(collected: FoundRuns) -> ReportData:
+def make_report_data(collected: CollectedRuns) -> ReportData:
     """Return the content of a report on these runs."""
     scores = system_scores(collected.runs)
     warnings: dict[str, list[Run]] = defaultdict(list)

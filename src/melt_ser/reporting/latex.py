@@ -1,6 +1,6 @@
-"""The results as LaTeX tables for a paper (booktabs): text to be read in with `\\input`.
+"""Write the results as LaTeX tables for a paper (booktabs), to be read in with `\\input`.
 
-It compiles with pdfLaTeX: what its fonts lack (a corpus with a Chinese name) is given as its code point.
+The text compiles with pdfLaTeX: a character that its fonts lack (in a Chinese corpus name) is shown as its code point.
 """
 
 from __future__ import annotations
@@ -11,10 +11,10 @@ from melt_ser.core.errors import one_line
 from melt_ser.evaluation.metrics import percent, table_metrics
 from melt_ser.reporting.contents import ReportData
 from melt_ser.reporting.matrix import Cell, Matrix
-from melt_ser.reporting.numbers import figure, over
+from melt_ser.reporting.overview import figure, over
 from melt_ser.reporting.ranking import Ranking
 
-WIDEST = 6  # test sets side by side
+WIDEST = 6  # the most test sets in one table
 SPECIAL = {
     "\\": r"\textbackslash{}",
     "~": r"\textasciitilde{}",
@@ -91,20 +91,22 @@ def _ranking(ranking: Ranking) -> str:
 
 def _results(contents: ReportData) -> str:
     metrics = table_metrics()
-    main = next(iter(metrics))  # the only one with its interval, or the table would be too wide
+    main = next(iter(metrics))  # only this metric has its interval; otherwise the table would be too wide
     columns = ["System", "Trained on", "Tested on", "Answer set", "Mean of", "$n$"]
     columns += [escaped(metric.label) for metric in metrics.values()]
     rows = [
-        [escaped(text) for text in (one.system, one.train, one.corpus, one.answer_set, over(one), one.rows[0].n)]
-        + [escaped(figure(one, name, interval=name == main)) for name in metrics]
-        for one in contents.system_scores
+        [
+            *map(escaped, (row.system, row.train, row.corpus, row.answer_set, over(row), row.rows[0].n)),
+            *(escaped(figure(row, name, interval=name == main)) for name in metrics),
+        ]
+        for row in contents.system_scores
     ]
     caption = r"All results in \%: [95\,\% interval] of a single run, mean $\pm$ standard deviation of several."
     return _longtable("lllll" + "r" * (1 + len(metrics)), columns, rows, caption)
 
 
 def _longtable(alignment: str, columns: list[str], rows: list[list[str]], caption: str) -> str:
-    """Return a table that goes on on the next page if it has to; its column names are repeated there."""
+    """Return a table that may run over several pages; its column names are repeated on each."""
     lines = [
         r"\begingroup\footnotesize\setlength{\tabcolsep}{3pt}",
         rf"\begin{{longtable}}{{@{{}}{alignment}@{{}}}}",

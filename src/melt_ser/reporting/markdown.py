@@ -1,4 +1,4 @@
-"""The report in Markdown. Text from corpora and settings is escaped, so that it shows unchanged."""
+"""Write the report in Markdown. Text from corpora and settings is escaped, so that it shows unchanged."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from melt_ser.core.errors import one_line
 from melt_ser.evaluation.metrics import percent, table_metrics
 from melt_ser.reporting.contents import ReportData
 from melt_ser.reporting.matrix import Cell, Matrix
-from melt_ser.reporting.numbers import figure, next_to, over
+from melt_ser.reporting.overview import figure, next_to, over
 from melt_ser.reporting.ranking import Ranking
 
 SPECIAL = re.compile(r"([\\`*_{}\[\]<>#|~&])")
@@ -92,9 +92,9 @@ def _results(contents: ReportData) -> Iterator[str]:
     yield from table(
         [*columns, *(metric.label for metric in metrics.values())],
         (
-            [one.system, one.train, one.corpus, one.rows[0].split, one.fold, one.answer_set, over(one), one.rows[0].n]
-            + [figure(one, name) for name in metrics]
-            for one in contents.system_scores
+            [row.system, row.train, row.corpus, row.rows[0].split, row.fold, row.answer_set, over(row), row.rows[0].n]
+            + [figure(row, name) for name in metrics]
+            for row in contents.system_scores
         ),
     )
 
@@ -132,13 +132,13 @@ def _published(contents: ReportData) -> Iterator[str]:
     yield from table(
         columns,
         (
-            [one.system, one.train, one.corpus, *(next_to(one.figures.get(name)) for name in metrics)]
-            + [one.model, one.source + (f"; {one.note}" if one.note else ""), "; ".join(one.differs) or "nothing known"]
-            for one in contents.published
+            [row.system, row.train, row.corpus, *(next_to(row.figures.get(name)) for name in metrics)]
+            + [row.model, row.source + (f"; {row.note}" if row.note else ""), "; ".join(row.differs) or "nothing known"]
+            for row in contents.published
         ),
     )
     yield ""
-    for source in dict.fromkeys((one.source, one.where, one.protocol) for one in contents.published):
+    for source in dict.fromkeys((row.source, row.where, row.protocol) for row in contents.published):
         yield "- " + escaped("{}: {}. Protocol: {}.".format(*source))
 
 

@@ -1,29 +1,36 @@
-"""Systems by test sets: the best of each column, and which others are significantly below it.
+"""Compare systems by test set: the best of each column, and the others that are significantly below it.
 
-Systems are compared where they answered the same utterances with the same classes: paired, by the bootstrap of
-`evaluation.comparison`, Holm-corrected over all comparisons of the table. Of several seeds as many are paired as both
-have; all answers on what a speaker said (on one utterance, where speakers are not known) are resampled together.
+Only systems that answered the same utterances with the same classes are compared. Their answers are paired and tested
+by the bootstrap of `evaluation.comparison`, with Holm's correction over all comparisons of the table. If the systems
+have different numbers of seeds, the smaller number is paired. All answers for one speaker (for one utterance, if
+speakers are not known) are resampled together.
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
 from dataclasses import dataclass
+from pathlib import Path
 from typing import NamedTuple
 
 import pandas as pd
 
+from melt_ser.core.console import say
 from melt_ser.core.errors import InputError
 from melt_ser.evaluation.comparison import Comparison, compare, holm
-from melt_ser.reporting.overview import SystemScore
-from melt_ser.reporting.predictions import read_groups, read_predictions
+from melt_ser.reporting.overview import SystemScore, collect_runs, system_scores
+from melt_ser.reporting.utterances import read_groups, read_predictions
 
-MOST_COMPARISONS = 200  # each reads predictions and resamples them, and Holm's correction leaves little of more
+MOST_COMPARISONS = 200  # each resamples predictions; of more, Holm's correction would leave little
+COMPARISON_COLUMNS = (
+    *("tested_on", "answer_set", "best", "best_train", "system", "train"),
+    *("difference", "low", "high", "p", "mcnemar_p", "units"),
+)
 MARKS = ((0.01, "‡"), (0.05, "†"))  # corrected p-value up to which a system is marked as below the best
 
 
 class ScoredSet(NamedTuple):
-    """What systems share whose figures may stand in one column."""
+    """The test data and classes that scores must share to stand in one column."""
 
     corpus: str
     split: str  # "" for the whole corpus
@@ -37,7 +44,7 @@ class ScoredSet(NamedTuple):
         row = score.rows[0]
         whole = row.split == "all" or row.fold == "all" or score.summary.over == "fold"
         own_fold = score.corpus == score.train and not whole and isinstance(row.fold, int)
-        n = sum(one.n for one in score.rows) if score.summary.over == "fold" else row.n
+        n = sum(row.n for row in score.rows) if score.summary.over == "fold" else row.n
         classes = " ".join(sorted(row.classes))
         return ScoredSet(
             row.corpus,
@@ -51,12 +58,12 @@ class ScoredSet(NamedTuple):
 
 @dataclass
 class Cell:
-    """A score in its column: whether it is the best there, and how it compares with the best."""
+    """A score in its column, with its comparison with the best score of the column."""
 
     score: SystemScore
     best: bool = False
-    comparison: Comparison | None = None  # of the best system with this one
-    p: float | None = None  # of the comparison, corrected
+    comparison: Comparison | None = None  # the best system with this one
+    p: float | None = None  # the corrected p-value of the comparison
 
     @property
     def mark(self) -> str:
@@ -77,26 +84,52 @@ class Matrix:
         return [cell for row in self.rows.values() for cell in row.values()]
 
     def column_of(self, cell: Cell) -> str:
-        """The name of a cell's column."""
+        """Return the name of a cell's column."""
         return self.columns[ScoredSet.of(cell.score)]
 
 
-def matrices(system_scores: list[SystemScore]) -> list[Matrix]:
+def compare_runs(folders: list[Path]) -> pd.DataFrame:
+    """Return a row of COMPARISON_COLUMNS for each system below the best one (`best`) of a test set.
+
+    Both answered the same utterances, and the answers are compared in pairs. `difference` is the lead of the best in
+    UA, 0 to 1, with its 95 % interval `low` to `high`. `p` comes from a bootstrap over `units` (speakers, or utterances
+    if speakers are not known), with Holm's correction for the number of rows. McNemar's test, `mcnemar_p`, takes
+    utterances as independent.
+    """
+    rows = []
+    for matrix in matrices(system_scores(collect_runs(folders).runs)):
+        best = {matrix.column_of(cell): cell.score for cell in matrix.cells if cell.best}
+        for note in matrix.notes:
+            say(f"note: {note}")
+        for cell in matrix.cells:
+            compared, column = cell.comparison, matrix.column_of(cell)
+            if compared is not None:
+                ahead, behind = best[column], cell.score
+                rows.append(
+                    (
+                        *(column, matrix.answer_set, ahead.system, ahead.train, behind.system, behind.train),
+                        *(compared.difference, *compared.interval, cell.p, compared.mcnemar_p, compared.units),
+                    )
+                )
+    return pd.DataFrame(rows, columns=list(COMPARISON_COLUMNS))
+
+
+def matrices(scores: list[SystemScore]) -> list[Matrix]:
     """Return the matrix of the answer set `closed`, and that of `open` if they differ anywhere."""
     answer_sets: dict[str, tuple[str, ...]]
-    if any(score.answer_set == "open" for score in system_scores):
+    if any(score.answer_set == "open" for score in scores):
         answer_sets = {"closed": ("closed", "closed = open"), "open": ("open", "closed = open")}
     else:
         answer_sets = {"closed = open": ("closed = open",)}
     return [
-        _matrix(answer_set, [score for score in system_scores if score.answer_set in chosen])
+        _matrix(answer_set, [score for score in scores if score.answer_set in chosen])
         for answer_set, chosen in answer_sets.items()
     ]
 
 
-def _matrix(answer_set: str, system_scores: list[SystemScore]) -> Matrix:
+def _matrix(answer_set: str, scores: list[SystemScore]) -> Matrix:
     by_column: dict[ScoredSet, list[Cell]] = defaultdict(list)
-    for score in system_scores:
+    for score in scores:
         by_column[ScoredSet.of(score)].append(Cell(score))
     names = _column_names(list(by_column))
     columns = {key: names[key] for key in sorted(by_column, key=names.__getitem__)}
@@ -113,11 +146,11 @@ def _matrix(answer_set: str, system_scores: list[SystemScore]) -> Matrix:
 
 
 def _column_names(keys: list[ScoredSet]) -> dict[ScoredSet, str]:
-    """The corpus, and where it has several test sets what sets them apart."""
+    """Name each test set after its corpus; add the features that tell several test sets of a corpus apart."""
     names = {}
     for key in keys:
         alike = [other for other in keys if other.corpus == key.corpus]
-        told = {
+        features = {
             "fold": f"fold {key.fold}" if key.fold else "",
             "split": key.split,
             "classes": f"{len(key.classes.split())} classes ({key.classes})",
@@ -125,7 +158,7 @@ def _column_names(keys: list[ScoredSet]) -> dict[ScoredSet, str]:
             "digest": f"table {key.digest[:6]}",
         }
         parts = [key.corpus]
-        for field, text in told.items():
+        for field, text in features.items():
             same = [other for other in alike if getattr(other, field) == getattr(key, field)]
             parts += [text] if text and len(same) < len(alike) else []
             alike = same
@@ -134,7 +167,7 @@ def _column_names(keys: list[ScoredSet]) -> dict[ScoredSet, str]:
 
 
 def _compare(columns: list[list[Cell]]) -> list[str]:
-    """Compare each system with the best of its column; returns what could not be compared, as sentences."""
+    """Compare each system with the best of its column; return a sentence for each that could not be compared."""
     pairs = [(cells[0], other) for cells in columns for other in cells[1:]]
     if len(pairs) > MOST_COMPARISONS:
         return [
@@ -162,7 +195,7 @@ def _comparison(best: SystemScore, other: SystemScore) -> Comparison:
 
 
 def _answers(score: SystemScore) -> list[pd.DataFrame]:
-    """The predictions of a score with the `group` of each: one table a seed, or one of all its folds together."""
+    """Return the predictions of a score with their `group`: a table for each seed, or one table of all folds."""
     tables = []
     for run, row in zip(score.runs, score.rows, strict=True):
         table = read_predictions(run, row)
@@ -171,6 +204,6 @@ def _answers(score: SystemScore) -> list[pd.DataFrame]:
 
 
 def _stacked(tables: list[pd.DataFrame]) -> pd.DataFrame:
-    """Several seeds' predictions one below the other, each utterance named after its seed too."""
+    """Stack the predictions of several seeds; add the number of the seed to the name of each utterance."""
     named = [table.assign(utterance=table["utterance"] + f"@{number}") for number, table in enumerate(tables)]
     return pd.concat(named, ignore_index=True)

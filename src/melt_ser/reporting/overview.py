@@ -1,19 +1,25 @@
-"""The rows of a report: one for each evaluation, and one for each system with its mean over seeds or folds."""
+"""The rows of a report, one for each evaluation or one for each system, and the text of their numbers.
+
+A system has the mean over its seeds or folds. Metrics are shown in per cent with one decimal.
+"""
 
 from __future__ import annotations
 
 from collections import defaultdict
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Literal
 
 import pandas as pd
 
-from melt_ser.evaluation.metrics import METRICS
+from melt_ser.core.console import say
+from melt_ser.core.errors import SetupError
+from melt_ser.evaluation.metrics import METRICS, percent
 from melt_ser.evaluation.results import EvaluationSummary
 from melt_ser.evaluation.summary import Summary, summarise
-from melt_ser.reporting.collect import Run
+from melt_ser.reporting.collect import CollectedRuns, Run, collect
 from melt_ser.reporting.systems import system_names
-from melt_ser.runs.table import merged
+from melt_ser.runs.table import merged, shown
 
 Over = Literal["seed", "fold"]
 
@@ -28,6 +34,26 @@ COLUMNS = (
     *("ece", "ece_with_temperature", "overlap", "synthetic", "warnings", "experiment", "seconds", "digest"),
     *("run", "folder", "command"),
 )
+
+
+def collect_runs(folders: list[Path]) -> CollectedRuns:
+    """Collect the runs below folders; print a note for each that is left out. SetupError if a folder is missing."""
+    missing = [folder for folder in folders if not folder.is_dir()]
+    if missing:
+        raise SetupError(f"There is no folder {missing[0]}; give folders of runs, such as the out=<folder> of train.")
+    collected = collect(folders)
+    for note in [*collected.unreadable, *collected.copies]:
+        say(f"note: {note.folder} is left out: {note.reason}")
+    return collected
+
+
+def read_runs(folders: list[Path]) -> pd.DataFrame:
+    """Return the table of `report --format csv`: a row for each finished run, test corpus, fold and answer set.
+
+    Run folders that cannot be read and copies of a run are left out, with a warning. Raises SetupError if a folder is
+    missing.
+    """
+    return overview(collect_runs(folders).runs)
 
 
 def overview(runs: list[Run]) -> pd.DataFrame:
@@ -78,21 +104,21 @@ class SystemScore:
     """A system on one test corpus with one answer set: the rows of its runs, and their summary."""
 
     system: str
-    key: str  # of `Run.system`
+    key: str  # the `Run.system` of its runs
     train: str
     answer_set: str  # "closed", "open", or "closed = open" if both have the same classes
     runs: list[Run]
-    rows: list[EvaluationSummary]  # one a run
+    rows: list[EvaluationSummary]  # one for each run
     summary: Summary
 
     @property
     def corpus(self) -> str:
-        """The test corpus."""
+        """Return the test corpus."""
         return self.rows[0].corpus
 
     @property
     def fold(self) -> str:
-        """ "all", "" (the release's own split), or the numbers of the folds that were run."""
+        """Return "all", "" (the release's own split), or the numbers of the folds that were run."""
         return ", ".join(sorted({str(row.fold) for row in self.rows if row.fold is not None}))
 
 
@@ -110,10 +136,10 @@ def system_scores(runs: list[Run]) -> list[SystemScore]:
         for part in _summarisable(pairs):
             part.sort(key=lambda pair: (pair[0].result.run.seed, str(pair[1].fold)))
             part_runs, rows = [run for run, _ in part], [row for _, row in part]
-            over: Over = "fold" if len({row.fold for row in rows}) > 1 else "seed"
+            unit: Over = "fold" if len({row.fold for row in rows}) > 1 else "seed"
             train = part_runs[0].result.train.corpus
-            scores.append(SystemScore(names[key], key, train, answer_set, part_runs, rows, summarise(rows, over)))
-    return sorted(scores, key=lambda one: (one.corpus, one.answer_set, one.fold, -one.summary.mean["ua"]))
+            scores.append(SystemScore(names[key], key, train, answer_set, part_runs, rows, summarise(rows, unit)))
+    return sorted(scores, key=lambda score: (score.corpus, score.answer_set, score.fold, -score.summary.mean["ua"]))
 
 
 def _summarisable(pairs: list[tuple[Run, EvaluationSummary]]) -> list[list[tuple[Run, EvaluationSummary]]]:
@@ -127,3 +153,48 @@ def _summarisable(pairs: list[tuple[Run, EvaluationSummary]]) -> list[list[tuple
         rest = [part for fold, part in by_fold.items() if not isinstance(fold, int)]
         return [[pair for part in numbered for pair in part], *rest]
     return list(by_fold.values())
+
+
+def points(difference: float) -> str:
+    """Return a difference of two fractions in percentage points, with its sign.
+
+    >>> points(-0.0123)
+    '-1.2'
+    """
+    return f"{100 * difference:+.1f}"
+
+
+def next_to(figures: tuple[float, float | None] | None) -> str:
+    """Return our figure with the published one and the difference; "–" if a figure is not known.
+
+    >>> next_to((0.5, 0.75))
+    '50.0 (75.0, -25.0)'
+    >>> next_to((0.5, None))
+    '50.0 (–)'
+    """
+    if figures is None:
+        return "–"
+    ours, theirs = figures
+    return f"{percent(ours)} ({'–' if theirs is None else f'{percent(theirs)}, {points(ours - theirs)}'})"
+
+
+def figure(score: SystemScore, name: str, interval: bool = True) -> str:
+    """Return a metric as the mean ± standard deviation of several runs, or as the value of a single run.
+
+    A single value has its 95 % interval, unless `interval` is false. "–": a run lacks the metric.
+    """
+    if name not in score.summary.mean:
+        return "–"
+    metric, deviation = METRICS[name], score.summary.standard_deviation[name]
+    if deviation is not None:
+        return f"{metric.show(score.summary.mean[name])} ± {metric.show(deviation)}"
+    return shown(score.rows[0], name, metric, interval)
+
+
+def over(score: SystemScore) -> str:
+    """Return the number of runs in a mean: "3 seeds", "5 folds", or "" for a single run.
+
+    Folds that one run pooled are no mean: their utterances are scored together.
+    """
+    count = score.summary.count
+    return f"{count} {score.summary.over}s" if count > 1 else ""

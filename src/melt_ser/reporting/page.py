@@ -1,6 +1,7 @@
-"""The report as one page that asks nobody for anything: style, script and charts are in it.
+"""Write the report as one self-contained page: style, script and charts are in it.
 
-Its only script is `report.js`, whose hash the page's policy names: nothing that a corpus or a setting says can run.
+Its only script is `report.js`. The page's policy names the hash of that script, so no text of a corpus or a setting can
+run.
 """
 
 from __future__ import annotations
@@ -13,34 +14,34 @@ from melt_ser.evaluation.metrics import percent, table_metrics
 from melt_ser.evaluation.results import EvaluationSummary
 from melt_ser.reporting.collect import Run
 from melt_ser.reporting.contents import ReportData
-from melt_ser.reporting.details import run_details
-from melt_ser.reporting.numbers import figure, next_to, over, points
+from melt_ser.reporting.overview import figure, next_to, over, points
 from melt_ser.reporting.pages import render, script
-from melt_ser.reporting.recordings import Corpora
+from melt_ser.reporting.run_details import run_details
 from melt_ser.reporting.systems import system_names
+from melt_ser.reporting.utterances import Corpora
 from melt_ser.runs.table import merged, shown
 
 FILTERS = {"backbone": "Backbone", "train": "Trained on", "corpus": "Tested on", "answer_set": "Answer set"}
-MOST_ROWS = 3000  # of the overview; a browser sorts and filters that many at once
-MOST_DETAILED = 200  # runs whose details are in the page, the best of each test corpus first
+MOST_ROWS = 3000  # rows of the overview; a browser sorts and filters so many at once
+MOST_DETAILED = 200  # runs with their details in the page, the best of each test corpus first
 MOST_SYSTEMS = 100  # rows of a matrix
-MOST_INTERVALS = 30  # of a test corpus
-MOST_LISTED = 200  # of everything else
+MOST_INTERVALS = 30  # intervals of a test corpus
+MOST_LISTED = 200  # entries of any other list
 
 
 def page(contents: ReportData, folder: Path | None) -> str:
-    """The page; `folder` is where it will lie, for the addresses of audio (None: not known)."""
+    """Return the page; `folder` will hold it and is needed for the addresses of audio (None: not known)."""
     text, digest = script("report.js")
     rows = _overview_rows(contents)
     intervals = _intervals(contents)
     detailed, unread = _detailed(contents, intervals, folder)
-    numbers = {one["number"] for one in detailed}  # what the rows can lead to
+    numbers = {details["number"] for details in detailed}  # the rows with a link to details
     return render(
         "report.html",
         contents=contents,
         rows=rows[:MOST_ROWS],
         rows_left_out=max(len(rows) - MOST_ROWS, 0),
-        choices={key: (label, sorted({one[key] for one in rows})) for key, label in FILTERS.items()},
+        choices={key: (label, sorted({row[key] for row in rows})) for key, label in FILTERS.items()},
         intervals=intervals,
         detailed=detailed,
         numbers=numbers,
@@ -78,24 +79,24 @@ def _overview_rows(contents: ReportData) -> list[dict[str, Any]]:
                     "row": row,
                 }
             )
-    return sorted(rows, key=lambda one: (one["corpus"], -one["row"].known_value("ua")))
+    return sorted(rows, key=lambda entry: (entry["corpus"], -entry["row"].known_value("ua")))
 
 
 def _intervals(contents: ReportData) -> dict[str, list[tuple[str, Run, EvaluationSummary]]]:
-    """The rows of runs with their system, the best first, by test set, with the answer set closed."""
+    """Return for each test set the systems with their runs and rows, the best first, with the answer set closed."""
     matrix = contents.matrices[0]
-    found: dict[str, list[tuple[str, Run, EvaluationSummary]]] = {}
+    by_test_set: dict[str, list[tuple[str, Run, EvaluationSummary]]] = {}
     for key, name in matrix.columns.items():
-        system_scores = [cells[key].score for cells in matrix.rows.values() if key in cells]
-        runs = [(one.system, run, row) for one in system_scores for run, row in zip(one.runs, one.rows, strict=True)]
-        found[f"{name} (n = {key.n})"] = sorted(runs, key=lambda one: -one[2].known_value("ua"))
-    return found
+        scores = [cells[key].score for cells in matrix.rows.values() if key in cells]
+        runs = [(score.system, run, row) for score in scores for run, row in zip(score.runs, score.rows, strict=True)]
+        by_test_set[f"{name} (n = {key.n})"] = sorted(runs, key=lambda entry: -entry[2].known_value("ua"))
+    return by_test_set
 
 
 def _detailed(
     contents: ReportData, intervals: dict[str, list[tuple[str, Run, EvaluationSummary]]], folder: Path | None
 ) -> tuple[list[dict[str, Any]], list[str]]:
-    """The details of MOST_DETAILED runs, the best of each test set, and why those of others cannot be shown."""
+    """Return the details of MOST_DETAILED runs, the best of each test set, and the errors of unreadable runs."""
     places: dict[Path, int] = {}
     for group in intervals.values():
         for place, (_, run, _) in enumerate(group):

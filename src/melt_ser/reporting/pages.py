@@ -1,7 +1,7 @@
-"""Pages for people: self-contained HTML from the templates beside this module, without a request to anywhere.
+"""Render self-contained HTML pages from the templates next to this module; a page makes no request.
 
-Every text is escaped where it is put into a page. `base.html` holds the frame and the style, `charts.html` the charts;
-a report is one more template that extends the first and imports the second.
+Every text is escaped when it is put into a page. `base.html` holds the frame and the style, `charts.html` the charts.
+Each report is a template that extends `base.html` and imports `charts.html`.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ PACKAGE = "melt_ser.reporting"
 
 
 def render(template: str, package: str = PACKAGE, **values: Any) -> str:
-    """The page of a template of `package`; a name that the template knows and the caller did not give is an error."""
+    """Render a template of `package`; raise an error if a value that the template uses is missing."""
     from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined
 
     environment = Environment(
@@ -32,13 +32,13 @@ def render(template: str, package: str = PACKAGE, **values: Any) -> str:
 
 
 def script(name: str, package: str = PACKAGE) -> tuple[str, str]:
-    """A script that a page holds, and the hash of it that the page's policy names: no other one runs."""
+    """Return the script of a page, and its hash for the page's policy, so that no other script runs."""
     text = files(package).joinpath("templates", name).read_text(encoding="utf-8")
     return text, base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
 
 
 def confusion_lines(names: Sequence[str], confusion: Sequence[Sequence[int]]) -> list[dict[str, Any]]:
-    """A confusion matrix as the macro `confusion` shows it: each row's name, total, and counts with their shares."""
+    """Return a confusion matrix for the macro `confusion`: the name, total, and counts with shares of each row."""
     return [
         {"name": name, "total": sum(counts), "cells": [(count, count / max(sum(counts), 1)) for count in counts]}
         for name, counts in zip(names, confusion, strict=True)

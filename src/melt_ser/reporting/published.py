@@ -1,4 +1,4 @@
-"""Published figures next to ours, with the differences of their protocols; the facts are in `published.yaml`."""
+"""Show published figures next to ours, with the differences of the protocols; `published.yaml` has the facts."""
 
 from __future__ import annotations
 
@@ -15,10 +15,9 @@ from melt_ser.reporting.systems import method_of
 
 @dataclass(frozen=True)
 class Published:
-    """Published figures of a model on a corpus beside ours: fractions, or differences of fractions (`note`: a gain).
+    """Published figures of a model on a corpus, and ours: fractions, or differences of fractions (`note`: a gain).
 
-    Theirs is None where it is not known. `differs` says in what the protocols differ; it is empty where they are the
-    same as far as is known.
+    Theirs is None if it is not known. `differs` lists the differences of the protocols; it is empty if none is known.
     """
 
     source: str
@@ -40,16 +39,16 @@ def _facts() -> dict[str, Any]:
 
 
 def published_next_to(system_scores: list[SystemScore]) -> list[Published]:
-    """Every published figure of a corpus and model family that one of these standings has too."""
+    """Return the published figures with the corpus and model family of one of these scores."""
     closed = [score for score in system_scores if score.answer_set.startswith("closed")]
-    found = [one for score in closed for table in _facts()["tables"] for one in _of_table(table, score)]
-    return found + [one for gain in _facts()["gains"] for one in _gains(gain, closed)]
+    figures = [figure for score in closed for table in _facts()["tables"] for figure in _of_table(table, score)]
+    return figures + [figure for gain in _facts()["gains"] for figure in _gains(gain, closed)]
 
 
 def _of_table(table: dict[str, Any], score: SystemScore) -> list[Published]:
     names = (f"{score.train} -> {score.corpus}", score.corpus if score.train == score.corpus else None)
     figures: dict[str, list[float]] = next((table["figures"][name] for name in names if name in table["figures"]), {})
-    found = []
+    published = []
     for model, values in figures.items():
         known = _facts()["models"][model]
         config = score.runs[0].result.config
@@ -63,40 +62,40 @@ def _of_table(table: dict[str, Any], score: SystemScore) -> list[Published]:
         pairs: dict[str, tuple[float, float | None]] = {
             metric: (score.summary.mean[metric], percent / 100) for metric, percent in theirs
         }
-        head = (table["source"], table["where"], table["protocol"], model, score.train, score.corpus)
-        found.append(Published(*head, score.system, pairs, differs, note))
-    return found
+        source = (table["source"], table["where"], table["protocol"], model, score.train, score.corpus)
+        published.append(Published(*source, score.system, pairs, differs, note))
+    return published
 
 
 def _gains(gain: dict[str, Any], system_scores: list[SystemScore]) -> list[Published]:
-    """The gain of training on one corpus rather than another, of systems that are otherwise alike."""
-    found = []
-    rivals = {_alike(one): one for one in system_scores if one.train == gain["rather_than"]}
-    for one in system_scores:
-        rival = rivals.get(_alike(one)) if one.train == gain["train"] else None
-        checkpoint = one.runs[0].result.config["backbone"].get("checkpoint")
-        if rival is None or checkpoint not in gain["figures"] or one.corpus not in gain["words"]:
+    """Return the gain of training on one corpus rather than another, for systems that are otherwise the same."""
+    published = []
+    rivals = {_comparable(score): score for score in system_scores if score.train == gain["rather_than"]}
+    for score in system_scores:
+        rival = rivals.get(_comparable(score)) if score.train == gain["train"] else None
+        checkpoint = score.runs[0].result.config["backbone"].get("checkpoint")
+        if rival is None or checkpoint not in gain["figures"] or score.corpus not in gain["words"]:
             continue
-        percent = (gain["figures"][checkpoint] or {}).get(one.corpus)
+        percent = (gain["figures"][checkpoint] or {}).get(score.corpus)
         metric, trained = gain["metric"], f"{gain['train']} rather than {gain['rather_than']}"
-        ours = one.summary.mean[metric] - rival.summary.mean[metric]
+        ours = score.summary.mean[metric] - rival.summary.mean[metric]
         pairs = {metric: (ours, None if percent is None else percent / 100)}
-        differs = (*_differences(gain["same"], one), *(gain["differs"] if percent is not None else ()))
-        head = (gain["source"], gain["where"], gain["protocol"], checkpoint, trained, one.corpus)
-        note = "a gain" if percent is not None else f"a gain; {gain['words'][one.corpus]}"
-        found.append(Published(*head, one.system, pairs, differs, note))
-    return found
+        differs = (*_differences(gain["same"], score), *(gain["differs"] if percent is not None else ()))
+        source = (gain["source"], gain["where"], gain["protocol"], checkpoint, trained, score.corpus)
+        note = "a gain" if percent is not None else f"a gain; {gain['words'][score.corpus]}"
+        published.append(Published(*source, score.system, pairs, differs, note))
+    return published
 
 
-def _alike(score: SystemScore) -> tuple[Any, ...]:
-    """What two systems share that differ in nothing but the corpus of their training; which rows of it is a setting."""
+def _comparable(score: SystemScore) -> tuple[Any, ...]:
+    """Return a key that two systems share if only their training corpus differs; its choice of rows is in the key."""
     rows = score.runs[0].result.config["dataset"].get("both_labels")
     return method_of(score.key), score.corpus, rows
 
 
 def _differences(same: dict[str, Any], score: SystemScore) -> list[str]:
-    """What a score has otherwise than the publication, one phrase each."""
-    found = []
+    """Return a phrase for each setting in which a score differs from the publication."""
+    phrases = []
     for key, theirs in same.items():
         if key == "fold":
             ours: Any = score.fold or None
@@ -106,8 +105,8 @@ def _differences(same: dict[str, Any], score: SystemScore) -> list[str]:
             group, name = key.split(".")
             ours = score.runs[0].result.config[group].get(name)
         if ours != theirs:
-            found.append(f"{key} is {_shown(theirs)} there, {_shown(ours)} here")
-    return found
+            phrases.append(f"{key} is {_shown(theirs)} there, {_shown(ours)} here")
+    return phrases
 
 
 def _shown(value: Any) -> str:

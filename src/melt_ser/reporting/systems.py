@@ -1,6 +1,7 @@
-"""What makes two runs the same system: data and all settings but the seed and the fold; and a short name for each.
+"""Name systems and methods briefly.
 
-A method is what systems share that were trained on different corpora.
+Runs with the same data and settings, except for seed and fold, are one system. Systems with the same settings, except
+for the training corpus, are one method.
 """
 
 from __future__ import annotations
@@ -14,21 +15,21 @@ from melt_ser.reporting.collect import Run
 
 Settings = dict[str, Any]
 
-NAMED_GROUPS = ("labels", "head", "augment", "trainer")  # a difference between named groups is told by the names
-MOST_SETTINGS = 3  # that a name lists one by one
+NAMED_GROUPS = ("labels", "head", "augment", "trainer")  # groups with a name of their own, which shows a difference
+MOST_SETTINGS = 3  # the most settings that a name lists
 
 
 def method_of(system: str) -> str:
-    """What the systems of one method share: the settings of a text of `Run.system`, but for its corpus."""
+    """Return the settings of a text of `Run.system` without its corpus: the systems of one method share them."""
     settings = json.loads(system)
     del settings["dataset"]
     return json.dumps(settings, sort_keys=True)
 
 
 def system_names(runs: list[Run]) -> dict[str, str]:
-    """A name for each text of `Run.system`: the backbone's, and what sets the system apart where that is not enough.
+    """Return a name for each text of `Run.system`: the backbone, and the differences from other systems if needed.
 
-    Systems are told apart among those of the same backbone and training corpus.
+    Only systems with the same backbone and training corpus need differences in their names.
     """
     alike: dict[tuple[str, str], dict[str, Run]] = defaultdict(dict)
     for run in runs:
@@ -37,7 +38,7 @@ def system_names(runs: list[Run]) -> dict[str, str]:
 
 
 def method_names(runs: list[Run]) -> dict[str, str]:
-    """A name for each text of `method_of`, as `system_names` gives them, among those of the same backbone."""
+    """Return a name for each text of `method_of`, made as in `system_names`, among methods of the same backbone."""
     alike: dict[str, dict[str, Run]] = defaultdict(dict)
     for run in runs:
         alike[run.backbone].setdefault(method_of(run.system), run)
@@ -45,9 +46,9 @@ def method_names(runs: list[Run]) -> dict[str, str]:
 
 
 def _names(members: dict[str, Run]) -> dict[str, str]:
-    """The backbone's name, then the groups that differ (`head=mlp`), then the settings that do (`trainer.epochs=3`).
+    """Name the backbone, then the groups that differ (`head=mlp`), then the settings that do (`trainer.epochs=3`).
 
-    Too many settings are told by a hash. `members` has a run for each text of settings, all of one backbone.
+    A hash stands for too many settings. `members` has a run for each text of settings, all of one backbone.
     """
     chosen = {
         key: [str(run.result.config[group].get("name")) for group in NAMED_GROUPS] for key, run in members.items()
@@ -58,14 +59,16 @@ def _names(members: dict[str, Run]) -> dict[str, str]:
         same_groups[tuple(group_names)].append(key)
     names = {}
     for named, keys in same_groups.items():
-        told = [f"{group}={name}" for group, name, told in zip(NAMED_GROUPS, named, differ, strict=True) if told]
+        groups = [
+            f"{group}={name}" for group, name, differs in zip(NAMED_GROUPS, named, differ, strict=True) if differs
+        ]
         for key, settings in _differences(keys).items():
-            names[key] = " ".join([members[key].backbone, *told, *settings])
+            names[key] = " ".join([members[key].backbone, *groups, *settings])
     return names
 
 
 def _differences(keys: list[str]) -> dict[str, list[str]]:
-    """The settings in which each of some systems differs from others of them."""
+    """Return for each system the settings in which it differs from the others."""
     if len(keys) == 1:
         return {keys[0]: []}
     flat = {key: dict(_flat(json.loads(key))) for key in keys}
@@ -75,10 +78,10 @@ def _differences(keys: list[str]) -> dict[str, list[str]]:
             values[name].add(value)
     differ = [
         name
-        for name, found in values.items()
-        if len(found) > 1 or any(name not in settings for settings in flat.values())
+        for name, texts in values.items()
+        if len(texts) > 1 or any(name not in settings for settings in flat.values())
     ]
-    chosen = [name for name in differ if name != "dataset.digest"]  # of data, told only where nothing else is
+    chosen = [name for name in differ if name != "dataset.digest"]  # the data are named only if nothing else differs
     if len({tuple(settings.get(name) for name in chosen) for settings in flat.values()}) == len(keys):
         differ = chosen
     if len(differ) > MOST_SETTINGS:

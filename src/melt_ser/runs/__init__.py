@@ -1,1 +1,1 @@
-"""A run: its folder, its result, and how both are made."""
+"""Plan, train and score a run; read its folder and its result."""

@@ -1,4 +1,4 @@
-"""From predictions to the rows of `result.json`, with their files and figures."""
+"""Make the rows of `result.json` from predictions, with their files and figures."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def evaluation_rows(
         classes: the classes of the model.
         fold: number, "all", or None.
         temperature: fitted on dev: one number, or one for each prediction, (utterances,); None: unknown.
-        one_of_many: whether the fold is pooled with others afterwards; it then gets no figure.
+        one_of_many: whether the fold is pooled with others afterwards; it then has no figure.
     """
     stem = _file_stem(evaluation_set, fold if one_of_many else None)
     path = Path("predictions") / f"{stem}.csv"
@@ -133,33 +133,34 @@ def pool(
     numbers: list[int],
     temperatures: list[float | None],
 ) -> tuple[EvaluationSet, pd.DataFrame, Floats | None]:
-    """Join the folds' evaluation sets, predictions and temperatures (one a prediction; None if a fold has none).
+    """Join the folds' evaluation sets, predictions and temperatures.
 
     Folds of the training corpus test on different utterances. Another corpus is tested by every fold's model: each of
-    its utterances then occurs once a fold, named `<utterance>#<fold>`, so that UA and WA are the means over the models.
+    its utterances then occurs once for each fold, named `<utterance>#<fold>`. UA and WA are then means over the models.
+    The pooled temperatures have one for each prediction; they are None if a fold has none.
 
     Args:
-        evaluation_sets, predictions, temperatures: one of each fold.
+        evaluation_sets, predictions, temperatures: an entry for each fold.
         numbers: the numbers of the folds.
     """
     first = evaluation_sets[0]
-    table = pd.concat([one.table for one in evaluation_sets], ignore_index=True)
+    table = pd.concat([part.table for part in evaluation_sets], ignore_index=True)
     pooled = pd.concat(predictions, ignore_index=True)
     if pooled["utterance"].duplicated().any():
         folds = np.repeat(numbers, [len(frame) for frame in predictions])
         pooled["utterance"] += "#" + pd.Series(folds.astype(str))
     dropped = first.dropped if table["utterance"].duplicated().any() else _sum_of_dropped(evaluation_sets)
-    overlap = sum(one.overlap for one in evaluation_sets)
+    overlap = sum(part.overlap for part in evaluation_sets)
     known = [temperature for temperature in temperatures if temperature is not None]
     of_row = np.repeat(known, [len(frame) for frame in predictions]) if len(known) == len(predictions) else None
     return EvaluationSet(first.corpus, first.split, table, first.corpus_classes, dropped, overlap), pooled, of_row
 
 
 def _sum_of_dropped(evaluation_sets: list[EvaluationSet]) -> dict[str, int]:
-    """Add the counts of the folds; refused clips are those of the whole corpus and count once."""
+    """Add the counts of the folds; refused clips are counted for the whole corpus, so they are added once."""
     dropped: dict[str, int] = {}
-    for one in evaluation_sets:
-        for reason, count in one.dropped.items():
+    for part in evaluation_sets:
+        for reason, count in part.dropped.items():
             refused = reason.startswith("clip refused")
             dropped[reason] = count if refused else dropped.get(reason, 0) + count
     return dropped

@@ -1,4 +1,4 @@
-"""A finished run as Python values: its result, and its predictions as tables."""
+"""A finished run in Python: its result, its predictions as tables, and its model."""
 
 from __future__ import annotations
 
@@ -9,15 +9,16 @@ import msgspec
 import pandas as pd
 
 from melt_ser.core.errors import InputError, SetupError, did_you_mean
+from melt_ser.evaluation.labelling import Model
 from melt_ser.evaluation.results import RERUN_HINT, Evaluation
-from melt_ser.runs.folder import read_result
+from melt_ser.runs.folder import model_folders, read_result
 
 
 class Run:
-    """A finished run: its `folder` and its `result`, the content of `result.json` (docs/results.md explains its keys).
+    """A finished run: its `folder`, and its `result`, the content of `result.json` (see docs/results.md).
 
     The methods give tables of one evaluation: of the test corpus `corpus` (by default the first that was scored), and
-    of one `fold` (by default all folds together). They are about the classes that the test corpus has (closed).
+    of one `fold` (by default all folds together). Their answers are among the classes of the test corpus (closed).
     """
 
     def __init__(self, folder: str | os.PathLike[str]) -> None:
@@ -30,23 +31,23 @@ class Run:
 
     @property
     def warnings(self) -> list[str]:
-        """The sentences that limit what the numbers mean."""
+        """Return the sentences that limit the meaning of the numbers."""
         return self.result.warnings
 
     @property
     def classes(self) -> list[str]:
-        """The classes that the model answers."""
+        """Return the classes that the model answers."""
         return self.result.train.classes
 
     @property
     def corpora(self) -> list[str]:
-        """The test corpora that were scored."""
+        """Return the test corpora that were scored."""
         return list(dict.fromkeys(row.corpus for row in self.result.evals))
 
     def predictions(self, corpus: str | None = None, fold: int | None = None) -> pd.DataFrame:
         """Return a row for each test utterance: utterance, reference, prediction, and one probability for each class.
 
-        `prediction` is the most probable of the classes that the test corpus has.
+        `prediction` is the most probable class of those in the test corpus.
         """
         row = self._evaluation(corpus, fold)
         path = self.folder / row.predictions
@@ -87,3 +88,36 @@ class Run:
         folds = sorted({row.fold for row in rows if isinstance(row.fold, int)})
         has = f"choose from: {', '.join(map(str, folds))}" if folds else "it has none"
         raise SetupError(f"{self.folder} has no fold {fold} of '{name}'; {has}.")
+
+
+def load_model(folder: Path, fold: int | None = None, device: str = "auto") -> Model:
+    """Load a model from the folder of a finished run, or from one of its model folders.
+
+    `fold` chooses the model of a run with several folds; `device` is auto, cpu, cuda or cuda:<number>. Raises
+    SetupError if there is no such run, model or device.
+    """
+    from melt_ser.models.export import load_model as load_classifier  # imports torch
+    from melt_ser.training.device import make_accelerator
+
+    model_folder = _model_folder(folder, fold)
+    return Model(load_classifier(model_folder, make_accelerator(device).device))
+
+
+def _model_folder(folder: Path, fold: int | None) -> Path:
+    if (folder / "config.json").is_file():
+        if fold is not None:
+            raise SetupError(f"{folder} holds one model; give the folder of its run, or leave out fold={fold}.")
+        return folder
+    models = model_folders(folder, read_result(folder))
+    if fold is not None:
+        chosen = [model for number, model in models if number == fold]
+        if not chosen:
+            numbers = ", ".join(str(number) for number, _ in models if number is not None)
+            raise SetupError(f"{folder} has no fold {fold}; {f'choose from: {numbers}' if numbers else 'it has none'}.")
+        return chosen[0]
+    if len(models) > 1:
+        raise SetupError(
+            f"{folder} has {len(models)} folds; choose one model, such as {models[0][1]} "
+            f"(in Python also fold={models[0][0]})."
+        )
+    return models[0][1]

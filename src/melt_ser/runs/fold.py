@@ -113,7 +113,7 @@ class FoldInputs:
 
     @cached_property
     def dev(self) -> ClipDataset:
-        """The dev utterances."""
+        """Return the dev utterances."""
         return self._cached_features(self.split.dev)
 
     def test(self, evaluation_set: EvaluationSet) -> ClipDataset:
@@ -155,7 +155,7 @@ def load_or_train(
         if accelerator.is_main_process:  # the interrupted run may have been killed before it deleted them
             shutil.rmtree(folder / "checkpoints", ignore_errors=True)
         model = load_model(folder / "model", accelerator.device)
-        model.backbone.freeze(config.trainer.freeze)  # so that it has the same stage as the model that was trained
+        model.backbone.freeze(config.trainer.freeze)  # its stage must equal that of the trained model
         training: FoldTraining = files.read_typed(done, FoldTraining, "delete it to train that fold again")
         return FoldInputs(plan, split, model, accelerator, cache), training
     started = time.perf_counter()
@@ -207,5 +207,5 @@ def predict_sets(
 ) -> Iterator[tuple[EvaluationSet, np.ndarray]]:
     """Yield each evaluation set of a fold with the probabilities of its model, (utterances, classes)."""
     batch_size = inputs.plan.config.eval.batch_size
-    for one in evaluation_sets:
-        yield one, predict_probabilities(inputs.model, inputs.test(one), batch_size, inputs.accelerator)
+    for scored in evaluation_sets:
+        yield scored, predict_probabilities(inputs.model, inputs.test(scored), batch_size, inputs.accelerator)

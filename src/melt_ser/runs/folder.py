@@ -1,12 +1,12 @@
-"""Run folders: the place of a run, and its result.
+"""Find the folder of a run and read its files.
 
     <out>/<backbone>/<dataset>/<run id>/
         config.yaml  inputs.json  splits.csv  metrics.csv  model/  predictions/<corpus>.csv  figures/  result.json
         folds/<k>/   (fold=all) the same for each fold
     <out>/<backbone>/<dataset>/<run id>.previous/   the finished run, while force=true runs it again
 
-The run id (identity.py) hashes the resolved configuration without infrastructure and without `eval`, so that the same
-settings lead to the same folder however they were typed.
+The run id (identity.py) hashes the resolved configuration without infrastructure and without `eval`, so the same
+settings, typed in any way, lead to the same folder.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from melt_ser.core.errors import SetupError
 from melt_ser.evaluation.results import RERUN_HINT, Inputs, Result, decode_result
 from melt_ser.runs.identity import identity
 
-RESULT_FILE, INPUTS_FILE = "result.json", "inputs.json"  # the marks of a finished run and of a started one
+RESULT_FILE, INPUTS_FILE = "result.json", "inputs.json"  # the marks of a finished and of a started run
 PREVIOUS = ".previous"
 
 
@@ -48,14 +48,14 @@ def set_aside(folder: Path) -> None:
     shutil.rmtree(previous, ignore_errors=True)  # the run in `folder` has replaced it
     with files.telling_failed_writes(previous):
         os.replace(folder, previous)
-    say(f"the finished run is kept in {previous} until the new one is finished")
+    say(f"the finished run stays in {previous} until the new run is finished")
 
 
 def read_result(folder: Path) -> Result:
     """Read the result of a finished run; SetupError if there is none, InputError if it is not sound."""
     path, previous = folder / RESULT_FILE, previous_folder(folder)
     if not path.is_file():
-        before = f"; the one before it is in {previous}" if previous.is_dir() else ""
+        before = f"; the run before it is in {previous}" if previous.is_dir() else ""
         raise SetupError(f"There is no finished run in {folder}: it has no result.json{before}.")
     result: Result = decode_result(path.read_bytes(), path, Result)
     return result

@@ -1,4 +1,4 @@
-"""The identity of a run: a hash of the settings that its results depend on."""
+"""Compute the identity of a run: a hash of the settings that its results depend on."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ HASHED_AS = {new: old.rpartition(".")[2] for old, new in RENAMED.items()}
 AS_BEFORE: dict[str, dict[str, Any]] = {}
 """New settings, {group: {key: value}}, that are not hashed while they have this value.
 
-The value is the one that means "as before the setting existed", so that finished runs stay finished.
+The value means "as before the setting existed", so that finished runs stay finished.
 """
 
 

@@ -1,4 +1,4 @@
-"""A corpus as a training sees it: its utterances with their classes, and the train, dev and test part of each fold."""
+"""Read a corpus as a training does: utterances with their classes, and the train, dev and test part of each fold."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class LabelledCorpus:
 
     release: Corpus
     space: LabelSpace
-    every_fold: bool  # whether `folds` has all folds that can be generated, not only the one that the settings name
+    every_fold: bool  # whether `folds` has all folds that can be generated, not only the fold of the settings
 
     @property
     def name(self) -> str:
@@ -36,24 +36,24 @@ class LabelledCorpus:
 
     @property
     def root(self) -> Path:
-        """The folder that the paths in the column `audio` start from."""
+        """Return the folder that the paths in the column `audio` start from."""
         return self.release.root
 
     @cached_property
     def table(self) -> pd.DataFrame:
-        """A row for each utterance that has a class: utterance, audio, start, end, label, speaker, …, `class`."""
+        """Return a row for each utterance with a class: utterance, audio, start, end, label, speaker, …, `class`."""
         usable, _ = self.release.usable(self.space)
         return usable.reset_index(drop=True)
 
     @property
     def classes(self) -> list[str]:
-        """The classes that occur, in the order of the label space."""
+        """Return the classes that occur, in the order of the label space."""
         present = set(self.table["class"])
         return [name for name in self.space.classes if name in present]
 
     @cached_property
     def folds(self) -> list[FoldSplit]:
-        """The folds, each with the tables `train`, `dev` and `test`; a release's own split is one, without a number.
+        """Return folds with their tables `train`, `dev` and `test`; the release's own split is one without a number.
 
         Raises SetupError if the settings do not fit the corpus, InputError if a part is empty.
         """

@@ -1,15 +1,20 @@
-"""From trained folds and their predictions to the `Result` of a run."""
+"""Make the `Result` of a run from its trained folds, their predictions, and the versions that it ran with."""
 
 from __future__ import annotations
 
+import platform
+import subprocess
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from importlib import metadata
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 import pandas as pd
 
+from melt_ser.core.version import __version__
 from melt_ser.corpora.fold_split import FoldSplit, group_warnings, shared_audio_warnings
 from melt_ser.evaluation.calibration import DevCalibration
 from melt_ser.evaluation.evaluation_sets import EvaluationSet
@@ -27,10 +32,13 @@ from melt_ser.runs.figures import training_curve_figure
 from melt_ser.runs.folder import read_inputs
 from melt_ser.runs.identity import plain
 from melt_ser.runs.plan import RunPlan
-from melt_ser.runs.provenance import device_name, git_state, versions
 
 if TYPE_CHECKING:
+    import torch
     from accelerate import Accelerator
+
+PACKAGES: tuple[str, ...] = ("torch", "torchaudio", "transformers", "accelerate", "hydra-core")
+PACKAGES += ("numpy", "scipy", "scikit-learn", "pandas")
 
 
 @dataclass
@@ -51,7 +59,7 @@ def make_result(plan: RunPlan, folds: list[FoldOutcome], command: str, accelerat
         plan: the run.
         folds: its folds, each with predictions for the same corpora.
         command: the overrides that were typed.
-        accelerator: tells the device, the precision and the number of processes.
+        accelerator: has the device, the precision and the number of processes.
     """
     curves = [pd.read_csv(plan.fold_folder(fold.split) / "metrics.csv") for fold in folds]
     training_curve_figure(curves, plan.folder / "figures" / "training_curve.png")
@@ -177,3 +185,38 @@ def _missing_classes(plan: RunPlan, split: FoldSplit) -> list[str]:
     if untested and plan.scores_itself:
         sentences.append(f"The test part{of_fold} has no {', '.join(untested)}; its UA is over the other classes.")
     return sentences
+
+
+def versions() -> dict[str, str]:
+    """Return the versions of Python, melt_ser, and the packages that decide its numbers."""
+    installed = {"python": platform.python_version(), "melt_ser": __version__}
+    for package in PACKAGES:
+        try:
+            installed[package] = metadata.version(package)
+        except metadata.PackageNotFoundError:
+            continue
+    return installed
+
+
+def git_state() -> dict[str, Any] | None:
+    """Return the commit and cleanliness of the checkout that the package runs from; None for an installed wheel."""
+    folder = Path(__file__).parents[3]
+    if not (folder / ".git").exists():
+        return None
+    try:
+        commit = _git(folder, "rev-parse", "HEAD")
+        return {"commit": commit, "clean": _git(folder, "status", "--porcelain") == ""}
+    except (OSError, subprocess.CalledProcessError):
+        return None
+
+
+def device_name(device: torch.device) -> str:
+    """Return the name of a device in a result: `cpu`, or `cuda (NVIDIA H100 80GB HBM3)`."""
+    import torch
+
+    return f"{device} ({torch.cuda.get_device_name(device)})" if device.type == "cuda" else str(device)
+
+
+def _git(folder: Path, *arguments: str) -> str:
+    done = subprocess.run(["git", "-C", str(folder), *arguments], capture_output=True, text=True, check=True)
+    return done.stdout.strip()

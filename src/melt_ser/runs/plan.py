@@ -1,4 +1,4 @@
-"""The plan of a run: corpora read and split, classes chosen, evaluation sets known, before any model is loaded."""
+"""Plan a run before any model is loaded: read and split corpora, choose classes and evaluation sets."""
 
 from __future__ import annotations
 
@@ -42,12 +42,12 @@ class RunPlan:
 
     @property
     def one_model(self) -> bool:
-        """Whether the run has a single fold."""
+        """Return whether the run has a single fold."""
         return len(self.splits) == 1
 
     @cached_property
     def utterances(self) -> pd.DataFrame:
-        """The utterances of all folds, each once."""
+        """Return the utterances of all folds, each once."""
         tables = [table for split in self.splits for table in (split.train, split.dev, split.test)]
         return pd.concat(tables).drop_duplicates("utterance", ignore_index=True)
 
@@ -57,16 +57,16 @@ class RunPlan:
 
 
 def make_plan(config: Config) -> RunPlan:
-    """Read and split the corpora; names and folders are checked before anything slow.
+    """Read and split the corpora; check names and folders before anything slow.
 
-    Raises SetupError for a missing corpus, and InputError for one that cannot be used.
+    Raises SetupError for a missing corpus, and InputError for an unusable corpus.
     """
     scores_itself = config.eval.corpora is None or config.dataset.name in config.eval.corpora
     other_configs = other_corpora(config, load_dataset)
     at_hand, missing = _readable(other_configs, corpus_root, needed=not scores_itself)
     config.dataset.root = config.dataset.root or config.eval.roots.get(
         config.dataset.name
-    )  # a sweep over datasets gives their roots there
+    )  # a sweep over datasets has their roots in eval.roots
     corpus = load_corpus(config.dataset, progress=verification_bar)
     space = label_space(config, corpus)
     usable, _ = corpus.usable(space)
@@ -78,7 +78,7 @@ def make_plan(config: Config) -> RunPlan:
         )
     splits = make_fold_splits(usable, config.dataset)
     if config.dataset.members and scores_itself and splits[0].test.empty:
-        raise SetupError("No member of the union has a test part; name what to test on: 'eval.corpora=[<corpus>]'.")
+        raise SetupError("No member of the union has a test part; name a test corpus: 'eval.corpora=[<corpus>]'.")
     verified = partial(load_corpus, progress=verification_bar)
     others, unsound = _readable(
         [other for other in other_configs if other.name in at_hand], verified, needed=not scores_itself
@@ -99,7 +99,7 @@ def _readable(
 ) -> tuple[dict[str, Read], dict[str, str]]:
     """Read test corpora; return them by name, and the reasons of those that cannot be read.
 
-    If one is `needed` and none can be read, raise the first error.
+    If a corpus is `needed` and none can be read, raise the first error.
     """
     corpora_read: dict[str, Read] = {}
     errors: dict[str, MeltSerError] = {}
@@ -121,7 +121,7 @@ def label_space(config: Config, corpus: Corpus) -> LabelSpace:
 
 
 def evaluation_sets(plan: RunPlan, split: FoldSplit) -> list[EvaluationSet]:
-    """Return the sets on which one fold's model is scored; InputError if it was trained on recordings of one."""
+    """Return the evaluation sets of a fold's model; InputError if it was trained on recordings of a set."""
     settings, space, classes = plan.config.eval, plan.space, plan.classes
     trained = pd.concat([split.train, split.dev])
     own = (

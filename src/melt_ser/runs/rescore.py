@@ -51,6 +51,12 @@ def _note_unscored(plan: RunPlan, result: Result) -> None:
 def rescore(folder: Path, result: Result, corpus: Corpus, settings: EvalConfig, device: str) -> Result:
     """Score every model of a finished run on a corpus; write and return the result with new rows in place of old ones.
 
+    Args:
+        folder, result: the finished run.
+        corpus: the corpus to score.
+        settings: `eval` of the configuration.
+        device: auto, cpu, cuda or cuda:<number>.
+
     Raises InputError if recordings of the corpus were trained on, or if the run's own corpus has changed.
     """
     models, classes = model_folders(folder, result), result.train.classes
@@ -104,7 +110,9 @@ def _predict(
     models: list[Path], evaluation_sets: list[EvaluationSet], classes: list[str], settings: EvalConfig, device: str
 ) -> list[pd.DataFrame]:
     """Return the predictions of each model for its evaluation set, in every process."""
-    from melt_ser.data.datasets import WaveformDataset  # torch: a result that needs no scores is told without it
+    from melt_ser.data.datasets import (
+        WaveformDataset,
+    )  # imports torch; a result that needs no scores is shown without it
     from melt_ser.evaluation.inference import predict_probabilities
     from melt_ser.models.export import load_model
     from melt_ser.training.device import make_accelerator

@@ -1,4 +1,4 @@
-"""A run from its configuration to its `result.json`: corpora, folds, training, evaluation."""
+"""Run a configuration up to its `result.json`: corpora, folds, training, evaluation."""
 
 from __future__ import annotations
 
@@ -75,8 +75,8 @@ def _run(config: Config) -> tuple[Path, bool]:
     if plan.unscored:
         reasons = " ".join(plan.unscored.values())
         raise InputError(
-            f"The run is finished, but {', '.join(plan.unscored)} could not be scored; the same command adds what is "
-            f"missing. {reasons}"
+            f"The run is finished, but {', '.join(plan.unscored)} could not be scored; the same command adds the "
+            f"missing scores. {reasons}"
         )
     return path, skipped
 
@@ -139,7 +139,7 @@ def _train_and_score(plan: RunPlan) -> Result | None:
             f"backbone=wav2vec2, hubert, wavlm or data2vec, and your data with dataset=<name> dataset.root=<folder>."
         )
 
-    from melt_ser.data.audio_cache import open_audio_cache  # torch: a missing corpus is told without it
+    from melt_ser.data.audio_cache import open_audio_cache  # imports torch; a missing corpus is reported without it
     from melt_ser.runs.fold import ReadBackbone, calibrate_on_dev, configured_backbone, load_or_train, predict_sets
     from melt_ser.training.device import make_accelerator
 
@@ -157,7 +157,7 @@ def _train_and_score(plan: RunPlan) -> Result | None:
         calibration = calibrate_on_dev(inputs)
         scored = evaluation_sets(plan, split)
         tables = [
-            prediction_table(one, probabilities, plan.classes) for one, probabilities in predict_sets(inputs, scored)
+            prediction_table(part, probabilities, plan.classes) for part, probabilities in predict_sets(inputs, scored)
         ]
         folds.append(FoldOutcome(split, training, calibration, scored, tables))
     if not accelerator.is_main_process:

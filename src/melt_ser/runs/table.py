@@ -1,4 +1,4 @@
-"""The evaluations of a run as a table for the terminal."""
+"""Show the evaluations of a run as a table in the terminal."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ Row = TypeVar("Row", bound=EvaluationFields)
 
 
 def evaluation_table(evals: Sequence[EvaluationFields]) -> Table:
-    """Return a table with a row an evaluation, in their order; metrics in per cent with 95 % intervals.
+    """Return a table with a row for each evaluation, in their order; metrics in per cent with 95 % intervals.
 
     If both answer sets of a corpus, split and fold have the same classes, their evaluations are the same: one row
     "closed = open".
     """
     table = Table(title="Evaluation (%, 95 % intervals)", box=SIMPLE_HEAD, padding=0)
-    # The least widths keep every number readable in a terminal of 80 columns, where intervals take a second line.
+    # These widths keep every number readable in a terminal of 80 columns; intervals then take a second line.
     table.add_column("corpus", overflow="fold", min_width=7)
     table.add_column("split", min_width=5)
     table.add_column("fold", min_width=4)

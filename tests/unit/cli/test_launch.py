@@ -109,7 +109,7 @@ def test_what_needs_no_torch_imports_without_it() -> None:
         "import melt_ser.corpora.readers.file_names, melt_ser.corpora.readers.crema_d\n"
         "import melt_ser.corpora.readers.msp_improv\n"
         "import melt_ser.evaluation.metrics, melt_ser.evaluation.scoring, melt_ser.runs.evaluations\n"
-        "import melt_ser.evaluation.comparison, melt_ser.evaluation.ranks, melt_ser.evaluation.summary\n"
+        "import melt_ser.evaluation.comparison, melt_ser.evaluation.summary\n"
         "import melt_ser.runs.figures, melt_ser.runs.table, melt_ser.reporting.preparation\n"
         "import melt_ser.report, melt_ser.annotate, melt_ser.annotation.job, melt_ser.annotation.batch\n"
         "import melt_ser.label_study.agreement, melt_ser.label_study.acoustics, melt_ser.label_study.preference\n"

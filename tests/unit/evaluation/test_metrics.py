@@ -1,4 +1,4 @@
-"""Metrics: one definition each, equal to scikit-learn's wherever libraries agree, and fixed where they do not."""
+"""Metrics: one definition each, equal to scikit-learn's if libraries agree, and fixed if they do not."""
 
 import warnings
 

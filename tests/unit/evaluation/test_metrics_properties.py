@@ -35,7 +35,7 @@ def test_metrics_are_fractions_that_renaming_the_classes_does_not_change(
 
 
 @given(CONFUSIONS.filter(lambda matrix: (matrix.sum(axis=1) > 0).all()), st.integers(2, 9))
-def test_ua_is_scikit_learns_where_all_classes_occur_and_blind_to_their_sizes(
+def test_ua_is_scikit_learns_if_all_classes_occur_and_does_not_depend_on_their_sizes(
     confusion: np.ndarray, times: int
 ) -> None:
     reference = np.repeat(np.arange(4), confusion.sum(axis=1))

@@ -1,4 +1,4 @@
-"""Scoring: what `closed` and `open` mean, and which predictions are refused."""
+"""Scoring: the answer sets `closed` and `open`, and the refusal of unsound predictions."""
 
 import json
 
@@ -31,7 +31,7 @@ def predictions():
     return make_predictions(
         ["angry", "neutral", "sad", "sad"],
         [
-            [0.3, 0.6, 0.1, 0.0],  # happy, which the corpus lacks; angry among the corpus classes: right
+            [0.3, 0.6, 0.1, 0.0],  # happy, but the corpus lacks it; angry among the corpus classes: right
             [0.1, 0.1, 0.7, 0.1],  # neutral: right
             [0.2, 0.4, 0.3, 0.1],  # happy; neutral among the corpus classes: wrong either way
             [0.0, 0.0, 0.2, 0.8],  # sad: right
@@ -47,8 +47,8 @@ def test_closed_decides_among_the_classes_that_the_corpus_has(predictions):
     assert scored.values["ua"] == pytest.approx(2.5 / 3)
     assert scored.recall == {"angry": 1.0, "neutral": 1.0, "sad": 0.5}
     assert scored.predicted == {"angry": 1, "neutral": 2, "sad": 1}
-    # Confidence is what remains after renormalising: 0.3/0.4, 0.7/0.9, 0.3/0.6, 0.8/1.0, each in a bin of its own
-    # but for 0.75 and 0.778, which share (11/15, 12/15] with 0.8.
+    # The renormalised confidences are 0.3/0.4, 0.7/0.9, 0.3/0.6, 0.8/1.0. The bin (11/15, 12/15] holds 0.75, 0.778
+    # and 0.8; 0.5 has a bin of its own.
     assert scored.calibration.ece == pytest.approx((abs(0.75 + 7 / 9 + 0.8 - 3) + 0.5) / 4)
 
 
@@ -63,7 +63,7 @@ def test_open_counts_an_answer_that_the_corpus_does_not_have_as_an_error(predict
     assert scored.calibration.ece == pytest.approx((0.6 + abs(0.7 - 1) + 0.4 + abs(0.8 - 1)) / 4)
 
 
-def test_classes_keep_the_order_of_training_whatever_order_the_corpus_gives(predictions):
+def test_classes_keep_the_order_of_training_for_any_order_of_the_corpus(predictions):
     assert score(predictions, None, TRAINING, CORPUS[::-1], "closed") == score(
         predictions, None, TRAINING, CORPUS, "closed"
     )
@@ -76,14 +76,14 @@ def test_a_class_that_this_split_lacks_is_still_open_to_the_decision(predictions
     assert scored.values["ua"] == 0.5
 
 
-def test_ties_go_to_the_first_class_even_where_no_probability_is_left():
+def test_ties_go_to_the_first_class_even_if_no_probability_is_left():
     tied = make_predictions(["angry", "sad"], [[0.25] * 4, [0.0, 1.0, 0.0, 0.0]])
     scored = score(tied, None, TRAINING, CORPUS, "closed")
     assert scored.predicted == {"angry": 2, "neutral": 0, "sad": 0}
     assert scored.calibration.ece == pytest.approx(abs(2 / 3 - 1) / 2)
 
 
-def test_speakers_are_resampled_where_known(predictions):
+def test_speakers_are_resampled_if_known(predictions):
     known = pd.Series(["a", "b", "a", "b"], index=[7, 8, 9, 10])  # by position, not by index
     scored = score(predictions, known, TRAINING, CORPUS, "open")
     unknown = score(predictions, known.replace("b", ""), TRAINING, CORPUS, "open")

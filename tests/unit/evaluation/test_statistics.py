@@ -1,4 +1,4 @@
-"""Bootstrap intervals: over speakers where known, reproducible, and about as wide as they should be."""
+"""Bootstrap intervals: over speakers if known, reproducible, and about as wide as they should be."""
 
 import time
 from dataclasses import replace
@@ -23,7 +23,7 @@ ROWS = st.lists(
 
 
 def simulate(generator, utterances, accuracy, classes=CLASSES):
-    """References drawn evenly and predictions that are right with the probability `accuracy`, else another class."""
+    """Draw references evenly, and predictions that are right with the probability `accuracy`."""
     reference = generator.integers(len(classes), size=utterances)
     shift = generator.integers(1, len(classes), size=utterances)
     right = generator.uniform(size=utterances) < accuracy
@@ -94,7 +94,7 @@ def test_resampling_distinct_confusions_equals_resampling_speakers_one_by_one():
 
 
 def test_the_interval_of_wa_over_speakers_of_one_size_is_the_t_interval_of_their_accuracies():
-    # WA is then the mean of the speakers' accuracies, whose interval is in every textbook.
+    # WA is then the mean of the speakers' accuracies; every textbook has the interval of a mean.
     reference, prediction = simulate(np.random.default_rng(5), 400, 0.6)
     speakers = np.repeat(np.arange(8), 50)
     accuracies = np.equal(reference, prediction).reshape(8, 50).mean(axis=1)
@@ -125,11 +125,11 @@ def test_pooled_predictions_of_a_recording_are_resampled_together():
     once = bootstrap_intervals(reference, prediction, CLASSES)
     thrice = bootstrap_intervals(reference * 3, prediction * 3, CLASSES, recordings=recordings * 3)
     assert thrice.unit == "utterance"
-    assert thrice.of["ua"] == pytest.approx(once.of["ua"], abs=0.01)  # no narrower for saying the same three times
+    assert thrice.of["ua"] == pytest.approx(once.of["ua"], abs=0.01)  # repeated recordings make it no narrower
 
 
-def test_of_speakers_who_agree_by_chance_the_interval_is_over_utterances():
-    # Both have 7 of 16 right, of other classes: WA has no spread over them, macro-F1 has.
+def test_the_interval_of_speakers_who_agree_by_chance_is_over_utterances():
+    # Both speakers have 7 of 16 right, in different classes: only macro-F1 has a spread over them.
     reference = ["angry", "sad"] * 16
     prediction = (
         ["angry", "sad"] * 3 + ["angry"] + ["neutral"] * 9 + ["angry", "sad"] * 2 + ["angry"] * 5 + ["neutral"] * 7
@@ -145,7 +145,8 @@ def test_of_speakers_who_agree_by_chance_the_interval_is_over_utterances():
 
 
 def test_speakers_who_differ_make_the_interval_wider():
-    # Half of the speakers are always recognised, half never: 8 speakers say less than 160 utterances seem to.
+    # Half of the speakers are always recognised, half never: the 160 utterances of 8 speakers hold less information
+    # than they seem to.
     reference = ["sad", "angry"] * 80
     speakers = [f"speaker {row // 20}" for row in range(160)]
     prediction = [label if row // 20 % 2 else "neutral" for row, label in enumerate(reference)]
@@ -167,7 +168,7 @@ def test_a_class_that_vanishes_from_a_resample_is_left_out_of_it():
 
 
 def test_95_percent_intervals_over_utterances_cover_the_truth_93_to_97_times_in_100():
-    """1,000 simulated test sets with known truth."""
+    """Simulate 1,000 test sets with known truth."""
     population = replace(EVEN, spread=0.0)
     for share in coverage(population, equal_sizes, 4, over="utterances").values():
         assert 0.93 <= share <= 0.97
@@ -175,7 +176,7 @@ def test_95_percent_intervals_over_utterances_cover_the_truth_93_to_97_times_in_
 
 @pytest.mark.parametrize("speakers", [10, 24])  # more in simulations.py
 def test_95_percent_intervals_over_speakers_cover_the_truth_93_to_97_times_in_100(speakers):
-    """1,000 simulated test sets whose speakers differ; over utterances a quarter of them would miss the truth."""
+    """Simulate 1,000 test sets; a quarter of the intervals over utterances would miss the truth."""
     for share in coverage(EVEN, equal_sizes, speakers).values():
         assert 0.93 <= share <= 0.97
 

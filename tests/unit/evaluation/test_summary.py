@@ -1,4 +1,4 @@
-"""Means over seeds are not means over folds, and the summary says which it is."""
+"""Means over seeds are not means over folds, and the summary names its kind."""
 
 from __future__ import annotations
 

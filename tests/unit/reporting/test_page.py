@@ -1,4 +1,4 @@
-"""The page of `report`, as text and in a browser: it asks nobody for anything, sorts, filters, and all can read it."""
+"""The page of `report`, as text and in a browser: it makes no request, sorts, filters, and is accessible."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from report_runs import HOSTILE, copy, rename, results, scored
 
 @pytest.fixture(scope="module")
 def folder(runs: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder of runs, a page on them, one with ranks, and one whose corpus has a hostile name."""
+    """Make a folder of runs, a page on them, a page with ranks, and a page on a corpus with a hostile name."""
     folder = tmp_path_factory.mktemp("page")
     one = next(folder for folder, result in results(runs).items() if result["config"]["head"]["name"] == "mlp")
 
@@ -33,7 +33,9 @@ def folder(runs: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
         result["warnings"].append(HOSTILE)
 
     copy(one, folder / "hostile" / "run", hostile)
-    copy(one, folder / "all" / "published", lambda result: rename(result, "emodb"))  # of which figures are published
+    copy(
+        one, folder / "all" / "published", lambda result: rename(result, "emodb")
+    )  # there are published figures for it
     shutil.copytree(runs, folder / "all" / "runs")
     (folder / "all" / "seed0-failed").mkdir()
     (folder / "all" / "seed0-failed" / "failed.json").write_text('{"reason": "out of memory"}')
@@ -83,7 +85,7 @@ def test_the_surest_errors_play_the_files_of_a_corpus_at_hand(folder: Path) -> N
 
 
 def test_a_segment_of_a_file_is_played_from_its_start_to_its_end(tmp_path: Path) -> None:
-    from melt_ser.reporting.confident_errors import _address
+    from melt_ser.reporting.run_details import _address
 
     (tmp_path / "a b#1.wav").touch()
     nan = float("nan")
@@ -131,7 +133,7 @@ def test_the_page_loads_without_complaint_or_request(seen: Seen, folder: Path) -
     assert seen.requests == [(folder / "report" / "page.html").as_uri()]
 
 
-def test_nothing_that_a_corpus_says_runs(browser: Any, folder: Path) -> None:
+def test_no_text_of_a_corpus_runs_as_a_script(browser: Any, folder: Path) -> None:
     one = Seen(browser, folder / "hostile.html")
     one.page.on("dialog", lambda dialog: one.complaints.append(dialog.message))
     one.page.locator("details.run > summary").first.click()
@@ -194,7 +196,7 @@ def test_every_control_is_reached_by_the_keyboard(seen: Seen) -> None:
     for _ in range(60):
         seen.page.keyboard.press("Tab")
         reached.add(seen.page.evaluate("document.activeElement.tagName"))
-    assert {"SELECT", "INPUT", "BUTTON", "A", "SUMMARY", "DIV"} <= reached  # DIV: what scrolls sideways
+    assert {"SELECT", "INPUT", "BUTTON", "A", "SUMMARY", "DIV"} <= reached  # DIV: it scrolls sideways
 
 
 def test_every_control_has_a_name(seen: Seen) -> None:
@@ -219,7 +221,7 @@ def test_it_fits_the_screen_and_every_text_stands_out(
     contrasts = one.page.evaluate(CONTRASTS)
     assert len(contrasts) > 100
     assert [text for contrast, text in contrasts if contrast < 4.5] == []
-    if os.environ.get("MELT_SER_SCREENSHOTS"):  # a folder for whoever wants to look
+    if os.environ.get("MELT_SER_SCREENSHOTS"):  # a folder for the screenshots
         shots = Path(os.environ["MELT_SER_SCREENSHOTS"])
         one.page.screenshot(path=shots / f"{name}-{width}-{scheme}.png", full_page=True)
     assert one.complaints == []

@@ -19,8 +19,7 @@ from melt_ser.cli.compose import compose, load_dataset
 from melt_ser.config import LabelsConfig
 from melt_ser.corpora.load import load_corpus
 from melt_ser.prepare import prepare
-from melt_ser.reporting.preparation import summarise
-from melt_ser.reporting.preparation_report import write_report
+from melt_ser.reporting.preparation import summarise, write_report
 
 HOSTILE = "<script>alert(1)</script>"
 

@@ -1,4 +1,4 @@
-"""Published figures beside ours in a report, and the gains of the MELT paper."""
+"""Published figures next to ours in a report, and the gains of the MELT paper."""
 
 from __future__ import annotations
 
@@ -10,8 +10,7 @@ import pytest
 import yaml
 
 from melt_ser.reporting.collect import collect
-from melt_ser.reporting.numbers import next_to
-from melt_ser.reporting.overview import system_scores
+from melt_ser.reporting.overview import next_to, system_scores
 from melt_ser.reporting.published import published_next_to
 from report_runs import copy, rename, results
 
@@ -32,7 +31,7 @@ EMOBOX_RUN = {
         ("backbone", {"checkpoint": None}, "backbone.checkpoint is facebook/hubert-base-ls960 there, none here"),
     ],
 )
-def test_a_published_figure_stands_beside_ours_with_what_its_protocol_differs_in(
+def test_a_published_figure_stands_next_to_ours_with_the_differences_of_its_protocol(
     runs: Path, tmp_path: Path, group: str | None, setting: dict[str, Any], sentence: str | None
 ) -> None:
     one = next(folder for folder, result in results(runs).items() if result["config"]["head"]["name"] == "mlp")
@@ -45,16 +44,16 @@ def test_a_published_figure_stands_beside_ours_with_what_its_protocol_differs_in
             row["ua"] = 0.7
 
     copy(one, tmp_path / "run", change)
-    beside = published_next_to(system_scores(collect([tmp_path]).runs))
-    [emobox] = [each for each in beside if each.source == "EmoBox, Table 4" and each.model == "HuBERT-base"]
+    published = published_next_to(system_scores(collect([tmp_path]).runs))
+    [emobox] = [each for each in published if each.source == "EmoBox, Table 4" and each.model == "HuBERT-base"]
     assert emobox.figures["ua"] == pytest.approx((0.7, 0.6387))
     assert emobox.differs == ((sentence,) if sentence else ())
-    # SpeechBrain's random splits are no protocol of ours, whatever the run is.
-    [random] = [each for each in beside if each.source.startswith("SpeechBrain")]
+    # SpeechBrain's random splits are a protocol of none of our runs.
+    [random] = [each for each in published if each.source.startswith("SpeechBrain")]
     assert "the splits are random utterances" in random.differs
 
 
-def test_the_gain_of_melt_labels_is_that_of_systems_alike_but_for_the_corpus(runs: Path, tmp_path: Path) -> None:
+def test_the_gain_of_melt_labels_is_between_systems_that_differ_only_in_the_corpus(runs: Path, tmp_path: Path) -> None:
     one = next(folder for folder, result in results(runs).items() if result["config"]["head"]["name"] == "mlp")
     checkpoint = "facebook/wav2vec2-base-960h"
 
@@ -77,9 +76,7 @@ def test_the_gain_of_melt_labels_is_that_of_systems_alike_but_for_the_corpus(run
     assert any("points or relative is not known" in text for text in gains["tess"].differs)
 
 
-def test_of_the_papers_table_what_is_not_known_is_left_empty_and_each_condition_has_its_gain(
-    runs: Path, tmp_path: Path
-) -> None:
+def test_unknown_figures_of_the_paper_stay_empty_and_each_condition_has_its_gain(runs: Path, tmp_path: Path) -> None:
     one = next(folder for folder, result in results(runs).items() if result["config"]["head"]["name"] == "mlp")
 
     def trained_on(corpus: str, both: bool, ua: float) -> Any:

@@ -1,4 +1,4 @@
-"""`report`: what is found, what is damaged, and that every format says it whatever a corpus is called."""
+"""`report`: every format shows sound and damaged runs, for any name of a corpus."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ def test_a_summary_of_a_result_has_what_every_report_needs_and_no_details(runs: 
         (("evals", 0, "overlap"), "none", r"has no sound 'evals\[0\].overlap'"),
     ],
 )
-def test_a_damaged_result_is_told_by_its_part(
+def test_a_damaged_result_is_reported_with_its_damaged_part(
     runs: Path, part: tuple[str | int, ...], value: object, sentence: str
 ) -> None:
     result: Any = json.loads(next(runs.rglob("result.json")).read_text())
@@ -88,7 +88,7 @@ def test_a_damaged_result_is_told_by_its_part(
         decode_result(json.dumps(result).encode(), Path("result.json"), ResultSummary)
 
 
-def test_exit_codes_tell_nothing_found_from_some_not_read(
+def test_exit_codes_tell_no_runs_from_unreadable_runs(
     runs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert report(runs, capsys=capsys)[0] == 0
@@ -142,7 +142,7 @@ def test_the_csv_has_each_evaluation_as_its_result_has_it(
         ("groups", None, "cannot be read: No such file or directory"),
     ],
 )
-def test_what_is_spoilt_beside_a_result_is_said_and_compared_with_nothing(
+def test_damaged_files_next_to_a_result_are_reported_and_not_compared(
     runs: Path, tmp_path: Path, file: str, spoil: Any, note: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     one = next(folder for folder, result in results(runs).items() if result["config"]["head"]["name"] == "mlp")
@@ -167,7 +167,7 @@ def test_a_confusion_of_other_classes_costs_the_details_of_its_run(
     assert code == 0 and "a confusion matrix that does not fit its classes" in text
 
 
-def test_a_file_is_of_the_format_of_its_suffix_or_of_the_one_given(
+def test_a_report_has_the_format_of_its_suffix_or_the_given_format(
     runs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     code, _, said = report(runs, "--out", tmp_path / "report.pdf", capsys=capsys)
@@ -177,7 +177,7 @@ def test_a_file_is_of_the_format_of_its_suffix_or_of_the_one_given(
     assert len(pd.read_csv(tmp_path / "report.txt")) > 0
 
 
-def test_markdown_shows_the_figures_and_escapes_what_a_corpus_is_called(
+def test_markdown_shows_the_figures_and_escapes_the_name_of_a_corpus(
     runs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     one = next(folder for folder, result in results(runs).items() if result["config"]["head"]["name"] == "mlp")
@@ -189,8 +189,10 @@ def test_markdown_shows_the_figures_and_escapes_what_a_corpus_is_called(
     assert "<script>" not in text
     tables = [line for line in text.splitlines() if line.startswith("|")]
     columns = [len(re.findall(r"(?<!\\)\|", line)) for line in tables]
-    heads = [number for number, line in enumerate(tables) if number + 1 < len(tables) and "---" in tables[number + 1]]
-    for begin, end in zip(heads, [*heads[1:], len(tables)], strict=True):
+    header_rows = [
+        number for number, line in enumerate(tables) if number + 1 < len(tables) and "---" in tables[number + 1]
+    ]
+    for begin, end in zip(header_rows, [*header_rows[1:], len(tables)], strict=True):
         assert len(set(columns[begin:end])) == 1, tables[begin]
 
 
@@ -202,7 +204,7 @@ def hostile_latex(runs: Path, folder: Path) -> str:
     return latex(make_report_data(collect([folder])))
 
 
-def test_latex_escapes_what_a_corpus_is_called(runs: Path, tmp_path: Path) -> None:
+def test_latex_escapes_the_name_of_a_corpus(runs: Path, tmp_path: Path) -> None:
     text = hostile_latex(runs, tmp_path)
     assert r"\textbackslash{}end\{x\}" in text and r"50\%" in text and r"\$x\_1\$" in text and "[U+8A9E]" in text
     rows = [line for line in text.splitlines() if line.endswith(r"\\") and "caption" not in line]
@@ -256,7 +258,7 @@ def test_the_overview_of_no_run_is_empty() -> None:
     assert overview([]).empty
 
 
-def test_the_command_of_a_run_is_what_a_shell_takes(tmp_path: Path) -> None:
+def test_the_command_of_a_run_is_quoted_for_a_shell(tmp_path: Path) -> None:
     typed = ["dataset=csv", "dataset.root=my corpus", "eval.corpora=[demo]"]
     script = (
         "from melt_ser.cli.launch import conf_folder; from melt_ser.cli.sweep import command; import hydra, json\n"

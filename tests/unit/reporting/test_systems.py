@@ -1,4 +1,4 @@
-"""Which runs of a report are one system, what is summarised over them, compared and ranked."""
+"""Runs of a report: their systems, and the summaries, comparisons and ranks of these."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from melt_ser.reporting.systems import system_names
 from report_runs import answering, copy, report, results, scored
 
 
-def test_systems_are_one_over_seeds_and_named_by_what_sets_them_apart(runs: Path) -> None:
+def test_runs_with_other_seeds_are_one_system_and_systems_are_named_by_their_differences(runs: Path) -> None:
     found = collect([runs]).runs
     names = system_names(found)
     by_seed: dict[str, list[int]] = {}
@@ -31,7 +31,7 @@ def test_systems_are_one_over_seeds_and_named_by_what_sets_them_apart(runs: Path
     }
 
 
-def test_systems_of_the_same_groups_are_told_apart_by_their_settings(runs: Path, tmp_path: Path) -> None:
+def test_systems_of_the_same_groups_are_named_by_their_settings(runs: Path, tmp_path: Path) -> None:
     one = next(folder for folder, result in results(runs).items() if result["config"]["head"]["name"] == "mlp")
     copy(one, tmp_path / "a")
     copy(one, tmp_path / "b", lambda result: result["config"]["trainer"].update(epochs=7))
@@ -119,7 +119,7 @@ def test_folds_that_were_run_one_by_one_are_summarised_over_folds(runs: Path, tm
     assert standing.summary.mean["ua"] == pytest.approx(0.2)
 
 
-def test_the_best_of_a_column_is_found_and_what_is_surely_below_it_is_marked(runs: Path, tmp_path: Path) -> None:
+def test_the_best_of_a_column_and_the_systems_significantly_below_it_are_marked(runs: Path, tmp_path: Path) -> None:
     one = next(folder for folder, result in results(runs).items() if result["config"]["head"]["name"] == "mlp")
     right = copy(one, tmp_path / "right")
     answering(right, True)
@@ -169,7 +169,7 @@ def test_methods_are_ranked_over_test_corpora_each_counted_once(
     assert "Friedman" in report(tmp_path, "--format", "html", capsys=capsys)[1]
 
 
-def test_what_some_methods_lack_is_left_out_of_the_ranks_and_said(runs: Path, tmp_path: Path) -> None:
+def test_scores_that_some_methods_lack_are_left_out_of_the_ranks_with_a_sentence(runs: Path, tmp_path: Path) -> None:
     one = next(folder for folder, result in results(runs).items() if result["config"]["head"]["name"] == "mlp")
     scored(one, tmp_path)
     shutil.rmtree(tmp_path / "second-c")
@@ -179,7 +179,7 @@ def test_what_some_methods_lack_is_left_out_of_the_ranks_and_said(runs: Path, tm
     assert [(row.method, row.mean_rank) for row in ranking.rows] == [("a", 1.5), ("c", 2.0), ("b", 2.5)]
     assert ranking.sentences[-2:] == [
         "Not ranked, since scores are missing: stray.",
-        "3 of 5 pairs of training and test are left out.",  # the stray one's two, and what `c` lacks
+        "3 of 5 pairs of training and test are left out.",  # two of the stray run, and one that `c` lacks
     ]
 
 

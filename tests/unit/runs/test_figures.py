@@ -43,7 +43,7 @@ def png_size(path):
 
 @pytest.fixture
 def drawn(monkeypatch):
-    """The figures drawn by a test, to look at what they hold."""
+    """Keep the figures drawn by a test, to examine their content."""
     kept = []
     new_figure = figures._new_figure
     monkeypatch.setattr(figures, "_new_figure", lambda *size: kept.append(new_figure(*size)) or kept[-1])
@@ -51,7 +51,7 @@ def drawn(monkeypatch):
 
 
 def text_boxes(figure):
-    """Pixel boxes of all visible texts, by the text."""
+    """Return the pixel box of each visible text."""
     from matplotlib.text import Text
 
     texts = [text for text in figure.findobj(Text) if text.get_visible() and text.get_text().strip()]
@@ -73,7 +73,7 @@ def test_confusion_figure_texts_neither_overlap_nor_leave_the_picture(tmp_path, 
     assert [entry.name for entry in path.parent.iterdir()] == ["confusion.png"]
 
 
-def test_confusion_figure_shows_the_scores_and_says_which_class_has_no_reference(tmp_path, drawn):
+def test_confusion_figure_shows_the_scores_and_marks_a_class_without_reference(tmp_path, drawn):
     scored = evaluation("x", "open", scored_run(CLASSES[:4], CLASSES[:3], "open"))
     figures.confusion_figure(scored, "open", tmp_path / "confusion.png")
     texts = [text for text, _ in text_boxes(drawn[0])]

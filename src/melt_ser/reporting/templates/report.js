@@ -63,7 +63,7 @@ if (form) {
   form.addEventListener("reset", () => setTimeout(update));
   form.addEventListener("submit", (event) => event.preventDefault());
   form.hidden = false;
-  update(); // a browser that goes back to the page restores what was chosen
+  update(); // a browser restores the choices when it goes back to the page
 }
 for (const details of document.querySelectorAll("details.run")) {
   details.addEventListener("toggle", () => { if (details.open) fill(details); });

@@ -1,24 +1,29 @@
-"""The details of one run on the page: curves, and for each test corpus confusion, calibration, slices, errors."""
+"""The details of a run on the page: curves, and confusion, calibration, slices and errors of each test corpus."""
 
 from __future__ import annotations
 
+import os
+from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import pandas as pd
 
 from melt_ser.core.errors import InputError
+from melt_ser.evaluation.calibration import normalised
 from melt_ser.evaluation.results import Evaluation, FoldInfo, Slice
+from melt_ser.evaluation.scoring import answers_among
 from melt_ser.reporting.collect import Run
-from melt_ser.reporting.confident_errors import confident_errors
 from melt_ser.reporting.pages import confusion_lines
-from melt_ser.reporting.recordings import Corpora
+from melt_ser.reporting.utterances import Corpora, Recordings, read_predictions
 from melt_ser.runs.figures import CURVE_COLUMNS
 from melt_ser.runs.table import merged
 
 MOST_CURVES = 12  # folds with a drawn training curve
 MOST_VALUES = 12  # slices of a column
+MOST_ERRORS = 10  # confident errors of a test corpus
 
 Details = dict[str, Any]
 
@@ -59,7 +64,7 @@ def _evaluation(run: Run, row: Evaluation, answer_set: str, corpora: Corpora, pa
 
 def _slices(slices: list[Slice]) -> list[tuple[str, list[Slice], int]]:
     """Return for each column its largest slices, and the number of further ones."""
-    columns = [(column, list(group)) for column, group in groupby(slices, key=lambda one: one.by)]
+    columns = [(column, list(group)) for column, group in groupby(slices, key=lambda part: part.by)]
     return [(column, group[:MOST_VALUES], max(len(group) - MOST_VALUES, 0)) for column, group in columns]
 
 
@@ -79,3 +84,50 @@ def _curve(run: Run, fold: FoldInfo) -> Details:
         "best_epoch": fold.best_epoch,
         "path": str(path),
     }
+
+
+@dataclass
+class ConfidentError:
+    """One wrong answer and its confidence (0..1); `audio` is an address, None if the audio is not at hand."""
+
+    utterance: str
+    reference: str
+    answer: str
+    confidence: float
+    speaker: str
+    text: str
+    audio: str | None
+
+
+def confident_errors(
+    run: Run, row: Evaluation, recordings: Recordings | None, page_folder: Path | None
+) -> list[ConfidentError]:
+    """Return the MOST_ERRORS most confident wrong answers of a row, the most confident first.
+
+    Addresses of audio are relative to the folder of the page, or absolute if that folder is not known.
+    """
+    table = read_predictions(run, row)
+    confidence = normalised(table[row.classes].to_numpy(dtype="float64")).max(axis=1)
+    table = table.assign(answer=answers_among(table, row.classes), confidence=confidence)
+    wrong = table[table["answer"] != table["reference"]].sort_values("confidence", ascending=False, kind="stable")
+    columns = wrong.head(MOST_ERRORS)[["utterance", "reference", "answer", "confidence"]]
+    errors = []
+    for utterance, reference, answer, sure in columns.itertuples(index=False, name=None):
+        clip = recordings.clip(utterance) if recordings else None
+        speaker, text, audio = "", "", None
+        if recordings is not None and clip is not None:
+            speaker, text = clip.speaker, clip.text
+            audio = _address(recordings.root / clip.audio, clip.start, clip.end, page_folder)
+        errors.append(ConfidentError(utterance, reference, answer, float(sure), speaker, text, audio))
+    return errors
+
+
+def _address(path: Path, start: float, end: float, page_folder: Path | None) -> str | None:
+    if not path.is_file():
+        return None
+    absolute = path.resolve()
+    address = absolute.as_uri()
+    if page_folder is not None and absolute.drive == page_folder.resolve().drive:
+        address = quote(Path(os.path.relpath(absolute, page_folder.resolve())).as_posix())
+    times = ["" if pd.isna(seconds) else f"{seconds:.3f}" for seconds in (start, end)]
+    return f"{address}#t={','.join(times).rstrip(',')}" if any(times) else address

@@ -1,0 +1,118 @@
+"""A small report of titles, sentences and tables: text for a terminal, Markdown or JSON.
+
+Verbs import this module for their options, so rich, pandas and numpy are imported inside the functions.
+"""
+
+from __future__ import annotations
+
+import argparse
+import io
+import json
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from melt_ser.core.console import say
+from melt_ser.core.errors import SetupError, one_line
+
+FORMATS = ("text", "md", "json")
+SUFFIXES = {".md": "md", ".json": "json", ".txt": "text", "": "text"}
+
+
+@dataclass(frozen=True)
+class Section:
+    """A title, sentences, and a table; all its columns but the first hold numbers."""
+
+    title: str
+    sentences: Sequence[str] = ()
+    columns: Sequence[str] = ()
+    rows: Sequence[Sequence[str]] = field(default_factory=list)
+
+
+def add_output_options(parser: argparse.ArgumentParser) -> None:
+    """Add the options `--format` and `--out`."""
+    parser.add_argument("--format", choices=FORMATS, help="(default: by the suffix of --out, else text)")
+    parser.add_argument("--out", type=Path, help="file to write (default: standard output)")
+
+
+def write(options: argparse.Namespace, sections: Sequence[Section], values: Any) -> None:
+    """Write a report as the options of `add_output_options` say: the sections, or `values` as JSON."""
+    from melt_ser.core import files
+
+    form = options.format or _format_of(options.out)
+    if form == "json":
+        text = json.dumps(values, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+    else:
+        text = as_markdown(sections) if form == "md" else as_text(sections)
+    if options.out is None:
+        sys.stdout.write(text)
+    else:
+        files.write_text(options.out, text)
+        say(f"written: {options.out}")
+
+
+def _format_of(out: Path | None) -> str:
+    suffix = out.suffix.lower() if out else ""
+    if suffix not in SUFFIXES:
+        raise SetupError(f"--out {out} ends in none of .txt, .md and .json; choose one of these, or give --format.")
+    return SUFFIXES[suffix]
+
+
+def as_markdown(sections: Sequence[Section]) -> str:
+    """Return the sections as Markdown, each under a heading; all text is escaped."""
+    return "\n".join(_markdown_lines(sections)) + "\n"
+
+
+def _markdown_lines(sections: Sequence[Section]) -> Iterator[str]:
+    from melt_ser.reporting.markdown import escaped, table
+
+    for number, section in enumerate(sections):
+        yield f"{'##' if number else '#'} {escaped(section.title)}\n"
+        for sentence in section.sentences:
+            yield f"{escaped(sentence)}\n"
+        if section.rows:
+            yield from table(section.columns, section.rows)
+            yield ""
+
+
+def as_text(sections: Sequence[Section]) -> str:
+    """Return the sections as text for a terminal, 100 columns wide."""
+    from rich.box import SIMPLE_HEAD
+    from rich.console import Console
+    from rich.table import Table
+
+    stream = io.StringIO()
+    console = Console(file=stream, width=100, markup=False, emoji=False, highlight=False, no_color=True)
+    for section in sections:
+        console.print(one_line(section.title).upper())
+        for sentence in section.sentences:
+            console.print(one_line(sentence))
+        if section.rows:
+            shown = Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
+            for number, column in enumerate(section.columns):
+                shown.add_column(one_line(column), justify="right" if number else "left", overflow="fold")
+            for row in section.rows:
+                shown.add_row(*map(one_line, row))
+            console.print(shown)
+        console.print()
+    return "\n".join(line.rstrip() for line in stream.getvalue().splitlines()) + "\n"
+
+
+def percent_with_interval(entry: dict[str, Any], name: str) -> str:
+    """Return `entry[name]` in per cent with its 95 % interval, or "–" if it is not defined."""
+    from melt_ser.evaluation.metrics import percent
+
+    if entry[name] is None:
+        return "–"
+    low, high = entry[f"{name}_ci95"]
+    return f"{percent(entry[name])} [{percent(low)}, {percent(high)}]"
+
+
+def value_with_interval(entry: dict[str, Any], name: str) -> str:
+    """Return `entry[name]`, a value of at most 1, with its 95 % interval, or "–" if it is not defined."""
+    if entry[name] is None:
+        return "–"
+    low, high = entry[f"{name}_ci95"]
+    return f"{entry[name]:.3f} [{low:.3f}, {high:.3f}]"

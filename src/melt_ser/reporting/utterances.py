@@ -1,0 +1,123 @@
+"""Read the utterances of runs: their predictions, and their recordings if the corpus is at hand.
+
+Predictions lie next to the results. For recordings, only the index of the corpus is read; no audio is decoded. If the
+corpus has left the folder that the run used, the report says that it has no audio.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pandas as pd
+
+from melt_ser.config import DatasetConfig
+from melt_ser.core.errors import InputError, MeltSerError
+from melt_ser.evaluation.results import EvaluationFields
+from melt_ser.reporting.collect import Run
+
+
+def read_predictions(run: Run, row: EvaluationFields) -> pd.DataFrame:
+    """Read the predictions of a result row; InputError if they are missing or not sound."""
+    columns: dict[str, type] = {"utterance": str, "reference": str} | dict.fromkeys(row.classes, float)
+    return _read_table(run.folder / row.predictions, columns)
+
+
+def read_groups(run: Run, row: EvaluationFields, utterances: pd.Series) -> pd.Series:
+    """Return the unit of resampling of each utterance: its speaker, or itself if the result has no groups."""
+    if not row.groups:
+        return utterances
+    path = run.folder / row.groups
+    table = _read_table(path, {"utterance": str, "group": str})
+    if not table["utterance"].is_unique or not utterances.isin(table["utterance"]).all():
+        raise InputError(f"{path} does not have each utterance once")
+    return utterances.map(table.set_index("utterance")["group"])
+
+
+def _read_table(path: Path, columns: dict[str, type]) -> pd.DataFrame:
+    try:
+        table = pd.read_csv(path, dtype=columns | {"prediction": str}, keep_default_na=False)
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or " ".join(str(error).split())
+        raise InputError(f"{path} cannot be read: {reason}") from None
+    missing = [column for column in columns if column not in table.columns]
+    if missing:
+        raise InputError(f"{path} has no column '{missing[0]}'")
+    return table
+
+
+class Clip(NamedTuple):
+    """An utterance: `audio` is relative to the root, `start` and `end` are seconds (NaN: the beginning, the end)."""
+
+    audio: str
+    start: float
+    end: float
+    speaker: str
+    text: str
+
+
+@dataclass
+class Recordings:
+    """A corpus at hand: the folder of its audio, and the clip of each utterance."""
+
+    root: Path
+    clips: dict[str, Clip]
+
+    def clip(self, utterance: str) -> Clip | None:
+        """Return the clip of an utterance; a name may end with #<fold>, if the models of all folds answered it."""
+        return self.clips.get(utterance) or self.clips.get(utterance.rpartition("#")[0])
+
+
+class Corpora:
+    """The test corpora of runs; each is read once."""
+
+    def __init__(self) -> None:
+        self._by_settings: dict[tuple[str, str], Recordings | None] = {}
+
+    def of(self, run: Run, corpus: str) -> Recordings | None:
+        """Return the recordings of a corpus as a run used it; None if they are not at hand."""
+        config = run.result.config
+        own = corpus == run.result.train.corpus
+        settings = config["dataset"] if own else {"root": config["eval"].get("roots", {}).get(corpus)}
+        key = (corpus, repr(sorted(settings.items())))
+        if key not in self._by_settings:
+            self._by_settings[key] = _read_recordings(corpus, settings, own)
+        return self._by_settings[key]
+
+
+def _read_recordings(corpus: str, settings: dict[str, Any], own: bool) -> Recordings | None:
+    from melt_ser.corpora.load import read_release
+
+    try:
+        config = _typed(settings) if own else _named(corpus, settings["root"])
+        if config.repository is not None and config.root is None:
+            return None  # reading it might download it from the hub
+        root, release = read_release(config)
+    except (MeltSerError, OSError, ValueError):
+        return None
+    clips = release.table[list(Clip._fields)].itertuples(index=False, name=None)
+    return Recordings(
+        root, {utterance: Clip(*clip) for utterance, clip in zip(release.table["utterance"], clips, strict=True)}
+    )
+
+
+def _typed(settings: dict[str, Any]) -> DatasetConfig:
+    """Return the dataset settings of a result; settings unknown to this version are ignored."""
+    known = {field.name for field in fields(DatasetConfig)} - {"download", "protocols", "group"}
+    return DatasetConfig(**{key: value for key, value in settings.items() if key in known})
+
+
+def _named(corpus: str, root: str | None) -> DatasetConfig:
+    """Return the settings of the corpus with this name."""
+    from hydra.errors import HydraException
+
+    from melt_ser.cli.compose import load_dataset
+    from melt_ser.core.errors import SetupError
+
+    try:
+        config = load_dataset(corpus)
+    except HydraException as error:
+        raise SetupError(f"There is no corpus '{corpus}' among the settings.") from error
+    config.root = root or config.root
+    return config
