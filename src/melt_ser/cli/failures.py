@@ -18,7 +18,6 @@ import yaml
 from hydra.errors import HydraException, OverrideParseException
 from omegaconf.errors import OmegaConfBaseException
 
-from melt_ser.cli.compose import renamed
 from melt_ser.config import RENAMED
 from melt_ser.core.errors import MeltSerError, did_you_mean, one_line
 
@@ -208,3 +207,8 @@ def _missing(match: re.Match[str], text: str, schema: type[Any]) -> str:
 def _names(node: Any) -> list[str]:
     names = [field.name for field in dataclasses.fields(node)]
     return [*names, "experiment"] if "experiment_name" in names else names
+
+
+def renamed(old: str) -> str:
+    """Return the sentence about an old key."""
+    return f"{old} is called {RENAMED[old]} now; use the new key (docs/migration.md)."

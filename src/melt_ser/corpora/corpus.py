@@ -19,8 +19,8 @@ from melt_ser.core.errors import InputError
 from melt_ser.core.files import sha256
 from melt_ser.corpora.labels import LabelSpace
 from melt_ser.corpora.reader import is_own_corpus
-from melt_ser.corpora.rules import rules
 from melt_ser.corpora.table import shared_values
+from melt_ser.corpora.verification import rules
 
 
 @dataclass

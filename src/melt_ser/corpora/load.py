@@ -11,15 +11,14 @@ import pandas as pd
 from melt_ser.config import UNION, DatasetConfig
 from melt_ser.core.errors import InputError, SetupError
 from melt_ser.core.files import sha256
-from melt_ser.core.paths import cache_folder
+from melt_ser.core.package import cache_folder
 from melt_ser.corpora.corpus import Corpus, unite
 from melt_ser.corpora.download.hub import hub_folder
 from melt_ser.corpora.labels import common_label_map, map_labels
 from melt_ser.corpora.lines import relabel
 from melt_ser.corpora.reader import find_reader, is_own_corpus, read_with
-from melt_ser.corpora.rules import judge
 from melt_ser.corpora.table import COLUMNS, Release, digest, encodable, validate
-from melt_ser.corpora.verification import Progress, verify
+from melt_ser.corpora.verification import Progress, judge, verify
 
 NAME = re.compile(r"(?!\.)[\w.-]{1,100}")
 DATA_VARIABLE = "MELT_SER_DATA"

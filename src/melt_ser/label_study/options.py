@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from melt_ser.cli.arguments import names
+from melt_ser.cli.verb import names
 
 
 def add_pair_options(parser: argparse.ArgumentParser) -> None:

@@ -36,8 +36,7 @@ from melt_ser.core.memory import NO_ROOM_FOR_MODEL, memory_advice
 from melt_ser.models.backbone import Backbone, load_backbone
 from melt_ser.models.checkpoint_files import SAFE_WEIGHTS
 from melt_ser.models.classifier import SpeechClassifier
-from melt_ser.models.families import family_of
-from melt_ser.models.weights import check_finite, quiet_transformers
+from melt_ser.models.weights import check_finite, family_of, quiet_transformers
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel

@@ -13,8 +13,8 @@ from melt_ser.config import LabelsConfig
 from melt_ser.corpora.corpus import Corpus
 from melt_ser.corpora.fold_split import group_warnings
 from melt_ser.corpora.labels import LabelSpace
-from melt_ser.corpora.rules import is_clipped
 from melt_ser.corpora.table import SPLITS
+from melt_ser.corpora.verification import is_clipped
 
 SCHEMA_VERSION = 1
 BIN_WIDTHS = (0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0, 3600.0)  # seconds, for the histogram

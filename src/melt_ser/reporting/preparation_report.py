@@ -11,7 +11,7 @@ from rich.table import Table
 from melt_ser.core import files
 from melt_ser.core.console import show
 from melt_ser.core.errors import one_line
-from melt_ser.core.paths import cache_folder
+from melt_ser.core.package import cache_folder
 from melt_ser.corpora.corpus import Corpus
 from melt_ser.corpora.load import report_folder
 from melt_ser.reporting.pages import render

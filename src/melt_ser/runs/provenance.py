@@ -8,7 +8,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from melt_ser.core.version import __version__
+from melt_ser.core.package import __version__
 
 if TYPE_CHECKING:
     import torch

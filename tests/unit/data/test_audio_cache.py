@@ -15,7 +15,7 @@ from torch.utils.data import DataLoader
 
 from melt_ser.cli.compose import load_config
 from melt_ser.config import AugmentConfig, CacheConfig
-from melt_ser.core.paths import cache_folder
+from melt_ser.core.package import cache_folder
 from melt_ser.corpora.corpus import Corpus
 from melt_ser.corpora.load import load_corpus
 from melt_ser.data.audio_cache import AudioCache, open_audio_cache
