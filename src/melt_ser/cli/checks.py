@@ -1,4 +1,4 @@
-"""What types cannot say about the settings: checked before anything slow happens."""
+"""Check the ranges of the settings, beyond their types, before anything slow happens."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ FREEZE = ("nothing", "convolution", "everything")
 
 
 def check(config: Config) -> None:
-    """Raise SetupError where a value is out of its range."""
+    """Raise SetupError if a value is out of its range."""
     trainer = config.trainer
     at_least_one = {
         "epochs": trainer.epochs,
@@ -56,15 +56,15 @@ def check(config: Config) -> None:
     masks = max(config.augment.time_mask_probability, config.augment.feature_mask_probability) > 0
     if masks and trainer.freeze == "everything":
         raise SetupError(
-            "augment.time_mask_probability and augment.feature_mask_probability mask what a learning backbone hears, "
-            "and trainer.freeze=everything keeps it from learning; set both to 0, or trainer.freeze=convolution."
+            "augment.time_mask_probability and augment.feature_mask_probability mask the input of a backbone that is "
+            "trained, but trainer.freeze=everything does not train it; set both to 0, or trainer.freeze=convolution."
         )
     check_eval(config.eval)
     check_cache(config.cache)
 
 
 def check_augment(settings: AugmentConfig) -> None:
-    """Raise SetupError where a value of the `augment` group is out of its range."""
+    """Raise SetupError if a value of the `augment` group is out of its range."""
     for key in ("noise_probability", "time_mask_probability", "feature_mask_probability"):
         if not 0.0 <= getattr(settings, key) <= 1.0:
             raise SetupError(f"augment.{key} is from 0 to 1, not {getattr(settings, key)}.")
@@ -78,7 +78,7 @@ def check_augment(settings: AugmentConfig) -> None:
 
 
 def check_eval(settings: EvalConfig) -> None:
-    """Raise SetupError where a value of the `eval` group is out of its range."""
+    """Raise SetupError if a value of the `eval` group is out of its range."""
     if settings.batch_size < 1:
         raise SetupError(f"eval.batch_size is at least 1, not {settings.batch_size}.")
     if settings.split not in ("train", "dev", "test"):
@@ -88,6 +88,6 @@ def check_eval(settings: EvalConfig) -> None:
 
 
 def check_cache(settings: CacheConfig) -> None:
-    """Raise SetupError where a value of the `cache` group is out of its range."""
+    """Raise SetupError if a value of the `cache` group is out of its range."""
     if not settings.max_gib >= 0.0:  # infinity is no bound
         raise SetupError(f"cache.max_gib is a number from 0 up, not {settings.max_gib}.")

@@ -123,7 +123,7 @@ def fill_members(union: DatasetConfig) -> None:
     for name in union.members:
         member = load_dataset(name)
         if member.reader == UNION:
-            raise SetupError(f"'{name}' is a union, which cannot be a member of another; name its members.")
+            raise SetupError(f"'{name}' is a union and cannot be a member of another; name its members.")
         member.root = union.roots.get(name, member.root)
         union.member_settings[name] = member
 

@@ -120,7 +120,7 @@ def as_text(value: Any) -> str:
 
 
 def _plain(value: Any) -> Any:
-    """Return a value of a mapping without enum members, which YAML cannot write."""
+    """Return a value of a mapping without enum members; YAML cannot write them."""
     if isinstance(value, dict):
         return {key: _plain(item) for key, item in value.items()}
     return value.value if isinstance(value, Enum) else value

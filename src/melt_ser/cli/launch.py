@@ -1,4 +1,4 @@
-"""Start a verb whose settings Hydra composes.
+"""Start a verb with settings that Hydra composes.
 
 A mistake in the command (key, group, value) and every `MeltSerError` end as one line on standard error and an exit
 code. Nothing heavy is imported before the settings have been checked.

@@ -32,7 +32,7 @@ from melt_ser.core.processes import is_main_process
 REASONS = 3  # the most reasons for failures that the summary of a sweep names
 SIDE_BY_SIDE = ("joblib", "submitit_local")  # launchers that give every job all GPUs; slurm and ray give each its own
 VISIBLE = "CUDA_VISIBLE_DEVICES"
-_own: list[str] = []  # the GPU of this process, which cannot change it once CUDA is in use
+_own: list[str] = []  # the GPU of this process; it cannot change once CUDA is in use
 
 
 class Outcomes(Callback):
@@ -53,7 +53,7 @@ class Outcomes(Callback):
     def on_job_end(self, config: DictConfig, job_return: JobReturn, **kwargs: Any) -> None:
         """Write the outcome of a job; Hydra calls this in the job's process."""
         if self.folder is not None and is_main_process() and isinstance(job_return._return_value, dict):
-            from melt_ser.core import files  # with pandas, which a mistyped command does without
+            from melt_ser.core import files  # imports pandas; a mistyped command ends faster without it
 
             files.write_json(self.folder / f"{config.hydra.job.num}.json", job_return._return_value)
 
