@@ -75,7 +75,7 @@ def known_price(model: str, batch: bool) -> tuple[Price, str] | None:
 
 
 def is_own_machine(address: str | None) -> bool:
-    """Return whether an address is on this machine or a private network, where tokens cost nothing."""
+    """Return whether an address is on this machine or a private network; tokens cost nothing there."""
     name = urlsplit(address or "").hostname or ""
     try:
         return ip_address(name).is_private

@@ -52,7 +52,7 @@ class Corpus:
 
     @property
     def rules(self) -> dict[str, Any]:
-        """The versioned rules by which clips were refused, for the result; for a union, the rules of each member."""
+        """The versioned rules that refused clips, for the result; for a union, the rules of each member."""
         if self.config.members:
             return {name: rules(member) for name, member in self.config.member_settings.items()}
         return rules(self.config)

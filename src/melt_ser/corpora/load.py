@@ -27,7 +27,7 @@ DATA_VARIABLE = "MELT_SER_DATA"
 def corpus_root(config: DatasetConfig) -> Path:
     """Return the folder of a corpus: bundled, `dataset.root`, `$MELT_SER_DATA/<name>`, or `data/<name>`.
 
-    Raises SetupError if it is not there, or if the dataset is a union, which has no folder.
+    Raises SetupError if it is not there, or if the dataset is a union (it has no folder).
     """
     if not NAME.fullmatch(config.name):
         raise SetupError(
@@ -64,7 +64,7 @@ def own_root(config: DatasetConfig) -> Path:
 
 
 def report_folder(config: DatasetConfig) -> Path:
-    """Return the folder in which `prepare` leaves its report on the corpus at its root."""
+    """Return the folder for the report of `prepare` on the corpus at its root."""
     root = corpus_root(config).resolve()
     release = sha256(repr((str(root), config.table, config.label_file)))
     return cache_folder() / "corpora" / f"{config.name}-{release[:12]}"

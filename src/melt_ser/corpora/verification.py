@@ -181,7 +181,7 @@ def _decode(
 
 
 def rules(config: DatasetConfig) -> dict[str, Any]:
-    """Return the rules in the order in which they are tried, as a result and a report state them."""
+    """Return the rules in the order of their use, as a result and a report state them."""
     return {
         "version": RULES_VERSION,
         "outside the root": "the path or its link leaves the corpus folder",

@@ -8,7 +8,7 @@ from melt_ser.cli.verb import names
 
 
 def add_pair_options(parser: argparse.ArgumentParser) -> None:
-    """Add the options for the columns and keys by which labels are paired."""
+    """Add the options for the columns and keys that pair labels."""
     parser.add_argument(
         "--first-column", metavar="COLUMN", help="(default: label or Emotion; of two files llm_label first)"
     )

@@ -124,7 +124,9 @@ def _download(config: BackboneConfig) -> Path:
     except (RepositoryNotFoundError, RevisionNotFoundError) as error:
         fix = "correct backbone.checkpoint or backbone.revision"
         raise SetupError(f"{where} is not on the Hugging Face hub; {fix}.") from error
-    except Exception as error:  # the hub's client passes on the errors of its HTTP library, which it has changed once
+    except (
+        Exception
+    ) as error:  # the hub's client passes on the errors of its HTTP library, and has changed that library once
         raise SetupError(
             f"{where} is not in the Hugging Face cache and {_why(error)}; connect once, or run "
             f"`{download_command(config)}` on a machine with a network and copy its cache, or set "

@@ -50,10 +50,10 @@ EmoDB's speakers, two layers with dropout did better than four without, in less 
 """
 
 TINY_NORMS = {"feat_extract_norm": "group", "do_stable_layer_norm": True}
-"""The norms of random weights, except for data2vec, which has no choice of norms.
+"""The norms of random weights, except for data2vec: it offers no choice of norms.
 
-The convolutions are those of the base models, which are faster. The transformer is that of the large models, which
-trains from random weights; that of the base models hardly does.
+The convolutions are those of the base models, because they are faster. The transformer is that of the large models,
+because it trains from random weights; that of the base models hardly does.
 """
 
 TINY_DATA2VEC = {
@@ -124,7 +124,7 @@ def pretrained_model(config: BackboneConfig, seed: int, settings: dict[str, Any]
 
     Args:
         config: names the checkpoint and the family.
-        seed: seeds SpecAugment's mask vector, which few checkpoints lack.
+        seed: seeds SpecAugment's mask vector, if the checkpoint lacks it (few do).
         settings: further keys of the transformers configuration, such as `layerdrop`.
 
     Raises SetupError if a weight of the backbone is missing, or a file is missing, unreadable or unsuitable.
