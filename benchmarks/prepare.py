@@ -23,7 +23,7 @@ import numpy as np
 import soundfile
 
 from melt_ser.config import DatasetConfig, LabelsConfig
-from melt_ser.core.paths import CACHE_VARIABLE
+from melt_ser.core.package import CACHE_VARIABLE
 from melt_ser.corpora.load import load_corpus
 from melt_ser.reporting.preparation import summarise, write_report
 

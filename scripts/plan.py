@@ -28,9 +28,8 @@ from omegaconf import DictConfig
 
 from melt_ser.cli.compose import load_dataset, typed
 from melt_ser.cli.failures import FAILED
-from melt_ser.cli.gpus import visible_gpus
 from melt_ser.cli.launch import launch
-from melt_ser.cli.sweep import overrides
+from melt_ser.cli.sweep import overrides, visible_gpus
 from melt_ser.config import BackboneConfig, Config, DatasetConfig
 from melt_ser.core import files
 from melt_ser.core.errors import MeltSerError

@@ -22,7 +22,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from melt_ser.core.errors import InputError, MeltSerError, OutputError, SetupError
-from melt_ser.core.version import __version__
+from melt_ser.core.package import __version__
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -65,7 +65,7 @@ def train(settings: Mapping[str, Any] | None = None, /, **more: Any) -> Run:
     same settings are the same run: if it is finished, it is read and not repeated, unless `force=True`.
     Raises MeltSerError with the sentence that the command prints.
     """
-    from melt_ser.cli.settings import compose_settings, sentences
+    from melt_ser.cli.compose import compose_settings, sentences
     from melt_ser.runs.finished_run import Run
     from melt_ser.runs.run import run
 
@@ -119,8 +119,7 @@ def load_corpus(
 
     Raises SetupError if the corpus is not there, InputError if its table or labels are not sound.
     """
-    from melt_ser.cli.compose import typed
-    from melt_ser.cli.settings import compose_settings, sentences
+    from melt_ser.cli.compose import compose_settings, sentences, typed
     from melt_ser.config import Config
     from melt_ser.runs.labelled_corpus import load_labelled
 

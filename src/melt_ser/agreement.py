@@ -6,8 +6,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from melt_ser.cli.arguments import names, whole_number
-from melt_ser.cli.verb import run
+from melt_ser.cli.verb import names, run, whole_number
 from melt_ser.core.console import say
 from melt_ser.label_study.options import add_pair_options
 from melt_ser.reporting.small_report import add_output_options, write

@@ -15,17 +15,16 @@ from contextlib import aclosing
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from melt_ser.cli.arguments import number, whole_number
-from melt_ser.cli.verb import run
+from melt_ser.cli.verb import number, run, whole_number
 from melt_ser.core.console import finish, say
 from melt_ser.core.errors import InputError, MeltSerError, SetupError
 
 if TYPE_CHECKING:
+    from melt_ser.annotation.answering import AnnotationProgress
     from melt_ser.annotation.job import Failure, Job
     from melt_ser.annotation.journal import Journal
     from melt_ser.annotation.local import LocalEngine
     from melt_ser.annotation.openai_engine import Endpoint
-    from melt_ser.annotation.progress import AnnotationProgress
     from melt_ser.corpora.lines import Line
 
 PAPER_MODEL = "gpt-4o-2024-08-06"
@@ -114,13 +113,12 @@ def _check_out(options: argparse.Namespace) -> None:
 
 def annotate(options: argparse.Namespace) -> int:
     """Make the open calls, write the labels file, and return the exit code."""
+    from melt_ser.annotation.answering import AnnotationProgress
     from melt_ser.annotation.answers import parse_rules
-    from melt_ser.annotation.estimate import confirm_cost, describe, estimate_job
+    from melt_ser.annotation.cost import confirm_cost, describe, estimate_job, price_of
     from melt_ser.annotation.job import Job
     from melt_ser.annotation.journal import empty_journal, open_journal
     from melt_ser.annotation.openai_engine import Endpoint
-    from melt_ser.annotation.prices import price_of
-    from melt_ser.annotation.progress import AnnotationProgress
     from melt_ser.annotation.prompts import load_prompt
     from melt_ser.corpora.lines import earlier_lines, read_lines
 
@@ -190,8 +188,8 @@ async def _answer_all(
     progress: AnnotationProgress,
 ) -> list[Failure]:
     """Make the open calls by the chosen engine, and return those that got no answer."""
+    from melt_ser.annotation.answering import answer_all
     from melt_ser.annotation.batch import Batches
-    from melt_ser.annotation.job import answer_all
     from melt_ser.annotation.openai_engine import Endpoint, OpenAIEngine
 
     if not isinstance(server_or_model, Endpoint):

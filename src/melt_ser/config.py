@@ -135,11 +135,9 @@ class BackboneConfig:
     architecture: dict[str, Any] = field(default_factory=dict)
     """Sizes of a model with random weights, as keys of its transformers configuration. Empty: a tiny model."""
     learning_rate: float = 2e-5
-    """Learning rate that suits this checkpoint. It is only the default of trainer.backbone_learning_rate (in
-    trainer=finetune), and the value there decides."""
+    """Learning rate for this checkpoint: the default of trainer.backbone_learning_rate in trainer=finetune."""
     freeze: Union[int, str] = "convolution"
-    """Part of this checkpoint that fine-tuning usually keeps fixed. It is only the default of trainer.freeze (in
-    trainer=finetune), and the value there decides."""
+    """Part of this checkpoint that usually stays fixed: the default of trainer.freeze in trainer=finetune."""
     layer_drop: float = 0.0
     """Probability of skipping a transformer layer in a training step, from 0 up to, but not, 1."""
     allow_pickle: bool = False
@@ -230,8 +228,7 @@ class DatasetConfig:
     emobox: Optional[str] = None
     """Folder of a checkout of github.com/emo-box/EmoBox. It is needed for folds=emobox."""
     allow_speaker_overlap: bool = False
-    """Allow speakers (sessions, with group=session) in several parts; the result records how many. false: such a
-    split stops the run."""
+    """Accept speakers (or sessions) in several parts, and record how many. false: such a split stops the run."""
     minimum_seconds: float = 0.1
     """Shorter clips are left out, in seconds."""
     maximum_seconds: float = 60.0
@@ -323,8 +320,7 @@ class TrainerConfig:
     gradient_accumulation: int = 1
     """Batches in one optimiser step. 1: a step for each batch."""
     batch_seconds: Optional[float] = None
-    """Most audio, in seconds with padding, that is computed at once; larger batches are computed in pieces. null: a
-    whole batch at once."""
+    """Most audio to compute at once, in seconds with padding; larger batches go in pieces. null: a whole batch."""
     head_learning_rate: float = 1e-3
     """Learning rate of the head."""
     backbone_learning_rate: float = 2e-5

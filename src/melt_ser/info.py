@@ -43,7 +43,7 @@ def _devices() -> str:
 
 def names(group: str) -> list[str]:
     """Return the choices of a Hydra group (`backbone`, `dataset`, …) that ship with the package, sorted."""
-    from melt_ser.core.paths import conf_folder
+    from melt_ser.core.package import conf_folder
 
     return sorted(path.stem for path in Path(conf_folder() / group).glob("*.yaml"))
 
@@ -68,7 +68,7 @@ def _corpora() -> list[tuple[str, str, str]]:
     from omegaconf import OmegaConf
 
     from melt_ser.config import UNION
-    from melt_ser.core.paths import conf_folder
+    from melt_ser.core.package import conf_folder
 
     rows = []
     for name in names("dataset"):

@@ -6,8 +6,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from melt_ser.cli.arguments import names, number, whole_number
-from melt_ser.cli.verb import run
+from melt_ser.cli.verb import names, number, run, whole_number
 from melt_ser.core.console import finish, say
 from melt_ser.core.errors import SetupError
 from melt_ser.label_study.options import add_pair_options

@@ -9,7 +9,7 @@ import pytest
 from corpus_trees import emodb_tree
 from melt_ser import info
 from melt_ser.cli.compose import compose
-from melt_ser.core.paths import cache_folder
+from melt_ser.core.package import cache_folder
 from melt_ser.prepare import prepare
 
 

@@ -24,8 +24,8 @@ from omegaconf import OmegaConf
 from checkout import CHECKOUT
 from corpus_trees import MELD_FOLDERS, MELT_COLUMNS, iemocap_session, tone, write_rows
 from melt_ser.cli.compose import load_config
-from melt_ser.cli.gpus import _first_free
-from melt_ser.core.paths import conf_folder
+from melt_ser.cli.sweep import _first_free
+from melt_ser.core.package import conf_folder
 from melt_ser.corpora.verification import verify
 from melt_ser.info import names
 from naming_cases_english import CREMA_D, RAVDESS, TESS

@@ -117,14 +117,14 @@ def test_a_wrong_setting_from_python_is_the_sentence_of_the_command(
     "value", ["it's", "a b/ü=(1)", "50%", "null", "true", "1e3", "[a]", "{a}", "a,b", " ", "", "\\'", "a\\", '"q"']
 )
 def test_a_text_setting_from_python_arrives_as_it_is(value: str) -> None:
-    from melt_ser.cli.settings import compose_settings
+    from melt_ser.cli.compose import compose_settings
 
     assert compose_settings({"experiment_name": value}).experiment_name == value
     assert compose_settings({"dataset": {"label_map": {value: "sad"}}}).dataset.label_map[value] == "sad"
 
 
 def test_other_values_from_python_arrive_as_they_are() -> None:
-    from melt_ser.cli.settings import compose_settings
+    from melt_ser.cli.compose import compose_settings
 
     settings = {"trainer.patience": None, "force": True, "seed": np.int64(3), "eval.corpora": ("a b", "c")}
     composed = compose_settings({**settings, "out": Path("a b"), "cache.max_gib": 0.5})

@@ -16,11 +16,11 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
+from melt_ser.annotation.answering import AnnotationProgress, all_of
 from melt_ser.annotation.engines import CallFailed, Reply
-from melt_ser.annotation.job import Call, Failure, Job, all_of, entry_of, is_final, open_calls
+from melt_ser.annotation.job import Call, Failure, Job, entry_of, is_final, open_calls
 from melt_ser.annotation.journal import Journal
 from melt_ser.annotation.openai_engine import RETRIES, Endpoint
-from melt_ser.annotation.progress import AnnotationProgress
 from melt_ser.core.console import say
 from melt_ser.core.errors import SetupError
 

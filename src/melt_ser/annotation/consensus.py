@@ -57,7 +57,7 @@ def entropy(shares: Sequence[float]) -> float:
 
 
 def dawid_skene(votes: Sequence[Sequence[str | None]], labels: Sequence[str]) -> list[Consensus]:
-    """Return the labels of utterances by Dawid and Skene's model, which estimates each rater's errors from the votes.
+    """Return the labels of utterances by Dawid and Skene's model; it estimates each rater's errors from the votes.
 
     `votes` has a row for each utterance and a column for each rater; None means no vote. The model has, for each rater,
     the probability of each vote given the true label. EM fits these matrices, the prior and the posterior of the true

@@ -1,4 +1,4 @@
-"""A job of annotation: ask about each line once for each sample, with a limited number of calls at a time.
+"""A job of annotation: the calls that ask about each line once for each sample, and the labels from their answers.
 
 Calls are generated one by one from the lines and the journal, and answers go to the journal alone, so memory does not
 grow with the job. An unreadable answer is asked for once more, together with its problem.
@@ -6,24 +6,19 @@ grow with the job. An unreadable answer is asked for once more, together with it
 
 from __future__ import annotations
 
-import asyncio
-import time
-from collections.abc import Coroutine, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from melt_ser.annotation.answers import AnswerError, parse_answer
-from melt_ser.annotation.engines import CallFailed, Engine, Message, Reply
+from melt_ser.annotation.engines import Message, Reply
 from melt_ser.annotation.journal import Entry, Journal, Settings, call_name
 from melt_ser.annotation.labels_file import LabelledLine, Origin, label_line
-from melt_ser.annotation.progress import AnnotationProgress
 from melt_ser.annotation.prompts import Prompt
-from melt_ser.core.errors import MeltSerError, SetupError
 from melt_ser.corpora.lines import Line
 
 ROUNDS = 2  # the question, and one repair of an unreadable answer
-GIVE_UP = 20  # consecutive failed calls after which the job stops
 MOST_NAMED = 3  # failures that a sentence names
 
 
@@ -120,63 +115,6 @@ def entry_of(job: Job, call: Call, reply: Reply, seconds: float | None = None) -
         probabilities=None if reply.probabilities is None else dict(reply.probabilities),
         seconds=seconds,
     )
-
-
-async def answer_all(
-    job: Job, engine: Engine, journal: Journal, concurrency: int, progress: AnnotationProgress
-) -> list[Failure]:
-    """Make the open calls and return those that got no answer.
-
-    Args:
-        job: the calls.
-        engine: answers them.
-        journal: gets each answer as it arrives.
-        concurrency: calls at a time.
-        progress: the bar.
-
-    Raises SetupError if no further call can succeed, or `GIVE_UP` calls failed in a row.
-    """
-    failures: list[Failure] = []
-    in_a_row = 0
-    waiting = open_calls(job, journal)
-
-    async def answer(call: Call) -> None:
-        started = time.monotonic()
-        reply = await engine.ask(call.question(), job.prompt.schema, call.sample)
-        entry = entry_of(job, call, reply, time.monotonic() - started)
-        journal.record(entry)
-        progress.count(reply)
-        if is_final(entry):
-            progress.advance()
-        else:
-            await answer(call._replace(before=entry))
-
-    async def work() -> None:
-        nonlocal in_a_row
-        for call in waiting:
-            try:
-                await answer(call)
-                in_a_row = 0
-            except CallFailed as error:
-                failures.append(Failure(call.utterance, call.sample, str(error)))
-                in_a_row += 1
-                if in_a_row == GIVE_UP:
-                    reason = f"{GIVE_UP} calls in a row failed, the last: {str(error).rstrip('.')}"
-                    raise SetupError(f"{reason}; the same command goes on.") from None
-
-    await all_of([work() for _ in range(concurrency)])
-    return failures
-
-
-async def all_of(works: Sequence[Coroutine[Any, Any, None]]) -> None:
-    """Run all at once. The first error of ours ends the others and is raised by itself, not in a group."""
-    try:
-        async with asyncio.TaskGroup() as group:
-            for work in works:
-                group.create_task(work)
-    except BaseExceptionGroup as errors:
-        ours = [error for error in errors.exceptions if isinstance(error, MeltSerError)]
-        raise (ours or errors.exceptions)[0] from None
 
 
 def unreadable(job: Job, journal: Journal) -> list[Failure]:

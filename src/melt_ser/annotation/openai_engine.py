@@ -141,7 +141,7 @@ class Endpoint:
             raise CallFailed(f"{self.address}: {self._reason(error)}") from None
 
     def nothing_listens(self, error: Exception) -> SetupError:
-        """Return the error for an address at which nothing listens."""
+        """Return the error for an address without a server."""
         hint = "" if self.official else "start it, or correct --base-url; "
         return SetupError(f"{self.address}: {self._reason(error)}; {hint}the same command goes on.")
 

@@ -102,7 +102,7 @@ def load_prompt(name_or_path: str) -> Prompt:
 
     Raises SetupError if there is none, if a key is missing, unknown or of the wrong type, or if a template fails.
     """
-    from melt_ser.core.paths import conf_folder  # imports Hydra
+    from melt_ser.core.package import conf_folder  # imports Hydra
 
     path = Path(name_or_path)
     if path.suffix not in (".yaml", ".yml"):

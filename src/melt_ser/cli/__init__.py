@@ -1,1 +1,1 @@
-"""The command line: configuration composed, checked and explained; sweeps."""
+"""The command line: settings composed, checked and explained; the frame of every verb; sweeps."""

@@ -1,4 +1,4 @@
-"""Check the ranges of the settings, which their types cannot express, before any slow work."""
+"""Check the ranges of the settings, beyond their types, before anything slow happens."""
 
 from __future__ import annotations
 
@@ -56,8 +56,8 @@ def check(config: Config) -> None:
     masks = max(config.augment.time_mask_probability, config.augment.feature_mask_probability) > 0
     if masks and trainer.freeze == "everything":
         raise SetupError(
-            "augment.time_mask_probability and augment.feature_mask_probability mask what a learning backbone hears, "
-            "and trainer.freeze=everything keeps it from learning; set both to 0, or trainer.freeze=convolution."
+            "augment.time_mask_probability and augment.feature_mask_probability mask the input of a backbone that is "
+            "trained, but trainer.freeze=everything does not train it; set both to 0, or trainer.freeze=convolution."
         )
     check_eval(config.eval)
     check_cache(config.cache)

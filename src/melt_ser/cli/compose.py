@@ -1,4 +1,4 @@
-"""Compose the settings with Hydra and return them as dataclasses.
+"""Compose the settings with Hydra, from the command line or from Python, and return them as dataclasses.
 
 Two settings of a corpus stand for others and are resolved here: `dataset.protocol=<name>` for the `group` and `folds`
 that the corpus's YAML gives for that name, and `dataset.members=[emodb,urdu]` (of dataset=union) for the settings of
@@ -7,16 +7,22 @@ these corpora. The open `group` and `folds` are a known debt: Hydra cannot tell 
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from enum import Enum
+from pathlib import PurePath
 from typing import Any, TypeVar
 
 import hydra
 from hydra.core.config_store import ConfigStore
 from hydra.core.global_hydra import GlobalHydra
+from hydra.core.override_parser.types import Quote, QuotedString
 from omegaconf import MISSING, DictConfig, OmegaConf
 
+from melt_ser.cli.failures import failure_of, renamed
 from melt_ser.config import RENAMED, UNION, Config, DatasetConfig, EvaluateConfig, PrepareConfig, ProtocolConfig
-from melt_ser.core.errors import SetupError, did_you_mean
-from melt_ser.core.paths import conf_folder
+from melt_ser.core.errors import MeltSerError, SetupError, did_you_mean
+from melt_ser.core.package import conf_folder
 
 Settings = TypeVar("Settings", Config, EvaluateConfig, PrepareConfig)
 
@@ -42,11 +48,6 @@ def compose(overrides: list[str], config_name: str = "config") -> DictConfig:
         return hydra.compose(config_name, overrides=overrides)
     with hydra.initialize_config_dir(str(conf_folder()), version_base="1.3"):
         return hydra.compose(config_name, overrides=overrides)
-
-
-def renamed(old: str) -> str:
-    """Return the sentence about an old key."""
-    return f"{old} is called {RENAMED[old]} now; use the new key (docs/migration.md)."
 
 
 def with_protocol(composed: DictConfig, schema: type[Any]) -> DictConfig:
@@ -122,6 +123,73 @@ def fill_members(union: DatasetConfig) -> None:
     for name in union.members:
         member = load_dataset(name)
         if member.reader == UNION:
-            raise SetupError(f"'{name}' is a union, which cannot be a member of another; name its members.")
+            raise SetupError(f"'{name}' is a union and cannot be a member of another; name its members.")
         member.root = union.roots.get(name, member.root)
         union.member_settings[name] = member
+
+
+def compose_settings(settings: Mapping[str, Any], config_name: str = "config") -> DictConfig:
+    """Compose a verb's configuration from keys such as `backbone` or `trainer.epochs` and their Python values.
+
+    A mapping sets the keys of a group (`{"trainer": {"epochs": 3}}`) or the entries of a key that has some
+    (`{"eval.roots": {"emodb": "/data/emodb"}}`); these may have any letters. Raises SetupError with the sentence that
+    the command line has for the same mistake.
+    """
+    flat: dict[str, Any] = {}
+    for key, value in settings.items():
+        if isinstance(value, Mapping) and "." not in key:
+            flat |= {f"{key}.{name}": item for name, item in value.items()}
+        else:
+            flat[key] = value
+    # Choosing a group's YAML comes first, so that the order of a mapping does not matter.
+    texts = [f"{key}={_text(value)}" for key, value in sorted(flat.items(), key=lambda item: "." in item[0])]
+    with sentences(config_name):
+        composed = compose(texts, config_name)
+        for key, value in flat.items():
+            if isinstance(value, Mapping):
+                entries = {name: _plain(item) for name, item in value.items()}
+                name = key.lstrip("+")
+                is_null = OmegaConf.select(composed, name) is None
+                OmegaConf.update(composed, name, entries, merge=not is_null, force_add=True)
+    return composed
+
+
+@contextmanager
+def sentences(config_name: str = "config") -> Iterator[None]:
+    """Raise SetupError with one sentence if the block fails because of the settings of a verb."""
+    try:
+        yield
+    except MeltSerError:
+        raise
+    except Exception as error:
+        failure = failure_of(error, SCHEMAS[config_name])
+        if not failure.known:
+            raise
+        raise SetupError(failure.sentence) from error
+
+
+def _text(value: Any) -> str:
+    """Write a value in the grammar of Hydra's command line."""
+    value = _plain(value)
+    if value is None:
+        return "null"
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, str):
+        return QuotedString(value, Quote.single).with_quotes()
+    if isinstance(value, Mapping):
+        return "{}"  # its entries are merged afterwards: the grammar knows only simple names
+    if isinstance(value, list):
+        return f"[{','.join(map(_text, value))}]"
+    return str(value)
+
+
+def _plain(value: Any) -> Any:
+    """Return paths as text, choices as their value, tuples as lists and numbers of numpy as Python's."""
+    if isinstance(value, Enum):
+        return value.value
+    if isinstance(value, PurePath):
+        return str(value)
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    return value.item() if hasattr(value, "item") else value

@@ -18,7 +18,6 @@ import yaml
 from hydra.errors import HydraException, OverrideParseException
 from omegaconf.errors import OmegaConfBaseException
 
-from melt_ser.cli.compose import renamed
 from melt_ser.config import RENAMED
 from melt_ser.core.errors import MeltSerError, did_you_mean, one_line
 
@@ -29,7 +28,7 @@ FAILED = "failed.json"
 
 
 class Failure(NamedTuple):
-    """A failure: a sentence for the user and the exit code. `known` is False for a bug, which keeps its traceback."""
+    """A failure: a sentence for the user and the exit code. `known` is False for a bug; its traceback is shown too."""
 
     sentence: str
     exit_code: int
@@ -147,7 +146,7 @@ def _unparsed(override: str) -> str:
     if value.startswith("{"):
         return f"{key}: {value} has keys that a command line cannot; write it into a YAML of yours (--config-dir)."
     if value.startswith(("[", "'", '"')):
-        return f"{key}: {value} cannot be read; quote what has other signs than ASCII letters and digits within it."
+        return f"{key}: {value} cannot be read; quote each part with signs other than ASCII letters and digits."
     return f"{key}: quote a value with such signs, within the shell's quotes: \"{key}='{value}'\"."
 
 
@@ -170,8 +169,8 @@ def _unknown_key(match: re.Match[str], text: str, schema: type[Any]) -> str:
     if typing.get_origin(node) is dict:
         return f"'{'.'.join(parents)}' has no entry '{name}' yet; add one with a plus: +{key}=<value>."
     choices = _names(node) if dataclasses.is_dataclass(node) else []
-    where = f" in '{'.'.join(parents)}'" if parents else ""
-    return f"There is no key '{name}'{where}; {did_you_mean(name, choices or _names(schema))}"
+    within = f" in '{'.'.join(parents)}'" if parents else ""
+    return f"There is no key '{name}'{within}; {did_you_mean(name, choices or _names(schema))}"
 
 
 def _unknown_field(match: re.Match[str], text: str, schema: type[Any]) -> str:
@@ -208,3 +207,8 @@ def _missing(match: re.Match[str], text: str, schema: type[Any]) -> str:
 def _names(node: Any) -> list[str]:
     names = [field.name for field in dataclasses.fields(node)]
     return [*names, "experiment"] if "experiment_name" in names else names
+
+
+def renamed(old: str) -> str:
+    """Return the sentence about an old key."""
+    return f"{old} is called {RENAMED[old]} now; use the new key (docs/migration.md)."

@@ -21,7 +21,7 @@ from omegaconf import OmegaConf
 from melt_ser import config as settings
 from melt_ser.cli.compose import SCHEMAS, compose, with_protocol
 from melt_ser.core.errors import SetupError
-from melt_ser.core.paths import conf_folder
+from melt_ser.core.package import conf_folder
 
 VERBS = {"config": "train", "evaluate": "evaluate", "prepare": "prepare"}  # by the name of the main YAML
 WIDTH = 100  # columns, if standard output is no terminal
@@ -120,7 +120,7 @@ def as_text(value: Any) -> str:
 
 
 def _plain(value: Any) -> Any:
-    """Return a value of a mapping without enum members, which YAML cannot write."""
+    """Return a value of a mapping without enum members; YAML cannot write them."""
     if isinstance(value, dict):
         return {key: _plain(item) for key, item in value.items()}
     return value.value if isinstance(value, Enum) else value

@@ -1,4 +1,4 @@
-"""Start a verb whose settings Hydra composes.
+"""Start a verb with settings that Hydra composes.
 
 A mistake in the command (key, group, value) and every `MeltSerError` end as one line on standard error and an exit
 code. Nothing heavy is imported before the settings have been checked.
@@ -18,12 +18,11 @@ from omegaconf import DictConfig
 
 from melt_ser.cli.compose import SCHEMAS
 from melt_ser.cli.failures import Failure, failure_of
-from melt_ser.cli.gpus import one_gpu
 from melt_ser.cli.help import is_asked, print_help
-from melt_ser.cli.sweep import Outcomes, outcome, sweeping
+from melt_ser.cli.sweep import Outcomes, one_gpu, outcome, sweeping
 from melt_ser.cli.verb import run
 from melt_ser.core.console import terminal
-from melt_ser.core.paths import conf_folder
+from melt_ser.core.package import conf_folder
 from melt_ser.core.processes import several
 
 LAUNCHERS = ("joblib", "submitit", "ray")  # an exception of these modules means that a job died

@@ -1,18 +1,25 @@
-"""Collect the outcomes of a sweep's jobs and print a summary at the end.
+"""The jobs of a sweep: their outcomes, and a GPU for each if they run side by side.
 
-Each job writes its outcome into a file, in a folder next to the results that all machines of the sweep see. Hydra has
-no other way for jobs to report back, and a job that died reports nothing. Hydra passes this callback to every job.
+Jobs can only report through files, since Hydra's launchers return nothing from a job that died. Each job's process
+writes its outcome into a folder next to the results, visible to every machine of the sweep, and the process of the
+command prints a summary at the end. Hydra passes the callback `Outcomes` to every job.
 """
 
 from __future__ import annotations
 
+import os
 import shlex
 import shutil
+import subprocess
 import tempfile
+import time
 from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from filelock import FileLock, Timeout
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.utils import JobReturn
 from hydra.experimental.callback import Callback
@@ -22,33 +29,39 @@ from omegaconf import DictConfig
 from melt_ser.core.errors import one_line
 from melt_ser.core.processes import is_main_process
 
-REASONS = 3  # that the last lines of a sweep name
+REASONS = 3  # the most reasons for failures that the summary of a sweep names
+SIDE_BY_SIDE = ("joblib", "submitit_local")  # launchers that give every job all GPUs; slurm and ray give each its own
+VISIBLE = "CUDA_VISIBLE_DEVICES"
+_own: list[str] = []  # the GPU of this process; it cannot change once CUDA is in use
 
 
 class Outcomes(Callback):
-    """Collects what the jobs of a sweep return: {state: finished, skipped or failed; exit_code; reason; job}."""
+    """Collect the outcomes of a sweep's jobs: {state: finished, skipped or failed; exit_code; reason; job}."""
 
-    last: Outcomes | None = None  # of this process: the sweep that it started
+    last: Outcomes | None = None  # the outcomes of the sweep that this process started
 
     def __init__(self) -> None:
         self.folder: Path | None = None
 
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
-        """Create the folder of outcomes. Hydra calls this in the process that the user started."""
+        """Create the folder for the outcomes; Hydra calls this in the process of the command."""
         Outcomes.last = self
         place = Path(str(config.hydra.sweep.dir)).absolute()
         place.mkdir(parents=True, exist_ok=True)
         self.folder = Path(tempfile.mkdtemp(prefix="outcomes-", dir=place))
 
     def on_job_end(self, config: DictConfig, job_return: JobReturn, **kwargs: Any) -> None:
-        """Write the outcome of a job. Hydra calls this in the job's process."""
+        """Write the outcome of a job; Hydra calls this in the job's process."""
         if self.folder is not None and is_main_process() and isinstance(job_return._return_value, dict):
-            from melt_ser.core import files  # with pandas, which a mistyped command does without
+            from melt_ser.core import files  # imports pandas; a mistyped command ends faster without it
 
             files.write_json(self.folder / f"{config.hydra.job.num}.json", job_return._return_value)
 
     def end(self) -> int:
-        """Print the summary in the process that the user started, and return the highest exit code of the jobs."""
+        """Print the summary of the sweep and return the highest exit code of its jobs.
+
+        Only the process of the command calls this.
+        """
         if self.folder is None:
             return 0
         from melt_ser.core import files
@@ -61,7 +74,7 @@ class Outcomes(Callback):
         failed = [outcome for outcome in outcomes if outcome["state"] == "failed"]
         say(f"sweep: {states['finished']} finished, {states['skipped']} skipped, {states['failed']} failed")
         common = set.intersection(*(set(outcome["job"]) for outcome in outcomes)) if len(outcomes) > 1 else set()
-        jobs: dict[str, list[str]] = {outcome["reason"]: [] for outcome in failed}  # those of a reason together
+        jobs: dict[str, list[str]] = {outcome["reason"]: [] for outcome in failed}  # failed jobs by reason
         for outcome in failed:
             jobs[outcome["reason"]].append(" ".join(part for part in outcome["job"] if part not in common))
         for reason, alike in list(jobs.items())[:REASONS]:
@@ -77,17 +90,66 @@ def sweeping() -> bool:
 
 
 def overrides() -> list[str]:
-    """Return the overrides of the command, with those of the sweep's job; none outside a Hydra run."""
+    """Return the overrides of the command and of the sweep's job; none outside a Hydra run."""
     if not HydraConfig.initialized():
         return []
     return [str(override) for override in HydraConfig.get().overrides.task]
 
 
 def command() -> str:
-    """Return the overrides, quoted for a shell, for the result."""
+    """Return the overrides quoted for a shell, for the result."""
     return shlex.join(overrides())
 
 
 def outcome(state: str, exit_code: int = 0, reason: str = "") -> dict[str, Any]:
-    """Return the outcome of a job, as `Outcomes` reads it."""
+    """Return the outcome of this job."""
     return {"state": state, "exit_code": exit_code, "reason": one_line(reason), "job": overrides()}
+
+
+@contextmanager
+def one_gpu() -> Iterator[None]:
+    """Reserve a GPU for this job while the block runs, and hide the others; wait if all are in use.
+
+    Jobs that run side by side on a machine with several GPUs take turns in this way. Nothing happens outside a sweep of
+    such jobs, or if the process sees fewer than two GPUs.
+    """
+    if not sweeping() or HydraConfig.get().runtime.choices.get("hydra/launcher") not in SIDE_BY_SIDE:
+        yield
+        return
+    wanted = _own or visible_gpus()
+    if not _own and len(wanted) < 2:
+        yield
+        return
+    name, lock = _first_free(wanted)
+    try:
+        _own[:] = [name]
+        os.environ[VISIBLE] = name
+        yield
+    finally:
+        lock.release()
+
+
+def visible_gpus() -> list[str]:
+    """Return the GPUs that this process may use, named as in CUDA_VISIBLE_DEVICES, without importing torch."""
+    if VISIBLE in os.environ:
+        return [name for name in os.environ[VISIBLE].split(",") if name.strip()]
+    try:
+        listed = subprocess.run(["nvidia-smi", "-L"], capture_output=True, text=True, timeout=60, check=True).stdout
+    except (OSError, subprocess.SubprocessError):
+        return []
+    return [str(number) for number, _ in enumerate(line for line in listed.splitlines() if line.startswith("GPU "))]
+
+
+def _first_free(names: list[str]) -> tuple[str, FileLock]:
+    """Return the first GPU with a free lock, and the acquired lock; the system releases it if the process ends."""
+    folder = Path(tempfile.gettempdir()) / f"melt_ser-gpus-{os.getuid()}"
+    folder.mkdir(exist_ok=True)
+    while True:
+        for name in names:
+            lock = FileLock(folder / f"{name.strip()}.lock", thread_local=False)
+            try:
+                lock.acquire(timeout=0)
+            except Timeout:
+                continue
+            return name, lock
+        time.sleep(1.0)

@@ -1,7 +1,13 @@
-"""The frame of every verb: it speaks to a terminal, and each failure ends as one sentence and an exit code."""
+"""The frame of every verb: it speaks to a terminal, and each failure ends as one sentence and an exit code.
+
+The functions at the end are for `type=` of argparse: a wrong value ends in a sentence before any work begins. This
+module imports nothing heavy, for a fast `--help`.
+"""
 
 from __future__ import annotations
 
+import argparse
+import math
 import os
 import sys
 from collections.abc import Callable, Iterator
@@ -63,3 +69,30 @@ class _Output:
             raise SetupError(
                 f"cannot write to standard output: {error.strerror}; free space there, or send it elsewhere."
             ) from None
+
+
+def names(text: str) -> list[str]:
+    """Parse a list separated by commas."""
+    return [name.strip() for name in text.split(",") if name.strip()]
+
+
+def whole_number(least: int) -> Callable[[str], int]:
+    """Return a parser for whole numbers from `least` up."""
+
+    def parse(text: str) -> int:
+        if not text.isdecimal() or int(text) < least:
+            raise argparse.ArgumentTypeError(f"is a whole number from {least} up, not {text!r}")
+        return int(text)
+
+    return parse
+
+
+def number(text: str) -> float:
+    """Parse a finite number from 0 up."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not 0.0 <= value < math.inf:
+        raise argparse.ArgumentTypeError(f"is a number from 0 up, not {text!r}")
+    return value

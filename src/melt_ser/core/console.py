@@ -1,8 +1,8 @@
 """How the package speaks: sentences through `logging`, results on standard output, bars on a terminal.
 
 The logger "melt_ser" has no handler that prints, so a Python program that uses the library hears nothing until it
-configures logging. Within `terminal()`, which every verb enters, a person is listening: sentences go to standard error,
-results to standard output, and long work shows a progress bar. Of several processes only the main one speaks.
+configures logging. Every verb works within `terminal()`, for a person: sentences go to standard error, results to
+standard output, and long work shows a progress bar. Of several processes only the main one speaks.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ logger = logging.getLogger("melt_ser")
 
 
 class _StandardError(logging.Handler):
-    """Print each message as a line of its own, to whatever `sys.stderr` is at that moment."""
+    """Print each message as a line of its own, to the current `sys.stderr`."""
 
     def emit(self, record: logging.LogRecord) -> None:
         print(record.getMessage(), file=sys.stderr, flush=True)
@@ -62,8 +62,8 @@ def say(sentence: str) -> None:
 
 
 def print_anything() -> None:
-    """Let standard output escape what it cannot encode: file names that are not UTF-8, terminals that are ASCII."""
-    if isinstance(sys.stdout, io.TextIOWrapper):  # a notebook has a stream of its own, which takes everything
+    """Let standard output escape characters that it cannot encode, in names beyond UTF-8 or on an ASCII terminal."""
+    if isinstance(sys.stdout, io.TextIOWrapper):  # a notebook has its own stream, and that takes every character
         sys.stdout.reconfigure(errors="backslashreplace")
 
 

@@ -20,7 +20,7 @@ import pandas as pd
 
 from melt_ser.core.errors import InputError, OutputError
 
-# The messages of safetensors and torch, which raise no OSError, if a write fails.
+# The messages of safetensors and torch if a write fails; they raise no OSError.
 FAILED_WRITE = re.compile(r"I/O error: (.+?) \(os error \d+\)|inline_container|file write failed")
 
 
@@ -53,7 +53,7 @@ def replacing_file(path: Path) -> Iterator[Path]:
         temporary = Path(name)
         try:
             yield temporary
-            temporary.chmod(0o644)  # mkstemp gives 0600, which locks out the user's group
+            temporary.chmod(0o644)  # mkstemp gives 0600, and the user's group could not read that
             _to_disk(temporary)
             os.replace(temporary, path)
         finally:
@@ -117,7 +117,7 @@ def write_text(path: Path, text: str) -> None:
 
 
 def write_json(path: Path, value: Any) -> None:
-    """Write JSON; raises ValueError for NaN and infinity, which other readers of JSON refuse."""
+    """Write JSON. Raises ValueError for NaN and infinity, because other readers of JSON refuse them."""
     write_text(path, json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
 
 

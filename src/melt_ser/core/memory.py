@@ -1,4 +1,4 @@
-"""Memory: an error names the setting to lower, and the C library keeps what tensors free on a CPU."""
+"""Memory: an error names the setting to lower, and on a CPU the C library keeps freed tensors."""
 
 from __future__ import annotations
 

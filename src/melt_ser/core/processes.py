@@ -1,4 +1,4 @@
-"""Several processes of one run, told apart before torch is imported: only the main one speaks and writes.
+"""Tell the processes of one run apart before torch is imported: only the main process speaks and writes.
 
 `accelerate launch --multi_gpu` or `torchrun` starts them (on a CPU with `device=cpu`, over gloo). Both set the
 environment variables RANK and WORLD_SIZE.

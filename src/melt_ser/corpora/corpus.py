@@ -19,8 +19,8 @@ from melt_ser.core.errors import InputError
 from melt_ser.core.files import sha256
 from melt_ser.corpora.labels import LabelSpace
 from melt_ser.corpora.reader import is_own_corpus
-from melt_ser.corpora.rules import rules
 from melt_ser.corpora.table import shared_values
+from melt_ser.corpora.verification import rules
 
 
 @dataclass
@@ -52,7 +52,7 @@ class Corpus:
 
     @property
     def rules(self) -> dict[str, Any]:
-        """The versioned rules by which clips were refused, for the result; for a union, the rules of each member."""
+        """The versioned rules that refused clips, for the result; for a union, the rules of each member."""
         if self.config.members:
             return {name: rules(member) for name, member in self.config.member_settings.items()}
         return rules(self.config)

@@ -11,15 +11,14 @@ import pandas as pd
 from melt_ser.config import UNION, DatasetConfig
 from melt_ser.core.errors import InputError, SetupError
 from melt_ser.core.files import sha256
-from melt_ser.core.paths import cache_folder
+from melt_ser.core.package import cache_folder
 from melt_ser.corpora.corpus import Corpus, unite
 from melt_ser.corpora.download.hub import hub_folder
 from melt_ser.corpora.labels import common_label_map, map_labels
 from melt_ser.corpora.lines import relabel
 from melt_ser.corpora.reader import find_reader, is_own_corpus, read_with
-from melt_ser.corpora.rules import judge
 from melt_ser.corpora.table import COLUMNS, Release, digest, encodable, validate
-from melt_ser.corpora.verification import Progress, verify
+from melt_ser.corpora.verification import Progress, judge, verify
 
 NAME = re.compile(r"(?!\.)[\w.-]{1,100}")
 DATA_VARIABLE = "MELT_SER_DATA"
@@ -28,7 +27,7 @@ DATA_VARIABLE = "MELT_SER_DATA"
 def corpus_root(config: DatasetConfig) -> Path:
     """Return the folder of a corpus: bundled, `dataset.root`, `$MELT_SER_DATA/<name>`, or `data/<name>`.
 
-    Raises SetupError if it is not there, or if the dataset is a union, which has no folder.
+    Raises SetupError if it is not there, or if the dataset is a union (it has no folder).
     """
     if not NAME.fullmatch(config.name):
         raise SetupError(
@@ -65,7 +64,7 @@ def own_root(config: DatasetConfig) -> Path:
 
 
 def report_folder(config: DatasetConfig) -> Path:
-    """Return the folder in which `prepare` leaves its report on the corpus at its root."""
+    """Return the folder for the report of `prepare` on the corpus at its root."""
     root = corpus_root(config).resolve()
     release = sha256(repr((str(root), config.table, config.label_file)))
     return cache_folder() / "corpora" / f"{config.name}-{release[:12]}"

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Literal
 
 from melt_ser.config import CacheConfig
-from melt_ser.core.paths import cache_folder
+from melt_ser.core.package import cache_folder
 
 GIB = 2**30
 Kind = Literal["waveforms", "features"]

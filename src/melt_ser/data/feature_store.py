@@ -106,7 +106,7 @@ class FeatureDataset(ClipDataset):
 
     @staticmethod
     def collate(batch: Batch) -> Batch:
-        """Return the batch, which is complete already."""
+        """Return the batch; it is complete already."""
         return batch
 
 

@@ -27,7 +27,7 @@ class Item(Struct):
 
 
 class Key(Struct):
-    """`key.json`, which `listen build` writes: the sources' names by "first" and "second", and the items."""
+    """`key.json` as `listen build` writes it: the sources' names by "first" and "second", and the items."""
 
     schema_version: int
     study: str

@@ -55,7 +55,7 @@ def mixed_test(preferred: Floats, rater: Integers, clip: Integers) -> MixedTest 
     spec = VCSpec(list(factors), names, [[effect] for effect in effects])
     ones = np.ones((len(preferred), 1))
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # statsmodels warns of variances at their bound 0, which are valid
+        warnings.simplefilter("ignore")  # statsmodels warns of variances at their bound 0, but these are valid
         # statsmodels' default optimisers stop short of the maximum at that bound; Powell's method does not.
         fit = MixedLM(preferred - 0.5, ones, groups=np.zeros(len(preferred)), exog_vc=spec).fit(method="powell")
     variances = np.maximum(np.asarray(fit.vcomp, dtype=np.float64), 0.0)

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import argparse
 
-from melt_ser.cli.arguments import names
+from melt_ser.cli.verb import names
 
 
 def add_pair_options(parser: argparse.ArgumentParser) -> None:
-    """Add the options for the columns and keys by which labels are paired."""
+    """Add the options for the columns and keys that pair labels."""
     parser.add_argument(
         "--first-column", metavar="COLUMN", help="(default: label or Emotion; of two files llm_label first)"
     )

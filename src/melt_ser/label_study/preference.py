@@ -40,7 +40,7 @@ class Preferred(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ClassPreferred(Preferred, frozen=True, kw_only=True):
-    """The preference on the clips to which one source gave one label; p-values also corrected over labels (Holm)."""
+    """The preference on the clips with one label from one source; p-values also corrected over labels (Holm)."""
 
     label: str
     binomial_p_holm: float

@@ -1,8 +1,7 @@
 """Models: a backbone of any of four families, batch invariant, with a classification head.
 
-families.py          the families: their names in transformers, and the architecture of random weights
 checkpoint_files.py  find the files of a checkpoint: a folder, the Hugging Face cache, or the hub
-weights.py           build a transformers model: weights from those files, or random from a seed
+weights.py           build a transformers model of a family: weights from those files, or random from a seed
 backbone.py          one interface to all families: frames and their mask, in three stages; freezing
 kernels/             faster forward passes, behind the switch `backbone.kernels`, and batch invariance
 pooling.py           the frames of an utterance to one vector

@@ -5,9 +5,8 @@ from __future__ import annotations
 import hashlib
 from pathlib import Path
 
-from melt_ser.config import BackboneConfig
+from melt_ser.config import BackboneConfig, Family
 from melt_ser.core.errors import SetupError
-from melt_ser.models.families import family_name
 
 CONFIG = "config.json"
 SAFE_WEIGHTS = ("model.safetensors", "model.safetensors.index.json")
@@ -125,11 +124,13 @@ def _download(config: BackboneConfig) -> Path:
     except (RepositoryNotFoundError, RevisionNotFoundError) as error:
         fix = "correct backbone.checkpoint or backbone.revision"
         raise SetupError(f"{where} is not on the Hugging Face hub; {fix}.") from error
-    except Exception as error:  # the hub's client passes on the errors of its HTTP library, which it has changed once
+    except (
+        Exception
+    ) as error:  # the hub's client passes on the errors of its HTTP library, and has changed that library once
         raise SetupError(
             f"{where} is not in the Hugging Face cache and {_why(error)}; connect once, or run "
             f"`{download_command(config)}` on a machine with a network and copy its cache, or set "
-            f"backbone.checkpoint=<local folder>, or try backbone={family_name(config)}_tiny."
+            f"backbone.checkpoint=<local folder>, or try backbone={Family(config.family).value}_tiny."
         ) from error
     return Path(paths[0]).parent
 

@@ -7,7 +7,7 @@ A folder holds melt_ser.json (classes, head, format version) and one of two form
     any other head                   the plain backbone, which AutoModel loads, and head.safetensors
 
 The classifier of the first form has a projection before the mean; it is saved as the identity. transformers lacks
-kernels/masking.py: give its pipeline one clip at a time, which is its default.
+kernels/masking.py: give its pipeline one clip at a time, as it does by default.
 
 A frozen backbone of the first form has a file of its own: the weights are split into two, as transformers splits large
 ones. The models of many folds share that file by a hard link. To write it again took a third of the time of training
@@ -36,8 +36,7 @@ from melt_ser.core.memory import NO_ROOM_FOR_MODEL, memory_advice
 from melt_ser.models.backbone import Backbone, load_backbone
 from melt_ser.models.checkpoint_files import SAFE_WEIGHTS
 from melt_ser.models.classifier import SpeechClassifier
-from melt_ser.models.families import family_of
-from melt_ser.models.weights import check_finite, quiet_transformers
+from melt_ser.models.weights import check_finite, family_of, quiet_transformers
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -113,12 +112,12 @@ def load_model(folder: Path, device: str | torch.device = "cpu") -> SpeechClassi
     """Read a folder of `save_model`, with the same weights to the bit, in evaluation mode and with the fast kernels.
 
     Raises SetupError if the folder is not one of ours or its weights are damaged, InputError if transformers trained
-    its projection, which our head does not have.
+    its projection, because our head has none.
     """
     description = _read_description(folder)
     family, head, classes = _checked(description, folder / DESCRIPTION)
     backbone = load_backbone(BackboneConfig(family=family, checkpoint=str(folder)), seed=0)
-    with torch.random.fork_rng(devices=[]):  # initial weights of the head, which the saved ones replace
+    with torch.random.fork_rng(devices=[]):  # the saved weights replace the head's initial ones
         classifier = SpeechClassifier(backbone, head, classes)
     try:
         weights = _read_first_form(folder) if _has_first_form(head) else load_file(folder / HEAD_WEIGHTS)

@@ -16,13 +16,13 @@ from melt_ser.config import LabelsConfig
 from melt_ser.core import files
 from melt_ser.core.console import show
 from melt_ser.core.errors import one_line
-from melt_ser.core.paths import cache_folder
+from melt_ser.core.package import cache_folder
 from melt_ser.corpora.corpus import Corpus
 from melt_ser.corpora.fold_split import group_warnings
 from melt_ser.corpora.labels import LabelSpace
 from melt_ser.corpora.load import report_folder
-from melt_ser.corpora.rules import is_clipped
 from melt_ser.corpora.table import SPLITS
+from melt_ser.corpora.verification import is_clipped
 from melt_ser.reporting.pages import render
 
 SCHEMA_VERSION = 1

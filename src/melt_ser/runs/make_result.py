@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 import pandas as pd
 
-from melt_ser.core.version import __version__
+from melt_ser.core.package import __version__
 from melt_ser.corpora.fold_split import FoldSplit, group_warnings, shared_audio_warnings
 from melt_ser.evaluation.calibration import DevCalibration
 from melt_ser.evaluation.evaluation_sets import EvaluationSet

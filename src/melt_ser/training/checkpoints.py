@@ -2,10 +2,10 @@
 
     checkpoints/epoch0003/  model.safetensors  best.safetensors  state.pt (optimiser, schedule, scaler, random states)
 
-Pretrained checkpoints, the weights that a backbone starts from, are found by models/pretrained.py; finished models are
-saved by models/export.py.
+models/checkpoint_files.py finds pretrained checkpoints, the weights that a backbone starts from; models/export.py saves
+finished models.
 
-Each checkpoint is written to a temporary folder, which is renamed, and only then is the previous one deleted: at every
+Each checkpoint is written to a temporary folder and then renamed; only then is the previous one deleted: at every
 moment, even if the process is killed, the newest folder with such a name is whole. All other random draws of training
 (order, crops, augmentation) are functions of seed and epoch, so they need no state.
 """

@@ -1,7 +1,7 @@
 """The feature cache: the output of a model's frozen stage, computed once for a corpus.
 
 Every fold, epoch and later run reads it. Features are stored as float16 if it can hold them; the few pooled features
-are stored as float32. They are computed in float32 whatever the precision of the training.
+are stored as float32. They are computed in float32, even if training has another precision.
 
 The key of a cached corpus covers the weights and settings of the frozen stage, the audio of the clips, their padding,
 and `VERSION`. It covers neither names nor labels, so recordings under several label sources are computed once.
@@ -98,7 +98,7 @@ class FeatureCache:
         Args:
             utterances: the rows of `table`, decoded and padded.
             table: a part of a corpus table.
-            whole: the table whose features are computed together; it includes the rows of `table`.
+            whole: the table of clips to compute features for together; it includes the rows of `table`.
             read: returns the utterances of a table, padded as `utterances` are.
         """
         if not self.used:

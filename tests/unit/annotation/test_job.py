@@ -12,13 +12,13 @@ from typing import Any
 import pytest
 
 from annotation_server import KEY, LABELS, UNREADABLE, Behaviour, annotating, answer, obedient
+from melt_ser.annotation.answering import GIVE_UP, AnnotationProgress, answer_all
 from melt_ser.annotation.answers import parse_answer
 from melt_ser.annotation.batch import Batches
 from melt_ser.annotation.engines import CallFailed, Message, Reply, Schema
-from melt_ser.annotation.job import GIVE_UP, Failure, Job, answer_all, open_calls, unreadable
+from melt_ser.annotation.job import Failure, Job, open_calls, unreadable
 from melt_ser.annotation.journal import Journal, open_journal
 from melt_ser.annotation.openai_engine import Endpoint, OpenAIEngine
-from melt_ser.annotation.progress import AnnotationProgress
 from melt_ser.annotation.prompts import load_prompt
 from melt_ser.core.errors import SetupError
 from melt_ser.corpora.lines import Line, earlier_lines

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from melt_ser.annotation.prompts import Prompt, labels_of, load_prompt, quoted
 from melt_ser.core.errors import SetupError
-from melt_ser.core.paths import conf_folder
+from melt_ser.core.package import conf_folder
 from melt_ser.corpora.lines import Line
 
 SHIPPED = ("melt", "context", "definitions", "few_shot")

@@ -34,7 +34,7 @@ def run(*arguments: str, module: str = "train", cwd: Path | None = None) -> subp
         ("trainer.freeze=all", "trainer.freeze is nothing, convolution, everything or a number of layers, not 'all'."),
         ("out=runs/müller", "out: quote a value with such signs, within the shell's quotes: \"out='runs/müller'\"."),
         ("dataset.root=a=b", "dataset.root: quote a value with such signs, within the shell's quotes: \"dataset.root="),
-        ("eval.corpora=[a b=c]", "eval.corpora: [a b=c] cannot be read; quote what has other signs than ASCII"),
+        ("eval.corpora=[a b=c]", "eval.corpora: [a b=c] cannot be read; quote each part with signs other than ASCII"),
         ("+dataset.label_map.Ärger=null", "'+dataset.label_map.Ärger' cannot be a key on the command line; write it"),
         (
             'dataset.label_map={"a b": sad}',

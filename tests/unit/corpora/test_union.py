@@ -92,7 +92,7 @@ def test_a_union_of_the_same_members_with_the_same_settings_is_the_same_run() ->
         (["dataset.members=[demo,demo]"], "names a corpus of 'union' twice"),
         (["dataset.members=[demo,emodb]", "dataset.left_out=emodbb"], "no member is called 'emodbb'; did you mean"),
         (["dataset.members=[demo]", "dataset.left_out=demo"], "leaves no member of 'union' to train on"),
-        (["dataset.members=[demo,union]"], "'union' is a union, which cannot be a member"),
+        (["dataset.members=[demo,union]"], "'union' is a union and cannot be a member"),
     ],
 )
 def test_a_mistake_about_the_members_of_a_union_is_one_sentence(typed: list[str], sentence: str) -> None:

@@ -20,9 +20,8 @@ from melt_ser.corpora import verification
 from melt_ser.corpora.corpus import same_audio
 from melt_ser.corpora.fold_split import FoldSplit, shared_audio, shared_audio_warnings
 from melt_ser.corpora.load import load_corpus
-from melt_ser.corpora.rules import RULES_VERSION, is_clipped, judge, rules
 from melt_ser.corpora.table import make_table
-from melt_ser.corpora.verification import Measurements, verify
+from melt_ser.corpora.verification import RULES_VERSION, Measurements, is_clipped, judge, rules, verify
 
 
 @pytest.fixture

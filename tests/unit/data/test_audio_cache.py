@@ -15,7 +15,7 @@ from torch.utils.data import DataLoader
 
 from melt_ser.cli.compose import load_config
 from melt_ser.config import AugmentConfig, CacheConfig
-from melt_ser.core.paths import cache_folder
+from melt_ser.core.package import CACHE_VARIABLE, cache_folder
 from melt_ser.corpora.corpus import Corpus
 from melt_ser.corpora.load import load_corpus
 from melt_ser.data.audio_cache import AudioCache, open_audio_cache
@@ -126,8 +126,14 @@ def test_another_recording_or_rate_is_another_clip_in_the_audio_cache(corpus: Co
     ],
 )
 def test_an_audio_cache_that_cannot_be_written_says_why(
-    settings: CacheConfig, sentence: str, corpus: Corpus, capsys: pytest.CaptureFixture[str]
+    settings: CacheConfig,
+    sentence: str,
+    corpus: Corpus,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
+    monkeypatch.setenv(CACHE_VARIABLE, str(tmp_path / "empty"))  # other tests fill the cache that they share
     assert open_audio_cache(corpus.name, corpus.table, settings) is None
     message = capsys.readouterr().err
     assert message.startswith("note: the clips of 'csv' are decoded anew every epoch: ")

@@ -17,7 +17,7 @@ from transformers import AutoModelForCTC, Wav2Vec2FeatureExtractor
 from melt_ser.config import BackboneConfig, Family
 from melt_ser.core.errors import SetupError
 from melt_ser.models.backbone import Backbone, load_backbone
-from melt_ser.models.families import MODEL_TYPES
+from melt_ser.models.weights import MODEL_TYPES
 from small_models import FAMILIES, KINDS, batch_of, small_backbone, small_config
 
 every_family = pytest.mark.parametrize("family", FAMILIES)

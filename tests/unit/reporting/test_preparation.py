@@ -33,7 +33,7 @@ def prepared(*overrides: str) -> tuple[dict[str, Any], str]:
 
 
 def newest_report(name: str) -> Path:
-    from melt_ser.core.paths import cache_folder
+    from melt_ser.core.package import cache_folder
 
     return max(cache_folder().glob(f"corpora/{name}-*"), key=lambda path: path.stat().st_mtime_ns)
 

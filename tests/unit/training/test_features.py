@@ -14,7 +14,7 @@ import pytest
 import torch
 
 from melt_ser.core.errors import InputError, OutputError
-from melt_ser.core.paths import cache_folder
+from melt_ser.core.package import cache_folder
 from melt_ser.data.feature_store import FeatureStore
 from melt_ser.data.stage import Stage
 from melt_ser.models.classifier import SpeechClassifier

@@ -19,7 +19,7 @@ from melt_ser.config import DatasetConfig, DownloadConfig
 from melt_ser.core import files
 from melt_ser.core.console import say
 from melt_ser.core.errors import InputError, OutputError, SetupError
-from melt_ser.core.paths import cache_folder
+from melt_ser.core.package import cache_folder
 from melt_ser.corpora.download.transfer import NotDownloaded, ProgressBar, checksum, transfer
 from melt_ser.corpora.download.unpack import is_archive, is_foreign_archive, is_page, unpack
 

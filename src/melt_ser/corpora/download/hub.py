@@ -18,7 +18,7 @@ from melt_ser.config import DatasetConfig
 from melt_ser.core import files
 from melt_ser.core.console import say
 from melt_ser.core.errors import InputError, SetupError, first_line
-from melt_ser.core.paths import cache_folder
+from melt_ser.core.package import cache_folder
 
 
 def hub_folder(repository: str, revision: str | None) -> Path:

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from melt_ser.annotation.estimate import Estimate
+from melt_ser.annotation.cost import Estimate, Price, known_price, parse_price
 from melt_ser.annotation.journal import Spent
-from melt_ser.annotation.prices import Price, known_price, parse_price
 from melt_ser.core.errors import SetupError
 
 

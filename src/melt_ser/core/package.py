@@ -1,9 +1,11 @@
-"""The two folders of the package: the cache and the YAMLs."""
+"""The package: its version and its two folders, the cache and the YAML files."""
 
 from __future__ import annotations
 
 import os
 from pathlib import Path
+
+__version__ = "0.1.0"  # each result names it
 
 CACHE_VARIABLE = "MELT_SER_CACHE"
 

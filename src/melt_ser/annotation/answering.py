@@ -1,0 +1,124 @@
+"""Make the calls of a job, a limited number at a time, and show the progress."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+import time
+from collections.abc import Coroutine, Sequence
+from types import TracebackType
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from melt_ser.annotation.cost import FREE, Price, money
+from melt_ser.annotation.engines import CallFailed, Engine, Reply
+from melt_ser.annotation.job import Call, Failure, Job, entry_of, is_final, open_calls
+from melt_ser.annotation.journal import Journal
+from melt_ser.core.console import say
+from melt_ser.core.errors import MeltSerError, SetupError
+
+GIVE_UP = 20  # consecutive failed calls after which the job stops
+
+
+async def answer_all(
+    job: Job, engine: Engine, journal: Journal, concurrency: int, progress: AnnotationProgress
+) -> list[Failure]:
+    """Make the open calls and return those that got no answer.
+
+    Args:
+        job: the calls.
+        engine: answers them.
+        journal: gets each answer as it arrives.
+        concurrency: calls at a time.
+        progress: the bar.
+
+    Raises SetupError if no further call can succeed, or `GIVE_UP` calls failed in a row.
+    """
+    failures: list[Failure] = []
+    in_a_row = 0
+    waiting = open_calls(job, journal)
+
+    async def answer(call: Call) -> None:
+        started = time.monotonic()
+        reply = await engine.ask(call.question(), job.prompt.schema, call.sample)
+        entry = entry_of(job, call, reply, time.monotonic() - started)
+        journal.record(entry)
+        progress.count(reply)
+        if is_final(entry):
+            progress.advance()
+        else:
+            await answer(call._replace(before=entry))
+
+    async def work() -> None:
+        nonlocal in_a_row
+        for call in waiting:
+            try:
+                await answer(call)
+                in_a_row = 0
+            except CallFailed as error:
+                failures.append(Failure(call.utterance, call.sample, str(error)))
+                in_a_row += 1
+                if in_a_row == GIVE_UP:
+                    reason = f"{GIVE_UP} calls in a row failed, the last: {str(error).rstrip('.')}"
+                    raise SetupError(f"{reason}; the same command goes on.") from None
+
+    await all_of([work() for _ in range(concurrency)])
+    return failures
+
+
+async def all_of(works: Sequence[Coroutine[Any, Any, None]]) -> None:
+    """Run all at once. The first error of ours ends the others and is raised by itself, not in a group."""
+    try:
+        async with asyncio.TaskGroup() as group:
+            for work in works:
+                group.create_task(work)
+    except BaseExceptionGroup as errors:
+        ours = [error for error in errors.exceptions if isinstance(error, MeltSerError)]
+        raise (ours or errors.exceptions)[0] from None
+
+
+class AnnotationProgress:
+    """Show answers and cost so far, those of earlier runs included, on standard error."""
+
+    def __init__(self, total: int, done: int, price: Price | None, spent: float) -> None:
+        """Begin with `done` of `total` calls answered and `spent` US dollars; a price of None is not known."""
+        self.total = total
+        self.done = done
+        self.price = price
+        self.spent = spent
+        self.bar = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(bar_width=20),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[cost]}"),
+            TimeRemainingColumn(),
+            console=Console(stderr=True),
+            disable=not sys.stderr.isatty(),
+            transient=True,
+        )
+        self.task = self.bar.add_task("annotating", total=total, completed=done, cost=self.cost())
+
+    def __enter__(self) -> AnnotationProgress:
+        self.bar.start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self.bar.stop()
+
+    def cost(self) -> str:
+        """Return the cost so far as text; "" if it is not known or nothing is paid."""
+        return money(self.spent) if self.price not in (None, FREE) else ""
+
+    def count(self, reply: Reply) -> None:
+        """Add the cost of a reply."""
+        if self.price is not None:
+            self.spent += self.price.of(reply.prompt_tokens, reply.completion_tokens)
+
+    def advance(self) -> None:
+        """Count a call that needs no further round."""
+        before, self.done = self.done, self.done + 1
+        self.bar.update(self.task, completed=self.done, cost=self.cost())
+        if self.bar.disable and before * 10 // self.total < self.done * 10 // self.total:
+            say(" ".join([f"{self.done:,} of {self.total:,} answered", self.cost()]).strip())
