@@ -11,9 +11,11 @@ import pandas as pd
 import pytest
 import soundfile
 import torch
+import yaml
 from sklearn.metrics import accuracy_score, balanced_accuracy_score
 
 from melt_ser.cli.compose import compose
+from melt_ser.config import RENAMED
 from melt_ser.core.errors import InputError, SetupError
 from melt_ser.evaluate import evaluate
 from melt_ser.evaluation.calibration import calibrate
@@ -286,3 +288,23 @@ def test_a_finished_run_scores_only_what_it_lacks_and_overwrites_no_predictions(
         ("csv", "test", "predictions/csv.csv"),
         ("csv", "all", "predictions/csv_all.csv"),
     }
+
+
+def test_a_run_with_old_names_of_settings_is_skipped_scored_labelled_and_run_again(tmp_path: Path) -> None:
+    """A run folder as it was before settings were renamed."""
+    root = corpus(tmp_path / "c")
+    folder, result = train(tmp_path / "runs", root)
+    for old, new in RENAMED.items():
+        group, _, name = new.partition(".")
+        result["config"][group][old.partition(".")[2]] = result["config"][group].pop(name)
+    (folder / "result.json").write_text(json.dumps(result))
+    (folder / "config.yaml").write_text(yaml.safe_dump(result["config"]))
+
+    assert train(tmp_path / "runs", root) == (folder, result)
+    evaluate(compose([f"run={folder}", "dataset=demo_de", "device=cpu"], "evaluate"))
+    assert "demo_de" in {row["corpus"] for row in json.loads((folder / "result.json").read_text())["evals"]}
+    assert predict([str(folder), str(next((root / "wav").iterdir())), "--device", "cpu"]) == 0
+    again, forced = train(tmp_path / "runs", root, "force=true")
+    assert again == folder
+    assert forced["config"]["trainer"]["head_learning_rate"] == result["config"]["trainer"]["learning_rate"]
+    assert forced["evals"] == result["evals"]

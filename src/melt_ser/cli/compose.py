@@ -7,6 +7,7 @@ these corpora. The open `group` and `folds` are a known debt: Hydra cannot tell 
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from enum import Enum
@@ -52,9 +53,6 @@ def compose(overrides: list[str], config_name: str = "config") -> DictConfig:
 
 def with_protocol(composed: DictConfig, schema: type[Any]) -> DictConfig:
     """Return the composed configuration with every value checked against its type, and with the split filled in."""
-    for old in RENAMED:
-        if OmegaConf.select(composed, old, throw_on_missing=False) is not None:  # Hydra allows any key after a plus
-            raise SetupError(renamed(old))
     merged = OmegaConf.merge(open_schema(schema), composed)
     assert isinstance(merged, DictConfig)
     choose_protocol(merged.dataset)
@@ -65,8 +63,22 @@ def typed(composed: DictConfig, schema: type[Settings]) -> Settings:
     """Return the composed configuration as dataclasses, with every value checked against its type."""
     settings = OmegaConf.to_object(with_protocol(composed, schema))
     assert isinstance(settings, schema)
+    refuse_unknown_keys(settings)
     fill_members(settings.dataset)
     return settings
+
+
+def refuse_unknown_keys(settings: Any, place: str = "") -> None:
+    """Raise SetupError for a key that is no field of its dataclass: Hydra allows any after a plus (`+trainer.epoch=3`)."""
+    known = [field.name for field in dataclasses.fields(settings)]
+    for name, value in vars(settings).items():
+        key = f"{place}{name}"
+        if name not in known:
+            raise SetupError(
+                renamed(key) if key in RENAMED else f"There is no key '{key}'; {did_you_mean(name, known)}"
+            )
+        if dataclasses.is_dataclass(value):
+            refuse_unknown_keys(value, f"{key}.")
 
 
 def load_config(*overrides: str) -> Config:

@@ -10,6 +10,8 @@ from typing import Any
 from melt_ser.config import RENAMED, Config
 from melt_ser.core import files
 
+Settings = dict[str, Any]
+
 INFRASTRUCTURE = {
     "": {"out", "device", "force", "eval", "cache", "experiment_name"},
     "backbone": {
@@ -44,9 +46,6 @@ INFRASTRUCTURE = {
 The name of a group's YAML is among them: its values are hashed.
 """
 
-HASHED_AS = {new: old.rpartition(".")[2] for old, new in RENAMED.items()}
-"""Renamed settings hash under their old name, so that finished runs stay finished."""
-
 AS_BEFORE: dict[str, dict[str, Any]] = {}
 """New settings, {group: {key: value}}, that are not hashed while they have this value.
 
@@ -65,34 +64,46 @@ def plain(value: Any) -> Any:
     return value.value if isinstance(value, Enum) else value
 
 
-def without_infrastructure(config: dict[str, Any]) -> dict[str, Any]:
-    """Return the settings of a plain configuration, as a result stores it, that the run's results depend on.
+def without_infrastructure(config: Settings) -> Settings:
+    """Return the settings that the run's results depend on, from a plain configuration as a result stores it.
 
-    Keys have the names under which they are hashed: a configuration of an older version gives the same settings.
+    The keys have today's names: a configuration of an older version gives the same settings.
     """
-    settings = _hashed("", config)
+    settings = _relevant("", config)
     for group in INFRASTRUCTURE:
         if group:
-            settings[group] = _hashed(group, config[group])
+            settings[group] = _relevant(group, config[group])
     members = settings["dataset"].get("member_settings", {})
-    settings["dataset"]["member_settings"] = {name: _hashed("dataset", member) for name, member in members.items()}
+    settings["dataset"]["member_settings"] = {name: _relevant("dataset", member) for name, member in members.items()}
     return settings
 
 
-def _hashed(group: str, values: dict[str, Any]) -> dict[str, Any]:
-    """Return the settings of a group that are hashed, under their hashed names."""
+def identity(config: Config) -> str:
+    """Return the run id: the seed, for people, and a hash of all settings that the results depend on.
+
+    A renamed setting is hashed under its old name, so that finished runs stay finished.
+    """
+    settings = without_infrastructure(plain(config))
+    if settings["labels"]["classes"] is not None:
+        settings["labels"]["classes"] = list(settings["labels"]["classes"].items())  # their order numbers the outputs
+    old_names = {new: old for old, new in RENAMED.items()}
+    hashed = {name: _renamed(name, group, old_names) for name, group in settings.items()}
+    canonical = json.dumps(hashed, sort_keys=True, ensure_ascii=False)
+    return f"seed{config.seed}-{files.sha256(canonical)[:12]}"
+
+
+def _relevant(group: str, settings: Settings) -> Settings:
+    """Return the settings of one group that the results depend on, under today's names."""
     as_before = AS_BEFORE.get(group, {})
     return {
-        HASHED_AS.get(f"{group}.{key}", key): value
-        for key, value in values.items()
+        key: value
+        for key, value in _renamed(group, settings, RENAMED).items()
         if key not in INFRASTRUCTURE[group] and not (key in as_before and as_before[key] == value)
     }
 
 
-def identity(config: Config) -> str:
-    """Return the run id: the seed, for people, and a hash of all settings that the results depend on."""
-    settings = without_infrastructure(plain(config))
-    if settings["labels"]["classes"] is not None:
-        settings["labels"]["classes"] = list(settings["labels"]["classes"].items())  # their order numbers the outputs
-    canonical = json.dumps(settings, sort_keys=True, ensure_ascii=False)
-    return f"seed{config.seed}-{files.sha256(canonical)[:12]}"
+def _renamed(group: str, settings: Any, names: dict[str, str]) -> Any:
+    """Return a group of settings with each `<group>.<key>` of `names` renamed; a value outside the groups as it is."""
+    if not isinstance(settings, dict):
+        return settings
+    return {names.get(f"{group}.{key}", key).rpartition(".")[2]: value for key, value in settings.items()}

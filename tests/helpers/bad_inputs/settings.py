@@ -1,4 +1,4 @@
-"""YAMLs of one's own (--config-dir) and settings."""
+"""Mistakes in the user's own YAMLs (--config-dir) and in settings."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from small_runs import corpus
 
 
 def dataset_yaml(folder: Path, content: str | bytes) -> list[str]:
-    """A command with a dataset YAML of one's own."""
+    """Return a command with a dataset YAML of the user's own."""
     (folder / "dataset").mkdir()
     (folder / "dataset" / "mine.yaml").write_bytes(content if isinstance(content, bytes) else content.encode())
     return ["prepare", "--config-dir", str(folder), "dataset=mine"]
@@ -34,12 +34,25 @@ def a_yaml_with_an_unknown_key(folder: Path) -> Expected:
 
 
 @kind
+def a_yaml_with_a_renamed_key(folder: Path) -> Expected:
+    (folder / "trainer").mkdir()
+    (folder / "trainer" / "mine.yaml").write_text("name: mine\nclip_norm: 2.0\n")
+    command = ["train", "--config-dir", str(folder), "trainer=mine"]
+    return refused(command, "trainer.clip_norm is called trainer.max_grad_norm now", code=2)
+
+
+@kind
+def an_unknown_key_behind_a_plus(folder: Path) -> Expected:
+    return refused(train(corpus(folder / "corpus"), "+trainer.epochz=3"), "did you mean 'epochs'?", code=2)
+
+
+@kind
 def a_yaml_that_does_not_parse(folder: Path) -> Expected:
     return refused(dataset_yaml(folder, "name: [mine\n"), "mine.yaml, line 2 is not YAML", "correct it", code=2)
 
 
 @kind
-def a_yaml_whose_defaults_are_no_list(folder: Path) -> Expected:
+def a_yaml_with_defaults_that_are_no_list(folder: Path) -> Expected:
     return refused(dataset_yaml(folder, "defaults: 1\nname: mine\n"), "Invalid defaults list in 'dataset/mine'", code=2)
 
 
@@ -54,13 +67,13 @@ def a_yaml_that_is_binary(folder: Path) -> Expected:
 
 
 @kind
-def a_folder_of_yamls_that_is_not_there(folder: Path) -> Expected:
+def a_missing_folder_of_yamls(folder: Path) -> Expected:
     command = ["prepare", "--config-dir", str(folder / "nowhere"), "dataset=demo"]
     return refused(command, "config directory", "nowhere' not found", code=2)
 
 
 def labels_yaml(folder: Path, classes: str) -> list[str]:
-    """A command with a label space of one's own."""
+    """Return a command with a label space of the user's own."""
     (folder / "labels").mkdir()
     (folder / "labels" / "mine.yaml").write_text(f"name: mine\nclasses: {classes}\n")
     verb, *settings = train(corpus(folder / "corpus"), "labels=mine")
@@ -85,7 +98,7 @@ def classes_on_the_command_line(folder: Path) -> Expected:
     return refused(command, "labels.classes is null", "write it into a YAML of yours", code=2)
 
 
-MARKUP = """{"[red]": [sad], "[/]a_b:smile:": [angry], "$\\\\frac{1$": [happy]}"""  # neither rich's nor mathematics
+MARKUP = """{"[red]": [sad], "[/]a_b:smile:": [angry], "$\\\\frac{1$": [happy]}"""  # markup for rich, mathematics for figures
 
 
 @kind
@@ -101,11 +114,11 @@ def classes_that_look_like_markup_on_the_terminal(folder: Path) -> Expected:
 
 
 @kind
-def a_device_that_is_not_there(folder: Path) -> Expected:
+def an_unknown_device(folder: Path) -> Expected:
     return refused(train(corpus(folder / "corpus"), "device=tpu"), "device is auto, cpu, cuda", code=2)
 
 
 @kind
-def masking_what_does_not_learn(folder: Path) -> Expected:
+def masking_with_a_frozen_backbone(folder: Path) -> Expected:
     command = train(corpus(folder / "corpus"), "augment=masking", "trainer=frozen")
     return refused(command, "augment.time_mask_probability", "trainer.freeze=everything", "set both to 0", code=2)

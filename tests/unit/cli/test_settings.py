@@ -15,6 +15,7 @@ from melt_ser.cli.compose import load_config
 from melt_ser.cli.failures import failure_of
 from melt_ser.cli.help import groups_of, help_text, strings_under_names
 from melt_ser.config import RENAMED, Config
+from melt_ser.core.errors import SetupError
 from melt_ser.runs import identity as identity_module
 from melt_ser.runs.identity import identity, plain, without_infrastructure
 
@@ -95,6 +96,13 @@ def test_a_stored_configuration_with_old_keys_gives_the_same_settings() -> None:
         stored[group][old.split(".")[1]] = stored[group].pop(key)
     assert stored != new
     assert without_infrastructure(stored) == without_infrastructure(new)
+    assert "head_learning_rate" in without_infrastructure(stored)["trainer"], "reports name settings as one types them"
+
+
+@pytest.mark.parametrize(("typed", "choice"), [("+trainer.epochz=3", "epochs"), ("++dataset.rot=x", "root")])
+def test_an_unknown_key_behind_a_plus_is_refused(typed: str, choice: str) -> None:
+    with pytest.raises(SetupError, match=f"There is no key .*did you mean '{choice}'"):
+        load_config(typed)
 
 
 def test_a_new_setting_is_hashed_only_if_it_differs_from_before(monkeypatch: pytest.MonkeyPatch) -> None:
