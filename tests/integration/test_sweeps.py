@@ -1,4 +1,4 @@
-"""Sweeps: experiments pin a study, only what is missing is run, and a failed job stops nothing, wherever jobs run."""
+"""Sweeps: an experiment fixes a study, only missing runs are made, and a failed job stops no other, on any launcher."""
 
 from __future__ import annotations
 
@@ -50,31 +50,31 @@ hydra:
 
 
 def start(*arguments: str, **environment: str) -> subprocess.Popen[str]:
-    """`train` as a user starts it."""
+    """Start `train` as a user does."""
     command = [sys.executable, "-m", "melt_ser.train", *arguments]
     pipe = subprocess.PIPE
     return subprocess.Popen(command, stdout=pipe, stderr=pipe, text=True, env={**os.environ, **environment})
 
 
 def sweep(*arguments: str, **environment: str) -> tuple[int, str]:
-    """The exit code of `train` and what it said on standard error."""
+    """Run `train`; return its exit code and standard error."""
     process = start(*arguments, **environment)
     _, said = process.communicate(timeout=600)
     return process.returncode, said
 
 
 def summary(said: str) -> str:
-    """The line that a sweep ends with."""
+    """Return the last line of a sweep."""
     return next(line for line in said.splitlines() if line.startswith("sweep: "))
 
 
 def results(out: Path) -> dict[Path, int]:
-    """Finished runs and when each was finished."""
+    """Return the finished runs with the time at which each was finished."""
     return {path: path.stat().st_mtime_ns for path in out.glob("*/*/seed*/result.json")}
 
 
 @pytest.mark.parametrize("name", names("experiment"))
-def test_every_experiment_composes_and_sweeps_over_what_there_is(name: str) -> None:
+def test_every_experiment_composes_and_sweeps_over_known_names(name: str) -> None:
     pinned = OmegaConf.load(conf_folder() / "experiment" / f"{name}.yaml")
     sweeper = OmegaConf.select(pinned, "hydra.sweeper.params") or {}
     chosen = {key: str(values).split(",") for key, values in sweeper.items()}
@@ -92,7 +92,7 @@ def test_every_experiment_composes_and_sweeps_over_what_there_is(name: str) -> N
 
 @pytest.mark.slow
 @pytest.mark.timeout(900)
-def test_a_study_is_completed_after_a_kill_and_grows_by_a_seed(tmp_path: Path) -> None:
+def test_a_sweep_is_completed_after_a_kill_and_grows_by_a_seed(tmp_path: Path) -> None:
     """Two families, two training corpora, two seeds, both test corpora."""
     (tmp_path / "conf" / "experiment").mkdir(parents=True)
     (tmp_path / "conf" / "experiment" / "small.yaml").write_text(STUDY)
@@ -132,7 +132,7 @@ def test_a_study_is_completed_after_a_kill_and_grows_by_a_seed(tmp_path: Path) -
     )
     lines = planned.stdout.splitlines()
     assert Counter(line.split()[0] for line in lines[:-1]) == {"finished": 8, "missing": 4}
-    assert all(re.search(r" =0:0\d h ", line) for line in lines[:-1]), "measured, since there are runs like them"
+    assert all(re.search(r" =0:0\d h ", line) for line in lines[:-1]), "measured, since similar runs are finished"
     assert lines[-1].startswith("12 runs, 8 finished; 4 to do, about 0:0")
 
     code, said = sweep(*typed, "seed=0,1,2")
@@ -142,7 +142,7 @@ def test_a_study_is_completed_after_a_kill_and_grows_by_a_seed(tmp_path: Path) -
     assert complete.items() <= grown.items() and len(grown) == 12
 
 
-def test_a_failed_job_leaves_its_reason_and_does_not_stop_the_rest(tmp_path: Path) -> None:
+def test_a_failed_job_of_a_sweep_leaves_its_reason_and_stops_no_other_job(tmp_path: Path) -> None:
     out, root = tmp_path / "runs", tmp_path / "mine"
     typed = ["--multirun", *SMALL, "dataset=csv,demo_de", f"dataset.root={root}", "dataset.table=table.csv"]
     code, said = sweep(*typed, f"out={out}")
@@ -163,7 +163,7 @@ def test_a_failed_job_leaves_its_reason_and_does_not_stop_the_rest(tmp_path: Pat
 
 
 def installed(launcher: str) -> None:
-    """Skip where the extra of a launcher is not installed."""
+    """Skip the test if the extra of a launcher is not installed."""
     for module in (f"hydra_plugins.hydra_{launcher}_launcher", launcher):
         try:
             found = importlib.util.find_spec(module)
@@ -182,10 +182,10 @@ def installed(launcher: str) -> None:
         ("ray", ["+hydra.launcher.ray.init.num_cpus=2", "+hydra.launcher.ray.init.include_dashboard=false"]),
     ],
 )
-def test_jobs_of_other_processes_wait_for_each_other_and_tell_what_became_of_them(
+def test_jobs_in_several_processes_wait_for_each_other_and_report_their_outcomes(
     launcher: str, settings: list[str], tmp_path: Path
 ) -> None:
-    """Two jobs of one run meet in its folder and in the caches; a third fails."""
+    """Two jobs share a run folder and the caches; a third fails."""
     installed(launcher.removesuffix("_local"))
     out = tmp_path / "runs"
     typed = ["--multirun", f"hydra/launcher={launcher}", *settings, *SMALL, f"out={out}"]
@@ -202,18 +202,18 @@ def test_jobs_of_other_processes_wait_for_each_other_and_tell_what_became_of_the
     assert "failed: " in said and "Corpus 'emodb' is not at" in said
 
 
-def test_jobs_side_by_side_hold_a_gpu_each(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_jobs_of_a_sweep_that_run_side_by_side_hold_a_gpu_each(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     (first, held), (second, other) = _first_free(["0", "1"]), _first_free(["0", "1"])
     assert (first, second) == ("0", "1")
     threading.Timer(0.2, other.release).start()
-    third, again = _first_free(["0", "1"])  # waits
+    third, again = _first_free(["0", "1"])  # waits for the timer
     assert third == "1"
     for lock in (held, again):
         lock.release()
 
 
-def test_a_verification_waits_for_another_and_finds_it_done(tmp_path: Path) -> None:
+def test_a_verification_waits_for_another_one_and_does_not_repeat_it(tmp_path: Path) -> None:
     root = corpus(tmp_path / "c")
     table = pd.DataFrame({"audio": sorted(f"wav/{path.name}" for path in (root / "wav").iterdir())})
     table[["start", "end"]] = float("nan")
@@ -250,7 +250,7 @@ def test_the_plan_of_the_papers_table_lists_every_run_and_writes_nothing(tmp_pat
 
 @pytest.fixture
 def melt_data(tmp_path: Path, shared_data: Path) -> Path:
-    """The six releases in small: rows of the released MELT files with tones, each of its own pitch."""
+    """Make the six releases in small: rows of the released MELT files, with a tone of its own pitch for each."""
     pitches = itertools.count(200)
 
     def write(path: Path) -> None:
@@ -274,8 +274,8 @@ def melt_data(tmp_path: Path, shared_data: Path) -> Path:
 
 
 @pytest.mark.slow
-def test_the_papers_table_in_small(melt_data: Path, tmp_path: Path) -> None:
-    """Both label sources, both conditions and all six test corpora, from the released annotations."""
+def test_the_sweep_of_the_melt_table_in_small(melt_data: Path, tmp_path: Path) -> None:
+    """Sweep over both label sources, both conditions and all six test corpora, from the released annotations."""
     out = tmp_path / "runs"
     typed = ["experiment=melt_table", *SMALL, "trainer.crop_seconds=0.3", f"out={out}"]
     aside = tmp_path / "aside"
@@ -285,8 +285,8 @@ def test_the_papers_table_in_small(melt_data: Path, tmp_path: Path) -> None:
     code, said = sweep(*typed, MELT_SER_DATA=str(melt_data))
     assert code == 2
     assert summary(said) == "sweep: 4 finished, 0 skipped, 6 failed"
-    assert "Corpus 'crema_d' is not at" in said  # the one test of four runs, which are not made
-    assert "tess could not be scored" in said  # one of four tests of two runs
+    assert "Corpus 'crema_d' is not at" in said  # the only test corpus of four runs, which are not made
+    assert "tess could not be scored" in said  # one of four test corpora of two runs
     assert len(results(out)) == 6
     for name in ("crema_d", "tess"):
         (aside / name).rename(melt_data / name)
