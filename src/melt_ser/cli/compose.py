@@ -69,7 +69,7 @@ def typed(composed: DictConfig, schema: type[Settings]) -> Settings:
 
 
 def refuse_unknown_keys(settings: Any, place: str = "") -> None:
-    """Raise SetupError for a key that is no field of its dataclass: Hydra allows any after a plus (`+trainer.epoch=3`)."""
+    """Raise SetupError for a key that is no field of its dataclass: Hydra allows any after a plus."""
     known = [field.name for field in dataclasses.fields(settings)]
     for name, value in vars(settings).items():
         key = f"{place}{name}"

@@ -106,4 +106,4 @@ def _renamed(group: str, settings: Any, names: dict[str, str]) -> Any:
     """Return a group of settings with each `<group>.<key>` of `names` renamed; a value outside the groups as it is."""
     if not isinstance(settings, dict):
         return settings
-    return {names.get(f"{group}.{key}", key).rpartition(".")[2]: value for key, value in settings.items()}
+    return {names.get(f"{group}.{key}", str(key)).rpartition(".")[2]: value for key, value in settings.items()}

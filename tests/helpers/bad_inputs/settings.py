@@ -98,7 +98,8 @@ def classes_on_the_command_line(folder: Path) -> Expected:
     return refused(command, "labels.classes is null", "write it into a YAML of yours", code=2)
 
 
-MARKUP = """{"[red]": [sad], "[/]a_b:smile:": [angry], "$\\\\frac{1$": [happy]}"""  # markup for rich, mathematics for figures
+# Markup for rich, mathematics for figures.
+MARKUP = """{"[red]": [sad], "[/]a_b:smile:": [angry], "$\\\\frac{1$": [happy]}"""
 
 
 @kind
