@@ -1,9 +1,9 @@
-"""WavLM's attention against transformers' eager one, in the same model: forward pass and training step.
+"""Compare WavLM's attention with transformers' eager attention in the same model: forward pass and training step.
 
     python benchmarks/attention.py [--size base] [--seconds 1 3.7 15] [--batch-size 8] [--device auto]
 
 Random weights in the published shape with the dropout of the published configurations (0.1); noise of equal length, so
-that nothing is padding. The two models share their weights and differ in the attention modules alone: everything else,
+that there is no padding. The two models share their weights and differ in the attention modules alone: everything else,
 dropout included, is ours in both. A step is forward and backward of the transformer layers. Rounds alternate; prints a
 table and a line of JSON.
 """
@@ -28,7 +28,7 @@ FRAMES_A_SECOND = 50
 
 
 def with_eager_attention(backbone: Backbone) -> Backbone:
-    """A copy whose attention is transformers' own, which takes its position bias once an utterance."""
+    """Return a copy with transformers' own attention, which reads its position bias once an utterance."""
     eager = copy.deepcopy(backbone)
     for layer in eager.model.encoder.layers:
         layer.attention.forward = MethodType(_eager, layer.attention)
@@ -36,14 +36,14 @@ def with_eager_attention(backbone: Backbone) -> Backbone:
 
 
 def _eager(attention: Any, hidden_states: Tensor, position_bias: Tensor, attention_mask: Any, **settings: Any) -> Any:
-    frames = hidden_states.view(-1, position_bias.shape[1], hidden_states.shape[2])  # all of one length
+    frames = hidden_states.view(-1, position_bias.shape[1], hidden_states.shape[2])  # all clips have one length
     copied = position_bias.repeat(len(frames), 1, 1)
     attended, weights, _ = type(attention).forward(attention, frames, position_bias=copied, **settings)
     return attended.view_as(hidden_states), weights, position_bias
 
 
 def seconds_of(backbone: Backbone, hidden: Tensor, training: bool) -> float:
-    """Seconds of one forward pass, or of one step."""
+    """Return the seconds of one forward pass, or of one step."""
     backbone.train(training)
     mask = torch.ones(hidden.shape[:2], dtype=torch.bool, device=hidden.device)
     _wait(hidden)

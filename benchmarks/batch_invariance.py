@@ -1,10 +1,10 @@
-"""How much an utterance's logits depend on its batch: the largest difference, for each family and size.
+"""Measure how much the logits of an utterance depend on its batch: the largest difference by family and size.
 
     python benchmarks/batch_invariance.py [--sizes small base large] [--seed 0]
 
 Random weights in the shape of the published checkpoints (`small` is a tenth of that, for a quick look); speech-like
 noise of 0.03 to 6 s. For each utterance: alone in plain transformers, alone, in a padded batch, in the batch reversed,
-and beside one clip that is much longer. Prints a table and a line of JSON.
+and next to a much longer clip. Prints a table and a line of JSON.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ BASE_NORMS = {"feat_extract_norm": "group", "do_stable_layer_norm": False, "conv
 
 
 def architecture(family: str, size: str) -> dict[str, object]:
-    """The published shape; what the tiny default sets otherwise is set back."""
+    """Return the published shape; settings of the tiny default are reset."""
     full = SHAPES[size] | {"conv_dim": [64 if size == "small" else 512] * 7}
     if family == "data2vec":
         return full | {"num_conv_pos_embeddings": 5, "conv_pos_kernel_size": 19, "num_conv_pos_embedding_groups": 16}
@@ -42,7 +42,7 @@ def architecture(family: str, size: str) -> dict[str, object]:
 
 
 def largest_differences(family: str, size: str, seed: int) -> dict[str, float]:
-    """Largest absolute difference of a logit, against the utterance alone; of a frame, against transformers alone."""
+    """Return the largest absolute differences: logits from the utterance alone, frames from plain transformers."""
     config = BackboneConfig(name=size, family=Family(family), architecture=architecture(family, size))
     backbone = load_backbone(config, seed)
     torch.manual_seed(seed)

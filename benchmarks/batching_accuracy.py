@@ -1,4 +1,4 @@
-"""Whether batches of like length cost accuracy beside random ones: a table, then one line of JSON.
+"""Compare the accuracy of batches of similar length with that of random batches: a table, then one line of JSON.
 
     python benchmarks/batching_accuracy.py --data DIR [--corpora emodb urdu demo] [--seeds 0 1 2] [--folds 1 2]
 
@@ -27,7 +27,7 @@ from melt_ser.runs.run import run
 
 
 class RandomBatches(ShuffledBatches):
-    """Batches whatever the lengths."""
+    """Batches that ignore the lengths."""
 
     def batches(self, epoch: int) -> Iterator[list[int]]:
         order = np.random.default_rng([self.seed, epoch]).permutation(len(self.seconds))
@@ -35,7 +35,7 @@ class RandomBatches(ShuffledBatches):
 
 
 def cut_emodb(data: Path, folder: Path) -> list[str]:
-    """A copy of EmoDB whose clips are the first 0.5 to 2 s of it; the overrides that choose it."""
+    """Cut the clips of EmoDB to their first 0.5 to 2 s; return the overrides for that copy."""
     release, generator = data / "emodb", np.random.default_rng(0)
     (folder / "wav").mkdir(parents=True)
     for path in sorted((release / "wav").glob("*.wav")):

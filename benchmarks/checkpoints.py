@@ -1,8 +1,8 @@
-"""A checkpoint with random weights in a local folder, which transformers and melt_ser load alike.
+"""Make a checkpoint with random weights in a local folder, which both transformers and melt_ser can load.
 
 `base` is the family's default configuration in transformers, which is the shape of the published base model; `tiny` is
 the shape of this project's `*_tiny` backbones. Layer drop and SpecAugment are off, so that every system computes the
-same layers. An attention mask is asked for where transformers' own conversion of checkpoints does: not where the
+same layers. An attention mask is requested if transformers' own conversion of checkpoints requests it: not if the
 convolutions have a group norm, which is the faster case.
 """
 
@@ -20,7 +20,7 @@ from melt_ser.models.weights import MODEL_TYPES, quiet_transformers
 
 
 def model_config(family: str, size: str) -> PreTrainedConfig:
-    """The transformers configuration of a family and size, with MELT's classes."""
+    """Return the transformers configuration of a family and size, with MELT's classes."""
     kind = CONFIG_MAPPING[MODEL_TYPES[family]]
     shape = {}
     if size == "tiny":
@@ -31,7 +31,7 @@ def model_config(family: str, size: str) -> PreTrainedConfig:
 
 
 def save_checkpoint(family: str, size: str, folder: Path, seed: int) -> Path:
-    """Write the classifier, its feature extractor included; returns the folder."""
+    """Write the classifier and its feature extractor; return the folder."""
     config = model_config(family, size)
     torch.manual_seed(seed)
     masked = getattr(config, "feat_extract_norm", "layer") == "layer"

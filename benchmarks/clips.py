@@ -1,4 +1,4 @@
-"""Clips of noise whose lengths are distributed as those of MELT, as wav files and as a corpus.
+"""Make clips of noise with the distribution of MELT's lengths, as wav files and as a corpus.
 
 MELT's 8,818 utterances last, by the times in its two released tables, 3.67 s in the mean (those of 0.1 to 45 s; the
 standard deviation is 2.44 s). Quantiles, of MELT and of what is drawn here (a log-normal distribution that begins at
@@ -8,7 +8,7 @@ standard deviation is 2.44 s). Quantiles, of MELT and of what is drawn here (a l
     MELT    1.04  1.25  1.47  2.00  2.96  4.55  6.96  8.47  12.09   3.67   8: 2.13   32: 3.00
     drawn   0.87  1.22  1.48  2.07  3.04  4.53  6.52  8.12  12.33   3.65   8: 2.09   32: 3.00
 
-The last two columns are what decides how much padding costs: padded seconds for each second of audio.
+The last two columns decide how much padding costs: padded seconds for each second of audio.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ NOISE_SECONDS = 60
 
 
 def draw_seconds(count: int, seed: int, lengths: Path | None = None) -> np.ndarray:
-    """Seconds of `count` clips, (count,): drawn as MELT's, or from the numbers in a file, one a line."""
+    """Return the seconds of `count` clips, (count,): drawn like MELT's, or read from a file, one number a line."""
     generator = np.random.default_rng(seed)
     if lengths is not None:
         known = np.loadtxt(lengths, ndmin=1)
@@ -36,7 +36,7 @@ def draw_seconds(count: int, seed: int, lengths: Path | None = None) -> np.ndarr
 
 
 def make_clips(folder: Path, seconds: np.ndarray, seed: int) -> pd.DataFrame:
-    """Write a wav (16 kHz, 16 bit, mono) for each length; returns audio (its name), duration and label of each."""
+    """Write a wav (16 kHz, 16 bit, mono) for each length; return audio (the file name), duration and label of each."""
     generator = np.random.default_rng([seed, 1])
     noise = (3000 * generator.standard_normal(NOISE_SECONDS * RATE)).astype(np.int16)
     samples = np.round(seconds * RATE).astype(int)
@@ -49,7 +49,7 @@ def make_clips(folder: Path, seconds: np.ndarray, seed: int) -> pd.DataFrame:
 
 
 def make_corpus(folder: Path, seconds: np.ndarray, scored: np.ndarray, seed: int) -> None:
-    """Clips of these lengths as the train part of a corpus (`dataset=csv`); `scored` are those of dev, and of test."""
+    """Make clips of these lengths the train part of a corpus (`dataset=csv`); `scored`: lengths of dev and test."""
     table = make_clips(folder, np.concatenate([seconds, scored, scored]), seed)
     table["split"] = ["train"] * len(seconds) + ["dev"] * len(scored) + ["test"] * len(scored)
     table.to_csv(folder / TABLE, index=False)

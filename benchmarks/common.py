@@ -1,7 +1,7 @@
-"""What the speed benchmarks share: alternating runs, the noise of the machine, medians, the table and the JSON line.
+"""The common part of the speed benchmarks: alternating runs, the machine's noise, medians, the table and the JSON line.
 
 A system is measured in a process of its own, which prints its figures as a JSON object in its last line. Rounds run
-all systems one after the other, every second round in reverse, so that a machine that grows slower favours none.
+all systems one after the other, every second round in reverse, so that no system gains if the machine slows down.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ from pathlib import Path
 from typing import Any
 
 Figures = dict[str, Any]
-WITHOUT_CACHE = ("cache.features=false",)  # settings of melt_ser that compute the frozen part again each time
+WITHOUT_CACHE = ("cache.features=false",)  # settings of melt_ser that compute the frozen layers each time
 FAMILIES = ("wav2vec2", "hubert", "wavlm", "data2vec")
 
 
 def make_parser(description: str | None, rounds: int = 3) -> argparse.ArgumentParser:
-    """A parser with the options that all benchmarks have."""
+    """Return a parser with the options of all benchmarks."""
     parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
     parser.add_argument("--rounds", type=int, default=rounds, help=f"of all systems, alternating (default: {rounds})")
@@ -34,7 +34,7 @@ def make_parser(description: str | None, rounds: int = 3) -> argparse.ArgumentPa
 
 
 def add_model_options(parser: argparse.ArgumentParser, clips: int) -> None:
-    """Which models, on which clips, with which settings of melt_ser."""
+    """Add the options for models, clips and settings of melt_ser."""
     parser.add_argument("--families", nargs="+", choices=FAMILIES, default=list(FAMILIES))
     parser.add_argument("--size", choices=("tiny", "base"), default="tiny")
     parser.add_argument("--clips", type=int, default=clips, help=f"(default: {clips})")
@@ -43,7 +43,7 @@ def add_model_options(parser: argparse.ArgumentParser, clips: int) -> None:
 
 
 def resolve_device(device: str) -> str:
-    """cpu or cuda."""
+    """Return cpu or cuda."""
     if device != "auto":
         return device
     import torch
@@ -52,17 +52,17 @@ def resolve_device(device: str) -> str:
 
 
 def add_precision_option(parser: argparse.ArgumentParser) -> None:
-    """Of training, the same on all sides."""
+    """Add the precision of training, the same on all sides."""
     parser.add_argument("--precision", choices=("fp32", "bf16"), help="(default: fp32 on a CPU, bf16 on a GPU)")
 
 
 def resolve_precision(precision: str | None, device: str) -> str:
-    """fp32 or bf16."""
+    """Return fp32 or bf16."""
     return precision or ("fp32" if device == "cpu" else "bf16")
 
 
 def peak_memory(device: str) -> float:
-    """MiB that this process held at most: on the GPU in tensors, else of main memory."""
+    """Return the peak memory of this process in MiB: tensors on a GPU, otherwise main memory."""
     if device == "cuda":
         import torch
 
@@ -71,7 +71,7 @@ def peak_memory(device: str) -> float:
 
 
 def run_process(script: str, *arguments: object) -> Figures:
-    """The figures that a process of this Python prints last; MemoryError where the system killed it."""
+    """Run a process of this Python and return the figures of its last line; MemoryError if the system killed it."""
     command = [sys.executable, script, *(str(argument) for argument in arguments)]
     done = subprocess.run(command, capture_output=True, text=True)
     if done.returncode == -9:
@@ -83,7 +83,7 @@ def run_process(script: str, *arguments: object) -> Figures:
 
 
 def watched(task: Callable[[], Figures]) -> Figures:
-    """The task's figures and `others_cpu`: the share of all processors' time that other programs used meanwhile."""
+    """Return the task's figures and `others_cpu`, the share of all cores' time that other programs used meanwhile."""
     started, busy, own = time.perf_counter(), _busy_seconds(), _own_seconds()
     figures = task()
     available = (time.perf_counter() - started) * (os.cpu_count() or 1)
@@ -92,7 +92,7 @@ def watched(task: Callable[[], Figures]) -> Figures:
 
 
 def _busy_seconds() -> float:
-    """CPU seconds of all programs of this machine, with what its host took away (Linux; 0 elsewhere)."""
+    """Return the CPU seconds of all programs, and those that the host took away (Linux; 0 elsewhere)."""
     try:
         user, nice, system, _, _, interrupts, soft, stolen, *_ = map(int, Path("/proc/stat").read_text().split()[1:11])
     except (OSError, ValueError):
@@ -106,7 +106,7 @@ def _own_seconds() -> float:
 
 
 def alternate(systems: dict[str, Callable[[int], Figures]], rounds: int) -> dict[str, list[Figures]]:
-    """Each system's figures of each round; a system is called with the number of the round."""
+    """Return each system's figures of each round; a system is called with the number of the round."""
     found: dict[str, list[Figures]] = {name: [] for name in systems}
     for number in range(rounds):
         for name in list(systems)[:: -1 if number % 2 else 1]:
@@ -116,23 +116,23 @@ def alternate(systems: dict[str, Callable[[int], Figures]], rounds: int) -> dict
 
 
 def median(rounds: Sequence[Figures], key: str, digits: int = 3) -> float:
-    """The median of a figure over the rounds."""
+    """Return the median of a figure over the rounds."""
     return round(statistics.median(figures[key] for figures in rounds), digits)
 
 
 def spread(rounds: Sequence[Figures], key: str, digits: int = 3) -> list[float]:
-    """The least and the greatest of a figure over the rounds."""
+    """Return the minimum and the maximum of a figure over the rounds."""
     values = [figures[key] for figures in rounds]
     return [round(min(values), digits), round(max(values), digits)]
 
 
 def ratios(above: Sequence[Figures], below: Sequence[Figures], key: str) -> list[Figures]:
-    """How often a figure of one system holds that of another, round by round, as `ratio`."""
+    """Return the ratio of a figure between two systems, round by round."""
     return [{"ratio": over[key] / under[key]} for over, under in zip(above, below, strict=True)]
 
 
 def machine(device: str) -> Figures:
-    """What the figures belong to: processor or GPU, versions, load at the end."""
+    """Return the machine of the figures: processor or GPU, versions, load at the end."""
     import torch
     import transformers
 
@@ -153,7 +153,7 @@ def _cpu_lines() -> list[str]:
 
 
 def print_table(rows: Sequence[Figures]) -> None:
-    """The rows as aligned columns under the keys of the first row."""
+    """Print the rows as aligned columns under the keys of the first row."""
     cells = [list(rows[0]), *([_cell(value) for value in row.values()] for row in rows)]
     widths = [max(len(line[column]) for line in cells) for column in range(len(cells[0]))]
     for line in cells:
@@ -169,6 +169,6 @@ def _cell(value: object) -> str:
 
 
 def print_result(name: str, device: str, rows: Sequence[Figures], **more: object) -> None:
-    """The table, then everything as one line of JSON."""
+    """Print the table, then everything as one line of JSON."""
     print_table(rows)
     print(json.dumps({"benchmark": name, **more, "rows": list(rows), "machine": machine(device)}, default=str))

@@ -1,10 +1,10 @@
-"""How many seconds of audio `read_audio` decodes in a second, by format, beside the bare library and the audio cache.
+"""Compare the speed of `read_audio`, by format, with the bare library and the audio cache: seconds of audio a second.
 
     python benchmarks/decode.py [--clips 100] [--rounds 5]
 
 One thread; clips of MELT's lengths, noise. wav and flac by soundfile, mp4 (AAC, 48 kHz stereo, as MELD's clips) by
-PyAV; what is not 16 kHz mono is mixed and resampled to it. `bare` reads the samples and does nothing else: no checks,
-no mixing, no resampling. `cache` reads what was decoded before, as training does but for wav_16k. Prints a table and a
+PyAV; other audio than 16 kHz mono is mixed and resampled. `bare` reads the samples and does nothing else: no checks,
+no mixing, no resampling. `cache` reads decoded clips, as training does except for wav_16k. Prints a table and a
 line of JSON.
 """
 
@@ -36,7 +36,7 @@ FORMATS = {
 
 
 def write(path: Path, samples: np.ndarray, rate: int) -> None:
-    """A file of int16 samples, (samples, channels), in the format of its suffix."""
+    """Write int16 samples, (samples, channels), in the format of the suffix."""
     if path.suffix != ".mp4":
         return soundfile.write(path, samples, rate)
     with av.open(str(path), "w") as container:
@@ -48,7 +48,7 @@ def write(path: Path, samples: np.ndarray, rate: int) -> None:
 
 
 def read_bare(path: Path) -> object:
-    """The samples by the bare library."""
+    """Read the samples with the bare library."""
     if path.suffix != ".mp4":
         return soundfile.read(path, dtype="float32")[0]
     with av.open(str(path)) as container:
@@ -56,7 +56,7 @@ def read_bare(path: Path) -> object:
 
 
 def keep(paths: list[Path], path: Path) -> AudioCache:
-    """The decoded files in a cache, numbered in their order."""
+    """Put the decoded files into a cache, numbered in their order."""
     waveforms = [read_audio(path) for path in paths]
     names = pyarrow.array([path.name for path in paths], pyarrow.large_string())
     cache = AudioCache(path, names, np.cumsum([0, *map(len, waveforms)]))

@@ -1,4 +1,4 @@
-"""Fine-tuning beside a plain transformers.Trainer script: clips a second and peak memory, same model, same clips.
+"""Compare fine-tuning with a plain transformers.Trainer script: clips a second and peak memory, same model and clips.
 
     python benchmarks/finetune.py [--families wav2vec2 hubert wavlm data2vec] [--size tiny] [--batch-sizes 8 32]
         [--sample CLIPS | --full] [--epochs 10] [--device auto] [--precision fp32|bf16]
@@ -6,8 +6,8 @@
 
 Systems: `melt_ser` (what the verb `train` does), `trainer` (trainer_script.py), `grouped` (the same with
 train_sampling_strategy="group_by_length"). Each runs in a process of its own, rounds alternate. `--sample` computes
-that many clips of an epoch and estimates the rest (sampling.py); `--full` times a whole epoch. What melt_ser computes
-once before the first epoch, such as features of the frozen part, is shared by `--epochs`. A last process for each
+that many clips of an epoch and estimates the rest (sampling.py); `--full` times a whole epoch. The work of melt_ser
+before the first epoch, such as features of frozen layers, is divided by `--epochs`. A last process for each
 system computes its epoch's largest batch alone, for the peak memory. Prints a table and a line of JSON.
 """
 
@@ -53,7 +53,7 @@ SAMPLE_ON_CPU = {"tiny": 256, "base": 64}  # clips of an epoch; a GPU computes w
 
 @dataclasses.dataclass
 class Job:
-    """What one process measures."""
+    """The task of one process."""
 
     system: str
     family: str
@@ -162,7 +162,7 @@ def measure(job: Job) -> Figures:
 
 
 def compare(options: Any, device: str, family: str, batch_size: int, folder: Path) -> list[Figures]:
-    """The rows of one family and batch size."""
+    """Return the rows of one family and batch size."""
     count = None if options.sample is None else max(2, options.sample // batch_size)
     precision = resolve_precision(options.precision, device)
     paths = str(folder / f"{family}_{options.size}"), str(folder / "clips")

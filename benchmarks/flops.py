@@ -1,4 +1,4 @@
-"""The share of the machine's measured matrix multiplication that a training step reaches.
+"""Measure the speed of a training step as a share of the machine's matrix multiplication.
 
     python benchmarks/flops.py [--families ...] [--size tiny] [--batch-size 8] [--batches 8] [--device auto]
         [--precision fp32|bf16]

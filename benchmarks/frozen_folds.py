@@ -1,4 +1,4 @@
-"""Ten folds by three seeds of a frozen backbone beside one pass of that backbone over the corpus.
+"""Compare ten folds with three seeds of a frozen backbone with one pass of that backbone over the corpus.
 
     python benchmarks/frozen_folds.py [--families wav2vec2] [--size base] [--clips 535] [--device auto]
 
@@ -40,7 +40,7 @@ SPEAKERS, SEEDS = 10, 3
 
 
 def study(settings: list[str]) -> Figures:
-    """Seconds of the whole command."""
+    """Return the seconds of the whole command."""
     with tempfile.TemporaryDirectory() as folder:
         command = [sys.executable, "-m", "melt_ser.train", "--multirun", f"out={folder}/runs", *settings]
         started = time.perf_counter()
@@ -84,7 +84,7 @@ def one_pass(settings: list[str], device: str) -> Figures:
 
 
 def make_speakers(folder: Path, seconds: np.ndarray, seed: int) -> None:
-    """Clips of ten speakers, each with every class."""
+    """Make clips of ten speakers, each with every class."""
     table = make_clips(folder, seconds, seed)
     number = np.arange(len(table))
     table["speaker"] = [f"speaker{speaker}" for speaker in number % SPEAKERS]

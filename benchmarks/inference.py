@@ -1,13 +1,13 @@
-"""Labelling wav files beside transformers' pipeline: clips a second, the same saved model, the same files.
+"""Compare labelling with transformers' pipeline: clips a second, the same saved model, the same files.
 
     python benchmarks/inference.py [--families ...] [--size tiny] [--clips 64] [--device auto]
         [--overrides eval.batch_size=32 ...]
 
-Systems: `melt_ser` (evaluation.inference.classify on a saved model), `pipeline_1` and `pipeline_8`
+Systems: `melt_ser` (evaluation.inference.predict_probabilities on a saved model), `pipeline_1` and `pipeline_8`
 (pipeline("audio-classification") with that batch size). All read the same wav files with soundfile; the pipeline gets
 samples, since file names would make it start an ffmpeg process for each. Each system runs in a process of its own,
-rounds alternate; loading the model and a first clip are off the clock. `difference` is the largest of a probability
-from melt_ser's: where the pipeline pads (batch 8), its answers change with the padding. Prints a table and a line of
+rounds alternate; loading the model and a first clip are off the clock. `difference` is the largest difference of a
+probability from melt_ser's: if the pipeline pads (batch 8), its answers change with the padding. Prints a table and a line of
 JSON.
 """
 
@@ -114,7 +114,7 @@ def save_classifier(family: str, size: str, folder: Path, seed: int) -> None:
 
 
 def compare(options: Any, device: str, family: str, clips: Path, folder: Path) -> list[Figures]:
-    """The rows of one family."""
+    """Return the rows of one family."""
     save_classifier(family, options.size, folder, options.seed)
     job = {"folder": str(folder), "clips": str(clips), "device": device, "overrides": options.overrides}
 

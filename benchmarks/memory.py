@@ -1,4 +1,4 @@
-"""Whether memory grows with the corpus or the recording: two tables.
+"""Measure if memory grows with the corpus or the recording: two tables.
 
     python benchmarks/memory.py training [--rows 1000 1000000] [--workers 0 4]
     python benchmarks/memory.py predict [--minutes 10 600]
@@ -37,13 +37,13 @@ SMALL = [
 
 
 def status(name: str, process: int | str = "self") -> float:
-    """A line of /proc/<process>/status, such as VmRSS, in MiB."""
+    """Return a line of /proc/<process>/status, such as VmRSS, in MiB."""
     line = next(line for line in Path(f"/proc/{process}/status").read_text().splitlines() if line.startswith(name))
     return int(line.split()[1]) / 1024
 
 
 def own_memory_of_children() -> float:
-    """What the child processes do not share with others, in MiB."""
+    """Return the memory that child processes do not share with others, in MiB."""
     children = Path("/proc/self/task").glob("*/children")
     total = 0
     for child in itertools.chain.from_iterable(path.read_text().split() for path in children):

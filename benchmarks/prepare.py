@@ -1,9 +1,9 @@
-"""How long `prepare` takes beside the bare decoding of the same files: a table, then one line of JSON.
+"""Compare the time of `prepare` with bare decoding of the same files: a table, then one line of JSON.
 
     python benchmarks/prepare.py [--files 13708] [--rounds 3] [--folder DIR]
 
 Half of the clips are wav, half flac: 1 to 3 seconds of noise at 16 kHz, 16 bit. Bare decoding reads each file whole
-with soundfile in as many threads as `prepare` uses. Preparing reads the table, decodes, measures, hashes, keeps the
+with soundfile in as many threads as `prepare` uses. Preparing reads the table, decodes, measures, hashes, stores the
 outcome, applies the rules and writes the report; `again` is the same with everything verified. Rounds alternate.
 """
 
@@ -31,7 +31,7 @@ RATE = 16_000
 
 
 def make_clips(folder: Path, files: int) -> list[str]:
-    """Write clips of noise and their table; returns their names."""
+    """Write clips of noise and their table; return their names."""
     generator = np.random.default_rng(0)
     noise = (3000 * generator.standard_normal(20 * RATE)).astype(np.int16)
     names = [f"clip{number:06}.{'flac' if number % 2 else 'wav'}" for number in range(files)]

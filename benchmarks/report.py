@@ -47,7 +47,7 @@ def copy_runs(run: Path, out: Path, number: int) -> None:
 
 @contextmanager
 def timed() -> Iterator[Callable[[], str]]:
-    """Seconds of a block by the clock and of the processor: what lies between, other programs took."""
+    """Time a block by the clock and by the processor: other programs took the difference."""
     begin = time.perf_counter(), time.process_time()
     end = begin
     yield lambda: f"{end[0] - begin[0]:.2f} s ({end[1] - begin[1]:.2f} s of the processor)"

@@ -1,4 +1,4 @@
-"""From the start of the process to the first training step, and how much of it is imports.
+"""Time the start of a training up to its first step, and the share of imports.
 
     python benchmarks/startup.py [--rounds 3] [--device auto] [--overrides backbone=wav2vec2_tiny ...]
 
@@ -32,7 +32,7 @@ IMPORT_TIME = re.compile(r"^import time: +(\d+) \|", re.MULTILINE)  # microsecon
 
 
 def start(settings: list[str], clock_imports: bool) -> Figures:
-    """Seconds until the end of the first step, and of its imports."""
+    """Return the seconds until the end of the first step, and those of the imports."""
     with tempfile.TemporaryDirectory() as folder:
         python = [sys.executable, *(["-X", "importtime"] if clock_imports else [])]
         command = [*python, "-c", UNTIL_FIRST_STEP, f"out={folder}", *settings]

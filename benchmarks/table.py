@@ -1,4 +1,4 @@
-"""How long a verified corpus of a million rows takes to load, and its peak memory: a table, then one line of JSON.
+"""Time the loading of a verified corpus of a million rows, with its peak memory: a table, then one line of JSON.
 
     python benchmarks/table.py [--rows 1000000] [--rounds 3]
 

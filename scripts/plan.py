@@ -1,4 +1,4 @@
-"""Every run of an experiment: what became of it, its time, its folder, and what it lacks. Nothing is run or written.
+"""List every run of an experiment: state, time, folder, and missing inputs. Nothing is run or written.
 
     python scripts/plan.py experiment=melt_table out=runs [KEY=VALUE ...]
 
@@ -52,7 +52,7 @@ load_dataset = functools.cache(load_dataset)  # read for every run
 
 
 def hours(config: DatasetConfig) -> float:
-    """Of audio in a corpus: measured, or by the number of utterances that its release has."""
+    """Return the hours of audio in a corpus: measured, or from the number of utterances of its release."""
     if config.member_settings:
         return sum(map(hours, config.member_settings.values()))
     for report in read_reports(config.name):
@@ -61,7 +61,7 @@ def hours(config: DatasetConfig) -> float:
 
 
 def estimate(config: Config) -> float:
-    """Seconds for a run by the formula above."""
+    """Return the seconds of a run by the formula above."""
     on_gpu = config.device.startswith("cuda") or (config.device == "auto" and bool(visible_gpus()))
     cost = next((factor for word, factor in SIZES.items() if word in config.backbone.name), 1.0)
     rate = RATE["cuda" if on_gpu else "cpu"] / cost
@@ -76,7 +76,7 @@ def estimate(config: Config) -> float:
 
 
 def measured(config: Config, folder: Path) -> float | None:
-    """The mean seconds of finished runs of this backbone, corpus, trainer and head; None where there are none."""
+    """Return the mean seconds of finished runs of this backbone, corpus, trainer and head; None without any."""
     seconds = []
     for path in folder.parent.glob(f"*/{RESULT_FILE}"):
         result: dict[str, Any] = files.read_json(path)
@@ -87,7 +87,7 @@ def measured(config: Config, folder: Path) -> float | None:
 
 
 def lacking(config: Config) -> list[str]:
-    """What has to be fetched first."""
+    """Return the inputs that have to be fetched first."""
     backbone: BackboneConfig = config.backbone
     missing = [backbone.name] if backbone.checkpoint is not None and not is_cached(backbone) else []
     own = list(config.dataset.member_settings.values()) or [config.dataset]

@@ -1,4 +1,4 @@
-"""Read thousands of spoilt inputs: each is accepted or refused in a sentence, without traceback, crash or hang.
+"""Read thousands of damaged inputs: each is accepted or refused in a sentence, without traceback, crash or hang.
 
     python scripts/soak_bad_input.py --count 10000 --seed 0
 
@@ -52,7 +52,7 @@ def main() -> int:
 
 
 def split(seeds: range, parts: int) -> list[range]:
-    """The seeds in contiguous shares, so that a failure is repeated by one seed."""
+    """Divide the seeds into contiguous shares, so that one seed repeats a failure."""
     size = -(-len(seeds) // parts)
     return [seeds[first : first + size] for first in range(0, len(seeds), size)]
 
@@ -107,7 +107,7 @@ def read_all(seeds: range, log: Path) -> None:
 
 
 def summary(outcomes: list[dict[str, Any]], seconds: float) -> dict[str, Any]:
-    """How many were tried, refused and accepted, and what escaped, in all and by kind."""
+    """Return the numbers of tried, refused and accepted inputs, and the escaped failures, in all and by kind."""
     total = Counter(outcome["outcome"] for outcome in outcomes)
     kinds: dict[str, Counter[str]] = {}
     for outcome in outcomes:
