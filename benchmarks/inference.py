@@ -7,8 +7,8 @@ Systems: `melt_ser` (evaluation.inference.predict_probabilities on a saved model
 (pipeline("audio-classification") with that batch size). All read the same wav files with soundfile; the pipeline gets
 samples, since file names would make it start an ffmpeg process for each. Each system runs in a process of its own,
 rounds alternate; loading the model and a first clip are off the clock. `difference` is the largest difference of a
-probability from melt_ser's: if the pipeline pads (batch 8), its answers change with the padding. Prints a table and a line of
-JSON.
+probability from melt_ser's: if the pipeline pads (batch 8), its answers change with the padding. Prints a table and a
+line of JSON.
 """
 
 from __future__ import annotations
