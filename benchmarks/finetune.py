@@ -92,8 +92,8 @@ class MeltSer:
             f"seed={job.seed}",
             *job.overrides,
         )
-        self.study = make_plan(config)
-        self.seconds = self.study.parts[0].train["duration"].to_numpy()
+        self.plan = make_plan(config)
+        self.seconds = self.plan.splits[0].train["duration"].to_numpy()
         self.job = job
         self.filling = 0.0
 
@@ -121,14 +121,14 @@ class MeltSer:
             times["built"] = time.perf_counter()
             return model
 
-        parts = self.study.parts[0]
-        parts = dataclasses.replace(parts, train=parts.train.iloc[rows].reset_index(drop=True))
+        split = self.plan.splits[0]
+        split = dataclasses.replace(split, train=split.train.iloc[rows].reset_index(drop=True))
         folder.mkdir(parents=True)
         with (
             mock.patch("melt_ser.training.fit.ShuffledBatches", ChosenBatches),
             mock.patch("melt_ser.runs.fold.build_model", build),
         ):
-            load_or_train(dataclasses.replace(self.study, folder=folder, parts=[parts]), parts)
+            load_or_train(dataclasses.replace(self.plan, folder=folder, splits=[split]), split)
         self.filling = times["first batch"] - times["built"]
         return float(pd.read_csv(folder / "metrics.csv")["seconds"].iloc[0])
 

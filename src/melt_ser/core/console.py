@@ -47,7 +47,8 @@ def terminal() -> Iterator[None]:
         yield
     finally:
         logger.removeHandler(_standard_error)
-        logger.level, logger.propagate = before
+        logger.setLevel(before[0])
+        logger.propagate = before[1]
 
 
 def speaking() -> bool:

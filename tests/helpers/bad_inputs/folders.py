@@ -79,7 +79,9 @@ def a_result_without_its_metrics(folder: Path) -> Expected:
 @kind
 def a_result_of_another_shape_to_evaluate(folder: Path) -> Expected:
     run_folder = finished_run(folder)
-    (run_folder / "result.json").write_text('{"schema_version": 1, "config": {"labels": {"classes": []}}}')
+    content = json.loads((run_folder / "result.json").read_text())
+    content["config"]["labels"]["classes"] = []
+    (run_folder / "result.json").write_text(json.dumps(content))
     command = ["evaluate", f"run={run_folder}", *typed(folder / "corpus"), "device=cpu"]
     return Expected(command, 1, ["result.json has no sound 'config.labels.classes'", "run again with force=true"])
 
