@@ -25,7 +25,7 @@ GIVE_UP = 20  # consecutive failed calls after which the job stops
 async def answer_all(
     job: Job, engine: Engine, journal: Journal, concurrency: int, progress: AnnotationProgress
 ) -> list[Failure]:
-    """Make the open calls and return those that got no answer.
+    """Make the calls without a final answer and return those that got no answer.
 
     Args:
         job: the calls.

@@ -30,7 +30,7 @@ KEYS = {"name": str, "version": int, "labels": list, "template": str}  # require
 OPTIONAL = {"system": str, "history": int, "examples": list}
 EMPTY_LINE: dict[str, Any] = {"speaker": "", "season": "", "episode": "", "utterance": "", "previous": []}
 EXAMPLE_KEYS = {*EMPTY_LINE, "answer"}
-# Chat models take these for the end of a turn: <|im_end|>, <end_of_turn>, </s>, [INST].
+# Chat models take these for the beginning or the end of a turn: <|im_end|>, <end_of_turn>, </s>, [INST].
 TURN_MARK = re.compile(r"<|\[(?=/?[A-Z_]+\])")
 
 

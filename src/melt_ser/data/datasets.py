@@ -93,7 +93,7 @@ class ClipDataset(Dataset[Any], ABC):
 
     @abstractmethod
     def path(self, row: int) -> Path:
-        """Return the audio file of a row, for messages."""
+        """Return the audio file of a row."""
 
     @staticmethod
     @abstractmethod
@@ -105,8 +105,8 @@ class WaveformDataset(ClipDataset):
     """The rows of a corpus table as (waveform, class index, row).
 
     Without `augment` and `crop_seconds`, an item is a function of the clip alone. Both draw from a generator of (seed,
-    epoch, row), so that neither order nor workers nor resuming change the draws. The table is held as arrays: a million
-    Python strings would be copied into every decoding process, since counting references writes to them.
+    epoch, row), so that neither order nor workers nor resuming changes the draws. The table is held as arrays: a
+    million Python strings would be copied into every decoding process, since counting references writes to them.
     """
 
     def __init__(

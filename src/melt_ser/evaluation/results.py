@@ -1,9 +1,9 @@
 """The types of a run's files: `result.json`, the marks of a started run and a finished fold, the note of a failure.
 
 Metrics, confidences and bounds of intervals are fractions in 0..1. Times are seconds. None means that a value is not
-known or does not apply. docs/results.md explains each key. Results of schema version 1 still read: they call the answer
-set `protocol` and lack fields that have a default here. A report reads a `ResultSummary`: the same file without the
-details that only the page of a single run shows, so that 10,000 results take seconds.
+known or does not apply. docs/results.md explains each key. Results of schema version 1 can still be read: they call the
+answer set `protocol` and lack fields that have a default here. A report reads a `ResultSummary`: the same file
+without the details that only the page of a single run shows, so that 10,000 results take seconds.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ class FoldTraining(Struct):
 
 
 class Failure(Struct):
-    """`failed.json`: the reason why a run failed, until it starts again."""
+    """`failed.json`: the reason why a run failed; deleted when the run starts again."""
 
     reason: str
     exit_code: int = 1
@@ -109,7 +109,7 @@ class CalibrationSummary(Struct, kw_only=True):
 
 
 class Calibration(CalibrationSummary, kw_only=True):
-    """Expected calibration error, the temperature fitted on dev (of several, the mean), and the reliability curve."""
+    """Expected calibration error, the temperature fitted on dev (the mean over folds), and the reliability curve."""
 
     ece: float
     temperature: float | None = None
@@ -263,7 +263,7 @@ def decode_result(content: bytes, path: Path, kind: Any) -> Any:
     version = files.decode(content, path, _Version, RERUN_HINT).schema_version
     if version not in READABLE_VERSIONS:
         raise InputError(
-            f"{path} has schema version {version}; this version of melt_ser reads {READABLE_VERSIONS}; {RERUN_HINT}."
+            f"{path} has schema version {version}; this melt_ser reads 1 and 2: install a newer one, or {RERUN_HINT}."
         )
     result = files.decode(content, path, kind, RERUN_HINT)
     files.check(result.config, path, _Config, RERUN_HINT, within="config")

@@ -1,4 +1,4 @@
-"""Find the files of a checkpoint: in a local folder, in the Hugging Face cache, or on the hub, asked once."""
+"""Find the files of a checkpoint: in a local folder, in the Hugging Face cache, or, if it lacks them, on the hub."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ def _choose_weights(names: set[str], where: str, allow_pickle: bool) -> str:
 
 
 def is_cached(config: BackboneConfig) -> bool:
-    """Say whether a checkpoint needs no download: a local folder, or a usable snapshot in the Hugging Face cache."""
+    """Say whether a checkpoint is a local folder or a usable snapshot in the Hugging Face cache; not random weights."""
     if config.checkpoint is None:
         return False
     try:

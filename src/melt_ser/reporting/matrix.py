@@ -93,8 +93,8 @@ def compare_runs(folders: list[Path]) -> pd.DataFrame:
 
     Both answered the same utterances, and the answers are compared in pairs. `difference` is the lead of the best in
     UA, 0 to 1, with its 95 % interval `low` to `high`. `p` comes from a bootstrap over `units` (speakers, or utterances
-    if speakers are not known), with Holm's correction for the number of rows. McNemar's test, `mcnemar_p`, takes
-    utterances as independent.
+    if speakers are not known), with Holm's correction over the comparisons of an answer set. McNemar's test,
+    `mcnemar_p`, takes utterances as independent.
     """
     rows = []
     for matrix in matrices(system_scores(collect_runs(folders).runs)):
@@ -115,7 +115,7 @@ def compare_runs(folders: list[Path]) -> pd.DataFrame:
 
 
 def matrices(scores: list[SystemScore]) -> list[Matrix]:
-    """Return the matrix of the answer set `closed`, and that of `open` if they differ anywhere."""
+    """Return the matrices of `closed` and of `open`, or one of "closed = open" if they are the same."""
     answer_sets: dict[str, tuple[str, ...]]
     if any(score.answer_set == "open" for score in scores):
         answer_sets = {"closed": ("closed", "closed = open"), "open": ("open", "closed = open")}

@@ -2,7 +2,7 @@
 
     <out>/<backbone>/<dataset>/<run id>/
         config.yaml  inputs.json  splits.csv  metrics.csv  model/  predictions/<corpus>.csv  figures/  result.json
-        folds/<k>/   (fold=all) the same for each fold
+        folds/<k>/ (fold=all) metrics.csv model/ fold.json of each fold
     <out>/<backbone>/<dataset>/<run id>.previous/   the finished run, while force=true runs it again
 
 The run id (identity.py) hashes the resolved configuration without infrastructure and without `eval`, so the same

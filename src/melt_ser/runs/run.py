@@ -57,7 +57,7 @@ def _run(config: Config) -> tuple[Path, bool]:
     warning = processes.warn_of_a_lone_process()
     if warning:
         say(f"note: {warning}")
-    with main_process_first(config.device):  # it verifies the audio, and the others find the measurements
+    with main_process_first(config.device):  # the main process verifies the audio, the others find its results
         plan = make_plan(config)
     path = plan.folder / RESULT_FILE
     with exclusive_lock(plan.folder, waits=sweeping()):  # jobs of a sweep may score one run on different corpora
@@ -82,7 +82,7 @@ def _run(config: Config) -> tuple[Path, bool]:
 
 
 def _complete(plan: RunPlan) -> tuple[Result, bool]:
-    """Score a finished run on the corpora that it lacks; return its result and whether it lacked none."""
+    """Score a finished run on the corpora that it lacks; return the result, and whether no score was missing."""
     from melt_ser.runs.rescore import complete
 
     result = finished(plan)

@@ -1,10 +1,10 @@
-"""The training loop: the page to read first.
+"""The training loop.
 
 for each epoch:  for each micro-batch: loss, gradient; at the end of a step: update    then: dev UA, keep the best
 
-A step's loss is the weighted mean over all its utterances, however they are spread over batches
-(`trainer.gradient_accumulation`), micro-batches (`trainer.batch_seconds`) and processes. None of these
-changes the result.
+A step's loss is the weighted mean over all its utterances: those of `trainer.gradient_accumulation` batches. Their
+distribution over micro-batches (`trainer.batch_seconds`) and processes does not change that mean, up to rounding and
+the draws of dropout.
 """
 
 from __future__ import annotations
@@ -204,7 +204,7 @@ def _frozen_features(model: SpeechClassifier, stage: Stage, batch: Batch, accele
 
 
 def _crop_frames(config: TrainerConfig, model: SpeechClassifier, stage: Stage) -> int | None:
-    """Return the greatest number of frames to train on; None if nothing is frozen or the features are pooled.
+    """Return the greatest number of frames to train on; None without crops, a frozen part, or frames.
 
     If a part is frozen, its features are cropped rather than the audio: it hears whole clips, as it does in a test,
     whether its features are cached or not.

@@ -24,11 +24,11 @@ TAXONOMY = ("anger", "disgust", "fear", "joy", "neutral", "sadness", "surprise")
 
 
 def read(root: Path, config: DatasetConfig) -> Release:
-    """Return every row of MELT that has a clip; sources, sessions and speakers have the names of MELD's reader.
+    """Return the rows of MELT that have a clip; sources, sessions and speakers have the names of MELD's reader.
 
-    GPT-4o left its seven labels in 3 test rows. Under MELD's labels these rows are skipped, so that both label sources
-    use the same rows; under MELT's own labels they stay, and the label map decides. The table's `other_label` is the
-    label of the other source, for `dataset.both_labels`.
+    In 3 test rows GPT-4o gave a label outside its seven. Under MELD's labels these rows are skipped, so that both
+    label sources use the same rows; under MELT's own labels they stay, and the label map decides. The table's
+    `other_label` is the label of the other source, for `dataset.both_labels`.
     """
     column = config.label_column
     if column not in LABEL_COLUMNS:
