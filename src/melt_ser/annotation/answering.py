@@ -117,7 +117,7 @@ class AnnotationProgress:
             self.spent += self.price.of(reply.prompt_tokens, reply.completion_tokens)
 
     def advance(self) -> None:
-        """Count a call that needs no further round."""
+        """Count a call that is final: it is readable, or was already asked for once more."""
         before, self.done = self.done, self.done + 1
         self.bar.update(self.task, completed=self.done, cost=self.cost())
         if self.bar.disable and before * 10 // self.total < self.done * 10 // self.total:

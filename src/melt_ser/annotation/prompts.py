@@ -1,8 +1,9 @@
 """Prompts are data: a YAML with a name, a version, the label set and the templates of the messages.
 
 `system` and `template` are Jinja templates. Every value in double braces comes out as JSON (a text as a string in
-quotes), so that no utterance can leave its quotes, end the turn or change the schema. The templates know `speaker`,
-`season`, `episode`, `utterance` (its text), `previous` (the earlier lines, if `history` asks for some) and `labels`.
+quotes), so that no utterance can leave its quotes, end the turn or change the schema. `template` knows `speaker`,
+`season`, `episode`, `utterance` (its text), `previous` (the earlier lines, if `history` asks for some) and `labels`;
+`system` knows only `labels`.
 """
 
 from __future__ import annotations

@@ -19,7 +19,7 @@ LARGEST_DENOMINATOR = 640
 
 
 def resample(waveform: npt.NDArray[np.float32], source_rate: int, target_rate: int) -> npt.NDArray[np.float32]:
-    """Return (samples,) at `source_rate` Hz as (ceil(samples * target / source),) at `target_rate` Hz."""
+    """Return a waveform, (samples,), resampled from one rate to another, in Hz: (ceil(samples * target / source),)."""
     if source_rate == target_rate or not len(waveform):
         return waveform
     import torch
@@ -35,7 +35,7 @@ def resample(waveform: npt.NDArray[np.float32], source_rate: int, target_rate: i
 def resample_blocks(
     blocks: Iterable[npt.NDArray[np.float32]], source_rate: int, target_rate: int
 ) -> Iterator[npt.NDArray[np.float32]]:
-    """Yield the same for a recording in blocks, (samples,) each, of about a second or more.
+    """Resample a recording in blocks of any length, (samples,) each; yield blocks of about a second or more.
 
     Each block is resampled together with as much of its neighbours as the kernel spans.
     """
@@ -48,7 +48,7 @@ def resample_blocks(
     resampler = _resampler(ratio.numerator, ratio.denominator)
     # A period is the shortest stretch with a whole number of samples before (numerator) and after (denominator).
     reach = -(-resampler.width // ratio.numerator)  # periods that the kernel spans to each side
-    held, done = np.zeros(0, dtype=np.float32), 0  # samples that are still needed, and their periods already yielded
+    held, done = np.zeros(0, dtype=np.float32), 0  # samples still needed; periods at their start that were yielded
 
     def periods(first: int, end: int | None) -> npt.NDArray[np.float32]:
         with torch.no_grad():

@@ -21,7 +21,7 @@ from melt_ser.evaluation.comparison import Comparison, compare, holm
 from melt_ser.reporting.overview import SystemScore, collect_runs, system_scores
 from melt_ser.reporting.utterances import read_groups, read_predictions
 
-MOST_COMPARISONS = 200  # each resamples predictions; of more, Holm's correction would leave little
+MOST_COMPARISONS = 200  # each takes a bootstrap, and with more of them Holm's correction leaves few differences
 COMPARISON_COLUMNS = (
     *("tested_on", "answer_set", "best", "best_train", "system", "train"),
     *("difference", "low", "high", "p", "mcnemar_p", "units"),

@@ -59,7 +59,7 @@ def fit(
 
     The best epoch has the highest dev UA; among equals, the lowest dev loss. Dev is scored in the precision and the
     batch size of the training, since the best epoch may depend on either. Afterwards the model computes in float32, as
-    it does when it is read back.
+    a model does that is loaded from its folder.
 
     Args:
         config: the `trainer` settings.
@@ -89,7 +89,7 @@ def fit(
     optimiser = make_optimiser(config, model, scaled=accelerator.scaler is not None)
     schedule = make_schedule(config, optimiser, batches.steps_per_epoch * config.epochs)
     wrapped = accelerator.prepare(model)
-    if accelerator.scaler is not None:  # only a scaler needs a prepared optimiser; the schedule warns of one
+    if accelerator.scaler is not None:  # only the scaler of fp16 needs a prepared optimiser
         optimiser = accelerator.prepare(optimiser)
     learning = [weight for weight in wrapped.parameters() if weight.requires_grad]
     if shard.process > 0:

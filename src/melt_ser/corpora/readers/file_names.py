@@ -77,7 +77,7 @@ def read_names(root: Path, config: DatasetConfig, naming: Naming) -> Release:
 def folder_code(path: PurePath, codes: Mapping[str, str]) -> tuple[str, str] | None:
     """Return the nearest folder above a file that has a code, and the code; `codes` has lower-case names."""
     for folder in reversed(path.parts[:-1]):
-        # macOS writes accents apart: Colère has seven characters there.
+        # macOS stores a letter and its accent as two characters: Colère has seven there.
         code = codes.get(unicodedata.normalize("NFC", folder).lower())
         if code is not None:
             return folder, code

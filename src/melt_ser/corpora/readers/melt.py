@@ -77,7 +77,7 @@ def _read_annotations(path: Path) -> pd.DataFrame:
             f"{path}, row {wrong[0] + 1}: filename {row['filename']} is not that of "
             f"dialogue {row['Dialogue_ID']}, utterance {row['Utterance_ID']}."
         )
-    frame["Speaker"] = frame["Speaker"].str.title()  # MELT has the names of speakers in lower case, MELD has not
+    frame["Speaker"] = frame["Speaker"].str.title()  # MELT writes them in lower case
     return frame
 
 
