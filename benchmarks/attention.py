@@ -3,9 +3,9 @@
     python benchmarks/attention.py [--size base] [--seconds 1 3.7 15] [--batch-size 8] [--device auto]
 
 Random weights in the published shape with the dropout of the published configurations (0.1); noise of equal length, so
-that there is no padding. The two models share their weights and differ in the attention modules alone: everything else,
-dropout included, is ours in both. A step is forward and backward of the transformer layers. Rounds alternate; prints a
-table and a line of JSON.
+that there is no padding. The two models share their weights and differ only in the attention modules: all other parts,
+including dropout, are ours in both. A step is the forward and backward pass of the transformer layers. Rounds
+alternate. The script prints a table and a line of JSON.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ FRAMES_A_SECOND = 50
 
 
 def with_eager_attention(backbone: Backbone) -> Backbone:
-    """Return a copy with transformers' own attention, which reads its position bias once an utterance."""
+    """Return a copy with transformers' own attention. That attention reads its position bias once an utterance."""
     eager = copy.deepcopy(backbone)
     for layer in eager.model.encoder.layers:
         layer.attention.forward = MethodType(_eager, layer.attention)

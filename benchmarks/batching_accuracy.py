@@ -3,9 +3,9 @@
     python benchmarks/batching_accuracy.py --data DIR [--corpora emodb urdu demo] [--seeds 0 1 2] [--folds 1 2]
 
 The same runs twice: with the product's batches, and with random ones of the same size (a subclass here; the product has
-no such option). DIR holds `emodb/` and `urdu/`. The copy of EmoDB that this was written for has clips of exactly 2 s,
-which no order by length can tell apart, so they are cut at random to 0.5 to 2 s. `demo` is synthetic. wavlm_tiny, that
-is random weights: differences between the two columns mean something, the UA itself does not.
+no such option). DIR holds `emodb/` and `urdu/`. All clips of the EmoDB copy at hand last exactly 2 s, so an order by
+length cannot tell them apart: they are cut at random to 0.5 to 2 s. `demo` is synthetic. The backbone is wavlm_tiny,
+with random weights: differences between the two columns mean something, the UA itself does not.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
-"""Make a checkpoint with random weights in a local folder, which both transformers and melt_ser can load.
+"""Make a checkpoint with random weights in a local folder, for both transformers and melt_ser.
 
-`base` is the family's default configuration in transformers, which is the shape of the published base model; `tiny` is
-the shape of this project's `*_tiny` backbones. Layer drop and SpecAugment are off, so that every system computes the
-same layers. An attention mask is requested if transformers' own conversion of checkpoints requests it: not if the
-convolutions have a group norm, which is the faster case.
+`base` is the family's default configuration in transformers and the shape of the published base model; `tiny` is the
+shape of this project's `*_tiny` backbones. Layer drop and SpecAugment are off, so that every system computes the same
+layers. An attention mask is requested if transformers' own conversion of checkpoints requests it: not if the
+convolutions have a group norm. That case is faster.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Make clips of noise with the distribution of MELT's lengths, as wav files and as a corpus.
 
-MELT's 8,818 utterances last, by the times in its two released tables, 3.67 s in the mean (those of 0.1 to 45 s; the
-standard deviation is 2.44 s). Quantiles, of MELT and of what is drawn here (a log-normal distribution that begins at
-0.2 s, fitted by the mean and standard deviation of log(seconds - 0.2), and ends at 20 s):
+MELT's 8,818 utterances last 3.67 s in the mean by the times in its two released tables (utterances of 0.1 to 45 s; the
+standard deviation is 2.44 s). The lengths here come from a log-normal distribution that begins at 0.2 s, is fitted by
+the mean and standard deviation of log(seconds - 0.2), and ends at 20 s. Quantiles of both:
 
              1 %   5 %  10 %  25 %  50 %  75 %  90 %  95 %   99 %   mean   computed per second, in random batches of
     MELT    1.04  1.25  1.47  2.00  2.96  4.55  6.96  8.47  12.09   3.67   8: 2.13   32: 3.00

@@ -1,7 +1,7 @@
 """The common part of the speed benchmarks: alternating runs, the machine's noise, medians, the table and the JSON line.
 
-A system is measured in a process of its own, which prints its figures as a JSON object in its last line. Rounds run
-all systems one after the other, every second round in reverse, so that no system gains if the machine slows down.
+Each system runs in a process of its own and prints its figures as a JSON object in its last line. Rounds run all
+systems one after the other, every second round in reverse, so that no system gains if the machine slows down.
 """
 
 from __future__ import annotations
@@ -75,7 +75,7 @@ def run_process(script: str, *arguments: object) -> Figures:
     command = [sys.executable, script, *(str(argument) for argument in arguments)]
     done = subprocess.run(command, capture_output=True, text=True)
     if done.returncode == -9:
-        raise MemoryError(f"{' '.join(command)} was killed, as the system does where memory runs out.")
+        raise MemoryError(f"{' '.join(command)} was killed, as the system does if memory runs out.")
     if done.returncode:
         sys.exit(f"error: {' '.join(command)} failed\n{done.stderr[-3000:]}")
     figures: Figures = json.loads(done.stdout.splitlines()[-1])
@@ -107,12 +107,13 @@ def _own_seconds() -> float:
 
 def alternate(systems: dict[str, Callable[[int], Figures]], rounds: int) -> dict[str, list[Figures]]:
     """Return each system's figures of each round; a system is called with the number of the round."""
-    found: dict[str, list[Figures]] = {name: [] for name in systems}
+    rounds_of: dict[str, list[Figures]] = {name: [] for name in systems}
     for number in range(rounds):
         for name in list(systems)[:: -1 if number % 2 else 1]:
-            found[name].append(systems[name](number))
-            print(f"  round {number + 1}/{rounds} {name}: {json.dumps(found[name][-1])}", file=sys.stderr, flush=True)
-    return found
+            figures = systems[name](number)
+            rounds_of[name].append(figures)
+            print(f"  round {number + 1}/{rounds} {name}: {json.dumps(figures)}", file=sys.stderr, flush=True)
+    return rounds_of
 
 
 def median(rounds: Sequence[Figures], key: str, digits: int = 3) -> float:

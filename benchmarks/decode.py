@@ -3,9 +3,9 @@
     python benchmarks/decode.py [--clips 100] [--rounds 5]
 
 One thread; clips of MELT's lengths, noise. wav and flac by soundfile, mp4 (AAC, 48 kHz stereo, as MELD's clips) by
-PyAV; other audio than 16 kHz mono is mixed and resampled. `bare` reads the samples and does nothing else: no checks,
-no mixing, no resampling. `cache` reads decoded clips, as training does except for wav_16k. Prints a table and a
-line of JSON.
+PyAV; other audio than 16 kHz mono is mixed and resampled. `bare` only reads the samples: no checks, no mixing, no
+resampling. `cache` reads decoded clips, as training does except for wav_16k. The script prints a table and a line of
+JSON.
 """
 
 from __future__ import annotations

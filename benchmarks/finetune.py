@@ -4,7 +4,7 @@
         [--sample CLIPS | --full] [--epochs 10] [--device auto] [--precision fp32|bf16]
         [--overrides trainer.batch_seconds=24 ...]
 
-Systems: `melt_ser` (what the verb `train` does), `trainer` (trainer_script.py), `grouped` (the same with
+Systems: `melt_ser` (as the verb `train`), `trainer` (trainer_script.py), `grouped` (the same with
 train_sampling_strategy="group_by_length"). Each runs in a process of its own, rounds alternate. `--sample` computes
 that many clips of an epoch and estimates the rest (sampling.py); `--full` times a whole epoch. The work of melt_ser
 before the first epoch, such as features of frozen layers, is divided by `--epochs`. A last process for each
@@ -47,7 +47,7 @@ from common import (
 from sampling import Choice, EpochSample
 
 SYSTEMS = ("melt_ser", "trainer", "grouped")
-SCORED = np.array([1.0, 1.0])  # seconds of the clips of dev, whose scoring is off the clock, and of test
+SCORED = np.array([1.0, 1.0])  # seconds of the clip of dev (its scoring is not timed) and of the clip of test
 SAMPLE_ON_CPU = {"tiny": 256, "base": 64}  # clips of an epoch; a GPU computes whole epochs
 
 
@@ -65,7 +65,7 @@ class Job:
     seed: int
     batches: int | None = None  # of the epoch; null: all
     largest: bool = False  # only the largest batch, for its memory
-    epochs: int = 10  # that share what comes before the first
+    epochs: int = 10  # number of epochs that share the time before the first epoch
     overrides: list[str] = dataclasses.field(default_factory=list)
 
 
@@ -98,10 +98,10 @@ class MeltSer:
         self.filling = 0.0
 
     def train(self, choice: Choice, folder: Path) -> float:
-        """An epoch over the chosen batches; returns its seconds, in which dev is not scored.
+        """Train an epoch on the chosen batches; return its seconds, without the scoring of dev.
 
-        `filling` are then the seconds between the model's being built and that epoch: where features of the frozen
-        part are kept, they are computed here, for the chosen clips alone.
+        Set `filling` to the seconds between the end of building the model and that epoch. If features of the frozen
+        layers are cached, they are computed in this time, only for the chosen clips.
         """
         from melt_ser.data.batches import ShuffledBatches
         from melt_ser.runs.fold import build_model, load_or_train
@@ -134,7 +134,7 @@ class MeltSer:
 
 
 def measure(job: Job) -> Figures:
-    """In the process of one system, with an empty cache: a warm-up step, then the sample of its epoch."""
+    """Return the figures of one system in this process, with an empty cache: a warm-up step, then a sampled epoch."""
     with tempfile.TemporaryDirectory() as folder:
         os.environ["MELT_SER_CACHE"] = f"{folder}/cache"
         if job.system == "melt_ser":

@@ -3,12 +3,13 @@
     python benchmarks/flops.py [--families ...] [--size tiny] [--batch-size 8] [--batches 8] [--device auto]
         [--precision fp32|bf16]
 
-Floating point operations of a step are counted by formula for the clips' own lengths (a multiplication and its addition
-are two; padding, norms, softmax and other elementwise work count nothing, and the positional convolution what it takes
-directly). Steps on kept features of the frozen part, as is the default, and steps that compute it. torch's
-FlopCounterMode is no help here: it counts the weight gradient of a grouped convolution once for each group, 16-fold for
-the positional one; a test holds that the formula agrees with it otherwise. The peak is a square matrix product in the
-precision of the training, before and after each round's steps. Prints a table and a line of JSON.
+A formula counts the floating point operations of a step for the clips' own lengths. A multiplication and its addition
+are two operations. Padding, norms, softmax and other elementwise work count as none. The positional convolution counts
+as a direct convolution. Steps are timed twice: with cached features of the frozen layers, as is the default, and with
+these layers computed. torch's FlopCounterMode cannot be used: it counts the weight gradient of a grouped convolution
+once for each group, 16 times for the positional convolution. A test checks that the formula agrees with it otherwise.
+The peak is a square matrix product in the precision of the training, before and after each round's steps. The script
+prints a table and a line of JSON.
 """
 
 from __future__ import annotations
@@ -48,10 +49,17 @@ PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16}
 
 
 def step_flops(config: Any, samples: int, classes: int, backward: bool = True, kept: bool = False) -> float:
-    """Operations of fine-tuning on one utterance of so many samples, its convolutional encoder frozen, or `kept`.
+    """Return the operations of fine-tuning on one utterance, with its convolutional encoder frozen, or `kept`.
 
-    config: of the transformers model. A backward pass costs twice its forward pass: a product for the gradient of the
-    input, one for that of the weights (in attention: of both factors).
+    A backward pass costs twice its forward pass: a product for the gradient of the input and another for the gradient
+    of the weights (in attention: of both factors).
+
+    Args:
+        config: configuration of the transformers model.
+        samples: length of the utterance at 16 kHz.
+        classes: outputs of the head.
+        backward: count the backward pass too.
+        kept: the features of the frozen encoder are cached, so it counts nothing.
     """
     encoder, frames, channels = 0.0, samples, 1
     for width, kernel, stride in zip(config.conv_dim, config.conv_kernel, config.conv_stride, strict=True):
@@ -70,18 +78,18 @@ def step_flops(config: Any, samples: int, classes: int, backward: bool = True, k
 
 
 def position_flops(config: Any, frames: int) -> float:
-    """Operations of the convolutional positional encoder, forward."""
+    """Return the operations of the convolutional positional encoder in the forward pass."""
     hidden, groups = config.hidden_size, config.num_conv_pos_embedding_groups
     if config.model_type == "data2vec-audio":
         kernel, layers = config.conv_pos_kernel_size, config.num_conv_pos_embeddings
     else:
         kernel, layers = config.num_conv_pos_embeddings, 1
-    computed = frames + 1 - kernel % 2  # an even kernel gives one frame more, which is cut off
+    computed = frames + 1 - kernel % 2  # an even kernel gives an extra frame, and the model cuts it off
     return 2.0 * layers * computed * hidden * (hidden / groups) * kernel
 
 
 def matrix_rate(device: str, precision: torch.dtype) -> float:
-    """Operations a second of a square matrix product: the best of five."""
+    """Return the operations a second of a square matrix product: the best of five."""
     size = MATRIX[device]
     left, right = (torch.randn(size, size, device=device, dtype=precision) for _ in range(2))
     times = []
@@ -95,7 +103,7 @@ def matrix_rate(device: str, precision: torch.dtype) -> float:
 
 
 def measure(options: Any, device: str, family: str, kept: bool, folder: Path, number: int) -> Figures:
-    """One round: the peak, some training steps of an epoch, the peak again."""
+    """Measure one round: the peak, some training steps of an epoch, the peak again."""
     job = Job(
         "melt_ser",
         family,

@@ -1,13 +1,12 @@
-"""The frozen protocol with and without the feature cache: seconds of the whole training, the same code.
+"""Compare frozen training with and without the feature cache: seconds of the whole training, the same code.
 
     python benchmarks/frozen.py [--families ...] [--size tiny] [--clips 50] [--epochs 10] [--device auto]
         [--without cache.features=false]
 
-`python -m melt_ser.train trainer=frozen` on a corpus of wav files with a fifth as many for dev and as many
-for test; `again` runs
-the backbone anew each epoch, which is what --without asks for. Each run is a process with an empty cache, rounds
-alternate. Seconds are those of the result: model, training, and the scoring of dev after each epoch. Prints a table and
-a line of JSON.
+The runs are `python -m melt_ser.train trainer=frozen` on a corpus of wav files; dev and test have a fifth as many clips
+each. `again` has the settings of --without, by default no cache, so that the backbone runs anew each epoch. Each run is
+a process with an empty cache; rounds alternate. Seconds are those of the result: model, training, and the scoring of
+dev after each epoch. The script prints a table and a line of JSON.
 """
 
 from __future__ import annotations
@@ -40,7 +39,7 @@ from common import (
 
 
 def train(settings: list[str]) -> Figures:
-    """One run of the verb; the seconds of its result, and those of its first and of a later epoch."""
+    """Run the verb once; return the seconds of its result, of its first epoch and of a later epoch."""
     with tempfile.TemporaryDirectory() as folder:
         command = [sys.executable, "-m", "melt_ser.train", f"out={folder}/runs", *settings]
         environment = {**os.environ, "MELT_SER_CACHE": f"{folder}/cache"}
@@ -56,7 +55,7 @@ def train(settings: list[str]) -> Figures:
 
 
 def compare(options: Any, device: str, family: str, folder: Path) -> list[Figures]:
-    """The rows of one family."""
+    """Return the rows of one family."""
     from checkpoints import save_checkpoint
 
     checkpoint = save_checkpoint(family, options.size, folder / family, options.seed)
@@ -76,10 +75,10 @@ def compare(options: Any, device: str, family: str, folder: Path) -> list[Figure
     def run(more: list[str], _: int) -> Figures:
         return watched(lambda: train([*settings, *more]))
 
-    found = alternate({"cached": partial(run, []), "again": partial(run, options.without)}, options.rounds)
+    measured = alternate({"cached": partial(run, []), "again": partial(run, options.without)}, options.rounds)
     rows = []
-    for system, rounds in found.items():
-        slower = ratios(rounds, found["cached"], "seconds")
+    for system, rounds in measured.items():
+        slower = ratios(rounds, measured["cached"], "seconds")
         rows.append(
             {
                 "family": family,

@@ -4,8 +4,9 @@
 
 `study` is `python -m melt_ser.train --multirun trainer=frozen dataset.fold=all seed=0,1,2` on a corpus of ten speakers
 with an empty cache: start-up, verification, the pass, thirty heads of 30 epochs with their dev scores, saved models,
-results and figures. `pass` is what it computes of the backbone: batches of like length through melt_ser's own forward
-pass, audio in memory, nothing else. Each is a process of its own, rounds alternate. Prints a table and a line of JSON.
+results and figures. `pass` is the backbone's share of that work: batches of similar length through melt_ser's own
+forward pass, with the audio in memory. Each is a process of its own; rounds alternate. The script prints a table and a
+line of JSON.
 """
 
 from __future__ import annotations
@@ -52,7 +53,7 @@ def study(settings: list[str]) -> Figures:
 
 
 def one_pass(settings: list[str], device: str) -> Figures:
-    """Seconds of the backbone on all clips, the model already loaded and a first batch computed."""
+    """Return the seconds of the backbone on all clips, after loading the model and a first batch."""
     import torch
 
     from melt_ser.cli.compose import load_config
@@ -94,7 +95,7 @@ def make_speakers(folder: Path, seconds: np.ndarray, seed: int) -> None:
 
 def main() -> None:
     parser = make_parser(__doc__, rounds=1)
-    add_model_options(parser, clips=535)  # as many as EmoDB, which has ten speakers too
+    add_model_options(parser, clips=535)  # as many as EmoDB; it has ten speakers too
     parser.set_defaults(families=["wav2vec2"], size="base")
     parser.add_argument("--pass", dest="settings", nargs="+", help="(for the process of the pass)")
     options = parser.parse_args()

@@ -7,8 +7,8 @@ Systems: `melt_ser` (evaluation.inference.predict_probabilities on a saved model
 (pipeline("audio-classification") with that batch size). All read the same wav files with soundfile; the pipeline gets
 samples, since file names would make it start an ffmpeg process for each. Each system runs in a process of its own,
 rounds alternate; loading the model and a first clip are off the clock. `difference` is the largest difference of a
-probability from melt_ser's: if the pipeline pads (batch 8), its answers change with the padding. Prints a table and a
-line of JSON.
+probability from melt_ser's: if the pipeline pads (batch 8), its answers change with the padding. The script prints a
+table and a line of JSON.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ PIPELINES = {"pipeline_1": 1, "pipeline_8": 8}
 
 
 def with_melt_ser(model_folder: Path, table: pd.DataFrame, clips: Path, job: Figures) -> tuple[float, np.ndarray]:
-    """Seconds, and probabilities, (clips, classes)."""
+    """Label with melt_ser; return the seconds and the probabilities, (clips, classes)."""
     from melt_ser.cli.compose import load_config
     from melt_ser.data.datasets import WaveformDataset
     from melt_ser.evaluation.inference import predict_probabilities
@@ -68,7 +68,7 @@ def with_melt_ser(model_folder: Path, table: pd.DataFrame, clips: Path, job: Fig
 
 
 def with_pipeline(model_folder: Path, table: pd.DataFrame, clips: Path, job: Figures) -> tuple[float, np.ndarray]:
-    """The same by transformers."""
+    """Label with transformers' pipeline; return the seconds and the probabilities, (clips, classes)."""
     from transformers import pipeline
 
     size = PIPELINES[job["system"]]
@@ -92,7 +92,7 @@ def with_pipeline(model_folder: Path, table: pd.DataFrame, clips: Path, job: Fig
 
 
 def measure(job: Figures) -> Figures:
-    """In the process of one system; leaves its probabilities in the folder."""
+    """Measure one system in this process; write its probabilities into the folder."""
     folder, clips = Path(job["folder"]), Path(job["clips"])
     table = pd.read_csv(clips / TABLE)
     system = with_melt_ser if job["system"] == "melt_ser" else with_pipeline
@@ -102,7 +102,7 @@ def measure(job: Figures) -> Figures:
 
 
 def save_classifier(family: str, size: str, folder: Path, seed: int) -> None:
-    """A model of ours with random weights, as a finished run leaves it."""
+    """Save a model of ours with random weights, as a finished run does."""
     from checkpoints import save_checkpoint
     from melt_ser.cli.compose import load_config
     from melt_ser.models.export import save_model

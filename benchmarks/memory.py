@@ -3,10 +3,10 @@
     python benchmarks/memory.py training [--rows 1000 1000000] [--workers 0 4]
     python benchmarks/memory.py predict [--minutes 10 600]
 
-training: 20 steps of hubert_tiny from a synthetic table of so many rows, which name the same 16 clips. `table` is what
-the table and its arrays take, `training` what is added at most while training, `workers` what the decoding processes
-hold for themselves, all together. predict: a new process labels a synthetic recording of so many minutes, whole and by
-windows of 10 s, with a model that is smaller than tiny; `peak` is the most memory that it ever held.
+training: 20 steps of hubert_tiny from a synthetic table with the given number of rows; all rows name the same 16 clips.
+`table` is the memory of the table and its arrays, `training` the largest increase during training, `workers` the
+unshared memory of all decoding processes together. predict: a new process labels a synthetic recording of the given
+minutes, whole and by windows of 10 s, with a model smaller than tiny; `peak` is the peak memory of that process.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ def own_memory_of_children() -> float:
 
 
 def train(rows: int, workers: int, folder: Path) -> dict[str, float]:
-    """Train some steps from a table of so many rows."""
+    """Train some steps from a table with this number of rows."""
     import torch
 
     from melt_ser.cli.compose import load_config
@@ -78,7 +78,7 @@ def train(rows: int, workers: int, folder: Path) -> dict[str, float]:
         soundfile.write(folder / f"clip{number:02}.wav", noise, RATE)
     config = load_config("backbone=hubert_tiny", "device=cpu", "trainer.epochs=1", f"trainer.workers={workers}")
     model = build_model(config, CLASSES)
-    model(torch.zeros(8, 2 * RATE), torch.full((8,), 2 * RATE)).sum().backward()  # what any training needs
+    model(torch.zeros(8, 2 * RATE), torch.full((8,), 2 * RATE)).sum().backward()  # memory of any training
     before = status("VmRSS")
     numbers = np.arange(rows)
     table = pd.DataFrame({"audio": pd.Series(numbers % 16).map(lambda number: f"clip{number:02}.wav").astype("str")})

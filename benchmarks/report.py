@@ -1,9 +1,9 @@
-"""Seconds to collect and report many runs: copies of a real small run with other ids, seeds and figures.
+"""Time the collection and the report of many runs: copies of a small real run with other ids, seeds and figures.
 
     python benchmarks/report.py RUN FOLDER [--runs 10000]
 
-RUN is the folder of a finished run; the copies are made in FOLDER, and kept for the next time. One collection is timed,
-then each format, written once from what was collected.
+RUN is the folder of a finished run. The copies are made in FOLDER and stay there for the next time. One collection is
+timed, then each format, written once from the collected runs.
 """
 
 from __future__ import annotations
@@ -26,9 +26,9 @@ BACKBONES = ("wav2vec2_tiny", "hubert_tiny", "wavlm_tiny", "data2vec_tiny")
 
 
 def copy_runs(run: Path, out: Path, number: int) -> None:
-    """`number` run folders with everything that a report reads; figures are drawn anew, so that nothing ties."""
+    """Make `number` run folders with everything that a report reads; figures are random, so that no two are equal."""
     generator = random.Random(0)
-    files = out / ".files"  # of all copies, which are links to them
+    files = out / ".files"  # the files of all copies; each copy has links to them
     shutil.copytree(run, files, ignore=shutil.ignore_patterns("model", "figures", "result.json"))
     original = (run / "result.json").read_text()
     for copy in range(number):

@@ -1,10 +1,10 @@
-"""The cost of an epoch from a few of its batches.
+"""Estimate the cost of an epoch from a few of its batches.
 
-A step's time is close to proportional to the padded seconds of its batch (utterances times the longest). So the batches
-of a whole epoch are put in order of them, every n-th is taken from a random start (a systematic sample, which spans
-short and long alike), and the epoch is estimated as the time of these, times the padded seconds of all batches over
-those of the sample (a ratio estimate). Each round draws its own epoch and start, hence the spread over rounds holds the
-error of the sampling as well as the noise of the machine.
+A step's time is nearly proportional to the padded seconds of its batch (number of utterances times the longest). So
+the batches of a whole epoch are sorted by padded seconds, and every n-th is taken from a random start: a systematic
+sample with short and long batches. The estimate for the epoch is the time of the sample, times the padded seconds of
+all batches, divided by the padded seconds of the sample (a ratio estimate). Each round draws its own epoch and start,
+so the spread over rounds includes both the sampling error and the noise of the machine.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ Batches = list[list[int]]  # rows of the table
 
 @dataclass
 class EpochSample:
-    """Chooses the batches that a system computes, and remembers what part of its epoch they are.
+    """Choose the batches that a system computes, and remember their share of the epoch.
 
-    seconds: of each clip, (clips,); count: of batches, None for all; seed: of start and order.
+    seconds: length of each clip, (clips,); count: number of batches, None for all; seed: for the start and the order.
     """
 
     seconds: np.ndarray
@@ -32,11 +32,11 @@ class EpochSample:
     chosen: Batches = field(default_factory=list, init=False)
 
     def padded(self, rows: list[int]) -> float:
-        """Seconds that are computed for a batch."""
+        """Return the seconds that a batch computes, padding included."""
         return len(rows) * float(self.seconds[rows].max())
 
     def __call__(self, batches: Batches) -> Batches:
-        """The sample of an epoch's batches, in random order; the same for the same epoch."""
+        """Return the sample of an epoch's batches in random order; the same epoch gives the same sample."""
         chosen = batches
         if self.count is not None and self.count < len(batches):
             generator = np.random.default_rng(self.seed)
@@ -50,19 +50,19 @@ class EpochSample:
 
     @property
     def chosen_seconds(self) -> np.ndarray:
-        """Of the clips of the sample."""
+        """Return the seconds of the sample's clips."""
         return self.seconds[[row for batch in self.chosen for row in batch]]
 
     def warm_up(self, batches: Batches) -> Batches:
-        """What is computed once before the clock starts: the sample's largest batch, so that its memory is at hand."""
+        """Return the sample's largest batch; computing it before the clock starts reserves the memory."""
         return [max(self(batches), key=self.padded)]
 
     def largest(self, batches: Batches) -> Batches:
-        """The batch that decides the peak memory of an epoch."""
+        """Return the largest batch of an epoch, as it decides the peak memory."""
         return [max(batches, key=self.padded)]
 
     def epoch_seconds(self, sample_seconds: float) -> float:
-        """The estimate for the whole epoch."""
+        """Return the estimated seconds of the whole epoch."""
         return sample_seconds * self.of_epoch / self.of_sample
 
 

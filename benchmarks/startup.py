@@ -4,8 +4,8 @@
 
 Runs `python -m melt_ser.train` (the embedded corpus and a tiny backbone, unless --overrides chooses others) up to the
 end of the first step of its optimiser and stops it there. `imports` is the time that Python's own clock of imports
-(-X importtime) counts, in runs of their own, since that clock costs some time itself. The first run of all, which still
-verifies the corpus, is `first`; later ones find that done. Prints a table and a line of JSON.
+(-X importtime) counts, in separate runs, because that clock takes some time itself. `first` is the very first run: only
+this run verifies the corpus. The script prints a table and a line of JSON.
 """
 
 from __future__ import annotations

@@ -2,8 +2,8 @@
 
     python benchmarks/table.py [--rows 1000000] [--rounds 3]
 
-The corpus is a CSV of one's own with nine columns, whose rows are segments of 1,000 recordings. It is taken to be
-verified (its measurements are written, not decoded). Loading reads and validates the table, looks at every file, joins
+The corpus is a user's own CSV with nine columns; its rows are segments of 1,000 recordings. It counts as verified (the
+script writes its measurements, without decoding). Loading reads and validates the table, looks at every file, joins
 the measurements, applies the rules, maps the labels and computes the digest. Each round is a process of its own.
 """
 
@@ -24,7 +24,7 @@ FILES = 1000
 
 
 def make_corpus(folder: Path, rows: int) -> None:
-    """The table, its (empty) files and the measurements of its segments."""
+    """Write the table, its (empty) files and the measurements of its segments."""
     import numpy as np
     import pandas as pd
 

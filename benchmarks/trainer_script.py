@@ -1,7 +1,7 @@
-"""Fine-tuning as a transformers user writes it: AutoModelForAudioClassification, a padding collator, Trainer.
+"""Fine-tune as a transformers user does: AutoModelForAudioClassification, a padding collator, Trainer.
 
-Nothing is slower than it need be: the feature encoder is frozen, lengths are known beforehand, audio is read with
-soundfile, nothing is evaluated, saved or logged.
+The script does nothing slow without need: the feature encoder is frozen, lengths are known beforehand, soundfile reads
+the audio, and nothing is evaluated, saved or logged.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from sampling import Choice
 
 
 class EpochClock(TrainerCallback):
-    """Seconds of the epoch, from its first batch to its last step."""
+    """Measure the seconds of the epoch, from its first batch to its last step."""
 
     seconds = 0.0
 
@@ -42,7 +42,7 @@ class EpochClock(TrainerCallback):
 
 
 class ChosenBatches(Trainer):
-    """The Trainer on some of the batches that its own sampler makes."""
+    """A Trainer that uses only some of its own sampler's batches."""
 
     choice: Choice
 
@@ -54,14 +54,24 @@ class ChosenBatches(Trainer):
 
 
 class TrainerScript:
-    """The script; `train` may be called again, for a warm-up."""
+    """The Trainer script; call `train` once before for a warm-up."""
 
-    filling = 0.0  # seconds before the first epoch: it keeps nothing for later ones
+    filling = 0.0  # seconds before the first epoch: the script caches nothing for later epochs
 
     def __init__(
         self, checkpoint: Path, clips: Path, batch_size: int, grouped: bool, device: str, precision: str, seed: int
     ) -> None:
-        """clips: folder of the corpus; grouped: batches of like length, else at random; precision: fp32 or bf16."""
+        """Load the model and the clips.
+
+        Args:
+            checkpoint: folder of the model.
+            clips: folder of the corpus.
+            batch_size: utterances of a batch.
+            grouped: batches of similar length, otherwise random ones.
+            device: cpu or cuda.
+            precision: fp32 or bf16.
+            seed: for the order of the clips and the dropout.
+        """
         self.extractor = AutoFeatureExtractor.from_pretrained(checkpoint)
         self.model = AutoModelForAudioClassification.from_pretrained(checkpoint)
         self.model.freeze_feature_encoder()
@@ -97,7 +107,7 @@ class TrainerScript:
         return {**batch, "labels": torch.tensor([row["label"] for row in rows])}
 
     def train(self, choice: Choice, folder: Path) -> float:
-        """One epoch over the chosen batches; returns its seconds."""
+        """Train one epoch on the chosen batches; return its seconds."""
         arguments = TrainingArguments(str(folder), **self.settings)
         clock = EpochClock()
         trainer = ChosenBatches(

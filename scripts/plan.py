@@ -2,10 +2,10 @@
 
     python scripts/plan.py experiment=melt_table out=runs [KEY=VALUE ...]
 
-The time is that of training and testing. Where `out` has finished runs of the same backbone, corpus, trainer and head,
-it is their mean (=); else an estimate (~), good to a factor of a few, from the audio:
+The time is that of training and testing. If `out` has finished runs of the same backbone, corpus, trainer and head, it
+is their mean (=). Otherwise it is an estimate (~) from the audio, good to a factor of a few:
 
-    audio      hours that `prepare` has measured, else the release's utterances at 4 s each
+    audio      hours that `prepare` has measured, otherwise the release's utterances at 4 s each
     fine-tune  epochs · train audio / RATE                       + test audio / (3 · RATE)
     frozen     all audio of the corpus, once, / (3 · RATE)       + test audio / (3 · RATE)  + 2 % of it for each epoch
 
@@ -40,11 +40,11 @@ from melt_ser.reporting.preparation import read_reports
 from melt_ser.runs.folder import INPUTS_FILE, RESULT_FILE, run_folder
 
 RATE = {"cpu": 2.5, "cuda": 100.0}  # seconds of audio a second, fine-tuning a base model
-FORWARD = 3.0  # times as fast as a step of training
-SIZES = {"large": 3.0, "emotion": 3.0, "tiny": 0.05}  # cost by the backbone's name, of a base model's
-CLIP_SECONDS = 4.0  # of a release that was not prepared
-EPOCH_OF_FEATURES = 0.02  # an epoch on kept features, of a forward pass
-FOLDS = 5  # where the corpus has to be read to know them
+FORWARD = 3.0  # a forward pass is this many times as fast as a training step
+SIZES = {"large": 3.0, "emotion": 3.0, "tiny": 0.05}  # cost by the backbone's name; a base model costs 1
+CLIP_SECONDS = 4.0  # assumed length of a clip, if the release was not prepared
+EPOCH_OF_FEATURES = 0.02  # an epoch on cached features, as a share of a forward pass
+FOLDS = 5  # assumed number, if only reading the corpus would tell it
 PRINTED_ALIKE = ("experiment=", "out=")
 
 
@@ -123,9 +123,10 @@ def main() -> int:
         folder = run_folder(config)
         seconds = measured(config, folder)
         time = f"{'~' if seconds is None else '='}{clock(estimate(config) if seconds is None else seconds)}"
-        what = " ".join(part for part in overrides() if not part.startswith(PRINTED_ALIKE))
+        settings = " ".join(part for part in overrides() if not part.startswith(PRINTED_ALIKE))
         missing = lacking(config)
-        print(f"{state(folder):8} {time:>9}  {folder}  {what}" + (f"  lacks {', '.join(missing)}" if missing else ""))
+        lack = f"  lacks {', '.join(missing)}" if missing else ""
+        print(f"{state(folder):8} {time:>9}  {folder}  {settings}{lack}")
         count += 1
         if state(folder) != "finished":
             to_do.append(estimate(config) if seconds is None else seconds)

@@ -2,10 +2,10 @@
 
     python scripts/render_demo.py [--out src/melt_ser/demo]
 
-Every voice says every sentence in every emotion, so only the prosody tells the emotion. An emotion is a row
-of `EMOTIONS`; a clip moves from NEUTRAL towards that row by how strongly the voice acts this time, plus
-chance. espeak-ng renders pitch, pitch range, rate and the pause; the rest is done here on the samples.
-One espeak-ng, numpy, scipy and libsndfile version gives the same bytes every time.
+Every voice says every sentence in every emotion, so only the prosody tells the emotion. An emotion is a row of
+`EMOTIONS`. A clip moves from NEUTRAL towards that row by a random strength, plus random deviations. espeak-ng renders
+pitch, pitch range, rate and the pause; this script adds all other properties to the samples. The same versions of
+espeak-ng, numpy, scipy and libsndfile give the same bytes every time.
 """
 
 from __future__ import annotations
@@ -35,12 +35,12 @@ SAMPLE_RATE = 16_000
 ESPEAK_SAMPLE_RATE = 22_050
 SEED = 2
 COMPRESSION_LEVEL = 0.96  # libsndfile's 0 (large) to 1 (6 kbit/s); Opus, as Vorbis headers alone take 4 kB
-EDGE_SECONDS = 0.06  # silence kept before and after the speech
+EDGE_SECONDS = 0.06  # silence before and after the speech
 
 
 @dataclass(frozen=True)
 class Prosody:
-    """How something is said; a clip's values are a mixture of two of these."""
+    """The manner of speaking; a clip's values are a mixture of NEUTRAL and an emotion."""
 
     pitch: float  # semitones above the voice's default
     pitch_range: float  # per cent of the voice's default intonation range
@@ -83,7 +83,7 @@ class Speaker:
 
 @dataclass(frozen=True)
 class Corpus:
-    """What is rendered for one language; a sentence has its pause at the bar."""
+    """The speakers, labels and sentences of one language; a bar marks the pause of a sentence."""
 
     language: str
     speakers: tuple[Speaker, ...]
@@ -143,7 +143,7 @@ CORPORA = (
 
 
 def generator(*names: str) -> np.random.Generator:
-    """A generator of chance for a speaker or a clip; it does not depend on what was rendered before."""
+    """Return the random generator of a speaker or a clip; it does not depend on earlier clips."""
     return np.random.default_rng([SEED, *"/".join(names).encode()])
 
 
@@ -152,7 +152,7 @@ def values(prosody: Prosody) -> Audio:
 
 
 def clip_prosody(language: str, speaker: Speaker, emotion: str, utterance: str) -> Prosody:
-    """The prosody of one clip: between NEUTRAL and the emotion, with the speaker's and the clip's chance."""
+    """Return the prosody of one clip: NEUTRAL moved to the emotion, plus deviations of the speaker and the clip."""
     count = len(fields(Prosody))
     clip = generator(language, utterance)
     strength = clip.normal(*STRENGTH)
@@ -165,7 +165,7 @@ def clip_prosody(language: str, speaker: Speaker, emotion: str, utterance: str) 
 
 
 def speak(espeak: str, voice: str, sentence: str, prosody: Prosody) -> Audio:
-    """One sentence by espeak-ng at SAMPLE_RATE, cut to the speech and EDGE_SECONDS around it."""
+    """Speak one sentence with espeak-ng, at SAMPLE_RATE, cut to the speech and EDGE_SECONDS around it."""
     pause = f"<break time='{prosody.pause:.0f}ms'/>"
     ssml = f'<prosody range="{prosody.pitch_range:.0f}%">{sentence.replace("|", pause)}</prosody>'
     pitch = 50 + 7.3 * prosody.pitch  # espeak-ng's 0 to 99; 7.3 steps are a semitone (measured)
@@ -182,7 +182,7 @@ def speak(espeak: str, voice: str, sentence: str, prosody: Prosody) -> Audio:
 
 
 def colour(audio: Audio, prosody: Prosody, chance: np.random.Generator) -> Audio:
-    """What espeak-ng cannot: tremor, glide, spectral tilt, breath, fading and loudness."""
+    """Add the properties that espeak-ng lacks: tremor, glide, spectral tilt, breath, fading and loudness."""
     time = np.arange(len(audio)) / SAMPLE_RATE
     wave = 2 * np.pi * TREMOR_HERTZ * time + chance.uniform(0, 2 * np.pi)
     semitones = prosody.tremor * np.sin(wave) + prosody.glide * np.linspace(-0.5, 0.5, len(audio))
@@ -230,7 +230,7 @@ CHECKSUMS = checksum_table()
 
 
 def ogg_checksum(page: bytes) -> int:
-    """The CRC-32 of an Ogg page (RFC 3533), its checksum field being 0."""
+    """Return the CRC-32 of an Ogg page (RFC 3533) with 0 in its checksum field."""
     remainder = 0
     for byte in page:
         remainder = ((remainder << 8) & 0xFFFFFFFF) ^ CHECKSUMS[(remainder >> 24) ^ byte]
@@ -238,7 +238,7 @@ def ogg_checksum(page: bytes) -> int:
 
 
 def clips(corpus: Corpus) -> Iterator[tuple[Speaker, str, int, str]]:
-    """Every (speaker, emotion, sentence number, sentence)."""
+    """Yield every (speaker, emotion, sentence number, sentence)."""
     for speaker in corpus.speakers:
         for emotion in EMOTIONS:
             for number, sentence in enumerate(corpus.sentences, start=1):

@@ -2,9 +2,9 @@
 
     python scripts/soak_bad_input.py --count 10000 --seed 0
 
-Input number n of seed s is a function of s + n alone, so `--count 1 --seed <the one reported>` repeats it. The readers
-rest on C code, so the work is done in child processes: one that dies, hangs or exceeds its memory is reported with the
-seed it was at, and another goes on behind it. Prints a line of JSON; the exit code is 1 where anything escaped.
+Input number n of seed s depends only on s + n, so `--count 1 --seed <the reported seed>` repeats it. The readers rest
+on C code, so child processes do the work. If a child dies, hangs or exceeds its memory, the script reports its current
+seed, and a new child continues after it. The script prints a line of JSON; the exit code is 1 if anything escaped.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ from pathlib import Path
 from typing import Any
 
 TESTS = Path(__file__).parents[1] / "tests" / "helpers"
-SECONDS_EACH = 30  # an input takes milliseconds; one that takes this long hangs
-MORE_MEMORY = 4 * 2**30  # bytes that reading may take beyond what the libraries have
+SECONDS_EACH = 30  # an input takes milliseconds; after this time it counts as hanging
+MORE_MEMORY = 4 * 2**30  # bytes that reading may take in addition to the loaded libraries
 
 
 def main() -> int:
@@ -58,30 +58,30 @@ def split(seeds: range, parts: int) -> list[range]:
 
 
 def watch(seeds: range) -> list[dict[str, Any]]:
-    """The outcomes of all seeds, read by as many children as it takes: one more for each that dies."""
+    """Return the outcomes of all seeds; start a new child after each that dies."""
     outcomes: list[dict[str, Any]] = []
     while seeds:
         with tempfile.TemporaryDirectory() as folder:
             log, noise = Path(folder) / "log.jsonl", Path(folder) / "noise"
             command = [sys.executable, __file__, "--seed", str(seeds[0]), "--count", str(len(seeds)), "--child"]
-            with noise.open("wb") as file:  # what the C libraries say about broken files
+            with noise.open("wb") as file:  # messages of the C libraries about broken files
                 code = subprocess.run([*command, str(log)], stdout=file, stderr=file).returncode
             lines = [json.loads(line) for line in log.read_text().splitlines()] if log.exists() else []
             outcomes += [line for line in lines if "outcome" in line]
             done = sum("outcome" in line for line in lines)
             if done < len(seeds):
-                said = "\n".join(noise.read_text(errors="replace").splitlines()[-15:])
-                why = f"the process ended with {code}:\n{said}"
+                last_lines = "\n".join(noise.read_text(errors="replace").splitlines()[-15:])
+                why = f"the process ended with {code}:\n{last_lines}"
                 kind = lines[-1]["kind"] if lines else "start"
                 outcomes.append({"seed": seeds[done], "kind": kind, "outcome": "escaped", "why": why})
-            if not lines:  # it never started; the next would not either
+            if not lines:  # this child never started, and the next would not either
                 break
             seeds = seeds[done + 1 :]
     return outcomes
 
 
 def read_all(seeds: range, log: Path) -> None:
-    """In a child: each seed's kind is noted before it is read and its outcome after."""
+    """Read all seeds in a child; note each seed's kind before reading and its outcome after."""
     sys.path.insert(0, str(TESTS))
     os.environ["HF_HUB_OFFLINE"] = "1"
     import torch
