@@ -184,6 +184,7 @@ def test_the_details_of_a_run_come_when_they_are_opened(seen: Seen) -> None:
     link = seen.page.locator("#overview tbody a").first
     link.click()
     opened = seen.page.locator("details.run[open]")
+    opened.locator("h4").first.wait_for()  # opened on hashchange, filled on toggle: both come after the click
     assert opened.count() == 1
     assert opened.locator(":scope > summary").inner_text().endswith(link.inner_text())
     for part in ("Confusion", "Calibration", "Slices", "The most confident errors"):
