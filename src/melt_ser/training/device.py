@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import atexit
 import os
 from datetime import timedelta
+from functools import cache
 
 import torch
 from accelerate import Accelerator, DistributedDataParallelKwargs, InitProcessGroupKwargs
@@ -35,7 +37,7 @@ def make_accelerator(device: str, precision: Precision = Precision.fp32) -> Acce
     torch.backends.cuda.matmul.allow_tf32 = not on_cpu  # cuDNN allows it by default; scoring switches both off
     alone = not PartialState._shared_state or PartialState().num_processes == 1
     AcceleratorState._reset_state(reset_partial_state=alone)  # a sweep may change device or precision between jobs
-    return Accelerator(
+    accelerator = Accelerator(
         cpu=on_cpu,
         mixed_precision=resolve_precision(precision, on_cpu),
         kwargs_handlers=[
@@ -44,6 +46,20 @@ def make_accelerator(device: str, precision: Precision = Precision.fp32) -> Acce
             InitProcessGroupKwargs(timeout=LONGEST_WAIT),
         ],
     )
+    if on_cpu and accelerator.num_processes > 1:
+        _release_processes_at_exit()
+    return accelerator
+
+
+@cache
+def _release_processes_at_exit() -> None:
+    """End gloo's process group when the process exits, since its threads can abort an exit ("terminate called")."""
+
+    def release() -> None:
+        if torch.distributed.is_initialized():
+            torch.distributed.destroy_process_group()
+
+    atexit.register(release)
 
 
 def use_deterministic_kernels() -> None:
