@@ -1,4 +1,4 @@
-# Each of demo and test does all of its own set-up. Choose an environment with VENV=<folder>, a Python with PYTHON=<python>.
+# Each target installs its requirements into the environment VENV=<folder>, made by PYTHON=<python>.
 PYTHON ?= python3
 VENV ?= .venv
 BIN = $(VENV)/bin
@@ -19,9 +19,9 @@ types: $(VENV)/.installed-dev
 	$(BIN)/mypy
 
 unit: $(VENV)/.installed-dev
-	OMP_NUM_THREADS=1 HF_HUB_OFFLINE=1 $(BIN)/python -m pytest -n auto  # a process a core, a thread a process
+	OMP_NUM_THREADS=1 HF_HUB_OFFLINE=1 $(BIN)/python -m pytest -n auto  # one process per core, one thread per process
 
-# Each notebook on the runs of RUNS, with its outputs, in build/notebooks; one that lacks its runs says which.
+# Run each notebook on the runs in RUNS, and write it with its outputs to build/notebooks. A notebook names missing runs.
 RUNS ?= runs
 
 notebooks: $(VENV)/.installed-dev
@@ -29,13 +29,13 @@ notebooks: $(VENV)/.installed-dev
 	MELT_SER_RUNS=$(abspath $(RUNS)) $(BIN)/jupyter execute --allow-errors notebooks/*.ipynb \
 		--output='../build/notebooks/{notebook_name}'
 
-# experiment=small_study, interrupted and completed, and its report in every format compared; DATA has emodb and urdu.
+# Run experiment=small_study, interrupt and complete it, and compare the formats of its report. DATA holds emodb and urdu.
 DATA ?= data
 
 study: $(VENV)/.installed-dev
 	HF_HUB_OFFLINE=1 $(BIN)/python tests/helpers/study.py build/study $(DATA)
 
-# A quick look at every speed benchmark, about a quarter of an hour on two idle cores; benchmarks/README.md has the rest.
+# Run every speed benchmark briefly: about a quarter of an hour on two idle cores. benchmarks/README.md has the full ones.
 BENCH = HF_HUB_OFFLINE=1 $(BIN)/python benchmarks
 ROUNDS ?= 1
 
@@ -49,7 +49,7 @@ bench: $(VENV)/.installed
 	$(BENCH)/finetune.py --rounds $(ROUNDS) --batch-sizes 8 --no-memory --size base --families wav2vec2 --sample 24
 	$(BENCH)/flops.py --rounds $(ROUNDS) --size base --families wav2vec2 --batches 3
 
-soak: soak-kills soak-input soak-annotation  # the long version of the tests of trust
+soak: soak-kills soak-input soak-annotation  # the long version of the tests in docs/trust.md
 
 soak-kills: $(VENV)/.installed-dev
 	folder=$$(mktemp -d) && $(BIN)/python tests/helpers/crash_tests.py soak $$folder 50; code=$$?; rm -rf $$folder; exit $$code

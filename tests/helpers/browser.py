@@ -1,4 +1,4 @@
-"""The machine's own Chromium, where there is one, and what a page complains of or asks for in it."""
+"""Open a page in the machine's own Chromium, if it has one, and record its complaints and requests."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any
 BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 QUIET = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update"]
 
-# The contrast (WCAG 2.2) of every text that is seen with what lies behind it.
+# Returns [contrast, text] for every visible text: its contrast (WCAG 2.2) with its background.
 CONTRASTS = """() => {
   const channels = (text) => {
     const numbers = text.match(/[\\d.]+/g).map(Number);
@@ -43,7 +43,7 @@ CONTRASTS = """() => {
 
 @contextmanager
 def chromium() -> Iterator[Any]:
-    """A running browser without a window."""
+    """Run the browser without a window, and yield it."""
     from playwright.sync_api import sync_playwright
 
     with sync_playwright() as playwright:
@@ -53,7 +53,7 @@ def chromium() -> Iterator[Any]:
 
 
 class Seen:
-    """A page in the browser, and what it complained of or asked for."""
+    """A page in the browser, with its complaints (console messages and errors) and its requests."""
 
     def __init__(self, browser: Any, path: Path, width: int = 1280, height: int = 900, scheme: str = "light") -> None:
         self.context = browser.new_context(viewport={"width": width, "height": height}, color_scheme=scheme)
@@ -67,7 +67,7 @@ class Seen:
         self.page.goto(path.as_uri())
 
     def column(self, name: str) -> list[str]:
-        """The cells of a column of the overview that are shown, from above."""
+        """Return the visible cells of a column of the overview, from top to bottom."""
         heads = self.page.locator("#overview thead th").all_inner_texts()
         [number] = [at for at, head in enumerate(heads) if head.split(" ▲")[0].split(" ▼")[0] == name]
         rows = self.page.locator("#overview tbody tr:visible").all()

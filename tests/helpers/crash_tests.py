@@ -1,9 +1,9 @@
-"""Kill a run with SIGKILL at a chosen moment, start it again until it ends, and compare with a run never killed.
+"""Kill a run with SIGKILL at a chosen moment, start it again until it ends, and compare it with an undisturbed run.
 
-    python tests/helpers/crash_tests.py points FOLDER      at every named kind of moment: `make test`
+    python tests/helpers/crash_tests.py points FOLDER      at every named moment: `make test`
     python tests/helpers/crash_tests.py soak FOLDER [N]    N kills (50) at random times: `make soak`
 
-It is a process of its own, since it forks: torch must not compute anything in the parent. It prints a line of JSON.
+This is a program of its own because it forks: torch must not compute anything in the parent. It prints a line of JSON.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 os.environ["HF_HUB_OFFLINE"] = "1"
-os.environ["OMP_NUM_THREADS"] = "1"  # runs agree to the bit only with one number of threads
+os.environ["OMP_NUM_THREADS"] = "1"  # runs agree to the bit only with the same number of threads
 
 import melt_ser.core.files
 import melt_ser.runs.evaluations
@@ -51,7 +51,7 @@ def kill() -> None:
 
 
 def at_call(owner: Any, name: str, number: int, after: bool = False) -> Prepare:
-    """Kill at the `number`-th call of a function, before or after it."""
+    """Kill the process before or after the `number`-th call of a function."""
 
     def prepare() -> None:
         original, calls = getattr(owner, name), 0
@@ -72,7 +72,7 @@ def at_call(owner: Any, name: str, number: int, after: bool = False) -> Prepare:
 
 
 def within_a_checkpoint(number: int) -> Prepare:
-    """Kill when half of a file of a checkpoint is written."""
+    """Kill the process when half of the `number`-th file of weights is written."""
 
     def prepare() -> None:
         original, calls = melt_ser.training.checkpoints.save_file, 0
@@ -91,7 +91,7 @@ def within_a_checkpoint(number: int) -> Prepare:
 
 
 def in_a_child(out: Path, root: Path, prepare: Prepare | None = None, seconds: float | None = None) -> bool:
-    """Start the run in a child, killed as `prepare` arranges or after `seconds`; return whether it ended by itself."""
+    """Run in a child that is killed as `prepare` arranges or after `seconds`; return whether it ended by itself."""
     log_file = out.with_suffix(".log")
     child = os.fork()
     if child == 0:
@@ -122,7 +122,7 @@ def run_folder(out: Path) -> Path:
 
 
 def points(folder: Path, root: Path) -> dict[str, Any]:
-    """Kill a run at each named moment."""
+    """Kill one run at each named moment, and count those that end differently."""
     moments: dict[str, Prepare] = {
         "a third into the first epoch": at_call(WaveformDataset, "__getitem__", 4),
         "in the middle of a later epoch": at_call(WaveformDataset, "__getitem__", 40),
@@ -150,7 +150,7 @@ def points(folder: Path, root: Path) -> dict[str, Any]:
 
 
 def soak(folder: Path, root: Path, kills: int) -> dict[str, Any]:
-    """Kill runs at random times; start each again until it ends."""
+    """Kill runs at random times, at least `kills` times in all; start each again until it ends."""
     generator = random.Random(0)
     started = time.monotonic()
     in_a_child(folder / "never", root)
@@ -168,7 +168,7 @@ def soak(folder: Path, root: Path, kills: int) -> dict[str, Any]:
 
 
 def main() -> int:
-    # Figures follow from the predictions alone, and take most of the time of so small a run.
+    # Leave out the figures: they follow from the predictions, and take most of the time of so small a run.
     melt_ser.runs.evaluations.confusion_figure = lambda *_: None
     melt_ser.runs.make_result.training_curve_figure = lambda *_: None
     kind, folder = sys.argv[1], Path(sys.argv[2])

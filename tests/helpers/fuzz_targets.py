@@ -1,7 +1,7 @@
-"""Good files, spoilt at random and then read as the program reads them.
+"""Spoil good files at random, and read them as the program does.
 
-Each function takes a source of chance and a folder of its own. To return is to have accepted the input, a MeltSerError
-is to have refused it, and anything else is a bug.
+Each function takes a random generator and a folder of its own. If it returns, the input was accepted; if it raises a
+MeltSerError, the input was refused. Any other exception is a bug.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ Spoilt = Callable[[random.Random, Path], None]
 
 
 def audio(name: str, rng: random.Random, folder: Path) -> None:
-    """A recording: verified with a reason or none, and read as finite samples of a bounded length, or refused."""
+    """Verify and read a spoilt recording: a reason is one line, and samples are finite and of bounded length."""
     path = folder / name
     path.write_bytes(damage(_good_audio(name, folder), rng))
     found = verify_clip(folder, name, maximum_seconds=60.0)
@@ -67,7 +67,7 @@ c.wav,joy,s3,test,,,,Grüße
 
 
 def table(rng: random.Random, folder: Path) -> None:
-    """A corpus of one's own."""
+    """Read a user's own corpus from a spoilt table."""
     for name in ("a.wav", "b.wav", "c.wav"):
         placeholder(folder / name)
     (folder / "table.csv").write_bytes(damage_text(TABLE, rng))
@@ -75,14 +75,14 @@ def table(rng: random.Random, folder: Path) -> None:
 
 
 def _check(release: Release) -> None:
-    """Nothing is lost on the way from a reader to emotions."""
+    """Check that the table is valid and that every row gets its emotion or none."""
     validate(release.table, "spoilt")
     emotions = map_labels(release.table["label"], common_label_map(release.table["label"]), "spoilt")
     assert len(emotions) == len(release.table)
 
 
 def meld_annotations(rng: random.Random, folder: Path) -> None:
-    """An annotation file of a release."""
+    """Read MELD with a spoilt annotation file."""
     root = folder / "meld"
     rows = [meld_row(dialogue, utterance) for dialogue in range(3) for utterance in range(2)]
     if not root.exists():
@@ -94,7 +94,7 @@ def meld_annotations(rng: random.Random, folder: Path) -> None:
 
 
 def iemocap_annotations(rng: random.Random, folder: Path) -> None:
-    """IEMOCAP's evaluation and transcription files."""
+    """Read IEMOCAP with a spoilt evaluation or transcription file."""
     root = folder / "iemocap"
     if not root.exists():
         for session in range(1, 6):
@@ -125,7 +125,7 @@ def _two_clips(folder: Path) -> Path:
 
 
 def stored_verification(rng: random.Random, folder: Path) -> None:
-    """The cache of a corpus: whatever it holds, the corpus is the same."""
+    """Load a corpus with its cached measurements spoilt: the table stays the same."""
     os.environ["MELT_SER_CACHE"] = str(folder / "cache")
     config = DatasetConfig(name="csv", reader="csv", root=str(_two_clips(folder)), table="table.csv")
     corpus = load_corpus(config)
@@ -150,7 +150,7 @@ expected: {all: 2}
 
 
 def dataset_yaml(rng: random.Random, folder: Path) -> None:
-    """A dataset's YAML of one's own, through the whole command."""
+    """Run `prepare` with a user's own dataset YAML, spoilt."""
     os.environ["MELT_SER_CACHE"] = str(folder / "cache")
     (folder / "dataset").mkdir(exist_ok=True)
     (folder / "dataset" / "mine.yaml").write_bytes(damage_text(YAML, rng))
@@ -164,7 +164,7 @@ def dataset_yaml(rng: random.Random, folder: Path) -> None:
 
 
 def result(rng: random.Random, folder: Path) -> None:
-    """A run's result."""
+    """Read a spoilt `result.json`."""
     content = {"schema_version": 1, "train": {"corpus": "csv", "folds": []}, "evals": [{"ua": 0.5}]}
     (folder / "result.json").write_bytes(damage_text(json.dumps(content, indent=2), rng))
     assert read_result(folder)["schema_version"] == 1
@@ -178,7 +178,7 @@ def _saved_model(folder: Path) -> Path:
 
 
 def _load_spoilt(saved: Path, name: str, content: bytes) -> None:
-    """Load the model with one of its files spoilt; put the good one back."""
+    """Load the model with `content` as one of its files; restore the good file afterwards."""
     original = (saved / name).read_bytes()
     try:
         (saved / name).write_bytes(content)
@@ -189,7 +189,7 @@ def _load_spoilt(saved: Path, name: str, content: bytes) -> None:
 
 
 def weights(rng: random.Random, folder: Path) -> None:
-    """Safetensors, most of the time in their header."""
+    """Load a model with spoilt safetensors; most of the time the damage is in their header."""
     saved = _saved_model(folder)
     name = rng.choice(("model.safetensors", "head.safetensors"))
     content = (saved / name).read_bytes()
@@ -199,7 +199,7 @@ def weights(rng: random.Random, folder: Path) -> None:
 
 
 def model_description(rng: random.Random, folder: Path) -> None:
-    """The JSON files beside the weights."""
+    """Load a model with one of its JSON files spoilt."""
     saved = _saved_model(folder)
     name = rng.choice(("config.json", "melt_ser.json", "preprocessor_config.json"))
     _load_spoilt(saved, name, damage_text((saved / name).read_text(), rng))
@@ -216,7 +216,7 @@ SPOILT: dict[str, Spoilt] = {
     "weights": weights,
     "model description": model_description,
 }
-SHARES = {"table": 5, "dataset YAML": 1}  # of every 40 inputs or so; 2 of each other kind
+SHARES = {"table": 5, "dataset YAML": 1}  # inputs in a round of about 40; every other kind has 2
 ORDER = [name for name in SPOILT for _ in range(SHARES.get(name, 2))]
 
 
@@ -225,7 +225,7 @@ def kind_of(seed: int) -> str:
 
 
 def spoil(seed: int, folder: Path) -> bool:
-    """Read one spoilt input, which the seed alone decides; whether it was accepted."""
+    """Read the spoilt input that the seed determines; return whether it was accepted."""
     try:
         SPOILT[kind_of(seed)](random.Random(seed), folder)
     except MeltSerError:

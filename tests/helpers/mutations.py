@@ -1,4 +1,4 @@
-"""Random damage to good files: what disks, downloads, editors and version control do to them."""
+"""Damage good files at random, as disks, downloads, editors and version control do."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ Damage = Callable[[bytes, random.Random], bytes]
 
 
 def flip_bits(content: bytes, rng: random.Random) -> bytes:
-    """Up to eight bits, half of the time near the beginning, where headers are."""
+    """Flip up to eight bits, half of the time within the first 128 bytes, where headers are."""
     damaged = bytearray(content)
     for _ in range(rng.randint(1, 8)):
         within = len(damaged) if rng.random() < 0.5 else min(len(damaged), 128)
@@ -18,43 +18,43 @@ def flip_bits(content: bytes, rng: random.Random) -> bytes:
 
 
 def cut(content: bytes, rng: random.Random) -> bytes:
-    """The end is missing."""
+    """Cut off the end."""
     return content[: rng.randrange(len(content))]
 
 
 def remove(content: bytes, rng: random.Random) -> bytes:
-    """A piece of the middle is missing."""
+    """Remove up to 64 bytes."""
     first = rng.randrange(len(content))
     return content[:first] + content[first + rng.randint(1, 64) :]
 
 
 def insert(content: bytes, rng: random.Random) -> bytes:
-    """Random bytes in the middle."""
+    """Insert up to 64 random bytes."""
     at = rng.randrange(len(content))
     return content[:at] + rng.randbytes(rng.randint(1, 64)) + content[at:]
 
 
 def repeat(content: bytes, rng: random.Random) -> bytes:
-    """A piece occurs twice."""
+    """Repeat a piece of up to 256 bytes."""
     first = rng.randrange(len(content))
     last = first + rng.randint(1, 256)
     return content[:last] + content[first:last] + content[last:]
 
 
 def overwrite_number(content: bytes, rng: random.Random) -> bytes:
-    """Four bytes become a number that size fields fear, half of the time near the beginning."""
+    """Overwrite four bytes with a number that breaks size fields, half of the time within the first 128 bytes."""
     number = rng.choice((0, 1, 2**15, 2**31 - 1, 2**31, 2**32 - 1, rng.randrange(2**32)))
     at = rng.randrange(len(content) if rng.random() < 0.5 else min(len(content), 128))
     return content[:at] + number.to_bytes(4, rng.choice(("little", "big"))) + content[at + 4 :]
 
 
 def as_text(content: bytes, rng: random.Random) -> bytes:
-    """Line ends converted, as FTP and git do to binary files."""
+    """Convert line ends, as FTP and git do to binary files."""
     return content.replace(b"\n", b"\r\n") if rng.random() < 0.5 else content.replace(b"\r", b"")
 
 
 def replace(content: bytes, rng: random.Random) -> bytes:
-    """Random bytes alone."""
+    """Replace the whole content by random bytes."""
     return rng.randbytes(rng.randint(1, len(content)))
 
 
@@ -66,14 +66,14 @@ TOKENS = (
 
 
 def damage(content: bytes, rng: random.Random) -> bytes:
-    """One to three kinds of damage to a file that is not empty."""
+    """Damage a file one to three times; the file must not be empty, and does not become empty."""
     for _ in range(rng.randint(1, 3)):
         content = rng.choice(DAMAGES)(content, rng) or b"\0"
     return content
 
 
 def damage_text(text: str, rng: random.Random) -> bytes:
-    """Words of a text file replaced, removed or doubled and odd ones put in; sometimes damaged as bytes."""
+    """Replace, remove or double pieces of a text and insert odd words; one time in four, damage its bytes too."""
     for _ in range(rng.randint(1, 4)):
         first = rng.randrange(len(text) + 1)
         last = min(len(text), first + rng.choice((0, 0, 1, 4, 16)))

@@ -1,4 +1,4 @@
-"""Runs to report on: a few real ones of tones, and copies of them with other figures."""
+"""Make runs for tests of the report: a few real runs on tones, and copies of them with other figures."""
 
 from __future__ import annotations
 
@@ -25,7 +25,10 @@ HOSTILE = '<script>alert(1)</script> & $x_1$ 50% \\end{x} `a|b` "q"'
 
 
 def real_runs(folder: Path) -> Path:
-    """A system of two seeds, another one and one of another corpus; both corpora are tested by the first two."""
+    """Train a system with two seeds, a second system, and one on another corpus; return the folder of the runs.
+
+    The first two systems are tested on both corpora.
+    """
     first = small_runs.corpus(folder / "first", speakers=4, each=6)
     second = small_runs.corpus(folder / "second", speakers=3, each=6, classes=("angry", "happy"), seed=1)
     out = folder / "runs"
@@ -40,12 +43,12 @@ def real_runs(folder: Path) -> Path:
 
 
 def results(folder: Path) -> dict[Path, dict[str, Any]]:
-    """The results below a folder by the folder of their run."""
+    """Return the results below a folder, by the folder of their run."""
     return {path.parent: json.loads(path.read_text()) for path in sorted(folder.rglob("result.json"))}
 
 
 def copy(run: Path, to: Path, change: Callable[[dict[str, Any]], None] = lambda result: None) -> Path:
-    """A copy of a run as a run of its own, named like its folder, with another result and without its models."""
+    """Copy a run without its models, with the folder's name as its id; `change` edits its result."""
     shutil.copytree(run, to, ignore=shutil.ignore_patterns("model"))
     result = json.loads((to / "result.json").read_text())
     result["run"]["id"] = to.name
@@ -55,7 +58,7 @@ def copy(run: Path, to: Path, change: Callable[[dict[str, Any]], None] = lambda 
 
 
 def answering(run: Path, right: bool) -> None:
-    """Let a run's predictions be all right or all wrong (and its UA that)."""
+    """Make all predictions of a run right or wrong, and set its UA and WA to 1 or 0."""
     result = json.loads((run / "result.json").read_text())
     closed = {row["predictions"]: row["classes"] for row in result["evals"] if row["answer_set"] == "closed"}
     for path, answers in closed.items():
@@ -71,7 +74,7 @@ def answering(run: Path, right: bool) -> None:
 
 
 def rename(result: dict[str, Any], corpus: str) -> None:
-    """Give the training corpus of a result another name, such as a user's own may have."""
+    """Give the training corpus of a result another name, as a user's own corpus may have."""
     before = result["train"]["corpus"]
     result["train"]["corpus"] = result["config"]["dataset"]["name"] = corpus
     for row in result["evals"]:
@@ -79,7 +82,7 @@ def rename(result: dict[str, Any], corpus: str) -> None:
 
 
 def scored(one: Path, folder: Path, scores: dict[tuple[str, str], tuple[float, ...]] = SCORES) -> Path:
-    """Copies of a run of `real_runs` under the backbones a, b, c, each with its figures of the scores."""
+    """Copy a run of `real_runs` for each training corpus and each of the backbones a, b, c, with the UA of `scores`."""
 
     def with_scores(train: str, number: int) -> Callable[[dict[str, Any]], None]:
         def change(result: dict[str, Any]) -> None:
@@ -103,7 +106,7 @@ def scored(one: Path, folder: Path, scores: dict[tuple[str, str], tuple[float, .
 
 
 def report(*arguments: object, capsys: pytest.CaptureFixture[str]) -> tuple[int, str, str]:
-    """The exit code of the verb, and what it says on standard output and standard error."""
+    """Run `report`; return its exit code, standard output and standard error."""
     capsys.readouterr()
     code = main([str(argument) for argument in arguments])
     said = capsys.readouterr()

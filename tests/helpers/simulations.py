@@ -1,9 +1,9 @@
-"""Simulated test sets whose true UA, WA and macro-F1 are known, and how often the intervals cover them.
+"""Simulate test sets with known true UA, WA and macro-F1, and count how often the intervals cover these.
 
-    python tests/helpers/simulations.py      # the tables of docs/results.md, some ten minutes
+    python tests/helpers/simulations.py      # the tables of docs/results.md, about ten minutes
 
-A speaker's recall of a class is that of the class and a deviation, the same for all classes and 0 on average, so that
-the true numbers are those of the classes' recalls. Errors fall evenly on the other classes.
+A speaker's recall of a class is the recall of the class plus a deviation. The deviation is the same for all classes and
+0 on average, so the true numbers follow from the recalls of the classes. Errors fall evenly on the other classes.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ METRICS = ("ua", "wa", "macro_f1")
 
 @dataclass(frozen=True)
 class Population:
-    """Where test sets are drawn from: recall and share of each class, and how far speakers deviate at most."""
+    """The source of test sets: recall and share of each class, and the largest deviation of a speaker (`spread`)."""
 
     recalls: tuple[float, ...]
     shares: tuple[float, ...]
@@ -32,7 +32,7 @@ class Population:
         return [f"class {number}" for number in range(len(self.recalls))]
 
     def confusion(self) -> np.ndarray:
-        """Shares of utterances, (classes, classes): rows are references, columns predictions."""
+        """Return the shares of utterances, (classes, classes): rows are references, columns predictions."""
         size = len(self.recalls)
         recalls = np.asarray(self.recalls)
         matrix = np.repeat((1 - recalls[:, None]) / (size - 1), size, axis=1)
@@ -40,14 +40,14 @@ class Population:
         return np.asarray(self.shares)[:, None] * matrix
 
     def truth(self) -> dict[str, float]:
-        """UA, WA and macro-F1 in closed form."""
+        """Return the true UA, WA and macro-F1, in closed form."""
         confusion = self.confusion()
         hits = np.diag(confusion)
         f1 = 2 * hits / (confusion.sum(axis=0) + confusion.sum(axis=1))
         return {"ua": float(np.mean(self.recalls)), "wa": float(hits.sum()), "macro_f1": float(f1.mean())}
 
     def draw(self, generator: np.random.Generator, sizes: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """References, predictions and speakers of a test set with `sizes` utterances a speaker."""
+        """Return references, predictions and speakers of a test set; `sizes` has the utterances of each speaker."""
         speaker = np.repeat(np.arange(len(sizes)), sizes)
         deviation = generator.uniform(-self.spread, self.spread, size=len(sizes))[speaker]
         reference = generator.choice(len(self.recalls), size=len(speaker), p=self.shares)
@@ -68,12 +68,12 @@ def equal_sizes(generator: np.random.Generator, speakers: int) -> np.ndarray:
 
 
 def unequal_sizes(generator: np.random.Generator, speakers: int) -> np.ndarray:
-    """Log-normal: of 24 speakers the largest has about a seventh of the utterances."""
+    """Return log-normal sizes: the largest of 24 speakers has about a seventh of the utterances."""
     return np.ceil(generator.lognormal(3.5, 0.8, size=speakers)).astype(int)
 
 
 def series_sizes(generator: np.random.Generator, speakers: int) -> np.ndarray:
-    """As in a television series: six leading parts, and many that say three things."""
+    """Return sizes as in a television series: six leading parts, and many speakers with three utterances."""
     return np.where(np.arange(speakers) < 6, 400, 3)
 
 
@@ -85,14 +85,23 @@ def coverage(
     sets: int = 1000,
     resamples: int = 400,
 ) -> dict[str, float]:
-    """The share of simulated test sets whose 95 % interval of each metric has the truth within."""
+    """Return, for each metric, the share of simulated test sets with a 95 % interval that contains the truth.
+
+    Args:
+        population: The source of the test sets.
+        sizes: Draws the number of utterances of each speaker.
+        speakers: The number of speakers.
+        over: The units of resampling, and for speakers the kind of interval.
+        sets: The number of test sets.
+        resamples: The resamples of the bootstrap for each test set.
+    """
     generator = np.random.default_rng(0)
     truth = population.truth()
     covered = dict.fromkeys(METRICS, 0)
     for _ in range(sets):
         reference, prediction, names = population.draw(generator, sizes(generator, speakers))
         known = names if over == "speakers" else None
-        wholes = names if over == "percentiles of speakers" else None  # speakers drawn as if they were recordings
+        wholes = names if over == "percentiles of speakers" else None  # resampled as if they were recordings
         intervals = bootstrap_intervals(reference, prediction, population.classes, known, wholes, resamples=resamples)
         for metric in METRICS:
             low, high = intervals.of[metric]
@@ -101,7 +110,10 @@ def coverage(
 
 
 def tables() -> Iterator[str]:
-    """The lines of the tables of docs/results.md: from 2,000 test sets, and 500 for what is not used."""
+    """Yield the lines of the tables of docs/results.md.
+
+    The intervals of results come from 2,000 test sets, and the others, for comparison only, from 500.
+    """
     yield "| speakers | utterances of each | used: UA, WA, macro-F1 | percentiles: UA | over utterances: UA |"
     yield "|---|---|---|---|---|"
     for population, sizes, counts, kind in (

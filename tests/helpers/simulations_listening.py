@@ -2,7 +2,7 @@
 
     python tests/helpers/simulations_listening.py      # the table of docs/listening.md, about a quarter of an hour
 
-A judgement's log-odds are the rater's and the clip's, both normal with mean 0.
+The log-odds of a judgement are the mean log-odds plus those of its rater and its clip, both normal with mean 0.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ def judgements(design: Design, generator: np.random.Generator) -> np.ndarray:
 
 
 def share_of_findings(design: Design, many: int, seed: int = 0) -> dict[str, float]:
-    """Return the share of `many` simulated tests in which each method finds a preference at 5 %."""
+    """Return, for each method, the share of `many` simulated tests with a preference at 5 %."""
     generator = np.random.default_rng(seed)
     findings = []
     for _ in range(many):

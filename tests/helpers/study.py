@@ -1,8 +1,8 @@
-"""A study from its command to its report in every format: interrupted, completed, and what it says compared.
+"""Run a study from its command to its report: interrupt it, complete it, and compare the formats of the report.
 
     python tests/helpers/study.py FOLDER DATA [OVERRIDE ...]    experiment=small_study; DATA holds emodb and urdu
 
-Prints how long each step took, and where the pages and screenshots are.
+It prints the time in seconds after each step, and the paths of the compiled tables and the screenshots.
 """
 
 from __future__ import annotations
@@ -24,12 +24,12 @@ import pandas as pd
 from browser import BROWSER, Seen, chromium
 
 SUFFIXES = ("md", "csv", "tex", "html")
-Cells = dict[tuple[str, str, str], str]  # what is shown of a system, its training corpus and a test corpus
+Cells = dict[tuple[str, str, str], str]  # the cell of a matrix, by system, training corpus and test corpus
 
 
 @contextmanager
 def started(typed: list[str], data: Path | None, log: Path) -> Iterator[subprocess.Popen[bytes]]:
-    """The study as a user starts it; what it says goes to `log`."""
+    """Start the study as a user does, and yield its process; its standard error goes to `log`."""
     environment = {**os.environ, **({"MELT_SER_DATA": str(data)} if data else {})}
     command = [sys.executable, "-m", "melt_ser.train", "experiment=small_study", *typed]
     with log.open("wb") as said:
@@ -37,17 +37,17 @@ def started(typed: list[str], data: Path | None, log: Path) -> Iterator[subproce
 
 
 def _heeding() -> None:
-    """Let a process heed Ctrl-C, which one that is started by a process in the background ignores."""
+    """Let a process obey Ctrl-C: a child of a background process ignores it by default."""
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def finished(out: Path) -> int:
-    """The number of finished runs."""
+    """Return the number of finished runs."""
     return len(list(out.glob("*/*/*/result.json")))
 
 
 def interrupted(typed: list[str], out: Path, data: Path | None, after: int) -> str:
-    """Start, and Ctrl-C once `after` runs are finished; the last line that it said."""
+    """Start the study, and send Ctrl-C once `after` runs are finished; return the last line of its log."""
     log = out.with_name("interrupted.log")
     with started(typed, data, log) as process:
         while finished(out) < after:
@@ -59,7 +59,7 @@ def interrupted(typed: list[str], out: Path, data: Path | None, after: int) -> s
 
 
 def completed(typed: list[str], out: Path, data: Path | None) -> str:
-    """The study to its end; the line that says what became of its jobs."""
+    """Run the study to its end; return the line with the outcomes of its jobs."""
     log = out.with_name("completed.log")
     with started(typed, data, log) as process:
         assert process.wait() == 0, log.read_text()
@@ -67,7 +67,7 @@ def completed(typed: list[str], out: Path, data: Path | None) -> str:
 
 
 def reported(out: Path, folder: Path) -> dict[str, Path]:
-    """The report in every format."""
+    """Write the report in every format; return the files by suffix."""
     paths = {suffix: folder / f"report.{suffix}" for suffix in SUFFIXES}
     for path in paths.values():
         subprocess.run([sys.executable, "-m", "melt_ser.report", str(out), "--out", str(path)], check=True)
@@ -75,7 +75,7 @@ def reported(out: Path, folder: Path) -> dict[str, Path]:
 
 
 def from_csv(path: Path) -> Cells:
-    """Means and deviations over seeds by hand, as `mean ± deviation` in per cent."""
+    """Compute the mean and deviation of UA over seeds from the CSV, as `mean ± deviation` in per cent."""
     table = pd.read_csv(path)
     found = {}
     for key, rows in table[table["answer_set"] == "closed"].groupby(["system", "train", "corpus"]):
@@ -84,7 +84,7 @@ def from_csv(path: Path) -> Cells:
 
 
 def from_markdown(path: Path) -> tuple[Cells, dict[str, str]]:
-    """The first matrix and the mean ranks."""
+    """Return the first matrix, and the mean rank of each method."""
     text = path.read_text()
 
     def rows(heading: str) -> list[list[str]]:
@@ -98,7 +98,7 @@ def from_markdown(path: Path) -> tuple[Cells, dict[str, str]]:
 
 
 def from_latex(path: Path) -> tuple[Cells, dict[str, str]]:
-    """The same of the tables, the first of which is the matrix."""
+    """Return the same from the LaTeX tables; the first table is the matrix."""
     tables = []
     for block in path.read_text().split(r"\begin{longtable}")[1:]:
         lines = [line[:-3] for line in block.splitlines() if line.endswith(r" \\") and not line.startswith(r"\caption")]
@@ -114,7 +114,7 @@ def _plain(cell: str) -> str:
 
 
 class Tables(HTMLParser):
-    """The tables of a page by class, row and cell; what is strong between stars."""
+    """The tables of a page, each with its class, rows and cells; bold text stands between `**`."""
 
     def __init__(self, text: str) -> None:
         super().__init__()
@@ -144,7 +144,7 @@ class Tables(HTMLParser):
 
 
 def from_html(path: Path) -> tuple[Cells, dict[str, str]]:
-    """The same of the page."""
+    """Return the same from the page."""
     tables = Tables(path.read_text()).tables
     heat = next(rows for kind, rows in tables if kind == "heat")
     ranks = next(rows for _, rows in tables if rows and rows[0][0] == "Method")
@@ -152,7 +152,7 @@ def from_html(path: Path) -> tuple[Cells, dict[str, str]]:
 
 
 def _matrix(rows: list[list[str]]) -> Cells:
-    corpora = [head.partition(",")[0] for head in rows[0][2:]]  # of several test sets of a corpus a row has one
+    corpora = [head.partition(",")[0] for head in rows[0][2:]]  # a row has only one test set of each corpus
     return {
         (row[0], row[1], corpus): cell
         for row in rows[1:]
@@ -162,7 +162,7 @@ def _matrix(rows: list[list[str]]) -> Cells:
 
 
 def compare_formats(paths: dict[str, Path]) -> tuple[Cells, dict[str, str]]:
-    """Assert that all formats say the same, and what the figures of the CSV come to; the matrix and the ranks."""
+    """Check that all formats agree, and that the matrix follows from the CSV; return the matrix and the ranks."""
     matrix, ranks = from_markdown(paths["md"])
     assert (matrix, ranks) == from_latex(paths["tex"]) == from_html(paths["html"])
     assert {key: cell.strip("*†‡") for key, cell in matrix.items()} == from_csv(paths["csv"])
@@ -171,7 +171,7 @@ def compare_formats(paths: dict[str, Path]) -> tuple[Cells, dict[str, str]]:
 
 
 def compiled(path: Path) -> Path | None:
-    """The tables in a paper, by pdfLaTeX; None where there is none."""
+    """Compile the tables in a paper with pdfLaTeX; return the PDF, or None if pdfLaTeX is not installed."""
     if shutil.which("pdflatex") is None:
         return None
     preamble = re.findall(r"\\usepackage.*", path.read_text())[0]
@@ -186,7 +186,10 @@ def compiled(path: Path) -> Path | None:
 
 
 def looked_at(path: Path) -> Iterator[Path]:
-    """Screenshots of the page on a desktop and a phone; it neither complains, asks for anything, nor scrolls aside."""
+    """Yield screenshots of the page on a desktop and a phone.
+
+    Check that it has no message on the console, sends no request, and does not scroll sideways.
+    """
     with chromium() as browser:
         for width, scheme in ((1280, "light"), (390, "dark")):
             seen = Seen(browser, path, width, 844, scheme)

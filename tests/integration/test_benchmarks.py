@@ -1,4 +1,4 @@
-"""What the speed benchmarks rest on: lengths as MELT's, a fair sample of an epoch, counted operations."""
+"""The speed benchmarks rest on lengths like MELT's, a fair sample of an epoch, and counted operations."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from small_models import FAMILIES, small_config
 MELT = {0.05: 1.25, 0.1: 1.47, 0.25: 2.00, 0.5: 2.96, 0.75: 4.55, 0.9: 6.96, 0.95: 8.47, 0.99: 12.09}  # seconds
 
 
-def test_lengths_are_distributed_as_melts() -> None:
+def test_benchmark_lengths_have_the_distribution_of_melt() -> None:
     seconds = draw_seconds(100_000, seed=0)
     assert seconds.mean() == pytest.approx(3.67, rel=0.01)
     for level, measured in MELT.items():
@@ -32,15 +32,15 @@ def test_lengths_are_distributed_as_melts() -> None:
         assert batches.max(axis=1).sum() * batch / seconds.sum() == pytest.approx(padded, rel=0.03)
 
 
-def test_lengths_come_from_a_file_where_one_is_given(tmp_path: Path) -> None:
+def test_benchmark_lengths_come_from_a_given_file(tmp_path: Path) -> None:
     (tmp_path / "lengths.txt").write_text("1.5\n2.5\n")
     assert sorted(draw_seconds(2, seed=0, lengths=tmp_path / "lengths.txt")) == [1.5, 2.5]
     assert set(draw_seconds(50, seed=0, lengths=tmp_path / "lengths.txt")) == {1.5, 2.5}
 
 
 @pytest.mark.parametrize("batch_size", [8, 32])
-def test_a_few_batches_tell_the_cost_of_an_epoch(batch_size: int) -> None:
-    """Times that grow with the square of the length, as attention's do, beside a constant one for each step."""
+def test_a_benchmark_sample_of_batches_has_the_cost_of_an_epoch(batch_size: int) -> None:
+    """A step takes a constant time, and a time that grows with the square of the length, as in attention."""
     seconds = draw_seconds(1600, seed=0)
     batches = [list(range(first, first + batch_size)) for first in range(0, 1600, batch_size)]
 
@@ -60,7 +60,7 @@ def test_a_few_batches_tell_the_cost_of_an_epoch(batch_size: int) -> None:
     assert np.abs(np.array(estimates) / truth - 1).max() < 0.06
 
 
-def test_systems_alternate_and_every_second_round_runs_in_reverse() -> None:
+def test_benchmark_systems_alternate_and_every_second_round_runs_in_reverse() -> None:
     calls: list[str] = []
     systems = {name: lambda number, name=name: {"at": calls.append(f"{name}{number}")} for name in ("a", "b")}
     found = alternate(systems, 2)
@@ -68,14 +68,14 @@ def test_systems_alternate_and_every_second_round_runs_in_reverse() -> None:
     assert [len(rounds) for rounds in found.values()] == [2, 2]
 
 
-def test_own_work_is_not_counted_as_that_of_others() -> None:
-    """A spinning process takes what one core has; beside it only what the machine does anyway is seen."""
+def test_a_benchmarks_own_work_is_not_counted_as_that_of_others() -> None:
+    """A busy loop uses a whole core; only the other work of the machine may be counted."""
     figures = watched(lambda: {"sum": sum(range(3_000_000))})
     assert 0.0 <= figures["others_cpu"] <= 1.0
 
 
 def plain_model(family: str, **architecture: object) -> PreTrainedModel:
-    """The family as transformers computes it, in training, its encoder frozen; ours takes other ways to the same."""
+    """Build transformers' own model of the family, in training mode, with its encoder frozen."""
     config = load_backbone(small_config(family, attention_dropout=0.1, **architecture), seed=0).model.config
     model = AutoModel.from_config(config, attn_implementation="eager").train()
     model.feature_extractor._freeze_parameters()
@@ -83,7 +83,7 @@ def plain_model(family: str, **architecture: object) -> PreTrainedModel:
 
 
 def counted(model: PreTrainedModel, samples: int, backward: bool) -> float:
-    """Operations by torch's counter, of one utterance and a head of three classes."""
+    """Return the operations of one utterance and a head of three classes, by torch's counter."""
     audio, head = torch.randn(1, samples), torch.nn.Linear(model.config.hidden_size, 3)
     with FlopCounterMode(display=False) as counter:
         logits = head(model(audio).last_hidden_state.mean(dim=1))
@@ -93,8 +93,8 @@ def counted(model: PreTrainedModel, samples: int, backward: bool) -> float:
 
 
 @pytest.mark.parametrize("family", FAMILIES)
-def test_operations_are_those_that_torch_counts(family: str) -> None:
-    """Without groups, so that torch's counter is right; in training, where attention is plain matrix products."""
+def test_benchmark_operations_are_those_that_torch_counts(family: str) -> None:
+    """Use no groups, so that torch counts correctly, and training mode, so that attention is plain matrix products."""
     model = plain_model(family, num_conv_pos_embedding_groups=1)
     for backward in (False, True):
         expected = step_flops(model.config, 16_000, 3, backward)
@@ -102,7 +102,7 @@ def test_operations_are_those_that_torch_counts(family: str) -> None:
 
 
 def test_torch_counts_the_weight_gradient_of_a_grouped_convolution_once_for_each_group() -> None:
-    """The reason for counting by formula; should it fail, torch counts rightly, and flops.py can use its counter."""
+    """This is why flops.py counts by formula. If it fails, torch counts correctly: flops.py can use its counter."""
     model = plain_model("wav2vec2")
     frames = (16_000 - 80) // 320  # as the convolutions' strides and kernels give
     excess = (model.config.num_conv_pos_embedding_groups - 1) * position_flops(model.config, frames)
@@ -111,7 +111,7 @@ def test_torch_counts_the_weight_gradient_of_a_grouped_convolution_once_for_each
 
 
 @pytest.mark.parametrize("family", FAMILIES)
-def test_base_is_the_published_shape(family: str) -> None:
+def test_the_base_size_of_benchmarks_is_the_published_shape(family: str) -> None:
     config = model_config(family, "base")
     assert (config.hidden_size, config.num_hidden_layers, config.intermediate_size) == (768, 12, 3072)
     assert config.layerdrop == 0.0 and not config.apply_spec_augment and config.num_labels == 7
@@ -119,8 +119,8 @@ def test_base_is_the_published_shape(family: str) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("system", ["melt_ser", "trainer", "grouped"])
-def test_each_system_trains_on_the_chosen_batches(system: str, tmp_path: Path) -> None:
-    """A small epoch by each, so that a change of `fit` or of transformers is seen here and not in a long benchmark."""
+def test_each_benchmark_system_trains_on_the_chosen_batches(system: str, tmp_path: Path) -> None:
+    """Train a small epoch with each, so that a change of `fit` or transformers fails here, not in a long benchmark."""
     checkpoint = save_checkpoint("wav2vec2", "tiny", tmp_path / "checkpoint", seed=0)
     make_corpus(tmp_path / "clips", np.linspace(0.3, 0.8, 12), SCORED, seed=0)
     job = Job(system, "wav2vec2", str(checkpoint), str(tmp_path / "clips"), 2, "cpu", "fp32", seed=0, batches=3)

@@ -1,4 +1,4 @@
-"""A training imports before its first step nothing that it needs only afterwards, or never."""
+"""Before its first step, a training imports only the modules that the step needs."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ main()
 
 
 def modules(code: str, *arguments: str) -> set[str]:
-    """The modules that a program has imported when it prints them as its last line."""
+    """Run a program that prints its imported modules as its last line; return them."""
     command = [sys.executable, "-c", code, *arguments]
     done = subprocess.run(command, capture_output=True, text=True, timeout=120)
     assert done.stdout, done.stderr
@@ -40,4 +40,4 @@ def test_a_training_imports_little_before_its_first_step(tmp_path: Path) -> None
     assert {"torch", "pandas", "melt_ser.training.fit"} <= at_first_step
     unavoidable = modules(NEEDED + "import json, sys; print(json.dumps(sorted(sys.modules)))")
     assert sorted((at_first_step - unavoidable) & (AFTERWARDS | NEVER)) == []
-    assert "matplotlib" not in unavoidable and "sklearn" not in unavoidable  # or this test shows nothing
+    assert "matplotlib" not in unavoidable and "sklearn" not in unavoidable  # otherwise this test shows nothing

@@ -285,7 +285,7 @@ def test_the_sweep_of_the_melt_table_in_small(melt_data: Path, tmp_path: Path) -
     code, said = sweep(*typed, MELT_SER_DATA=str(melt_data))
     assert code == 2
     assert summary(said) == "sweep: 4 finished, 0 skipped, 6 failed"
-    assert "Corpus 'crema_d' is not at" in said  # the only test corpus of four runs, which are not made
+    assert "Corpus 'crema_d' is not at" in said  # the only test corpus of four runs: they are not made
     assert "tess could not be scored" in said  # one of four test corpora of two runs
     assert len(results(out)) == 6
     for name in ("crema_d", "tess"):

@@ -33,8 +33,8 @@ def test_the_wheel_trains_from_any_folder(tmp_path: Path) -> None:
     venv.create(environment, with_pip=False)
     site = next((environment / "lib").glob("python*/site-packages"))
     zipfile.ZipFile(wheel).extractall(site)
-    # The heavy packages come from this environment, by PYTHONPATH: then their .pth files do not run, one of which would
-    # bring in the checkout if it is installed here in editable mode.
+    # The heavy packages come from this environment, by PYTHONPATH. Its .pth files then do not run: that of an
+    # editable install would bring in the checkout.
     packages = next(path for path in sys.path if path.endswith("site-packages"))
     python = environment / "bin" / "python"
     settings = ["trainer.epochs=1", "+backbone.architecture.num_hidden_layers=1", f"out={tmp_path / 'runs'}"]
