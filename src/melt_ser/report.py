@@ -57,9 +57,6 @@ def write(found: CollectedRuns, form: str, out: Path | None) -> None:
 
 
 def _collect(folders: list[Path]) -> CollectedRuns:
-    missing = [folder for folder in folders if not folder.is_dir()]
-    if missing:
-        raise SetupError(f"There is no folder {missing[0]}; give folders of runs, such as the out=<folder> of train.")
     found = collect(folders)
     if not found.runs:
         where = ", ".join(map(str, folders))

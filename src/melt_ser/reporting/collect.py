@@ -17,7 +17,7 @@ from functools import cached_property
 from pathlib import Path
 
 from melt_ser.cli.failures import FAILED
-from melt_ser.core.errors import InputError, MeltSerError
+from melt_ser.core.errors import InputError, MeltSerError, SetupError
 from melt_ser.core.files import read_typed
 from melt_ser.evaluation.results import RERUN_HINT, EvaluationSummary, Failure, Result, ResultSummary, decode_result
 from melt_ser.runs.folder import INPUTS_FILE, PREVIOUS, RESULT_FILE, previous_folder, read_result
@@ -89,7 +89,13 @@ class CollectedRuns:
 
 
 def collect(roots: list[Path]) -> CollectedRuns:
-    """Return every run below the folders, in the order of their paths; a folder that is given twice counts once."""
+    """Return every run below the folders, in the order of their paths; a folder that is given twice counts once.
+
+    Raises SetupError if one of the folders is missing.
+    """
+    missing = [root for root in roots if not root.is_dir()]
+    if missing:
+        raise SetupError(f"There is no folder {missing[0]}; give folders of runs, such as the out=<folder> of train.")
     collected = CollectedRuns()
     seen: set[str] = set()
     first: dict[tuple[str, str], Path] = {}

@@ -13,7 +13,6 @@ from typing import Any, Literal
 import pandas as pd
 
 from melt_ser.core.console import say
-from melt_ser.core.errors import SetupError
 from melt_ser.evaluation.metrics import METRICS, percent
 from melt_ser.evaluation.results import EvaluationSummary
 from melt_ser.evaluation.summary import Summary, summarise
@@ -38,9 +37,6 @@ COLUMNS = (
 
 def collect_runs(folders: list[Path]) -> CollectedRuns:
     """Collect the runs below folders; print a note for each that is left out. SetupError if a folder is missing."""
-    missing = [folder for folder in folders if not folder.is_dir()]
-    if missing:
-        raise SetupError(f"There is no folder {missing[0]}; give folders of runs, such as the out=<folder> of train.")
     collected = collect(folders)
     for note in [*collected.unreadable, *collected.copies]:
         say(f"note: {note.folder} is left out: {note.reason}")
