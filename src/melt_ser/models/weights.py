@@ -18,7 +18,7 @@ from huggingface_hub.errors import StrictDataclassError
 from safetensors import SafetensorError
 
 from melt_ser.config import BackboneConfig
-from melt_ser.core.errors import SetupError, did_you_mean
+from melt_ser.core.errors import SetupError, did_you_mean, first_line
 from melt_ser.models.checkpoint_files import CONFIG, EXTRACTOR, find_checkpoint, weights_file
 
 if TYPE_CHECKING:
@@ -113,7 +113,7 @@ def random_model(config: BackboneConfig, seed: int, settings: dict[str, Any]) ->
         with seeded(seed):
             model: PreTrainedModel = AutoModel.from_config(config_class(**shape | config.architecture | settings))
     except (ValueError, TypeError, RuntimeError, StrictDataclassError) as error:
-        raise SetupError(f"backbone.architecture cannot be built: {_first_line(error)}.") from error
+        raise SetupError(f"backbone.architecture cannot be built: {first_line(error)}.") from error
     return model.eval()
 
 
@@ -152,7 +152,7 @@ def _read_folder(folder: Path, config: BackboneConfig, seed: int, settings: dict
                 output_loading_info=True,
             )
     except UNREADABLE as error:
-        raise SetupError(f"The weights {weights} cannot be read ({_first_line(error)}); get them again.") from error
+        raise SetupError(f"The weights {weights} cannot be read ({first_line(error)}); get them again.") from error
     missing = sorted(name for name in report["missing_keys"] if name != "masked_spec_embed")
     if missing:
         raise SetupError(f"The weights {weights} lack {missing[0]} (of {len(missing)} missing); get them again.")
@@ -184,7 +184,7 @@ def _read_config(folder: Path, config: BackboneConfig) -> PreTrainedConfig:
     try:
         return CONFIG_MAPPING[model_type].from_dict(described)
     except INVALID as error:
-        raise SetupError(f"{folder / CONFIG} is not a valid configuration: {_first_line(error)}.") from error
+        raise SetupError(f"{folder / CONFIG} is not a valid configuration: {first_line(error)}.") from error
 
 
 def _do_normalize(folder: Path) -> bool:
@@ -204,16 +204,10 @@ def _read_json(path: Path) -> dict[str, Any]:
     except FileNotFoundError as error:
         raise SetupError(f"{path.parent} has no {path.name}; give the folder of a transformers checkpoint.") from error
     except (OSError, ValueError) as error:
-        raise SetupError(f"{path} cannot be read ({_first_line(error)}); get it again.") from error
+        raise SetupError(f"{path} cannot be read ({first_line(error)}); get it again.") from error
     if not isinstance(value, dict):
         raise SetupError(f"{path} is not a JSON object; get it again.")
     return value
-
-
-def _first_line(error: BaseException) -> str:
-    """Return the first line of another library's message, without its final punctuation."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return (lines[0] if lines else type(error).__name__).rstrip(".:")
 
 
 @contextmanager

@@ -27,7 +27,7 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
 from melt_ser.core import files
-from melt_ser.core.errors import InputError
+from melt_ser.core.errors import InputError, first_line
 
 
 @dataclass
@@ -130,14 +130,12 @@ def load_checkpoint(
             accelerator.scaler.load_state_dict(saved["scaler"])
         state = FitState(**saved["progress"], best_weights=best)
     except Exception as error:  # torch, safetensors and pickle each raise their own errors for damaged files
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise InputError(
-            f"The checkpoint {newest} cannot be read ({reason}); delete that folder or set force=true."
+            f"The checkpoint {newest} cannot be read ({first_line(error)}); delete that folder or set force=true."
         ) from error
     random_states = saved["random"]
-    if accelerator.process_index < len(
-        random_states
-    ):  # with more processes than before, the new ones start from the seed
+    # with more processes than before, the new ones start from the seed
+    if accelerator.process_index < len(random_states):
         random = random_states[accelerator.process_index]
         torch.set_rng_state(random["cpu"])
         if accelerator.device.type == "cuda" and "cuda" in random:
