@@ -20,8 +20,6 @@ from melt_ser.models.weights import MODEL_TYPES, family_name, pretrained_model, 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
-FREEZE = ("nothing", "convolution", "everything")
-
 
 def mask_of(counts: Tensor, frames: int, device: torch.device) -> Tensor:
     """Return the frame mask, (batch, frames), true for the first `counts` frames of each utterance, (batch,)."""
@@ -196,7 +194,7 @@ class Backbone(nn.Module):
         named = {"nothing": [], "convolution": [model.feature_extractor], "everything": [model]}
         if isinstance(part, str):
             if part not in named:
-                raise SetupError(f"trainer.freeze={part} is unknown; {did_you_mean(part, FREEZE)}")
+                raise SetupError(f"trainer.freeze={part} is unknown; {did_you_mean(part, named)}")
             return named[part]
         if not 0 <= part <= self.number_of_layers:
             raise SetupError(f"trainer.freeze={part}, but the backbone has {self.number_of_layers} layers.")
