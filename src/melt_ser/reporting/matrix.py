@@ -62,7 +62,8 @@ class Cell:
 
     score: SystemScore
     best: bool = False
-    comparison: Comparison | None = None  # the best system with this one
+    compared_with: SystemScore | None = None  # the best of the column; of several equally good ones, the first
+    comparison: Comparison | None = None  # of `compared_with` with this score
     p: float | None = None  # the corrected p-value of the comparison
 
     @property
@@ -98,16 +99,15 @@ def compare_runs(folders: list[Path]) -> pd.DataFrame:
     """
     rows = []
     for matrix in matrices(system_scores(collect_runs(folders).runs)):
-        best = {matrix.column_of(cell): cell.score for cell in matrix.cells if cell.best}
         for note in matrix.notes:
             say(f"note: {note}")
         for cell in matrix.cells:
-            compared, column = cell.comparison, matrix.column_of(cell)
-            if compared is not None:
-                ahead, behind = best[column], cell.score
+            ahead, behind, compared = cell.compared_with, cell.score, cell.comparison
+            if ahead is not None and compared is not None:
+                names = (ahead.system, ahead.train, behind.system, behind.train)
                 rows.append(
                     (
-                        *(column, matrix.answer_set, ahead.system, ahead.train, behind.system, behind.train),
+                        *(matrix.column_of(cell), matrix.answer_set, *names),
                         *(compared.difference, *compared.interval, cell.p, compared.mcnemar_p, compared.units),
                     )
                 )
@@ -177,6 +177,7 @@ def _compare(columns: list[list[Cell]]) -> list[str]:
     for best, other in pairs:
         try:
             other.comparison = _comparison(best.score, other.score)
+            other.compared_with = best.score
         except InputError as error:
             reason = " ".join(str(error).split())
             notes.append(f"{other.score.system} on {other.score.corpus} is not compared with the best: {reason}")

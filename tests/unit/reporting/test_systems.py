@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from melt_ser.reporting.collect import collect
-from melt_ser.reporting.matrix import matrices
+from melt_ser.reporting.matrix import compare_runs, matrices
 from melt_ser.reporting.overview import system_scores
 from melt_ser.reporting.ranking import rank_methods
 from melt_ser.reporting.systems import system_names
@@ -135,6 +135,23 @@ def test_the_best_of_a_column_and_the_systems_significantly_below_it_are_marked(
             if folder == wrong:
                 assert cell.comparison is not None
                 assert cell.comparison.difference == 1
+
+
+def test_of_two_equally_good_systems_one_is_the_best_and_the_other_is_compared_with_it(
+    runs: Path, tmp_path: Path
+) -> None:
+    one = next(folder for folder, result in results(runs).items() if result["config"]["head"]["name"] == "mlp")
+
+    def of_size(size: int) -> Any:
+        return lambda result: result["config"]["head"].update(hidden_sizes=[size])
+
+    for name, size in (("first", 3), ("second", 5), ("third", 7)):
+        answering(copy(one, tmp_path / name, of_size(size)), True)
+    compared = compare_runs([tmp_path])
+    assert (compared["difference"] == 0).all()
+    for _, table in compared.groupby(["tested_on", "answer_set"]):
+        [best] = table["best"].unique()
+        assert len(table) == 2 and {best, *table["system"]} == set(system_names(collect([tmp_path]).runs).values())
 
 
 def test_systems_that_answered_other_utterances_are_not_compared(runs: Path, tmp_path: Path) -> None:
