@@ -20,6 +20,7 @@ import copy
 import json
 import os
 import shutil
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -131,6 +132,22 @@ def load_model(folder: Path, device: str | torch.device = "cpu") -> SpeechClassi
     check_finite(classifier.head, folder)
     with memory_advice(NO_ROOM_FOR_MODEL):
         return classifier.to(device).eval()
+
+
+def share_backbones(classifiers: Iterable[SpeechClassifier]) -> list[SpeechClassifier]:
+    """Let classifiers whose backbones have the same weights share one: the folds of a frozen backbone differ in heads.
+
+    The classifiers come one at a time, so that at most one backbone too many is in memory.
+    """
+    kept: list[SpeechClassifier] = []
+    for classifier in classifiers:
+        weights = classifier.backbone.state_dict()
+        for other in kept:
+            if all(torch.equal(weight, weights[name]) for name, weight in other.backbone.state_dict().items()):
+                classifier.backbone = other.backbone
+                break
+        kept.append(classifier)
+    return kept
 
 
 def _has_first_form(head: HeadConfig) -> bool:
