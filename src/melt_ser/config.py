@@ -139,7 +139,7 @@ class BackboneConfig:
     freeze: Union[int, str] = "convolution"
     """Part of this checkpoint that usually stays fixed: the default of trainer.freeze in trainer=finetune."""
     layer_drop: float = 0.0
-    """Probability of skipping a transformer layer in a training step, from 0 up to, but not, 1."""
+    """Probability of skipping a transformer layer in a training step, at least 0 and below 1."""
     allow_pickle: bool = False
     """Read pytorch_model.bin, with torch's restricted loader, if the checkpoint has no safetensors file."""
     kernels: Kernels = Kernels.fast
@@ -280,7 +280,7 @@ class HeadConfig:
     hidden_sizes: list[int] = field(default_factory=list)
     """Sizes of the hidden layers, with ReLU between the layers. []: one linear layer; [256]: two linear layers."""
     dropout: float = 0.0
-    """Dropout probability in the head, from 0 up to, but not, 1."""
+    """Dropout probability in the head, at least 0 and below 1."""
 
 
 @dataclass
@@ -332,13 +332,13 @@ class TrainerConfig:
     schedule: Schedule = Schedule.linear
     """Course of the learning rates after the warm-up."""
     warmup_fraction: float = 0.1
-    """Share of the steps in which the learning rates rise from 0, from 0 up to, but not, 1."""
+    """Share of the steps in which the learning rates rise from 0; at least 0 and below 1."""
     max_grad_norm: float = 1.0
     """Largest norm of the gradient; a larger gradient is scaled down to it. 0: no limit."""
     balance: Balance = Balance.loss
     """How training makes up for classes of unequal size."""
     label_smoothing: float = 0.0
-    """Share of the target that is spread over all classes, from 0 up to, but not, 1."""
+    """Share of the target that is spread over all classes, at least 0 and below 1."""
     patience: Optional[int] = None
     """Stop after this number of epochs without a better UA (unweighted accuracy) on dev. null: train all epochs."""
     crop_seconds: Optional[float] = 15.0

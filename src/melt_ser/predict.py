@@ -87,7 +87,7 @@ def _label(model: Model, paths: list[Path], window: float | None) -> Iterator[Ro
 
 
 def _write(writer: RowWriter, rows: Iterable[Row]) -> int:
-    """Write each row as soon as it is there, and return the number of files without a label."""
+    """Write each row as soon as it is ready, and return the number of files without a label."""
     failed = 0
     for row in rows:
         writer.add(row)

@@ -17,7 +17,7 @@ SUFFIXES = {".md": "md", ".csv": "csv", ".tex": "latex", ".html": "html"}
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Report every finished run below the folders; 1 where some run folder could not be read, and the rest is done."""
+    """Report every finished run below the folders; return 1 if a run folder could not be read (the rest is done)."""
     parser = argparse.ArgumentParser(
         prog="melt-ser report", description="Collect runs into tables, figures and a page."
     )

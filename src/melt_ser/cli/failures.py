@@ -1,6 +1,6 @@
-"""Turn an exception of a verb into one sentence for the user and an exit code; leave it in the run folder if asked.
+"""Turn an exception of a verb into one sentence for the user and an exit code; `noting_failure` also stores both.
 
-Reading Hydra's and OmegaConf's messages with patterns is a known debt: their exceptions carry no key and no choices.
+Technical debt: patterns read Hydra's and OmegaConf's messages, because their exceptions carry no key and no choices.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ class Failure(NamedTuple):
 def failure_of(error: Exception, schema: type[Any]) -> Failure:
     """Return the sentence and exit code for an exception of a verb. `schema` is the class of the verb's settings."""
     if isinstance(error, MeltSerError):
-        # A decoding process passes on its whole traceback; the sentence is at its end.
+        # A process that decodes audio passes on a whole traceback, with the sentence at the end.
         return Failure(one_line(WORKER_TRACEBACK.sub("", str(error)).strip()), error.exit_code)
     sentence = explain(error, schema)
     if sentence is None and isinstance(error, OSError) and error.filename is not None:
@@ -50,7 +50,7 @@ def failure_of(error: Exception, schema: type[Any]) -> Failure:
 
 @contextlib.contextmanager
 def noting_failure(folder: Path, command: str, schema: type[Any]) -> Iterator[None]:
-    """Write `failed.json` {reason, exit_code, command, run} into a run folder if the block fails; raise again.
+    """Write `failed.json` {reason, exit_code, command, run} into a run folder if the block fails; reraise the error.
 
     The file is not written if another process works in the folder, or if the folder is not writable.
     """
@@ -136,7 +136,7 @@ def _chain(error: BaseException | None) -> list[BaseException]:
 def _unparsed(override: str) -> str:
     """Return a sentence about an override that Hydra's grammar rejects.
 
-    Values need quotes for most signs and for letters beyond ASCII; keys cannot have them at all.
+    Values with most signs, or with letters beyond ASCII, need quotes; keys cannot have such characters.
     """
     key, equals, value = override.partition("=")
     if not equals:

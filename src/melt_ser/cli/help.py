@@ -103,7 +103,7 @@ def settings_of(node: Any, values: Any, group: str) -> list[Setting]:
 
 
 def as_text(value: Any) -> str:
-    """Return a default value as one types it; a long mapping or list as its number of entries."""
+    """Return a default value as a user types it, or the number of entries of a long mapping or list."""
     if value == "???":
         return "(required)"
     if isinstance(value, Enum):

@@ -32,8 +32,8 @@ LAUNCHERS = ("joblib", "submitit", "ray")  # an exception of these modules means
 def launch(config_name: str, task: Callable[[DictConfig], str | None]) -> int:
     """Compose the configuration from the command line, run the task, and return the exit code.
 
-    The task returns its outcome: finished (None) or skipped. A failed job of a sweep does not stop the others. The
-    exit code of a sweep is the highest of its jobs. With `--help` the settings are printed and the task does not run.
+    The task returns its outcome: "finished" (or None) or "skipped". A failed job of a sweep does not stop the others.
+    The exit code of a sweep is the highest of its jobs. With `--help`, print the settings and do not run the task.
 
     Args:
         config_name: Main YAML of the verb: config, evaluate or prepare.

@@ -24,14 +24,14 @@ BROKEN_PIPE = 141  # the exit code of a program that wrote to a closed pipe, suc
 def run(work: Callable[[], int], stopped: str = "stopped.") -> int:
     """Do a verb's work and return its exit code.
 
-    A `MeltSerError` is printed as its sentence and Ctrl-C as `stopped`. A standard output that cannot be written, such
+    Print the sentence of a `MeltSerError`, and `stopped` after Ctrl-C. A standard output that cannot be written, such
     as a file on a full disk, is a `MeltSerError` too.
     """
     print_anything()
     with terminal(), redirect_stdout(cast(TextIO, _Output(sys.stdout))):
         try:
             code = work()
-            sys.stdout.flush()  # Python would do it after the end, with a traceback if it fails
+            sys.stdout.flush()  # otherwise Python flushes at exit, with a traceback if that fails
             return code
         except MeltSerError as error:
             print(f"error: {one_line(str(error))}", file=sys.stderr, flush=True)

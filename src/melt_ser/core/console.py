@@ -1,8 +1,8 @@
 """How the package speaks: sentences through `logging`, results on standard output, bars on a terminal.
 
 The logger "melt_ser" has no handler that prints, so a Python program that uses the library hears nothing until it
-configures logging. Every verb works within `terminal()`, for a person: sentences go to standard error, results to
-standard output, and long work shows a progress bar. Of several processes only the main one speaks.
+configures logging. Every verb runs within `terminal()`: sentences go to standard error, results to standard output, and
+long work shows a progress bar. Of several processes only the main one speaks.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ _standard_error = _StandardError()
 
 @contextmanager
 def terminal() -> Iterator[None]:
-    """Speak to a person while the block runs: sentences, results and progress bars appear."""
+    """Show sentences, results and progress bars to a person while the block runs."""
     if speaking():
         yield
         return
@@ -63,15 +63,15 @@ def say(sentence: str) -> None:
 
 
 def print_anything() -> None:
-    """Let standard output escape characters that it cannot encode, in names beyond UTF-8 or on an ASCII terminal."""
-    if isinstance(sys.stdout, io.TextIOWrapper):  # a notebook has its own stream, and that takes every character
+    """Make standard output escape the characters that it cannot encode, instead of raising UnicodeEncodeError."""
+    if isinstance(sys.stdout, io.TextIOWrapper):  # a notebook's own stream takes every character
         sys.stdout.reconfigure(errors="backslashreplace")
 
 
 def show(renderable: Any) -> None:
     """Print a table on standard output, as wide as the terminal, or 100 columns wide if there is no terminal.
 
-    Text is printed as it is: "[red]" and ":smile:" in the names of a corpus are no markup.
+    Text is printed as it is: "[red]" and ":smile:" in the names of a corpus are not markup.
     """
     if not (speaking() and is_main_process()):
         return

@@ -20,9 +20,9 @@ def subfolder(config: CacheConfig, kind: Kind) -> Path:
 
 
 def why_not_cached(path: Path, size: int, config: CacheConfig) -> str | None:
-    """Return why the cache cannot hold `size` bytes at `path`, in the subfolder of a kind; None if it can.
+    """Return why the cache cannot hold `size` bytes at `path`, in the subfolder of a kind, or None if it can.
 
-    Bytes that `path` already has on the disk count as its own.
+    Bytes that `path` already has on the disk are not counted twice. Raises OSError if there is no such subfolder.
     """
     root = _root(config)
     own = _bytes_on_disk(path)
