@@ -42,11 +42,17 @@ class RootFolder:
         whole = posixpath.normpath(posixpath.join(self.folder, path))
         if whole == self.folder:
             return "."
-        for full in (whole, posixpath.join(os.path.realpath(posixpath.dirname(whole)), posixpath.basename(whole))):
-            for prefix in self.prefixes:
-                if full.startswith(prefix):
-                    return full.removeprefix(prefix)
+        below = self._below(whole)
+        if below is None and "\0" not in whole:
+            folder, name = posixpath.split(whole)
+            below = self._below(posixpath.join(os.path.realpath(folder), name))  # a link above the root may hide it
+        if below is not None:
+            return below
         raise InputError(
             f"{place}: the audio path '{audio}' is not below dataset.root={self.folder}; set dataset.root to a folder "
             f"above all files (dataset.root=/ takes any absolute path)."
         )
+
+    def _below(self, path: str) -> str | None:
+        prefix = next((prefix for prefix in self.prefixes if path.startswith(prefix)), None)
+        return None if prefix is None else path.removeprefix(prefix)

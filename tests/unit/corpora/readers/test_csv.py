@@ -105,6 +105,7 @@ def test_csv_segments_of_a_file_are_utterances_of_one_recording(tmp_path: Path) 
         ("audio,label\n\\\\nas\\a.wav,sad\n", r"my\.csv, row 1: .* is a place of Windows"),
         ("audio,label\nfile:///C:/a.wav,sad\n", r"my\.csv, row 1: .* is a place of Windows"),
         ("audio,label\nhttps://x.org/a.wav,sad\n", r"my\.csv, row 1: .* is an address on a network; download the file"),
+        ("audio,label\n/a\0.wav,sad\n", r"my\.csv, row 1: .* is not below dataset\.root=/"),
         ("audio,label\nsub/../../a.wav,sad\n", r"my\.csv, row 1: .*'sub/\.\./\.\./a\.wav' is not below dataset\.root"),
         ("audio,label,start\na.wav,sad,soon\n", r"my\.csv, row 1, start: 'soon' is no time"),
         ("audio,label,start\na.wav,sad,-1\n", r"my\.csv, row 1, start: '-1' is no time"),
