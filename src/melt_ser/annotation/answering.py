@@ -69,7 +69,7 @@ async def answer_all(
 
 
 async def all_of(works: Sequence[Coroutine[Any, Any, None]]) -> None:
-    """Run all at once. The first error of ours ends the others and is raised by itself, not in a group."""
+    """Run all coroutines at once. The first error stops the others and is raised itself, not in an exception group."""
     try:
         async with asyncio.TaskGroup() as group:
             for work in works:
@@ -117,7 +117,7 @@ class AnnotationProgress:
             self.spent += self.price.of(reply.prompt_tokens, reply.completion_tokens)
 
     def advance(self) -> None:
-        """Count a call that is final: it is readable, or was already asked for once more."""
+        """Count a final call: its answer is readable, or the repair was unreadable too."""
         before, self.done = self.done, self.done + 1
         self.bar.update(self.task, completed=self.done, cost=self.cost())
         if self.bar.disable and before * 10 // self.total < self.done * 10 // self.total:

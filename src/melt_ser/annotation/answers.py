@@ -18,7 +18,7 @@ FIELDS = ("character", "context", *DESCRIBED)
 
 
 class AnswerError(InputError):
-    """An answer without an emotion. The repair call sends its sentence to the model."""
+    """An answer that cannot be read. The repair call sends the error's sentence to the model."""
 
 
 @dataclass(frozen=True)
@@ -36,10 +36,11 @@ class Answer:
 
 
 def parse_answer(text: str, prompt: Prompt) -> Answer:
-    """Return the answer in a text: JSON in a code fence or amid prose, with commas and quotes as models write them.
+    """Parse the answer in a model's text: JSON, also in a code fence or in prose, with wrong commas and quotes.
 
     Keys may have any case and stand at any depth, but must not contradict each other. The label stays as the model
-    wrote it (`label_of` maps it to the set). Raises AnswerError if no object has an emotion.
+    wrote it (`label_of` maps it to the set). Raises AnswerError if no object has an emotion, if
+    a key has two values, or if the text is too long.
     """
     if len(text) > LONGEST:
         raise AnswerError(f"The answer has {len(text)} characters; answer with the JSON alone.")
@@ -68,7 +69,7 @@ def label_of(label_raw: str, labels: Sequence[str], rules: Mapping[str, str]) ->
 
 
 def parse_rules(rules: Sequence[str], labels: Sequence[str]) -> dict[str, str]:
-    """Return rules such as `frustration=anger`, for labels outside the set. Raises SetupError for a malformed rule."""
+    """Parse rules such as `frustration=anger`, for labels outside the set. Raises SetupError for a malformed rule."""
     parsed = {}
     for rule in rules:
         outside, label = map(_plain, rule.partition("=")[::2])
@@ -87,7 +88,7 @@ def _plain(label: str) -> str:
 
 
 def _objects(text: str) -> list[Any]:
-    """Return the JSON objects in a text. If the first brace opens none, read the text between the braces as YAML."""
+    """Return the JSON objects in a text. If the first brace opens no object, read the text in braces as YAML."""
     objects, first_is_json = _json_objects(text)
     start, end = text.find("{"), text.rfind("}")
     if not first_is_json and start < end:

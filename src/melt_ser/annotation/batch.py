@@ -1,7 +1,7 @@
-"""The Batch API, at half the price within a day: write, submit, poll, collect. A killed process loses no batch.
+"""Write, submit, poll and collect batches of the Batch API (half the price, within a day). A kill loses no batch.
 
 The journal notes a batch before it is submitted, under a name of ours that is sent along as metadata. If the process is
-killed between the two, the next one finds the batch on the server by that name and collects it. Nothing is submitted,
+killed in between, the next process finds the batch on the server by that name and collects it. Nothing is submitted,
 or paid, twice.
 """
 
@@ -25,7 +25,7 @@ from melt_ser.core.console import say
 from melt_ser.core.errors import SetupError
 
 ENDED = ("completed", "expired", "cancelled")  # each leaves the answers up to then in the file of answers
-METADATA_KEY = "melt_ser"  # a batch's metadata holds our name of the batch under it
+METADATA_KEY = "melt_ser"  # the key of our batch name in the metadata of a batch
 
 
 class Batches:
@@ -37,7 +37,7 @@ class Batches:
         journal: notes batches and answers.
         requests: calls in each batch.
         concurrency: batches under way at a time.
-        poll: seconds between two looks at a batch.
+        poll: seconds between two checks of a batch.
         progress: the bar.
     """
 
@@ -108,7 +108,7 @@ class Batches:
         return None
 
     async def _submit(self, batch: str, calls: list[Call]) -> str:
-        """Upload the calls, begin the batch, and return the server's name of it."""
+        """Upload the calls, begin the batch, and return the server's name for it."""
         with tempfile.TemporaryDirectory() as folder, self.endpoint.translated_errors():
             path = Path(folder) / "annotate.jsonl"
             with path.open("w", encoding="utf-8") as file:
@@ -181,7 +181,7 @@ class Batches:
     def _take(self, batch: str, row: dict[str, Any]) -> None:
         """Write one row of a file of answers into the journal."""
         utterance_and_sample = self.journal.submitted(row["custom_id"], batch)
-        if utterance_and_sample is None:  # already in the journal, by a process that was killed while it collected
+        if utterance_and_sample is None:  # an earlier process wrote it into the journal before it was killed
             return
         response = row.get("response") or {}
         reply: Reply | None = self.endpoint.reply(response.get("body"))

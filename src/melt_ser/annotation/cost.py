@@ -20,8 +20,8 @@ from melt_ser.core.errors import SetupError
 
 CHARACTERS_A_TOKEN = 4  # in English text: OpenAI's rule of thumb for its tokenizers
 ANSWER_TOKENS = 110  # an answer with every field that the prompts ask for, a sentence each for context and impact
-SECONDS_A_CALL = 2.0  # until a service has written an answer of that length
-ENOUGH = 20  # from so many answers in the journal on, their own means replace the rules of thumb
+SECONDS_A_CALL = 2.0  # the time that a service takes for an answer of that length
+ENOUGH = 20  # with this many answers in the journal, their means replace the rules of thumb
 
 
 class Price(NamedTuple):
@@ -94,7 +94,7 @@ def money(dollars: float) -> str:
 
 @dataclass
 class Estimate:
-    """Tokens of the open calls: `add` each call, then ask for money and time."""
+    """Tokens of the open calls: `add` each call, then read `cost` and `seconds`."""
 
     schema_tokens: int
     spent: Spent  # by earlier answers of the same model to the same prompt
@@ -181,7 +181,7 @@ def describe(
 def confirm_cost(dollars: float | None, limit: float) -> None:
     """Ask the user whether to go on if the cost is unknown (None) or above the limit, both in US dollars.
 
-    Raises SetupError if the user declines, or if no terminal is there to ask on.
+    Raises SetupError if the user declines, or if there is no terminal.
     """
     if dollars is not None and dollars <= limit:
         return
@@ -199,7 +199,7 @@ def tokens(text: str) -> float:
 
 
 def thousands(count: float) -> str:
-    """Return a count in thousands, no more exact than an estimate is.
+    """Return a count in thousands, rounded as an estimate should be.
 
     >>> thousands(5_343_473), thousands(1_234), thousands(0)
     ('5,343', '1.2', '0.0')

@@ -13,7 +13,7 @@ Schema = dict[str, Any]  # the JSON schema of the answer
 
 
 class CallFailed(InputError):
-    """One question got no answer. Others may get one, and the same command asks it again."""
+    """One question got no answer. Other questions may get one; the same command asks this one again."""
 
 
 @dataclass(frozen=True)

@@ -1,9 +1,9 @@
 """The filters of the MELT paper, as named steps that count the lines they leave out.
 
 The paper says that it removed utterances under 1 s and characters too vague for the model; its released rows show the
-exact limits and a further filter. From MELD's train and test files, these steps leave 34 rows that the release lacks
+exact limits and a further filter. On MELD's train and test files, these steps keep 34 rows that the release lacks
 (28 file names; the clip of one, train dia125_utt3, is unreadable, and a name that train and test share is missing from
-both) and leave out 2 rows that it has (train dia296_utt17 of 0.958 s, test dia155_utt3 of 0 s by its annotated times).
+both) and remove 2 rows that it has (train dia296_utt17 of 0.958 s, test dia155_utt3 of 0 s by its annotated times).
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ from melt_ser.core.errors import SetupError, did_you_mean
 from melt_ser.corpora.lines import Line
 
 SHORTEST = 1.0  # seconds
-# MELD's clips are cut at video frames, so they last up to 1/24 s longer than their annotated times. Every released row
-# but two lasts at least 0.962 s.
+# MELD's clips are cut at video frames, so they last up to 1/24 s longer than their annotated times. All released rows
+# except two last at least 0.962 s.
 CUT_LONGER = 0.038
 FEWEST_WORDS = 3
-FEWEST_LINES = 10  # of a character, in train, after the other filters; all 42 characters of the release have as many
-NAMELESS = ("all", "guy", "the casting director", "the interviewer")  # have ten lines or more; the release keeps Woman
+FEWEST_LINES = 10  # of a character, in train, after the other filters; all 42 characters of the release have that many
+NAMELESS = ("all", "guy", "the casting director", "the interviewer")  # ten lines or more, no name; MELT keeps Woman
 
 
 def short_clips(lines: Sequence[Line]) -> list[bool]:

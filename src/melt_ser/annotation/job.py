@@ -1,7 +1,7 @@
 """A job of annotation: the calls that ask about each line once for each sample, and the labels from their answers.
 
 Calls are generated one by one from the lines and the journal, and answers go to the journal alone, so memory does not
-grow with the job. An unreadable answer is asked for once more, together with its problem.
+grow with the job. After an unreadable answer, one repair call tells the model the problem and asks again.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ MOST_NAMED = 3  # failures that a sentence names
 
 @dataclass(frozen=True)
 class Job:
-    """The lines (each with the earlier lines of its dialogue), the prompt, the model and the samples of each line."""
+    """The lines, the earlier lines of their dialogues, the prompt, the model and the number of samples of a line."""
 
     lines: Sequence[Line]
     earlier: Mapping[str, Sequence[Line]]  # by utterance

@@ -1,7 +1,7 @@
 """The journal of a paid job: one SQLite row for each call, written as its answer arrives.
 
-A kill at any moment loses no answer that has arrived, and an answer in the journal is never asked for and paid again. A
-call's name depends on its utterance, its sample number and its content (model, messages, schema, temperature), so a
+A kill at any moment loses no answer that has arrived, and no answer in the journal is requested or paid again. A call's
+name depends on its utterance, its sample number and its content (model, messages, schema, temperature), so a
 changed prompt or text makes a new call next to the old one. The journal also holds the batches that are submitted and
 not collected yet, so that none is lost or submitted twice.
 """
@@ -53,8 +53,8 @@ class Entry(NamedTuple):
     """An answer as it arrived.
 
     `problem` says why it is unreadable (None: it is readable). `rounds` counts the calls, repairs included, and the
-    tokens are those of all rounds. `seconds` is the time from request to answer; None for batches, for which it would
-    not tell the engine's speed.
+    tokens are those of all rounds. `seconds` is the time from request to answer; None for batches, because it
+    would not show the engine's speed.
     """
 
     call: str
@@ -162,7 +162,7 @@ class Journal:
         return list(self.connection.execute(query, settings))
 
     def submitted(self, call: str, batch: str) -> tuple[str, int] | None:
-        """Return utterance and sample of a call of a batch that is not collected yet."""
+        """Return utterance and sample of a call in a batch that is not collected yet; None for any other call."""
         query = "SELECT utterance, sample FROM submitted WHERE call = ? AND batch = ?"
         row: tuple[str, int] | None = self.connection.execute(query, (call, batch)).fetchone()
         return row

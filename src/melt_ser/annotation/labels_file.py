@@ -1,7 +1,7 @@
 """The labels file: a row for each line with the input's columns, the label, and the answer that it comes from.
 
 For a table like MELD's, the file has the columns of MELT's release in their order, with the label in `llm_label`,
-followed by `split` and ours. A corpus takes its labels from the file: `dataset=melt dataset.label_file=labels.csv`.
+followed by `split` and our own columns. A corpus can use the file: `dataset=melt dataset.label_file=labels.csv`.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from melt_ser.corpora.lines import LABEL_COLUMN, RELEASE_COLUMNS, Line, read_lab
 OURS = ("label_raw", *DESCRIBED, *(field for field in FIELDS if field not in DESCRIBED))
 OURS += ("model", "prompt", "prompt_version", "temperature", "sample", "samples", "confidence", "entropy")
 CONFIDENCE = "confidence_"  # prefix of the columns with each label's share or probability
-FEWEST_FILES = {"majority": 2, "dawid_skene": 3}  # that each method can combine
+FEWEST_FILES = {"majority": 2, "dawid_skene": 3}  # for each method
 MOST_COUNTED = 10  # labels outside the set that a sentence counts
 LONGEST_SHOWN = 40  # characters of each
 
@@ -96,11 +96,12 @@ def outside_the_set(labelled: Sequence[LabelledLine]) -> str:
 
 
 def combine(paths: Sequence[Path], method: str = "majority") -> list[LabelledLine]:
-    """Return the consensus of labels files, by other models, other prompts or people, for each line of any file.
+    """Combine labels files of several models, prompts or people; return a consensus for each line of any file.
 
     Lines keep the order of the first file that has them. For `majority`, an empty label is a vote outside the set, and
-    the first file wins among equal counts. For `dawid_skene`, an empty label is no vote; it needs three files to tell
-    the raters' errors apart. Raises SetupError for an unknown method or too few files, InputError without any label.
+    the first file wins among equal counts. For `dawid_skene`, an empty label is no vote; the method needs three files
+    to tell the raters' errors apart. Raises SetupError for an unknown method or too few files, InputError if no file
+    has a label.
     """
     if method not in FEWEST_FILES:
         raise SetupError(f"There is no way '{method}' to combine labels: {did_you_mean(method, FEWEST_FILES)}")
@@ -131,7 +132,7 @@ def _vote(line: Line | None) -> str | None:
 
 
 def _combined(line: Line, consensus: Consensus, given: Sequence[tuple[Line, Path]]) -> LabelledLine:
-    """Return a line with its consensus; `given` has its row in each file. Shown is the first one with that label."""
+    """Return a line with its consensus; `given` has its row in each file. The first row with its label is shown."""
     shown, path = next((row for row in given if _vote(row[0]) == consensus.label), given[0])
     described = {field: shown.columns.get(field, "") for field in FIELDS}
     answer = Answer(shown.columns.get("label_raw", ""), probabilities=None, **described)

@@ -3,8 +3,8 @@
 The model samples nothing. It gets the question and the beginning of the answer up to the emotion. The score of a label
 is the log probability of the label with its closing quote: the sum over its tokens, since their mean would favour long
 labels. The probabilities are the softmax of the scores over the set, at a temperature that can be fitted on labelled
-lines. The part before the line is the same for all lines and is computed once. An answer does not depend, to the bit,
-on the questions before it.
+lines. The beginning of the question is the same for all lines and is computed once. No bit of an answer depends
+on earlier questions.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ class LocalEngine:
         return Reply(text, tokens, 1, dict(zip(labels, probabilities.tolist(), strict=True)))
 
     def calibrate(self, questions: Sequence[tuple[Sequence[Message], Schema, str]]) -> float:
-        """Fit the temperature to questions with the right label by negative log-likelihood, set it and return it."""
+        """Fit the temperature by negative log-likelihood on questions with true labels; set it and return it."""
         rows = [(self.scores(messages, labels_of(schema))[0], labels_of(schema)) for messages, schema, _ in questions]
         right = np.array([labels.index(label) for (_, labels), (_, _, label) in zip(rows, questions, strict=True)])
         self.temperature = fit_temperature(np.concatenate([_softmax(scores) for scores, _ in rows]), right)

@@ -1,7 +1,8 @@
-"""Any server of the OpenAI protocol (OpenAI, vLLM, Ollama, llama.cpp, `transformers serve`), by the official client.
+"""Ask a server of the OpenAI protocol (OpenAI, vLLM, Ollama, llama.cpp, `transformers serve`) by OpenAI's own client.
 
-The client retries dropped connections, 429 and 5xx with back-off, and waits as long as Retry-After says. The key comes
-from the environment and goes to the server alone: every text of a server or library passes through `hide`.
+The client retries dropped connections, 429 and 5xx with back-off, and waits as long as Retry-After says (up to two
+minutes). The key comes from the environment and goes only to the server: every text of a server or library passes
+through `hide`.
 """
 
 from __future__ import annotations
@@ -116,7 +117,7 @@ class Endpoint:
             message, usage = completion["choices"][0]["message"], completion.get("usage") or {}
             text = message.get("content") or message.get("refusal") or ""
             tokens = {kind: int(usage.get(f"{kind}_tokens") or 0) for kind in ("prompt", "completion")}
-            text = str(text).encode("utf-8", "backslashreplace").decode()  # no file or table takes half an emoji
+            text = str(text).encode("utf-8", "backslashreplace").decode()  # half an emoji cannot be written to a file
             return Reply(self.hide(text), tokens["prompt"], tokens["completion"])
         except (AttributeError, IndexError, KeyError, TypeError, ValueError):
             return None
@@ -164,7 +165,7 @@ def _is_temporary(error: Exception) -> bool:
 
 
 def _is_about_the_form(error: Exception) -> bool:
-    """Return whether a server refuses the form of the answer: by 400 or 422, or in the message of another status.
+    """Return whether a server refuses the form of the answer: the status is 400 or 422, or the message names the form.
 
     llama-cpp-python's server answers 500, and the client would retry that again and again.
     """
@@ -187,9 +188,9 @@ class OpenAIEngine:
     async def ask(self, messages: Sequence[Message], schema: Schema, sample: int) -> Reply:
         """Return the reply to one question.
 
-        After a server refuses one of FORMS, it gets the next. A failed question is asked again if the server answered
-        others in the meantime: without end after 429, and `ROUNDS` times after any other error (most of the client's
-        tries before it may have been 429).
+        If the server refuses one of FORMS, the next one is tried. A failed question is asked again if others were
+        answered in the meantime: without limit after 429, and in up to `ROUNDS` rounds after any other error (most of
+        the client's tries before it may have been 429).
         """
         import openai
 

@@ -99,7 +99,7 @@ class Prompt:
 
 
 def load_prompt(name_or_path: str) -> Prompt:
-    """Return a prompt by the name of one in the package, or by the path of a YAML file.
+    """Load a prompt by its name in the package, or by the path of a YAML file.
 
     Raises SetupError if there is none, if a key is missing, unknown or of the wrong type, or if a template fails.
     """

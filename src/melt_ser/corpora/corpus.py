@@ -1,6 +1,7 @@
-"""A corpus ready for use: its audio is verified, the rules are applied, its labels are mapped. Or several as one.
+"""A corpus ready for use (its audio verified, unusable clips refused, its labels mapped), or a union of such corpora.
 
-In a union each member keeps its own label map and rules. Names that could clash get the member's name in front.
+In a union each member keeps its own label map and its own rules for clips (`verification.rules`). Names that could
+clash get the member's name in front.
 """
 
 from __future__ import annotations
@@ -53,7 +54,7 @@ class Corpus:
 
     @property
     def rules(self) -> dict[str, Any]:
-        """The versioned rules that refused clips, for the result; for a union, the rules of each member."""
+        """The rules that refuse clips, with their version; for a union, the rules of each member."""
         if self.config.members:
             return {name: rules(member) for name, member in self.config.member_settings.items()}
         return rules(self.config)
@@ -64,7 +65,10 @@ class Corpus:
         return same_audio(self.table)
 
     def usable(self, space: LabelSpace) -> tuple[pd.DataFrame, Counter[str]]:
-        """Return the rows that have a class in the label space, with a `class` column, and the others by reason."""
+        """Return the rows with a class in the label space, in the column `class`, and counts of the others by reason.
+
+        With `dataset.both_labels`, the label of the other source must have a class too.
+        """
         classes = space.classify(self.table["emotion"])
         left_out = Counter[str]()
         for label, emotion in self.table.loc[classes.isna(), ["label", "emotion"]].itertuples(index=False):
@@ -80,17 +84,17 @@ class Corpus:
 def same_audio(table: pd.DataFrame) -> pd.DataFrame:
     """Return the rows that have the same samples as another recording (`source`), one group after the other.
 
-    Releases hold copies under different names, and a copy on both sides of a split is a leak. Audio is the same if
-    `content_hash` is: this finds a copy in another lossless format, but not a resampled or compressed copy.
+    Releases contain copies under different names, and a copy on both sides of a split leaks test data. Audio is the
+    same if `content_hash` is: this finds a copy in another lossless format, but not a resampled or compressed one.
     """
     recordings = table.groupby("content_hash")["source"].transform("nunique")
     return table[recordings > 1].sort_values(["content_hash", "utterance"], kind="stable")
 
 
 def unite(config: DatasetConfig, members: Sequence[Corpus]) -> Corpus:
-    """Return the members as one corpus; its table names each row's member in `corpus` and has full paths of the audio.
+    """Return the members as one corpus; its table has each row's member (`corpus`) and the full path of its audio.
 
-    Raises InputError if two members share a recording: it would be trained on twice, perhaps under two labels.
+    Raises InputError if two members share a recording: it would be used twice, perhaps with two labels.
     """
     tables = [_table_in_union(member) for member in members]
     for (first, first_table), (second, second_table) in combinations(zip(members, tables, strict=True), 2):
@@ -115,7 +119,7 @@ def unite(config: DatasetConfig, members: Sequence[Corpus]) -> Corpus:
 
 
 def _table_in_union(member: Corpus) -> pd.DataFrame:
-    """Return a member's table with names that clash with no other member's.
+    """Return a member's table with names that no other member uses.
 
     The reader of a release names its recordings `<release>/...`. Corpora that reuse a release share these names, so
     they stay, and speakers and sessions get the same prefix. The recordings of a user's own corpus may have any names,

@@ -1,9 +1,10 @@
 """Read EmoBox's fold lists from the user's own checkout; nothing of EmoBox is copied here.
 
-`<checkout>/data/<corpus>/fold_<k>/<corpus>_{train,valid,test}_fold_<k>.jsonl` has one JSON object a line, with the
-path of a clip under `wav` (older lists: `.json`, one object that holds such objects). The lists only give the part of
-each utterance. Labels come from our reader, since EmoBox's label maps have gaps. If the reader of the corpus has a
-`NAMING`, it matches the paths, so that `JE_n23.wav` is SAVEE's `JE/n23.wav`; otherwise the stem of the file name does.
+`<checkout>/data/<corpus>/fold_<k>/<corpus>_{train,valid,test}_fold_<k>.jsonl` has one JSON object per line, with the
+path of a clip under `wav` (older lists: `.json`, one object that holds such objects). Only the part of each utterance
+is taken from the lists. Labels come from our reader, since EmoBox's label maps have gaps. If the reader of the corpus
+has a `NAMING` (see `file_names`), it matches the paths, so that `JE_n23.wav` is SAVEE's `JE/n23.wav`; otherwise the
+stem of the file name does.
 Source: Ma et al., EmoBox: Multilingual Multi-corpus Speech Emotion Recognition Toolkit and Benchmark, Interspeech 2024,
 and its repository.
 """
@@ -27,14 +28,15 @@ PARTS = {"train": "train", "valid": "dev", "test": "test"}  # EmoBox's words and
 
 
 def number_of_folds(config: DatasetConfig) -> int:
-    """Return how many folds EmoBox has for a corpus; raise SetupError if the checkout or the corpus is missing."""
+    """Return the number of folds in EmoBox for a corpus; raise SetupError if the checkout or the corpus is missing."""
     return len([path for path in _corpus_folder(config).glob("fold_*") if path.is_dir()])
 
 
 def emobox_parts(table: pd.DataFrame, config: DatasetConfig, number: int) -> tuple[pd.Series, tuple[str, ...]]:
     """Return the part of each row in fold `number` (train, dev, test, or "": in no list), and notes on mismatches.
 
-    Raises InputError if a name is in two parts or fits several files, SetupError if a list is missing.
+    Raises InputError if a list is damaged, or a name is in two parts or fits several files; SetupError if a list is
+    missing.
     """
     naming: Naming | None = getattr(find_reader(config.reader), "NAMING", None)
     part_of_name = _part_of_name(_corpus_folder(config), number, naming)

@@ -1,7 +1,8 @@
-"""One fold's train, dev and test, and the checks that nothing leaks from one into another.
+"""One fold's train, dev and test, and the checks that nothing leaks from one part into another.
 
-Recordings are never shared. Groups (speakers, sessions) are shared only if `dataset.allow_speaker_overlap` says so, and
-the result then says how many. This module also writes every sentence about the limits of a split's numbers.
+Recordings are never shared. Groups (speakers, sessions) are shared only if `dataset.allow_speaker_overlap` allows it,
+or if the training side has a single group, which train and dev then share. Other functions write sentences about the
+limits of the scores, such as shared speakers.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ class FoldSplit:
     Attributes:
         fold: the fold's number from 1, or None for a release's own split.
         train, dev, test: tables of utterances; a union's test part may be empty.
-        notes: one sentence for each limit of the fold's numbers.
+        notes: sentences about left-out utterances and about limits of the fold's scores.
     """
 
     fold: int | None
@@ -42,11 +43,11 @@ class FoldSplit:
         return {"train": self.train, "dev": self.dev, "test": self.test}
 
     def training_side(self, column: str) -> pd.DataFrame:
-        """Return one column of train and dev together: the model sees train, and the choice of its epoch sees dev."""
+        """Return one column of train and dev together: both shape the model, dev by the choice of the epoch."""
         return pd.concat([self.train[[column]], self.dev[[column]]])
 
     def assignment(self) -> pd.DataFrame:
-        """Return the part of every utterance, with `SPLIT_COLUMNS`."""
+        """Return a table with the part of every utterance (`SPLIT_COLUMNS`)."""
         frames = [
             table.assign(fold=self.fold or "", split=part)[list(SPLIT_COLUMNS)] for part, table in self.parts.items()
         ]
@@ -98,7 +99,7 @@ def check_disjoint(parts: Mapping[str, pd.DataFrame], column: str, corpus: str) 
 def overlap_notes(split: FoldSplit, config: DatasetConfig) -> tuple[str, ...]:
     """Return a sentence for test speakers, and one for test groups, that are in train or dev too.
 
-    A fold of EmoBox always gets the sentence about speakers, also with a count of 0.
+    A fold of EmoBox always gets the sentence about speakers, even if the count is 0.
     """
     notes = []
     for column in dict.fromkeys(("speaker", config.group.value)):
@@ -133,7 +134,7 @@ def _known(table: pd.DataFrame, column: str) -> int:
 
 
 def group_warnings(table: pd.DataFrame, config: DatasetConfig) -> list[str]:
-    """Return a sentence for each limit that a corpus' speakers and groups put on its numbers.
+    """Return sentences about the limits of a corpus' scores: unknown groups, few speakers, synthetic speech.
 
     For a union, return the sentences of each member.
     """

@@ -1,4 +1,4 @@
-"""Divide utterances into sets that keep groups whole and have similar classes, whatever the order of the rows."""
+"""Divide utterances into sets that keep groups whole and have similar shares of classes, for any order of rows."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ Rows = npt.NDArray[np.intp]  # positions in a table, ascending
 
 
 def groups_of(table: pd.DataFrame, group: Group) -> pd.Series:
-    """Return the group of each row; if it is unknown, the rows of each recording form a group of their own."""
+    """Return the group of each row; rows without a group are grouped by recording."""
     groups: pd.Series = table[group.value]
     return groups.where(groups != "", "recording " + table["source"])
 
 
 def stratified_sets(table: pd.DataFrame, groups: pd.Series, number: int, seed: int) -> list[Rows]:
-    """Return up to `number` sets of rows: each row is in one set, each group too, and classes have similar shares.
+    """Return up to `number` sets of rows with similar shares of classes; each row and each group is in exactly one set.
 
     Rows are taken in the order of their utterance names, so that the order of the table does not matter.
     """
@@ -42,7 +42,7 @@ def _sets_of_groups(classes: Rows, owners: Rows, number: int, seed: int) -> list
     """Put whole groups, one after the other, into the set that makes the classes' shares most similar.
 
     This repeats scikit-learn's StratifiedGroupKFold (GroupKFold if every class has fewer rows than there are sets) so
-    that published folds and run ids do not move with a release of scikit-learn; it is also ten times as fast.
+    that published folds and run ids do not change with scikit-learn's version; it is also ten times as fast.
     """
     counts = np.zeros((owners.max() + 1, classes.max() + 1))  # rows of each class in each group
     np.add.at(counts, (owners, classes), 1)
@@ -59,9 +59,10 @@ def _sets_of_groups(classes: Rows, owners: Rows, number: int, seed: int) -> list
 
 
 def _most_similar_sets(counts: npt.NDArray[np.float64], number: int) -> list[int]:
-    """Return the set of each group in turn, given its rows of each class, (groups, classes).
+    """Return the number of the set for each group, in order; `counts` has the rows of each class, (groups, classes).
 
-    The set is the one that leaves the smallest mean deviation of a class's shares; of equal ones, the smallest set.
+    A group goes into the set that makes the standard deviation of the sets' shares, averaged over classes, smallest;
+    among equals, into the smallest set.
     """
     totals = counts.sum(axis=0)
     held = np.zeros((number, counts.shape[1]))  # rows of each class in each set
@@ -84,7 +85,7 @@ def _most_similar_sets(counts: npt.NDArray[np.float64], number: int) -> list[int
 
 
 def nearest_set(classes: pd.Series, sets: list[Rows], fraction: float) -> Rows:
-    """Return the set to hold out: it lacks the fewest classes; of equal ones, its size is nearest to `fraction`."""
+    """Return the set to hold out: it lacks the fewest classes; among equals, its size is nearest to `fraction`."""
 
     def distance(rows: Rows) -> tuple[int, float]:
         return classes.nunique() - classes.iloc[rows].nunique(), abs(len(rows) / len(classes) - fraction)

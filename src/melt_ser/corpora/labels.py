@@ -1,7 +1,7 @@
-"""The shared emotion vocabulary, total label maps, and label spaces.
+"""The shared emotion vocabulary, label maps, and label spaces.
 
-There are two maps, so that a new corpus touches no other: a corpus maps each of its raw labels to an emotion of the
-vocabulary (or to null: not used); a label space picks emotions and merges them into classes.
+A corpus maps each of its raw labels to an emotion of the vocabulary (or to null: not used). A label space then picks
+emotions and merges them into classes. With these two steps, a new corpus changes no other corpus.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ EMOTIONS: dict[str, str] = {
     "sarcastic": "sarcasm, as EMNS has it",
 }
 
-# For corpora of one's own (`dataset=csv`): common words for each emotion.
+# Common words for each emotion, for a user's own corpus (such as `dataset=csv`) or label file.
 SYNONYMS: dict[str, str] = {
     **{emotion: emotion for emotion in EMOTIONS},
     "anger": "angry",
@@ -54,17 +54,17 @@ SYNONYMS: dict[str, str] = {
 }
 
 
-LISTED = 20  # the most unknown labels that a sentence names
+LISTED = 20  # an error names at most this many unknown labels
 OVERRIDABLE = re.compile(r"[\w-]+", re.ASCII)  # a key that Hydra's command line accepts
-# A class is a column of predictions next to these columns, and a key of YAML and JSON.
+# A class name is a column of the predictions, next to these columns, and a key in YAML and JSON.
 RESERVED = ("utterance", "reference", "prediction", "file", "start", "end", "label", "error")
 
 
 def map_labels(raw: pd.Series, label_map: Mapping[str, str | None], corpus: str) -> pd.Series:
-    """Map raw labels to emotions; None if the map says null.
+    """Return the emotion of each raw label; None if the map says null.
 
-    The map is total. Raises InputError, with the counts, if it lacks a raw label, and SetupError if it has an emotion
-    outside the vocabulary.
+    Raises InputError, with the counts, if the map lacks a raw label, and SetupError if it has an emotion outside the
+    vocabulary.
     """
     for label, emotion in label_map.items():
         if emotion is not None and emotion not in EMOTIONS:
@@ -88,7 +88,7 @@ def map_labels(raw: pd.Series, label_map: Mapping[str, str | None], corpus: str)
 
 
 def common_label_map(raw: pd.Series) -> dict[str, str | None]:
-    """Return a map for a corpus of one's own: common English words for emotions, in any letter case."""
+    """Return a map for those raw labels that are common English words for emotions, in any letter case."""
     labels = raw.unique()
     return {label: SYNONYMS[label.casefold()] for label in labels if label.casefold() in SYNONYMS}
 

@@ -1,7 +1,7 @@
-"""Transcripts to annotate, and the labels files that annotating them gives.
+"""Read the transcripts to annotate, and the labels files that annotation makes of them.
 
-A transcript is a corpus table, MELD's or MELT's annotation files, or a table of one's own. A labels file is such a
-transcript with the column `llm_label`; `dataset.label_file` trains on its labels instead of the release's.
+A transcript is a corpus table, MELD's or MELT's annotation files, or a user's own table. A labels file is a transcript
+with the column `llm_label`; `dataset.label_file` trains on its labels instead of the release's.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from melt_ser.corpora.readers.release import is_hidden
 from melt_ser.corpora.table import SPLIT_WORDS, SPLITS, Release, Skipped
 
 LABEL_COLUMN = "llm_label"  # MELT's own name, so that its files are labels files too
-RELEASE_COLUMNS = (  # MELT's, in its order
+RELEASE_COLUMNS = (  # MELT's columns, in its order
     *("filename", "Sr_No.", "Utterance", "Speaker", "Emotion", "Sentiment", "Dialogue_ID", "Utterance_ID"),
     *("Season", "Episode", "StartTime", "EndTime", LABEL_COLUMN),
 )
@@ -44,16 +44,16 @@ class Line:
     position: int  # orders the lines of a dialogue
     duration: float | None  # seconds, from the annotated times
     split: str
-    columns: Mapping[str, str]  # the input's row; MELT's columns in its spelling, others in lower case
+    columns: Mapping[str, str]  # the input's row, by lower-case name; MELT's spelling if the table is like MELD's
 
 
 def read_lines(paths: Path | Iterable[Path]) -> list[Line]:
-    """Return the lines of one or several tables (CSV or parquet) in order; a folder stands for its MELD or MELT files.
+    """Return the lines of one or more tables (CSV or parquet) in order; a folder stands for its MELD or MELT files.
 
     A table with the column `text` is a corpus table as `prepare` writes it: `utterance` (or `audio`) names the line,
-    `session` is its dialogue; `season`, `episode` and `split` are optional. Any other table is one like MELD's:
-    `Utterance` is the text, and `Dialogue_ID`, `Utterance_ID` and the split (a column, or the file's name) name the
-    line. Raises InputError if a table is neither, or a name occurs twice.
+    `session` is its dialogue; `season`, `episode` and `split` are optional. Any other table must be like MELD's:
+    `Utterance` is the text, and `Dialogue_ID`, `Utterance_ID` and the split (from a column or the file's name) name the
+    line. Raises InputError if a table is neither, or a name occurs twice; SetupError if a file is missing.
     """
     tables = [paths] if isinstance(paths, Path) else list(paths)
     files = [file for path in tables for file in files_of(path)]
@@ -199,7 +199,10 @@ def _clock(text: str, where: str, column: str) -> float | None:
 
 
 def read_labelled(path: Path) -> list[Line]:
-    """Return the lines of a labels file or a folder of them; `Line.columns["llm_label"]` is the label ("": none)."""
+    """Return the lines of a labels file, or of a folder of MELT's; `Line.columns["llm_label"]` is the label ("": none).
+
+    Raises InputError if a file lacks that column.
+    """
     lines = read_lines(path)
     if any(LABEL_COLUMN not in line.columns for line in lines):
         raise InputError(f"{path} lacks the column {LABEL_COLUMN}; give a labels file as annotate writes it.")
@@ -209,7 +212,7 @@ def read_labelled(path: Path) -> list[Line]:
 def relabel(release: Release, path: Path) -> Release:
     """Return the release with the labels of a labels file; utterances that have no label in it are skipped.
 
-    The file and the release name utterances alike. Raises InputError if the file has no label for any of them.
+    Labels are found by the name of the utterance. Raises InputError if the file has no label for any utterance.
     """
     labels = {line.utterance: line.columns[LABEL_COLUMN] for line in read_labelled(path)}
     names = release.table["utterance"]

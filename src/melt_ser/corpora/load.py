@@ -25,9 +25,9 @@ DATA_VARIABLE = "MELT_SER_DATA"
 
 
 def corpus_root(config: DatasetConfig) -> Path:
-    """Return the folder of a corpus: bundled, `dataset.root`, `$MELT_SER_DATA/<name>`, or `data/<name>`.
+    """Return the folder of a corpus: in this package (`bundled`), in the cache (from the hub), or `own_root`.
 
-    Raises SetupError if it is not there, or if the dataset is a union (it has no folder).
+    Raises SetupError if it is not there, if `dataset.name` is no valid file name, or for a union (it has no folder).
     """
     if not NAME.fullmatch(config.name):
         raise SetupError(
@@ -55,7 +55,7 @@ def corpus_root(config: DatasetConfig) -> Path:
 
 
 def own_root(config: DatasetConfig) -> Path:
-    """Return the folder of a corpus that is neither bundled nor from the hub, whether it exists or not."""
+    """Return `dataset.root`, `$MELT_SER_DATA/<name>` or `data/<name>`, whether the folder exists or not."""
     if config.root is not None:
         return Path(config.root).expanduser()
     if os.environ.get(DATA_VARIABLE):
@@ -64,14 +64,17 @@ def own_root(config: DatasetConfig) -> Path:
 
 
 def report_folder(config: DatasetConfig) -> Path:
-    """Return the folder for the report of `prepare` on the corpus at its root."""
+    """Return the folder for the report of `prepare`; raise SetupError if the corpus is missing."""
     root = corpus_root(config).resolve()
     release = sha256(repr((str(root), config.table, config.label_file)))
     return cache_folder() / "corpora" / f"{config.name}-{release[:12]}"
 
 
 def read_release(config: DatasetConfig) -> tuple[Path, Release]:
-    """Return the folder of the audio and the release as its reader sees it, before any audio is decoded."""
+    """Return the folder of the audio, and the release as its reader sees it, before any audio is decoded.
+
+    Raises SetupError if the corpus is missing or a setting does not fit it, InputError if nothing in it can be used.
+    """
     root = corpus_root(config)
     reader = find_reader(config.reader)
     _refuse_unread_settings(config)
@@ -89,7 +92,7 @@ def read_release(config: DatasetConfig) -> tuple[Path, Release]:
 
 
 def _refuse_unread_settings(config: DatasetConfig) -> None:
-    """Raise SetupError if the reader would ignore a setting of columns: the labels would not be the expected ones."""
+    """Raise SetupError if the reader would ignore a setting about columns, and so read other labels than expected."""
     if config.columns and not is_own_corpus(config):
         raise SetupError(f"dataset.columns is for csv, hub and audformat; '{config.name}' is read as it is released.")
     if config.rater_vote is not None and config.reader not in GENERAL_READERS:

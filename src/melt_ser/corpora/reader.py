@@ -2,8 +2,8 @@
 
 A reader is a module with a function `read(root, config) -> Release`: `root` is the corpus folder (a Path), `config` has
 the settings of `dataset` (`config.DatasetConfig`). The package's readers are the modules of `melt_ser.corpora.readers`
-that have this function; they go before other modules of the same name. Your own reader may be any other module that
-Python can import: for `python -m melt_ser.train` a file in the current folder, otherwise a file on PYTHONPATH.
+that have this function; they take precedence over other modules of the same name. Your own reader may be any other
+module that Python can import: for `python -m melt_ser.train` a file in the current folder, otherwise one on PYTHONPATH.
 
     # my_reader.py, for files such as anna/sad_01.wav: the folder is the speaker, the first word is the label.
     from melt_ser.corpora.table import Release, Skipped, make_table
@@ -42,7 +42,7 @@ GENERAL_READERS = ("csv", "hub", "audformat_database")  # the package's readers 
 
 
 def find_reader(name: str) -> ModuleType:
-    """Return the module that `dataset.reader` names; raise SetupError if it does not exist or is no reader."""
+    """Return the module that `dataset.reader` names; raise SetupError if there is none or it is no reader."""
     if _is_in_package(name):
         module = importlib.import_module(f"{readers.__name__}.{name}")
         if hasattr(module, "read"):
@@ -74,7 +74,7 @@ def read_with(reader: ModuleType, root: Path, config: DatasetConfig) -> Release:
 
 
 def is_own_corpus(config: DatasetConfig) -> bool:
-    """Return whether the corpus is one of the user's own: read by a general reader, or by a reader of theirs."""
+    """Return whether the corpus is one of the user's own: read by a general or their own reader."""
     return config.reader in GENERAL_READERS or not _is_in_package(config.reader)
 
 

@@ -1,9 +1,9 @@
 """Train, dev and test: a release's own split, generated folds, EmoBox's lists, or the members of a union together.
 
-A group is a speaker, a session (in MELD and MELT: a dialogue), or a single recording; parts never share one. Folds and
-dev parts are generated from `split_seed` and stratified by class as far as the groups allow. Dev comes from the
-training side. A table that names neither splits nor speakers still trains: each recording is then a group of its own,
-and the result carries a warning.
+A group is a speaker, a session (in MELD and MELT: a dialogue), or a single recording; `check_fold_split` refuses parts
+that share one. Folds and dev parts are generated from `split_seed` and stratified by class as far as the groups allow.
+A generated dev part is taken from train. A table without splits and speakers can be used too: each recording is then a
+group of its own, and the result carries a warning.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ DEFAULT_FOLDS = 5  # if the corpus has no split of its own and dataset.folds is 
 
 
 def make_fold_splits(table: pd.DataFrame, config: DatasetConfig) -> list[FoldSplit]:
-    """Return the splits that the configuration asks for: one, or one for each fold (`fold=all`).
+    """Return the configured split: one, or with `fold=all` one for each fold.
 
     `table` holds the usable utterances with their `class`. A union has one split; its test part is empty if no member
     has a test part.
@@ -137,10 +137,9 @@ def _member_split(table: pd.DataFrame, config: DatasetConfig) -> FoldSplit:
 
 
 def _with_dev(split: FoldSplit, config: DatasetConfig) -> FoldSplit:
-    """Return the split unchanged if it has a dev part, otherwise move whole groups from train to dev.
+    """Return the split with a dev part: its own, otherwise whole groups moved from train to dev.
 
-    Dev gets about `dev_fraction` of train's rows. A training side with a single group cannot hold one out, so its
-    recordings are divided instead.
+    Dev gets about `dev_fraction` of train's rows. If train has a single group, its recordings are divided instead.
     """
     if not split.dev.empty:
         return replace(split, notes=split.notes + dev_overlap_notes(split, config))
@@ -178,7 +177,7 @@ def _with_dev(split: FoldSplit, config: DatasetConfig) -> FoldSplit:
 
 
 def _test_groups(table: pd.DataFrame, config: DatasetConfig) -> list[list[str]]:
-    """Return, for each fold, the groups that it tests on."""
+    """Return the test groups of each fold."""
     group, groups = config.group.value, groups_of(table, config.group)
     names = sorted(groups.unique())
     if table["source"].nunique() < 2:

@@ -1,7 +1,7 @@
-"""The corpus table: one row an utterance, always the same columns.
+"""The corpus table: one row per utterance, always the same columns.
 
-A reader turns a release into a `Release`; `prepare` verifies its audio; training sees only the table. A reader of your
-own needs three names from here: `Release`, `make_table` and `Skipped` (`corpora.reader` has an example).
+A reader turns a release into a `Release`; `prepare` verifies its audio; training sees only the table. Your own reader
+needs three names from here: `Release`, `make_table` and `Skipped` (`corpora.reader` has an example).
 """
 
 from __future__ import annotations
@@ -105,7 +105,7 @@ def encodable(text: str) -> str:
 
 
 def validate(table: pd.DataFrame, corpus: str) -> None:
-    """Raise InputError if a table breaks its contract (see `COLUMNS`)."""
+    """Raise InputError if a table has no rows, or its columns or values are not as `COLUMNS` describes them."""
     missing = [column for column in COLUMNS if column not in table.columns]
     if missing:
         raise InputError(f"The table of '{corpus}' lacks the column {', '.join(missing)}; build it with make_table.")
@@ -135,9 +135,9 @@ def validate(table: pd.DataFrame, corpus: str) -> None:
 def digest(table: pd.DataFrame) -> str:
     """Return the SHA-256 of a table's rows, sorted by utterance: for each column its name, then its values.
 
-    If the table has `content_hash` (of the decoded samples), that column is included, so that other audio under the
-    same names is another corpus; a verified corpus always has it. Texts are hashed as their byte counts followed by
-    their UTF-8; seconds in tenths of a millisecond (-1: NaN); integers as eight bytes, little end first.
+    The column `content_hash` (of the decoded samples), which every verified corpus has, is included, so that other
+    audio under the same names changes the digest. Texts are hashed as their byte counts followed by their UTF-8,
+    seconds in tenths of a millisecond (-1: NaN); these counts and times are little-endian integers of eight bytes.
     """
     order = table["utterance"].argsort().to_numpy()
     total = hashlib.sha256()

@@ -1,10 +1,10 @@
 """Verify a release's audio: decode and measure every clip once, in parallel, and again only if its file changes.
 
-Measurements are cached by corpus root, so that corpora that share their audio (MELD, MELT) share them too. The cache
-consists of whole Parquet files of `CHUNK` clips each: an interrupted verification loses at most the last of them. A
-measurement holds for a segment of a file with a certain size and time of change. A clip that could not be decoded
-(unreadable, or longer than allowed) is tried again each time, since the cause may lie outside the file: permissions, a
-missing decoder.
+Measurements are cached by corpus root, so that corpora with the same audio (MELD, MELT) share the measurements too. A
+verification writes a Parquet file after every `CHUNK` clips, so an interruption loses at most the last chunk; the files
+are merged at the end. A measurement is valid while the file keeps its size and modification time. A clip that could not
+be decoded (unreadable, or longer than allowed) is tried again each time, since the cause may lie outside the file:
+permissions, a missing decoder.
 
 Clips that cannot be used are refused by one versioned list of rules over these measurements. The version and the limits
 go into every result and every preparation report. A changed limit needs no second decoding.
@@ -34,18 +34,18 @@ from melt_ser.core.locks import exclusive_lock
 from melt_ser.core.package import cache_folder
 
 RULES_VERSION = 4  # raise it when a rule or the way of measuring changes; clips are then measured again
-SILENCE = 1e-4  # of full scale, about -80 dBFS: any noise would hide it
+SILENCE = 1e-4  # of full scale (-80 dBFS): even the noise of a recording is louder
 CLIPPED = 1e-3  # share of samples at full scale from which a clip is listed; it stays in use
-DESTROYED = 0.2  # share from which most of the loud half of the signal is cut off; the clip is refused
+DESTROYED = 0.2  # at this share, most of the loud half of the signal is cut off; the clip is refused
 
 CHUNK = 500  # clips: a few seconds of work
 KEY = {"audio": "str", "start": "float64", "end": "float64", "size": "int64", "modified": "int64"}
 MEASURES = {
     "duration": "float64",  # seconds
     "sample_rate": "int64",  # Hz
-    "peak": "float64",
-    "clipped": "float64",
-    "content_hash": "str",
+    "peak": "float64",  # 1.0: full scale
+    "clipped": "float64",  # share of samples at full scale
+    "content_hash": "str",  # of the decoded samples
 }
 
 Progress = Callable[[Iterator[object], int], Iterator[object]]
@@ -58,13 +58,13 @@ def verify(
     force: bool = False,
     progress: Progress | None = None,
 ) -> tuple[pd.DataFrame, bool]:
-    """Return the measures of every row of a table, and whether they could all be cached for the next time.
+    """Return the measures of every row of a table, and whether all of them are cached for the next time.
 
     Args:
         root: the folder that the table's audio paths are relative to.
         table: rows with `audio`, `start` and `end` (seconds; NaN: the file's beginning or end).
         maximum_seconds: longer clips are not decoded.
-        force: decode every clip, also those that are cached.
+        force: decode every clip again, even if it is cached.
         progress: wraps the iterator over the clips to decode; its second argument is their number.
 
     The result has the columns `MEASURES` and `reason` (why a clip could not be decoded, otherwise None).
@@ -87,7 +87,7 @@ def verify(
 
 
 class Measurements:
-    """The cached measurements of the clips under one root: a row a clip, the columns `KEY` and `MEASURES`."""
+    """The cached measurements of the clips under one root: one row per clip, with `KEY` and `MEASURES`."""
 
     def __init__(self, root: Path) -> None:
         self.folder = cache_folder() / "audio" / files.sha256(f"{RULES_VERSION}\n{root.resolve()}")[:20]
@@ -98,7 +98,7 @@ class Measurements:
         return pd.DataFrame({column: pd.Series(dtype=kind) for column, kind in {**KEY, **MEASURES}.items()})
 
     def of(self, keys: pd.DataFrame, force: bool = False) -> pd.DataFrame:
-        """Return the measurements of clips in their order; unknown clips (with `force` all) have no `content_hash`."""
+        """Return the measurements in the order of `keys`; an unknown clip (with `force`: any) has no `content_hash`."""
         known = self.empty() if force else self.read()
         same = known[list(KEY)].equals(keys)  # the usual case; joining a million rows would take half a second
         clips = known if same else keys.merge(known, how="left", on=list(KEY))
@@ -112,7 +112,7 @@ class Measurements:
         return pd.concat(parts, ignore_index=True).drop_duplicates(list(KEY), keep="last")
 
     def add(self, clips: pd.DataFrame) -> None:
-        """Write a chunk under its checksum; a full or read-only cache costs time in the next run, and no error now."""
+        """Write a chunk under its checksum; on failure raise no error, since the next run measures the clips again."""
         content = clips[[*KEY, *MEASURES]].astype({**KEY, **MEASURES}).to_parquet(index=False)
         path = self.folder / f"{time.time_ns()}-{xxh3_64_hexdigest(content)}.parquet"
         try:
@@ -145,7 +145,7 @@ def _read_part(path: Path) -> pd.DataFrame | None:
 
 
 def _stamps(root: Path, audio: pd.Series) -> pd.DataFrame:
-    """Return the size (bytes) and time of change (ns) of each row's file; -1 if it does not exist."""
+    """Return the size (bytes) and modification time (ns) of each row's file; -1 if it does not exist."""
 
     def stamp(name: str) -> tuple[int, int]:
         try:
@@ -181,7 +181,7 @@ def _decode(
 
 
 def rules(config: DatasetConfig) -> dict[str, Any]:
-    """Return the rules in the order of their use, as a result and a report state them."""
+    """Return the rules and their version for results and reports, in the order of their use."""
     return {
         "version": RULES_VERSION,
         "outside the root": "the path or its link leaves the corpus folder",
@@ -194,9 +194,9 @@ def rules(config: DatasetConfig) -> dict[str, Any]:
 
 
 def judge(clips: pd.DataFrame, config: DatasetConfig) -> pd.Series:
-    """Return the reason why each clip is refused, or None; the word before the colon names the rule.
+    """Return the reason why each clip is refused, or None; the words before the colon name the rule.
 
-    `clips` has the measures of verification, and in `reason` why decoding failed (None: it did not).
+    `clips` has the measures of verification, and in `reason` the reason why decoding failed (None: it did not).
     """
     duration, peak, clipped = (clips[column].to_numpy() for column in ("duration", "peak", "clipped"))
     free = clips["reason"].isna().to_numpy()

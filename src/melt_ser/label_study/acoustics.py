@@ -40,7 +40,7 @@ class FeatureCheck(msgspec.Struct, frozen=True):
     described: str  # column of the labels file
     measured: str  # eGeMAPS feature
     n: int  # utterances with both
-    bounds: list[float]  # the values that end low and mid, in the feature's unit
+    bounds: list[float]  # the upper bounds of low and mid, in the feature's unit
     confusion: list[list[int]]  # utterances; rows are measured levels, columns described ones, in the order of LEVELS
     recall: list[float | None]  # of each measured level; None if no value is in it
     ua: float
@@ -78,9 +78,9 @@ def egemaps() -> Measure:
 
 
 def measure_all(table: pd.DataFrame, root: Path, measure: Measure) -> tuple[pd.DataFrame, list[Skipped]]:
-    """Return FEATURES of each row's audio, and the rows without measurement.
+    """Measure FEATURES of each row's audio; return a table with the same index, and the rows that have no measurement.
 
-    `audio` is a path below `root`; `start` and `end`, in seconds, cut it.
+    `audio` is a path below `root`; `start` and `end`, in seconds, cut it. A row without measurement has NaN.
     """
     skipped: list[Skipped] = []
     rows = [_measured(row, root, measure, skipped) for row in _records(table)]

@@ -1,7 +1,7 @@
 """Measure how far two label sources agree: overall, by class, by net moves, and by speaker, season and length.
 
 "As given" treats each label outside the set as a category of its own, so that it counts as disagreement and never turns
-into another label. "Within the set" leaves the utterances with such labels out. Case does not matter: JOY is joy.
+into another label. "Within the set" leaves out the utterances with such labels. Case does not matter: JOY is joy.
 """
 
 from __future__ import annotations

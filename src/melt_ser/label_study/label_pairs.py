@@ -36,18 +36,18 @@ def read_pairs(
     second_column: str | None = None,
     keys: Sequence[str] | None = None,
 ) -> LabelPairs:
-    """Return the pairs of labels of one file, or of two files' rows with equal keys. Case does not matter in columns.
+    """Read the pairs of labels of one file, or of two files' rows with equal keys. Column names may have any case.
 
     Args:
-        first_path: a CSV of labels; without a second one, it has both.
+        first_path: a CSV of labels; without a second file, it has both labels.
         second_path: a CSV with the second source's labels.
         first_column: the first source's labels; None: `label` or `Emotion` (of two files, `llm_label` first).
         second_column: the second source's labels; None: `llm_label` (of two files, also `label` or `Emotion`).
         keys: columns of both files, or `a=b` for one called `a` in the first file and `b` in the second; None: KEYS,
             and the split if both files (or their names) have it.
 
-    Raises InputError if a column is missing, a key repeats, no pair is left, or rows with equal keys are of different
-    episodes; SetupError if a file does not exist, or both columns are the same.
+    Raises InputError if a column is missing, a key repeats, no pair is left, or rows with equal keys differ in
+    season or episode; SetupError if a file does not exist, or both columns are the same.
     """
     table = read_labels(first_path)
     left_out: dict[str, int] = {}
@@ -83,7 +83,7 @@ def read_pairs(
 
 
 def read_labels(path: Path) -> pd.DataFrame:
-    """Return a CSV of labels as text, with columns in lower case and the split in the file's name as a column.
+    """Read a CSV of labels as text, with column names in lower case; a split in the file's name becomes a column.
 
     Raises SetupError if there is no such file.
     """
@@ -118,6 +118,8 @@ def joined(
         keys: as in `read_pairs`.
         first_path: for error messages.
         second_path: for error messages.
+
+    Raises InputError for a missing column, a repeated key, or rows with equal keys that differ in season or episode.
     """
     keys = keys or [*KEYS, *([SPLIT] if SPLIT in first and SPLIT in second else [])]
     named = [key.lower().partition("=") for key in keys]

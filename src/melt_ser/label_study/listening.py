@@ -1,7 +1,7 @@
 """Build a blind listening test: which of two labels fits a clip better?
 
-The folder has two parts. `share/` goes to the raters: a page, and the clips under random names. `key.json` stays behind
-and alone says which source gave which label. The page shows the items in a different order for each rater, and the two
+The folder has two parts. `share/` goes to the raters: a page, and the clips under random names. `key.json` stays with
+you; only it tells the source of each label. The page shows the items in a different order for each rater, and the two
 labels of an item in random order, drawn again for each rater.
 """
 
@@ -50,11 +50,11 @@ def build(
         folder: the folder to write.
         labels: the set; utterances with a label outside it are counted and not used. None: every label.
         clips: number of clips to judge, spread as evenly as possible over the second source's labels.
-        checks: number of attention checks, items on further clips that tell the rater the choice.
+        checks: number of attention checks: items on further clips that tell the rater the label to choose.
         longest: seconds; longer clips and clips that cannot be decoded are skipped and listed in the key.
         seed: of the choice, the order and the sides.
 
-    Raises SetupError if the folder exists already, InputError if there are not enough clips.
+    Raises SetupError if the folder exists or the labels have no column `audio`, InputError if clips are too few.
     """
     if folder.exists():
         raise SetupError(f"{folder} exists already; give another --out, or move it away.")
@@ -94,7 +94,7 @@ def build(
 def _differing(pairs: LabelPairs, labels: Sequence[str] | None) -> tuple[pd.DataFrame, dict[str, int]]:
     """Return the pairs with two different labels, and the number of other pairs, by reason."""
     table, left_out = pairs.table, dict(pairs.left_out)
-    meant = table[["first", "second"]].map(lambda label: SYNONYMS.get(label.casefold(), label))  # angry is anger
+    meant = table[["first", "second"]].map(lambda label: SYNONYMS.get(label.casefold(), label))  # angry = anger
     for reason, rows in (
         ("both sources say the same", meant["first"] == meant["second"]),
         ("a label outside the set", ~(table[["first", "second"]].isin(labels or []).all(axis=1) | (labels is None))),

@@ -17,7 +17,7 @@ from melt_ser.label_study.listening import SCHEMA_VERSION
 
 
 class Item(Struct):
-    """An item of `key.json`: the labels to choose from, and the source's label that each stands for."""
+    """An item of `key.json`: the two labels to choose from, and the labels by the first and the second source."""
 
     id: str
     labels: list[str]
@@ -70,11 +70,11 @@ class Judgements:
 
 
 def read_judgements(key_path: Path, answer_paths: Sequence[Path], allowed_failures: int = 0) -> Judgements:
-    """Return the judgements of all raters who failed no more checks than allowed.
+    """Read the judgements of all raters who failed no more checks than allowed.
 
     A folder stands for its JSON files. Several files of one rater are joined. Raises SetupError if a file is missing,
-    InputError if one is damaged, belongs to another study, has an answer that the study does not offer, or contradicts
-    another file of the same rater.
+    InputError if a file is damaged, belongs to another study, has an answer that the study does not offer, or
+    contradicts another file of the same rater, or if no judgement is left.
     """
     key: Key = _read(key_path, Key, "give the key.json that `listen build` wrote")
     items = {item.id: item for item in key.items}
@@ -129,7 +129,7 @@ def _join(before: dict[str, Given], answers: dict[str, Given], rater: str, path:
 
 
 def _failed(answers: dict[str, Given], items: dict[str, Item], allowed: int) -> str:
-    """Return why a rater is left out, or "". A check that did not play, or was not reached, is not failed."""
+    """Return why a rater is left out, or "". A check that did not play or was not reached counts as passed."""
     asked = [(items[name].check, answer.chosen) for name, answer in answers.items() if items[name].check]
     failed = sum(chosen not in (None, check) for check, chosen in asked)
     return f"failed {failed} of {len(asked)} checks" if failed > allowed else ""

@@ -1,10 +1,10 @@
-"""Test whether one source is preferred, beyond the accidents of these raters and these clips.
+"""Test whether one source is preferred, beyond the chance differences of these raters and clips.
 
 The judgements of one rater resemble each other, and so do those of one clip. A binomial test treats them as independent
-and therefore finds too much. The mixed test is of the mean preference in a linear mixed model with crossed random
+and therefore finds too much. The mixed test tests the mean preference in a linear mixed model with crossed random
 effects of raters and clips (Baayen, Davidson & Bates 2008), fitted by restricted likelihood, with Student's t and one
 degree of freedom less than the fewer of raters and clips. In simulations without a preference (`docs/listening.md`) it
-keeps its level; statsmodels' Bayesian logistic mixed model, used in place of such a test, does not.
+keeps its level of 5 %; a test by statsmodels' Bayesian logistic mixed model does not.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from melt_ser.evaluation.metrics import Floats, Integers
 
 @dataclass(frozen=True)
 class MixedTest:
-    """The mean preference (0..1) with its 95 % interval, and the two-sided p of one half."""
+    """The mean preference (0..1) with its 95 % interval, and the two-sided p-value against one half."""
 
     mean: float
     interval: tuple[float, float]
@@ -32,7 +32,7 @@ class MixedTest:
 
 
 def mixed_test(preferred: Floats, rater: Integers, clip: Integers) -> MixedTest | None:
-    """Return the test of judgements; None if the model has no residual.
+    """Test the mean of judgements against one half; return None if the model has no residual.
 
     Args:
         preferred: (judgements,), 1 if the source is preferred, otherwise 0.

@@ -1,4 +1,4 @@
-"""Command-line options that the verbs of a label study share. It imports no heavy package, for a fast `--help`."""
+"""Add the options that the verbs of a label study share; no heavy import, for a fast `--help`."""
 
 from __future__ import annotations
 

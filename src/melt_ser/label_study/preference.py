@@ -28,7 +28,7 @@ COLUMNS = ("n", "clips", "second preferred %", "binomial p", "mixed p")
 
 
 class Preferred(msgspec.Struct, frozen=True, kw_only=True):
-    """How often the second source is preferred, with two tests of one half."""
+    """How often the second source is preferred, with two tests against one half."""
 
     n: int  # judgements
     clips: int
@@ -182,7 +182,7 @@ def _agreement(matrix: Floats, resamples: int, seed: int) -> RaterAgreement:
 
 
 def _binomial(hits: pd.Series) -> float:
-    """Return the exact two-sided p of one half, for independent judgements."""
+    """Return the exact two-sided p-value of the share of hits against one half, for independent judgements."""
     from scipy.stats import binomtest  # takes a second to import
 
     return float(binomtest(int(hits.sum()), len(hits)).pvalue)

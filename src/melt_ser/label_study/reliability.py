@@ -1,6 +1,6 @@
 """Agreement beyond chance, from counts: Cohen's kappa and Krippendorff's alpha for nominal labels.
 
-Every function also takes a stack of matrices (..., categories, categories), so that bootstraps use the same
+Functions of a matrix also take a stack of matrices, (..., categories, categories), so that bootstraps use the same
 definitions. Sources: Cohen 1960; Krippendorff 2011, "Computing Krippendorff's Alpha-Reliability".
 """
 

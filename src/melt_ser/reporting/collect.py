@@ -57,7 +57,7 @@ class Run:
         return f"python -m melt_ser.train {self.result.run.command or ''}".rstrip()
 
     def whole_evals(self) -> list[EvaluationSummary]:
-        """Return the rows that stand for themselves: all, except the single folds of a run with several folds."""
+        """Return all rows, except the single folds of a run with several folds."""
         return self.result.whole_evals()
 
     def details(self) -> Result:
@@ -130,7 +130,7 @@ def _run_folders(root: Path, unreadable: list[Note]) -> Iterator[tuple[str, set[
 
 
 def _sort_in(folder: Path, names: set[str], collected: CollectedRuns, first: dict[tuple[str, str], Path]) -> None:
-    """Add a run folder to the lists of `collected`; `first` has the first folder of each run, by its id and data."""
+    """Add a run folder to a list of `collected`; `first` has the first folder of each run, by (run id, digest)."""
     try:
         if RESULT_FILE in names:
             run = Run(folder, _read(folder / RESULT_FILE))

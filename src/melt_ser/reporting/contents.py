@@ -25,7 +25,7 @@ class Dropped:
 
 @dataclass
 class ReportData:
-    """The content that every format for people shows."""
+    """The content of every format except CSV."""
 
     collected: CollectedRuns
     system_scores: list[SystemScore]

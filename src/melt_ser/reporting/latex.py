@@ -1,4 +1,4 @@
-"""Write the results as LaTeX tables for a paper (booktabs), to be read in with `\\input`.
+"""Write the results as LaTeX tables (booktabs) that a paper includes with `\\input`.
 
 The text compiles with pdfLaTeX: a character that its fonts lack (in a Chinese corpus name) is shown as its code point.
 """
@@ -42,7 +42,7 @@ def latex(contents: ReportData) -> str:
 
 
 def escaped(text: object) -> str:
-    """Return text as LaTeX sets it.
+    """Return text, escaped for LaTeX.
 
     >>> print(escaped("50% of a_b"))
     50\\% of a\\_b

@@ -20,12 +20,12 @@ LEGEND = (
 
 
 def markdown(contents: ReportData) -> str:
-    """Return the whole report."""
+    """Return the whole report as Markdown."""
     return "\n".join(_lines(contents)) + "\n"
 
 
 def escaped(text: object) -> str:
-    """Return text as Markdown shows it, on one line.
+    """Return text on one line, escaped for Markdown.
 
     >>> escaped("a|b_c")
     'a\\\\|b\\\\_c'

@@ -1,9 +1,9 @@
 """Compare systems by test set: the best of each column, and the others that are significantly below it.
 
 Only systems that answered the same utterances with the same classes are compared. Their answers are paired and tested
-by the bootstrap of `evaluation.comparison`, with Holm's correction over all comparisons of the table. If the systems
-have different numbers of seeds, the smaller number is paired. All answers for one speaker (for one utterance, if
-speakers are not known) are resampled together.
+by the bootstrap of `evaluation.comparison`, with Holm's correction over all comparisons of the table. If two systems
+have different numbers of seeds, only the smaller number of seeds is paired. All answers for one speaker (for one
+utterance, if speakers are not known) are resampled together.
 """
 
 from __future__ import annotations
@@ -73,7 +73,7 @@ class Cell:
 
 @dataclass
 class Matrix:
-    """Cells by (system, training corpus) and test set; `columns` are the test sets with names for people."""
+    """Cells by (system, training corpus) and test set; `columns` has the readable name of each test set."""
 
     answer_set: str
     columns: dict[ScoredSet, str]
@@ -92,10 +92,10 @@ class Matrix:
 def compare_runs(folders: list[Path]) -> pd.DataFrame:
     """Return a row of COMPARISON_COLUMNS for each system below the best one (`best`) of a test set.
 
-    Both answered the same utterances, and the answers are compared in pairs. `difference` is the lead of the best in
-    UA, 0 to 1, with its 95 % interval `low` to `high`. `p` comes from a bootstrap over `units` (speakers, or utterances
+    Both systems answered the same utterances, so their answers are paired. `difference` is the lead of the best in UA,
+    0 to 1, with its 95 % interval `low` to `high`. `p` comes from a bootstrap over `units` (speakers, or utterances
     if speakers are not known), with Holm's correction over the comparisons of an answer set. McNemar's test,
-    `mcnemar_p`, takes utterances as independent.
+    `mcnemar_p`, takes utterances as independent. Raises SetupError if a folder is missing.
     """
     rows = []
     for matrix in matrices(system_scores(collect_runs(folders).runs)):
@@ -115,7 +115,7 @@ def compare_runs(folders: list[Path]) -> pd.DataFrame:
 
 
 def matrices(scores: list[SystemScore]) -> list[Matrix]:
-    """Return the matrices of `closed` and of `open`, or one of "closed = open" if they are the same."""
+    """Return a matrix for each answer set, closed and open, or one matrix "closed = open" if they are the same."""
     answer_sets: dict[str, tuple[str, ...]]
     if any(score.answer_set == "open" for score in scores):
         answer_sets = {"closed": ("closed", "closed = open"), "open": ("open", "closed = open")}

@@ -36,7 +36,7 @@ COLUMNS = (
 
 
 def collect_runs(folders: list[Path]) -> CollectedRuns:
-    """Collect the runs below folders; print a note for each that is left out. SetupError if a folder is missing."""
+    """Collect the runs below folders; print a note for each run left out. SetupError if a folder is missing."""
     collected = collect(folders)
     for note in [*collected.unreadable, *collected.copies]:
         say(f"note: {note.folder} is left out: {note.reason}")
@@ -177,7 +177,7 @@ def next_to(figures: tuple[float, float | None] | None) -> str:
 def figure(score: SystemScore, name: str, interval: bool = True) -> str:
     """Return a metric as the mean ± standard deviation of several runs, or as the value of a single run.
 
-    A single value has its 95 % interval, unless `interval` is false. "–": a run lacks the metric.
+    A single value has its 95 % interval, unless `interval` is false. The text is "–" if a run lacks the metric.
     """
     if name not in score.summary.mean:
         return "–"
@@ -190,7 +190,7 @@ def figure(score: SystemScore, name: str, interval: bool = True) -> str:
 def over(score: SystemScore) -> str:
     """Return the number of runs in a mean: "3 seeds", "5 folds", or "" for a single run.
 
-    Folds that one run pooled are no mean: their utterances are scored together.
+    If one run pooled its folds, their utterances are scored together: that is a single run, not a mean.
     """
     count = score.summary.count
     return f"{count} {score.summary.over}s" if count > 1 else ""

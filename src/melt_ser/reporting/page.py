@@ -1,7 +1,7 @@
 """Write the report as one self-contained page: style, script and charts are in it.
 
 Its only script is `report.js`. The page's policy names the hash of that script, so no text of a corpus or a setting can
-run.
+run as a script.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ MOST_LISTED = 200  # entries of any other list
 
 
 def page(contents: ReportData, folder: Path | None) -> str:
-    """Return the page; `folder` will hold it and is needed for the addresses of audio (None: not known)."""
+    """Return the page; `folder` will hold it, and addresses of audio are relative to it (None: absolute)."""
     text, digest = script("report.js")
     rows = _overview_rows(contents)
     intervals = _intervals(contents)
@@ -83,7 +83,7 @@ def _overview_rows(contents: ReportData) -> list[dict[str, Any]]:
 
 
 def _intervals(contents: ReportData) -> dict[str, list[tuple[str, Run, EvaluationSummary]]]:
-    """Return for each test set the systems with their runs and rows, the best first, with the answer set closed."""
+    """Return the systems, runs and rows of each test set, the best row first (answer set closed)."""
     matrix = contents.matrices[0]
     by_test_set: dict[str, list[tuple[str, Run, EvaluationSummary]]] = {}
     for key, name in matrix.columns.items():

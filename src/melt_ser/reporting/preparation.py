@@ -29,16 +29,17 @@ SCHEMA_VERSION = 1
 BIN_WIDTHS = (0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0, 3600.0)  # seconds, for the histogram
 MOST_BINS = 24
 LISTED = 20  # the most skipped rows that the terminal shows
-LISTED_ON_PAGE = 200  # the most rows that the page shows of a table; it names the CSV with all of them
+LISTED_ON_PAGE = 200  # the most rows of a table on the page, which also names the CSV with all rows
 
 Summary = dict[str, Any]
 
 
 def summarise(corpus: Corpus, labels: LabelsConfig) -> Summary:
-    """Return the preparation report of a corpus under a label space, in values that JSON knows.
+    """Return the preparation report of a corpus under a label space, in plain JSON values.
 
     `found` counts the rows of the release, `used` the rows that no rule refuses; `expected` is the number that the
-    source of the corpus states (None: unknown). `problems` lists everything that is not used, with its reason.
+    source of the corpus states (None: unknown). `problems` lists the clips that are refused or cannot be read, with
+    their reasons; `not_used` counts utterances without a class, by reason.
     """
     native = labels.classes is None
     space = LabelSpace.native(corpus.table["emotion"]) if native else LabelSpace(labels.name, labels.classes or {})

@@ -15,9 +15,9 @@ from melt_ser.reporting.systems import method_of
 
 @dataclass(frozen=True)
 class Published:
-    """Published figures of a model on a corpus, and ours: fractions, or differences of fractions (`note`: a gain).
+    """Published figures of a model on a corpus, and ours: fractions, or differences of fractions if `note` says a gain.
 
-    Theirs is None if it is not known. `differs` lists the differences of the protocols; it is empty if none is known.
+    A published figure is None if it is not known. `differs` lists the known differences of the protocols.
     """
 
     source: str
@@ -88,7 +88,7 @@ def _gains(gain: dict[str, Any], system_scores: list[SystemScore]) -> list[Publi
 
 
 def _comparable(score: SystemScore) -> tuple[Any, ...]:
-    """Return a key that two systems share if only their training corpus differs; its choice of rows is in the key."""
+    """Return a key that systems share if only their training corpus differs and they choose the same rows of it."""
     rows = score.runs[0].result.config["dataset"].get("both_labels")
     return method_of(score.key), score.corpus, rows
 

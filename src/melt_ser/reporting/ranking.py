@@ -1,8 +1,8 @@
 """Rank methods over test corpora.
 
 A method is a system without its training corpus: the same backbone and settings are one method, on any training corpus.
-Each test corpus counts once. A method's score on it is the mean UA over the trainings and test sets that all ranked
-methods have.
+Each test corpus counts once. A method's score on a corpus is the mean UA over the trainings and test sets that all
+ranked methods have.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from melt_ser.reporting.matrix import ScoredSet
 from melt_ser.reporting.overview import SystemScore
 from melt_ser.reporting.systems import method_names, method_of
 
-FEWEST_METHODS, MOST_METHODS = 3, 20  # two have a paired comparison for each test set; many hardly ever differ
+FEWEST_METHODS, MOST_METHODS = 3, 20  # two methods are only compared in pairs (matrix.py); among many, few differ
 FEWEST_CORPORA, FEW_CORPORA = 2, 10  # below FEW_CORPORA the approximations are rough
 
 
@@ -45,7 +45,7 @@ class Ranking:
 
 
 def rank_methods(system_scores: list[SystemScore]) -> Ranking | None:
-    """Rank by UA under the answer set closed; return None if fewer than three methods share two or more corpora.
+    """Rank methods by UA (answer set closed); return None if fewer than three methods share two or more corpora.
 
     For more than MOST_METHODS methods the ranking has no rows, only a sentence about it.
     """

@@ -23,7 +23,7 @@ SUFFIXES = {".md": "md", ".json": "json", ".txt": "text", "": "text"}
 
 @dataclass(frozen=True)
 class Section:
-    """A title, sentences, and a table; all its columns but the first hold numbers."""
+    """A title, sentences, and a table; every column except the first holds numbers."""
 
     title: str
     sentences: Sequence[str] = ()
@@ -38,7 +38,10 @@ def add_output_options(parser: argparse.ArgumentParser) -> None:
 
 
 def write(options: argparse.Namespace, sections: Sequence[Section], values: Any) -> None:
-    """Write a report as the options of `add_output_options` say: the sections, or `values` as JSON."""
+    """Write the sections, or `values` as JSON, by the options of `add_output_options`.
+
+    Raises SetupError for an unknown suffix of `--out`, OutputError if the file cannot be written.
+    """
     from melt_ser.core import files
 
     form = options.format or _format_of(options.out)

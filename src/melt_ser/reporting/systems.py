@@ -20,7 +20,7 @@ MOST_SETTINGS = 3  # the most settings that a name lists
 
 
 def method_of(system: str) -> str:
-    """Return the settings of a text of `Run.system` without its corpus: the systems of one method share them."""
+    """Return a text of `Run.system` without its dataset settings; all systems of one method share this text."""
     settings = json.loads(system)
     del settings["dataset"]
     return json.dumps(settings, sort_keys=True)
@@ -48,7 +48,7 @@ def method_names(runs: list[Run]) -> dict[str, str]:
 def _names(members: dict[str, Run]) -> dict[str, str]:
     """Name the backbone, then the groups that differ (`head=mlp`), then the settings that do (`trainer.epochs=3`).
 
-    A hash stands for too many settings. `members` has a run for each text of settings, all of one backbone.
+    A hash replaces more than MOST_SETTINGS settings. `members` has a run for each text of settings, with one backbone.
     """
     chosen = {
         key: [str(run.result.config[group].get("name")) for group in NAMED_GROUPS] for key, run in members.items()

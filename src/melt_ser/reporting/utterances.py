@@ -1,7 +1,7 @@
 """Read the utterances of runs: their predictions, and their recordings if the corpus is at hand.
 
 Predictions lie next to the results. For recordings, only the index of the corpus is read; no audio is decoded. If the
-corpus has left the folder that the run used, the report says that it has no audio.
+corpus is no longer in the folder that the run used, the report says that it has no audio.
 """
 
 from __future__ import annotations
@@ -25,7 +25,10 @@ def read_predictions(run: Run, row: EvaluationFields) -> pd.DataFrame:
 
 
 def read_groups(run: Run, row: EvaluationFields, utterances: pd.Series) -> pd.Series:
-    """Return the unit of resampling of each utterance: its speaker, or itself if the result has no groups."""
+    """Return the resampled unit of each utterance: its speaker or recording, or itself if the result has no groups.
+
+    Raises InputError if the file of groups is damaged or lacks an utterance.
+    """
     if not row.groups:
         return utterances
     path = run.folder / row.groups

@@ -18,7 +18,10 @@ from melt_ser.runs.figures import confusion_figure
 
 
 def prediction_table(evaluation_set: EvaluationSet, probabilities: np.ndarray, classes: list[str]) -> pd.DataFrame:
-    """Return the columns of `predictions/<corpus>.csv`; `prediction` is the open answer, among all classes."""
+    """Return the columns of `predictions/<corpus>.csv` for probabilities, (utterances, classes).
+
+    `prediction` is the open answer, chosen among all classes of the model.
+    """
     frame = pd.DataFrame(
         {
             "utterance": evaluation_set.table["utterance"],
@@ -40,8 +43,9 @@ def evaluation_rows(
 ) -> list[Evaluation]:
     """Score predictions with each answer set; write them, their groups and a confusion figure under the run folder.
 
-    The files are named after the corpus. The split is added if it is not "test" or "all", or if the set holds
-    recordings that the model was trained on; the fold is added if it is one of many.
+    Answers are chosen among the classes of the corpus (answer set closed), or among all classes (open). The files are
+    named after the corpus. The split is added if it is not "test" or "all", or if the model was trained on some of the
+    recordings; the fold is added if it is one of many.
 
     Args:
         folder: the run folder.
@@ -85,9 +89,9 @@ def _file_stem(evaluation_set: EvaluationSet, fold: int | str | None) -> str:
 
 
 def _write_groups(folder: Path, path: Path, evaluation_set: EvaluationSet, predictions: pd.DataFrame) -> str | None:
-    """Write the unit of resampling of each utterance, so that systems can be compared by their run folders alone.
+    """Write the resampled unit of each utterance and return the path; two run folders can then be compared.
 
-    The unit is the speaker, or the recording. If it is the utterance itself, nothing is written: None.
+    The unit is the speaker, or the recording. If each utterance is its own unit, write nothing and return None.
     """
     speakers, recordings = evaluation_set.table["speaker"], evaluation_set.table["utterance"]
     unit = resampling_units(len(predictions), speakers, recordings).kind
@@ -137,7 +141,7 @@ def pool(
 
     Folds of the training corpus test on different utterances. Another corpus is tested by every fold's model: each of
     its utterances then occurs once for each fold, named `<utterance>#<fold>`. UA and WA are then means over the models.
-    The pooled temperatures have one for each prediction; they are None if a fold has none.
+    The pooled temperatures, (utterances,), are None if a fold has no temperature.
 
     Args:
         evaluation_sets, predictions, temperatures: an entry for each fold.

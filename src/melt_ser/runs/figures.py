@@ -34,7 +34,7 @@ def confusion_figure(row: Evaluation, title: str, path: Path) -> None:
     """Draw the confusion matrix of a result row into the PNG `path`.
 
     A cell is coloured by its share of the row (the row's diagonal is the recall) and shows that share and the count.
-    A class without a reference utterance keeps its column, for the wrong answers with it; its row says so.
+    A class without reference utterances keeps its column, since answers can be wrong; its row says that it has none.
     """
     classes, counts = row.classes, np.asarray(row.confusion, dtype=np.int64)
     width = 3.4 + 0.82 * max(len(classes), 3)
@@ -50,7 +50,7 @@ def training_curve_figure(folds: list[pd.DataFrame], path: Path) -> None:
     """Draw losses and dev UA over epochs into the PNG `path`, with the epoch of the best dev UA marked.
 
     Each fold has a row for each epoch and the columns epoch, train_loss, dev_loss, dev_ua (fraction in 0..1), as in a
-    run's `metrics.csv`. The first of equally good epochs counts. Several folds are thin lines, without a mark.
+    run's `metrics.csv`. Of equally good epochs, the first is marked. Several folds are thin lines without a mark.
     Raises InputError for a missing column or no row.
     """
     for fold in folds:
@@ -160,7 +160,7 @@ def _percent(row: Evaluation, name: str) -> str:
 
 
 def _readable_on(colour: npt.NDArray[Any]) -> str:
-    """Return black or white, by the higher contrast on `colour` (relative luminance of WCAG 2.2)."""
+    """Return black or white, the one with more contrast on `colour` (by the relative luminance of WCAG 2.2)."""
     linear = np.where(colour[:3] <= 0.04045, colour[:3] / 12.92, ((colour[:3] + 0.055) / 1.055) ** 2.4)
     luminance = float(linear @ [0.2126, 0.7152, 0.0722])
     return "white" if 1.05 / (luminance + 0.05) > (luminance + 0.05) / 0.05 else "black"

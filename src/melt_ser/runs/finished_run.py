@@ -18,7 +18,8 @@ class Run:
     """A finished run: its `folder`, and its `result`, the content of `result.json` (see docs/results.md).
 
     The methods give tables of one evaluation: of the test corpus `corpus` (by default the first that was scored), and
-    of one `fold` (by default all folds together). Their answers are among the classes of the test corpus (closed).
+    of one `fold` (by default all folds together). Answers are chosen among the classes of the test corpus (closed).
+    They raise SetupError for an unknown corpus or fold.
     """
 
     def __init__(self, folder: str | os.PathLike[str]) -> None:
@@ -31,7 +32,7 @@ class Run:
 
     @property
     def warnings(self) -> list[str]:
-        """Return the sentences that limit the meaning of the numbers."""
+        """Return sentences to know before quoting the numbers."""
         return self.result.warnings
 
     @property
@@ -47,7 +48,7 @@ class Run:
     def predictions(self, corpus: str | None = None, fold: int | None = None) -> pd.DataFrame:
         """Return a row for each test utterance: utterance, reference, prediction, and one probability for each class.
 
-        `prediction` is the most probable class of those in the test corpus.
+        `prediction` is the most probable class of those in the test corpus. Raises InputError if the file is damaged.
         """
         row = self._evaluation(corpus, fold)
         path = self.folder / row.predictions
@@ -77,7 +78,7 @@ class Run:
         return pd.DataFrame(slices, columns=["by", "value", "n", "ua", "wa"])
 
     def _evaluation(self, corpus: str | None, fold: int | None) -> Evaluation:
-        """Return the first fitting row of the result; rows over all folds stand before those of single folds."""
+        """Return the first matching row of the result; rows over all folds stand before those of single folds."""
         name = self.corpora[0] if corpus is None else corpus
         if name not in self.corpora:
             raise SetupError(f"{self.folder} was not scored on '{name}'; {did_you_mean(name, self.corpora)}")

@@ -39,7 +39,7 @@ FOLD_FILE = "fold.json"  # the mark of a finished fold
 
 
 def configured_backbone(config: Config) -> Backbone:
-    """Return the backbone of a configuration, with its frozen part frozen."""
+    """Load the backbone of a configuration and freeze the part that `trainer.freeze` names."""
     augment = config.augment
     backbone = load_backbone(
         config.backbone, config.seed, augment.time_mask_probability, augment.feature_mask_probability
@@ -53,7 +53,7 @@ def configured_backbone(config: Config) -> Backbone:
 def build_model(config: Config, classes: list[str], read_backbone: ReadBackbone | None = None) -> SpeechClassifier:
     """Return the backbone and head of a configuration; the seed decides the head's weights.
 
-    read_backbone: returns the backbone, by default `configured_backbone(config)`; folds may share a frozen one.
+    read_backbone: returns the backbone, by default `configured_backbone(config)`; folds may share a frozen backbone.
     """
     backbone = read_backbone() if read_backbone else configured_backbone(config)
     torch.manual_seed(config.seed)
@@ -61,11 +61,11 @@ def build_model(config: Config, classes: list[str], read_backbone: ReadBackbone 
 
 
 class FoldInputs:
-    """The inputs of one fold's model: audio, or cached features of its frozen stage.
+    """The inputs of one fold's model: audio, or cached features of its frozen stage (see data/stage.py).
 
-    Features are computed for the utterances of all folds together, so once for a corpus. A test is read as audio, so
-    that the reported answers are those of the saved model. Pooled features are the exception: they are stored in
-    float32, and give the same answers.
+    Features are computed once for a corpus, for the utterances of all folds. Test utterances are read as audio, so that
+    the reported answers are those of the saved model. Pooled features are the exception: they are stored in float32 and
+    give the same answers.
     """
 
     def __init__(
@@ -83,7 +83,7 @@ class FoldInputs:
             split: the train, dev and test utterances of the fold.
             model: the fold's model, on the accelerator's device.
             accelerator: the process and device that compute features.
-            cache: decoded clips of the training corpus, read and filled.
+            cache: decoded clips of the training corpus; missing clips are added. None: decode each time.
         """
         self.plan, self.split, self.model, self.accelerator, self.cache = plan, split, model, accelerator, cache
         crop_seconds = plan.config.trainer.crop_seconds
@@ -143,10 +143,10 @@ class FoldInputs:
 def load_or_train(
     plan: RunPlan, split: FoldSplit, cache: AudioCache | None = None, read_backbone: ReadBackbone | None = None
 ) -> tuple[FoldInputs, FoldTraining]:
-    """Train the model of one fold, or read it back if an interrupted run had finished it; return it with its inputs.
+    """Train the model of one fold, or load it if an interrupted run had finished it.
 
-    Each fold has its own accelerator, since an accelerator keeps every model, optimiser and loss scale that it has
-    prepared.
+    Return the fold's inputs, with the model, and the record of its training. Each fold has its own accelerator, since
+    an accelerator keeps every model, optimiser and loss scale that it has prepared.
     """
     config, folder = plan.config, plan.fold_folder(split)
     accelerator = make_accelerator(config.device, config.trainer.precision)
@@ -189,7 +189,7 @@ def load_or_train(
 
 
 def _model_with_same_backbone(plan: RunPlan) -> Path | None:
-    """Return the model folder of a finished fold if the backbone is frozen, so that its file can be shared."""
+    """Return a finished fold's model folder if the backbone is frozen, since all folds can share its weights file."""
     if plan.config.trainer.freeze != "everything":
         return None
     folders = [plan.fold_folder(split) for split in plan.splits]
@@ -197,7 +197,7 @@ def _model_with_same_backbone(plan: RunPlan) -> Path | None:
 
 
 def calibrate_on_dev(inputs: FoldInputs) -> DevCalibration:
-    """Calibrate a fold's final model on its dev utterances, in batches of the training's size, as dev always is."""
+    """Calibrate a fold's final model on its dev utterances, in batches of the same size as in training."""
     dev, batch_size = inputs.dev, inputs.plan.config.trainer.batch_size
     return calibrate(predict_probabilities(inputs.model, dev, batch_size, inputs.accelerator), dev.classes)
 
@@ -205,7 +205,7 @@ def calibrate_on_dev(inputs: FoldInputs) -> DevCalibration:
 def predict_sets(
     inputs: FoldInputs, evaluation_sets: list[EvaluationSet]
 ) -> Iterator[tuple[EvaluationSet, np.ndarray]]:
-    """Yield each evaluation set of a fold with the probabilities of its model, (utterances, classes)."""
+    """Yield each evaluation set with the probabilities of the fold's model, (utterances, classes)."""
     batch_size = inputs.plan.config.eval.batch_size
     for scored in evaluation_sets:
         yield scored, predict_probabilities(inputs.model, inputs.test(scored), batch_size, inputs.accelerator)

@@ -1,8 +1,8 @@
 """Find the folder of a run and read its files.
 
     <out>/<backbone>/<dataset>/<run id>/
-        config.yaml  inputs.json  splits.csv  metrics.csv  model/  predictions/<corpus>.csv  figures/  result.json
-        folds/<k>/ (fold=all) metrics.csv model/ fold.json of each fold
+        config.yaml  inputs.json  splits.csv  predictions/<corpus>.csv  groups/<corpus>.csv  figures/  result.json
+        metrics.csv  model/  fold.json   with dataset.fold=all, these are in folds/<k>/ for each fold
     <out>/<backbone>/<dataset>/<run id>.previous/   the finished run, while force=true runs it again
 
 The run id (identity.py) hashes the resolved configuration without infrastructure and without `eval`, so the same
@@ -35,7 +35,7 @@ def run_folder(config: Config) -> Path:
 
 
 def previous_folder(folder: Path) -> Path:
-    """Return the place of the finished run while `force=true` runs it again."""
+    """Return the folder that keeps the finished run while `force=true` runs it again."""
     return folder.with_name(folder.name + PREVIOUS)
 
 

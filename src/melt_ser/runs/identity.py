@@ -15,9 +15,9 @@ Settings = dict[str, Any]
 INFRASTRUCTURE = {
     "": {"out", "device", "force", "eval", "cache", "experiment_name"},
     "backbone": {
-        "learning_rate",  # this and freeze are defaults of the trainer group, and its values are hashed
+        "learning_rate",  # this and freeze are defaults of the trainer group, whose values are hashed
         "freeze",
-        "kernels",  # they agree up to rounding, and draw other dropout, as devices do
+        "kernels",  # like devices, they differ only in rounding and in the dropout that they draw
     },
     "dataset": {
         "root",
@@ -34,7 +34,7 @@ INFRASTRUCTURE = {
         "expected_labels",
         "facts",
         "roots",
-        "left_out",  # members no longer has it
+        "left_out",  # already removed from members, which is hashed
     },
     "labels": {"name"},
     "head": {"name"},
@@ -43,7 +43,7 @@ INFRASTRUCTURE = {
 }
 """Settings that do not change a run's results, by group ("" for the keys outside any group).
 
-The name of a group's YAML is among them: its values are hashed.
+The names of YAML files are among them, because the values in the files are hashed.
 """
 
 AS_BEFORE: dict[str, dict[str, Any]] = {"dataset": {"rater_vote": None}}
@@ -79,7 +79,7 @@ def without_infrastructure(config: Settings) -> Settings:
 
 
 def identity(config: Config) -> str:
-    """Return the run id: the seed, for people, and a hash of all settings that the results depend on.
+    """Return the run id: the seed (for readers) and a hash of all settings that the results depend on.
 
     A renamed setting is hashed under its old name, so that finished runs stay finished.
     """
@@ -103,7 +103,7 @@ def _relevant(group: str, settings: Settings) -> Settings:
 
 
 def _renamed(group: str, settings: Any, names: dict[str, str]) -> Any:
-    """Return a group of settings with each `<group>.<key>` of `names` renamed; a value outside the groups as it is."""
+    """Rename each `<group>.<key>` of `names` in a group of settings; return a value that is not a group unchanged."""
     if not isinstance(settings, dict):
         return settings
     return {names.get(f"{group}.{key}", str(key)).rpartition(".")[2]: value for key, value in settings.items()}

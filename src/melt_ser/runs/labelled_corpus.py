@@ -1,4 +1,4 @@
-"""Read a corpus as a training does: utterances with their classes, and the train, dev and test part of each fold."""
+"""Read a corpus as `train` does: utterances with their classes, and the train, dev and test part of each fold."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class LabelledCorpus:
 
     @property
     def root(self) -> Path:
-        """Return the folder that the paths in the column `audio` start from."""
+        """Return the folder to which the paths in the column `audio` are relative."""
         return self.release.root
 
     @cached_property
@@ -53,7 +53,7 @@ class LabelledCorpus:
 
     @cached_property
     def folds(self) -> list[FoldSplit]:
-        """Return folds with their tables `train`, `dev` and `test`; the release's own split is one without a number.
+        """Return folds with their tables `train`, `dev` and `test`; the release's own split is a fold without a number.
 
         Raises SetupError if the settings do not fit the corpus, InputError if a part is empty.
         """
@@ -63,6 +63,9 @@ class LabelledCorpus:
 
 
 def load_labelled(config: Config, every_fold: bool = True) -> LabelledCorpus:
-    """Read the corpus of `config.dataset` and give each utterance its class of `config.labels`."""
+    """Read the corpus of `config.dataset` and map its labels to the classes of `config.labels`.
+
+    Raises SetupError for a missing corpus, InputError for an unusable one. `every_fold`: see `LabelledCorpus`.
+    """
     release = load_corpus(config.dataset, progress=verification_bar)
     return LabelledCorpus(release, label_space(config, release), every_fold)

@@ -59,7 +59,7 @@ def make_result(plan: RunPlan, folds: list[FoldOutcome], command: str, accelerat
     Args:
         plan: the run.
         folds: its folds, each with predictions for the same corpora.
-        command: the overrides that were typed.
+        command: the overrides on the command line.
         accelerator: has the device, the precision and the number of processes.
     """
     curves = [pd.read_csv(plan.fold_folder(fold.split) / "metrics.csv") for fold in folds]
@@ -105,7 +105,7 @@ def _rows_of_fold(plan: RunPlan, fold: FoldOutcome) -> list[Evaluation]:
 
 
 def _pooled_rows(plan: RunPlan, folds: list[FoldOutcome]) -> list[Evaluation]:
-    """Return for each corpus the rows over all folds' predictions together (`fold: "all"`)."""
+    """Return the rows of each corpus over the predictions of all folds (`fold: "all"`)."""
     numbers = [fold.split.fold or 0 for fold in folds]
     temperatures: list[float | None] = [fold.calibration.temperature for fold in folds]
     rows: list[Evaluation] = []
@@ -155,7 +155,7 @@ def _mean(values: Iterable[float]) -> float:
 
 
 def versions() -> dict[str, str]:
-    """Return the versions of Python, melt_ser, and the packages that decide its numbers."""
+    """Return the versions of Python, melt_ser, and the packages that its numbers depend on."""
     installed = {"python": platform.python_version(), "melt_ser": __version__}
     for package in PACKAGES:
         try:
@@ -166,7 +166,7 @@ def versions() -> dict[str, str]:
 
 
 def git_state() -> dict[str, Any] | None:
-    """Return the commit and cleanliness of the checkout that the package runs from; None for an installed wheel."""
+    """Return the `commit` of the package's checkout and whether it is `clean`; None for a wheel, or without git."""
     folder = Path(__file__).parents[3]
     if not (folder / ".git").exists():
         return None

@@ -36,7 +36,7 @@ class RunPlan:
     classes: list[str]
     splits: list[FoldSplit]
     others: list[Corpus]  # further corpora to score
-    scores_itself: bool  # whether eval.corpora has the training corpus
+    scores_itself: bool  # whether the training corpus is a test corpus too: named in eval.corpora, or the default
     unscored: dict[str, str]  # corpora of eval.corpora that cannot be read: name, reason
     failed_folders: set[Path] = field(default_factory=set)  # of the feature cache; no fold tries these again
 
@@ -97,7 +97,7 @@ def make_plan(config: Config) -> RunPlan:
 def _readable(
     corpora: list[DatasetConfig], read: Callable[[DatasetConfig], Read], needed: bool
 ) -> tuple[dict[str, Read], dict[str, str]]:
-    """Read test corpora; return them by name, and the reasons of those that cannot be read.
+    """Read test corpora; return them by name, and the reason for each unreadable corpus.
 
     If a corpus is `needed` and none can be read, raise the first error.
     """
@@ -121,7 +121,10 @@ def label_space(config: Config, corpus: Corpus) -> LabelSpace:
 
 
 def evaluation_sets(plan: RunPlan, split: FoldSplit) -> list[EvaluationSet]:
-    """Return the evaluation sets of a fold's model; InputError if it was trained on recordings of a set."""
+    """Return the evaluation sets of a fold's model.
+
+    Raises InputError if a set is empty, or has recordings that were trained on and `eval.allow_overlap` is off.
+    """
     settings, space, classes = plan.config.eval, plan.space, plan.classes
     trained = pd.concat([split.train, split.dev])
     own = (

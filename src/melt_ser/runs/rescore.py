@@ -40,7 +40,7 @@ def complete(plan: RunPlan, result: Result) -> Result:
 
 
 def _note_unscored(plan: RunPlan, result: Result) -> None:
-    """Replace the entries of corpora that could not be read this time; entries of other corpora stay."""
+    """Replace the result's entries of corpora that could not be read this time; keep the other entries."""
     before = result.unscored
     others = [entry for entry in before if entry.corpus not in plan.unscored]
     result.unscored = others + unscored_entries(plan.unscored)
@@ -57,7 +57,8 @@ def rescore(folder: Path, result: Result, corpus: Corpus, settings: EvalConfig, 
         settings: `eval` of the configuration.
         device: auto, cpu, cuda or cuda:<number>.
 
-    Raises InputError if recordings of the corpus were trained on, or if the run's own corpus has changed.
+    Raises InputError if recordings of the corpus were trained on (unless `eval.allow_overlap` is on), or if the run's
+    own corpus has changed.
     """
     models, classes = model_folders(folder, result), result.train.classes
     splits = _read_splits(folder / "splits.csv")

@@ -17,7 +17,7 @@ Row = TypeVar("Row", bound=EvaluationFields)
 def evaluation_table(evals: Sequence[EvaluationFields]) -> Table:
     """Return a table with a row for each evaluation, in their order; metrics in per cent with 95 % intervals.
 
-    If both answer sets of a corpus, split and fold have the same classes, their evaluations are the same: one row
+    If both answer sets of a corpus, split and fold have the same classes, their evaluations are equal and share a row,
     "closed = open".
     """
     table = Table(title="Evaluation (%, 95 % intervals)", box=SIMPLE_HEAD, padding=0)
@@ -52,7 +52,7 @@ def shown(row: EvaluationFields, name: str, metric: Metric, with_interval: bool 
 
 
 def merged(rows: Sequence[Row]) -> list[tuple[Row, str]]:
-    """Return rows with the answer set to show; of two answer sets with the same classes only the first row stays."""
+    """Return rows with the answer set to show; if both answer sets have the same classes, keep only the first row."""
     answer_sets: dict[tuple[Any, ...], list[str]] = {}
     first: dict[tuple[Any, ...], Row] = {}
     for row in rows:

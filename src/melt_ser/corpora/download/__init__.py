@@ -1,1 +1,1 @@
-"""Download a corpus: `download` is the whole way, `transfer` fetches a file, `unpack` unpacks it, `hub` does both."""
+"""Download a corpus: `download` does all steps with `transfer` and `unpack`; `hub` does them for Hugging Face."""

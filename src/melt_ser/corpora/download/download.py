@@ -1,8 +1,8 @@
 """`prepare download=true`: download a corpus that has a free direct address, and unpack it into its root.
 
-All work happens in `<root>.unfinished`, which is renamed at the end: a stopped download goes on later, and a root never
-holds half a corpus. Each file is checked against the checksum in the YAML. Without one, the checksum of the first
-download is recorded in the cache folder, and later downloads are checked against it.
+All work happens in `<root>.unfinished`; at the end its folder `content` is renamed to the root. So a stopped download
+continues later, and a root never holds half a corpus. Each file is checked against the checksum in the YAML. Without
+one, the checksum of the first download is recorded in the cache folder, and later downloads are checked against it.
 """
 
 from __future__ import annotations
@@ -67,7 +67,7 @@ def has_files(root: Path) -> bool:
 
 
 def _check_place(root: Path) -> None:
-    """Refuse a root that the last step could not rename to: otherwise that would fail after hours."""
+    """Raise SetupError if the last step could not rename the content to `root`, which would show only after hours."""
     if root.exists() and not root.is_dir():
         raise SetupError(f"{root} is a file; set dataset.root=<folder>.")
     if root.is_mount():
@@ -97,7 +97,7 @@ def _fetch(item: DownloadConfig, unfinished: Path, progress: ProgressBar) -> Pat
     """Download a file, check its checksum, and return its path."""
     if is_foreign_archive(_file_name(item)):
         raise NotDownloaded(f"{item.url} is an archive that cannot be unpacked here")
-    path = unfinished / f"{files.sha256(item.url)[:8]}-{_file_name(item)}"  # two addresses may end alike
+    path = unfinished / f"{files.sha256(item.url)[:8]}-{_file_name(item)}"  # two addresses may end in the same name
     if not path.is_file():
         transfer(item.url, path, item.bytes, progress)
     with _delete_if_bad(path):
@@ -120,7 +120,7 @@ def _file_name(item: DownloadConfig) -> str:
 
 
 def _check_checksum(item: DownloadConfig, path: Path) -> None:
-    """Compare a file with the checksum in the YAML, or without one with that of the first complete download."""
+    """Raise InputError if a file does not have the checksum in the YAML, or if none is there, the recorded one."""
     expected, origin = item.checksum or _recorded_checksum(item), ""
     if item.checksum is None:
         origin = f" of the first download (delete {_record_path(item)} if the release has changed)"
@@ -134,7 +134,7 @@ def _check_checksum(item: DownloadConfig, path: Path) -> None:
 
 
 def _record_checksum(item: DownloadConfig, path: Path) -> None:
-    """Record the checksum of the first file that could be unpacked; later downloads are checked against it."""
+    """Record the file's checksum if none is known; later downloads are checked against it."""
     if item.checksum is None and _recorded_checksum(item) is None:
         value = {"url": item.url, "checksum": f"sha256:{checksum(path, 'sha256')}", "bytes": path.stat().st_size}
         try:

@@ -1,4 +1,4 @@
-"""Data sets of the Hugging Face hub: `hub_folder` downloads one, `unpack_hub` unpacks parquet with audio within.
+"""Data sets of the Hugging Face hub: `hub_folder` downloads one, `unpack_hub` unpacks parquet files with audio.
 
 Both write into the cache folder, once. A data set is unpacked into the audiofolder layout: for each split a folder with
 its clips and a `metadata.csv`.
@@ -22,10 +22,10 @@ from melt_ser.core.package import cache_folder
 
 
 def hub_folder(repository: str, revision: str | None) -> Path:
-    """Return the folder of a data set in the cache; download it if it is not complete, going on after an interruption.
+    """Return the folder of a data set in the cache; download it if it is not complete.
 
-    A complete data set is never asked for again: without a revision, it stays at the newest one of its first download.
-    Raises SetupError if it cannot be downloaded or written.
+    A stopped download continues. A complete data set is never downloaded again: without `revision`, the one that was
+    newest at the first download stays. Raises SetupError if the data set cannot be downloaded or written.
     """
     name = repository.replace("/", "--")
     folder = cache_folder() / "hub" / f"{name}-{files.sha256(f'{repository}@{revision}')[:12]}"
@@ -58,7 +58,7 @@ def _download(repository: str, revision: str | None, folder: Path) -> None:
 
 
 def unpack_hub(root: Path, config: DatasetConfig) -> Path:
-    """Return the folder with the clips of the data set in `root`; write it at the first use and after any change.
+    """Return the cache folder with the clips of the data set in `root`; write it at the first use and after any change.
 
     Raises InputError if the datasets library cannot read the data set or the audio column is missing.
     """
@@ -112,7 +112,7 @@ def _unpack_split(root: Path, data: Any, audio_column: str, folder: Path) -> Non
 
 
 def _rows(data: Any) -> Iterator[dict[str, Any]]:
-    for table in data.with_format("arrow").iter(batch_size=100):  # as Arrow, the library decodes no audio
+    for table in data.with_format("arrow").iter(batch_size=100):  # in this format the library decodes no audio
         yield from table.to_pylist()
 
 

@@ -1,8 +1,8 @@
 """Download a file over HTTP despite lost connections, a killed process and a server that misbehaves.
 
 pooch, the usual library for this, starts over after every interruption, which takes too long for a corpus of 10 GB. So
-this module sends range requests with requests. A partial file `<path>.part` is continued only if the server's ETag (or
-its Last-Modified), stored in `<path>.part.mark`, says that the file has not changed.
+this module sends range requests with the library requests. A partial file `<path>.part` is continued only if the
+server's ETag (or its Last-Modified), stored in `<path>.part.mark`, says that the file has not changed.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from melt_ser.core import files
 from melt_ser.core.console import say
 from melt_ser.core.errors import InputError, SetupError
 
-ATTEMPTS = 5  # in a row without a byte of progress
+ATTEMPTS = 5  # that fail in a row without a new byte
 TIMEOUT = (15.0, 60.0)  # seconds to connect, and seconds without a byte
 BLOCK = 2**18  # bytes
 WAIT = 2.0  # seconds after a failure, doubled each time
@@ -37,7 +37,7 @@ ProgressBar = Callable[[Iterator[bytes], int, int | None], Iterator[bytes]]  # b
 
 
 class NotDownloaded(SetupError):
-    """The server cannot be reached or does not give the file; the caller adds the end of the sentence."""
+    """The server cannot be reached or does not give the file; the caller adds the fix to the message."""
 
 
 def transfer(url: str, path: Path, expected_bytes: int | None, progress: ProgressBar) -> None:
@@ -72,7 +72,7 @@ def transfer(url: str, path: Path, expected_bytes: int | None, progress: Progres
 
 
 def size_at(url: str) -> int | None:
-    """Return the size of a file in bytes; None if the server does not state it."""
+    """Return the size of a file in bytes; None if the server does not state it or cannot be reached."""
     try:
         with _request("HEAD", url, NO_COMPRESSION) as response:
             return _length(response) if response.ok else None
@@ -81,7 +81,7 @@ def size_at(url: str) -> int | None:
 
 
 def checksum(path: Path, algorithm: str) -> str:
-    """Return the hexadecimal digest of a file."""
+    """Return the hexadecimal digest of a file by `algorithm`, sha256 or md5."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, algorithm).hexdigest()
 
@@ -101,9 +101,9 @@ def _request(method: str, url: str, headers: dict[str, str]) -> requests.Respons
 
 
 def _download_rest(url: str, part: Path, expected_bytes: int | None, progress: ProgressBar) -> None:
-    """Send one request and append the missing bytes to `part`; start over if the server does not answer ranges."""
+    """Send one request and append the missing bytes to `part`; start over if the server sends the whole file."""
     mark = _mark(part)
-    if not mark.is_file():  # the part may belong to another state of the file
+    if not mark.is_file():  # the part may belong to another version of the file
         _drop(part)
     present, headers = _size(part), dict(NO_COMPRESSION)
     if present:
@@ -162,9 +162,9 @@ def _total_from_range(response: requests.Response, part: Path) -> int | None:
 
 
 def _state(response: requests.Response) -> str | None:
-    """Return the server's identifier of this state of the file: its ETag, or Last-Modified.
+    """Return the server's identifier of this version of the file: its ETag, or Last-Modified.
 
-    A weak ETag is passed over, because a range cannot be requested by it.
+    A weak ETag is ignored, because range requests cannot use it.
     """
     tag = response.headers.get("ETag", "")
     return tag if tag.startswith('"') else response.headers.get("Last-Modified")
@@ -176,7 +176,7 @@ def _length(response: requests.Response) -> int | None:
 
 
 def _wait(error: Exception, failures: int) -> float:
-    """Return the seconds until the next attempt: longer each time; the server's Retry-After counts, within bounds."""
+    """Return the seconds until the next attempt: doubled at each failure, or the server's longer Retry-After."""
     wait, asked = WAIT * 2.0 ** max(failures - 1, 0), None
     if isinstance(error, requests.HTTPError) and error.response is not None:
         with contextlib.suppress(urllib3.exceptions.HTTPError):  # neither a number nor a date
@@ -185,7 +185,7 @@ def _wait(error: Exception, failures: int) -> float:
 
 
 def _reason(error: Exception) -> str:
-    """Return the end of requests' nested messages: the cause itself."""
+    """Return the cause of an error: the innermost of requests' nested messages."""
     if isinstance(error, requests.HTTPError) and error.response is not None:
         return f"the server answers {error.response.status_code} {error.response.reason}"
     if isinstance(error, PERMANENT_ERRORS):

@@ -1,7 +1,7 @@
 """Unpack an archive that may be malicious: write nothing outside the folder, refuse links, devices and bombs.
 
-Archives within an archive (as in MELD) are unpacked into their own folder, one level deep. Recordings hardly shrink in
-an archive, so an archive that grows more than `GROWTH` times is no corpus. A cut-off archive is refused.
+Archives within an archive (as in MELD) are unpacked in place, one level deep. Recordings hardly shrink in an archive,
+so an archive that grows more than `GROWTH` times is no corpus. A cut-off archive is refused.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ LINK = "a link or a device, which no release needs"
 
 @dataclass
 class Budget:
-    """The bytes and files that an archive, with the archives within it, may still hold."""
+    """The bytes and files that an archive, with its inner archives, may still hold; taking more raises InputError."""
 
     archive: Path
     bytes: int
@@ -107,7 +107,7 @@ def _unpack_one(archive: Path, folder: Path, budget: Budget) -> list[Path]:
     except DAMAGED as error:
         raise _damaged(archive, error) from None
     except OSError as error:
-        if error.errno is None:  # the way in which gzip and bz2 report damaged data
+        if error.errno is None:  # gzip and bz2 report damaged data in this way
             raise _damaged(archive, error) from None
         if error.errno in NAME_ERRORS:
             raise InputError(
@@ -159,15 +159,15 @@ def _tar_members(archive: Path, budget: Budget) -> Iterator[Member]:
                 yield Member(info.name, LINK, None)
             else:
                 yield Member(info.name, "file", opened.extractfile(info))
-        while opened.fileobj and (rest := opened.fileobj.read(BLOCK)):  # up to gzip's checksum at the end
+        while opened.fileobj and (rest := opened.fileobj.read(BLOCK)):  # gzip checks its checksum at the end
             budget.take(len(rest))
 
 
 class _CheckedHeader(tarfile.TarInfo):
-    """A header of a tar file that must be sound.
+    """A tar header that raises an error if it is damaged.
 
-    tarfile itself takes a damaged or missing header for the end of the archive, so a damaged archive would be unpacked
-    in part without an error; `frombuf`, which parses each header, is the only place to see the difference.
+    tarfile itself treats a damaged or missing header as the end of the archive, so a damaged archive would be unpacked
+    in part without an error; only `frombuf`, which parses each header, can see the difference.
     """
 
     @classmethod

@@ -1,7 +1,7 @@
 """Releases with labels in a table next to the audio: read the table, and join it with the clips.
 
-A reader of such a release has the columns of its table, and a function that makes a row of the corpus table from a
-record, that is from a row of the release's table.
+A reader of such a release has the names of the required columns, and a function that makes a row of the corpus table
+from a record, that is from a row of the release's table.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ def join_clips(
         root: the folder of the release; the clips may be anywhere below it.
         config: the settings of the corpus.
         records: the rows of the release's table.
-        file_column: the column with the file name of the clip; its folder and suffix do not count.
+        file_column: the column with the file name of the clip; its folder and suffix are ignored.
         row: returns columns of the corpus table from the clip's name and the record; raises `Unused` for a record to
             skip.
         rank: sorts several files of a clip; the smallest is used.

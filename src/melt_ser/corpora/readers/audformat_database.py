@@ -1,7 +1,7 @@
-"""A database in audformat, as audb publishes them: `db.yaml`, its tables, and the audio files.
+"""A database in audformat, such as those that audb publishes: `db.yaml`, its tables, and the audio files.
 
 `dataset.columns` maps our columns to the database's schemes (or columns, or labels of a scheme, such as the gender of
-a speaker); `dataset.parts` names the tables that labels are read from, if not all. Tables with a split of their own
+a speaker); `dataset.parts` names the tables with the labels (default: all). Tables with a split of their own
 define train, dev and test. Only tables stored as CSV or parquet are read: audformat prefers a pickle if the database
 has one, and a pickle can run any code.
 Source: audeering.github.io/audformat; get a database with audb.load_to(<folder>, <name>).
@@ -61,7 +61,7 @@ def read(root: Path, config: DatasetConfig) -> Release:
 
 
 def _splits(database: Any, label: str, config: DatasetConfig, root: Path) -> tuple[dict[Segment, str], list[str]]:
-    """Return the split of each segment in a table that has one, and a note on splits other than train, dev and test.
+    """Return the split of each segment, from the tables with a split, and a note on splits with other names than ours.
 
     Raises InputError if a segment is in two splits.
     """
@@ -103,7 +103,7 @@ def _load(root: Path) -> Any:
             if path.suffix in (".yaml", ".csv", ".parquet"):
                 shutil.copyfile(path, Path(name) / path.name)
         try:
-            # audformat's loader would run Python tags in the header; this one fails on them.
+            # audformat's loader would run Python tags in the header; safe_load fails on them.
             yaml.safe_load((root / HEADER).read_text(encoding="utf-8"))
             database = audformat.Database.load(name)
         except Exception as error:  # a header that is not audformat's fails in many ways
@@ -136,7 +136,7 @@ def _reason(error: Exception) -> str:
 def _columns(database: Any, config: DatasetConfig, root: Path) -> dict[str, str]:
     """Return the database's name for each of our columns: the configured names, and common names that it has.
 
-    Raises InputError if a configured name or the label is missing, SetupError if a table of dataset.parts is.
+    Raises InputError if a configured name or the label is missing, SetupError if a table of dataset.parts is missing.
     """
     names = set(database.schemes) | {column for table in _tables(database) for column in table.columns}
     for scheme in database.schemes.values():

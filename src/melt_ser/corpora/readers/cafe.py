@@ -2,7 +2,7 @@
 
 Files: `<root>/Peur/Fort/12-P-2-5.wav`, or without folders. A name is actor (odd: a man), emotion, intensity (1 faible,
 2 fort; always 1 for neutral, which has no intensity) and sentence. Both releases are read, 48 kHz wav and 192 kHz aiff.
-If an unpacking program broke the accents of a folder, only the name counts.
+If an unpacking program broke the accents in a folder's name, only the file name counts.
 Unsure: the wording of the sentences, taken from public code that quotes the release's Readme.
 Source: Gournay, Lahaie and Lefebvre, A Canadian French Emotional Speech Dataset, ACM MMSys 2018, and the release's
 Readme.

@@ -1,13 +1,13 @@
-"""A corpus of one's own: a CSV with at least the columns `audio,label`, or with others that are mapped to them.
+"""A user's own corpus: a CSV with at least the columns `audio,label`, or with others that are mapped to them.
 
-It may have any other column of the corpus table (see `table.COLUMNS`). `dataset.columns` maps our columns to the
-columns of the CSV (`label: emotion`; null: not read), and `dataset.label_column` does so for the label alone. Common
-names, such as path, emotion and speaker_id, need no entry (`columns.COMMON_NAMES`). `delimited` says how the CSV may be
-written, and `audio_paths` how its paths may be.
+The other columns of the corpus table (`table.COLUMNS`) are read too, except `duration`. `dataset.columns` maps our
+columns to the columns of the CSV (`label: emotion`; null: not read), and `dataset.label_column` does so for the label
+alone. Common names, such as path, emotion and speaker_id, need no entry (`columns.COMMON_NAMES`). `delimited` says how
+the CSV may be written, and `audio_paths` how its paths may be.
 
 Rows with the same file are segments (`start`, `end`) of one recording, and a recording is never in two of train, dev
-and test. If they are recordings of their own, give each a name in the `source` column. Several rows of the same segment
-are refused, or are the votes of raters (`raters`).
+and test. If a file holds several recordings, name each in the `source` column. Several rows of the same segment are
+refused, or are the votes of raters (`raters`).
 """
 
 from __future__ import annotations
@@ -37,7 +37,10 @@ from melt_ser.corpora.table import GENDER_WORDS, SPLIT_WORDS, Release, Skipped, 
 
 
 def read(root: Path, config: DatasetConfig) -> Release:
-    """Return every row that has a label and a file; list the others as skipped. The duration is measured later."""
+    """Return every row that has a label and a file; list the others as skipped. The duration is measured later.
+
+    Raises SetupError if there is no table, InputError if the table is malformed or a value is wrong.
+    """
     if config.table is None:
         raise SetupError("dataset=csv needs a table: set dataset.table=<a CSV with the columns audio,label>.")
     if not root.is_dir():
@@ -79,12 +82,12 @@ def _require(found: Mapping[str, str], present: Sequence[str], path: Path) -> No
 def release_of(given: pd.DataFrame | Iterable[Record], root: Path, path: Path, config: DatasetConfig) -> Release:
     """Return the rows that have a label and a file, one for each recording or segment; list the others as skipped.
 
-    It works on whole columns, so that a million rows take seconds. Raises InputError if a value is wrong.
+    Whole columns are processed at once, so that a million rows take seconds. Raises InputError if a value is wrong.
 
     Args:
         given: rows with (some of) the columns of the corpus table.
         root: the folder that the paths in `audio` are relative to.
-        path: the table that the rows come from, for the sentences of errors.
+        path: the table that the rows come from, for error messages.
         config: the settings of the corpus.
     """
     table = given if isinstance(given, pd.DataFrame) else pd.DataFrame(list(given), dtype="str").fillna("")
@@ -138,7 +141,7 @@ def _map_values(column: pd.Series, function: Callable[[Any, int], Any], kind: An
 def _utterance_names(table: pd.DataFrame, used: npt.NDArray[np.bool_], path: Path) -> pd.Series:
     """Return the given utterance names; for the others the file without its suffix, and `#2`, `#3` if that is taken.
 
-    Only rows that are used (`used`) take a name. Raises InputError if two of them are given the same.
+    Only rows that are used (`used`) take a name. Raises InputError if two of them are given the same name.
     """
     stems = _map_values(table["audio"], lambda audio, _: posixpath.splitext(audio)[0])
     names = table["utterance"].where(table["utterance"] != "", stems)
@@ -164,7 +167,7 @@ def _utterance_names(table: pd.DataFrame, used: npt.NDArray[np.bool_], path: Pat
 
 
 def _sources(table: pd.DataFrame, corpus: str) -> pd.Series:
-    """Return the given source; for other rows the file, because its segments may overlap or share a room and a mood."""
+    """Return the given source; for other rows the file, because segments of a file may overlap or sound alike."""
     recording = _map_values(table["audio"], lambda audio, _: f"{corpus}/{posixpath.splitext(audio)[0]}")
     return table["source"].where(table["source"] != "", recording)
 

@@ -26,7 +26,7 @@ SPLIT_COLUMNS = ("split", "set")
 
 
 def read(root: Path, config: DatasetConfig) -> Release:
-    """Return every sample that has a clip; a note says if the release has no split of its own."""
+    """Return every sample that has a clip; list the others as skipped. A note says if a needed split is missing."""
     searched = folders(root, config, depth=2)
     path = annotation_file("samples.csv", searched, root, config)
     columns, records = read_records(path, COLUMNS)

@@ -38,7 +38,7 @@ class Naming:
     def understand(self, path: PurePath) -> Row | None:
         """Return the columns that a file's path gives, or None if its name does not follow the scheme.
 
-        The utterance is always among them: the name itself, unless `row` gives another.
+        One of the columns is the utterance: the name itself, unless `row` gives another.
         """
         name = self.pattern.fullmatch(self.spelling(path.stem))
         return {"utterance": name[0], **self.row(name, path)} if name else None
@@ -47,8 +47,8 @@ class Naming:
 def read_names(root: Path, config: DatasetConfig, naming: Naming) -> Release:
     """Return the audio files under `root` with names that follow the scheme; list the others as skipped.
 
-    If `naming.row` does not give them, the source is `<reader>/<utterance>` and the language is the configured one. If
-    an utterance has several files, the best format is used. Raises SetupError if there is no audio file.
+    Unless `naming.row` gives others, the source is `<reader>/<utterance>` and the language is the configured one. If an
+    utterance has several files, the best format is used (`preference`). Raises SetupError if there is no audio file.
     """
     files = audio_files(root, nested=True) if root.is_dir() else []
     if not files:
@@ -75,7 +75,7 @@ def read_names(root: Path, config: DatasetConfig, naming: Naming) -> Release:
 
 
 def folder_code(path: PurePath, codes: Mapping[str, str]) -> tuple[str, str] | None:
-    """Return the nearest folder above a file that has a code, and the code; `codes` has lower-case names."""
+    """Return the nearest parent folder with a code, and its code; `codes` has lower-case folder names as keys."""
     for folder in reversed(path.parts[:-1]):
         # macOS stores a letter and its accent as two characters: Colère has seven there.
         code = codes.get(unicodedata.normalize("NFC", folder).lower())

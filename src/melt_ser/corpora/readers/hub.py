@@ -2,14 +2,14 @@
 
 There are two formats: the audiofolder layout (clips, and `metadata.csv` or `metadata.jsonl` with paths relative to it
 in `file_name`), and parquet with the audio inside, as the datasets library stores it and the hub shows it. Parquet is
-unpacked once into the audiofolder layout, in a folder of the cache that is named by a digest of its files, so that both
-formats are read in the same way. The datasets library never decodes audio here: its decoder needs torchcodec and a
+unpacked once into the audiofolder layout, in a folder of the cache that is named by a digest of the data set, so that
+both formats are read in the same way. The datasets library never decodes audio here: its decoder needs torchcodec and a
 shared FFmpeg. Its own audiofolder loader decodes too, so this module reads that layout itself.
 
 `dataset.columns` maps our columns to those of the data set (`label: emotion`). Without an entry, `label`, `speaker`,
 `gender` and `text` are read from columns with the same name (`text: null` prevents it). Other columns are not read,
-because their meaning may differ. Splits with the usual names (train, validation, test, …) become ours; a data set with
-a single split has none. Notes say which columns were read, and how many rows are in a split of another name.
+because their meaning may differ. Splits with the usual names (train, validation, test, …) become ours; a single split
+counts as no split. Notes say which columns were read, and how many rows are in a split of another name.
 """
 
 from __future__ import annotations

@@ -98,7 +98,7 @@ def _read_session(root: Path, session: Path, language: str) -> tuple[list[Row], 
 
 
 def _clips(root: Path, wavs: Path) -> tuple[dict[str, str], list[Skipped]]:
-    """Return the path of each turn's audio relative to the root, and the further files of a turn."""
+    """Return the path of each turn's audio relative to the root, and further files of the same turn as skipped."""
     clips: dict[str, str] = {}
     skipped = []
     for path in sorted(audio_files(wavs, nested=True), key=_released_first) if wavs.is_dir() else []:
@@ -110,7 +110,7 @@ def _clips(root: Path, wavs: Path) -> tuple[dict[str, str], list[Skipped]]:
 
 
 def _released_first(path: Path) -> tuple[bool, int, Path]:
-    """Sort the release's own file, a wav in the folder of its dialogue, before copies in other formats and places."""
+    """Return a sort key that puts a file in the folder of its dialogue first, then the better format."""
     return path.parent.name != path.stem.rpartition("_")[0], preference(path), path
 
 

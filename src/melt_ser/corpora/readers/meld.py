@@ -3,8 +3,8 @@
 Files: either the raw release (`train_splits/dia0_utt0.mp4`, `dev_splits_complete/`, `output_repeated_splits_test/`) or
 an audio mirror (`train/dia0_utt0.flac`, `dev/`, `test/`), and the release's three annotation files, in the root or up
 to three folders below it. Dialogue and utterance numbers restart in every split, so the key of a recording is (split,
-dialogue, utterance). The annotated times are not used: the clips are cut already, and by these times one of them (test
-dia155_utt3) has no length.
+dialogue, utterance). The annotated times are not used: the clips are cut already, and the times give one clip (test
+dia155_utt3) no length.
 Source: Poria et al., MELD: A Multimodal Multi-Party Dataset for Emotion Recognition in Conversations, ACL 2019; the
 defects: issues 9, 20, 22 and 39 of declare-lab/MELD.
 """
@@ -37,10 +37,10 @@ SPEAKER_GENDERS = {
     "Ross": "male",
 }
 
-# These clips are minutes long in the release. The user's copy decides: verification refuses a clip that is longer than
-# dataset.maximum_seconds (or unreadable, as train/dia125_utt3 is), and a repaired copy is used.
+# These clips are minutes long in the release. Verification refuses a clip that is longer than dataset.maximum_seconds
+# (or unreadable, such as train/dia125_utt3); if the user's copy is repaired, the clip is used.
 WRONGLY_CUT = ("train/dia309_utt0", "test/dia38_utt4", "test/dia220_utt0")
-# These clips are used, as in every published figure, and a note lists them.
+# These clips are used, as in every published result, and a note lists them.
 DISTURBED = (
     "train/dia164_utt5",
     "train/dia529_utt2",

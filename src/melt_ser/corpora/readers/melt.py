@@ -24,10 +24,10 @@ TAXONOMY = ("anger", "disgust", "fear", "joy", "neutral", "sadness", "surprise")
 
 
 def read(root: Path, config: DatasetConfig) -> Release:
-    """Return the rows of MELT that have a clip; sources, sessions and speakers have the names of MELD's reader.
+    """Return the rows of MELT that have a clip; sources, sessions and speakers are named as in `meld`.
 
     In 3 test rows GPT-4o gave a label outside its seven. Under MELD's labels these rows are skipped, so that both
-    label sources use the same rows; under MELT's own labels they stay, and the label map decides. The table's
+    label sources use the same rows; under MELT's own labels they stay, and the label map decides. The column
     `other_label` is the label of the other source, for `dataset.both_labels`.
     """
     column = config.label_column

@@ -4,8 +4,8 @@ Files: `<root>/session1/S01A/P/MSP-IMPROV-S01A-F01-P-FM01.wav`, in any folders. 
 emotion, speaker (F01 to M06; the number is also that of the session), scenario (R read, S improvised, T target sentence
 in it, P between scenes) and turn. The label is the evaluators' plurality, a line of `Evaluation.txt` (some copies:
 `Evalution.txt`) such as `UTD-IMPROV-S01A-F01-P-FM01.avi; N; A:...`. Texts are not read.
-Unsure: that the speaker's field names the person who speaks, and not the letters of the turn. All public code reads it
-so, and folds by session are right in both cases.
+Unsure: whether the speaker's field or the letters of the turn name the person who speaks. We read the field, as all
+public code does; folds by session are right in both cases.
 Source: Busso et al., MSP-IMPROV: An Acted Corpus of Dyadic Interactions to Study Emotion Perception, IEEE Transactions
 on Affective Computing 2017; the layout: public code that reads it.
 """

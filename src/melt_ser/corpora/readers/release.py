@@ -52,7 +52,7 @@ def _subfolders(parent: Path) -> list[Path]:
 
 
 def annotation_file(name: str, searched: Iterable[Path], root: Path, config: DatasetConfig) -> Path:
-    """Return the annotation file `name` in the shallowest of the searched folders.
+    """Return the annotation file `name` from the shallowest folder that has it; `searched` comes from `folders`.
 
     Raises SetupError if no folder has it, InputError if two folders of the same depth have different files.
     """
@@ -75,8 +75,8 @@ def visible_files(folder: Path, nested: bool = True) -> list[Path]:
     """Return the files of a folder (with its subfolders if nested), without hidden files and folders, sorted by path.
 
     A folder with the name of an audio file is listed too, so that it is reported. A link to a folder is followed, and
-    each folder is read once; if two paths lead to it, by the path without links. A link out of the root is followed
-    too: verification counts these files and refuses them ("outside the root").
+    each folder is read once, if possible by a path without links. A link out of the root is followed too: verification
+    counts the files behind it and refuses them ("outside the root").
     """
     result: list[Path] = []
     seen: set[tuple[int, int]] = set()
@@ -107,5 +107,5 @@ def _is_folder(entry: os.DirEntry[str]) -> bool:
 
 
 def preference(path: Path) -> int:
-    """Return the rank of a file's format in `AUDIO_SUFFIXES`: of several files of a clip, the smallest is used."""
+    """Return the rank of a file's format in `AUDIO_SUFFIXES`; of several files of a clip, the lowest rank is used."""
     return AUDIO_SUFFIXES.index(path.suffix.lower())

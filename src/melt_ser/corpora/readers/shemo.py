@@ -4,8 +4,8 @@ Files: `<root>/male/M36S02.wav`, or without folders. A name is gender and speake
 W: wonder, that is surprise) and a running number. The texts are the release's `transcript/**/M36S02.ort`, if these are
 in the root.
 Source: Mohamad Nezami et al., ShEMO: a large-scale validated database for Persian speech emotion detection, Language
-Resources and Evaluation 2019. The numbers of speakers, 31 and 56, are counted in EmoBox's list of 2,838 of its 3,000
-clips.
+Resources and Evaluation 2019. The numbers of speakers, 31 and 56, are counted in EmoBox's list, which has 2,838 of
+the 3,000 clips.
 """
 
 from __future__ import annotations
