@@ -10,7 +10,7 @@ from melt_ser.runs.plan import RunPlan
 
 
 def warnings_before(plan: RunPlan) -> list[str]:
-    """Return the sentences about the corpus, its splits and the backbone, which are known before the training."""
+    """Return the sentences about the corpora and the splits, which are known before the training."""
     usable, _ = plan.corpus.usable(plan.space)
     sentences = [*plan.corpus.notes, *group_warnings(usable, plan.config.dataset)]
     for other in plan.others:
@@ -20,18 +20,19 @@ def warnings_before(plan: RunPlan) -> list[str]:
     for split in plan.splits:
         sentences += shared_audio_warnings(plan.corpus.name, split)
         sentences += _missing_classes(plan, split)
+    return sentences
+
+
+def warnings_after(plan: RunPlan, rows: Sequence[Evaluation]) -> list[str]:
+    """Return the sentences about the trained model and its scores."""
+    sentences = []
     if plan.config.backbone.checkpoint is None:
         sentences.append(
             f"The backbone '{plan.config.backbone.name}' starts from random weights: it is for trying things out, "
             f"and its numbers say nothing about pretrained models."
         )
-    return sentences
-
-
-def warnings_after(plan: RunPlan, rows: Sequence[Evaluation]) -> list[str]:
-    """Return the sentences about the scores of a run."""
     closed = [row for row in rows if row.answer_set == "closed"]
-    sentences = [f"{row.corpus}: {warning}" for row in closed for warning in row.warnings]
+    sentences += [f"{row.corpus}: {warning}" for row in closed for warning in row.warnings]
     overlaps = {row.corpus: row.overlap for row in rows if row.overlap}
     sentences += [f"{count} recordings of '{name}' were trained on." for name, count in overlaps.items()]
     return sentences

@@ -54,7 +54,7 @@ def several_raters_who_vote(folder: Path) -> Expected:
         f"{GOOD_CLIPS - 1} clips verified",
         "dropped: 2\n",
         "no majority of the raters: row 2",
-        "3 rows are ratings",
+        "3 rows became 1",
     ]
     return Expected(prepare(root, "dataset.rater_vote=majority"), 0, says)
 

@@ -84,7 +84,7 @@ def _vote(
     reasons = dict.fromkeys(table.index[tied].tolist(), "no majority of the raters")
     rated = segments[segments.duplicated(keep=False) & ~tied]
     note = (
-        f"{len(rated)} rows are ratings of {rated.nunique()} recordings or segments; each of these has the label of "
+        f"{len(rated)} rows became {rated.nunique()} by the vote of raters: each recording or segment has the label of "
         f"most of its rows (dataset.rater_vote=majority)"
     )
     return kept, reasons, [note]

@@ -68,7 +68,7 @@ def test_a_vote_gives_each_recording_the_label_of_most_rows(tmp_path: Path) -> N
     assert release.table[["utterance", "label"]].to_numpy().tolist() == [["b", "sad"], ["a", "sad"]]
     assert release.skipped == []
     assert release.notes == [
-        "3 rows are ratings of 1 recordings or segments; each of these has the label of most of its rows "
+        "3 rows became 1 by the vote of raters: each recording or segment has the label of most of its rows "
         "(dataset.rater_vote=majority)"
     ]
 
