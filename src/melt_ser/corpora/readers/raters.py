@@ -36,23 +36,26 @@ def one_row_each(
     table, segment = table[~repeated], segment[~repeated]
     several = segment.duplicated(keep=False)
     if several.any():
-        number = len(segment[several].drop_duplicates())
-        rows = _rows_like_first(table[several], segment[several])
-        labels = rows["label"].unique()
-        shown = rows.drop_duplicates("label") if len(labels) > 1 else rows.head(2)
-        raise InputError(
-            f"{path} has several rows for {number} of its recordings or segments (such as rows "
-            f"{' and '.join(map(str, shown.index))}: {shown['audio'].iloc[0]} is {' and '.join(labels)}); keep one row "
-            f"of each, give segments their start and end, or set dataset.rater_vote=majority to use the label of most "
-            f"of its rows."
-        )
+        raise _several_rows(table[several], _numbers(segment[several]), path)
     return table, reasons, []
 
 
-def _rows_like_first(table: pd.DataFrame, segment: pd.DataFrame) -> pd.DataFrame:
-    """Return the rows with the same segment as the first row."""
-    numbers = segment.groupby(list(segment), sort=False, dropna=False).ngroup()
-    return table[numbers == numbers.iloc[0]]
+def _numbers(segment: pd.DataFrame) -> pd.Series:
+    """Return a number for each row; rows of the same segment have the same number."""
+    return segment.groupby(list(segment), sort=False, dropna=False).ngroup()
+
+
+def _several_rows(table: pd.DataFrame, segments: pd.Series, path: Path) -> InputError:
+    """Return the error for rows that share their segment with others; its example has two labels if any has."""
+    labels = table["label"].groupby(segments).nunique()
+    rows = table[segments == labels.idxmax()].drop_duplicates("label")
+    example = rows if len(rows) > 1 else table[segments == 0].head(2)
+    return InputError(
+        f"{path} has several rows for {len(labels)} of its recordings or segments, {(labels > 1).sum()} of them with "
+        f"different labels (such as rows {' and '.join(map(str, example.index))}: {example['audio'].iloc[0]} is "
+        f"{' and '.join(example['label'].unique())}); keep one row of each, give segments their start and end, or set "
+        f"dataset.rater_vote=majority to use the label of most rows."
+    )
 
 
 def _vote(
@@ -62,7 +65,7 @@ def _vote(
 
     Labels of the same emotion are one label. A segment without a single most frequent label is left out.
     """
-    segments = segment.groupby(list(segment), sort=False, dropna=False).ngroup()
+    segments = _numbers(segment)
     for column in AGREEING:
         differ = table[column].groupby(segments).transform("nunique") > 1
         if differ.any():
