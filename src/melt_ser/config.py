@@ -120,6 +120,13 @@ class Group(str, Enum):
     """only the segments of one recording"""
 
 
+class RaterVote(str, Enum):
+    """The label of a recording or segment that has several rows, one from each rater."""
+
+    majority = "majority"
+    """the label of most of its rows; if two labels have equally many, it is left out"""
+
+
 @dataclass
 class BackboneConfig:
     """The pretrained speech model."""
@@ -200,6 +207,9 @@ class DatasetConfig:
     """File written by `annotate`; its labels replace those of the release. null: the release's labels."""
     label_map: dict[str, Optional[str]] = field(default_factory=dict)
     """Label of the release: emotion. null as the emotion leaves the rows with that label out."""
+    rater_vote: Optional[RaterVote] = None
+    """How several rows of one recording or segment, one from each rater, become one. Only the readers csv, hub and
+    audformat use it. null: such rows stop the run."""
     columns: dict[str, Optional[str]] = field(default_factory=dict)
     """Our column name: column name of the release. Only the readers csv, hub and audformat use it."""
     parts: Optional[list[str]] = None

@@ -18,6 +18,7 @@ import bad_inputs.audio
 import bad_inputs.checkpoints
 import bad_inputs.folders
 import bad_inputs.settings
+import bad_inputs.table_files
 import bad_inputs.tables
 from bad_inputs import KINDS
 from bad_inputs.disks import unmount_all

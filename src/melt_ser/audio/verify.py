@@ -50,7 +50,7 @@ def verify_clip(
     """
     path = root / audio
     try:
-        inside = _real_path(path).startswith(f"{_real_folder(str(root))}{os.sep}")
+        inside = _real_path(path).startswith(os.path.join(_real_folder(str(root)), ""))  # "/" is a root too
     except (OSError, ValueError) as error:  # a name that is too long, a null character, a loop of links
         return _undecoded(f"unreadable: the path leads nowhere ({error})")
     if not inside:

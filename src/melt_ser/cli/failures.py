@@ -25,6 +25,7 @@ WORKER_TRACEBACK = re.compile(
     r"Caught \w+ in DataLoader worker.*^melt_ser\.core\.errors\.\w+: ", re.DOTALL | re.MULTILINE
 )
 FAILED = "failed.json"
+READ_AS = {"True": "true", "False": "false", "None": "null"}
 
 
 class Failure(NamedTuple):
@@ -89,6 +90,8 @@ def explain(error: BaseException, schema: type[Any]) -> str | None:
         (r"Could not override '([^']+)'", _unknown_key),
         (r"Key '([^']+)' (?:is )?not in '(\w+)'", _unknown_field),
         (r"Key '([^']+)' is not in struct", _unknown_key),
+        (r"Key (\S*) \(\w+\) is incompatible with \(str\)\s+full_key: ([\w.]+)\.\1", _key_that_is_no_text),
+        (r"Incompatible key type '(None)Type'\s+full_key: ?([\w.]*)", _key_that_is_no_text),
         (r"In '([^']+)': [^']*?Merge error: (\w+) is not a subclass", _not_a_mapping),
         (r"(?i)missing mandatory value: ([\w.]+)", _missing),
         (r"full_key: ([\w.]+)", _wrong_value),
@@ -194,6 +197,17 @@ def _wrong_value(match: re.Match[str], text: str, schema: type[Any]) -> str:
         return f"{key} is a list: give it in brackets, within the shell's quotes: '{key}=[…]'."
     reason = " ".join(text[: match.start()].split("\n")[-2].split()) if "\n" in text[: match.start()] else text
     return f"{key}: {reason.rstrip('.')}."
+
+
+def _key_that_is_no_text(match: re.Match[str], text: str, schema: type[Any]) -> str:
+    """Return a sentence about a key without quotes that YAML, or a command line, reads as true, null or a number."""
+    key, place = match.groups()
+    kind = READ_AS.get(key, key)
+    typed = re.search(r"Error merging override \+*([\w.]+)=", text)
+    if typed:
+        return f"{typed[1]} has a key that is no text ({kind}); give each entry by itself: +{typed[1]}.<key>=<value>."
+    example = {"True": "yes", "False": "no", "None": "null"}.get(key, key)
+    return f'{place} has a key that YAML reads as {kind}, not as text; put it in quotes, as in "{example}".'
 
 
 def _not_a_mapping(match: re.Match[str], text: str, schema: type[Any]) -> str:

@@ -16,7 +16,7 @@ from melt_ser.corpora.corpus import Corpus, unite
 from melt_ser.corpora.download.hub import hub_folder
 from melt_ser.corpora.labels import common_label_map, map_labels
 from melt_ser.corpora.lines import relabel
-from melt_ser.corpora.reader import find_reader, is_own_corpus, read_with
+from melt_ser.corpora.reader import GENERAL_READERS, find_reader, is_own_corpus, read_with
 from melt_ser.corpora.table import COLUMNS, Release, digest, encodable, validate
 from melt_ser.corpora.verification import Progress, judge, verify
 
@@ -95,6 +95,8 @@ def _refuse_unread_settings(config: DatasetConfig) -> None:
     """Raise SetupError if the reader would ignore a setting about columns, and so read other labels than expected."""
     if config.columns and not is_own_corpus(config):
         raise SetupError(f"dataset.columns is for csv, hub and audformat; '{config.name}' is read as it is released.")
+    if config.rater_vote is not None and config.reader not in GENERAL_READERS:
+        raise SetupError(f"dataset.rater_vote is for csv, hub and audformat, not for '{config.name}'; leave it out.")
     ignored = not is_own_corpus(config) or config.reader in ("hub", "audformat_database")
     if config.label_column != DatasetConfig.label_column and ignored and config.reader != "melt":
         raise SetupError(
