@@ -7,7 +7,6 @@ command goes on after it was stopped, and nothing is paid twice.
 from __future__ import annotations
 
 import argparse
-import asyncio
 import os
 import sys
 import traceback
@@ -15,6 +14,7 @@ from contextlib import aclosing
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from melt_ser.cli.signals import run_async
 from melt_ser.cli.verb import number, run, whole_number
 from melt_ser.core.console import finish, say
 from melt_ser.core.errors import InputError, MeltSerError, SetupError
@@ -32,8 +32,8 @@ PAPER_MODEL = "gpt-4o-2024-08-06"
 
 def main(arguments: list[str] | None = None) -> int:
     """Annotate, or print the cost; return 1 if some line got no readable answer (the others are written)."""
-    options = _parser().parse_args(arguments)
-    return run(lambda: _run(options), "stopped; the same command goes on from what is answered.")
+    stopped = "stopped; the same command goes on from what is answered."
+    return run(lambda: _run(_parser().parse_args(arguments)), stopped)
 
 
 def _run(options: argparse.Namespace) -> int:
@@ -154,7 +154,7 @@ def annotate(options: argparse.Namespace) -> int:
         with AnnotationProgress(len(job), len(job) - estimate.calls, price, spent) as progress:
             server_or_model = endpoint or local
             assert server_or_model is not None
-            failures = asyncio.run(_answer_all(options, server_or_model, job, journal, progress))
+            failures = run_async(_answer_all(options, server_or_model, job, journal, progress))
         return _write(options.out, job, journal, rules, failures)
 
 

@@ -386,7 +386,8 @@ class CacheConfig:
     """Intermediate results on disk. They save time and never change a result."""
 
     folder: Optional[str] = None
-    """Folder of the cache. null: $MELT_SER_CACHE if that variable is set, otherwise ~/.cache/melt_ser."""
+    """Folder of the cache. null: $MELT_SER_CACHE if that variable is set, otherwise melt_ser in $XDG_CACHE_HOME or
+    ~/.cache."""
     max_gib: float = 50.0
     """Largest size of the cache in GiB. Anything that does not fit is computed each time."""
     features: bool = True

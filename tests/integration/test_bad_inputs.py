@@ -127,7 +127,6 @@ def test_a_bad_input_ends_the_command_in_its_sentence(name: str, place: Path) ->
         [sys.executable, "-m", f"melt_ser.{verb}", *arguments],
         capture_output=True,
         text=True,
-        timeout=120,
         env={**os.environ, "MELT_SER_CACHE": str(place / "cache")},
     )
     assert done.returncode == expected.code

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from pathlib import Path
 from typing import Any
 
 import hydra
@@ -17,6 +16,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from melt_ser.config import Family
 from melt_ser.core.console import say
+from melt_ser.core.package import expanded
 
 
 def settle_checkpoint(composed: DictConfig, choice: str, overrides: Iterable[str]) -> None:
@@ -75,5 +75,5 @@ def name_of(checkpoint: str) -> str:
     >>> name_of("/models/my hubert/"), name_of("facebook/hubert-base-ls960")
     ('my_hubert', 'hubert-base-ls960')
     """
-    last = Path(checkpoint).expanduser().resolve().name
+    last = expanded(checkpoint).resolve().name
     return re.sub(r"[^\w.-]+", "_", last).strip("._") or "checkpoint"

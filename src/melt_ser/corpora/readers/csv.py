@@ -27,6 +27,7 @@ import pandas as pd
 
 from melt_ser.config import DatasetConfig
 from melt_ser.core.errors import InputError, SetupError
+from melt_ser.core.package import expanded
 from melt_ser.corpora.readers.annotations import Record
 from melt_ser.corpora.readers.audio_paths import RootFolder
 from melt_ser.corpora.readers.columns import USED, columns_of, find_columns, listed
@@ -45,7 +46,7 @@ def read(root: Path, config: DatasetConfig) -> Release:
         raise SetupError("dataset=csv needs a table: set dataset.table=<a CSV with the columns audio,label>.")
     if not root.is_dir():
         raise not_found(root, config)
-    path = root / Path(config.table).expanduser()  # an absolute table stays as it is
+    path = root / expanded(config.table)  # an absolute table stays as it is
     if not os.path.isfile(path):
         raise SetupError(f"There is no table at {path}: set dataset.table=<its path, absolute or within {root}>.")
     table = read_table(path, (), strict=True)

@@ -178,5 +178,5 @@ def test_audformat_without_database_or_package_names_the_fix(tmp_path: Path) -> 
         "from melt_ser.corpora.readers.audformat_database import read; from melt_ser.cli.compose import load_dataset\n"
         f"read(Path({str(tmp_path)!r}), load_dataset('audformat'))\n"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert "SetupError: Reading audformat databases needs its package" in done.stderr
