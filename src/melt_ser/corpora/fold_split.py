@@ -16,6 +16,7 @@ import pandas as pd
 from melt_ser.config import DatasetConfig, Group
 from melt_ser.core.errors import InputError
 from melt_ser.corpora.emobox import EMOBOX
+from melt_ser.corpora.sentences import telling_sentences_note
 from melt_ser.corpora.table import shared_values
 
 SPLIT_COLUMNS = ("fold", "utterance", "source", "content_hash", "split")  # the columns of splits.csv
@@ -137,9 +138,10 @@ def _known(table: pd.DataFrame, column: str) -> int:
 
 
 def group_warnings(table: pd.DataFrame, config: DatasetConfig) -> list[str]:
-    """Return sentences about the limits of a corpus' scores: unknown groups, few speakers, synthetic speech.
+    """Return sentences about the limits of a corpus' scores.
 
-    For a union, return the sentences of each member.
+    They are about unknown groups, few speakers, words that give the label away, and synthetic speech. For a union,
+    return the sentences of each member.
     """
     if config.members:
         return [
@@ -166,6 +168,8 @@ def group_warnings(table: pd.DataFrame, config: DatasetConfig) -> list[str]:
             f"The parts of '{config.name}' keep recordings apart, not speakers: "
             f"its numbers say nothing about unseen speakers."
         )
+    if "class" in table:
+        sentences += telling_sentences_note(table, config.name)
     if config.synthetic:
         sentences.append(
             f"'{config.name}' is synthetic speech: it shows that the machine works, never how good a model is."

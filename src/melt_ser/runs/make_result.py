@@ -16,6 +16,7 @@ import pandas as pd
 
 from melt_ser.core.package import __version__
 from melt_ser.corpora.fold_split import FoldSplit, group_warnings, shared_audio_warnings
+from melt_ser.corpora.sentences import script
 from melt_ser.evaluation.calibration import DevCalibration
 from melt_ser.evaluation.evaluation_sets import EvaluationSet
 from melt_ser.evaluation.results import (
@@ -130,7 +131,13 @@ def _train_info(plan: RunPlan, folds: list[FoldOutcome], padding: float) -> Trai
         dropped={**left_out, **dict(refused.most_common())},
         folds=[_fold_info(plan, fold) for fold in folds],
         padding=round(padding, 4),
+        sentences=_trained_sentences(plan),
     )
+
+
+def _trained_sentences(plan: RunPlan) -> list[str]:
+    scripts = [script(pd.concat([split.train, split.dev])) for split in plan.splits]
+    return sorted({sentence for sentences in scripts for sentence in sentences})
 
 
 def _fold_info(plan: RunPlan, fold: FoldOutcome) -> FoldInfo:
@@ -169,7 +176,7 @@ def _warnings(plan: RunPlan, rows: list[Evaluation]) -> list[str]:
             f"and its numbers say nothing about pretrained models."
         )
     closed = [row for row in rows if row.answer_set == "closed"]
-    sentences += [f"{row.corpus}: {warning}" for row in closed for warning in row.warnings]
+    sentences += dict.fromkeys(f"{row.corpus}: {warning}" for row in closed for warning in row.warnings)
     overlaps = {row.corpus: row.overlap for row in rows if row.overlap}
     sentences += [f"{count} recordings of '{name}' were trained on." for name, count in overlaps.items()]
     return sentences
