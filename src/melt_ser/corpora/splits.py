@@ -137,8 +137,8 @@ def _notes_across_members(union: FoldSplit, config: DatasetConfig) -> tuple[str,
     """Return a sentence for each member with test speakers that are in the train or dev part of other members."""
     notes: tuple[str, ...] = ()
     for member in union.test["corpus"].unique():
-        others = (part[part["corpus"] != member] for part in (union.train, union.dev))
-        notes += overlap_notes(FoldSplit(None, *others, union.test[union.test["corpus"] == member]), config)
+        train, dev = (part[part["corpus"] != member] for part in (union.train, union.dev))
+        notes += overlap_notes(FoldSplit(None, train, dev, union.test[union.test["corpus"] == member]), config)
     return notes
 
 
