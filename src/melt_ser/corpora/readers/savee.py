@@ -43,7 +43,7 @@ def read(root: Path, config: DatasetConfig) -> Release:
     """Return the clips with speaker and emotion in their name and folder; list the others as skipped."""
     release = read_names(root, config, NAMING)
     release.notes.append(
-        "by the page of the release, 10 of the 15 sentences of each emotion occur with no other emotion: the words give "
-        "labels away"
+        "by the page of the release, 10 of the 15 sentences of each emotion occur with no other emotion: the words "
+        "give labels away"
     )
     return release
