@@ -16,6 +16,7 @@ import pandas as pd
 
 from melt_ser.core.package import __version__
 from melt_ser.corpora.fold_split import FoldSplit
+from melt_ser.corpora.sentences import script
 from melt_ser.evaluation.calibration import DevCalibration
 from melt_ser.evaluation.evaluation_sets import EvaluationSet
 from melt_ser.evaluation.results import (
@@ -131,7 +132,13 @@ def _train_info(plan: RunPlan, folds: list[FoldOutcome], padding: float) -> Trai
         dropped={**left_out, **dict(refused.most_common())},
         folds=[_fold_info(plan, fold) for fold in folds],
         padding=round(padding, 4),
+        sentences=_trained_sentences(plan),
     )
+
+
+def _trained_sentences(plan: RunPlan) -> list[str]:
+    scripts = [script(pd.concat([split.train, split.dev])) for split in plan.splits]
+    return sorted({sentence for sentences in scripts for sentence in sentences})
 
 
 def _fold_info(plan: RunPlan, fold: FoldOutcome) -> FoldInfo:

@@ -70,9 +70,12 @@ def rescore(folder: Path, result: Result, corpus: Corpus, settings: EvalConfig, 
             settings,
             _trained(splits, fold),
             _own_test(splits, corpus, result, settings, fold),
+            result.train.sentences if corpus.name != result.train.corpus else (),
         )
         for fold, _ in models
     ]
+    for note in evaluation_sets[0].notes:
+        say(f"note: {corpus.name}: {note}")
     tables = _predict([path for _, path in models], evaluation_sets, classes, settings, device)
     if not is_main_process():
         return result

@@ -32,7 +32,7 @@ def warnings_after(plan: RunPlan, rows: Sequence[Evaluation]) -> list[str]:
             f"and its numbers say nothing about pretrained models."
         )
     closed = [row for row in rows if row.answer_set == "closed"]
-    sentences += [f"{row.corpus}: {warning}" for row in closed for warning in row.warnings]
+    sentences += dict.fromkeys(f"{row.corpus}: {warning}" for row in closed for warning in row.warnings)
     overlaps = {row.corpus: row.overlap for row in rows if row.overlap}
     sentences += [f"{count} recordings of '{name}' were trained on." for name, count in overlaps.items()]
     return sentences

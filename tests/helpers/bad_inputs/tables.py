@@ -147,7 +147,7 @@ def a_split_without_test(folder: Path) -> Expected:
 @kind
 def a_speaker_in_two_splits(folder: Path) -> Expected:
     root = corpus_of(folder, lambda number, row: with_splits(row) | ({"speaker": "s3"} if number == 0 else {}))
-    return refused(train(root), "has 1 of its 1 test speakers in training too (such as 's3')")
+    return refused(train(root), "has 1 of its 1 test speakers in train too (such as 's3')")
 
 
 @kind
