@@ -1,13 +1,20 @@
-"""Files are written whole or not at all: to a temporary neighbour that is then renamed."""
+"""Files are written whole or not at all: to a temporary neighbour that is then renamed.
+
+The other names of a hard-linked file keep its old content, as a backup made of hard links needs it.
+"""
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import hashlib
 import json
 import os
 import re
+import secrets
 import shutil
+import stat
+import sys
 import tempfile
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -30,7 +37,7 @@ def telling_failed_writes(path: Path) -> Iterator[None]:
     try:
         yield
     except OutputError as error:  # a file within the folder `path`
-        raise OutputError(path, error.reason) from error
+        raise OutputError(path, error.reason, error.fix) from error
     except OSError as error:
         raise OutputError(path, error.strerror or str(error)) from error
     except Exception as error:
@@ -42,45 +49,115 @@ def telling_failed_writes(path: Path) -> Iterator[None]:
 
 @contextmanager
 def replacing_file(path: Path) -> Iterator[Path]:
-    """Yield a temporary path next to `path`, and rename it onto `path` if the block succeeds.
+    """Yield a temporary path, and put the file in the place of `path` if the block succeeds.
 
+    Links are followed: the file behind them is replaced. A replaced file keeps its permissions, a new one gets those of
+    the umask. A pipe or a character device, such as /dev/stdout, is not replaced; the finished file is written to it.
     Raises OutputError if the file cannot be written; an older `path` is then as it was.
     """
     with telling_failed_writes(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=path.suffix)
-        os.close(handle)
-        temporary = Path(name)
+        older = _status(path)
+        if older is not None and stat.S_ISDIR(older.st_mode):
+            raise OutputError(path, "it is a folder", "name a file in it")
+        if older is not None and stat.S_ISBLK(older.st_mode):
+            raise OutputError(path, "it is a disk", "name a file")
+        if is_stream(path):
+            with tempfile.TemporaryDirectory() as folder:
+                yield Path(folder) / path.name
+                _write_through(path, Path(folder) / path.name)
+            return
+        target = Path(os.path.realpath(path))
+        target.parent.mkdir(parents=True, exist_ok=True)
+        if older is not None and not os.access(target, os.W_OK):
+            raise OutputError(path, "the file is read-only", "make it writable (chmod u+w), or name another file")
+        temporary = target.with_name(f".{target.name}.{secrets.token_hex(4)}{target.suffix}")
+        os.close(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666))  # the kernel applies the umask
         try:
+            mode = temporary.stat().st_mode
             yield temporary
-            temporary.chmod(0o644)  # mkstemp gives 0600, and the user's group could not read that
+            _give_permissions(temporary, mode, older)
             _to_disk(temporary)
-            os.replace(temporary, path)
+            os.replace(temporary, target)
         finally:
             temporary.unlink(missing_ok=True)
 
 
 @contextmanager
 def replacing_folder(path: Path) -> Iterator[Path]:
-    """Yield a temporary folder next to `path`, and put it in the place of `path` if the block succeeds.
+    """Yield a temporary folder, and put it in the place of `path` if the block succeeds.
 
-    Raises OutputError if the folder cannot be written; an older `path` is then as it was.
+    Links and permissions are as in `replacing_file`; the files within get the permissions of the umask, whichever
+    library writes them. Raises OutputError if the folder cannot be written; an older `path` is then as it was.
     """
     with telling_failed_writes(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}."))
+        older = _status(path)
+        if older is not None and not stat.S_ISDIR(older.st_mode):
+            raise OutputError(path, "a file has this name", "name a folder")
+        target = Path(os.path.realpath(path))
+        target.parent.mkdir(parents=True, exist_ok=True)
+        temporary = target.with_name(f".{target.name}.{secrets.token_hex(4)}")
         old = temporary.with_name(temporary.name + ".old")
+        temporary.mkdir()
         try:
+            mode = temporary.stat().st_mode
             yield temporary
-            temporary.chmod(0o755)
             for file in temporary.rglob("*"):
+                if file.is_file() and not file.is_symlink():
+                    file.chmod(mode & 0o666)  # safetensors gives 0600, and the user's group could not read that
                 _to_disk(file)
-            if path.exists():  # a folder cannot be renamed onto one that has files, so the old one moves aside first
-                os.replace(path, old)
-            os.replace(temporary, path)
+            _give_permissions(temporary, mode, older)
+            if older is not None:  # a folder cannot be renamed onto one that has files, so the old one moves aside first
+                os.replace(target, old)
+            os.replace(temporary, target)
         finally:
             shutil.rmtree(temporary, ignore_errors=True)
-            _put_back(old, path)
+            _put_back(old, target)
+
+
+def is_stream(path: Path) -> bool:
+    """Return whether a path takes what is written and keeps no file: a pipe, a device, or an open file (/dev/stdout)."""
+    status = _status(path)
+    if status is None or stat.S_ISDIR(status.st_mode):
+        return False
+    return not stat.S_ISREG(status.st_mode) or _descriptor(path) is not None
+
+
+def _status(path: Path) -> os.stat_result | None:
+    """Return the status of a path, behind links; None if there is nothing. Raises OSError for a loop of links."""
+    try:
+        return os.stat(path)
+    except FileNotFoundError:
+        return None
+
+
+def _descriptor(path: Path) -> int | None:
+    """Return the number of the open file of this process that an existing path names, such as 1 for /dev/stdout."""
+    while True:
+        folder = os.path.realpath(path.parent)
+        if folder in (f"/proc/{os.getpid()}/fd", "/dev/fd") and path.name.isdecimal():
+            return int(path.name)
+        if not path.is_symlink():
+            return None
+        path = Path(folder) / os.readlink(path)
+
+
+def _write_through(path: Path, file: Path) -> None:
+    """Write a finished file to a pipe, a device or an open file, behind what has been printed to it."""
+    for stream in (sys.stdout, sys.stderr):
+        stream.flush()
+    descriptor = _descriptor(path)
+    place = path if descriptor is None else os.dup(descriptor)
+    with file.open("rb") as source, open(place, "wb") as target:
+        shutil.copyfileobj(source, target)
+
+
+def _give_permissions(temporary: Path, mode: int, older: os.stat_result | None) -> None:
+    """Give a new file or folder its permissions: those of the older one in its place, otherwise `mode`."""
+    if older is not None:
+        with contextlib.suppress(OSError):  # only root may give a file to another user, or to a group of others
+            os.chown(temporary, older.st_uid, older.st_gid)
+        mode = older.st_mode
+    temporary.chmod(stat.S_IMODE(mode))
 
 
 def _put_back(old: Path, path: Path) -> None:
