@@ -89,7 +89,7 @@ def _text(found: CollectedRuns, form: str, out: Path | None) -> str:
         return latex(contents)
     from melt_ser.reporting.page import page
 
-    return page(contents, out.parent if out else None)
+    return page(contents, None if out is None or files.is_stream(out) else out.parent)
 
 
 if __name__ == "__main__":

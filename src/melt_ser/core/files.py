@@ -270,3 +270,13 @@ def csv_quoting(texts: Iterable[str]) -> Literal[0, 2]:
 def sha256(text: str) -> str:
     """Return the hexadecimal SHA-256 of a text in UTF-8."""
     return hashlib.sha256(text.encode("utf-8", errors="surrogateescape")).hexdigest()
+
+
+def stamp(path: str | Path) -> tuple[int, int, int]:
+    """Return size (bytes), modification time and change time (ns) of a file; together they show that it has changed.
+
+    Every write and every rename sets the change time to the clock, and no program can set it back, unlike the
+    modification time. Raises OSError if there is no file.
+    """
+    status = os.stat(path)
+    return status.st_size, status.st_mtime_ns, status.st_ctime_ns

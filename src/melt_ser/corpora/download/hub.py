@@ -63,7 +63,7 @@ def unpack_hub(root: Path, config: DatasetConfig) -> Path:
     Raises InputError if the datasets library cannot read the data set or the audio column is missing.
     """
     stamps = [
-        (path.relative_to(root).as_posix(), path.stat().st_size, path.stat().st_mtime_ns)
+        (path.relative_to(root).as_posix(), *files.stamp(path))
         for path in sorted(root.rglob("*"))
         if path.is_file() and not any(part.startswith(".") for part in path.relative_to(root).parts)
     ]
