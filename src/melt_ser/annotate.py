@@ -102,7 +102,7 @@ def _parser() -> argparse.ArgumentParser:
 
 def _check_out(options: argparse.Namespace) -> None:
     """Raise SetupError, before anything is paid, if --out is a folder or a stream, or would replace an input."""
-    from melt_ser.core.files import is_stream
+    from melt_ser.core.places import is_stream
     from melt_ser.corpora.lines import files_of
 
     if options.out.is_dir():

@@ -14,7 +14,6 @@ import re
 import secrets
 import shutil
 import stat
-import sys
 import tempfile
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -26,6 +25,7 @@ import msgspec
 import pandas as pd
 
 from melt_ser.core.errors import InputError, OutputError
+from melt_ser.core.places import is_stream, status_of, write_through
 
 # The messages of safetensors and torch if a write fails; they raise no OSError.
 FAILED_WRITE = re.compile(r"I/O error: (.+?) \(os error \d+\)|inline_container|file write failed")
@@ -56,7 +56,7 @@ def replacing_file(path: Path) -> Iterator[Path]:
     Raises OutputError if the file cannot be written; an older `path` is then as it was.
     """
     with telling_failed_writes(path):
-        older = _status(path)
+        older = status_of(path)
         if older is not None and stat.S_ISDIR(older.st_mode):
             raise OutputError(path, "it is a folder", "name a file in it")
         if older is not None and stat.S_ISBLK(older.st_mode):
@@ -64,7 +64,7 @@ def replacing_file(path: Path) -> Iterator[Path]:
         if is_stream(path):
             with tempfile.TemporaryDirectory() as folder:
                 yield Path(folder) / path.name
-                _write_through(path, Path(folder) / path.name)
+                write_through(path, Path(folder) / path.name)
             return
         target = Path(os.path.realpath(path))
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -90,7 +90,7 @@ def replacing_folder(path: Path) -> Iterator[Path]:
     library writes them. Raises OutputError if the folder cannot be written; an older `path` is then as it was.
     """
     with telling_failed_writes(path):
-        older = _status(path)
+        older = status_of(path)
         if older is not None and not stat.S_ISDIR(older.st_mode):
             raise OutputError(path, "a file has this name", "name a folder")
         target = Path(os.path.realpath(path))
@@ -106,49 +106,14 @@ def replacing_folder(path: Path) -> Iterator[Path]:
                     file.chmod(mode & 0o666)  # safetensors gives 0600, and the user's group could not read that
                 _to_disk(file)
             _give_permissions(temporary, mode, older)
-            if older is not None:  # a folder cannot be renamed onto one that has files, so the old one moves aside first
+            if (
+                older is not None
+            ):  # a folder cannot be renamed onto one that has files, so the old one moves aside first
                 os.replace(target, old)
             os.replace(temporary, target)
         finally:
             shutil.rmtree(temporary, ignore_errors=True)
             _put_back(old, target)
-
-
-def is_stream(path: Path) -> bool:
-    """Return whether a path takes what is written and keeps no file: a pipe, a device, or an open file (/dev/stdout)."""
-    status = _status(path)
-    if status is None or stat.S_ISDIR(status.st_mode):
-        return False
-    return not stat.S_ISREG(status.st_mode) or _descriptor(path) is not None
-
-
-def _status(path: Path) -> os.stat_result | None:
-    """Return the status of a path, behind links; None if there is nothing. Raises OSError for a loop of links."""
-    try:
-        return os.stat(path)
-    except FileNotFoundError:
-        return None
-
-
-def _descriptor(path: Path) -> int | None:
-    """Return the number of the open file of this process that an existing path names, such as 1 for /dev/stdout."""
-    while True:
-        folder = os.path.realpath(path.parent)
-        if folder in (f"/proc/{os.getpid()}/fd", "/dev/fd") and path.name.isdecimal():
-            return int(path.name)
-        if not path.is_symlink():
-            return None
-        path = Path(folder) / os.readlink(path)
-
-
-def _write_through(path: Path, file: Path) -> None:
-    """Write a finished file to a pipe, a device or an open file, behind what has been printed to it."""
-    for stream in (sys.stdout, sys.stderr):
-        stream.flush()
-    descriptor = _descriptor(path)
-    place = path if descriptor is None else os.dup(descriptor)
-    with file.open("rb") as source, open(place, "wb") as target:
-        shutil.copyfileobj(source, target)
 
 
 def _give_permissions(temporary: Path, mode: int, older: os.stat_result | None) -> None:
@@ -270,13 +235,3 @@ def csv_quoting(texts: Iterable[str]) -> Literal[0, 2]:
 def sha256(text: str) -> str:
     """Return the hexadecimal SHA-256 of a text in UTF-8."""
     return hashlib.sha256(text.encode("utf-8", errors="surrogateescape")).hexdigest()
-
-
-def stamp(path: str | Path) -> tuple[int, int, int]:
-    """Return size (bytes), modification time and change time (ns) of a file; together they show that it has changed.
-
-    Every write and every rename sets the change time to the clock, and no program can set it back, unlike the
-    modification time. Raises OSError if there is no file.
-    """
-    status = os.stat(path)
-    return status.st_size, status.st_mtime_ns, status.st_ctime_ns

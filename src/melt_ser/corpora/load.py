@@ -12,6 +12,7 @@ from melt_ser.config import UNION, DatasetConfig
 from melt_ser.core.errors import InputError, SetupError
 from melt_ser.core.files import sha256
 from melt_ser.core.package import cache_folder
+from melt_ser.core.places import from_home
 from melt_ser.corpora.corpus import Corpus, unite
 from melt_ser.corpora.download.hub import hub_folder
 from melt_ser.corpora.labels import common_label_map, map_labels
@@ -57,9 +58,9 @@ def corpus_root(config: DatasetConfig) -> Path:
 def own_root(config: DatasetConfig) -> Path:
     """Return `dataset.root`, `$MELT_SER_DATA/<name>` or `data/<name>`, whether the folder exists or not."""
     if config.root is not None:
-        return Path(config.root).expanduser()
+        return from_home(config.root)
     if os.environ.get(DATA_VARIABLE):
-        return Path(os.environ[DATA_VARIABLE]).expanduser() / config.name
+        return from_home(os.environ[DATA_VARIABLE]) / config.name
     return Path("data") / config.name
 
 
@@ -86,7 +87,7 @@ def read_release(config: DatasetConfig) -> tuple[Path, Release]:
             f"{first.audio or first.utterance or 'a row'}: {first.reason}); check dataset.root."
         )
     if config.label_file is not None:
-        release = relabel(release, Path(config.label_file).expanduser())
+        release = relabel(release, from_home(config.label_file))
     validate(release.table, config.name)
     return release.root or root, release
 

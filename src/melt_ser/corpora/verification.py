@@ -32,6 +32,7 @@ from melt_ser.core import files
 from melt_ser.core.errors import OutputError
 from melt_ser.core.locks import exclusive_lock
 from melt_ser.core.package import cache_folder
+from melt_ser.core.places import stamp_of
 
 RULES_VERSION = 4  # raise it when a rule or the way of measuring changes; clips are then measured again
 SILENCE = 1e-4  # of full scale (-80 dBFS): even the noise of a recording is louder
@@ -147,11 +148,11 @@ def _read_part(path: Path) -> pd.DataFrame | None:
 
 
 def _stamps(root: Path, audio: pd.Series) -> pd.DataFrame:
-    """Return the stamp of each row's file (see `files.stamp`); -1 if it does not exist."""
+    """Return the stamp of each row's file (see `core.places.stamp_of`); -1 if it does not exist."""
 
     def stamp(name: str) -> tuple[int, int, int]:
         try:
-            return files.stamp(f"{root}/{name}")
+            return stamp_of(f"{root}/{name}")
         except (OSError, ValueError):  # ValueError: a null character
             return -1, -1, -1
 

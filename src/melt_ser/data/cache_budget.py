@@ -8,6 +8,7 @@ from typing import Literal
 
 from melt_ser.config import CacheConfig
 from melt_ser.core.package import cache_folder
+from melt_ser.core.places import from_home
 
 GIB = 2**30
 Kind = Literal["waveforms", "features"]
@@ -38,7 +39,7 @@ def why_not_cached(path: Path, size: int, config: CacheConfig) -> str | None:
 
 
 def _root(config: CacheConfig) -> Path:
-    return Path(config.folder).expanduser() if config.folder else cache_folder()
+    return from_home(config.folder) if config.folder else cache_folder()
 
 
 def _bytes_on_disk(path: Path) -> int:

@@ -6,10 +6,11 @@ corpus is no longer in the folder that the run used, the report says that it has
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import msgspec
 import pandas as pd
 
 from melt_ser.config import DatasetConfig
@@ -106,9 +107,12 @@ def _read_recordings(corpus: str, settings: dict[str, Any], own: bool) -> Record
 
 
 def _typed(settings: dict[str, Any]) -> DatasetConfig:
-    """Return the dataset settings of a result; settings unknown to this version are ignored."""
-    known = {field.name for field in fields(DatasetConfig)} - {"download", "protocols", "group"}
-    return DatasetConfig(**{key: value for key, value in settings.items() if key in known})
+    """Return the dataset settings of a result; ValueError if one is of another type, unknown ones are ignored."""
+    needless = ("download", "protocols", "group")
+    typed: DatasetConfig = msgspec.convert(
+        {key: value for key, value in settings.items() if key not in needless}, DatasetConfig
+    )
+    return typed
 
 
 def _named(corpus: str, root: str | None) -> DatasetConfig:

@@ -26,6 +26,7 @@ import pandas as pd
 
 from melt_ser.config import DatasetConfig
 from melt_ser.core.errors import InputError, SetupError, did_you_mean
+from melt_ser.core.places import from_home
 from melt_ser.corpora.readers.annotations import Record
 from melt_ser.corpora.readers.delimited import read_table
 from melt_ser.corpora.readers.release import not_found
@@ -45,7 +46,7 @@ def read(root: Path, config: DatasetConfig) -> Release:
         raise SetupError("dataset=csv needs a table: set dataset.table=<a CSV with the columns audio,label>.")
     if not root.is_dir():
         raise not_found(root, config)
-    path = root / Path(config.table).expanduser()  # an absolute table stays as it is
+    path = root / from_home(config.table)  # an absolute table stays as it is
     if not os.path.isfile(path):
         raise SetupError(f"There is no table at {path}: set dataset.table=<its path, absolute or within {root}>.")
     mapping = _column_mapping(config)
