@@ -20,7 +20,7 @@ SUFFIXES = {".md": "md", ".csv": "csv", ".tex": "latex", ".html": "html"}
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Report every finished run below the folders; return 1 if a run folder cannot be read, after reporting the rest."""
+    """Report every finished run below the folders; return 1 if a run folder cannot be read, after the report."""
     parser = argparse.ArgumentParser(
         prog="melt-ser report", description="Collect runs into tables, figures and a page."
     )

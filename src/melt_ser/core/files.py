@@ -15,17 +15,19 @@ import secrets
 import shutil
 import stat
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 from typing import Any, Literal
 
 import msgspec
+import numpy as np
 import pandas as pd
 
 from melt_ser.core.errors import InputError, OutputError
 from melt_ser.core.places import is_stream, status_of, write_through
+from melt_ser.core.spreadsheet import guarded, guarded_table, unguarded_table
 
 # The messages of safetensors and torch if a write fails; they raise no OSError.
 FAILED_WRITE = re.compile(r"I/O error: (.+?) \(os error \d+\)|inline_container|file write failed")
@@ -218,10 +220,34 @@ def write_csv(path: Path, frame: pd.DataFrame) -> None:
 
 
 def csv_text(frame: pd.DataFrame) -> str:
-    """Return a table as CSV without its index; floats keep nine significant digits, enough for any float32."""
+    """Return a table as CSV without its index; floats keep nine significant digits, enough for any float32.
+
+    Texts are `guarded` from spreadsheets; `read_csv` gives them back as they were.
+    """
+    frame = guarded_table(frame)
     texts = (cell for column in frame.select_dtypes(exclude="number") for cell in frame[column])
     quoting = csv_quoting(map(str, texts))
     return frame.to_csv(index=False, float_format="%.9g", lineterminator="\n", quoting=quoting)
+
+
+def read_csv(path: Path, columns: Mapping[str, type], fix: str) -> pd.DataFrame:
+    """Read a CSV of `write_csv`; InputError, one sentence, if it is damaged or lacks one of the columns.
+
+    columns: the type of each column that has to be there; a float has to be finite.
+    """
+    types = {guarded(name): kind for name, kind in columns.items()}
+    try:
+        table = unguarded_table(pd.read_csv(path, dtype=types, keep_default_na=False))
+        missing = [name for name in columns if name not in table]
+        if missing:
+            raise ValueError(f"it has no column '{missing[0]}'")
+        for name in (name for name, kind in columns.items() if kind is float):
+            if not np.isfinite(table[name]).all():
+                raise ValueError(f"the column '{name}' has a value that is not finite")
+    except (OSError, ValueError) as error:  # ValueError: pandas cannot parse it
+        reason = getattr(error, "strerror", None) or " ".join(str(error).split())
+        raise InputError(f"{path} cannot be read ({reason}); {fix}.") from None
+    return table
 
 
 def csv_quoting(texts: Iterable[str]) -> Literal[0, 2]:

@@ -51,13 +51,20 @@ class Failure(Struct):
     run: str = ""
 
 
+class Git(Struct):
+    """The commit of the package's checkout; not clean: with changes."""
+
+    commit: str
+    clean: bool
+
+
 class RunInfo(Struct, kw_only=True):
     """The run: its identity, command, versions and hardware."""
 
     id: str
     experiment: str | None = None
     command: str | None = None  # the overrides that were typed
-    git: dict[str, Any] | None = None  # commit, clean; None for an installed wheel
+    git: Git | None = None  # None for an installed wheel
     versions: dict[str, str] = {}
     device: str | None = None
     processes: int | None = None

@@ -2,8 +2,9 @@
 
 A finished run has a `result.json`, a failed one a `failed.json` with its reason, an unfinished one only its
 `inputs.json`. A failure with exit code 2 before the start was a mistake of the command, such as a mistyped setting or a
-corpus that is not there: the attempt is refused, and reports only count it. Folders inside a run folder are not searched, and links to folders are not followed. A copy of a run has
-the same settings, seed and data; it counts once, because a mean over copies would not be a mean over seeds.
+corpus that is not there: the attempt is refused, and reports only count it. Folders inside a run folder are not
+searched, and links to folders are not followed. A copy of a run has the same settings, seed and data; it counts once,
+because a mean over copies would not be a mean over seeds.
 """
 
 from __future__ import annotations

@@ -16,6 +16,7 @@ from pathlib import Path
 import pandas as pd
 
 from melt_ser.core.errors import InputError
+from melt_ser.core.spreadsheet import unguarded_table
 
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 END = "end"  # a row added after the last: if a quote is not closed, its value swallows this row
@@ -28,7 +29,8 @@ def read_table(
     """Return a table of text with lower-case columns, without blank rows and without blanks around values.
 
     The table is UTF-8 with or without a byte-order mark, with any line ends. Raises InputError if it is not, or if a
-    required column is missing, a column is repeated, or a row has another number of values.
+    required column is missing, a column is repeated, or a row has another number of values. A text that `prepare` or
+    `annotate` has guarded from spreadsheets is as it was before.
 
     Args:
         path: the table.
@@ -37,7 +39,7 @@ def read_table(
         strict: also refuse quotes inside a value. Releases have them, but a user's own CSV should not.
         fix: the advice at the end of the error if a column is missing.
     """
-    table = _parse(path, delimiters, strict).apply(lambda column: column.str.strip())
+    table = unguarded_table(_parse(path, delimiters, strict).apply(lambda column: column.str.strip()))
     table = table[(table != "").any(axis=1)]
     columns: list[str] = [column.lower() for column in table.iloc[0]] if len(table) else []
     if not columns and not required:
