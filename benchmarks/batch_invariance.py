@@ -19,8 +19,8 @@ from transformers import CONFIG_MAPPING, AutoModel
 from melt_ser.audio.waveform import pad_together, prepare_waveform
 from melt_ser.config import BackboneConfig, Family, HeadConfig, Layers
 from melt_ser.models.backbone import load_backbone
+from melt_ser.models.checkpoint_config import MODEL_TYPES
 from melt_ser.models.classifier import SpeechClassifier
-from melt_ser.models.weights import MODEL_TYPES
 
 SECONDS = (0.03, 0.4, 1.3, 2.7, 4.1, 6.0)
 SHAPES = {

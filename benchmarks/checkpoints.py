@@ -16,7 +16,8 @@ from transformers import CONFIG_MAPPING, AutoModelForAudioClassification, PreTra
 from clips import CLASSES
 from melt_ser.config import BackboneConfig, Family
 from melt_ser.models.backbone import load_backbone
-from melt_ser.models.weights import MODEL_TYPES, quiet_transformers
+from melt_ser.models.checkpoint_config import MODEL_TYPES
+from melt_ser.models.weights import quiet_transformers
 
 
 def model_config(family: str, size: str) -> PreTrainedConfig:

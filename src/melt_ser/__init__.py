@@ -78,7 +78,7 @@ def load_model(run: Run | str | os.PathLike[str], fold: int | None = None, devic
 
     Args:
         run: a `Run`, the folder of a finished run, or one of its model folders.
-        fold: the number of the fold, if the run has several.
+        fold: the number of a fold; by default the models of all folds answer together, with their mean.
         device: auto, cpu, cuda or cuda:<number>.
 
     Raises SetupError if there is no such run, model or device.

@@ -1,27 +1,50 @@
-"""`python -m melt_ser.predict RUN AUDIO… [--window SECONDS] [--format table|csv|json]`: label files and folders."""
+"""`python -m melt_ser.predict RUN AUDIO… [--window SECONDS] [--out FILE]`: label files, folders, patterns and lists."""
 
 from __future__ import annotations
 
 import argparse
-import csv
-import json
 import math
+import os
 import sys
+from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING, TextIO
 
-from melt_ser.cli.verb import run
-from melt_ser.core.console import say, show
-from melt_ser.core.errors import one_line
-from melt_ser.core.files import csv_quoting
+from melt_ser.cli.verb import run, whole_number
+from melt_ser.core import files
+from melt_ser.core.console import finish, progress, say
+from melt_ser.core.errors import SetupError
+from melt_ser.core.places import is_stream, stream_to_open
+from melt_ser.evaluation.label_journal import LabelJournal, journal_of
+from melt_ser.evaluation.label_rows import FORMATS, RowWriter, row_writer
 from melt_ser.evaluation.labelling import LONGEST_SECONDS, SHORTEST_WINDOW, Row, audio_files
+
+if TYPE_CHECKING:
+    from melt_ser.evaluation.labelling import Model
+
+LIST = "-"  # in the place of AUDIO: standard input has a path on each line
+STOPPED = "stopped."
+STOPPED_WITH_OUT = "stopped; the same command goes on from the files that are labelled."
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Label every file; a bad file is a row with its reason, and makes the exit code 1."""
     parser = argparse.ArgumentParser(prog="melt-ser predict", description="Label audio files and folders.")
     parser.add_argument("run", type=Path, help="folder of a finished run (or of one of its models)")
-    parser.add_argument("audio", type=Path, nargs="+", help="audio files, or folders that are searched for them")
-    parser.add_argument("--format", choices=("table", "csv", "json"), default="table")
+    parser.add_argument(
+        "audio",
+        nargs="+",
+        help="audio files, folders that are searched for them, or patterns such as 'data/**/*.wav'; "
+        f"{LIST} reads paths from standard input, one on each line (or separated by null characters)",
+    )
+    parser.add_argument("--fold", type=whole_number(0), help="the model of one fold (default: the mean of all)")
+    parser.add_argument("--format", choices=FORMATS, help="on standard output (default: table)")
+    parser.add_argument(
+        "--out",
+        type=Path,
+        metavar="FILE",
+        help="a .csv, .json or .jsonl file instead of standard output; if it is interrupted, the same command goes on",
+    )
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1 (default: auto)")
     parser.add_argument(
         "--window",
@@ -31,21 +54,94 @@ def main(arguments: list[str] | None = None) -> int:
         f"for each file; a file longer than {LONGEST_SECONDS:.0f} s gets the mean over its parts of that length)",
     )
     options = parser.parse_args(arguments)
-    return run(lambda: predict(options))
+    return run(lambda: predict(options), STOPPED if options.out is None else STOPPED_WITH_OUT)
 
 
 def predict(options: argparse.Namespace) -> int:
-    """Print the rows of every file, and return the exit code."""
+    """Write the rows of every file, and return the exit code."""
     from melt_ser.runs.finished_run import load_model
 
-    model = load_model(options.run, device=options.device)
-    rows = [row for path in audio_files(options.audio) for row in model.label_file(path, options.window)]
-    _print(rows, model.classes, options.format, options.window is not None)
-    failed = sum("error" in row for row in rows)
+    form, out = _format(options), options.out
+    paths = audio_files(_paths(options.audio))
+    model = load_model(options.run, options.fold, options.device)
+    windows, names = options.window is not None, [str(path) for path in paths]
+    rows = _label(model, paths, options.window)
+    if out is None:
+        failed = _write(row_writer(form, sys.stdout, model.classes, windows, names), rows)
+    elif is_stream(out):  # it cannot be continued
+        with files.telling_failed_writes(out), _open(stream_to_open(out)) as stream:
+            failed = _write(row_writer(form, stream, model.classes, windows), rows)
+    else:
+        with journal_of(out, model, options.window) as journal:
+            _complete(journal, model, paths, options.window)
+            with files.replacing_file(out) as temporary, _open(temporary) as stream:
+                failed = _write(row_writer(form, stream, model.classes, windows), journal.rows(names))
+        finish(out)
     if failed:
-        files = len({row["file"] for row in rows})
-        say(f"{failed} of {files} files could not be labelled.")
+        say(f"{failed} of {len(paths)} files could not be labelled.")
     return 1 if failed else 0
+
+
+def _label(model: Model, paths: list[Path], window: float | None) -> Iterator[Row]:
+    for path in progress(paths, len(paths), "labelling"):
+        yield from model.label_file(path, window)
+
+
+def _write(writer: RowWriter, rows: Iterable[Row]) -> int:
+    """Write each row as soon as it is there, and return the number of files without a label."""
+    failed = 0
+    for row in rows:
+        writer.add(row)
+        failed += "error" in row
+    writer.end()
+    return failed
+
+
+def _complete(journal: LabelJournal, model: Model, paths: list[Path], window: float | None) -> None:
+    """Label the files that the journal lacks."""
+    missing = [path for path in paths if str(path) not in journal.finished]
+    if len(missing) < len(paths):
+        say(f"{len(paths) - len(missing)} of {len(paths)} files were labelled before; going on.")
+    for path in progress(missing, len(missing), "labelling"):
+        journal.add(path, list(model.label_file(path, window)))
+
+
+def _open(place: Path | int) -> TextIO:
+    return open(place, "w", encoding="utf-8", errors="surrogateescape", newline="")
+
+
+def _format(options: argparse.Namespace) -> str:
+    """Return the format of the rows, a key of FORMATS; the ending of --out decides for a file."""
+    form: str | None = options.format
+    if options.out is None:
+        return form or "table"
+    ending: str = options.out.suffix.lower().removeprefix(".")
+    if is_stream(options.out):
+        return form or "csv"
+    if ending not in FORMATS or ending == "table":
+        raise SetupError(f"--out {options.out} ends in .csv, .json or .jsonl, which is also the format.")
+    if form not in (None, ending):
+        raise SetupError(f"--out {options.out} is not of the format {form}; leave out --format.")
+    return ending
+
+
+def _paths(arguments: list[str]) -> list[Path]:
+    """Return the named paths, with those of standard input in the place of "-"."""
+    paths = []
+    for argument in arguments:
+        paths += _listed() if argument == LIST else [argument]
+    if not paths:
+        raise SetupError("Standard input names no file; give a path on each line.")
+    return [Path(path) for path in paths]
+
+
+def _listed() -> list[str]:
+    """Read the paths on standard input, one on each line or separated by null characters."""
+    if sys.stdin is None:
+        raise SetupError("Standard input is closed; name the files, or pipe their paths into the command.")
+    content = sys.stdin.buffer.read()
+    names = content.split(b"\0") if b"\0" in content else content.splitlines()
+    return [os.fsdecode(name) for name in names if name.strip()]
 
 
 def _seconds(text: str) -> float:
@@ -59,34 +155,6 @@ def _seconds(text: str) -> float:
             f"is a number of seconds from {SHORTEST_WINDOW} to {LONGEST_SECONDS:.0f}, not {text!r}"
         )
     return seconds
-
-
-def _print(rows: list[Row], classes: list[str], form: str, windows: bool) -> None:
-    place = ["start", "end"] if windows else []
-    if form == "json":
-        print(json.dumps(rows, indent=2, ensure_ascii=False))
-    elif form == "csv":
-        columns = ["file", *place, "label", *classes, "error"]
-        quoting = csv_quoting(row["file"] for row in rows)
-        writer = csv.DictWriter(sys.stdout, columns, restval="", lineterminator="\n", quoting=quoting)
-        writer.writeheader()
-        writer.writerows(rows)
-    else:
-        _print_table(rows, place)
-
-
-def _print_table(rows: list[Row], place: list[str]) -> None:
-    """Print a row for each label with its probability alone; `place` are the columns of a window's seconds."""
-    from rich.table import Column, Table
-
-    table = Table(Column("file", overflow="fold"), *place, "label", "probability", box=None)
-    for row in rows:
-        if "error" in row:
-            table.add_row(one_line(row["file"]), *["–"] * (1 + len(place)), one_line(row["error"]))
-        else:
-            seconds = [f"{row[name]:.2f}" for name in place]
-            table.add_row(one_line(row["file"]), *seconds, row["label"], f"{row[row['label']]:.3f}")
-    show(table)
 
 
 if __name__ == "__main__":

@@ -11,8 +11,8 @@ from transformers import CONFIG_MAPPING, AutoModel
 from melt_ser.audio.waveform import pad_together, prepare_waveform
 from melt_ser.config import BackboneConfig, Family, HeadConfig, Kernels
 from melt_ser.models.backbone import Backbone, load_backbone
+from melt_ser.models.checkpoint_config import MODEL_TYPES
 from melt_ser.models.classifier import SpeechClassifier
-from melt_ser.models.weights import MODEL_TYPES
 
 FAMILIES = [family.value for family in Family]
 CLASSES = ["angry", "happy", "neutral", "sad"]

@@ -133,8 +133,7 @@ def test_other_values_from_python_arrive_as_they_are() -> None:
 
 
 def test_a_fold_is_chosen_to_load_a_model(run: melt_ser.Run) -> None:
-    with pytest.raises(melt_ser.SetupError, match=r"has 2 folds; choose one model, such as .*folds/1/model .*fold=1"):
-        melt_ser.load_model(run, device="cpu")
+    assert len(melt_ser.load_model(run, device="cpu").classifiers) == 2
     with pytest.raises(melt_ser.SetupError, match=r"has no fold 3; choose from: 1, 2\."):
         melt_ser.load_model(run.folder, fold=3, device="cpu")
     by_fold = melt_ser.load_model(str(run.folder), fold=2, device="cpu")

@@ -18,9 +18,10 @@ import hydra
 from hydra.core.config_store import ConfigStore
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.types import Quote, QuotedString
-from omegaconf import MISSING, DictConfig, OmegaConf
+from omegaconf import MISSING, DictConfig, OmegaConf, flag_override
 
 from melt_ser.cli.failures import failure_of, renamed
+from melt_ser.cli.own_checkpoint import settle_checkpoint
 from melt_ser.config import RENAMED, UNION, Config, DatasetConfig, EvaluateConfig, PrepareConfig, ProtocolConfig
 from melt_ser.core.errors import MeltSerError, SetupError, did_you_mean
 from melt_ser.core.package import conf_folder
@@ -45,10 +46,16 @@ for _name, _node in (("train_schema", Config), ("evaluate_schema", EvaluateConfi
 
 def compose(overrides: list[str], config_name: str = "config") -> DictConfig:
     """Compose a configuration, within a running verb or from a notebook or test."""
-    if GlobalHydra.instance().is_initialized():
-        return hydra.compose(config_name, overrides=overrides)
-    with hydra.initialize_config_dir(str(conf_folder()), version_base="1.3"):
-        return hydra.compose(config_name, overrides=overrides)
+    if not GlobalHydra.instance().is_initialized():
+        with hydra.initialize_config_dir(str(conf_folder()), version_base="1.3"):
+            return compose(overrides, config_name)
+    composed = hydra.compose(config_name, overrides=overrides, return_hydra_config=True)
+    choice = composed.hydra.runtime.choices.get("backbone")
+    with flag_override(composed, ["readonly", "struct"], False):
+        del composed["hydra"]
+    if choice is not None and OmegaConf.select(composed, "backbone.checkpoint") is not None:
+        settle_checkpoint(composed, choice, overrides)
+    return composed
 
 
 def with_protocol(composed: DictConfig, schema: type[Any]) -> DictConfig:

@@ -19,6 +19,7 @@ from omegaconf import DictConfig
 from melt_ser.cli.compose import SCHEMAS
 from melt_ser.cli.failures import Failure, failure_of
 from melt_ser.cli.help import is_asked, print_help
+from melt_ser.cli.own_checkpoint import settle_job
 from melt_ser.cli.sweep import Outcomes, one_gpu, outcome, sweeping
 from melt_ser.cli.verb import run
 from melt_ser.core.console import terminal
@@ -52,6 +53,7 @@ def _launch(config_name: str, task: Callable[[DictConfig], str | None]) -> int:
     def guarded(composed: DictConfig) -> dict[str, Any]:
         try:
             with terminal(), one_gpu():  # a job of a sweep may run in a process of its own
+                settle_job(composed)
                 return outcome(task(composed) or "finished")
         except Exception as error:  # Hydra would print a line of its own for an exception
             failure = failure_of(error, schema)

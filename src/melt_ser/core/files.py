@@ -26,7 +26,7 @@ import numpy as np
 import pandas as pd
 
 from melt_ser.core.errors import InputError, OutputError
-from melt_ser.core.places import is_stream, status_of, write_through
+from melt_ser.core.places import is_stream, status_of, stream_to_open
 from melt_ser.core.spreadsheet import guarded, guarded_table, unguarded_table
 
 # The messages of safetensors and torch if a write fails; they raise no OSError.
@@ -66,7 +66,8 @@ def replacing_file(path: Path) -> Iterator[Path]:
         if is_stream(path):
             with tempfile.TemporaryDirectory() as folder:
                 yield Path(folder) / path.name
-                write_through(path, Path(folder) / path.name)
+                with (Path(folder) / path.name).open("rb") as source, open(stream_to_open(path), "wb") as stream:
+                    shutil.copyfileobj(source, stream)
             return
         target = Path(os.path.realpath(path))
         target.parent.mkdir(parents=True, exist_ok=True)

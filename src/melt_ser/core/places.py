@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import stat
 import sys
 from pathlib import Path
@@ -39,14 +38,12 @@ def descriptor_of(path: Path) -> int | None:
         path = Path(folder) / os.readlink(path)
 
 
-def write_through(path: Path, file: Path) -> None:
-    """Write a finished file to a pipe, a device or an open file, behind what has been printed to it."""
+def stream_to_open(path: Path) -> Path | int:
+    """Return the argument for `open` that writes to a stream (see `is_stream`) behind what has been printed to it."""
     for stream in filter(None, (sys.stdout, sys.stderr)):  # None: the shell has closed it
         stream.flush()
     descriptor = descriptor_of(path)
-    place = path if descriptor is None else os.dup(descriptor)
-    with file.open("rb") as source, open(place, "wb") as target:
-        shutil.copyfileobj(source, target)
+    return path if descriptor is None else os.dup(descriptor)
 
 
 def stamp_of(path: str | Path) -> tuple[int, int, int]:

@@ -7,6 +7,7 @@ has its own label. Long files are read in blocks: hours need no more memory than
 
 from __future__ import annotations
 
+import glob
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
@@ -14,11 +15,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
+import xxhash
 
 from melt_ser.audio import AUDIO_SUFFIXES, SAMPLE_RATE
 from melt_ser.audio.decode import LOUDEST, RATES, TooLong, Waveform, in_pieces, read_audio, stream_audio
 from melt_ser.audio.resample import resample
-from melt_ser.core.console import say
+from melt_ser.core.console import progress, say
 from melt_ser.core.errors import InputError, MeltSerError, SetupError
 
 if TYPE_CHECKING:
@@ -36,15 +38,25 @@ Audio = str | os.PathLike[str] | Sequence[str | os.PathLike[str]] | npt.NDArray[
 class Model:
     """A trained model that labels recordings; `load_model` reads it from a run.
 
-    `classifier` is the torch module, on its device, and `classes` names its outputs in their order.
+    `classifiers` are torch modules, on their device: one, or one for each fold of a run. The probabilities are the mean
+    of theirs. `classes` names their outputs in their order.
     """
 
-    def __init__(self, classifier: SpeechClassifier) -> None:
-        self.classifier = classifier.eval()
+    def __init__(self, classifiers: Sequence[SpeechClassifier]) -> None:
+        self.classifiers = [classifier.eval() for classifier in classifiers]
 
     @property
     def classes(self) -> list[str]:
-        return self.classifier.classes
+        return self.classifiers[0].classes
+
+    def digest(self) -> str:
+        """Return an identifier of the weights: the answers of another model are others."""
+        total = xxhash.xxh3_128()
+        for classifier in self.classifiers:
+            for name, weight in classifier.state_dict().items():
+                total.update(name.encode())
+                total.update(weight.cpu().contiguous().numpy().data)
+        return total.hexdigest()
 
     def predict(self, audio: Audio, sampling_rate: int | None = None, window: float | None = None) -> pd.DataFrame:
         """Return a table with a row for each recording, or for each window of each recording.
@@ -53,9 +65,9 @@ class Model:
         each class, and (for a folder or a list) `error`: the reason if a file has no label, otherwise "".
 
         Args:
-            audio: a waveform, (samples,) or (samples, channels); or a file, a folder that is searched for audio, or a
-                list of these. Channels are averaged. Floats are between -1 and 1; signed integers are scaled by their
-                full scale.
+            audio: a waveform, (samples,) or (samples, channels); or a file, a folder that is searched for audio, a
+                pattern such as "data/*.wav", or a list of these. Channels are averaged. Floats are between -1 and 1;
+                signed integers are scaled by their full scale.
             sampling_rate: the rate of the waveform in Hz; a file states its own.
             window: its length in seconds, 0.1 to 60, for a row for each window. By default a recording has one label.
 
@@ -70,7 +82,8 @@ class Model:
         if sampling_rate is not None:
             raise SetupError("sampling_rate is for a waveform; a file states its own.")
         paths = [Path(audio)] if isinstance(audio, str | os.PathLike) else [Path(path) for path in audio]
-        rows = [row for path in audio_files(paths) for row in self.label_file(path, window)]
+        files = audio_files(paths)
+        rows = [row for path in progress(files, len(files), "labelling") for row in self.label_file(path, window)]
         alone = isinstance(audio, str | os.PathLike) and rows[0]["file"] == str(paths[0])
         if alone and "error" in rows[-1]:
             raise InputError(rows[-1]["error"])
@@ -137,12 +150,15 @@ class Model:
         from melt_ser.audio.waveform import pad_together, prepare_waveform
         from melt_ser.core.memory import memory_advice
         from melt_ser.evaluation.inference import exact_products
+        from melt_ser.models.classifier import logits_of_all
 
-        device = next(self.classifier.parameters()).device
-        prepared = prepare_waveform(torch.from_numpy(waveform), self.classifier.backbone.do_normalize)
+        backbone = self.classifiers[0].backbone
+        device = next(self.classifiers[0].parameters()).device
+        prepared = prepare_waveform(torch.from_numpy(waveform), backbone.do_normalize)
         audio, lengths = pad_together([prepared])
         with torch.no_grad(), exact_products(), memory_advice("use a shorter window, such as --window 10"):
-            probabilities: list[float] = self.classifier(audio.to(device), lengths).float().softmax(dim=-1)[0].tolist()
+            logits = torch.cat(logits_of_all(self.classifiers, audio.to(device), lengths))
+            probabilities: list[float] = logits.float().softmax(dim=-1).mean(dim=0).tolist()
         return probabilities
 
     def _label(self, probabilities: list[float]) -> Row:
@@ -156,20 +172,36 @@ def check_window(window: float | None) -> None:
         raise SetupError(f"window is from {SHORTEST_WINDOW} to {LONGEST_SECONDS:.0f} seconds, not {window}.")
 
 
-def audio_files(paths: Iterable[Path]) -> Iterator[Path]:
-    """Yield the files as they are, and from each folder the files with a suffix of audio, broken links too.
+def audio_files(paths: Iterable[Path]) -> list[Path]:
+    """Return the files as they are, and from each folder the files with a suffix of audio, broken links too.
 
-    A folder without any audio is yielded itself.
+    A path that does not exist and has *, ? or [ is a pattern: the files and folders that match it are taken, and `**`
+    matches any folders. A folder without audio, and a pattern without a match, is returned itself. A file that is named
+    more than once is returned once.
     """
-    for path in paths:
-        if os.path.isdir(path):  # unlike pathlib's, this is false for a name that is too long
-            files = [file for file in sorted(path.rglob("*")) if not file.is_dir()]
-            audio = [file for file in files if file.suffix.lower() in AUDIO_SUFFIXES and not file.name.startswith(".")]
-            if audio and len(audio) < len(files):
-                say(f"note: {len(files) - len(audio)} files in {path} are ignored (hidden, or not named as audio).")
-            yield from audio or [path]
-        else:
-            yield path
+    found = [file for path in paths for match in _matches(path) for file in _audio_in(match)]
+    files = list(dict.fromkeys(found))
+    if len(files) < len(found):
+        say(f"note: {len(found) - len(files)} files are named more than once; each is labelled once.")
+    return files
+
+
+def _matches(path: Path) -> list[Path]:
+    """Return the paths that match a pattern, or the path itself if it is none."""
+    if os.path.lexists(path) or not glob.has_magic(str(path)):
+        return [path]
+    return [Path(match) for match in sorted(glob.glob(str(path), recursive=True))] or [path]
+
+
+def _audio_in(path: Path) -> list[Path]:
+    """Return the audio files of a folder; a file, or a folder without audio, itself."""
+    if not os.path.isdir(path):  # unlike pathlib's, this is false for a name that is too long
+        return [path]
+    files = [file for file in sorted(path.rglob("*")) if not file.is_dir()]
+    audio = [file for file in files if file.suffix.lower() in AUDIO_SUFFIXES and not file.name.startswith(".")]
+    if audio and len(audio) < len(files):
+        say(f"note: {len(files) - len(audio)} files in {path} are ignored (hidden, or not named as audio).")
+    return audio or [path]
 
 
 def _checked_waveform(samples: npt.NDArray[Any], sampling_rate: int | None) -> Waveform:

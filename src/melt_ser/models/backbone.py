@@ -14,8 +14,9 @@ from torch import Tensor, nn
 from melt_ser.audio.waveform import RECEPTIVE_FIELD
 from melt_ser.config import BackboneConfig, Kernels
 from melt_ser.core.errors import SetupError, did_you_mean
+from melt_ser.models.checkpoint_config import MODEL_TYPES, family_name
 from melt_ser.models.kernels import apply_kernels, encode_waveforms, layer_input
-from melt_ser.models.weights import MODEL_TYPES, family_name, pretrained_model, random_model
+from melt_ser.models.weights import pretrained_model, random_model
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel

@@ -13,6 +13,8 @@ CONFIG = "config.json"
 SAFE_WEIGHTS = ("model.safetensors", "model.safetensors.index.json")
 PICKLED_WEIGHTS = ("pytorch_model.bin", "pytorch_model.bin.index.json")
 EXTRACTOR = ("preprocessor_config.json", "processor_config.json")  # the second is the joint file of transformers 5
+ADAPTER = "adapter_config.json"
+WEIGHT_SUFFIXES = {".pt", ".pth", ".ckpt", ".bin", ".safetensors"}  # no name of the hub ends like this
 SECONDS_TO_ANSWER = 10.0
 
 
@@ -25,9 +27,22 @@ def find_checkpoint(config: BackboneConfig) -> Path:
     folder = from_home(config.checkpoint)
     if folder.is_dir():
         return folder
-    if folder.is_absolute() or config.checkpoint.startswith((".", "~")) or config.checkpoint.count("/") > 1:
+    if folder.is_file():
+        raise SetupError(_no_folder(folder))
+    local = folder.is_absolute() or config.checkpoint.startswith((".", "~")) or config.checkpoint.count("/") > 1
+    if local or folder.suffix in WEIGHT_SUFFIXES:
         raise SetupError(f"The checkpoint folder {folder} does not exist; correct backbone.checkpoint.")
     return _cached(config) or _download(config)
+
+
+def _no_folder(file: Path) -> str:
+    """Return the sentence about a checkpoint that is a file."""
+    if (file.parent / CONFIG).is_file():
+        return f"backbone.checkpoint={file} is a file; give its folder, backbone.checkpoint={file.parent}."
+    return (
+        f"backbone.checkpoint={file} is a file, such as fairseq or a training loop writes; convert it to a folder with "
+        f"{CONFIG} and {SAFE_WEIGHTS[0]}, by the conversion script that transformers has for its family."
+    )
 
 
 def weights_digest(config: BackboneConfig) -> str | None:
@@ -150,6 +165,12 @@ def download_command(config: BackboneConfig) -> str:
     """Return the command that puts the checkpoint into the Hugging Face cache."""
     revision = f" --revision {config.revision}" if config.revision else ""
     return f"hf download {config.checkpoint}{revision}"
+
+
+def shards_of(weights: Path) -> list[Path]:
+    """Return the weight files behind an index; the file itself if it is a single one."""
+    names = _shards({path.name for path in weights.parent.iterdir()}, weights.name)
+    return [weights.parent / name for name in sorted(names)] or [weights]
 
 
 def _shards(names: set[str], weights: str) -> set[str]:

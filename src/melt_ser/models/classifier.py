@@ -165,6 +165,21 @@ class SpeechClassifier(nn.Module):
         return self.backbone.freezing
 
 
+def logits_of_all(classifiers: Sequence[SpeechClassifier], audio: Tensor, lengths: Tensor) -> list[Tensor]:
+    """Return the logits of each classifier, (batch, classes); a backbone that several share is computed once.
+
+    audio, lengths: as for `SpeechClassifier.forward`.
+    """
+    outputs: dict[tuple[int, bool], BackboneOutput] = {}
+    logits = []
+    for classifier in classifiers:
+        key = (id(classifier.backbone), classifier.head.weighted)
+        if key not in outputs:
+            outputs[key] = classifier.backbone(audio, lengths, output_hidden_states=classifier.head.weighted)
+        logits.append(classifier.head(outputs[key]))
+    return logits
+
+
 def _checked(key: str, value: str, choices: Sequence[str] | dict[str, type]) -> str:
     """Return a setting's value as plain text, whether it came as an enumeration or as a word."""
     word = str(getattr(value, "value", value))

@@ -20,6 +20,7 @@ import copy
 import json
 import os
 import shutil
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -30,13 +31,15 @@ from torch import Tensor, nn
 
 from melt_ser.audio import SAMPLE_RATE
 from melt_ser.config import BackboneConfig, Family, HeadConfig, Layers, Pooling
-from melt_ser.core.errors import InputError, SetupError
+from melt_ser.core.errors import InputError, SetupError, one_line
 from melt_ser.core.files import replacing_folder, write_json
 from melt_ser.core.memory import NO_ROOM_FOR_MODEL, memory_advice
+from melt_ser.corpora.labels import RESERVED
 from melt_ser.models.backbone import Backbone, load_backbone
+from melt_ser.models.checkpoint_config import family_of
 from melt_ser.models.checkpoint_files import SAFE_WEIGHTS
 from melt_ser.models.classifier import SpeechClassifier
-from melt_ser.models.weights import check_finite, family_of, quiet_transformers
+from melt_ser.models.weights import check_finite, quiet_transformers
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -131,6 +134,22 @@ def load_model(folder: Path, device: str | torch.device = "cpu") -> SpeechClassi
         return classifier.to(device).eval()
 
 
+def share_backbones(classifiers: Iterable[SpeechClassifier]) -> list[SpeechClassifier]:
+    """Let classifiers whose backbones have the same weights share one: the folds of a frozen backbone differ in heads.
+
+    The classifiers come one at a time, so that at most one backbone too many is in memory.
+    """
+    kept: list[SpeechClassifier] = []
+    for classifier in classifiers:
+        weights = classifier.backbone.state_dict()
+        for other in kept:
+            if all(torch.equal(weight, weights[name]) for name, weight in other.backbone.state_dict().items()):
+                classifier.backbone = other.backbone
+                break
+        kept.append(classifier)
+    return kept
+
+
 def _has_first_form(head: HeadConfig) -> bool:
     return Pooling(head.pooling) is Pooling.mean and not head.hidden_sizes
 
@@ -199,10 +218,25 @@ def _checked(description: dict[str, Any], path: Path) -> tuple[Family, HeadConfi
         sound = len(classes) > 0 and all(isinstance(name, str) for name in classes)
         sound &= all(0 < size < 2**16 for size in settings.hidden_sizes) and 0 <= settings.dropout < 1
         if sound:
+            _check_classes(classes, path)
             return Family(description["family"]), settings, list(classes)
     except (ValueError, KeyError, TypeError, OverflowError):
         pass
     raise SetupError(f"{path} does not describe a model of ours; save the model again.")
+
+
+def _check_classes(classes: list[str], path: Path) -> None:
+    """Raise SetupError if a class is named twice or like another column of predictions: its answers would be lost."""
+    for number, name in enumerate(classes):
+        fault = ""
+        if name in classes[:number]:
+            fault = " twice"
+        elif name in RESERVED:
+            fault = ", but a column of predictions is called so"
+        elif name != one_line(name).strip() or not name:
+            fault = ", which is no name"
+        if fault:
+            raise SetupError(f"{path} has the class '{one_line(name)}'{fault}; train the model again with other names.")
 
 
 def _on_cpu(weights: dict[str, Tensor]) -> dict[str, Tensor]:

@@ -8,24 +8,30 @@ from __future__ import annotations
 
 import json
 import pickle
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
-from huggingface_hub.errors import StrictDataclassError
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
 
 from melt_ser.config import BackboneConfig
+from melt_ser.core.console import say
 from melt_ser.core.errors import SetupError, did_you_mean, first_line
-from melt_ser.models.checkpoint_files import CONFIG, EXTRACTOR, find_checkpoint, weights_file
+from melt_ser.models.checkpoint_config import (
+    INVALID,
+    MODEL_TYPES,
+    check_sizes,
+    family_name,
+    read_config,
+    wants_normalised,
+)
+from melt_ser.models.checkpoint_files import CONFIG, find_checkpoint, shards_of, weights_file
 
 if TYPE_CHECKING:
     from transformers import PreTrainedConfig, PreTrainedModel
-
-MODEL_TYPES = {"wav2vec2": "wav2vec2", "hubert": "hubert", "wavlm": "wavlm", "data2vec": "data2vec-audio"}
-"""The `model_type` of transformers for each of our families."""
 
 TINY: dict[str, Any] = {
     "hidden_size": 128,
@@ -73,17 +79,7 @@ only layer. Its norms come after the layers, and with the dropout of the others 
 
 # The errors of broken weights: torch, pickle, safetensors and transformers each have their own.
 UNREADABLE = (OSError, RuntimeError, ValueError, KeyError, EOFError, pickle.UnpicklingError, SafetensorError)
-INVALID = (ValueError, TypeError, AttributeError, StrictDataclassError)  # the errors of a wrong configuration
-
-
-def family_name(config: BackboneConfig) -> str:
-    """Return the family as plain text, whether the setting holds an enumeration or a word."""
-    return str(getattr(config.family, "value", config.family))
-
-
-def family_of(model_type: str | None) -> str | None:
-    """Return our family for a `model_type` of transformers; None for every other kind of model."""
-    return next((family for family, known in MODEL_TYPES.items() if known == model_type), None)
+FIRST_WEIGHT = "feature_extractor.conv_layers.0.conv.weight"  # every family has it
 
 
 def tiny_architecture(family: str) -> dict[str, Any]:
@@ -110,9 +106,11 @@ def random_model(config: BackboneConfig, seed: int, settings: dict[str, Any]) ->
         if key not in known:
             raise SetupError(f"backbone.architecture has no key '{key}'; {did_you_mean(key, known)}")
     try:
+        model_config = config_class(**shape | config.architecture | settings)
+        check_sizes(model_config, "backbone.architecture")
         with seeded(seed):
-            model: PreTrainedModel = AutoModel.from_config(config_class(**shape | config.architecture | settings))
-    except (ValueError, TypeError, RuntimeError, StrictDataclassError) as error:
+            model: PreTrainedModel = AutoModel.from_config(model_config)
+    except (*INVALID, RuntimeError) as error:
         raise SetupError(f"backbone.architecture cannot be built: {first_line(error)}.") from error
     return model.eval()
 
@@ -130,16 +128,18 @@ def pretrained_model(config: BackboneConfig, seed: int, settings: dict[str, Any]
     Raises SetupError if a weight of the backbone is missing, or a file is missing, unreadable or unsuitable.
     """
     folder = find_checkpoint(config)
-    return _read_folder(folder, config, seed, settings), _do_normalize(folder)
+    return _read_folder(folder, config, seed, settings), wants_normalised(folder)
 
 
 def _read_folder(folder: Path, config: BackboneConfig, seed: int, settings: dict[str, Any]) -> PreTrainedModel:
     from transformers import AutoModel
 
-    model_config = _read_config(folder, config)
+    model_config = read_config(folder, config)
     for key, value in settings.items():
         setattr(model_config, key, value)
     weights = weights_file(folder, config)
+    names = _names_of_weights(weights)
+    expected = _unfilled(model_config, folder, weights)
     try:
         with quiet_transformers(), seeded(seed):
             model, report = AutoModel.from_pretrained(
@@ -150,15 +150,75 @@ def _read_folder(folder: Path, config: BackboneConfig, seed: int, settings: dict
                 weights_only=True,
                 local_files_only=True,
                 output_loading_info=True,
+                key_mapping=_without_prefix(names, expected.base_model_prefix, weights),
             )
     except UNREADABLE as error:
         raise SetupError(f"The weights {weights} cannot be read ({first_line(error)}); get them again.") from error
     missing = sorted(name for name in report["missing_keys"] if name != "masked_spec_embed")
+    if len(missing) >= len(expected.state_dict()) - 1:
+        raise SetupError(
+            f"The weights {weights} are of another model: no name in them is one of a {model_config.model_type} "
+            "encoder; give another backbone.checkpoint."
+        )
     if missing:
         raise SetupError(f"The weights {weights} lack {missing[0]} (of {len(missing)} missing); get them again.")
     check_finite(model, weights)
     loaded: PreTrainedModel = model
     return loaded
+
+
+def _unfilled(model_config: PreTrainedConfig, folder: Path, weights: Path) -> PreTrainedModel:
+    """Build the model without memory for its weights.
+
+    Raises SetupError if config.json describes no model, or one with more weights than the files can hold.
+    """
+    from transformers import AutoModel
+
+    path = folder / CONFIG
+    try:
+        with torch.device("meta"), seeded(0):
+            model: PreTrainedModel = AutoModel.from_config(model_config)
+    except (*INVALID, KeyError, RuntimeError, ZeroDivisionError, OverflowError) as error:
+        raise SetupError(f"{path} describes no model ({first_line(error)}); get it again.") from error
+    count = sum(parameter.numel() for parameter in model.parameters())
+    size = sum(path.stat().st_size for path in shards_of(weights))
+    if count > size:  # a weight takes a byte at least
+        raise SetupError(
+            f"{path} describes a model of {count:,} weights, too many for the {size:,} bytes of {weights.name}; "
+            "get both from the same checkpoint."
+        )
+    return model
+
+
+def _without_prefix(names: list[str], base_prefix: str, weights: Path) -> dict[str, str] | None:
+    """Return a mapping for transformers that takes a foreign prefix from the names of the weights; None: there is none.
+
+    Training loops write such prefixes: `module.` (DataParallel), `model.` (Lightning). transformers itself knows
+    `base_prefix`, the name of the backbone in its models with a head. Raises SetupError if there are several backbones.
+    """
+    prefixes = sorted({name.removesuffix(FIRST_WEIGHT) for name in names if name.endswith(FIRST_WEIGHT)})
+    if len(prefixes) > 1:
+        raise SetupError(
+            f"The weights {weights} hold several backbones, with the prefixes "
+            f"{', '.join(map(repr, prefixes))}; save the one to start from alone."
+        )
+    if not prefixes or prefixes[0] in ("", f"{base_prefix}."):
+        return None
+    say(f"note: the names of the weights in {weights} begin with '{prefixes[0]}'; they are loaded without it.")
+    return {f"^{re.escape(prefixes[0])}": ""}
+
+
+def _names_of_weights(weights: Path) -> list[str]:
+    """Return the names of the weights in a file, or in the files of an index."""
+    try:
+        if weights.suffix == ".json":
+            return list(json.loads(weights.read_text(encoding="utf-8"))["weight_map"])
+        if weights.suffix == ".safetensors":
+            with safe_open(weights, framework="pt") as stored:
+                return list(stored.keys())
+        return [str(name) for name in torch.load(weights, map_location="meta", weights_only=True)]
+    except (*UNREADABLE, TypeError, RecursionError) as error:
+        raise SetupError(f"The weights {weights} cannot be read ({first_line(error)}); get them again.") from error
 
 
 def check_finite(model: torch.nn.Module, weights: Path) -> None:
@@ -167,47 +227,6 @@ def check_finite(model: torch.nn.Module, weights: Path) -> None:
         least, greatest = tensor.aminmax()  # one NaN makes both NaN; one pass, and nothing is allocated
         if not (least.isfinite() and greatest.isfinite()):
             raise SetupError(f"The weights {weights} have NaN or infinite values in {name}; get them again.")
-
-
-def _read_config(folder: Path, config: BackboneConfig) -> PreTrainedConfig:
-    """Read config.json; raise SetupError if it describes a model of another family or one with an adapter."""
-    from transformers import CONFIG_MAPPING
-
-    described = _read_json(folder / CONFIG)
-    family, model_type = family_name(config), described.get("model_type")
-    if model_type != MODEL_TYPES[family]:
-        right = family_of(model_type)
-        fix = f"set backbone.family={right}" if right else f"choose a checkpoint of {', '.join(MODEL_TYPES)}"
-        raise SetupError(f"backbone.family is {family}, but {config.checkpoint} is a '{model_type}' model; {fix}.")
-    if described.get("add_adapter"):
-        raise SetupError(f"{config.checkpoint} shortens its frames with an adapter (add_adapter); choose one without.")
-    try:
-        return CONFIG_MAPPING[model_type].from_dict(described)
-    except INVALID as error:
-        raise SetupError(f"{folder / CONFIG} is not a valid configuration: {first_line(error)}.") from error
-
-
-def _do_normalize(folder: Path) -> bool:
-    """Say whether the checkpoint's feature extractor normalises audio; transformers' default is to do so."""
-    for name in EXTRACTOR:
-        if (folder / name).exists():
-            extractor = _read_json(folder / name)
-            return bool(extractor.get("feature_extractor", extractor).get("do_normalize", True))
-    raise SetupError(
-        f"{folder} has no {EXTRACTOR[0]}, which says whether to normalise audio; copy it from the checkpoint."
-    )
-
-
-def _read_json(path: Path) -> dict[str, Any]:
-    try:
-        value = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
-        raise SetupError(f"{path.parent} has no {path.name}; give the folder of a transformers checkpoint.") from error
-    except (OSError, ValueError) as error:
-        raise SetupError(f"{path} cannot be read ({first_line(error)}); get it again.") from error
-    if not isinstance(value, dict):
-        raise SetupError(f"{path} is not a JSON object; get it again.")
-    return value
 
 
 @contextmanager

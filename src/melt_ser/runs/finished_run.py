@@ -9,6 +9,7 @@ import msgspec
 import pandas as pd
 
 from melt_ser.core import files
+from melt_ser.core.console import say
 from melt_ser.core.errors import SetupError, did_you_mean
 from melt_ser.evaluation.labelling import Model
 from melt_ser.evaluation.results import RERUN_HINT, Evaluation
@@ -91,33 +92,36 @@ class Run:
 
 
 def load_model(folder: Path, fold: int | None = None, device: str = "auto") -> Model:
-    """Load a model from the folder of a finished run, or from one of its model folders.
+    """Load the model of a finished run, or of one of its model folders.
 
-    `fold` chooses the model of a run with several folds; `device` is auto, cpu, cuda or cuda:<number>. Raises
-    SetupError if there is no such run, model or device.
+    The model of a run with several folds answers with the mean of their probabilities. `fold` chooses one of them.
+    `device` is auto, cpu, cuda or cuda:<number>. Raises SetupError if there is no such run, model or device.
     """
     from melt_ser.models.export import load_model as load_classifier  # imports torch
+    from melt_ser.models.export import share_backbones
     from melt_ser.training.device import make_accelerator
 
-    model_folder = _model_folder(folder, fold)
-    return Model(load_classifier(model_folder, make_accelerator(device).device))
+    folders = _model_folders(folder, fold)
+    target = make_accelerator(device).device
+    if len(folders) > 1:
+        say(
+            f"note: {folder} has {len(folders)} folds; each answer is the mean of the probabilities of their models. "
+            "--fold (fold= in Python) chooses one. All but one have learnt from each recording of the run's own "
+            "corpus: for these, read predictions/ in the run folder."
+        )
+    return Model(share_backbones(load_classifier(one, target) for one in folders))
 
 
-def _model_folder(folder: Path, fold: int | None) -> Path:
+def _model_folders(folder: Path, fold: int | None) -> list[Path]:
     if (folder / "config.json").is_file():
         if fold is not None:
             raise SetupError(f"{folder} holds one model; give the folder of its run, or leave out fold={fold}.")
-        return folder
+        return [folder]
     models = model_folders(folder, read_result(folder))
-    if fold is not None:
-        chosen = [model for number, model in models if number == fold]
-        if not chosen:
-            numbers = ", ".join(str(number) for number, _ in models if number is not None)
-            raise SetupError(f"{folder} has no fold {fold}; {f'choose from: {numbers}' if numbers else 'it has none'}.")
-        return chosen[0]
-    if len(models) > 1:
-        raise SetupError(
-            f"{folder} has {len(models)} folds; choose one model, such as {models[0][1]} "
-            f"(in Python also fold={models[0][0]})."
-        )
-    return models[0][1]
+    if fold is None:
+        return [model for _, model in models]
+    chosen = [model for number, model in models if number == fold]
+    if not chosen:
+        numbers = ", ".join(str(number) for number, _ in models if number is not None)
+        raise SetupError(f"{folder} has no fold {fold}; {f'choose from: {numbers}' if numbers else 'it has none'}.")
+    return chosen

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 import time
 from pathlib import Path
@@ -12,46 +11,21 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
-from transformers import AutoModelForCTC, Wav2Vec2FeatureExtractor
 
 from melt_ser.config import BackboneConfig, Family
 from melt_ser.core.errors import SetupError
 from melt_ser.models.backbone import Backbone, load_backbone
-from melt_ser.models.weights import MODEL_TYPES
+from melt_ser.models.checkpoint_config import MODEL_TYPES
+from small_checkpoints import WEIGHTS, edit_config, load_folder, pickle_weights, same_weights, write_checkpoint
 from small_models import FAMILIES, KINDS, batch_of, small_backbone, small_config
 
 every_family = pytest.mark.parametrize("family", FAMILIES)
-WEIGHTS = "model.safetensors"
-
-
-def write_checkpoint(folder: Path, family: str, do_normalize: bool = False) -> Backbone:
-    """Write a folder as on the hub: a recognition model with its head, and a feature extractor."""
-    backbone = small_backbone(family)
-    recogniser = AutoModelForCTC.from_config(backbone.model.config)
-    setattr(recogniser, recogniser.base_model_prefix, backbone.model)
-    recogniser.save_pretrained(folder)
-    Wav2Vec2FeatureExtractor(do_normalize=do_normalize).save_pretrained(folder)
-    return backbone
 
 
 @pytest.fixture
 def checkpoint(tmp_path: Path) -> Path:
     write_checkpoint(tmp_path / "checkpoint", "wav2vec2")
     return tmp_path / "checkpoint"
-
-
-def load_folder(folder: Path, family: str = "wav2vec2", **settings: object) -> Backbone:
-    return load_backbone(BackboneConfig(family=Family(family), checkpoint=str(folder), **settings), seed=0)
-
-
-def pickle_weights(folder: Path) -> None:
-    torch.save(load_file(folder / WEIGHTS), folder / "pytorch_model.bin")
-    (folder / WEIGHTS).unlink()
-
-
-def same_weights(one: Backbone, other: Backbone) -> bool:
-    theirs = other.state_dict()
-    return all(torch.equal(tensor, theirs[name]) for name, tensor in one.state_dict().items())
 
 
 # Random weights
@@ -185,64 +159,6 @@ def test_code_in_a_pickled_checkpoint_does_not_run(checkpoint, tmp_path):
 def test_a_checkpoint_with_safetensors_ignores_its_pickle(checkpoint):
     (checkpoint / "pytorch_model.bin").write_bytes(b"not read")
     load_folder(checkpoint, allow_pickle=True)
-
-
-def damage(folder: Path, how: str) -> None:
-    weights = folder / WEIGHTS
-    if how == "truncated":
-        weights.write_bytes(weights.read_bytes()[:-1000])
-    elif how == "truncated pickle":
-        pickle_weights(folder)
-        pickled = folder / "pytorch_model.bin"
-        pickled.write_bytes(pickled.read_bytes()[:-1000])
-    elif how == "empty":
-        weights.write_bytes(b"")
-    elif how == "lacks a weight":
-        stored = load_file(weights)
-        del stored["wav2vec2.encoder.layers.1.attention.k_proj.weight"]
-        save_file(stored, weights, {"format": "pt"})
-    elif how == "another size":
-        edit_config(folder, hidden_size=64)
-    elif how == "a wide one":
-        edit_config(folder, hidden_size="wide")
-    elif how.startswith("no "):
-        (folder / how.removeprefix("no ")).unlink()
-    elif how == "not JSON":
-        (folder / "config.json").write_text("{")
-    elif how == "an adapter":
-        edit_config(folder, add_adapter=True)
-    else:
-        edit_config(folder, model_type=how)
-
-
-def edit_config(folder: Path, **changes: object) -> None:
-    config = json.loads((folder / "config.json").read_text())
-    (folder / "config.json").write_text(json.dumps(config | changes))
-
-
-@pytest.mark.parametrize(
-    ("how", "message"),
-    [
-        ("truncated", "model.safetensors cannot be read"),
-        ("truncated pickle", "pytorch_model.bin cannot be read"),
-        ("empty", "model.safetensors cannot be read"),
-        ("lacks a weight", "lack encoder.layers.1.attention.k_proj.weight"),
-        ("another size", "cannot be read"),
-        ("a wide one", "not a valid configuration"),
-        ("no config.json", "has no config.json"),
-        ("no model.safetensors", "has no weights"),
-        ("no preprocessor_config.json", "has no preprocessor_config.json"),
-        ("not JSON", "config.json cannot be read"),
-        ("an adapter", "add_adapter"),
-        ("hubert", "backbone.family is wav2vec2, but .* is a 'hubert' model; set backbone.family=hubert"),
-        ("bert", "is a 'bert' model; choose a checkpoint of wav2vec2, hubert, wavlm, data2vec"),
-    ],
-)
-def test_an_unsuitable_checkpoint_folder_is_one_sentence(checkpoint, how, message):
-    damage(checkpoint, how)
-    with pytest.raises(SetupError, match=message) as error:
-        load_folder(checkpoint, allow_pickle=True)
-    assert "\n" not in str(error.value)
 
 
 def test_a_checkpoint_with_the_newer_processor_file_says_whether_to_normalise(checkpoint):

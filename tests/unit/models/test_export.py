@@ -160,6 +160,8 @@ def test_a_saved_model_has_no_pickle_and_no_leftover_files(tmp_path):
 
 def damage(folder: Path, how: str) -> None:
     description = folder / "melt_ser.json"
+    if how.startswith("["):
+        description.write_text(json.dumps(json.loads(description.read_text()) | {"classes": json.loads(how)}))
     if how == "not ours":
         description.unlink()
     elif how == "not JSON":
@@ -180,6 +182,9 @@ def damage(folder: Path, how: str) -> None:
         ("not ours", "has no melt_ser.json"),
         ("not JSON", "melt_ser.json cannot be read"),
         ("newer", "format version 99"),
+        ('["angry", "angry"]', "has the class 'angry' twice"),
+        ('["angry", "label"]', "has the class 'label', but a column of predictions is called so"),
+        ('["angry", " "]', "has the class ' ', which is no name"),
         ("head lost", "head's weights"),
         ("head truncated", "head's weights"),
         ("backbone lost", "has no weights"),

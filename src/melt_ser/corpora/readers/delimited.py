@@ -20,6 +20,7 @@ from melt_ser.core.spreadsheet import unguarded_table
 
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 END = "end"  # a row added after the last: if a quote is not closed, its value swallows this row
+WRITTEN_BY_US = {"content_hash", "prompt_version"}  # columns of the tables that `prepare` and `annotate` write
 HEADER = re.compile(rb"\s*([^\r\n]*)")
 
 
@@ -29,8 +30,8 @@ def read_table(
     """Return a table of text with lower-case columns, without blank rows and without blanks around values.
 
     The table is UTF-8 with or without a byte-order mark, with any line ends. Raises InputError if it is not, or if a
-    required column is missing, a column is repeated, or a row has another number of values. A text that `prepare` or
-    `annotate` has guarded from spreadsheets is as it was before.
+    required column is missing, a column is repeated, or a row has another number of values. The texts that
+    `prepare` and `annotate` guard from spreadsheets are as they were before.
 
     Args:
         path: the table.
@@ -39,7 +40,7 @@ def read_table(
         strict: also refuse quotes inside a value. Releases have them, but a user's own CSV should not.
         fix: the advice at the end of the error if a column is missing.
     """
-    table = unguarded_table(_parse(path, delimiters, strict).apply(lambda column: column.str.strip()))
+    table = _parse(path, delimiters, strict).apply(lambda column: column.str.strip())
     table = table[(table != "").any(axis=1)]
     columns: list[str] = [column.lower() for column in table.iloc[0]] if len(table) else []
     if not columns and not required:
@@ -53,7 +54,7 @@ def read_table(
     if len(set(columns)) < len(columns):
         raise InputError(f"{path} has a column twice: {', '.join(columns)}.")
     rows: pd.DataFrame = table.iloc[1:].set_axis(columns, axis=1).reset_index(drop=True)
-    return rows
+    return unguarded_table(rows) if WRITTEN_BY_US & set(columns) else rows
 
 
 def _parse(path: Path, delimiters: str, strict: bool) -> pd.DataFrame:

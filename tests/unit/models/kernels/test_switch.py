@@ -12,10 +12,10 @@ from torch import Tensor, nn
 from transformers import CONFIG_MAPPING, AutoModel
 
 from melt_ser.config import Kernels
+from melt_ser.models.checkpoint_config import MODEL_TYPES
 from melt_ser.models.classifier import SpeechClassifier
 from melt_ser.models.export import load_model, save_model
 from melt_ser.models.kernels.masking import UtteranceGroupNorm
-from melt_ser.models.weights import MODEL_TYPES
 from small_models import FAMILIES, KINDS, batch_of, small_backbone, small_classifier
 from small_runs import NO_DROPOUT, corpus, predictions, train
 

@@ -1,0 +1,78 @@
+"""Name and rates of a checkpoint that the user gives, in place of those of the chosen backbone's YAML.
+
+`backbone=<name>` chooses a YAML, whose name, revision and rates belong to its own checkpoint. If the command gives
+another one (`backbone.family=hubert backbone.checkpoint=/models/mine`), these values would be wrong without a word.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import hydra
+from hydra.core.hydra_config import HydraConfig
+from omegaconf import DictConfig, OmegaConf
+
+from melt_ser.config import Family
+from melt_ser.core.console import say
+
+
+def settle_checkpoint(composed: DictConfig, choice: str, overrides: Iterable[str]) -> None:
+    """Set the keys of `backbone` that belong to another checkpoint than the given one, unless the user set them.
+
+    The name is the last part of the checkpoint. The learning rate and the frozen part are those of the chosen
+    backbone if it is pretrained and of the same family, otherwise those of `backbone=<family>`.
+
+    Args:
+        composed: the configuration of `train`; changed in place.
+        choice: the name of the chosen backbone's YAML.
+        overrides: the settings of the command, such as "backbone.name=mine".
+    """
+    backbone = composed.backbone
+    chosen = _settings_of(choice)
+    if backbone.checkpoint is None or backbone.checkpoint == chosen.checkpoint:
+        return
+    like = choice
+    if chosen.checkpoint is None or chosen.family != backbone.family:
+        like = Family(backbone.family).value
+    rates = _settings_of(like)
+    given = {override.partition("=")[0].lstrip("+") for override in overrides}
+    own = {
+        "name": name_of(backbone.checkpoint),
+        "revision": None,
+        "allow_pickle": False,  # the YAML allows it for one commit of its own checkpoint
+        "learning_rate": rates.learning_rate,
+        "freeze": rates.freeze,
+    }
+    for key, value in own.items():
+        if backbone[key] == chosen[key] and f"backbone.{key}" not in given:
+            OmegaConf.update(composed, f"backbone.{key}", value)
+    say(
+        f"note: {backbone.checkpoint} runs under the name '{backbone.name}' with "
+        f"backbone.learning_rate={backbone.learning_rate} and backbone.freeze={backbone.freeze}; "
+        f"the defaults are those of backbone={like}."
+    )
+
+
+def settle_job(composed: DictConfig) -> None:
+    """Do as `settle_checkpoint` within a job of Hydra, which knows its choices and overrides."""
+    if "backbone" in composed:
+        job = HydraConfig.get()
+        settle_checkpoint(composed, job.runtime.choices["backbone"], job.overrides.task)
+
+
+def _settings_of(choice: str) -> Any:
+    """Return the settings of `backbone=<choice>`; Hydra is initialised while a configuration is composed."""
+    return hydra.compose("config", overrides=[f"backbone={choice}"]).backbone
+
+
+def name_of(checkpoint: str) -> str:
+    """Return a name for a checkpoint that can name a folder: the last part of its path or of its name on the hub.
+
+    >>> name_of("/models/my hubert/"), name_of("facebook/hubert-base-ls960")
+    ('my_hubert', 'hubert-base-ls960')
+    """
+    last = Path(checkpoint).expanduser().resolve().name
+    return re.sub(r"[^\w.-]+", "_", last).strip("._") or "checkpoint"

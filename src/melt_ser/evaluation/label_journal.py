@@ -1,0 +1,110 @@
+"""The labels of an interrupted `predict --out`: a line for each finished file, in `<out>.unfinished`.
+
+The first line says what the labels were made with. The same command goes on from the file; another model or window
+begins anew. A file that had no label, or has changed since, is labelled again.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, TextIO
+
+from melt_ser.core import files
+from melt_ser.core.console import say
+from melt_ser.core.locks import exclusive_lock
+from melt_ser.evaluation.labelling import Model, Row
+
+
+@contextmanager
+def journal_of(out: Path, model: Model, window: float | None) -> Iterator[LabelJournal]:
+    """Hold the journal of `out` for this process, and delete it if the block succeeds."""
+    with exclusive_lock(out):
+        journal = LabelJournal(out, {"weights": model.digest(), "classes": model.classes, "window": window})
+        try:
+            yield journal
+        finally:
+            journal.close()
+        journal.path.unlink(missing_ok=True)
+
+
+class LabelJournal:
+    """The finished files of one `--out`.
+
+    made_with: the weights and settings that the labels depend on, as plain JSON values.
+    """
+
+    def __init__(self, out: Path, made_with: dict[str, Any]) -> None:
+        self.path = out.with_name(f"{out.name}.unfinished")
+        self.made_with = json.loads(json.dumps(made_with))
+        self.finished: dict[str, int] = {}  # the place of a file's line, in bytes
+        kept = self._read()
+        with files.telling_failed_writes(self.path):
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            self._stream: TextIO = self.path.open("r+" if kept else "w+", encoding="utf-8")
+            if kept:
+                self._stream.truncate(kept)  # without the line that a kill has cut
+                self._stream.seek(kept)
+            else:
+                self._write(self.made_with)
+
+    def add(self, file: Path, rows: Sequence[Row]) -> None:
+        """Keep the rows of a file."""
+        place = self._stream.tell()
+        self._write({"file": str(file), "state": _state(file), "rows": rows})
+        self.finished[str(file)] = place
+
+    def rows(self, names: Sequence[str]) -> Iterator[Row]:
+        """Yield the rows of the files, in the given order."""
+        self._stream.flush()
+        with self.path.open("rb") as lines:
+            for name in names:
+                lines.seek(self.finished[name])
+                yield from json.loads(lines.readline())["rows"]
+
+    def close(self) -> None:
+        self._stream.close()
+
+    def _write(self, value: dict[str, Any]) -> None:
+        with files.telling_failed_writes(self.path):
+            self._stream.write(json.dumps(value) + "\n")
+            self._stream.flush()
+
+    def _read(self) -> int:
+        """Find the finished files of an earlier command, and return the bytes to keep; 0 if nothing is kept."""
+        place = 0
+        try:
+            with self.path.open("rb") as lines:
+                for number, line in enumerate(lines):
+                    value = json.loads(line) if line.endswith(b"\n") else None
+                    if number == 0 and value != self.made_with:
+                        say(f"note: {self.path} was begun with another model or window, and begins anew.")
+                        return 0
+                    if not isinstance(value, dict):
+                        break
+                    if number and _is_done(value):
+                        self.finished[value["file"]] = place
+                    place += len(line)
+        except FileNotFoundError:
+            return 0
+        except (OSError, ValueError, KeyError, TypeError):  # the end of a damaged file is labelled again
+            pass
+        return place
+
+
+def _is_done(entry: dict[str, Any]) -> bool:
+    """Return whether a file has labels and is as it was."""
+    labelled = all("error" not in row for row in entry["rows"])
+    return labelled and entry["state"] == _state(Path(entry["file"]))
+
+
+def _state(file: Path) -> list[int]:
+    """Return size and time stamp, which tell whether a file has changed; nothing if it is not there."""
+    try:
+        found = os.stat(file)
+    except (OSError, ValueError):
+        return []
+    return [found.st_size, found.st_mtime_ns]

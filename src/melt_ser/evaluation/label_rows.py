@@ -1,0 +1,126 @@
+"""Write rows of labels as they come: CSV, JSON, JSON Lines or a table for people."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Sequence
+from typing import Protocol, TextIO
+
+from melt_ser.core.errors import one_line
+from melt_ser.core.files import csv_quoting
+from melt_ser.core.spreadsheet import guarded
+from melt_ser.evaluation.labelling import Row
+
+
+class RowWriter(Protocol):
+    """Write rows: `add` writes one at once, `end` comes after the last."""
+
+    def __init__(self, stream: TextIO, classes: Sequence[str], windows: bool, names: Sequence[str]) -> None: ...
+
+    def add(self, row: Row) -> None: ...
+
+    def end(self) -> None: ...
+
+
+PLACE = ("start", "end")  # seconds, of a window
+WIDEST_NAME = 60  # characters; the columns behind a longer file name move to the right
+
+
+class CsvRows:
+    """A line for each row, with a probability for each class."""
+
+    def __init__(self, stream: TextIO, classes: Sequence[str], windows: bool, names: Sequence[str]) -> None:
+        self.stream = stream
+        self.columns = ["file", *(PLACE if windows else ()), "label", *classes, "error"]
+        self._write(dict(zip(self.columns, self.columns, strict=True)))
+
+    def add(self, row: Row) -> None:
+        self._write(row)
+
+    def end(self) -> None:
+        """Nothing follows the last row."""
+
+    def _write(self, row: Row) -> None:
+        quoting = csv_quoting([str(row.get("file", "")), str(row.get("error", ""))])
+        cells = {name: guarded(value) if isinstance(value, str) else value for name, value in row.items()}
+        csv.DictWriter(self.stream, self.columns, restval="", lineterminator="\n", quoting=quoting).writerow(cells)
+        self.stream.flush()
+
+
+class JsonRows:
+    """A JSON array with an object for each row."""
+
+    def __init__(self, stream: TextIO, classes: Sequence[str], windows: bool, names: Sequence[str]) -> None:
+        self.stream, self.separator = stream, "[\n"
+
+    def add(self, row: Row) -> None:
+        self.stream.write(f"{self.separator}  {json.dumps(row, ensure_ascii=False)}")
+        self.stream.flush()
+        self.separator = ",\n"
+
+    def end(self) -> None:
+        self.stream.write("[]\n" if self.separator == "[\n" else "\n]\n")
+
+
+class JsonLines:
+    """A JSON object on a line for each row."""
+
+    def __init__(self, stream: TextIO, classes: Sequence[str], windows: bool, names: Sequence[str]) -> None:
+        self.stream = stream
+
+    def add(self, row: Row) -> None:
+        self.stream.write(json.dumps(row, ensure_ascii=False) + "\n")
+        self.stream.flush()
+
+    def end(self) -> None:
+        """Nothing follows the last row."""
+
+
+class TableRows:
+    """A line for people for each row: the label and its probability, or the reason why there is none."""
+
+    def __init__(self, stream: TextIO, classes: Sequence[str], windows: bool, names: Sequence[str]) -> None:
+        from rich.cells import cell_len  # letters of some scripts are two columns wide
+
+        self.stream, self.windows, self.length = stream, windows, cell_len
+        self.name_width = min(max([cell_len(one_line(name)) for name in names], default=4), WIDEST_NAME)
+        self.label_width = max(cell_len(name) for name in ("label", *classes))
+        self._write("file", *(f"{name:>8}" for name in (PLACE if windows else ())), self._label("label"), "probability")
+
+    def add(self, row: Row) -> None:
+        if "error" in row:
+            self._write(row["file"], f"– {one_line(row['error'])}")
+            return
+        place = [f"{row[name]:8.2f}" for name in PLACE] if self.windows else []
+        self._write(row["file"], *place, self._label(row["label"]), f"{row[row['label']]:.3f}")
+
+    def end(self) -> None:
+        """Nothing follows the last row."""
+
+    def _label(self, name: str) -> str:
+        return name + " " * (self.label_width - self.length(name))
+
+    def _write(self, file: str, *cells: str) -> None:
+        name = one_line(file)
+        padding = " " * max(0, self.name_width - self.length(name))
+        self.stream.write("  ".join([name + padding, *cells]).rstrip() + "\n")
+        self.stream.flush()
+
+
+FORMATS: dict[str, type[RowWriter]] = {"table": TableRows, "csv": CsvRows, "json": JsonRows, "jsonl": JsonLines}
+
+
+def row_writer(
+    form: str, stream: TextIO, classes: Sequence[str], windows: bool, names: Sequence[str] = ()
+) -> RowWriter:
+    """Return a writer of rows.
+
+    Args:
+        form: a key of FORMATS.
+        stream: receives the text.
+        classes: the classes of the model, in the order of the columns.
+        windows: whether a row is a window, with its start and end.
+        names: the files to come, for the width of a table's first column.
+    """
+    return FORMATS[form](stream, classes, windows, names)

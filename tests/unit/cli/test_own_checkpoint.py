@@ -1,0 +1,64 @@
+"""A checkpoint of one's own has its own name, and the rates of a pretrained backbone of its family."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from melt_ser.cli.compose import load_config
+from melt_ser.runs.folder import run_folder
+
+
+@pytest.mark.parametrize(
+    ("overrides", "name", "learning_rate", "freeze"),
+    [
+        (["backbone.family=hubert", "backbone.checkpoint=/models/mine"], "mine", 2e-5, "convolution"),
+        (["backbone.family=hubert", "backbone.checkpoint=someone/ser-model"], "ser-model", 2e-5, "convolution"),
+        (["backbone=hubert", "backbone.checkpoint=/models/it's mine/"], "it_s_mine", 2e-5, "convolution"),
+        (["backbone=hubert_large", "backbone.checkpoint=/models/mine"], "mine", 1e-5, "convolution"),
+        (["backbone=hubert_large", "backbone.family=wavlm", "backbone.checkpoint=/m/x"], "x", 2e-5, "convolution"),
+        (["backbone.checkpoint=/models/mine", "backbone.name=ours", "backbone.freeze=6"], "ours", 2e-5, 6),
+        (["backbone.checkpoint=/models/mine", "backbone.learning_rate=5e-4"], "mine", 5e-4, "convolution"),
+        (["backbone=wavlm", "backbone.revision=main"], "wavlm", 2e-5, "convolution"),
+        (["backbone=wavlm_tiny"], "wavlm_tiny", 5e-4, "nothing"),
+    ],
+)
+def test_name_and_rates_belong_to_the_checkpoint(
+    overrides: list[str], name: str, learning_rate: float, freeze: int | str
+) -> None:
+    quoted = [f'{key}="{value}"' if "'" in value else f"{key}={value}" for key, _, value in map(split, overrides)]
+    config = load_config(*quoted)
+    assert (config.backbone.name, config.backbone.learning_rate, config.backbone.freeze) == (
+        name,
+        learning_rate,
+        freeze,
+    )
+    assert (config.trainer.backbone_learning_rate, config.trainer.freeze) == (learning_rate, freeze)
+    assert run_folder(config).parent.parent.name == name
+
+
+def split(override: str) -> tuple[str, str, str]:
+    return override.partition("=")
+
+
+def test_revision_and_pickles_are_those_of_the_yamls_checkpoint_alone() -> None:
+    shipped, own = load_config("backbone=wavlm"), load_config("backbone=wavlm", "backbone.checkpoint=someone/else")
+    assert shipped.backbone.revision is not None and shipped.backbone.allow_pickle
+    assert own.backbone.revision is None and not own.backbone.allow_pickle
+    asked = load_config(
+        "backbone=wavlm", "backbone.checkpoint=someone/else", "backbone.allow_pickle=true", "backbone.revision=abc"
+    )
+    assert asked.backbone.revision == "abc" and asked.backbone.allow_pickle
+
+
+def test_the_command_says_the_name_and_the_rates(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "melt_ser.train", "backbone.family=hubert", f"backbone.checkpoint={tmp_path}"]
+    found = subprocess.run([*command, f"out={tmp_path / 'runs'}"], capture_output=True, text=True, timeout=200)
+    assert found.returncode == 2
+    assert (
+        f"note: {tmp_path} runs under the name '{tmp_path.name}' with backbone.learning_rate=2e-05 and "
+        "backbone.freeze=convolution; the defaults are those of backbone=hubert." in found.stderr
+    )
