@@ -101,11 +101,14 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _check_out(options: argparse.Namespace) -> None:
-    """Raise SetupError, before anything is paid, if --out is a folder or would replace an input."""
+    """Raise SetupError, before anything is paid, if --out is a folder or a stream, or would replace an input."""
+    from melt_ser.core.places import is_stream
     from melt_ser.corpora.lines import files_of
 
     if options.out.is_dir():
         raise SetupError(f"--out {options.out} is a folder; name a file, such as {options.out / 'labels.csv'}.")
+    if is_stream(options.out) and options.journal is None:
+        raise SetupError(f"--out {options.out} is no file, so the journal cannot lie next to it; give --journal too.")
     inputs = [file.resolve() for table in options.tables for file in files_of(table)]
     if options.out.resolve() in inputs:
         raise SetupError(f"--out {options.out} is one of the tables to read; name another file.")

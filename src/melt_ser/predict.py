@@ -14,6 +14,7 @@ from melt_ser.cli.verb import exit_code_of, run, whole_number
 from melt_ser.core import files
 from melt_ser.core.console import finish, progress, say, say_last
 from melt_ser.core.errors import SetupError
+from melt_ser.core.places import is_stream, stream_to_open
 from melt_ser.evaluation.label_journal import LabelJournal, journal_of
 from melt_ser.evaluation.label_rows import FORMATS, RowWriter, row_writer
 from melt_ser.evaluation.labelling import LONGEST_SECONDS, SHORTEST_WINDOW, Row, audio_files
@@ -74,8 +75,8 @@ def predict(options: argparse.Namespace) -> int:
     rows = _label(model, paths, options.window)
     if out is None:
         failed = _write(row_writer(form, sys.stdout, model.classes, windows, names), rows)
-    elif out.exists() and not out.is_file():  # a pipe or a device, which cannot be continued
-        with files.telling_failed_writes(out), _open(out) as stream:
+    elif is_stream(out):  # it cannot be continued
+        with files.telling_failed_writes(out), _open(stream_to_open(out)) as stream:
             failed = _write(row_writer(form, stream, model.classes, windows), rows)
     else:
         with journal_of(out, model, options.window) as journal:
@@ -112,8 +113,8 @@ def _complete(journal: LabelJournal, model: Model, paths: list[Path], window: fl
         journal.add(path, list(model.label_file(path, window)))
 
 
-def _open(path: Path) -> TextIO:
-    return path.open("w", encoding="utf-8", errors="surrogateescape", newline="")
+def _open(place: Path | int) -> TextIO:
+    return open(place, "w", encoding="utf-8", errors="surrogateescape", newline="")
 
 
 def _format(options: argparse.Namespace) -> str:
@@ -122,7 +123,7 @@ def _format(options: argparse.Namespace) -> str:
     if options.out is None:
         return form or "table"
     ending: str = options.out.suffix.lower().removeprefix(".")
-    if options.out.exists() and not options.out.is_file():
+    if is_stream(options.out):
         return form or "csv"
     if ending not in FORMATS or ending == "table":
         raise SetupError(f"--out {options.out} ends in .csv, .json or .jsonl, which is also the format.")

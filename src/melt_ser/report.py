@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import sys
 from pathlib import Path
 
+from melt_ser.cli.failures import FAILED
 from melt_ser.cli.verb import run
 from melt_ser.core import files
 from melt_ser.core.console import Progress, say
 from melt_ser.core.errors import SetupError
+from melt_ser.core.places import is_stream
 from melt_ser.reporting.collect import CollectedRuns, collect
 
 FORMATS = ("md", "csv", "latex", "html")
@@ -24,17 +27,41 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("runs", type=Path, nargs="+", help="folders that are searched for runs")
     parser.add_argument("--format", choices=FORMATS, help="(default: by the suffix of --out; md)")
     parser.add_argument("--out", type=Path, help="file to write (default: standard output)")
+    parser.add_argument(
+        "--clear-failed", action="store_true", help="delete the failed.json of failed and refused runs after the report"
+    )
     return run(lambda: report(parser.parse_args(arguments)))
 
 
 def report(options: argparse.Namespace) -> int:
     form = options.format or _format_of(options.out)
-    found = _collect(options.runs)
-    write(found, form, options.out)
+    found = collect(options.runs)
+    if not options.clear_failed:
+        _check_finished(found, options.runs)
+    if found.runs:
+        write(found, form, options.out)
     for what, notes in (("not read", found.unreadable), ("left out", found.copies)):
         for note in notes:
             say(f"{what}: {note.folder}: {note.reason}")
+    if options.clear_failed:
+        clear_failed(found)
+    elif found.refused:
+        first = found.refused[0]
+        say(
+            f"left out: {len(found.refused)} attempts that were refused before they began (the first: {first.folder}: "
+            f"{first.reason}); --clear-failed deletes their notes"
+        )
     return 1 if found.unreadable else 0
+
+
+def clear_failed(found: CollectedRuns) -> None:
+    """Delete the notes of failed and refused runs, and the folders that then are empty."""
+    for note in [*found.failed, *found.refused]:
+        with files.telling_failed_writes(note.folder):
+            (note.folder / FAILED).unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # a failed run may have files that its next attempt goes on from
+            note.folder.rmdir()
+    say(f"deleted: the notes of {len(found.failed)} failed runs and {len(found.refused)} refused attempts")
 
 
 def _format_of(out: Path | None) -> str:
@@ -56,18 +83,22 @@ def write(found: CollectedRuns, form: str, out: Path | None) -> None:
         say(f"{len(found.runs)} runs: {out}")
 
 
-def _collect(folders: list[Path]) -> CollectedRuns:
-    found = collect(folders)
+def _check_finished(found: CollectedRuns, folders: list[Path]) -> None:
+    """Raise SetupError, with the number of other runs, if no run below the folders is finished."""
     if not found.runs:
         where = ", ".join(map(str, folders))
-        others = {"unfinished": found.unfinished, "failed": found.failed, "not readable": found.unreadable}
+        others = {
+            "unfinished": found.unfinished,
+            "failed": found.failed,
+            "refused": found.refused,
+            "not readable": found.unreadable,
+        }
         counts = "".join(
             f"; {len(notes)} {what} (the first: {notes[0].folder}: {notes[0].reason})"
             for what, notes in others.items()
             if notes
         )
         raise SetupError(f"There is no finished run in {where}{counts or '; give the out=<folder> of train'}.")
-    return found
 
 
 def _text(found: CollectedRuns, form: str, out: Path | None) -> str:
@@ -89,7 +120,7 @@ def _text(found: CollectedRuns, form: str, out: Path | None) -> str:
         return latex(contents)
     from melt_ser.reporting.page import page
 
-    return page(contents, out.parent if out else None)
+    return page(contents, None if out is None or is_stream(out) else out.parent)
 
 
 if __name__ == "__main__":

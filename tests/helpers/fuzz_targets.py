@@ -12,6 +12,7 @@ import io
 import json
 import os
 import random
+import shutil
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -34,9 +35,13 @@ from melt_ser.corpora.table import Release, validate
 from melt_ser.corpora.verification import Measurements
 from melt_ser.models.export import load_model, save_model
 from melt_ser.prepare import main as prepare
+from melt_ser.report import main as report
 from melt_ser.runs.folder import read_result
 from mutations import damage, damage_text, rewrite_table
+from odd_json import odd_versions
+from report_runs import copy
 from small_models import small_classifier
+from small_runs import corpus, train
 
 Spoilt = Callable[[random.Random, Path], None]
 
@@ -175,6 +180,32 @@ def result(rng: random.Random, folder: Path) -> None:
     assert read_result(folder)["schema_version"] == 1
 
 
+def report_of_an_odd_run(rng: random.Random, folder: Path) -> None:
+    """Report a good run next to one with an odd value in its result: the good one is always there."""
+    os.environ["MELT_SER_CACHE"] = str(folder / "cache")
+    good, odd = folder / "runs" / "good", folder / "runs" / "odd"
+    if not good.exists():
+        run, _ = train(folder / "trained", corpus(folder / "corpus"))
+        copy(run, good)
+        copy(run, odd, lambda content: content["config"]["trainer"].update(epochs=7))
+        shutil.copy(odd / "result.json", folder / "sound.json")
+    (odd / "result.json").write_bytes(rng.choice(_odd_results(folder / "sound.json")))
+    out, told = io.StringIO(), io.StringIO()
+    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(told):
+        code = report([str(good.parent), "--format", rng.choice(("md", "csv", "html"))])
+    assert str(good) in out.getvalue()
+    if code:
+        assert code == 1 and "not read: " in told.getvalue()
+        raise SetupError(told.getvalue())
+
+
+@functools.cache
+def _odd_results(path: Path) -> list[bytes]:
+    result = json.loads(path.read_text())
+    result["evals"] = result["evals"][:1]
+    return [content for _, content in odd_versions(result)]
+
+
 def _saved_model(folder: Path) -> Path:
     saved = folder / "model"
     if not saved.exists():
@@ -218,6 +249,7 @@ SPOILT: dict[str, Spoilt] = {
     "stored verification": stored_verification,
     "dataset YAML": dataset_yaml,
     "result": result,
+    "report of an odd run": report_of_an_odd_run,
     "weights": weights,
     "model description": model_description,
 }

@@ -32,13 +32,15 @@ class SetupError(MeltSerError):
 class OutputError(SetupError):
     """A file or folder cannot be written: the disk is full, permission is missing, a file has the folder's name."""
 
-    def __init__(self, path: Path, reason: str) -> None:
-        super().__init__(f"cannot write {path}: {reason}; free space there or give another folder (out= or --out).")
-        self.path, self.reason = path, reason
+    def __init__(
+        self, path: Path, reason: str, fix: str = "free space there or give another folder (out= or --out)"
+    ) -> None:
+        super().__init__(f"cannot write {path}: {reason}; {fix}.")
+        self.path, self.reason, self.fix = path, reason, fix
 
-    def __reduce__(self) -> tuple[type[OutputError], tuple[Path, str]]:
-        """Pickle the two arguments, so that the error passes between processes."""
-        return OutputError, (self.path, self.reason)
+    def __reduce__(self) -> tuple[type[OutputError], tuple[Path, str, str]]:
+        """Pickle the arguments, so that the error passes between processes."""
+        return OutputError, (self.path, self.reason, self.fix)
 
 
 def one_line(text: str) -> str:

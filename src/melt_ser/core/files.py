@@ -1,24 +1,33 @@
-"""Files are written whole or not at all: to a temporary neighbour that is then renamed."""
+"""Files are written whole or not at all: to a temporary neighbour that is then renamed.
+
+The other names of a hard-linked file keep its old content, as a backup made of hard links needs it.
+"""
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import hashlib
 import json
 import os
 import re
+import secrets
 import shutil
+import stat
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 from typing import Any, Literal
 
 import msgspec
+import numpy as np
 import pandas as pd
 
 from melt_ser.core.errors import InputError, OutputError
+from melt_ser.core.places import is_stream, status_of, stream_to_open
+from melt_ser.core.spreadsheet import guarded, guarded_table, unguarded_table
 
 # Messages of safetensors and torch for a failed write; neither library raises OSError.
 FAILED_WRITE = re.compile(r"I/O error: (.+?) \(os error \d+\)|inline_container|file write failed")
@@ -30,7 +39,7 @@ def telling_failed_writes(path: Path) -> Iterator[None]:
     try:
         yield
     except OutputError as error:  # a file within the folder `path`
-        raise OutputError(path, error.reason) from error
+        raise OutputError(path, error.reason, error.fix) from error
     except OSError as error:
         raise OutputError(path, error.strerror or str(error)) from error
     except Exception as error:
@@ -42,45 +51,81 @@ def telling_failed_writes(path: Path) -> Iterator[None]:
 
 @contextmanager
 def replacing_file(path: Path) -> Iterator[Path]:
-    """Yield a temporary path next to `path`, and rename it onto `path` if the block succeeds.
+    """Yield a temporary path, and put the file in the place of `path` if the block succeeds.
 
+    Links are followed: the file behind them is replaced. A replaced file keeps its permissions, a new one gets those of
+    the umask. A pipe or a character device, such as /dev/stdout, is not replaced; the finished file is written to it.
     Raises OutputError if the file cannot be written; an older `path` then stays unchanged.
     """
     with telling_failed_writes(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=path.suffix)
-        os.close(handle)
-        temporary = Path(name)
+        older = status_of(path)
+        if older is not None and stat.S_ISDIR(older.st_mode):
+            raise OutputError(path, "it is a folder", "name a file in it")
+        if older is not None and stat.S_ISBLK(older.st_mode):
+            raise OutputError(path, "it is a disk", "name a file")
+        if is_stream(path):
+            with tempfile.TemporaryDirectory() as folder:
+                yield Path(folder) / path.name
+                with (Path(folder) / path.name).open("rb") as source, open(stream_to_open(path), "wb") as stream:
+                    shutil.copyfileobj(source, stream)
+            return
+        target = Path(os.path.realpath(path))
+        target.parent.mkdir(parents=True, exist_ok=True)
+        if older is not None and not os.access(target, os.W_OK):
+            raise OutputError(path, "the file is read-only", "make it writable (chmod u+w), or name another file")
+        temporary = target.with_name(f".{target.name}.{secrets.token_hex(4)}{target.suffix}")
+        os.close(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666))  # the kernel applies the umask
         try:
+            mode = temporary.stat().st_mode
             yield temporary
-            temporary.chmod(0o644)  # mkstemp sets 0600, so the user's group could not read the file
+            _give_permissions(temporary, mode, older)
             _to_disk(temporary)
-            os.replace(temporary, path)
+            os.replace(temporary, target)
         finally:
             temporary.unlink(missing_ok=True)
 
 
 @contextmanager
 def replacing_folder(path: Path) -> Iterator[Path]:
-    """Yield a temporary folder next to `path`, and put it in the place of `path` if the block succeeds.
+    """Yield a temporary folder, and put it in the place of `path` if the block succeeds.
 
-    Raises OutputError if the folder cannot be written; an older `path` then stays unchanged.
+    Links and permissions are as in `replacing_file`; the files within get the permissions of the umask, whichever
+    library writes them. Raises OutputError if the folder cannot be written; an older `path` then stays unchanged.
     """
     with telling_failed_writes(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}."))
+        older = status_of(path)
+        if older is not None and not stat.S_ISDIR(older.st_mode):
+            raise OutputError(path, "a file has this name", "name a folder")
+        target = Path(os.path.realpath(path))
+        target.parent.mkdir(parents=True, exist_ok=True)
+        temporary = target.with_name(f".{target.name}.{secrets.token_hex(4)}")
         old = temporary.with_name(temporary.name + ".old")
+        temporary.mkdir()
         try:
+            mode = temporary.stat().st_mode
             yield temporary
-            temporary.chmod(0o755)
             for file in temporary.rglob("*"):
+                if file.is_file() and not file.is_symlink():
+                    file.chmod(mode & 0o666)  # safetensors gives 0600, and the user's group could not read that
                 _to_disk(file)
-            if path.exists():  # a folder cannot be renamed onto one that has files, so the old one moves aside first
-                os.replace(path, old)
-            os.replace(temporary, path)
+            _give_permissions(temporary, mode, older)
+            if (
+                older is not None
+            ):  # a folder cannot be renamed onto one that has files, so the old one moves aside first
+                os.replace(target, old)
+            os.replace(temporary, target)
         finally:
             shutil.rmtree(temporary, ignore_errors=True)
-            _put_back(old, path)
+            _put_back(old, target)
+
+
+def _give_permissions(temporary: Path, mode: int, older: os.stat_result | None) -> None:
+    """Give a new file or folder its permissions: those of the older one in its place, otherwise `mode`."""
+    if older is not None:
+        with contextlib.suppress(OSError):  # only root may give a file to another user, or to a group of others
+            os.chown(temporary, older.st_uid, older.st_gid)
+        mode = older.st_mode
+    temporary.chmod(stat.S_IMODE(mode))
 
 
 def _put_back(old: Path, path: Path) -> None:
@@ -184,10 +229,34 @@ def write_csv(path: Path, frame: pd.DataFrame) -> None:
 
 
 def csv_text(frame: pd.DataFrame) -> str:
-    """Return a table as CSV without its index; floats keep nine significant digits, enough for any float32."""
+    """Return a table as CSV without its index; floats keep nine significant digits, enough for any float32.
+
+    Texts are `guarded` from spreadsheets; `read_csv` gives them back as they were.
+    """
+    frame = guarded_table(frame)
     texts = (cell for column in frame.select_dtypes(exclude="number") for cell in frame[column])
     quoting = csv_quoting(map(str, texts))
     return frame.to_csv(index=False, float_format="%.9g", lineterminator="\n", quoting=quoting)
+
+
+def read_csv(path: Path, columns: Mapping[str, type], fix: str) -> pd.DataFrame:
+    """Read a CSV of `write_csv`; InputError, one sentence, if it is damaged or lacks one of the columns.
+
+    columns: the type of each column that has to be there; a float has to be finite.
+    """
+    types = {guarded(name): kind for name, kind in columns.items()}
+    try:
+        table = unguarded_table(pd.read_csv(path, dtype=types, keep_default_na=False))
+        missing = [name for name in columns if name not in table]
+        if missing:
+            raise ValueError(f"it has no column '{missing[0]}'")
+        for name in (name for name, kind in columns.items() if kind is float):
+            if not np.isfinite(table[name]).all():
+                raise ValueError(f"the column '{name}' has a value that is not finite")
+    except (OSError, ValueError) as error:  # ValueError: pandas cannot parse it
+        reason = getattr(error, "strerror", None) or " ".join(str(error).split())
+        raise InputError(f"{path} cannot be read ({reason}); {fix}.") from None
+    return table
 
 
 def csv_quoting(texts: Iterable[str]) -> Literal[0, 2]:

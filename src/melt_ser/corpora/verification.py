@@ -2,9 +2,9 @@
 
 Measurements are cached by corpus root, so that corpora with the same audio (MELD, MELT) share the measurements too. A
 verification writes a Parquet file after every `CHUNK` clips, so an interruption loses at most the last chunk; the files
-are merged at the end. A measurement is valid while the file keeps its size and modification time. A clip that could not
-be decoded (unreadable, or longer than allowed) is tried again each time, since the cause may lie outside the file:
-permissions, a missing decoder.
+are merged at the end. A measurement is valid while the file keeps its size, its modification time and its change time.
+A clip that could not be decoded (unreadable, or longer than allowed) is tried again each time, since the cause may lie
+outside the file: permissions, a missing decoder.
 
 Clips that cannot be used are refused by one versioned list of rules over these measurements. The version and the limits
 go into every result and every preparation report. A changed limit needs no second decoding.
@@ -32,6 +32,7 @@ from melt_ser.core import files
 from melt_ser.core.errors import OutputError
 from melt_ser.core.locks import exclusive_lock
 from melt_ser.core.package import cache_folder
+from melt_ser.core.places import stamp_of
 
 RULES_VERSION = 4  # raise it when a rule or the way of measuring changes; clips are then measured again
 SILENCE = 1e-4  # of full scale (-80 dBFS): even the noise of a recording is louder
@@ -39,7 +40,7 @@ CLIPPED = 1e-3  # share of samples at full scale from which a clip is listed; it
 DESTROYED = 0.2  # at this share, most of the loud half of the signal is cut off; the clip is refused
 
 CHUNK = 500  # clips: a few seconds of work
-KEY = {"audio": "str", "start": "float64", "end": "float64", "size": "int64", "modified": "int64"}
+KEY = {"audio": "str", "start": "float64", "end": "float64", "size": "int64", "modified": "int64", "changed": "int64"}
 MEASURES = {
     "duration": "float64",  # seconds
     "sample_rate": "int64",  # Hz
@@ -105,7 +106,7 @@ class Measurements:
         return clips.assign(reason=pd.Series([None] * len(clips), dtype=object))
 
     def read(self) -> pd.DataFrame:
-        """Return the latest measurement of every clip; a damaged file is ignored."""
+        """Return the latest measurement of every clip; a damaged file, or one of another version, is ignored."""
         parts = [part for path in self._files() if (part := _read_part(path)) is not None]
         if len(parts) < 2:
             return parts[0] if parts else self.empty()
@@ -141,22 +142,23 @@ def _read_part(path: Path) -> pd.DataFrame | None:
         return None
     if path.stem.split("-")[-1] != xxh3_64_hexdigest(content):
         return None
-    return pd.read_parquet(io.BytesIO(content)).astype({**KEY, **MEASURES})
+    part = pd.read_parquet(io.BytesIO(content))
+    columns = {**KEY, **MEASURES}
+    return part[list(columns)].astype(columns) if columns.keys() <= set(part) else None  # None: of an earlier version
 
 
 def _stamps(root: Path, audio: pd.Series) -> pd.DataFrame:
-    """Return the size (bytes) and modification time (ns) of each row's file; -1 if it does not exist."""
+    """Return the stamp of each row's file (see `core.places.stamp_of`); -1 if it does not exist."""
 
-    def stamp(name: str) -> tuple[int, int]:
+    def stamp(name: str) -> tuple[int, int, int]:
         try:
-            status = os.stat(f"{root}/{name}")
+            return stamp_of(f"{root}/{name}")
         except (OSError, ValueError):  # ValueError: a null character
-            return -1, -1
-        return status.st_size, status.st_mtime_ns
+            return -1, -1, -1
 
     rows, names = pd.factorize(audio)
     stamps = np.array([stamp(name) for name in names], dtype=np.int64)
-    return pd.DataFrame(stamps[rows], columns=["size", "modified"], index=audio.index)
+    return pd.DataFrame(stamps[rows], columns=["size", "modified", "changed"], index=audio.index)
 
 
 def _decode(

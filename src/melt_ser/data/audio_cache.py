@@ -47,7 +47,7 @@ class AudioCache:
         firsts: the first sample of each clip's space in the file, and the end of the last, (clips + 1,).
         """
         self.path, self.names, self.firsts = path, names, firsts
-        self.file = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+        self.file = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
 
     def __reduce__(self) -> tuple[type[AudioCache], tuple[Any, ...]]:
         return AudioCache, (self.path, self.names, self.firsts)

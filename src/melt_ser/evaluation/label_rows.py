@@ -9,6 +9,7 @@ from typing import Protocol, TextIO
 
 from melt_ser.core.errors import one_line
 from melt_ser.core.files import csv_quoting
+from melt_ser.core.spreadsheet import guarded
 from melt_ser.evaluation.labelling import Row
 
 
@@ -42,7 +43,8 @@ class CsvRows:
 
     def _write(self, row: Row) -> None:
         quoting = csv_quoting([str(row.get("file", "")), str(row.get("error", ""))])
-        csv.DictWriter(self.stream, self.columns, restval="", lineterminator="\n", quoting=quoting).writerow(row)
+        cells = {name: guarded(value) if isinstance(value, str) else value for name, value in row.items()}
+        csv.DictWriter(self.stream, self.columns, restval="", lineterminator="\n", quoting=quoting).writerow(cells)
         self.stream.flush()
 
 

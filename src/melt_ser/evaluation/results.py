@@ -51,13 +51,20 @@ class Failure(Struct):
     run: str = ""
 
 
+class Git(Struct):
+    """The commit of the package's checkout; not clean: with changes."""
+
+    commit: str
+    clean: bool
+
+
 class RunInfo(Struct, kw_only=True):
     """The run: its identity, command, versions and hardware."""
 
     id: str
     experiment: str | None = None
     command: str | None = None  # the overrides that were typed
-    git: dict[str, Any] | None = None  # commit, clean; None for an installed wheel
+    git: Git | None = None  # None for an installed wheel
     versions: dict[str, str] = {}
     device: str | None = None
     processes: int | None = None
@@ -231,28 +238,35 @@ Result = _Result[Evaluation]
 ResultSummary = _Result[EvaluationSummary]
 
 
-class _Named(Struct):
+class _Backbone(Struct):
     name: str
-
-
-class _Family(_Named):
     family: str
+    checkpoint: str | None = None
+
+
+class _Dataset(Struct):
+    name: str
+    member_settings: dict[str, dict[str, Any]] = {}
 
 
 class _Labels(Struct):
     classes: dict[str, list[str]] | None = None
 
 
+class _Eval(Struct):
+    roots: dict[str, str] = {}
+
+
 class _Config(Struct):
     """The part of a configuration that reports rely on."""
 
-    backbone: _Family
-    dataset: _Named
+    backbone: _Backbone
+    dataset: _Dataset
     labels: _Labels
     head: dict[str, Any]
     augment: dict[str, Any]
     trainer: dict[str, Any]
-    eval: dict[str, Any]
+    eval: _Eval
 
 
 class _Version(Struct):
@@ -269,6 +283,15 @@ def decode_result(content: bytes, path: Path, kind: Any) -> Any:
     result = files.decode(content, path, kind, RERUN_HINT)
     files.check(result.config, path, _Config, RERUN_HINT, within="config")
     return result
+
+
+def load_result(path: Path, kind: Any) -> Any:
+    """Read `result.json` as a `Result` or `ResultSummary` (`kind`); InputError if it cannot be read or is not sound."""
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise InputError(f"{path} cannot be read ({error.strerror}); {RERUN_HINT}.") from None
+    return decode_result(content, path, kind)
 
 
 def write_result(path: Path, result: Result) -> None:

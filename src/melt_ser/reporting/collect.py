@@ -1,8 +1,10 @@
 """Find the runs below folders and read their results for reports; 10,000 take seconds.
 
 A finished run has a `result.json`, a failed one a `failed.json` with its reason, an unfinished one only its
-`inputs.json`. Folders inside a run folder are not searched, and links to folders are not followed. A copy of a run has
-the same settings, seed and data; it counts once, because a mean over copies would not be a mean over seeds.
+`inputs.json`. A failure with exit code 2 before the start was a mistake of the command, such as a mistyped setting or a
+corpus that is not there: the attempt is refused, and reports only count it. Folders inside a run folder are not
+searched, and links to folders are not followed. A copy of a run has the same settings, seed and data; it counts once,
+because a mean over copies would not be a mean over seeds.
 """
 
 from __future__ import annotations
@@ -18,9 +20,9 @@ from pathlib import Path
 
 from melt_ser.cli.failures import FAILED
 from melt_ser.core.console import Progress
-from melt_ser.core.errors import InputError, MeltSerError, SetupError
+from melt_ser.core.errors import MeltSerError, SetupError
 from melt_ser.core.files import read_typed
-from melt_ser.evaluation.results import RERUN_HINT, EvaluationSummary, Failure, Result, ResultSummary, decode_result
+from melt_ser.evaluation.results import EvaluationSummary, Failure, Result, ResultSummary, load_result
 from melt_ser.runs.folder import INPUTS_FILE, PREVIOUS, RESULT_FILE, previous_folder, read_result
 from melt_ser.runs.identity import without_infrastructure
 
@@ -63,11 +65,7 @@ class Run:
 
     def details(self) -> Result:
         """Read the whole result; InputError if it is no longer sound."""
-        result = read_result(self.folder)
-        if not all(len(row.confusion) == len(row.classes) > 0 for row in result.evals):
-            path = self.folder / RESULT_FILE
-            raise InputError(f"{path} has a confusion matrix that does not fit its classes; {RERUN_HINT}.")
-        return result
+        return read_result(self.folder)
 
 
 @dataclass
@@ -85,6 +83,7 @@ class CollectedRuns:
     runs: list[Run] = field(default_factory=list)
     unfinished: list[Note] = field(default_factory=list)
     failed: list[Note] = field(default_factory=list)
+    refused: list[Note] = field(default_factory=list)
     unreadable: list[Note] = field(default_factory=list)
     copies: list[Note] = field(default_factory=list)
 
@@ -135,7 +134,7 @@ def _sort_in(folder: Path, names: set[str], collected: CollectedRuns, first: dic
     """Add a run folder to a list of `collected`; `first` has the first folder of each run, by (run id, digest)."""
     try:
         if RESULT_FILE in names:
-            run = Run(folder, _read(folder / RESULT_FILE))
+            run = Run(folder, load_result(folder / RESULT_FILE, ResultSummary))
             before = first.setdefault((run.result.run.id, run.result.train.digest), folder)
             if before is folder:
                 collected.runs.append(run)
@@ -143,22 +142,14 @@ def _sort_in(folder: Path, names: set[str], collected: CollectedRuns, first: dic
                 collected.copies.append(Note(folder, f"the same run as {before}, which is counted"))
         elif FAILED in names:
             failure: Failure = read_typed(folder / FAILED, Failure, "the same command tries again")
-            collected.failed.append(Note(folder, failure.reason))
+            refused = failure.exit_code == SetupError.exit_code and INPUTS_FILE not in names
+            (collected.refused if refused else collected.failed).append(Note(folder, failure.reason))
         else:
             previous = previous_folder(folder)
             earlier = f"; the run before it is in {previous}" if previous.is_dir() else ""
             collected.unfinished.append(Note(folder, f"still running or stopped; the same command goes on{earlier}"))
     except MeltSerError as error:
         collected.unreadable.append(Note(folder, str(error)))
-
-
-def _read(path: Path) -> ResultSummary:
-    try:
-        content = path.read_bytes()
-    except OSError as error:
-        raise InputError(f"{path} cannot be read ({error.strerror}); {RERUN_HINT}.") from None
-    summary: ResultSummary = decode_result(content, path, ResultSummary)
-    return summary
 
 
 @contextmanager

@@ -6,22 +6,24 @@ corpus is no longer in the folder that the run used, the report says that it has
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import msgspec
 import pandas as pd
 
 from melt_ser.config import DatasetConfig
+from melt_ser.core import files
 from melt_ser.core.errors import InputError, MeltSerError
-from melt_ser.evaluation.results import EvaluationFields
+from melt_ser.evaluation.results import RERUN_HINT, EvaluationFields
 from melt_ser.reporting.collect import Run
 
 
 def read_predictions(run: Run, row: EvaluationFields) -> pd.DataFrame:
     """Read the predictions of a result row; InputError if they are missing or not sound."""
     columns: dict[str, type] = {"utterance": str, "reference": str} | dict.fromkeys(row.classes, float)
-    return _read_table(run.folder / row.predictions, columns)
+    return files.read_csv(run.folder / row.predictions, columns, RERUN_HINT)
 
 
 def read_groups(run: Run, row: EvaluationFields, utterances: pd.Series) -> pd.Series:
@@ -32,22 +34,10 @@ def read_groups(run: Run, row: EvaluationFields, utterances: pd.Series) -> pd.Se
     if not row.groups:
         return utterances
     path = run.folder / row.groups
-    table = _read_table(path, {"utterance": str, "group": str})
+    table = files.read_csv(path, {"utterance": str, "group": str}, RERUN_HINT)
     if not table["utterance"].is_unique or not utterances.isin(table["utterance"]).all():
-        raise InputError(f"{path} does not have each utterance once")
+        raise InputError(f"{path} does not have each utterance once; {RERUN_HINT}.")
     return utterances.map(table.set_index("utterance")["group"])
-
-
-def _read_table(path: Path, columns: dict[str, type]) -> pd.DataFrame:
-    try:
-        table = pd.read_csv(path, dtype=columns | {"prediction": str}, keep_default_na=False)
-    except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or " ".join(str(error).split())
-        raise InputError(f"{path} cannot be read: {reason}") from None
-    missing = [column for column in columns if column not in table.columns]
-    if missing:
-        raise InputError(f"{path} has no column '{missing[0]}'")
-    return table
 
 
 class Clip(NamedTuple):
@@ -106,9 +96,12 @@ def _read_recordings(corpus: str, settings: dict[str, Any], own: bool) -> Record
 
 
 def _typed(settings: dict[str, Any]) -> DatasetConfig:
-    """Return the dataset settings of a result; settings unknown to this version are ignored."""
-    known = {field.name for field in fields(DatasetConfig)} - {"download", "protocols", "group"}
-    return DatasetConfig(**{key: value for key, value in settings.items() if key in known})
+    """Return the dataset settings of a result; ValueError if one is of another type, unknown ones are ignored."""
+    needless = ("download", "protocols", "group")
+    typed: DatasetConfig = msgspec.convert(
+        {key: value for key, value in settings.items() if key not in needless}, DatasetConfig
+    )
+    return typed
 
 
 def _named(corpus: str, root: str | None) -> DatasetConfig:

@@ -8,8 +8,9 @@ from pathlib import Path
 import msgspec
 import pandas as pd
 
+from melt_ser.core import files
 from melt_ser.core.console import say
-from melt_ser.core.errors import InputError, SetupError, did_you_mean
+from melt_ser.core.errors import SetupError, did_you_mean
 from melt_ser.evaluation.labelling import Model
 from melt_ser.evaluation.results import RERUN_HINT, Evaluation
 from melt_ser.runs.folder import model_folders, read_result
@@ -53,12 +54,10 @@ class Run:
         """
         row = self._evaluation(corpus, fold)
         path = self.folder / row.predictions
-        texts = dict.fromkeys(("utterance", "reference", "prediction"), str)
-        try:
-            table = pd.read_csv(path, dtype=texts | dict.fromkeys(self.classes, float), keep_default_na=False)
-            table["prediction"] = table[row.classes].idxmax(axis="columns")
-        except (OSError, ValueError, KeyError) as error:  # ValueError: pandas cannot parse it
-            raise InputError(f"{path} cannot be read ({' '.join(str(error).split())}); {RERUN_HINT}.") from None
+        columns: dict[str, type] = dict.fromkeys(("utterance", "reference", "prediction"), str)
+        columns |= dict.fromkeys([*self.classes, *row.classes], float)
+        table = files.read_csv(path, columns, RERUN_HINT)
+        table["prediction"] = table[row.classes].idxmax(axis="columns")
         return table
 
     def confusion(self, corpus: str | None = None, fold: int | None = None) -> pd.DataFrame:

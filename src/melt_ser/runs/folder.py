@@ -18,8 +18,8 @@ from pathlib import Path
 from melt_ser.config import Config
 from melt_ser.core import files
 from melt_ser.core.console import say
-from melt_ser.core.errors import SetupError
-from melt_ser.evaluation.results import RERUN_HINT, Inputs, Result, decode_result
+from melt_ser.core.errors import InputError, SetupError
+from melt_ser.evaluation.results import RERUN_HINT, Inputs, Result, load_result
 from melt_ser.runs.identity import identity
 
 RESULT_FILE, INPUTS_FILE = "result.json", "inputs.json"  # the marks of a finished and of a started run
@@ -57,7 +57,10 @@ def read_result(folder: Path) -> Result:
     if not path.is_file():
         before = f"; the run before it is in {previous}" if previous.is_dir() else ""
         raise SetupError(f"There is no finished run in {folder}: it has no result.json{before}.")
-    result: Result = decode_result(path.read_bytes(), path, Result)
+    result: Result = load_result(path, Result)
+    sizes = ({len(row.classes), len(row.confusion), *map(len, row.confusion)} for row in result.evals)
+    if not all(len(size) == 1 and size != {0} for size in sizes):
+        raise InputError(f"{path} has a confusion matrix that does not fit its classes; {RERUN_HINT}.")
     return result
 
 

@@ -9,21 +9,24 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import msgspec
 import pandas as pd
 
+from melt_ser.core.errors import InputError, first_line
 from melt_ser.core.package import __version__
 from melt_ser.corpora.fold_split import FoldSplit
 from melt_ser.corpora.sentences import script
 from melt_ser.evaluation.calibration import DevCalibration
 from melt_ser.evaluation.evaluation_sets import EvaluationSet
 from melt_ser.evaluation.results import (
+    RERUN_HINT,
     SCHEMA_VERSION,
     Evaluation,
     FoldInfo,
     FoldTraining,
+    Git,
     Result,
     RunInfo,
     TrainInfo,
@@ -63,7 +66,7 @@ def make_result(plan: RunPlan, folds: list[FoldOutcome], command: str, accelerat
         command: the overrides on the command line.
         accelerator: has the device, the precision and the number of processes.
     """
-    curves = [pd.read_csv(plan.fold_folder(fold.split) / "metrics.csv") for fold in folds]
+    curves = [_metrics(plan.fold_folder(fold.split) / "metrics.csv") for fold in folds]
     training_curve_figure(curves, plan.folder / "figures" / "training_curve.png")
     rows = [row for fold in folds for row in _rows_of_fold(plan, fold)]
     if not plan.one_model:
@@ -88,6 +91,14 @@ def make_result(plan: RunPlan, folds: list[FoldOutcome], command: str, accelerat
         unscored=unscored_entries(plan.unscored),
         warnings=warnings_before(plan) + warnings_after(plan, rows),
     )
+
+
+def _metrics(path: Path) -> pd.DataFrame:
+    """Read the table of epochs that a fold wrote, maybe before a stop; InputError if it is damaged."""
+    try:
+        return pd.read_csv(path)
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path} cannot be read ({first_line(error)}); {RERUN_HINT}.") from None
 
 
 def _rows_of_fold(plan: RunPlan, fold: FoldOutcome) -> list[Evaluation]:
@@ -172,14 +183,14 @@ def versions() -> dict[str, str]:
     return installed
 
 
-def git_state() -> dict[str, Any] | None:
-    """Return the `commit` of the package's checkout and whether it is `clean`; None for a wheel, or without git."""
+def git_state() -> Git | None:
+    """Return the state of the package's checkout; None for a wheel, or without git."""
     folder = Path(__file__).parents[3]
     if not (folder / ".git").exists():
         return None
     try:
         commit = _git(folder, "rev-parse", "HEAD")
-        return {"commit": commit, "clean": _git(folder, "status", "--porcelain") == ""}
+        return Git(commit, clean=_git(folder, "status", "--porcelain") == "")
     except (OSError, subprocess.CalledProcessError):
         return None
 

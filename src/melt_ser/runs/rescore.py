@@ -8,6 +8,7 @@ from pathlib import Path
 import pandas as pd
 
 from melt_ser.config import EvalConfig
+from melt_ser.core import files
 from melt_ser.core.console import say
 from melt_ser.core.errors import InputError
 from melt_ser.core.processes import is_main_process
@@ -15,7 +16,7 @@ from melt_ser.corpora.corpus import Corpus
 from melt_ser.corpora.fold_split import SPLIT_COLUMNS
 from melt_ser.corpora.labels import LabelSpace
 from melt_ser.evaluation.evaluation_sets import EvaluationSet, make_evaluation_set, split_to_score
-from melt_ser.evaluation.results import Evaluation, Result, write_result
+from melt_ser.evaluation.results import RERUN_HINT, Evaluation, Result, write_result
 from melt_ser.runs.evaluations import evaluation_rows, pool, prediction_table, unscored_entries
 from melt_ser.runs.folder import RESULT_FILE, model_folders
 from melt_ser.runs.plan import RunPlan
@@ -96,12 +97,7 @@ def rescore(folder: Path, result: Result, corpus: Corpus, settings: EvalConfig, 
 
 def _read_splits(path: Path) -> pd.DataFrame:
     """Read the part of each utterance in each fold; InputError if the file is damaged."""
-    try:
-        return pd.read_csv(path, dtype=str, keep_default_na=False)[list(SPLIT_COLUMNS)]
-    except (OSError, ValueError, KeyError) as error:  # ValueError: pandas cannot parse it
-        raise InputError(
-            f"{path} cannot be read ({' '.join(str(error).split())}); run again with force=true."
-        ) from error
+    return files.read_csv(path, dict.fromkeys(SPLIT_COLUMNS, str), RERUN_HINT)[list(SPLIT_COLUMNS)]
 
 
 def trained_space(result: Result) -> LabelSpace:

@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import soundfile
+from xxhash import xxh3_64_hexdigest
 
 from corpus_trees import emodb_tree, tone
 from melt_ser.cli.compose import load_dataset
@@ -60,6 +61,41 @@ def test_verification_decodes_a_clip_once_while_its_file_stays_the_same(tmp_path
     assert changed["duration"].tolist() == [0.4, 0.7, 0.4]
     verify(tmp_path, table, force=True)
     assert len(decoded) == 7
+
+
+def test_a_clip_with_other_samples_under_its_size_and_time_is_decoded_again(tmp_path: Path, decoded: list[str]) -> None:
+    """As a tool writes that keeps time stamps, or a second copy of the corpus that moves into its place."""
+    table = tones(tmp_path, 2)
+    first, _ = verify(tmp_path, table)
+    for number, put in enumerate((Path.write_bytes, lambda path, content: moved_onto(path, content))):
+        path = tmp_path / f"clip{number}.wav"
+        times = path.stat()
+        content = path.read_bytes()
+        put(path, content[:-2] + bytes([1, 2]))
+        os.utime(path, ns=(times.st_atime_ns, times.st_mtime_ns))
+        assert (path.stat().st_size, path.stat().st_mtime_ns) == (times.st_size, times.st_mtime_ns)
+    again, _ = verify(tmp_path, table)
+    assert decoded[2:] == ["clip0.wav", "clip1.wav"]
+    assert not set(again["content_hash"]) & set(first["content_hash"])
+
+
+def moved_onto(path: Path, content: bytes) -> None:
+    path.with_name("other").write_bytes(content)
+    path.with_name("other").rename(path)
+
+
+def test_measurements_of_an_earlier_version_are_made_again(tmp_path: Path, decoded: list[str]) -> None:
+    """The earlier version did not note when a file was changed last."""
+    table = tones(tmp_path, 2)
+    first, _ = verify(tmp_path, table)
+    (file,) = Measurements(tmp_path).folder.glob("*.parquet")
+    content = pd.read_parquet(file).drop(columns="changed").to_parquet(index=False)
+    file.unlink()
+    (file.parent / f"1-{xxh3_64_hexdigest(content)}.parquet").write_bytes(content)
+    again, kept = verify(tmp_path, table)
+    assert kept and len(decoded) == 4
+    pd.testing.assert_frame_equal(first, again)
+    assert len(Measurements(tmp_path).read()) == 2
 
 
 def test_an_interrupted_verification_is_resumed(

@@ -139,7 +139,7 @@ def test_the_csv_has_each_evaluation_as_its_result_has_it(
         ("predictions", lambda table: table.drop(columns="angry"), "has no column 'angry'"),
         ("groups", lambda table: table.iloc[1:], "does not have each utterance once"),
         ("groups", lambda table: pd.concat([table, table]), "does not have each utterance once"),
-        ("groups", None, "cannot be read: No such file or directory"),
+        ("groups", None, "cannot be read (No such file or directory); run again"),
     ],
 )
 def test_damaged_files_next_to_a_result_are_reported_and_not_compared(

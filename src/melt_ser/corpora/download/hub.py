@@ -19,6 +19,7 @@ from melt_ser.core import files
 from melt_ser.core.console import say
 from melt_ser.core.errors import InputError, SetupError, first_line
 from melt_ser.core.package import cache_folder
+from melt_ser.core.places import stamp_of
 
 
 def hub_folder(repository: str, revision: str | None) -> Path:
@@ -63,7 +64,7 @@ def unpack_hub(root: Path, config: DatasetConfig) -> Path:
     Raises InputError if the datasets library cannot read the data set or the audio column is missing.
     """
     stamps = [
-        (path.relative_to(root).as_posix(), path.stat().st_size, path.stat().st_mtime_ns)
+        (path.relative_to(root).as_posix(), *stamp_of(path))
         for path in sorted(root.rglob("*"))
         if path.is_file() and not any(part.startswith(".") for part in path.relative_to(root).parts)
     ]

@@ -91,10 +91,13 @@ def _unpack_one(archive: Path, folder: Path, budget: Budget) -> list[Path]:
     try:
         is_zip = archive.suffix.lower() == ".zip"
         for member in _zip_members(archive) if is_zip else _tar_members(archive, budget):
-            target = folder / _safe_name(member.name, archive)
+            name = _safe_name(member.name, archive)
+            target = folder / name
             budget.take_file()
             if member.kind not in ("file", "folder"):
                 raise InputError(f"{archive}: '{member.name}' is {member.kind}.")
+            if member.kind == "file" and not name.parts:
+                raise InputError(f"{archive}: holds a file without a name; it is no release.")
             if member.content is None:
                 target.mkdir(parents=True, exist_ok=True)
                 continue
@@ -130,8 +133,10 @@ def _safe_name(name: str, archive: Path) -> PurePosixPath:
     tarfile's filter="data" checks names too, but needs Python 3.11.4, allows links, and does not cover zip.
     """
     path = PurePosixPath(name.replace("\\", "/"))
-    if path.is_absolute() or ".." in path.parts or (path.parts and ":" in path.parts[0]) or "\0" in name:
+    if path.is_absolute() or ".." in path.parts or (path.parts and ":" in path.parts[0]):
         raise InputError(f"{archive}: '{name}' would lie outside the folder; it is no release.")
+    if "\0" in name:
+        raise InputError(f"{archive}: no file can be called '{name}', with a null character; it is no release.")
     return path
 
 
@@ -139,7 +144,11 @@ def _zip_members(archive: Path) -> Iterator[Member]:
     with zipfile.ZipFile(archive) as opened:
         for info in opened.infolist():
             mode = info.external_attr >> 16
-            if info.is_dir():
+            if "\0" in info.orig_filename:  # zipfile itself cuts the name there
+                yield Member(info.orig_filename, "file", None)
+            elif info.filename.endswith("/") and info.file_size:
+                yield Member(info.filename, "a folder with data of its own, which no release needs", None)
+            elif info.filename.endswith("/"):
                 yield Member(info.filename, "folder", None)
             elif stat.S_IFMT(mode) not in (0, stat.S_IFREG):
                 yield Member(info.filename, LINK, None)

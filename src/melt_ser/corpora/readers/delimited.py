@@ -17,9 +17,11 @@ from pathlib import Path
 import pandas as pd
 
 from melt_ser.core.errors import InputError
+from melt_ser.core.spreadsheet import unguarded_table
 
 UTF16_MARKS = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 END = "end"  # a row added after the last: if a quote is not closed, its value swallows this row
+WRITTEN_BY_US = {"content_hash", "prompt_version"}  # columns of the tables that `prepare` and `annotate` write
 HEADER = re.compile(rb"\s*([^\r\n]*)")
 STATED_DELIMITER = re.compile(rb'\s*"?sep=([^\r\n"])"?[\r\n]+', re.IGNORECASE)  # a first line of Excel's own
 
@@ -30,7 +32,8 @@ def read_table(path: Path, required: Iterable[str], delimiters: str = ",;\t", st
     The table is UTF-8 with or without a byte-order mark, or UTF-16 with one, with any line ends. Raises InputError if
     it is not, or if a required column is missing, two columns of a name differ, or a row has another number of values.
     Blank cells beyond the header, columns without name and values, and copies of a column are left out; another column
-    without a name is called "column 3" by its place.
+    without a name is called "column 3" by its place. Texts that `prepare` and `annotate` guard from spreadsheets are
+    as they were before.
 
     Args:
         path: the table.
@@ -55,7 +58,8 @@ def read_table(path: Path, required: Iterable[str], delimiters: str = ",;\t", st
             raise InputError(f"{path} has two different columns '{name}'; rename or delete one of them.")
         if column or (rows.iloc[:, number] != "").any():
             kept.setdefault(name, number)
-    return rows.iloc[:, list(kept.values())]
+    rows = rows.iloc[:, list(kept.values())]
+    return unguarded_table(rows) if WRITTEN_BY_US & set(columns) else rows
 
 
 def _parse(path: Path, delimiters: str, strict: bool) -> pd.DataFrame:

@@ -198,6 +198,19 @@ def zipped(entries: dict[str, bytes], change: Callable[[zipfile.ZipInfo], None] 
     return buffer.getvalue()
 
 
+def renamed(content: bytes, name: bytes) -> bytes:
+    """Return the zip of one file `aaaa` with another name, of up to four bytes, in both of its headers."""
+    at = content.index(b"PK\x01\x02")
+    local, central = content[:at], content[at:]
+    length = len(name).to_bytes(2, "little")
+    local = local[:26] + length + local[28:].replace(b"aaaa", name, 1)
+    end = central.index(b"PK\x05\x06")
+    last = bytearray(central[end:])
+    last[12:16] = (end + len(name) - 4).to_bytes(4, "little")  # size and place of the central headers
+    last[16:20] = len(local).to_bytes(4, "little")
+    return local + central[:28] + length + central[30:end].replace(b"aaaa", name, 1) + bytes(last)
+
+
 def tarred(*members: tuple[str, bytes, bytes]) -> bytes:
     """Return a tar.gz of members (name, type, content); the content of a link is its target."""
     buffer = io.BytesIO()
@@ -247,6 +260,11 @@ MALICIOUS = {
     "drive.zip": (zipped({"C:/evil": b"x"}), "would lie outside"),
     "backslashes.zip": (zipped({"..\\evil": b"x"}), "would lie outside"),
     "link.zip": (zipped({"link": b"/etc/passwd"}, as_link), "is a link or a device"),
+    "no_name.zip": (renamed(zipped({"aaaa": b"x"}), b""), "holds a file without a name"),
+    "dot.zip": (renamed(zipped({"aaaa": b"x"}), b"."), "holds a file without a name"),
+    "null_character.zip": (renamed(zipped({"aaaa": b"x"}), b"a\0b"), "with a null character"),
+    "folder_with_data.zip": (renamed(zipped({"aaaa": b"x"}), b"aaa/"), "is a folder with data of its own"),
+    "twice.zip": (zipped({"aaaa": b"1", "bbbb": b"2"}).replace(b"bbbb", b"aaaa"), "twice"),
     "bomb.zip": (zipped({"zeros": b"\0" * 2_000_000}), "more than 30 times its own size"),
     "bomb_in_a_bomb.zip": (zipped({"a.zip": zipped({"zeros": b"\0" * 2_000_000})}), "more than 30 times its own size"),
     "parent.tar.gz": (tarred(("../evil", tarfile.REGTYPE, b"x")), "would lie outside"),
@@ -259,6 +277,7 @@ MALICIOUS = {
     "hard_link.tar.gz": (tarred(("h", tarfile.LNKTYPE, b"/etc/passwd")), "is a link or a device"),
     "device.tar.gz": (tarred(("d", tarfile.CHRTYPE, b"")), "is a link or a device"),
     "pipe.tar.gz": (tarred(("p", tarfile.FIFOTYPE, b"")), "is a link or a device"),
+    "no_name.tar.gz": (tarred(("", tarfile.REGTYPE, b"x")), "holds a file without a name"),
     "twice.tar.gz": (tarred(("a", tarfile.REGTYPE, b"1"), ("a", tarfile.REGTYPE, b"2")), "twice"),
     "file_in_a_file.tar.gz": (
         tarred(("a", tarfile.REGTYPE, b"1"), ("a/b", tarfile.REGTYPE, b"2")),
