@@ -8,7 +8,7 @@ from pathlib import Path
 
 from melt_ser.cli.verb import run
 from melt_ser.core import files
-from melt_ser.core.console import say
+from melt_ser.core.console import Progress, say
 from melt_ser.core.errors import SetupError
 from melt_ser.reporting.collect import CollectedRuns, collect
 
@@ -17,15 +17,14 @@ SUFFIXES = {".md": "md", ".csv": "csv", ".tex": "latex", ".html": "html"}
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Report every finished run below the folders; 1 where some run folder could not be read, and the rest is done."""
+    """Report every finished run below the folders; return 1 if a run folder could not be read (the rest is done)."""
     parser = argparse.ArgumentParser(
         prog="melt-ser report", description="Collect runs into tables, figures and a page."
     )
     parser.add_argument("runs", type=Path, nargs="+", help="folders that are searched for runs")
     parser.add_argument("--format", choices=FORMATS, help="(default: by the suffix of --out; md)")
     parser.add_argument("--out", type=Path, help="file to write (default: standard output)")
-    options = parser.parse_args(arguments)
-    return run(lambda: report(options))
+    return run(lambda: report(parser.parse_args(arguments)))
 
 
 def report(options: argparse.Namespace) -> int:
@@ -48,7 +47,8 @@ def _format_of(out: Path | None) -> str:
 
 def write(found: CollectedRuns, form: str, out: Path | None) -> None:
     """Write the report on what was found to a file, or to standard output."""
-    text = _text(found, form, out)
+    with Progress(f"describing {len(found.runs):,} runs"):
+        text = _text(found, form, out)
     if out is None:
         sys.stdout.write(text)
     else:

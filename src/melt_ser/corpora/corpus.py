@@ -6,6 +6,7 @@ clash get the member's name in front.
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -134,7 +135,7 @@ def _table_in_union(member: Corpus) -> pd.DataFrame:
     release = table["source"].str.partition("/")[0]
     for column in ("speaker", "session"):
         table[column] = (release + "/" + table[column]).where(table[column] != "", "")
-    table["audio"] = f"{member.root.resolve()}/" + table["audio"]
+    table["audio"] = os.path.join(member.root.resolve(), "") + table["audio"]
     return table.assign(corpus=member.name)
 
 

@@ -123,10 +123,11 @@ def _predict(
 
     accelerator = make_accelerator(device)
     tables = []
-    for path, scored in zip(models, evaluation_sets, strict=True):
+    for number, (path, scored) in enumerate(zip(models, evaluation_sets, strict=True), 1):
         model = load_model(path, accelerator.device)
         utterances = WaveformDataset(scored.table, scored.corpus.root, model.classes, model.backbone.do_normalize)
-        probabilities = predict_probabilities(model, utterances, settings.batch_size, accelerator)
+        title = f"scoring {scored.name}" + (f" by model {number}/{len(models)}" if len(models) > 1 else "")
+        probabilities = predict_probabilities(model, utterances, settings.batch_size, accelerator, title=title)
         tables.append(prediction_table(scored, probabilities, classes))
     return tables
 
