@@ -188,6 +188,14 @@ def clips_of_a_release_that_are_no_files(folder: Path) -> Expected:
 
 
 @kind
+def an_older_release_than_the_corpus_is(folder: Path) -> Expected:
+    root = folder / "emodb"
+    emodb_tree(root)
+    says = ["has the first release of EmoDB (70 clips", "use dataset=emodb, or get release 2.0"]
+    return refused(["prepare", "dataset=emodb2", f"dataset.root={root}"], *says, code=2)
+
+
+@kind
 def a_release_with_a_name_that_is_not_utf8(folder: Path) -> Expected:
     root = folder / "emodb"
     emodb_tree(root)

@@ -91,6 +91,8 @@ def read(root: Path, config: DatasetConfig) -> Release:
             f"{FIRST_RELEASE} clips of 'emodb' from the others: unpack the whole release, or use all with "
             f"dataset=emodb2."
         )
+    if added is not None:
+        release.notes.append("release 2.0, of which the clips of the first release are used; dataset=emodb2 uses all")
     return release
 
 

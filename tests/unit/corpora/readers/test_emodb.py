@@ -127,6 +127,8 @@ def test_emodb_is_the_same_clips_from_both_releases(tmp_path: Path) -> None:
     first, second = (read(tmp_path / name, CONFIG) for name in ("first", "second"))
     assert second.table["audio"].tolist() == [f"wav/{stem}.wav" for stem in sorted(stems)], "no laryngogram"
     assert digest(first.table) == digest(second.table)
+    assert first.notes == []
+    assert second.notes == ["release 2.0, of which the clips of the first release are used; dataset=emodb2 uses all"]
     reasons = [item.reason.split(":")[0] for item in second.skipped]
     assert reasons.count("recognised by fewer than 80 % of the listeners") == len(added)
     assert reasons.count("a laryngogram, not speech") == 2 * len(added) == len(reasons) - len(added)
