@@ -223,7 +223,10 @@ def test_a_run_is_scored_on_another_corpus_and_labels_its_files(
     assert len(json.loads((folder / "result.json").read_text())["evals"]) == len(result["evals"])
 
     under_the_same_name = [text for text in typed if not text.startswith("dataset.name")]
-    with pytest.raises(InputError, match=r"trained on 'csv', and these rows are others: set dataset\.name=<another>"):
+    with pytest.raises(
+        InputError,
+        match=r"trained on 'csv', and its rows now differ from those of the training: set dataset\.name=<another>",
+    ):
         evaluate(compose([*under_the_same_name, "device=cpu"], "evaluate"))
 
     capsys.readouterr()

@@ -57,7 +57,7 @@ async def answer_all(
                 in_a_row += 1
                 if in_a_row == GIVE_UP:
                     reason = f"{GIVE_UP} calls in a row failed, the last: {str(error).rstrip('.')}"
-                    raise SetupError(f"{reason}; the same command goes on.") from None
+                    raise SetupError(f"{reason}; the same command continues with the missing calls.") from None
 
     await all_of([work() for _ in range(concurrency)])
     return failures

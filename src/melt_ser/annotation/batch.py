@@ -74,7 +74,9 @@ class Batches:
             try:
                 await all_of([self._work(waiting, calls) for _ in range(self.concurrency)])
             except CallFailed as error:
-                raise SetupError(f"{str(error).rstrip('.')}; the same command goes on.") from None
+                raise SetupError(
+                    f"{str(error).rstrip('.')}; the same command continues with the missing calls."
+                ) from None
             unanswered = [
                 Failure(call.utterance, call.sample, self.reasons.get(call.name, "no answer"))
                 for call in open_calls(self.job, self.journal)

@@ -191,7 +191,7 @@ def confirm_cost(dollars: float | None, limit: float) -> None:
         raise SetupError(f"{cost}, and --limit is {money(limit)}; add --yes, or a higher --limit.")
     print(f"{cost}. Go on? [y/N] ", end="", file=sys.stderr, flush=True)
     if sys.stdin.readline().strip().lower() not in ("y", "yes"):
-        raise SetupError("nothing was asked; --first 50 tries a prompt for less.")
+        raise SetupError("stopped before any call; --first 50 tries a prompt for less.")
 
 
 def tokens(text: str) -> float:

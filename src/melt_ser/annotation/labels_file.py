@@ -104,16 +104,19 @@ def combine(paths: Sequence[Path], method: str = "majority") -> list[LabelledLin
     has a label.
     """
     if method not in FEWEST_FILES:
-        raise SetupError(f"There is no way '{method}' to combine labels: {did_you_mean(method, FEWEST_FILES)}")
+        raise SetupError(f"There is no method '{method}' to combine labels: {did_you_mean(method, FEWEST_FILES)}")
     if len(paths) < FEWEST_FILES[method]:
-        raise SetupError(f"{method} needs {FEWEST_FILES[method]} labels files or more, not {len(paths)}.")
+        raise SetupError(
+            f"{method} needs {FEWEST_FILES[method]} labels files or more, not {len(paths)}; "
+            "give more files, or --method majority."
+        )
     raters = [{line.utterance: line for line in read_labelled(path)} for path in paths]
     lines = {name: line for rater in reversed(raters) for name, line in rater.items()}
     names = list(dict.fromkeys(name for rater in raters for name in rater))
     votes = [[_vote(rater.get(name)) for rater in raters] for name in names]
     labels = sorted({vote for row in votes for vote in row if vote})
     if not labels:
-        raise InputError(f"{', '.join(map(str, paths))} have no label; there is nothing to combine.")
+        raise InputError(f"{', '.join(map(str, paths))} have no label to combine; check their column llm_label.")
     if method == "majority":
         consensuses = [majority([_vote(rater[name]) for rater in raters if name in rater], labels) for name in names]
     else:

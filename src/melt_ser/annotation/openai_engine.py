@@ -131,20 +131,24 @@ class Endpoint:
             yield
         except (openai.AuthenticationError, openai.PermissionDeniedError) as error:
             reason = f"{self.address} refuses the key in ${self.key_variable} ({self._reason(error)})"
-            raise SetupError(f"{reason}; set another.") from None
+            raise SetupError(f"{reason}; set another key there.") from None
         except openai.NotFoundError as error:
-            reason = f"{self.address} does not have this ({self._reason(error)})"
+            reason = f"{self.address} does not know this model or address ({self._reason(error)})"
             raise SetupError(f"{reason}; correct --model or --base-url.") from None
         except openai.APIError as error:
             if getattr(error, "code", None) == "insufficient_quota":
                 reason = f"{self.address} says that the quota is used up ({self._reason(error)})"
-                raise SetupError(f"{reason}; the same command goes on.") from None
+                raise SetupError(
+                    f"{reason}; raise it, and the same command continues with the missing calls."
+                ) from None
             raise CallFailed(f"{self.address}: {self._reason(error)}") from None
 
     def nothing_listens(self, error: Exception) -> SetupError:
         """Return the error for an address without a server."""
         hint = "" if self.official else "start it, or correct --base-url; "
-        return SetupError(f"{self.address}: {self._reason(error)}; {hint}the same command goes on.")
+        return SetupError(
+            f"{self.address}: {self._reason(error)}; {hint}the same command continues with the missing calls."
+        )
 
     def _reason(self, error: Exception) -> str:
         """Return an exception's message on one line, without the key, cut at 300 characters."""
@@ -247,4 +251,4 @@ class OpenAIEngine:
                 continue
             if reply is not None:
                 return reply
-        raise CallFailed(f"{self.endpoint.address} does not answer with a chat completion.")
+        raise CallFailed(f"{self.endpoint.address} does not answer with a chat completion; check --base-url.")

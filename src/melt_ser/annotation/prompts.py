@@ -112,7 +112,8 @@ def load_prompt(name_or_path: str) -> Prompt:
         if not path.is_file():
             names = [file.stem for file in shipped.glob("*.yaml")]
             raise SetupError(
-                f"There is no prompt '{name_or_path}' ({did_you_mean(name_or_path, names)}); or name a YAML."
+                f"There is no prompt '{name_or_path}' ({did_you_mean(name_or_path, names)}); "
+                "or give the path of a YAML file."
             )
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))

@@ -131,5 +131,5 @@ def _listed(folder: Path, name: str, part: str) -> list[PurePosixPath]:
         return [PurePosixPath(record["wav"]) for record in records]
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise InputError(
-            f"{path} is not a list of EmoBox ({type(error).__name__}: {error}); check it out again."
+            f"{path} is not a list of EmoBox ({type(error).__name__}: {error}); check out the EmoBox repository again."
         ) from None

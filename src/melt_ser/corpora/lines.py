@@ -162,7 +162,7 @@ def _corpus_line(row: Mapping[str, str], where: str, number: int, split: str) ->
 def _meld_line(row: Mapping[str, str], where: str, number: int, split: str) -> Line:
     for column in ("Dialogue_ID", "Utterance_ID"):
         if not re.fullmatch("[0-9]{1,9}", row[column]):
-            raise InputError(f"{where}: {column} is '{row[column]}', which is no whole number.")
+            raise InputError(f"{where}: {column} is '{row[column]}', which is no whole number; correct the table.")
     clip = f"dia{int(row['Dialogue_ID'])}_utt{int(row['Utterance_ID'])}"
     split = _split_of(row, where, split)
     start, end = (_clock(row.get(column, ""), where, column) for column in ("StartTime", "EndTime"))

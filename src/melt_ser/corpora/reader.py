@@ -43,7 +43,7 @@ GENERAL_READERS = ("csv", "hub", "audformat_database")  # the package's readers 
 
 def find_reader(name: str) -> ModuleType:
     """Return the module that `dataset.reader` names; raise SetupError if there is none or it is no reader."""
-    if _is_in_package(name):
+    if is_in_package(name):
         module = importlib.import_module(f"{readers.__name__}.{name}")
         if hasattr(module, "read"):
             return module
@@ -75,7 +75,7 @@ def read_with(reader: ModuleType, root: Path, config: DatasetConfig) -> Release:
 
 def is_own_corpus(config: DatasetConfig) -> bool:
     """Return whether the corpus is one of the user's own: read by a general or their own reader."""
-    return config.reader in GENERAL_READERS or not _is_in_package(config.reader)
+    return config.reader in GENERAL_READERS or not is_in_package(config.reader)
 
 
 def package_readers() -> list[str]:
@@ -84,7 +84,8 @@ def package_readers() -> list[str]:
     return [name for name in names if hasattr(importlib.import_module(f"{readers.__name__}.{name}"), "read")]
 
 
-def _is_in_package(name: str) -> bool:
+def is_in_package(name: str) -> bool:
+    """Return whether melt_ser has a reader of this name; any other name is a module of the user's, found by import."""
     return name.isidentifier() and any((Path(folder) / f"{name}.py").is_file() for folder in readers.__path__)
 
 

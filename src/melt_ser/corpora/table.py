@@ -120,7 +120,7 @@ def validate(table: pd.DataFrame, corpus: str) -> None:
     for column in ("utterance", "source", "audio", "label"):
         empty = table.index[table[column] == ""]
         if len(empty):
-            raise InputError(f"The table of '{corpus}' has an empty {column} in row {empty[0] + 1}.")
+            raise InputError(f"The table of '{corpus}' has an empty {column} in row {empty[0] + 1}; fill it in.")
     unknown = sorted(set(table["split"].unique()) - set(SPLITS))
     if unknown:
         raise InputError(f"The table of '{corpus}' has the split '{unknown[0]}'; a split is train, dev, test or empty.")
@@ -128,7 +128,7 @@ def validate(table: pd.DataFrame, corpus: str) -> None:
     if len(backwards):
         raise InputError(
             f"The table of '{corpus}' has a segment that ends before it starts: "
-            f"utterance '{table.loc[backwards[0], 'utterance']}'."
+            f"utterance '{table.loc[backwards[0], 'utterance']}'; correct its start and end."
         )
 
 

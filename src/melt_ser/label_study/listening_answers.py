@@ -82,7 +82,10 @@ def read_judgements(key_path: Path, answer_paths: Sequence[Path], allowed_failur
     for path in _files(answer_paths):
         content: Answers = _read(path, Answers, "ask the rater to save the answers again")
         if content.study != key.study:
-            raise InputError(f"{path} answers the study {content.study}, but {key_path} belongs to {key.study}.")
+            raise InputError(
+                f"{path} answers the study {content.study}, but {key_path} belongs to {key.study}; "
+                "give the key.json of that study."
+            )
         answers = {answer.item: answer for answer in content.answers}
         for name, answer in answers.items():
             if name not in items or answer.chosen not in (None, *items[name].labels):
@@ -138,7 +141,7 @@ def _failed(answers: dict[str, Given], items: dict[str, Item], allowed: int) -> 
 def _files(paths: Sequence[Path]) -> list[Path]:
     files = [file for path in paths for file in (sorted(path.glob("*.json")) if path.is_dir() else [path])]
     if not files:
-        raise SetupError(f"There are no answers (*.json) in {paths[0]}.")
+        raise SetupError(f"There are no answers (*.json) in {paths[0]}; give the files that the raters saved.")
     return files
 
 

@@ -106,7 +106,7 @@ def _preferred(table: pd.DataFrame, resamples: int, seed: int) -> dict[str, Any]
             pd.factorize(table["item"])[0].astype(np.int64),
         )
         if test is None:
-            skipped = "it needs two raters and two clips, and raters and clips that differ."
+            skipped = "it needs two or more raters and clips, whose judgements differ."
     except SetupError as error:
         test, skipped = None, str(error)
     return {

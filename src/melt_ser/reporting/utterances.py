@@ -81,11 +81,14 @@ class Corpora:
 
 def _read_recordings(corpus: str, settings: dict[str, Any], own: bool) -> Recordings | None:
     from melt_ser.corpora.load import read_release
+    from melt_ser.corpora.reader import is_in_package
 
     try:
         config = _typed(settings) if own else _named(corpus, settings["root"])
         if config.repository is not None and config.root is None:
             return None  # reading it might download it from the hub
+        if own and not all(is_in_package(one.reader) for one in (config, *config.member_settings.values())):
+            return None  # a colleague's result must not import a module by its name
         root, release = read_release(config)
     except (MeltSerError, OSError, ValueError):
         return None

@@ -141,7 +141,8 @@ def _own_test(
         return None
     if corpus.digest != result.train.digest:
         raise InputError(
-            f"This run was trained on '{corpus.name}', and these rows are others: set dataset.name=<another> to score "
+            f"This run was trained on '{corpus.name}', and its rows now differ from those of the "
+            f"training: set dataset.name=<another> to score "
             f"another corpus, or train again if the corpus itself has changed."
         )
     of_fold = splits[(splits["fold"] == ("" if fold is None else str(fold))) & (splits["split"] == "test")]

@@ -7,6 +7,7 @@ import hashlib
 import os
 import re
 import shutil
+import sys
 from collections.abc import Iterator
 from html.parser import HTMLParser
 from pathlib import Path
@@ -227,3 +228,17 @@ def test_it_fits_the_screen_and_every_text_stands_out(
         one.page.screenshot(path=shots / f"{name}-{width}-{scheme}.png", full_page=True)
     assert one.complaints == []
     one.context.close()
+
+
+def test_a_result_cannot_make_the_page_import_a_module(
+    runs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "colleagues_reader.py").write_text("raise SystemExit('imported')\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+
+    def named(result: dict[str, Any]) -> None:
+        result["config"]["dataset"]["reader"] = "colleagues_reader"
+
+    copy(next(iter(results(runs))), tmp_path / "runs" / "one", named)
+    assert main([str(tmp_path / "runs"), "--out", str(tmp_path / "page.html")]) == 0
+    assert "colleagues_reader" not in sys.modules

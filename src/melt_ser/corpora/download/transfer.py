@@ -126,16 +126,23 @@ def _download_rest(url: str, part: Path, expected_bytes: int | None, progress: P
                 files.write_text(mark, state)
         if expected_bytes is not None and total is not None and total != expected_bytes:
             raise InputError(
-                f"{url} has {total:,} bytes, not the {expected_bytes:,} that are expected; it has changed."
+                f"{url} has {total:,} bytes, not the {expected_bytes:,} that are expected: the file has changed; "
+                "get the release by hand, or correct dataset.download."
             )
         if total is not None and total - present > shutil.disk_usage(part.parent).free:
-            raise SetupError(f"{url} has {total:,} bytes, for which {part.parent} has no space.")
+            raise SetupError(
+                f"{url} has {total:,} bytes, for which {part.parent} has no space; "
+                "free space there, or choose another dataset.root."
+            )
         blocks = response.raw.stream(BLOCK, decode_content=False)
         with part.open("ab") as file:
             for block in progress(blocks, present, total):
                 file.write(block)
                 if expected_bytes is not None and file.tell() > expected_bytes:
-                    raise InputError(f"{url} has more than the {expected_bytes:,} bytes that are expected.")
+                    raise InputError(
+                        f"{url} has more than the {expected_bytes:,} bytes that are expected; "
+                        "get the release by hand, or correct dataset.download."
+                    )
         promised = expected_bytes if total is None else total
         if promised is not None and _size(part) != promised:
             raise requests.ConnectionError(f"{_size(part):,} of {promised:,} bytes came")

@@ -36,6 +36,7 @@ METADATA_TYPES = (
     tarfile.GNUTYPE_LONGLINK,
 )
 LINK = "a link or a device, which no release needs"
+NO_RELEASE = "it is no release; check the address in dataset.download, or get the release by hand."
 
 
 @dataclass
@@ -49,12 +50,12 @@ class Budget:
     def take(self, size: int) -> None:
         self.bytes -= size
         if self.bytes < 0:
-            raise InputError(f"{self.archive}: holds more than {GROWTH} times its own size; it is no release.")
+            raise InputError(f"{self.archive}: holds more than {GROWTH} times its own size; {NO_RELEASE}")
 
     def take_file(self) -> None:
         self.files -= 1
         if self.files < 0:
-            raise InputError(f"{self.archive}: holds more than {MOST_FILES:,} files; it is no release.")
+            raise InputError(f"{self.archive}: holds more than {MOST_FILES:,} files; {NO_RELEASE}")
 
 
 @dataclass(frozen=True)
@@ -97,7 +98,7 @@ def _unpack_one(archive: Path, folder: Path, budget: Budget) -> list[Path]:
             if member.kind not in ("file", "folder"):
                 raise InputError(f"{archive}: '{member.name}' is {member.kind}.")
             if member.kind == "file" and not name.parts:
-                raise InputError(f"{archive}: holds a file without a name; it is no release.")
+                raise InputError(f"{archive}: holds a file without a name; {NO_RELEASE}")
             if member.content is None:
                 target.mkdir(parents=True, exist_ok=True)
                 continue
@@ -115,7 +116,7 @@ def _unpack_one(archive: Path, folder: Path, budget: Budget) -> list[Path]:
         if error.errno in NAME_ERRORS:
             raise InputError(
                 f"{archive}: holds '{error.filename}' twice, or no file can have that name ({error.strerror}); "
-                f"it is no release."
+                f"{NO_RELEASE}"
             ) from None
         raise
     return files
@@ -134,9 +135,9 @@ def _safe_name(name: str, archive: Path) -> PurePosixPath:
     """
     path = PurePosixPath(name.replace("\\", "/"))
     if path.is_absolute() or ".." in path.parts or (path.parts and ":" in path.parts[0]):
-        raise InputError(f"{archive}: '{name}' would lie outside the folder; it is no release.")
+        raise InputError(f"{archive}: '{name}' would lie outside the folder; {NO_RELEASE}")
     if "\0" in name:
-        raise InputError(f"{archive}: no file can be called '{name}', with a null character; it is no release.")
+        raise InputError(f"{archive}: no file can be called '{name}', with a null character; {NO_RELEASE}")
     return path
 
 

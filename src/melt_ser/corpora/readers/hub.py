@@ -118,7 +118,7 @@ def _read_json_lines(path: Path) -> tuple[list[str], list[Record]]:
         parsed: list[dict[str, Any]] = [json.loads(line) for line in path.read_text("utf-8-sig").splitlines() if line]
         rows = [{key.lower(): "" if value is None else str(value) for key, value in row.items()} for row in parsed]
     except (ValueError, AttributeError) as error:
-        raise InputError(f"{path} does not have a JSON object in each line ({error}).") from None
+        raise InputError(f"{path} does not have a JSON object in each line ({error}); write the file again.") from None
     columns = list(dict.fromkeys(key for row in rows for key in row))
     if FILE_NAME not in columns:
         raise InputError(f"{path} lacks the column {FILE_NAME}; its columns are: {', '.join(columns) or 'none'}.")

@@ -89,7 +89,10 @@ def read_annotations(path: Path, more: tuple[str, ...] = ()) -> pd.DataFrame:
         wrong = frame.index[~frame[column].str.fullmatch(r"[0-9]{1,9}")]
         if len(wrong):
             value = frame.loc[wrong[0], column]
-            raise InputError(f"{path}, row {wrong[0] + 1}: {column} is '{value}', which is no whole number.")
+            raise InputError(
+                f"{path}, row {wrong[0] + 1}: {column} is '{value}', which is no whole number; "
+                "copy the file from the release again."
+            )
     return frame.astype({"Dialogue_ID": int, "Utterance_ID": int})
 
 
