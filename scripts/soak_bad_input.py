@@ -4,7 +4,9 @@
 
 Input number n of seed s depends only on s + n, so `--count 1 --seed <the reported seed>` repeats it. The readers rest
 on C code, so child processes do the work. If a child dies, hangs or exceeds its memory, the script reports its current
-seed, and a new child continues after it. The script prints a line of JSON; the exit code is 1 if anything escaped.
+seed, and a new child continues after it. A child hangs if an input costs it `SECONDS_EACH` of the processor, or if it
+takes none for `STILL` seconds; the clock alone says nothing on a busy machine. The script prints a line of JSON; the
+exit code is 1 if anything escaped.
 """
 
 from __future__ import annotations
@@ -14,6 +16,7 @@ import faulthandler
 import json
 import os
 import resource
+import signal
 import subprocess
 import sys
 import tempfile
@@ -25,7 +28,8 @@ from pathlib import Path
 from typing import Any
 
 TESTS = Path(__file__).parents[1] / "tests" / "helpers"
-SECONDS_EACH = 30  # an input takes milliseconds; after this time it counts as hanging
+SECONDS_EACH = 30  # of the processor; an input takes milliseconds
+STILL = 300  # seconds in which a child takes nothing of the processor: it waits for something that never comes
 MORE_MEMORY = 4 * 2**30  # bytes that reading may take in addition to the loaded libraries
 
 
@@ -65,7 +69,7 @@ def watch(seeds: range) -> list[dict[str, Any]]:
             log, noise = Path(folder) / "log.jsonl", Path(folder) / "noise"
             command = [sys.executable, __file__, "--seed", str(seeds[0]), "--count", str(len(seeds)), "--child"]
             with noise.open("wb") as file:  # messages of the C libraries about broken files
-                code = subprocess.run([*command, str(log)], stdout=file, stderr=file).returncode
+                code = exit_code(subprocess.Popen([*command, str(log)], stdout=file, stderr=file))
             lines = [json.loads(line) for line in log.read_text().splitlines()] if log.exists() else []
             outcomes += [line for line in lines if "outcome" in line]
             done = sum("outcome" in line for line in lines)
@@ -80,28 +84,52 @@ def watch(seeds: range) -> list[dict[str, Any]]:
     return outcomes
 
 
+def exit_code(child: subprocess.Popen[bytes]) -> int:
+    """Wait for a child and return its exit code; end it if it stands still."""
+    used, since = -1, time.monotonic()
+    while True:
+        try:
+            return child.wait(timeout=1)
+        except subprocess.TimeoutExpired:
+            before, used = used, ticks(child.pid)
+            since = time.monotonic() if used != before else since
+            if time.monotonic() - since > STILL:
+                child.send_signal(signal.SIGPROF)  # it prints its traceback
+
+
+def ticks(process: int) -> int:
+    """Return the processor's time that a process has used, in ticks of the system; -1 if it has ended."""
+    try:
+        fields = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return -1
+    return int(fields[11]) + int(fields[12])
+
+
 def read_all(seeds: range, log: Path) -> None:
     """Read all seeds in a child; note each seed's kind before reading and its outcome after."""
     sys.path.insert(0, str(TESTS))
     os.environ["HF_HUB_OFFLINE"] = "1"
     import torch
+    import transformers.modeling_utils  # noqa: F401  takes seconds, which are not the first input's
 
     from fuzz_targets import kind_of, spoil
 
     torch.set_num_threads(1)
     faulthandler.enable()
+    faulthandler.register(signal.SIGPROF, chain=True)  # prints the traceback and ends the process
     limit = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize() + MORE_MEMORY
     resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
     with tempfile.TemporaryDirectory() as folder, log.open("a") as notes:
         for seed in seeds:
             print(json.dumps({"seed": seed, "kind": kind_of(seed)}), file=notes, flush=True)
-            faulthandler.dump_traceback_later(SECONDS_EACH, exit=True)
+            signal.setitimer(signal.ITIMER_PROF, SECONDS_EACH)
             outcome, why = "escaped", ""
             try:
                 outcome = "accepted" if spoil(seed, Path(folder)) else "refused"
             except BaseException:
                 why = traceback.format_exc()
-            faulthandler.cancel_dump_traceback_later()
+            signal.setitimer(signal.ITIMER_PROF, 0)
             entry = {"seed": seed, "kind": kind_of(seed), "outcome": outcome, "why": why}
             print(json.dumps(entry), file=notes, flush=True)
 

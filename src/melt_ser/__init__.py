@@ -7,7 +7,7 @@
     model.predict("clip.wav")
 
 docs/library.md shows each function. A mistake raises `MeltSerError`; its text is one sentence with the fix. The
-logger "melt_ser" says what happens; it is silent until the program configures `logging`. Importing this package is
+logger "melt_ser" reports progress; it is silent until the program configures `logging`. Importing this package is
 cheap: torch, pandas and Hydra are imported by the function that needs them.
 """
 
@@ -135,7 +135,7 @@ def load_corpus(
 def read_runs(*folders: str | os.PathLike[str]) -> pd.DataFrame:
     """Read every finished run below the folders: a row for each run, test corpus, fold and answer set.
 
-    The columns are those of `python -m melt_ser.report <folders> --format csv`; `folder` is the run's own, for `Run`.
+    The columns are those of `python -m melt_ser.report <folders> --format csv`; `folder` is the run folder, for `Run`.
     Raises SetupError if a folder is not there.
     """
     from melt_ser.reporting.overview import read_runs as read
@@ -144,7 +144,7 @@ def read_runs(*folders: str | os.PathLike[str]) -> pd.DataFrame:
 
 
 def compare_runs(*folders: str | os.PathLike[str]) -> pd.DataFrame:
-    """Compare the systems below the folders: how far each is behind the best on each test set, and whether by chance.
+    """Compare the systems below the folders: each one's distance to the best on each test set, and its significance.
 
     A system is a set of settings without its seed. The columns are explained in docs/library.md.
     Raises SetupError if a folder is not there.

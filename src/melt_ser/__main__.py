@@ -23,7 +23,7 @@ VERBS = {
 
 
 def main() -> int:
-    """Run the verb that is named first, in its own module."""
+    """Run the module of the verb that the first argument names."""
     if len(sys.argv) < 2 or sys.argv[1] in ("-h", "--help"):
         return run(print_verbs)
     verb = sys.argv.pop(1)
@@ -35,7 +35,7 @@ def main() -> int:
 
 
 def print_verbs() -> int:
-    """Print the verbs with their purpose; without any argument that is a wrong usage."""
+    """Print the verbs with their purpose; return the code of a wrong usage if there is no argument."""
     print("usage: melt-ser <verb> …\n")
     for verb, purpose in VERBS.items():
         print(f"  {verb:<11}{purpose}")

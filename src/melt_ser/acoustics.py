@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 from melt_ser.cli.verb import names, run, whole_number
-from melt_ser.core.console import say
+from melt_ser.core.console import Progress, say
 from melt_ser.reporting.small_report import add_output_options, write
 
 
@@ -22,8 +22,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--keys", type=names, help="columns that identify an utterance, as for agreement")
     parser.add_argument("--seed", type=whole_number(0), default=0, help="of the bootstrap (default: 0)")
     add_output_options(parser)
-    options = parser.parse_args(arguments)
-    return run(lambda: _check(options))
+    return run(lambda: _check(parser.parse_args(arguments)))
 
 
 def _check(options: argparse.Namespace) -> int:
@@ -41,7 +40,8 @@ def _check(options: argparse.Namespace) -> int:
     measured, skipped = measure_all(table, options.root, egemaps())
     for clip in skipped:
         say(f"not measured: {clip.reason}")
-    result = acoustic_check(table, measured, left_out, options.seed)
+    with Progress("comparing with the descriptions"):
+        result = acoustic_check(table, measured, left_out, options.seed)
     write(options, sections(result), msgspec.to_builtins(result))
     return 1 if skipped else 0
 

@@ -7,15 +7,14 @@ import sys
 from pathlib import Path
 
 from melt_ser.cli.verb import names, run, whole_number
-from melt_ser.core.console import say
+from melt_ser.core.console import Progress, say
 from melt_ser.label_study.options import add_pair_options
 from melt_ser.reporting.small_report import add_output_options, write
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Compare two columns of one file, or a column of each of two; return the exit code."""
-    options = _parser().parse_args(arguments)
-    return run(lambda: _compare(options))
+    return run(lambda: _compare(_parser().parse_args(arguments)))
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -45,7 +44,8 @@ def _compare(options: argparse.Namespace) -> int:
     from melt_ser.label_study.label_pairs import read_pairs
 
     pairs = read_pairs(options.first, options.second, options.first_column, options.second_column, options.keys)
-    result = agreement(pairs, options.labels or LABELS, options.by, seed=options.seed)
+    with Progress("comparing the labels"):
+        result = agreement(pairs, options.labels or LABELS, options.by, seed=options.seed)
     write(options, sections(result), msgspec.to_builtins(result))
     if options.html is not None:
         files.write_text(options.html, agreement_page(result))

@@ -7,7 +7,6 @@ command goes on after it was stopped, and nothing is paid twice.
 from __future__ import annotations
 
 import argparse
-import asyncio
 import os
 import sys
 import traceback
@@ -15,6 +14,7 @@ from contextlib import aclosing
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from melt_ser.cli.signals import run_async
 from melt_ser.cli.verb import number, run, whole_number
 from melt_ser.core.console import finish, say
 from melt_ser.core.errors import InputError, MeltSerError, SetupError
@@ -32,8 +32,8 @@ PAPER_MODEL = "gpt-4o-2024-08-06"
 
 def main(arguments: list[str] | None = None) -> int:
     """Annotate, or print the cost; return 1 if some line got no readable answer (the others are written)."""
-    options = _parser().parse_args(arguments)
-    return run(lambda: _run(options), "stopped; the same command goes on from what is answered.")
+    stopped = "stopped; the same command goes on from what is answered."
+    return run(lambda: _run(_parser().parse_args(arguments)), stopped)
 
 
 def _run(options: argparse.Namespace) -> int:
@@ -115,7 +115,7 @@ def _check_out(options: argparse.Namespace) -> None:
 
 
 def annotate(options: argparse.Namespace) -> int:
-    """Make the open calls, write the labels file, and return the exit code."""
+    """Ask the model for every missing answer, write the labels file, and return the exit code."""
     from melt_ser.annotation.answering import AnnotationProgress
     from melt_ser.annotation.answers import parse_rules
     from melt_ser.annotation.cost import confirm_cost, describe, estimate_job, price_of
@@ -157,7 +157,7 @@ def annotate(options: argparse.Namespace) -> int:
         with AnnotationProgress(len(job), len(job) - estimate.calls, price, spent) as progress:
             server_or_model = endpoint or local
             assert server_or_model is not None
-            failures = asyncio.run(_answer_all(options, server_or_model, job, journal, progress))
+            failures = run_async(_answer_all(options, server_or_model, job, journal, progress))
         return _write(options.out, job, journal, rules, failures)
 
 
@@ -190,7 +190,15 @@ async def _answer_all(
     journal: Journal,
     progress: AnnotationProgress,
 ) -> list[Failure]:
-    """Make the open calls by the chosen engine, and return those that got no answer."""
+    """Ask the chosen engine for every missing answer, and return the lines without a readable one.
+
+    Args:
+        options: the options of the command.
+        server_or_model: the endpoint of openai or batch, or the local model.
+        job: the lines and the question.
+        journal: the answers so far; new ones are added.
+        progress: the progress bar.
+    """
     from melt_ser.annotation.answering import answer_all
     from melt_ser.annotation.batch import Batches
     from melt_ser.annotation.openai_engine import Endpoint, OpenAIEngine
@@ -206,7 +214,15 @@ async def _answer_all(
 
 
 def _write(out: Path, job: Job, journal: Journal, rules: dict[str, str], failures: list[Failure]) -> int:
-    """Write the labels file, print the lines without a label, and return the exit code."""
+    """Write the labels file, print the lines without a label, and return the exit code.
+
+    Args:
+        out: the labels file.
+        job: the lines and the question.
+        journal: the answers.
+        rules: the label for each answer outside the label set (--map).
+        failures: the lines without a readable answer, with the reason.
+    """
     from melt_ser.annotation.job import labelled_lines, unanswered
     from melt_ser.annotation.labels_file import outside_the_set, write_labels
 

@@ -120,6 +120,13 @@ class Group(str, Enum):
     """only the segments of one recording"""
 
 
+class RaterVote(str, Enum):
+    """The label of a recording or segment that has several rows, one from each rater."""
+
+    majority = "majority"
+    """the label of most of its rows; if two labels have equally many, it is left out"""
+
+
 @dataclass
 class BackboneConfig:
     """The pretrained speech model."""
@@ -139,7 +146,7 @@ class BackboneConfig:
     freeze: Union[int, str] = "convolution"
     """Part of this checkpoint that usually stays fixed: the default of trainer.freeze in trainer=finetune."""
     layer_drop: float = 0.0
-    """Probability of skipping a transformer layer in a training step, from 0 up to, but not, 1."""
+    """Probability of skipping a transformer layer in a training step, at least 0 and below 1."""
     allow_pickle: bool = False
     """Read pytorch_model.bin, with torch's restricted loader, if the checkpoint has no safetensors file."""
     kernels: Kernels = Kernels.fast
@@ -200,6 +207,9 @@ class DatasetConfig:
     """File written by `annotate`; its labels replace those of the release. null: the release's labels."""
     label_map: dict[str, Optional[str]] = field(default_factory=dict)
     """Label of the release: emotion. null as the emotion leaves the rows with that label out."""
+    rater_vote: Optional[RaterVote] = None
+    """How several rows of one recording or segment, one from each rater, become one. Only the readers csv, hub and
+    audformat use it. null: such rows stop the run."""
     columns: dict[str, Optional[str]] = field(default_factory=dict)
     """Our column name: column name of the release. Only the readers csv, hub and audformat use it."""
     parts: Optional[list[str]] = None
@@ -280,7 +290,7 @@ class HeadConfig:
     hidden_sizes: list[int] = field(default_factory=list)
     """Sizes of the hidden layers, with ReLU between the layers. []: one linear layer; [256]: two linear layers."""
     dropout: float = 0.0
-    """Dropout probability in the head, from 0 up to, but not, 1."""
+    """Dropout probability in the head, at least 0 and below 1."""
 
 
 @dataclass
@@ -332,13 +342,13 @@ class TrainerConfig:
     schedule: Schedule = Schedule.linear
     """Course of the learning rates after the warm-up."""
     warmup_fraction: float = 0.1
-    """Share of the steps in which the learning rates rise from 0, from 0 up to, but not, 1."""
+    """Share of the steps in which the learning rates rise from 0; at least 0 and below 1."""
     max_grad_norm: float = 1.0
     """Largest norm of the gradient; a larger gradient is scaled down to it. 0: no limit."""
     balance: Balance = Balance.loss
     """How training makes up for classes of unequal size."""
     label_smoothing: float = 0.0
-    """Share of the target that is spread over all classes, from 0 up to, but not, 1."""
+    """Share of the target that is spread over all classes, at least 0 and below 1."""
     patience: Optional[int] = None
     """Stop after this number of epochs without a better UA (unweighted accuracy) on dev. null: train all epochs."""
     crop_seconds: Optional[float] = 15.0
@@ -376,7 +386,8 @@ class CacheConfig:
     """Intermediate results on disk. They save time and never change a result."""
 
     folder: Optional[str] = None
-    """Folder of the cache. null: $MELT_SER_CACHE if that variable is set, otherwise ~/.cache/melt_ser."""
+    """Folder of the cache. null: $MELT_SER_CACHE if that variable is set, otherwise melt_ser in $XDG_CACHE_HOME or
+    ~/.cache."""
     max_gib: float = 50.0
     """Largest size of the cache in GiB. Anything that does not fit is computed each time."""
     features: bool = True

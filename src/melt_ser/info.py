@@ -13,13 +13,13 @@ from melt_ser.core.console import show
 
 def main(arguments: list[str] | None = None) -> int:
     """Print versions, devices, backbones and corpora, and for each missing one the command that gets it."""
-    parser = argparse.ArgumentParser(prog="melt-ser info", description=__doc__)
-    parser.parse_args(arguments)
-    return run(info)
+    return run(lambda: info(arguments))
 
 
-def info() -> int:
+def info(arguments: list[str] | None) -> int:
     """Print the tables, and return the exit code."""
+    argparse.ArgumentParser(prog="melt-ser info", description=__doc__).parse_args(arguments)
+
     from rich.table import Table
 
     from melt_ser.runs.make_result import versions

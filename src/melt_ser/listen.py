@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 from melt_ser.cli.verb import names, number, run, whole_number
-from melt_ser.core.console import finish, say
+from melt_ser.core.console import Progress, finish, say
 from melt_ser.core.errors import SetupError
 from melt_ser.label_study.options import add_pair_options
 from melt_ser.reporting.small_report import add_output_options, write
@@ -15,8 +15,12 @@ from melt_ser.reporting.small_report import add_output_options, write
 
 def main(arguments: list[str] | None = None) -> int:
     """Build a test or score its answers; return the exit code."""
-    options = _parser().parse_args(arguments)
-    return run(lambda: options.run(options))
+    return run(lambda: _run(_parser().parse_args(arguments)))
+
+
+def _run(options: argparse.Namespace) -> int:
+    code: int = options.run(options)
+    return code
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -75,7 +79,8 @@ def _score(options: argparse.Namespace) -> int:
     from melt_ser.label_study.preference import preference, sections
 
     judgements = read_judgements(options.key, options.answers, options.allow_failed)
-    result = preference(judgements, seed=options.seed)
+    with Progress("comparing the sources"):
+        result = preference(judgements, seed=options.seed)
     write(options, sections(result), msgspec.to_builtins(result))
     return 0
 

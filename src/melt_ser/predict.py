@@ -10,9 +10,9 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
-from melt_ser.cli.verb import run, whole_number
+from melt_ser.cli.verb import exit_code_of, run, whole_number
 from melt_ser.core import files
-from melt_ser.core.console import finish, progress, say
+from melt_ser.core.console import finish, progress, say, say_last
 from melt_ser.core.errors import SetupError
 from melt_ser.core.places import is_stream, stream_to_open
 from melt_ser.evaluation.label_journal import LabelJournal, journal_of
@@ -23,8 +23,6 @@ if TYPE_CHECKING:
     from melt_ser.evaluation.labelling import Model
 
 LIST = "-"  # in the place of AUDIO: standard input has a path on each line
-STOPPED = "stopped."
-STOPPED_WITH_OUT = "stopped; the same command goes on from the files that are labelled."
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -53,8 +51,17 @@ def main(arguments: list[str] | None = None) -> int:
         help=f"a row for each window of so many seconds, {SHORTEST_WINDOW} to {LONGEST_SECONDS:.0f} (default: a row "
         f"for each file; a file longer than {LONGEST_SECONDS:.0f} s gets the mean over its parts of that length)",
     )
-    options = parser.parse_args(arguments)
-    return run(lambda: predict(options), STOPPED if options.out is None else STOPPED_WITH_OUT)
+    return run(lambda: _run(parser.parse_args(arguments)))
+
+
+def _run(options: argparse.Namespace) -> int:
+    try:
+        return predict(options)
+    except KeyboardInterrupt as stop:
+        if options.out is None:
+            raise
+        say_last("stopped; the same command goes on from the files that are labelled.")
+        return exit_code_of(stop)
 
 
 def predict(options: argparse.Namespace) -> int:
@@ -88,7 +95,7 @@ def _label(model: Model, paths: list[Path], window: float | None) -> Iterator[Ro
 
 
 def _write(writer: RowWriter, rows: Iterable[Row]) -> int:
-    """Write each row as soon as it is there, and return the number of files without a label."""
+    """Write each row as soon as it is ready, and return the number of files without a label."""
     failed = 0
     for row in rows:
         writer.add(row)
@@ -137,8 +144,6 @@ def _paths(arguments: list[str]) -> list[Path]:
 
 def _listed() -> list[str]:
     """Read the paths on standard input, one on each line or separated by null characters."""
-    if sys.stdin is None:
-        raise SetupError("Standard input is closed; name the files, or pipe their paths into the command.")
     content = sys.stdin.buffer.read()
     names = content.split(b"\0") if b"\0" in content else content.splitlines()
     return [os.fsdecode(name) for name in names if name.strip()]

@@ -14,7 +14,7 @@ def prepare(composed: DictConfig) -> None:
     """Verify a corpus, downloading it first if asked to, print its summary and write the report."""
     from melt_ser.cli.compose import typed
     from melt_ser.config import PrepareConfig
-    from melt_ser.core.console import say, verification_bar
+    from melt_ser.core.console import Progress, say, verification_bar
     from melt_ser.core.errors import OutputError, SetupError
     from melt_ser.corpora.load import load_corpus
     from melt_ser.reporting.preparation import print_files, print_report, summarise, write_report
@@ -25,7 +25,8 @@ def prepare(composed: DictConfig) -> None:
     if config.download:
         _download(config.dataset)
     corpus = load_corpus(config.dataset, force=config.force, progress=verification_bar)
-    summary = summarise(corpus, config.labels)
+    with Progress("describing the corpus"):
+        summary = summarise(corpus, config.labels)
     print_report(summary)
     try:
         print_files(write_report(corpus, summary))

@@ -10,7 +10,7 @@ from pathlib import Path
 from melt_ser.cli.failures import FAILED
 from melt_ser.cli.verb import run
 from melt_ser.core import files
-from melt_ser.core.console import say
+from melt_ser.core.console import Progress, say
 from melt_ser.core.errors import SetupError
 from melt_ser.core.places import is_stream
 from melt_ser.reporting.collect import CollectedRuns, collect
@@ -20,7 +20,7 @@ SUFFIXES = {".md": "md", ".csv": "csv", ".tex": "latex", ".html": "html"}
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Report every finished run below the folders; return 1 if a run folder cannot be read, after the report."""
+    """Report every finished run below the folders; return 1 if a run folder could not be read (the rest is done)."""
     parser = argparse.ArgumentParser(
         prog="melt-ser report", description="Collect runs into tables, figures and a page."
     )
@@ -30,8 +30,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument(
         "--clear-failed", action="store_true", help="delete the failed.json of failed and refused runs after the report"
     )
-    options = parser.parse_args(arguments)
-    return run(lambda: report(options))
+    return run(lambda: report(parser.parse_args(arguments)))
 
 
 def report(options: argparse.Namespace) -> int:
@@ -75,7 +74,8 @@ def _format_of(out: Path | None) -> str:
 
 def write(found: CollectedRuns, form: str, out: Path | None) -> None:
     """Write the report on what was found to a file, or to standard output."""
-    text = _text(found, form, out)
+    with Progress(f"describing {len(found.runs):,} runs"):
+        text = _text(found, form, out)
     if out is None:
         sys.stdout.write(text)
     else:

@@ -57,7 +57,7 @@ class Seen:
 
     def __init__(self, browser: Any, path: Path, width: int = 1280, height: int = 900, scheme: str = "light") -> None:
         self.context = browser.new_context(viewport={"width": width, "height": height}, color_scheme=scheme)
-        self.context.set_default_timeout(60_000)  # milliseconds; a busy machine takes long for a picture
+        self.context.set_default_timeout(0)  # none: a busy machine takes long for a picture
         self.page = self.context.new_page()
         self.complaints: list[str] = []
         self.requests: list[str] = []

@@ -6,6 +6,7 @@ Readers do not decode, so placeholders are enough to count 13,708 clips; verific
 from __future__ import annotations
 
 import csv
+import itertools
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
@@ -181,3 +182,33 @@ def write_rows(path: Path, columns: list[str], rows: Iterable[Iterable[str]]) ->
 def write_text(path: Path, text: str) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(text, encoding="utf-8")
+
+
+EMOZIONALMENTE_SENTENCES = (
+    "Gli operai si alzano presto.",
+    "La cascata fa molto rumore!",
+    "Il treno arriva alle nove",
+    "Ho perso le chiavi di casa",
+)
+
+
+def italian_trees(root: Path) -> tuple[Path, Path]:
+    """Write EMOVO with three sentences, and Emozionalmente with four by one actor; return their roots.
+
+    They share two sentences and no audio.
+    """
+    pitches = itertools.count(200)
+    emotions = ("anger", "disgust", "fear", "joy", "neutrality", "sadness", "surprise")
+    for speaker in ("f1", "f2", "f3", "m1", "m2", "m3"):
+        for emotion in ("dis", "gio", "neu", "pau", "rab", "sor", "tri"):
+            for sentence in ("b1", "b2", "b3"):
+                tone(root / "emovo" / speaker / f"{emotion}-{speaker}-{sentence}.wav", frequency=next(pitches))
+    lines = ["file_name,sentence,sentence_language,actor,emotion_expressed"]
+    for place, sentence in enumerate(EMOZIONALMENTE_SENTENCES):
+        for label in emotions:
+            lines.append(f'{label}_{place}.wav,"{sentence}",it,anna,{label}')
+            tone(root / "emozionalmente" / "audio" / f"{label}_{place}.wav", frequency=next(pitches))
+    metadata = root / "emozionalmente" / "metadata"
+    write_text(metadata / "samples.csv", "\n".join([*lines, ""]))
+    write_text(metadata / "users.csv", "username,gender\nanna,F\n")
+    return root / "emovo", root / "emozionalmente"

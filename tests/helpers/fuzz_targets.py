@@ -26,7 +26,7 @@ from melt_ser.audio.decode import read_audio
 from melt_ser.audio.verify import verify_clip
 from melt_ser.audio.waveform import prepare_waveform
 from melt_ser.cli.compose import load_dataset
-from melt_ser.config import DatasetConfig
+from melt_ser.config import DatasetConfig, RaterVote
 from melt_ser.core.errors import MeltSerError, SetupError
 from melt_ser.corpora.labels import common_label_map, map_labels
 from melt_ser.corpora.load import load_corpus
@@ -37,7 +37,7 @@ from melt_ser.models.export import load_model, save_model
 from melt_ser.prepare import main as prepare
 from melt_ser.report import main as report
 from melt_ser.runs.folder import read_result
-from mutations import damage, damage_text
+from mutations import damage, damage_text, rewrite_table
 from odd_json import odd_versions
 from report_runs import copy
 from small_models import small_classifier
@@ -75,8 +75,13 @@ def table(rng: random.Random, folder: Path) -> None:
     """Read a user's own corpus from a spoilt table."""
     for name in ("a.wav", "b.wav", "c.wav"):
         placeholder(folder / name)
-    (folder / "table.csv").write_bytes(damage_text(TABLE, rng))
-    _check(csv.read(folder, DatasetConfig(name="csv", reader="csv", table="table.csv")))
+    text = TABLE
+    for _ in range(rng.choice((0, 1, 1, 2))):
+        text = rewrite_table(text, str(folder), rng)
+    content = damage_text(text, rng) if rng.random() < 0.7 else text.encode(rng.choice(("utf-8-sig", "utf-16")))
+    (folder / "table.csv").write_bytes(content)
+    vote = rng.choice((None, RaterVote.majority))
+    _check(csv.read(folder, DatasetConfig(name="csv", reader="csv", table="table.csv", rater_vote=vote)))
 
 
 def _check(release: Release) -> None:

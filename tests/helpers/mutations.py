@@ -65,6 +65,30 @@ TOKENS = (
 )
 
 
+HEADERS = (("audio", "file"), ("audio", "File Name"), ("label", "Emotion"), ("speaker", "Speaker ID"), ("text", "path"))
+HEADERS += (("text", "label"), ("text", "emotion"), ("text", ""), ("text", "audio"))
+
+
+def rewrite_table(table: str, root: str, rng: random.Random) -> str:
+    """Write a table with the column `text` and the clip a.wav below `root` as other people and programs do."""
+    path = rng.choice(
+        (f"{root}/a.wav", f"file://{root}/a.wav", "\\a.wav", ".\\a.wav", "C:\\a.wav", "https://x/a.wav", "/a.wav")
+    )
+    row = rng.choice(table.splitlines(keepends=True)[1:])
+    return rng.choice(
+        (
+            table.replace(*rng.choice(HEADERS), 1),
+            table.replace("a.wav", path),
+            table.replace("\n", ",\n"),
+            table.replace("\n", ",,\n", 1),
+            table + row,
+            table + row.replace("sad", "happy"),
+            "sep=;\n" + table.replace(",", ";"),
+            "\n" + table.replace("\n", "\r"),
+        )
+    )
+
+
 def damage(content: bytes, rng: random.Random) -> bytes:
     """Damage a file one to three times; the file must not be empty, and does not become empty."""
     for _ in range(rng.randint(1, 3)):

@@ -219,7 +219,7 @@ def test_annotate_shows_the_key_nowhere(table: Path) -> None:
             # One call at a time: a 400 to a call that others have overtaken is about its question, and is final.
             out = () if code else ("--out", str(table.with_name("other.csv")))
             typed = command(address, table, "--concurrency", "1", *out)
-            done = subprocess.run(typed, capture_output=True, env=environment, timeout=250)
+            done = subprocess.run(typed, capture_output=True, env=environment)
         assert done.returncode == code, done.stderr.decode()
         left = [path.read_bytes() for path in table.parent.iterdir() if path.is_file()]
         assert all(KEY.encode() not in text for text in (done.stdout, done.stderr, *left))
@@ -249,13 +249,13 @@ def test_annotate_goes_on_after_it_was_stopped(table: Path) -> None:
         while not server.answered:
             time.sleep(0.01)
         process.send_signal(signal.SIGINT)
-        shown = process.communicate(timeout=250)[1]
+        shown = process.communicate()[1]
         assert process.returncode == 130 and shown.endswith(
             "stopped; the same command goes on from what is answered.\n"
         )
         assert not table.with_name("labels.csv").exists()
         server.seconds = 0.0
-        assert subprocess.run(command(address, table), timeout=60, capture_output=True).returncode == 0
+        assert subprocess.run(command(address, table), capture_output=True).returncode == 0
     assert len(server.answered) == 12 and sum(server.answered.values()) <= 14
 
 
@@ -275,9 +275,9 @@ def test_annotate_shows_a_bar_with_the_cost_so_far_on_a_terminal(table: Path) ->
         except OSError:  # the terminal has closed
             pass
         os.close(ours)
-        assert process.wait(timeout=250) == 0
+        assert process.wait() == 0
     plain = re.sub(rb"\x1b\[[0-9;?]*[A-Za-z]", b"", shown).decode()
-    assert re.search(r"annotating [━╸╺ ]+[1-9]\d?/12 US\$ 0\.0\d+ \d:\d\d", plain)
+    assert re.search(r"annotating [━╸╺ ]+[1-9]\d? of 12 answered, US\$ 0\.0\d+ \d:\d\d", plain)
 
 
 def test_annotate_makes_batches(server: Behaviour, table: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -315,7 +315,7 @@ def test_annotate_answers_each_line_once_after_kills(shared_data: Path) -> None:
     import json
 
     given = ["--first", "300", "--kills", "3", "--rate", "200", "--meld", str(shared_data / "meld")]
-    done = subprocess.run([sys.executable, str(SCRIPT), *given], capture_output=True, text=True, timeout=250)
+    done = subprocess.run([sys.executable, str(SCRIPT), *given], capture_output=True, text=True)
     result = json.loads(done.stdout)
     assert done.returncode == 0 and result["sound"], done.stderr
     assert result["lines"] == result["answered"] == result["different"] == result["rows"] == 300

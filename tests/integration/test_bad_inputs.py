@@ -18,6 +18,7 @@ import bad_inputs.audio
 import bad_inputs.checkpoints
 import bad_inputs.folders
 import bad_inputs.settings
+import bad_inputs.table_files
 import bad_inputs.tables
 from bad_inputs import KINDS
 from bad_inputs.disks import unmount_all
@@ -126,7 +127,6 @@ def test_a_bad_input_ends_the_command_in_its_sentence(name: str, place: Path) ->
         [sys.executable, "-m", f"melt_ser.{verb}", *arguments],
         capture_output=True,
         text=True,
-        timeout=120,
         env={**os.environ, "MELT_SER_CACHE": str(place / "cache")},
     )
     assert done.returncode == expected.code

@@ -77,7 +77,7 @@ def executed(notebook: Path, runs: Path, monkeypatch: pytest.MonkeyPatch) -> tup
     monkeypatch.setenv("MELT_SER_RUNS", str(runs))
     book = nbformat.read(notebook, as_version=4)
     NotebookClient(
-        book, timeout=120, kernel_name="python3", resources={"metadata": {"path": notebook.parent}}
+        book, timeout=None, kernel_name="python3", resources={"metadata": {"path": notebook.parent}}
     ).execute()
     outputs: list[Any] = [output for cell in book.cells if cell.cell_type == "code" for output in cell.outputs]
     shown = [output.get("data", {}) for output in outputs]

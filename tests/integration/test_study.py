@@ -20,7 +20,6 @@ MINIATURE = [
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(900)
 def test_a_study_is_interrupted_completed_and_reported(tmp_path: Path) -> None:
     out = tmp_path / "runs"
     typed = [*MINIATURE, f"out={out}"]

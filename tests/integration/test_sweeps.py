@@ -59,7 +59,7 @@ def start(*arguments: str, **environment: str) -> subprocess.Popen[str]:
 def sweep(*arguments: str, **environment: str) -> tuple[int, str]:
     """Run `train`; return its exit code and standard error."""
     process = start(*arguments, **environment)
-    _, said = process.communicate(timeout=600)
+    _, said = process.communicate()
     return process.returncode, said
 
 
@@ -91,7 +91,6 @@ def test_every_experiment_composes_and_sweeps_over_known_names(name: str) -> Non
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(900)
 def test_a_sweep_is_completed_after_a_kill_and_grows_by_a_seed(tmp_path: Path) -> None:
     """Two families, two training corpora, two seeds, both test corpora."""
     (tmp_path / "conf" / "experiment").mkdir(parents=True)
@@ -128,7 +127,7 @@ def test_a_sweep_is_completed_after_a_kill_and_grows_by_a_seed(tmp_path: Path) -
         assert result["run"]["experiment"] == "small"
 
     planned = subprocess.run(
-        [sys.executable, SCRIPTS / "plan.py", *typed, "seed=0,1,2"], capture_output=True, text=True, timeout=200
+        [sys.executable, SCRIPTS / "plan.py", *typed, "seed=0,1,2"], capture_output=True, text=True
     )
     lines = planned.stdout.splitlines()
     assert Counter(line.split()[0] for line in lines[:-1]) == {"finished": 8, "missing": 4}
@@ -178,7 +177,7 @@ def installed(launcher: str) -> None:
     ("launcher", "settings"),
     [
         ("joblib", ["hydra.launcher.n_jobs=2"]),
-        ("submitit_local", ["hydra.launcher.timeout_min=10"]),
+        ("submitit_local", ["hydra.launcher.timeout_min=60"]),
         ("ray", ["+hydra.launcher.ray.init.num_cpus=2", "+hydra.launcher.ray.init.include_dashboard=false"]),
     ],
 )
@@ -237,7 +236,6 @@ def test_the_plan_of_the_papers_table_lists_every_run_and_writes_nothing(tmp_pat
         [SCRIPTS / "reproduce_melt_table.sh", "--dry-run", "device=cuda", f"out={tmp_path / 'runs'}"],
         capture_output=True,
         text=True,
-        timeout=280,
         env={**os.environ, "PYTHON": sys.executable},
     )
     assert done.returncode == 0, done.stderr

@@ -16,6 +16,7 @@ from sklearn.metrics import accuracy_score, balanced_accuracy_score
 
 from melt_ser.cli.compose import compose
 from melt_ser.config import RENAMED
+from melt_ser.core.console import terminal
 from melt_ser.core.errors import InputError, SetupError
 from melt_ser.evaluate import evaluate
 from melt_ser.evaluation.calibration import calibrate
@@ -271,6 +272,22 @@ def test_warnings_about_the_split_are_in_the_result(tmp_path: Path) -> None:
     assert any("has 2 speakers" in warning for warning in result["warnings"])
     again, _ = train(tmp_path / "runs", root, "dataset.folds=leave_one_out")
     assert again == folder
+
+
+def test_warnings_come_once_and_before_the_training(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    root = corpus(tmp_path / "c")
+    table = root / "table.csv"
+    table.write_text(table.read_text().replace("audio,label,speaker", "path,emotion,who"))
+    with terminal():
+        train(tmp_path / "runs", root)
+    lines = capsys.readouterr().err.splitlines()
+    told = ["columns that are understood by their names", "utterances of 'csv' have no speaker"]
+    places = [[number for number, line in enumerate(lines) if said in line] for said in told]
+    epoch = next(number for number, line in enumerate(lines) if "epoch 1" in line)
+    assert all(len(place) == 1 and place[0] < epoch for place in places), lines
+    with terminal():
+        train(tmp_path / "runs", root)
+    assert all(said in capsys.readouterr().err for said in told[:1]), "a finished run tells them too"
 
 
 def test_a_finished_run_scores_only_what_it_lacks_and_overwrites_no_predictions(tmp_path: Path) -> None:

@@ -3,20 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-import sys
 import time
 from collections.abc import Coroutine, Sequence
-from types import TracebackType
 from typing import Any
-
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from melt_ser.annotation.cost import FREE, Price, money
 from melt_ser.annotation.engines import CallFailed, Engine, Reply
 from melt_ser.annotation.job import Call, Failure, Job, entry_of, is_final, open_calls
 from melt_ser.annotation.journal import Journal
-from melt_ser.core.console import say
+from melt_ser.core.console import Progress
 from melt_ser.core.errors import MeltSerError, SetupError
 
 GIVE_UP = 20  # consecutive failed calls after which the job stops
@@ -32,7 +27,7 @@ async def answer_all(
         engine: answers them.
         journal: gets each answer as it arrives.
         concurrency: calls at a time.
-        progress: the bar.
+        progress: counts the answers.
 
     Raises SetupError if no further call can succeed, or `GIVE_UP` calls failed in a row.
     """
@@ -79,46 +74,20 @@ async def all_of(works: Sequence[Coroutine[Any, Any, None]]) -> None:
         raise (ours or errors.exceptions)[0] from None
 
 
-class AnnotationProgress:
-    """Show answers and cost so far, those of earlier runs included, on standard error."""
+class AnnotationProgress(Progress):
+    """Show answers and cost so far, those of earlier runs included; a last line always comes."""
 
     def __init__(self, total: int, done: int, price: Price | None, spent: float) -> None:
         """Begin with `done` of `total` calls answered and `spent` US dollars; a price of None is not known."""
-        self.total = total
-        self.done = done
+        super().__init__("annotating", total, done, self._status, brief=0.0)
         self.price = price
         self.spent = spent
-        self.bar = Progress(
-            TextColumn("{task.description}"),
-            BarColumn(bar_width=20),
-            MofNCompleteColumn(),
-            TextColumn("{task.fields[cost]}"),
-            TimeRemainingColumn(),
-            console=Console(stderr=True),
-            disable=not sys.stderr.isatty(),
-            transient=True,
-        )
-        self.task = self.bar.add_task("annotating", total=total, completed=done, cost=self.cost())
-
-    def __enter__(self) -> AnnotationProgress:
-        self.bar.start()
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
-        self.bar.stop()
-
-    def cost(self) -> str:
-        """Return the cost so far as text; "" if it is not known or nothing is paid."""
-        return money(self.spent) if self.price not in (None, FREE) else ""
 
     def count(self, reply: Reply) -> None:
         """Add the cost of a reply."""
         if self.price is not None:
             self.spent += self.price.of(reply.prompt_tokens, reply.completion_tokens)
 
-    def advance(self) -> None:
-        """Count a final call: its answer is readable, or the repair was unreadable too."""
-        before, self.done = self.done, self.done + 1
-        self.bar.update(self.task, completed=self.done, cost=self.cost())
-        if self.bar.disable and before * 10 // self.total < self.done * 10 // self.total:
-            say(" ".join([f"{self.done:,} of {self.total:,} answered", self.cost()]).strip())
+    def _status(self, done: int) -> str:
+        cost = "" if self.price in (None, FREE) else f", {money(self.spent)}"
+        return f"{done:,} of {self.total:,} answered{cost}"

@@ -38,7 +38,7 @@ class Batches:
         requests: calls in each batch.
         concurrency: batches under way at a time.
         poll: seconds between two checks of a batch.
-        progress: the bar.
+        progress: counts the answers.
     """
 
     def __init__(

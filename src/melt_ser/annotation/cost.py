@@ -16,6 +16,7 @@ import yaml
 from melt_ser.annotation.engines import Message
 from melt_ser.annotation.job import Job, open_calls
 from melt_ser.annotation.journal import Journal, Spent
+from melt_ser.core.console import duration
 from melt_ser.core.errors import SetupError
 
 CHARACTERS_A_TOKEN = 4  # in English text: OpenAI's rule of thumb for its tokenizers
@@ -205,14 +206,3 @@ def thousands(count: float) -> str:
     ('5,343', '1.2', '0.0')
     """
     return f"{count / 1e3:,.0f}" if count >= 1e5 else f"{count / 1e3:.1f}"
-
-
-def duration(seconds: float) -> str:
-    """Return seconds as text.
-
-    >>> duration(40), duration(3500), duration(86000)
-    ('40 s', '58 min', '23.9 h')
-    """
-    if seconds < 120:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"

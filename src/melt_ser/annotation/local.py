@@ -26,7 +26,7 @@ from melt_ser.annotation.engines import Message, Reply, Schema
 from melt_ser.annotation.prompts import Prompt, labels_of
 from melt_ser.core.console import say
 from melt_ser.core.errors import InputError, SetupError
-from melt_ser.core.places import from_home
+from melt_ser.core.package import expanded
 from melt_ser.corpora.lines import earlier_lines, read_lines
 from melt_ser.evaluation.calibration import fit_temperature, normalised, with_temperature
 
@@ -151,7 +151,7 @@ def open_engine(model: str, prompt: Prompt, temperature: float, calibration: Pat
 
 def load_model(model: str, gguf_file: str | None) -> tuple[Any, Any]:
     """Return the tokenizer and the network. Raises SetupError if they cannot be loaded."""
-    path = from_home(model)
+    path = expanded(model)
     if not path.exists() and (model.startswith((".", "/", "~")) or path.suffix == ".gguf"):  # cannot be a hub id
         raise SetupError(f"There is no --model {model}; give a folder, a GGUF file or a hub id.")
 

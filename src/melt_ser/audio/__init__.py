@@ -1,7 +1,7 @@
 """Audio: decode, resample, verify, augment."""
 
 SAMPLE_RATE = 16_000  # Hz; every model takes this rate
-# File names that a search of a folder accepts, the better formats first: of two files of a clip the first is used.
+# Endings of audio files that a folder search finds, better formats first; the first is used if a clip has two files.
 AUDIO_SUFFIXES = (
     *(".wav", ".flac", ".aiff", ".aif", ".au"),
     *(".ogg", ".opus", ".mp3", ".m4a", ".aac", ".mp4", ".webm", ".mkv", ".avi", ".wma"),

@@ -32,7 +32,7 @@ LOUDEST = 2.0**32  # full scale is 1; unscaled 32-bit integers are the loudest s
 BLOCK = 2**20  # frames read at once, so that all channels of an hour are never in memory together
 # libsndfile shortens a cut-off file without an error; only this line in its log shows it.
 SHORTENED = re.compile(r"^ *(?:data|data size|ssnd) *: (\d+) \(should be (\d+)\)", re.IGNORECASE | re.MULTILINE)
-UNKNOWN_LENGTH = 0x7FFF_0000  # bytes; programs that write to a pipe put such sizes in the header
+UNKNOWN_LENGTH = 0x7FFF_0000  # bytes; programs that write to a pipe put this size, or a larger one, in the header
 
 
 class TooLong(InputError):
@@ -43,7 +43,7 @@ def read_audio(path: Path, start: float | None = None, end: float | None = None,
     """Return a recording, or its segment from `start` to `end` seconds, as mono at 16 kHz, (samples,).
 
     Channels are averaged. Raises InputError with one sentence that names the file, also if the file is cut off or the
-    segment ends more than `TOLERANCE` seconds after the recording; TooLong if it exceeds `longest` seconds.
+    segment ends more than `TOLERANCE` seconds after the recording; TooLong if there are more than `longest` seconds.
     """
     waveform, rate = read_native(path, start, end, longest)
     return resample(waveform, rate, SAMPLE_RATE)
@@ -65,7 +65,7 @@ def stream_audio(path: Path) -> Iterator[Waveform]:
 
 
 def in_pieces(blocks: Iterable[Waveform], samples: int) -> Iterator[Waveform]:
-    """Yield blocks of any sizes as pieces of (samples,) each; the last piece has the rest."""
+    """Cut blocks of any length into pieces, (samples,) each; the last piece has the samples that are left."""
     held: list[Waveform] = []
     count = 0
     for block in blocks:
@@ -82,7 +82,7 @@ def in_pieces(blocks: Iterable[Waveform], samples: int) -> Iterator[Waveform]:
 
 
 def _native_blocks(path: Path) -> Iterator[tuple[Waveform, int]]:
-    """Yield the blocks of soundfile if it can begin, otherwise those of PyAV."""
+    """Yield the blocks of soundfile, or those of PyAV if soundfile fails before its first block."""
     if path.suffix.lower() in SOUNDFILE_SUFFIXES:
         decoded = 0
         try:
@@ -214,7 +214,7 @@ def _soundfile_blocks(
 def _pyav_blocks(
     path: Path, start: float | None, end: float | None, longest: float, soundfile_reason: str | None = None
 ) -> Iterator[tuple[Waveform, int]]:
-    """Yield the same by PyAV: decode from the beginning and cut, since seeking in compressed streams is not exact.
+    """Yield the blocks of a segment by PyAV: decode from the beginning, as seeking in compressed audio is not exact.
 
     Args:
         path: the recording.

@@ -19,7 +19,10 @@ LARGEST_DENOMINATOR = 640
 
 
 def resample(waveform: npt.NDArray[np.float32], source_rate: int, target_rate: int) -> npt.NDArray[np.float32]:
-    """Return a waveform, (samples,), resampled from one rate to another, in Hz: (ceil(samples * target / source),)."""
+    """Resample a waveform, (samples,), from one rate in Hz to another; return (ceil(samples * target / source),).
+
+    Raises SetupError if torchaudio does not fit the installed torch.
+    """
     if source_rate == target_rate or not len(waveform):
         return waveform
     import torch
@@ -48,7 +51,7 @@ def resample_blocks(
     resampler = _resampler(ratio.numerator, ratio.denominator)
     # A period is the shortest stretch with a whole number of samples before (numerator) and after (denominator).
     reach = -(-resampler.width // ratio.numerator)  # periods that the kernel spans to each side
-    held, done = np.zeros(0, dtype=np.float32), 0  # samples still needed; periods at their start that were yielded
+    held, done = np.zeros(0, dtype=np.float32), 0  # samples still needed; periods at their start already yielded
 
     def periods(first: int, end: int | None) -> npt.NDArray[np.float32]:
         with torch.no_grad():

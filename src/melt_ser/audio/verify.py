@@ -13,12 +13,12 @@ import xxhash
 from melt_ser.audio.decode import TooLong, read_native
 from melt_ser.core.errors import InputError
 
-FULL_SCALE = 0.999  # of the largest sample value: above the last step of 16 bits, below that of 8
+FULL_SCALE = 0.999  # the largest sample of 16 bits (0.99997) counts as full scale, that of 8 bits (0.992) does not
 
 
 @dataclass(frozen=True)
 class Verified:
-    """The measures of a clip; `reason` says why it could not be decoded (None: it could)."""
+    """The measures of a clip; `reason` says why it could not be decoded, and is None if it could."""
 
     duration: float  # seconds; NaN if nothing was decoded
     sample_rate: int  # Hz
@@ -50,7 +50,7 @@ def verify_clip(
     """
     path = root / audio
     try:
-        inside = _real_path(path).startswith(f"{_real_folder(str(root))}{os.sep}")
+        inside = _real_path(path).startswith(os.path.join(_real_folder(str(root)), ""))  # "/" is a root too
     except (OSError, ValueError) as error:  # a name that is too long, a null character, a loop of links
         return _undecoded(f"unreadable: the path leads nowhere ({error})")
     if not inside:

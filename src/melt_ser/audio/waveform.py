@@ -16,7 +16,7 @@ def prepare_waveform(waveform: Tensor, do_normalize: bool) -> Tensor:
 
     A clip shorter than the receptive field would have no frame, so zeros are appended up to 400 samples; they then
     count as audio in the normalisation, the length and the frame mask. If the checkpoint asks for normalisation
-    (`Backbone.do_normalize`), each clip is normalised by itself. Raises ValueError if the waveform has two dimensions.
+    (`Backbone.do_normalize`), each clip is normalised by itself. Raises ValueError if the waveform is not (samples,).
 
     >>> prepare_waveform(torch.ones(100), do_normalize=False).shape
     torch.Size([400])

@@ -2,7 +2,8 @@
 
 Two settings of a corpus stand for others and are resolved here: `dataset.protocol=<name>` for the `group` and `folds`
 that the corpus's YAML gives for that name, and `dataset.members=[emodb,urdu]` (of dataset=union) for the settings of
-these corpora. The open `group` and `folds` are a known debt: Hydra cannot tell a default from a value that was set.
+these corpora. Technical debt: the schema leaves `group` and `folds` without a value (MISSING), because Hydra cannot
+tell a default from a value that was set.
 """
 
 from __future__ import annotations
@@ -45,7 +46,7 @@ for _name, _node in (("train_schema", Config), ("evaluate_schema", EvaluateConfi
 
 
 def compose(overrides: list[str], config_name: str = "config") -> DictConfig:
-    """Compose a configuration, within a running verb or from a notebook or test."""
+    """Compose a configuration, in a verb, a notebook or a test; raise Hydra's exceptions (see `sentences`)."""
     if not GlobalHydra.instance().is_initialized():
         with hydra.initialize_config_dir(str(conf_folder()), version_base="1.3"):
             return compose(overrides, config_name)
@@ -67,7 +68,10 @@ def with_protocol(composed: DictConfig, schema: type[Any]) -> DictConfig:
 
 
 def typed(composed: DictConfig, schema: type[Settings]) -> Settings:
-    """Return the composed configuration as dataclasses, with every value checked against its type."""
+    """Return the composed configuration as dataclasses, with every value checked against its type.
+
+    Raises SetupError for an unknown key, protocol or member, and OmegaConf's exceptions for a value of a wrong type.
+    """
     settings = OmegaConf.to_object(with_protocol(composed, schema))
     assert isinstance(settings, schema)
     refuse_unknown_keys(settings)
@@ -76,7 +80,7 @@ def typed(composed: DictConfig, schema: type[Settings]) -> Settings:
 
 
 def refuse_unknown_keys(settings: Any, place: str = "") -> None:
-    """Raise SetupError for a key that is no field of its dataclass: Hydra allows any after a plus."""
+    """Raise SetupError for a key that is no field of its dataclass: Hydra accepts any key after a plus."""
     known = [field.name for field in dataclasses.fields(settings)]
     for name, value in vars(settings).items():
         key = f"{place}{name}"
@@ -150,9 +154,9 @@ def fill_members(union: DatasetConfig) -> None:
 def compose_settings(settings: Mapping[str, Any], config_name: str = "config") -> DictConfig:
     """Compose a verb's configuration from keys such as `backbone` or `trainer.epochs` and their Python values.
 
-    A mapping sets the keys of a group (`{"trainer": {"epochs": 3}}`) or the entries of a key that has some
-    (`{"eval.roots": {"emodb": "/data/emodb"}}`); these may have any letters. Raises SetupError with the sentence that
-    the command line has for the same mistake.
+    A mapping sets the keys of a group (`{"trainer": {"epochs": 3}}`) or the entries of a key that is a mapping itself
+    (`{"eval.roots": {"emodb": "/data/emodb"}}`); names of entries may have any characters. Raises SetupError with the
+    same sentence as the command line.
     """
     flat: dict[str, Any] = {}
     for key, value in settings.items():

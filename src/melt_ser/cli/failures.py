@@ -1,6 +1,6 @@
-"""Turn an exception of a verb into one sentence for the user and an exit code; leave it in the run folder if asked.
+"""Turn an exception of a verb into one sentence for the user and an exit code; `noting_failure` also stores both.
 
-Reading Hydra's and OmegaConf's messages with patterns is a known debt: their exceptions carry no key and no choices.
+Technical debt: patterns read Hydra's and OmegaConf's messages, because their exceptions carry no key and no choices.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ WORKER_TRACEBACK = re.compile(
     r"Caught \w+ in DataLoader worker.*^melt_ser\.core\.errors\.\w+: ", re.DOTALL | re.MULTILINE
 )
 FAILED = "failed.json"
+READ_AS = {"True": "true", "False": "false", "None": "null"}
 
 
 class Failure(NamedTuple):
@@ -38,7 +39,7 @@ class Failure(NamedTuple):
 def failure_of(error: Exception, schema: type[Any]) -> Failure:
     """Return the sentence and exit code for an exception of a verb. `schema` is the class of the verb's settings."""
     if isinstance(error, MeltSerError):
-        # A decoding process passes on its whole traceback; the sentence is at its end.
+        # A process that decodes audio passes on a whole traceback, with the sentence at the end.
         return Failure(one_line(WORKER_TRACEBACK.sub("", str(error)).strip()), error.exit_code)
     sentence = explain(error, schema)
     if sentence is None and isinstance(error, OSError) and error.filename is not None:
@@ -50,7 +51,7 @@ def failure_of(error: Exception, schema: type[Any]) -> Failure:
 
 @contextlib.contextmanager
 def noting_failure(folder: Path, command: str, schema: type[Any]) -> Iterator[None]:
-    """Write `failed.json` {reason, exit_code, command, run} into a run folder if the block fails; raise again.
+    """Write `failed.json` {reason, exit_code, command, run} into a run folder if the block fails; reraise the error.
 
     The file is not written if another process works in the folder, or if the folder is not writable.
     """
@@ -89,6 +90,8 @@ def explain(error: BaseException, schema: type[Any]) -> str | None:
         (r"Could not override '([^']+)'", _unknown_key),
         (r"Key '([^']+)' (?:is )?not in '(\w+)'", _unknown_field),
         (r"Key '([^']+)' is not in struct", _unknown_key),
+        (r"Key (\S*) \(\w+\) is incompatible with \(str\)\s+full_key: ([\w.]+)\.\1", _key_that_is_no_text),
+        (r"Incompatible key type '(None)Type'\s+full_key: ?([\w.]*)", _key_that_is_no_text),
         (r"In '([^']+)': [^']*?Merge error: (\w+) is not a subclass", _not_a_mapping),
         (r"(?i)missing mandatory value: ([\w.]+)", _missing),
         (r"full_key: ([\w.]+)", _wrong_value),
@@ -136,7 +139,7 @@ def _chain(error: BaseException | None) -> list[BaseException]:
 def _unparsed(override: str) -> str:
     """Return a sentence about an override that Hydra's grammar rejects.
 
-    Values need quotes for most signs and for letters beyond ASCII; keys cannot have them at all.
+    Values with most signs, or with letters beyond ASCII, need quotes; keys cannot have such characters.
     """
     key, equals, value = override.partition("=")
     if not equals:
@@ -194,6 +197,17 @@ def _wrong_value(match: re.Match[str], text: str, schema: type[Any]) -> str:
         return f"{key} is a list: give it in brackets, within the shell's quotes: '{key}=[…]'."
     reason = " ".join(text[: match.start()].split("\n")[-2].split()) if "\n" in text[: match.start()] else text
     return f"{key}: {reason.rstrip('.')}."
+
+
+def _key_that_is_no_text(match: re.Match[str], text: str, schema: type[Any]) -> str:
+    """Return a sentence about a key without quotes that YAML, or a command line, reads as true, null or a number."""
+    key, place = match.groups()
+    kind = READ_AS.get(key, key)
+    typed = re.search(r"Error merging override \+*([\w.]+)=", text)
+    if typed:
+        return f"{typed[1]} has a key that is no text ({kind}); give each entry by itself: +{typed[1]}.<key>=<value>."
+    example = {"True": "yes", "False": "no", "None": "null"}.get(key, key)
+    return f'{place} has a key that YAML reads as {kind}, not as text; put it in quotes, as in "{example}".'
 
 
 def _not_a_mapping(match: re.Match[str], text: str, schema: type[Any]) -> str:

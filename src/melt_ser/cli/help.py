@@ -95,15 +95,15 @@ def settings_of(node: Any, values: Any, group: str) -> list[Setting]:
         hint = hints[field.name]
         if dataclasses.is_dataclass(hint):
             continue
-        is_enum = isinstance(hint, type) and issubclass(hint, Enum)
-        choices = {member.value: texts[hint.__name__][member.name] for member in hint} if is_enum else {}
+        enums = [kind for kind in (hint, *typing.get_args(hint)) if isinstance(kind, type) and issubclass(kind, Enum)]
+        choices = {member.value: texts[enum.__name__][member.name] for enum in enums for member in enum}
         key = f"{group}.{field.name}" if group else field.name
         listed.append(Setting(key, as_text(values[field.name]), texts[node.__name__][field.name], choices))
     return listed
 
 
 def as_text(value: Any) -> str:
-    """Return a default value as one types it; a long mapping or list as its number of entries."""
+    """Return a default value as a user types it, or the number of entries of a long mapping or list."""
     if value == "???":
         return "(required)"
     if isinstance(value, Enum):

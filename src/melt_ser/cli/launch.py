@@ -21,8 +21,8 @@ from melt_ser.cli.failures import Failure, failure_of
 from melt_ser.cli.help import is_asked, print_help
 from melt_ser.cli.own_checkpoint import settle_job
 from melt_ser.cli.sweep import Outcomes, one_gpu, outcome, sweeping
-from melt_ser.cli.verb import run
-from melt_ser.core.console import terminal
+from melt_ser.cli.verb import exit_code_of, run
+from melt_ser.core.console import say_last, terminal
 from melt_ser.core.package import conf_folder
 from melt_ser.core.processes import several
 
@@ -32,8 +32,8 @@ LAUNCHERS = ("joblib", "submitit", "ray")  # an exception of these modules means
 def launch(config_name: str, task: Callable[[DictConfig], str | None]) -> int:
     """Compose the configuration from the command line, run the task, and return the exit code.
 
-    The task returns its outcome: finished (None) or skipped. A failed job of a sweep does not stop the others. The
-    exit code of a sweep is the highest of its jobs. With `--help` the settings are printed and the task does not run.
+    The task returns its outcome: "finished" (or None) or "skipped". A failed job of a sweep does not stop the others.
+    The exit code of a sweep is the highest of its jobs. With `--help`, print the settings and do not run the task.
 
     Args:
         config_name: Main YAML of the verb: config, evaluate or prepare.
@@ -67,10 +67,10 @@ def _launch(config_name: str, task: Callable[[DictConfig], str | None]) -> int:
 
     try:
         hydra.main(version_base="1.3", config_path=str(conf_folder()), config_name=config_name)(guarded)()
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as error:
         same = "the same command without force=true" if "force=true" in sys.argv else "the same command"
-        print(f"stopped; {same} goes on from the finished part.", file=sys.stderr)
-        codes.append(130)
+        say_last(f"stopped; {same} goes on from the finished part.")
+        codes.append(exit_code_of(error))
     except Exception as error:
         failure = failure_of(error, schema)
         if not failure.known and type(error).__module__.partition(".")[0] in LAUNCHERS:
@@ -102,4 +102,4 @@ def _tell(failure: Failure, error: Exception) -> None:
     """Print the sentence of a failure, after the traceback if it is a bug."""
     if not failure.known:
         traceback.print_exception(error)
-    print(f"error: {failure.sentence}", file=sys.stderr, flush=True)
+    say_last(f"error: {failure.sentence}")

@@ -1,14 +1,13 @@
-"""Name and rates of a checkpoint that the user gives, in place of those of the chosen backbone's YAML.
+"""Choose the name, learning rate and frozen part for a checkpoint of the user's own.
 
-`backbone=<name>` chooses a YAML, whose name, revision and rates belong to its own checkpoint. If the command gives
-another one (`backbone.family=hubert backbone.checkpoint=/models/mine`), these values would be wrong without a word.
+`backbone=<name>` chooses a YAML with the name, revision, learning rate and frozen part of one checkpoint. These values
+are wrong for another checkpoint (`backbone.family=hubert backbone.checkpoint=/models/mine`).
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from pathlib import Path
 from typing import Any
 
 import hydra
@@ -17,13 +16,15 @@ from omegaconf import DictConfig, OmegaConf
 
 from melt_ser.config import Family
 from melt_ser.core.console import say
+from melt_ser.core.package import expanded
 
 
 def settle_checkpoint(composed: DictConfig, choice: str, overrides: Iterable[str]) -> None:
-    """Set the keys of `backbone` that belong to another checkpoint than the given one, unless the user set them.
+    """Replace the values of `backbone` that belong to the YAML's checkpoint if the user gives another checkpoint.
 
-    The name is the last part of the checkpoint. The learning rate and the frozen part are those of the chosen
-    backbone if it is pretrained and of the same family, otherwise those of `backbone=<family>`.
+    Values that the user sets stay. The name becomes the last part of the checkpoint. The learning rate and the frozen
+    part are those of the chosen backbone if it is pretrained and of the same family, otherwise those of
+    `backbone=<family>`.
 
     Args:
         composed: the configuration of `train`; changed in place.
@@ -57,14 +58,14 @@ def settle_checkpoint(composed: DictConfig, choice: str, overrides: Iterable[str
 
 
 def settle_job(composed: DictConfig) -> None:
-    """Do as `settle_checkpoint` within a job of Hydra, which knows its choices and overrides."""
+    """Do as `settle_checkpoint` within a job of Hydra, with the choices and overrides that Hydra records."""
     if "backbone" in composed:
         job = HydraConfig.get()
         settle_checkpoint(composed, job.runtime.choices["backbone"], job.overrides.task)
 
 
 def _settings_of(choice: str) -> Any:
-    """Return the settings of `backbone=<choice>`; Hydra is initialised while a configuration is composed."""
+    """Return the settings of `backbone=<choice>`; Hydra has to be initialised, as it is during composition."""
     return hydra.compose("config", overrides=[f"backbone={choice}"]).backbone
 
 
@@ -74,5 +75,5 @@ def name_of(checkpoint: str) -> str:
     >>> name_of("/models/my hubert/"), name_of("facebook/hubert-base-ls960")
     ('my_hubert', 'hubert-base-ls960')
     """
-    last = Path(checkpoint).expanduser().resolve().name
+    last = expanded(checkpoint).resolve().name
     return re.sub(r"[^\w.-]+", "_", last).strip("._") or "checkpoint"

@@ -29,7 +29,7 @@ from omegaconf import DictConfig
 from melt_ser.core.errors import one_line
 from melt_ser.core.processes import is_main_process
 
-REASONS = 3  # the most reasons for failures that the summary of a sweep names
+REASONS = 3  # the most reasons for failures in the summary of a sweep
 SIDE_BY_SIDE = ("joblib", "submitit_local")  # launchers that give every job all GPUs; slurm and ray give each its own
 VISIBLE = "CUDA_VISIBLE_DEVICES"
 _own: list[str] = []  # the GPU of this process; it cannot change once CUDA is in use
@@ -90,14 +90,14 @@ def sweeping() -> bool:
 
 
 def overrides() -> list[str]:
-    """Return the overrides of the command and of the sweep's job; none outside a Hydra run."""
+    """Return the overrides of the command and of the sweep's job; an empty list outside a Hydra run."""
     if not HydraConfig.initialized():
         return []
     return [str(override) for override in HydraConfig.get().overrides.task]
 
 
 def command() -> str:
-    """Return the overrides quoted for a shell, for the result."""
+    """Return the overrides quoted for a shell; the result records them."""
     return shlex.join(overrides())
 
 

@@ -9,66 +9,44 @@ from __future__ import annotations
 import argparse
 import math
 import os
-import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, redirect_stdout
-from typing import Any, TextIO, cast
+from collections.abc import Callable
 
-from melt_ser.core.console import print_anything, terminal
+from melt_ser.cli.signals import Stopped, stopping_in_order
+from melt_ser.cli.streams import standard_streams
+from melt_ser.core.console import say_last, terminal
 from melt_ser.core.errors import MeltSerError, SetupError, one_line
-
-INTERRUPTED = 130  # the exit code of a program that Ctrl-C has stopped
-BROKEN_PIPE = 141  # the exit code of a program that wrote to a closed pipe, such as `| head`
 
 
 def run(work: Callable[[], int], stopped: str = "stopped.") -> int:
-    """Do a verb's work and return its exit code.
+    """Do a verb's work and return its exit code; its options are parsed within the work, since `--help` prints too.
 
-    A `MeltSerError` is printed as its sentence and Ctrl-C as `stopped`. A standard output that cannot be written, such
-    as a file on a full disk, is a `MeltSerError` too.
+    A `MeltSerError` is printed as its sentence, and a signal, such as Ctrl-C, as `stopped`. Raises SystemExit if
+    standard output cannot be written. If messages on standard error were lost, the exit code is not 0.
     """
-    print_anything()
-    with terminal(), redirect_stdout(cast(TextIO, _Output(sys.stdout))):
+    with stopping_in_order(), standard_streams() as messages, terminal():
         try:
+            _check_folder()
             code = work()
-            sys.stdout.flush()  # Python would do it after the end, with a traceback if it fails
-            return code
         except MeltSerError as error:
-            print(f"error: {one_line(str(error))}", file=sys.stderr, flush=True)
-            return error.exit_code
-        except KeyboardInterrupt:
-            print(stopped, file=sys.stderr, flush=True)
-            return INTERRUPTED
+            say_last(f"error: {one_line(str(error))}")
+            code = error.exit_code
+        except KeyboardInterrupt as error:
+            say_last(stopped)
+            code = exit_code_of(error)
+    return code or (SetupError.exit_code if messages.lost else 0)
 
 
-class _Output:
-    """Standard output that raises SetupError if it cannot be written, and ends the program if its reader has left."""
+def exit_code_of(stop: KeyboardInterrupt) -> int:
+    """Return the exit code of a verb that was stopped."""
+    return stop.exit_code if isinstance(stop, Stopped) else 130  # Ctrl-C outside the main thread
 
-    def __init__(self, stream: TextIO) -> None:
-        self.stream = stream
 
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self.stream, name)
-
-    def write(self, text: str) -> int:
-        with self._telling_failures():
-            return self.stream.write(text)
-
-    def flush(self) -> None:
-        with self._telling_failures():
-            self.stream.flush()
-
-    @contextmanager
-    def _telling_failures(self) -> Iterator[None]:
-        try:
-            yield
-        except OSError as error:
-            os.dup2(os.open(os.devnull, os.O_WRONLY), self.stream.fileno())  # Python flushes it again at the end
-            if isinstance(error, BrokenPipeError):
-                raise SystemExit(BROKEN_PIPE) from None
-            raise SetupError(
-                f"cannot write to standard output: {error.strerror}; free space there, or send it elsewhere."
-            ) from None
+def _check_folder() -> None:
+    """Raise SetupError if the current folder was deleted: no path can be found from there, and MKL would abort."""
+    try:
+        os.getcwd()
+    except OSError:
+        raise SetupError("The current folder was deleted; change to another (cd) and start again.") from None
 
 
 def names(text: str) -> list[str]:

@@ -70,7 +70,7 @@ def did_you_mean(word: str, choices: Iterable[str]) -> str:
 
 
 def first_line(error: Exception) -> str:
-    """Return the first line of another library's error without its final stop, or the error's type if it has no text.
+    """Return the first line of another library's error without its last full stop, or the error's type without a text.
 
     >>> first_line(ValueError("no such table.\\nTraceback ..."))
     'no such table'

@@ -29,7 +29,7 @@ from melt_ser.core.errors import InputError, OutputError
 from melt_ser.core.places import is_stream, status_of, stream_to_open
 from melt_ser.core.spreadsheet import guarded, guarded_table, unguarded_table
 
-# The messages of safetensors and torch if a write fails; they raise no OSError.
+# Messages of safetensors and torch for a failed write; neither library raises OSError.
 FAILED_WRITE = re.compile(r"I/O error: (.+?) \(os error \d+\)|inline_container|file write failed")
 
 
@@ -55,7 +55,7 @@ def replacing_file(path: Path) -> Iterator[Path]:
 
     Links are followed: the file behind them is replaced. A replaced file keeps its permissions, a new one gets those of
     the umask. A pipe or a character device, such as /dev/stdout, is not replaced; the finished file is written to it.
-    Raises OutputError if the file cannot be written; an older `path` is then as it was.
+    Raises OutputError if the file cannot be written; an older `path` then stays unchanged.
     """
     with telling_failed_writes(path):
         older = status_of(path)
@@ -90,7 +90,7 @@ def replacing_folder(path: Path) -> Iterator[Path]:
     """Yield a temporary folder, and put it in the place of `path` if the block succeeds.
 
     Links and permissions are as in `replacing_file`; the files within get the permissions of the umask, whichever
-    library writes them. Raises OutputError if the folder cannot be written; an older `path` is then as it was.
+    library writes them. Raises OutputError if the folder cannot be written; an older `path` then stays unchanged.
     """
     with telling_failed_writes(path):
         older = status_of(path)
@@ -156,7 +156,7 @@ def _to_disk(path: Path) -> None:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write UTF-8 text with `\\n` line ends; bytes of file names that are not UTF-8 stay as they are."""
+    """Write UTF-8 text with `\\n` line ends; undecodable bytes of file names are kept."""
     with replacing_file(path) as temporary:
         temporary.write_text(text, encoding="utf-8", errors="surrogateescape", newline="\n")
 
@@ -172,9 +172,9 @@ def read_json(path: Path) -> Any:
 
 
 def decode(content: bytes, path: Path, kind: Any, fix: str) -> Any:
-    """Return JSON as a value of the type `kind`; InputError, one sentence with the key and the fix, if it is not sound.
+    """Parse JSON, the content of the file `path`, into a value of the type `kind`; skip keys that the type lacks.
 
-    Keys that the type does not name are skipped. `path` is the file that the bytes come from.
+    Raises InputError, one sentence with the key and ending with `fix`, if the content is not JSON or not of the type.
     """
     try:
         return _decoder(kind).decode(content)
@@ -185,7 +185,15 @@ def decode(content: bytes, path: Path, kind: Any, fix: str) -> Any:
 
 
 def check(value: Any, path: Path, kind: Any, fix: str, within: str) -> None:
-    """Raise InputError, as `decode` does, if a decoded part of a file (its key is `within`) does not fit a type."""
+    """Check a decoded part of a JSON file; raise InputError, as `decode` does, if it does not fit a type.
+
+    Args:
+        value: the decoded part.
+        path: the file.
+        kind: the type.
+        fix: the end of the error sentence.
+        within: the key of the part in the file.
+    """
     try:
         msgspec.convert(value, kind)
     except msgspec.ValidationError as error:
@@ -193,7 +201,7 @@ def check(value: Any, path: Path, kind: Any, fix: str, within: str) -> None:
 
 
 def read_typed(path: Path, kind: Any, fix: str) -> Any:
-    """Read a JSON file of our own as a value of the type `kind`; InputError as in `decode`."""
+    """Read a JSON file into a value of the type `kind`; raise InputError as `decode` does, or if it cannot be read."""
     try:
         content = path.read_bytes()
     except OSError as error:
@@ -252,7 +260,7 @@ def read_csv(path: Path, columns: Mapping[str, type], fix: str) -> pd.DataFrame:
 
 
 def csv_quoting(texts: Iterable[str]) -> Literal[0, 2]:
-    """Return how to quote a CSV with these texts: all of them if any has a carriage return.
+    """Return the quoting of a CSV with these texts: quote every text if one of them has a carriage return.
 
     If lines end with `\\n`, Python's csv module leaves a carriage return unquoted, and readers take it for a line end.
     """

@@ -18,8 +18,8 @@ from melt_ser.core.processes import is_main_process
 def exclusive_lock(folder: Path, waits: bool = False) -> Iterator[None]:
     """Hold a run folder for this process; if several processes share a run, the main one holds it for all.
 
-    The lock belongs to the operating system: it ends with the process, even if that is killed. If another process holds
-    it, raises SetupError, or with `waits` says so and waits.
+    The operating system releases the lock when the process ends, even if it is killed. If another process holds the
+    lock, print that and wait if `waits`; otherwise raise SetupError. Raises OutputError if the lock cannot be written.
     """
     if not is_main_process():
         yield

@@ -25,7 +25,7 @@ def memory_advice(advice: str) -> Iterator[None]:
 
 
 def keep_freed_memory() -> None:
-    """Tell glibc to keep the memory of freed tensors for the next ones; another C library stays as it is.
+    """Tell glibc to keep the memory of freed tensors for the next ones; do nothing with another C library.
 
     By default glibc returns each large tensor to the system and asks for it again, and the system clears every page at
     its first use. That takes a tenth of a training step (benchmarks/LOG.md).

@@ -5,14 +5,34 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from melt_ser.core.errors import SetupError
+
 __version__ = "0.1.0"  # each result names it
 
 CACHE_VARIABLE = "MELT_SER_CACHE"
 
 
 def cache_folder() -> Path:
-    """Return the folder for everything that can be computed again: `$MELT_SER_CACHE`, or `~/.cache/melt_ser`."""
-    return Path(os.environ.get(CACHE_VARIABLE) or Path.home() / ".cache" / "melt_ser").expanduser()
+    """Return the folder for everything that can be computed again.
+
+    It is `$MELT_SER_CACHE`, or `melt_ser` in `$XDG_CACHE_HOME` (if that is an absolute path, as its standard demands),
+    or `~/.cache/melt_ser`.
+    """
+    own = os.environ.get(CACHE_VARIABLE)
+    if own:
+        return expanded(own)
+    usual = Path(os.environ.get("XDG_CACHE_HOME", ""))
+    return (usual if usual.is_absolute() else expanded("~/.cache")) / "melt_ser"
+
+
+def expanded(path: str) -> Path:
+    """Return a path that a user gave, with `~` and `~user` as their home folders; SetupError if there is none."""
+    try:
+        return Path(path).expanduser()
+    except RuntimeError:
+        start = Path(path).parts[0]
+        fix = f"set HOME, or {CACHE_VARIABLE} for the cache" if start == "~" else "give the whole path"
+        raise SetupError(f"{path}: there is no home folder for {start}; {fix}.") from None
 
 
 def conf_folder() -> Path:

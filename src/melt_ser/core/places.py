@@ -54,12 +54,3 @@ def stamp_of(path: str | Path) -> tuple[int, int, int]:
     """
     status = os.stat(path)
     return status.st_size, status.st_mtime_ns, status.st_ctime_ns
-
-
-def from_home(path: str | Path) -> Path:
-    """Return a path with `~` as the home folder; that of an unknown user (`~nobody/x`) stays as it is, and is missing.
-
-    >>> from_home("~no-such-user/x").as_posix()
-    '~no-such-user/x'
-    """
-    return Path(os.path.expanduser(path))

@@ -22,7 +22,7 @@ def is_main_process() -> bool:
 def warn_of_a_lone_process() -> str | None:
     """Return a warning if `accelerate launch --cpu` was asked for several processes and, without MPI, started one.
 
-    It passes on that they were several (MASTER_PORT) but not their number, so they cannot be started from here.
+    accelerate then sets MASTER_PORT but not the number of processes, so the others cannot be started from here.
     """
     if "ACCELERATE_USE_CPU" in os.environ and "MASTER_PORT" in os.environ and "WORLD_SIZE" not in os.environ:
         return (

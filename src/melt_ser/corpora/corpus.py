@@ -6,6 +6,7 @@ clash get the member's name in front.
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -20,6 +21,7 @@ from melt_ser.core.errors import InputError
 from melt_ser.core.files import sha256
 from melt_ser.corpora.labels import LabelSpace
 from melt_ser.corpora.reader import is_own_corpus
+from melt_ser.corpora.sentences import shared_script_note
 from melt_ser.corpora.table import shared_values
 from melt_ser.corpora.verification import rules
 
@@ -96,6 +98,7 @@ def unite(config: DatasetConfig, members: Sequence[Corpus]) -> Corpus:
     Raises InputError if two members share a recording: it would be used twice, perhaps with two labels.
     """
     tables = [_table_in_union(member) for member in members]
+    shared_scripts = []
     for (first, first_table), (second, second_table) in combinations(zip(members, tables, strict=True), 2):
         shared = shared_values(first_table, second_table, "source")
         if shared:
@@ -103,8 +106,10 @@ def unite(config: DatasetConfig, members: Sequence[Corpus]) -> Corpus:
                 f"'{first.name}' and '{second.name}' share {len(shared)} recordings (such as '{shared[0]}'), so "
                 f"'{config.name}' would have them twice; take one of the two out of dataset.members."
             )
+        shared_scripts += shared_script_note(first_table, second_table, (first.name, second.name))
     sizes = " + ".join(f"{member.name} ({len(member.table)} utterances)" for member in members)
     notes = [f"'{config.name}' is {sizes}; each row's corpus is in front of its utterance in splits.csv."]
+    notes += shared_scripts
     notes += [f"{member.name}: {note}" for member in members for note in member.notes]
     return Corpus(
         config,
@@ -130,7 +135,7 @@ def _table_in_union(member: Corpus) -> pd.DataFrame:
     release = table["source"].str.partition("/")[0]
     for column in ("speaker", "session"):
         table[column] = (release + "/" + table[column]).where(table[column] != "", "")
-    table["audio"] = f"{member.root.resolve()}/" + table["audio"]
+    table["audio"] = os.path.join(member.root.resolve(), "") + table["audio"]
     return table.assign(corpus=member.name)
 
 

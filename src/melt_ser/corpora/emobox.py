@@ -19,7 +19,7 @@ import pandas as pd
 
 from melt_ser.config import DatasetConfig
 from melt_ser.core.errors import InputError, SetupError, did_you_mean
-from melt_ser.core.places import from_home
+from melt_ser.core.package import expanded
 from melt_ser.corpora.reader import find_reader
 from melt_ser.corpora.readers.file_names import Naming
 from melt_ser.corpora.readers.release import Unused
@@ -104,7 +104,7 @@ def _utterances(number: int) -> str:
 def _corpus_folder(config: DatasetConfig) -> Path:
     if config.emobox is None:
         raise SetupError("EmoBox's folds need its lists: set dataset.emobox=<a checkout of github.com/emo-box/EmoBox>.")
-    data = from_home(config.emobox) / "data"
+    data = expanded(config.emobox) / "data"
     name = re.sub(r"[^a-z0-9]", "", config.name.lower())  # EmoBox calls crema_d cremad
     if not data.is_dir():
         raise SetupError(f"There is no folder {data}; set dataset.emobox to the top folder of an EmoBox checkout.")

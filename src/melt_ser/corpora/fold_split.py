@@ -7,7 +7,7 @@ limits of the scores, such as shared speakers.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 
@@ -16,6 +16,7 @@ import pandas as pd
 from melt_ser.config import DatasetConfig, Group
 from melt_ser.core.errors import InputError
 from melt_ser.corpora.emobox import EMOBOX
+from melt_ser.corpora.sentences import telling_sentences_note
 from melt_ser.corpora.table import shared_values
 
 SPLIT_COLUMNS = ("fold", "utterance", "source", "content_hash", "split")  # the columns of splits.csv
@@ -67,19 +68,14 @@ def check_fold_split(split: FoldSplit, config: DatasetConfig) -> None:
     if config.allow_speaker_overlap:
         return
     group = config.group.value
-    training = split.training_side(group)
-    has_several_groups = training[group].nunique() > 1
-    for part, table, others in (
-        ("dev", split.dev, split.train if has_several_groups else split.train[:0]),
-        ("test", split.test, training),
-    ):
-        shared = shared_values(others, table, group)
+    has_several_groups = split.training_side(group)[group].nunique() > 1
+    for part, others in (("dev", ("train",) if has_several_groups else ()), ("test", ("train", "dev"))):
+        shared, places = _shared(split, part, others, group)
         if shared:
             raise InputError(
-                f"{_name(split, config)} of '{config.name}' has {len(shared)} of its {_known(table, group)} {part} "
-                f"{group}s in train{'ing' if part == 'test' else ''} too (such as '{shared[0]}'): choose another "
-                f"dataset.protocol or fix the split column, or set dataset.allow_speaker_overlap=true to run it and "
-                f"have the result say so."
+                f"{_name(split, config)} has {len(shared)} of its {_known(split.parts[part], group)} {part} {group}s "
+                f"in {places} too (such as '{shared[0]}'): choose another dataset.protocol or fix the split column, or "
+                f"set dataset.allow_speaker_overlap=true to run it and have the result say so."
             )
 
 
@@ -103,11 +99,12 @@ def overlap_notes(split: FoldSplit, config: DatasetConfig) -> tuple[str, ...]:
     """
     notes = []
     for column in dict.fromkeys(("speaker", config.group.value)):
-        shared = len(shared_values(split.training_side(column), split.test, column))
+        shared, places = _shared(split, "test", ("train", "dev"), column)
         if shared or (config.folds == EMOBOX and column == "speaker"):
             known = _known(split.test, column)
             notes.append(
-                f"{_name(split, config)}: {shared} of the {known} test {column}s are in the training side too."
+                f"{_name(split, config)}: {len(shared)} of the {known} test {column}s "
+                f"{'is' if len(shared) == 1 else 'are'} in {places} too."
             )
     return tuple(notes)
 
@@ -117,16 +114,23 @@ def dev_overlap_notes(split: FoldSplit, config: DatasetConfig) -> tuple[str, ...
     group = config.group.value
     shared = len(shared_values(split.train, split.dev, group))
     sentence = (
-        f"{_name(split, config)}: {shared} of the {_known(split.dev, group)} dev {group}s are in train too: the best "
-        f"epoch is chosen on {group}s that were trained on."
+        f"{_name(split, config)}: {shared} of the {_known(split.dev, group)} dev {group}s "
+        f"{'is' if shared == 1 else 'are'} in train too: the best epoch is chosen on {group}s that were trained on."
     )
     return (sentence,) if shared else ()
 
 
+def _shared(split: FoldSplit, part: str, others: Sequence[str], column: str) -> tuple[list[str], str]:
+    """Return the values of a part that other parts have too, sorted, and those parts in words ("train or dev")."""
+    shared = {other: shared_values(split.parts[other], split.parts[part], column) for other in others}
+    places = [other for other, values in shared.items() if values]
+    return sorted({value for values in shared.values() for value in values}), " or ".join(places or others)
+
+
 def _name(split: FoldSplit, config: DatasetConfig) -> str:
     if split.fold is None:
-        return "The split"
-    return f"Fold {split.fold}{' of EmoBox' if config.folds == EMOBOX else ''}"
+        return f"The split of '{config.name}'"
+    return f"{'EmoBox fold' if config.folds == EMOBOX else 'Fold'} {split.fold} of '{config.name}'"
 
 
 def _known(table: pd.DataFrame, column: str) -> int:
@@ -134,9 +138,10 @@ def _known(table: pd.DataFrame, column: str) -> int:
 
 
 def group_warnings(table: pd.DataFrame, config: DatasetConfig) -> list[str]:
-    """Return sentences about the limits of a corpus' scores: unknown groups, few speakers, synthetic speech.
+    """Return sentences about the limits of a corpus' scores.
 
-    For a union, return the sentences of each member.
+    They are about unknown groups, few speakers, words that give the label away, and synthetic speech. For a union,
+    return the sentences of each member.
     """
     if config.members:
         return [
@@ -163,6 +168,8 @@ def group_warnings(table: pd.DataFrame, config: DatasetConfig) -> list[str]:
             f"The parts of '{config.name}' keep recordings apart, not speakers: "
             f"its numbers say nothing about unseen speakers."
         )
+    if "class" in table:
+        sentences += telling_sentences_note(table, config.name)
     if config.synthetic:
         sentences.append(
             f"'{config.name}' is synthetic speech: it shows that the machine works, never how good a model is."

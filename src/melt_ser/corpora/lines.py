@@ -17,6 +17,7 @@ import pandas as pd
 
 from melt_ser.core.errors import InputError, SetupError
 from melt_ser.corpora.readers.delimited import read_table
+from melt_ser.corpora.readers.release import is_hidden
 from melt_ser.corpora.table import SPLIT_WORDS, SPLITS, Release, Skipped
 
 LABEL_COLUMN = "llm_label"  # MELT's own name, so that its files are labels files too
@@ -85,7 +86,8 @@ def files_of(path: Path) -> list[Path]:
     if not path.is_dir():
         return [path]
     for pattern in FOLDER_FILES:
-        files = sorted(path.glob(pattern), key=lambda file: SPLITS.index(split_in_name(file)))
+        visible = [file for file in path.glob(pattern) if not is_hidden(file.name)]
+        files = sorted(visible, key=lambda file: SPLITS.index(split_in_name(file)))
         if files:
             return files
     raise SetupError(f"{path} holds neither MELD's files (*_sent_emo.csv) nor MELT's (meld_*.csv); name a table.")

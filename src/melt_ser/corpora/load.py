@@ -11,13 +11,12 @@ import pandas as pd
 from melt_ser.config import UNION, DatasetConfig
 from melt_ser.core.errors import InputError, SetupError
 from melt_ser.core.files import sha256
-from melt_ser.core.package import cache_folder
-from melt_ser.core.places import from_home
+from melt_ser.core.package import cache_folder, expanded
 from melt_ser.corpora.corpus import Corpus, unite
 from melt_ser.corpora.download.hub import hub_folder
 from melt_ser.corpora.labels import common_label_map, map_labels
 from melt_ser.corpora.lines import relabel
-from melt_ser.corpora.reader import find_reader, is_own_corpus, read_with
+from melt_ser.corpora.reader import GENERAL_READERS, find_reader, is_own_corpus, read_with
 from melt_ser.corpora.table import COLUMNS, Release, digest, encodable, validate
 from melt_ser.corpora.verification import Progress, judge, verify
 
@@ -58,9 +57,9 @@ def corpus_root(config: DatasetConfig) -> Path:
 def own_root(config: DatasetConfig) -> Path:
     """Return `dataset.root`, `$MELT_SER_DATA/<name>` or `data/<name>`, whether the folder exists or not."""
     if config.root is not None:
-        return from_home(config.root)
+        return expanded(config.root)
     if os.environ.get(DATA_VARIABLE):
-        return from_home(os.environ[DATA_VARIABLE]) / config.name
+        return expanded(os.environ[DATA_VARIABLE]) / config.name
     return Path("data") / config.name
 
 
@@ -87,7 +86,7 @@ def read_release(config: DatasetConfig) -> tuple[Path, Release]:
             f"{first.audio or first.utterance or 'a row'}: {first.reason}); check dataset.root."
         )
     if config.label_file is not None:
-        release = relabel(release, from_home(config.label_file))
+        release = relabel(release, expanded(config.label_file))
     validate(release.table, config.name)
     return release.root or root, release
 
@@ -96,6 +95,8 @@ def _refuse_unread_settings(config: DatasetConfig) -> None:
     """Raise SetupError if the reader would ignore a setting about columns, and so read other labels than expected."""
     if config.columns and not is_own_corpus(config):
         raise SetupError(f"dataset.columns is for csv, hub and audformat; '{config.name}' is read as it is released.")
+    if config.rater_vote is not None and config.reader not in GENERAL_READERS:
+        raise SetupError(f"dataset.rater_vote is for csv, hub and audformat, not for '{config.name}'; leave it out.")
     ignored = not is_own_corpus(config) or config.reader in ("hub", "audformat_database")
     if config.label_column != DatasetConfig.label_column and ignored and config.reader != "melt":
         raise SetupError(

@@ -44,9 +44,13 @@ def make_fold_splits(table: pd.DataFrame, config: DatasetConfig) -> list[FoldSpl
             _generated_split(table, config, test_groups[number - 1], number)
             for number in _chosen_folds(config, len(test_groups))
         ]
-    for split in splits:
-        check_fold_split(split, config)
-    return [replace(split, notes=split.notes + overlap_notes(split, config)) for split in splits]
+    return [_checked(split, config) for split in splits]
+
+
+def _checked(split: FoldSplit, config: DatasetConfig) -> FoldSplit:
+    """Return the split with its sentences about shared speakers and groups; raise the errors of `check_fold_split`."""
+    check_fold_split(split, config)
+    return replace(split, notes=split.notes + overlap_notes(split, config))
 
 
 def _chosen_folds(config: DatasetConfig, number: int) -> Sequence[int]:
@@ -114,23 +118,34 @@ def _generated_split(table: pd.DataFrame, config: DatasetConfig, test_groups: li
 def _union_split(table: pd.DataFrame, config: DatasetConfig) -> FoldSplit:
     """Return the members' train, dev and test parts put together.
 
-    Raises the errors of each member's own split, and InputError if a recording is in two parts.
+    `allow_speaker_overlap` of the union holds for every member. Raises the errors of each member's own split, and
+    InputError if a recording is in two parts.
     """
-    splits = [_member_split(table[table["corpus"] == name], member) for name, member in config.member_settings.items()]
+    splits = []
+    for name, member in config.member_settings.items():
+        allowed = member.allow_speaker_overlap or config.allow_speaker_overlap
+        splits.append(_member_split(table[table["corpus"] == name], replace(member, allow_speaker_overlap=allowed)))
     train, dev, test = (
         pd.concat([split.parts[part] for split in splits], ignore_index=True) for part in ("train", "dev", "test")
     )
     union = FoldSplit(None, train, dev, test, tuple(note for split in splits for note in split.notes))
     check_fold_split(union, config)
-    return union
+    return replace(union, notes=union.notes + _notes_across_members(union, config))
+
+
+def _notes_across_members(union: FoldSplit, config: DatasetConfig) -> tuple[str, ...]:
+    """Return a sentence for each member with test speakers that are in the train or dev part of other members."""
+    notes: tuple[str, ...] = ()
+    for member in union.test["corpus"].unique():
+        train, dev = (part[part["corpus"] != member] for part in (union.train, union.dev))
+        notes += overlap_notes(FoldSplit(None, train, dev, union.test[union.test["corpus"] == member]), config)
+    return notes
 
 
 def _member_split(table: pd.DataFrame, config: DatasetConfig) -> FoldSplit:
     """Return a member's own split, so that its test part is not trained on; otherwise all its rows as train and dev."""
     if config.folds is None and has_split(table, config):
-        split = _release_split(table, config)
-        check_fold_split(split, config)
-        return split
+        return _checked(_release_split(table, config), config)
     if table.empty:
         raise InputError(f"No utterance of '{config.name}' has a class of the label space; take it out of the union.")
     return _with_dev(FoldSplit(None, table, table[:0], table[:0]), config)

@@ -1,13 +1,14 @@
 """Decoded clips at 16 kHz, one file a corpus: clips that are slow to decode are decoded once, not every epoch.
 
-    <cache folder>/waveforms/<key>    for each clip: checksum and number of its samples; then the float32 of all
+    <cache folder>/waveforms/<key>    checksum and number of samples of each clip, then the float32 samples of all clips
 
-The process or worker that first decodes a clip writes it; it is read only if its checksum is right. So nothing is built
-before a run starts, and the worst that a kill, a full disk or two writers at once can do is that a clip is decoded
-again. The file is sparse: clips that are not decoded yet take no space. It is read at an offset and not mapped, since
-mapped pages count as the memory of the process and a full disk would kill it.
+The process or worker that first decodes a clip writes it; later reads check its checksum. So nothing is built before a
+run starts, and after a kill, on a full disk or with two writers at once a clip is at worst decoded again. The file is
+sparse: clips that are not decoded yet take no space. It is read at an offset, not memory-mapped: mapped pages count as
+memory of the process, and writing to them on a full disk kills the process.
 
-The key is made of the content hashes of the clips, so a corpus with a changed recording has another file.
+The key is a hash of the clips' content hashes and lengths and of torch's and torchaudio's versions: a corpus with a
+changed recording has another file.
 """
 
 from __future__ import annotations
@@ -40,7 +41,7 @@ class AudioCache:
     """The decoded clips of a corpus; `read` and `write` take a clip's number, as `numbers` returns it."""
 
     def __init__(self, path: Path, names: pyarrow.Array, firsts: npt.NDArray[np.int64]) -> None:
-        """Open a cache, or begin it. Raises OSError if that fails.
+        """Open the cache's file, or create it; raise OSError if that fails.
 
         names: the name of each clip, (clips,), see `clip_names`.
         firsts: the first sample of each clip's space in the file, and the end of the last, (clips + 1,).
@@ -62,7 +63,7 @@ class AudioCache:
         return numbers
 
     def read(self, clip: int) -> npt.NDArray[np.float32] | None:
-        """Return the samples of a clip, (samples,); None if the file lacks them, or has not all of them."""
+        """Return the samples of a clip, (samples,), or None if some are missing or their checksum is wrong."""
         entry = np.frombuffer(os.pread(self.file, ENTRY_BYTES, clip * ENTRY_BYTES), dtype=np.uint64)
         if len(entry) < 2 or not 0 < entry[1] <= self._space(clip):
             return None
@@ -99,19 +100,19 @@ def distinct_clips(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def slow_to_decode(table: pd.DataFrame) -> pd.Series:
-    """Return whether each row is anything but wav at 16 kHz, (utterances,).
+    """Return whether each row is something other than wav at 16 kHz, (utterances,).
 
-    Such a wav is read in less than a millisecond a clip. Other formats take 5 to 150 ms, and a fraction of one from the
-    cache (`benchmarks/decode.py`).
+    A clip of wav at 16 kHz is read in less than 1 ms. Other formats take 5 to 150 ms, and less than 1 ms from the cache
+    (`benchmarks/decode.py`).
     """
     wav = table["audio"].str.lower().str.endswith(".wav")
     return ~(wav & (table["sample_rate"] == SAMPLE_RATE))
 
 
 def open_audio_cache(corpus: str, table: pd.DataFrame, settings: CacheConfig) -> AudioCache | None:
-    """Open the cache of a corpus.
+    """Open the cache of a corpus; return None if it would not help or is off.
 
-    Return None, and print why, if the cache does not fit or cannot be written. Return None if it would not help.
+    If the cache does not fit or cannot be written, print why and return None.
 
     corpus: the name of the corpus, for messages; table: its corpus table.
     """

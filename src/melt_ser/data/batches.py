@@ -3,10 +3,10 @@
     training     pools of 24 batches, at random -> sorted by length, cut into batches -> batches shuffled
     a step       `gradient_accumulation` batches
     micro-batch  the utterances that are computed at once: one of these batches, or, with `batch_seconds`, a part of
-                 the step with at most so much audio, padding included
+                 the step with at most that many seconds of audio, padding included
 
-All processes compute a batch or micro-batch together: each takes its `Shard` of the rows. So one process and several
-train and score the same.
+All processes compute a batch or micro-batch together: each takes its `Shard` of the rows. So the batches do not depend
+on the number of processes.
 """
 
 from __future__ import annotations
@@ -38,13 +38,13 @@ class Shard:
     processes: int = 1
 
     def of(self, rows: Rows) -> Rows:
-        """Return the own rows of a batch. Together the processes have each row once."""
+        """Return this process's rows of a batch; together the processes have each row once."""
         return rows[self.process :: self.processes]
 
     def to_compute(self, rows: list[int]) -> list[int]:
-        """Return the own rows of a micro-batch, or its first row if there are none.
+        """Return this process's rows of a micro-batch, or the first row of the micro-batch if it has none.
 
-        Every process must compute something; a row that is not its own must not count.
+        Every process must compute something; the caller must not count a row of another process.
         """
         return self.of(rows) or rows[:1]
 
@@ -89,7 +89,7 @@ class ShuffledBatches:
             seed: the seed of the order.
             weights: the weight of each utterance when it is drawn, (utterances,); None: each comes once.
             gradient_accumulation: batches of a step.
-            batch_seconds: if given, cut each step anew into micro-batches with at most so many seconds, computed as
+            batch_seconds: if given, cut each step again into micro-batches of at most this many seconds, computed as
                 number of utterances times the longest. A longer utterance has a micro-batch of its own.
         """
         self.seconds = np.asarray(seconds)
@@ -140,7 +140,7 @@ class ShuffledBatches:
 class SortedBatches(Sampler[list[int]]):
     """Yield one process's batches for evaluation, longest first, so that memory runs out at once or not at all.
 
-    With `batch_seconds`, a batch has at most so much audio with padding, unless it is a single utterance.
+    A batch has at most `batch_seconds` seconds of audio with padding, unless it is a single utterance.
     """
 
     def __init__(
@@ -162,7 +162,7 @@ class SortedBatches(Sampler[list[int]]):
 
 
 def find_cuts(seconds: np.ndarray, batch_size: int, batch_seconds: float) -> list[int]:
-    """Return the ends of batches of utterances with these lengths, longest first.
+    """Return the end of each batch of utterances, for their lengths in seconds, (utterances,), longest first.
 
     A batch has at most `batch_size` utterances, and at most `batch_seconds` with padding unless it is a single one.
     """

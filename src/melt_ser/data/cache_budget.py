@@ -7,8 +7,7 @@ from pathlib import Path
 from typing import Literal
 
 from melt_ser.config import CacheConfig
-from melt_ser.core.package import cache_folder
-from melt_ser.core.places import from_home
+from melt_ser.core.package import cache_folder, expanded
 
 GIB = 2**30
 Kind = Literal["waveforms", "features"]
@@ -21,9 +20,9 @@ def subfolder(config: CacheConfig, kind: Kind) -> Path:
 
 
 def why_not_cached(path: Path, size: int, config: CacheConfig) -> str | None:
-    """Return why the cache cannot hold `size` bytes at `path`, in the subfolder of a kind; None if it can.
+    """Return why the cache cannot hold `size` bytes at `path`, in the subfolder of a kind, or None if it can.
 
-    Bytes that `path` already has on the disk count as its own.
+    Bytes that `path` already has on the disk are not counted twice. Raises OSError if there is no such subfolder.
     """
     root = _root(config)
     own = _bytes_on_disk(path)
@@ -39,7 +38,7 @@ def why_not_cached(path: Path, size: int, config: CacheConfig) -> str | None:
 
 
 def _root(config: CacheConfig) -> Path:
-    return from_home(config.folder) if config.folder else cache_folder()
+    return expanded(config.folder) if config.folder else cache_folder()
 
 
 def _bytes_on_disk(path: Path) -> int:

@@ -27,7 +27,7 @@ from melt_ser.config import AugmentConfig
 from melt_ser.data.audio_cache import AudioCache
 from melt_ser.data.stage import Stage
 
-# Decoded clips or cached features of a data set that are at most so large stay in memory after the first epoch.
+# Decoded clips or cached features stay in memory if those of the whole data set are not larger.
 MEMORY_LIMIT = 512 * 2**20  # bytes
 
 
@@ -37,7 +37,7 @@ class Batch:
 
     inputs: audio, (batch, samples) float32, or the features of a frozen stage, (batch, frames, ...).
     lengths: samples or frames of each utterance, (batch,); always on the CPU.
-    classes: (batch,).
+    classes: the class index of each utterance, (batch,).
     rows: the rows of the table, (batch,).
     stage: the stage of `inputs`.
     """
@@ -59,7 +59,7 @@ class Batch:
     def crop_frames(self, frames: int, seed: int, epoch: int) -> Batch:
         """Return the batch with at most `frames` frames of each utterance.
 
-        The window of a longer one is drawn at random, by a generator of seed, epoch and row.
+        A longer utterance keeps a random window, drawn from (seed, epoch, row).
         """
         if int(self.lengths.max()) <= frames:
             return self
@@ -77,8 +77,8 @@ class Batch:
 class ClipDataset(Dataset[Any], ABC):
     """Utterances that a model trains on or is scored on.
 
-    seconds: the greatest length of each utterance, (utterances,).
-    classes: the class of each utterance, (utterances,).
+    seconds: the greatest length of each utterance after augmentation, (utterances,).
+    classes: the class index of each utterance, (utterances,).
     corpora: the number of each utterance's corpus, (utterances,); all 0 unless the corpus is a union of several.
     epoch: the training epoch; the random draws depend on it.
     """
@@ -98,15 +98,15 @@ class ClipDataset(Dataset[Any], ABC):
     @staticmethod
     @abstractmethod
     def collate(items: Any) -> Batch:
-        """Return the items that a loader read as one batch."""
+        """Join the items that a loader has read into one batch."""
 
 
 class WaveformDataset(ClipDataset):
     """The rows of a corpus table as (waveform, class index, row).
 
     Without `augment` and `crop_seconds`, an item is a function of the clip alone. Both draw from a generator of (seed,
-    epoch, row), so that neither order nor workers nor resuming changes the draws. The table is held as arrays: a
-    million Python strings would be copied into every decoding process, since counting references writes to them.
+    epoch, row), so that neither order nor workers nor resuming changes the draws. The table is held as arrays: every
+    decoding process would copy a million Python strings, because reading a string writes its reference count.
     """
 
     def __init__(
@@ -128,9 +128,9 @@ class WaveformDataset(ClipDataset):
             root: the folder of the audio files.
             classes: the names of the classes, in the order of their indices.
             do_normalize: whether to scale each waveform to mean 0 and variance 1.
-            augment: random changes of the audio; None for none.
+            augment: random changes of the audio; None: no change.
             crop_seconds: cut longer clips to a random window of this length.
-            pad_seconds: let zeros follow shorter clips up to this length; they count as audio.
+            pad_seconds: append zeros to shorter clips up to this length; the zeros count as audio.
             seed: the seed of augmentation and crops.
             cache: decoded clips, read and filled.
         """

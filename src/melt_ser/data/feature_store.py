@@ -5,9 +5,9 @@
         clips.parquet           clip (see `clip_names`), part, first (frame within the part), count (of frames)
         features<part>.bin      the frames, one after the other, as each process wrote them
 
-The key says everything that the features depend on: for a clip that is its audio, not its name or label. A folder is
-whole, or it does not exist. The features of a small data set are read once, those of a large one batch by batch: at an
-offset and not mapped, since mapped pages count as the memory of the process.
+The key covers everything that the features depend on: of a clip, the audio but not the name or label. A folder is
+complete, or it does not exist. The features of a small data set are read once, those of a large one batch by batch, at
+an offset and not memory-mapped: mapped pages count as memory of the process.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ STAGE_KEY = "prefix"  # the stage's key in about.json; renaming it would make ex
 
 
 class FeatureStore:
-    """A folder of cached features; those of a clip are (count, *shape)."""
+    """A folder of cached features; a clip's features have the shape (count, *shape)."""
 
     def __init__(self, folder: Path) -> None:
         about: dict[str, Any] = files.read_json(folder / ABOUT)
@@ -50,7 +50,7 @@ class FeatureStore:
         return os.access(folder / ABOUT, os.R_OK)
 
     def rows(self, table: pd.DataFrame) -> pd.DataFrame:
-        """Return part, first and count of each row of a corpus table; the store must have all its clips."""
+        """Return part, first and count of each row of a corpus table; raise KeyError if the store lacks a clip."""
         rows: pd.DataFrame = self.clips.loc[clip_names(table).to_pandas(), ["part", "first", "count"]]
         return rows
 
@@ -90,7 +90,7 @@ class FeatureDataset(ClipDataset):
         return self.utterances.path(row)
 
     def __getitems__(self, rows: Sequence[int]) -> Batch:
-        """Return a whole batch; a DataLoader calls this if it exists."""
+        """Return a whole batch; a DataLoader calls this instead of `__getitem__`."""
         counts = self.count[rows]
         if self.in_memory is None:
             inputs = self.store.read(self.part[rows], self.first[rows], counts)

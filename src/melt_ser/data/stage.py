@@ -24,4 +24,4 @@ class Stage(StrEnum):
     """(frames, states, features): all hidden states that the head reads. The head follows."""
 
     pooled = "pooled"
-    """(1, states, features): the means of these states. The head follows: mean pooling commutes with the layer sum."""
+    """(1, states, features): each state's mean over time. The head follows: its layer sum commutes with the mean."""

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Collection
+from dataclasses import dataclass, field, replace
 
 import pandas as pd
 
@@ -14,6 +14,7 @@ from melt_ser.corpora.corpus import Corpus
 from melt_ser.corpora.emobox import EMOBOX
 from melt_ser.corpora.grouping import groups_of
 from melt_ser.corpora.labels import LabelSpace
+from melt_ser.corpora.sentences import shared_sentences_note
 
 
 @dataclass
@@ -25,6 +26,7 @@ class EvaluationSet:
     corpus_classes: the model's classes that the whole corpus has.
     dropped: the number of utterances that are left out, by reason.
     overlap: the number of recordings that the model was trained on.
+    notes: sentences about limits of the scores.
     """
 
     corpus: Corpus
@@ -33,6 +35,7 @@ class EvaluationSet:
     corpus_classes: list[str]
     dropped: dict[str, int]
     overlap: int = 0
+    notes: list[str] = field(default_factory=list)
 
     @property
     def name(self) -> str:
@@ -57,6 +60,7 @@ def make_evaluation_set(
     settings: EvalConfig,
     trained: pd.DataFrame,
     test: pd.DataFrame | None = None,
+    trained_sentences: Collection[str] = (),
 ) -> EvaluationSet:
     """Choose the part of a corpus to score.
 
@@ -69,6 +73,7 @@ def make_evaluation_set(
             (`content_hash`) are among them, under any name.
         test: the fold's own test part, for the model's training corpus. None for another corpus: `eval.split` is
             scored, or the whole corpus if it has no splits.
+        trained_sentences: the `script` of the training data.
 
     Raises InputError if nothing is left, or if recordings were trained on and `eval.allow_overlap` is off.
     """
@@ -93,7 +98,8 @@ def make_evaluation_set(
             f"split, or set eval.allow_overlap=true to score them all the same and record their number in the result."
         )
     dropped = _dropped(corpus, rows, table, space, classes)
-    return EvaluationSet(corpus, split, table.reset_index(drop=True), corpus_classes, dropped, overlap)
+    notes = shared_sentences_note(table, trained_sentences) if test is None else []
+    return EvaluationSet(corpus, split, table.reset_index(drop=True), corpus_classes, dropped, overlap, notes)
 
 
 def split_to_score(corpus: Corpus, settings: EvalConfig) -> str:

@@ -10,6 +10,7 @@ import torch
 from accelerate import Accelerator
 from torch.utils.data import DataLoader
 
+from melt_ser.core.console import Progress
 from melt_ser.core.memory import memory_advice
 from melt_ser.data.batches import Shard, SortedBatches
 from melt_ser.data.datasets import ClipDataset
@@ -39,6 +40,7 @@ def predict_probabilities(
     batch_size: int,
     accelerator: Accelerator,
     less_memory: str = "lower eval.batch_size",
+    title: str = "scoring",
 ) -> np.ndarray:
     """Return probabilities, (utterances, classes), in the order of the table and in float32.
 
@@ -50,6 +52,7 @@ def predict_probabilities(
         batch_size: utterances per batch of a process.
         accelerator: gives the device and the processes.
         less_memory: the advice in the error if the memory does not suffice.
+        title: a name for the progress.
 
     Raises SetupError if the memory does not suffice, RuntimeError if an utterance was not computed exactly once.
     """
@@ -59,11 +62,12 @@ def predict_probabilities(
     batches = SortedBatches(utterances.seconds, batch_size, share)
     probabilities = torch.zeros((len(utterances), len(model.classes)), dtype=torch.float32, device=device)
     times = torch.zeros(len(utterances), dtype=torch.int64, device=device)
-    with exact_products(), memory_advice(less_memory):
+    with exact_products(), memory_advice(less_memory), Progress(title, len(batches.order)) as shown:
         for batch in DataLoader(utterances, batch_sampler=batches, collate_fn=utterances.collate):
             batch = batch.to(device)
             probabilities[batch.rows] = model(batch.inputs, batch.lengths, batch.stage).float().softmax(dim=-1)
             times[batch.rows] += 1
+            shown.advance(len(batch.rows))
     probabilities, times = accelerator.reduce((probabilities, times), "sum")
     if not bool((times == 1).all()):
         raise RuntimeError(f"Utterances were computed {times.min().item()} to {times.max().item()} times, not once.")

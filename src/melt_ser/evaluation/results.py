@@ -99,6 +99,7 @@ class TrainInfo(Inputs, kw_only=True):
     dropped: dict[str, int] = {}  # utterances by reason
     folds: list[FoldInfo]
     padding: float | None = None  # share of padding in the computed frames
+    sentences: list[str] = []  # the words of those that a scripted corpus repeats; another corpus may have them too
 
 
 class CalibrationPoint(Struct):

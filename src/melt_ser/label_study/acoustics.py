@@ -17,6 +17,7 @@ import pandas as pd
 from melt_ser.annotation.prompts import LEVELS
 from melt_ser.audio import SAMPLE_RATE
 from melt_ser.audio.decode import Waveform, read_audio
+from melt_ser.core.console import progress
 from melt_ser.core.errors import InputError, SetupError
 from melt_ser.corpora.table import Skipped
 from melt_ser.evaluation.metrics import Floats, confusion_matrix, percent, recall, unweighted_accuracy
@@ -88,8 +89,6 @@ def measure_all(table: pd.DataFrame, root: Path, measure: Measure) -> tuple[pd.D
 
 
 def _records(table: pd.DataFrame) -> Iterator[dict[str, str]]:
-    from melt_ser.core.console import progress
-
     for row in progress(table.to_dict("records"), len(table), "measuring audio"):
         yield {str(name): value for name, value in row.items()}
 

@@ -19,6 +19,7 @@ import soundfile
 
 from melt_ser.audio.decode import Waveform, read_native
 from melt_ser.core import files
+from melt_ser.core.console import Progress
 from melt_ser.core.errors import InputError, SetupError
 from melt_ser.corpora.labels import SYNONYMS
 from melt_ser.corpora.table import Skipped
@@ -62,7 +63,7 @@ def build(
         raise SetupError("The labels have no column 'audio'; give the corpus table that `prepare` wrote.")
     generator = np.random.default_rng(seed)
     candidates, left_out = _differing(pairs, labels)
-    with files.replacing_folder(folder) as temporary:
+    with files.replacing_folder(folder) as temporary, Progress("cutting clips", clips + checks) as shown:
         (temporary / SHARED / "clips").mkdir(parents=True)
         items: list[Item] = []
         skipped: list[Skipped] = []
@@ -77,6 +78,7 @@ def build(
             item = _item(row, generator, {other["id"] for other in items})
             soundfile.write(temporary / SHARED / "clips" / f"{item['id']}.flac", waveform, rate, "PCM_16")
             items.append(item)
+            shown.advance()
         if len(items) < clips + checks:
             first = f"; {len(skipped)} clips cannot be used, the first: {skipped[0].reason}" if skipped else "."
             raise InputError(

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from melt_ser.config import BackboneConfig, Family
 from melt_ser.core.errors import SetupError
-from melt_ser.core.places import from_home
+from melt_ser.core.package import expanded
 
 CONFIG = "config.json"
 SAFE_WEIGHTS = ("model.safetensors", "model.safetensors.index.json")
@@ -24,7 +24,7 @@ def find_checkpoint(config: BackboneConfig) -> Path:
     Raises SetupError, one sentence with the fix, if there is no such folder or the download fails.
     """
     assert config.checkpoint is not None
-    folder = from_home(config.checkpoint)
+    folder = expanded(config.checkpoint)
     if folder.is_dir():
         return folder
     if folder.is_file():
@@ -55,7 +55,7 @@ def weights_digest(config: BackboneConfig) -> str | None:
     if config.checkpoint is None:
         return None
     folder = find_checkpoint(config)
-    if folder != from_home(config.checkpoint):  # the Hugging Face cache names folders by the commit
+    if folder != expanded(config.checkpoint):  # the Hugging Face cache names folders by the commit
         return f"commit:{folder.name}"
     total = hashlib.sha256()
     names = {path.name for path in folder.iterdir()}
@@ -96,7 +96,7 @@ def is_cached(config: BackboneConfig) -> bool:
     if config.checkpoint is None:
         return False
     try:
-        return from_home(config.checkpoint).is_dir() or _cached(config) is not None
+        return expanded(config.checkpoint).is_dir() or _cached(config) is not None
     except SetupError:  # neither a folder nor a name of the hub
         return False
 

@@ -19,6 +19,7 @@ from functools import cached_property
 from pathlib import Path
 
 from melt_ser.cli.failures import FAILED
+from melt_ser.core.console import Progress
 from melt_ser.core.errors import MeltSerError, SetupError
 from melt_ser.core.files import read_typed
 from melt_ser.evaluation.results import EvaluationSummary, Failure, Result, ResultSummary, load_result
@@ -98,13 +99,14 @@ def collect(roots: list[Path]) -> CollectedRuns:
     collected = CollectedRuns()
     seen: set[str] = set()
     first: dict[tuple[str, str], Path] = {}
-    with _no_garbage_collection():
+    with _no_garbage_collection(), Progress("reading runs", text="{:,}".format) as shown:
         for root in roots:
             for folder, names in _run_folders(root, collected.unreadable):
                 real = os.path.realpath(folder)
                 if real not in seen:
                     seen.add(real)
                     _sort_in(Path(folder), names, collected, first)
+                    shown.advance()
     return collected
 
 

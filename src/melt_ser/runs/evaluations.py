@@ -75,7 +75,7 @@ def evaluation_rows(
         if answer_set == "closed":
             warning = constant_prediction_warning(scores)
     for row in rows:
-        row.warnings = [warning] if warning else []
+        row.warnings = [*([warning] if warning else []), *evaluation_set.notes]
     if not one_of_many:
         title = f"{evaluation_set.name}, {evaluation_set.split}" + ("" if fold is None else f", fold {fold}")
         confusion_figure(rows[0], title, folder / "figures" / f"confusion_{stem}.png")
@@ -157,7 +157,8 @@ def pool(
     overlap = sum(part.overlap for part in evaluation_sets)
     known = [temperature for temperature in temperatures if temperature is not None]
     of_row = np.repeat(known, [len(frame) for frame in predictions]) if len(known) == len(predictions) else None
-    return EvaluationSet(first.corpus, first.split, table, first.corpus_classes, dropped, overlap), pooled, of_row
+    joined = EvaluationSet(first.corpus, first.split, table, first.corpus_classes, dropped, overlap, first.notes)
+    return joined, pooled, of_row
 
 
 def _sum_of_dropped(evaluation_sets: list[EvaluationSet]) -> dict[str, int]:

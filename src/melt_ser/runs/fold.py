@@ -208,4 +208,5 @@ def predict_sets(
     """Yield each evaluation set with the probabilities of the fold's model, (utterances, classes)."""
     batch_size = inputs.plan.config.eval.batch_size
     for scored in evaluation_sets:
-        yield scored, predict_probabilities(inputs.model, inputs.test(scored), batch_size, inputs.accelerator)
+        test, title = inputs.test(scored), f"scoring {scored.name}"
+        yield scored, predict_probabilities(inputs.model, test, batch_size, inputs.accelerator, title=title)

@@ -16,7 +16,8 @@ import pandas as pd
 
 from melt_ser.core.errors import InputError, first_line
 from melt_ser.core.package import __version__
-from melt_ser.corpora.fold_split import FoldSplit, group_warnings, shared_audio_warnings
+from melt_ser.corpora.fold_split import FoldSplit
+from melt_ser.corpora.sentences import script
 from melt_ser.evaluation.calibration import DevCalibration
 from melt_ser.evaluation.evaluation_sets import EvaluationSet
 from melt_ser.evaluation.results import (
@@ -35,6 +36,7 @@ from melt_ser.runs.figures import training_curve_figure
 from melt_ser.runs.folder import read_inputs
 from melt_ser.runs.identity import plain
 from melt_ser.runs.plan import RunPlan
+from melt_ser.runs.warnings import warnings_after, warnings_before
 
 if TYPE_CHECKING:
     import torch
@@ -87,7 +89,7 @@ def make_result(plan: RunPlan, folds: list[FoldOutcome], command: str, accelerat
         train=_train_info(plan, folds, _mean(float(curve["padding"].mean()) for curve in curves)),
         evals=rows,
         unscored=unscored_entries(plan.unscored),
-        warnings=_warnings(plan, rows),
+        warnings=warnings_before(plan) + warnings_after(plan, rows),
     )
 
 
@@ -141,7 +143,13 @@ def _train_info(plan: RunPlan, folds: list[FoldOutcome], padding: float) -> Trai
         dropped={**left_out, **dict(refused.most_common())},
         folds=[_fold_info(plan, fold) for fold in folds],
         padding=round(padding, 4),
+        sentences=_trained_sentences(plan),
     )
+
+
+def _trained_sentences(plan: RunPlan) -> list[str]:
+    scripts = [script(pd.concat([split.train, split.dev])) for split in plan.splits]
+    return sorted({sentence for sentences in scripts for sentence in sentences})
 
 
 def _fold_info(plan: RunPlan, fold: FoldOutcome) -> FoldInfo:
@@ -162,40 +170,6 @@ def _fold_info(plan: RunPlan, fold: FoldOutcome) -> FoldInfo:
 def _mean(values: Iterable[float]) -> float:
     numbers = list(values)
     return sum(numbers) / len(numbers)
-
-
-def _warnings(plan: RunPlan, rows: list[Evaluation]) -> list[str]:
-    usable, _ = plan.corpus.usable(plan.space)
-    sentences = [*plan.corpus.notes, *group_warnings(usable, plan.config.dataset)]
-    for other in plan.others:
-        if other.config.synthetic:
-            sentences += group_warnings(other.table, other.config)
-    sentences += dict.fromkeys(note for split in plan.splits for note in split.notes)
-    for split in plan.splits:
-        sentences += shared_audio_warnings(plan.corpus.name, split)
-        sentences += _missing_classes(plan, split)
-    if plan.config.backbone.checkpoint is None:
-        sentences.append(
-            f"The backbone '{plan.config.backbone.name}' starts from random weights: it is for trying things out, "
-            f"and its numbers say nothing about pretrained models."
-        )
-    closed = [row for row in rows if row.answer_set == "closed"]
-    sentences += [f"{row.corpus}: {warning}" for row in closed for warning in row.warnings]
-    overlaps = {row.corpus: row.overlap for row in rows if row.overlap}
-    sentences += [f"{count} recordings of '{name}' were trained on." for name, count in overlaps.items()]
-    return sentences
-
-
-def _missing_classes(plan: RunPlan, split: FoldSplit) -> list[str]:
-    sentences = []
-    of_fold = "" if split.fold is None else f" of fold {split.fold}"
-    untrained = [name for name in plan.classes if name not in set(split.train["class"])]
-    if untrained:
-        sentences.append(f"The training part{of_fold} has no {', '.join(untrained)}; the model cannot answer it.")
-    untested = [name for name in plan.classes if name not in set(split.test["class"])]
-    if untested and plan.scores_itself:
-        sentences.append(f"The test part{of_fold} has no {', '.join(untested)}; its UA is over the other classes.")
-    return sentences
 
 
 def versions() -> dict[str, str]:

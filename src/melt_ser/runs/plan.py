@@ -18,6 +18,7 @@ from melt_ser.corpora.corpus import Corpus
 from melt_ser.corpora.fold_split import FoldSplit
 from melt_ser.corpora.labels import LabelSpace
 from melt_ser.corpora.load import corpus_root, load_corpus
+from melt_ser.corpora.sentences import script
 from melt_ser.corpora.splits import make_fold_splits
 from melt_ser.evaluation.evaluation_sets import EvaluationSet, make_evaluation_set, other_corpora
 from melt_ser.runs.folder import run_folder
@@ -130,4 +131,8 @@ def evaluation_sets(plan: RunPlan, split: FoldSplit) -> list[EvaluationSet]:
     own = (
         [make_evaluation_set(plan.corpus, space, classes, settings, trained, split.test)] if plan.scores_itself else []
     )
-    return own + [make_evaluation_set(other, space, classes, settings, trained) for other in plan.others]
+    sentences = script(trained) if plan.others else []
+    return own + [
+        make_evaluation_set(other, space, classes, settings, trained, trained_sentences=sentences)
+        for other in plan.others
+    ]

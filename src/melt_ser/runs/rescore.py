@@ -71,9 +71,12 @@ def rescore(folder: Path, result: Result, corpus: Corpus, settings: EvalConfig, 
             settings,
             _trained(splits, fold),
             _own_test(splits, corpus, result, settings, fold),
+            result.train.sentences if corpus.name != result.train.corpus else (),
         )
         for fold, _ in models
     ]
+    for note in evaluation_sets[0].notes:
+        say(f"note: {corpus.name}: {note}")
     tables = _predict([path for _, path in models], evaluation_sets, classes, settings, device)
     if not is_main_process():
         return result
@@ -116,10 +119,11 @@ def _predict(
 
     accelerator = make_accelerator(device)
     tables = []
-    for path, scored in zip(models, evaluation_sets, strict=True):
+    for number, (path, scored) in enumerate(zip(models, evaluation_sets, strict=True), 1):
         model = load_model(path, accelerator.device)
         utterances = WaveformDataset(scored.table, scored.corpus.root, model.classes, model.backbone.do_normalize)
-        probabilities = predict_probabilities(model, utterances, settings.batch_size, accelerator)
+        title = f"scoring {scored.name}" + (f" by model {number}/{len(models)}" if len(models) > 1 else "")
+        probabilities = predict_probabilities(model, utterances, settings.batch_size, accelerator, title=title)
         tables.append(prediction_table(scored, probabilities, classes))
     return tables
 

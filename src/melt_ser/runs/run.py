@@ -36,6 +36,7 @@ from melt_ser.runs.identity import plain
 from melt_ser.runs.make_result import FoldOutcome, make_result
 from melt_ser.runs.plan import RunPlan, evaluation_sets, make_plan
 from melt_ser.runs.table import evaluation_table
+from melt_ser.runs.warnings import warnings_before
 from melt_ser.training.main_process import main_process_first
 
 
@@ -63,13 +64,18 @@ def _run(config: Config) -> tuple[Path, bool]:
     with exclusive_lock(plan.folder, waits=sweeping()):  # jobs of a sweep may score one run on different corpora
         if processes.is_main_process():
             (plan.folder / FAILED).unlink(missing_ok=True)
-        result, skipped = _complete(plan) if path.is_file() and not config.force else (_train_and_score(plan), False)
+        is_finished = path.is_file() and not config.force
+        told = [] if is_finished else warnings_before(plan)  # before hours of training, not after them
+        for warning in told:
+            say(f"note: {warning}")
+        result, skipped = _complete(plan) if is_finished else (_train_and_score(plan), False)
         if processes.is_main_process():
             shutil.rmtree(previous_folder(plan.folder), ignore_errors=True)
     if result is not None:
         show(evaluation_table(result.evals))
         for warning in result.warnings:
-            say(f"note: {warning}")
+            if warning not in told:
+                say(f"note: {warning}")
         say(f"plots: {plan.folder / 'figures'}")
     finish(path)
     if plan.unscored:

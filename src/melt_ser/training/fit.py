@@ -73,7 +73,7 @@ def fit(
             from: one after each epoch, or after each tenth if pooled features are cached, since such an epoch takes
             milliseconds, less than a checkpoint.
         accelerator: device, precision and processes.
-        title: a name for the progress bar, such as "fold 1/5".
+        title: a name for the progress, such as "fold 1/5".
 
     Raises InputError if the loss is not finite or a checkpoint cannot be read, SetupError if memory runs out.
     """
@@ -97,8 +97,7 @@ def fit(
     epochs_between_checkpoints = 10 if stage is Stage.pooled and isinstance(train, FeatureDataset) else 1
     state = load_checkpoint(folder / "checkpoints", model, optimiser, schedule, accelerator)
 
-    with TrainingProgress(title, batches.steps_per_epoch, config.epochs, accelerator.is_main_process) as progress:
-        progress.skip(state.epoch)
+    with TrainingProgress(title, batches.steps_per_epoch, config.epochs, state.epoch) as progress:
         while not _is_done(config, state):
             state.epoch += 1
             train.epoch = state.epoch
@@ -162,7 +161,7 @@ def fit(
                 _tensorboard(config, folder, state)
             if due:
                 save_checkpoint(folder / "checkpoints", state, model, optimiser, schedule, accelerator)
-            progress.epoch(row)
+            progress.scored(dev_ua)
     accelerator.unwrap_model(wrapped, keep_fp32_wrapper=False)
     load_weights(model, state.best_weights)
     return state

@@ -1,57 +1,29 @@
-"""The progress of a training as a person sees it: a live bar on a terminal, otherwise a line an epoch."""
+"""The progress of a training as a person sees it: the epoch, loss, dev UA, clips a second and the time left."""
 
 from __future__ import annotations
 
-from types import TracebackType
-from typing import Any
-
-from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
-
-from melt_ser.core.console import say, shows_bars
+from melt_ser.core.console import Progress
 
 
-class TrainingProgress:
-    """Show loss, dev UA, clips a second and time left, on standard error."""
+class TrainingProgress(Progress):
+    """Show the progress of a fit; its last line always comes, however short the training is."""
 
-    def __init__(self, title: str, steps: int, epochs: int, shown: bool = True) -> None:
-        self.title = f"{title} " if title else ""
-        self.steps = steps  # per epoch
-        self.epochs = epochs
-        self.shown = shown
-        self.dev = "–"
-        self.bar = Progress(
-            TextColumn("{task.description}"),
-            BarColumn(bar_width=20),
-            TextColumn("{task.fields[status]}"),
-            TimeRemainingColumn(),
-            console=Console(stderr=True),
-            disable=not (shown and shows_bars()),
-            transient=True,
-        )
-        self.task = self.bar.add_task(title, total=steps * epochs, status="")
-
-    def __enter__(self) -> TrainingProgress:
-        self.bar.start()
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
-        self.bar.stop()
-
-    def skip(self, epochs: int) -> None:
-        """Count the epochs of an earlier, interrupted run."""
-        self.bar.update(self.task, completed=epochs * self.steps)
+    def __init__(self, title: str, steps: int, epochs: int, done: int) -> None:
+        """Describe a fit of so many `steps` an epoch; an earlier, interrupted run has `done` some of its epochs."""
+        super().__init__(f"training {title}".strip(), steps * epochs, steps * done, self._status, brief=0.0)
+        self.epochs, self.epoch = epochs, done
+        self.now: dict[str, str] = {}  # the latest figures by their names
 
     def step(self, epoch: int, loss: float, clips_per_second: float) -> None:
         """Count a finished step."""
-        status = f"loss {loss:.3f}  dev UA {self.dev}  {clips_per_second:.1f} clips/s"
-        self.bar.update(self.task, advance=1, description=f"{self.title}epoch {epoch}/{self.epochs}", status=status)
+        self.epoch = epoch
+        self.now |= {"loss": f"loss {loss:.3f}", "speed": f"{clips_per_second:.1f} clips/s"}
+        self.advance()
 
-    def epoch(self, row: dict[str, Any]) -> None:
-        """Count a finished epoch; `row` is its row of metrics.csv."""
-        self.dev = f"{row['dev_ua']:.3f}"
-        if self.shown and self.bar.disable:
-            say(
-                f"{self.title}epoch {row['epoch']}/{self.epochs}  loss {row['train_loss']:.3f}  "
-                f"dev UA {self.dev}  {row['clips_per_second']:.1f} clips/s"
-            )
+    def scored(self, dev_ua: float) -> None:
+        """Show the dev UA of a finished epoch."""
+        self.now["dev UA"] = f"dev UA {dev_ua:.3f}"
+        self.advance(0)
+
+    def _status(self, done: int) -> str:
+        return ", ".join([f"epoch {self.epoch}/{self.epochs}", *self.now.values()])

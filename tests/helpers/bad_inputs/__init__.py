@@ -1,7 +1,8 @@
 """Bad corpora, settings, checkpoints and run folders by name: what each is, and what has to become of it.
 
 audio.py        clips of a corpus
-tables.py       tables of a corpus of one's own
+tables.py       rows of a corpus of one's own
+table_files.py  its table as a file: paths, columns, delimiters, encodings
 settings.py     YAMLs and overrides
 checkpoints.py  folders of weights
 folders.py      output folders, disks, results and caches

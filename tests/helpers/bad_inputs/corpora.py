@@ -35,6 +35,13 @@ def corpus_of(folder: Path, change: Callable[[int, Row], Row | None] = lambda nu
     return root
 
 
+def with_text(folder: Path, change: Callable[[bytes], bytes]) -> Path:
+    """Return a corpus after a change of its table's bytes."""
+    root = corpus(folder / "corpus")
+    (root / "table.csv").write_bytes(change((root / "table.csv").read_bytes()))
+    return root
+
+
 def write_rows(root: Path, rows: list[Row]) -> None:
     columns = list(dict.fromkeys(column for row in rows for column in row))
     with (root / "table.csv").open("w", encoding="utf-8", newline="") as file:

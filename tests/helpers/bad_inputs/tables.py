@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -20,13 +19,6 @@ def first_row(folder: Path, **cells: str) -> Path:
     return corpus_of(folder, lambda number, row: {**row, **(cells if number == 0 else dict.fromkeys(cells, ""))})
 
 
-def with_text(folder: Path, change: Callable[[bytes], bytes]) -> Path:
-    """Return a corpus after a change of its table's bytes."""
-    root = corpus(folder / "corpus")
-    (root / "table.csv").write_bytes(change((root / "table.csv").read_bytes()))
-    return root
-
-
 def split_of(speaker: str) -> str:
     return {"s0": "train", "s1": "train", "s2": "dev", "s3": "test"}[speaker]
 
@@ -36,40 +28,42 @@ def with_splits(row: Row) -> Row:
 
 
 @kind
-def an_absolute_path(folder: Path) -> Expected:
-    root = corpus(folder / "corpus")
-    add_row(root, audio="/etc/passwd", label="sad")
-    return refused(prepare(root), "table.csv, row 25", "'/etc/passwd' is absolute", "relative to dataset.root")
-
-
-@kind
-def a_path_out_of_the_root(folder: Path) -> Expected:
-    root = corpus(folder / "corpus")
-    add_row(root, audio="wav/../../secret.wav", label="sad")
-    return refused(prepare(root), "table.csv, row 25", "leaves dataset.root")
-
-
-@kind
 def duplicate_utterances(folder: Path) -> Expected:
     root = corpus_of(folder, lambda number, row: {**row, "utterance": f"u{number % 20}"})
     return refused(prepare(root), "table.csv, row 21", "the utterance 'u0' has been used before")
 
 
 @kind
-def a_missing_column(folder: Path) -> Expected:
-    root = with_text(folder, lambda table: table.replace(b"label", b"emotion", 1))
-    return refused(prepare(root), "table.csv lacks the column label", "audio, emotion, speaker")
+def several_raters(folder: Path) -> Expected:
+    root = corpus(folder / "corpus")
+    add_row(root, audio="wav/s0_0.wav", label="sad", speaker="s0")
+    add_row(root, audio="wav/s0_0.wav", label="sad", speaker="s0")
+    add_row(root, audio="wav/s0_1.wav", label="happy", speaker="s0")
+    return refused(
+        prepare(root), "several rows for 1 of its recordings or", "rows 1 and 25", "dataset.rater_vote=majority"
+    )
 
 
 @kind
-def a_table_of_zero_bytes(folder: Path) -> Expected:
-    return refused(prepare(with_text(folder, lambda table: b"")), "table.csv lacks the column audio and label")
+def several_raters_who_vote(folder: Path) -> Expected:
+    root = corpus(folder / "corpus")
+    for label in ("sad", "sad"):
+        add_row(root, audio="wav/s0_0.wav", label=label, speaker="s0")
+    add_row(root, audio="wav/s0_1.wav", label="sad", speaker="s0")
+    says = [
+        f"{GOOD_CLIPS - 1} clips verified",
+        "dropped: 2\n",
+        "no majority of the raters: row 2",
+        "3 rows became 1",
+    ]
+    return Expected(prepare(root, "dataset.rater_vote=majority"), 0, says)
 
 
 @kind
-def a_table_without_rows(folder: Path) -> Expected:
-    root = with_text(folder, lambda table: b"audio,label\n")
-    return refused(prepare(root), "table.csv has a header and no rows")
+def a_row_twice(folder: Path) -> Expected:
+    root = corpus(folder / "corpus")
+    add_row(root, audio="wav/s0_0.wav", label="angry", speaker="s0")
+    return used(root, 1, GOOD_CLIPS, "a row that repeats another: row 25")
 
 
 @kind
@@ -104,54 +98,6 @@ def rows_without_a_label(folder: Path) -> Expected:
 def a_label_mapped_to_no_emotion(folder: Path) -> Expected:
     command = prepare(corpus(folder / "corpus"), "+dataset.label_map.sad=saddd")
     return refused(command, "maps 'sad' to 'saddd'", "did you mean 'sad'", code=2)
-
-
-@kind
-def byte_order_mark(folder: Path) -> Expected:
-    return used(with_text(folder, lambda table: b"\xef\xbb\xbf" + table))
-
-
-@kind
-def semicolons(folder: Path) -> Expected:
-    return used(with_text(folder, lambda table: table.replace(b",", b";")))
-
-
-@kind
-def carriage_returns(folder: Path) -> Expected:
-    return used(with_text(folder, lambda table: table.replace(b"\n", b"\r\n")))
-
-
-@kind
-def a_binary_table(folder: Path) -> Expected:
-    root = corpus(folder / "corpus")
-    (root / "table.csv").write_bytes((root / "wav" / "s0_0.wav").read_bytes())
-    return refused(prepare(root), "table.csv is not UTF-8")
-
-
-@kind
-def a_table_in_utf16(folder: Path) -> Expected:
-    root = with_text(folder, lambda table: table.decode().encode("utf-16"))
-    return refused(prepare(root), "table.csv is not UTF-8: save it as 'CSV UTF-8'")
-
-
-@kind
-def an_open_quote(folder: Path) -> Expected:
-    root = with_text(folder, lambda table: table.replace(b"wav/s1_0.wav", b'"wav/s1_0.wav'))
-    return refused(prepare(root), "table.csv, line 25", "check the quotes there")
-
-
-@kind
-def a_row_with_too_many_cells(folder: Path) -> Expected:
-    root = with_text(folder, lambda table: table.replace(b"s0_1.wav,", b"s0_1.wav,loud,"))
-    return refused(prepare(root), "table.csv, row 2 has 4 values for 3 columns")
-
-
-@kind
-def a_folder_as_the_table(folder: Path) -> Expected:
-    root = corpus(folder / "corpus")
-    (root / "table.csv").unlink()
-    (root / "table.csv").mkdir()
-    return refused(prepare(root), "There is no table at", "set dataset.table=", code=2)
 
 
 @kind
@@ -201,14 +147,21 @@ def a_split_without_test(folder: Path) -> Expected:
 @kind
 def a_speaker_in_two_splits(folder: Path) -> Expected:
     root = corpus_of(folder, lambda number, row: with_splits(row) | ({"speaker": "s3"} if number == 0 else {}))
-    return refused(train(root), "has 1 of its 1 test speakers in training too (such as 's3')")
+    return refused(train(root), "has 1 of its 1 test speakers in train too (such as 's3')")
 
 
 @kind
 def a_recording_in_train_and_test(folder: Path) -> Expected:
     root = corpus_of(folder, lambda number, row: with_splits(row))
-    add_row(root, audio="wav/s0_0.wav", label="angry", speaker="s3", split="test")
+    add_row(root, audio="wav/s0_0.wav", label="angry", speaker="s3", split="test", start="0", end="0.15")
     return refused(train(root), "The train and test parts of 'csv' share 1 source (such as 'csv/wav/s0_0')")
+
+
+@kind
+def a_file_in_train_and_test(folder: Path) -> Expected:
+    root = corpus_of(folder, lambda number, row: with_splits(row))
+    add_row(root, audio="wav/s0_0.wav", label="angry", speaker="s3", split="test")
+    return refused(train(root), "several rows for 1 of its recordings or segments", "rows 1 and 25: wav/s0_0.wav")
 
 
 @kind
@@ -232,6 +185,14 @@ def clips_of_a_release_that_are_no_files(folder: Path) -> Expected:
     (root / "wav" / "around").symlink_to(root / "wav")
     says = ["68 clips verified", "dropped: 2\n", "is a folder, not a recording", "is a pipe or a device"]
     return Expected(["prepare", "dataset=emodb", f"dataset.root={root}"], 0, says)
+
+
+@kind
+def an_older_release_than_the_corpus_is(folder: Path) -> Expected:
+    root = folder / "emodb"
+    emodb_tree(root)
+    says = ["has the first release of EmoDB (70 clips", "use dataset=emodb, or get release 2.0"]
+    return refused(["prepare", "dataset=emodb2", f"dataset.root={root}"], *says, code=2)
 
 
 @kind
@@ -268,8 +229,8 @@ def segments_of_one_file_alone_by_recording(folder: Path) -> Expected:
 
 @kind
 def the_same_file_under_two_labels(folder: Path) -> Expected:
-    """Rows of one file are one recording, and a recording is never in two parts of a split."""
+    """Rows of one file are one recording, and it has one label."""
     root = corpus(folder / "corpus")
     splits = {"train": "sad", "dev": "sad", "test": "angry"}
     write_rows(root, [{"audio": "wav/s0_0.wav", "label": label, "split": split} for split, label in splits.items()])
-    return refused(train(root), "parts of 'csv' share 1 source")
+    return refused(train(root), "several rows for 1 of its recordings or segments", "wav/s0_0.wav is sad and angry")

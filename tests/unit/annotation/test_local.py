@@ -149,7 +149,6 @@ def test_local_engine_can_be_stopped_between_two_questions(engine: LocalEngine) 
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(900)
 def test_local_engine_labels_lines_by_a_real_model_in_a_gguf_file(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -162,9 +161,9 @@ def test_local_engine_labels_lines_by_a_real_model_in_a_gguf_file(
     table.write_text("utterance,text,speaker\na,We got the flat!,Clara\nb,Who is on the stairs?,Greta\n")
     assert main([str(table), "--out", str(out), "--engine", "local", "--model", model]) == 0
     shown = capsys.readouterr().err.splitlines()
-    assert (
-        shown[0] == f"loading {model}" and shown[-1] == "2 of 2 answered" and len(shown) == 5
-    )  # no bars of other libraries
+    assert len(shown) == 5  # no bars of other libraries
+    assert shown[0] == f"loading {model}"
+    assert shown[-1].startswith("annotating: 2 of 2 answered, done in ")
     rows = pd.read_csv(out)
     shares = rows[[f"confidence_{label}" for label in LABELS]]
     assert shares.sum(axis=1).tolist() == pytest.approx([1, 1])

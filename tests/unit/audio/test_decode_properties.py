@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+import time
 from pathlib import Path
 
 import numpy as np
@@ -28,18 +29,21 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def outcome(path: Path) -> str:
-    """Check that reading gives finite samples, or one sentence that names the file."""
+    """Check that reading gives finite samples, or one sentence that names the file, in two seconds of the processor."""
+    begun = time.process_time()
     try:
         samples = read_audio(path)
     except InputError as error:
         assert str(path) in str(error) and "\n" not in str(error)
         return "refused"
+    finally:
+        assert time.process_time() - begun < 2
     assert samples.dtype == np.float32 and samples.ndim == 1 and len(samples) > 0
     assert np.isfinite(samples).all()
     return "read"
 
 
-@settings(max_examples=100, deadline=2000)  # milliseconds, so that a hang fails
+@settings(max_examples=100)
 @given(st.binary(min_size=1, max_size=2000), st.sampled_from(SUFFIXES))
 def test_decode_never_hangs_on_random_bytes(folder: Path, content: bytes, suffix: str) -> None:
     path = folder / f"noise{suffix}"
@@ -48,7 +52,7 @@ def test_decode_never_hangs_on_random_bytes(folder: Path, content: bytes, suffix
     assert "\n" not in str(verify_clip(folder, path.name).reason)
 
 
-@settings(max_examples=150, deadline=2000)
+@settings(max_examples=150)
 @given(st.sampled_from(FORMATS), st.integers(0, 2**32))
 def test_decode_reads_or_refuses_a_damaged_file(folder: Path, name: str, seed: int) -> None:
     path = sound(folder / name)

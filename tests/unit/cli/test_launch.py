@@ -15,7 +15,7 @@ from melt_ser.runs.identity import identity
 def run(*arguments: str, module: str = "train", cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
     """A verb as a user starts it."""
     command = [sys.executable, "-m", f"melt_ser.{module}", *arguments]
-    return subprocess.run(command, capture_output=True, text=True, cwd=cwd, timeout=200)
+    return subprocess.run(command, capture_output=True, text=True, cwd=cwd)
 
 
 @pytest.mark.parametrize(
@@ -27,6 +27,11 @@ def run(*arguments: str, module: str = "train", cwd: Path | None = None) -> subp
         ("trainer.optimiser=adamx", "trainer.optimiser cannot be 'adamx'; did you mean 'adam'?"),
         ("trainer.epochs=many", "trainer.epochs: Value 'many' of type 'str' could not be converted to Integer."),
         ("dataset.label_map.foo=sad", "'dataset.label_map' has no entry 'foo' yet; add one with a plus"),
+        (
+            "+dataset.label_map={null:happy}",
+            "dataset.label_map has a key that is no text (null); give each entry by itself: +dataset.label_map.<key>=",
+        ),
+        ("+dataset.label_map={1:sad}", "dataset.label_map has a key that is no text (1); give each entry by itself: "),
         ("experiment=nothing", "There is no experiment 'nothing'; choose from: cross_corpus, emobox_intra, emodb_s"),
         ("trainer.batch_size=0", "trainer.batch_size is at least 1, not 0."),
         ("trainer.batch_seconds=0.5", "trainer.batch_seconds is a number from 1 up or null, not 0.5."),
@@ -54,6 +59,21 @@ def test_a_mistake_is_one_line_with_the_fix(typed: str, sentence: str, tmp_path:
     assert done.stderr.startswith(f"error: {sentence}")
     assert done.stderr.count("\n") == 1
     assert "Traceback" not in done.stderr + done.stdout
+
+
+@pytest.mark.parametrize(
+    ("written", "said"),
+    [
+        ("Off", 'dataset.label_map has a key that YAML reads as false, not as text; put it in quotes, as in "no".'),
+        ("1.0", 'dataset.label_map has a key that YAML reads as 1.0, not as text; put it in quotes, as in "1.0".'),
+        ("~", 'label_map has a key that YAML reads as null, not as text; put it in quotes, as in "null".'),
+    ],
+)
+def test_a_label_that_yaml_does_not_read_as_text_is_named(written: str, said: str, tmp_path: Path) -> None:
+    (tmp_path / "dataset").mkdir()
+    (tmp_path / "dataset" / "mine.yaml").write_text(f"defaults: [csv]\nname: mine\nlabel_map: {{{written}: sad}}\n")
+    done = run("--config-dir", str(tmp_path), "dataset=mine", module="prepare")
+    assert (done.returncode, done.stderr) == (2, f"error: {said}\n")
 
 
 def test_a_run_that_is_not_given_is_told() -> None:
@@ -91,7 +111,7 @@ def test_configuration_and_help_need_nothing_heavy(verb: str, arguments: list[st
         "heavy = {'torch', 'transformers', 'pandas', 'numpy', 'sklearn', 'matplotlib'} & set(sys.modules)\n"
         "sys.exit(code or (3 if heavy else 0))"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert "--cfg" in arguments or "\n  dataset=aesdd, " in done.stdout
 
@@ -115,7 +135,7 @@ def test_what_needs_no_torch_imports_without_it() -> None:
         "import melt_ser.label_study.agreement, melt_ser.label_study.acoustics, melt_ser.label_study.preference\n"
         "import melt_ser.agreement, melt_ser.listen, melt_ser.acoustics\n"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
 
 

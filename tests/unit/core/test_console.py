@@ -62,7 +62,7 @@ def test_a_program_hears_the_library_only_if_it_configures_logging(configured: s
         "from melt_ser.core.console import finish, say, show\n"
         "say('hello'); say('note: a'); show('a table'); finish('a path')"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert (done.stdout, done.stderr) == ("", printed)
 
 
@@ -72,5 +72,5 @@ def test_a_verb_prints_each_sentence_once_whatever_the_program_configured() -> N
         "from melt_ser.core.console import say, terminal\n"
         "with terminal(): say('hello')"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.stderr == "hello\n"

@@ -60,7 +60,7 @@ def test_an_emobox_fold_without_speaker_overlap_takes_dev_from_train(tmp_path: P
     first, second = make_fold_splits(table, settings_for(tmp_path, fold="all"))
     assert (set(first.test["speaker"]), set(second.test["speaker"])) == ({"s0"}, {"s1"})
     assert first.dev["speaker"].nunique() == 1 and not set(first.dev["speaker"]) & set(first.train["speaker"])
-    assert first.notes == ("Fold 1 of EmoBox: 0 of the 1 test speakers are in the training side too.",)
+    assert first.notes == ("EmoBox fold 1 of 'crema_d': 0 of the 1 test speakers are in train or dev too.",)
 
 
 def test_an_emobox_list_of_dev_utterances_is_used(tmp_path: Path) -> None:
@@ -75,10 +75,10 @@ def test_an_emobox_fold_with_overlapping_speakers_is_refused_with_their_count_un
     table = corpus(4)
     tested = [*stems(table, "s3"), "s0_0", "s1_0"]
     checkout(tmp_path, {"train": sorted(set(table["utterance"]) - set(tested)), "test": tested})
-    with pytest.raises(InputError, match="Fold 1 of EmoBox of 'crema_d' has 2 of its 3 test speakers in training"):
+    with pytest.raises(InputError, match="EmoBox fold 1 of 'crema_d' has 2 of its 3 test speakers in train or dev too"):
         make_fold_splits(table, settings_for(tmp_path))
     [split] = make_fold_splits(table, settings_for(tmp_path, allow_speaker_overlap=True))
-    assert split.notes == ("Fold 1 of EmoBox: 2 of the 3 test speakers are in the training side too.",)
+    assert split.notes == ("EmoBox fold 1 of 'crema_d': 2 of the 3 test speakers are in train or dev too.",)
     assert len(split.test) == 8
 
 
@@ -111,7 +111,7 @@ def test_an_emobox_path_in_other_folders_is_matched_by_the_naming_of_the_reader(
     config = replace(load_dataset("savee"), folds="emobox", emobox=str(tmp_path))
     [split] = make_fold_splits(table, config)
     assert split.test["audio"].tolist() == [f"AudioData/JE/{clip}.wav" for clip in clips]
-    assert split.notes == ("Fold 1 of EmoBox: 0 of the 1 test speakers are in the training side too.",)
+    assert split.notes == ("EmoBox fold 1 of 'savee': 0 of the 1 test speakers are in train or dev too.",)
 
 
 def test_emobox_lists_tell_apart_the_names_that_two_subjects_of_enterface_share(tmp_path: Path) -> None:

@@ -132,7 +132,7 @@ def test_with_one_speaker_only_recordings_can_be_kept_apart() -> None:
         with pytest.raises(SetupError, match="'x' has only one speaker,.*set dataset.group=source"):
             make_fold_splits(table, settings_for(folds=folds))
     [split] = make_fold_splits(table, settings_for(group=Group.source, folds=3))
-    assert split.notes == ("Fold 1: 1 of the 1 test speakers are in the training side too.",)
+    assert split.notes == ("Fold 1 of 'x': 1 of the 1 test speakers is in train or dev too.",)
     assert len(split.train) + len(split.dev) + len(split.test) == 30
     assert "has 1 speaker:" in group_warnings(table, settings_for(group=Group.source))[0]
     assert "keep recordings apart, not speakers" in group_warnings(corpus(5), settings_for(group=Group.source))[0]
@@ -141,10 +141,10 @@ def test_with_one_speaker_only_recordings_can_be_kept_apart() -> None:
 def test_a_release_split_that_shares_speakers_is_refused_unless_allowed() -> None:
     table = corpus(3).assign(split=["train", "dev", "test"] * 6)
     table.loc[table["split"] == "dev", "speaker"] = "s9"
-    with pytest.raises(InputError, match=r"The split of 'x' has 3 of its 3 test speakers in training too"):
+    with pytest.raises(InputError, match=r"The split of 'x' has 3 of its 3 test speakers in train too"):
         make_fold_splits(table, settings_for())
     [split] = make_fold_splits(table, settings_for(allow_speaker_overlap=True))
-    assert split.notes == ("The split: 3 of the 3 test speakers are in the training side too.",)
+    assert split.notes == ("The split of 'x': 3 of the 3 test speakers are in train too.",)
 
 
 def test_allowed_overlap_covers_speakers_of_all_parts_but_no_recordings() -> None:
@@ -153,9 +153,9 @@ def test_allowed_overlap_covers_speakers_of_all_parts_but_no_recordings() -> Non
         make_fold_splits(table, settings_for())
     [split] = make_fold_splits(table, settings_for(allow_speaker_overlap=True))
     assert split.notes == (
-        "The split: 4 of the 4 dev speakers are in train too: the best epoch is chosen on speakers that were trained "
-        "on.",
-        "The split: 4 of the 4 test speakers are in the training side too.",
+        "The split of 'x': 4 of the 4 dev speakers are in train too: the best epoch is chosen on speakers that were "
+        "trained on.",
+        "The split of 'x': 4 of the 4 test speakers are in train or dev too.",
     )
     with pytest.raises(InputError, match="train and dev parts of 'x' share 1 source"):
         make_fold_splits(
@@ -312,4 +312,4 @@ def test_notes_count_rows_without_a_split_and_shared_test_speakers() -> None:
     [split] = make_fold_splits(table, settings_for(folds=None, group=Group.session))
     left_out = int((table["split"] == "").sum())
     assert any(note.startswith(f"{left_out} utterances of 'x' have no split and are left out") for note in split.notes)
-    assert "The split: 4 of the 4 test speakers are in the training side too." in split.notes
+    assert "The split of 'x': 4 of the 4 test speakers are in train or dev too." in split.notes

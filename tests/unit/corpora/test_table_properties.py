@@ -50,7 +50,8 @@ ROWS = st.lists(CELLS, min_size=1, max_size=6).filter(lambda rows: any("".join(r
 def test_the_csv_reader_loses_no_row_and_changes_no_text(
     folder: Path, rows: list[dict[str, str]], delimiter: str, quoting: int
 ) -> None:
-    columns = ["audio", "label", "text", "speaker", "split"]
+    rows = [{**row, "start": str(number)} if row["audio"] else row for number, row in enumerate(rows)]
+    columns = ["audio", "label", "text", "speaker", "split", "start"]
     text = io.StringIO(newline="")
     writer = csv.DictWriter(text, columns, restval="", delimiter=delimiter, quoting=quoting, lineterminator="\r\n")
     writer.writeheader()

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +14,7 @@ import pytest
 
 from corpus_trees import emodb_tree, meld_release, meld_row, meld_tree, melt_row, melt_tables, tone
 from melt_ser.cli.compose import compose, load_config, load_dataset
-from melt_ser.config import Config
+from melt_ser.config import Config, DatasetConfig, Group
 from melt_ser.core.errors import InputError, SetupError
 from melt_ser.corpora.corpus import Corpus
 from melt_ser.corpora.fold_split import FoldSplit
@@ -24,6 +26,7 @@ from melt_ser.runs.identity import identity
 from melt_ser.runs.run import run
 from melt_ser.training.optimisation import cell_weights, class_weights
 from small_runs import SMALL
+from tables import corpus
 
 
 def split_of(corpus: Corpus, config: Config) -> FoldSplit:
@@ -72,6 +75,51 @@ def test_names_in_a_union_do_not_clash_and_shared_recordings_are_refused(tmp_pat
     of_melt = table[table["corpus"] == "melt"].iloc[0]
     assert of_melt["source"] == "meld/train/dia0_utt0", "as in MELD, so that a test on MELD knows it"
     assert (of_melt["speaker"], of_melt["session"]) == ("meld/Ross", "meld/train/dia0")
+
+
+def member_table(name: str, sharing: Sequence[str], release: str = "") -> pd.DataFrame:
+    """Return a member's table of twelve speakers with its own split; the parts in `sharing` have speaker s0 too."""
+    table = corpus(12, 3).assign(split=["train"] * 12 + ["dev"] * 12 + ["test"] * 12, session="")
+    for part in sharing:
+        table.loc[table.index[table["split"] == part][:3], "speaker"] = "s0"
+    table["speaker"] = f"{release or name}/" + table["speaker"]
+    return table.assign(corpus=name, source=f"{name}/" + table["source"], utterance=f"{name}/" + table["utterance"])
+
+
+def union_of(*names: str, **changes: object) -> DatasetConfig:
+    members = {name: DatasetConfig(name=name, reader="csv") for name in names}
+    return DatasetConfig(
+        name="union", reader="union", group=Group.source, members=list(names), member_settings=members, **changes
+    )  # type: ignore[arg-type]
+
+
+def test_a_union_says_how_many_speakers_the_parts_of_its_members_share() -> None:
+    table = pd.concat([member_table("a", ["dev", "test"]), member_table("b", [])], ignore_index=True)
+    with pytest.raises(InputError, match="The split of 'a' has 1 of its 4 dev speakers in train too"):
+        make_fold_splits(table, union_of("a", "b"))
+    [split] = make_fold_splits(table, union_of("a", "b", allow_speaker_overlap=True))
+    assert split.notes == (
+        "The split of 'a': 1 of the 4 dev speakers is in train too: the best epoch is chosen on speakers that were "
+        "trained on.",
+        "The split of 'a': 1 of the 4 test speakers is in train or dev too.",
+    )
+
+
+def test_a_union_says_which_sessions_of_a_member_its_parts_share() -> None:
+    table = member_table("a", [])
+    table["session"] = "a/" + table.index.map(lambda row: "evening" if row in (0, 24, 25) else f"day {row}")
+    config = union_of("a", allow_speaker_overlap=True)
+    config.member_settings["a"] = replace(config.member_settings["a"], group=Group.session)
+    [split] = make_fold_splits(table, config)
+    assert split.notes == ("The split of 'a': 1 of the 11 test sessions is in train too.",)
+
+
+def test_a_union_says_which_test_speakers_of_a_member_another_member_was_trained_on() -> None:
+    table = pd.concat([member_table("a", [], "films"), member_table("b", [], "films")], ignore_index=True)
+    table.loc[table["corpus"] == "b", "speaker"] += "b"
+    table.loc[(table["corpus"] == "b") & (table["split"] == "test"), "speaker"] = "films/s0"
+    [split] = make_fold_splits(table, union_of("a", "b"))
+    assert split.notes == ("The split of 'union': 1 of the 1 test speakers is in train too.",)
 
 
 def test_a_union_of_the_same_members_with_the_same_settings_is_the_same_run() -> None:

@@ -21,13 +21,15 @@ import yaml
 from melt_ser.config import DatasetConfig
 from melt_ser.core.errors import InputError, SetupError, did_you_mean, first_line
 from melt_ser.corpora.readers.annotations import Record
-from melt_ser.corpora.readers.csv import columns_of, release_of
+from melt_ser.corpora.readers.columns import columns_of
+from melt_ser.corpora.readers.csv import release_of
 from melt_ser.corpora.readers.release import not_found
 from melt_ser.corpora.table import GENDER_WORDS, SPLIT_WORDS, Release
 
 Segment = tuple[str, float, float | None]  # a file, its start and end in seconds (None: the end of the file)
 
 HEADER = "db.yaml"
+AGAIN = "get the database again, or correct that file"
 # Names that databases commonly use; each is read if the database has it.
 COMMON = {"label": "emotion", "speaker": "speaker", "gender": "gender", "text": "transcription"}
 
@@ -103,19 +105,32 @@ def _load(root: Path) -> Any:
         try:
             # audformat's loader would run Python tags in the header; safe_load fails on them.
             yaml.safe_load((root / HEADER).read_text(encoding="utf-8"))
-            return audformat.Database.load(name, load_data=True)
-        except RuntimeError:
-            pickles = sorted(path.name for path in root.glob("db.*.pkl"))
-            raise InputError(
-                f"{root / HEADER} names tables that are not there as CSV or parquet"
-                f"{f' but only as pickles ({pickles[0]}, …), which are not read' if pickles else ''}; "
-                f"store the database again with audformat's Database.save(…, storage_format='parquet')."
-            ) from None
+            database = audformat.Database.load(name)
         except Exception as error:  # a header that is not audformat's fails in many ways
-            reason = " ".join(str(error).split())
-            raise InputError(
-                f"{root / HEADER} is not a header of audformat ({type(error).__name__}: {reason})."
-            ) from None
+            raise InputError(f"{root / HEADER} is not a header of audformat ({_reason(error)}); {AGAIN}.") from None
+        for table_id in (*database.misc_tables, *database.tables):  # labels of tables may come from the misc tables
+            _load_table(database[table_id], Path(name) / f"db.{table_id}", root)
+    return database
+
+
+def _load_table(table: Any, copied: Path, root: Path) -> None:
+    """Load the data of one table from its copy, whose path has no suffix; InputError with its file if that fails."""
+    name = copied.name
+    file = next((f"{name}.{kind}" for kind in ("parquet", "csv") if Path(f"{copied}.{kind}").is_file()), None)
+    if file is None:
+        found = "which is there only as a pickle, and pickles are not read" if (root / f"{name}.pkl").is_file() else ""
+        raise InputError(
+            f"{root / HEADER} names a table whose file {name}.csv or {name}.parquet is missing{found and ', '}{found}; "
+            f"store the database again with audformat's Database.save(…, storage_format='parquet')."
+        )
+    try:
+        table.load(str(copied))
+    except Exception as error:  # a damaged table fails in many ways
+        raise InputError(f"{root / file} is not a table of audformat ({_reason(error)}); {AGAIN}.") from None
+
+
+def _reason(error: Exception) -> str:
+    return f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
 
 
 def _columns(database: Any, config: DatasetConfig, root: Path) -> dict[str, str]:

@@ -2,11 +2,12 @@
 
 The other columns of the corpus table (`table.COLUMNS`) are read too, except `duration`. `dataset.columns` maps our
 columns to the columns of the CSV (`label: emotion`; null: not read), and `dataset.label_column` does so for the label
-alone. The CSV is UTF-8 with or without a byte-order mark, with commas, semicolons or tabs, and with any line endings.
-Paths are relative to the root, with forward slashes.
+alone. Common names, such as path, emotion and speaker_id, need no entry (`columns.COMMON_NAMES`). `delimited` says how
+the CSV may be written, and `audio_paths` how its paths may be.
 
 Rows with the same file are segments (`start`, `end`) of one recording, and a recording is never in two of train, dev
-and test. If a file holds several recordings, name each in the `source` column.
+and test. If a file holds several recordings, name each in the `source` column. Several rows of the same segment are
+refused, or are the votes of raters (`raters`).
 """
 
 from __future__ import annotations
@@ -14,27 +15,26 @@ from __future__ import annotations
 import math
 import os
 import posixpath
-import re
 import unicodedata
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 
 from melt_ser.config import DatasetConfig
-from melt_ser.core.errors import InputError, SetupError, did_you_mean
-from melt_ser.core.places import from_home
+from melt_ser.core.errors import InputError, SetupError
+from melt_ser.core.package import expanded
 from melt_ser.corpora.readers.annotations import Record
+from melt_ser.corpora.readers.audio_paths import RootFolder
+from melt_ser.corpora.readers.columns import USED, columns_of, find_columns, listed
 from melt_ser.corpora.readers.delimited import read_table
+from melt_ser.corpora.readers.raters import one_row_each
 from melt_ser.corpora.readers.release import not_found
-from melt_ser.corpora.table import COLUMNS, GENDER_WORDS, SPLIT_WORDS, Release, Skipped, make_table
-
-WINDOWS_DRIVE = re.compile("[A-Za-z]:")
-USED = frozenset(COLUMNS) - {"duration"}
-OTHER_COLUMNS = "name yours with +dataset.columns.audio=<column> and +dataset.columns.label=<column>"
+from melt_ser.corpora.table import GENDER_WORDS, SPLIT_WORDS, Release, Skipped, make_table
 
 
 def read(root: Path, config: DatasetConfig) -> Release:
@@ -46,49 +46,42 @@ def read(root: Path, config: DatasetConfig) -> Release:
         raise SetupError("dataset=csv needs a table: set dataset.table=<a CSV with the columns audio,label>.")
     if not root.is_dir():
         raise not_found(root, config)
-    path = root / from_home(config.table)  # an absolute table stays as it is
+    path = root / expanded(config.table)  # an absolute table stays as it is
     if not os.path.isfile(path):
         raise SetupError(f"There is no table at {path}: set dataset.table=<its path, absolute or within {root}>.")
-    mapping = _column_mapping(config)
-    table = read_table(path, [mapping.get(our) or our for our in ("audio", "label")], strict=True, fix=OTHER_COLUMNS)
-    table, ignored = _with_our_columns(table, mapping, path)
+    table = read_table(path, (), strict=True)
+    present = [str(column) for column in table]
+    columns, notes = find_columns(present, _column_mapping(config), path)
+    _require(columns, present, path)
     if table.empty:
         raise InputError(f"{path} has a header and no rows; give it a row for each utterance.")
-    release = release_of(table, root, path, config)
-    release.notes += [f"columns that are not used: {', '.join(ignored)}"] if ignored else []
+    ignored = [column for column in present if column not in columns.values()]
+    notes += [f"columns that are not used: {', '.join(ignored)}"] if ignored else []
+    ours = pd.DataFrame({our: table[their] for our, their in columns.items()})
+    release = release_of(ours, root, path, config)
+    release.notes = notes + release.notes
     return release
 
 
-def columns_of(config: DatasetConfig) -> dict[str, str | None]:
-    """Return `dataset.columns`; raise SetupError if it has a column that the corpus table does not have."""
-    for our in config.columns:
-        if our not in USED:
-            raise SetupError(f"dataset.columns has '{our}', which is no column of ours; {did_you_mean(our, USED)}")
-    return config.columns
-
-
 def _column_mapping(config: DatasetConfig) -> dict[str, str | None]:
-    """Return the CSV's column, in lower case, for each of our columns that the settings map; None: not read."""
+    """Return the CSV's column for each of our columns that the settings map; None: not read."""
     label = {"label": config.label_column} if config.label_column != DatasetConfig.label_column else {}
-    return {our: their and their.lower() for our, their in {**label, **columns_of(config)}.items()}
+    return {**label, **columns_of(config)}
 
 
-def _with_our_columns(
-    table: pd.DataFrame, mapping: Mapping[str, str | None], path: Path
-) -> tuple[pd.DataFrame, list[str]]:
-    """Return the table with our column names, and its columns that are not used."""
-    theirs = {column: column for column in table if column in COLUMNS and column not in mapping}
-    theirs |= {our: their for our, their in mapping.items() if their is not None}
-    for our, their in theirs.items():
-        if their not in table:
-            columns = ", ".join(map(str, table))
-            raise InputError(f"{path} has no column '{their}' (dataset.columns.{our}); its columns are: {columns}.")
-    ignored = [str(column) for column in table if column not in theirs.values()]
-    return pd.DataFrame({our: table[their] for our, their in theirs.items()}), ignored
+def _require(found: Mapping[str, str], present: Sequence[str], path: Path) -> None:
+    """Raise InputError if one of the two columns that every corpus has is not found among those of the table."""
+    missing = [our for our in ("audio", "label") if our not in found]
+    if not missing:
+        return
+    fix = "name yours with " + " and ".join(f"+dataset.columns.{our}=<column>" for our in missing)
+    if len(present) == 1:
+        fix = f"separate its columns with commas, semicolons or tabs, or {fix}"
+    raise InputError(f"{path} lacks the column {' and '.join(missing)}; its columns are: {listed(present)}; {fix}.")
 
 
 def release_of(given: pd.DataFrame | Iterable[Record], root: Path, path: Path, config: DatasetConfig) -> Release:
-    """Return the rows that have a label and a file; list the others as skipped.
+    """Return the rows that have a label and a file, one for each recording or segment; list the others as skipped.
 
     Whole columns are processed at once, so that a million rows take seconds. Raises InputError if a value is wrong.
 
@@ -102,28 +95,39 @@ def release_of(given: pd.DataFrame | Iterable[Record], root: Path, path: Path, c
     table = table[[column for column in table if column in USED]].set_axis(range(1, len(table) + 1))
     for column in USED - set(table.columns):
         table[column] = pd.Series("", table.index, "str")
-    table["audio"] = _relative_paths(table["audio"], path)
+    folder = RootFolder(root)
+    table["audio"] = _map_values(
+        table["audio"], lambda audio, row: folder.relative(audio, f"{path}, row {row}") if audio else ""
+    )
     table["label"] = _map_values(table["label"], lambda label, _: unicodedata.normalize("NFC", label))
-    missing = _missing(table, root)
-    table["utterance"] = _utterance_names(table, missing == "", path)
-    rest = table.assign(missing=missing)[["utterance", "audio", "missing"]][missing != ""]
-    skipped = [Skipped(name, audio, f"no {what}: row {row}") for row, name, audio, what in rest.to_records().tolist()]
-    table = table[missing == ""]
-    table["language"] = table["language"].where(table["language"] != "", config.language)
-    table["split"] = _known_words(table["split"], SPLIT_WORDS, "train, dev, test", path)
-    table["gender"] = _known_words(table["gender"], GENDER_WORDS, "female, male", path)
-    for column in ("start", "end"):
-        table[column] = _seconds(table[column], path)
-    _check_order(table, path)
-    table["source"] = _sources(table, config.name)
-    return Release(make_table(table), skipped)
+    reasons = _missing(table, root)
+    used, left_out, notes = one_row_each(_with_values(table[reasons == ""], path, config), config, path)
+    reasons.update(pd.Series(left_out, dtype="str"))
+    names = _utterance_names(table, table.index.isin(used.index), path)
+    rest = pd.DataFrame({"name": names, "audio": table["audio"], "reason": reasons})[reasons != ""]
+    skipped = [Skipped(name, audio, f"{reason}: row {row}") for row, name, audio, reason in rest.to_records().tolist()]
+    used = used.assign(utterance=names[used.index], source=_sources(used, config.name))
+    return Release(make_table(used), skipped, notes)
 
 
 def _missing(table: pd.DataFrame, root: Path) -> pd.Series:
-    """Return what each row lacks: "audio", "label", "audio file", or "" if it is complete."""
+    """Return what each row lacks: "no audio", "no label", "no audio file", or "" if it is complete."""
     is_file = _map_values(table["audio"], lambda audio, _: os.path.isfile(f"{root}/{audio}"), "bool")
     lacks = [table["audio"] == "", table["label"] == "", ~is_file]
-    return pd.Series(np.select(lacks, ["audio", "label", "audio file"], ""), table.index)
+    return pd.Series(np.select(lacks, ["no audio", "no label", "no audio file"], ""), table.index, "str")
+
+
+def _with_values(table: pd.DataFrame, path: Path, config: DatasetConfig) -> pd.DataFrame:
+    """Return complete rows with our words for splits and genders, and with times in seconds."""
+    table = table.assign(
+        language=table["language"].where(table["language"] != "", config.language),
+        split=_known_words(table["split"], SPLIT_WORDS, "train, dev, test", path),
+        gender=_known_words(table["gender"], GENDER_WORDS, "female, male", path),
+        start=_seconds(table["start"], path),
+        end=_seconds(table["end"], path),
+    )
+    _check_order(table, path)
+    return table
 
 
 def _map_values(column: pd.Series, function: Callable[[Any, int], Any], kind: Any = "str") -> pd.Series:
@@ -135,7 +139,7 @@ def _map_values(column: pd.Series, function: Callable[[Any, int], Any], kind: An
     return mapped
 
 
-def _utterance_names(table: pd.DataFrame, used: pd.Series, path: Path) -> pd.Series:
+def _utterance_names(table: pd.DataFrame, used: npt.NDArray[np.bool_], path: Path) -> pd.Series:
     """Return the given utterance names; for the others the file without its suffix, and `#2`, `#3` if that is taken.
 
     Only rows that are used (`used`) take a name. Raises InputError if two of them are given the same name.
@@ -169,22 +173,6 @@ def _sources(table: pd.DataFrame, corpus: str) -> pd.Series:
     return table["source"].where(table["source"] != "", recording)
 
 
-def _relative_paths(audio: pd.Series, path: Path) -> pd.Series:
-    return _map_values(audio, lambda value, row: _relative(value, f"{path}, row {row}") if value else "")
-
-
-def _relative(audio: str, place: str) -> str:
-    """Return the normal form of a path; raise InputError, beginning with `place`, if it may leave the root."""
-    if "\\" in audio:
-        raise InputError(f"{place}: the audio path '{audio}' has backslashes; write it with forward slashes.")
-    path = posixpath.normpath(audio)
-    if path.startswith("/") or WINDOWS_DRIVE.match(path):
-        raise InputError(f"{place}: the audio path '{audio}' is absolute; write it relative to dataset.root.")
-    if path.split("/")[0] == "..":
-        raise InputError(f"{place}: the audio path '{audio}' leaves dataset.root; move the file or the root.")
-    return path
-
-
 def _seconds(column: pd.Series, path: Path) -> pd.Series:
     """Return times in seconds; an empty cell becomes NaN."""
     filled = column[column != ""]
@@ -216,7 +204,10 @@ def _known_words(column: pd.Series, choices: Mapping[str, str], allowed: str, pa
 
     def word(value: str, row: int) -> str:
         if value.lower() not in choices:
-            raise InputError(f"{path}, row {row}: the {column.name} is '{value}'; it must be {allowed} or empty.")
+            raise InputError(
+                f"{path}, row {row}: the {column.name} is '{value}'; it must be {allowed} or empty "
+                f"(+dataset.columns.{column.name}=null leaves the column out)."
+            )
         return choices[value.lower()]
 
     return _map_values(column, word)

@@ -25,7 +25,8 @@ from melt_ser.config import DatasetConfig
 from melt_ser.core.errors import InputError, SetupError, did_you_mean
 from melt_ser.corpora.download.hub import unpack_hub
 from melt_ser.corpora.readers.annotations import Record, read_records
-from melt_ser.corpora.readers.csv import columns_of, release_of
+from melt_ser.corpora.readers.columns import columns_of
+from melt_ser.corpora.readers.csv import release_of
 from melt_ser.corpora.readers.release import not_found, visible_files
 from melt_ser.corpora.table import GENDER_WORDS, SPLIT_WORDS, Release
 

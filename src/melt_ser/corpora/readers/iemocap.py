@@ -13,7 +13,8 @@ import re
 from pathlib import Path
 
 from melt_ser.config import DatasetConfig
-from melt_ser.corpora.readers.release import Row, audio_files, folders, not_found, preference
+from melt_ser.core.errors import InputError
+from melt_ser.corpora.readers.release import Row, audio_files, folders, is_hidden, not_found, preference
 from melt_ser.corpora.table import Release, Skipped, make_table
 
 EVALUATION = re.compile(r"\[[\d.]+ - [\d.]+\]\t(\S+)\t(\w+)\t\[.*\]\s*")
@@ -23,8 +24,7 @@ TURN = re.compile(r"(Ses0[1-5])[FM]_\w+_([FM])\w*")
 
 def read(root: Path, config: DatasetConfig) -> Release:
     """Return every evaluated turn that has a file; list other turns and files as skipped."""
-    places = folders(root, config, depth=1)
-    sessions = sorted(path for place in places for path in place.glob("Session[1-5]") if path.is_dir())
+    sessions = _sessions(folders(root, config, depth=1))
     if not sessions:
         raise not_found(root / "Session1", config)
     rows: list[Row] = []
@@ -35,8 +35,28 @@ def read(root: Path, config: DatasetConfig) -> Release:
         skipped += session_skipped
     if not rows and not skipped:
         raise not_found(sessions[0] / "dialog" / "EmoEvaluation", config)
-    notes = [f"{len(sessions)} of the five sessions are there"] if len(sessions) != 5 else []
+    there = sum(bool(_annotations(session)) for session in sessions)
+    notes = [f"{there} of the five sessions are there"] if there != 5 else []
     return Release(make_table(rows), skipped, notes)
+
+
+def _sessions(places: list[Path]) -> list[Path]:
+    """Return the folders of the sessions; of several folders of a session, the one with its evaluations.
+
+    Raises InputError if two different folders have the evaluations of one session.
+    """
+    sessions: dict[str, Path] = {}
+    for path in sorted(path for place in places for path in place.glob("Session[1-5]") if path.is_dir()):
+        other = sessions.setdefault(path.name, path)
+        if path.resolve() == other.resolve() or not _annotations(path):
+            continue
+        if _annotations(other):
+            raise InputError(
+                f"{path.name} is in two folders, {other} and {path}; set dataset.root to the folder of one copy, or "
+                f"move the other copy away."
+            )
+        sessions[path.name] = path
+    return list(sessions.values())
 
 
 def _read_session(root: Path, session: Path, language: str) -> tuple[list[Row], list[Skipped]]:
@@ -44,7 +64,7 @@ def _read_session(root: Path, session: Path, language: str) -> tuple[list[Row], 
     wavs = session / "sentences" / "wav"
     clips, skipped = _clips(root, wavs)
     rows = []
-    for evaluation in _annotations(session / "dialog" / "EmoEvaluation"):
+    for evaluation in _annotations(session):
         texts = _texts(session / "dialog" / "transcriptions" / evaluation.name)
         for line in evaluation.read_text(encoding="utf-8", errors="replace").splitlines():
             if not line.startswith("["):
@@ -94,9 +114,9 @@ def _released_first(path: Path) -> tuple[bool, int, Path]:
     return path.parent.name != path.stem.rpartition("_")[0], preference(path), path
 
 
-def _annotations(folder: Path) -> list[Path]:
-    """Return the annotation files of a folder, without the `._` twins of macOS archives."""
-    return sorted(path for path in folder.glob("*.txt") if not path.name.startswith("."))
+def _annotations(session: Path) -> list[Path]:
+    """Return the annotation files of a session, without the `._` twins of macOS archives."""
+    return sorted(path for path in session.glob("dialog/EmoEvaluation/*.txt") if not is_hidden(path.name))
 
 
 def _texts(path: Path) -> dict[str, str]:

@@ -5,7 +5,11 @@ and the clips in `Audios/` (older releases: `Audio/`). A name such as `MSP-PODCA
 segment. Labels are A angry, S sad, H happy, U surprised, F fearful, D disgusted, C contemptuous, N neutral, O other, X
 no agreement. The test part is Test1, the set with speakers of its own, on which most figures are published. Test2
 (whole podcasts, fewer known speakers) and Test3 (labels withheld) are not used.
-Unsure: columns and names. Users of releases 1.11 to 2.0 report them; we have not seen the files.
+In release 2.0 the official parts share speakers: Development one with Test1 and three with Test2, Train two with Test2;
+44,436 turns of Train have an unknown speaker. `conf/dataset/msp_podcast.yaml` therefore allows shared speakers, and the
+result counts them.
+Unsure: columns and names. Users of releases 1.11 to 2.0 report them; we have not seen the files. Our tests read
+generated trees with these names.
 Source: Lotfian and Busso, Building Naturalistic Emotionally Balanced Speech Corpus by Retrieving Emotional Speech from
 Existing Podcast Recordings, IEEE Transactions on Affective Computing, 2019.
 """

@@ -11,6 +11,7 @@ from melt_ser.config import DatasetConfig
 from melt_ser.core.errors import InputError, SetupError
 
 Row = dict[str, str]  # a row of the corpus table, or some of its columns
+MACOS_TWINS = "__MACOSX"  # the folder of an archive in which macOS keeps a `._` twin of each file
 
 
 class Unused(Exception):
@@ -23,6 +24,11 @@ def not_found(path: Path, config: DatasetConfig) -> SetupError:
         f"Corpus '{config.name}' is not at {path}: set dataset.root=<folder of the release>"
         f"{f' ({config.access})' if config.access else ''}."
     )
+
+
+def is_hidden(name: str) -> bool:
+    """Return whether a file or folder is no part of a release: hidden (.DS_Store, ._name.wav), or macOS's twins."""
+    return name.startswith(".") or name == MACOS_TWINS
 
 
 def folders(root: Path, config: DatasetConfig, depth: int = 3) -> list[Path]:
@@ -42,7 +48,7 @@ def folders(root: Path, config: DatasetConfig, depth: int = 3) -> list[Path]:
 
 def _subfolders(parent: Path) -> list[Path]:
     with os.scandir(parent) as entries:  # tells folders from files without a system call for each of 10,000 clips
-        return sorted(Path(entry.path) for entry in entries if entry.is_dir() and not entry.name.startswith("."))
+        return sorted(Path(entry.path) for entry in entries if entry.is_dir() and not is_hidden(entry.name))
 
 
 def annotation_file(name: str, searched: Iterable[Path], root: Path, config: DatasetConfig) -> Path:
@@ -61,10 +67,7 @@ def annotation_file(name: str, searched: Iterable[Path], root: Path, config: Dat
 
 
 def audio_files(folder: Path, nested: bool = False) -> list[Path]:
-    """Return the visible audio files of a folder (with its subfolders if nested), sorted by path.
-
-    Hidden files are ignored: in archives from macOS, `._name.wav` is not audio.
-    """
+    """Return the visible audio files of a folder (with its subfolders if nested), sorted by path."""
     return [path for path in visible_files(folder, nested) if path.suffix.lower() in AUDIO_SUFFIXES]
 
 
@@ -86,7 +89,7 @@ def visible_files(folder: Path, nested: bool = True) -> list[Path]:
         seen.add((status.st_dev, status.st_ino))
         with os.scandir(parent) as entries:  # tells folders from files without a system call for each of 10,000 clips
             for entry in sorted(entries, key=lambda entry: entry.name, reverse=True):
-                if entry.name.startswith("."):
+                if is_hidden(entry.name):
                     continue
                 path, is_folder = Path(entry.path), _is_folder(entry)
                 if not is_folder or path.suffix.lower() in AUDIO_SUFFIXES:

@@ -1,7 +1,9 @@
 """SAVEE: acted British English, four men, 7 emotions.
 
 Files: `<root>/AudioData/JE/n23.wav`, or in copies without folders `JE_n23.wav`. The speaker (DC, JE, JK, KL) is the
-folder or the beginning of the name; then come emotion (a, d, f, h, n, sa, su) and sentence number.
+folder or the beginning of the name; then come emotion (a, d, f, h, n, sa, su) and sentence number. By the page of the
+release each emotion has three sentences that all emotions have, two that only neutral has too, and ten of its own. The
+names do not tell which, and texts are not read; a note says it.
 Source: Haq and Jackson, Multimodal Emotion Recognition, in Machine Audition, 2010, and the page of the release.
 """
 
@@ -39,4 +41,9 @@ NAMING = Naming(
 
 def read(root: Path, config: DatasetConfig) -> Release:
     """Return the clips with speaker and emotion in their name and folder; list the others as skipped."""
-    return read_names(root, config, NAMING)
+    release = read_names(root, config, NAMING)
+    release.notes.append(
+        "by the page of the release, 10 of the 15 sentences of each emotion occur with no other emotion: the words "
+        "give labels away"
+    )
+    return release

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -134,6 +135,27 @@ def test_msp_podcast_reads_speaker_podcast_and_set(tmp_path: Path) -> None:
     [item] = release.skipped
     assert (item.utterance, item.audio) == ("MSP-PODCAST_0004_0001", "Audios/MSP-PODCAST_0004_0001.wav")
     assert item.reason == "in the set Test2, which is not used: row 4"
+
+
+def test_msp_podcast_runs_its_official_split_and_counts_the_speaker_that_dev_and_test_share(tmp_path: Path) -> None:
+    """A generated tree with the fact of release 2.0: Development and Test1 share one speaker."""
+    speakers = {"Train": ("1", "2", "Unknown"), "Development": ("3", "4"), "Test1": ("4", "5", "6")}
+    msp_tree(
+        tmp_path,
+        [
+            (f"MSP-PODCAST_{speaker:0>4}_{number:04}", "AHS"[number % 3], speaker, "Female", part)
+            for part, names in speakers.items()
+            for speaker in names
+            for number in range(3 * (part == "Test1"), 3 + 3 * (part == "Test1"))
+        ],
+    )
+    release, config = read("msp_podcast", tmp_path)
+    table = release.table.assign(**{"class": release.table["label"]})
+    [split] = make_fold_splits(table, config)
+    assert split.notes == ("The split of 'msp_podcast': 1 of the 3 test speakers is in dev too.",)
+    refused = "The split of 'msp_podcast' has 1 of its 3 test speakers in dev too"
+    with pytest.raises(InputError, match=refused):
+        make_fold_splits(table, replace(config, allow_speaker_overlap=False))
 
 
 def test_msp_podcast_without_its_sets_is_not_split(tmp_path: Path) -> None:

@@ -109,11 +109,40 @@ def test_audformat_knows_splits_by_name_or_type_for_segments_too(tmp_path: Path)
 
 def test_audformat_pickle_is_never_read(tmp_path: Path) -> None:
     database(tmp_path, "pkl")
-    with pytest.raises(InputError, match=r"only as pickles \(db\.emotion\.test\.pkl, …\), which are not read"):
+    with pytest.raises(InputError, match=r"db\.emotion\.test\.csv or .* is missing, which is there only as a pickle"):
         read(tmp_path, CONFIG)
     database(tmp_path, "parquet")
     (tmp_path / "db.files.pkl").write_bytes(b"no pickle at all")
     assert len(read(tmp_path, CONFIG).table) == 4
+
+
+@pytest.mark.parametrize(
+    ("storage", "broken", "content"),
+    [
+        ("csv", "db.files.csv", b"speaker,transcription\n3,a01\n"),  # no column of files
+        ("csv", "db.emotion.test.csv", b""),
+        ("csv", "db.emotion.test.csv", "file,emotion\nwav/ä.wav,anger\n".encode("latin-1")),
+        ("parquet", "db.emotion.test.parquet", b"PAR1"),
+        ("csv", "db.yaml", b"just text"),
+    ],
+)
+def test_audformat_error_names_the_broken_file(tmp_path: Path, storage: str, broken: str, content: bytes) -> None:
+    database(tmp_path, storage)
+    (tmp_path / broken).write_bytes(content)
+    with pytest.raises(InputError) as caught:
+        read(tmp_path, CONFIG)
+    sentence = str(caught.value)
+    assert sentence.startswith(f"{tmp_path / broken} is not a ") and "\n" not in sentence
+    assert sentence.endswith("); get the database again, or correct that file.")
+
+
+def test_audformat_missing_table_is_named(tmp_path: Path) -> None:
+    database(tmp_path)
+    (tmp_path / "db.emotion.train.csv").unlink()
+    with pytest.raises(
+        InputError, match=r"db\.yaml names a table whose file db\.emotion\.train\.csv or .* is missing;"
+    ):
+        read(tmp_path, CONFIG)
 
 
 def test_audformat_header_cannot_run_code(tmp_path: Path) -> None:
@@ -149,5 +178,5 @@ def test_audformat_without_database_or_package_names_the_fix(tmp_path: Path) -> 
         "from melt_ser.corpora.readers.audformat_database import read; from melt_ser.cli.compose import load_dataset\n"
         f"read(Path({str(tmp_path)!r}), load_dataset('audformat'))\n"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert "SetupError: Reading audformat databases needs its package" in done.stderr

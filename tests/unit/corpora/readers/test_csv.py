@@ -18,7 +18,8 @@ from melt_ser.cli.compose import load_config, load_dataset
 from melt_ser.core.errors import InputError, MeltSerError, SetupError
 from melt_ser.corpora.labels import EMOTIONS, map_labels
 from melt_ser.corpora.load import load_corpus
-from melt_ser.corpora.readers.csv import _relative, read
+from melt_ser.corpora.readers.audio_paths import RootFolder
+from melt_ser.corpora.readers.csv import read
 from melt_ser.corpora.table import Release, validate
 
 CONFIG = replace(load_dataset("csv"), table="my.csv", language="en")
@@ -89,25 +90,27 @@ def test_csv_segments_of_a_file_are_utterances_of_one_recording(tmp_path: Path) 
     assert table["source"].tolist() == ["csv/a", "csv/a", "csv/a", "scene 7"]  # the column goes first
 
 
-def test_csv_file_listed_twice_is_one_recording(tmp_path: Path) -> None:
-    table = read_text(tmp_path, "audio,label,split\na.wav,sad,train\n./a.wav,sad,test\n", "a.wav").table
-    assert table["utterance"].is_unique and table["source"].nunique() == 1
-
-
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("audio,emotion\na.wav,sad\n", r"my\.csv lacks the column label; its columns are: audio, emotion"),
-        ("", r"my\.csv lacks the column audio and label; its columns are: none"),
-        ("audio,label,Label\na.wav,sad,sad\n", r"my\.csv has a column twice"),
-        ("audio,label\na.wav,sad\nb.wav,sad,yes\n", r"my\.csv, row 2 has 3 values for 2 columns"),
-        ("audio,label\nsub\\a.wav,sad\n", r"my\.csv, row 1: .*backslashes"),
-        ("audio,label\n/tmp/a.wav,sad\n", r"my\.csv, row 1: .*absolute"),
-        ("audio,label\nC:/a.wav,sad\n", r"my\.csv, row 1: .*absolute"),
-        ("audio,label\nsub/../../a.wav,sad\n", r"my\.csv, row 1: .*leaves dataset\.root"),
+        ("audio,mood\na.wav,sad\n", r"my\.csv lacks the column label; its columns are: audio, mood; name yours with"),
+        ("audio label\na.wav sad\n", r"my\.csv lacks .*: audio label; separate its columns with commas, semicolons or"),
+        ("", r"my\.csv is empty; give a table with a row of column names"),
+        ("audio,label,Label\na.wav,sad,7\n", r"my\.csv has two different columns 'label'; rename or delete one"),
+        ("audio,label\na.wav,sad\nb.wav,sad,yes\n", r"row 2 has 3 values for 2 columns; .* or name every column in"),
+        ("audio,label,speaker\na.wav,sad\n", r"row 1 has 2 values for 3 columns; .* or write a comma for each empty"),
+        ("audio,label\n/tmp/a.wav,sad\n", r"my\.csv, row 1: .*'/tmp/a\.wav' is not below dataset\.root=/"),
+        ("audio,label\nC:/a.wav,sad\n", r"my\.csv, row 1: .*'C:/a\.wav' is a place of Windows"),
+        ("audio,label\nD:\\a.wav,sad\n", r"my\.csv, row 1: .* is a place of Windows; write it relative to dataset"),
+        ("audio,label\n\\\\nas\\a.wav,sad\n", r"my\.csv, row 1: .* is a place of Windows"),
+        ("audio,label\nfile:///C:/a.wav,sad\n", r"my\.csv, row 1: .* is a place of Windows"),
+        ("audio,label\nhttps://x.org/a.wav,sad\n", r"my\.csv, row 1: .* is an address on a network; download the file"),
+        ("audio,label\n/a\0.wav,sad\n", r"my\.csv, row 1: .* is not below dataset\.root=/"),
+        ("audio,label\nsub/../../a.wav,sad\n", r"my\.csv, row 1: .*'sub/\.\./\.\./a\.wav' is not below dataset\.root"),
         ("audio,label,start\na.wav,sad,soon\n", r"my\.csv, row 1, start: 'soon' is no time"),
         ("audio,label,start\na.wav,sad,-1\n", r"my\.csv, row 1, start: '-1' is no time"),
         ("audio,label,split\na.wav,sad,eval\n", r"my\.csv, row 1: the split is 'eval'"),
+        ("audio,label,sex\na.wav,sad,7\n", r"row 1: the gender is '7'.* \(\+dataset\.columns\.gender=null leaves"),
         ("audio,label,gender\na.wav,sad,x\n", r"my\.csv, row 1: the gender is 'x'"),
         ("audio,label,utterance\na.wav,sad,u\nb.wav,sad,u\n", r"my\.csv, row 2: the utterance 'u'"),
         ('audio,label\n"a.wav,sad\n', r"my\.csv, line 2: .*quotes"),
@@ -139,8 +142,9 @@ def test_csv_columns_with_other_names_are_mapped(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("columns", "message"),
     [
+        ({"label": None}, r"lacks the column label; its columns are: audio, label; name yours with \+dataset.columns"),
         ({"speaker": "nobody"}, r"has no column 'nobody' \(dataset.columns.speaker\); its columns are: audio, label"),
-        ({"label": "mood"}, r"lacks the column mood; its columns are: audio, label; name yours with \+dataset.columns"),
+        ({"label": "mood"}, r"has no column 'mood' \(dataset.columns.label\); its columns are: audio, label"),
         ({"lable": "label"}, "dataset.columns has 'lable', which is no column of ours; did you mean 'label'"),
     ],
 )
@@ -203,12 +207,18 @@ def test_csv_reads_any_label_in_any_dialect(
     assert map_labels(table["label"], identity, "csv").isna().all()
 
 
-@given(st.lists(st.sampled_from(["a", "b", ".", "..", "", "c.wav"]), min_size=1, max_size=7).map("/".join))
-def test_csv_path_never_leaves_the_root(audio: str) -> None:
+@given(
+    st.lists(st.sampled_from(["a", "b", ".", "..", "", "c.wav"]), min_size=1, max_size=7),
+    st.sampled_from("/\\"),
+    st.sampled_from(["", "/corpus/root/", "/corpus/", "file:///corpus/root/", "file:/"]),
+)
+def test_csv_path_never_leaves_the_root(parts: list[str], separator: str, beginning: str) -> None:
     root = Path("/corpus/root")
+    audio = beginning + separator.join(parts)
     try:
-        relative = _relative(audio, "table, row 1")
+        relative = RootFolder(root).relative(audio, "table, row 1")
     except InputError:
-        assert audio.startswith("/") or ".." in audio
+        assert beginning or ".." in audio or audio.startswith(("/", "\\"))
     else:
+        assert not relative.startswith("/")
         assert Path(root / relative).resolve().is_relative_to(root)

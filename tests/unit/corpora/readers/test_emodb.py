@@ -1,4 +1,4 @@
-"""EmoDB: a name gives speaker, sentence and emotion."""
+"""EmoDB: a name gives speaker, sentence and emotion; its two releases are told apart."""
 
 from __future__ import annotations
 
@@ -8,14 +8,36 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from corpus_trees import emodb_tree, placeholder
+from corpus_trees import emodb_tree, placeholder, write_text
 from melt_ser.cli.compose import load_dataset
-from melt_ser.core.errors import SetupError
+from melt_ser.core.errors import InputError, SetupError
 from melt_ser.corpora.labels import map_labels
-from melt_ser.corpora.readers.emodb import SENTENCES, SPEAKER_GENDERS, read
-from melt_ser.corpora.table import validate
+from melt_ser.corpora.readers import emodb2
+from melt_ser.corpora.readers.emodb import ADDED, SENTENCES, SPEAKER_GENDERS, read
+from melt_ser.corpora.splits import make_fold_splits
+from melt_ser.corpora.table import digest, validate
 
 CONFIG = load_dataset("emodb")
+SECOND = load_dataset("emodb2")
+
+
+def second_release(root: Path) -> tuple[list[str], list[str]]:
+    """Write a tree in the layout of EmoDB 2.0, generated from its documentation; return old and added stems.
+
+    Each emotion of each speaker has a clip of the first release and one that 2.0 adds, each with its laryngogram.
+    """
+    old = emodb_tree(root, placeholder)
+    added = [f"{stem[:-1]}b" for stem in old]
+    for stem in added:
+        placeholder(root / "wav" / f"{stem}.wav")
+    for stem in old + added:
+        placeholder(root / "laryngo" / f"{stem}.wav")
+    write_text(root / "db.yaml", "name: emodb\n")
+    header = "file,emotion,emotion.confidence,emotion.naturalness\n"
+    write_text(root / ADDED, header + "".join(f"wav/{stem}.wav,anger,0.45,0.5\n" for stem in added))
+    laryngograms = header + "".join(f"laryngo/{stem}.wav,anger,0.45,0.5\n" for stem in added)
+    write_text(root / "db.laryngo.emotion.categories.ambiguous.csv", laryngograms)
+    return old, added
 
 
 def test_emodb_name_gives_speaker_sentence_and_emotion(tmp_path: Path) -> None:
@@ -97,3 +119,60 @@ def test_emodb_release_has_the_published_counts(shared_data: Path) -> None:
     assert emotions.value_counts()["bored"] == 81 and emotions.notna().all()
     assert table["speaker"].nunique() == 10 and table["text"].nunique() == 10
     assert table.groupby("gender")["speaker"].nunique().to_dict() == {"female": 5, "male": 5}
+
+
+def test_emodb_is_the_same_clips_from_both_releases(tmp_path: Path) -> None:
+    stems = emodb_tree(tmp_path / "first", placeholder)
+    _, added = second_release(tmp_path / "second")
+    first, second = (read(tmp_path / name, CONFIG) for name in ("first", "second"))
+    assert second.table["audio"].tolist() == [f"wav/{stem}.wav" for stem in sorted(stems)], "no laryngogram"
+    assert digest(first.table) == digest(second.table)
+    assert first.notes == []
+    assert second.notes == ["release 2.0, of which the clips of the first release are used; dataset=emodb2 uses all"]
+    reasons = [item.reason.split(":")[0] for item in second.skipped]
+    assert reasons.count("recognised by fewer than 80 % of the listeners") == len(added)
+    assert reasons.count("a laryngogram, not speech") == 2 * len(added) == len(reasons) - len(added)
+
+
+def test_emodb2_has_all_clips_in_the_published_split_and_shares_sources_with_emodb(tmp_path: Path) -> None:
+    old, added = second_release(tmp_path / "emodb")  # the archive has a folder
+    release = emodb2.read(tmp_path, SECOND)
+    table = release.table
+    validate(table, "emodb2")
+    assert table["utterance"].tolist() == sorted(old + added)
+    assert table["audio"].str.startswith("emodb/wav/").all()
+    assert set(read(tmp_path, CONFIG).table["source"]) <= set(table["source"])
+    assert table.groupby("split")["speaker"].unique().map(sorted).to_dict() == {
+        "train": ["03", "08", "09", "10", "11"],
+        "dev": ["13"],
+        "test": ["12", "14", "15", "16"],
+    }
+    [split] = make_fold_splits(table.assign(**{"class": table["label"]}), SECOND)
+    assert (len(split.train), len(split.dev), len(split.test), split.notes) == (70, 14, 56, ())
+    assert release.notes == [
+        "70 of the 140 clips were recognised by fewer than 80 % of the listeners; most published figures of EmoDB are "
+        "without them, as dataset=emodb is"
+    ]
+
+
+def test_emodb2_refuses_the_first_release(tmp_path: Path) -> None:
+    emodb_tree(tmp_path, placeholder)
+    with pytest.raises(
+        SetupError, match=r"first release of EmoDB \(70 clips, .*: use dataset=emodb, or get release 2\.0"
+    ):
+        emodb2.read(tmp_path, SECOND)
+
+
+def test_emodb_refuses_the_second_release_without_the_table_that_names_its_clips(tmp_path: Path) -> None:
+    stems = [f"{speaker}{text}{emotion}a" for speaker in SPEAKER_GENDERS for text in SENTENCES for emotion in "WLEAFTN"]
+    for stem in stems:
+        placeholder(tmp_path / "wav" / f"{stem}.wav")
+    with pytest.raises(
+        InputError, match=rf"has 700 clips of EmoDB, so it is release 2\.0, but lacks {ADDED}, .*emodb2"
+    ):
+        read(tmp_path, CONFIG)
+    assert len(emodb2.read(tmp_path, SECOND).table) == 700  # it needs no table
+
+
+def test_the_parts_of_emodb2_have_281_clips_more_than_emodb() -> None:
+    assert sum(SECOND.expected.values()) == CONFIG.expected["all"] + 281

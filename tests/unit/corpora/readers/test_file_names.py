@@ -176,6 +176,11 @@ def test_esd_counts_the_clips_without_a_text(tmp_path: Path) -> None:
     assert release.notes == ["1 clips have no line of three columns in the speakers' text files"]
 
 
+def test_savee_notes_that_most_sentences_belong_to_one_emotion(tmp_path: Path) -> None:
+    [note] = read_planted("savee", tmp_path, "AudioData/JE/sa05.wav").notes
+    assert "10 of the 15 sentences of each emotion occur with no other emotion" in note
+
+
 def test_msp_improv_lists_evaluations_without_audio_and_lines_that_it_cannot_read(tmp_path: Path) -> None:
     lines = "UTD-IMPROV-S01A-F01-S-FM01.avi; A; A:1.0;\nUTD-IMPROV-S01A-F01-S-FM02.avi; N; A:1.0;\nUTD-IMPROV broken\n"
     plant(tmp_path, ["MSP-IMPROV-S01A-F01-S-FM01.wav"], {"Evalution.txt": lines.encode()})  # some copies' spelling

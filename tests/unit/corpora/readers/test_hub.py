@@ -164,7 +164,7 @@ def test_hub_parts_choose_splits_with_other_names(tmp_path: Path) -> None:
         ("file_name,emotion\na.wav,joy\n", {"label": "emotoin"}, r"no column 'emotoin' .*did you mean 'emotion'\?"),
         ("file_name,emotion\na.wav,joy\n", {"lable": "emotion"}, r"has 'lable', .*did you mean 'label'\?"),
         ("name,label\na.wav,joy\n", {}, r"metadata\.csv lacks the column file_name"),
-        ("file_name,label\n../a.wav,joy\n", {}, r"the audio path '\.\./a\.wav' leaves dataset\.root"),
+        ("file_name,label\n../a.wav,joy\n", {}, r"the audio path '\.\./a\.wav' is not below dataset\.root"),
     ],
 )
 def test_hub_mistake_is_one_sentence(tmp_path: Path, text: str, columns: dict[str, str | None], message: str) -> None:

@@ -8,7 +8,7 @@ import pytest
 
 from corpus_trees import iemocap_session, placeholder, write_text
 from melt_ser.cli.compose import load_config
-from melt_ser.core.errors import SetupError
+from melt_ser.core.errors import InputError, SetupError
 from melt_ser.corpora.labels import LabelSpace, map_labels
 from melt_ser.corpora.readers.iemocap import read
 from melt_ser.corpora.table import validate
@@ -51,6 +51,45 @@ def test_iemocap_finds_a_nested_release_folder(tmp_path: Path) -> None:
     release = read(tmp_path, CONFIG)
     assert release.table["audio"].str.startswith("IEMOCAP_full_release/Session2/").all()
     assert release.notes == ["1 of the five sessions are there"]
+
+
+@pytest.mark.parametrize(("sessions", "twins"), [((1, 2, 3), (1, 2)), ((1, 2, 3), (1, 2, 3, 4, 5)), ((4,), (1, 5))])
+def test_iemocap_twins_of_a_macos_archive_are_no_sessions(
+    tmp_path: Path, sessions: tuple[int, ...], twins: tuple[int, ...]
+) -> None:
+    for session in sessions:
+        iemocap_session(tmp_path, session, ["neu"], placeholder)
+    for twin in twins:
+        folder = tmp_path / "__MACOSX" / f"Session{twin}" / "dialog" / "EmoEvaluation"
+        write_text(folder / f"._Ses0{twin}F_impro00.txt", "[no text]")
+    release = read(tmp_path, CONFIG)
+    assert len(release.table) == len(sessions) and release.skipped == []
+    assert release.notes == [f"{len(sessions)} of the five sessions are there"]
+
+
+def test_iemocap_session_without_evaluations_is_not_counted(tmp_path: Path) -> None:
+    for session in (1, 2, 3, 4):
+        iemocap_session(tmp_path, session, ["neu"], placeholder)
+    (tmp_path / "Session5").mkdir()
+    assert read(tmp_path, CONFIG).notes == ["4 of the five sessions are there"]
+
+
+def test_iemocap_two_copies_side_by_side_are_named(tmp_path: Path) -> None:
+    for copy in ("IEMOCAP", "IEMOCAP (1)"):
+        iemocap_session(tmp_path / copy, 2, ["neu"], placeholder)
+    with pytest.raises(
+        InputError, match=r"Session2 is in two folders, .*/IEMOCAP/Session2 and .*/IEMOCAP \(1\)/Session2;"
+    ):
+        read(tmp_path, CONFIG)
+    assert len(read(tmp_path / "IEMOCAP", CONFIG).table) == 1
+
+
+def test_iemocap_link_to_the_same_copy_and_a_copy_without_evaluations_do_not_matter(tmp_path: Path) -> None:
+    iemocap_session(tmp_path / "release", 2, ["neu"], placeholder)
+    (tmp_path / "current").symlink_to(tmp_path / "release")
+    (tmp_path / "audio only" / "Session2" / "sentences").mkdir(parents=True)
+    release = read(tmp_path, CONFIG)
+    assert len(release.table) == 1 and release.notes == ["1 of the five sessions are there"]
 
 
 def test_iemocap_lists_files_and_lines_that_do_not_match(tmp_path: Path) -> None:

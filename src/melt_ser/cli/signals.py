@@ -1,0 +1,100 @@
+"""Ctrl-C, SIGTERM and a closed terminal end a verb in good order: its `finally` blocks run, once, to their end."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+import time
+from collections.abc import Coroutine, Iterator
+from contextlib import contextmanager
+from types import FrameType
+from typing import Any, TypeVar
+
+from melt_ser.core.processes import several
+
+Result = TypeVar("Result")
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+PATIENCE = 5  # seconds for tidying up, which takes milliseconds
+
+
+class Stopped(KeyboardInterrupt):
+    """A signal has arrived. A KeyboardInterrupt, so that libraries treat every signal like Ctrl-C."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__()
+        self.exit_code = 128 + number  # as a shell counts
+
+
+@contextmanager
+def stopping_in_order() -> Iterator[None]:
+    """Raise Stopped in the block if a signal arrives.
+
+    Further signals within `PATIENCE` are ignored, and a later one ends the program at once; after the block, while
+    Python shuts down, only SIGTERM does. Signals that are ignored already (`nohup`) stay so. Nothing changes outside
+    the main thread, or if a launcher watches several processes, since it also ends those that wait for each other.
+    """
+    if several() or not _in_main_thread():
+        yield
+        return
+    stopped_at: float | None = None
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        nonlocal stopped_at
+        if stopped_at is None:
+            stopped_at = time.monotonic()
+            raise Stopped(number)
+        if time.monotonic() - stopped_at > PATIENCE:
+            os._exit(128 + number)
+
+    before = {number: signal.getsignal(number) for number in SIGNALS}
+    heeded = [number for number in SIGNALS if before[number] is not signal.SIG_IGN]
+    for number in heeded:
+        signal.signal(number, stop)
+    try:
+        yield
+    finally:
+        for number in heeded:
+            ignored = stopped_at is not None and number != signal.SIGTERM
+            signal.signal(number, signal.SIG_IGN if ignored else before[number])
+
+
+def run_async(work: Coroutine[Any, Any, Result]) -> Result:
+    """Return the result of a coroutine within `stopping_in_order`; a signal first cancels its tasks in order.
+
+    An exception that a signal handler raises within an event loop would reach whichever task is running.
+    """
+    import asyncio  # a tenth of a second of every `--help`
+
+    arrived: list[int] = []
+
+    async def cancellable() -> Result:
+        loop, task = asyncio.get_running_loop(), asyncio.current_task()
+        assert task is not None
+
+        def cancel(number: int) -> None:
+            if not arrived:
+                arrived.append(number)
+                task.cancel()
+
+        before = {number: signal.getsignal(number) for number in SIGNALS}
+        heeded = [number for number in SIGNALS if callable(before[number])] if _in_main_thread() else []
+        for number in heeded:
+            loop.add_signal_handler(number, cancel, number)
+        try:
+            return await work
+        finally:
+            for number in heeded:
+                loop.remove_signal_handler(number)
+                signal.signal(number, before[number])
+
+    try:
+        return asyncio.run(cancellable())
+    except asyncio.CancelledError:
+        if arrived:
+            signal.raise_signal(arrived[0])  # to `stopping_in_order`
+        raise
+
+
+def _in_main_thread() -> bool:
+    return threading.current_thread() is threading.main_thread()

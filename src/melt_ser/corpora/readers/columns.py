@@ -1,0 +1,81 @@
+"""Find our columns in the header of a user's table: as `dataset.columns` says, by our names, or by common names."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+
+from melt_ser.config import DatasetConfig
+from melt_ser.core.errors import InputError, SetupError, did_you_mean
+from melt_ser.corpora.table import COLUMNS
+
+USED = frozenset(COLUMNS) - {"duration"}
+# Other names of our columns: lower-case letters and digits, so that "Speaker ID" and speaker_id are one name. Times are
+# not among them: in tables of cut clips they often are times in the uncut recording.
+COMMON_NAMES: dict[str, list[str]] = {
+    "audio": ["file", "filename", "filepath", "path", "wav", "wavfile", "wavpath", "audiofile", "audiopath"],
+    "label": ["labels", "emotion", "emotions", "emo", "emotionlabel"],
+    "speaker": ["speakerid", "speakername", "spk", "spkid", "actor", "actorid", "subjectid"],
+    "session": ["sessionid"],
+    "split": ["partition"],
+    "gender": ["sex"],
+    "language": ["lang"],
+    "text": ["transcript", "transcription"],
+}
+LISTED, LONGEST = 20, 40  # columns that an error names, and the characters of each
+
+
+def columns_of(config: DatasetConfig) -> dict[str, str | None]:
+    """Return `dataset.columns`; raise SetupError if it has a column that the corpus table does not have."""
+    for our in config.columns:
+        if our not in USED:
+            raise SetupError(f"dataset.columns has '{our}', which is no column of ours; {did_you_mean(our, USED)}")
+    return config.columns
+
+
+def find_columns(
+    present: Sequence[str], mapping: Mapping[str, str | None], path: Path
+) -> tuple[dict[str, str], list[str]]:
+    """Return the table's column for each of ours that it has, and a note on the columns with other names.
+
+    Raises InputError if a column of the mapping is missing, or if several columns may be the same one of ours.
+
+    Args:
+        present: the columns of the table, in lower case.
+        mapping: the table's column for each of ours that the settings name; None: not read.
+        path: the table, for the sentences of errors.
+    """
+    theirs = {column: column for column in present if column in USED and column not in mapping}
+    theirs |= {our: their.lower() for our, their in mapping.items() if their is not None}
+    for our, their in theirs.items():
+        if their not in present:
+            raise InputError(
+                f"{path} has no column '{their}' (dataset.columns.{our}); its columns are: {listed(present)}."
+            )
+    taken = set(theirs.values())
+    understood = {}
+    for our in COMMON_NAMES:
+        candidates = [column for column in present if _letters(column) in COMMON_NAMES[our] and column not in taken]
+        if our in theirs or our in mapping or not candidates:
+            continue
+        if len(candidates) > 1:
+            raise InputError(
+                f"{path} has {len(candidates)} columns that may be the {our}: {listed(candidates)}; choose one with "
+                f"+dataset.columns.{our}=<column>."
+            )
+        understood[our] = candidates[0]
+    named = ", ".join(f"{our} from '{their}'" for our, their in understood.items())
+    notes = [f"columns that are understood by their names: {named} (dataset.columns changes this)"] if named else []
+    return {**theirs, **understood}, notes
+
+
+def listed(columns: Iterable[str]) -> str:
+    """Return the names of columns for a sentence: the first of many, and of a long name its beginning."""
+    names = [name if len(name) <= LONGEST else f"{name[:LONGEST]}…" for name in columns]
+    more = f" and {len(names) - LISTED} more" if len(names) > LISTED else ""
+    return ", ".join(names[:LISTED]) + more if names else "none"
+
+
+def _letters(column: str) -> str:
+    return re.sub(r"[\W_]+", "", column.casefold())

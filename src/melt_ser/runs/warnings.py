@@ -1,0 +1,50 @@
+"""The sentences that limit what a run's numbers mean: those known before the training, and those of its scores."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from melt_ser.corpora.fold_split import FoldSplit, group_warnings, shared_audio_warnings
+from melt_ser.evaluation.results import Evaluation
+from melt_ser.runs.plan import RunPlan
+
+
+def warnings_before(plan: RunPlan) -> list[str]:
+    """Return the sentences about the corpora and the splits, which are known before the training."""
+    usable, _ = plan.corpus.usable(plan.space)
+    sentences = [*plan.corpus.notes, *group_warnings(usable, plan.config.dataset)]
+    for other in plan.others:
+        if other.config.synthetic:
+            sentences += group_warnings(other.table, other.config)
+    sentences += dict.fromkeys(note for split in plan.splits for note in split.notes)
+    for split in plan.splits:
+        sentences += shared_audio_warnings(plan.corpus.name, split)
+        sentences += _missing_classes(plan, split)
+    return sentences
+
+
+def warnings_after(plan: RunPlan, rows: Sequence[Evaluation]) -> list[str]:
+    """Return the sentences about the trained model and its scores."""
+    sentences = []
+    if plan.config.backbone.checkpoint is None:
+        sentences.append(
+            f"The backbone '{plan.config.backbone.name}' starts from random weights: it is for trying things out, "
+            f"and its numbers say nothing about pretrained models."
+        )
+    closed = [row for row in rows if row.answer_set == "closed"]
+    sentences += dict.fromkeys(f"{row.corpus}: {warning}" for row in closed for warning in row.warnings)
+    overlaps = {row.corpus: row.overlap for row in rows if row.overlap}
+    sentences += [f"{count} recordings of '{name}' were trained on." for name, count in overlaps.items()]
+    return sentences
+
+
+def _missing_classes(plan: RunPlan, split: FoldSplit) -> list[str]:
+    sentences = []
+    of_fold = "" if split.fold is None else f" of fold {split.fold}"
+    untrained = [name for name in plan.classes if name not in set(split.train["class"])]
+    if untrained:
+        sentences.append(f"The training part{of_fold} has no {', '.join(untrained)}; the model cannot answer it.")
+    untested = [name for name in plan.classes if name not in set(split.test["class"])]
+    if untested and plan.scores_itself:
+        sentences.append(f"The test part{of_fold} has no {', '.join(untested)}; its UA is over the other classes.")
+    return sentences
