@@ -17,7 +17,7 @@ from melt_ser.evaluation.results import Calibration, CalibrationPoint
 
 BINS = 15
 TEMPERATURES = (0.05, 20.0)  # beyond these, all probabilities are 0 and 1, or all are equal
-LEAST_PROBABILITY = float(np.finfo(np.float32).tiny)  # the smallest that a model gives in float32
+LEAST_PROBABILITY = float(np.finfo(np.float32).tiny)  # smallest normal float32, the type of a model's output
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,7 @@ def fit_temperature(probabilities: Floats, classes: Integers) -> float:
 
     probabilities: (utterances, classes). classes: the right classes as indices, (utterances,).
     """
-    from scipy.optimize import minimize_scalar  # slow to import, and only needed after a training
+    from scipy.optimize import minimize_scalar  # slow to import, and only needed here
 
     def loss(log_temperature: float) -> float:
         scaled = with_temperature(probabilities, float(np.exp(log_temperature)))
@@ -54,7 +54,7 @@ def fit_temperature(probabilities: Floats, classes: Integers) -> float:
 
 
 def with_temperature(probabilities: Floats, temperature: float | Floats) -> Floats:
-    """Raise rows to 1 / temperature and scale them to sum to 1: the softmax of the logits divided by the temperature.
+    """Raise probabilities to the power 1 / temperature and normalise rows: the softmax of logits / temperature.
 
     probabilities: (utterances, classes). temperature: a number for all rows, or an array with a number for each row,
     (utterances,).
@@ -104,7 +104,7 @@ def reliability_curve(confidence: npt.ArrayLike, correct: npt.ArrayLike, bins: i
 
 
 def expected_calibration_error(confidence: npt.ArrayLike, correct: npt.ArrayLike, bins: int = BINS) -> float:
-    """Return the gap between confidence and accuracy, averaged over the utterances by bins of `reliability_curve`.
+    """Return the mean gap between confidence and accuracy in the bins of `reliability_curve`, weighted by utterances.
 
     Raises InputError as `reliability_curve` does.
     """

@@ -36,8 +36,8 @@ class Comparison:
 
     n: the number of utterances.
     difference, interval: of the UAs, in -1..1.
-    bootstrap_p: tests the UAs, in accordance with the interval: below 0.05 if the interval does not contain 0.
-    mcnemar_p: tests the shares of right answers; takes utterances as independent, also those of one speaker.
+    bootstrap_p: tests the UAs; it is below 0.05 if the interval does not contain 0.
+    mcnemar_p: tests the shares of right answers; it treats utterances as independent, even those of one speaker.
     units: the number of speakers (or utterances) that were resampled.
     """
 
@@ -63,8 +63,8 @@ def compare(
     Args:
         first, second: tables with the columns `utterance`, `reference`, `prediction` and a probability for each class.
         groups: the speaker of each row of `first`. As in `bootstrap_intervals`, utterances are resampled instead of
-            speakers if this is None, if a speaker is unknown (""), or if the difference is equal for all speakers.
-        classes: choose each answer among these by the probabilities, as protocol `closed` does (`classes` of a result
+            speakers if this is None, if a speaker is unknown (""), or if all resamples of speakers give one difference.
+        classes: choose each answer among these by the probabilities, as answer set `closed` does (`classes` of a result
             row); None takes the column `prediction`.
         resamples: the number of resamples of the bootstrap.
         seed: seeds the bootstrap.
@@ -103,7 +103,7 @@ def compare(
 def mcnemar(first_right: npt.ArrayLike, second_right: npt.ArrayLike) -> float:
     """Return the two-sided mid-p of McNemar's test; 1 if the systems are right about the same utterances.
 
-    It tests whether each system has about half of the utterances that only one of them gets right.
+    It asks whether both systems win equally often among the utterances that only one of them gets right.
 
     first_right, second_right: whether each answer is right, (utterances,).
     """
@@ -115,9 +115,9 @@ def mcnemar(first_right: npt.ArrayLike, second_right: npt.ArrayLike) -> float:
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
-    """Correct the p-values of a family of tests, so that the chance of any false positive stays at the level.
+    """Correct the p-values of a family of tests, so that the chance of any false positive is at most the level.
 
-    The order stays. Raises InputError for a value outside 0..1.
+    The order of the values stays. Raises InputError for a value outside 0..1.
     """
     values = np.asarray(p_values, dtype=np.float64)
     if not np.all((values >= 0) & (values <= 1)):

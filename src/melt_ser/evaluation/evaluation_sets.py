@@ -43,7 +43,7 @@ class EvaluationSet:
 
 
 def other_corpora(config: Config, load_dataset: Callable[[str], DatasetConfig]) -> list[DatasetConfig]:
-    """Return the settings of the corpora to test a run on, except for its training corpus.
+    """Return the settings of the corpora to test a run on, without its training corpus.
 
     load_dataset: returns the settings of a corpus by its name.
     """
@@ -66,14 +66,14 @@ def make_evaluation_set(
 
     Args:
         corpus: the corpus.
-        space: maps its labels to classes.
+        space: maps the labels of the corpus to classes.
         classes: the classes of the model.
         settings: `eval` of the configuration.
         trained: the rows of train and dev. A clip of another corpus counts as trained on if its `source` or its samples
             (`content_hash`) are among them, under any name.
         test: the fold's own test part, for the model's training corpus. None for another corpus: `eval.split` is
             scored, or the whole corpus if it has no splits.
-        trained_sentences: the `script` of the training data.
+        trained_sentences: the sentences of a scripted training corpus (corpora/sentences.py).
 
     Raises InputError if nothing is left, or if recordings were trained on and `eval.allow_overlap` is off.
     """
@@ -113,10 +113,10 @@ def _rows(corpus: Corpus, split: str) -> pd.DataFrame:
 
 
 def _with_left_out(corpus: Corpus, used: pd.DataFrame, test: pd.DataFrame) -> pd.DataFrame:
-    """Return a fold's test part and the rows outside `used` that belong to it, so that they can be counted.
+    """Return a fold's test part and the unused rows that belong to it, so that these can be counted.
 
-    They belong to it if they are in the release's test split, or in the groups of the test part. For EmoBox's lists and
-    unions of corpora, the part of such rows is not known.
+    A row belongs to the test part if it is in the release's test split, or in a group of the test part. This is not
+    known for EmoBox's lists and unions of corpora.
     """
     config = corpus.config
     if config.members or config.folds == EMOBOX:
@@ -130,7 +130,15 @@ def _with_left_out(corpus: Corpus, used: pd.DataFrame, test: pd.DataFrame) -> pd
 def _dropped(
     corpus: Corpus, rows: pd.DataFrame, table: pd.DataFrame, space: LabelSpace, classes: list[str]
 ) -> dict[str, int]:
-    """Count by reason the rows that have no class of the model, and the clips that verification refused."""
+    """Count by reason the rows that are not scored, and the clips that verification refused.
+
+    Args:
+        corpus: the corpus.
+        rows: all rows of the part to score.
+        table: the rows that are scored.
+        space: maps labels to classes.
+        classes: the classes of the model.
+    """
     left_out = corpus.table[corpus.table["utterance"].isin(rows["utterance"])]
     left_out = left_out[~left_out["utterance"].isin(table["utterance"])]
     reasons = Counter[str]()

@@ -22,7 +22,7 @@ from melt_ser.models.classifier import SpeechClassifier
 def exact_products() -> Iterator[None]:
     """Forbid TF32 in a GPU's convolutions and matrix products within the block.
 
-    TF32 is 1e-3 off, by an amount that depends on the batch.
+    TF32 has errors of about 1e-3 that depend on the batch.
     """
     allowed = torch.backends.cuda.matmul.allow_tf32
     torch.backends.cuda.matmul.allow_tf32 = False
@@ -51,10 +51,10 @@ def predict_probabilities(
         utterances: audio, or cached features of the model.
         batch_size: utterances per batch of a process.
         accelerator: gives the device and the processes.
-        less_memory: the advice in the error if the memory does not suffice.
+        less_memory: the advice in the error if memory runs out.
         title: a name for the progress.
 
-    Raises SetupError if the memory does not suffice, RuntimeError if an utterance was not computed exactly once.
+    Raises SetupError if memory runs out, RuntimeError if an utterance was not computed exactly once.
     """
     model.eval()
     device = accelerator.device

@@ -1,7 +1,7 @@
 """The labels of an interrupted `predict --out`: a line for each finished file, in `<out>.unfinished`.
 
-The first line says what the labels were made with. The same command goes on from the file; another model or window
-begins anew. A file that had no label, or has changed since, is labelled again.
+The first line identifies the model and the window. The same command continues from the file; with another model or
+window it starts again. A recording that had no label, or has changed since, is labelled again.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from melt_ser.evaluation.labelling import Model, Row
 
 @contextmanager
 def journal_of(out: Path, model: Model, window: float | None) -> Iterator[LabelJournal]:
-    """Hold the journal of `out` for this process, and delete it if the block succeeds."""
+    """Lock and open the journal of `out` for this process; delete it if the block succeeds."""
     with exclusive_lock(out):
         journal = LabelJournal(out, {"weights": model.digest(), "classes": model.classes, "window": window})
         try:
@@ -40,13 +40,13 @@ class LabelJournal:
     def __init__(self, out: Path, made_with: dict[str, Any]) -> None:
         self.path = out.with_name(f"{out.name}.unfinished")
         self.made_with = json.loads(json.dumps(made_with))
-        self.finished: dict[str, int] = {}  # the place of a file's line, in bytes
+        self.finished: dict[str, int] = {}  # the position of a file's line, in bytes
         kept = self._read()
         with files.telling_failed_writes(self.path):
             self.path.parent.mkdir(parents=True, exist_ok=True)
             self._stream: TextIO = self.path.open("r+" if kept else "w+", encoding="utf-8")
             if kept:
-                self._stream.truncate(kept)  # without the line that a kill has cut
+                self._stream.truncate(kept)  # drop the line that a kill has cut
                 self._stream.seek(kept)
             else:
                 self._write(self.made_with)
@@ -74,7 +74,7 @@ class LabelJournal:
             self._stream.flush()
 
     def _read(self) -> int:
-        """Find the finished files of an earlier command, and return the bytes to keep; 0 if nothing is kept."""
+        """Find the finished files of an earlier command; return the number of bytes to keep."""
         place = 0
         try:
             with self.path.open("rb") as lines:
@@ -96,13 +96,13 @@ class LabelJournal:
 
 
 def _is_done(entry: dict[str, Any]) -> bool:
-    """Return whether a file has labels and is as it was."""
+    """Return whether a file has labels and has not changed since."""
     labelled = all("error" not in row for row in entry["rows"])
     return labelled and entry["state"] == _state(Path(entry["file"]))
 
 
 def _state(file: Path) -> list[int]:
-    """Return size and time stamp, which tell whether a file has changed; nothing if it is not there."""
+    """Return size and time stamp, to see whether a file has changed; an empty list if it is missing."""
     try:
         found = os.stat(file)
     except (OSError, ValueError):

@@ -1,4 +1,4 @@
-"""Write rows of labels as they come: CSV, JSON, JSON Lines or a table for people."""
+"""Write rows of labels one by one: CSV, JSON, JSON Lines or a table for people."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from melt_ser.evaluation.labelling import Row
 
 
 class RowWriter(Protocol):
-    """Write rows: `add` writes one at once, `end` comes after the last."""
+    """Write rows: `add` writes a row at once; call `end` after the last."""
 
     def __init__(self, stream: TextIO, classes: Sequence[str], windows: bool, names: Sequence[str]) -> None: ...
 
@@ -24,7 +24,7 @@ class RowWriter(Protocol):
 
 
 PLACE = ("start", "end")  # seconds, of a window
-WIDEST_NAME = 60  # characters; the columns behind a longer file name move to the right
+WIDEST_NAME = 60  # characters; the columns after a longer file name move to the right
 
 
 class CsvRows:

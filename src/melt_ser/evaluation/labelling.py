@@ -2,7 +2,7 @@
 
 A recording of up to `LONGEST_SECONDS` is labelled as one utterance, as `evaluate` does. A longer one gets the mean of
 the probabilities of its parts of that length, weighted by their seconds. With a window, each window of every recording
-has its own label. Long files are read in blocks: hours need no more memory than minutes.
+has its own label. Long files are read in blocks, so hours need no more memory than minutes.
 """
 
 from __future__ import annotations
@@ -38,8 +38,8 @@ Audio = str | os.PathLike[str] | Sequence[str | os.PathLike[str]] | npt.NDArray[
 class Model:
     """A trained model that labels recordings; `load_model` reads it from a run.
 
-    `classifiers` are torch modules, on their device: one, or one for each fold of a run. The probabilities are the mean
-    of theirs. `classes` names their outputs in their order.
+    `classifiers` are torch modules, on their device: one, or one for each fold of a run. The model's probabilities are
+    the mean of theirs. `classes` are the names of their outputs, in order.
     """
 
     def __init__(self, classifiers: Sequence[SpeechClassifier]) -> None:
@@ -50,7 +50,7 @@ class Model:
         return self.classifiers[0].classes
 
     def digest(self) -> str:
-        """Return an identifier of the weights: the answers of another model are others."""
+        """Return an identifier of the weights, to tell the answers of different models apart."""
         total = xxhash.xxh3_128()
         for classifier in self.classifiers:
             for name, weight in classifier.state_dict().items():
@@ -69,7 +69,7 @@ class Model:
                 pattern such as "data/*.wav", or a list of these. Channels are averaged. Floats are between -1 and 1;
                 signed integers are scaled by their full scale.
             sampling_rate: the rate of the waveform in Hz; a file states its own.
-            window: its length in seconds, 0.1 to 60, for a row for each window. By default a recording has one label.
+            window: the length of windows in seconds, 0.1 to 60; each has a row. By default a recording has one label.
 
         Raises SetupError for a wrong argument, and InputError if the waveform, or the only file, cannot be labelled.
         """
@@ -110,7 +110,7 @@ class Model:
             yield {"file": str(path), "error": str(error)}
 
     def label_waveform(self, waveform: Waveform, window: float | None = None) -> Iterator[Row]:
-        """Yield the rows, without `file`, of a mono waveform at 16 kHz, (samples,)."""
+        """Yield the rows of a mono waveform at 16 kHz, (samples,), without `file`."""
         if window is not None:
             yield from self._window_rows(self._windows([waveform], window))
         elif len(waveform) > LONGEST_SECONDS * SAMPLE_RATE:
@@ -173,11 +173,11 @@ def check_window(window: float | None) -> None:
 
 
 def audio_files(paths: Iterable[Path]) -> list[Path]:
-    """Return the files as they are, and from each folder the files with a suffix of audio, broken links too.
+    """Return the named files, and from each folder the files with an audio suffix, broken links included.
 
-    A path that does not exist and has *, ? or [ is a pattern: the files and folders that match it are taken, and `**`
-    matches any folders. A folder without audio, and a pattern without a match, is returned itself. A file that is named
-    more than once is returned once.
+    A path with *, ? or [ that does not exist is a pattern for files and folders; `**` matches any folders. A folder
+    without audio and a pattern without a match are returned unchanged. A file that is named more than once is returned
+    once.
     """
     found = [file for path in paths for match in _matches(path) for file in _audio_in(match)]
     files = list(dict.fromkeys(found))
@@ -187,14 +187,14 @@ def audio_files(paths: Iterable[Path]) -> list[Path]:
 
 
 def _matches(path: Path) -> list[Path]:
-    """Return the paths that match a pattern, or the path itself if it is none."""
+    """Return the paths that match a pattern, or the path itself if it is no pattern or has no match."""
     if os.path.lexists(path) or not glob.has_magic(str(path)):
         return [path]
     return [Path(match) for match in sorted(glob.glob(str(path), recursive=True))] or [path]
 
 
 def _audio_in(path: Path) -> list[Path]:
-    """Return the audio files of a folder; a file, or a folder without audio, itself."""
+    """Return the audio files of a folder; return a file, or a folder without audio, unchanged."""
     if not os.path.isdir(path):  # unlike pathlib's, this is false for a name that is too long
         return [path]
     files = [file for file in sorted(path.rglob("*")) if not file.is_dir()]

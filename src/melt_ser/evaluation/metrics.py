@@ -7,8 +7,8 @@ A class *occurs* if its row is not empty. Libraries disagree about averages if a
 over classes always run over the classes that occur, and a prediction of any other class is an error of its reference
 class.
 
-Every function but `confusion_matrix` also takes a stack of matrices, (..., classes, classes), so that the bootstrap in
-`statistics` uses the same definitions. All values are fractions.
+Every metric also takes a stack of matrices, (..., classes, classes), so the bootstrap in `statistics` uses the same
+definitions. All values are fractions.
 """
 
 from __future__ import annotations
@@ -137,7 +137,7 @@ class Metric:
         has_interval: whether the bootstrap of `statistics` gives it a 95 % interval.
         in_tables: whether tables for people show it; `result.json` and CSV have every metric.
         shows_interval: whether the narrow table of the terminal shows its interval too.
-        required: whether every result has it, also of schema version 1.
+        required: whether every result has it, even of schema version 1.
         show: returns the text of a value in a table.
     """
 

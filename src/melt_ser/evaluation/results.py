@@ -2,8 +2,8 @@
 
 Metrics, confidences and bounds of intervals are fractions in 0..1. Times are seconds. None means that a value is not
 known or does not apply. docs/results.md explains each key. Results of schema version 1 can still be read: they call the
-answer set `protocol` and lack fields that have a default here. A report reads a `ResultSummary`: the same file
-without the details that only the page of a single run shows, so that 10,000 results take seconds.
+answer set `protocol` and lack fields that have a default here. A report reads a `ResultSummary`, the same file without
+the details that only the page of a single run shows, so that 10,000 results are read in seconds.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ class Failure(Struct):
 
 
 class Git(Struct):
-    """The commit of the package's checkout; not clean: with changes."""
+    """The commit of the package's checkout; `clean` is false if files were changed."""
 
     commit: str
     clean: bool
@@ -99,7 +99,7 @@ class TrainInfo(Inputs, kw_only=True):
     dropped: dict[str, int] = {}  # utterances by reason
     folds: list[FoldInfo]
     padding: float | None = None  # share of padding in the computed frames
-    sentences: list[str] = []  # the words of those that a scripted corpus repeats; another corpus may have them too
+    sentences: list[str] = []  # repeated in a scripted training corpus; a test corpus may have them too
 
 
 class CalibrationPoint(Struct):
@@ -230,7 +230,7 @@ class _Result(Struct, Generic[Row], kw_only=True):
     warnings: list[str]
 
     def whole_evals(self) -> list[Row]:
-        """Return the rows that stand for themselves: all, except the single folds of a run with several folds."""
+        """Return all rows, except those of single folds in a run with several folds."""
         return [row for row in self.evals if len(self.train.folds) == 1 or row.fold == "all"]
 
 
@@ -274,7 +274,7 @@ class _Version(Struct):
 
 
 def decode_result(content: bytes, path: Path, kind: Any) -> Any:
-    """Return a `Result` or `ResultSummary` (`kind`) from the bytes of `path`; InputError if it is not sound."""
+    """Return a `Result` or `ResultSummary` (`kind`) from the bytes of `path`; InputError if invalid."""
     version = files.decode(content, path, _Version, RERUN_HINT).schema_version
     if version not in READABLE_VERSIONS:
         raise InputError(
@@ -286,7 +286,7 @@ def decode_result(content: bytes, path: Path, kind: Any) -> Any:
 
 
 def load_result(path: Path, kind: Any) -> Any:
-    """Read `result.json` as a `Result` or `ResultSummary` (`kind`); InputError if it cannot be read or is not sound."""
+    """Read `result.json` as a `Result` or `ResultSummary` (`kind`); InputError if unreadable or invalid."""
     try:
         content = path.read_bytes()
     except OSError as error:

@@ -73,9 +73,8 @@ def score(
     """Score predictions with one answer set.
 
     Args:
-        predictions: columns `utterance`, `reference`, `prediction`, then a probability for each training
-            class in order.
-            `prediction` is for people who read the file: both answer sets decide by the probabilities.
+        predictions: columns `utterance`, `reference`, `prediction`, then a probability for each class, in the order of
+            `training_classes`. `prediction` is for readers of the file: both answer sets decide by the probabilities.
         speakers: speaker of each row, in the same order ("" = unknown), or None if no speaker is known.
         training_classes: classes of the model, in the order of the probability columns.
         corpus_classes: the training classes that the whole test corpus has, not only this split.
@@ -114,7 +113,7 @@ def answers_among(predictions: pd.DataFrame, classes: Sequence[str]) -> list[str
 
 
 def constant_prediction_warning(scores: Scores) -> str | None:
-    """Return one sentence if a model gave the same answer to several utterances and was wrong, otherwise None."""
+    """Return a warning if all of several utterances got the same answer and some were wrong, otherwise None."""
     answered = [name for name, count in scores.predicted.items() if count]
     if len(answered) > 1 or scores.n == 1 or scores.values["wa"] == 1:
         return None
@@ -160,7 +159,7 @@ def _validate_rows(predictions: pd.DataFrame, training_classes: Sequence[str], c
         probabilities = predictions[list(training_classes)].to_numpy(dtype=np.float64)
     except (TypeError, ValueError) as error:
         raise InputError(f"A probability is not a number ({error}); correct the predictions.") from error
-    # Half-precision and rounded probabilities do not sum to 1 exactly; logits are far off.
+    # Rounded and half-precision probabilities do not sum exactly to 1; logits are far from it.
     wrong = ~((probabilities >= 0) & (probabilities <= 1)).all(axis=1) | ~(abs(probabilities.sum(axis=1) - 1) < 0.02)
     if wrong.any():
         raise InputError(

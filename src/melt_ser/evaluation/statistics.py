@@ -3,13 +3,13 @@
 Utterances of one speaker are alike, so resampling utterances makes intervals too narrow. If every utterance has a
 known speaker and there are at least two speakers, whole speakers are resampled (cluster bootstrap).
 
-Utterances are many, so their interval lies between percentiles. Percentiles of few speakers would be too narrow (with
-4 speakers they cover the truth in 4 of 5 cases, not 19 of 20). The interval over speakers is therefore
-`estimate ± t · standard error`: the bootstrap's error and Student's t, both for the *effective* number of speakers.
-It is below their number if some speakers have many more utterances. `docs/results.md` has the measured coverage.
+Utterances are many, so their interval is between percentiles. With few speakers, percentiles are too narrow (with 4
+speakers they contain the true value in 4 of 5 cases, not 19 of 20). The interval over speakers is therefore
+`estimate ± t · standard error`: the bootstrap's error and Student's t, both for the *effective* number of speakers,
+which is below the true one if some speakers have many more utterances. `docs/results.md` has the measured coverage.
 
-Few speakers may agree to the last utterance by chance (two speakers of 32 utterances each do in one case of ten). Their
-resamples have no spread, and an interval without width would claim perfect certainty. Utterances are resampled then.
+Few speakers may have exactly the same score by chance (in one case of ten for two speakers with 32 utterances each).
+Then all resamples give one value, and an interval of width 0 would claim certainty. Utterances are resampled instead.
 
 Sources: Efron & Tibshirani 1993, chapter 13 (percentiles); Davison & Hinkley 1997, section 3.8 (clusters); Hesterberg
 2015 (t, and the factor n / (n - 1) of the variance); Kish 1965 (effective number).
@@ -37,7 +37,7 @@ ROUNDING = 1e-9  # a spread below it is that of floating-point sums
 class Intervals:
     """The interval [low, high] of each metric, in 0..1, and the unit that was resampled.
 
-    If all speakers agree on a metric to the last utterance, its interval is over utterances in any case.
+    A metric that is equal in all resamples of speakers has an interval over utterances, although `unit` is speaker.
     """
 
     of: dict[str, list[float]]  # by the names of METRICS
@@ -53,7 +53,7 @@ class Units:
 
     @property
     def effective(self) -> float:
-        """Return Kish's effective number, at least 2: so many units of equal size hold the same information."""
+        """Return Kish's effective number, at least 2: that many units of equal size would hold the same information."""
         sizes = np.bincount(self.of_row).astype(np.float64)
         return max(2.0, float(sizes.sum() ** 2 / (sizes**2).sum()))
 
@@ -71,8 +71,8 @@ def bootstrap_intervals(
 ) -> Intervals:
     """Compute the bootstrap interval of each metric.
 
-    A class that vanishes from a resample is left out of that resample's averages, as everywhere. The same seed gives
-    the same intervals for any order of the utterances.
+    A class that is missing from a resample is left out of its averages, as in every metric. The same seed gives the
+    same intervals for any order of the utterances.
 
     Args:
         reference, prediction: names of classes, (utterances,).
@@ -103,8 +103,8 @@ def bootstrap_intervals(
 def resampling_units(utterances: int, speakers: Names | None = None, recordings: Names | None = None) -> Units:
     """Return speakers as the units if all are known and there are two or more, otherwise recordings.
 
-    A speaker is unknown if the name is "" or missing. A recording repeats if the answers of several models to it are
-    pooled; without `recordings`, each utterance is a unit. Raises InputError if the numbers of names and utterances
+    A speaker is unknown if the name is "" or missing. A recording occurs several times if the answers of several models
+    are pooled; without `recordings`, each utterance is a unit. Raises InputError if the numbers of names and utterances
     differ.
     """
     for kind, names in (("speakers", speakers), ("recordings", recordings)):
@@ -122,8 +122,8 @@ def resampling_units(utterances: int, speakers: Names | None = None, recordings:
 
 def resample(per_unit: Integers, resamples: int, seed: int) -> Integers:
     """Draw units with replacement; return the sums of their counts, (resamples, cells), from (units, cells)."""
-    # Units with the same counts are interchangeable: a multinomial number of each distinct row is the same bootstrap.
-    # For utterances, it is a multinomial over the cells of the confusion matrix.
+    # Units with the same counts are interchangeable, so drawing the number of each distinct row is the same bootstrap.
+    # For utterances, this is a multinomial over the cells of the confusion matrix.
     distinct, times = _distinct_rows(per_unit)
     draws = np.random.default_rng(seed).multinomial(times.sum(), times / times.sum(), size=resamples)
     # Matrix products of floats are fast and, for counts, exact.

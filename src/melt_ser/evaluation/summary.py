@@ -1,7 +1,7 @@
 """Compute means and standard deviations of result rows over seeds or over folds.
 
-The two mean different things. Over seeds, the test set stays and the training differs. Over folds, the test set differs
-too, and most of the spread comes from the speakers.
+Over seeds, the test set stays and the training differs. Over folds, the test set differs too, and most of the spread
+comes from the speakers.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from melt_ser.core.errors import InputError
 from melt_ser.evaluation.metrics import METRICS
 from melt_ser.evaluation.results import EvaluationSummary
 
-SAME = ("corpus", "split", "answer_set", "classes")  # fields that rows must share; otherwise their mean says nothing
+SAME = ("corpus", "split", "answer_set", "classes")  # fields that rows must share, so that their mean has a meaning
 
 
 @dataclass(frozen=True)

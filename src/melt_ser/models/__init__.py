@@ -1,11 +1,11 @@
 """Models: a backbone of any of four families, batch invariant, with a classification head.
 
 checkpoint_files.py  find the files of a checkpoint: a folder, the Hugging Face cache, or the hub
+checkpoint_config.py read a checkpoint's configuration, with checks
 weights.py           build a transformers model of a family: weights from those files, or random from a seed
 backbone.py          one interface to all families: frames and their mask, in three stages; freezing
 kernels/             faster forward passes, behind the switch `backbone.kernels`, and batch invariance
 pooling.py           the frames of an utterance to one vector
 classifier.py        backbone and head: logits
-prefix.py            the frozen part of a classifier, computed apart from the rest
 export.py            saved models that plain transformers loads
 """

@@ -132,13 +132,13 @@ class Backbone(nn.Module):
         return BackboneOutput(last, tuple(states) if output_hidden_states else None, frame_mask)
 
     def layers(self, hidden: Tensor, frame_mask: Tensor, first: int, last: int, every: bool = False) -> list[Tensor]:
-        """Run the transformer layers `first` to `last` - 1: return the output of the last one, in a list.
+        """Run the transformer layers `first` to `last` - 1; return a list with the last output, or all.
 
         Args:
             hidden: the input of layer `first`, (batch, frames, features).
             frame_mask: (batch, frames).
             first, last: counted from 0.
-            every: return `hidden` and the output of every layer, in order.
+            every: return `hidden` and then the output of every layer, each (batch, frames, features).
         """
         encoder, layer_drop = self.model.encoder, self.model.config.layerdrop
         batch = layer_input(self.model, self.kernels, hidden, frame_mask)
@@ -176,10 +176,10 @@ class Backbone(nn.Module):
     def freeze(self, part: str | int) -> None:
         """Stop a part from learning; it stays in evaluation mode (no dropout) even while the rest trains.
 
-        part: "nothing", "convolution" (the waveform encoder), "everything", or a number k: the waveform encoder,
-            projection and positions, and the lowest k transformer layers.
+        part: "nothing", "convolution" (the waveform encoder), "everything", or a number k, which freezes the waveform
+            encoder, the projection, the positions and the lowest k transformer layers.
 
-        Raises SetupError for another word, or a number over that of the layers.
+        Raises SetupError for another word, or if k exceeds the number of layers.
         """
         parts = self._parts(part)
         self.requires_grad_(True)
@@ -206,7 +206,7 @@ class Backbone(nn.Module):
         return [*parts, *encoder.layers[:part]]
 
     def train(self, mode: bool = True) -> Backbone:
-        """Set the training mode, except for frozen parts and a batch norm (HuBERT): they stay in evaluation mode.
+        """Set the training mode; frozen parts and a batch norm (HuBERT) always stay in evaluation mode.
 
         The batch norm would mix the utterances of a batch; it keeps the statistics of its pretraining.
         """

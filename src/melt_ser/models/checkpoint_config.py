@@ -25,7 +25,7 @@ MODEL_TYPES = {"wav2vec2": "wav2vec2", "hubert": "hubert", "wavlm": "wavlm", "da
 """The `model_type` of transformers for each of our families."""
 
 INVALID = (ValueError, TypeError, AttributeError, StrictDataclassError)  # the errors of a wrong configuration
-LARGEST = {  # far above every published encoder; without bounds, one number keeps the machine busy for hours
+LARGEST = {  # far above every published encoder; a larger number would keep the machine busy for hours
     "num_hidden_layers": 1_000,
     "hidden_size": 100_000,
     "intermediate_size": 1_000_000,
@@ -51,10 +51,10 @@ def family_of(model_type: str | None) -> str | None:
 
 
 def read_config(folder: Path, config: BackboneConfig) -> PreTrainedConfig:
-    """Read config.json.
+    """Return the configuration in a checkpoint's config.json.
 
-    Raises SetupError if it describes a model of another family, or one that cannot be computed here: with an adapter,
-    with quantised weights, or with impossible sizes.
+    Raises SetupError if the file cannot be read, or describes a model of another family, with an adapter, with
+    quantised weights, or with impossible sizes.
     """
     from transformers import CONFIG_MAPPING, PreTrainedConfig
 
@@ -82,7 +82,7 @@ def read_config(folder: Path, config: BackboneConfig) -> PreTrainedConfig:
 
 
 def check_sizes(config: PreTrainedConfig, source: str) -> None:
-    """Raise SetupError if a size of the architecture is no number that an encoder can have; `source` is named."""
+    """Raise SetupError if a size of the architecture is out of range; the message begins with `source`."""
     for key, largest in LARGEST.items():
         if hasattr(config, key):
             _check_number(source, key, getattr(config, key), largest)
@@ -113,9 +113,9 @@ def _short(value: Any) -> str:
 
 
 def wants_normalised(folder: Path) -> bool:
-    """Return whether the checkpoint's feature extractor normalises audio; transformers' default is to do so.
+    """Return whether the checkpoint's feature extractor normalises audio (the default of transformers).
 
-    Raises SetupError if there is no extractor, or if its sampling rate is not ours.
+    Raises SetupError if there is no extractor, if it cannot be read, or if its sampling rate is not 16 kHz.
     """
     for name in EXTRACTOR:
         if (folder / name).exists():

@@ -1,4 +1,4 @@
-"""Find the files of a checkpoint: in a local folder, in the Hugging Face cache, or, if it lacks them, on the hub."""
+"""Find the files of a checkpoint: in a local folder, in the Hugging Face cache, or else on the hub."""
 
 from __future__ import annotations
 
@@ -48,8 +48,8 @@ def _no_folder(file: Path) -> str:
 def weights_digest(config: BackboneConfig) -> str | None:
     """Return an identifier of the weights that training starts from; None for random weights from a seed.
 
-    It is "commit:<hash>" for a checkpoint of the hub and "sha256:<hash>" over the files of a local folder. That takes a
-    second for a gigabyte.
+    It is "commit:<hash>" for a checkpoint of the hub and "sha256:<hash>" over the files of a local folder. Hashing
+    takes a second per gigabyte.
     Raises SetupError, one sentence with the fix, if there is no such checkpoint.
     """
     if config.checkpoint is None:
@@ -92,7 +92,7 @@ def _choose_weights(names: set[str], where: str, allow_pickle: bool) -> str:
 
 
 def is_cached(config: BackboneConfig) -> bool:
-    """Say whether a checkpoint is a local folder or a usable snapshot in the Hugging Face cache; not random weights."""
+    """Say whether a checkpoint is a local folder or in the Hugging Face cache; False for random weights."""
     if config.checkpoint is None:
         return False
     try:

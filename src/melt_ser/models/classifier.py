@@ -1,4 +1,4 @@
-"""A classifier of speech: a backbone, and a head that maps its frames to one logit a class."""
+"""A classifier of speech: a backbone, and a head that maps its frames to one logit per class."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ class SpeechClassifier(nn.Module):
 
     The frozen first part of the model can run on its own, up to a `Stage`: for every `stage` that `frozen_stage`
     allows, `classifier(audio, lengths)` equals `classifier(*compute_stage(stage, audio, lengths), stage)` up to
-    rounding. So its output can be computed once and cached.
+    rounding. So the output of the frozen part can be computed once and cached.
     """
 
     def __init__(self, backbone: Backbone, head: HeadConfig, classes: Sequence[str]) -> None:
@@ -90,7 +90,7 @@ class SpeechClassifier(nn.Module):
     def frozen_stage(self, crops: bool) -> Stage:
         """Return the last stage that is frozen and draws nothing at random.
 
-        crops: whether utterances are cropped at random. A crop cuts frames, so these must not be pooled before.
+        crops: whether utterances are cropped at random. A crop selects frames, so they must not be pooled yet.
         """
         backbone, head = self.backbone, self.head
         if backbone.freezing == "nothing":
@@ -166,7 +166,7 @@ class SpeechClassifier(nn.Module):
 
 
 def logits_of_all(classifiers: Sequence[SpeechClassifier], audio: Tensor, lengths: Tensor) -> list[Tensor]:
-    """Return the logits of each classifier, (batch, classes); a backbone that several share is computed once.
+    """Return the logits of each classifier, (batch, classes); a shared backbone is computed once.
 
     audio, lengths: as for `SpeechClassifier.forward`.
     """
@@ -181,7 +181,7 @@ def logits_of_all(classifiers: Sequence[SpeechClassifier], audio: Tensor, length
 
 
 def _checked(key: str, value: str, choices: Sequence[str] | dict[str, type]) -> str:
-    """Return a setting's value as plain text, whether it came as an enumeration or as a word."""
+    """Return a setting's value, an enumeration or a word, as plain text; raise SetupError if it is not in `choices`."""
     word = str(getattr(value, "value", value))
     if word not in choices:
         raise SetupError(f"{key}={word} is unknown; {did_you_mean(word, choices)}")

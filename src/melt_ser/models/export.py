@@ -7,11 +7,11 @@ A folder holds melt_ser.json (classes, head, format version) and one of two form
     any other head                   the plain backbone, which AutoModel loads, and head.safetensors
 
 The classifier of the first form has a projection before the mean; it is saved as the identity. transformers lacks
-kernels/masking.py: give its pipeline one clip at a time, as it does by default.
+kernels/masking.py, so its answers depend on padding: keep its pipeline's default of one clip at a time.
 
 A frozen backbone of the first form has a file of its own: the weights are split into two, as transformers splits large
-ones. The models of many folds share that file by a hard link. To write it again took a third of the time of training
-such heads, and thirty copies of a base model took 11 GB.
+ones. The models of many folds share that file by a hard link. Writing it for each fold took a third of the time of
+training such heads, and thirty copies of a base model took 11 GB.
 """
 
 from __future__ import annotations
@@ -95,7 +95,9 @@ def save_model(classifier: SpeechClassifier, folder: Path) -> None:
 
 
 def save_head(classifier: SpeechClassifier, folder: Path, like: Path) -> None:
-    """Write the files of `save_model`, given a folder `like` with a model that differs only in the head's weights.
+    """Write the files of `save_model`, faster: copy or link all but the head from a similar model.
+
+    like: the folder of a saved model that differs only in the head's weights.
 
     Raises OutputError if the folder cannot be written.
     """
@@ -114,8 +116,8 @@ def save_head(classifier: SpeechClassifier, folder: Path, like: Path) -> None:
 def load_model(folder: Path, device: str | torch.device = "cpu") -> SpeechClassifier:
     """Read a folder of `save_model`, with the same weights to the bit, in evaluation mode and with the fast kernels.
 
-    Raises SetupError if the folder is not one of ours or its weights are damaged, InputError if transformers trained
-    its projection, because our head has none.
+    Raises SetupError if the folder is not one of ours or its weights are damaged, InputError if its projection
+    was trained with transformers: our head has no projection.
     """
     description = _read_description(folder)
     family, head, classes = _checked(description, folder / DESCRIPTION)
@@ -135,9 +137,9 @@ def load_model(folder: Path, device: str | torch.device = "cpu") -> SpeechClassi
 
 
 def share_backbones(classifiers: Iterable[SpeechClassifier]) -> list[SpeechClassifier]:
-    """Let classifiers whose backbones have the same weights share one: the folds of a frozen backbone differ in heads.
+    """Make classifiers with equal backbone weights share one backbone; folds of a frozen one differ only in heads.
 
-    The classifiers come one at a time, so that at most one backbone too many is in memory.
+    The classifiers come one at a time, so that at most one duplicate backbone is in memory.
     """
     kept: list[SpeechClassifier] = []
     for classifier in classifiers:
@@ -226,7 +228,7 @@ def _checked(description: dict[str, Any], path: Path) -> tuple[Family, HeadConfi
 
 
 def _check_classes(classes: list[str], path: Path) -> None:
-    """Raise SetupError if a class is named twice or like another column of predictions: its answers would be lost."""
+    """Raise SetupError if a class name is empty, unprintable, used twice, or another column of predictions."""
     for number, name in enumerate(classes):
         fault = ""
         if name in classes[:number]:
@@ -244,7 +246,7 @@ def _on_cpu(weights: dict[str, Tensor]) -> dict[str, Tensor]:
 
 
 def _save_in_two(model: PreTrainedModel, folder: Path) -> None:
-    """Write the files of `model.save_pretrained(folder)`, with the backbone and the rest in a file each."""
+    """Write the files of `model.save_pretrained(folder)`, but put the backbone and the rest in separate files."""
     weights, prefix = model.state_dict(), f"{model.base_model_prefix}."
     backbone = {name: weight for name, weight in weights.items() if name.startswith(prefix)}
     learned = {name: weight for name, weight in weights.items() if name not in backbone}

@@ -1,4 +1,4 @@
-"""Pool the frames of each utterance to one vector, without its padded frames.
+"""Pool the frames of each utterance, except padded ones, to one vector.
 
 Every pooling maps frames, (batch, frames, features), and their mask, (batch, frames), to
 (batch, features * `multiplier`).

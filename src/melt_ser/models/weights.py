@@ -1,7 +1,7 @@
 """Build a transformers model with its weights: random from a seed, or read from the files of a checkpoint.
 
-The functions import transformers themselves: it takes seconds, and the message about a missing checkpoint should come
-at once.
+transformers is imported inside the functions, because the import takes seconds, and the message about a missing
+checkpoint should come at once.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ TINY: dict[str, Any] = {
 }
 """The architecture of random weights: about a million parameters, and a frame every 20 ms.
 
-It is wide rather than deep, and has dropout, because a model soon learns a few hundred clips by heart. On half of
+It is wide rather than deep, and has dropout, because a model soon memorises a few hundred clips. On half of
 EmoDB's speakers, two layers with dropout did better than four without, in less time.
 """
 
@@ -59,7 +59,7 @@ TINY_NORMS = {"feat_extract_norm": "group", "do_stable_layer_norm": True}
 """The norms of random weights, except for data2vec: it offers no choice of norms.
 
 The convolutions are those of the base models, because they are faster. The transformer is that of the large models,
-because it trains from random weights; that of the base models hardly does.
+because it learns from random weights; that of the base models hardly does.
 """
 
 TINY_DATA2VEC = {
@@ -74,7 +74,7 @@ TINY_DATA2VEC = {
 """Changes to TINY for data2vec.
 
 Its `num_conv_pos_embeddings` counts the layers of the positional encoder; in the other families it is the width of the
-only layer. Its norms come after the layers, and with the dropout of the others it learned less.
+only layer. It normalises after each sublayer, like base models, and it learned less with the others' dropout.
 """
 
 # The errors of broken weights: torch, pickle, safetensors and transformers each have their own.
@@ -116,7 +116,7 @@ def random_model(config: BackboneConfig, seed: int, settings: dict[str, Any]) ->
 
 
 def pretrained_model(config: BackboneConfig, seed: int, settings: dict[str, Any]) -> tuple[PreTrainedModel, bool]:
-    """Read the backbone of a checkpoint in float32, and whether it wants normalised audio (`do_normalize`).
+    """Return the backbone of a checkpoint, in float32, and whether it wants normalised audio (`do_normalize`).
 
     The heads of the checkpoint (for recognition, classification or pretraining) are left out.
 
@@ -168,7 +168,7 @@ def _read_folder(folder: Path, config: BackboneConfig, seed: int, settings: dict
 
 
 def _unfilled(model_config: PreTrainedConfig, folder: Path, weights: Path) -> PreTrainedModel:
-    """Build the model without memory for its weights.
+    """Return the model without memory for its weights (on torch's meta device).
 
     Raises SetupError if config.json describes no model, or one with more weights than the files can hold.
     """
@@ -191,9 +191,9 @@ def _unfilled(model_config: PreTrainedConfig, folder: Path, weights: Path) -> Pr
 
 
 def _without_prefix(names: list[str], base_prefix: str, weights: Path) -> dict[str, str] | None:
-    """Return a mapping for transformers that takes a foreign prefix from the names of the weights; None: there is none.
+    """Return a `key_mapping` for transformers that removes a prefix from the names of weights; None if there is none.
 
-    Training loops write such prefixes: `module.` (DataParallel), `model.` (Lightning). transformers itself knows
+    Training loops write such prefixes: `module.` (DataParallel), `model.` (Lightning). transformers itself removes
     `base_prefix`, the name of the backbone in its models with a head. Raises SetupError if there are several backbones.
     """
     prefixes = sorted({name.removesuffix(FIRST_WEIGHT) for name in names if name.endswith(FIRST_WEIGHT)})
@@ -209,7 +209,7 @@ def _without_prefix(names: list[str], base_prefix: str, weights: Path) -> dict[s
 
 
 def _names_of_weights(weights: Path) -> list[str]:
-    """Return the names of the weights in a file, or in the files of an index."""
+    """Return the names of the weights in a file, or those that an index lists."""
     try:
         if weights.suffix == ".json":
             return list(json.loads(weights.read_text(encoding="utf-8"))["weight_map"])
@@ -239,7 +239,7 @@ def seeded(seed: int) -> Iterator[None]:
 
 @contextmanager
 def quiet_transformers() -> Iterator[None]:
-    """Keep transformers from printing a checkpoint's unused heads and a progress bar within the block.
+    """Silence transformers' progress bars and its report on missing and unused weights within the block.
 
     The caller checks for missing weights itself.
     """

@@ -5,9 +5,9 @@
 models/checkpoint_files.py finds pretrained checkpoints, the weights that a backbone starts from; models/export.py saves
 finished models.
 
-Each checkpoint is written to a temporary folder and then renamed; only then is the previous one deleted: at every
-moment, even if the process is killed, the newest folder with such a name is whole. All other random draws of training
-(order, crops, augmentation) are functions of seed and epoch, so they need no state.
+Each checkpoint is written to a temporary folder and then renamed; only then is the previous one deleted. So the
+newest folder with such a name is always whole, even if the process is killed. The other random draws of training
+(order, crops, augmentation) depend only on seed and epoch, so they need no state.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from melt_ser.core.errors import InputError, first_line
 
 @dataclass
 class FitState:
-    """The progress of a fit: epochs done, the best epoch, and a row of metrics an epoch."""
+    """The progress of a fit: epochs done, the best epoch, and a row of metrics per epoch."""
 
     epoch: int = 0
     best_epoch: int = 0
@@ -43,7 +43,7 @@ class FitState:
 
 
 def learning_weights(model: nn.Module) -> dict[str, Tensor]:
-    """Return copies on the CPU of the weights that learn; frozen ones can be read again."""
+    """Return copies of the weights that learn, on the CPU; frozen ones need no copy, because they stay as they are."""
     return {
         name: parameter.detach().to("cpu", copy=True).contiguous()
         for name, parameter in model.named_parameters()
@@ -52,7 +52,7 @@ def learning_weights(model: nn.Module) -> dict[str, Tensor]:
 
 
 def load_weights(model: nn.Module, weights: dict[str, Tensor]) -> None:
-    """Put the weights that `learning_weights` returned back. Raises InputError if the model lacks one."""
+    """Put the weights from `learning_weights` back. Raises InputError if the model lacks one."""
     unexpected = model.load_state_dict(weights, strict=False).unexpected_keys
     if unexpected:
         raise InputError(f"A checkpoint has weights that the model lacks, such as {unexpected[0]}; set force=true.")
@@ -107,11 +107,11 @@ def save_checkpoint(
 def load_checkpoint(
     folder: Path, model: nn.Module, optimiser: Optimizer, schedule: LRScheduler, accelerator: Accelerator
 ) -> FitState:
-    """Read the newest checkpoint and put everything back; return a fresh state if there is none.
+    """Restore a fit from its newest checkpoint and return its state; a fresh state if there is no checkpoint.
 
     Args:
         folder: the folder of all checkpoints of this fit.
-        model, optimiser, schedule: newly made; they receive the state that was saved.
+        model, optimiser, schedule: newly made; they receive the saved state.
         accelerator: the processes; its loss scale is put back too.
 
     Raises InputError if the checkpoint cannot be read or belongs to another model.

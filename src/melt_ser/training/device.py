@@ -15,11 +15,14 @@ from melt_ser.config import Precision
 from melt_ser.core.errors import SetupError
 from melt_ser.core.memory import keep_freed_memory
 
-LONGEST_WAIT = timedelta(hours=12)  # the others wait while the main process verifies a corpus
+LONGEST_WAIT = timedelta(hours=12)  # the other processes wait while the main one verifies a corpus
 
 
 def make_accelerator(device: str, precision: Precision = Precision.fp32) -> Accelerator:
-    """Return an accelerator on `device` (auto, cpu, cuda, cuda:1). Raises SetupError if the device does not exist."""
+    """Return an accelerator on `device` (auto, cpu, cuda, cuda:1).
+
+    Raises SetupError if the device does not exist or cannot compute in `precision`.
+    """
     if device not in ("auto", "cpu") and not device.startswith("cuda"):
         raise SetupError(f"device is auto, cpu, cuda or cuda:<number>, not '{device}'.")
     if device.startswith("cuda") and not torch.cuda.is_available():
@@ -65,8 +68,8 @@ def _release_processes_at_exit() -> None:
 def use_deterministic_kernels() -> None:
     """Allow only deterministic CUDA kernels.
 
-    cuDNN chooses kernels by rule, not by a benchmark that another load may decide; cuBLAS keeps one workspace a stream.
-    `warn_only=True` would not do: attention's backward pass would then use its non-deterministic kernel.
+    cuDNN chooses kernels by fixed rules, not by timing, which varies; cuBLAS keeps one workspace per stream.
+    `warn_only=True` is not enough: attention's backward pass would then use its non-deterministic kernel.
     """
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # read when cuBLAS is first used
     torch.use_deterministic_algorithms(True)
@@ -75,7 +78,10 @@ def use_deterministic_kernels() -> None:
 
 
 def resolve_precision(precision: Precision, on_cpu: bool) -> str:
-    """Return accelerate's name of the precision: `auto` is bf16 if the GPU has it, otherwise fp16; on a CPU fp32."""
+    """Return accelerate's name of the precision: `auto` is bf16 if the GPU has it, otherwise fp16; on a CPU fp32.
+
+    Raises SetupError for fp16 on a CPU.
+    """
     if precision is Precision.auto:
         if on_cpu:
             return "no"

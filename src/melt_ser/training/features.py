@@ -4,10 +4,10 @@ Every fold, epoch and later run reads it. Features are stored as float16 if it c
 are stored as float32. They are computed in float32, even if training has another precision.
 
 The key of a cached corpus covers the weights and settings of the frozen stage, the audio of the clips, their padding,
-and `VERSION`. It covers neither names nor labels, so recordings under several label sources are computed once.
+and `VERSION`. It covers neither names nor labels, so recordings with labels of several sources are computed once.
 
 All processes of a run write together: each computes its shard of the clips, and the main one puts the folder in its
-place. A write that fails in one process is raised in all, so that none waits for another.
+place. If a write fails in one process, all raise the error, so that none waits for another.
 """
 
 from __future__ import annotations
@@ -47,8 +47,8 @@ from melt_ser.evaluation.inference import exact_products
 from melt_ser.models.backbone import Backbone
 from melt_ser.models.classifier import SpeechClassifier
 
-VERSION = 2  # raise it if the same clip would get other features
-BATCH_SECONDS = 60.0  # seconds of audio, with padding, that are computed at once
+VERSION = 2  # increase it if a code change gives a clip other features
+BATCH_SECONDS = 60.0  # seconds of audio, padding included, in one batch
 # Settings of a transformers model with one of these words in their name do not change the frames of a frozen stage.
 WITHOUT_EFFECT = (
     *("drop", "mask_", "spec_augment", "label", "classifier", "weighted_layer_sum", "dtype"),
@@ -111,7 +111,7 @@ class FeatureCache:
         return FeatureDataset(utterances, table, FeatureStore(folder)) if self._is_cached(folder) else utterances
 
     def _is_cached(self, folder: Path) -> bool:
-        """Return the same answer in every process."""
+        """Say whether the features are in `folder` for every process; all processes get the same answer."""
         return all(gather_object([FeatureStore.is_in(folder)]))
 
     def _key(self, names: list[str], clips: WaveformDataset) -> str:
@@ -119,7 +119,7 @@ class FeatureCache:
         return f"{self.stage.value}-{files.sha256(json.dumps(parts))[:20]}"
 
     def _try_to_fill(self, folder: Path, clips: WaveformDataset, names: list[str]) -> None:
-        """Compute and write features, unless another job does so meanwhile; print why if that fails."""
+        """Compute and write features, unless another job has just done so; print the reason if this fails."""
         try:
             with contextlib.ExitStack() as stack:
                 on_all_processes(lambda: stack.enter_context(exclusive_lock(folder, waits=True)))
@@ -131,7 +131,7 @@ class FeatureCache:
             say(f"note: features of the frozen part ({self.stage.value}) are computed anew every epoch: {reason}.")
 
     def _fill(self, folder: Path, clips: WaveformDataset, names: list[str]) -> str | None:
-        """Compute and write features; return why they do not fit, or None. Raises OutputError if a write fails."""
+        """Compute and write features; return the reason if they do not fit. Raises OutputError if a write fails."""
         for dtype in map(np.dtype, [np.float32] if self.stage is Stage.pooled else [np.float16, np.float32]):
             size = self._count_frames(clips) * math.prod(self.model.frame_shape(self.stage)) * dtype.itemsize
             main = self.accelerator.is_main_process
@@ -200,7 +200,7 @@ class FeatureCache:
         model, device = self.model, self.accelerator.device
         shard = Shard(self.accelerator.process_index, self.accelerator.num_processes)
         batches = SortedBatches(clips.seconds, len(clips), shard, BATCH_SECONDS)
-        # A loader draws a number. It has its own generator, so that a filled cache does not change the training.
+        # A loader draws a random number. Its own generator keeps the filling of the cache from changing the training.
         loader = DataLoader(clips, batch_sampler=batches, collate_fn=clips.collate, generator=torch.Generator())
         training = model.training
         model.eval()
@@ -229,7 +229,7 @@ def on_all_processes(step: Callable[[], Result]) -> list[Result]:
 
 
 def _make_empty(building: Path, folder: Path) -> None:
-    """Make the folder to write in; delete the remains of a kill, or of a deletion that was cut short."""
+    """Make the folder to write in; delete what a killed run or an interrupted deletion left."""
     for leftover in (building, folder):
         shutil.rmtree(leftover, ignore_errors=True)
     with files.telling_failed_writes(building):

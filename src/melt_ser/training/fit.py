@@ -2,9 +2,9 @@
 
 for each epoch:  for each micro-batch: loss, gradient; at the end of a step: update    then: dev UA, keep the best
 
-A step's loss is the weighted mean over all its utterances: those of `trainer.gradient_accumulation` batches. Their
-distribution over micro-batches (`trainer.batch_seconds`) and processes does not change that mean, up to rounding and
-the draws of dropout.
+A step's loss is the weighted mean over the utterances of `trainer.gradient_accumulation` batches. Their distribution
+over micro-batches (`trainer.batch_seconds`) and processes does not change the mean, up to rounding and the draws of
+dropout.
 """
 
 from __future__ import annotations
@@ -57,21 +57,21 @@ def fit(
 ) -> FitState:
     """Train `model` in place, up to `config.epochs`, and leave it with the weights of its best epoch.
 
-    The best epoch has the highest dev UA; among equals, the lowest dev loss. Dev is scored in the precision and the
-    batch size of the training, since the best epoch may depend on either. Afterwards the model computes in float32, as
-    a model does that is loaded from its folder.
+    The best epoch has the highest dev UA; among equals, the lowest dev loss. Dev is scored in the precision and batch
+    size of the training, since the best epoch may depend on either. Afterwards the model computes in float32, like a
+    model that is loaded from its folder.
 
     Args:
         config: the `trainer` settings.
         model: the model, on the accelerator's device; its frozen part stays as it is.
-        stage: how much of the model is frozen. That part runs here on every batch, unless `train` already yields its
-            cached output.
+        stage: the end of the frozen part. That part runs here on every batch, unless `train` already yields its cached
+            output.
         train: the utterances to learn from.
         dev: the utterances that choose the best epoch.
         seed: the seed of batches, crops and dropout.
-        folder: receives metrics.csv, a row an epoch, and, while training runs, checkpoints that the same call continues
-            from: one after each epoch, or after each tenth if pooled features are cached, since such an epoch takes
-            milliseconds, less than a checkpoint.
+        folder: receives metrics.csv, with a row per epoch, and checkpoints; the same call continues from the newest. A
+            checkpoint follows each epoch, or each tenth if pooled features are cached: such an epoch takes less time
+            than a checkpoint.
         accelerator: device, precision and processes.
         title: a name for the progress, such as "fold 1/5".
 
@@ -93,7 +93,7 @@ def fit(
         optimiser = accelerator.prepare(optimiser)
     learning = [weight for weight in wrapped.parameters() if weight.requires_grad]
     if shard.process > 0:
-        torch.manual_seed(hash((seed, shard.process)))  # each process drops out units of its own
+        torch.manual_seed(hash((seed, shard.process)))  # so that dropout differs between processes
     epochs_between_checkpoints = 10 if stage is Stage.pooled and isinstance(train, FeatureDataset) else 1
     state = load_checkpoint(folder / "checkpoints", model, optimiser, schedule, accelerator)
 
@@ -170,7 +170,15 @@ def fit(
 def _load(
     config: TrainerConfig, train: ClipDataset, batches: ShuffledBatches, shard: Shard, accelerator: Accelerator
 ) -> Iterator[tuple[MicroBatch, Batch]]:
-    """Yield the micro-batches of the epoch `train.epoch`, each with the rows that this process computes."""
+    """Return an iterator over the micro-batches of an epoch, each with the rows that this process computes.
+
+    Args:
+        config: gives the number of decoding processes.
+        train: the utterances; its `epoch` is the epoch.
+        batches: the plan of all micro-batches.
+        shard: the share of this process.
+        accelerator: its device decides on decoding processes and pinned memory.
+    """
     plan, ahead = itertools.tee(batches.micro_batches(train.epoch))  # decoding processes read ahead
     loader = DataLoader(
         train,
@@ -185,7 +193,7 @@ def _load(
 def _workers(config: TrainerConfig, train: ClipDataset, accelerator: Accelerator) -> int:
     """Return the number of decoding processes.
 
-    With a GPU there are up to 8. There are none for cached features, nor on a CPU, since the model needs its cores.
+    With a GPU there are up to 8. There are none for cached features, or on a CPU, because the model needs its cores.
     """
     if config.workers is not None:
         return config.workers
@@ -203,10 +211,10 @@ def _frozen_features(model: SpeechClassifier, stage: Stage, batch: Batch, accele
 
 
 def _crop_frames(config: TrainerConfig, model: SpeechClassifier, stage: Stage) -> int | None:
-    """Return the greatest number of frames to train on; None without crops, a frozen part, or frames.
+    """Return the greatest number of frames to train on; None without crops, without a frozen part, or if pooled.
 
-    If a part is frozen, its features are cropped rather than the audio: it hears whole clips, as it does in a test,
-    whether its features are cached or not.
+    If a part is frozen, its features are cropped instead of the audio. So the frozen part always gets whole clips, as
+    in a test, whether its features are cached or not.
     """
     if config.crop_seconds is None or stage in (Stage.nothing, Stage.pooled):
         return None

@@ -1,4 +1,4 @@
-"""Work that the main process does before the others. Torch is imported only if there are several processes."""
+"""Let the main process work before the others. Torch is imported only if there are several processes."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from melt_ser.core.processes import several
 
 @contextmanager
 def main_process_first(device: str) -> Iterator[None]:
-    """Run the block in the main process, then in the others; the processes meet on `device`."""
+    """Run the block in the main process, then in the others; they synchronise on `device`."""
     if not several():
         yield
         return

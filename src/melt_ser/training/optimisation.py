@@ -1,4 +1,4 @@
-"""Loss weights, loss, optimiser and schedule, as the `trainer` settings ask."""
+"""Loss weights, loss, optimiser and schedule, from the `trainer` settings."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ SCHEDULES = {
 
 @dataclass(frozen=True)
 class Weighting:
-    """The weight of each training utterance, as `trainer.balance` asks.
+    """The weight of each training utterance, by `trainer.balance`.
 
     of_class: weight of each class in the loss, (classes,). The loss needs it by class for label smoothing.
-    of_utterance: weight of each utterance in the loss, (utterances,), its class's weight included.
-    sampling: weight of each utterance when batches are drawn, (utterances,); None: each comes once an epoch.
+    of_utterance: weight of each utterance in the loss, including the weight of its class, (utterances,).
+    sampling: weight of each utterance when batches are drawn, (utterances,); None: each comes once per epoch.
     """
 
     of_class: Tensor
@@ -50,9 +50,9 @@ class Weighting:
         return cls(torch.ones(number), np.ones_like(by_cell), by_cell if balance is Balance.sampling else None)
 
     def beyond_class(self, classes: np.ndarray) -> Tensor:
-        """Return the factor left for each utterance after the loss's class weights, (utterances,).
+        """Return the weight of each utterance divided by the weight of its class, (utterances,).
 
-        All are one unless several corpora are trained together.
+        `make_loss` already applies the class weights. All factors are 1 unless several corpora are trained together.
         """
         return torch.from_numpy(self.of_utterance / self.of_class.numpy()[classes])
 
@@ -61,7 +61,7 @@ def class_weights(classes: np.ndarray, number: int) -> Tensor:
     """Return the weight of each class, (classes,): inverse to its count, with mean 1 over the training utterances.
 
     classes: the class of each training utterance, (utterances,); number: the number of classes. A class without an
-    utterance weighs nothing: label smoothing would otherwise drive every answer towards it.
+    utterance has weight 0; otherwise label smoothing would draw every answer towards it.
     """
     counts = np.bincount(classes, minlength=number)
     weights = np.divide(len(classes), np.count_nonzero(counts) * counts, out=np.zeros(number), where=counts > 0)
@@ -72,8 +72,8 @@ def cell_weights(classes: np.ndarray, corpora: np.ndarray) -> np.ndarray:
     """Return the weight of each training utterance, (utterances,), with mean 1.
 
     classes, corpora: class and corpus of each training utterance, (utterances,). A cell is a class in a corpus. With N
-    utterances in C cells, each utterance of a cell of n weighs N / (C n), so that every cell weighs the same. For a
-    single corpus these are the `class_weights`.
+    utterances in C cells, each utterance in a cell of n utterances weighs N / (C n), so that all cells weigh the same.
+    For a single corpus these are the `class_weights`.
     """
     _, cells, counts = np.unique(np.stack([classes, corpora]), axis=1, return_inverse=True, return_counts=True)
     weights: np.ndarray = (len(classes) / (len(counts) * counts))[cells.ravel()]
@@ -81,10 +81,10 @@ def cell_weights(classes: np.ndarray, corpora: np.ndarray) -> np.ndarray:
 
 
 def make_loss(config: TrainerConfig, class_weights: Tensor) -> nn.CrossEntropyLoss:
-    """Return the cross-entropy of each utterance, times its class's weight, (classes,).
+    """Return a loss that gives each utterance's cross-entropy times the weight of its class, (utterances,).
 
-    A step's loss is the sum over its utterances divided by the sum of their weights, the weighted mean in torch's
-    terms. The caller computes it, since a step may be spread over several batches and processes.
+    class_weights: (classes,). The caller divides the sum over a step by the sum of weights (torch's weighted mean),
+    because a step may be spread over several batches and processes.
     """
     return nn.CrossEntropyLoss(weight=class_weights, label_smoothing=config.label_smoothing, reduction="none")
 
@@ -92,8 +92,8 @@ def make_loss(config: TrainerConfig, class_weights: Tensor) -> nn.CrossEntropyLo
 def make_optimiser(config: TrainerConfig, model: SpeechClassifier, scaled: bool = False) -> Optimizer:
     """Return Adam or AdamW with one learning rate for the backbone and one for the head.
 
-    Biases and normalisation weights (one-dimensional) are not decayed. The optimiser is torch's fused one, except with
-    fp16 loss scaling (`scaled`): the fused one would not report skipped steps to accelerate.
+    Biases and normalisation weights (one-dimensional) get no weight decay. The optimiser is torch's fused one, except
+    with fp16 loss scaling (`scaled`): with the fused one, accelerate does not learn of skipped steps.
     """
     groups = []
     for part, rate in ((model.backbone, config.backbone_learning_rate), (model.head, config.head_learning_rate)):

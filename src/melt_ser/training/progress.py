@@ -1,4 +1,4 @@
-"""The progress of a training as a person sees it: the epoch, loss, dev UA, clips a second and the time left."""
+"""The progress of a training on the screen: epoch, loss, dev UA, clips per second and the time left."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ from melt_ser.core.console import Progress
 
 
 class TrainingProgress(Progress):
-    """Show the progress of a fit; its last line always comes, however short the training is."""
+    """Show the progress of a fit; the last line appears even if the training is short."""
 
     def __init__(self, title: str, steps: int, epochs: int, done: int) -> None:
-        """Describe a fit of so many `steps` an epoch; an earlier, interrupted run has `done` some of its epochs."""
+        """Describe a fit: the `steps` of an epoch, all `epochs`, and those `done` by an interrupted run."""
         super().__init__(f"training {title}".strip(), steps * epochs, steps * done, self._status, brief=0.0)
         self.epochs, self.epoch = epochs, done
         self.now: dict[str, str] = {}  # the latest figures by their names

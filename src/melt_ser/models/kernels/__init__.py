@@ -1,17 +1,17 @@
-"""Our kernels for the four families, behind one switch: `backbone.kernels`.
+"""Faster forward passes for the four families, behind one switch: `backbone.kernels`.
 
 `fast` (the default) computes these parts of a transformers model by faster code with the same results:
 
     attention.py    attention; on a CPU the layers get packed frames, without padding (layers.py)
-    convolution.py  the waveform encoder, on a CPU, if it does not learn
+    convolution.py  the waveform encoder, on a CPU, if no gradient is needed
     positions.py    the positional convolution, if its kernel has 64 or more taps
     dropout.py      the random numbers of dropout, on a CPU
 
-`transformers` leaves all of that to transformers and torch. Both modes keep masking.py, which makes the frames of an
-utterance independent of its batch. It acts on padded batches only: with `transformers`, a batch of clips of one length
-runs through the forward passes of the libraries and no others.
+`transformers` leaves all of this to transformers and torch. Both modes keep masking.py, which makes the frames of an
+utterance independent of its batch. It changes padded batches only: with `transformers`, a batch of clips of one length
+is computed by the libraries alone.
 
-The modes agree up to rounding, with one exception: dropout draws other random numbers, just as a CPU and a GPU do. So
+The modes agree up to rounding, with one exception: the random numbers of dropout differ, as between a CPU and a GPU. So
 the switch, like the device, is not part of a run's id. The weights have the same names in both modes, so a saved model
 does not depend on the mode, and the features of a frozen part that one mode has cached serve the other.
 """
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
 
 def apply_kernels(model: PreTrainedModel, kernels: Kernels) -> BatchPadding:
-    """Change a model in place to use these kernels; return the padding that its forward passes read."""
+    """Make a model use these kernels, in place; return the object that tells its modules the padding of a batch."""
     padding = make_batch_invariant(model)
     if kernels is Kernels.fast:
         use_fast_positions(model)
@@ -52,11 +52,11 @@ def encode_waveforms(
     """Run the waveform encoder of a model: return features, (batch, channels, frames).
 
     Args:
-        model: as `apply_kernels` left it.
-        kernels: those that `apply_kernels` got.
-        padding: from `apply_kernels`.
+        model: changed by `apply_kernels`.
+        kernels: the argument of `apply_kernels`.
+        padding: the result of `apply_kernels`.
         audio: (batch, samples), zero padded.
-        samples: the samples of each utterance; the features behind them mean nothing.
+        samples: the number of samples of each utterance; features beyond its end mean nothing.
     """
     encoder = model.feature_extractor
     if kernels is Kernels.fast and is_frozen_on_cpu(encoder, audio):

@@ -6,11 +6,11 @@ checkpoints load and save as before.
 On a GPU, torch's `scaled_dot_product_attention` takes the whole batch; its additive mask holds the padding and WavLM's
 gated relative position bias. On a CPU the frames are packed (layers.py) and each utterance attends to its own frames,
 so it needs no mask, and its scores stay in the CPU's cache. torch's fused kernel for CPUs has no dropout and no
-gradient of the bias. If one of them is needed, the scores are written out, in 60 % of the time of torch's own fallback
-(benchmarks/LOG.md).
+gradient of the bias. If one of them is needed, this module computes the scores itself, in 60 % of the time of torch's
+own fallback (benchmarks/LOG.md).
 
 WavLM's position bias depends only on the distance between two frames. It is looked up for the 2 * frames - 1 distances,
-once in a forward pass; transformers looks it up for every pair of frames and copies it for every utterance.
+once per forward pass; transformers looks it up for every pair of frames and copies it for every utterance.
 """
 
 from __future__ import annotations
@@ -45,12 +45,12 @@ def use_fast_attention(model: PreTrainedModel) -> None:
 
 
 def has_position_bias(model: PreTrainedModel) -> bool:
-    """Say whether the layers of a model share a relative position bias: those of WavLM do."""
+    """Say whether the layers of a model share a relative position bias (only in WavLM)."""
     return hasattr(model.encoder.layers[0].attention, "rel_attn_embed")
 
 
 def position_bias(module: Any, frames: int) -> Tensor:
-    """Return the bias of frame j for frame i, (heads, frames, frames); `module` is WavLM's first attention."""
+    """Return the bias of frame i's attention to frame j, (heads, i, j); `module` is the first layer's attention."""
     distances = torch.arange(1 - frames, frames, device=module.rel_attn_embed.weight.device)  # j - i
     values = module.rel_attn_embed(module._relative_positions_bucket(distances))
     bias: Tensor = values.t().unfold(1, frames, 1).flip(1)
@@ -91,7 +91,14 @@ def _heads(module: Any, features: Tensor) -> Tensor:
 def _attend(
     module: Any, hidden_states: Tensor, padding: PaddingInfo, gate: Tensor | None, bias: Tensor | None
 ) -> Tensor:
-    """Apply projections, attention and output projection: (batch, frames, features) to the same shape."""
+    """Apply projections, attention and output projection; the shape (batch, frames, features) stays.
+
+    Args:
+        module: the attention module of transformers.
+        hidden_states: (batch, frames, features), or packed frames.
+        padding: see `PaddingInfo`.
+        gate, bias: see `_whole_batch` and `_each_utterance`.
+    """
     queries, keys, values = (
         _heads(module, projection(hidden_states)) for projection in (module.q_proj, module.k_proj, module.v_proj)
     )
@@ -162,7 +169,13 @@ def _each_utterance(
 
 
 def _one_utterance(query: Tensor, key: Tensor, value: Tensor, bias: Tensor | None, dropout: float) -> Tensor:
-    """Attend within one utterance: (heads, frames, features of a head) to the same shape; `bias` is overwritten."""
+    """Attend within one utterance; the shape stays.
+
+    Args:
+        query, key, value: (heads, frames, features of a head).
+        bias: (heads, frames, frames), may be overwritten; None except for WavLM.
+        dropout: the probability of dropping a weight.
+    """
     if dropout == 0.0 and (bias is None or not bias.requires_grad):
         mask = None if bias is None else bias[None]
         return nn.functional.scaled_dot_product_attention(query[None], key[None], value[None], mask)[0]

@@ -1,10 +1,10 @@
-"""The convolutional waveform encoder on a CPU, if it does not learn: in evaluation, or frozen in training.
+"""The convolutional waveform encoder on a CPU, if it needs no gradient: in evaluation, or frozen in training.
 
-Its features are the largest tensors of a model (512 channels at 3,200 frames a second), so its time is the time to move
-them through memory. Each utterance is computed alone, as (frames, channels); that needs no padding and suits both kinds
-of norm. A convolution of stride s is a sum of matrix products: taken s taps at a time, the windows do not overlap, so
-they are rows of the features as these lie in memory, and nothing is copied. If the encoder learns, and on a GPU,
-transformers' own forward pass runs.
+Its features are the largest tensors of a model (512 channels at 3,200 frames/s), so most of the time goes into
+moving them through memory. Each utterance is computed alone, as (frames, channels), without padding; this layout suits
+both kinds of norm. A convolution of stride s is a sum of matrix products over s taps each. The windows of s taps do not
+overlap, so they are rows of the features in memory, and nothing is copied. On a GPU, or if the encoder needs a
+gradient, transformers' own forward pass runs.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ def is_frozen_on_cpu(encoder: nn.Module, audio: Tensor) -> bool:
 def encode_frozen(encoder: Any, audio: Tensor, samples: list[int]) -> Tensor:
     """Encode audio, (batch, samples), by transformers' waveform encoder: return (batch, channels, frames).
 
-    `samples` are those of each utterance; the features behind an utterance are zero.
+    samples: the number of samples of each utterance; the features beyond its end are zero.
     """
     dtype = torch.get_autocast_dtype("cpu") if torch.is_autocast_enabled("cpu") else audio.dtype
     with torch.no_grad(), torch.autocast("cpu", enabled=False):
@@ -57,11 +57,11 @@ def _encode_one(encoder: Any, frames: Tensor) -> Tensor:
 
 
 def _with_group_norm(samples: Tensor, convolution: nn.Conv1d, norm: nn.GroupNorm) -> tuple[Tensor, Tensor]:
-    """Return weight and bias of the first convolution with its group norm over this utterance folded in.
+    """Return the weight and bias of the first convolution, with its group norm over this utterance folded in.
 
     The norm has one group per channel. A channel is a product of its weights w with windows of samples, so its mean and
-    variance over time are w m and w C w, with the mean m and the covariance C of the windows: no pass over the channels
-    is needed. The bias of the convolution cancels out with the mean.
+    variance over time are w m and w C w, with the mean m and the covariance C of the windows. No pass over the channels
+    is needed. Subtracting the mean removes the bias of the convolution.
     """
     windows = samples.double().flatten().unfold(0, convolution.kernel_size[0], convolution.stride[0])
     weight = convolution.weight[:, 0].double()

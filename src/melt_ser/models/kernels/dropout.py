@@ -1,9 +1,9 @@
 """Dropout on a CPU with cheap random numbers; torch's own took a tenth of a training step there.
 
 Four units share 64 random bits, so the probability is a multiple of 1/65536 (0.1 becomes 0.100006); the units that
-remain are scaled by exactly that. The bits come from numpy's fastest generator, seeded in each call from torch's. They
-therefore repeat with torch's seed, in a resumed run, and when gradient checkpointing computes a layer again. The mask
-is written as zeros and ones in the type of the features: products of one type are several times as fast as
+remain are scaled by exactly that. The bits come from numpy's fastest generator, seeded in each call from torch's. So
+they repeat with torch's seed, in a resumed run, and if gradient checkpointing computes a layer again. The mask
+is written as zeros and ones in the type of the features: multiplying by it is several times as fast as
 `torch.where`.
 """
 
@@ -27,7 +27,7 @@ class Dropout(nn.Dropout):
 
 
 def use_fast_dropout(model: nn.Module) -> None:
-    """Replace every `nn.Dropout` within a model, in place; it has no parameters."""
+    """Replace every `nn.Dropout` within a model, in place; weights are not affected."""
     for module in list(model.modules()):
         for name, child in module.named_children():
             if type(child) is nn.Dropout:
@@ -46,7 +46,7 @@ def drop_out(features: Tensor, probability: float) -> Tensor:
 
 
 class _DropOut(torch.autograd.Function):
-    """Keeps the random bits for the backward pass, two bytes for each unit; autograd would keep a float."""
+    """Keep only the random bits for the backward pass, two bytes per unit; autograd would keep a float."""
 
     @staticmethod
     def forward(ctx: Any, features: Tensor, dropped: int) -> Tensor:
@@ -62,7 +62,7 @@ class _DropOut(torch.autograd.Function):
 
 
 def _random_bits(number: int) -> Tensor:
-    """Draw this number of random int16, a function of the state of torch's generator."""
+    """Draw this number of random int16; they depend only on the state of torch's generator."""
     generator = np.random.SFC64(int(torch.randint(2**63 - 1, ())))
     return torch.from_numpy(generator.random_raw(math.ceil(number / 4)).view(np.int16)[:number])
 

@@ -1,8 +1,8 @@
 """The input of the transformer layers: packed on a CPU, padded on a GPU, or as transformers wants it.
 
-Packed frames are those of a batch without its padding: one utterance after another, (1, frames of all, features).
+Packed frames are the frames of a batch without padding: one utterance after another, (1, frames of all, features).
 Linear layers, norms and dropout treat each frame alone, and attention goes over one utterance at a time (attention.py),
-so padding costs nothing in any of them. A GPU computes padded batches, with one call for the attention of all.
+so no time goes into padding. A GPU computes padded batches, with one call for the attention of all utterances.
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ class LayerInput:
 
     hidden: (batch, frames, features), or packed frames if `counts` is given.
     arguments: the other arguments of every layer.
-    frames: the frames of the padded batch.
-    counts: the frames of each utterance, if they are packed.
+    frames: the number of frames of the padded batch.
+    counts: the number of frames of each utterance, if they are packed.
     """
 
     hidden: Tensor
@@ -75,7 +75,7 @@ def pack(frames: Tensor, counts: list[int]) -> Tensor:
 
 
 def unpack(packed: Tensor, counts: list[int], frames: int) -> Tensor:
-    """Undo `pack`: return (batch, frames, features) with zeros behind each utterance."""
+    """Undo `pack`: return (batch, frames, features) with zeros after each utterance."""
     own = packed[0].split_with_sizes(counts)
     padded = [nn.functional.pad(each, (0, 0, 0, frames - count)) for each, count in zip(own, counts, strict=True)]
     return torch.stack(padded)

@@ -6,16 +6,16 @@ before some r(t). `frame_mask` marks the frames with r(t) <= L; they cannot see 
 closes each:
 
 1. The group norm after the first convolution (feat_extract_norm="group": the base models) has a group per channel c and
-   normalises over time: y[c, t] = w[c] * (x[c, t] - mean) / sqrt(variance + eps) + b[c]. It takes the mean and variance
-   over the frames of all N samples instead of the utterance's own T(L) = (L - kernel) // stride + 1. The models were
-   trained on unpadded crops, so their weights expect the statistics over the first T(L) frames. `UtteranceGroupNorm`
-   normalises those frames alone and writes zeros behind them. (If nothing learns, our kernels for a CPU compute each
-   utterance alone: see convolution.py.)
-2. data2vec's positional encoder is a stack of padded convolutions. The frames behind an utterance enter it as zeros but
-   leave each layer with other values, and the next layer reads those. An utterance alone has zeros there, so the padded
-   frames are zeroed before every layer.
-3. HuBERT models with a batch norm before the positional convolution (conv_pos_batch_norm) turn the zeros behind an
-   utterance into the norm's bias; they are zeroed again after it.
+   normalises over time: y[c, t] = w[c] * (x[c, t] - mean) / sqrt(variance + eps) + b[c]. Padding lets the mean and
+   variance run over the frames of all N samples, not the utterance's own T(L) = (L - kernel) // stride + 1. The models
+   were trained on unpadded crops, so their weights expect the statistics over the first T(L) frames.
+   `UtteranceGroupNorm` normalises these frames alone and writes zeros after them. (If the encoder needs no gradient,
+   the fast kernels for a CPU compute each utterance alone: see convolution.py.)
+2. data2vec's positional encoder is a stack of padded convolutions. The frames after an utterance enter it as zeros but
+   leave each layer with other values, and the next layer reads these. An unpadded utterance has zeros there, so the
+   padded frames are zeroed before every layer.
+3. HuBERT models with a batch norm before the positional convolution (conv_pos_batch_norm) turn the zeros after an
+   utterance into other values; these frames are zeroed again after the norm.
 
 No parameter is added, renamed or changed: checkpoints of any size load and save as before.
 """
@@ -52,9 +52,9 @@ class BatchPadding:
 
     @contextmanager
     def set(self, first_frames: list[int] | None = None, frame_mask: Tensor | None = None) -> Iterator[None]:
-        """Set both values within the block, and the earlier ones again after it.
+        """Set both values within the block; restore the earlier ones after it.
 
-        frame_mask: may be all true.
+        frame_mask: may be true everywhere.
         """
         before = self.first_frames, self.frame_mask
         self.first_frames = first_frames
@@ -65,7 +65,7 @@ class BatchPadding:
             self.first_frames, self.frame_mask = before
 
     def checkpoint_contexts(self) -> tuple[AbstractContextManager[None], AbstractContextManager[None]]:
-        """Give torch's gradient checkpointing the values of the forward pass for its recomputation."""
+        """Return contexts for gradient checkpointing: the recomputation sees the padding of the forward pass."""
         return nullcontext(), self.set(self.first_frames, self.frame_mask)
 
     def zero_input(self, module: nn.Module, inputs: tuple[Tensor]) -> tuple[Tensor]:
@@ -81,7 +81,7 @@ class BatchPadding:
 
 
 class UtteranceGroupNorm(nn.GroupNorm):
-    """Group norm of (batch, channels, frames) over each utterance's own frames, with zeros behind them.
+    """Group norm of (batch, channels, frames) over each utterance's own frames, with zeros after them.
 
     It computes in float32 and shares the parameters of the `norm` that it replaces.
     """
@@ -101,10 +101,10 @@ class UtteranceGroupNorm(nn.GroupNorm):
 
 
 class _NormaliseEach(torch.autograd.Function):
-    """Applies torch's own kernels of the group norm, forward and backward, to one utterance after another.
+    """Apply torch's own kernels of the group norm, forward and backward, to one utterance after another.
 
     On a CPU this is several times faster than masked means and variances of the batch: the kernels are fused, and
-    padding costs nothing. Autograd through slices would touch the whole batch once for each utterance.
+    no time goes into padding. Autograd through slices would touch the whole batch once for each utterance.
     """
 
     @staticmethod
@@ -152,18 +152,18 @@ def _own_frames(features: Tensor, utterance: int, length: int) -> Tensor:
 def mask_if_padded(frame_mask: Tensor) -> Tensor | None:
     """Return None if no frame of (batch, frames) is padded, otherwise the mask.
 
-    On a GPU, always return the mask: to look into it would mean to wait for the GPU.
+    On a GPU, always return the mask: reading it would make the CPU wait for the GPU.
     """
     return None if frame_mask.device.type == "cpu" and bool(frame_mask.all()) else frame_mask
 
 
 def frames_of_first_convolution(config: PreTrainedConfig, samples: int) -> int:
-    """Return the frames that the first convolution makes of so many samples."""
+    """Return the number of frames that the first convolution makes of this number of samples."""
     return (samples - int(config.conv_kernel[0])) // int(config.conv_stride[0]) + 1
 
 
 def make_batch_invariant(model: PreTrainedModel) -> BatchPadding:
-    """Close the leaks of a model in place; return the padding to set for its forward passes."""
+    """Close the three leaks (see above) of a model, in place; return the padding to set for its forward passes."""
     padding = BatchPadding()
     first_convolution = model.feature_extractor.conv_layers[0]
     if isinstance(getattr(first_convolution, "layer_norm", None), nn.GroupNorm):

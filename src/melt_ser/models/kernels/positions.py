@@ -1,13 +1,13 @@
-"""The positional convolution by Fourier transform: with 128 taps several times as fast as the direct way.
+"""The positional convolution by Fourier transform: several times as fast as the direct way for 128 taps.
 
-A position reads the 128 frames around it. That is a twentieth of a model's multiplications, but takes a twelfth of the
-time of a training step on a CPU, and seven tenths on a GPU: its library has no good kernel for 16 groups.
+A position reads the 128 frames around it. The direct way does a twentieth of a model's multiplications, but takes a
+twelfth of the time of a training step on a CPU, and seven tenths on a GPU: cuDNN has no good kernel for 16 groups.
 
-The frames are cut into overlapping blocks of twice the kernel; their spectra are multiplied with that of the weight
+The frames are cut into overlapping blocks of twice the kernel; their spectra are multiplied by that of the weight
 (overlap-save). All blocks have one size in every batch, so the weight has one spectrum, and the padding of an utterance
-does not change its result. The transforms and their gradients are matrix products. For so few points they are as fast
-as torch's transforms; the gradients of those take longer than everything here, and their spectra would have to be
-transposed. Shorter kernels (data2vec's 19 taps) keep the direct way.
+does not change its result. The transforms and their gradients are matrix products, as fast as torch's transforms for so
+few points. torch's transforms would need transposed spectra, and their gradients alone take longer than all of this
+module. Shorter kernels (data2vec's 19 taps) keep the direct way.
 """
 
 from __future__ import annotations
