@@ -56,7 +56,7 @@ def make_corpus(folder: Path, rows: int) -> None:
     clips = pd.concat([keys, _stamps(folder, keys["audio"])], axis=1)[list(KEY)]
     hashes = [f"{value:032x}" for value in np.random.default_rng(0).integers(2**62, size=rows)]
     Measurements(folder).add(
-        clips.assign(duration=2.25, sample_rate=16_000, peak=0.5, clipped=0.0, content_hash=hashes)
+        clips.assign(duration=2.25, sample_rate=16_000, peak=0.5, clipped=0.0, content_hash=hashes, found="")
     )
 
 

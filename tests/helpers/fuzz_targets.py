@@ -22,7 +22,7 @@ import torch
 
 from corpus_trees import iemocap_session, meld_row, meld_tree, placeholder
 from make_audio import FORMATS, sine, sound
-from melt_ser.audio.decode import read_audio
+from melt_ser.audio.decode import read_audio, stream_audio
 from melt_ser.audio.verify import verify_clip
 from melt_ser.audio.waveform import prepare_waveform
 from melt_ser.cli.compose import load_dataset
@@ -47,12 +47,22 @@ Spoilt = Callable[[random.Random, Path], None]
 
 
 def audio(name: str, rng: random.Random, folder: Path) -> None:
-    """Verify and read a spoilt recording: a reason is one line, and samples are finite and of bounded length."""
+    """Verify and read a spoilt recording: a reason is one line, and samples are finite and of bounded length.
+
+    Read in blocks, it is refused or accepted in the same way.
+    """
     path = folder / name
     path.write_bytes(damage(_good_audio(name, folder), rng))
     found = verify_clip(folder, name, maximum_seconds=60.0)
     assert found.reason is None or "\n" not in found.reason
-    samples = prepare_waveform(torch.from_numpy(read_audio(path)), do_normalize=True)
+    try:
+        in_blocks = sum(len(block) for block in stream_audio(path))
+    except MeltSerError as error:
+        assert found.reason is not None, f"stream_audio refuses it, verify_clip does not: {error}"
+        raise
+    waveform = read_audio(path)
+    assert abs(in_blocks - len(waveform)) <= 1 + len(waveform) // 1000, "read_audio gives other samples"
+    samples = prepare_waveform(torch.from_numpy(waveform), do_normalize=True)
     assert samples.isfinite().all()
     if found.reason is None:
         assert len(samples) <= 61 * 16_000

@@ -41,9 +41,14 @@ def repeat(content: bytes, rng: random.Random) -> bytes:
     return content[:last] + content[first:last] + content[last:]
 
 
+def join(content: bytes, rng: random.Random) -> bytes:
+    """Append the file to itself, as `cat` joins recordings."""
+    return content + content
+
+
 def overwrite_number(content: bytes, rng: random.Random) -> bytes:
     """Overwrite four bytes with a number that breaks size fields, half of the time within the first 128 bytes."""
-    number = rng.choice((0, 1, 2**15, 2**31 - 1, 2**31, 2**32 - 1, rng.randrange(2**32)))
+    number = rng.choice((0, 1, 2**15, 10**9, 2**31 - 1, 2**31, 2**32 - 1, rng.randrange(2**32)))
     at = rng.randrange(len(content) if rng.random() < 0.5 else min(len(content), 128))
     return content[:at] + number.to_bytes(4, rng.choice(("little", "big"))) + content[at + 4 :]
 
@@ -58,7 +63,7 @@ def replace(content: bytes, rng: random.Random) -> bytes:
     return rng.randbytes(rng.randint(1, len(content)))
 
 
-DAMAGES: tuple[Damage, ...] = (flip_bits, cut, remove, insert, repeat, overwrite_number, as_text, replace)
+DAMAGES: tuple[Damage, ...] = (flip_bits, cut, remove, insert, repeat, join, overwrite_number, as_text, replace)
 TOKENS = (
     *("", " ", "nan", "-1", "1e999", "null", "true", "{}", "[]", "..", "/etc/passwd", "\0", "\r", "\n", '"', "'", "\\"),
     *(",", ";", "\t", ":", "- ", "#", "${x}", "$x$", "[red]", "é", "😀", "\u2028", "\ufeff", "9" * 400, "x" * 5000),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import re
 import tracemalloc
 from pathlib import Path
 
@@ -16,8 +17,12 @@ from make_audio import encode
 from melt_ser.audio import SAMPLE_RATE
 from melt_ser.audio.decode import in_pieces, read_audio, stream_audio
 from melt_ser.audio.resample import resample, resample_blocks
+from melt_ser.config import DatasetConfig
 from melt_ser.core.errors import InputError
+from melt_ser.corpora.table import make_table
+from melt_ser.corpora.verification import judge, verify
 from melt_ser.predict import main as predict
+from melt_ser.runs.finished_run import load_model
 from small_runs import CLASSES, corpus, train
 
 
@@ -26,14 +31,14 @@ def noise(seconds: float, rate: int = SAMPLE_RATE) -> np.ndarray:
     return (0.1 * generator.standard_normal(round(seconds * rate))).astype(np.float32)
 
 
-@pytest.mark.parametrize("rate", [8_000, 11_025, 16_000, 22_050, 24_414, 44_100, 48_000, 15_987])
+@pytest.mark.parametrize("rate", [8_000, 11_025, 16_000, 22_050, 24_414, 44_100, 48_000, 15_987, 16_001])
 def test_resample_blocks_gives_the_samples_of_resample(rate: int) -> None:
     wave, generator = noise(7.3, rate), np.random.default_rng(1)
     for sizes in ([len(wave)], [1024] * (len(wave) // 1024 + 1), generator.integers(1, 3 * rate, 20).tolist()):
         blocks = [block for block in np.split(wave, np.cumsum(sizes)) if len(block)]
         joined = np.concatenate(list(resample_blocks(blocks, rate, SAMPLE_RATE)))
         whole = resample(wave, rate, SAMPLE_RATE)
-        assert abs(len(joined) - len(whole)) <= (0 if rate not in (24_414, 15_987) else 0.001 * len(whole))
+        assert abs(len(joined) - len(whole)) <= (0 if rate not in (24_414, 15_987, 16_001) else 0.001 * len(whole))
         shared = min(len(joined), len(whole))
         np.testing.assert_allclose(joined[:shared], whole[:shared], atol=1e-6)
 
@@ -47,7 +52,7 @@ def test_stream_audio_gives_the_samples_of_read_audio(
         soundfile.write(path, np.stack([noise(3.1, 22_050), noise(3.1, 22_050)], axis=1), 22_050)
     else:
         encode(path, "aac" if path.suffix == ".m4a" else "flac")
-    monkeypatch.setattr("melt_ser.audio.decode.BLOCK", 5000)
+    monkeypatch.setattr("melt_ser.audio.decoders.BLOCK", 5000)
     blocks = list(stream_audio(path))
     np.testing.assert_allclose(np.concatenate(blocks), read_audio(path), atol=1e-6)
 
@@ -169,3 +174,58 @@ def test_predict_refuses_an_impossible_window(window: str, tmp_path: Path, capsy
         predict([str(tmp_path), "a.wav", "--window", window])
     assert stopped.value.code == 2
     assert f"is a number of seconds from 0.1 to 60, not '{window}'" in capsys.readouterr().err
+
+
+def test_predict_refuses_what_prepare_refuses_in_the_same_words(
+    run_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    wave, config = noise(1.0), DatasetConfig()
+    clips = {
+        "silent.wav": np.zeros(SAMPLE_RATE),
+        "short.wav": wave[:800],
+        "clipped.wav": np.sign(wave),
+        "cancel.wav": np.stack([wave, -wave], axis=1),
+        "integers.wav": 32_768 * wave,
+    }
+    for name, samples in clips.items():
+        soundfile.write(tmp_path / name, samples, SAMPLE_RATE, subtype="FLOAT")
+    rows = rows_of([str(run_folder), *(str(tmp_path / name) for name in clips)], capsys, code=1)
+    table = make_table([{"utterance": name, "source": name, "audio": name, "label": "x"} for name in clips])
+    reasons = judge(verify(tmp_path, table)[0], config)
+    assert len(set(reasons)) == len(clips)
+    model = load_model(run_folder, device="cpu")
+    for row, reason, samples in zip(rows, reasons, clips.values(), strict=True):
+        assert "label" not in row
+        words = reason if reason.split(":")[0] in ("silent", "too short", "clipped") else reason.split(": ")[1]
+        assert words in str(row["error"])
+        with pytest.raises(InputError, match=re.escape(words)):
+            model.predict(samples, SAMPLE_RATE)
+
+
+def test_predict_says_how_many_windows_hold_no_sound(
+    run_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    wave = noise(3.05)
+    wave[SAMPLE_RATE : 2 * SAMPLE_RATE] = 0
+    soundfile.write(tmp_path / "a.wav", wave, SAMPLE_RATE)
+    assert predict([str(run_folder), str(tmp_path / "a.wav"), "--window", "1", "--device", "cpu"]) == 0
+    assert (
+        "a.wav: 2 windows are no speech to be labelled; the first is from 1 s on (silent: no sample above -80 dBFS)."
+        in capsys.readouterr().err
+    )
+
+
+def test_predict_says_what_it_found_beside_the_header(
+    run_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    soundfile.write(tmp_path / "a.wav", noise(1.0), SAMPLE_RATE)
+    (tmp_path / "b.wav").write_bytes(2 * (tmp_path / "a.wav").read_bytes())
+    assert predict([str(run_folder), str(tmp_path / "b.wav"), "--device", "cpu"]) == 0
+    found = "b.wav holds 2 recordings one after the other, and all were read as one."
+    assert found in capsys.readouterr().err
+
+
+def test_a_long_silent_recording_is_refused(run_folder: Path, tmp_path: Path) -> None:
+    soundfile.write(tmp_path / "a.flac", np.zeros(61 * SAMPLE_RATE), SAMPLE_RATE)
+    (row,) = load_model(run_folder, device="cpu").label_file(tmp_path / "a.flac")
+    assert "a.flac: cannot be labelled (silent: no sample above -80 dBFS)." in row["error"]

@@ -192,7 +192,7 @@ def test_a_folder_has_a_row_for_each_file_and_the_reason_of_a_bad_one(model: mel
         (np.zeros((2, 8000)), 16_000, r"more channels than samples; give its transpose, \.T\."),
         (np.zeros((2, 2, 2)), 16_000, r"the shape \(samples,\) or \(samples, channels\), not \(2, 2, 2\)"),
         (np.zeros(0), 16_000, "the shape"),
-        (np.full(8000, np.nan), 16_000, "NaN, infinite or beyond any sound"),
+        (np.full(8000, np.nan), 16_000, "the waveform: some samples are NaN or infinite"),
         (np.zeros(8000, dtype=complex), 16_000, "floats or signed integers, not complex128"),
         (np.zeros(8000), 16_000.5, "sampling_rate is a whole number"),
     ],

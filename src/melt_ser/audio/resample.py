@@ -42,12 +42,12 @@ def resample_blocks(
 
     Each block is resampled together with as much of its neighbours as the kernel spans.
     """
-    if source_rate == target_rate:
+    ratio = Fraction(source_rate, target_rate).limit_denominator(LARGEST_DENOMINATOR)
+    if ratio == 1:
         yield from blocks
         return
     import torch
 
-    ratio = Fraction(source_rate, target_rate).limit_denominator(LARGEST_DENOMINATOR)
     resampler = _resampler(ratio.numerator, ratio.denominator)
     # A period is the shortest stretch with a whole number of samples before (numerator) and after (denominator).
     reach = -(-resampler.width // ratio.numerator)  # periods that the kernel spans to each side

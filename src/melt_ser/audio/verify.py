@@ -1,4 +1,4 @@
-"""Verify a clip: decode all of it at its own rate and measure it; the rules of `corpora` then judge the measures."""
+"""Verify a clip: decode all of it at its own rate and measure it; `rules` then judge the measures."""
 
 from __future__ import annotations
 
@@ -10,10 +10,11 @@ from pathlib import Path
 
 import xxhash
 
+from melt_ser.audio.contents import contents_of
 from melt_ser.audio.decode import TooLong, read_native
+from melt_ser.audio.rules import Levels
+from melt_ser.audio.sound import WrongSound
 from melt_ser.core.errors import InputError
-
-FULL_SCALE = 0.999  # the largest sample of 16 bits (0.99997) counts as full scale, that of 8 bits (0.992) does not
 
 
 @dataclass(frozen=True)
@@ -25,6 +26,7 @@ class Verified:
     peak: float  # the largest magnitude, 1.0 being full scale; compressed formats may exceed it
     clipped: float  # share of the samples at full scale, 0 to 1
     content_hash: str  # 128 bits (XXH3) of the decoded samples, independent of the file's name and format
+    found: str  # how the file differs from what its header states; "": not
     reason: str | None
 
 
@@ -46,7 +48,7 @@ def verify_clip(
         end: of the segment, in seconds; None: to the end.
         maximum_seconds: a longer clip is refused before it fills the memory.
 
-    A reason starts with one of: outside the root, unreadable, too long.
+    A reason starts with one of: outside the root, unreadable, too long, integer scale, channels cancel.
     """
     path = root / audio
     try:
@@ -62,16 +64,19 @@ def verify_clip(
     except TooLong as error:
         lasts = str(error).removeprefix(f"{path}: ").rstrip(".")
         return _undecoded(f"too long: {lasts}, over dataset.maximum_seconds={maximum_seconds}")
+    except WrongSound as error:
+        return _undecoded(f"{error.rule}: {error.reason}")
     except InputError as error:
         return _undecoded(f"unreadable: {str(error).removeprefix(f'{path}: ')}")
-    peak = float(max(waveform.max(), -waveform.min()))
-    clipped = float((abs(waveform) >= FULL_SCALE).mean()) if peak >= FULL_SCALE else 0.0
+    levels = Levels()
+    levels.add(waveform, rate)
     content_hash = xxhash.xxh3_128_hexdigest(waveform.data)
-    return Verified(len(waveform) / rate, rate, peak, clipped, content_hash, None)
+    found = contents_of(path).found
+    return Verified(levels.duration, rate, levels.peak, levels.clipped, content_hash, found, None)
 
 
 def _undecoded(reason: str) -> Verified:
-    return Verified(float("nan"), 0, float("nan"), float("nan"), "", reason)
+    return Verified(float("nan"), 0, float("nan"), float("nan"), "", "", reason)
 
 
 def _real_path(path: Path) -> str:

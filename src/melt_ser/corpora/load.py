@@ -18,7 +18,7 @@ from melt_ser.corpora.labels import common_label_map, map_labels
 from melt_ser.corpora.lines import relabel
 from melt_ser.corpora.reader import GENERAL_READERS, find_reader, is_own_corpus, read_with
 from melt_ser.corpora.table import COLUMNS, Release, digest, encodable, validate
-from melt_ser.corpora.verification import Progress, judge, verify
+from melt_ser.corpora.verification import Progress, header_notes, judge, verify
 
 NAME = re.compile(r"(?!\.)[\w.-]{1,100}")
 DATA_VARIABLE = "MELT_SER_DATA"
@@ -120,6 +120,7 @@ def load_corpus(config: DatasetConfig, force: bool = False, progress: Progress |
     if not is_cached:
         release.notes.append(f"the verification could not be kept in {cache_folder()}; it is repeated next time")
     clips = pd.concat([release.table.drop(columns="duration"), measures], axis=1)
+    release.notes.extend(header_notes(clips))
     clips["reason"] = judge(clips, config)
     refused = clips["reason"].notna()
     dropped = pd.concat([_skipped(release), clips.loc[refused, ["utterance", "audio", "reason"]]], ignore_index=True)

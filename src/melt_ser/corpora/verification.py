@@ -6,8 +6,8 @@ are merged at the end. A measurement is valid while the file keeps its size, its
 A clip that could not be decoded (unreadable, or longer than allowed) is tried again each time, since the cause may lie
 outside the file: permissions, a missing decoder.
 
-Clips that cannot be used are refused by one versioned list of rules over these measurements. The version and the limits
-go into every result and every preparation report. A changed limit needs no second decoding.
+Clips that cannot be used are refused by one versioned list of rules (`audio.rules`) over these measurements. The
+version and the limits go into every result and every preparation report. A changed limit needs no second decoding.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ import numpy as np
 import pandas as pd
 from xxhash import xxh3_64_hexdigest
 
+from melt_ser.audio.rules import DESTROYED, SILENCE, broken_rules, sentence
 from melt_ser.audio.verify import verify_clip
 from melt_ser.config import DatasetConfig
 from melt_ser.core import files
@@ -34,10 +35,8 @@ from melt_ser.core.locks import exclusive_lock
 from melt_ser.core.package import cache_folder
 from melt_ser.core.places import stamp_of
 
-RULES_VERSION = 4  # raise it when a rule or the way of measuring changes; clips are then measured again
-SILENCE = 1e-4  # of full scale (-80 dBFS): even the noise of a recording is louder
+RULES_VERSION = 5  # raise it when a rule or the way of measuring changes; clips are then measured again
 CLIPPED = 1e-3  # share of samples at full scale from which a clip is listed; it stays in use
-DESTROYED = 0.2  # at this share, most of the loud half of the signal is cut off; the clip is refused
 
 CHUNK = 500  # clips: a few seconds of work
 KEY = {"audio": "str", "start": "float64", "end": "float64", "size": "int64", "modified": "int64", "changed": "int64"}
@@ -47,6 +46,7 @@ MEASURES = {
     "peak": "float64",  # 1.0: full scale
     "clipped": "float64",  # share of samples at full scale
     "content_hash": "str",  # of the decoded samples
+    "found": "str",  # how the file differs from what its header states; "": not
 }
 
 Progress = Callable[[Iterator[object], int], Iterator[object]]
@@ -188,6 +188,8 @@ def rules(config: DatasetConfig) -> dict[str, Any]:
         "version": RULES_VERSION,
         "outside the root": "the path or its link leaves the corpus folder",
         "unreadable": "missing, empty, cut off, not decodable, or with NaN or infinite samples",
+        "integer scale": "samples far beyond full scale, which is 1",
+        "channels cancel": "the mean of the channels has next to nothing of their sound",
         "silent": f"no sample above {SILENCE:g} of full scale",
         "clipped": f"at least {100 * DESTROYED:g} % of the samples at full scale",
         "too short": f"under {config.minimum_seconds:g} s (dataset.minimum_seconds)",
@@ -200,24 +202,24 @@ def judge(clips: pd.DataFrame, config: DatasetConfig) -> pd.Series:
 
     `clips` has the measures of verification, and in `reason` the reason why decoding failed (None: it did not).
     """
-    duration, peak, clipped = (clips[column].to_numpy() for column in ("duration", "peak", "clipped"))
     free = clips["reason"].isna().to_numpy()
     reasons = clips["reason"].astype(object).where(~free, None).tolist()
-    for refused, sentence in (
-        (peak < SILENCE, "silent: no sample above -80 dBFS"),
-        (clipped >= DESTROYED, "clipped: {percent:.0f} % of the samples are at full scale"),
-        (duration < config.minimum_seconds, "too short: {seconds:.3f} s is under dataset.minimum_seconds={minimum}"),
-        (duration > config.maximum_seconds, "too long: {seconds:.1f} s is over dataset.maximum_seconds={maximum}"),
-    ):
+    duration, clipped = clips["duration"].to_numpy(), clips["clipped"].to_numpy()
+    for broken, template in broken_rules(clips, config):
+        refused = broken.to_numpy()
         for row in np.flatnonzero(refused & free):
-            reasons[row] = sentence.format(
-                seconds=duration[row],
-                percent=100 * clipped[row],
-                minimum=config.minimum_seconds,
-                maximum=config.maximum_seconds,
-            )
+            reasons[row] = sentence(template, duration[row], clipped[row])
         free = free & ~refused
     return pd.Series(reasons, index=clips.index, dtype=object)
+
+
+def header_notes(clips: pd.DataFrame) -> list[str]:
+    """Return a note if files differ from what their headers state."""
+    odd = clips.loc[clips["reason"].isna() & (clips["found"] != ""), ["audio", "found"]].drop_duplicates("audio")
+    if odd.empty:
+        return []
+    first = f"{odd['audio'].iloc[0]} {odd['found'].iloc[0]}"
+    return [f"files that differ from their headers: {len(odd)}; the first: {first}"]
 
 
 def is_clipped(clips: pd.DataFrame) -> pd.Series:

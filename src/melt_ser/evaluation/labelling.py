@@ -8,6 +8,7 @@ has its own label. Long files are read in blocks, so hours need no more memory t
 from __future__ import annotations
 
 import glob
+import math
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
@@ -18,8 +19,13 @@ import numpy.typing as npt
 import xxhash
 
 from melt_ser.audio import AUDIO_SUFFIXES, SAMPLE_RATE
-from melt_ser.audio.decode import LOUDEST, RATES, TooLong, Waveform, in_pieces, read_audio, stream_audio
+from melt_ser.audio.contents import contents_of
+from melt_ser.audio.decode import TooLong, in_pieces, read_native, stream_audio
+from melt_ser.audio.decoders import RATES
 from melt_ser.audio.resample import resample
+from melt_ser.audio.rules import Levels, refusal
+from melt_ser.audio.sound import Mixer, Waveform, check_sound
+from melt_ser.config import DatasetConfig
 from melt_ser.core.console import progress, say
 from melt_ser.core.errors import InputError, MeltSerError, SetupError
 
@@ -29,9 +35,12 @@ if TYPE_CHECKING:
     from melt_ser.models.classifier import SpeechClassifier
 
 SHORTEST_WINDOW = 0.1  # seconds
+RULES = DatasetConfig(maximum_seconds=math.inf)  # of the clips of a corpus; a long recording is labelled in parts
 LONGEST_SECONDS = 60.0  # computed at once: the longest utterance that a corpus has (dataset.maximum_seconds)
 Row = dict[str, Any]  # file, (start, end: seconds, of a window), label, a probability for each class; or file, error
-Windows = Iterable[tuple[float, float, list[float]]]  # start and end in seconds, and a probability for each class
+# Start and end in seconds, a probability for each class, and the reason why the rules would refuse it.
+Window = tuple[float, float, list[float], str | None]
+Windows = Iterable[Window]
 Audio = str | os.PathLike[str] | Sequence[str | os.PathLike[str]] | npt.NDArray[Any]
 
 
@@ -96,46 +105,70 @@ class Model:
         if os.path.isdir(path):
             yield {"file": str(path), "error": f"The folder {path} holds no audio files."}
             return
+        name = str(path)
         try:
+            found = contents_of(path).found
+            if found:
+                say(f"note: {name} {found}.")
             if window is not None:
-                for row in self._window_rows(self._windows(stream_audio(path), window)):
-                    yield {"file": str(path), **row}
+                for row in self._window_rows(self._windows(stream_audio(path), window), name):
+                    yield {"file": name, **row}
                 return
+            levels = Levels()
             try:
-                probabilities = self._probabilities(read_audio(path, longest=LONGEST_SECONDS))
+                waveform, rate = read_native(path, longest=LONGEST_SECONDS)
+                levels.add(waveform, rate)
+                _check_rules(levels, name)
+                probabilities = self._probabilities(resample(waveform, rate, SAMPLE_RATE))
             except TooLong:
-                probabilities = self._mean(self._windows(stream_audio(path), LONGEST_SECONDS), str(path))
-            yield {"file": str(path), **self._label(probabilities)}
+                probabilities = self._mean(self._windows(stream_audio(path, levels.add), LONGEST_SECONDS), name)
+                _check_rules(levels, name)
+            yield {"file": name, **self._label(probabilities)}
         except MeltSerError as error:
-            yield {"file": str(path), "error": str(error)}
+            yield {"file": name, "error": str(error)}
 
     def label_waveform(self, waveform: Waveform, window: float | None = None) -> Iterator[Row]:
-        """Yield the rows of a mono waveform at 16 kHz, (samples,), without `file`."""
+        """Yield the rows of a mono waveform at 16 kHz, (samples,), without `file`.
+
+        Raises InputError if `prepare` would refuse it as a clip of a corpus.
+        """
         if window is not None:
-            yield from self._window_rows(self._windows([waveform], window))
-        elif len(waveform) > LONGEST_SECONDS * SAMPLE_RATE:
+            yield from self._window_rows(self._windows([waveform], window), "the waveform")
+            return
+        levels = Levels()
+        levels.add(waveform, SAMPLE_RATE)
+        _check_rules(levels, "the waveform")
+        if len(waveform) > LONGEST_SECONDS * SAMPLE_RATE:
             yield self._label(self._mean(self._windows([waveform], LONGEST_SECONDS), "the waveform"))
         else:
             yield self._label(self._probabilities(waveform))
 
-    def _window_rows(self, windows: Windows) -> Iterator[Row]:
-        for start, end, probabilities in windows:
+    def _window_rows(self, windows: Windows, name: str) -> Iterator[Row]:
+        """Yield a row for each window; print a note about those that the rules would refuse."""
+        refused: list[str] = []
+        for start, end, probabilities, reason in windows:
             yield {"start": start, "end": end, **self._label(probabilities)}
+            refused += [f"from {start:g} s on ({reason})"] if reason else []
+        if refused:
+            say(f"note: {name}: {len(refused)} windows are no speech to be labelled; the first is {refused[0]}.")
 
-    def _windows(self, blocks: Iterable[Waveform], seconds: float) -> Iterator[tuple[float, float, list[float]]]:
-        """Yield start, end and probabilities of each window of a recording, one after the other; the last is shorter.
+    def _windows(self, blocks: Iterable[Waveform], seconds: float) -> Iterator[Window]:
+        """Yield the windows of a recording, one after the other; the last is shorter.
 
         `blocks` are the recording, mono at 16 kHz, in parts of any length.
         """
         first = 0
         for waveform in in_pieces(blocks, round(seconds * SAMPLE_RATE)):
             last = first + len(waveform)
-            yield first / SAMPLE_RATE, last / SAMPLE_RATE, self._probabilities(waveform)
+            levels = Levels()
+            levels.add(waveform, SAMPLE_RATE)
+            reason = refusal(levels, RULES)
+            yield first / SAMPLE_RATE, last / SAMPLE_RATE, self._probabilities(waveform), reason
             first = last
 
     def _mean(self, windows: Windows, name: str) -> list[float]:
         """Return the mean of the windows' probabilities, weighted by their seconds; print a note about it."""
-        parts = [(end - start, probabilities) for start, end, probabilities in windows]
+        parts = [(end - start, probabilities) for start, end, probabilities, _ in windows]
         total = sum(seconds for seconds, _ in parts)
         say(
             f"note: {name} has {total:.0f} s; its label is from the mean over {len(parts)} parts of up to "
@@ -164,6 +197,13 @@ class Model:
     def _label(self, probabilities: list[float]) -> Row:
         best = max(range(len(probabilities)), key=probabilities.__getitem__)
         return {"label": self.classes[best], **dict(zip(self.classes, probabilities, strict=True))}
+
+
+def _check_rules(levels: Levels, name: str) -> None:
+    """Raise InputError if `prepare` would refuse the recording as a clip of a corpus."""
+    reason = refusal(levels, RULES)
+    if reason is not None:
+        raise InputError(f"{name}: cannot be labelled ({reason}).")
 
 
 def check_window(window: float | None) -> None:
@@ -222,7 +262,8 @@ def _checked_waveform(samples: npt.NDArray[Any], sampling_rate: int | None) -> W
     elif not np.issubdtype(samples.dtype, np.floating):
         raise InputError(f"A waveform has floats or signed integers, not {samples.dtype}.")
     waveform = np.ascontiguousarray(samples, dtype=np.float32) / np.float32(scale)
-    mono: Waveform = waveform if waveform.ndim == 1 else waveform.mean(axis=1, dtype=np.float32)
-    if not (np.abs(mono) < LOUDEST).all():  # false for NaN too
-        raise InputError("Some samples of the waveform are NaN, infinite or beyond any sound.")
+    mix = Mixer()
+    mono = mix(waveform.reshape(len(waveform), -1))
+    check_sound("the waveform", mono)
+    mix.check("the waveform")
     return resample(mono, int(sampling_rate), SAMPLE_RATE)

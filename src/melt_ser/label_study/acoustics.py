@@ -16,7 +16,8 @@ import pandas as pd
 
 from melt_ser.annotation.prompts import LEVELS
 from melt_ser.audio import SAMPLE_RATE
-from melt_ser.audio.decode import Waveform, read_audio
+from melt_ser.audio.decode import read_audio
+from melt_ser.audio.sound import Waveform
 from melt_ser.core.console import progress
 from melt_ser.core.errors import InputError, SetupError
 from melt_ser.corpora.table import Skipped

@@ -17,7 +17,8 @@ import numpy as np
 import pandas as pd
 import soundfile
 
-from melt_ser.audio.decode import Waveform, read_native
+from melt_ser.audio.decode import read_native
+from melt_ser.audio.sound import Waveform
 from melt_ser.core import files
 from melt_ser.core.console import Progress
 from melt_ser.core.errors import InputError, SetupError

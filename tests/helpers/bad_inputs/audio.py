@@ -11,7 +11,7 @@ import soundfile
 
 from bad_inputs import Expected, kind
 from bad_inputs.corpora import GOOD_CLIPS, add_row, corpus_of, used
-from make_audio import encode, sine
+from make_audio import encode, overwrite, sine
 
 Write = Callable[[Path], None]
 BAD: dict[str, tuple[str, str, Write]] = {}  # kind: name of the clip, reason for dropping it, function that writes it
@@ -98,7 +98,7 @@ def truncated_mp3(path: Path) -> None:
     halve(path)
 
 
-@bad("cut.mp4", "cannot be decoded")
+@bad("cut.mp4", "is cut off")
 def truncated_mp4(path: Path) -> None:
     halve(encode(path, "aac"))
 
@@ -126,6 +126,29 @@ def infinite_samples(path: Path) -> None:
 @bad("silent.wav", "silent: no sample above -80 dBFS")
 def silence(path: Path) -> None:
     soundfile.write(path, np.zeros(8000, np.float32), 16_000)
+
+
+@bad("cancel.wav", "channels cancel: the channels cancel each other (their mean loses 99 dB)")
+def channels_of_opposite_phase(path: Path) -> None:
+    soundfile.write(path, np.stack([sine(16_000), -sine(16_000)], axis=1), 16_000)
+
+
+@bad("integers.wav", "integer scale: the samples reach 16,384, but full scale is 1; divide them by 32768")
+def floats_on_the_scale_of_integers(path: Path) -> None:
+    soundfile.write(path, 32_768 * sine(16_000), 16_000, subtype="FLOAT")
+
+
+@bad("long.ogg", "is cut off (its last page is not whole)")
+def truncated_ogg_of_several_pages(path: Path) -> None:
+    soundfile.write(path, np.tile(sine(16_000, 2.0), 5), 16_000)
+    halve(path)
+
+
+@bad("rates.wav", "holds recordings of 16000 and 44100 Hz one after the other")
+def joined_recordings_of_two_rates(path: Path) -> None:
+    for rate in (16_000, 44_100):
+        soundfile.write(path.parent / f"{rate}.wav", sine(rate), rate)
+    path.write_bytes(b"".join((path.parent / f"{rate}.wav").read_bytes() for rate in (16_000, 44_100)))
 
 
 @bad("one.wav", "too short: 0.000 s is under dataset.minimum_seconds=0.1")
@@ -193,6 +216,24 @@ def a_linked_folder_out_of_the_root(path: Path) -> None:
 @bad("n" * 300 + ".wav", "no audio file")
 def a_name_longer_than_any_file(path: Path) -> None:
     pass
+
+
+@good("twice.flac")
+def joined_recordings(path: Path) -> None:
+    soundfile.write(path, sine(16_000), 16_000)
+    path.write_bytes(2 * path.read_bytes())
+
+
+@good("placeholder.wav")
+def a_placeholder_for_the_length(path: Path) -> None:
+    soundfile.write(path, sine(16_000), 16_000)
+    overwrite(path, 40, (10**9).to_bytes(4, "little"))
+
+
+@good("zero.au")
+def a_length_of_zero_before_samples(path: Path) -> None:
+    soundfile.write(path, sine(16_000), 16_000)
+    overwrite(path, 8, bytes(4))
 
 
 @good("eight.wav")

@@ -14,7 +14,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from make_audio import FORMATS, sine, sound
-from melt_ser.audio.decode import SOUNDFILE_SUFFIXES, read_audio
+from melt_ser.audio.decode import read_audio
+from melt_ser.audio.decoders import SOUNDFILE_SUFFIXES
 from melt_ser.audio.verify import verify_clip
 from melt_ser.core.errors import InputError
 from mutations import damage

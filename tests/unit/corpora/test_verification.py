@@ -197,7 +197,10 @@ def test_rules_refuse_with_a_reason_and_their_limits() -> None:
 
 def test_every_reason_of_verification_is_one_of_the_listed_rules(tmp_path: Path) -> None:
     """A result counts clips by the words before the colon of their reasons."""
-    table = tones(tmp_path, 6)
+    table = tones(tmp_path, 8)
+    wave = np.sin(np.arange(8000.0))
+    soundfile.write(tmp_path / "clip6.wav", np.stack([wave, -wave], axis=1), 16_000)
+    soundfile.write(tmp_path / "clip7.wav", 9000 * wave, 16_000, subtype="FLOAT")
     soundfile.write(tmp_path / "clip1.wav", np.zeros(8000), 16_000)
     soundfile.write(tmp_path / "clip2.wav", np.sign(np.sin(np.arange(8000.0) + 0.5)), 16_000)
     (tmp_path / "clip3.wav").write_bytes(b"RIFF")
@@ -206,8 +209,22 @@ def test_every_reason_of_verification_is_one_of_the_listed_rules(tmp_path: Path)
     config = DatasetConfig(maximum_seconds=0.45)
     tone(tmp_path / "clip0.wav", seconds=0.5)
     reasons = [reason.split(":")[0] for reason in judge(verify(tmp_path, table)[0], config)]
-    assert reasons == ["too long", "silent", "clipped", "unreadable", "too short", "unreadable"]
+    others = ["unreadable", "too short", "unreadable", "channels cancel", "integer scale"]
+    assert reasons == ["too long", "silent", "clipped", *others]
     assert set(reasons) < set(rules(config)) and rules(config)["version"] == RULES_VERSION
+
+
+def test_a_corpus_notes_the_files_that_differ_from_their_headers(tmp_path: Path) -> None:
+    stems = emodb_tree(tmp_path, emotions="WF")
+    config = dataset("emodb", tmp_path)
+    assert not any("headers" in note for note in load_corpus(config).notes)
+    path = tmp_path / "wav" / f"{stems[0]}.wav"
+    path.write_bytes(2 * path.read_bytes())
+    for _ in range(2):  # the second time from the cache
+        corpus = load_corpus(config)
+        found = f"wav/{path.name} holds 2 recordings one after the other, and all were read as one"
+        assert f"files that differ from their headers: 1; the first: {found}" in corpus.notes
+    assert corpus.table.set_index("utterance").loc[stems[0], "duration"] == 0.8
 
 
 def test_a_changed_limit_of_a_rule_needs_no_second_decoding(tmp_path: Path, decoded: list[str]) -> None:

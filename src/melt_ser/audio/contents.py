@@ -1,0 +1,239 @@
+"""Find the recordings that a file really holds, since a header's length is a claim and no fact.
+
+Each format promises something else: wav, aiff, au, w64 and caf the bytes of their samples, mp4 and avi those of their
+boxes, an Ogg page its own, a Xing header the frames of an MP3. If these are not all there, the file is cut off. A
+stream states nothing, or a placeholder; an MP3 without a Xing header has to be counted (`mpeg`). All formats can be
+joined by `cat`, and most decoders then read the first part alone.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import stat
+import struct
+from functools import lru_cache
+from pathlib import Path
+
+from melt_ser.audio import mpeg
+from melt_ser.audio.headers import Layout, layout_of
+from melt_ser.audio.parts import TOLERANCE, Bytes, Contents, Part, bytes_missing, cut_off, together
+from melt_ser.core.errors import InputError
+
+LFS_POINTER = b"version https://git-lfs"
+W64 = bytes.fromhex("726966662e91cf11a5d628db04c10000")
+ASF = bytes.fromhex("3026b2758e66cf11a6d900aa0062ce6c")
+SIGNATURES = {  # the first bytes of a recording
+    "wav": re.compile(rb"(?:RIFF|RF64|RIFX)....WAVE", re.DOTALL),
+    "aiff": re.compile(rb"FORM....AIF[FC]", re.DOTALL),
+    "w64": re.compile(re.escape(W64) + rb".{8}wave", re.DOTALL),
+    "caf": re.compile(rb"caff\x00\x01\x00\x00desc"),
+    "au": re.compile(
+        rb"\.snd\x00\x00......\x00\x00\x00[\x01-\x1b]\x00[\x00-\x05]..\x00\x00\x00[\x01-\x20]"
+        rb"|dns\...\x00\x00....[\x01-\x1b]\x00\x00\x00..[\x00-\x05]\x00[\x01-\x20]\x00\x00\x00",
+        re.DOTALL,
+    ),
+    "flac": re.compile(rb"fLaC[\x00\x80]\x00\x00\x22"),
+    "ogg": re.compile(rb"OggS\x00[\x02\x06]"),
+    "asf": re.compile(re.escape(ASF)),
+    "avi": re.compile(rb"RIFF....AVI ", re.DOTALL),
+    "mp4": re.compile(rb"....ftyp", re.DOTALL),
+}
+SOUGHT = {"flac": b"fLaC", "ogg": b"OggS\0"}  # every such file is searched, the others only if a size does not fit
+LAID_OUT = ("wav", "aiff", "au", "w64", "caf")
+LONGEST_SIGNATURE = 64  # bytes
+LARGEST_PAGE = 27 + 255 + 255 * 255  # bytes, of Ogg
+SEARCHED = 2**20  # bytes at once
+UNKNOWN_LENGTH = 0x7F00_0000  # bytes; programs that write to a pipe put this size or a larger one in the header
+ROUND = (10**8, 2**28)  # bytes; or a multiple of one of these, give or take a header
+HEADER = 128  # bytes
+TAGS = (b"ID3", b"TAG", b"APETAGEX", b"LYRICSBEGIN")
+CHUNK_SIZES = (("<I", 4), (">I", 4), (">q", 4), ("<q", 16))  # form and place of the size in a chunk
+
+
+def contents_of(path: Path) -> Contents:
+    """Return what a file holds; raise InputError if it is no recording or is cut off."""
+    try:
+        status = path.stat()
+        if stat.S_ISDIR(status.st_mode):
+            raise InputError(f"{path}: is a folder, not a recording.")
+        if not stat.S_ISREG(status.st_mode):  # opening a pipe waits for a writer, and a device may never end
+            raise InputError(f"{path}: is a pipe or a device, not a file; replace it by the recording.")
+        return _contents_of(path, status.st_size, (status.st_mtime_ns, status.st_ctime_ns))
+    except FileNotFoundError:
+        raise InputError(f"{path}: there is no such file.") from None
+    except (OSError, ValueError) as error:  # ValueError: a path with a null character
+        raise InputError(f"{path}: cannot be opened ({getattr(error, 'strerror', error)}).") from None
+
+
+@lru_cache(maxsize=4096)  # a file may have thousands of segments
+def _contents_of(path: Path, size: int, changed: tuple[int, int]) -> Contents:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        file = Bytes(descriptor, size)
+        head = file.at(0, LONGEST_SIGNATURE)
+        if not head:
+            raise InputError(f"{path}: the file is empty (zero bytes); download it again.")
+        if head.startswith(LFS_POINTER):
+            raise InputError(
+                f"{path}: is a git-lfs pointer, not the recording; run `git lfs pull` in the corpus folder."
+            )
+        kind = _kind_of(head)
+        if not kind and head[:3] == b"ID3" and _kind_of(file.at(mpeg.tag_size(file, 0), LONGEST_SIGNATURE)) == "flac":
+            kind = "flac"
+        if kind:
+            return _parts_of(path, file, kind)
+        if path.suffix.lower() == ".mp3" or mpeg.parse(head) is not None or head[:3] == b"ID3":
+            return _mp3(path, file)
+        return Contents()
+    finally:
+        os.close(descriptor)
+
+
+def _mp3(path: Path, file: Bytes) -> Contents:
+    """Return the recordings of an MP3, by its frames."""
+    parts, end = [], 0
+    for stretch in mpeg.stretches(file, 0, file.size):
+        seconds = stretch.samples / stretch.rate
+        if stretch.stated is None:
+            if stretch.is_cut:
+                raise InputError(f"{path}: is cut off (within the frame at {seconds:.2f} s); download it again.")
+        elif stretch.stated / stretch.rate - seconds > TOLERANCE:
+            raise cut_off(path, seconds, stretch.stated / stretch.rate)
+        samples = stretch.samples if stretch.stated is None else None
+        parts.append(Part(stretch.first, stretch.last, stretch.patch(file), samples))
+        end = stretch.last
+    if len(parts) == 1 and not parts[0].patches and (file.size - end) * 100 <= file.size:
+        return Contents((Part(samples=parts[0].samples),))  # with its tags, which need no window
+    return together(parts)
+
+
+def _kind_of(head: bytes) -> str:
+    """Return the format whose signature the first bytes of a file have; "" if none."""
+    return next((kind for kind, signature in SIGNATURES.items() if signature.match(head)), "")
+
+
+def _parts_of(path: Path, file: Bytes, kind: str) -> Contents:
+    """Return the recordings of a file of one of the formats; raise InputError if it is cut off."""
+    if kind == "mp4":
+        return _boxes(path, file)
+    if kind == "avi":
+        stated = 8 + int(file.number(4, "<I"))
+        if stated > file.size and not _is_placeholder(stated):
+            raise bytes_missing(path, file.size, stated)
+        return Contents()
+    firsts = _firsts(file, kind)
+    parts, found = [], ""
+    for first, last in zip(firsts, [*firsts[1:], file.size], strict=True):
+        part = Part() if len(firsts) == 1 else Part(first, last)
+        if kind == "ogg":
+            _check_last_page(path, file, first, last)
+        elif kind == "flac":
+            part = Part(part.first, part.last, streamed=_is_streamed(file.at(first, 26)))
+        elif kind in LAID_OUT and (layout := layout_of(kind, file, first)) is not None:
+            if layout.samples >= last and len(firsts) > 1:
+                continue  # a header alone
+            part, found = _checked(path, file, part, layout, last)
+        parts.append(part)
+    return together(parts, found)
+
+
+def _firsts(file: Bytes, kind: str) -> list[int]:
+    """Return the first byte of each recording."""
+    if kind in ("wav", "aiff"):
+        stated = 8 + int(file.number(4, "<I" if file.at(0, 4) == b"RIFF" else ">I"))
+        if stated <= file.size <= stated + 1:  # the usual case; there is nothing to search for
+            return [0]
+    firsts = []
+    for start in range(0, file.size, SEARCHED):
+        block = file.at(start, SEARCHED + LONGEST_SIGNATURE)
+        firsts += [start + at for at in _matches(block, kind) if at < SEARCHED]
+    if kind == "ogg":  # streams that play together begin together
+        ends = [_page_end(file, first) for first in firsts]
+        firsts = [first for number, first in enumerate(firsts) if number == 0 or ends[number - 1] != first]
+    return [0, *firsts[1:]]
+
+
+def _matches(block: bytes, kind: str) -> list[int]:
+    """Return where the signature of a format stands in a block."""
+    signature, found = SIGNATURES[kind], []
+    if kind not in SOUGHT:
+        return [match.start() for match in signature.finditer(block)]
+    at = len(block)
+    while (at := block.rfind(SOUGHT[kind], 0, at)) >= 0:  # backwards is several times as fast
+        if signature.match(block, at):
+            found.append(at)
+    return found[::-1]
+
+
+def _is_placeholder(stated: int) -> bool:
+    """Return whether a program writes this number of bytes because it does not know the length."""
+    if not 0 <= stated < UNKNOWN_LENGTH:
+        return True
+    return any(stated > unit / 2 and abs(stated - unit * round(stated / unit)) <= HEADER for unit in ROUND)
+
+
+def _checked(path: Path, file: Bytes, part: Part, layout: Layout, last: int) -> tuple[Part, str]:
+    """Return a part with a header that states the bytes that are there, and a sentence if it stated others."""
+    present, stated, rate = last - layout.samples, layout.stated, layout.byte_rate
+    if present <= 0 or rate <= 0:
+        return part, ""
+    if not _is_placeholder(stated):
+        if (stated - present) / rate > TOLERANCE:
+            raise bytes_missing(path, present, stated)
+        more = stated < present and (stated == 0 or (present - stated) / rate > TOLERANCE)
+        if not (more and _are_samples(file, layout.samples + stated, last)):
+            return part, ""
+    found = ""
+    if 0 <= stated < UNKNOWN_LENGTH:
+        found = f"has a header that states {stated:,} bytes of sound, but {present:,} are there, and all were read"
+    return Part(part.first, last, layout.patch(present)), found
+
+
+def _are_samples(file: Bytes, position: int, last: int) -> bool:
+    """Return whether the bytes after the stated samples are samples too: no chunk, no tag and no zeros."""
+    position += position % 2
+    head, rest = file.at(position, 4096), last - position
+    if rest < 8 or head.startswith(TAGS) or not any(head):
+        return False
+    sizes = [struct.unpack_from(form, head.ljust(24, b"\xff"), at)[0] for form, at in CHUNK_SIZES]
+    return not (re.match(rb"[ -~]{4}", head) and any(0 <= size <= rest for size in sizes))
+
+
+def _is_streamed(head: bytes) -> bool:
+    """Return whether a flac states no number of samples; `head` are its first bytes."""
+    return len(head) == 26 and head[:4] == b"fLaC" and not (head[21] & 15 or any(head[22:26]))
+
+
+def _page_end(file: Bytes, position: int) -> int:
+    """Return the byte after the Ogg page at a position."""
+    head = file.at(position, 27 + 255)
+    segments = head[26] if len(head) > 26 else 255
+    return position + 27 + segments + sum(head[27 : 27 + segments])
+
+
+def _check_last_page(path: Path, file: Bytes, first: int, last: int) -> None:
+    start = max(first, last - LARGEST_PAGE)
+    at = file.at(start, last - start).rfind(b"OggS\0")
+    if at >= 0 and _page_end(file, start + at) > last:
+        raise InputError(f"{path}: is cut off (its last page is not whole); download it again.")
+
+
+def _boxes(path: Path, file: Bytes) -> Contents:
+    """Return the recordings of an mp4; every box states its size."""
+    firsts, position, has_sound = [0], 0, False
+    while position + 8 <= file.size:
+        name, size = file.at(position + 4, 4), int(file.number(position, ">I"))
+        if size == 1:
+            size = int(file.number(position + 8, ">Q"))
+        if name == b"ftyp" and has_sound:
+            firsts.append(position)
+        has_sound = has_sound or name == b"mdat"
+        if size < 8 or not re.fullmatch(rb"[\w\xa9 -]{4}", name):  # 0: the last box, to the end of the file
+            break
+        if position + size > file.size and name in (b"mdat", b"moov", b"moof"):
+            raise bytes_missing(path, file.size, position + size)
+        position += size
+    if len(firsts) == 1:
+        return Contents()
+    return together([Part(first, last) for first, last in zip(firsts, [*firsts[1:], file.size], strict=True)])
