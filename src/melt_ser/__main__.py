@@ -5,8 +5,10 @@ from __future__ import annotations
 import importlib
 import sys
 
+from melt_ser.cli.completion import print_completion
 from melt_ser.cli.verb import run
 from melt_ser.core.errors import SetupError, did_you_mean
+from melt_ser.core.package import __version__
 
 VERBS = {
     "train": "fine-tune a backbone on a corpus and evaluate it",
@@ -26,6 +28,10 @@ def main() -> int:
     """Run the module of the verb that the first argument names."""
     if len(sys.argv) < 2 or sys.argv[1] in ("-h", "--help"):
         return run(print_verbs)
+    if sys.argv[1] == "--version":
+        return run(print_version)
+    if sys.argv[1] == "--completion":
+        return run(lambda: print_completion(VERBS, sys.argv[2:]))
     verb = sys.argv.pop(1)
     if verb not in VERBS:
         return run(lambda: refuse(verb))
@@ -36,10 +42,16 @@ def main() -> int:
 
 def print_verbs() -> int:
     """Print the verbs with their purpose; return the code of a wrong usage if there is no argument."""
-    print("usage: melt-ser <verb> …\n")
+    print("usage: melt-ser <verb> … | --version | --completion bash|zsh|fish\n")
     for verb, purpose in VERBS.items():
         print(f"  {verb:<11}{purpose}")
     return 0 if len(sys.argv) > 1 else SetupError.exit_code
+
+
+def print_version() -> int:
+    """Print the version of melt_ser."""
+    print(f"melt_ser {__version__}")
+    return 0
 
 
 def refuse(verb: str) -> int:

@@ -1,4 +1,4 @@
-"""`python -m melt_ser.evaluate run=<folder> dataset=<name>`: score a finished run on another corpus."""
+"""`python -m melt_ser.evaluate <run> dataset=<name>`: score a finished run on another corpus."""
 
 from __future__ import annotations
 
@@ -15,8 +15,10 @@ def evaluate(composed: DictConfig) -> None:
 
     from melt_ser.cli.checks import check_cache, check_eval
     from melt_ser.cli.compose import typed
+    from melt_ser.cli.overrides import is_chosen
     from melt_ser.config import EvaluateConfig
     from melt_ser.core.console import finish, show, verification_bar
+    from melt_ser.core.errors import SetupError
     from melt_ser.core.locks import exclusive_lock
     from melt_ser.corpora.load import load_corpus
     from melt_ser.runs.folder import RESULT_FILE, read_result
@@ -24,6 +26,8 @@ def evaluate(composed: DictConfig) -> None:
     from melt_ser.runs.table import evaluation_table
     from melt_ser.training.main_process import main_process_first
 
+    if not is_chosen("dataset"):
+        raise SetupError("evaluate needs the corpus to score the run on: dataset=<name>.")
     config = typed(composed, EvaluateConfig)
     check_eval(config.eval)
     check_cache(config.cache)
@@ -40,6 +44,9 @@ def evaluate(composed: DictConfig) -> None:
 
 
 def main() -> int:
+    from melt_ser.cli.overrides import with_run
+
+    sys.argv[1:] = with_run(sys.argv[1:])
     return launch("evaluate", evaluate)
 
 

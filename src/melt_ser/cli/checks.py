@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from melt_ser.config import AugmentConfig, CacheConfig, Config, EvalConfig
-from melt_ser.core.errors import SetupError
+from melt_ser.config import AugmentConfig, CacheConfig, Config, EvalConfig, EvaluateConfig, PrepareConfig
+from melt_ser.core.errors import SetupError, did_you_mean
 
 FREEZE = ("nothing", "convolution", "everything")
+PARTS = ("train", "dev", "test", "all")  # of dataset.expected
 
 
 def check(config: Config) -> None:
@@ -61,6 +62,29 @@ def check(config: Config) -> None:
         )
     check_eval(config.eval)
     check_cache(config.cache)
+
+
+def check_entries(settings: Config | EvaluateConfig | PrepareConfig, corpora: list[str]) -> None:
+    """Raise SetupError for an entry of a dictionary that nothing would read.
+
+    Args:
+        settings: of any verb. The columns and the emotions of label maps are checked when the corpus is read.
+        corpora: names of the known corpora.
+    """
+    dataset = settings.dataset
+    if not isinstance(settings, PrepareConfig):
+        known = {*corpora, dataset.name, *dataset.members, *(settings.eval.corpora or [])}
+        for name in settings.eval.roots:
+            if name not in known:
+                raise SetupError(f"eval.roots: there is no corpus '{name}'; {did_you_mean(name, known)}")
+    for part in dataset.expected:
+        if part not in PARTS:
+            raise SetupError(f"dataset.expected: there is no part '{part}'; {did_you_mean(part, PARTS)}")
+    if isinstance(settings, Config) and settings.backbone.architecture and settings.backbone.checkpoint is not None:
+        raise SetupError(
+            f"backbone.architecture is for random weights, and {settings.backbone.name} has the weights of "
+            f"{settings.backbone.checkpoint}; leave it out, or choose backbone={settings.backbone.family.value}_tiny."
+        )
 
 
 def check_augment(settings: AugmentConfig) -> None:

@@ -8,22 +8,22 @@ tell a default from a value that was set.
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from enum import Enum
-from pathlib import PurePath
 from typing import Any, TypeVar
 
 import hydra
 from hydra.core.config_store import ConfigStore
 from hydra.core.global_hydra import GlobalHydra
-from hydra.core.override_parser.types import Quote, QuotedString
 from omegaconf import MISSING, DictConfig, OmegaConf, flag_override
 
-from melt_ser.cli.failures import failure_of, renamed
+from melt_ser.cli.checks import check_entries
+from melt_ser.cli.failures import failure_of
+from melt_ser.cli.keys import refuse_unknown_keys
+from melt_ser.cli.overrides import for_hydra, with_entries
 from melt_ser.cli.own_checkpoint import settle_checkpoint
-from melt_ser.config import RENAMED, UNION, Config, DatasetConfig, EvaluateConfig, PrepareConfig, ProtocolConfig
+from melt_ser.cli.quoting import written
+from melt_ser.config import UNION, Config, DatasetConfig, EvaluateConfig, PrepareConfig, ProtocolConfig
 from melt_ser.core.errors import MeltSerError, SetupError, did_you_mean
 from melt_ser.core.package import conf_folder
 
@@ -50,18 +50,19 @@ def compose(overrides: list[str], config_name: str = "config") -> DictConfig:
     if not GlobalHydra.instance().is_initialized():
         with hydra.initialize_config_dir(str(conf_folder()), version_base="1.3"):
             return compose(overrides, config_name)
-    composed = hydra.compose(config_name, overrides=overrides, return_hydra_config=True)
+    schema = SCHEMAS[config_name]
+    composed = hydra.compose(config_name, overrides=for_hydra(overrides, schema), return_hydra_config=True)
     choice = composed.hydra.runtime.choices.get("backbone")
     with flag_override(composed, ["readonly", "struct"], False):
         del composed["hydra"]
     if choice is not None and OmegaConf.select(composed, "backbone.checkpoint") is not None:
         settle_checkpoint(composed, choice, overrides)
-    return composed
+    return with_entries(composed, schema)
 
 
 def with_protocol(composed: DictConfig, schema: type[Any]) -> DictConfig:
     """Return the composed configuration with every value checked against its type, and with the split filled in."""
-    merged = OmegaConf.merge(open_schema(schema), composed)
+    merged = OmegaConf.merge(open_schema(schema), with_entries(composed, schema))
     assert isinstance(merged, DictConfig)
     choose_protocol(merged.dataset)
     return merged
@@ -75,21 +76,9 @@ def typed(composed: DictConfig, schema: type[Settings]) -> Settings:
     settings = OmegaConf.to_object(with_protocol(composed, schema))
     assert isinstance(settings, schema)
     refuse_unknown_keys(settings)
+    check_entries(settings, known_corpora())
     fill_members(settings.dataset)
     return settings
-
-
-def refuse_unknown_keys(settings: Any, place: str = "") -> None:
-    """Raise SetupError for a key that is no field of its dataclass: Hydra accepts any key after a plus."""
-    known = [field.name for field in dataclasses.fields(settings)]
-    for name, value in vars(settings).items():
-        key = f"{place}{name}"
-        if name not in known:
-            raise SetupError(
-                renamed(key) if key in RENAMED else f"There is no key '{key}'; {did_you_mean(name, known)}"
-            )
-        if dataclasses.is_dataclass(value):
-            refuse_unknown_keys(value, f"{key}.")
 
 
 def load_config(*overrides: str) -> Config:
@@ -100,6 +89,13 @@ def load_config(*overrides: str) -> Config:
 def load_dataset(name: str) -> DatasetConfig:
     """Return the settings of `dataset=<name>`, from the package's YAML files or the user's own (--config-dir)."""
     return typed(compose([f"dataset={name}"]), Config).dataset
+
+
+def known_corpora() -> list[str]:
+    """Return the names of the YAML files of corpora, in a running verb with the user's own (--config-dir)."""
+    if GlobalHydra.instance().is_initialized():
+        return list(GlobalHydra.instance().config_loader().get_group_options("dataset"))
+    return sorted(path.stem for path in (conf_folder() / "dataset").glob("*.yaml"))
 
 
 def choose_protocol(dataset: DictConfig) -> None:
@@ -126,11 +122,13 @@ def fill_members(union: DatasetConfig) -> None:
 
     A member's settings are part of the run (another label map is another run), so the union's configuration holds them.
     The same members, in any order, give the same union. Raises SetupError if no member remains, if a corpus is named
-    twice, or if `left_out` or `roots` names a corpus that is no member.
+    twice, if `left_out` or `roots` names a corpus that is no member, or if `member_settings` is set by hand.
     """
+    if union.member_settings:
+        raise SetupError("dataset.member_settings is filled in from the YAML files of dataset.members; change those.")
     if union.reader != UNION:
-        if union.members or union.left_out is not None:
-            raise SetupError("dataset.members and dataset.left_out are for dataset=union.")
+        if union.members or union.left_out is not None or union.roots:
+            raise SetupError("dataset.members, dataset.left_out and dataset.roots are for dataset=union.")
         return
     if len(set(union.members)) < len(union.members):
         raise SetupError(f"dataset.members names a corpus of '{union.name}' twice: {', '.join(union.members)}.")
@@ -165,16 +163,9 @@ def compose_settings(settings: Mapping[str, Any], config_name: str = "config") -
         else:
             flat[key] = value
     # Choosing a group's YAML comes first, so that the order of a mapping does not matter.
-    texts = [f"{key}={_text(value)}" for key, value in sorted(flat.items(), key=lambda item: "." in item[0])]
+    texts = [f"{key}={written(value)}" for key, value in sorted(flat.items(), key=lambda item: "." in item[0])]
     with sentences(config_name):
-        composed = compose(texts, config_name)
-        for key, value in flat.items():
-            if isinstance(value, Mapping):
-                entries = {name: _plain(item) for name, item in value.items()}
-                name = key.lstrip("+")
-                is_null = OmegaConf.select(composed, name) is None
-                OmegaConf.update(composed, name, entries, merge=not is_null, force_add=True)
-    return composed
+        return compose(texts, config_name)
 
 
 @contextmanager
@@ -189,30 +180,3 @@ def sentences(config_name: str = "config") -> Iterator[None]:
         if not failure.known:
             raise
         raise SetupError(failure.sentence) from error
-
-
-def _text(value: Any) -> str:
-    """Write a value in the grammar of Hydra's command line."""
-    value = _plain(value)
-    if value is None:
-        return "null"
-    if isinstance(value, bool):
-        return str(value).lower()
-    if isinstance(value, str):
-        return QuotedString(value, Quote.single).with_quotes()
-    if isinstance(value, Mapping):
-        return "{}"  # its entries are merged afterwards: the grammar knows only simple names
-    if isinstance(value, list):
-        return f"[{','.join(map(_text, value))}]"
-    return str(value)
-
-
-def _plain(value: Any) -> Any:
-    """Return paths as text, choices as their value, tuples as lists and numbers of numpy as Python's."""
-    if isinstance(value, Enum):
-        return value.value
-    if isinstance(value, PurePath):
-        return str(value)
-    if isinstance(value, list | tuple):
-        return [_plain(item) for item in value]
-    return value.item() if hasattr(value, "item") else value

@@ -6,7 +6,6 @@ Technical debt: patterns read Hydra's and OmegaConf's messages, because their ex
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import re
 import traceback
 import typing
@@ -14,10 +13,14 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import hydra.conf
 import yaml
 from hydra.errors import HydraException, OverrideParseException
 from omegaconf.errors import OmegaConfBaseException
 
+from melt_ser import config
+from melt_ser.cli.keys import place_of, renamed, unknown_key, unknown_name
+from melt_ser.cli.quoting import shell_setting, shell_word, unreadable
 from melt_ser.config import RENAMED
 from melt_ser.core.errors import MeltSerError, did_you_mean, one_line
 
@@ -87,8 +90,10 @@ def explain(error: BaseException, schema: type[Any]) -> str | None:
         return _unparsed(unparsed.override)
     for pattern, tell in (
         (r"Could not find '(?:[^']*/)?([\w@.]+)/([^'/]+)'", _unknown_choice),
-        (r"Could not override '([^']+)'", _unknown_key),
         (r"Key '([^']+)' (?:is )?not in '(\w+)'", _unknown_field),
+        (r"Could not override '([^']+)'", _unknown_key),
+        (r"config group '([^']+)' does not exist", _unknown_key),
+        (r"Ambiguous value for argument '(.*?)'\n", _several_values),
         (r"Key '([^']+)' is not in struct", _unknown_key),
         (r"Key (\S*) \(\w+\) is incompatible with \(str\)\s+full_key: ([\w.]+)\.\1", _key_that_is_no_text),
         (r"Incompatible key type '(None)Type'\s+full_key: ?([\w.]*)", _key_that_is_no_text),
@@ -139,18 +144,13 @@ def _chain(error: BaseException | None) -> list[BaseException]:
 def _unparsed(override: str) -> str:
     """Return a sentence about an override that Hydra's grammar rejects.
 
-    Values with most signs, or with letters beyond ASCII, need quotes; keys cannot have such characters.
+    Values with most signs, or with letters beyond ASCII, need quotes; keys cannot have such characters, except the
+    entries of dictionaries (overrides.py).
     """
     key, equals, value = override.partition("=")
-    if not equals:
-        return f"'{override}' is no setting; give it as <key>={override}."
-    if not re.fullmatch(r"[+~]*[\w./@-]+", key, re.ASCII):
-        return f"'{key}' cannot be a key on the command line; write it into a YAML of yours (--config-dir)."
-    if value.startswith("{"):
-        return f"{key}: {value} has keys that a command line cannot; write it into a YAML of yours (--config-dir)."
-    if value.startswith(("[", "'", '"')):
-        return f"{key}: {value} cannot be read; quote each part with signs other than ASCII letters and digits."
-    return f"{key}: quote a value with such signs, within the shell's quotes: \"{key}='{value}'\"."
+    if not equals or not re.fullmatch(r"[+~]*[\w./@-]+", key, re.ASCII):
+        return f"{shell_word(override)} is no setting; write it as <key>=<value>."
+    return unreadable(key.lstrip("+~"), value)
 
 
 def _unknown_choice(match: re.Match[str], text: str, schema: type[Any]) -> str:
@@ -162,27 +162,29 @@ def _unknown_choice(match: re.Match[str], text: str, schema: type[Any]) -> str:
 
 def _unknown_key(match: re.Match[str], text: str, schema: type[Any]) -> str:
     key = match.group(1)
-    *parents, name = key.split(".")
-    node: Any = schema
-    for parent in parents:
-        fields = typing.get_type_hints(node) if dataclasses.is_dataclass(node) else {}
-        if parent not in fields:
-            return f"There is no key '{key}'; {did_you_mean(parent, fields or _names(schema))}"
-        node = fields[parent]
-    if typing.get_origin(node) is dict:
-        return f"'{'.'.join(parents)}' has no entry '{name}' yet; add one with a plus: +{key}=<value>."
-    choices = _names(node) if dataclasses.is_dataclass(node) else []
-    within = f" in '{'.'.join(parents)}'" if parents else ""
-    return f"There is no key '{name}'{within}; {did_you_mean(name, choices or _names(schema))}"
+    try:
+        place = place_of(key, schema)
+    except MeltSerError as error:
+        return str(error)
+    reason = text.splitlines()[-1].strip().rstrip(".")
+    return f"{place.setting}: {reason}."
 
 
 def _unknown_field(match: re.Match[str], text: str, schema: type[Any]) -> str:
+    """Return a sentence about a key that a dataclass, the second group of the match, does not have."""
     name, owner = match.groups()
-    for node in (schema, *typing.get_type_hints(schema).values()):
-        if getattr(node, "__name__", "") == owner:
-            full = re.search(r"full_key: ([\w.]+)", text)
-            return f"There is no key '{full.group(1) if full else name}'; {did_you_mean(name, _names(node))}"
-    return f"There is no key '{name}'; {did_you_mean(name, _names(schema))}"
+    node = getattr(config, owner, None) or getattr(hydra.conf, owner, None)
+    found = re.search(r"full_key: ([\w.\[\]-]+)\.", text) or re.search(r"Could not override '([^']+)'", text)
+    if node is None or node is schema:
+        return unknown_key(name, schema)
+    return unknown_name(name, found.group(1) if found else "", typing.get_type_hints(node))
+
+
+def _several_values(match: re.Match[str], text: str, schema: type[Any]) -> str:
+    """Return a sentence about `key=a,b` without --multirun."""
+    key, _, value = match.group(1).lstrip("+").partition("=")
+    one = value.split(",") if typing.get_origin(place_of(key, schema).kind) is list else value
+    return f"{key} has several values: write {shell_setting(key, one)} for one, or add --multirun to run each."
 
 
 def _wrong_value(match: re.Match[str], text: str, schema: type[Any]) -> str:
@@ -216,13 +218,3 @@ def _not_a_mapping(match: re.Match[str], text: str, schema: type[Any]) -> str:
 
 def _missing(match: re.Match[str], text: str, schema: type[Any]) -> str:
     return f"{match.group(1)} has to be given: {match.group(1)}=<value>."
-
-
-def _names(node: Any) -> list[str]:
-    names = [field.name for field in dataclasses.fields(node)]
-    return [*names, "experiment"] if "experiment_name" in names else names
-
-
-def renamed(old: str) -> str:
-    """Return the sentence about an old key."""
-    return f"{old} is called {RENAMED[old]} now; use the new key (docs/migration.md)."

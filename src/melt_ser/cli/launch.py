@@ -19,6 +19,7 @@ from omegaconf import DictConfig
 from melt_ser.cli.compose import SCHEMAS
 from melt_ser.cli.failures import Failure, failure_of
 from melt_ser.cli.help import is_asked, print_help
+from melt_ser.cli.overrides import for_hydra
 from melt_ser.cli.own_checkpoint import settle_job
 from melt_ser.cli.sweep import Outcomes, one_gpu, outcome, sweeping
 from melt_ser.cli.verb import exit_code_of, run
@@ -48,6 +49,8 @@ def _launch(config_name: str, task: Callable[[DictConfig], str | None]) -> int:
         return _help(config_name)
     codes = [0]
     schema = SCHEMAS[config_name]
+    if not {"--shell-completion", "-sc"} & set(sys.argv):
+        sys.argv[1:] = for_hydra(sys.argv[1:], schema)
 
     @functools.wraps(task)
     def guarded(composed: DictConfig) -> dict[str, Any]:
@@ -98,8 +101,14 @@ def _help(config_name: str) -> int:
     return 0
 
 
+_told: set[str] = set()  # the mistakes of a sweep's jobs; the summary at its end counts them
+
+
 def _tell(failure: Failure, error: Exception) -> None:
-    """Print the sentence of a failure, after the traceback if it is a bug."""
+    """Print the sentence of a failure, in a sweep only once, after the traceback if it is a bug."""
     if not failure.known:
         traceback.print_exception(error)
+    if sweeping() and failure.sentence in _told:
+        return
+    _told.add(failure.sentence)
     say_last(f"error: {failure.sentence}")

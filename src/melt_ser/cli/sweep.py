@@ -26,6 +26,7 @@ from hydra.experimental.callback import Callback
 from hydra.types import RunMode
 from omegaconf import DictConfig
 
+from melt_ser.cli.overrides import as_typed
 from melt_ser.core.errors import one_line
 from melt_ser.core.processes import is_main_process
 
@@ -93,7 +94,7 @@ def overrides() -> list[str]:
     """Return the overrides of the command and of the sweep's job; an empty list outside a Hydra run."""
     if not HydraConfig.initialized():
         return []
-    return [str(override) for override in HydraConfig.get().overrides.task]
+    return [as_typed(override) for override in HydraConfig.get().overrides.task]
 
 
 def command() -> str:

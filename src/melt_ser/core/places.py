@@ -3,9 +3,23 @@
 from __future__ import annotations
 
 import os
+import re
 import stat
 import sys
 from pathlib import Path
+
+from melt_ser.core.errors import SetupError
+
+NAME = re.compile(r"(?!\.)[\w.-]{1,100}")  # of a folder that any system, page and shell takes
+
+
+def refuse_unfit_name(key: str, name: str) -> None:
+    """Raise SetupError if a name, the value of a setting, cannot name files and folders."""
+    if not NAME.fullmatch(name):
+        raise SetupError(
+            f"{key} '{name}' cannot name files and folders; "
+            f"use up to 100 letters, digits, '-', '_' and '.', and no '.' in front."
+        )
 
 
 def is_stream(path: Path) -> bool:

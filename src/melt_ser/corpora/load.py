@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 from pathlib import Path
 
 import pandas as pd
@@ -12,6 +11,7 @@ from melt_ser.config import UNION, DatasetConfig
 from melt_ser.core.errors import InputError, SetupError
 from melt_ser.core.files import sha256
 from melt_ser.core.package import cache_folder, expanded
+from melt_ser.core.places import refuse_unfit_name
 from melt_ser.corpora.corpus import Corpus, unite
 from melt_ser.corpora.download.hub import hub_folder
 from melt_ser.corpora.labels import common_label_map, map_labels
@@ -20,7 +20,6 @@ from melt_ser.corpora.reader import GENERAL_READERS, find_reader, is_own_corpus,
 from melt_ser.corpora.table import COLUMNS, Release, digest, encodable, validate
 from melt_ser.corpora.verification import Progress, header_notes, judge, verify
 
-NAME = re.compile(r"(?!\.)[\w.-]{1,100}")
 DATA_VARIABLE = "MELT_SER_DATA"
 
 
@@ -29,11 +28,7 @@ def corpus_root(config: DatasetConfig) -> Path:
 
     Raises SetupError if it is not there, if `dataset.name` is no valid file name, or for a union (it has no folder).
     """
-    if not NAME.fullmatch(config.name):
-        raise SetupError(
-            f"dataset.name '{config.name}' cannot name files and folders; "
-            f"use up to 100 letters, digits, '-', '_' and '.', and no '.' in front."
-        )
+    refuse_unfit_name("dataset.name", config.name)
     if config.bundled is not None:
         return Path(__file__).parents[1] / "demo" / config.bundled
     if config.reader == UNION:
@@ -44,6 +39,11 @@ def corpus_root(config: DatasetConfig) -> Path:
         return hub_folder(config.repository, config.revision)
     root = own_root(config)
     if not root.is_dir():
+        if config.table is not None and config.root is None:
+            raise SetupError(
+                f"There is no table {config.table}; set dataset.table to its path, or dataset.root to the folder that "
+                f"the table and its audio lie in."
+            )
         command = f"python -m melt_ser.prepare dataset={config.name} download=true"
         raise SetupError(
             f"Corpus '{config.name}' is not at {root}; give its folder with dataset.root=<folder> "
@@ -55,12 +55,19 @@ def corpus_root(config: DatasetConfig) -> Path:
 
 
 def own_root(config: DatasetConfig) -> Path:
-    """Return `dataset.root`, `$MELT_SER_DATA/<name>` or `data/<name>`, whether the folder exists or not."""
+    """Return `dataset.root`, `$MELT_SER_DATA/<name>` or `data/<name>`, whether the folder exists or not.
+
+    If none of them is there and `dataset.table` is a file, return the folder of that table.
+    """
     if config.root is not None:
         return expanded(config.root)
-    if os.environ.get(DATA_VARIABLE):
-        return expanded(os.environ[DATA_VARIABLE]) / config.name
-    return Path("data") / config.name
+    variable = os.environ.get(DATA_VARIABLE)
+    root = (expanded(variable) if variable else Path("data")) / config.name
+    if config.table is not None and config.bundled is None and not root.is_dir():
+        table = expanded(config.table)
+        if table.is_file():  # named by itself: its paths start at its own folder
+            return table.absolute().parent
+    return root
 
 
 def report_folder(config: DatasetConfig) -> Path:

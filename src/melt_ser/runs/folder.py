@@ -19,6 +19,7 @@ from melt_ser.config import Config
 from melt_ser.core import files
 from melt_ser.core.console import say
 from melt_ser.core.errors import InputError, SetupError
+from melt_ser.core.places import refuse_unfit_name
 from melt_ser.evaluation.results import RERUN_HINT, Inputs, Result, load_result
 from melt_ser.runs.identity import identity
 
@@ -28,9 +29,8 @@ PREVIOUS = ".previous"
 
 def run_folder(config: Config) -> Path:
     """Return the folder of a run; SetupError if the backbone or the corpus has a name that cannot name a folder."""
-    for name in (config.backbone.name, config.dataset.name):
-        if not name or Path(name).name != name or name.startswith("."):
-            raise SetupError(f"The name '{name}' cannot name a folder; use letters, digits, '-' and '_'.")
+    for key, name in (("backbone.name", config.backbone.name), ("dataset.name", config.dataset.name)):
+        refuse_unfit_name(key, name)
     return Path(config.out) / config.backbone.name / config.dataset.name / identity(config)
 
 

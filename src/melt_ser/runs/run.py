@@ -36,7 +36,7 @@ from melt_ser.runs.identity import plain
 from melt_ser.runs.make_result import FoldOutcome, make_result
 from melt_ser.runs.plan import RunPlan, evaluation_sets, make_plan
 from melt_ser.runs.table import evaluation_table
-from melt_ser.runs.warnings import warnings_before
+from melt_ser.runs.warnings import single_fold, warnings_before
 from melt_ser.training.main_process import main_process_first
 
 
@@ -74,7 +74,7 @@ def _run(config: Config) -> tuple[Path, bool]:
     if result is not None:
         show(evaluation_table(result.evals))
         for warning in result.warnings:
-            if warning not in told:
+            if warning not in told or warning in single_fold(plan):  # what the numbers are stands next to them
                 say(f"note: {warning}")
         say(f"plots: {plan.folder / 'figures'}")
     finish(path)

@@ -9,10 +9,24 @@ from melt_ser.evaluation.results import Evaluation
 from melt_ser.runs.plan import RunPlan
 
 
+def single_fold(plan: RunPlan) -> list[str]:
+    """Return a sentence if the run is one fold of several: its test part is a small share of the corpus."""
+    split = plan.splits[0]
+    if len(plan.splits) > 1 or split.fold is None or split.test.empty:
+        return []
+    usable, _ = plan.corpus.usable(plan.space)
+    tested, known = (set(table["speaker"]) - {""} for table in (split.test, usable))
+    speakers = f", {len(tested)} of {len(known)} speakers" if known else ""
+    return [
+        f"This is fold {split.fold} of '{plan.corpus.name}' alone: it is tested on {len(split.test)} of {len(usable)} "
+        f"utterances{speakers}. dataset.fold=all trains and scores every fold."
+    ]
+
+
 def warnings_before(plan: RunPlan) -> list[str]:
     """Return the sentences about the corpora and the splits, which are known before the training."""
     usable, _ = plan.corpus.usable(plan.space)
-    sentences = [*plan.corpus.notes, *group_warnings(usable, plan.config.dataset)]
+    sentences = [*single_fold(plan), *plan.corpus.notes, *group_warnings(usable, plan.config.dataset)]
     for other in plan.others:
         if other.config.synthetic:
             sentences += group_warnings(other.table, other.config)

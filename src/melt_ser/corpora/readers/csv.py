@@ -47,6 +47,8 @@ def read(root: Path, config: DatasetConfig) -> Release:
     if not root.is_dir():
         raise not_found(root, config)
     path = root / expanded(config.table)  # an absolute table stays as it is
+    if config.root is None and not os.path.isfile(path):
+        path = root / expanded(config.table).name  # the root is the folder of the table
     if not os.path.isfile(path):
         raise SetupError(f"There is no table at {path}: set dataset.table=<its path, absolute or within {root}>.")
     table = read_table(path, (), strict=True)

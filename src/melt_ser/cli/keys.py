@@ -1,0 +1,136 @@
+"""Find the setting that a key names, or the sentence with the nearest one.
+
+A setting with entries of the user's (`label_map`, `columns`, `roots`) takes any name below it: the entry of
+`dataset.label_map.Überdruss` is `Überdruss`, and that of `dataset.label_map.a.b` is `a.b`.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import typing
+from collections.abc import Iterable
+from typing import Any, NamedTuple
+
+from hydra.conf import HydraConf
+
+from melt_ser.config import RENAMED
+from melt_ser.core.errors import SetupError, did_you_mean
+
+EXPERIMENT = "experiment"  # a group of YAMLs without settings of its own
+
+
+class Place(NamedTuple):
+    """A setting, its type without Optional, and the name of the entry below it, if the key names one."""
+
+    setting: str
+    kind: Any
+    entry: str | None
+    optional: bool
+
+    @property
+    def has_entries(self) -> bool:
+        """Return whether the setting is a dictionary."""
+        return typing.get_origin(self.kind) is dict
+
+
+def place_of(key: str, schema: type[Any]) -> Place:
+    """Return the place of a key among the settings of a verb; raise SetupError with the nearest key if there is none.
+
+    The keys of Hydra itself (`hydra.sweep.dir`) are checked too.
+    """
+    if key in RENAMED:
+        raise SetupError(renamed(key))
+    node: Any = schema
+    names = key.split(".")
+    for depth, name in enumerate(names):
+        fields = _fields(node, outermost=depth == 0)
+        if name not in fields:
+            raise SetupError(unknown_key(key, schema))
+        node, optional = _without_optional(fields[name])
+        place = Place(".".join(names[: depth + 1]), node, ".".join(names[depth + 1 :]) or None, optional)
+        if not dataclasses.is_dataclass(node):
+            break
+    if place.entry is not None and not (place.has_entries or place.kind is Any):
+        raise SetupError(f"There is no key '{key}': {place.setting} is a single setting, {place.setting}=<value>.")
+    return place
+
+
+def unknown_key(key: str, schema: type[Any]) -> str:
+    """Return the sentence about a key that names no setting of a verb."""
+    node: Any = schema
+    names = key.split(".")
+    for depth, name in enumerate(names):
+        fields = _fields(node, outermost=depth == 0)
+        if name not in fields:
+            break
+        node, _ = _without_optional(fields[name])
+    if depth:
+        return unknown_name(name, ".".join(names[:depth]), fields)
+    own = {field: kind for field, kind in fields.items() if field != "hydra"}
+    same = [f"{group}.{name}" for group, kind in own.items() if name in _fields(kind)]
+    return f"There is no key '{name}'; did you mean '{same[0]}'?" if same else unknown_name(name, "", own)
+
+
+def renamed(old: str) -> str:
+    """Return the sentence about an old key."""
+    return f"{old} is called {RENAMED[old]} now; use the new key (docs/migration.md)."
+
+
+def refuse_unknown_keys(settings: Any, place: str = "") -> None:
+    """Raise SetupError for a key that is no field of its dataclass, in dictionaries and lists of dataclasses too.
+
+    Hydra lets a plus, and the defaults list of a YAML, add any key.
+    """
+    if isinstance(settings, dict | list):
+        for name, value in settings.items() if isinstance(settings, dict) else enumerate(settings):
+            refuse_unknown_keys(value, f"{place}.{name}")
+    if not dataclasses.is_dataclass(settings):
+        return
+    known, kinds = [field.name for field in dataclasses.fields(settings)], _fields(type(settings))
+    for name, value in vars(settings).items():
+        key = f"{place}.{name}" if place else name
+        if name not in known:
+            raise SetupError(renamed(key) if key in RENAMED else unknown_name(name, place, known))
+        _check_entries(key, value, kinds[name])
+        refuse_unknown_keys(value, key)
+
+
+def _check_entries(key: str, value: Any, kind: Any) -> None:
+    """Raise SetupError for an entry of a dictionary of texts or numbers that is a list or a dictionary.
+
+    OmegaConf checks entries only where they are typed on the command line.
+    """
+    plain, _ = _without_optional(kind)
+    if not isinstance(value, dict) or typing.get_origin(plain) is not dict:
+        return
+    item, _ = _without_optional(typing.get_args(plain)[1])
+    for name, entry in value.items():
+        if item in (str, int) and isinstance(entry, list | dict):
+            what = "text" if item is str else "a whole number"
+            raise SetupError(f"{key}.{name} is {entry}; it has to be {what}.")
+
+
+def unknown_name(name: str, place: str, known: Iterable[str]) -> str:
+    """Return the sentence about a name that is not known in a place: a group, a setting or "" for the outermost."""
+    within = f" in '{place}'" if place else ""
+    return f"There is no key '{name}'{within}; {did_you_mean(name, known)}"
+
+
+def _fields(node: Any, outermost: bool = False) -> dict[str, Any]:
+    """Return the types of the fields of a dataclass; none for another type."""
+    if not dataclasses.is_dataclass(node):
+        return {}
+    fields = typing.get_type_hints(node)
+    if outermost:
+        fields["hydra"] = HydraConf
+        if "experiment_name" in fields:
+            fields[EXPERIMENT] = str
+    return fields
+
+
+def _without_optional(kind: Any) -> tuple[Any, bool]:
+    """Return a type without None, and whether it has None."""
+    members = [member for member in typing.get_args(kind) if member is not type(None)]
+    if typing.get_origin(kind) is typing.Union and len(members) == 1:
+        return members[0], True
+    return kind, False
