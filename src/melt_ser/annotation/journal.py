@@ -52,9 +52,9 @@ APPLICATION = 0x4D454C54  # "MELT"; tells a journal from other SQLite files
 class Entry(NamedTuple):
     """An answer as it arrived.
 
-    `problem` says why it is unreadable (None: it is readable). `rounds` counts the calls, repairs included, and the
-    tokens are those of all rounds. `seconds` is the time from request to answer; None for batches, because it
-    would not show the engine's speed.
+    `problem` says why it is unreadable (None: it is readable). `rounds` counts the requests made for this call, repairs
+    included; the tokens are those of all rounds. `seconds` is the time from the last request to its answer; None for
+    batches, because it would not show the engine's speed.
     """
 
     call: str
@@ -176,8 +176,8 @@ class Journal:
 def open_journal(path: Path) -> Iterator[Journal]:
     """Open or create a journal, for this process alone.
 
-    Raises SetupError while another process holds it, OutputError if it cannot be written, InputError if the file is
-    damaged or no journal.
+    Raises SetupError while another process holds it or if SQLite cannot open or write it, OutputError if its folder or
+    its lock file cannot be written, InputError if the file is damaged or no journal.
     """
     lock = FileLock(path.with_name(f".{path.name}.lock"))
     with telling_failed_writes(path):

@@ -1,7 +1,8 @@
 """The labels file: a row for each line with the input's columns, the label, and the answer that it comes from.
 
 For a table like MELD's, the file has the columns of MELT's release in their order, with the label in `llm_label`,
-followed by `split` and our own columns. A corpus can use the file: `dataset=melt dataset.label_file=labels.csv`.
+then the input's other columns, then `split` and our own columns. A corpus can use the file:
+`dataset=melt dataset.label_file=labels.csv`.
 """
 
 from __future__ import annotations
@@ -48,7 +49,7 @@ class LabelledLine:
     consensus: Consensus | None
     answer: Answer | None
     sample: str  # number of the answer that is shown; after several files are combined, its file
-    samples: int  # number of answers (of labels, after several files are combined)
+    samples: int  # number of readable answers; after several files are combined, of files that have the line
 
     @property
     def label(self) -> str:
@@ -62,7 +63,8 @@ def label_line(
     """Return a line with the label from its answers.
 
     The label is the most probable by the mean of the answers' probabilities if the engine scores labels, otherwise the
-    majority. The answer shown is the first one with that label; without a label of the set, the first one.
+    majority. The answer shown is the first one with that label. A line without a label shows the first answer whose
+    label is outside the set; if there is none, the first answer.
 
     Args:
         line: the line.

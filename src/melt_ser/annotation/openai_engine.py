@@ -27,8 +27,8 @@ LONGEST_ANSWER = 500  # tokens; an answer has about a hundred, and the limit cap
 SHORTEST_SECRET = 8  # characters
 # Three ways to send the answer's schema: OpenAI's, the older one of llama-cpp-python and others, and not at all.
 FORMS = ("json_schema", "json_object", "text")
-FIRST_RETRIES = 1  # of a call that tests a form
-ROUNDS = 3  # of RETRIES each, for a question without an answer while others got theirs
+FIRST_RETRIES = 1  # of a call that tests a form: a server that does not know it may answer 500 each time
+ROUNDS = 3  # times that a question is sent, each with RETRIES, if it fails while others are answered (see `ask`)
 NO_COMPLETION = 3  # replies in a row that are no chat completion, after which the call has failed
 
 
@@ -103,7 +103,8 @@ class Endpoint:
             form: one of FORMS, the way to send the schema.
         """
         body: dict[str, Any] = {"model": model, "messages": list(messages), "temperature": temperature}
-        body["max_completion_tokens" if self.official else "max_tokens"] = LONGEST_ANSWER  # all servers know the second
+        # OpenAI's newer models refuse max_tokens; of the other servers, not all know max_completion_tokens.
+        body["max_completion_tokens" if self.official else "max_tokens"] = LONGEST_ANSWER
         if form == "json_schema":
             named = {"name": "annotation", "schema": schema, "strict": True}
             body["response_format"] = {"type": form, form: named}
@@ -169,9 +170,9 @@ def _is_temporary(error: Exception) -> bool:
 
 
 def _is_about_the_form(error: Exception) -> bool:
-    """Return whether a server refuses the form of the answer: the status is 400 or 422, or the message names the form.
+    """Return whether a server may refuse the form of the answer: the status is 400 or 422, or the message names it.
 
-    llama-cpp-python's server answers 500, and the client would retry that again and again.
+    The message is searched because llama-cpp-python's server answers 500 to a form that it does not know.
     """
     import openai
 
@@ -180,7 +181,7 @@ def _is_about_the_form(error: Exception) -> bool:
 
 
 class OpenAIEngine:
-    """Chat completions one by one, with the schema if the server takes one."""
+    """Chat completions, a request for each call (not the Batch API), with the schema if the server takes one."""
 
     def __init__(self, endpoint: Endpoint, model: str, temperature: float) -> None:
         self.endpoint = endpoint
@@ -192,9 +193,9 @@ class OpenAIEngine:
     async def ask(self, messages: Sequence[Message], schema: Schema, sample: int) -> Reply:
         """Return the reply to one question.
 
-        If the server refuses one of FORMS, the next one is tried. A failed question is asked again if others were
-        answered in the meantime: without limit after 429, and in up to `ROUNDS` rounds after any other error (most of
-        the client's tries before it may have been 429).
+        If the server refuses one of FORMS, the next one is tried. After a temporary error, a question is asked again if
+        others were answered in the meantime: without limit after 429, otherwise in up to `ROUNDS` rounds. One round
+        would be too few, because the client may have spent most of its retries on 429.
         """
         import openai
 

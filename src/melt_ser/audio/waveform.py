@@ -12,7 +12,7 @@ RECEPTIVE_FIELD = 400
 
 
 def prepare_waveform(waveform: Tensor, do_normalize: bool) -> Tensor:
-    """Return a mono waveform, (samples,) at 16 kHz, as float32 for a backbone, (max(samples, 400),).
+    """Turn a mono waveform at 16 kHz, (samples,), into the float32 input of a backbone, (max(samples, 400),).
 
     A clip shorter than the receptive field would have no frame, so zeros are appended up to 400 samples; they then
     count as audio in the normalisation, the length and the frame mask. If the checkpoint asks for normalisation

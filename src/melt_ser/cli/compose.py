@@ -71,7 +71,8 @@ def with_protocol(composed: DictConfig, schema: type[Any]) -> DictConfig:
 def typed(composed: DictConfig, schema: type[Settings]) -> Settings:
     """Return the composed configuration as dataclasses, with every value checked against its type.
 
-    Raises SetupError for an unknown key, protocol or member, and OmegaConf's exceptions for a value of a wrong type.
+    Raises SetupError for an unknown key or protocol and for wrong members of a union, Hydra's exceptions for a member
+    without a YAML, and OmegaConf's for a value of a wrong type.
     """
     settings = OmegaConf.to_object(with_protocol(composed, schema))
     assert isinstance(settings, schema)
@@ -99,8 +100,9 @@ def known_corpora() -> list[str]:
 
 
 def choose_protocol(dataset: DictConfig) -> None:
-    """Fill missing `group` and `folds` from the protocol, and set `protocol` to the name of the resulting split.
+    """Fill missing `group` and `folds` from the protocol.
 
+    `protocol` becomes the name of the protocol with the resulting `group` and `folds`, or None if there is none.
     A key that a YAML or the command sets wins over the protocol's. Raises SetupError if the corpus has no protocol of
     that name.
     """

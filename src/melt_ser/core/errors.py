@@ -12,7 +12,7 @@ from pathlib import Path
 
 
 class MeltSerError(Exception):
-    """A failure with a sentence for the user; never shown with a traceback."""
+    """A failure with a sentence for the user; the verbs print it without a traceback."""
 
     exit_code = 1
 
@@ -70,7 +70,9 @@ def did_you_mean(word: str, choices: Iterable[str]) -> str:
 
 
 def first_line(error: Exception) -> str:
-    """Return the first line of another library's error without its last full stop, or the error's type without a text.
+    """Return the first line of another library's error, without the full stop or colon at its end.
+
+    If the error has no text, return the name of its type.
 
     >>> first_line(ValueError("no such table.\\nTraceback ..."))
     'no such table'

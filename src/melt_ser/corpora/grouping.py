@@ -1,4 +1,7 @@
-"""Divide utterances into sets that keep groups whole and have similar shares of classes, for any order of rows."""
+"""Divide utterances into sets that keep groups whole and have similar shares of classes.
+
+The order of the rows does not change the sets.
+"""
 
 from __future__ import annotations
 

@@ -44,7 +44,7 @@ def transfer(url: str, path: Path, expected_bytes: int | None, progress: Progres
     """Write the file at `url` to `path`; continue an earlier, interrupted download.
 
     Raises NotDownloaded if the server cannot be reached or does not have the file, SetupError if the file does not fit
-    on the disk, InputError if it does not have `expected_bytes` bytes.
+    on the disk, InputError if the server states another size than `expected_bytes` or sends more bytes.
     """
     part = path.with_name(path.name + ".part")
     failures = furthest = 0
@@ -114,8 +114,6 @@ def _download_rest(url: str, part: Path, expected_bytes: int | None, progress: P
             raise NotDownloaded(f"{url} is not there (the server answers {status} {response.reason})")
         if status in (206, 416):
             total = _total_from_range(response, part)
-            if status == 416:  # the part is the whole file, only not renamed yet
-                return
         else:
             response.raise_for_status()
             if status != 200:
@@ -129,6 +127,8 @@ def _download_rest(url: str, part: Path, expected_bytes: int | None, progress: P
                 f"{url} has {total:,} bytes, not the {expected_bytes:,} that are expected: the file has changed; "
                 "get the release by hand, or correct dataset.download."
             )
+        if status == 416:  # the part is the whole file, only not renamed yet
+            return
         if total is not None and total - present > shutil.disk_usage(part.parent).free:
             raise SetupError(
                 f"{url} has {total:,} bytes, for which {part.parent} has no space; "

@@ -46,7 +46,7 @@ def join_clips(
         file_column: the column with the file name of the clip; its folder and suffix are ignored.
         row: returns columns of the corpus table from the clip's name and the record; raises `Unused` for a record to
             skip.
-        rank: sorts several files of a clip; the smallest is used.
+        rank: returns the rank of a file; of several files of one clip, the one with the lowest rank is used.
     """
     clips: dict[str, str] = {}
     skipped = []

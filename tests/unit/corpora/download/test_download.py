@@ -178,6 +178,16 @@ def test_transfer_refuses_a_file_of_the_wrong_size(tmp_path: Path) -> None:
         assert size_at(address) == len(CONTENT)
 
 
+@pytest.mark.parametrize("expected", [len(CONTENT) // 2, 2 * len(CONTENT)])
+def test_transfer_refuses_a_complete_part_of_the_wrong_size_each_time(expected: int, tmp_path: Path) -> None:
+    server = Behaviour(CONTENT, length=False)
+    with pytest.raises(InputError):  # the second request finds the part complete
+        fetch(server, tmp_path / "a", expected_bytes=3 * len(CONTENT))
+    for _ in range(2):
+        with pytest.raises(InputError, match=f"not the {expected:,} that are expected: the file has changed; get the"):
+            fetch(server, tmp_path / "a", expected_bytes=expected)
+
+
 def test_transfer_does_not_begin_a_file_that_does_not_fit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("shutil.disk_usage", lambda _: shutil._ntuple_diskusage(9, 9, 1000))
     with pytest.raises(SetupError, match="has 3,000,000 bytes, for which .* has no space"):
