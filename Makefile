@@ -55,7 +55,7 @@ soak-kills: $(VENV)/.installed-dev
 	folder=$$(mktemp -d) && $(BIN)/python tests/helpers/crash_tests.py soak $$folder 50; code=$$?; rm -rf $$folder; exit $$code
 
 soak-input: $(VENV)/.installed-dev
-	OMP_NUM_THREADS=1 HF_HUB_OFFLINE=1 $(BIN)/python scripts/soak_bad_input.py --count 10000 --seed 0
+	OMP_NUM_THREADS=1 HF_HUB_OFFLINE=1 $(BIN)/python scripts/soak_bad_input.py --count 20000 --seed 0
 
 soak-annotation: $(VENV)/.installed-dev
 	$(BIN)/python scripts/soak_annotation.py

@@ -1,6 +1,6 @@
 """Read thousands of damaged inputs: each is accepted or refused in a sentence, without traceback, crash or hang.
 
-    python scripts/soak_bad_input.py --count 10000 --seed 0
+    python scripts/soak_bad_input.py --count 20000 --seed 0
 
 Input number n of seed s depends only on s + n, so `--count 1 --seed <the reported seed>` repeats it. The readers rest
 on C code, so child processes do the work. If a child dies, hangs or exceeds its memory, the script reports its current
