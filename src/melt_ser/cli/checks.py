@@ -80,11 +80,6 @@ def check_entries(settings: Config | EvaluateConfig | PrepareConfig, corpora: li
     for part in dataset.expected:
         if part not in PARTS:
             raise SetupError(f"dataset.expected: there is no part '{part}'; {did_you_mean(part, PARTS)}")
-    if isinstance(settings, Config) and settings.backbone.architecture and settings.backbone.checkpoint is not None:
-        raise SetupError(
-            f"backbone.architecture is for random weights, and {settings.backbone.name} has the weights of "
-            f"{settings.backbone.checkpoint}; leave it out, or choose backbone={settings.backbone.family.value}_tiny."
-        )
 
 
 def check_augment(settings: AugmentConfig) -> None:

@@ -20,7 +20,7 @@ from typing import Any
 import yaml
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import Quote, QuotedString, Sweep
+from hydra.core.override_parser.types import Sweep
 from omegaconf import DictConfig, OmegaConf
 
 from melt_ser.cli.keys import Place, place_of
@@ -74,17 +74,16 @@ def as_typed(override: str) -> str:
     """Return an override of Hydra as it was typed: without the frame of an entry that Hydra cannot read."""
     if not CARRIED.match(override):
         return override
-    return str(OverridesParser.create().parse_override(override).value())
+    return str(OmegaConf.create({"text": OverridesParser.create().parse_override(override).value()}).text)
 
 
 def with_entries(composed: DictConfig, schema: type[Any]) -> DictConfig:
     """Return a composed configuration with the entries that went through Hydra as text."""
     if ENTRIES not in composed:
         return composed
-    texts = OmegaConf.to_container(composed[ENTRIES], resolve=False)
-    assert isinstance(texts, dict)
+    texts = list(composed[ENTRIES].values())
     complete = OmegaConf.masked_copy(composed, [str(key) for key in composed if key != ENTRIES])
-    for text in texts.values():
+    for text in texts:
         _, key, _, value = _parts(text)
         place = place_of(key, schema)
         is_null = OmegaConf.select(complete, place.setting) is None
@@ -110,7 +109,7 @@ def _for_hydra(override: str, schema: type[Any], number: int) -> str:
     if readable is not None:
         return f"++{readable}"
     _entries(place, key, value)  # an entry that cannot be read stops the command here
-    return f"++{ENTRIES}.{number}={QuotedString(f'{key}={value}', Quote.double).with_quotes()}"
+    return f"++{ENTRIES}.{number}={written(f'{key}={value}')}"
 
 
 def _parts(override: str) -> tuple[str, str, str, str]:

@@ -30,7 +30,7 @@ def a_yaml_with_a_number_for_a_map(folder: Path) -> Expected:
 @kind
 def a_yaml_with_an_unknown_key(folder: Path) -> Expected:
     command = dataset_yaml(folder, "defaults: [csv]\nminimum_second: 1\n")
-    return refused(command, "no key 'dataset.minimum_second'; did you mean 'minimum_seconds'?", code=2)
+    return refused(command, "no key 'minimum_second' in 'dataset'; did you mean 'minimum_seconds'?", code=2)
 
 
 @kind
@@ -95,7 +95,7 @@ def a_class_of_an_unknown_emotion(folder: Path) -> Expected:
 @kind
 def classes_on_the_command_line(folder: Path) -> Expected:
     command = train(corpus(folder / "corpus"), "+labels.classes={sad: [sad], angry: [angry]}")
-    return refused(command, "labels.classes is null", "write it into a YAML of yours", code=2)
+    return Expected(command, 0, ["result: "])
 
 
 # Markup for rich, mathematics for figures.

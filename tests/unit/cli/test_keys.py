@@ -134,12 +134,6 @@ def test_an_entry_that_nothing_would_read_is_refused(override: str, sentence: st
     assert refusal(override).startswith(sentence)
 
 
-def test_an_architecture_beside_a_checkpoint_is_refused() -> None:
-    assert refusal("backbone=wavlm", "backbone.architecture.hidden_size=32").startswith(
-        "backbone.architecture is for random weights, and wavlm has the weights of microsoft/wavlm-base-plus;"
-    )
-
-
 def test_a_corpus_of_ones_own_has_a_root_by_its_name() -> None:
     assert load_config("dataset=csv", "dataset.name=mine", "eval.roots.mine=/x").eval.roots == {"mine": "/x"}
 
