@@ -31,7 +31,10 @@ PAPER_MODEL = "gpt-4o-2024-08-06"
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Annotate, or print the cost; return 1 if some line got no readable answer (the others are written)."""
+    """Annotate, or print the cost, or combine labels files; return the exit code.
+
+    It is 1 if a call got no readable answer; every line is written, if need be without a label.
+    """
     stopped = "stopped; the same command goes on from what is answered."
     return run(lambda: _run(_parser().parse_args(arguments)), stopped)
 
@@ -101,7 +104,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _check_out(options: argparse.Namespace) -> None:
-    """Raise SetupError, before anything is paid, if --out is a folder or a stream, or would replace an input."""
+    """Raise SetupError, before anything is paid, if --out is a folder, a stream without --journal, or an input."""
     from melt_ser.core.places import is_stream
     from melt_ser.corpora.lines import files_of
 
@@ -190,7 +193,9 @@ async def _answer_all(
     journal: Journal,
     progress: AnnotationProgress,
 ) -> list[Failure]:
-    """Ask the chosen engine for every missing answer, and return the lines without a readable one.
+    """Ask the chosen engine for every missing answer, and return the calls that failed.
+
+    An answer that is unreadable even after its repair is no failure here; the journal has it.
 
     Args:
         options: the options of the command.
@@ -214,14 +219,14 @@ async def _answer_all(
 
 
 def _write(out: Path, job: Job, journal: Journal, rules: dict[str, str], failures: list[Failure]) -> int:
-    """Write the labels file, print the lines without a label, and return the exit code.
+    """Write the labels file, print how many answers are missing or outside the label set, and return the exit code.
 
     Args:
         out: the labels file.
         job: the lines and the question.
         journal: the answers.
         rules: the label for each answer outside the label set (--map).
-        failures: the lines without a readable answer, with the reason.
+        failures: the calls that failed, with the reason.
     """
     from melt_ser.annotation.job import labelled_lines, unanswered
     from melt_ser.annotation.labels_file import outside_the_set, write_labels

@@ -20,7 +20,7 @@ GIVE_UP = 20  # consecutive failed calls after which the job stops
 async def answer_all(
     job: Job, engine: Engine, journal: Journal, concurrency: int, progress: AnnotationProgress
 ) -> list[Failure]:
-    """Make the calls without a final answer and return those that got no answer.
+    """Make every open call (no answer yet, or an unreadable one to repair), and return the calls that failed.
 
     Args:
         job: the calls.
@@ -64,7 +64,10 @@ async def answer_all(
 
 
 async def all_of(works: Sequence[Coroutine[Any, Any, None]]) -> None:
-    """Run all coroutines at once. The first error stops the others and is raised itself, not in an exception group."""
+    """Run all coroutines at once. The first error stops the others.
+
+    One error is raised, not an exception group: the first MeltSerError if there is one.
+    """
     try:
         async with asyncio.TaskGroup() as group:
             for work in works:
@@ -75,7 +78,7 @@ async def all_of(works: Sequence[Coroutine[Any, Any, None]]) -> None:
 
 
 class AnnotationProgress(Progress):
-    """Show answers and cost so far, those of earlier runs included; a last line always comes."""
+    """Show answers and cost so far, those of earlier runs included; without a bar, a last line comes in any case."""
 
     def __init__(self, total: int, done: int, price: Price | None, spent: float) -> None:
         """Begin with `done` of `total` calls answered and `spent` US dollars; a price of None is not known."""

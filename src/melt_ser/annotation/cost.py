@@ -76,7 +76,7 @@ def known_price(model: str, batch: bool) -> tuple[Price, str] | None:
 
 
 def is_own_machine(address: str | None) -> bool:
-    """Return whether an address is on this machine or a private network; tokens cost nothing there."""
+    """Return whether an address is localhost or a private IP address; tokens cost nothing there."""
     name = urlsplit(address or "").hostname or ""
     try:
         return ip_address(name).is_private
@@ -95,7 +95,7 @@ def money(dollars: float) -> str:
 
 @dataclass
 class Estimate:
-    """Tokens of the open calls: `add` each call, then read `cost` and `seconds`."""
+    """Tokens of the open calls (those still to be made): `add` each call, then read `cost` and `seconds`."""
 
     schema_tokens: int
     spent: Spent  # by earlier answers of the same model to the same prompt

@@ -23,6 +23,7 @@ from jinja2.sandbox import ImmutableSandboxedEnvironment
 from melt_ser.annotation.engines import Message, Schema
 from melt_ser.core.errors import SetupError, did_you_mean
 from melt_ser.core.files import sha256
+from melt_ser.core.package import conf_folder
 from melt_ser.corpora.lines import Line
 
 LEVELS = ("low", "mid", "high")  # of loudness and pitch
@@ -103,8 +104,6 @@ def load_prompt(name_or_path: str) -> Prompt:
 
     Raises SetupError if there is none, if a key is missing, unknown or of the wrong type, or if a template fails.
     """
-    from melt_ser.core.package import conf_folder  # imports Hydra
-
     path = Path(name_or_path)
     if path.suffix not in (".yaml", ".yml"):
         shipped = conf_folder() / "prompt"

@@ -1,4 +1,4 @@
-"""A lock that lets one process at a time work in a folder."""
+"""A lock that lets one process at a time work in a folder, or on a file."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from melt_ser.core.processes import is_main_process
 
 @contextmanager
 def exclusive_lock(folder: Path, waits: bool = False) -> Iterator[None]:
-    """Hold a run folder for this process; if several processes share a run, the main one holds it for all.
+    """Hold a folder or an output file for this process; of several processes of a run, the main one holds it for all.
 
     The operating system releases the lock when the process ends, even if it is killed. If another process holds the
     lock, print that and wait if `waits`; otherwise raise SetupError. Raises OutputError if the lock cannot be written.

@@ -23,7 +23,7 @@ EMOTIONS: dict[str, str] = {
     "sad": "sadness",
     "fearful": "fear, anxiety",
     "disgusted": "disgust",
-    "surprised": "surprise of either sign",
+    "surprised": "surprise, pleasant or unpleasant",
     "calm": "calm, which RAVDESS separates from neutral",
     "bored": "boredom",
     "contemptuous": "contempt",
@@ -31,7 +31,7 @@ EMOTIONS: dict[str, str] = {
     "sarcastic": "sarcasm, as EMNS has it",
 }
 
-# Common words for each emotion, for a user's own corpus (such as `dataset=csv`) or label file.
+# Common words and abbreviations for each emotion, for a user's own corpus (such as `dataset=csv`) or label file.
 SYNONYMS: dict[str, str] = {
     **{emotion: emotion for emotion in EMOTIONS},
     "anger": "angry",
@@ -88,7 +88,7 @@ def map_labels(raw: pd.Series, label_map: Mapping[str, str | None], corpus: str)
 
 
 def common_label_map(raw: pd.Series) -> dict[str, str | None]:
-    """Return a map for those raw labels that are common English words for emotions, in any letter case."""
+    """Return a map for those raw labels that `SYNONYMS` has, in any letter case."""
     labels = raw.unique()
     return {label: SYNONYMS[label.casefold()] for label in labels if label.casefold() in SYNONYMS}
 

@@ -3,7 +3,7 @@
 A reader is a module with a function `read(root, config) -> Release`: `root` is the corpus folder (a Path), `config` has
 the settings of `dataset` (`config.DatasetConfig`). The package's readers are the modules of `melt_ser.corpora.readers`
 that have this function; they take precedence over other modules of the same name. Your own reader may be any other
-module that Python can import: for `python -m melt_ser.train` a file in the current folder, otherwise one on PYTHONPATH.
+module that Python can import: a file in the current folder for `python -m melt_ser.<verb>`, or one on PYTHONPATH.
 
     # my_reader.py, for files such as anna/sad_01.wav: the folder is the speaker, the first word is the label.
     from melt_ser.corpora.table import Release, Skipped, make_table
@@ -15,7 +15,7 @@ module that Python can import: for `python -m melt_ser.train` a file in the curr
             label, _, number = path.stem.partition("_")
             if number:
                 name = f"{speaker}_{path.stem}"
-                source = f"{config.name}/{name}"  # identity of the recording; rows that share it stay together
+                source = f"{config.name}/{name}"  # the recording; its rows all go into train, dev or test
                 rows.append(dict(utterance=name, source=source, audio=audio, speaker=speaker, label=label))
             else:
                 skipped.append(Skipped("", audio, "the name has no label"))
@@ -44,9 +44,7 @@ GENERAL_READERS = ("csv", "hub", "audformat_database")  # the package's readers 
 def find_reader(name: str) -> ModuleType:
     """Return the module that `dataset.reader` names; raise SetupError if there is none or it is no reader."""
     if is_in_package(name):
-        module = importlib.import_module(f"{readers.__name__}.{name}")
-        if hasattr(module, "read"):
-            return module
+        return importlib.import_module(f"{readers.__name__}.{name}")
     module = _import_own(name)
     if not callable(getattr(module, "read", None)):
         raise SetupError(
@@ -86,7 +84,9 @@ def package_readers() -> list[str]:
 
 def is_in_package(name: str) -> bool:
     """Return whether melt_ser has a reader of this name; any other name is a module of the user's, found by import."""
-    return name.isidentifier() and any((Path(folder) / f"{name}.py").is_file() for folder in readers.__path__)
+    if not (name.isidentifier() and any((Path(folder) / f"{name}.py").is_file() for folder in readers.__path__)):
+        return False
+    return hasattr(importlib.import_module(f"{readers.__name__}.{name}"), "read")  # others help the readers
 
 
 def _import_own(name: str) -> ModuleType:

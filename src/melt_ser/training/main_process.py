@@ -10,7 +10,10 @@ from melt_ser.core.processes import several
 
 @contextmanager
 def main_process_first(device: str) -> Iterator[None]:
-    """Run the block in the main process, then in the others; they synchronise on `device`."""
+    """Run the block in the main process, then in the others, which wait for it.
+
+    device: the setting; accelerate needs it to connect the processes.
+    """
     if not several():
         yield
         return
