@@ -1,9 +1,9 @@
 """ASVP-ESD: emotional speech and other sounds of the voice, in several languages, from films, shows and the web.
 
 Files: `<root>/Audio/actor_36/03-01-04-01-10-36-03-03-01.wav`, more in `<root>/Bonus/`. A name is modality, channel
-(01 speech, 02 no speech), emotion, intensity (01 normal, 02 high), group, actor, age, and further fields. The raw label is
-channel and emotion, such as `01-04`, because laughter, screams and sighs are not speech. A few files have other
-intensities, which stay empty. Some actor numbers stand for several persons.
+(01 speech, 02 no speech), emotion, intensity (01 normal, 02 high), group, actor, age, and further fields. The raw
+label is channel and emotion, such as `01-04`, because laughter, screams and sighs are not speech. A few files have
+other intensities, which stay empty. Some actor numbers stand for several persons.
 Unsure: the fields after the age (among them the language), and the relation of an actor's number to the gender. The
 published descriptions of the corpus differ, so language and gender stay empty.
 Source: Landry et al., ASVP-ESD, zenodo.org/records/7132783.
