@@ -6,7 +6,6 @@ emotions and merges them into classes. With these two steps, a new corpus change
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -55,7 +54,6 @@ SYNONYMS: dict[str, str] = {
 
 
 LISTED = 20  # an error names at most this many unknown labels
-OVERRIDABLE = re.compile(r"[\w-]+", re.ASCII)  # a key that Hydra's command line accepts
 # A class name is a column of the predictions, next to these columns, and a key in YAML and JSON.
 RESERVED = ("utterance", "reference", "prediction", "file", "start", "end", "label", "error")
 
@@ -76,8 +74,9 @@ def map_labels(raw: pd.Series, label_map: Mapping[str, str | None], corpus: str)
     if len(counts):
         unknown = ", ".join(f"'{label}' ({count})" for label, count in counts.head(LISTED).items())
         more = f" and {len(counts) - LISTED} more" if len(counts) > LISTED else ""
-        first = str(counts.index[0])
-        example = f"+dataset.label_map.{first}=null" if OVERRIDABLE.fullmatch(first) else f'"{first}": null in a YAML'
+        from melt_ser.cli.quoting import shell_setting  # loads Hydra, for an error alone
+
+        example = shell_setting(f"dataset.label_map.{counts.index[0]}", None)
         raise InputError(
             f"Corpus '{corpus}' has labels that its label_map does not know: {unknown}{more}; "
             f"map each to an emotion or to null, for example {example}."

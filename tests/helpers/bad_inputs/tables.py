@@ -75,12 +75,14 @@ def a_table_whose_files_are_all_missing(folder: Path) -> Expected:
 @kind
 def an_unknown_label(folder: Path) -> Expected:
     root = corpus_of(folder, lambda number, row: {**row, "label": "meh" if number < 3 else row["label"]})
-    return refused(prepare(root), "labels that its label_map does not know: 'meh' (3)", "+dataset.label_map.meh=null")
+    unknown = "labels that its label_map does not know: 'meh' (3)"
+    return refused(prepare(root), unknown, "for example dataset.label_map.meh=null.")
 
 
 @kind
 def a_label_of_two_lines(folder: Path) -> Expected:
-    return refused(prepare(first_row(folder, label="very\nsad", speaker="s0")), r"'very\nsad' (1)", "in a YAML")
+    command = prepare(first_row(folder, label="very\nsad", speaker="s0"))
+    return refused(command, r"'very\nsad' (1)", r"$'dataset.label_map.very\nsad=null'")
 
 
 @kind

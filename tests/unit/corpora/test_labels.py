@@ -15,7 +15,7 @@ FOUR = {"angry": ["angry"], "happy": ["happy", "excited"], "neutral": ["neutral"
 
 def test_map_labels_refuses_an_unknown_label_with_its_count() -> None:
     raw = pd.Series(["W", "X", "X", "Y"])
-    with pytest.raises(InputError, match=r"'X' \(2\), 'Y' \(1\).*\+dataset\.label_map\.X=null"):
+    with pytest.raises(InputError, match=r"'X' \(2\), 'Y' \(1\).*for example dataset\.label_map\.X=null"):
         map_labels(raw, {"W": "angry"}, "emodb")
 
 
