@@ -27,7 +27,7 @@ def evaluate(composed: DictConfig) -> None:
     from melt_ser.training.main_process import main_process_first
 
     if not is_chosen("dataset"):
-        raise SetupError("evaluate needs the corpus to score the run on: dataset=<name>.")
+        raise SetupError("evaluate needs a test corpus: add dataset=<name>.")
     config = typed(composed, EvaluateConfig)
     check_eval(config.eval)
     check_cache(config.cache)

@@ -60,7 +60,7 @@ def _run(options: argparse.Namespace) -> int:
     except KeyboardInterrupt as stop:
         if options.out is None:
             raise
-        say_last("stopped; the same command goes on from the files that are labelled.")
+        say_last("stopped; the same command labels the remaining files.")
         return exit_code_of(stop)
 
 
@@ -108,7 +108,7 @@ def _complete(journal: LabelJournal, model: Model, paths: list[Path], window: fl
     """Label the files that the journal lacks."""
     missing = [path for path in paths if str(path) not in journal.finished]
     if len(missing) < len(paths):
-        say(f"{len(paths) - len(missing)} of {len(paths)} files were labelled before; going on.")
+        say(f"{len(paths) - len(missing)} of {len(paths)} files have labels; labelling the rest.")
     for path in progress(missing, len(missing), "labelling"):
         journal.add(path, list(model.label_file(path, window)))
 
@@ -126,7 +126,7 @@ def _format(options: argparse.Namespace) -> str:
     if is_stream(options.out):
         return form or "csv"
     if ending not in FORMATS or ending == "table":
-        raise SetupError(f"--out {options.out} ends in .csv, .json or .jsonl, which is also the format.")
+        raise SetupError(f"--out {options.out} must end in .csv, .json or .jsonl, which is also the format.")
     if form not in (None, ending):
         raise SetupError(f"--out {options.out} is not of the format {form}; leave out --format.")
     return ending

@@ -48,8 +48,8 @@ def report(options: argparse.Namespace) -> int:
     elif found.refused:
         first = found.refused[0]
         say(
-            f"left out: {len(found.refused)} attempts that were refused before they began (the first: {first.folder}: "
-            f"{first.reason}); --clear-failed deletes their notes"
+            f"left out: {len(found.refused)} runs that were refused at the start (the first: {first.folder}: "
+            f"{first.reason}); --clear-failed deletes every failed.json"
         )
     return 1 if found.unreadable else 0
 

@@ -210,7 +210,7 @@ def test_predict_says_how_many_windows_hold_no_sound(
     soundfile.write(tmp_path / "a.wav", wave, SAMPLE_RATE)
     assert predict([str(run_folder), str(tmp_path / "a.wav"), "--window", "1", "--device", "cpu"]) == 0
     assert (
-        "a.wav: 2 windows are no speech to be labelled; the first is from 1 s on (silent: no sample above -80 dBFS)."
+        "a.wav: 2 windows have labels that mean nothing; the first is from 1 s on (silent: no sample above -80 dBFS)."
         in capsys.readouterr().err
     )
 

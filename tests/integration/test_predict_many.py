@@ -95,7 +95,7 @@ def test_out_goes_on_after_an_interruption_and_ends_as_if_there_were_none(
         labelled = labels_until(patch, Path("never"))
         assert predict([*command, str(out)]) == 0
     assert labelled == ["2.wav", "3.wav"]
-    assert "2 of 4 files were labelled before; going on." in capsys.readouterr().err
+    assert "2 of 4 files have labels; labelling the rest." in capsys.readouterr().err
     assert out.read_bytes() == whole.read_bytes()
     assert not unfinished.exists()
 
@@ -117,7 +117,7 @@ def test_another_window_and_a_changed_file_are_not_taken_from_an_interrupted_out
     labelled.clear()
     with pytest.raises(Interrupted):
         predict([*command, "--window", "0.5"])
-    assert "was begun with another model or window, and begins anew" in capsys.readouterr().err
+    assert "is from another model or window; labelling starts again" in capsys.readouterr().err
     assert labelled == ["0.wav", "1.wav", "2.wav"]
 
 
@@ -177,7 +177,7 @@ def test_a_file_that_is_named_twice_is_labelled_once(
     assert predict([str(run), str(clips[0]), str(clips[0].parent), "--format", "jsonl", "--device", "cpu"]) == 0
     captured = capsys.readouterr()
     assert len(captured.out.splitlines()) == 4
-    assert "note: 1 files are named more than once; each is labelled once." in captured.err
+    assert "note: 1 paths are repeated; each file is labelled once." in captured.err
 
 
 def test_a_run_of_several_folds_answers_with_the_mean_of_its_models(
@@ -209,7 +209,7 @@ def test_folds_with_one_frozen_backbone_share_it_in_memory(run_of_folds: Path) -
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
-        (["--out", "labels.txt"], "--out labels.txt ends in .csv, .json or .jsonl, which is also the format."),
+        (["--out", "labels.txt"], "--out labels.txt must end in .csv, .json or .jsonl, which is also the format."),
         (
             ["--out", "labels.csv", "--format", "json"],
             "--out labels.csv is not of the format json; leave out --format.",

@@ -184,7 +184,7 @@ def _several_values(match: re.Match[str], text: str, schema: type[Any]) -> str:
     """Return a sentence about `key=a,b` without --multirun."""
     key, _, value = match.group(1).lstrip("+").partition("=")
     one = value.split(",") if typing.get_origin(place_of(key, schema).kind) is list else value
-    return f"{key} has several values: write {shell_setting(key, one)} for one, or add --multirun to run each."
+    return f"{key} has a comma: write {shell_setting(key, one)} for one, or add --multirun to run each."
 
 
 def _wrong_value(match: re.Match[str], text: str, schema: type[Any]) -> str:

@@ -51,7 +51,7 @@ def place_of(key: str, schema: type[Any]) -> Place:
         if not dataclasses.is_dataclass(node):
             break
     if place.entry is not None and not (place.has_entries or place.kind is Any):
-        raise SetupError(f"There is no key '{key}': {place.setting} is a single setting, {place.setting}=<value>.")
+        raise SetupError(f"There is no key '{key}': {place.setting} has no keys; write {place.setting}=<value>.")
     return place
 
 

@@ -66,8 +66,10 @@ def with_run(words: list[str]) -> list[str]:
 
 
 def is_chosen(group: str) -> bool:
-    """Return whether the command of the running verb chooses the YAML of a group."""
-    return any(_parts(override)[1] == group for override in HydraConfig.get().overrides.task)
+    """Return whether the command of the running verb chooses the YAML of a group; true outside a Hydra run."""
+    return not HydraConfig.initialized() or any(
+        _parts(override)[1] == group for override in HydraConfig.get().overrides.task
+    )
 
 
 def as_typed(override: str) -> str:
@@ -123,12 +125,10 @@ def _parts(override: str) -> tuple[str, str, str, str]:
 def _without_entry(override: str, place: Place) -> str:
     """Return `~key` if it takes an entry of a dictionary away; SetupError for a setting, which always has a value."""
     if place.entry is None:
-        raise SetupError(
-            f"{shell_word(override)}: a setting cannot be taken away; give it a value with {place.setting}=."
-        )
+        raise SetupError(f"{shell_word(override)}: a setting cannot be removed; give it a value with {place.setting}=.")
     if not SIMPLE_NAME.fullmatch(place.entry):
         raise SetupError(
-            f"{shell_word(override)}: only an entry of ASCII letters, digits, '-' and '_' can be taken away; "
+            f"{shell_word(override)}: only an entry of ASCII letters, digits, '-' and '_' can be removed; "
             f"give this one the value null."
         )
     return override

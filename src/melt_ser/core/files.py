@@ -60,7 +60,7 @@ def replacing_file(path: Path) -> Iterator[Path]:
     with telling_failed_writes(path):
         older = status_of(path)
         if older is not None and stat.S_ISDIR(older.st_mode):
-            raise OutputError(path, "it is a folder", "name a file in it")
+            raise OutputError(path, "it is a folder", "give the path of a file")
         if older is not None and stat.S_ISBLK(older.st_mode):
             raise OutputError(path, "it is a disk", "name a file")
         if is_stream(path):

@@ -54,7 +54,7 @@ def telling_sentences_note(table: pd.DataFrame, corpus: str) -> list[str]:
     if table["class"].nunique() < 2 or count < TELLING * len(table):
         return []
     return [
-        f"The words give labels of '{corpus}' away: {len(telling)} of its {len(classes_of_sentence)} sentences occur "
+        f"The words reveal labels of '{corpus}': {len(telling)} of its {len(classes_of_sentence)} sentences occur "
         f"with one class only, in {count} of its {len(table)} utterances; a model can score well by the words alone."
     ]
 

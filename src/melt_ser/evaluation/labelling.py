@@ -150,7 +150,7 @@ class Model:
             yield {"start": start, "end": end, **self._label(probabilities)}
             refused += [f"from {start:g} s on ({reason})"] if reason else []
         if refused:
-            say(f"note: {name}: {len(refused)} windows are no speech to be labelled; the first is {refused[0]}.")
+            say(f"note: {name}: {len(refused)} windows have labels that mean nothing; the first is {refused[0]}.")
 
     def _windows(self, blocks: Iterable[Waveform], seconds: float) -> Iterator[Window]:
         """Yield the windows of a recording, one after the other; the last is shorter.
@@ -222,7 +222,7 @@ def audio_files(paths: Iterable[Path]) -> list[Path]:
     found = [file for path in paths for match in _matches(path) for file in _audio_in(match)]
     files = list(dict.fromkeys(found))
     if len(files) < len(found):
-        say(f"note: {len(found) - len(files)} files are named more than once; each is labelled once.")
+        say(f"note: {len(found) - len(files)} paths are repeated; each file is labelled once.")
     return files
 
 

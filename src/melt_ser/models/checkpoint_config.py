@@ -104,7 +104,7 @@ def check_sizes(config: PreTrainedConfig, source: str) -> None:
 
 def _check_number(source: str, key: str, number: Any, largest: int) -> None:
     if not isinstance(number, int) or isinstance(number, bool) or not 1 <= number <= largest:
-        raise SetupError(f"{source}: {key} is a whole number from 1 to {largest:,}, not {_short(number)}.")
+        raise SetupError(f"{source}: {key} must be a whole number from 1 to {largest:,}, not {_short(number)}.")
 
 
 def _short(value: Any) -> str:
@@ -126,7 +126,7 @@ def wants_normalised(folder: Path) -> bool:
             rate = extractor.get("sampling_rate", SAMPLE_RATE)
             if rate != SAMPLE_RATE:
                 raise SetupError(
-                    f"{folder / name} says that the checkpoint hears audio of {_short(rate)} Hz, but every backbone "
+                    f"{folder / name} says that the checkpoint expects audio of {_short(rate)} Hz, but every backbone "
                     f"gets {SAMPLE_RATE} Hz here; choose a checkpoint that was trained on {SAMPLE_RATE} Hz."
                 )
             return bool(extractor.get("do_normalize", True))

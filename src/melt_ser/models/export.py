@@ -234,7 +234,7 @@ def _check_classes(classes: list[str], path: Path) -> None:
         if name in classes[:number]:
             fault = " twice"
         elif name in RESERVED:
-            fault = ", but a column of predictions is called so"
+            fault = ", which is also a column of predictions"
         elif name != one_line(name).strip() or not name:
             fault = ", which is no name"
         if fault:

@@ -200,7 +200,7 @@ def _without_prefix(names: list[str], base_prefix: str, weights: Path) -> dict[s
     if len(prefixes) > 1:
         raise SetupError(
             f"The weights {weights} hold several backbones, with the prefixes "
-            f"{', '.join(map(repr, prefixes))}; save the one to start from alone."
+            f"{', '.join(map(repr, prefixes))}; save only the one to start from."
         )
     if not prefixes or prefixes[0] in ("", f"{base_prefix}."):
         return None

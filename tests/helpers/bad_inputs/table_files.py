@@ -28,7 +28,7 @@ def a_path_out_of_the_root(folder: Path) -> Expected:
 @kind
 def a_path_of_windows(folder: Path) -> Expected:
     root = corpus_of(folder, lambda number, row: {**row, "audio": "C:\\Data\\" + row["audio"].replace("/", "\\")})
-    return refused(prepare(root), "table.csv, row 1", r"'C:\Data\wav\s0_0.wav' is a place of Windows")
+    return refused(prepare(root), "table.csv, row 1", r"'C:\Data\wav\s0_0.wav' is a path of Windows")
 
 
 @kind

@@ -34,7 +34,7 @@ def refusal(*overrides: str, verb: str = "config") -> str:
         ("epochs", "There is no key 'epochs'; did you mean 'trainer.epochs'?"),
         ("trainr.epochs", "There is no key 'trainr'; did you mean 'trainer'?"),
         ("hydra.jobb.name", "There is no key 'jobb' in 'hydra'; did you mean 'job'?"),
-        ("seed.first", "There is no key 'seed.first': seed is a single setting, seed=<value>."),
+        ("seed.first", "There is no key 'seed.first': seed has no keys; write seed=<value>."),
     ],
 )
 def test_an_unknown_key_is_refused_whatever_its_sign(sign: str, key: str, sentence: str) -> None:
@@ -67,7 +67,7 @@ def test_a_key_of_another_verb_is_refused(verb: str, key: str, sign: str) -> Non
 
 @pytest.mark.parametrize("key", ["~trainer", "~seed", "~trainer.epochs", "~dataset.label_map", "~head=linear"])
 def test_a_setting_is_not_taken_away(key: str) -> None:
-    assert "a setting cannot be taken away; give it a value" in refusal(key)
+    assert "a setting cannot be removed; give it a value" in refusal(key)
 
 
 def test_an_entry_is_taken_away() -> None:

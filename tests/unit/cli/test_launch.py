@@ -35,8 +35,8 @@ def run(*arguments: str, module: str = "train", cwd: Path | None = None) -> subp
         ("dataset.root=a=b", "dataset.root: the value needs quotes: 'dataset.root=\"a=b\"'."),
         ("eval.corpora=[a b=c]", "eval.corpora: parts of the value need quotes: 'eval.corpora=[\"a b=c\"]'."),
         ("eval.corpora=[a=b", "eval.corpora: [a=b cannot be read; close each bracket and quote"),
-        ("eval.corpora=a,b", "eval.corpora has several values: write 'eval.corpora=[a,b]' for one, or add --multirun"),
-        ("out=a,b", "out has several values: write 'out=\"a,b\"' for one, or add --multirun to run each."),
+        ("eval.corpora=a,b", "eval.corpora has a comma: write 'eval.corpora=[a,b]' for one, or add --multirun"),
+        ("out=a,b", "out has a comma: write 'out=\"a,b\"' for one, or add --multirun to run each."),
         ("runs/one", "runs/one is no setting; write it as <key>=<value>."),
         ("=3", "=3 is no setting; write it as <key>=<value>."),
         (

@@ -49,7 +49,7 @@ def test_evaluate_without_a_corpus_scores_nothing(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert start(monkeypatch, evaluate, "run=runs/one") == 2
-    assert "error: evaluate needs the corpus to score the run on: dataset=<name>." in capsys.readouterr().err
+    assert "error: evaluate needs a test corpus: add dataset=<name>." in capsys.readouterr().err
 
 
 def test_a_table_without_a_corpus_is_ones_own() -> None:

@@ -81,8 +81,8 @@ def test_places_that_take_no_file_are_refused_in_a_sentence(tmp_path: Path) -> N
     (tmp_path / "loop").symlink_to("loop")
     (tmp_path / "link").symlink_to("folder")
     for place, sentence in (
-        ("folder", "it is a folder; name a file in it."),
-        ("link", "it is a folder; name a file in it."),
+        ("folder", "it is a folder; give the path of a file."),
+        ("link", "it is a folder; give the path of a file."),
         ("loop", "Too many levels of symbolic links; free space"),
         ("file/a", "Not a directory; free space"),
     ):

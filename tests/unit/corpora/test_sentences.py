@@ -47,7 +47,7 @@ def test_prepare_says_that_the_words_of_enterface_give_its_labels_away(tmp_path:
     enterface_tree(tmp_path)
     notes = summarise(loaded("enterface", tmp_path), LabelsConfig())["notes"]
     assert (
-        "The words give labels of 'enterface' away: 12 of its 12 sentences occur with one class only, in 60 of its 60 "
+        "The words reveal labels of 'enterface': 12 of its 12 sentences occur with one class only, in 60 of its 60 "
         "utterances; a model can score well by the words alone." in notes
     )
 
@@ -61,7 +61,7 @@ def test_a_sentence_in_two_classes_or_said_seldom_gives_nothing_away() -> None:
     assert telling_sentences_note(one_class, "x") == []
     mixed = pd.concat([free, said({"I am so lucky": "happy"}, times=20)])
     assert telling_sentences_note(mixed, "x") == [
-        "The words give labels of 'x' away: 1 of its 1 sentences occur with one class only, in 20 of its 180 "
+        "The words reveal labels of 'x': 1 of its 1 sentences occur with one class only, in 20 of its 180 "
         "utterances; a model can score well by the words alone."
     ]
 

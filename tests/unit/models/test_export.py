@@ -183,7 +183,7 @@ def damage(folder: Path, how: str) -> None:
         ("not JSON", "melt_ser.json cannot be read"),
         ("newer", "format version 99"),
         ('["angry", "angry"]', "has the class 'angry' twice"),
-        ('["angry", "label"]', "has the class 'label', but a column of predictions is called so"),
+        ('["angry", "label"]', "has the class 'label', which is also a column of predictions"),
         ('["angry", " "]', "has the class ' ', which is no name"),
         ("head lost", "head's weights"),
         ("head truncated", "head's weights"),

@@ -85,11 +85,14 @@ def damage(folder: Path, how: str) -> None:
         ("nested", "config.json cannot be read"),
         ("nested extractor", "has no sound 'feature_extractor'"),
         ("gigabytes of configuration", "bytes, too many for a configuration"),
-        ('{"num_hidden_layers": 1000000000}', "num_hidden_layers is a whole number from 1 to 1,000, not 1000000000"),
-        ('{"num_attention_heads": 0}', "num_attention_heads is a whole number from 1 to 10,000, not 0"),
+        (
+            '{"num_hidden_layers": 1000000000}',
+            "num_hidden_layers must be a whole number from 1 to 1,000, not 1",
+        ),
+        ('{"num_attention_heads": 0}', "num_attention_heads must be a whole number from 1 to 10,000, not 0"),
         ('{"num_attention_heads": 3}', "config.json describes no model"),
         ('{"hidden_act": "no such function"}', "config.json describes no model"),
-        ('{"conv_stride": [0, 2, 2, 2, 2, 2, 2]}', "conv_stride is a whole number from 1 to 100,000, not 0"),
+        ('{"conv_stride": [0, 2, 2, 2, 2, 2, 2]}', "conv_stride must be a whole number from 1 to 100,000, not 0"),
         ('{"conv_stride": [9, 2, 2, 2, 2, 2, 2]}', "one frame spans 712 samples"),
         ('{"conv_kernel": []}', "conv_kernel is a list of 1 to 32 numbers|not a valid configuration"),
         ('{"hidden_size": 65536}', r"a model of [\d,]+ weights, too many for the [\d,]+ bytes of model.safetensors"),
@@ -130,7 +133,7 @@ def test_a_prefix_in_a_pickled_file_is_left_out(checkpoint):
 def test_a_checkpoint_for_another_sampling_rate_is_refused(checkpoint, rate):
     path = checkpoint / "preprocessor_config.json"
     path.write_text(json.dumps(json.loads(path.read_text()) | {"sampling_rate": rate}))
-    with pytest.raises(SetupError, match=f"hears audio of {rate!r} Hz, but every backbone gets 16000 Hz"):
+    with pytest.raises(SetupError, match=f"expects audio of {rate!r} Hz, but every backbone gets 16000 Hz"):
         load_folder(checkpoint)
 
 

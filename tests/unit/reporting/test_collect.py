@@ -39,7 +39,7 @@ def test_refused_attempts_are_counted_and_failures_are_listed(
     code, text, said = report(tmp_path, capsys=capsys)
     assert code == 0
     assert text.count("reason 1") == 1 and text.count("reason 2") == 1 and "mistyped" not in text
-    assert f"left out: 2 attempts that were refused before they began (the first: {tmp_path}/mistyped-a: " in said
+    assert f"left out: 2 runs that were refused at the start (the first: {tmp_path}/mistyped-a: " in said
 
     code, text, said = report(tmp_path, "--clear-failed", capsys=capsys)
     assert code == 0 and "2 failed" in text

@@ -32,7 +32,7 @@ class RootFolder:
         path = unquote(path) if is_address else path
         if WINDOWS_PLACE.match(path):
             raise InputError(
-                f"{place}: the audio path '{audio}' is a place of Windows; write it relative to dataset.root."
+                f"{place}: the audio path '{audio}' is a path of Windows; write it relative to dataset.root."
             )
         if ADDRESS.match(path):
             raise InputError(

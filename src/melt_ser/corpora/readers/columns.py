@@ -66,7 +66,7 @@ def find_columns(
             )
         understood[our] = candidates[0]
     named = ", ".join(f"{our} from '{their}'" for our, their in understood.items())
-    notes = [f"columns that are understood by their names: {named} (dataset.columns changes this)"] if named else []
+    notes = [f"columns found by their names: {named} (dataset.columns changes this)"] if named else []
     return {**theirs, **understood}, notes
 
 

@@ -34,7 +34,7 @@ def test_common_headers_are_understood(header: str) -> None:
 def test_a_note_says_once_how_other_names_are_understood() -> None:
     _, notes = find_columns(["path", "emotion", "speaker", "sex", "mood"], {}, PATH)
     assert notes == [
-        "columns that are understood by their names: audio from 'path', label from 'emotion', gender from 'sex' "
+        "columns found by their names: audio from 'path', label from 'emotion', gender from 'sex' "
         "(dataset.columns changes this)"
     ]
     assert find_columns(["audio", "label"], {}, PATH)[1] == []
