@@ -284,7 +284,7 @@ def test_warnings_come_once_and_before_the_training(tmp_path: Path, capsys: pyte
     with terminal():
         train(tmp_path / "runs", root)
     lines = capsys.readouterr().err.splitlines()
-    told = ["columns that are understood by their names", "utterances of 'csv' have no speaker"]
+    told = ["columns found by their names", "utterances of 'csv' have no speaker"]
     places = [[number for number, line in enumerate(lines) if said in line] for said in told]
     epoch = next(number for number, line in enumerate(lines) if "epoch 1" in line)
     assert all(len(place) == 1 and place[0] < epoch for place in places), lines
