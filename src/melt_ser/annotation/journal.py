@@ -1,8 +1,9 @@
 """The journal of a paid job: one SQLite row for each call, written as its answer arrives.
 
-A kill at any moment loses no answer that has arrived, and no answer in the journal is requested or paid again. A call's
-name depends on its utterance, its sample number and its content (model, messages, schema, temperature), so a
-changed prompt or text makes a new call next to the old one. The journal also holds the batches that are submitted and
+A kill at any moment loses no answer that has arrived. A call with a readable answer in the journal is never sent again;
+one with an unreadable answer is sent again to repair it. A call's name depends on its
+utterance, its sample number and its content (model, messages, schema, temperature), so a changed prompt or text makes
+a new call next to the old one. The journal also holds the batches that are submitted and
 not collected yet, so that none is lost or submitted twice.
 """
 

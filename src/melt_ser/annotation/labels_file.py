@@ -70,7 +70,7 @@ def label_line(
         line: the line.
         answers: its readable answers, by number of the sample.
         labels: the prompt's label set.
-        rules: labels of the set for labels outside it.
+        rules: maps a label outside the set to the label of the set that replaces it.
         origin: the model and the prompt.
     """
     if not answers:

@@ -62,8 +62,9 @@ def _sets_of_groups(classes: Rows, owners: Rows, number: int, seed: int) -> list
 
 
 def _most_similar_sets(counts: npt.NDArray[np.float64], number: int) -> list[int]:
-    """Return the number of the set for each group, in order; `counts` has the rows of each class, (groups, classes).
+    """Return, for each group in order, the index (from 0) of the set that takes it.
 
+    `counts` has the rows of each class, (groups, classes); `number` is the number of sets.
     A group goes into the set that makes the standard deviation of the sets' shares, averaged over classes, smallest;
     among equals, into the smallest set.
     """
@@ -73,7 +74,8 @@ def _most_similar_sets(counts: npt.NDArray[np.float64], number: int) -> list[int
     itself = np.eye(number)[:, :, None]
     chosen = []
     for group, size in zip(counts, counts.sum(axis=1).tolist(), strict=True):
-        shares = (held + itself * group) / totals  # (the set that takes the group, set, class)
+        # axes: the set that would take the group, the set of this share, class
+        shares = (held + itself * group) / totals
         apart = shares - np.add.reduce(shares, axis=1, keepdims=True) / number
         deviations = np.sqrt(np.add.reduce(apart * apart, axis=1) / number)
         best, least, smallest = 0, math.inf, math.inf

@@ -12,7 +12,7 @@ from melt_ser.core.processes import several
 def main_process_first(device: str) -> Iterator[None]:
     """Run the block in the main process, then in the others, which wait for it.
 
-    device: the setting; accelerate needs it to connect the processes.
+    device: the value of the setting `device` (auto, cpu, cuda, ...); accelerate needs it to connect the processes.
     """
     if not several():
         yield

@@ -1,7 +1,7 @@
 """Download a file over HTTP despite lost connections, a killed process and a server that misbehaves.
 
 pooch, the usual library for this, starts over after every interruption, which takes too long for a corpus of 10 GB. So
-this module sends range requests with the library requests. A partial file `<path>.part` is continued only if the
+this module sends HTTP range requests, by the library `requests`. A partial file `<path>.part` is continued only if the
 server's ETag (or its Last-Modified), stored in `<path>.part.mark`, says that the file has not changed.
 """
 
