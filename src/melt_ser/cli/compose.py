@@ -55,7 +55,7 @@ def compose(overrides: list[str], config_name: str = "config") -> DictConfig:
     choice = composed.hydra.runtime.choices.get("backbone")
     with flag_override(composed, ["readonly", "struct"], False):
         del composed["hydra"]
-    if choice is not None and OmegaConf.select(composed, "backbone.checkpoint") is not None:
+    if choice is not None:
         settle_checkpoint(composed, choice, overrides)
     return with_entries(composed, schema)
 

@@ -45,7 +45,8 @@ def place_of(key: str, schema: type[Any]) -> Place:
     for depth, name in enumerate(names):
         fields = _fields(node, outermost=depth == 0)
         if name not in fields:
-            raise SetupError(unknown_key(key, schema))
+            group = ".".join(names[:depth])
+            raise SetupError(unknown_name(name, group, fields) if group else unknown_key(name, schema))
         node, optional = _without_optional(fields[name])
         place = Place(".".join(names[: depth + 1]), node, ".".join(names[depth + 1 :]) or None, optional)
         if not dataclasses.is_dataclass(node):
@@ -55,18 +56,9 @@ def place_of(key: str, schema: type[Any]) -> Place:
     return place
 
 
-def unknown_key(key: str, schema: type[Any]) -> str:
-    """Return the sentence about a key that names no setting of a verb."""
-    node: Any = schema
-    names = key.split(".")
-    for depth, name in enumerate(names):
-        fields = _fields(node, outermost=depth == 0)
-        if name not in fields:
-            break
-        node, _ = _without_optional(fields[name])
-    if depth:
-        return unknown_name(name, ".".join(names[:depth]), fields)
-    own = {field: kind for field, kind in fields.items() if field != "hydra"}
+def unknown_key(name: str, schema: type[Any]) -> str:
+    """Return the sentence about an outermost key that names no setting of a verb."""
+    own = {field: kind for field, kind in _fields(schema, outermost=True).items() if field != "hydra"}
     same = [f"{group}.{name}" for group, kind in own.items() if name in _fields(kind)]
     return f"There is no key '{name}'; did you mean '{same[0]}'?" if same else unknown_name(name, "", own)
 

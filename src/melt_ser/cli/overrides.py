@@ -43,12 +43,10 @@ def for_hydra(words: Iterable[str], schema: type[Any]) -> list[str]:
 
     Raises SetupError for a key that is no setting of the schema, and for an entry that cannot be read.
     """
-    result: list[str] = []
-    keys = set()
-    for word in words:
-        is_option = word.startswith("-") or (bool(result) and result[-1] in OPTIONS_WITH_VALUE)
-        result.append(word if is_option else _for_hydra(word, schema, len(result)))
-        keys |= set() if is_option else {_parts(word)[1]}
+    result, keys = list(words), set()
+    for number in _settings(result):
+        keys.add(_parts(result[number])[1])
+        result[number] = _for_hydra(result[number], schema, number)
     if "dataset.table" in keys and not keys & {"dataset", "experiment"}:
         result.append("dataset=csv")  # otherwise the table would be another one of the demo
     return result
@@ -56,13 +54,20 @@ def for_hydra(words: Iterable[str], schema: type[Any]) -> list[str]:
 
 def with_run(words: list[str]) -> list[str]:
     """Return the words of `evaluate` with the first one that is a folder, or no setting, as `run=<folder>`."""
-    for number, word in enumerate(words):
-        behind_option = number > 0 and words[number - 1] in OPTIONS_WITH_VALUE
-        if word.startswith("-") or behind_option:
-            continue
+    for number in _settings(words):
+        word = words[number]
         if "=" not in word.lstrip("=") or os.path.isdir(word):
             return [*words[:number], f"run={written(word)}", *words[number + 1 :]]
     return words
+
+
+def _settings(words: list[str]) -> list[int]:
+    """Return the places of the words that are settings, and neither options of Hydra nor the values of these."""
+    return [
+        number
+        for number, word in enumerate(words)
+        if not word.startswith("-") and (number == 0 or words[number - 1] not in OPTIONS_WITH_VALUE)
+    ]
 
 
 def is_chosen(group: str) -> bool:

@@ -32,13 +32,15 @@ def settle_checkpoint(composed: DictConfig, choice: str, overrides: Iterable[str
         overrides: the settings of the command, such as "backbone.name=mine".
     """
     backbone = composed.backbone
+    if backbone.checkpoint is None:
+        return
     chosen = _settings_of(choice)
-    if backbone.checkpoint is None or backbone.checkpoint == chosen.checkpoint:
+    if backbone.checkpoint == chosen.checkpoint:
         return
     like = choice
     if chosen.checkpoint is None or chosen.family != backbone.family:
         like = Family(backbone.family).value
-    rates = _settings_of(like)
+    rates = chosen if like == choice else _settings_of(like)
     given = {override.partition("=")[0].lstrip("+") for override in overrides}
     own = {
         "name": name_of(backbone.checkpoint),

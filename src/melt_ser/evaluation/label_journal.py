@@ -7,7 +7,6 @@ window it starts again. A recording that had no label, or has changed since, is 
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,6 +15,7 @@ from typing import Any, TextIO
 from melt_ser.core import files
 from melt_ser.core.console import say
 from melt_ser.core.locks import exclusive_lock
+from melt_ser.core.places import stamp_of
 from melt_ser.evaluation.labelling import Model, Row
 
 
@@ -102,9 +102,8 @@ def _is_done(entry: dict[str, Any]) -> bool:
 
 
 def _state(file: Path) -> list[int]:
-    """Return size and time stamp, to see whether a file has changed; an empty list if it is missing."""
+    """Return the stamp that shows whether a file has changed; an empty list if it is missing."""
     try:
-        found = os.stat(file)
+        return list(stamp_of(file))
     except (OSError, ValueError):
         return []
-    return [found.st_size, found.st_mtime_ns]

@@ -73,8 +73,9 @@ def _run(config: Config) -> tuple[Path, bool]:
             shutil.rmtree(previous_folder(plan.folder), ignore_errors=True)
     if result is not None:
         show(evaluation_table(result.evals))
+        shown = set(told) - set(single_fold(plan))  # the sentence about a single fold stands next to its numbers too
         for warning in result.warnings:
-            if warning not in told or warning in single_fold(plan):  # what the numbers are stands next to them
+            if warning not in shown:
                 say(f"note: {warning}")
         say(f"plots: {plan.folder / 'figures'}")
     finish(path)
