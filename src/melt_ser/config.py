@@ -19,8 +19,8 @@ RENAMED = {
 }
 """Old key: new key. An old key stops the command, which names the new one. Run ids still use the old key."""
 
-# OmegaConf reads these annotations at run time. It knows Optional and Union, but not `X | None` under postponed
-# evaluation, so this file uses the older spelling (ruff's UP007 and UP045 are off for it).
+# OmegaConf reads these annotations at run time; Optional and Union are the spelling that all its versions know (ruff's
+# UP007 and UP045 are off for this file).
 
 
 class Family(str, Enum):
@@ -206,12 +206,12 @@ class DatasetConfig:
     label_file: Optional[str] = None
     """File written by `annotate`; its labels replace those of the release. null: the release's labels."""
     label_map: dict[str, Optional[str]] = field(default_factory=dict)
-    """Label of the release: emotion. null as the emotion leaves the rows with that label out."""
+    """Mapping of each label of the release to an emotion. null leaves out the rows with that label."""
     rater_vote: Optional[RaterVote] = None
     """How several rows of one recording or segment, one from each rater, become one. Only the readers csv, hub and
     audformat use it. null: such rows stop the run."""
     columns: dict[str, Optional[str]] = field(default_factory=dict)
-    """Our column name: column name of the release. Only the readers csv, hub and audformat use it."""
+    """Mapping of our column names to those of the release. Only the readers csv, hub and audformat use it."""
     parts: Optional[list[str]] = None
     """Splits (reader hub) or tables (reader audformat) to read. null: all."""
     repository: Optional[str] = None
@@ -228,7 +228,7 @@ class DatasetConfig:
     """Recordings that never cross train, dev and test. If set, it wins over the protocol."""
     folds: Optional[Union[int, str]] = None
     """Number of cross-validation folds, leave_one_out (each group is the test part once), or emobox (EmoBox's
-    folds). null: the release's own split. If set, it wins over the protocol."""
+    folds). null: the release's own split, or 5 folds if it has none. If set, it wins over the protocol."""
     fold: Union[int, str] = 1
     """Fold that is the test part, from 1 up, or all: train and test every fold, and pool the predictions."""
     dev_fraction: float = 0.2
@@ -262,7 +262,7 @@ class DatasetConfig:
     left_out: Optional[str] = None
     """One of the members that is not trained on (dataset=union). null: train on all."""
     roots: dict[str, str] = field(default_factory=dict)
-    """Member: folder of its release (dataset=union)."""
+    """Mapping of each member to the folder of its release (dataset=union)."""
     member_settings: dict[str, Any] = field(default_factory=dict)
     """Settings of each member (dataset=union). Filled in from the members' YAML files; not set by hand."""
 
@@ -274,7 +274,8 @@ class LabelsConfig:
     name: str = "native"
     """Name of the set of classes."""
     classes: Optional[dict[str, list[str]]] = None
-    """Class: its emotions. Rows with other emotions are left out. null: one class for each emotion of the corpus."""
+    """Mapping of each class to its emotions. Rows with other emotions are left out. null: one class for each
+    emotion of the corpus."""
 
 
 @dataclass
@@ -372,7 +373,7 @@ class EvalConfig:
     corpora: Optional[list[str]] = None
     """Corpora to test on, such as [emodb,urdu]. null: the training corpus alone."""
     roots: dict[str, str] = field(default_factory=dict)
-    """Corpus: folder of its release."""
+    """Mapping of each corpus to the folder of its release."""
     split: str = "test"
     """Part of another corpus to test on, if it has a split of its own: train, dev or test. Others are used whole."""
     batch_size: int = 32

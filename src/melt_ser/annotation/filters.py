@@ -2,8 +2,9 @@
 
 The paper says that it removed utterances under 1 s and characters too vague for the model; its released rows show the
 exact limits and a further filter. On MELD's train and test files, these steps keep 34 rows that the release lacks
-(28 file names; the clip of one, train dia125_utt3, is unreadable, and a name that train and test share is missing from
-both) and remove 2 rows that it has (train dia296_utt17 of 0.958 s, test dia155_utt3 of 0 s by its annotated times).
+(of 28 file names: a name that train and test share is missing from both, and the clip of train dia125_utt3 is
+unreadable) and remove 2 rows that it has (train dia296_utt17 of 0.958 s, test dia155_utt3 of 0 s by its annotated
+times).
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ SHORTEST = 1.0  # seconds
 CUT_LONGER = 0.038
 FEWEST_WORDS = 3
 FEWEST_LINES = 10  # of a character, in train, after the other filters; all 42 characters of the release have that many
-NAMELESS = ("all", "guy", "the casting director", "the interviewer")  # ten lines or more, no name; MELT keeps Woman
+NAMELESS = ("all", "guy", "the casting director", "the interviewer")  # ten lines or more; MELT keeps "Woman"
 
 
 def short_clips(lines: Sequence[Line]) -> list[bool]:

@@ -1,7 +1,7 @@
 """Count the frames of an MP3: only that tells its length.
 
-Without a Xing header, decoders estimate the length from the first frame, up to double or half. With one they stop at
-its number of frames, so that a second recording in the same file is not heard.
+Without a Xing header, decoders guess the length from the first frame, wrong by up to a factor of 2. With one they stop
+at its number of frames, so that a second recording in the same file is not heard.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from melt_ser.audio.parts import TOLERANCE, Bytes
 
 RATES = {3: (44_100, 48_000, 32_000), 2: (22_050, 24_000, 16_000), 0: (11_025, 12_000, 8_000)}  # Hz, by version
-KBITS = {  # by (version 1, layer); the index 0 is a free format, which cannot be counted
+KBITS = {  # by (version 1, layer), for header values from 1; the value 0 (free format) cannot be counted
     (True, 1): (32, 64, 96, 128, 160, 192, 224, 256, 288, 320, 352, 384, 416, 448),
     (True, 2): (32, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320, 384),
     (True, 3): (32, 40, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320),
@@ -55,7 +55,7 @@ class Stretch:
 
 
 def parse(header: bytes) -> Frame | None:
-    """Return the frame of a header, (4,) bytes; None if it is none."""
+    """Return the frame that a header of 4 bytes describes; None if the header is not valid."""
     if len(header) < 4 or header[0] != 0xFF or header[1] & 0xE0 != 0xE0:
         return None
     version, layer = header[1] >> 3 & 3, 4 - (header[1] >> 1 & 3)
@@ -86,7 +86,8 @@ def tag_size(file: Bytes, position: int) -> int:
 def stretches(file: Bytes, first: int, last: int) -> list[Stretch]:
     """Return the recordings of an MP3.
 
-    A new one begins after a tag, at a Xing header, beyond what that stated, or with frames of another kind.
+    A new one begins after a tag, at a Xing header, after the frames that a Xing header states, or if the kind of the
+    frames changes.
     """
     found: list[Stretch] = []
     current: Stretch | None = None
@@ -132,7 +133,7 @@ def _frames(file: Bytes, position: int, last: int) -> Iterator[tuple[int, Frame 
 
 
 def _next_frame(file: Bytes, position: int, last: int) -> tuple[int, Frame] | None:
-    """Return the next frame, and its position, that another frame, a tag or the end follows; None if none is near."""
+    """Return the next frame that another frame, a tag or the end follows, with its position; None if none is near."""
     junk = file.at(position, min(FARTHEST, last - position))
     at = -1
     while (at := junk.find(b"\xff", at + 1)) >= 0:

@@ -1,7 +1,7 @@
 """A corpus ready for use (its audio verified, unusable clips refused, its labels mapped), or a union of such corpora.
 
 In a union each member keeps its own label map and its own rules for clips (`verification.rules`). Names that could
-clash get the member's name in front.
+clash get a prefix (see `_table_in_union`).
 """
 
 from __future__ import annotations
@@ -33,12 +33,12 @@ class Corpus:
     Attributes:
         config: its settings.
         root: the folder that the paths of its audio are relative to.
-        table: the usable rows, with `COLUMNS`, `content_hash`, `sample_rate` and `emotion` (None: not used). MELT's
+        table: the rows with sound audio: `COLUMNS`, `content_hash`, `sample_rate`, `emotion` (None: left out). MELT's
             table also has `other_emotion`, from the label source that is not read; a union's has `corpus`.
         clips: every row of the release, with `COLUMNS`, the measures of verification and `reason` (None: used).
         dropped: the rows and files of the release that are not in `table`, with utterance, audio and reason.
         notes: sentences for the report and the result.
-        digest: SHA-256 of `table` (`table.digest`).
+        digest: SHA-256 of the rows (function `table.digest`), or of the members' digests in a union.
     """
 
     config: DatasetConfig
@@ -125,9 +125,9 @@ def unite(config: DatasetConfig, members: Sequence[Corpus]) -> Corpus:
 def _table_in_union(member: Corpus) -> pd.DataFrame:
     """Return a member's table with names that no other member uses.
 
-    The reader of a release names its recordings `<release>/...`. Corpora that reuse a release share these names, so
-    they stay, and speakers and sessions get the same prefix. The recordings of a user's own corpus may have any names,
-    so they get the member's name in front.
+    The reader of a release names its recordings `<release>/...`. These names stay, so
+    that recordings in several members are found. Speakers and sessions get the release's name in front. The recordings
+    of a user's own corpus may have any names, so they get the member's name in front.
     """
     table = _with_member_names(member.table, member)
     if is_own_corpus(member.config):

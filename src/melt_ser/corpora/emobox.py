@@ -1,10 +1,10 @@
 """Read EmoBox's fold lists from the user's own checkout; nothing of EmoBox is copied here.
 
 `<checkout>/data/<corpus>/fold_<k>/<corpus>_{train,valid,test}_fold_<k>.jsonl` has one JSON object per line, with the
-path of a clip under `wav` (older lists: `.json`, one object that holds such objects). Only the part of each utterance
-is taken from the lists. Labels come from our reader, since EmoBox's label maps have gaps. If the reader of the corpus
-has a `NAMING` (see `file_names`), it matches the paths, so that `JE_n23.wav` is SAVEE's `JE/n23.wav`; otherwise the
-stem of the file name does.
+path of a clip under `wav` (older lists: `.json`, one object that holds such objects). The lists only say which
+utterances are train, dev and test. Labels come from our reader, since EmoBox's label maps have gaps. Paths are matched
+by the `NAMING` of the corpus' reader (see `file_names`), so that `JE_n23.wav` is SAVEE's `JE/n23.wav`; if the reader
+has none, by the stem of the file name.
 Source: Ma et al., EmoBox: Multilingual Multi-corpus Speech Emotion Recognition Toolkit and Benchmark, Interspeech 2024,
 and its repository.
 """

@@ -2,7 +2,7 @@
 
 Its features are the largest tensors of a model (512 channels at 3,200 frames/s), so most of the time goes into
 moving them through memory. Each utterance is computed alone, as (frames, channels), without padding; this layout suits
-both kinds of norm. A convolution of stride s is a sum of matrix products over s taps each. The windows of s taps do not
+both kinds of norm. A convolution of stride s is a sum of matrix products over at most s taps each. These windows do not
 overlap, so they are rows of the features in memory, and nothing is copied. On a GPU, or if the encoder needs a
 gradient, transformers' own forward pass runs.
 """
