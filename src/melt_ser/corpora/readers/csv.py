@@ -28,9 +28,10 @@ import pandas as pd
 from melt_ser.config import DatasetConfig
 from melt_ser.core.errors import InputError, SetupError
 from melt_ser.core.package import expanded
+from melt_ser.core.vocabulary import USED_COLUMNS
 from melt_ser.corpora.readers.annotations import Record
 from melt_ser.corpora.readers.audio_paths import RootFolder
-from melt_ser.corpora.readers.columns import USED, columns_of, find_columns, listed
+from melt_ser.corpora.readers.columns import columns_of, find_columns, listed
 from melt_ser.corpora.readers.delimited import read_table
 from melt_ser.corpora.readers.raters import one_row_each
 from melt_ser.corpora.readers.release import not_found
@@ -94,8 +95,8 @@ def release_of(given: pd.DataFrame | Iterable[Record], root: Path, path: Path, c
         config: the settings of the corpus.
     """
     table = given if isinstance(given, pd.DataFrame) else pd.DataFrame(list(given), dtype="str").fillna("")
-    table = table[[column for column in table if column in USED]].set_axis(range(1, len(table) + 1))
-    for column in USED - set(table.columns):
+    table = table[[column for column in table if column in USED_COLUMNS]].set_axis(range(1, len(table) + 1))
+    for column in USED_COLUMNS - set(table.columns):
         table[column] = pd.Series("", table.index, "str")
     folder = RootFolder(root)
     table["audio"] = _map_values(
