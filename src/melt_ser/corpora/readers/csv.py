@@ -33,6 +33,7 @@ from melt_ser.corpora.readers.annotations import Record
 from melt_ser.corpora.readers.audio_paths import RootFolder
 from melt_ser.corpora.readers.columns import columns_of, find_columns, listed
 from melt_ser.corpora.readers.delimited import read_table
+from melt_ser.corpora.readers.placeholders import without_placeholders
 from melt_ser.corpora.readers.raters import one_row_each
 from melt_ser.corpora.readers.release import not_found
 from melt_ser.corpora.table import GENDER_WORDS, SPLIT_WORDS, Release, Skipped, make_table
@@ -104,13 +105,14 @@ def release_of(given: pd.DataFrame | Iterable[Record], root: Path, path: Path, c
     )
     table["label"] = _map_values(table["label"], lambda label, _: unicodedata.normalize("NFC", label))
     reasons = _missing(table, root)
-    used, left_out, notes = one_row_each(_with_values(table[reasons == ""], path, config), config, path)
+    complete, unknown = without_placeholders(table[reasons == ""])
+    used, left_out, notes = one_row_each(_with_values(complete, path, config), config, path)
     reasons.update(pd.Series(left_out, dtype="str"))
     names = _utterance_names(table, table.index.isin(used.index), path)
     rest = pd.DataFrame({"name": names, "audio": table["audio"], "reason": reasons})[reasons != ""]
     skipped = [Skipped(name, audio, f"{reason}: row {row}") for row, name, audio, reason in rest.to_records().tolist()]
     used = used.assign(utterance=names[used.index], source=_sources(used, config.name))
-    return Release(make_table(used), skipped, notes)
+    return Release(make_table(used), skipped, unknown + notes)
 
 
 def _missing(table: pd.DataFrame, root: Path) -> pd.Series:
