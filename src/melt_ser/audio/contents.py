@@ -1,9 +1,10 @@
 """Find the recordings that a file really holds, since a header's length is a claim and no fact.
 
 Each format promises something else: wav, aiff, au, w64 and caf the bytes of their samples, mp4 and avi those of their
-boxes, an Ogg page its own, a Xing header the frames of an MP3. If these are not all there, the file is cut off. A
-stream states nothing, or a placeholder; an MP3 without a Xing header has to be counted (`mpeg`). All formats can be
-joined by `cat`, and most decoders then read the first part alone.
+boxes, Ogg pages and Matroska blocks their own, a Xing header the frames of an MP3. If these are not all there, the file
+is cut off. A stream states nothing, or a placeholder; an MP3 without a Xing header has to be counted (`mpeg`), and the
+last frame of a flac says more than its header (`flac`). All formats can be joined by `cat`, and most decoders then read
+the first part alone.
 """
 
 from __future__ import annotations
@@ -15,8 +16,9 @@ import struct
 from functools import lru_cache
 from pathlib import Path
 
-from melt_ser.audio import mpeg
+from melt_ser.audio import flac, mpeg
 from melt_ser.audio.headers import Layout, layout_of
+from melt_ser.audio.matroska import check_last_block
 from melt_ser.audio.parts import TOLERANCE, Bytes, Contents, Part, bytes_missing, cut_off, together
 from melt_ser.core.errors import InputError
 
@@ -38,6 +40,7 @@ SIGNATURES = {  # the first bytes of a recording
     "asf": re.compile(re.escape(ASF)),
     "avi": re.compile(rb"RIFF....AVI ", re.DOTALL),
     "mp4": re.compile(rb"....ftyp", re.DOTALL),
+    "matroska": re.compile(rb"\x1a\x45\xdf\xa3"),
 }
 SOUGHT = {"flac": b"fLaC", "ogg": b"OggS\0"}  # every such file is searched, the others only if a size does not fit
 LAID_OUT = ("wav", "aiff", "au", "w64", "caf")
@@ -117,6 +120,9 @@ def _parts_of(path: Path, file: Bytes, kind: str) -> Contents:
     """Return the recordings of a file of one of the formats; raise InputError if it is cut off."""
     if kind == "mp4":
         return _boxes(path, file)
+    if kind == "matroska":
+        check_last_block(path, file)
+        return Contents()
     if kind == "avi":
         stated = 8 + int(file.number(4, "<I"))
         if stated > file.size and not _is_placeholder(stated):
@@ -129,7 +135,7 @@ def _parts_of(path: Path, file: Bytes, kind: str) -> Contents:
         if kind == "ogg":
             _check_last_page(path, file, first, last)
         elif kind == "flac":
-            part = Part(part.first, part.last, streamed=_is_streamed(file.at(first, 26)))
+            part, found = _flac(file, part, last)
         elif kind in LAID_OUT and (layout := layout_of(kind, file, first)) is not None:
             if layout.samples >= last and len(firsts) > 1:
                 continue  # a header alone
@@ -200,9 +206,19 @@ def _are_samples(file: Bytes, position: int, last: int) -> bool:
     return not (re.match(rb"[ -~]{4}", head) and any(0 <= size <= rest for size in sizes))
 
 
-def _is_streamed(head: bytes) -> bool:
-    """Return whether a flac states no number of samples; `head` are its first bytes."""
-    return len(head) == 26 and head[:4] == b"fLaC" and not (head[21] & 15 or any(head[22:26]))
+def _flac(file: Bytes, part: Part, last: int) -> tuple[Part, str]:
+    """Return a part that states the samples that are there, and a sentence if its header states fewer."""
+    head = file.at(part.first, flac.STREAM_INFO)
+    if len(head) < flac.STREAM_INFO or head[:4] != b"fLaC":  # a tag stands in front
+        return part, ""
+    stated = flac.stated_samples(head)
+    if stated == 0:
+        return Part(part.first, part.last, streamed=True), ""
+    present = flac.more_samples(file, part.first, last)
+    if present is None:
+        return part, ""
+    found = f"has a header that states {stated:,} samples, but {present:,} are there, and all were read"
+    return Part(part.first, last, flac.patch(head, part.first, present)), found
 
 
 def _page_end(file: Bytes, position: int) -> int:
