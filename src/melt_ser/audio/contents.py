@@ -3,8 +3,8 @@
 Each format promises something else: wav, aiff, au, w64 and caf the bytes of their samples, mp4 and avi those of their
 boxes, Ogg pages and Matroska blocks their own, a Xing header the frames of an MP3. If these are not all there, the file
 is cut off. A stream states nothing, or a placeholder; an MP3 without a Xing header has to be counted (`mpeg`), and the
-last frame of a flac says more than its header (`flac`). All formats can be joined by `cat`, and most decoders then read
-the first part alone.
+last frame of a flac says more than its header (`headers`). All formats can be joined by `cat`, and most decoders then
+read the first part alone.
 """
 
 from __future__ import annotations
@@ -16,9 +16,8 @@ import struct
 from functools import lru_cache
 from pathlib import Path
 
-from melt_ser.audio import flac, mpeg
+from melt_ser.audio import headers, mpeg
 from melt_ser.audio.headers import Layout, layout_of
-from melt_ser.audio.matroska import check_last_block
 from melt_ser.audio.parts import TOLERANCE, Bytes, Contents, Part, bytes_missing, cut_off, together
 from melt_ser.core.errors import InputError
 
@@ -50,6 +49,10 @@ SEARCHED = 2**20  # bytes at once
 UNKNOWN_LENGTH = 0x7F00_0000  # bytes; programs that write to a pipe put this size or a larger one in the header
 ROUND = (10**8, 2**28)  # bytes; or a multiple of one of these, give or take a header
 HEADER = 128  # bytes
+SEGMENT, CLUSTER = bytes.fromhex("18538067"), bytes.fromhex("1f43b675")  # of Matroska
+HEADER_AND_INDEX = ("1a45dfa3", "114d9b74", "1549a966", "1654ae6b", "1c53bb6b", "1254c367", "1941a469", "1043a770")
+IN_A_CLUSTER = ("a3", "a0", "e7", "a7", "ab", "ec", "bf")  # blocks, their times, and padding
+ELEMENTS = (SEGMENT, CLUSTER, *map(bytes.fromhex, HEADER_AND_INDEX + IN_A_CLUSTER))
 TAGS = (b"ID3", b"TAG", b"APETAGEX", b"LYRICSBEGIN")
 CHUNK_SIZES = (("<I", 4), (">I", 4), (">q", 4), ("<q", 16))  # form and place of the size in a chunk
 
@@ -121,7 +124,7 @@ def _parts_of(path: Path, file: Bytes, kind: str) -> Contents:
     if kind == "mp4":
         return _boxes(path, file)
     if kind == "matroska":
-        check_last_block(path, file)
+        _check_elements(path, file)
         return Contents()
     if kind == "avi":
         stated = 8 + int(file.number(4, "<I"))
@@ -208,17 +211,17 @@ def _are_samples(file: Bytes, position: int, last: int) -> bool:
 
 def _flac(file: Bytes, part: Part, last: int) -> tuple[Part, str]:
     """Return a part that states the samples that are there, and a sentence if its header states fewer."""
-    head = file.at(part.first, flac.STREAM_INFO)
-    if len(head) < flac.STREAM_INFO or head[:4] != b"fLaC":  # a tag stands in front
+    head = file.at(part.first, headers.FLAC_HEADER)
+    if len(head) < headers.FLAC_HEADER or head[:4] != b"fLaC":  # a tag stands in front
         return part, ""
-    stated = flac.stated_samples(head)
+    stated = headers.flac_stated(head)
     if stated == 0:
         return Part(part.first, part.last, streamed=True), ""
-    present = flac.more_samples(file, part.first, last)
+    present = headers.flac_samples(file, part.first, last)
     if present is None:
         return part, ""
     found = f"has a header that states {stated:,} samples, but {present:,} are there, and all were read"
-    return Part(part.first, last, flac.patch(head, part.first, present)), found
+    return Part(part.first, last, headers.flac_patch(head, part.first, present)), found
 
 
 def _page_end(file: Bytes, position: int) -> int:
@@ -253,3 +256,39 @@ def _boxes(path: Path, file: Bytes) -> Contents:
     if len(firsts) == 1:
         return Contents()
     return together([Part(first, last) for first, last in zip(firsts, [*firsts[1:], file.size], strict=True)])
+
+
+def _check_elements(path: Path, file: Bytes) -> None:
+    """Raise InputError if an element of a Matroska file is not whole; what follows the last one does not matter.
+
+    A file states the length of its segment, that is of nearly everything. One that was written to a pipe does not, but
+    its clusters, or the blocks in them, state theirs.
+    """
+    position = 0
+    while position < file.size:
+        head = file.at(position, 12)
+        width = _width(head[0])
+        name = head[:width]
+        if not width or not any(element.startswith(name) for element in ELEMENTS):
+            return
+        size_width = _width(head[width]) if len(head) > width else 0
+        begin = position + width + size_width
+        if not size_width or begin > file.size:
+            raise _cut_off(path)
+        unknown = (1 << 7 * size_width) - 1
+        size = int.from_bytes(head[width : width + size_width], "big") & unknown
+        if size == unknown and name in (SEGMENT, CLUSTER):
+            position = begin  # its elements follow
+        elif begin + size <= file.size:
+            position = begin + size
+        else:
+            raise bytes_missing(path, file.size, begin + size) if name == SEGMENT else _cut_off(path)
+
+
+def _width(first: int) -> int:
+    """Return the bytes of a number, by its first byte; 0 if it begins none."""
+    return 9 - first.bit_length() if first else 0
+
+
+def _cut_off(path: Path) -> InputError:
+    return InputError(f"{path}: is cut off (its last block is not whole); download it again.")

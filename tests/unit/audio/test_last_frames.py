@@ -15,7 +15,7 @@ from make_audio import encode, sine
 from melt_ser.audio import SAMPLE_RATE
 from melt_ser.audio.contents import contents_of
 from melt_ser.audio.decode import read_audio, read_native
-from melt_ser.audio.flac import _crc, more_samples, patch, stated_samples
+from melt_ser.audio.headers import _crc, flac_patch, flac_samples, flac_stated
 from melt_ser.audio.parts import Bytes
 from melt_ser.audio.verify import verify_clip
 from melt_ser.core.errors import InputError
@@ -28,9 +28,9 @@ def flac(path: Path, stated: int, end: bytes = b"", samples: np.ndarray = WAVE, 
     """Write a flac whose header states another number of samples."""
     soundfile.write(path, samples, how.pop("rate", SAMPLE_RATE), **how)
     content = bytearray(path.read_bytes() + end)
-    for position, stating in patch(bytes(content[:26]), 0, stated).items():
+    for position, stating in flac_patch(bytes(content[:26]), 0, stated).items():
         content[position : position + len(stating)] = stating
-    assert stated_samples(bytes(content[:26])) == stated
+    assert flac_stated(bytes(content[:26])) == stated
     path.write_bytes(content)
     return path
 
@@ -62,7 +62,7 @@ def test_the_samples_of_a_flac_are_counted(rate: int, channels: int, frames: int
         path = flac(tmp_path / "a.flac", stated, samples=noise, rate=rate, subtype=subtype)
         descriptor = os.open(path, os.O_RDONLY)
         size = path.stat().st_size
-        assert more_samples(Bytes(descriptor, size), 0, size) == expected
+        assert flac_samples(Bytes(descriptor, size), 0, size) == expected
         os.close(descriptor)
 
 
