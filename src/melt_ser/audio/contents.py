@@ -98,7 +98,7 @@ def _contents_of(path: Path, size: int, changed: tuple[int, int]) -> Contents:
 
 def _mp3(path: Path, file: Bytes) -> Contents:
     """Return the recordings of an MP3, by its frames."""
-    parts, end = [], 0
+    parts, end, gaps = [], 0, []
     for stretch in mpeg.stretches(file, 0, file.size):
         seconds = stretch.samples / stretch.rate
         if stretch.stated is None:
@@ -109,9 +109,11 @@ def _mp3(path: Path, file: Bytes) -> Contents:
         samples = stretch.samples if stretch.stated is None else None
         parts.append(Part(stretch.first, stretch.last, stretch.patch(file), samples))
         end = stretch.last
+        gaps += [samples / stretch.rate for samples in stretch.gaps]
+    found = f"is damaged in {len(gaps)} place(s), the first at {gaps[0]:.2f} s; the rest was read" if gaps else ""
     if len(parts) == 1 and not parts[0].patches and (file.size - end) * 100 <= file.size:
-        return Contents((Part(samples=parts[0].samples),))  # with its tags, which need no window
-    return together(parts)
+        return Contents((Part(samples=parts[0].samples),), found)  # with its tags, which need no window
+    return together(parts, found)
 
 
 def _kind_of(head: bytes) -> str:
