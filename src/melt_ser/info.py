@@ -86,9 +86,9 @@ def _corpora() -> list[tuple[str, str, str]]:
 def _corpus(dataset: DatasetConfig) -> tuple[str, str]:
     """Return the state of a corpus, and the command that makes it ready if it is not."""
     from melt_ser.core.errors import SetupError
+    from melt_ser.core.vocabulary import GENERAL_READERS
     from melt_ser.corpora.download.download import unfinished_folder
     from melt_ser.corpora.load import corpus_root, own_root
-    from melt_ser.corpora.reader import GENERAL_READERS
     from melt_ser.reporting.preparation import read_reports
 
     if dataset.reader in GENERAL_READERS and not dataset.bundled:
