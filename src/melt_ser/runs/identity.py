@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from collections.abc import Callable
 from enum import Enum
 from typing import Any
 
@@ -52,6 +53,14 @@ AS_BEFORE: dict[str, dict[str, Any]] = {"dataset": {"rater_vote": None}}
 The value means "as before the setting existed", so that finished runs stay finished.
 """
 
+COMPUTATIONS: dict[str, tuple[int, Callable[[Settings], bool]]] = {
+    "balanced_loss": (2, lambda settings: settings["trainer"]["balance"] == "loss"),
+}
+"""Each computation whose numbers have changed: its version, and whether a run with these settings uses it.
+
+docs/migration.md says what each version changed.
+"""
+
 
 def plain(value: Any) -> Any:
     """Return dataclasses, enums and their containers as plain JSON values."""
@@ -62,6 +71,16 @@ def plain(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return [plain(item) for item in value]
     return value.value if isinstance(value, Enum) else value
+
+
+def settings_of(config: Config) -> Settings:
+    """Return a configuration as plain JSON values, as a result stores it.
+
+    Its group `computation` has the version of each of `COMPUTATIONS` that the run uses. It is missing if there is none.
+    """
+    settings: Settings = plain(config)
+    versions = {name: version for name, (version, is_used) in COMPUTATIONS.items() if is_used(settings)}
+    return settings | ({"computation": versions} if versions else {})
 
 
 def without_infrastructure(config: Settings) -> Settings:
@@ -81,9 +100,10 @@ def without_infrastructure(config: Settings) -> Settings:
 def identity(config: Config) -> str:
     """Return the run id: the seed (for readers) and a hash of all settings that the results depend on.
 
-    A renamed setting is hashed under its old name, so that finished runs stay finished.
+    A renamed setting is hashed under its old name, so that finished runs stay finished. The versions of computations
+    are hashed, so that a run never continues or replaces one with other numbers.
     """
-    settings = without_infrastructure(plain(config))
+    settings = without_infrastructure(settings_of(config))
     if settings["labels"]["classes"] is not None:
         settings["labels"]["classes"] = list(settings["labels"]["classes"].items())  # their order numbers the outputs
     old_names = {new: old for old, new in RENAMED.items()}
