@@ -353,8 +353,11 @@ class TrainerConfig:
     """Stop after this number of epochs without a better UA (unweighted accuracy) on dev. null: train all epochs."""
     crop_seconds: Optional[float] = 15.0
     """Longer training clips are cut at random to this length, in seconds. Test clips are never cut. null: no cut."""
+    crop_places: Optional[int] = None
+    """Cut the audio, before the frozen layers, at one of this number of evenly spaced places, at least 2. null: cut at
+    any place, but the output of the frozen layers, which have then heard the whole clip."""
     pad_to_crop: bool = False
-    """Pad shorter training clips to crop_seconds with zeros that count as audio."""
+    """Pad shorter training clips to crop_seconds with zeros, after they are normalised. The zeros count as audio."""
     precision: Precision = Precision.auto
     """Number format of the computation."""
     gradient_checkpointing: bool = False

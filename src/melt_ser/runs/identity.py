@@ -47,7 +47,7 @@ INFRASTRUCTURE = {
 The names of YAML files are among them, because the values in the files are hashed.
 """
 
-AS_BEFORE: dict[str, dict[str, Any]] = {"dataset": {"rater_vote": None}}
+AS_BEFORE: dict[str, dict[str, Any]] = {"dataset": {"rater_vote": None}, "trainer": {"crop_places": None}}
 """New settings, {group: {key: value}}, that are not hashed while they have this value.
 
 The value means "as before the setting existed", so that finished runs stay finished.
@@ -55,6 +55,7 @@ The value means "as before the setting existed", so that finished runs stay fini
 
 COMPUTATIONS: dict[str, tuple[int, Callable[[Settings], bool]]] = {
     "balanced_loss": (2, lambda settings: settings["trainer"]["balance"] == "loss"),
+    "padding": (2, lambda settings: settings["trainer"]["pad_to_crop"]),
 }
 """Each computation whose numbers have changed: its version, and whether a run with these settings uses it.
 

@@ -209,12 +209,12 @@ def _frozen_features(model: SpeechClassifier, stage: Stage, batch: Batch, accele
 
 
 def _crop_frames(config: TrainerConfig, model: SpeechClassifier, stage: Stage) -> int | None:
-    """Return the greatest number of frames to train on; None without crops, without a frozen part, or if pooled.
+    """Return the greatest number of frames to train on; None if no features are cropped.
 
-    If a part is frozen, its features are cropped instead of the audio. So the frozen part always gets whole clips, as
-    in a test, whether its features are cached or not.
+    If a part is frozen, its features are cropped instead of the audio, unless `crop_places` is set. So the frozen part
+    gets whole clips, as in a test, whether its features are cached or not.
     """
-    if config.crop_seconds is None or stage in (Stage.nothing, Stage.pooled):
+    if config.crop_seconds is None or config.crop_places is not None or stage in (Stage.nothing, Stage.pooled):
         return None
     return int(model.backbone.frames_of(torch.tensor(round(config.crop_seconds * SAMPLE_RATE))))
 

@@ -28,7 +28,7 @@ PINNED = {
     "dataset=iemocap dataset.protocol=speakers trainer=frozen head=weighted backbone=wav2vec2": "seed0-c7935e35b677",
     "dataset=union dataset.members=[demo,emodb] labels=four augment=light": "seed0-32c7a45993b9",
     "trainer=paper head=paper backbone=hubert_large dataset=melt labels=four trainer.label_smoothing=0.1": (
-        "seed0-28244f672531"
+        "seed0-2e8ad821e5b2"
     ),
 }
 
