@@ -18,6 +18,7 @@ INFRASTRUCTURE = {
     "backbone": {
         "learning_rate",  # this and freeze are defaults of the trainer group, whose values are hashed
         "freeze",
+        "pretraining",  # a description of the checkpoint
         "kernels",  # like devices, they differ only in rounding and in the dropout that they draw
     },
     "dataset": {
@@ -47,7 +48,11 @@ INFRASTRUCTURE = {
 The names of YAML files are among them, because the values in the files are hashed.
 """
 
-AS_BEFORE: dict[str, dict[str, Any]] = {"dataset": {"rater_vote": None}, "trainer": {"crop_places": None}}
+AS_BEFORE: dict[str, dict[str, Any]] = {
+    "dataset": {"rater_vote": None},
+    "head": {"last_state": "before_norm"},
+    "trainer": {"crop_places": None},
+}
 """New settings, {group: {key: value}}, that are not hashed while they have this value.
 
 The value means "as before the setting existed", so that finished runs stay finished.

@@ -244,7 +244,7 @@ def _make_empty(building: Path, folder: Path) -> None:
 def _digest_once(model: SpeechClassifier, stage: Stage) -> str:
     """Return `digest_of`, computed once: it takes as long as 30 steps of a head, and frozen weights do not change."""
     known = DIGESTS.setdefault(model.backbone, {})
-    key = (stage, model.backbone.freezing, model.frame_shape(stage))
+    key = (stage, model.backbone.freezing, model.frame_shape(stage), model.head.normalised)
     if key not in known:
         known[key] = digest_of(model, stage)
     return known[key]
@@ -254,9 +254,10 @@ def digest_of(model: SpeechClassifier, stage: Stage) -> str:
     """Return a digest of the weights and settings of a frozen stage."""
     settings = model.backbone.model.config.to_dict()
     relevant = {key: value for key, value in settings.items() if not any(word in key for word in WITHOUT_EFFECT)}
-    total = xxh3_128(
-        json.dumps([stage.value, model.frame_shape(stage), relevant], sort_keys=True, default=str).encode()
-    )
+    read: list[Any] = [stage.value, model.frame_shape(stage), relevant]
+    if model.head.normalised:
+        read.append("the last state after the norm")
+    total = xxh3_128(json.dumps(read, sort_keys=True, default=str).encode())
     for module in model.stage_modules(stage):
         for name, tensor in module.state_dict().items():
             total.update(f"{name} {tuple(tensor.shape)}".encode())

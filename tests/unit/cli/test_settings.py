@@ -23,12 +23,13 @@ ROOT = Path(__file__).parents[3]
 PINNED = {
     "": "seed0-8e47d3ca40e7",
     "trainer.balance=nothing": "seed0-b5dbe44420b1",
+    "backbone=wav2vec2_asr backbone.name=wav2vec2 trainer.balance=nothing": "seed0-fdd1eaa916e0",
     "backbone=wavlm": "seed0-22e6f2c08f38",
     "dataset=emodb dataset.fold=3 backbone=hubert_tiny seed=4": "seed4-372e89e63dad",
-    "dataset=iemocap dataset.protocol=speakers trainer=frozen head=weighted backbone=wav2vec2": "seed0-c7935e35b677",
+    "dataset=iemocap dataset.protocol=speakers trainer=frozen head=weighted backbone=wav2vec2": "seed0-70d360c71acc",
     "dataset=union dataset.members=[demo,emodb] labels=four augment=light": "seed0-32c7a45993b9",
     "trainer=paper head=paper backbone=hubert_large dataset=melt labels=four trainer.label_smoothing=0.1": (
-        "seed0-2e8ad821e5b2"
+        "seed0-6b3325c7e917"
     ),
 }
 
