@@ -26,8 +26,8 @@ def info(arguments: list[str] | None) -> int:
 
     print("versions: " + ", ".join(f"{name} {version}" for name, version in versions().items()))
     print(f"devices: {_devices()}")
-    for title, rows in (("backbones", _backbones()), ("corpora", _corpora())):
-        table = Table(title, "state", "how to get it", box=None, padding=(0, 2, 0, 0))
+    for columns, rows in ((("backbones", "pretraining"), _backbones()), (("corpora",), _corpora())):
+        table = Table(*columns, "state", "how to get it", box=None, padding=(0, 2, 0, 0))
         for row in rows:
             table.add_row(*row)
         show(table)
@@ -48,7 +48,7 @@ def names(group: str) -> list[str]:
     return sorted(path.stem for path in Path(conf_folder() / group).glob("*.yaml"))
 
 
-def _backbones() -> list[tuple[str, str, str]]:
+def _backbones() -> list[tuple[str, str, str, str]]:
     from melt_ser.cli.compose import load_config
     from melt_ser.models.checkpoint_files import download_command, is_cached
 
@@ -56,11 +56,12 @@ def _backbones() -> list[tuple[str, str, str]]:
     for name in names("backbone"):
         backbone = load_config(f"backbone={name}").backbone
         if backbone.checkpoint is None:
-            rows.append((name, "ready (random weights)", ""))
+            state, how = "ready (random weights)", ""
         elif is_cached(backbone):
-            rows.append((name, "cached", ""))
+            state, how = "cached", ""
         else:
-            rows.append((name, "not cached", download_command(backbone)))
+            state, how = "not cached", download_command(backbone)
+        rows.append((name, backbone.pretraining, state, how))
     return rows
 
 

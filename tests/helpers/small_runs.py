@@ -31,6 +31,7 @@ ATTENTION = ("trainer=frozen", "head=attention")
 FROZEN_RUNS = [
     ("pooled", ("trainer=frozen", "head=weighted")),
     ("states", ("trainer=frozen", "head=weighted", "trainer.crop_seconds=0.25")),
+    ("pooled", ("trainer=frozen", "head=weighted", "trainer.crop_seconds=0.25", "trainer.crop_places=3")),
     ("states", ATTENTION),
     ("layers", ("trainer.freeze=1",)),
     ("convolution", ("trainer.freeze=convolution", "augment=masking", "trainer.crop_seconds=0.25")),

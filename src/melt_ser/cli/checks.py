@@ -48,6 +48,10 @@ def check(config: Config) -> None:
         raise SetupError(f"trainer.crop_seconds is at least 0.1 or null, not {trainer.crop_seconds}.")
     if trainer.pad_to_crop and trainer.crop_seconds is None:
         raise SetupError("trainer.pad_to_crop needs trainer.crop_seconds.")
+    if trainer.crop_places is not None and (trainer.crop_seconds is None or trainer.crop_places < 2):
+        raise SetupError(
+            f"trainer.crop_places is at least 2 and needs trainer.crop_seconds, or is null, not {trainer.crop_places}."
+        )
     if trainer.patience is not None and trainer.patience < 1:
         raise SetupError(f"trainer.patience is at least 1 or null, not {trainer.patience}.")
     if isinstance(trainer.freeze, str) and trainer.freeze not in FREEZE:

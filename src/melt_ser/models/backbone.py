@@ -34,7 +34,8 @@ class BackboneOutput:
     last_hidden_state: (batch, frames, features), the output of the transformers model.
     hidden_states: the input of the first transformer layer and the output of every layer, each
         (batch, frames, features); None if they were not asked for. Models with a stable layer norm (the large ones)
-        normalise once more after the last layer, so their hidden_states[-1] differs from last_hidden_state.
+        normalise once more after the last layer, so their hidden_states[-1] differs from last_hidden_state. This is so
+        in transformers 5; in transformers 4 and in SUPERB's code both are the same (`head.last_state`).
     frame_mask: (batch, frames), true for frames that belong to the utterance; the values of other frames mean nothing.
     """
 
