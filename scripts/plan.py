@@ -9,9 +9,10 @@ is their mean (=). Otherwise it is an estimate (~) from the audio, good to a fac
     fine-tune  epochs · train audio / RATE                       + test audio / (3 · RATE)
     frozen     all audio of the corpus, once, / (3 · RATE)       + test audio / (3 · RATE)  + 2 % of it for each epoch
 
-both for each fold. A forward pass alone is a third of a step. RATE is seconds of audio a second that a base model is
-fine-tuned on: 100 on a GPU (SpeechBrain's README: 3 min 14 s an epoch of wav2vec2-base on IEMOCAP, about 5.6 h of
-audio, on a V100 in float32) and 2.5 on a CPU (benchmarks/README.md: 10 s for 8 clips of MELT's lengths on two cores).
+both for each fold. With trainer.crop_places, frozen takes several times as long, because each crop is computed. A
+forward pass alone is a third of a step. RATE is seconds of audio a second that a base model is fine-tuned on: 100 on a
+GPU (SpeechBrain's README: 3 min 14 s an epoch of wav2vec2-base on IEMOCAP, about 5.6 h of audio, on a V100 in float32)
+and 2.5 on a CPU (benchmarks/README.md: 10 s for 8 clips of MELT's lengths on two cores).
 A large model takes three times as long, a tiny one a twentieth.
 """
 

@@ -78,3 +78,15 @@ def test_crops_at_places_are_evenly_spaced_and_repeat_themselves(tmp_path: Path)
     assert crops["place"].tolist() == [0, 1, 2, 3, 4, 0]
     fixed = WaveformDataset(crops, tmp_path, ["sad"], False, crop=data.crop)
     assert [round(float(fixed[row][0][0]) * 1000) for row in range(5)] == sorted(starts)
+
+
+def test_the_ten_places_of_crops_of_melt_lie_as_close_as_the_papers_recipe_says(shared_data: Path) -> None:
+    """conf/trainer/paper.yaml has these figures."""
+    table = pd.read_csv(shared_data / "melt" / "meld_train.csv")
+    start, end = (pd.to_timedelta(table[key].str.replace(",", ".")) for key in ("StartTime", "EndTime"))
+    seconds = (end - start).dt.total_seconds().to_numpy()
+    crop = Crop(5.0, places=10)
+    longer = seconds[crop.places_of(seconds) == 10]
+    assert (len(seconds), len(longer)) == (7024, 1510)
+    steps = [crop.first_sample(1, round(length * 16000) - crop.samples) / 16000 for length in longer]
+    assert np.mean(steps) == pytest.approx(0.28, abs=0.005)
