@@ -46,7 +46,7 @@ INFRASTRUCTURE = {
 The names of YAML files are among them, because the values in the files are hashed.
 """
 
-AS_BEFORE: dict[str, dict[str, Any]] = {"dataset": {"rater_vote": None}}
+AS_BEFORE: dict[str, dict[str, Any]] = {"backbone": {"pad_to_window": False}, "dataset": {"rater_vote": None}}
 """New settings, {group: {key: value}}, that are not hashed while they have this value.
 
 The value means "as before the setting existed", so that finished runs stay finished.

@@ -247,7 +247,7 @@ def _digest_once(model: SpeechClassifier, stage: Stage) -> str:
 
 def digest_of(model: SpeechClassifier, stage: Stage) -> str:
     """Return a digest of the weights and settings of a frozen stage."""
-    settings = model.backbone.model.config.to_dict()
+    settings = model.backbone.settings
     relevant = {key: value for key, value in settings.items() if not any(word in key for word in WITHOUT_EFFECT)}
     total = xxh3_128(
         json.dumps([stage.value, model.frame_shape(stage), relevant], sort_keys=True, default=str).encode()
