@@ -58,7 +58,7 @@ def train(rows: int, workers: int, folder: Path) -> dict[str, float]:
 
     from melt_ser.cli.compose import load_config
     from melt_ser.data.batches import ShuffledBatches
-    from melt_ser.data.datasets import WaveformDataset
+    from melt_ser.data.datasets import Crop, WaveformDataset
     from melt_ser.data.stage import Stage
     from melt_ser.runs.fold import build_model
     from melt_ser.training import fit
@@ -85,7 +85,7 @@ def train(rows: int, workers: int, folder: Path) -> dict[str, float]:
     table["utterance"] = ("utterance" + pd.Series(numbers).astype("str")).astype("str")
     table = table.assign(start=np.nan, end=np.nan, duration=2.0)
     table["class"] = pd.Series(np.array(CLASSES)[numbers % 4], dtype="str")
-    data = WaveformDataset(table, folder, CLASSES, True, config.augment, 15.0)
+    data = WaveformDataset(table, folder, CLASSES, True, config.augment, Crop(15.0))
     data.keeps_decoded = False
     dev = WaveformDataset(table.head(8), folder, CLASSES, True)
     loaded = status("VmRSS")

@@ -13,6 +13,9 @@ cheap: torch, pandas and Hydra are imported by the function that needs them.
 
 from __future__ import annotations
 
+import melt_ser.cli.early  # noqa: F401  # first: it watches for Ctrl-C while the rest is imported
+
+# isort: split
 import logging
 import os
 import sys

@@ -126,6 +126,7 @@ def annotate(options: argparse.Namespace) -> int:
     from melt_ser.annotation.journal import empty_journal, open_journal
     from melt_ser.annotation.openai_engine import Endpoint
     from melt_ser.annotation.prompts import load_prompt
+    from melt_ser.core.places import neighbour
     from melt_ser.corpora.lines import earlier_lines, read_lines
 
     _check_engine(options)
@@ -143,7 +144,7 @@ def annotate(options: argparse.Namespace) -> int:
         local = open_engine(options.model, prompt, options.temperature, options.calibrate)
     temperature = local.temperature if local else options.temperature
     job = Job(chosen, earlier, prompt, options.model, temperature, options.samples)
-    path = options.journal or options.out.with_suffix(".journal.sqlite")
+    path = options.journal or neighbour(options.out.with_suffix(""), "", ".journal.sqlite")
     with empty_journal() if options.dry_run and not path.exists() else open_journal(path) as journal:
         price, source = price_of(options.model, options.engine, options.base_url, options.price)
         estimate = estimate_job(job, journal)

@@ -52,6 +52,15 @@ class Layers(str, Enum):
     """a learned weighted sum of all layers"""
 
 
+class LastState(str, Enum):
+    """The last term of the weighted sum, for a backbone with a norm behind its last layer."""
+
+    before_norm = "before_norm"
+    """the output of the last layer, as in transformers from version 5 on"""
+    after_norm = "after_norm"
+    """that output after the norm, as in SUPERB's code and in transformers 4"""
+
+
 class Optimiser(str, Enum):
     """The optimiser."""
 
@@ -126,6 +135,8 @@ class BackboneConfig:
     """Hugging Face hub id or local folder of the pretrained weights. null: random weights drawn from the seed."""
     revision: Optional[str] = None
     """Commit of the hub repository. null: its newest state."""
+    pretraining: str = "not stated"
+    """Last training of the checkpoint, for `info` and reports: self-supervised, speech recognition, emotion, none …"""
     architecture: dict[str, Any] = field(default_factory=dict)
     """Sizes of a model with random weights, as keys of its transformers configuration. Empty: a tiny model."""
     learning_rate: float = 2e-5
@@ -277,6 +288,10 @@ class HeadConfig:
     """How the frames of a clip become one vector."""
     layers: Layers = Layers.last
     """Hidden layers of the backbone that the head reads."""
+    last_state: LastState = LastState.before_norm
+    """Last term of the weighted sum (head.layers=weighted), if the backbone has a norm behind its last layer:
+    do_stable_layer_norm in its config.json, as in most large models. With before_norm, plain transformers loads the
+    saved model of head=weighted."""
     hidden_sizes: list[int] = field(default_factory=list)
     """Sizes of the hidden layers, with ReLU between the layers. []: one linear layer; [256]: two linear layers."""
     dropout: float = 0.0
@@ -343,8 +358,11 @@ class TrainerConfig:
     """Stop after this number of epochs without a better UA (unweighted accuracy) on dev. null: train all epochs."""
     crop_seconds: Optional[float] = 15.0
     """Longer training clips are cut at random to this length, in seconds. Test clips are never cut. null: no cut."""
+    crop_places: Optional[int] = None
+    """Cut the audio, before the frozen layers, at one of this number of evenly spaced places, at least 2. null: cut at
+    any place, but the output of the frozen layers, which have then heard the whole clip."""
     pad_to_crop: bool = False
-    """Pad shorter training clips to crop_seconds with zeros that count as audio."""
+    """Pad shorter training clips to crop_seconds with zeros, after they are normalised. The zeros count as audio."""
     precision: Precision = Precision.auto
     """Number format of the computation."""
     gradient_checkpointing: bool = False

@@ -26,8 +26,8 @@ def info(arguments: list[str] | None) -> int:
 
     print("versions: " + ", ".join(f"{name} {version}" for name, version in versions().items()))
     print(f"devices: {_devices()}")
-    for title, rows in (("backbones", _backbones()), ("corpora", _corpora())):
-        table = Table(title, "state", "how to get it", box=None, padding=(0, 2, 0, 0))
+    for columns, rows in ((("backbones", "pretraining"), _backbones()), (("corpora",), _corpora())):
+        table = Table(*columns, "state", "how to get it", box=None, padding=(0, 2, 0, 0))
         for row in rows:
             table.add_row(*row)
         show(table)
@@ -48,7 +48,7 @@ def names(group: str) -> list[str]:
     return sorted(path.stem for path in Path(conf_folder() / group).glob("*.yaml"))
 
 
-def _backbones() -> list[tuple[str, str, str]]:
+def _backbones() -> list[tuple[str, str, str, str]]:
     from melt_ser.cli.compose import load_config
     from melt_ser.models.checkpoint_files import download_command, is_cached
 
@@ -56,11 +56,12 @@ def _backbones() -> list[tuple[str, str, str]]:
     for name in names("backbone"):
         backbone = load_config(f"backbone={name}").backbone
         if backbone.checkpoint is None:
-            rows.append((name, "ready (random weights)", ""))
+            state, how = "ready (random weights)", ""
         elif is_cached(backbone):
-            rows.append((name, "cached", ""))
+            state, how = "cached", ""
         else:
-            rows.append((name, "not cached", download_command(backbone)))
+            state, how = "not cached", download_command(backbone)
+        rows.append((name, backbone.pretraining, state, how))
     return rows
 
 
@@ -86,9 +87,9 @@ def _corpora() -> list[tuple[str, str, str]]:
 def _corpus(dataset: DatasetConfig) -> tuple[str, str]:
     """Return the state of a corpus, and the command that makes it ready if it is not."""
     from melt_ser.core.errors import SetupError
+    from melt_ser.core.vocabulary import GENERAL_READERS
     from melt_ser.corpora.download.download import unfinished_folder
     from melt_ser.corpora.load import corpus_root, own_root
-    from melt_ser.corpora.reader import GENERAL_READERS
     from melt_ser.reporting.preparation import read_reports
 
     if dataset.reader in GENERAL_READERS and not dataset.bundled:

@@ -15,9 +15,12 @@ def sine(rate: int, seconds: float = 0.5, hertz: float = 440.0) -> np.ndarray:
     return (0.5 * np.sin(2 * np.pi * hertz * np.arange(round(rate * seconds)) / rate)).astype(np.float32)
 
 
-def encode(path: Path, codec: str, rate: int = 48_000, sound: bool = True) -> Path:
-    """Write half a second of a tone, or of pictures without sound, as a compressed file."""
-    with av.open(str(path), "w") as container:
+def encode(path: Path, codec: str, rate: int = 48_000, sound: bool = True, **options: str) -> Path:
+    """Write half a second of a tone, or of pictures without sound, as a compressed file.
+
+    `options` are those of FFmpeg for the format, such as live="1" for a Matroska file as a pipe gets it.
+    """
+    with av.open(str(path), "w", options=options) as container:
         if sound:
             stream = container.add_stream(codec, rate=rate, layout="mono")
             wave = sine(rate)

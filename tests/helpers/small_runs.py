@@ -31,6 +31,7 @@ ATTENTION = ("trainer=frozen", "head=attention")
 FROZEN_RUNS = [
     ("pooled", ("trainer=frozen", "head=weighted")),
     ("states", ("trainer=frozen", "head=weighted", "trainer.crop_seconds=0.25")),
+    ("pooled", ("trainer=frozen", "head=weighted", "trainer.crop_seconds=0.25", "trainer.crop_places=3")),
     ("states", ATTENTION),
     ("layers", ("trainer.freeze=1",)),
     ("convolution", ("trainer.freeze=convolution", "augment=masking", "trainer.crop_seconds=0.25")),
@@ -57,9 +58,22 @@ def corpus(root: Path, speakers: int = 4, each: int = 6, classes: tuple[str, ...
     return root
 
 
+def small(*overrides: str) -> list[str]:
+    """Return the settings of a small run; a checkpoint among the overrides has its own sizes."""
+    has_own = any(override.startswith("backbone.checkpoint=") for override in overrides)
+    return [override for override in SMALL if not (has_own and "architecture" in override)]
+
+
 def typed(out: Path, root: Path, *overrides: str) -> list[str]:
     """Return the overrides of a small run on a corpus that `corpus` wrote."""
-    return [*SMALL, "dataset=csv", f"dataset.root={root}", "dataset.table=table.csv", f"out={out}", *overrides]
+    return [
+        *small(*overrides),
+        "dataset=csv",
+        f"dataset.root={root}",
+        "dataset.table=table.csv",
+        f"out={out}",
+        *overrides,
+    ]
 
 
 def train(out: Path, root: Path, *overrides: str) -> tuple[Path, dict[str, Any]]:

@@ -58,3 +58,5 @@ def test_info_prints_every_corpus_and_backbone(capsys: pytest.CaptureFixture[str
     assert info.main([]) == 0
     printed = capsys.readouterr().out
     assert "wavlm_tiny" in printed and "ravdess" in printed and printed.startswith("versions: ")
+    pretraining = {line.split()[0]: line for line in printed.splitlines() if line.startswith("wav2vec2")}
+    assert "self-supervised" in pretraining["wav2vec2"] and "speech recognition" in pretraining["wav2vec2_asr"]

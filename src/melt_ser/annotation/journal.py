@@ -20,6 +20,7 @@ from filelock import FileLock, Timeout
 
 from melt_ser.core.errors import InputError, SetupError
 from melt_ser.core.files import sha256, telling_failed_writes
+from melt_ser.core.places import neighbour
 
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS answers (
@@ -180,7 +181,7 @@ def open_journal(path: Path) -> Iterator[Journal]:
     Raises SetupError while another process holds it or if SQLite cannot open or write it, OutputError if its folder or
     its lock file cannot be written, InputError if the file is damaged or no journal.
     """
-    lock = FileLock(path.with_name(f".{path.name}.lock"))
+    lock = FileLock(neighbour(path, ".", ".lock"))
     with telling_failed_writes(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         try:

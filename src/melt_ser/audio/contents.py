@@ -1,9 +1,10 @@
 """Find the recordings that a file really holds, since a header's length is a claim and no fact.
 
 Each format promises something else: wav, aiff, au, w64 and caf the bytes of their samples, mp4 and avi those of their
-boxes, an Ogg page its own, a Xing header the frames of an MP3. If these are not all there, the file is cut off. A
-stream states nothing, or a placeholder; an MP3 without a Xing header has to be counted (`mpeg`). All formats can be
-joined by `cat`, and most decoders then read the first part alone.
+boxes, Ogg pages and Matroska blocks their own, a Xing header the frames of an MP3. If these are not all there, the file
+is cut off. A stream states nothing, or a placeholder; an MP3 without a Xing header has to be counted (`mpeg`), and the
+last frame of a flac says more than its header (`headers`). All formats can be joined by `cat`, and most decoders then
+read the first part alone.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ import struct
 from functools import lru_cache
 from pathlib import Path
 
-from melt_ser.audio import mpeg
+from melt_ser.audio import headers, mpeg
 from melt_ser.audio.headers import Layout, layout_of
 from melt_ser.audio.parts import TOLERANCE, Bytes, Contents, Part, bytes_missing, cut_off, together
 from melt_ser.core.errors import InputError
@@ -38,6 +39,7 @@ SIGNATURES = {  # the first bytes of a recording
     "asf": re.compile(re.escape(ASF)),
     "avi": re.compile(rb"RIFF....AVI ", re.DOTALL),
     "mp4": re.compile(rb"....ftyp", re.DOTALL),
+    "matroska": re.compile(rb"\x1a\x45\xdf\xa3"),
 }
 SOUGHT = {"flac": b"fLaC", "ogg": b"OggS\0"}  # every such file is searched, the others only if a size does not fit
 LAID_OUT = ("wav", "aiff", "au", "w64", "caf")
@@ -47,6 +49,10 @@ SEARCHED = 2**20  # bytes at once
 UNKNOWN_LENGTH = 0x7F00_0000  # bytes; programs that write to a pipe put this size or a larger one in the header
 ROUND = (10**8, 2**28)  # bytes; or a multiple of one of these, give or take a header
 HEADER = 128  # bytes
+SEGMENT, CLUSTER = bytes.fromhex("18538067"), bytes.fromhex("1f43b675")  # of Matroska
+HEADER_AND_INDEX = ("1a45dfa3", "114d9b74", "1549a966", "1654ae6b", "1c53bb6b", "1254c367", "1941a469", "1043a770")
+IN_A_CLUSTER = ("a3", "a0", "e7", "a7", "ab", "ec", "bf")  # blocks, their times, and padding
+ELEMENTS = (SEGMENT, CLUSTER, *map(bytes.fromhex, HEADER_AND_INDEX + IN_A_CLUSTER))
 TAGS = (b"ID3", b"TAG", b"APETAGEX", b"LYRICSBEGIN")
 CHUNK_SIZES = (("<I", 4), (">I", 4), (">q", 4), ("<q", 16))  # form and place of the size in a chunk
 
@@ -92,7 +98,7 @@ def _contents_of(path: Path, size: int, changed: tuple[int, int]) -> Contents:
 
 def _mp3(path: Path, file: Bytes) -> Contents:
     """Return the recordings of an MP3, by its frames."""
-    parts, end = [], 0
+    parts, end, gaps = [], 0, []
     for stretch in mpeg.stretches(file, 0, file.size):
         seconds = stretch.samples / stretch.rate
         if stretch.stated is None:
@@ -103,9 +109,11 @@ def _mp3(path: Path, file: Bytes) -> Contents:
         samples = stretch.samples if stretch.stated is None else None
         parts.append(Part(stretch.first, stretch.last, stretch.patch(file), samples))
         end = stretch.last
+        gaps += [samples / stretch.rate for samples in stretch.gaps]
+    found = f"is damaged in {len(gaps)} place(s), the first at {gaps[0]:.2f} s; the rest was read" if gaps else ""
     if len(parts) == 1 and not parts[0].patches and (file.size - end) * 100 <= file.size:
-        return Contents((Part(samples=parts[0].samples),))  # with its tags, which need no window
-    return together(parts)
+        return Contents((Part(samples=parts[0].samples),), found)  # with its tags, which need no window
+    return together(parts, found)
 
 
 def _kind_of(head: bytes) -> str:
@@ -117,6 +125,9 @@ def _parts_of(path: Path, file: Bytes, kind: str) -> Contents:
     """Return the recordings of a file of one of the formats; raise InputError if it is cut off."""
     if kind == "mp4":
         return _boxes(path, file)
+    if kind == "matroska":
+        _check_elements(path, file)
+        return Contents()
     if kind == "avi":
         stated = 8 + int(file.number(4, "<I"))
         if stated > file.size and not _is_placeholder(stated):
@@ -129,7 +140,7 @@ def _parts_of(path: Path, file: Bytes, kind: str) -> Contents:
         if kind == "ogg":
             _check_last_page(path, file, first, last)
         elif kind == "flac":
-            part = Part(part.first, part.last, streamed=_is_streamed(file.at(first, 26)))
+            part, found = _flac(file, part, last)
         elif kind in LAID_OUT and (layout := layout_of(kind, file, first)) is not None:
             if layout.samples >= last and len(firsts) > 1:
                 continue  # a header alone
@@ -200,9 +211,19 @@ def _are_samples(file: Bytes, position: int, last: int) -> bool:
     return not (re.match(rb"[ -~]{4}", head) and any(0 <= size <= rest for size in sizes))
 
 
-def _is_streamed(head: bytes) -> bool:
-    """Return whether a flac states no number of samples; `head` are its first bytes."""
-    return len(head) == 26 and head[:4] == b"fLaC" and not (head[21] & 15 or any(head[22:26]))
+def _flac(file: Bytes, part: Part, last: int) -> tuple[Part, str]:
+    """Return a part that states the samples that are there, and a sentence if its header states fewer."""
+    head = file.at(part.first, headers.FLAC_HEADER)
+    if len(head) < headers.FLAC_HEADER or head[:4] != b"fLaC":  # a tag stands in front
+        return part, ""
+    stated = headers.flac_stated(head)
+    if stated == 0:
+        return Part(part.first, part.last, streamed=True), ""
+    present = headers.flac_samples(file, part.first, last)
+    if present is None:
+        return part, ""
+    found = f"has a header that states {stated:,} samples, but {present:,} are there, and all were read"
+    return Part(part.first, last, headers.flac_patch(head, part.first, present)), found
 
 
 def _page_end(file: Bytes, position: int) -> int:
@@ -237,3 +258,39 @@ def _boxes(path: Path, file: Bytes) -> Contents:
     if len(firsts) == 1:
         return Contents()
     return together([Part(first, last) for first, last in zip(firsts, [*firsts[1:], file.size], strict=True)])
+
+
+def _check_elements(path: Path, file: Bytes) -> None:
+    """Raise InputError if an element of a Matroska file is not whole; what follows the last one does not matter.
+
+    A file states the length of its segment, that is of nearly everything. One that was written to a pipe does not, but
+    its clusters, or the blocks in them, state theirs.
+    """
+    position = 0
+    while position < file.size:
+        head = file.at(position, 12)
+        width = _width(head[0])
+        name = head[:width]
+        if not width or not any(element.startswith(name) for element in ELEMENTS):
+            return
+        size_width = _width(head[width]) if len(head) > width else 0
+        begin = position + width + size_width
+        if not size_width or begin > file.size:
+            raise _cut_off(path)
+        unknown = (1 << 7 * size_width) - 1
+        size = int.from_bytes(head[width : width + size_width], "big") & unknown
+        if size == unknown and name in (SEGMENT, CLUSTER):
+            position = begin  # its elements follow
+        elif begin + size <= file.size:
+            position = begin + size
+        else:
+            raise bytes_missing(path, file.size, begin + size) if name == SEGMENT else _cut_off(path)
+
+
+def _width(first: int) -> int:
+    """Return the bytes of a number, by its first byte; 0 if it begins none."""
+    return 9 - first.bit_length() if first else 0
+
+
+def _cut_off(path: Path) -> InputError:
+    return InputError(f"{path}: is cut off (its last block is not whole); download it again.")

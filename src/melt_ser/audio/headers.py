@@ -1,7 +1,8 @@
 """What the headers of wav, aiff, au, w64 and caf state: where the samples begin, and how many bytes they take.
 
 A decoder believes that number. A program that writes to a pipe does not know it yet, and a recorder that was stopped
-never wrote it, so `contents` compares it with the bytes that are there.
+never wrote it, so `contents` compares it with the bytes that are there. The header of a flac states a number of
+samples; its last frame, which has its own place and size, says how many there are.
 """
 
 from __future__ import annotations
@@ -14,6 +15,13 @@ from dataclasses import dataclass
 from melt_ser.audio.parts import Bytes
 
 MOST_CHUNKS = 1000  # before the samples; more are no recording
+FLAC_HEADER = 26  # bytes of the beginning of a file up to the number of samples
+FLAC_SYNC = (b"\xff\xf8", b"\xff\xf9")  # frames of one size, numbered; of several sizes, by their first sample
+FLAC_FRAME = 2**17  # bytes; longer frames are not looked for
+FLAC_CHECKED = 3  # frames whose checksum is computed, at most; other bytes rarely look like one
+FLAC_FRAME_HEADER = 16  # bytes, at most
+ID3V1 = 128  # bytes of a tag behind the last frame
+FLAC_SIZES = {1: 192, 2: 576, 3: 1152, 4: 2304, 5: 4608}  # samples, by the code in the frame
 
 
 @dataclass(frozen=True)
@@ -116,3 +124,69 @@ def _caf(file: Bytes, first: int) -> Layout | None:
         elif name == b"data":
             return Layout(position + 16, size - 4 if size >= 0 else -1, byte_rate, position + 4, ">q", 4)
     return None
+
+
+def flac_stated(head: bytes) -> int:
+    """Return the number of samples that the first `FLAC_HEADER` bytes of a FLAC state; 0: they state none."""
+    return (head[21] & 15) << 32 | int.from_bytes(head[22:26], "big")
+
+
+def flac_samples(file: Bytes, first: int, last: int) -> int | None:
+    """Return the number of samples of the FLAC from byte `first` to before `last` if its header states fewer, or None.
+
+    The checksum of a whole frame takes milliseconds here, so it is computed only if the frame contradicts the header.
+    """
+    head = file.at(first, FLAC_HEADER)
+    largest = min(int.from_bytes(head[15:18], "big") or FLAC_FRAME, FLAC_FRAME)
+    start = max(first, last - largest - ID3V1)
+    end_of_file = file.at(start, last - start)
+    frames = end_of_file[:-ID3V1] if end_of_file[-ID3V1:][:3] == b"TAG" else end_of_file
+    stated, at, checked = flac_stated(head), len(frames), 0
+    while (at := max(frames.rfind(sync, 0, at) for sync in FLAC_SYNC)) >= 0:
+        samples = _samples_up_to(frames[at : at + FLAC_FRAME_HEADER], int.from_bytes(head[10:12], "big"))
+        if samples == stated or checked == FLAC_CHECKED:
+            return None
+        if samples is not None and samples > stated:
+            if _crc(frames[at:], 16, 0x8005) == 0:
+                return samples
+            checked += 1
+    return None
+
+
+def flac_patch(head: bytes, first: int, samples: int) -> dict[int, bytes]:
+    """Return the bytes of a header, by their position, that state another number of samples."""
+    return {first + 21: bytes([head[21] & 0xF0 | samples >> 32]) + (samples & 0xFFFF_FFFF).to_bytes(4, "big")}
+
+
+def _samples_up_to(frame: bytes, usual: int) -> int | None:
+    """Return the number of samples up to the end of a frame, by its header; None if it is no header.
+
+    `usual` is the number of samples in each frame, if the frames are numbered.
+    """
+    if len(frame) < FLAC_FRAME_HEADER:
+        frame = frame.ljust(FLAC_FRAME_HEADER, b"\0")
+    size_code, rate_code = frame[2] >> 4, frame[2] & 15
+    more = 8 - len(f"{frame[4]:08b}".lstrip("1"))  # bytes of the number, as in UTF-8
+    if size_code == 0 or rate_code == 15 or frame[3] & 1 or more in (1, 8):
+        return None
+    length = max(1, more)
+    number = frame[4] & (0xFF >> (more + 1))
+    for byte in frame[5 : 4 + length]:
+        number = number << 6 | byte & 63
+    at = 4 + length
+    wide = {6: 1, 7: 2}.get(size_code, 0)
+    size = int.from_bytes(frame[at : at + wide], "big") + 1 if wide else FLAC_SIZES.get(size_code, 1 << size_code)
+    at += wide + {12: 1, 13: 2, 14: 2}.get(rate_code, 0)
+    if _crc(frame[: at + 1], 8, 0x07) != 0:
+        return None
+    return size + (number if frame[1] & 1 else number * usual)
+
+
+def _crc(content: bytes, bits: int, polynomial: int) -> int:
+    """Return the checksum of bytes; 0 if they end with their own."""
+    top, mask, value = 1 << (bits - 1), (1 << bits) - 1, 0
+    for byte in content:
+        value ^= byte << (bits - 8)
+        for _ in range(8):
+            value = (value << 1 ^ polynomial if value & top else value << 1) & mask
+    return value

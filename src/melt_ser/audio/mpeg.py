@@ -7,7 +7,7 @@ at its number of frames, so that a second recording in the same file is not hear
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from melt_ser.audio.parts import TOLERANCE, Bytes
 
@@ -44,6 +44,7 @@ class Stretch:
     stated: int | None = None  # samples, by the Xing header
     stated_bytes: int | None = None  # where the Xing header states the bytes of all frames
     is_cut: bool = False  # the last frame is not whole
+    gaps: list[int] = field(default_factory=list)  # samples in front of each place where no frame follows a frame
 
     def patch(self, file: Bytes) -> dict[int, bytes]:
         """Return the replacement for a wrong number of bytes, about which the decoder would complain."""
@@ -102,6 +103,8 @@ def stretches(file: Bytes, first: int, last: int) -> list[Stretch]:
         if current is None or is_new or (stated is not None and current.samples > stated + frame.rate * TOLERANCE):
             current = Stretch(position, position, frame.rate, frame.kind)
             found.append(current)
+        elif position > current.last:
+            current.gaps.append(current.samples)
         if is_xing and head[7:8] and head[7] & 1:
             current.stated = frame.samples * int.from_bytes(head[8:12], "big")
             current.stated_bytes = position + frame.xing + 12 if head[7] & 2 else None

@@ -2,8 +2,18 @@
 
 from __future__ import annotations
 
-from melt_ser.config import AugmentConfig, CacheConfig, Config, EvalConfig, EvaluateConfig, PrepareConfig
+from melt_ser.config import (
+    AugmentConfig,
+    CacheConfig,
+    Config,
+    DatasetConfig,
+    EvalConfig,
+    EvaluateConfig,
+    LabelsConfig,
+    PrepareConfig,
+)
 from melt_ser.core.errors import SetupError, did_you_mean
+from melt_ser.core.vocabulary import EMOTIONS, GENERAL_READERS, USED_COLUMNS, nearest_emotion, unknown_column
 
 FREEZE = ("nothing", "convolution", "everything")
 PARTS = ("train", "dev", "test", "all")  # of dataset.expected
@@ -38,6 +48,10 @@ def check(config: Config) -> None:
         raise SetupError(f"trainer.crop_seconds is at least 0.1 or null, not {trainer.crop_seconds}.")
     if trainer.pad_to_crop and trainer.crop_seconds is None:
         raise SetupError("trainer.pad_to_crop needs trainer.crop_seconds.")
+    if trainer.crop_places is not None and (trainer.crop_seconds is None or trainer.crop_places < 2):
+        raise SetupError(
+            f"trainer.crop_places is at least 2 and needs trainer.crop_seconds, or is null, not {trainer.crop_places}."
+        )
     if trainer.patience is not None and trainer.patience < 1:
         raise SetupError(f"trainer.patience is at least 1 or null, not {trainer.patience}.")
     if isinstance(trainer.freeze, str) and trainer.freeze not in FREEZE:
@@ -53,6 +67,11 @@ def check(config: Config) -> None:
             raise SetupError(f"{key} is from 0 up to 4294967295, not {seed}.")
     if not 0.0 <= config.backbone.layer_drop < 1.0:
         raise SetupError(f"backbone.layer_drop is from 0 up to, but not, 1, not {config.backbone.layer_drop}.")
+    if config.backbone.architecture and config.backbone.checkpoint is not None:
+        raise SetupError(
+            f"backbone.architecture has sizes for random weights, but backbone.checkpoint={config.backbone.checkpoint} "
+            f"has its own sizes; leave out one of the two."
+        )
     check_augment(config.augment)
     masks = max(config.augment.time_mask_probability, config.augment.feature_mask_probability) > 0
     if masks and trainer.freeze == "everything":
@@ -68,10 +87,11 @@ def check_entries(settings: Config | EvaluateConfig | PrepareConfig, corpora: li
     """Raise SetupError for an entry of a dictionary that nothing would read.
 
     Args:
-        settings: of any verb. The columns and the emotions of label maps are checked when the corpus is read.
+        settings: of any verb.
         corpora: names of the known corpora.
     """
     dataset = settings.dataset
+    check_words(dataset, settings.labels)
     if not isinstance(settings, PrepareConfig):
         known = {*corpora, dataset.name, *dataset.members, *(settings.eval.corpora or [])}
         for name in settings.eval.roots:
@@ -80,6 +100,29 @@ def check_entries(settings: Config | EvaluateConfig | PrepareConfig, corpora: li
     for part in dataset.expected:
         if part not in PARTS:
             raise SetupError(f"dataset.expected: there is no part '{part}'; {did_you_mean(part, PARTS)}")
+
+
+def check_words(dataset: DatasetConfig, labels: LabelsConfig) -> None:
+    """Raise SetupError for an emotion, of the label map or a class, or a column that the project does not know.
+
+    The columns of a reader of the user's own may have any name.
+    """
+    for label, emotion in dataset.label_map.items():
+        if emotion is not None and emotion not in EMOTIONS:
+            raise SetupError(
+                f"dataset.label_map maps '{label}' of '{dataset.name}' to '{emotion}', which is no emotion of the "
+                f"shared vocabulary; {nearest_emotion(emotion)}"
+            )
+    for name, emotions in (labels.classes or {}).items():
+        for emotion in emotions:
+            if emotion not in EMOTIONS:
+                raise SetupError(
+                    f"labels.classes puts '{emotion}' into '{name}', which is no emotion of the shared vocabulary; "
+                    f"{nearest_emotion(emotion)}"
+                )
+    for column in dataset.columns if dataset.reader in GENERAL_READERS else ():
+        if column not in USED_COLUMNS:
+            raise SetupError(unknown_column(column))
 
 
 def check_augment(settings: AugmentConfig) -> None:

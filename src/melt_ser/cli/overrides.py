@@ -108,6 +108,11 @@ def _for_hydra(override: str, schema: type[Any], number: int) -> str:
     place = place_of(key, schema)
     if key.startswith("hydra."):
         return override
+    if place.has_entries and place.entry is None and "".join(value.split()) == "{}":
+        raise SetupError(
+            f"{shell_word(override)} changes nothing, since entries are added to those of the YAML; leave it out, or "
+            f"take one entry away with {shell_word(f'~{key}.<name>')}."
+        )
     if sign == "~":
         return _without_entry(override, place)
     if not place.has_entries or (place.entry is None and not value.startswith("{")):

@@ -15,6 +15,7 @@ from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
+from melt_ser.config import BackboneConfig
 from melt_ser.core.console import say
 from melt_ser.core.package import expanded
 
@@ -46,6 +47,7 @@ def settle_checkpoint(composed: DictConfig, choice: str, overrides: Iterable[str
     own = {
         "name": name_of(backbone.checkpoint),
         "revision": None,
+        "pretraining": BackboneConfig.pretraining,
         "allow_pickle": False,  # the YAML allows it for one commit of its own checkpoint
         "learning_rate": rates.learning_rate,
         "freeze": rates.freeze,

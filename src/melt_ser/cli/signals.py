@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from types import FrameType
 from typing import Any, TypeVar
 
+from melt_ser.cli.early import release
 from melt_ser.core.processes import several
 
 Result = TypeVar("Result")
@@ -34,6 +35,7 @@ def stopping_in_order() -> Iterator[None]:
     Python shuts down, only SIGTERM does. Signals that are ignored already (`nohup`) stay so. Nothing changes outside
     the main thread, or if a launcher watches several processes, since it also ends those that wait for each other.
     """
+    release()
     if several() or not _in_main_thread():
         yield
         return

@@ -71,6 +71,9 @@ class Outcomes(Callback):
         paths = sorted(self.folder.glob("[0-9]*.json"), key=lambda path: int(path.stem))
         outcomes = [files.read_json(path) for path in paths]
         shutil.rmtree(self.folder, ignore_errors=True)
+        if not outcomes:  # values that do not compose, or Ctrl-C: the reason stands above
+            say("sweep: no job was run")
+            return 0
         states = Counter(outcome["state"] for outcome in outcomes)
         failed = [outcome for outcome in outcomes if outcome["state"] == "failed"]
         say(f"sweep: {states['finished']} finished, {states['skipped']} skipped, {states['failed']} failed")

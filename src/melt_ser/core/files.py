@@ -26,11 +26,13 @@ import numpy as np
 import pandas as pd
 
 from melt_ser.core.errors import InputError, OutputError
-from melt_ser.core.places import is_stream, status_of, stream_to_open
+from melt_ser.core.places import is_stream, neighbour, status_of, stream_to_open
 from melt_ser.core.spreadsheet import guarded, guarded_table, unguarded_table
 
 # Messages of safetensors and torch for a failed write; neither library raises OSError.
 FAILED_WRITE = re.compile(r"I/O error: (.+?) \(os error \d+\)|inline_container|file write failed")
+
+LONGEST_SUFFIX = 20  # characters; a longer end of a name, behind its last dot, is no suffix
 
 
 @contextmanager
@@ -73,7 +75,8 @@ def replacing_file(path: Path) -> Iterator[Path]:
         target.parent.mkdir(parents=True, exist_ok=True)
         if older is not None and not os.access(target, os.W_OK):
             raise OutputError(path, "the file is read-only", "make it writable (chmod u+w), or name another file")
-        temporary = target.with_name(f".{target.name}.{secrets.token_hex(4)}{target.suffix}")
+        suffix = target.suffix if len(target.suffix) < LONGEST_SUFFIX else ""
+        temporary = neighbour(target, ".", f".{secrets.token_hex(4)}{suffix}")
         os.close(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666))  # the kernel applies the umask
         try:
             mode = temporary.stat().st_mode
@@ -98,7 +101,7 @@ def replacing_folder(path: Path) -> Iterator[Path]:
             raise OutputError(path, "a file has this name", "name a folder")
         target = Path(os.path.realpath(path))
         target.parent.mkdir(parents=True, exist_ok=True)
-        temporary = target.with_name(f".{target.name}.{secrets.token_hex(4)}")
+        temporary = neighbour(target, ".", f".{secrets.token_hex(4)}")
         old = temporary.with_name(temporary.name + ".old")
         temporary.mkdir()
         try:

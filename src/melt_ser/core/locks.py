@@ -11,6 +11,7 @@ from filelock import FileLock, Timeout
 from melt_ser.core import files
 from melt_ser.core.console import say
 from melt_ser.core.errors import SetupError
+from melt_ser.core.places import neighbour
 from melt_ser.core.processes import is_main_process
 
 
@@ -24,7 +25,7 @@ def exclusive_lock(folder: Path, waits: bool = False) -> Iterator[None]:
     if not is_main_process():
         yield
         return
-    path = folder.parent / f".{folder.name}.lock"
+    path = neighbour(folder, ".", ".lock")
     lock = FileLock(path)
     with files.telling_failed_writes(path):
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import re
 import stat
@@ -11,6 +12,7 @@ from pathlib import Path
 from melt_ser.core.errors import SetupError
 
 NAME = re.compile(r"(?!\.)[\w.-]{1,100}")  # of a folder that any system, page and shell takes
+LONGEST_NAME = 240  # bytes of a neighbour's name; file systems allow 255, and SQLite and renames append to it
 
 
 def refuse_unfit_name(key: str, name: str) -> None:
@@ -20,6 +22,20 @@ def refuse_unfit_name(key: str, name: str) -> None:
             f"{key} '{name}' cannot name files and folders; "
             f"use up to 100 letters, digits, '-', '_' and '.', and no '.' in front."
         )
+
+
+def neighbour(path: Path, before: str, after: str) -> Path:
+    """Return the path next to another whose name is the other's between two texts.
+
+    If that name is too long for a file system, the end of the other's name is replaced by a digest.
+    """
+    name = f"{before}{path.name}{after}"
+    if len(os.fsencode(name)) > LONGEST_NAME:
+        whole = os.fsencode(path.name)
+        digest = hashlib.sha256(whole).hexdigest()[:8]
+        room = LONGEST_NAME - len(os.fsencode(f"{before}~{digest}{after}"))
+        name = f"{before}{whole[:room].decode(errors='ignore')}~{digest}{after}"
+    return path.parent / name
 
 
 def is_stream(path: Path) -> bool:

@@ -12,46 +12,8 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from melt_ser.core.errors import InputError, SetupError, did_you_mean, one_line
-
-EMOTIONS: dict[str, str] = {
-    "angry": "anger, from cold to hot",
-    "happy": "joy, amusement",
-    "excited": "excitement, which IEMOCAP separates from happy",
-    "neutral": "no emotion",
-    "sad": "sadness",
-    "fearful": "fear, anxiety",
-    "disgusted": "disgust",
-    "surprised": "surprise, pleasant or unpleasant",
-    "calm": "calm, which RAVDESS separates from neutral",
-    "bored": "boredom",
-    "contemptuous": "contempt",
-    "frustrated": "frustration",
-    "sarcastic": "sarcasm, as EMNS has it",
-}
-
-# Common words and abbreviations for each emotion, for a user's own corpus (such as `dataset=csv`) or label file.
-SYNONYMS: dict[str, str] = {
-    **{emotion: emotion for emotion in EMOTIONS},
-    "anger": "angry",
-    "ang": "angry",
-    "happiness": "happy",
-    "joy": "happy",
-    "joyful": "happy",
-    "hap": "happy",
-    "excitement": "excited",
-    "exc": "excited",
-    "neu": "neutral",
-    "sadness": "sad",
-    "fear": "fearful",
-    "anxiety": "fearful",
-    "disgust": "disgusted",
-    "surprise": "surprised",
-    "boredom": "bored",
-    "contempt": "contemptuous",
-    "frustration": "frustrated",
-}
-
+from melt_ser.core.errors import InputError, SetupError, one_line
+from melt_ser.core.vocabulary import EMOTIONS, SYNONYMS, nearest_emotion
 
 LISTED = 20  # an error names at most this many unknown labels
 # A class name is a column of the predictions, next to these columns, and a key in YAML and JSON.
@@ -67,8 +29,8 @@ def map_labels(raw: pd.Series, label_map: Mapping[str, str | None], corpus: str)
     for label, emotion in label_map.items():
         if emotion is not None and emotion not in EMOTIONS:
             raise SetupError(
-                f"The label_map of '{corpus}' maps '{label}' to '{emotion}', which is not in the shared vocabulary: "
-                f"{did_you_mean(emotion, EMOTIONS)}"
+                f"The label_map of '{corpus}' maps '{label}' to '{emotion}', which is no emotion of the shared "
+                f"vocabulary; {nearest_emotion(emotion)}"
             )
     counts = raw[~raw.isin(list(label_map))].value_counts()
     if len(counts):
@@ -113,8 +75,8 @@ class LabelSpace:
             for emotion in emotions:
                 if emotion not in EMOTIONS:
                     raise SetupError(
-                        f"Label space '{self.name}' puts '{emotion}' into class '{name}': "
-                        f"{did_you_mean(emotion, EMOTIONS)}"
+                        f"Label space '{self.name}' puts '{emotion}' into '{name}', which is no emotion of the shared "
+                        f"vocabulary; {nearest_emotion(emotion)}"
                     )
                 if emotion in seen:
                     raise SetupError(

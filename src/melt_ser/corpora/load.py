@@ -12,12 +12,13 @@ from melt_ser.core.errors import InputError, SetupError
 from melt_ser.core.files import sha256
 from melt_ser.core.package import cache_folder, expanded
 from melt_ser.core.places import refuse_unfit_name
+from melt_ser.core.vocabulary import COLUMNS, GENERAL_READERS
 from melt_ser.corpora.corpus import Corpus, unite
 from melt_ser.corpora.download.hub import hub_folder
 from melt_ser.corpora.labels import common_label_map, map_labels
 from melt_ser.corpora.lines import relabel
-from melt_ser.corpora.reader import GENERAL_READERS, find_reader, is_own_corpus, read_with
-from melt_ser.corpora.table import COLUMNS, Release, digest, encodable, validate
+from melt_ser.corpora.reader import find_reader, is_own_corpus, read_with
+from melt_ser.corpora.table import Release, digest, encodable, validate
 from melt_ser.corpora.verification import Progress, header_notes, judge, verify
 
 DATA_VARIABLE = "MELT_SER_DATA"

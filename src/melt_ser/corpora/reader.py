@@ -36,10 +36,9 @@ from types import ModuleType
 from melt_ser.config import DatasetConfig
 from melt_ser.core.errors import SetupError, did_you_mean
 from melt_ser.core.own_modules import import_own
+from melt_ser.core.vocabulary import GENERAL_READERS
 from melt_ser.corpora import readers
 from melt_ser.corpora.table import Release, make_table
-
-GENERAL_READERS = ("csv", "hub", "audformat_database")  # the package's readers that take any corpus
 
 
 def find_reader(name: str) -> ModuleType:

@@ -17,23 +17,8 @@ import numpy as np
 import pandas as pd
 
 from melt_ser.core.errors import InputError
+from melt_ser.core.vocabulary import COLUMNS
 
-COLUMNS = (
-    "utterance",  # unique within the corpus
-    "source",  # identity of the recording, the same in every corpus that reuses it
-    "audio",  # path relative to the corpus root, with forward slashes
-    "start",  # seconds; NaN: from the beginning
-    "end",  # seconds; NaN: to the end
-    "duration",  # seconds, measured
-    "split",  # train, dev, test, or "" if the release has no split
-    "speaker",
-    "session",  # recording session or dialogue
-    "gender",  # female, male or ""
-    "language",  # ISO 639-1
-    "text",
-    "intensity",  # as the release writes it: normal, strong, ... or ""
-    "label",  # raw, as the release writes it
-)
 SECONDS = ("start", "end", "duration")
 SPLITS = ("train", "dev", "test", "")  # the values of the column `split`, in the order of every listing
 # The words that releases use for splits and genders, in lower case, and our words for them.

@@ -1,4 +1,4 @@
-"""Utterances as model input: decoded, cropped and augmented for training, normalised, padded to one length.
+"""Utterances as model input: decoded, augmented and cropped for training, normalised, padded to one length.
 
 `ClipDataset` is the interface that training and scoring read. `WaveformDataset`, here, yields audio; `FeatureDataset`,
 in feature_store.py, yields cached features of a frozen stage.
@@ -74,6 +74,42 @@ class Batch:
         return replace(self, inputs=change(self.inputs), classes=change(self.classes), rows=change(self.rows))
 
 
+@dataclass(frozen=True)
+class Crop:
+    """The cut of longer training clips to one length.
+
+    seconds: the length.
+    places: the number of places to choose from, evenly spaced from the first samples of a clip to its last ones. None:
+        every sample may be the first.
+    """
+
+    seconds: float
+    places: int | None = None
+
+    @property
+    def samples(self) -> int:
+        """Return the length in samples."""
+        return round(self.seconds * SAMPLE_RATE)
+
+    def places_of(self, seconds: np.ndarray) -> np.ndarray:
+        """Return the number of different crops of clips of these lengths, (clips,): 1 if a clip is not cut."""
+        assert self.places is not None
+        return np.where(seconds > self.seconds, self.places, 1)
+
+    def draw(self, generator: np.random.Generator, spare: int) -> int:
+        """Draw the first sample of a crop of a clip that has `spare` samples more than the crop."""
+        if spare <= 0:
+            return 0
+        if self.places is None:
+            return int(generator.integers(spare + 1))
+        return self.first_sample(int(generator.integers(self.places)), spare)
+
+    def first_sample(self, place: int, spare: int) -> int:
+        """Return the first sample of the crop at a place, counted from 0."""
+        assert self.places is not None
+        return round(max(spare, 0) * place / (self.places - 1))
+
+
 class ClipDataset(Dataset[Any], ABC):
     """Utterances that a model trains on or is scored on.
 
@@ -104,9 +140,10 @@ class ClipDataset(Dataset[Any], ABC):
 class WaveformDataset(ClipDataset):
     """The rows of a corpus table as (waveform, class index, row).
 
-    Without `augment` and `crop_seconds`, an item is a function of the clip alone. Both draw from a generator of (seed,
-    epoch, row), so that neither order nor workers nor resuming changes the draws. The table is held as arrays: every
-    decoding process would copy a million Python strings, because reading a string writes its reference count.
+    Without `augment` and `crop`, an item is a function of the clip alone. Both draw from a generator of (seed, epoch,
+    row), so that neither order nor workers nor resuming changes the draws. If the table has a column `place` (see
+    `crops_of`), each row is cut at its place, and nothing is drawn. The table is held as arrays: every decoding process
+    would copy a million Python strings, because reading a string writes its reference count.
     """
 
     def __init__(
@@ -116,7 +153,7 @@ class WaveformDataset(ClipDataset):
         classes: Sequence[str],
         do_normalize: bool,
         augment: AugmentConfig | None = None,
-        crop_seconds: float | None = None,
+        crop: Crop | None = None,
         pad_seconds: float | None = None,
         seed: int = 0,
         cache: AudioCache | None = None,
@@ -129,8 +166,9 @@ class WaveformDataset(ClipDataset):
             classes: the names of the classes, in the order of their indices.
             do_normalize: whether to scale each waveform to mean 0 and variance 1.
             augment: random changes of the audio; None: no change.
-            crop_seconds: cut longer clips to a random window of this length.
-            pad_seconds: append zeros to shorter clips up to this length; the zeros count as audio.
+            crop: cut longer clips; None: no cut.
+            pad_seconds: append zeros to shorter clips up to this length, after they are normalised. The zeros count as
+                audio: they have frames.
             seed: the seed of augmentation and crops.
             cache: decoded clips, read and filled.
         """
@@ -144,12 +182,13 @@ class WaveformDataset(ClipDataset):
         self.corpora = pd.factorize(members, sort=True)[0]
         self.do_normalize = do_normalize
         self.augmentation = Augmentation(augment) if augment is not None else None
-        self.crop_samples = round(crop_seconds * SAMPLE_RATE) if crop_seconds else None
+        self.crop = crop
+        self.places = table["place"].to_numpy() if "place" in table else None
         self.pad_samples = round(pad_seconds * SAMPLE_RATE) if pad_seconds else 0
         self.seed = seed
         self.epoch = 0
         durations = table["duration"].to_numpy(dtype="float64")
-        self.seconds = _greatest_lengths(durations, augment, crop_seconds, pad_seconds)
+        self.seconds = _greatest_lengths(durations, augment, crop, pad_seconds)
         self.cache = cache
         self.clips = cache.numbers(table) if cache is not None else np.full(len(table), -1)
         self.decoded: dict[int, np.ndarray] = {}
@@ -167,10 +206,14 @@ class WaveformDataset(ClipDataset):
         generator = np.random.default_rng([self.seed, self.epoch, row])
         if self.augmentation is not None:
             waveform = self.augmentation(waveform, generator)
-        if self.crop_samples is not None:
-            waveform = self._crop(waveform, self.crop_samples, generator)
-        waveform = np.pad(waveform, (0, max(0, self.pad_samples - len(waveform))))
-        return prepare_waveform(torch.from_numpy(waveform), self.do_normalize), int(self.classes[row]), row
+        if self.crop is not None:
+            spare = len(waveform) - self.crop.samples
+            given = None if self.places is None else self.crop.first_sample(int(self.places[row]), spare)
+            first = self.crop.draw(generator, spare) if given is None else given
+            waveform = waveform[first : first + self.crop.samples]
+        prepared = prepare_waveform(torch.from_numpy(waveform), self.do_normalize)
+        padded = torch.nn.functional.pad(prepared, (0, max(0, self.pad_samples - len(prepared))))
+        return padded, int(self.classes[row]), row
 
     @staticmethod
     def collate(items: Sequence[tuple[Tensor, int, int]]) -> Batch:
@@ -197,17 +240,11 @@ class WaveformDataset(ClipDataset):
             self.decoded[row] = waveform
         return waveform
 
-    @staticmethod
-    def _crop(waveform: np.ndarray, samples: int, generator: np.random.Generator) -> np.ndarray:
-        spare = len(waveform) - samples
-        first = int(generator.integers(spare + 1)) if spare > 0 else 0
-        return waveform[first : first + samples]
-
 
 def _greatest_lengths(
-    durations: np.ndarray, augment: AugmentConfig | None, crop_seconds: float | None, pad_seconds: float | None
+    durations: np.ndarray, augment: AugmentConfig | None, crop: Crop | None, pad_seconds: float | None
 ) -> np.ndarray:
     """Return the greatest length in seconds of each utterance after augmentation, cropping and padding."""
     seconds = durations / min(augment.speed_factors) if augment is not None else durations
-    seconds = np.minimum(seconds, crop_seconds) if crop_seconds else seconds
+    seconds = np.minimum(seconds, crop.seconds) if crop is not None else seconds
     return np.maximum(seconds, pad_seconds) if pad_seconds else seconds

@@ -2,10 +2,11 @@
 
     <cache>/features/<key>/
         about.json              stage (called "prefix"), shape of a frame, type
-        clips.parquet           clip (see `clip_names`), part, first (frame within the part), count (of frames)
+        clips.parquet           clip (see `feature_names`), part, first (frame within the part), count (of frames)
         features<part>.bin      the frames, one after the other, as each process wrote them
 
-The key covers everything that the features depend on: of a clip, the audio but not the name or label. A folder is
+The key covers everything that the features depend on: of a clip, the audio but not the name or label. If the audio is
+cropped before the frozen stage, the features of each crop are those of a clip of their own (`crops_of`). A folder is
 complete, or it does not exist. The features of a small data set are read once, those of a large one batch by batch, at
 an offset and not memory-mapped: mapped pages count as memory of the process.
 """
@@ -25,7 +26,7 @@ import torch
 from melt_ser.core import files
 from melt_ser.core.errors import InputError
 from melt_ser.data.audio_cache import clip_names
-from melt_ser.data.datasets import MEMORY_LIMIT, Batch, ClipDataset, WaveformDataset
+from melt_ser.data.datasets import MEMORY_LIMIT, Batch, ClipDataset, Crop, WaveformDataset
 from melt_ser.data.stage import Stage
 
 ABOUT, CLIPS = "about.json", "clips.parquet"
@@ -51,7 +52,7 @@ class FeatureStore:
 
     def rows(self, table: pd.DataFrame) -> pd.DataFrame:
         """Return part, first and count of each row of a corpus table; raise KeyError if the store lacks a clip."""
-        rows: pd.DataFrame = self.clips.loc[clip_names(table).to_pandas(), ["part", "first", "count"]]
+        rows: pd.DataFrame = self.clips.loc[feature_names(table), ["part", "first", "count"]]
         return rows
 
     def read(self, parts: np.ndarray, firsts: np.ndarray, counts: np.ndarray) -> np.ndarray:
@@ -71,8 +72,28 @@ class FeatureStore:
         return frames
 
 
+def crops_of(table: pd.DataFrame, crop: Crop | None) -> pd.DataFrame:
+    """Return a corpus table with a row for each crop of each clip, in the column `place`; unchanged without a crop."""
+    if crop is None:
+        return table
+    places = crop.places_of(table["duration"].to_numpy(dtype="float64"))
+    rows = table.iloc[np.repeat(np.arange(len(table)), places)].reset_index(drop=True)
+    return rows.assign(place=np.concatenate([np.arange(number) for number in places]))
+
+
+def feature_names(table: pd.DataFrame) -> list[str]:
+    """Return the name of each row in a store, (rows,): that of its clip, and the place of its crop if it has one."""
+    names: list[str] = clip_names(table).to_pylist()
+    if "place" not in table:
+        return names
+    return [f"{name}#{place}" for name, place in zip(names, table["place"], strict=True)]
+
+
 class FeatureDataset(ClipDataset):
-    """The rows of a corpus table as cached features of a frozen stage; it yields whole batches."""
+    """The rows of a corpus table as cached features of a frozen stage; it yields whole batches.
+
+    If `utterances` are cropped, it draws the same crops as they do.
+    """
 
     def __init__(self, utterances: WaveformDataset, table: pd.DataFrame, store: FeatureStore) -> None:
         """Replace the audio of `utterances`, the rows of `table`, by their features in `store`."""
@@ -81,8 +102,13 @@ class FeatureDataset(ClipDataset):
         self.classes, self.corpora = utterances.classes, utterances.corpora
         self.epoch = 0
         self.store = store
-        self.part, self.first, self.count = store.rows(table).to_numpy(dtype=np.int64).T
-        size = len(self) * self.count.max(initial=0) * store.frame_bytes  # with padding
+        crop = utterances.crop
+        self.places = np.ones(len(table), dtype=np.int64)
+        if crop is not None:
+            self.places = crop.places_of(table["duration"].to_numpy(dtype="float64"))
+        self.first_crop = self.places.cumsum() - self.places
+        self.part, self.first, self.count = store.rows(crops_of(table, crop)).to_numpy(dtype=np.int64).T
+        size = len(self.count) * self.count.max(initial=0) * store.frame_bytes  # with padding
         self.in_memory = store.read(self.part, self.first, self.count) if 0 < size <= MEMORY_LIMIT else None
 
     def path(self, row: int) -> Path:
@@ -91,11 +117,12 @@ class FeatureDataset(ClipDataset):
 
     def __getitems__(self, rows: Sequence[int]) -> Batch:
         """Return a whole batch; a DataLoader calls this instead of `__getitem__`."""
-        counts = self.count[rows]
+        crops = self._draw_crops(np.asarray(rows))
+        counts = self.count[crops]
         if self.in_memory is None:
-            inputs = self.store.read(self.part[rows], self.first[rows], counts)
+            inputs = self.store.read(self.part[crops], self.first[crops], counts)
         else:
-            inputs = self.in_memory[rows, : counts.max()]
+            inputs = self.in_memory[crops, : counts.max()]
         return Batch(
             torch.from_numpy(inputs),
             torch.from_numpy(counts),
@@ -103,6 +130,14 @@ class FeatureDataset(ClipDataset):
             torch.tensor(rows),
             self.store.stage,
         )
+
+    def _draw_crops(self, rows: np.ndarray) -> np.ndarray:
+        """Return the number of a crop of each utterance: the crop that `utterances` draws in this epoch."""
+        crops: np.ndarray = self.first_crop[rows]
+        for position in np.flatnonzero(self.places[rows] > 1):
+            generator = np.random.default_rng([self.utterances.seed, self.epoch, int(rows[position])])
+            crops[position] += generator.integers(self.places[rows[position]])
+        return crops
 
     @staticmethod
     def collate(batch: Batch) -> Batch:

@@ -15,7 +15,7 @@ from typing import Any, TextIO
 from melt_ser.core import files
 from melt_ser.core.console import say
 from melt_ser.core.locks import exclusive_lock
-from melt_ser.core.places import stamp_of
+from melt_ser.core.places import neighbour, stamp_of
 from melt_ser.evaluation.labelling import Model, Row
 
 
@@ -38,7 +38,7 @@ class LabelJournal:
     """
 
     def __init__(self, out: Path, made_with: dict[str, Any]) -> None:
-        self.path = out.with_name(f"{out.name}.unfinished")
+        self.path = neighbour(out, "", ".unfinished")
         self.made_with = json.loads(json.dumps(made_with))
         self.finished: dict[str, int] = {}  # the position of a file's line, in bytes
         kept = self._read()

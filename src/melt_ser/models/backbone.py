@@ -18,6 +18,7 @@ from melt_ser.core.errors import SetupError, did_you_mean
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
+    from melt_ser.config import HeadConfig
     from melt_ser.models.kernels.layers import LayerInput
 
 
@@ -33,7 +34,8 @@ class BackboneOutput:
     last_hidden_state: (batch, frames, features), the output of the transformers model.
     hidden_states: the input of the first transformer layer and the output of every layer, each
         (batch, frames, features); None if they were not asked for. Models that normalise after the last layer (Whisper,
-        and the large models of the other families) have a hidden_states[-1] that differs from last_hidden_state.
+        and the large models of the other families) have a hidden_states[-1] that differs from last_hidden_state. This
+        is so in transformers 5; in transformers 4 and in SUPERB's code both are the same (`head.last_state`).
     frame_mask: (batch, frames), true for frames that belong to the utterance; the values of other frames mean nothing.
     """
 
@@ -118,9 +120,14 @@ class Backbone(nn.Module, ABC):
     def layer_input(self, hidden: Tensor, frame_mask: Tensor) -> LayerInput:
         """Arrange frames, (batch, frames, features), and their mask, (batch, frames), for the layers."""
 
+    @property
+    @abstractmethod
+    def normalises_last(self) -> bool:
+        """Whether the model has a norm behind its last layer."""
+
     @abstractmethod
     def normalise_last(self, state: Tensor) -> Tensor:
-        """Return the model's output for the output of its last layer; only some models normalise it."""
+        """Return the output of the model for that of its last layer, (batch, frames, features)."""
 
     @property
     @abstractmethod
@@ -128,8 +135,8 @@ class Backbone(nn.Module, ABC):
         """The attribute of transformers' classifier of the family that holds the model."""
 
     @abstractmethod
-    def equals_transformers(self, layers: str) -> bool:
-        """Return whether transformers' classifier computes a single clip alike, for a `head.layers`."""
+    def equals_transformers(self, head: HeadConfig) -> bool:
+        """Return whether transformers' classifier of the family gives the same frames to this head, for one clip."""
 
     @abstractmethod
     def feature_extractor(self) -> Any:

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import torch
 from torch import Tensor, nn
 
-from melt_ser.config import HeadConfig
+from melt_ser.config import HeadConfig, LastState
 from melt_ser.core.errors import SetupError, did_you_mean
 from melt_ser.data.stage import Stage
 from melt_ser.models.backbone import Backbone, BackboneOutput, mask_of
 from melt_ser.models.pooling import POOLINGS, MeanPooling
 
 LAYERS = ("last", "weighted")
+LAST_STATES = tuple(state.value for state in LastState)
 
 
 class Head(nn.Module):
@@ -21,14 +23,16 @@ class Head(nn.Module):
 
     layers="last" reads `last_hidden_state`. layers="weighted" reads the sum of all `hidden_states` (the input
     of the transformer and the output of every layer) with learned scalar weights, the softmax of
-    `layer_weights` (Yang et al., "SUPERB", Interspeech 2021). In models with a stable layer norm, these states
-    come before the final norm. The initial weights are drawn from torch's global random state.
+    `layer_weights` (Yang et al., "SUPERB", Interspeech 2021). last_state="after_norm" replaces the last of them by
+    `last_hidden_state`. The initial weights are drawn from torch's global random state.
     """
 
     def __init__(self, config: HeadConfig, features: int, number_of_layers: int, classes: int) -> None:
         super().__init__()
         pooling = _checked("head.pooling", config.pooling, POOLINGS)
         self.weighted = _checked("head.layers", config.layers, LAYERS) == "weighted"
+        last_state = _checked("head.last_state", config.last_state, LAST_STATES)
+        self.normalised = last_state == "after_norm"
         if self.weighted:
             states = number_of_layers + 1
             self.layer_weights = nn.Parameter(torch.full((states,), 1.0 / states))
@@ -47,13 +51,20 @@ class Head(nn.Module):
             logits: Tensor = self.output(self.network(pooled))
             return logits
 
-    def _frames(self, backbone: BackboneOutput) -> Tensor:
+    def states(self, backbone: BackboneOutput) -> tuple[Tensor, ...]:
+        """Return the states that the head reads, each (batch, frames, features)."""
         if not self.weighted:
-            return backbone.last_hidden_state.float()
+            return (backbone.last_hidden_state,)
         assert backbone.hidden_states is not None
+        return (*backbone.hidden_states[:-1], backbone.last_hidden_state) if self.normalised else backbone.hidden_states
+
+    def _frames(self, backbone: BackboneOutput) -> Tensor:
+        states = self.states(backbone)
+        if not self.weighted:
+            return states[0].float()
         weights = self.layer_weights.softmax(dim=0)
         frames = torch.zeros_like(backbone.last_hidden_state, dtype=torch.float32)
-        for weight, state in zip(weights, backbone.hidden_states, strict=True):
+        for weight, state in zip(weights, states, strict=True):
             frames = torch.addcmul(frames, weight, state.float())
         return frames
 
@@ -70,6 +81,8 @@ class SpeechClassifier(nn.Module):
         super().__init__()
         if head.layers == "weighted" and backbone.layer_drop > 0:
             raise SetupError("head.layers=weighted needs every layer's output; set backbone.layer_drop=0.")
+        if head.layers != "weighted" or not backbone.normalises_last:
+            head = replace(head, last_state=LastState.before_norm)  # both are the same
         self.backbone = backbone
         self.head_config = head
         self.classes = list(classes)
@@ -118,7 +131,7 @@ class SpeechClassifier(nn.Module):
         hidden = backbone.embed(convolved, frame_mask)
         if stage is Stage.layers:
             return backbone.layers(hidden, frame_mask, 0, self._lowest_learning_layer)[-1], counts
-        states = self._states(backbone.transform(hidden, frame_mask, 0, self.head.weighted))
+        states = torch.stack(self.head.states(backbone.transform(hidden, frame_mask, 0, self.head.weighted)), dim=2)
         if stage is Stage.states:
             return states, counts
         total = states.masked_fill(~frame_mask[:, :, None, None], 0.0).sum(dim=1, keepdim=True)
@@ -151,12 +164,6 @@ class SpeechClassifier(nn.Module):
             return backbone.transform(features, frame_mask, self._lowest_learning_layer, weighted)
         states = features.unbind(dim=2)
         return BackboneOutput(states[-1], states if weighted else None, frame_mask)
-
-    def _states(self, output: BackboneOutput) -> Tensor:
-        """Stack the hidden states that the head reads, (batch, frames, states, features)."""
-        states = output.hidden_states if self.head.weighted else (output.last_hidden_state,)
-        assert states is not None
-        return torch.stack(states, dim=2)
 
     @property
     def _lowest_learning_layer(self) -> int:

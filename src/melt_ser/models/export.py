@@ -6,6 +6,9 @@ A folder holds melt_ser.json (classes, head, format version) and one of two form
                                      pipeline("audio-classification", model=<folder>) gives our answer
     any other head                   the plain backbone, which AutoModel loads, and head.safetensors
 
+A weighted sum whose last state comes after the norm (`head.last_state`) is another head: transformers 5 takes the state
+before the norm.
+
 The classifier of the first form has a projection before the mean; it is saved as the identity. transformers lacks
 kernels/masking.py, so its answers depend on padding: keep its pipeline's default of one clip at a time.
 
@@ -30,7 +33,7 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from melt_ser.config import BackboneConfig, HeadConfig, Layers, Pooling
+from melt_ser.config import BackboneConfig, HeadConfig, LastState, Layers, Pooling
 from melt_ser.core.errors import InputError, SetupError, one_line
 from melt_ser.core.files import replacing_folder, write_json
 from melt_ser.core.memory import NO_ROOM_FOR_MODEL, memory_advice
@@ -44,7 +47,7 @@ from melt_ser.models.weights import check_finite, quiet_transformers
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2  # since 2 the head may have a key last_state; all other models are written as version 1
 METADATA = {"format": "pt"}  # as transformers writes it
 DESCRIPTION, HEAD_WEIGHTS = "melt_ser.json", "head.safetensors"
 WHOLE, INDEX = SAFE_WEIGHTS
@@ -63,8 +66,9 @@ def save_model(classifier: SpeechClassifier, folder: Path) -> None:
     Raises OutputError if the folder cannot be written.
     """
     backbone, head = classifier.backbone, classifier.head_config
+    after_norm = LastState(head.last_state) is LastState.after_norm
     description = {
-        "format_version": FORMAT_VERSION,
+        "format_version": FORMAT_VERSION if after_norm else 1,
         "family": backbone.family,
         "classes": classifier.classes,
         "head": {
@@ -72,6 +76,7 @@ def save_model(classifier: SpeechClassifier, folder: Path) -> None:
             "layers": Layers(head.layers).value,
             "hidden_sizes": list(head.hidden_sizes),
             "dropout": head.dropout,
+            **({"last_state": LastState.after_norm.value} if after_norm else {}),
         },
         **backbone.options,
     }
@@ -157,7 +162,7 @@ def share_backbones(classifiers: Iterable[SpeechClassifier]) -> list[SpeechClass
 
 def _has_first_form(head: HeadConfig, backbone: Backbone) -> bool:
     fits = Pooling(head.pooling) is Pooling.mean and not head.hidden_sizes
-    return fits and backbone.equals_transformers(Layers(head.layers).value)
+    return fits and backbone.equals_transformers(head)
 
 
 def _transformers_classifier(classifier: SpeechClassifier) -> PreTrainedModel:
@@ -218,6 +223,7 @@ def _checked(description: dict[str, Any], path: Path) -> tuple[str, HeadConfig, 
         settings = HeadConfig(
             pooling=Pooling(head["pooling"]),
             layers=Layers(head["layers"]),
+            last_state=LastState(head.get("last_state", LastState.before_norm)),
             hidden_sizes=[int(size) for size in head["hidden_sizes"]],
             dropout=float(head["dropout"]),
         )

@@ -15,13 +15,16 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
+
+import yaml
 
 from melt_ser.cli.failures import FAILED
 from melt_ser.core.console import Progress
 from melt_ser.core.errors import MeltSerError, SetupError
 from melt_ser.core.files import read_typed
+from melt_ser.core.package import conf_folder
 from melt_ser.evaluation.results import EvaluationSummary, Failure, Result, ResultSummary, load_result
 from melt_ser.runs.folder import INPUTS_FILE, PREVIOUS, RESULT_FILE, previous_folder, read_result
 from melt_ser.runs.identity import without_infrastructure
@@ -45,6 +48,18 @@ class Run:
         name: str = self.result.config["backbone"]["name"]
         return name
 
+    @property
+    def weights(self) -> str:
+        """Return the weights at the start, such as "facebook/wav2vec2-base (self-supervised)" or "random weights".
+
+        Older results do not say what a checkpoint was trained on; it is known of the checkpoints in conf/backbone.
+        """
+        backbone = self.result.config["backbone"]
+        checkpoint = backbone.get("checkpoint")
+        if checkpoint is None:
+            return "random weights"
+        return f"{checkpoint} ({backbone.get('pretraining') or _shipped_pretraining().get(checkpoint, 'not stated')})"
+
     @cached_property
     def system(self) -> str:
         """Return the data and all settings except seed and fold, as a text that only the runs of one system share."""
@@ -66,6 +81,13 @@ class Run:
     def details(self) -> Result:
         """Read the whole result; InputError if it is no longer sound."""
         return read_result(self.folder)
+
+
+@cache
+def _shipped_pretraining() -> dict[str, str]:
+    """Return the last training of each checkpoint in conf/backbone."""
+    shipped = [yaml.safe_load(path.read_text("utf-8")) for path in Path(conf_folder() / "backbone").glob("*.yaml")]
+    return {backbone["checkpoint"]: backbone["pretraining"] for backbone in shipped}
 
 
 @dataclass

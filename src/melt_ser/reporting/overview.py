@@ -30,7 +30,7 @@ METRIC_COLUMNS = tuple(
 COLUMNS = (
     *("system", "backbone", "train", "corpus", "split", "fold", "answer_set", "seed", "classes", "n", "dropped"),
     *METRIC_COLUMNS,
-    *("ece", "ece_with_temperature", "overlap", "synthetic", "warnings", "experiment", "seconds", "digest"),
+    *("ece", "ece_with_temperature", "overlap", "synthetic", "warnings", "experiment", "seconds", "digest", "weights"),
     *("run", "folder", "command"),
 )
 
@@ -80,6 +80,7 @@ def _row(run: Run, system: str, row: EvaluationSummary) -> dict[str, Any]:
         "warnings": len(result.warnings),
         "experiment": result.run.experiment,
         "seconds": result.run.seconds,
+        "weights": run.weights,
         "run": result.run.id,
         "folder": str(run.folder),
         "command": run.command,

@@ -35,6 +35,7 @@ def run_details(run: Run, corpora: Corpora, page_folder: Path | None) -> Details
         "result": result,
         "command": run.command,
         "folder": str(run.folder),
+        "weights": run.weights,
         "rows": merged(result.evals),
         "curves": [_curve(run, fold) for fold in result.train.folds[:MOST_CURVES]],
         "curves_left_out": max(len(result.train.folds) - MOST_CURVES, 0),

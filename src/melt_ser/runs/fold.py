@@ -20,7 +20,7 @@ from melt_ser.core import files
 from melt_ser.core.memory import NO_ROOM_FOR_MODEL, memory_advice
 from melt_ser.corpora.fold_split import FoldSplit, check_fold_split
 from melt_ser.data.audio_cache import AudioCache
-from melt_ser.data.datasets import ClipDataset, WaveformDataset
+from melt_ser.data.datasets import ClipDataset, Crop, WaveformDataset
 from melt_ser.data.stage import Stage
 from melt_ser.evaluation.calibration import DevCalibration, calibrate
 from melt_ser.evaluation.evaluation_sets import EvaluationSet
@@ -87,9 +87,12 @@ class FoldInputs:
             cache: decoded clips of the training corpus; missing clips are added. None: decode each time.
         """
         self.plan, self.split, self.model, self.accelerator, self.cache = plan, split, model, accelerator, cache
-        crop_seconds = plan.config.trainer.crop_seconds
-        crops = crop_seconds is not None and bool((plan.utterances["duration"] > crop_seconds).any())
-        self.stage = model.frozen_stage(crops)
+        trainer = plan.config.trainer
+        cut = trainer.crop_seconds is not None and bool((plan.utterances["duration"] > trainer.crop_seconds).any())
+        self.crop = Crop(trainer.crop_seconds, trainer.crop_places) if trainer.crop_seconds else None
+        self.stage = model.frozen_stage(crops=cut and trainer.crop_places is None)
+        if trainer.crop_places is None and self.stage is not Stage.nothing:
+            self.crop = None  # `fit` crops the features of the frozen stage
         self.feature_cache = FeatureCache(plan.config.cache, model, self.stage, accelerator, plan.failed_folders)
 
     def train(self) -> ClipDataset:
@@ -102,15 +105,15 @@ class FoldInputs:
             self.model.classes,
             self.model.backbone.do_normalize,
             config.augment,
-            trainer.crop_seconds if self.stage is Stage.nothing else None,  # `fit` crops the features of a frozen stage
+            self.crop,
             pad_seconds,
             config.seed,
             self.cache,
         )
         if not Augmentation(config.augment).changes_nothing:
             return utterances
-        read_padded = partial(self._read, pad_seconds=pad_seconds)
-        return self.feature_cache.features_of(utterances, self.split.train, self.plan.utterances, read_padded)
+        read = partial(self._read, crop=self.crop, pad_seconds=pad_seconds)
+        return self.feature_cache.features_of(utterances, self.split.train, self.plan.utterances, read)
 
     @cached_property
     def dev(self) -> ClipDataset:
@@ -135,10 +138,12 @@ class FoldInputs:
     def _cached_features(self, table: pd.DataFrame) -> ClipDataset:
         return self.feature_cache.features_of(self._read(table), table, self.plan.utterances, self._read)
 
-    def _read(self, table: pd.DataFrame, pad_seconds: float | None = None) -> WaveformDataset:
-        """Return rows of the training corpus as audio, without augmentation or crops."""
+    def _read(self, table: pd.DataFrame, crop: Crop | None = None, pad_seconds: float | None = None) -> WaveformDataset:
+        """Return rows of the training corpus as audio, without augmentation."""
         root, normalize = self.plan.corpus.root, self.model.backbone.do_normalize
-        return WaveformDataset(table, root, self.model.classes, normalize, pad_seconds=pad_seconds, cache=self.cache)
+        return WaveformDataset(
+            table, root, self.model.classes, normalize, crop=crop, pad_seconds=pad_seconds, cache=self.cache
+        )
 
 
 def load_or_train(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from collections.abc import Callable
 from enum import Enum
 from typing import Any
 
@@ -17,6 +18,7 @@ INFRASTRUCTURE = {
     "backbone": {
         "learning_rate",  # this and freeze are defaults of the trainer group, whose values are hashed
         "freeze",
+        "pretraining",  # a description of the checkpoint
         "kernels",  # like devices, they differ only in rounding and in the dropout that they draw
     },
     "dataset": {
@@ -46,10 +48,24 @@ INFRASTRUCTURE = {
 The names of YAML files are among them, because the values in the files are hashed.
 """
 
-AS_BEFORE: dict[str, dict[str, Any]] = {"backbone": {"pad_to_window": False}, "dataset": {"rater_vote": None}}
+AS_BEFORE: dict[str, dict[str, Any]] = {
+    "backbone": {"pad_to_window": False},
+    "dataset": {"rater_vote": None},
+    "head": {"last_state": "before_norm"},
+    "trainer": {"crop_places": None},
+}
 """New settings, {group: {key: value}}, that are not hashed while they have this value.
 
 The value means "as before the setting existed", so that finished runs stay finished.
+"""
+
+COMPUTATIONS: dict[str, tuple[int, Callable[[Settings], bool]]] = {
+    "balanced_loss": (2, lambda settings: settings["trainer"]["balance"] == "loss"),
+    "padding": (2, lambda settings: settings["trainer"]["pad_to_crop"]),
+}
+"""Each computation whose numbers have changed: its version, and whether a run with these settings uses it.
+
+docs/migration.md says what each version changed.
 """
 
 
@@ -62,6 +78,16 @@ def plain(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return [plain(item) for item in value]
     return value.value if isinstance(value, Enum) else value
+
+
+def settings_of(config: Config) -> Settings:
+    """Return a configuration as plain JSON values, as a result stores it.
+
+    Its group `computation` has the version of each of `COMPUTATIONS` that the run uses. It is missing if there is none.
+    """
+    settings: Settings = plain(config)
+    versions = {name: version for name, (version, is_used) in COMPUTATIONS.items() if is_used(settings)}
+    return settings | ({"computation": versions} if versions else {})
 
 
 def without_infrastructure(config: Settings) -> Settings:
@@ -81,9 +107,10 @@ def without_infrastructure(config: Settings) -> Settings:
 def identity(config: Config) -> str:
     """Return the run id: the seed (for readers) and a hash of all settings that the results depend on.
 
-    A renamed setting is hashed under its old name, so that finished runs stay finished.
+    A renamed setting is hashed under its old name, so that finished runs stay finished. The versions of computations
+    are hashed, so that a run never continues or replaces one with other numbers.
     """
-    settings = without_infrastructure(plain(config))
+    settings = without_infrastructure(settings_of(config))
     if settings["labels"]["classes"] is not None:
         settings["labels"]["classes"] = list(settings["labels"]["classes"].items())  # their order numbers the outputs
     old_names = {new: old for old, new in RENAMED.items()}

@@ -34,7 +34,7 @@ from melt_ser.evaluation.results import (
 from melt_ser.runs.evaluations import evaluation_rows, pool, unscored_entries
 from melt_ser.runs.figures import training_curve_figure
 from melt_ser.runs.folder import read_inputs
-from melt_ser.runs.identity import plain
+from melt_ser.runs.identity import settings_of
 from melt_ser.runs.plan import RunPlan
 from melt_ser.runs.warnings import warnings_after, warnings_before
 
@@ -85,7 +85,7 @@ def make_result(plan: RunPlan, folds: list[FoldOutcome], command: str, accelerat
             seed=plan.config.seed,
             seconds=round(sum(fold.training.seconds for fold in folds), 3),
         ),
-        config=plain(plan.config),
+        config=settings_of(plan.config),
         train=_train_info(plan, folds, _mean(float(curve["padding"].mean()) for curve in curves)),
         evals=rows,
         unscored=unscored_entries(plan.unscored),

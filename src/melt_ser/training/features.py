@@ -3,8 +3,9 @@
 Every fold, epoch and later run reads it. Features are stored as float16 if it can hold them; the few pooled features
 are stored as float32. They are computed in float32, even if training has another precision.
 
-The key of a cached corpus covers the weights and settings of the frozen stage, the audio of the clips, their padding,
-and `VERSION`. It covers neither names nor labels, so recordings with labels of several sources are computed once.
+The key of a cached corpus covers the weights and settings of the frozen stage, the audio of the clips, their crops and
+padding, and `VERSION`. It covers neither names nor labels, so recordings with labels of several sources are computed
+once.
 
 All processes of a run write together: each computes its shard of the clips, and the main one puts the folder in its
 place. If a write fails in one process, all raise the error, so that none waits for another.
@@ -37,11 +38,11 @@ from melt_ser.core.console import progress, say
 from melt_ser.core.errors import OutputError
 from melt_ser.core.locks import exclusive_lock
 from melt_ser.core.memory import memory_advice
-from melt_ser.data.audio_cache import clip_names, distinct_clips
+from melt_ser.data.audio_cache import distinct_clips
 from melt_ser.data.batches import Shard, SortedBatches
 from melt_ser.data.cache_budget import GIB, subfolder, why_not_cached
 from melt_ser.data.datasets import ClipDataset, WaveformDataset
-from melt_ser.data.feature_store import FeatureDataset, FeatureStore, write_description
+from melt_ser.data.feature_store import FeatureDataset, FeatureStore, crops_of, feature_names, write_description
 from melt_ser.data.stage import Stage
 from melt_ser.evaluation.inference import exact_products
 from melt_ser.models.backbone import Backbone
@@ -96,15 +97,15 @@ class FeatureCache:
         """Return utterances as cached features, or unchanged if the cache is off or cannot hold them.
 
         Args:
-            utterances: the rows of `table`, decoded and padded.
+            utterances: the rows of `table`, decoded, cropped and padded; of crops there may be a few of each clip.
             table: a part of a corpus table.
             whole: the table of clips to compute features for together; it includes the rows of `table`.
-            read: returns the utterances of a table, padded as `utterances` are.
+            read: returns the utterances of a table, cropped and padded as `utterances` are.
         """
         if not self.used:
             return utterances
-        distinct = distinct_clips(whole)
-        names, clips = clip_names(distinct).to_pylist(), read(distinct)
+        distinct = crops_of(distinct_clips(whole), utterances.crop)
+        names, clips = feature_names(distinct), read(distinct)
         folder = self.folder / self._key(names, clips)
         if not self._is_cached(folder) and folder not in self.failed_folders:
             self._try_to_fill(folder, clips, names)
@@ -115,7 +116,11 @@ class FeatureCache:
         return all(gather_object([FeatureStore.is_in(folder)]))
 
     def _key(self, names: list[str], clips: WaveformDataset) -> str:
-        parts = (VERSION, self.model_digest, names, clips.pad_samples, clips.do_normalize)
+        parts: tuple[Any, ...] = (VERSION, self.model_digest, names, clips.pad_samples, clips.do_normalize)
+        if clips.pad_samples:
+            parts += ("padded after normalisation",)
+        if clips.crop is not None:
+            parts += (clips.crop.seconds, clips.crop.places)
         return f"{self.stage.value}-{files.sha256(json.dumps(parts))[:20]}"
 
     def _try_to_fill(self, folder: Path, clips: WaveformDataset, names: list[str]) -> None:
@@ -156,7 +161,7 @@ class FeatureCache:
     def _write(self, folder: Path, clips: WaveformDataset, names: list[str], dtype: np.dtype) -> None:
         """Compute the features of clips and write them to `folder`, whole or not at all; the caller holds its lock.
 
-        names: the name of each clip, see `clip_names`; dtype: the type to store.
+        names: the name of each clip, see `feature_names`; dtype: the type to store.
 
         Raises, in every process, OverflowError if `dtype` cannot hold a feature, and OutputError if a write fails.
         """
@@ -239,7 +244,7 @@ def _make_empty(building: Path, folder: Path) -> None:
 def _digest_once(model: SpeechClassifier, stage: Stage) -> str:
     """Return `digest_of`, computed once: it takes as long as 30 steps of a head, and frozen weights do not change."""
     known = DIGESTS.setdefault(model.backbone, {})
-    key = (stage, model.backbone.freezing, model.frame_shape(stage))
+    key = (stage, model.backbone.freezing, model.frame_shape(stage), model.head.normalised)
     if key not in known:
         known[key] = digest_of(model, stage)
     return known[key]
@@ -249,9 +254,10 @@ def digest_of(model: SpeechClassifier, stage: Stage) -> str:
     """Return a digest of the weights and settings of a frozen stage."""
     settings = model.backbone.settings
     relevant = {key: value for key, value in settings.items() if not any(word in key for word in WITHOUT_EFFECT)}
-    total = xxh3_128(
-        json.dumps([stage.value, model.frame_shape(stage), relevant], sort_keys=True, default=str).encode()
-    )
+    read: list[Any] = [stage.value, model.frame_shape(stage), relevant]
+    if model.head.normalised:
+        read.append("the last state after the norm")
+    total = xxh3_128(json.dumps(read, sort_keys=True, default=str).encode())
     for module in model.stage_modules(stage):
         for name, tensor in module.state_dict().items():
             total.update(f"{name} {tuple(tensor.shape)}".encode())

@@ -2,9 +2,9 @@
 
 for each epoch:  for each micro-batch: loss, gradient; at the end of a step: update    then: dev UA, keep the best
 
-A step's loss is the weighted mean over the utterances of `trainer.gradient_accumulation` batches. Their distribution
-over micro-batches (`trainer.batch_seconds`) and processes does not change the mean, up to rounding and the draws of
-dropout.
+A step's loss is the mean of weight times cross-entropy over the utterances of `trainer.gradient_accumulation` batches;
+the weights (`trainer.balance`) have mean 1 over the training part. The distribution of the utterances over
+micro-batches (`trainer.batch_seconds`) and processes does not change the mean, up to rounding and the draws of dropout.
 """
 
 from __future__ import annotations
@@ -80,12 +80,12 @@ def fit(
     device = accelerator.device
     shard = Shard(accelerator.process_index, accelerator.num_processes)
     weighting = Weighting.of(config.balance, train.classes, train.corpora, len(model.classes))
-    beyond_class = weighting.beyond_class(train.classes).to(device)
+    weights = torch.from_numpy(weighting.in_loss).to(device)
     batches = ShuffledBatches(
         train.seconds, config.batch_size, seed, weighting.sampling, config.gradient_accumulation, config.batch_seconds
     )
     crop_frames = _crop_frames(config, model, stage)
-    loss_function = make_loss(config, weighting.of_class).to(device)
+    loss_function = make_loss(config, weighting).to(device)
     optimiser = make_optimiser(config, model, scaled=accelerator.scaler is not None)
     schedule = make_schedule(config, optimiser, batches.steps_per_epoch * config.epochs)
     wrapped = accelerator.prepare(model)
@@ -102,23 +102,22 @@ def fit(
             state.epoch += 1
             train.epoch = state.epoch
             wrapped.train()
-            started, clips, weight_sum = time.perf_counter(), 0, 0.0
+            started, clips = time.perf_counter(), 0
             totals = np.zeros(3)  # of this process: loss, lengths, lengths with padding
             with memory_advice(LESS_MEMORY):
                 for micro_batch, batch in _load(config, train, batches, shard, accelerator):
-                    step_weight = float(weighting.of_utterance[micro_batch.step_rows].sum())
                     batch = batch.to(device)
                     with contextlib.nullcontext() if micro_batch.ends_step else accelerator.no_sync(wrapped):
                         features = _frozen_features(model, stage, batch, accelerator)
                         if crop_frames is not None:
                             features = features.crop_frames(crop_frames, seed, state.epoch)
                         losses = loss_function(wrapped(features.inputs, features.lengths, stage), batch.classes)
-                        losses = losses * beyond_class[batch.rows]
+                        losses = losses * weights[batch.rows]
                         loss = losses.sum() if shard.of(micro_batch.rows) else 0.0 * losses.sum()
                         loss_value = loss.item()
                         _check_finite(loss_value, state.epoch, micro_batch.step, batch, train)
                         # Processes average their gradients, hence the factor.
-                        accelerator.backward(loss * (accelerator.num_processes / step_weight))
+                        accelerator.backward(loss * (accelerator.num_processes / len(micro_batch.step_rows)))
                     clips += len(micro_batch.rows)
                     computed_length = batch.inputs.shape[1] * len(batch.rows)
                     totals += np.array([loss_value, batch.lengths.sum().item(), computed_length])
@@ -130,8 +129,7 @@ def fit(
                     if not accelerator.optimizer_step_was_skipped:  # fp16 skips a step if a gradient overflows
                         schedule.step()
                     optimiser.zero_grad()
-                    weight_sum += step_weight
-                    shown_loss = totals[0] * accelerator.num_processes / weight_sum
+                    shown_loss = totals[0] * accelerator.num_processes / clips
                     progress.step(state.epoch, shown_loss, clips / (time.perf_counter() - started))
             seconds = time.perf_counter() - started
 
@@ -141,7 +139,7 @@ def fit(
             )
             row = {
                 "epoch": state.epoch,
-                "train_loss": loss_sum / weight_sum,
+                "train_loss": loss_sum / clips,
                 "dev_loss": dev_loss,
                 "dev_ua": dev_ua,
                 "dev_wa": dev_wa,
@@ -211,12 +209,12 @@ def _frozen_features(model: SpeechClassifier, stage: Stage, batch: Batch, accele
 
 
 def _crop_frames(config: TrainerConfig, model: SpeechClassifier, stage: Stage) -> int | None:
-    """Return the greatest number of frames to train on; None without crops, without a frozen part, or if pooled.
+    """Return the greatest number of frames to train on; None if no features are cropped.
 
-    If a part is frozen, its features are cropped instead of the audio. So the frozen part always gets whole clips, as
-    in a test, whether its features are cached or not.
+    If a part is frozen, its features are cropped instead of the audio, unless `crop_places` is set. So the frozen part
+    gets whole clips, as in a test, whether its features are cached or not.
     """
-    if config.crop_seconds is None or stage in (Stage.nothing, Stage.pooled):
+    if config.crop_seconds is None or config.crop_places is not None or stage in (Stage.nothing, Stage.pooled):
         return None
     return int(model.backbone.frames_of(torch.tensor(round(config.crop_seconds * SAMPLE_RATE))))
 

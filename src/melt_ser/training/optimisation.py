@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
@@ -25,14 +25,14 @@ SCHEDULES = {
 class Weighting:
     """The weight of each training utterance, by `trainer.balance`.
 
-    of_class: weight of each class in the loss, (classes,). The loss needs it by class for label smoothing.
-    of_utterance: weight of each utterance in the loss, including the weight of its class, (utterances,).
+    in_loss: weight of each utterance in the loss, with mean 1, (utterances,).
     sampling: weight of each utterance when batches are drawn, (utterances,); None: each comes once per epoch.
+    smoothed: 1 for each class that label smoothing spreads the target over, otherwise 0, (classes,).
     """
 
-    of_class: Tensor
-    of_utterance: np.ndarray
+    in_loss: np.ndarray
     sampling: np.ndarray | None
+    smoothed: np.ndarray
 
     @classmethod
     def of(cls, balance: Balance, classes: np.ndarray, corpora: np.ndarray, number: int) -> Weighting:
@@ -45,27 +45,9 @@ class Weighting:
             number: the number of classes.
         """
         by_cell = cell_weights(classes, corpora)
-        if balance is Balance.loss:
-            return cls(class_weights(classes, number), by_cell, None)
-        return cls(torch.ones(number), np.ones_like(by_cell), by_cell if balance is Balance.sampling else None)
-
-    def beyond_class(self, classes: np.ndarray) -> Tensor:
-        """Return the weight of each utterance divided by the weight of its class, (utterances,).
-
-        `make_loss` already applies the class weights. All factors are 1 unless several corpora are trained together.
-        """
-        return torch.from_numpy(self.of_utterance / self.of_class.numpy()[classes])
-
-
-def class_weights(classes: np.ndarray, number: int) -> Tensor:
-    """Return the weight of each class, (classes,): inverse to its count, with mean 1 over the training utterances.
-
-    classes: the class of each training utterance, (utterances,); number: the number of classes. A class without an
-    utterance has weight 0; otherwise label smoothing would draw every answer towards it.
-    """
-    counts = np.bincount(classes, minlength=number)
-    weights = np.divide(len(classes), np.count_nonzero(counts) * counts, out=np.zeros(number), where=counts > 0)
-    return torch.tensor(weights, dtype=torch.float32)
+        if balance is Balance.loss:  # a class without an utterance has no weight; smoothing would draw answers to it
+            return cls(by_cell, None, np.bincount(classes, minlength=number) > 0)
+        return cls(np.ones_like(by_cell), by_cell if balance is Balance.sampling else None, np.ones(number))
 
 
 def cell_weights(classes: np.ndarray, corpora: np.ndarray) -> np.ndarray:
@@ -73,20 +55,21 @@ def cell_weights(classes: np.ndarray, corpora: np.ndarray) -> np.ndarray:
 
     classes, corpora: class and corpus of each training utterance, (utterances,). A cell is a class in a corpus. With N
     utterances in C cells, each utterance in a cell of n utterances weighs N / (C n), so that all cells weigh the same.
-    For a single corpus these are the `class_weights`.
     """
     _, cells, counts = np.unique(np.stack([classes, corpora]), axis=1, return_inverse=True, return_counts=True)
     weights: np.ndarray = (len(classes) / (len(counts) * counts))[cells.ravel()]
     return weights.astype(np.float32)
 
 
-def make_loss(config: TrainerConfig, class_weights: Tensor) -> nn.CrossEntropyLoss:
-    """Return a loss that gives each utterance's cross-entropy times the weight of its class, (utterances,).
+def make_loss(config: TrainerConfig, weighting: Weighting) -> nn.CrossEntropyLoss:
+    """Return a loss that gives each utterance's cross-entropy, (utterances,), without its weight.
 
-    class_weights: (classes,). The caller divides the sum over a step by the sum of weights (torch's weighted mean),
-    because a step may be spread over several batches and processes.
+    The caller multiplies by `weighting.in_loss` and divides the sum over a step by the number of its utterances. The
+    sum of their weights would be the wrong divisor: it is large in a step with a rare class, so that rare classes
+    would lose a part of their weight.
     """
-    return nn.CrossEntropyLoss(weight=class_weights, label_smoothing=config.label_smoothing, reduction="none")
+    smoothed = torch.from_numpy(weighting.smoothed).float()
+    return nn.CrossEntropyLoss(weight=smoothed, label_smoothing=config.label_smoothing, reduction="none")
 
 
 def make_optimiser(config: TrainerConfig, model: SpeechClassifier, scaled: bool = False) -> Optimizer:

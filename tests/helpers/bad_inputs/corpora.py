@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from bad_inputs import Expected
-from small_runs import SMALL, corpus
+from small_runs import corpus, small
 
 GOOD_CLIPS = 24
 Row = dict[str, str]
@@ -23,7 +23,7 @@ def prepare(root: Path, *more: str) -> list[str]:
 
 
 def train(root: Path, *more: str) -> list[str]:
-    return ["train", *SMALL, f"out={root.parent / 'runs'}", *typed(root, *more)]
+    return ["train", *small(*more), f"out={root.parent / 'runs'}", *typed(root, *more)]
 
 
 def corpus_of(folder: Path, change: Callable[[int, Row], Row | None] = lambda number, row: row) -> Path:

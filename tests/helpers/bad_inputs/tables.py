@@ -99,7 +99,7 @@ def rows_without_a_label(folder: Path) -> Expected:
 @kind
 def a_label_mapped_to_no_emotion(folder: Path) -> Expected:
     command = prepare(corpus(folder / "corpus"), "+dataset.label_map.sad=saddd")
-    return refused(command, "maps 'sad' to 'saddd'", "did you mean 'sad'", code=2)
+    return refused(command, "maps 'sad' of 'csv' to 'saddd'", "did you mean 'sad'", code=2)
 
 
 @kind

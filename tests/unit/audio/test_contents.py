@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import struct
 from collections.abc import Callable
 from fractions import Fraction
@@ -108,6 +109,21 @@ def test_an_mp3_with_junk_at_its_end_is_read_without_a_message_of_the_decoder(
     assert seconds(joined(tmp_path / "two.mp3", mp3(tmp_path / "b.mp3"), mp3(tmp_path / "c.mp3"))) == 2 * length
     assert "cut off" in refused(halve(tmp_path / "half.mp3", tmp_path / "b.mp3"))
     assert capfd.readouterr().err == ""
+
+
+@pytest.mark.parametrize("xing", ["0", "1"])
+def test_a_damaged_frame_of_an_mp3_is_told_with_its_place(xing: str, tmp_path: Path) -> None:
+    """The decoder prints a message of its own, without the name of the file."""
+    content = mp3(tmp_path / "whole.mp3", write_xing=xing).read_bytes()
+    assert verify_clip(tmp_path, "whole.mp3").found == ""
+    frame = next(at for at in range(4000, 9000) if parse(content[at : at + 4]) is not None)
+    (tmp_path / "a.mp3").write_bytes(content[:frame] + b"\0\0\0\0" + content[frame + 4 :])
+    clip = verify_clip(tmp_path, "a.mp3")
+    if xing == "1":
+        assert clip.reason is None
+        assert re.fullmatch(r"is damaged in 1 place\(s\), the first at 0\.[0-9]+ s; the rest was read", clip.found)
+    else:
+        assert clip.reason is not None and clip.reason.startswith("unreadable: cannot be decoded beyond 0.50 s")
 
 
 def test_mp3_frames_are_counted(tmp_path: Path) -> None:

@@ -127,11 +127,44 @@ def test_a_protocol_can_be_typed() -> None:
         ("dataset.label_map.ü=sad,happy", "dataset.label_map.ü cannot be swept; write a YAML for each"),
         ("dataset.label_map.ü=säd", "dataset.label_map.ü: the value needs quotes: 'dataset.label_map.ü=\"säd\"'."),
         ('dataset.label_map={"a: sad', 'dataset.label_map: {"a: sad cannot be read; close each bracket and quote'),
+        (
+            "dataset.label_map.x=angr",
+            "dataset.label_map maps 'x' of 'demo' to 'angr', which is no emotion of the shared",
+        ),
+        ("dataset.label_map.x=Joy", "dataset.label_map maps 'x' of 'demo' to 'Joy', which is no emotion of the shared"),
+        ("labels.classes.bad=[sad,angr]", "labels.classes puts 'angr' into 'bad', which is no emotion of the shared"),
         ("~dataset.label_map.ü", "'~dataset.label_map.ü': only an entry of ASCII letters"),
     ],
 )
 def test_an_entry_that_nothing_would_read_is_refused(override: str, sentence: str) -> None:
     assert refusal(override).startswith(sentence)
+
+
+@pytest.mark.parametrize(("word", "nearest"), [("angr", "angry"), ("Joy", "happy"), ("happiness", "happy")])
+def test_a_word_that_is_no_emotion_is_told_with_the_nearest_before_a_corpus_is_read(word: str, nearest: str) -> None:
+    assert refusal("dataset=emodb", f"dataset.label_map.x={word}").endswith(f"; did you mean '{nearest}'?")
+
+
+@pytest.mark.parametrize("reader", ["csv", "hub", "audformat"])
+def test_a_column_that_is_none_of_ours_is_told_before_a_corpus_is_read(reader: str) -> None:
+    sentence = refusal(f"dataset={reader}", "dataset.columns.speakr=who")
+    assert sentence == "dataset.columns has 'speakr', which is no column of ours; did you mean 'speaker'?"
+
+
+def test_a_reader_of_ones_own_may_have_columns_of_its_own() -> None:
+    config = load_config("dataset=csv", "dataset.reader=my_reader", "dataset.columns.mood=m")
+    assert config.dataset.columns == {"mood": "m"}
+
+
+@pytest.mark.parametrize("sign", ["", "+", "++"])
+@pytest.mark.parametrize("key", ["dataset.label_map", "dataset.columns", "labels.classes", "eval.roots"])
+@pytest.mark.parametrize("empty", ["{}", " { } "])
+def test_no_entries_at_all_change_nothing_and_are_refused(sign: str, key: str, empty: str) -> None:
+    sentence = refusal(f"{sign}{key}={empty}")
+    assert sentence == (
+        f"'{sign}{key}={empty}' changes nothing, since entries are added to those of the YAML; leave it out, or take "
+        f"one entry away with '~{key}.<name>'."
+    )
 
 
 def test_a_corpus_of_ones_own_has_a_root_by_its_name() -> None:

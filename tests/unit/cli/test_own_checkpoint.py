@@ -8,7 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from melt_ser.cli.checks import check
 from melt_ser.cli.compose import load_config
+from melt_ser.core.errors import SetupError
 from melt_ser.runs.folder import run_folder
 
 
@@ -62,3 +64,9 @@ def test_the_command_says_the_name_and_the_rates(tmp_path: Path) -> None:
         f"note: {tmp_path} runs under the name '{tmp_path.name}' with backbone.learning_rate=2e-05 and "
         "backbone.freeze=convolution; the defaults are those of backbone=hubert." in found.stderr
     )
+
+
+def test_sizes_of_random_weights_beside_a_checkpoint_are_refused() -> None:
+    check(load_config("backbone.architecture.hidden_size=64"))
+    with pytest.raises(SetupError, match=r"backbone\.checkpoint=/m/x has its own sizes; leave out one of the two\."):
+        check(load_config("backbone.architecture.hidden_size=64", "backbone.checkpoint=/m/x"))

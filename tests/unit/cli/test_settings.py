@@ -17,17 +17,19 @@ from melt_ser.cli.help import groups_of, help_text, strings_under_names
 from melt_ser.config import RENAMED, Config
 from melt_ser.core.errors import SetupError
 from melt_ser.runs import identity as identity_module
-from melt_ser.runs.identity import identity, plain, without_infrastructure
+from melt_ser.runs.identity import identity, plain, settings_of, without_infrastructure
 
 ROOT = Path(__file__).parents[3]
 PINNED = {
-    "": "seed0-6c568ce781bf",
-    "backbone=wavlm": "seed0-715ce78d17c0",
-    "dataset=emodb dataset.fold=3 backbone=hubert_tiny seed=4": "seed4-be4b837f0eca",
-    "dataset=iemocap dataset.protocol=speakers trainer=frozen head=weighted backbone=wav2vec2": "seed0-5e861aacc020",
-    "dataset=union dataset.members=[demo,emodb] labels=four augment=light": "seed0-71848d8ee3d0",
+    "": "seed0-8e47d3ca40e7",
+    "trainer.balance=nothing": "seed0-b5dbe44420b1",
+    "backbone=wav2vec2_asr backbone.name=wav2vec2 trainer.balance=nothing": "seed0-fdd1eaa916e0",
+    "backbone=wavlm": "seed0-22e6f2c08f38",
+    "dataset=emodb dataset.fold=3 backbone=hubert_tiny seed=4": "seed4-372e89e63dad",
+    "dataset=iemocap dataset.protocol=speakers trainer=frozen head=weighted backbone=wav2vec2": "seed0-70d360c71acc",
+    "dataset=union dataset.members=[demo,emodb] labels=four augment=light": "seed0-32c7a45993b9",
     "trainer=paper head=paper backbone=hubert_large dataset=melt labels=four trainer.label_smoothing=0.1": (
-        "seed0-28244f672531"
+        "seed0-6b3325c7e917"
     ),
 }
 
@@ -86,6 +88,21 @@ def test_an_old_key_in_a_users_yaml_names_the_new_key(tmp_path: Path) -> None:
 @pytest.mark.parametrize("typed", PINNED)
 def test_run_ids_stay_as_they_were(typed: str) -> None:
     assert identity(load_config(*typed.split())) == PINNED[typed]
+
+
+def test_a_computation_with_new_numbers_changes_the_ids_of_the_runs_that_use_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    weighted, plainly = load_config(), load_config("trainer.balance=nothing")
+    now = identity(weighted), identity(plainly)
+    monkeypatch.setattr(identity_module, "COMPUTATIONS", {})
+    assert identity(weighted) != now[0]
+    assert identity(plainly) == now[1]
+
+
+def test_a_stored_result_says_which_computations_with_new_numbers_it_used() -> None:
+    assert without_infrastructure(settings_of(load_config()))["computation"] == {"balanced_loss": 2}
+    assert "computation" not in settings_of(load_config("trainer.balance=nothing"))
 
 
 def test_a_stored_configuration_with_old_keys_gives_the_same_settings() -> None:

@@ -112,6 +112,16 @@ def test_the_same_mistake_in_nine_jobs_is_told_once(
     assert "failed: seed=0 and 8 more: Corpus 'emodb' is not at" in told
 
 
+def test_a_sweep_whose_values_do_not_compose_runs_no_job_and_says_so(tmp_path: Path) -> None:
+    words = ["--multirun", "seed=0,b", f"out={tmp_path / 'runs'}"]
+    done = subprocess.run([sys.executable, "-m", "melt_ser.train", *words], capture_output=True, text=True)
+    assert done.returncode == 2
+    assert done.stderr.splitlines() == [
+        "error: seed: Value 'b' of type 'str' could not be converted to Integer.",
+        "sweep: no job was run",
+    ]
+
+
 def test_the_version_is_told() -> None:
     done = subprocess.run([sys.executable, "-m", "melt_ser", "--version"], capture_output=True, text=True)
     assert (done.returncode, done.stdout) == (0, "melt_ser 0.1.0\n")

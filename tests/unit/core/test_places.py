@@ -16,6 +16,8 @@ from safetensors.torch import save_file
 
 from melt_ser.core.errors import OutputError
 from melt_ser.core.files import replacing_file, replacing_folder, write_text
+from melt_ser.core.locks import exclusive_lock
+from melt_ser.core.places import LONGEST_NAME, neighbour
 
 
 @pytest.fixture(params=[0o022, 0o077, 0o002])
@@ -140,3 +142,29 @@ def test_standard_output_by_name_is_written_behind_what_was_printed(name: str, t
     piped = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
     assert piped.stdout == "before\nwritten\nafter\n"
     assert os.stat("/dev/stdout") and sorted(path.name for path in tmp_path.iterdir()) == ["link", "log"]
+
+
+@pytest.mark.parametrize("length", [200, 240, 241, 251, 255])
+@pytest.mark.parametrize("letter", ["a", "ü", "\N{GRINNING FACE}", "\udcff"])
+@pytest.mark.parametrize("suffix", [".csv", "", f".{'b' * 150}"])
+def test_a_name_of_255_bytes_can_be_written_and_locked(length: int, letter: str, suffix: str, tmp_path: Path) -> None:
+    number, rest = divmod(length - len(suffix), len(os.fsencode(letter)))
+    for place in ("file", "folder"):
+        path = tmp_path / place / f"{letter * number}{'x' * rest}{suffix}"
+        assert len(os.fsencode(path.name)) == length
+        for text in ("old", "new"):
+            with exclusive_lock(path):
+                if place == "file":
+                    write_text(path, text)
+                else:
+                    with replacing_folder(path) as folder:
+                        write_text(folder / path.name, text)
+        assert (path if place == "file" else path / path.name).read_text() == "new"
+        assert [file for file in path.parent.iterdir() if not file.name.endswith(".lock")] == [path]
+
+
+def test_neighbours_of_long_names_differ_as_the_names_do(tmp_path: Path) -> None:
+    first, second = (neighbour(tmp_path / f"{'a' * 250}{end}", ".", ".lock") for end in "xy")
+    assert first != second and len(first.name) == len(second.name) == LONGEST_NAME
+    assert neighbour(Path("out.csv"), "", ".unfinished") == Path("out.csv.unfinished")
+    assert neighbour(Path("runs/."), ".", ".lock") == Path(".runs.lock")

@@ -19,7 +19,7 @@ from melt_ser.core.package import CACHE_VARIABLE, cache_folder
 from melt_ser.corpora.corpus import Corpus
 from melt_ser.corpora.load import load_corpus
 from melt_ser.data.audio_cache import AudioCache, open_audio_cache
-from melt_ser.data.datasets import WaveformDataset
+from melt_ser.data.datasets import Crop, WaveformDataset
 from small_runs import CLASSES, outcome, train
 from small_runs import corpus as tones
 
@@ -50,7 +50,7 @@ def corpus(tmp_path: Path) -> Corpus:
 
 def utterances(corpus: Corpus, cache: AudioCache | None) -> WaveformDataset:
     table = corpus.table.assign(**{"class": corpus.table["emotion"]})
-    data = WaveformDataset(table, corpus.root, CLASSES, True, AugmentConfig(gain_decibels=6.0), 0.25, cache=cache)
+    data = WaveformDataset(table, corpus.root, CLASSES, True, AugmentConfig(gain_decibels=6.0), Crop(0.25), cache=cache)
     data.keeps_decoded = False  # a small corpus would stay in memory
     return data
 

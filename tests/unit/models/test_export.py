@@ -19,6 +19,7 @@ from small_models import CLASSES, FAMILIES, KINDS, batch_of, small_classifier, s
 HEADS = {
     "mean": {},
     "mean-weighted": {"layers": "weighted", "dropout": 0.2},
+    "mean-after-norm": {"layers": "weighted", "last_state": "after_norm"},
     "mean-hidden": {"hidden_sizes": [8], "dropout": 0.2},
     "attention": {"pooling": "attention"},
     "statistics-weighted": {"pooling": "attentive_statistics", "layers": "weighted", "hidden_sizes": [8]},
@@ -151,7 +152,7 @@ def test_saving_a_model_does_not_change_it(tmp_path):
 
 def test_a_saved_model_has_no_pickle_and_no_leftover_files(tmp_path):
     for head in HEADS:
-        save_model(trained("wav2vec2", head), tmp_path / "model")  # each replaces the model before
+        save_model(trained("wav2vec2-large", head), tmp_path / "model")  # each replaces the model before
         names = {path.name for path in (tmp_path / "model").iterdir()}
         expected = {"config.json", "preprocessor_config.json", "melt_ser.json", "model.safetensors"}
         assert names == expected | (set() if head in PLAIN else {"head.safetensors"})

@@ -138,6 +138,22 @@ def test_a_head_reads_the_last_hidden_state_or_a_weighted_sum_of_all(kind):
     assert torch.allclose(weighted(*clips), weighted.head.output(frames.mean(dim=1)), atol=1e-5)
 
 
+@pytest.mark.parametrize("kind", ["wavlm-large", "wav2vec2-large", "hubert-large", "hubert-base", "data2vec-large"])
+@torch.no_grad()
+def test_the_last_state_of_the_weighted_sum_comes_before_or_after_the_final_norm(kind):
+    """SUPERB's code and transformers 4 take it after the norm, transformers 5 before it; base models have no norm."""
+    clips = batch_of(4000)
+    before = small_classifier(kind, layers="weighted")
+    after = small_classifier(kind, layers="weighted", last_state="after_norm")
+    output = after.backbone(*clips, output_hidden_states=True)
+    assert torch.equal(after.head.states(output)[-1], output.last_hidden_state)
+    assert torch.equal(before.head.states(output)[-1], output.hidden_states[-1])
+    has_norm = kind in ("wavlm-large", "wav2vec2-large", "hubert-large")
+    assert torch.allclose(before(*clips), after(*clips), atol=1e-6) != has_norm
+    assert after.head.normalised == has_norm
+    assert not small_classifier(kind, last_state="after_norm").head.normalised  # the last layer alone is never summed
+
+
 def test_the_weighted_sum_starts_with_equal_weights_and_learns():
     model = small_classifier("hubert", layers="weighted")
     assert model.head.layer_weights.softmax(0).tolist() == pytest.approx([1 / 3] * 3)

@@ -12,6 +12,7 @@ every_kind = pytest.mark.parametrize("kind", KINDS)
 HEADS = [
     {},
     {"layers": "weighted"},
+    {"layers": "weighted", "last_state": "after_norm"},
     {"pooling": "attention", "layers": "weighted"},
     {"pooling": "attentive_statistics", "hidden_sizes": [8]},
 ]

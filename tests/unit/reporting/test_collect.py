@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterable
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -47,6 +48,34 @@ def test_refused_attempts_are_counted_and_failures_are_listed(
     assert sorted(path.name for path in tmp_path.iterdir()) == ["full-disk", "good"]
     code, text, said = report(tmp_path, capsys=capsys)
     assert code == 0 and "0 failed" in text and "left out" not in said
+
+
+@pytest.mark.parametrize(
+    ("checkpoint", "pretraining", "shown"),
+    [
+        (None, "none", "random weights"),
+        ("facebook/wav2vec2-base", "self-supervised", "facebook/wav2vec2-base (self-supervised)"),
+        ("facebook/wav2vec2-base-960h", None, "facebook/wav2vec2-base-960h (speech recognition)"),  # an older result
+        ("someone/else", None, "someone/else (not stated)"),
+    ],
+)
+def test_a_report_says_what_the_weights_were_trained_on(
+    runs: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    checkpoint: str | None,
+    pretraining: str | None,
+    shown: str,
+) -> None:
+    def change(result: dict[str, Any]) -> None:
+        del result["config"]["backbone"]["pretraining"]
+        result["config"]["backbone"] |= {"checkpoint": checkpoint} | (
+            {"pretraining": pretraining} if pretraining else {}
+        )
+
+    copy(next(iter(results(runs))), tmp_path / "one", change)
+    assert set(read_runs([tmp_path])["weights"]) == {shown}
+    assert f"From {shown}, trained on" in report(tmp_path, "--format", "html", capsys=capsys)[1]
 
 
 def test_notes_can_be_cleared_if_no_run_is_finished(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -11,7 +11,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+import soundfile
 import torch
+from torch import Tensor
 
 from melt_ser.core.errors import InputError, OutputError
 from melt_ser.core.package import cache_folder
@@ -84,6 +86,24 @@ def test_other_weights_padding_or_utterances_have_features_of_their_own(
     before = stores()
     train(tmp_path / "runs", root, *settings, change)
     assert len(stores()) > len(before)
+
+
+def test_frozen_layers_hear_the_crops_alone_if_the_audio_is_cut(
+    tmp_path: Path, root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    heard: list[int] = []
+    compute = SpeechClassifier.compute_stage
+
+    def listen(model: SpeechClassifier, stage: Stage, audio: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
+        heard.extend(lengths.tolist())
+        return compute(model, stage, audio, lengths)
+
+    monkeypatch.setattr(SpeechClassifier, "compute_stage", listen)
+    train(tmp_path / "runs", root, "trainer=frozen", "trainer.crop_seconds=0.25", "trainer.crop_places=3")
+    seconds = [soundfile.info(path).duration for path in (root / "wav").iterdir()]
+    crops = [min(round(length * 16000), 4000) for length in seconds for _ in range(3 if length > 0.25 else 1)]
+    assert sorted(heard[: len(crops)]) == sorted(crops)  # to train on; dev and test are heard whole
+    assert max(heard[len(crops) :]) > 4000
 
 
 def test_cached_features_belong_to_the_audio_not_to_its_name(tmp_path: Path, root: Path) -> None:

@@ -10,37 +10,25 @@ import torch
 
 from melt_ser.config import Balance, Optimiser, TrainerConfig
 from melt_ser.evaluation.inference import exact_products
-from melt_ser.training.optimisation import Weighting, cell_weights, class_weights, make_loss, make_optimiser
+from melt_ser.training.optimisation import Weighting, cell_weights, make_loss, make_optimiser
 from small_models import batch_of, small_classifier
 
 CLASS_OF, CORPUS_OF = np.array([0] * 6 + [1] * 2 + [0] * 3 + [1]), np.array([0] * 8 + [1] * 4)
 
 
-def test_weighting_in_the_loss_gives_every_class_of_every_corpus_the_same_weight() -> None:
-    weighting = Weighting.of(Balance.loss, CLASS_OF, CORPUS_OF, 3)
-    assert weighting.sampling is None
-    assert (weighting.of_utterance == cell_weights(CLASS_OF, CORPUS_OF)).all()
-    in_loss = weighting.of_class.numpy()[CLASS_OF] * weighting.beyond_class(CLASS_OF).numpy()
-    assert in_loss == pytest.approx(weighting.of_utterance)
-    assert not (weighting.beyond_class(CLASS_OF) == 1).all()
-
-
 @pytest.mark.parametrize("balance", list(Balance))
-def test_weighting_of_a_single_corpus_is_by_class_alone(balance: Balance) -> None:
-    weighting = Weighting.of(balance, CLASS_OF, np.zeros_like(CORPUS_OF), 3)
-    by_class = class_weights(CLASS_OF, 3)
-    assert (weighting.beyond_class(CLASS_OF) == 1).all()
-    assert weighting.of_class.tolist() == (by_class.tolist() if balance is Balance.loss else [1, 1, 1])
-    assert (weighting.of_utterance == weighting.of_class.numpy()[CLASS_OF]).all()
+def test_weighting_balances_the_loss_or_the_sampling_or_neither(balance: Balance) -> None:
+    weighting = Weighting.of(balance, CLASS_OF, CORPUS_OF, 3)
+    by_cell = cell_weights(CLASS_OF, CORPUS_OF)
+    assert (weighting.in_loss == (by_cell if balance is Balance.loss else 1)).all()
     assert (weighting.sampling is not None) == (balance is Balance.sampling)
-    if weighting.sampling is not None:
-        assert (weighting.sampling == by_class.numpy()[CLASS_OF]).all()
+    assert weighting.sampling is None or (weighting.sampling == by_cell).all()
 
 
 def test_label_smoothing_does_not_drive_answers_to_an_absent_class() -> None:
-    weights = class_weights(np.repeat([0, 1, 2], 60), 4)
-    assert weights.tolist() == [1, 1, 1, 0]
-    loss = make_loss(TrainerConfig(label_smoothing=0.1), weights)
+    classes = np.repeat([0, 1, 2], 60)
+    weighting = Weighting.of(Balance.loss, classes, np.zeros_like(classes), 4)
+    loss = make_loss(TrainerConfig(label_smoothing=0.1), weighting)
     right, absent = torch.tensor([[4.0, 0, 0, 0]]), torch.tensor([[4.0, 0, 0, 6]])
     assert loss(right, torch.tensor([0])).item() < loss(absent, torch.tensor([0])).item()
 

@@ -7,10 +7,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from melt_ser.config import DatasetConfig
-from melt_ser.core.errors import InputError, SetupError, did_you_mean
-from melt_ser.corpora.table import COLUMNS
+from melt_ser.core.errors import InputError, SetupError
+from melt_ser.core.vocabulary import USED_COLUMNS, unknown_column
 
-USED = frozenset(COLUMNS) - {"duration"}
 # Other names of our columns: lower-case letters and digits, so that "Speaker ID" and speaker_id are one name. Times are
 # not among them: in tables of cut clips they often are times in the uncut recording.
 COMMON_NAMES: dict[str, list[str]] = {
@@ -29,8 +28,8 @@ LISTED, LONGEST = 20, 40  # columns that an error names, and the characters of e
 def columns_of(config: DatasetConfig) -> dict[str, str | None]:
     """Return `dataset.columns`; raise SetupError if it has a column that the corpus table does not have."""
     for our in config.columns:
-        if our not in USED:
-            raise SetupError(f"dataset.columns has '{our}', which is no column of ours; {did_you_mean(our, USED)}")
+        if our not in USED_COLUMNS:
+            raise SetupError(unknown_column(our))
     return config.columns
 
 
@@ -46,7 +45,7 @@ def find_columns(
         mapping: the table's column for each of ours that the settings name; None: not read.
         path: the table, for the sentences of errors.
     """
-    theirs = {column: column for column in present if column in USED and column not in mapping}
+    theirs = {column: column for column in present if column in USED_COLUMNS and column not in mapping}
     theirs |= {our: their.lower() for our, their in mapping.items() if their is not None}
     for our, their in theirs.items():
         if their not in present:

@@ -28,10 +28,12 @@ import pandas as pd
 from melt_ser.config import DatasetConfig
 from melt_ser.core.errors import InputError, SetupError
 from melt_ser.core.package import expanded
+from melt_ser.core.vocabulary import USED_COLUMNS
 from melt_ser.corpora.readers.annotations import Record
 from melt_ser.corpora.readers.audio_paths import RootFolder
-from melt_ser.corpora.readers.columns import USED, columns_of, find_columns, listed
+from melt_ser.corpora.readers.columns import columns_of, find_columns, listed
 from melt_ser.corpora.readers.delimited import read_table
+from melt_ser.corpora.readers.placeholders import without_placeholders
 from melt_ser.corpora.readers.raters import one_row_each
 from melt_ser.corpora.readers.release import not_found
 from melt_ser.corpora.table import GENDER_WORDS, SPLIT_WORDS, Release, Skipped, make_table
@@ -94,8 +96,8 @@ def release_of(given: pd.DataFrame | Iterable[Record], root: Path, path: Path, c
         config: the settings of the corpus.
     """
     table = given if isinstance(given, pd.DataFrame) else pd.DataFrame(list(given), dtype="str").fillna("")
-    table = table[[column for column in table if column in USED]].set_axis(range(1, len(table) + 1))
-    for column in USED - set(table.columns):
+    table = table[[column for column in table if column in USED_COLUMNS]].set_axis(range(1, len(table) + 1))
+    for column in USED_COLUMNS - set(table.columns):
         table[column] = pd.Series("", table.index, "str")
     folder = RootFolder(root)
     table["audio"] = _map_values(
@@ -103,13 +105,14 @@ def release_of(given: pd.DataFrame | Iterable[Record], root: Path, path: Path, c
     )
     table["label"] = _map_values(table["label"], lambda label, _: unicodedata.normalize("NFC", label))
     reasons = _missing(table, root)
-    used, left_out, notes = one_row_each(_with_values(table[reasons == ""], path, config), config, path)
+    complete, unknown = without_placeholders(table[reasons == ""])
+    used, left_out, notes = one_row_each(_with_values(complete, path, config), config, path)
     reasons.update(pd.Series(left_out, dtype="str"))
     names = _utterance_names(table, table.index.isin(used.index), path)
     rest = pd.DataFrame({"name": names, "audio": table["audio"], "reason": reasons})[reasons != ""]
     skipped = [Skipped(name, audio, f"{reason}: row {row}") for row, name, audio, reason in rest.to_records().tolist()]
     used = used.assign(utterance=names[used.index], source=_sources(used, config.name))
-    return Release(make_table(used), skipped, notes)
+    return Release(make_table(used), skipped, unknown + notes)
 
 
 def _missing(table: pd.DataFrame, root: Path) -> pd.Series:

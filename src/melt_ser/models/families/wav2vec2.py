@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from melt_ser.audio import SAMPLE_RATE
-from melt_ser.config import BackboneConfig, Kernels
+from melt_ser.config import BackboneConfig, HeadConfig, Kernels, LastState
 from melt_ser.models.backbone import Backbone
 from melt_ser.models.checkpoint_config import extractor_settings
 from melt_ser.models.checkpoint_files import find_checkpoint
@@ -67,14 +67,14 @@ class Wav2Vec2Backbone(Backbone):
     def embedding(self) -> list[nn.Module]:
         encoder = self.model.encoder
         parts = [self.model.feature_projection, encoder.pos_conv_embed, encoder.dropout]
-        return parts if self.has_stable_layer_norm else [*parts, encoder.layer_norm]
+        return parts if self.normalises_last else [*parts, encoder.layer_norm]
 
     @property
     def layer_modules(self) -> list[nn.Module]:
         return list(self.model.encoder.layers)
 
     @property
-    def has_stable_layer_norm(self) -> bool:
+    def normalises_last(self) -> bool:
         """Whether the encoder's norm comes after the layers (the large models) instead of before them."""
         return bool(getattr(self.model.config, "do_stable_layer_norm", False))
 
@@ -82,8 +82,8 @@ class Wav2Vec2Backbone(Backbone):
     def name_in_classifier(self) -> str:
         return str(self.model.base_model_prefix)
 
-    def equals_transformers(self, layers: str) -> bool:
-        return True
+    def equals_transformers(self, head: HeadConfig) -> bool:
+        return head.last_state == LastState.before_norm
 
     def feature_extractor(self) -> Any:
         from transformers import Wav2Vec2FeatureExtractor
@@ -108,7 +108,7 @@ class Wav2Vec2Backbone(Backbone):
         hidden = hidden.masked_fill(~frame_mask[:, :, None], 0.0)
         with self.padding.set(frame_mask=frame_mask):
             hidden = hidden + encoder.pos_conv_embed(hidden)
-        if not self.has_stable_layer_norm:
+        if not self.normalises_last:
             hidden = encoder.layer_norm(hidden)
         dropped: Tensor = encoder.dropout(hidden)
         return dropped
@@ -117,7 +117,7 @@ class Wav2Vec2Backbone(Backbone):
         return layer_input(self.model.encoder, self.kernels, hidden, frame_mask)
 
     def normalise_last(self, state: Tensor) -> Tensor:
-        normalised: Tensor = self.model.encoder.layer_norm(state) if self.has_stable_layer_norm else state
+        normalised: Tensor = self.model.encoder.layer_norm(state) if self.normalises_last else state
         return normalised
 
     @contextmanager

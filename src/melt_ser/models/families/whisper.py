@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from melt_ser.audio.waveform import RECEPTIVE_FIELD
-from melt_ser.config import BackboneConfig, Kernels
+from melt_ser.config import BackboneConfig, HeadConfig, Kernels, LastState, Layers
 from melt_ser.core.errors import SetupError
 from melt_ser.models.backbone import Backbone
 from melt_ser.models.checkpoint_config import extractor_settings
@@ -92,8 +92,8 @@ class WhisperBackbone(Backbone):
     def name_in_classifier(self) -> str:
         return "encoder"
 
-    def equals_transformers(self, layers: str) -> bool:
-        return self.pad_to_window and layers == "last"  # transformers' sum of layers has the last state normalised
+    def equals_transformers(self, head: HeadConfig) -> bool:
+        return self.pad_to_window and (head.layers == Layers.last or head.last_state == LastState.after_norm)
 
     def feature_extractor(self) -> Any:
         from transformers import WhisperFeatureExtractor
@@ -185,6 +185,10 @@ class WhisperBackbone(Backbone):
         windows = state.new_zeros(len(heard), *state.shape[1:])
         windows[heard] = state
         return windows.view(len(hidden), -1, state.shape[2])
+
+    @property
+    def normalises_last(self) -> bool:
+        return True
 
     def normalise_last(self, state: Tensor) -> Tensor:
         normalised: Tensor = self.model.layer_norm(state)

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from melt_ser.core.errors import InputError
-from melt_ser.corpora.readers.columns import COMMON_NAMES, USED, find_columns, listed
+from melt_ser.core.vocabulary import USED_COLUMNS
+from melt_ser.corpora.readers.columns import COMMON_NAMES, find_columns, listed
 
 PATH = Path("my.csv")
 
@@ -72,7 +73,7 @@ def test_times_are_read_from_our_own_names_alone() -> None:
 
 def test_a_common_name_belongs_to_one_column() -> None:
     names = [name for names in COMMON_NAMES.values() for name in names]
-    assert len(set(names)) == len(names) and not USED & set(names) and set(COMMON_NAMES) <= USED
+    assert len(set(names)) == len(names) and not USED_COLUMNS & set(names) and set(COMMON_NAMES) <= USED_COLUMNS
     assert all(name == name.lower() and name.isalnum() for name in names)
 
 

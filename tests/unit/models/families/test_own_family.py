@@ -25,7 +25,7 @@ class Doubled(Wav2Vec2Backbone):
     def normalise_last(self, state):
         return 2.0 * super().normalise_last(state)
 
-    def equals_transformers(self, layers):
+    def equals_transformers(self, head):
         return False
 
 def load_backbone(config, seed, time_mask_probability=0.0, feature_mask_probability=0.0):

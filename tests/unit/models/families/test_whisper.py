@@ -213,3 +213,14 @@ def test_absurd_sizes_are_refused_at_once(checkpoint, tmp_path):
     edit_config(tmp_path, encoder_layers=10**9)
     with pytest.raises(SetupError, match="encoder_layers must be a whole number from 1 to 1,000"):
         load(tmp_path)
+
+
+@torch.no_grad()
+def test_transformers_sums_the_layers_of_padded_windows_alike_if_the_last_state_is_normalised(tmp_path):
+    model = classifier(pad_to_window=True, layers="weighted", last_state="after_norm")
+    model.head.layer_weights.data[:] = torch.tensor([0.1, 1.5, -0.7])
+    save_model(model, tmp_path)
+    clip = speechlike(2 * SECOND)
+    plain = AutoModelForAudioClassification.from_pretrained(tmp_path).eval()
+    features = WhisperFeatureExtractor()(clip.numpy(), sampling_rate=SECOND, return_tensors="pt").input_features
+    torch.testing.assert_close(plain(features).logits, model(*pad_together([clip])), atol=1e-5, rtol=0)

@@ -1,0 +1,80 @@
+"""The words that settings and corpora share: emotions, and the columns of the corpus table.
+
+They stand below all rooms that use them, so that a mistyped one is told before anything is read.
+"""
+
+from __future__ import annotations
+
+from melt_ser.core.errors import did_you_mean
+
+EMOTIONS: dict[str, str] = {
+    "angry": "anger, from cold to hot",
+    "happy": "joy, amusement",
+    "excited": "excitement, which IEMOCAP separates from happy",
+    "neutral": "no emotion",
+    "sad": "sadness",
+    "fearful": "fear, anxiety",
+    "disgusted": "disgust",
+    "surprised": "surprise, pleasant or unpleasant",
+    "calm": "calm, which RAVDESS separates from neutral",
+    "bored": "boredom",
+    "contemptuous": "contempt",
+    "frustrated": "frustration",
+    "sarcastic": "sarcasm, as EMNS has it",
+}
+
+# Common words and abbreviations for each emotion, for a user's own corpus (such as `dataset=csv`) or label file.
+SYNONYMS: dict[str, str] = {
+    **{emotion: emotion for emotion in EMOTIONS},
+    "anger": "angry",
+    "ang": "angry",
+    "happiness": "happy",
+    "joy": "happy",
+    "joyful": "happy",
+    "hap": "happy",
+    "excitement": "excited",
+    "exc": "excited",
+    "neu": "neutral",
+    "sadness": "sad",
+    "fear": "fearful",
+    "anxiety": "fearful",
+    "disgust": "disgusted",
+    "surprise": "surprised",
+    "boredom": "bored",
+    "contempt": "contemptuous",
+    "frustration": "frustrated",
+}
+
+COLUMNS = (
+    "utterance",  # unique within the corpus
+    "source",  # identity of the recording, the same in every corpus that reuses it
+    "audio",  # path relative to the corpus root, with forward slashes
+    "start",  # seconds; NaN: from the beginning
+    "end",  # seconds; NaN: to the end
+    "duration",  # seconds, measured
+    "split",  # train, dev, test, or "" if the release has no split
+    "speaker",
+    "session",  # recording session or dialogue
+    "gender",  # female, male or ""
+    "language",  # ISO 639-1
+    "text",
+    "intensity",  # as the release writes it: normal, strong, ... or ""
+    "label",  # raw, as the release writes it
+)
+USED_COLUMNS = frozenset(COLUMNS) - {"duration"}  # a table of the user's may have them; durations are measured
+GENERAL_READERS = ("csv", "hub", "audformat_database")  # the package's readers that take any corpus
+
+
+def unknown_column(name: str) -> str:
+    """Return the sentence about a key of `dataset.columns` that is no column of the corpus table."""
+    return f"dataset.columns has '{name}', which is no column of ours; {did_you_mean(name, USED_COLUMNS)}"
+
+
+def nearest_emotion(word: str) -> str:
+    """Return the end of an error sentence about a word that is no emotion: the nearest emotion, or all of them.
+
+    >>> nearest_emotion("Joy"), nearest_emotion("angr")
+    ("did you mean 'happy'?", "did you mean 'angry'?")
+    """
+    meant = SYNONYMS.get(word.casefold())
+    return f"did you mean '{meant}'?" if meant else did_you_mean(word, EMOTIONS)
