@@ -1,4 +1,4 @@
-"""Faster forward passes for the four families, behind one switch: `backbone.kernels`.
+"""Faster forward passes behind one switch: `backbone.kernels`. Whisper uses only attention.py and layers.py.
 
 `fast` (the default) computes these parts of a transformers model by faster code with the same results:
 
