@@ -20,8 +20,9 @@ from torch import Tensor
 
 from batch_invariance import architecture
 from common import alternate, make_parser, median, print_result, resolve_device, spread, watched
-from melt_ser.config import BackboneConfig, Family
-from melt_ser.models.backbone import Backbone, load_backbone
+from melt_ser.config import BackboneConfig
+from melt_ser.models.backbone import Backbone
+from melt_ser.models.families import load_backbone
 
 DROPOUT = {"attention_dropout": 0.1, "hidden_dropout": 0.1, "feat_proj_dropout": 0.1, "activation_dropout": 0.0}
 FRAMES_A_SECOND = 50
@@ -70,7 +71,7 @@ def main() -> None:
     options = parser.parse_args()
     device = resolve_device(options.device)
     shape = architecture("wavlm", options.size) | DROPOUT
-    config = BackboneConfig(name=options.size, family=Family.wavlm, architecture=shape)
+    config = BackboneConfig(name=options.size, family="wavlm", architecture=shape)
     ours = load_backbone(config, options.seed).to(device)
     systems = {"melt_ser": ours, "transformers": with_eager_attention(ours)}
     rows = []

@@ -17,10 +17,10 @@ import torch
 from transformers import CONFIG_MAPPING, AutoModel
 
 from melt_ser.audio.waveform import pad_together, prepare_waveform
-from melt_ser.config import BackboneConfig, Family, HeadConfig, Layers
-from melt_ser.models.backbone import load_backbone
+from melt_ser.config import BackboneConfig, HeadConfig, Layers
 from melt_ser.models.checkpoint_config import MODEL_TYPES
 from melt_ser.models.classifier import SpeechClassifier
+from melt_ser.models.families import load_backbone
 
 SECONDS = (0.03, 0.4, 1.3, 2.7, 4.1, 6.0)
 SHAPES = {
@@ -43,7 +43,7 @@ def architecture(family: str, size: str) -> dict[str, object]:
 
 def largest_differences(family: str, size: str, seed: int) -> dict[str, float]:
     """Return the largest absolute differences: logits from the utterance alone, frames from plain transformers."""
-    config = BackboneConfig(name=size, family=Family(family), architecture=architecture(family, size))
+    config = BackboneConfig(name=size, family=family, architecture=architecture(family, size))
     backbone = load_backbone(config, seed)
     torch.manual_seed(seed)
     head = HeadConfig(layers=Layers.weighted)

@@ -14,9 +14,9 @@ import torch
 from transformers import CONFIG_MAPPING, AutoModelForAudioClassification, PreTrainedConfig, Wav2Vec2FeatureExtractor
 
 from clips import CLASSES
-from melt_ser.config import BackboneConfig, Family
-from melt_ser.models.backbone import load_backbone
+from melt_ser.config import BackboneConfig
 from melt_ser.models.checkpoint_config import MODEL_TYPES
+from melt_ser.models.families import load_backbone
 from melt_ser.models.weights import quiet_transformers
 
 
@@ -25,7 +25,7 @@ def model_config(family: str, size: str) -> PreTrainedConfig:
     kind = CONFIG_MAPPING[MODEL_TYPES[family]]
     shape = {}
     if size == "tiny":
-        shape = load_backbone(BackboneConfig(name="tiny", family=Family(family)), seed=0).model.config.to_dict()
+        shape = load_backbone(BackboneConfig(name="tiny", family=family), seed=0).model.config.to_dict()
     more = {"layerdrop": 0.0, "apply_spec_augment": False, "id2label": dict(enumerate(CLASSES))}
     more["label2id"] = {name: number for number, name in enumerate(CLASSES)}
     return kind.from_dict(shape | more)

@@ -23,19 +23,6 @@ RENAMED = {
 # UP007 and UP045 are off for this file).
 
 
-class Family(str, Enum):
-    """The model family of a backbone."""
-
-    wav2vec2 = "wav2vec2"
-    """wav2vec 2.0"""
-    hubert = "hubert"
-    """HuBERT"""
-    wavlm = "wavlm"
-    """WavLM"""
-    data2vec = "data2vec"
-    """data2vec audio"""
-
-
 class Kernels(str, Enum):
     """The code that computes a backbone."""
 
@@ -142,8 +129,8 @@ class BackboneConfig:
 
     name: str = "???"
     """Name of the backbone in tables and results."""
-    family: Family = Family.wavlm
-    """Model family of the checkpoint."""
+    family: str = "wavlm"
+    """Model family of the checkpoint: wav2vec2, hubert, wavlm, data2vec, whisper, or a module of your own."""
     checkpoint: Optional[str] = None
     """Hugging Face hub id or local folder of the pretrained weights. null: random weights drawn from the seed."""
     revision: Optional[str] = None
@@ -158,6 +145,8 @@ class BackboneConfig:
     """Part of this checkpoint that usually stays fixed: the default of trainer.freeze in trainer=finetune."""
     layer_drop: float = 0.0
     """Probability of skipping a transformer layer in a training step, at least 0 and below 1."""
+    pad_to_window: bool = False
+    """Only for the family whisper: pad every clip to 30 s, and count the padding as frames, as transformers does."""
     allow_pickle: bool = False
     """Read pytorch_model.bin, with torch's restricted loader, if the checkpoint has no safetensors file."""
     kernels: Kernels = Kernels.fast

@@ -9,8 +9,9 @@ import torch
 from safetensors.torch import load_file
 from transformers import AutoModelForCTC, Wav2Vec2FeatureExtractor
 
-from melt_ser.config import BackboneConfig, Family
-from melt_ser.models.backbone import Backbone, load_backbone
+from melt_ser.config import BackboneConfig
+from melt_ser.models.backbone import Backbone
+from melt_ser.models.families import load_backbone
 from small_models import small_backbone
 
 WEIGHTS = "model.safetensors"
@@ -27,7 +28,7 @@ def write_checkpoint(folder: Path, family: str, do_normalize: bool = False) -> B
 
 
 def load_folder(folder: Path, family: str = "wav2vec2", **settings: object) -> Backbone:
-    return load_backbone(BackboneConfig(family=Family(family), checkpoint=str(folder), **settings), seed=0)
+    return load_backbone(BackboneConfig(family=family, checkpoint=str(folder), **settings), seed=0)
 
 
 def pickle_weights(folder: Path) -> None:

@@ -9,12 +9,13 @@ from torch import Tensor, nn
 from transformers import CONFIG_MAPPING, AutoModel
 
 from melt_ser.audio.waveform import pad_together, prepare_waveform
-from melt_ser.config import BackboneConfig, Family, HeadConfig, Kernels
-from melt_ser.models.backbone import Backbone, load_backbone
+from melt_ser.config import BackboneConfig, HeadConfig, Kernels
+from melt_ser.models.backbone import Backbone
 from melt_ser.models.checkpoint_config import MODEL_TYPES
 from melt_ser.models.classifier import SpeechClassifier
+from melt_ser.models.families import load_backbone
 
-FAMILIES = [family.value for family in Family]
+FAMILIES = ("wav2vec2", "hubert", "wavlm", "data2vec")  # those of families/wav2vec2.py
 CLASSES = ["angry", "happy", "neutral", "sad"]
 
 SMALL = {
@@ -47,7 +48,7 @@ KINDS = {
 
 def small_config(family: str, **architecture: object) -> BackboneConfig:
     shape = SMALL | (SMALL_DATA2VEC | {"conv_bias": False} if family == "data2vec" else BASE)
-    return BackboneConfig(name="small", family=Family(family), architecture=shape | architecture)
+    return BackboneConfig(name="small", family=family, architecture=shape | architecture)
 
 
 def small_backbone(kind: str, seed: int = 0, kernels: Kernels = Kernels.fast) -> Backbone:

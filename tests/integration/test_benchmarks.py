@@ -15,7 +15,7 @@ from clips import draw_seconds, make_corpus
 from common import alternate, watched
 from finetune import SCORED, Job, measure
 from flops import position_flops, step_flops
-from melt_ser.models.backbone import load_backbone
+from melt_ser.models.families import load_backbone
 from sampling import EpochSample
 from small_models import FAMILIES, small_config
 

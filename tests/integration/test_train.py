@@ -21,8 +21,8 @@ from melt_ser.core.errors import InputError, SetupError
 from melt_ser.evaluate import evaluate
 from melt_ser.evaluation.calibration import calibrate
 from melt_ser.evaluation.comparison import compare
-from melt_ser.models.backbone import load_backbone
 from melt_ser.models.export import load_model
+from melt_ser.models.families import load_backbone
 from melt_ser.predict import main as predict
 from small_runs import CLASSES, corpus, train
 

@@ -22,10 +22,10 @@ from transformers import AutoModelForAudioClassification, DynamicCache, PreTrain
 
 import melt_ser
 from melt_ser.config import Kernels
-from melt_ser.models.backbone import load_backbone
+from melt_ser.models.families import load_backbone
 from small_models import KINDS, small_config
 
-BACKBONE, EXPORT = "melt_ser.models.backbone", "melt_ser.models.export"
+BACKBONE, EXPORT = "melt_ser.models.families.wav2vec2", "melt_ser.models.export"
 KERNELS = "melt_ser.models.kernels"
 ATTENTION, CONVOLUTION, MASKING, POSITIONS = (
     f"{KERNELS}.{name}" for name in ("attention", "convolution", "masking", "positions")
@@ -56,7 +56,7 @@ OF_EVERY_FAMILY = [
     *((f"encoder.layers.0.attention.{name}_proj", ATTENTION) for name in ("q", "k", "v", "out")),
     ("encoder.layers.0.attention.num_heads", ATTENTION),
     ("encoder.layers.0.attention.dropout", ATTENTION),
-    ("base_model_prefix", EXPORT),
+    ("base_model_prefix", BACKBONE),
 ]
 OF_A_MODEL = [
     *((kind, *case) for kind in ("wav2vec2", "hubert", "wavlm", "data2vec") for case in OF_EVERY_FAMILY),

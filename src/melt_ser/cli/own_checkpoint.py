@@ -11,10 +11,11 @@ from collections.abc import Iterable
 from typing import Any
 
 import hydra
+from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
-from melt_ser.config import BackboneConfig, Family
+from melt_ser.config import BackboneConfig
 from melt_ser.core.console import say
 from melt_ser.core.package import expanded
 
@@ -38,8 +39,9 @@ def settle_checkpoint(composed: DictConfig, choice: str, overrides: Iterable[str
     if backbone.checkpoint == chosen.checkpoint:
         return
     like = choice
-    if chosen.checkpoint is None or chosen.family != backbone.family:
-        like = Family(backbone.family).value
+    families = GlobalHydra.instance().config_loader().get_group_options("backbone")
+    if (chosen.checkpoint is None or chosen.family != backbone.family) and backbone.family in families:
+        like = backbone.family
     rates = chosen if like == choice else _settings_of(like)
     given = {override.partition("=")[0].lstrip("+") for override in overrides}
     own = {

@@ -35,6 +35,7 @@ from types import ModuleType
 
 from melt_ser.config import DatasetConfig
 from melt_ser.core.errors import SetupError, did_you_mean
+from melt_ser.core.own_modules import import_own
 from melt_ser.core.vocabulary import GENERAL_READERS
 from melt_ser.corpora import readers
 from melt_ser.corpora.table import Release, make_table
@@ -44,7 +45,7 @@ def find_reader(name: str) -> ModuleType:
     """Return the module that `dataset.reader` names; raise SetupError if there is none or it is no reader."""
     if is_in_package(name):
         return importlib.import_module(f"{readers.__name__}.{name}")
-    module = _import_own(name)
+    module = import_own("dataset.reader", name, "reader", package_readers())
     if not callable(getattr(module, "read", None)):
         raise SetupError(
             f"dataset.reader '{name}' is the module {getattr(module, '__file__', None) or name}, which has no function "
@@ -86,21 +87,3 @@ def is_in_package(name: str) -> bool:
     if not (name.isidentifier() and any((Path(folder) / f"{name}.py").is_file() for folder in readers.__path__)):
         return False
     return hasattr(importlib.import_module(f"{readers.__name__}.{name}"), "read")  # others help the readers
-
-
-def _import_own(name: str) -> ModuleType:
-    if not all(part.isidentifier() for part in name.split(".")):
-        raise SetupError(f"dataset.reader '{name}' cannot name a module; {did_you_mean(name, package_readers())}")
-    try:
-        return importlib.import_module(name)
-    except Exception as error:
-        if isinstance(error, ModuleNotFoundError) and error.name and f"{name}.".startswith(f"{error.name}."):
-            raise SetupError(
-                f"dataset.reader '{name}' is neither a reader of melt_ser nor a module that Python finds; "
-                f"{did_you_mean(name, package_readers())} For a reader of your own put its folder on PYTHONPATH."
-            ) from None
-        reason = " ".join(f"{type(error).__name__}: {error}".split())
-        raise SetupError(
-            f"dataset.reader '{name}' cannot be imported ({reason}); correct it: `python -c \"import {name}\"` shows "
-            f"where it fails."
-        ) from None

@@ -21,11 +21,23 @@ from melt_ser.models.checkpoint_files import ADAPTER, CONFIG, EXTRACTOR
 if TYPE_CHECKING:
     from transformers import PreTrainedConfig
 
-MODEL_TYPES = {"wav2vec2": "wav2vec2", "hubert": "hubert", "wavlm": "wavlm", "data2vec": "data2vec-audio"}
+MODEL_TYPES = {
+    "wav2vec2": "wav2vec2",
+    "hubert": "hubert",
+    "wavlm": "wavlm",
+    "data2vec": "data2vec-audio",
+    "whisper": "whisper",
+}
 """The `model_type` of transformers for each of our families."""
 
 INVALID = (ValueError, TypeError, AttributeError, StrictDataclassError)  # the errors of a wrong configuration
 LARGEST = {  # far above every published encoder; a larger number would keep the machine busy for hours
+    "encoder_layers": 1_000,
+    "d_model": 100_000,
+    "encoder_ffn_dim": 1_000_000,
+    "encoder_attention_heads": 10_000,
+    "num_mel_bins": 1_000,
+    "max_source_positions": 100_000,
     "num_hidden_layers": 1_000,
     "hidden_size": 100_000,
     "intermediate_size": 1_000_000,
@@ -38,11 +50,6 @@ LARGEST = {  # far above every published encoder; a larger number would keep the
 }
 MOST_CONVOLUTIONS, WIDEST_CONVOLUTION = 32, 100_000
 LARGEST_FILE = 2**24  # bytes of a JSON file; a real one has a few thousand
-
-
-def family_name(config: BackboneConfig) -> str:
-    """Return the family as plain text, whether the setting holds an enumeration or a word."""
-    return str(getattr(config.family, "value", config.family))
 
 
 def family_of(model_type: str | None) -> str | None:
@@ -60,7 +67,7 @@ def read_config(folder: Path, config: BackboneConfig) -> PreTrainedConfig:
 
     path = folder / CONFIG
     described = _read_json(path)
-    family, model_type = family_name(config), described.get("model_type")
+    family, model_type = config.family, described.get("model_type")
     if model_type != MODEL_TYPES[family]:
         right = family_of(model_type)
         fix = f"set backbone.family={right}" if right else f"choose a checkpoint of {', '.join(MODEL_TYPES)}"
@@ -86,6 +93,8 @@ def check_sizes(config: PreTrainedConfig, source: str) -> None:
     for key, largest in LARGEST.items():
         if hasattr(config, key):
             _check_number(source, key, getattr(config, key), largest)
+    if not hasattr(config, "conv_kernel"):  # Whisper
+        return
     spans = {key: getattr(config, key) for key in ("conv_kernel", "conv_stride", "conv_dim")}
     for key, numbers in spans.items():
         if not isinstance(numbers, list | tuple) or not 0 < len(numbers) <= MOST_CONVOLUTIONS:
@@ -112,8 +121,8 @@ def _short(value: Any) -> str:
     return text if len(text) <= 40 else f"{text[:40]}…"
 
 
-def wants_normalised(folder: Path) -> bool:
-    """Return whether the checkpoint's feature extractor normalises audio (the default of transformers).
+def extractor_settings(folder: Path) -> dict[str, Any]:
+    """Return the settings of a checkpoint's feature extractor.
 
     Raises SetupError if there is no extractor, if it cannot be read, or if its sampling rate is not 16 kHz.
     """
@@ -129,7 +138,7 @@ def wants_normalised(folder: Path) -> bool:
                     f"{folder / name} says that the checkpoint expects audio of {_short(rate)} Hz, but every backbone "
                     f"gets {SAMPLE_RATE} Hz here; choose a checkpoint that was trained on {SAMPLE_RATE} Hz."
                 )
-            return bool(extractor.get("do_normalize", True))
+            return extractor
     raise SetupError(
         f"{folder} has no {EXTRACTOR[0]}, which says whether to normalise audio; copy it from the checkpoint."
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from pathlib import Path
 
-from melt_ser.config import BackboneConfig, Family
+from melt_ser.config import BackboneConfig
 from melt_ser.core.errors import SetupError
 from melt_ser.core.package import expanded
 
@@ -146,7 +146,7 @@ def _download(config: BackboneConfig) -> Path:
         raise SetupError(
             f"{where} is not in the Hugging Face cache and {_why(error)}; connect once, or run "
             f"`{download_command(config)}` on a machine with a network and copy its cache, or set "
-            f"backbone.checkpoint=<local folder>, or try backbone={Family(config.family).value}_tiny."
+            f"backbone.checkpoint=<local folder>, or try backbone={config.family}_tiny."
         ) from error
     return Path(paths[0]).parent
 

@@ -79,9 +79,9 @@ class SpeechClassifier(nn.Module):
 
     def __init__(self, backbone: Backbone, head: HeadConfig, classes: Sequence[str]) -> None:
         super().__init__()
-        if head.layers == "weighted" and backbone.model.config.layerdrop > 0:
+        if head.layers == "weighted" and backbone.layer_drop > 0:
             raise SetupError("head.layers=weighted needs every layer's output; set backbone.layer_drop=0.")
-        if head.layers != "weighted" or not backbone.has_stable_layer_norm:
+        if head.layers != "weighted" or not backbone.normalises_last:
             head = replace(head, last_state=LastState.before_norm)  # both are the same
         self.backbone = backbone
         self.head_config = head
@@ -110,8 +110,7 @@ class SpeechClassifier(nn.Module):
             return Stage.nothing
         if backbone.freezing == "everything":
             return Stage.pooled if isinstance(head.pooling, MeanPooling) and not crops else Stage.states
-        config = backbone.model.config
-        random = config.layerdrop > 0 or max(config.mask_time_prob, config.mask_feature_prob) > 0
+        random = backbone.layer_drop > 0 or backbone.masks_input
         # A weighted sum reads the frozen layers too.
         whole_layers = isinstance(backbone.freezing, int) and not random and not head.weighted
         return Stage.layers if whole_layers else Stage.convolution
@@ -142,14 +141,14 @@ class SpeechClassifier(nn.Module):
         """Return the shape of one frame of a stage's features."""
         backbone = self.backbone
         if stage is Stage.convolution:
-            return (int(backbone.model.config.conv_dim[-1]),)
+            return (backbone.channels,)
         if stage is Stage.layers:
             return (backbone.hidden_size,)
         return (backbone.number_of_layers + 1 if self.head.weighted else 1, backbone.hidden_size)
 
     def stage_modules(self, stage: Stage) -> list[nn.Module]:
         """Return the modules that compute a stage's features."""
-        return [self.backbone.model.feature_extractor] if stage is Stage.convolution else self.backbone.frozen
+        return self.backbone.convolution if stage is Stage.convolution else self.backbone.frozen
 
     def _continue_from(self, stage: Stage, features: Tensor, counts: Tensor) -> BackboneOutput:
         """Run the rest of the backbone on the features of a stage."""

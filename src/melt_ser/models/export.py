@@ -23,6 +23,7 @@ import copy
 import json
 import os
 import shutil
+import sys
 from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -32,16 +33,15 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from melt_ser.audio import SAMPLE_RATE
-from melt_ser.config import BackboneConfig, Family, HeadConfig, LastState, Layers, Pooling
+from melt_ser.config import BackboneConfig, HeadConfig, LastState, Layers, Pooling
 from melt_ser.core.errors import InputError, SetupError, one_line
 from melt_ser.core.files import replacing_folder, write_json
 from melt_ser.core.memory import NO_ROOM_FOR_MODEL, memory_advice
 from melt_ser.corpora.labels import RESERVED
-from melt_ser.models.backbone import Backbone, load_backbone
-from melt_ser.models.checkpoint_config import family_of
+from melt_ser.models.backbone import Backbone
 from melt_ser.models.checkpoint_files import SAFE_WEIGHTS
 from melt_ser.models.classifier import SpeechClassifier
+from melt_ser.models.families import MODULES, load_backbone
 from melt_ser.models.weights import check_finite, quiet_transformers
 
 if TYPE_CHECKING:
@@ -65,13 +65,11 @@ def save_model(classifier: SpeechClassifier, folder: Path) -> None:
 
     Raises OutputError if the folder cannot be written.
     """
-    from transformers import Wav2Vec2FeatureExtractor
-
-    model, head = classifier.backbone.model, classifier.head_config
+    backbone, head = classifier.backbone, classifier.head_config
     after_norm = LastState(head.last_state) is LastState.after_norm
     description = {
         "format_version": FORMAT_VERSION if after_norm else 1,
-        "family": family_of(model.config.model_type),
+        "family": backbone.family,
         "classes": classifier.classes,
         "head": {
             "pooling": Pooling(head.pooling).value,
@@ -80,22 +78,19 @@ def save_model(classifier: SpeechClassifier, folder: Path) -> None:
             "dropout": head.dropout,
             **({"last_state": LastState.after_norm.value} if after_norm else {}),
         },
+        **backbone.options,
     }
     with replacing_folder(folder) as temporary, quiet_transformers():
-        if _has_first_form(head):
+        if _has_first_form(head, backbone):
             whole = _transformers_classifier(classifier)
-            if classifier.backbone.freezing == "everything":
-                _save_in_two(whole, temporary)
+            if backbone.freezing == "everything":
+                _save_in_two(whole, f"{backbone.name_in_classifier}.", temporary)
             else:
                 whole.save_pretrained(temporary)
         else:
-            model.save_pretrained(temporary)
+            backbone.model.save_pretrained(temporary)
             save_file(_on_cpu(classifier.head.state_dict()), temporary / HEAD_WEIGHTS, METADATA)
-        Wav2Vec2FeatureExtractor(
-            sampling_rate=SAMPLE_RATE,
-            do_normalize=classifier.backbone.do_normalize,
-            return_attention_mask=True,
-        ).save_pretrained(temporary)
+        backbone.feature_extractor().save_pretrained(temporary)
         write_json(temporary / DESCRIPTION, description)
 
 
@@ -109,7 +104,7 @@ def save_head(classifier: SpeechClassifier, folder: Path, like: Path) -> None:
     head = _on_cpu(classifier.head.state_dict())
     with replacing_folder(folder) as temporary:
         _copy_model(like, temporary)
-        if _has_first_form(classifier.head_config):
+        if _has_first_form(classifier.head_config, classifier.backbone):
             path = _file_of_the_head(temporary)
             head = load_file(path) | {theirs: head[ours] for theirs, ours in FIRST_FORM.items() if ours in head}
         else:
@@ -126,11 +121,19 @@ def load_model(folder: Path, device: str | torch.device = "cpu") -> SpeechClassi
     """
     description = _read_description(folder)
     family, head, classes = _checked(description, folder / DESCRIPTION)
-    backbone = load_backbone(BackboneConfig(family=family, checkpoint=str(folder)), seed=0)
+    if family not in MODULES and family not in sys.modules:  # a file of a stranger must not name code to run
+        raise SetupError(
+            f"{folder} was trained with backbone.family={family}, a module that is not melt_ser's; if you trust it, "
+            f"import it first: import {family}."
+        )
+    backbone = load_backbone(
+        BackboneConfig(family=family, checkpoint=str(folder), pad_to_window=description.get("pad_to_window") is True),
+        seed=0,
+    )
     with torch.random.fork_rng(devices=[]):  # the saved weights replace the head's initial ones
         classifier = SpeechClassifier(backbone, head, classes)
     try:
-        weights = _read_first_form(folder) if _has_first_form(head) else load_file(folder / HEAD_WEIGHTS)
+        weights = _read_first_form(folder) if _has_first_form(head, backbone) else load_file(folder / HEAD_WEIGHTS)
         classifier.head.load_state_dict(weights)
     except InputError:
         raise
@@ -157,9 +160,9 @@ def share_backbones(classifiers: Iterable[SpeechClassifier]) -> list[SpeechClass
     return kept
 
 
-def _has_first_form(head: HeadConfig) -> bool:
-    after_norm = LastState(head.last_state) is LastState.after_norm
-    return Pooling(head.pooling) is Pooling.mean and not head.hidden_sizes and not after_norm
+def _has_first_form(head: HeadConfig, backbone: Backbone) -> bool:
+    fits = Pooling(head.pooling) is Pooling.mean and not head.hidden_sizes
+    return fits and backbone.equals_transformers(head)
 
 
 def _transformers_classifier(classifier: SpeechClassifier) -> PreTrainedModel:
@@ -174,7 +177,7 @@ def _transformers_classifier(classifier: SpeechClassifier) -> PreTrainedModel:
     config.use_weighted_layer_sum = classifier.head.weighted
     with torch.device("meta"):
         model: PreTrainedModel = AutoModelForAudioClassification.from_config(config)
-    setattr(model, model.base_model_prefix, backbone.model)
+    setattr(model, backbone.name_in_classifier, backbone.model)
     with torch.random.fork_rng(devices=[]):  # the initial weights are overwritten
         model.projector = nn.Linear(backbone.hidden_size, backbone.hidden_size)
         nn.init.eye_(model.projector.weight)
@@ -213,7 +216,7 @@ def _read_description(folder: Path) -> dict[str, Any]:
     return description
 
 
-def _checked(description: dict[str, Any], path: Path) -> tuple[Family, HeadConfig, list[str]]:
+def _checked(description: dict[str, Any], path: Path) -> tuple[str, HeadConfig, list[str]]:
     """Return family, head and classes from the description; raise SetupError if `save_model` cannot have written it."""
     try:
         classes, head = description["classes"], description["head"]
@@ -228,7 +231,7 @@ def _checked(description: dict[str, Any], path: Path) -> tuple[Family, HeadConfi
         sound &= all(0 < size < 2**16 for size in settings.hidden_sizes) and 0 <= settings.dropout < 1
         if sound:
             _check_classes(classes, path)
-            return Family(description["family"]), settings, list(classes)
+            return str(description["family"]), settings, list(classes)
     except (ValueError, KeyError, TypeError, OverflowError):
         pass
     raise SetupError(f"{path} does not describe a model of ours; save the model again.")
@@ -252,9 +255,12 @@ def _on_cpu(weights: dict[str, Tensor]) -> dict[str, Tensor]:
     return {name: tensor.detach().cpu().contiguous() for name, tensor in weights.items()}
 
 
-def _save_in_two(model: PreTrainedModel, folder: Path) -> None:
-    """Write the files of `model.save_pretrained(folder)`, but put the backbone and the rest in separate files."""
-    weights, prefix = model.state_dict(), f"{model.base_model_prefix}."
+def _save_in_two(model: PreTrainedModel, prefix: str, folder: Path) -> None:
+    """Write the files of `model.save_pretrained(folder)`, but put the backbone and the rest in separate files.
+
+    prefix: begins the names of the backbone's weights.
+    """
+    weights = model.state_dict()
     backbone = {name: weight for name, weight in weights.items() if name.startswith(prefix)}
     learned = {name: weight for name, weight in weights.items() if name not in backbone}
     model.save_pretrained(folder, state_dict=learned)

@@ -24,11 +24,9 @@ from melt_ser.models.checkpoint_config import (
     INVALID,
     MODEL_TYPES,
     check_sizes,
-    family_name,
     read_config,
-    wants_normalised,
 )
-from melt_ser.models.checkpoint_files import CONFIG, find_checkpoint, shards_of, weights_file
+from melt_ser.models.checkpoint_files import CONFIG, shards_of, weights_file
 
 if TYPE_CHECKING:
     from transformers import PreTrainedConfig, PreTrainedModel
@@ -87,20 +85,28 @@ def tiny_architecture(family: str) -> dict[str, Any]:
     return TINY | (TINY_DATA2VEC if family == "data2vec" else TINY_NORMS)
 
 
-def random_model(config: BackboneConfig, seed: int, settings: dict[str, Any]) -> PreTrainedModel:
-    """Draw random weights for the tiny architecture of a family, changed by `config.architecture`.
+def random_model(
+    config: BackboneConfig,
+    seed: int,
+    settings: dict[str, Any],
+    shape: dict[str, Any] | None = None,
+    model_class: Any = None,
+) -> PreTrainedModel:
+    """Draw random weights for a tiny architecture, changed by `config.architecture`.
 
     Args:
         config: gives the family and the changes.
         seed: seeds the weights; the global random state stays as it was.
         settings: further keys of the transformers configuration, such as `layerdrop`.
+        shape: the keys of the tiny architecture; None: `tiny_architecture` of the family.
+        model_class: the class of transformers to build; None: `AutoModel`.
 
     Raises SetupError if `config.architecture` has an unknown key or cannot be built.
     """
     from transformers import CONFIG_MAPPING, AutoModel
 
-    config_class = CONFIG_MAPPING[MODEL_TYPES[family_name(config)]]
-    shape = tiny_architecture(family_name(config))
+    config_class = CONFIG_MAPPING[MODEL_TYPES[config.family]]
+    shape = shape or tiny_architecture(config.family)
     known = config_class().to_dict()
     for key in config.architecture:
         if key not in known:
@@ -109,40 +115,48 @@ def random_model(config: BackboneConfig, seed: int, settings: dict[str, Any]) ->
         model_config = config_class(**shape | config.architecture | settings)
         check_sizes(model_config, "backbone.architecture")
         with seeded(seed):
-            model: PreTrainedModel = AutoModel.from_config(model_config)
+            model = _built(model_class or AutoModel, model_config)
     except (*INVALID, RuntimeError) as error:
         raise SetupError(f"backbone.architecture cannot be built: {first_line(error)}.") from error
     return model.eval()
 
 
-def pretrained_model(config: BackboneConfig, seed: int, settings: dict[str, Any]) -> tuple[PreTrainedModel, bool]:
-    """Return the backbone of a checkpoint, in float32, and whether it wants normalised audio (`do_normalize`).
+def pretrained_model(
+    folder: Path,
+    config: BackboneConfig,
+    seed: int,
+    settings: dict[str, Any],
+    model_class: Any = None,
+    first_weight: str = FIRST_WEIGHT,
+    known_prefixes: tuple[str, ...] = (),
+) -> PreTrainedModel:
+    """Return the model of a checkpoint, in float32.
 
-    The heads of the checkpoint (for recognition, classification or pretraining) are left out.
+    The other parts of the checkpoint (heads for recognition, classification or pretraining, a decoder) are left out.
 
     Args:
+        folder: the checkpoint's files, as `find_checkpoint` returns them.
         config: names the checkpoint and the family.
-        seed: seeds SpecAugment's mask vector, if the checkpoint lacks it (few do).
+        seed: seeds weights that the checkpoint may lack (SpecAugment's mask vector; few checkpoints lack it).
         settings: further keys of the transformers configuration, such as `layerdrop`.
+        model_class: the class of transformers to build; None: `AutoModel`.
+        first_weight: the name of a weight that every such model has; a prefix in front of it is taken off.
+        known_prefixes: the prefixes of published checkpoints; any other one is told.
 
-    Raises SetupError if a weight of the backbone is missing, or a file is missing, unreadable or unsuitable.
+    Raises SetupError if a weight of the model is missing, or a file is missing, unreadable or unsuitable.
     """
-    folder = find_checkpoint(config)
-    return _read_folder(folder, config, seed, settings), wants_normalised(folder)
-
-
-def _read_folder(folder: Path, config: BackboneConfig, seed: int, settings: dict[str, Any]) -> PreTrainedModel:
     from transformers import AutoModel
 
+    model_class = model_class or AutoModel
     model_config = read_config(folder, config)
     for key, value in settings.items():
         setattr(model_config, key, value)
     weights = weights_file(folder, config)
     names = _names_of_weights(weights)
-    expected = _unfilled(model_config, folder, weights)
+    expected = _unfilled(model_class, model_config, folder, weights)
     try:
         with quiet_transformers(), seeded(seed):
-            model, report = AutoModel.from_pretrained(
+            model, report = model_class.from_pretrained(
                 folder,
                 config=model_config,
                 dtype=torch.float32,
@@ -150,7 +164,7 @@ def _read_folder(folder: Path, config: BackboneConfig, seed: int, settings: dict
                 weights_only=True,
                 local_files_only=True,
                 output_loading_info=True,
-                key_mapping=_without_prefix(names, expected.base_model_prefix, weights),
+                key_mapping=_without_prefix(names, first_weight, expected.base_model_prefix, known_prefixes, weights),
             )
     except UNREADABLE as error:
         raise SetupError(f"The weights {weights} cannot be read ({first_line(error)}); get them again.") from error
@@ -167,17 +181,15 @@ def _read_folder(folder: Path, config: BackboneConfig, seed: int, settings: dict
     return loaded
 
 
-def _unfilled(model_config: PreTrainedConfig, folder: Path, weights: Path) -> PreTrainedModel:
+def _unfilled(model_class: Any, model_config: PreTrainedConfig, folder: Path, weights: Path) -> PreTrainedModel:
     """Return the model without memory for its weights (on torch's meta device).
 
     Raises SetupError if config.json describes no model, or one with more weights than the files can hold.
     """
-    from transformers import AutoModel
-
     path = folder / CONFIG
     try:
         with torch.device("meta"), seeded(0):
-            model: PreTrainedModel = AutoModel.from_config(model_config)
+            model: PreTrainedModel = _built(model_class, model_config)
     except (*INVALID, KeyError, RuntimeError, ZeroDivisionError, OverflowError) as error:
         raise SetupError(f"{path} describes no model ({first_line(error)}); get it again.") from error
     count = sum(parameter.numel() for parameter in model.parameters())
@@ -190,13 +202,25 @@ def _unfilled(model_config: PreTrainedConfig, folder: Path, weights: Path) -> Pr
     return model
 
 
-def _without_prefix(names: list[str], base_prefix: str, weights: Path) -> dict[str, str] | None:
+def _built(model_class: Any, model_config: PreTrainedConfig) -> PreTrainedModel:
+    """Return a model with new weights."""
+    from transformers import AutoModel
+
+    model: PreTrainedModel = (
+        AutoModel.from_config(model_config) if model_class is AutoModel else model_class(model_config)
+    )
+    return model
+
+
+def _without_prefix(
+    names: list[str], first_weight: str, base_prefix: str, known_prefixes: tuple[str, ...], weights: Path
+) -> dict[str, str] | None:
     """Return a `key_mapping` for transformers that removes a prefix from the names of weights; None if there is none.
 
     Training loops write such prefixes: `module.` (DataParallel), `model.` (Lightning). transformers itself removes
     `base_prefix`, the name of the backbone in its models with a head. Raises SetupError if there are several backbones.
     """
-    prefixes = sorted({name.removesuffix(FIRST_WEIGHT) for name in names if name.endswith(FIRST_WEIGHT)})
+    prefixes = sorted({name.removesuffix(first_weight) for name in names if name.endswith(first_weight)})
     if len(prefixes) > 1:
         raise SetupError(
             f"The weights {weights} hold several backbones, with the prefixes "
@@ -204,7 +228,8 @@ def _without_prefix(names: list[str], base_prefix: str, weights: Path) -> dict[s
         )
     if not prefixes or prefixes[0] in ("", f"{base_prefix}."):
         return None
-    say(f"note: the names of the weights in {weights} begin with '{prefixes[0]}'; they are loaded without it.")
+    if prefixes[0] not in known_prefixes:
+        say(f"note: the names of the weights in {weights} begin with '{prefixes[0]}'; they are loaded without it.")
     return {f"^{re.escape(prefixes[0])}": ""}
 
 

@@ -49,6 +49,7 @@ The names of YAML files are among them, because the values in the files are hash
 """
 
 AS_BEFORE: dict[str, dict[str, Any]] = {
+    "backbone": {"pad_to_window": False},
     "dataset": {"rater_vote": None},
     "head": {"last_state": "before_norm"},
     "trainer": {"crop_places": None},

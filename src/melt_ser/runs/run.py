@@ -22,6 +22,7 @@ from melt_ser.core.errors import InputError
 from melt_ser.core.locks import exclusive_lock
 from melt_ser.evaluation.results import Inputs, Result, write_result
 from melt_ser.models.checkpoint_files import is_cached, weights_digest
+from melt_ser.models.families import check_family
 from melt_ser.runs.evaluations import prediction_table
 from melt_ser.runs.folder import (
     INPUTS_FILE,
@@ -50,6 +51,7 @@ def run_or_skip(composed: DictConfig) -> tuple[Path, bool]:
     """Do as `run` does; also return whether everything was finished before. A failure is noted in the run folder."""
     config = typed(composed, Config)
     check(config)
+    check_family(config.backbone.family)
     with noting_failure(run_folder(config), command(), Config):
         return _run(config)
 

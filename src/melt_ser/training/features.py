@@ -252,7 +252,7 @@ def _digest_once(model: SpeechClassifier, stage: Stage) -> str:
 
 def digest_of(model: SpeechClassifier, stage: Stage) -> str:
     """Return a digest of the weights and settings of a frozen stage."""
-    settings = model.backbone.model.config.to_dict()
+    settings = model.backbone.settings
     relevant = {key: value for key, value in settings.items() if not any(word in key for word in WITHOUT_EFFECT)}
     read: list[Any] = [stage.value, model.frame_shape(stage), relevant]
     if model.head.normalised:

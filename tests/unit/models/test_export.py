@@ -124,12 +124,12 @@ def test_a_saved_model_with_another_head_holds_a_plain_backbone(kind, tmp_path):
 
 
 def test_a_saved_model_is_a_checkpoint_to_start_from(tmp_path):
-    from melt_ser.config import BackboneConfig, Family
-    from melt_ser.models.backbone import load_backbone
+    from melt_ser.config import BackboneConfig
+    from melt_ser.models.families import load_backbone
 
     model = trained("hubert", "mean", do_normalize=False)
     save_model(model, tmp_path)
-    again = load_backbone(BackboneConfig(family=Family.hubert, checkpoint=str(tmp_path)), seed=0)
+    again = load_backbone(BackboneConfig(family="hubert", checkpoint=str(tmp_path)), seed=0)
     assert not again.do_normalize
     assert torch.equal(
         again.model.encoder.layers[1].attention.k_proj.weight,

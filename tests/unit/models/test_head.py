@@ -13,8 +13,8 @@ from transformers import Wav2Vec2FeatureExtractor
 from melt_ser.audio.waveform import RECEPTIVE_FIELD, normalise, pad_together, prepare_waveform
 from melt_ser.config import HeadConfig, Layers, Pooling
 from melt_ser.core.errors import SetupError
-from melt_ser.models.backbone import load_backbone
 from melt_ser.models.classifier import SpeechClassifier
+from melt_ser.models.families import load_backbone
 from melt_ser.models.pooling import POOLINGS, AttentiveStatistics
 from small_models import CLASSES, FAMILIES, KINDS, batch_of, small_backbone, small_classifier, small_config, speechlike
 

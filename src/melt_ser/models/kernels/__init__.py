@@ -1,4 +1,4 @@
-"""Faster forward passes for the four families, behind one switch: `backbone.kernels`.
+"""Faster forward passes behind one switch: `backbone.kernels`. Whisper uses only attention.py and layers.py.
 
 `fast` (the default) computes these parts of a transformers model by faster code with the same results:
 
@@ -18,7 +18,7 @@ does not depend on the mode, and the features of a frozen part that one mode has
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from torch import Tensor
 
@@ -39,7 +39,7 @@ def apply_kernels(model: PreTrainedModel, kernels: Kernels) -> BatchPadding:
     padding = make_batch_invariant(model)
     if kernels is Kernels.fast:
         use_fast_positions(model)
-        use_fast_attention(model)
+        use_fast_attention(model.encoder)
         use_fast_dropout(model)
     # transformers computes a gradient of the audio while this is true; only reentrant checkpointing needs it.
     model.feature_extractor._requires_grad = False
@@ -68,7 +68,7 @@ def encode_waveforms(
     return features
 
 
-def layer_input(model: PreTrainedModel, kernels: Kernels, hidden: Tensor, frame_mask: Tensor) -> LayerInput:
-    """Arrange frames, (batch, frames, features), and their mask, (batch, frames), for the layers of a model."""
+def layer_input(encoder: Any, kernels: Kernels, hidden: Tensor, frame_mask: Tensor) -> LayerInput:
+    """Arrange frames, (batch, frames, features), and their mask, (batch, frames), for the layers of an encoder."""
     arrange = fast_layer_input if kernels is Kernels.fast else transformers_layer_input
-    return arrange(model, hidden, frame_mask)
+    return arrange(encoder, hidden, frame_mask)

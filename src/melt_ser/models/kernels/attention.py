@@ -1,4 +1,4 @@
-"""Attention of the four families: the parameters and results of transformers, in less time.
+"""Attention of all families: the parameters and results of transformers, in less time.
 
 `use_fast_attention` replaces the forward methods of the attention modules. The parameters keep their names, so
 checkpoints load and save as before.
@@ -16,15 +16,12 @@ once per forward pass; transformers looks it up for every pair of frames and cop
 from __future__ import annotations
 
 from types import MethodType
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from melt_ser.models.kernels.dropout import drop_out
-
-if TYPE_CHECKING:
-    from transformers import PreTrainedModel
 
 PaddingInfo = Tensor | list[int] | None
 """How a layer learns about padding, in its argument `attention_mask`.
@@ -34,19 +31,20 @@ frames, (1, frames of all, features): the number of frames of each utterance.
 """
 
 
-def use_fast_attention(model: PreTrainedModel) -> None:
-    """Replace the attention of every layer in place.
+def use_fast_attention(encoder: Any) -> None:
+    """Replace the attention of every layer of an encoder in place.
 
     Afterwards call each layer with a `PaddingInfo` as `attention_mask`; WavLM's layers also need `position_bias`.
     """
-    for layer in model.encoder.layers:
-        forward = _wavlm_attention if hasattr(layer.attention, "gru_rel_pos_linear") else _attention
-        layer.attention.forward = MethodType(forward, layer.attention)
+    for layer in encoder.layers:
+        attention = layer.self_attn if hasattr(layer, "self_attn") else layer.attention  # Whisper, the others
+        forward = _wavlm_attention if hasattr(attention, "gru_rel_pos_linear") else _attention
+        attention.forward = MethodType(forward, attention)
 
 
-def has_position_bias(model: PreTrainedModel) -> bool:
-    """Say whether the layers of a model share a relative position bias (only in WavLM)."""
-    return hasattr(model.encoder.layers[0].attention, "rel_attn_embed")
+def has_position_bias(encoder: Any) -> bool:
+    """Say whether the layers of an encoder share a relative position bias (only in WavLM)."""
+    return hasattr(getattr(encoder.layers[0], "attention", None), "rel_attn_embed")
 
 
 def position_bias(module: Any, frames: int) -> Tensor:
@@ -60,7 +58,7 @@ def position_bias(module: Any, frames: int) -> Tensor:
 def _attention(
     module: Any, hidden_states: Tensor, attention_mask: PaddingInfo = None, **kwargs: Any
 ) -> tuple[Tensor, None]:
-    """Forward pass for wav2vec 2.0, HuBERT and data2vec."""
+    """Forward pass for wav2vec 2.0, HuBERT, data2vec and Whisper."""
     return _attend(module, hidden_states, attention_mask, None, None), None
 
 

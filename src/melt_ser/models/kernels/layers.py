@@ -8,7 +8,7 @@ so no time goes into padding. A GPU computes padded batches, with one call for t
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -16,13 +16,10 @@ from torch import Tensor, nn
 from melt_ser.models.kernels.attention import has_position_bias, position_bias
 from melt_ser.models.kernels.masking import mask_if_padded
 
-if TYPE_CHECKING:
-    from transformers import PreTrainedModel
-
 
 @dataclass(frozen=True)
 class LayerInput:
-    """A batch in the form that the layers of a model take.
+    """A batch in the form that the layers of an encoder take.
 
     hidden: (batch, frames, features), or packed frames if `counts` is given.
     arguments: the other arguments of every layer.
@@ -40,26 +37,26 @@ class LayerInput:
         return output if self.counts is None else unpack(output, self.counts, self.frames)
 
 
-def fast_layer_input(model: PreTrainedModel, hidden: Tensor, frame_mask: Tensor) -> LayerInput:
+def fast_layer_input(encoder: Any, hidden: Tensor, frame_mask: Tensor) -> LayerInput:
     """Arrange frames, (batch, frames, features), and their mask for layers with our attention."""
     frames = hidden.shape[1]
     counts: list[int] | None = frame_mask.sum(dim=1).tolist() if packs_on(hidden.device) else None
     arguments: dict[str, Any] = {"attention_mask": counts or mask_if_padded(frame_mask)}
-    if has_position_bias(model):
-        arguments["position_bias"] = position_bias(model.encoder.layers[0].attention, frames)
+    if has_position_bias(encoder):
+        arguments["position_bias"] = position_bias(encoder.layers[0].attention, frames)
     return LayerInput(pack(hidden, counts) if counts else hidden, arguments, frames, counts)
 
 
-def transformers_layer_input(model: PreTrainedModel, hidden: Tensor, frame_mask: Tensor) -> LayerInput:
+def transformers_layer_input(encoder: Any, hidden: Tensor, frame_mask: Tensor) -> LayerInput:
     """Arrange frames, (batch, frames, features), and their mask for layers with transformers' own attention."""
     from transformers.masking_utils import create_bidirectional_mask
 
     batch, frames, _ = hidden.shape
     mask = mask_if_padded(frame_mask)
-    if has_position_bias(model):
-        bias = model.encoder.layers[0].attention.compute_bias(frames, frames)  # (heads, frames, frames)
+    if has_position_bias(encoder):
+        bias = encoder.layers[0].attention.compute_bias(frames, frames)  # (heads, frames, frames)
         return LayerInput(hidden, {"attention_mask": mask, "position_bias": bias.repeat(batch, 1, 1)}, frames)
-    mask = create_bidirectional_mask(config=model.config, inputs_embeds=hidden, attention_mask=mask)
+    mask = create_bidirectional_mask(config=encoder.config, inputs_embeds=hidden, attention_mask=mask)
     return LayerInput(hidden, {"attention_mask": mask}, frames)
 
 

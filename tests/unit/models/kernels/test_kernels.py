@@ -7,8 +7,9 @@ import torch
 from torch import Tensor, nn
 from transformers import AutoModel, AutoModelForAudioClassification
 
-from melt_ser.models.backbone import Backbone, load_backbone
+from melt_ser.models.backbone import Backbone
 from melt_ser.models.export import save_model
+from melt_ser.models.families import load_backbone
 from melt_ser.models.kernels.attention import position_bias
 from melt_ser.models.kernels.dropout import drop_out
 from melt_ser.models.kernels.layers import pack, unpack

@@ -1,0 +1,180 @@
+"""wav2vec 2.0, HuBERT, WavLM and data2vec: convolutions over the waveform, a projection, positions, a transformer."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from melt_ser.audio import SAMPLE_RATE
+from melt_ser.config import BackboneConfig, HeadConfig, Kernels, LastState
+from melt_ser.models.backbone import Backbone
+from melt_ser.models.checkpoint_config import extractor_settings
+from melt_ser.models.checkpoint_files import find_checkpoint
+from melt_ser.models.kernels import apply_kernels, encode_waveforms, layer_input
+from melt_ser.models.weights import pretrained_model, random_model
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+    from melt_ser.models.kernels.layers import LayerInput
+
+
+class Wav2Vec2Backbone(Backbone):
+    """A transformers model of any of the four families; kernels/masking.py keeps its frames free of padding.
+
+    model: the transformers model; it is changed in place.
+    kernels: the code that computes the model (see kernels/__init__.py).
+    """
+
+    def __init__(
+        self, family: str, model: PreTrainedModel, do_normalize: bool, kernels: Kernels = Kernels.fast
+    ) -> None:
+        super().__init__(model, do_normalize)
+        self.family = family
+        self.kernels = kernels
+        self.padding = apply_kernels(model, kernels)
+
+    @property
+    def hidden_size(self) -> int:
+        return int(self.model.config.hidden_size)
+
+    @property
+    def number_of_layers(self) -> int:
+        return int(self.model.config.num_hidden_layers)
+
+    @property
+    def channels(self) -> int:
+        return int(self.model.config.conv_dim[-1])
+
+    @property
+    def layer_drop(self) -> float:
+        return float(self.model.config.layerdrop)
+
+    @property
+    def masks_input(self) -> bool:
+        return bool(max(self.model.config.mask_time_prob, self.model.config.mask_feature_prob) > 0)
+
+    @property
+    def convolution(self) -> list[nn.Module]:
+        return [self.model.feature_extractor]
+
+    @property
+    def embedding(self) -> list[nn.Module]:
+        encoder = self.model.encoder
+        parts = [self.model.feature_projection, encoder.pos_conv_embed, encoder.dropout]
+        return parts if self.normalises_last else [*parts, encoder.layer_norm]
+
+    @property
+    def layer_modules(self) -> list[nn.Module]:
+        return list(self.model.encoder.layers)
+
+    @property
+    def normalises_last(self) -> bool:
+        """Whether the encoder's norm comes after the layers (the large models) instead of before them."""
+        return bool(getattr(self.model.config, "do_stable_layer_norm", False))
+
+    @property
+    def name_in_classifier(self) -> str:
+        return str(self.model.base_model_prefix)
+
+    def equals_transformers(self, head: HeadConfig) -> bool:
+        return head.last_state == LastState.before_norm
+
+    def feature_extractor(self) -> Any:
+        from transformers import Wav2Vec2FeatureExtractor
+
+        return Wav2Vec2FeatureExtractor(
+            sampling_rate=SAMPLE_RATE, do_normalize=self.do_normalize, return_attention_mask=True
+        )
+
+    def frames_of(self, lengths: Tensor) -> Tensor:
+        frames: Tensor = self.model._get_feat_extract_output_lengths(lengths)
+        return frames
+
+    def compute_convolution(self, audio: Tensor, lengths: list[int]) -> Tensor:
+        return encode_waveforms(self.model, self.kernels, self.padding, audio, lengths).transpose(1, 2)
+
+    def embed(self, convolved: Tensor, frame_mask: Tensor) -> Tensor:
+        model, encoder = self.model, self.model.encoder
+        projected = model.feature_projection(convolved)
+        hidden = projected[0] if isinstance(projected, tuple) else projected
+        with self._masking(hidden.shape[1]):
+            hidden = model._mask_hidden_states(hidden, attention_mask=frame_mask)
+        hidden = hidden.masked_fill(~frame_mask[:, :, None], 0.0)
+        with self.padding.set(frame_mask=frame_mask):
+            hidden = hidden + encoder.pos_conv_embed(hidden)
+        if not self.normalises_last:
+            hidden = encoder.layer_norm(hidden)
+        dropped: Tensor = encoder.dropout(hidden)
+        return dropped
+
+    def layer_input(self, hidden: Tensor, frame_mask: Tensor) -> LayerInput:
+        return layer_input(self.model.encoder, self.kernels, hidden, frame_mask)
+
+    def normalise_last(self, state: Tensor) -> Tensor:
+        normalised: Tensor = self.model.encoder.layer_norm(state) if self.normalises_last else state
+        return normalised
+
+    @contextmanager
+    def _masking(self, frames: int) -> Iterator[None]:
+        """Draw SpecAugment from torch's random state within the block, so that a resumed run repeats it."""
+        config = self.model.config
+        if not self.model.training or max(config.mask_time_prob, config.mask_feature_prob) == 0:
+            yield
+            return
+        before = config.apply_spec_augment  # set again below, since the configuration is saved with the model
+        config.apply_spec_augment = frames >= config.mask_time_length  # transformers refuses shorter clips
+        state = np.random.get_state()
+        np.random.seed(int(torch.randint(2**31, ())))
+        try:
+            yield
+        finally:
+            np.random.set_state(state)
+            config.apply_spec_augment = before
+
+    def freeze(self, part: str | int) -> None:
+        super().freeze(part)
+        if isinstance(part, int) and hasattr(self.model, "masked_spec_embed"):
+            self.model.masked_spec_embed.requires_grad_(False)
+
+    def train(self, mode: bool = True) -> Wav2Vec2Backbone:
+        """Set the training mode; frozen parts and a batch norm (HuBERT) always stay in evaluation mode.
+
+        The batch norm would mix the utterances of a batch; it keeps the statistics of its pretraining.
+        """
+        super().train(mode)
+        batch_norm = getattr(self.model.encoder.pos_conv_embed, "batch_norm", None)
+        if batch_norm is not None:
+            batch_norm.eval()
+        return self
+
+    def gradient_checkpointing_enable(self) -> None:
+        self.model.gradient_checkpointing_enable(
+            {"use_reentrant": False, "context_fn": self.padding.checkpoint_contexts}
+        )
+
+
+def load_backbone(
+    config: BackboneConfig, seed: int, time_mask_probability: float = 0.0, feature_mask_probability: float = 0.0
+) -> Backbone:
+    """Build the backbone of a configuration; the arguments are those of `families.load_backbone`."""
+    settings: dict[str, Any] = {
+        "layerdrop": config.layer_drop,
+        "apply_spec_augment": max(time_mask_probability, feature_mask_probability) > 0,
+        "mask_time_prob": time_mask_probability,
+        "mask_feature_prob": feature_mask_probability,
+        "mask_time_min_masks": 0,  # with 2, transformers' default, a short clip would be masked whole
+        "mask_feature_min_masks": 0,  # WavLM's code reads it, but its configuration has no default
+    }
+    family, kernels = config.family, Kernels(config.kernels)
+    if config.checkpoint is None:
+        return Wav2Vec2Backbone(family, random_model(config, seed, settings), do_normalize=True, kernels=kernels)
+    folder = find_checkpoint(config)
+    model = pretrained_model(folder, config, seed, settings)
+    do_normalize = bool(extractor_settings(folder).get("do_normalize", True))  # the default of transformers
+    return Wav2Vec2Backbone(family, model, do_normalize, kernels)
