@@ -18,7 +18,7 @@ from melt_ser.reporting.collect import Run
 Settings = dict[str, str]  # the text of each value by its full key
 
 NAMED_GROUPS = ("trainer", "head", "labels", "augment")  # groups whose chosen file has a name
-ALONE = "trainer"  # the group whose name says enough without its group: "frozen"
+ALONE = ("trainer", "head", "labels")  # groups whose names say enough without the group: "frozen mlp four"
 MOST_SETTINGS = 3  # the most settings that a name lists
 
 
@@ -50,7 +50,7 @@ def system_names(runs: list[Run]) -> dict[str, str]:
 def method_names(runs: list[Run]) -> dict[str, str]:
     """Return a name for each text of `method_of`: the backbone, and what differs among all runs.
 
-    The chosen trainer, head, labels and augmentation are named if the runs differ in them (`frozen head=mlp`). A
+    The chosen trainer, head, labels and augmentation are named if the runs differ in them (`frozen mlp four`). A
     setting is named (`epochs=3`) if runs with the same backbone and the same choice in its group differ in it.
     """
     methods = _first_of_each((method_of(key), run) for key, run in _first_of_each((r.system, r) for r in runs).items())
@@ -59,13 +59,18 @@ def method_names(runs: list[Run]) -> dict[str, str]:
         for key, run in methods.items()
     }
     differing = [group for group in NAMED_GROUPS if len({names[group] for names in chosen.values()}) > 1]
+    uses = Counter(name for _, name in {(group, names[group]) for names in chosen.values() for group in differing})
     told = _differences(
         {key: dict(_flat(json.loads(key))) for key in methods},
         lambda key, setting: (methods[key].backbone, chosen[key].get(setting.split(".")[0])),
     )
     names = {}
     for key, run in methods.items():
-        groups = [chosen[key][group] if group == ALONE else f"{group}={chosen[key][group]}" for group in differing]
+        groups = [
+            name if group in ALONE and uses[name] == 1 else f"{group}={name}"
+            for group, name in chosen[key].items()
+            if group in differing
+        ]
         names[key] = " ".join([run.backbone, *groups, *told[key]])
     alike = Counter(names.values())
     return {key: f"{name} {_hash(key)}" if alike[name] > 1 else name for key, name in names.items()}
