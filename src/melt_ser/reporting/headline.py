@@ -45,7 +45,9 @@ class TestSet:
         lead = f"{100 * ahead:.1f} points ahead of {self.name_of(second)}"
         if second.p is None or second.comparison is None:
             return f"{lead} (not tested)"
-        tested = f"({p_value(second.p)}, over {second.comparison.units} {unit(self.best.score)})"
+        units = second.comparison.units  # utterances too, if speakers show no spread
+        over = "utterances" if units == second.comparison.n else unit(self.best.score)
+        tested = f"({p_value(second.p)}, over {units} {over})"
         return f"{lead} {tested}" if second.p < SURE else f"{lead}, not significantly {tested}"
 
     @property
@@ -53,7 +55,11 @@ class TestSet:
         level = chance(self.best.score.rows[0])
         if level is None:
             return "chance is not known"
-        return f"chance {percent(level)}" if above_chance(self.best.score) else f"not clearly above chance ({percent(level)})"
+        return (
+            f"chance {percent(level)}"
+            if above_chance(self.best.score)
+            else f"not clearly above chance ({percent(level)})"
+        )
 
     @property
     def figure(self) -> str:

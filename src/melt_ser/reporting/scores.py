@@ -52,7 +52,10 @@ def interval(score: SystemScore) -> tuple[float, float] | None:
 
 def unit(score: SystemScore) -> str:
     """Return the plural of the unit that intervals and tests resample."""
-    return "speakers" if score.rows[0].groups else "utterances"
+    row = score.rows[0]
+    if row.fold == "all" and score.corpus != score.train:
+        return "recordings"  # each was answered by the models of all folds
+    return "speakers" if row.groups else "utterances"
 
 
 def with_interval(score: SystemScore) -> str:
