@@ -87,20 +87,16 @@ def from_markdown(path: Path) -> tuple[Cells, dict[str, str]]:
     """Return the first matrix, and the mean rank of each method."""
     text = path.read_text()
 
-    def section(heading: str, level: str = "##") -> list[tuple[str, list[list[str]]]]:
-        """Return the parts of a section: each title (without the seeds) with the rows of its table."""
-        whole = text.partition(f"\n## {heading}")[2].partition("\n## ")[0]
-        parts = (
-            [part.partition("\n") for part in whole.split(f"\n{level} ")[1:]] if level == "###" else [("", "", whole)]
-        )
-        return [(_unescaped(title).partition(", ")[0], rows(lines)) for title, _, lines in parts]
+    def section(heading: str) -> str:
+        return text.partition(f"\n## {heading}")[2].partition("\n## ")[0]
 
     def rows(part: str) -> list[list[str]]:
         lines = [line for line in part.splitlines() if line.startswith("|") and "---" not in line]
         return [[_unescaped(cell.strip()) for cell in re.split(r"(?<!\\)\|", line)[1:-1]] for line in lines]
 
-    [(_, ranks)] = section("Ranks over corpora")
-    return _blocks(section("Trained and tested on each corpus", "###")), {row[0]: row[1] for row in ranks[1:]}
+    parts = [part.partition("\n") for part in section("Trained and tested on each corpus").split("\n### ")[1:]]
+    blocks = [(_unescaped(title).partition(", ")[0], rows(lines)) for title, _, lines in parts]
+    return _blocks(blocks), {row[0]: row[1] for row in rows(section("Ranks over corpora"))[1:]}
 
 
 def _unescaped(text: str) -> str:

@@ -55,11 +55,14 @@ class TestSet:
         level = chance(self.best.score.rows[0])
         if level is None:
             return "chance is not known"
-        return (
-            f"chance {percent(level)}"
-            if above_chance(self.best.score)
-            else f"not clearly above chance ({percent(level)})"
-        )
+        above = above_chance(self.best.score)
+        return f"chance {percent(level)}" if above else f"not clearly above chance ({percent(level)})"
+
+    @property
+    def sure(self) -> bool:
+        """Return whether the best is significantly ahead of the second, and above chance."""
+        p = self.cells[1].p if len(self.cells) > 1 else None
+        return p is not None and p < SURE and bool(above_chance(self.best.score))
 
     @property
     def figure(self) -> str:

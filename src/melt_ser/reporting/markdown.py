@@ -16,8 +16,9 @@ from melt_ser.reporting.scores import interval
 
 SPECIAL = re.compile(r"([\\`*_{}\[\]<>#|~&])")
 LEGEND = (
-    "UA in % with its 95 % interval; **bold**: the best on these test data. † and ‡: below the best at p < 0.05 and 0.01 "
-    "(paired bootstrap, Holm-corrected). ±: standard deviation over seeds or folds; its interval is the mean over seeds."
+    "UA in % with its 95 % interval; **bold**: the best on these test data. † and ‡: below the best at p < 0.05 and "
+    "0.01 (paired bootstrap, Holm-corrected). ±: standard deviation over seeds or folds; an interval next to it is the "
+    "mean over the seeds."
 )
 NAMES = "A name lists what differs among all runs here: backbone, trainer, head, labels, then settings."
 

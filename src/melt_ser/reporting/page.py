@@ -12,7 +12,6 @@ from typing import Any
 from melt_ser.core.errors import InputError
 from melt_ser.evaluation.metrics import percent, table_metrics
 from melt_ser.reporting.blocks import share
-from melt_ser.reporting.collect import Run
 from melt_ser.reporting.contents import ReportData
 from melt_ser.reporting.forest import forest, styles
 from melt_ser.reporting.overview import SystemScore, figure, next_to, over, points

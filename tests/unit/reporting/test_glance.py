@@ -13,7 +13,9 @@ from melt_ser.reporting.blocks import blocks_of
 from melt_ser.reporting.collect import Run, collect
 from melt_ser.reporting.contents import ReportData, make_report_data
 from melt_ser.reporting.forest import forest, styles
+from melt_ser.reporting.matrix import matrices
 from melt_ser.reporting.notices import notices
+from melt_ser.reporting.overview import system_scores
 from report_runs import answering, copy, report, results, scored
 
 
@@ -74,6 +76,23 @@ def test_of_several_scores_of_a_system_on_a_corpus_the_one_on_the_most_data_is_s
     assert len(contents.matrices[0].cells) == 4  # the scores of the fold stay in the comparisons
 
 
+def test_a_fold_does_not_compete_with_the_mean_of_its_system_on_the_same_corpus(one: Path, tmp_path: Path) -> None:
+    def mean(result: dict[str, Any]) -> None:
+        for row in result["evals"]:
+            row["n"] = 18 if row["corpus"] == "second" else row["n"]
+            row["fold"] = "mean" if row["corpus"] == "second" and row["fold"] == "all" else row["fold"]
+
+    copy(one, tmp_path / "all", mean)
+    copy(one, tmp_path / "fold", lambda result: of_fold(1)(result) or mean(result))
+    runs = collect([tmp_path]).runs
+    for run in runs:
+        kept = [row for row in run.evals if row.fold in ("all", "mean") or len(run.result.train.folds) == 1]
+        run.whole_evals = lambda kept=kept: kept  # type: ignore[method-assign,misc]
+    for matrix in matrices(system_scores(runs)):
+        seconds = [cell.score.fold for cell in matrix.cells if cell.score.corpus == "second"]
+        assert seconds == ["mean"]
+
+
 def test_seeds_are_told_once_if_all_cells_share_them(runs: Path, tmp_path: Path) -> None:
     for folder, result in results(runs).items():
         if result["config"]["head"]["name"] == "linear" and result["train"]["corpus"] == "first":
@@ -96,16 +115,17 @@ def test_the_sentence_says_the_best_its_lead_and_how_sure_it_is(one: Path, tmp_p
     answering(wrong, False)
     found = {test.corpus: test for test in contents_of(tmp_path).test_sets}
     assert re.fullmatch(
-        r"Best on first \(3 classes, n = 24\): hubert_tiny epochs=2, UA 100\.0 \[80\.0, 100\.0\]; 100\.0 points ahead of "
-        r"hubert_tiny epochs=7 \(p = 0\.002, over 24 utterances\); chance 33\.3\.",  # no speaker differs from another
+        r"Best on first \(3 classes, n = 24\): hubert_tiny epochs=2, UA 100\.0 \[80\.0, 100\.0\]; 100\.0 points ahead "
+        r"of hubert_tiny epochs=7 \(p = 0\.002, over 24 utterances\); chance 33\.3\.",
         found["first"].sentence,
     )
+    assert found["first"].sure
 
 
 def test_a_lead_that_may_be_chance_is_called_so(one: Path, tmp_path: Path) -> None:
     contents = contents_of(scored(one, tmp_path))
     for test in contents.test_sets:
-        assert "not significantly (p = " in test.sentence
+        assert "not significantly (p = " in test.sentence and not test.sure
     assert "(trained on first)" in contents.test_sets[0].sentence
 
 
