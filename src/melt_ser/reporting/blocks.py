@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from dataclasses import dataclass
+from functools import cached_property
 
 from melt_ser.evaluation.metrics import percent
 from melt_ser.reporting.matrix import Cell, Matrix
@@ -46,23 +47,33 @@ class Block:
         cell = self.rows[row].get(corpus)
         return cell is not None and cell.score.corpus == cell.score.train
 
-    @property
+    @cached_property
     def seeds(self) -> str:
         """Return "2 seeds" if every cell is a mean over two seeds, and so on; "" if cells differ."""
         return _shared({seeds(cell.score) for cells in self.rows.values() for cell in cells.values()})
 
+    @cached_property
+    def _columns(self) -> dict[Corpus, tuple[str, bool]]:
+        """The part that all cells of a column share, and whether they have different numbers of classes."""
+        found = {}
+        for corpus in self.columns:
+            scores = [cells[corpus].score for cells in self.rows.values() if corpus in cells]
+            several = len({len(score.rows[0].classes) for score in scores}) > 1
+            found[corpus] = _shared({tested_part(score) for score in scores}), several
+        return found
+
     def part(self, corpus: Corpus) -> str:
         """Return the part of a corpus that all cells of its column are over; "" if cells differ."""
-        return _shared({tested_part(cells[corpus].score) for cells in self.rows.values() if corpus in cells})
+        return self._columns[corpus][0]
 
     def data(self, cell: Cell) -> str:
         """Return what a cell is over, as far as it differs from other cells: "fold 1, 2 seeds, 4 classes"."""
-        corpus = (cell.score.corpus, cell.score.rows[0].digest)
-        counts = {len(cells[corpus].score.rows[0].classes) for cells in self.rows.values() if corpus in cells}
+        row = cell.score.rows[0]
+        part, several = self._columns[cell.score.corpus, row.digest]
         told = [
-            "" if self.part(corpus) else tested_part(cell.score),
+            "" if part else tested_part(cell.score),
             "" if self.seeds else seeds(cell.score),
-            f"{len(cell.score.rows[0].classes)} classes" if len(counts) > 1 else "",
+            f"{len(row.classes)} classes" if several else "",
         ]
         return ", ".join(filter(None, told))
 

@@ -34,10 +34,14 @@ class TestSet:
         return self.cells[0]
 
     @property
+    def rank(self) -> str:
+        return "Best" if len(self.cells) > 1 else "Only system"
+
+    @property
     def lead(self) -> str:
-        """Return how far the best is ahead of the second, and how sure that is."""
+        """Return how far the best is ahead of the second, and how sure that is; "" without a second one."""
         if len(self.cells) == 1:
-            return "no other system was tested on these data"
+            return ""
         second = self.cells[1]
         ahead = self.best.score.summary.mean[METRIC] - second.score.summary.mean[METRIC]
         if ahead == 0:
@@ -73,7 +77,8 @@ class TestSet:
     @property
     def sentence(self) -> str:
         found = f"{self.name_of(self.best)}, UA {self.figure}"
-        return f"Best on {self.corpus} ({self.detail}): {found}; {self.lead}; {self.against_chance}."
+        told = "; ".join(filter(None, [found, self.lead, self.against_chance]))
+        return f"{self.rank} on {self.corpus} ({self.detail}): {told}."
 
 
 def p_value(p: float) -> str:

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 
 from melt_ser.reporting.collect import Run
 
-VARYING = re.compile(r"'[^']*'|\d[\d,.]*\d|\d|^[\w.-]+: ")  # quoted names, numbers, and the corpus at the beginning
-CLAUSE = re.compile(r"(?<=.{24})(?:[:;.] .*| \(.*)$", re.DOTALL)  # all after the first clause
+CORPUS = re.compile(r"^[\w.-]+: (?=[A-Z])")  # at the beginning of a sentence about a test corpus
+VARYING = re.compile(r"'[^']*'|\d[\d,.]*\d|\d")  # quoted names and numbers
+CLAUSE = re.compile(r"(?<=.{12})(?:[:;.] .*| \(.*)$", re.DOTALL)  # all after the first clause
 LONGEST = 110
 
 
@@ -25,7 +26,7 @@ def notices(warnings: dict[str, list[Run]]) -> list[Notice]:
     """Return the kinds of warnings, the most frequent first; `warnings` has the runs of each sentence."""
     kinds: dict[str, list[str]] = {}
     for sentence in warnings:
-        kinds.setdefault(VARYING.sub("…", sentence), []).append(sentence)
+        kinds.setdefault(VARYING.sub("…", CORPUS.sub("", sentence)), []).append(sentence)
     found = []
     for kind, sentences in kinds.items():
         runs = {id(run) for sentence in sentences for run in warnings[sentence]}
@@ -34,5 +35,5 @@ def notices(warnings: dict[str, list[Run]]) -> list[Notice]:
 
 
 def _short(sentence: str) -> str:
-    clause = CLAUSE.sub("", sentence.removeprefix("…")).rstrip(".")
+    clause = CLAUSE.sub("", sentence).rstrip(".")
     return clause if len(clause) <= LONGEST else clause[: LONGEST - 1].rstrip() + "…"

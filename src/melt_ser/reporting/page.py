@@ -27,6 +27,7 @@ SCORE_COLUMNS = ("system", "trained on", "tested on", "split", "fold", "answer s
 MOST_ROWS = 3000  # rows of the overview; a browser sorts and filters so many at once
 MOST_DETAILED = 200  # runs with their details in the page, the best of each test corpus first
 MOST_BLOCKS = 24  # small tables of a matrix
+MOST_SYSTEMS = 100  # rows of a small table
 MOST_BEST = 6  # sentences at the top
 MOST_PANELS = 60  # test sets of the plot
 MOST_INTERVALS = 30  # intervals of a test set
@@ -62,7 +63,7 @@ def page(contents: ReportData, folder: Path | None) -> str:
         numbers=numbers,
         undetailed=[run for number, run in enumerate(contents.runs) if number not in numbers],
         unread=unread,
-        limits={"listed": MOST_LISTED, "blocks": MOST_BLOCKS, "best": MOST_BEST},
+        limits={"listed": MOST_LISTED, "blocks": MOST_BLOCKS, "best": MOST_BEST, "systems": MOST_SYSTEMS},
         script=text,
         script_hash=digest,
         metrics=table_metrics(),
@@ -111,12 +112,14 @@ def _detailed(contents: ReportData, folder: Path | None) -> tuple[list[dict[str,
         for place, (run, _) in enumerate(sorted(scored, key=lambda pair: -pair[1].known_value("ua"))):
             places[run.folder] = min(place, places.get(run.folder, place))
     chosen = set(sorted(places, key=lambda path: places[path])[:MOST_DETAILED])
+    names = system_names(contents.runs)
     corpora, detailed, unread = Corpora(), [], []
     for number, run in enumerate(contents.runs):
         if run.folder not in chosen:
             continue
         try:
-            detailed.append({"number": number, "run": run, **run_details(run, corpora, folder)})
+            details = run_details(run, corpora, folder)
+            detailed.append({"number": number, "run": run, "system": names[run.system], **details})
         except InputError as error:
             unread.append(str(error))
     return detailed, unread

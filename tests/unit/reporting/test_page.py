@@ -257,6 +257,8 @@ def test_it_fits_the_screen_and_every_text_stands_out(
     one.page.locator("details.run > summary").first.click()
     one.page.wait_for_timeout(200)
     assert one.page.evaluate("document.documentElement.scrollWidth") <= width
+    tables = "Array.from(document.querySelectorAll('.block'), (one) => [one.scrollWidth, one.clientWidth])"
+    assert all(inside <= outside for inside, outside in one.page.evaluate(tables))
     contrasts = one.page.evaluate(CONTRASTS)
     assert len(contrasts) > 100
     assert [text for contrast, text in contrasts if contrast < 4.5] == []
