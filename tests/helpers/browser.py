@@ -66,6 +66,10 @@ class Seen:
         self.page.on("request", lambda request: self.requests.append(request.url))
         self.page.goto(path.as_uri())
 
+    def open_runs(self) -> None:
+        """Open the part of a report with every run."""
+        self.page.locator("#all-runs > summary").click()
+
     def column(self, name: str) -> list[str]:
         """Return the visible cells of a column of the overview, from top to bottom."""
         heads = self.page.locator("#overview thead th").all_inner_texts()

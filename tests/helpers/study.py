@@ -87,14 +87,20 @@ def from_markdown(path: Path) -> tuple[Cells, dict[str, str]]:
     """Return the first matrix, and the mean rank of each method."""
     text = path.read_text()
 
-    def rows(heading: str) -> list[list[str]]:
-        section = text.partition(f"\n## {heading}")[2].partition("\n## ")[0]
-        lines = [line for line in section.splitlines() if line.startswith("|") and "---" not in line]
-        return [
-            [re.sub(r"\\(.)", r"\1", cell.strip()) for cell in re.split(r"(?<!\\)\|", line)[1:-1]] for line in lines
-        ]
+    def section(heading: str) -> str:
+        return text.partition(f"\n## {heading}")[2].partition("\n## ")[0]
 
-    return _matrix(rows("Across corpora")), {row[0]: row[1] for row in rows("Ranks over corpora")[1:]}
+    def rows(part: str) -> list[list[str]]:
+        lines = [line for line in part.splitlines() if line.startswith("|") and "---" not in line]
+        return [[_unescaped(cell.strip()) for cell in re.split(r"(?<!\\)\|", line)[1:-1]] for line in lines]
+
+    parts = [part.partition("\n") for part in section("Trained and tested on each corpus").split("\n### ")[1:]]
+    blocks = [(_unescaped(title).partition(", ")[0], rows(lines)) for title, _, lines in parts]
+    return _blocks(blocks), {row[0]: row[1] for row in rows(section("Ranks over corpora"))[1:]}
+
+
+def _unescaped(text: str) -> str:
+    return re.sub(r"\\(.)", r"\1", text)
 
 
 def from_latex(path: Path) -> tuple[Cells, dict[str, str]]:
@@ -114,17 +120,24 @@ def _plain(cell: str) -> str:
 
 
 class Tables(HTMLParser):
-    """The tables of a page, each with its class, rows and cells; bold text stands between `**`."""
+    """The tables of a page, each with its class, rows and cells; bold text stands between `**`, small text is left out.
+
+    `titles` has the bold part of each caption.
+    """
 
     def __init__(self, text: str) -> None:
         super().__init__()
         self.tables: list[tuple[str, list[list[str]]]] = []
-        self.within = False
+        self.titles: list[str] = []
+        self.within = self.titled = False
         self.feed(text)
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         if tag == "table":
             self.tables.append((dict(attrs).get("class") or "", []))
+            self.titles.append("")
+        elif tag == "small":
+            self.within = False
         elif tag == "tr":
             self.tables[-1][1].append([])
         elif tag in ("th", "td"):
@@ -132,23 +145,39 @@ class Tables(HTMLParser):
             self.within = True
         elif tag == "strong" and self.within:
             self.handle_data("**")
+        elif tag == "strong" and self.tables and not self.tables[-1][1]:
+            self.titled = True
 
     def handle_endtag(self, tag: str) -> None:
         if tag == "strong" and self.within:
             self.handle_data("**")
         self.within = self.within and tag not in ("th", "td")
+        self.titled = self.titled and tag != "strong"
 
     def handle_data(self, data: str) -> None:
         if self.within:
             self.tables[-1][1][-1][-1] += data
+        if self.titled:
+            self.titles[-1] += data
 
 
 def from_html(path: Path) -> tuple[Cells, dict[str, str]]:
-    """Return the same from the page."""
-    tables = Tables(path.read_text()).tables
-    heat = next(rows for kind, rows in tables if kind == "heat")
-    ranks = next(rows for _, rows in tables if rows and rows[0][0] == "Method")
-    return _matrix(heat), {row[0]: row[1] for row in ranks[1:]}
+    """Return the same from the page, whose only answer set is "closed = open"."""
+    page = Tables(path.read_text())
+    squares = [(title, rows) for title, (_, rows) in zip(page.titles, page.tables, strict=True) if title]
+    ranks = next(rows for _, rows in page.tables if rows and rows[0][0] == "Method")
+    return _blocks(squares), {row[0].strip(): row[1] for row in ranks[1:]}
+
+
+def _blocks(blocks: list[tuple[str, list[list[str]]]]) -> Cells:
+    """Return the cells of small tables, each of a method; a cell begins with its figure and ends with its interval."""
+    return {
+        (title, row[0].strip(), head.partition(" ")[0]): re.sub(r" ?\[.*| ?\(.*", "", cell)
+        for title, rows in blocks
+        for row in rows[1:]
+        for head, cell in zip(rows[0][1:], row[1:], strict=True)
+        if cell != "–"
+    }
 
 
 def _matrix(rows: list[list[str]]) -> Cells:
@@ -193,6 +222,7 @@ def looked_at(path: Path) -> Iterator[Path]:
     with chromium() as browser:
         for width, scheme in ((1280, "light"), (390, "dark")):
             seen = Seen(browser, path, width, 844, scheme)
+            seen.open_runs()
             seen.page.locator("details.run > summary").first.click()
             seen.page.get_by_role("button", name="UA", exact=True).click()
             assert seen.page.evaluate("document.documentElement.scrollWidth") <= width

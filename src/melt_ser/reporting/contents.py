@@ -5,11 +5,16 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from dataclasses import dataclass
 
+from melt_ser.reporting.blocks import Block, blocks_of
 from melt_ser.reporting.collect import CollectedRuns, Note, Run
+from melt_ser.reporting.headline import TestSet, test_sets
 from melt_ser.reporting.matrix import Matrix, matrices
+from melt_ser.reporting.notices import Notice, notices
 from melt_ser.reporting.overview import SystemScore, system_scores
 from melt_ser.reporting.published import Published, published_next_to
 from melt_ser.reporting.ranking import Ranking, rank_methods
+from melt_ser.reporting.system_rows import SystemRow, system_rows
+from melt_ser.reporting.systems import method_names
 
 
 @dataclass
@@ -29,7 +34,11 @@ class ReportData:
 
     collected: CollectedRuns
     system_scores: list[SystemScore]
+    systems: list[SystemRow]
+    methods: dict[str, str]  # the names of `method_names`
     matrices: list[Matrix]
+    blocks: list[list[Block]]  # the small tables of each matrix
+    test_sets: list[TestSet]  # of the first matrix: answer set closed
     ranking: Ranking | None
     published: list[Published]
     warnings: dict[str, list[Run]]  # sentence: the runs with it; the most frequent sentence first
@@ -45,6 +54,11 @@ class ReportData:
     def runs(self) -> list[Run]:
         return self.collected.runs
 
+    @property
+    def notices(self) -> list[Notice]:
+        """Return the warnings by kind, the most frequent first."""
+        return notices(self.warnings)
+
 
 def make_report_data(collected: CollectedRuns) -> ReportData:
     """Return the content of a report on these runs."""
@@ -54,10 +68,15 @@ def make_report_data(collected: CollectedRuns) -> ReportData:
         for sentence in dict.fromkeys(run.result.warnings):
             warnings[sentence].append(run)
     by_number = dict(sorted(warnings.items(), key=lambda item: -len(item[1])))
+    methods, tables = method_names(collected.runs), matrices(scores)
     return ReportData(
         collected,
         scores,
-        matrices(scores),
+        system_rows(scores),
+        methods,
+        tables,
+        [blocks_of(table, methods) for table in tables],
+        test_sets(tables[0]),
         rank_methods(scores),
         published_next_to(scores),
         by_number,

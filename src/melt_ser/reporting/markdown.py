@@ -7,16 +7,20 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from melt_ser.core.errors import one_line
 from melt_ser.evaluation.metrics import percent, table_metrics
+from melt_ser.reporting.blocks import Block
 from melt_ser.reporting.contents import ReportData
-from melt_ser.reporting.matrix import Cell, Matrix
+from melt_ser.reporting.matrix import Cell
 from melt_ser.reporting.overview import figure, next_to, over
 from melt_ser.reporting.ranking import Ranking
+from melt_ser.reporting.scores import interval
 
 SPECIAL = re.compile(r"([\\`*_{}\[\]<>#|~&])")
 LEGEND = (
-    "UA in %, by training and test corpus; **bold**: the best of a column. † and ‡: below the best at p < 0.05 and "
-    "0.01 (paired bootstrap, Holm-corrected over the table). ±: standard deviation."
+    "UA in % with its 95 % interval; **bold**: the best on these test data. † and ‡: below the best at p < 0.05 and "
+    "0.01 (paired bootstrap, Holm-corrected). ±: standard deviation over seeds or folds; an interval next to it is the "
+    "mean over the seeds."
 )
+NAMES = "A name lists what differs among all runs here: backbone, trainer, head, labels, then settings."
 
 
 def markdown(contents: ReportData) -> str:
@@ -47,15 +51,20 @@ def _lines(contents: ReportData) -> Iterator[str]:
         f"{len(collected.runs)} finished runs, {len(collected.unfinished)} unfinished, {len(collected.failed)} failed, "
         f"{len(collected.unreadable)} not readable."
     )
-    yield from _warnings(contents)
-    yield "\n## Results\n"
-    yield from _results(contents)
-    for matrix in contents.matrices:
-        yield f"\n## Across corpora, answer set {matrix.answer_set}\n\n{LEGEND}\n"
-        yield from _matrix(matrix)
+    yield from _best(contents)
+    for matrix, blocks in zip(contents.matrices, contents.blocks, strict=True):
+        yield f"\n## Trained and tested on each corpus, answer set {matrix.answer_set}\n\n{LEGEND}"
+        for block in blocks:
+            yield f"\n### {escaped(block.title)}{', ' + block.seeds if block.seeds else ''}\n"
+            yield from _block(block)
+        yield from (f"\n{escaped(note)}" for note in matrix.notes)
     if contents.ranking:
         yield "\n## Ranks over corpora\n"
         yield from _ranking(contents.ranking)
+    yield "\n## Systems\n"
+    yield from _systems(contents)
+    yield "\n## Every score\n"
+    yield from _results(contents)
     if contents.published:
         yield "\n## Published figures next to ours\n"
         yield from _published(contents)
@@ -73,9 +82,18 @@ def _lines(contents: ReportData) -> Iterator[str]:
         if notes:
             yield f"\n## {title}\n"
             yield from (f"- {code(str(note.folder))}: {escaped(note.reason)}" for note in notes)
-    yield "\n## Commands\n"
+    yield from _warnings(contents)
+    yield "\n## Runs\n"
     for run in contents.runs:
         yield f"- {code(str(run.folder))}: {code(run.command)}"
+
+
+def _best(contents: ReportData) -> Iterator[str]:
+    for main, title in ((True, "Best"), (False, "Best on other folds, parts or classes of a corpus")):
+        found = [one for one in contents.test_sets if one.main == main]
+        if found:
+            yield f"\n## {title}\n"
+            yield from (f"- {escaped(one.sentence)}" for one in found)
 
 
 def _warnings(contents: ReportData) -> Iterator[str]:
@@ -83,6 +101,16 @@ def _warnings(contents: ReportData) -> Iterator[str]:
         yield "\n## Warnings\n"
     for sentence, runs in contents.warnings.items():
         yield f"- {escaped(sentence)} ({len(runs)} of {len(contents.runs)} runs)"
+
+
+def _systems(contents: ReportData) -> Iterator[str]:
+    yield NAMES + " Elsewhere: the mean UA over other corpora.\n"
+    columns = ("system", "trained on", "weights", "runs", "seeds and folds", "UA on its own corpus", "UA elsewhere")
+    rows = (
+        [row.system, row.train, row.weights, len(row.runs), row.trained, row.own_text, row.elsewhere_text]
+        for row in contents.systems
+    )
+    yield from table(columns, rows)
 
 
 def _results(contents: ReportData) -> Iterator[str]:
@@ -99,21 +127,25 @@ def _results(contents: ReportData) -> Iterator[str]:
     )
 
 
-def _matrix(matrix: Matrix) -> Iterator[str]:
-    columns = ["system", "trained on", *matrix.columns.values()]
-    rows = [
-        [escaped(system), escaped(train), *(_cell(cells.get(key)) for key in matrix.columns)]
-        for (system, train), cells in matrix.rows.items()
+def _block(block: Block) -> Iterator[str]:
+    names = [
+        f"{name} ({', '.join(filter(None, [block.part(corpus), f'chance {level}' if level else '']))})"
+        for corpus, (name, level) in block.columns.items()
     ]
-    yield from _raw_table([escaped(name) for name in columns], rows)
-    yield from (f"\n{escaped(note)}" for note in matrix.notes)
+    rows = [
+        [escaped(row), *(_cell(block, cells.get(corpus)) for corpus in block.columns)]
+        for row, cells in block.rows.items()
+    ]
+    yield from _raw_table([block.row_head, *map(escaped, names)], rows)
 
 
-def _cell(cell: Cell | None) -> str:
+def _cell(block: Block, cell: Cell | None) -> str:
     if cell is None:
         return "–"
-    text = figure(cell.score, "ua", interval=False) + cell.mark
-    return f"**{text}**" if cell.best else text
+    text, bounds, data = figure(cell.score, "ua", interval=False) + cell.mark, interval(cell.score), block.data(cell)
+    shown = f"**{text}**" if cell.best else text
+    shown += escaped(f" [{percent(bounds[0])}, {percent(bounds[1])}]") if bounds else ""
+    return shown + (f" ({escaped(data)})" if data else "")
 
 
 def _ranking(ranking: Ranking) -> Iterator[str]:

@@ -19,6 +19,7 @@ from melt_ser.core.console import say
 from melt_ser.core.errors import InputError
 from melt_ser.evaluation.comparison import Comparison, compare, holm
 from melt_ser.reporting.overview import SystemScore, collect_runs, system_scores
+from melt_ser.reporting.scores import is_whole
 from melt_ser.reporting.utterances import read_groups, read_predictions
 
 MOST_COMPARISONS = 200  # each takes a bootstrap, and with more of them Holm's correction leaves few differences
@@ -129,8 +130,8 @@ def matrices(scores: list[SystemScore]) -> list[Matrix]:
 
 def _matrix(answer_set: str, scores: list[SystemScore]) -> Matrix:
     by_column: dict[ScoredSet, list[Cell]] = defaultdict(list)
-    for score in scores:
-        by_column[ScoredSet.of(score)].append(Cell(score))
+    for key, score in _of_each_system(scores):
+        by_column[key].append(Cell(score))
     names = _column_names(list(by_column))
     columns = {key: names[key] for key in sorted(by_column, key=names.__getitem__)}
     for cells in by_column.values():
@@ -143,6 +144,14 @@ def _matrix(answer_set: str, scores: list[SystemScore]) -> Matrix:
         for cell in by_column[key]:
             rows[cell.score.system, cell.score.train][key] = cell
     return Matrix(answer_set, columns, dict(sorted(rows.items())), notes)
+
+
+def _of_each_system(scores: list[SystemScore]) -> list[tuple[ScoredSet, SystemScore]]:
+    """Return one score of each system on each test set: that of all its folds rather than of one, and of most runs."""
+    chosen: dict[tuple[str, ScoredSet], SystemScore] = {}
+    for score in sorted(scores, key=lambda score: (is_whole(score), score.summary.count)):
+        chosen[score.key, ScoredSet.of(score)] = score
+    return [(key, score) for (_, key), score in chosen.items()]
 
 
 def _column_names(keys: list[ScoredSet]) -> dict[ScoredSet, str]:

@@ -11,21 +11,26 @@ from typing import Any
 
 from melt_ser.core.errors import InputError
 from melt_ser.evaluation.metrics import percent, table_metrics
-from melt_ser.evaluation.results import EvaluationSummary
-from melt_ser.reporting.collect import Run
+from melt_ser.reporting.blocks import share
 from melt_ser.reporting.contents import ReportData
-from melt_ser.reporting.overview import figure, next_to, over, points
+from melt_ser.reporting.forest import forest, styles
+from melt_ser.reporting.overview import SystemScore, figure, next_to, over, points
 from melt_ser.reporting.pages import render, script
 from melt_ser.reporting.run_details import run_details
-from melt_ser.reporting.systems import system_names
+from melt_ser.reporting.scores import above_chance, interval
+from melt_ser.reporting.systems import method_of, system_names
 from melt_ser.reporting.utterances import Corpora
 from melt_ser.runs.table import merged, shown
 
 FILTERS = {"backbone": "Backbone", "train": "Trained on", "corpus": "Tested on", "answer_set": "Answer set"}
+SCORE_COLUMNS = ("system", "trained on", "tested on", "split", "fold", "answer set", "mean of", "n")
 MOST_ROWS = 3000  # rows of the overview; a browser sorts and filters so many at once
 MOST_DETAILED = 200  # runs with their details in the page, the best of each test corpus first
-MOST_SYSTEMS = 100  # rows of a matrix
-MOST_INTERVALS = 30  # intervals of a test corpus
+MOST_BLOCKS = 24  # small tables of a matrix
+MOST_SYSTEMS = 100  # rows of a small table
+MOST_BEST = 6  # sentences at the top
+MOST_PANELS = 60  # test sets of the plot
+MOST_INTERVALS = 30  # intervals of a test set
 MOST_LISTED = 200  # entries of any other list
 
 
@@ -33,21 +38,32 @@ def page(contents: ReportData, folder: Path | None) -> str:
     """Return the page; `folder` will hold it, and addresses of audio are relative to it (None: absolute)."""
     text, digest = script("report.js")
     rows = _overview_rows(contents)
-    intervals = _intervals(contents)
-    detailed, unread = _detailed(contents, intervals, folder)
+    detailed, unread = _detailed(contents, folder)
     numbers = {details["number"] for details in detailed}  # the rows with a link to details
+    methods = styles(list(contents.methods.values()))
+    style_of = {row.key: methods[contents.methods[method_of(row.key)]] for row in contents.systems}
+    main = [one for one in contents.test_sets if one.main]
+    shown_sets = [*main, *(one for one in contents.test_sets if not one.main)][:MOST_PANELS]
     return render(
         "report.html",
         contents=contents,
         rows=rows[:MOST_ROWS],
         rows_left_out=max(len(rows) - MOST_ROWS, 0),
         choices={key: (label, sorted({row[key] for row in rows})) for key, label in FILTERS.items()},
-        intervals=intervals,
+        main=main,
+        plot=forest(shown_sets, style_of, contents.published, MOST_INTERVALS),
+        score_columns=[(name, name == "n") for name in SCORE_COLUMNS]
+        + [(metric.label, True) for metric in table_metrics().values()],
+        score_rows=[_score_row(score) for score in contents.system_scores[:MOST_LISTED]],
+        styles={"methods": methods, "systems": style_of},
+        share=share,
+        interval=interval,
+        above_chance=above_chance,
         detailed=detailed,
         numbers=numbers,
         undetailed=[run for number, run in enumerate(contents.runs) if number not in numbers],
         unread=unread,
-        limits={"systems": MOST_SYSTEMS, "listed": MOST_LISTED, "intervals": MOST_INTERVALS},
+        limits={"listed": MOST_LISTED, "blocks": MOST_BLOCKS, "best": MOST_BEST, "systems": MOST_SYSTEMS},
         script=text,
         script_hash=digest,
         metrics=table_metrics(),
@@ -82,32 +98,28 @@ def _overview_rows(contents: ReportData) -> list[dict[str, Any]]:
     return sorted(rows, key=lambda entry: (entry["corpus"], -entry["row"].known_value("ua")))
 
 
-def _intervals(contents: ReportData) -> dict[str, list[tuple[str, Run, EvaluationSummary]]]:
-    """Return the systems, runs and rows of each test set, the best row first (answer set closed)."""
-    matrix = contents.matrices[0]
-    by_test_set: dict[str, list[tuple[str, Run, EvaluationSummary]]] = {}
-    for key, name in matrix.columns.items():
-        scores = [cells[key].score for cells in matrix.rows.values() if key in cells]
-        runs = [(score.system, run, row) for score in scores for run, row in zip(score.runs, score.rows, strict=True)]
-        by_test_set[f"{name} (n = {key.n})"] = sorted(runs, key=lambda entry: -entry[2].known_value("ua"))
-    return by_test_set
+def _score_row(score: SystemScore) -> list[Any]:
+    row = score.rows[0]
+    told = [score.system, score.train, score.corpus, row.split, score.fold, score.answer_set, over(score), row.n]
+    return told + [figure(score, name) for name in table_metrics()]
 
 
-def _detailed(
-    contents: ReportData, intervals: dict[str, list[tuple[str, Run, EvaluationSummary]]], folder: Path | None
-) -> tuple[list[dict[str, Any]], list[str]]:
+def _detailed(contents: ReportData, folder: Path | None) -> tuple[list[dict[str, Any]], list[str]]:
     """Return the details of MOST_DETAILED runs, the best of each test set, and the errors of unreadable runs."""
     places: dict[Path, int] = {}
-    for group in intervals.values():
-        for place, (_, run, _) in enumerate(group):
+    for test_set in contents.test_sets:
+        scored = [pair for cell in test_set.cells for pair in zip(cell.score.runs, cell.score.rows, strict=True)]
+        for place, (run, _) in enumerate(sorted(scored, key=lambda pair: -pair[1].known_value("ua"))):
             places[run.folder] = min(place, places.get(run.folder, place))
     chosen = set(sorted(places, key=lambda path: places[path])[:MOST_DETAILED])
+    names = system_names(contents.runs)
     corpora, detailed, unread = Corpora(), [], []
     for number, run in enumerate(contents.runs):
         if run.folder not in chosen:
             continue
         try:
-            detailed.append({"number": number, "run": run, **run_details(run, corpora, folder)})
+            details = run_details(run, corpora, folder)
+            detailed.append({"number": number, "run": run, "system": names[run.system], **details})
         except InputError as error:
             unread.append(str(error))
     return detailed, unread

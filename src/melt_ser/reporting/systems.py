@@ -1,21 +1,24 @@
-"""Name systems and methods briefly.
+"""Name systems and methods by what differs among all runs of a report.
 
 Runs with the same data and settings, except for seed and fold, are one system. Systems with the same settings, except
-for the training corpus, are one method.
+for the training corpus, are one method. A table shows the name of a system next to its training corpus; the two
+together belong to no other system.
 """
 
 from __future__ import annotations
 
 import json
-from collections import defaultdict
+from collections import Counter, defaultdict
+from collections.abc import Hashable, Iterable
 from typing import Any
 
 from melt_ser.core.files import sha256
 from melt_ser.reporting.collect import Run
 
-Settings = dict[str, Any]
+Settings = dict[str, str]  # the text of each value by its full key
 
-NAMED_GROUPS = ("labels", "head", "augment", "trainer")  # groups with a name of their own, which shows a difference
+NAMED_GROUPS = ("trainer", "head", "labels", "augment")  # groups whose chosen file has a name
+ALONE = ("trainer", "head", "labels")  # groups whose names say enough without the group: "frozen mlp four"
 MOST_SETTINGS = 3  # the most settings that a name lists
 
 
@@ -27,66 +30,101 @@ def method_of(system: str) -> str:
 
 
 def system_names(runs: list[Run]) -> dict[str, str]:
-    """Return a name for each text of `Run.system`: the backbone, and the differences from other systems if needed.
+    """Return a name for each text of `Run.system`: the name of its method, and its data if they need one.
 
-    Only systems with the same backbone and training corpus need differences in their names.
+    They do if runs on the same training corpus have other dataset settings or another table.
     """
-    alike: dict[tuple[str, str], dict[str, Run]] = defaultdict(dict)
-    for run in runs:
-        alike[run.backbone, run.result.train.corpus].setdefault(run.system, run)
-    return {key: name for members in alike.values() for key, name in _names(members).items()}
+    methods = method_names(runs)
+    systems = _first_of_each((run.system, run) for run in runs)
+    corpora = {key: run.result.train.corpus for key, run in systems.items()}
+    data = {key: dict(_flat(json.loads(key)["dataset"])) for key in systems}
+    digests = {key: settings.pop("digest") for key, settings in data.items()}
+    told = _differences(data, lambda key, _: corpora[key])
+    names = {key: " ".join([methods[method_of(key)], *told[key]]) for key in systems}
+    alike = Counter((name, corpora[key]) for key, name in names.items())
+    return {
+        key: f"{name} digest={digests[key]}" if alike[name, corpora[key]] > 1 else name for key, name in names.items()
+    }
 
 
 def method_names(runs: list[Run]) -> dict[str, str]:
-    """Return a name for each text of `method_of`, made as in `system_names`, among methods of the same backbone."""
-    alike: dict[str, dict[str, Run]] = defaultdict(dict)
-    for run in runs:
-        alike[run.backbone].setdefault(method_of(run.system), run)
-    return {key: name for members in alike.values() for key, name in _names(members).items()}
+    """Return a name for each text of `method_of`: the backbone, and what differs among all runs.
 
-
-def _names(members: dict[str, Run]) -> dict[str, str]:
-    """Name the backbone, then the groups that differ (`head=mlp`), then the settings that do (`trainer.epochs=3`).
-
-    A hash replaces more than MOST_SETTINGS settings. `members` has a run for each text of settings, with one backbone.
+    The chosen trainer, head, labels and augmentation are named if the runs differ in them (`frozen mlp four`). A
+    setting is named (`epochs=3`) if runs with the same backbone and the same choice in its group differ in it.
     """
+    methods = _first_of_each((method_of(key), run) for key, run in _first_of_each((r.system, r) for r in runs).items())
     chosen = {
-        key: [str(run.result.config[group].get("name")) for group in NAMED_GROUPS] for key, run in members.items()
+        key: {group: str(run.result.config[group].get("name")) for group in NAMED_GROUPS}
+        for key, run in methods.items()
     }
-    differ = [len(set(column)) > 1 for column in zip(*chosen.values(), strict=True)]
-    same_groups: dict[tuple[str, ...], list[str]] = defaultdict(list)
-    for key, group_names in chosen.items():
-        same_groups[tuple(group_names)].append(key)
+    differing = [group for group in NAMED_GROUPS if len({names[group] for names in chosen.values()}) > 1]
+    uses = Counter(name for _, name in {(group, names[group]) for names in chosen.values() for group in differing})
+    told = _differences(
+        {key: dict(_flat(json.loads(key))) for key in methods},
+        lambda key, setting: (methods[key].backbone, chosen[key].get(setting.split(".")[0])),
+    )
     names = {}
-    for named, keys in same_groups.items():
+    for key, run in methods.items():
         groups = [
-            f"{group}={name}" for group, name, differs in zip(NAMED_GROUPS, named, differ, strict=True) if differs
+            name if group in ALONE and uses[name] == 1 else f"{group}={name}"
+            for group, name in chosen[key].items()
+            if group in differing
         ]
-        for key, settings in _differences(keys).items():
-            names[key] = " ".join([members[key].backbone, *groups, *settings])
-    return names
+        names[key] = " ".join([run.backbone, *groups, *told[key]])
+    alike = Counter(names.values())
+    return {key: f"{name} {_hash(key)}" if alike[name] > 1 else name for key, name in names.items()}
 
 
-def _differences(keys: list[str]) -> dict[str, list[str]]:
-    """Return for each system the settings in which it differs from the others."""
-    if len(keys) == 1:
-        return {keys[0]: []}
-    flat = {key: dict(_flat(json.loads(key))) for key in keys}
-    values: dict[str, set[str]] = defaultdict(set)
-    for settings in flat.values():
-        for name, value in settings.items():
-            values[name].add(value)
-    differ = [
-        name
-        for name, texts in values.items()
-        if len(texts) > 1 or any(name not in settings for settings in flat.values())
-    ]
-    chosen = [name for name in differ if name != "dataset.digest"]  # the data are named only if nothing else differs
-    if len({tuple(settings.get(name) for name in chosen) for settings in flat.values()}) == len(keys):
-        differ = chosen
-    if len(differ) > MOST_SETTINGS:
-        return {key: [f"#{sha256(key)[:6]}"] for key in keys}
-    return {key: [f"{name}={settings[name]}" for name in differ if name in settings] for key, settings in flat.items()}
+def _first_of_each(pairs: Iterable[tuple[str, Run]]) -> dict[str, Run]:
+    first: dict[str, Run] = {}
+    for key, run in pairs:
+        first.setdefault(key, run)
+    return first
+
+
+def _differences(members: dict[str, Settings], kind_of: Any) -> dict[str, list[str]]:
+    """Return for each member the settings in which members of its kind differ; `kind_of(key, setting)` is the kind.
+
+    If a member has more than MOST_SETTINGS of them, only those are told that differ from the most frequent value; a
+    hash replaces more than MOST_SETTINGS of these.
+    """
+    values: dict[tuple[str, Hashable], Counter[str]] = defaultdict(Counter)
+    names = dict.fromkeys(name for settings in members.values() for name in settings)
+    for key, settings in members.items():
+        for name in names:
+            values[name, kind_of(key, name)][settings.get(name, "")] += 1
+    short = Counter(name.rpartition(".")[2] for name in {name for (name, _), found in values.items() if len(found) > 1})
+    told = {}
+    for key, settings in members.items():
+        found = {name: values[name, kind_of(key, name)] for name in names}
+        differing = [name for name, counts in found.items() if len(counts) > 1]
+        if len(differing) > MOST_SETTINGS:
+            usual = {name: min(found[name], key=lambda value: (-found[name][value], value)) for name in differing}
+            differing = [name for name in differing if settings.get(name, "") != usual[name]]
+        if len(differing) > MOST_SETTINGS:
+            told[key] = [_hash(key)]
+            continue
+        told[key] = [
+            f"{_key(name, short)}={_value(settings[name])}"
+            for name in differing
+            if settings.get(name, "null") != "null"  # a system without the setting is told by the others, which have it
+        ]
+    return told
+
+
+def _key(name: str, short: Counter[str]) -> str:
+    last = name.rpartition(".")[2]
+    return last if short[last] == 1 else name
+
+
+def _value(text: str) -> str:
+    """Return a value without the folders of a path or the owner of a checkpoint."""
+    return text.rstrip("/").rpartition("/")[2] or text
+
+
+def _hash(key: str) -> str:
+    return f"#{sha256(key)[:6]}"
 
 
 def _flat(settings: Any, name: str = "") -> list[tuple[str, str]]:

@@ -121,7 +121,9 @@ def browser() -> Iterator[Any]:
 
 @pytest.fixture
 def seen(browser: Any, folder: Path) -> Iterator[Seen]:
+    """Yield the page with its runs open: they come last and are folded."""
     one = Seen(browser, folder / "report" / "page.html")
+    one.open_runs()
     yield one
     assert one.complaints == []
     one.context.close()
@@ -137,9 +139,43 @@ def test_the_page_loads_without_complaint_or_request(seen: Seen, folder: Path) -
 def test_no_text_of_a_corpus_runs_as_a_script(browser: Any, folder: Path) -> None:
     one = Seen(browser, folder / "hostile.html")
     one.page.on("dialog", lambda dialog: one.complaints.append(dialog.message))
+    one.open_runs()
     one.page.locator("details.run > summary").first.click()
     assert one.page.locator("details.run pre").first.inner_text().endswith(HOSTILE)
     assert one.complaints == []
+    one.context.close()
+
+
+@pytest.mark.parametrize("width", [1280, 390])
+def test_the_first_screen_says_which_system_is_best_and_every_run_comes_last(
+    browser: Any, folder: Path, width: int
+) -> None:
+    one = Seen(browser, folder / "report" / "ranked.html", width, 844)
+    [best, *_] = one.page.locator("ul.best > li").all()
+    assert best.inner_text().startswith("Best on first (2 classes, n = 36): a (trained on first), UA 90.0")
+    first_table = one.page.locator(".block table").first.bounding_box()
+    assert first_table["y"] + (first_table["height"] if width == 1280 else 0) <= 844
+    parts = ("#best", "#corpora", "#intervals", "#ranks", "#systems", "#runs")
+    places = [one.page.locator(part).bounding_box()["y"] for part in parts]
+    assert places == sorted(places)
+    assert not one.page.locator("#overview").is_visible() and not one.page.locator("details.run").first.is_visible()
+    one.context.close()
+
+
+@pytest.mark.parametrize("width", [1280, 390])
+def test_every_interval_is_on_the_scale_of_all(browser: Any, folder: Path, width: int) -> None:
+    one = Seen(browser, folder / "report" / "ranked.html", width, 844)
+    marks = one.page.evaluate("""() => Array.from(document.querySelectorAll(".forest li:not(.axis)"), (row) => {
+      const plot = row.querySelector(".plot").getBoundingClientRect();
+      const middle = (one) => { const box = one.getBoundingClientRect(); return (box.left + box.right) / 2; };
+      const ticks = Array.from(row.parentElement.querySelectorAll(".axis b"), (one) => [+one.innerText, middle(one)]);
+      const value = parseFloat(row.querySelector(".value").innerText);
+      return [plot.left, plot.width, middle(row.querySelector(".dot")), value, ticks[0], ticks.at(-1)];
+    }).filter((mark) => mark[1])""")
+    assert len(marks) == 9 and len({(left, span) for left, span, *_ in marks}) == 1
+    assert marks[0][1] > width / 2
+    for _, _, at, value, (low, begin), (high, end) in marks:
+        assert at == pytest.approx(begin + (end - begin) * (value - low) / (high - low), abs=1.5)
     one.context.close()
 
 
@@ -175,8 +211,8 @@ def test_rows_are_filtered_by(seen: Seen, label: str, choice: str) -> None:
 
 
 def test_rows_are_filtered_by_words(seen: Seen) -> None:
-    seen.page.get_by_label("Words in a row").fill("HEAD=mlp second")
-    assert set(seen.column("System")) == {"hubert_tiny head=mlp"}
+    seen.page.get_by_label("Words in a row").fill("MLP second")
+    assert set(seen.column("System")) == {"hubert_tiny mlp epochs=2"}
     assert set(seen.column("Tested on")) == {"second"}
 
 
@@ -217,9 +253,12 @@ def test_it_fits_the_screen_and_every_text_stands_out(
 ) -> None:
     one = Seen(browser, folder / "report" / f"{name}.html", width, 844, scheme)
     assert one.page.get_by_role("heading", name="Ranks over corpora").count() == (name == "ranked")
+    one.open_runs()
     one.page.locator("details.run > summary").first.click()
     one.page.wait_for_timeout(200)
     assert one.page.evaluate("document.documentElement.scrollWidth") <= width
+    tables = "Array.from(document.querySelectorAll('.block'), (one) => [one.scrollWidth, one.clientWidth])"
+    assert all(inside <= outside for inside, outside in one.page.evaluate(tables))
     contrasts = one.page.evaluate(CONTRASTS)
     assert len(contrasts) > 100
     assert [text for contrast, text in contrasts if contrast < 4.5] == []

@@ -14,8 +14,8 @@ from melt_ser.reporting.collect import collect
 from melt_ser.reporting.matrix import compare_runs, matrices
 from melt_ser.reporting.overview import system_scores
 from melt_ser.reporting.ranking import rank_methods
-from melt_ser.reporting.systems import system_names
-from report_runs import answering, copy, report, results, scored
+from melt_ser.reporting.systems import method_names, system_names
+from report_runs import answering, copy, rename, report, results, scored
 
 
 def test_runs_with_other_seeds_are_one_system_and_systems_are_named_by_their_differences(runs: Path) -> None:
@@ -25,9 +25,9 @@ def test_runs_with_other_seeds_are_one_system_and_systems_are_named_by_their_dif
     for run in found:
         by_seed.setdefault(names[run.system] + " on " + run.result.train.corpus, []).append(run.result.run.seed)
     assert {name: sorted(seeds) for name, seeds in by_seed.items()} == {
-        "hubert_tiny head=linear on first": [0, 1],
-        "hubert_tiny head=mlp on first": [0],
-        "hubert_tiny on second": [0],
+        "hubert_tiny linear epochs=2 on first": [0, 1],
+        "hubert_tiny mlp epochs=2 on first": [0],
+        "hubert_tiny linear epochs=1 on second": [0],
     }
 
 
@@ -37,14 +37,81 @@ def test_systems_of_the_same_groups_are_named_by_their_settings(runs: Path, tmp_
     copy(one, tmp_path / "b", lambda result: result["config"]["trainer"].update(epochs=7))
     copy(one, tmp_path / "c", lambda result: result["config"].update(out="elsewhere", device="cuda"))
     assert sorted(system_names(collect([tmp_path]).runs).values()) == [
-        "hubert_tiny trainer.epochs=2",
-        "hubert_tiny trainer.epochs=7",
+        "hubert_tiny epochs=2",
+        "hubert_tiny epochs=7",
     ]
+
+
+def mixed_runs(one: Path, folder: Path) -> Path:
+    """Copy a run with other trainers, heads, labels, checkpoints, data and balance, on two corpora and two seeds."""
+    changes: dict[str, dict[str, Any]] = {
+        "plain": {},
+        "frozen": {"trainer": {"name": "frozen", "freeze": "everything", "backbone_learning_rate": 0.0}},
+        "labels": {"labels": {"name": "four", "classes": {"angry": ["angry"], "happy": ["happy"]}}},
+        "balance": {"trainer": {"balance": "sampling"}},
+        "checkpoint": {"backbone": {"checkpoint": "facebook/hubert-base-ls960"}},
+        "data": {"dataset": {"label_file": "/labels/ours.csv"}},
+    }
+
+    def changed(name: str, corpus: str, seed: int) -> Any:
+        def change(result: dict[str, Any]) -> None:
+            rename(result, corpus)
+            result["run"]["seed"] = result["config"]["seed"] = seed
+            for group, settings in changes[name].items():
+                result["config"][group].update(settings)
+
+        return change
+
+    for name in changes:
+        for corpus in ("first", "third") if name in ("plain", "frozen") else ("first",):
+            for seed in (0, 1):
+                copy(one, folder / f"{name}-{corpus}-{seed}", changed(name, corpus, seed))
+    return folder
+
+
+def test_no_two_systems_share_a_name_and_each_has_one_name_everywhere(
+    runs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    one = next(folder for folder, result in results(runs).items() if result["config"]["head"]["name"] == "mlp")
+    found = collect([mixed_runs(one, tmp_path)]).runs
+    names = system_names(found)
+    assert len({(names[run.system], run.result.train.corpus) for run in found}) == len(names) == 8
+    by_folder = {run.folder.name.rsplit("-", 1)[0]: names[run.system] for run in found}
+    assert by_folder["plain-first"] == "hubert_tiny finetune native balance=loss"
+    assert by_folder["plain-third"] == by_folder["plain-first"]
+    assert by_folder["frozen-third"] == "hubert_tiny frozen native"
+    assert by_folder["checkpoint-first"].endswith("checkpoint=hubert-base-ls960 balance=loss")
+    assert by_folder["data-first"].endswith("label_file=ours.csv")
+    assert set(method_names(found).values()) == {name.split(" label_file")[0] for name in names.values()}
+    assert {one.system for one in system_scores(found)} == set(names.values())
+    for form in ("csv", "md", "html"):
+        text = report(tmp_path, "--format", form, capsys=capsys)[1].replace("\\", "")
+        assert all(name in text for name in names.values()), form
+
+
+def test_a_name_lists_at_most_three_settings_and_prefers_those_that_are_rare(runs: Path, tmp_path: Path) -> None:
+    one = next(folder for folder, result in results(runs).items() if result["config"]["head"]["name"] == "mlp")
+    settings: list[dict[str, Any]] = [
+        {},
+        {"epochs": 7},
+        {"batch_size": 3},
+        {"weight_decay": 0.5},
+        {"warmup_fraction": 0.2},
+        {"epochs": 9, "batch_size": 5, "weight_decay": 0.7, "warmup_fraction": 0.3},
+    ]
+    for number, changed in enumerate(settings):
+        copy(one, tmp_path / str(number), lambda result, new=changed: result["config"]["trainer"].update(new))
+    names = {run.folder.name: name for run in collect([tmp_path]).runs for name in [system_names([run])[run.system]]}
+    assert set(names.values()) == {"hubert_tiny"}  # alone, each needs no more than its backbone
+    found = collect([tmp_path]).runs
+    told = {run.folder.name: system_names(found)[run.system] for run in found}
+    assert told["0"] == "hubert_tiny" and told["1"] == "hubert_tiny epochs=7"
+    assert re.fullmatch(r"hubert_tiny #\w{6}", told["5"])
 
 
 def test_seeds_are_summarised_and_pooled_folds_are_not_counted_again(runs: Path) -> None:
     found = system_scores(collect([runs]).runs)
-    linear = [one for one in found if one.system.endswith("head=linear")]
+    linear = [one for one in found if "linear" in one.system and one.train == "first"]
     assert {(one.corpus, one.answer_set) for one in linear} == {
         ("first", "closed = open"),
         ("second", "closed"),
@@ -82,7 +149,7 @@ def test_other_data_of_the_same_name_is_another_system(runs: Path, tmp_path: Pat
     copy(one, tmp_path / "b" / one.name, lambda result: result["train"].update(digest="beef" * 16))
     found = collect([tmp_path]).runs
     assert len(found) == len({run.system for run in found}) == 2
-    assert all(re.search(r"dataset\.digest=\w{6}$", name) for name in system_names(found).values())
+    assert all(re.search(r" digest=\w{6}$", name) for name in system_names(found).values())
 
 
 def test_test_sets_of_the_same_name_are_not_summarised_together(runs: Path, tmp_path: Path) -> None:

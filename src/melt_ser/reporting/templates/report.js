@@ -45,7 +45,7 @@ function fill(details) {
 function openAddressed() {
   const target = document.getElementById(decodeURIComponent(location.hash.slice(1)));
   if (!(target instanceof HTMLDetailsElement)) return;
-  target.open = true;
+  for (let one = target; one; one = one.parentElement.closest("details")) one.open = true;
   fill(target);
   target.scrollIntoView();
   target.querySelector("summary").focus({ preventScroll: true });

@@ -1,0 +1,117 @@
+"""Say which system is best on each test corpus, by how much, and how sure that is."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from dataclasses import dataclass
+
+from melt_ser.evaluation.metrics import percent
+from melt_ser.reporting.matrix import Cell, Matrix, ScoredSet
+from melt_ser.reporting.scores import METRIC, above_chance, chance, is_whole, seeds, tested_part, unit, with_interval
+
+SURE = 0.05  # a lead with a smaller p-value is significant
+
+
+@dataclass(frozen=True)
+class TestSet:
+    """The cells of one test set, the best first. `main` is the set of its corpus that most systems were tested on."""
+
+    __test__ = False  # pytest would take it for a test by its name
+
+    corpus: str
+    detail: str  # "fold 1, 4 classes, n = 39"
+    main: bool
+    cells: list[Cell]
+    several_trainings: bool  # whether systems of the report were trained on different corpora
+
+    def name_of(self, cell: Cell) -> str:
+        """Return the name of a system, with its training corpus if the report has several."""
+        score = cell.score
+        return f"{score.system} (trained on {score.train})" if self.several_trainings else score.system
+
+    @property
+    def best(self) -> Cell:
+        return self.cells[0]
+
+    @property
+    def rank(self) -> str:
+        return "Best" if len(self.cells) > 1 else "Only system"
+
+    @property
+    def lead(self) -> str:
+        """Return how far the best is ahead of the second, and how sure that is; "" without a second one."""
+        if len(self.cells) == 1:
+            return ""
+        second = self.cells[1]
+        ahead = self.best.score.summary.mean[METRIC] - second.score.summary.mean[METRIC]
+        if ahead == 0:
+            return f"as good as {self.name_of(second)}"
+        lead = f"{100 * ahead:.1f} points ahead of {self.name_of(second)}"
+        if second.p is None or second.comparison is None:
+            return f"{lead} (not tested)"
+        units = second.comparison.units  # utterances too, if speakers show no spread
+        over = "utterances" if units == second.comparison.n else unit(self.best.score)
+        tested = f"({p_value(second.p)}, over {units} {over})"
+        return f"{lead} {tested}" if second.p < SURE else f"{lead}, not significantly {tested}"
+
+    @property
+    def against_chance(self) -> str:
+        level = chance(self.best.score.rows[0])
+        if level is None:
+            return "chance is not known"
+        above = above_chance(self.best.score)
+        return f"chance {percent(level)}" if above else f"not clearly above chance ({percent(level)})"
+
+    @property
+    def sure(self) -> bool:
+        """Return whether the best is significantly ahead of the second, and above chance."""
+        p = self.cells[1].p if len(self.cells) > 1 else None
+        return p is not None and p < SURE and bool(above_chance(self.best.score))
+
+    @property
+    def figure(self) -> str:
+        """Return the UA of the best with its interval, and the number of seeds of a mean."""
+        many = seeds(self.best.score)
+        return with_interval(self.best.score) + (f" (mean of {many})" if many else "")
+
+    @property
+    def sentence(self) -> str:
+        found = f"{self.name_of(self.best)}, UA {self.figure}"
+        told = "; ".join(filter(None, [found, self.lead, self.against_chance]))
+        return f"{self.rank} on {self.corpus} ({self.detail}): {told}."
+
+
+def p_value(p: float) -> str:
+    """Return a p-value as text.
+
+    >>> p_value(0.0312), p_value(0.0002)
+    ('p = 0.031', 'p < 0.001')
+    """
+    return "p < 0.001" if p < 0.001 else f"p = {p:.2g}"
+
+
+def test_sets(matrix: Matrix) -> list[TestSet]:
+    """Return the test sets of a matrix by corpus; the main one of each corpus comes first."""
+    cells: dict[ScoredSet, list[Cell]] = defaultdict(list)
+    for cell in matrix.cells:
+        cells[ScoredSet.of(cell.score)].append(cell)
+    by_corpus: dict[tuple[str, str], list[ScoredSet]] = defaultdict(list)
+    for key in cells:
+        by_corpus[key.corpus, key.digest].append(key)
+    several = len({cell.score.train for cell in matrix.cells}) > 1
+    found = []
+    for corpus, keys in sorted(by_corpus.items()):
+        keys.sort(key=lambda key: (-len({cell.score.key for cell in cells[key]}), -key.n, key))
+        for place, key in enumerate(keys):
+            ranked = sorted(cells[key], key=lambda cell: (not cell.best, -cell.score.summary.mean[METRIC]))
+            found.append(TestSet(corpus[0], _detail(key, ranked[0]), place == 0, ranked, several))
+    return found
+
+
+test_sets.__test__ = False  # type: ignore[attr-defined]
+
+
+def _detail(key: ScoredSet, cell: Cell) -> str:
+    whole = is_whole(cell.score) or cell.score.rows[0].split == "all"
+    part = tested_part(cell.score) if key.fold or not whole else ""
+    return ", ".join(filter(None, [part, f"{len(key.classes.split())} classes", f"n = {key.n:,}"]))

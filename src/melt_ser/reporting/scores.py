@@ -1,0 +1,72 @@
+"""Say of a score what it is over: test data, seeds or folds, chance, interval."""
+
+from __future__ import annotations
+
+from melt_ser.evaluation.metrics import percent
+from melt_ser.evaluation.results import EvaluationSummary
+from melt_ser.reporting.overview import SystemScore
+
+METRIC = "ua"  # ranks systems and fills matrices
+
+
+def chance(row: EvaluationSummary) -> float | None:
+    """Return the UA of guessing among the classes that may be answered; None if a damaged result has no class."""
+    return 1 / len(row.classes) if row.classes else None
+
+
+def is_whole(score: SystemScore) -> bool:
+    """Return whether all folds are in the score, pooled or as a mean."""
+    return score.rows[0].fold in ("all", "mean") or score.summary.over == "fold"
+
+
+def tested_part(score: SystemScore) -> str:
+    """Return the part of the corpus that was scored: "all folds", "fold 1", "test", or "" for a whole other corpus."""
+    row = score.rows[0]
+    if score.summary.over == "fold":
+        return f"{score.summary.count} folds"
+    if score.corpus != score.train:
+        models = {"all": "all models", "mean": "mean of models"}.get(str(row.fold), "")
+        return ", ".join(filter(None, ["" if row.split == "all" else row.split, models]))
+    if isinstance(row.fold, int):
+        return f"fold {row.fold}"
+    return "all folds" if row.fold == "all" else row.split
+
+
+def seeds(score: SystemScore) -> str:
+    """Return "2 seeds" for a mean over seeds, otherwise ""."""
+    return f"{score.summary.count} seeds" if score.summary.over == "seed" and score.summary.count > 1 else ""
+
+
+def interval(score: SystemScore) -> tuple[float, float] | None:
+    """Return the 95 % interval of the UA; of a mean over seeds, the means of the bounds. None over folds.
+
+    The mean of several models varies less over speakers than each model does, so the means of the bounds are not too
+    narrow.
+    """
+    bounds = [row.interval(METRIC) for row in score.rows]
+    known = [one for one in bounds if one is not None]
+    if score.summary.over == "fold" or len(known) < len(bounds):
+        return None
+    return sum(low for low, _ in known) / len(known), sum(high for _, high in known) / len(known)
+
+
+def unit(score: SystemScore) -> str:
+    """Return the plural of the unit that intervals and tests resample."""
+    row = score.rows[0]
+    if row.fold == "all" and score.corpus != score.train:
+        return "recordings"  # each was answered by the models of all folds
+    return "speakers" if row.groups else "utterances"
+
+
+def with_interval(score: SystemScore) -> str:
+    """Return the UA in per cent with its interval: "71.2 [66.0, 76.0]"."""
+    bounds = interval(score)
+    text = percent(score.summary.mean[METRIC])
+    return f"{text} [{percent(bounds[0])}, {percent(bounds[1])}]" if bounds else text
+
+
+def above_chance(score: SystemScore) -> bool | None:
+    """Return whether the whole interval (without one: the UA) is above chance; None if chance is not known."""
+    level = chance(score.rows[0])
+    bounds = interval(score)
+    return None if level is None else (bounds[0] if bounds else score.summary.mean[METRIC]) > level

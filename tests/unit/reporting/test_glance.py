@@ -1,0 +1,191 @@
+"""The parts of a report that are read first: best systems, square tables, the plot of intervals, short warnings."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from melt_ser.reporting.blocks import blocks_of
+from melt_ser.reporting.collect import Run, collect
+from melt_ser.reporting.contents import ReportData, make_report_data
+from melt_ser.reporting.forest import forest, styles
+from melt_ser.reporting.matrix import matrices
+from melt_ser.reporting.notices import notices
+from melt_ser.reporting.overview import system_scores
+from report_runs import answering, copy, report, results, scored
+
+
+@pytest.fixture
+def one(runs: Path) -> Path:
+    """Return the run on `first`, all folds, that was tested on `second` too."""
+    return next(folder for folder, result in results(runs).items() if result["config"]["head"]["name"] == "mlp")
+
+
+def contents_of(folder: Path) -> ReportData:
+    return make_report_data(collect([folder]))
+
+
+def of_fold(number: int, **more: Any) -> Any:
+    """Return a change that makes a run one of a single fold."""
+
+    def change(result: dict[str, Any]) -> None:
+        result["config"]["dataset"]["fold"] = number
+        result["train"]["folds"] = result["train"]["folds"][:1]
+        kept = [row for row in result["evals"] if row["fold"] == number]
+        result["evals"] = [row | more for row in kept]
+
+    return change
+
+
+def test_a_matrix_is_square_with_one_row_and_one_column_a_corpus(one: Path, tmp_path: Path) -> None:
+    scores = {(train, test): (0.9, 0.8, 0.7) for train in ("first", "second") for test in ("third", "second", "first")}
+    contents = contents_of(scored(one, tmp_path, scores))
+    for blocks in contents.blocks:
+        assert [block.method for block in blocks] == ["a", "b", "c"]
+        for block in blocks:
+            assert list(block.rows) == ["first", "second"]
+            assert [name for name, _ in block.columns.values()] == ["first", "second", "third"]
+            own = [(row, corpus[0]) for row in block.rows for corpus in block.columns if block.is_own(row, corpus)]
+            assert own == [("first", "first"), ("second", "second")]
+
+
+def test_a_cell_on_part_of_a_corpus_stands_in_its_column_and_says_its_part(one: Path, tmp_path: Path) -> None:
+    copy(one, tmp_path / "all")
+    copy(one, tmp_path / "fold", lambda result: of_fold(1)(result) or result["config"]["trainer"].update(epochs=7))
+    contents = contents_of(tmp_path)
+    [block] = contents.blocks[0]
+    assert len(block.columns) == 2 and block.title == "trained on first"
+    first = next(corpus for corpus in block.columns if corpus[0] == "first")
+    assert {row: block.data(cells[first]) for row, cells in block.rows.items()} == {
+        "hubert_tiny epochs=2": "all folds",
+        "hubert_tiny epochs=7": "fold 1",
+    }
+
+
+def test_of_several_scores_of_a_system_on_a_corpus_the_one_on_the_most_data_is_shown(one: Path, tmp_path: Path) -> None:
+    copy(one, tmp_path / "all")
+    copy(one, tmp_path / "fold", of_fold(1))
+    contents = contents_of(tmp_path)
+    [block] = contents.blocks[0]
+    [cells] = block.rows.values()
+    assert [cell.score.rows[0].fold for cell in cells.values()] == ["all", "all"]
+    assert len(contents.matrices[0].cells) == 4  # the scores of the fold stay in the comparisons
+
+
+def test_a_fold_does_not_compete_with_the_mean_of_its_system_on_the_same_corpus(one: Path, tmp_path: Path) -> None:
+    def mean(result: dict[str, Any]) -> None:
+        for row in result["evals"]:
+            row["n"] = 18 if row["corpus"] == "second" else row["n"]
+            row["fold"] = "mean" if row["corpus"] == "second" and row["fold"] == "all" else row["fold"]
+
+    copy(one, tmp_path / "all", mean)
+    copy(one, tmp_path / "fold", lambda result: of_fold(1)(result) or mean(result))
+    runs = collect([tmp_path]).runs
+    for run in runs:
+        kept = [row for row in run.evals if row.fold in ("all", "mean") or len(run.result.train.folds) == 1]
+        run.whole_evals = lambda kept=kept: kept  # type: ignore[method-assign,misc]
+    for matrix in matrices(system_scores(runs)):
+        seconds = [cell.score.fold for cell in matrix.cells if cell.score.corpus == "second"]
+        assert seconds == ["mean"]
+
+
+def test_seeds_are_told_once_if_all_cells_share_them(runs: Path, tmp_path: Path) -> None:
+    for folder, result in results(runs).items():
+        if result["config"]["head"]["name"] == "linear" and result["train"]["corpus"] == "first":
+            copy(folder, tmp_path / folder.name)
+    contents = contents_of(tmp_path)
+    [block] = contents.blocks[0]
+    assert block.seeds == "2 seeds" and "seeds" not in "".join(block.data(cell) for cell in contents.matrices[0].cells)
+    [row] = contents.systems
+    assert row.trained == "2 seeds, all folds" and row.corpora == 1
+
+
+def test_the_sentence_says_the_best_its_lead_and_how_sure_it_is(one: Path, tmp_path: Path) -> None:
+    right = copy(one, tmp_path / "right")
+    answering(right, True)
+    result = json.loads((right / "result.json").read_text())
+    for row in result["evals"]:
+        row["ua_ci95"] = [0.8, 1.0]
+    (right / "result.json").write_text(json.dumps(result))
+    wrong = copy(one, tmp_path / "wrong", lambda result: result["config"]["trainer"].update(epochs=7))
+    answering(wrong, False)
+    found = {test.corpus: test for test in contents_of(tmp_path).test_sets}
+    assert re.fullmatch(
+        r"Best on first \(3 classes, n = 24\): hubert_tiny epochs=2, UA 100\.0 \[80\.0, 100\.0\]; 100\.0 points ahead "
+        r"of hubert_tiny epochs=7 \(p = 0\.002, over 24 utterances\); chance 33\.3\.",
+        found["first"].sentence,
+    )
+    assert found["first"].sure
+
+
+def test_a_lead_that_may_be_chance_is_called_so(one: Path, tmp_path: Path) -> None:
+    contents = contents_of(scored(one, tmp_path))
+    for test in contents.test_sets:
+        assert "not significantly (p = " in test.sentence and not test.sure
+    assert "(trained on first)" in contents.test_sets[0].sentence
+
+
+def test_a_single_system_is_the_best_of_nothing(one: Path, tmp_path: Path) -> None:
+    copy(one, tmp_path / "run")
+    sentences = [test.sentence for test in contents_of(tmp_path).test_sets]
+    assert len(sentences) == 2 and all(sentence.startswith("Only system on ") for sentence in sentences)
+
+
+def test_published_figures_stand_in_the_panel_of_their_corpus(one: Path, tmp_path: Path) -> None:
+    def published(result: dict[str, Any]) -> None:
+        result["train"]["corpus"] = result["config"]["dataset"]["name"] = "emodb"
+        for row in result["evals"]:
+            row["corpus"] = "emodb" if row["corpus"] == "first" else row["corpus"]
+
+    copy(one, tmp_path / "run", published)
+    contents = contents_of(tmp_path)
+    style = {row.key: "c0 s0" for row in contents.systems}
+    plot = forest(contents.test_sets, style, contents.published, 30)
+    marks = {panel.test_set.corpus: panel.published for panel in plot.panels}
+    assert marks["second"] == [] and len(marks["emodb"]) > 1
+    assert any("HuBERT-base 87.7 (EmoBox, Table 4)" in mark.text and mark.differs for mark in marks["emodb"])
+    assert all(0 <= mark.at <= 1 for mark in marks["emodb"])
+
+
+def test_a_method_keeps_its_style_in_any_order_of_runs() -> None:
+    before, after = styles(["a", "b"]), styles(["b", "a", "c"])
+    assert len(set(after.values())) == 3 and before == {name: after[name] for name in before}
+    assert len(set(styles([f"m{number:02d}" for number in range(32)]).values())) == 32
+
+
+def test_warnings_of_a_kind_are_one_short_line(one: Path) -> None:
+    run, other = Run(one, collect([one]).runs[0].result), Run(one, collect([one]).runs[0].result)
+    found = notices(
+        {
+            "The backbone 'a_tiny' starts from random weights: it is for trying things out.": [run],
+            "The backbone 'b_tiny' starts from random weights: it is for trying things out.": [run, other],
+            "demo: The model answered 'sad' for all 12 utterances, like a model that has learned nothing.": [other],
+        }
+    )
+    assert [(notice.short, notice.runs, len(notice.sentences)) for notice in found] == [
+        ("The backbone … starts from random weights", 2, 2),
+        ("demo: The model answered 'sad' for all 12 utterances, like a model that has learned nothing", 1, 1),
+    ]
+
+
+def test_markdown_and_page_have_the_same_order(one: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    scored(one, tmp_path)
+    parts = {
+        "md": ("## Best", "## Trained and tested on each corpus", "## Ranks", "## Systems", "## Warnings", "## Runs"),
+        "html": ('id="best"', 'id="corpora"', 'id="intervals"', 'id="ranks"', 'id="systems"', 'id="all-runs"'),
+    }
+    for form, titles in parts.items():
+        text = report(tmp_path, "--format", form, capsys=capsys)[1]
+        places = [text.index(title) for title in titles]
+        assert places == sorted(places)
+
+
+def test_blocks_of_an_empty_matrix_are_none(one: Path, tmp_path: Path) -> None:
+    copy(one, tmp_path / "run", lambda result: result.update(evals=[]))
+    contents = contents_of(tmp_path)
+    assert blocks_of(contents.matrices[0], contents.methods) == [] and contents.test_sets == []
+    assert forest([], {}, [], 30).ticks[-1] == (1.0, "100")
