@@ -116,10 +116,10 @@ def _divide(shares: Floats, weights: Floats, sizes: Rows, order: Rows, number: i
 def held_out_set(labels: pd.Series, sets: list[Rows], fraction: float, seed: int) -> Rows:
     """Return the set to hold out: the seed draws it among those that lack the fewest labels and are of a fit size.
 
-    A size is fit if it is about as near to `fraction` of all rows as the nearest: farther by a quarter of it at most.
+    A size is fit if it is about as near to `fraction` of all rows as the nearest: farther by a tenth of it at most.
     """
     lacking = [labels.nunique() - labels.iloc[rows].nunique() for rows in sets]
     complete = [rows for rows, number in zip(sets, lacking, strict=True) if number == min(lacking)]
     distances = [abs(len(rows) / len(labels) - fraction) for rows in complete]
-    fit = [rows for rows, far in zip(complete, distances, strict=True) if far <= min(distances) + fraction / 4]
+    fit = [rows for rows, far in zip(complete, distances, strict=True) if far <= min(distances) + fraction / 10]
     return fit[np.random.RandomState(seed).randint(len(fit))]

@@ -7,7 +7,7 @@ import json
 from enum import Enum
 from typing import Any
 
-from melt_ser.config import RENAMED, Config
+from melt_ser.config import RENAMED, Config, DatasetConfig
 from melt_ser.core import files
 
 Settings = dict[str, Any]
@@ -46,10 +46,20 @@ INFRASTRUCTURE = {
 The names of YAML files are among them, because the values in the files are hashed.
 """
 
-AS_BEFORE: dict[str, dict[str, Any]] = {"dataset": {"rater_vote": None}}
+AS_BEFORE: dict[str, dict[str, Any]] = {
+    "dataset": {"rater_vote": None, "dev_group": None},
+    "trainer": {"refit": False},
+}
 """New settings, {group: {key: value}}, that are not hashed while they have this value.
 
 The value means "as before the setting existed", so that finished runs stay finished.
+"""
+
+
+DRAWN_SPLIT = 2
+"""The number of the rules by which folds and dev parts are drawn (corpora/grouping.py); raise it if parts move.
+
+Only runs that draw a part hash it. Under the rules of number 1, which was not hashed, the labels of the run decided.
 """
 
 
@@ -86,10 +96,19 @@ def identity(config: Config) -> str:
     settings = without_infrastructure(plain(config))
     if settings["labels"]["classes"] is not None:
         settings["labels"]["classes"] = list(settings["labels"]["classes"].items())  # their order numbers the outputs
+    if draws_a_part(config.dataset):
+        settings["dataset"]["drawn_split"] = DRAWN_SPLIT
     old_names = {new: old for old, new in RENAMED.items()}
     hashed = {name: _renamed(name, group, old_names) for name, group in settings.items()}
     canonical = json.dumps(hashed, sort_keys=True, ensure_ascii=False)
     return f"seed{config.seed}-{files.sha256(canonical)[:12]}"
+
+
+def draws_a_part(config: DatasetConfig) -> bool:
+    """Return whether folds or dev are drawn; false only if the YAML of the corpus expects a dev part of its release."""
+    if config.members:
+        return any(draws_a_part(member) for member in config.member_settings.values())
+    return config.folds is not None or not config.expected.get("dev")
 
 
 def _relevant(group: str, settings: Settings) -> Settings:

@@ -38,10 +38,10 @@ def read(root: Path, config: DatasetConfig) -> Release:
         for split in ("train", "test")
     }
     clips, unused, notes = meld.find_clips(root, searched, list(annotations), config)
-    by_source = {name: meld.join(annotations, clips, config, name) for name in LABEL_COLUMNS}
-    labels = {name: release.table["label"] for name, release in by_source.items()}
-    release, other = by_source[column], next(name for name in LABEL_COLUMNS if name != column)
+    release = meld.join(annotations, clips, config, column)
     assert release.annotated is not None
+    labels = _labels(annotations).loc[release.table["utterance"]].reset_index(drop=True)
+    other = next(name for name in LABEL_COLUMNS if name != column)
     table, skipped = release.table.assign(other_label=labels[other]), []
     if column == "Emotion":
         outside = ~labels["llm_label"].isin(TAXONOMY)
@@ -59,6 +59,16 @@ def read(root: Path, config: DatasetConfig) -> Release:
         release.notes + notes,
         annotated=release.annotated.assign(label=labels["Emotion"], other_label=labels["llm_label"]),
     )
+
+
+def _labels(annotations: dict[str, pd.DataFrame]) -> pd.DataFrame:
+    """Return the labels of both sources, by utterance."""
+    frames = [
+        frame.set_index(f"{split}_dia" + frame["Dialogue_ID"].astype(str) + "_utt" + frame["Utterance_ID"].astype(str))
+        for split, frame in annotations.items()
+    ]
+    labels = pd.concat(frames)[list(LABEL_COLUMNS)]
+    return labels[~labels.index.duplicated()]  # a repeated row is refused later
 
 
 def _read_annotations(path: Path) -> pd.DataFrame:
