@@ -18,6 +18,8 @@ from melt_ser.corpora.fold_split import FoldSplit, dev_overlap_notes
 from melt_ser.corpora.grouping import TRAITS, balanced_sets, groups_of, held_out_set
 from melt_ser.corpora.table import shared_values
 
+FEW_GROUPS = 100  # a dev part from within so many groups takes a like share of each
+
 
 def with_dev(split: FoldSplit, config: DatasetConfig) -> FoldSplit:
     """Return the split with a dev part: its own, otherwise about `dev_fraction` of train's rows, as whole groups."""
@@ -41,7 +43,8 @@ def with_dev(split: FoldSplit, config: DatasetConfig) -> FoldSplit:
             f"Corpus '{config.name}' has a single {kind.value} left to train on, so there can be no dev part; "
             f"add recordings, or set dataset.dev_group=source."
         )
-    traits = TRAITS if kind.value == config.group.value else (*TRAITS, config.group.value)
+    divides = kind.value != config.group.value and train[config.group.value].nunique() <= FEW_GROUPS
+    traits = (*TRAITS, config.group.value) if divides else TRAITS
     sets = balanced_sets(train, groups, number, config.split_seed, traits)
     in_dev = np.zeros(len(train), dtype=bool)
     in_dev[held_out_set(train["label"], sets, config.dev_fraction, config.split_seed)] = True
@@ -55,7 +58,8 @@ def _dev_group(train: pd.DataFrame, config: DatasetConfig, number: int) -> DevGr
     number: the least number of groups of which one set is about `dev_fraction`.
     """
     if config.dev_group is not None:
-        if config.dev_group.value not in train:
+        names = train.get(config.dev_group.value)
+        if names is None or not (names.fillna("") != "").any():
             raise SetupError(
                 f"'{config.name}' does not name its {config.dev_group.value}s; set dataset.dev_group to speaker, "
                 f"session or source."
@@ -73,7 +77,7 @@ def _notes(split: FoldSplit, config: DatasetConfig, kind: DevGroup) -> tuple[str
     part = f"about {100 * config.dev_fraction:g} % of train, whole {words.get(kind, kind.value)}s"
     shared = len(shared_values(split.train, split.dev, group))
     if kind.value != group and shared:
-        known = split.training_side(group)[group].nunique()
+        known = len({*split.training_side(group)[group]} - {""})
         return (
             f"'{config.name}' leaves {known} {group}{'s' if known > 1 else ''} to train on, and dev is {part} "
             f"(dataset.dev_group={kind.value}): the best epoch is chosen on {_trained_on(split, group)} trained on.",

@@ -172,14 +172,19 @@ def _generated_split(table: pd.DataFrame, config: DatasetConfig, test_groups: li
 def _union_split(table: pd.DataFrame, config: DatasetConfig, annotated: pd.DataFrame) -> FoldSplit:
     """Return the members' train, dev and test parts put together.
 
-    `allow_speaker_overlap` of the union holds for every member. Raises the errors of each member's own split, and
-    InputError if a recording is in two parts.
+    `allow_speaker_overlap`, `split_seed` and `dev_group` of the union hold for every member. Raises the errors of each
+    member's own split, and InputError if a recording is in two parts.
     """
     splits = []
     for name, member in config.member_settings.items():
-        allowed = member.allow_speaker_overlap or config.allow_speaker_overlap
+        member = replace(
+            member,
+            allow_speaker_overlap=member.allow_speaker_overlap or config.allow_speaker_overlap,
+            split_seed=config.split_seed or member.split_seed,
+            dev_group=config.dev_group or member.dev_group,
+        )
         rows, of_release = (whole[whole["corpus"] == name] for whole in (table, annotated))
-        splits.append(_member_split(rows, replace(member, allow_speaker_overlap=allowed), of_release))
+        splits.append(_member_split(rows, member, of_release))
     train, dev, test = (
         pd.concat([split.parts[part] for split in splits], ignore_index=True) for part in ("train", "dev", "test")
     )
@@ -203,7 +208,9 @@ def _member_split(table: pd.DataFrame, config: DatasetConfig, annotated: pd.Data
     if table.empty:
         raise InputError(f"No utterance of '{config.name}' has a class of the label space; take it out of the union.")
     if config.folds is None and has_split(annotated, config):
-        return _checked(_used(_release_split(annotated, config), table, config), config)
+        drawn = _release_split(annotated, config)
+        used = _used(drawn, table, config)
+        return _checked(replace(used, notes=used.notes + _seed_notes(annotated, config, [drawn])), config)
     return with_dev(FoldSplit(None, annotated, annotated[:0], annotated[:0]), config).of(table)
 
 

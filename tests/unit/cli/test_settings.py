@@ -84,8 +84,24 @@ def test_an_old_key_in_a_users_yaml_names_the_new_key(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("typed", PINNED)
-def test_run_ids_stay_as_they_were(typed: str) -> None:
-    assert identity(load_config(*typed.split())) == PINNED[typed]
+def test_run_ids_stay_as_they_were(typed: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """But for the number of the rules that draw folds and dev parts, which makes a new run of each."""
+    drawn = identity(load_config(*typed.split()))
+    monkeypatch.setattr(identity_module, "draws_a_part", lambda _: False)
+    assert identity(load_config(*typed.split())) == PINNED[typed] != drawn
+
+
+@pytest.mark.parametrize(
+    ("typed", "run_id"),
+    [("dataset=meld backbone=wavlm", "seed0-a2fd619c6d74"), ("dataset=emodb2 seed=3", "seed3-0bf9a97f610d")],
+)
+def test_a_run_on_a_release_with_its_own_dev_part_keeps_its_id(typed: str, run_id: str) -> None:
+    config = load_config(*typed.split())
+    assert not identity_module.draws_a_part(config.dataset)
+    assert identity(config) == run_id
+    assert identity_module.draws_a_part(load_config(*typed.split(), "dataset.folds=5").dataset)
+    union = load_config("dataset=union", "dataset.members=[meld,emodb]", "labels=four").dataset
+    assert identity_module.draws_a_part(union)
 
 
 def test_a_stored_configuration_with_old_keys_gives_the_same_settings() -> None:
