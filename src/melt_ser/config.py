@@ -116,6 +116,19 @@ class Group(str, Enum):
     """only the segments of one recording"""
 
 
+class DevGroup(str, Enum):
+    """The recordings that stay together in one of train and dev, if dev is cut from train."""
+
+    speaker = "speaker"
+    """all recordings of a speaker"""
+    session = "session"
+    """all recordings of a session"""
+    dialogue = "dialogue"
+    """all recordings of a dialogue (IEMOCAP, MELD and MELT)"""
+    source = "source"
+    """only the segments of one recording"""
+
+
 class RaterVote(str, Enum):
     """The label of a recording or segment that has several rows, one from each rater."""
 
@@ -233,8 +246,13 @@ class DatasetConfig:
     """Fold that is the test part, from 1 up, or all: train and test every fold, and pool the predictions."""
     dev_fraction: float = 0.2
     """Share of the training side that becomes the dev part, if the split has no dev part of its own."""
+    dev_group: Optional[DevGroup] = None
+    """Recordings that stay together if dev is cut from train. A finer group than dataset.group gives a dev part of
+    speakers that are trained on, and the result says so. null: dataset.group, unless the training side has too few of
+    them for dev_fraction; then dialogue if the corpus names its dialogues, otherwise source."""
     split_seed: int = 0
-    """Seed of the random split, from 0 up to 4294967295. It is independent of the training seed."""
+    """Seed of the random split, from 0 up to 4294967295. It is independent of the training seed. The result says so if
+    it cannot move a part."""
     emobox: Optional[str] = None
     """Folder of a checkout of github.com/emo-box/EmoBox. It is needed for folds=emobox."""
     allow_speaker_overlap: bool = False
@@ -367,6 +385,9 @@ class TrainerConfig:
     """Number format of the computation."""
     gradient_checkpointing: bool = False
     """Save memory: compute the backbone's intermediate results again in the backward pass."""
+    refit: bool = False
+    """When dev has chosen the best epoch, train anew on train and dev for that number of epochs, on the same schedule;
+    that model is scored. It takes up to twice the time, and there is no temperature."""
     tensorboard: bool = False
     """Write TensorBoard files into the run folder."""
     workers: Optional[int] = None

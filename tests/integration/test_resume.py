@@ -8,10 +8,12 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pytest
 
+import melt_ser.training.fit
 from checkout import CHECKOUT
 from melt_ser.core.errors import InputError, SetupError
 from melt_ser.core.locks import exclusive_lock
@@ -71,6 +73,25 @@ def test_a_head_on_cached_features_resumes_after_its_tenth_epoch(
     monkeypatch.setattr(TrainingProgress, "step", lambda progress, epoch, *more: epochs.add(epoch))
     resumed, _ = train(tmp_path / "stopped", root, *settings)
     assert epochs == {11, 12}
+    assert outcome(resumed) == outcome(folder)
+
+
+def test_a_refit_goes_on_from_its_own_checkpoint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    root, settings = corpus(tmp_path / "c"), ("trainer.epochs=2", "trainer.refit=true")
+    folder, _ = train(tmp_path / "whole", root, *settings)
+    save = melt_ser.training.fit.save_checkpoint
+
+    def save_then_stop_in_the_refit(checkpoints: Path, *more: Any) -> None:
+        save(checkpoints, *more)
+        if checkpoints.parent.name == "refit":
+            _stop()
+
+    monkeypatch.setattr("melt_ser.training.fit.save_checkpoint", save_then_stop_in_the_refit)
+    with pytest.raises(KeyboardInterrupt):
+        train(tmp_path / "stopped", root, *settings)
+    monkeypatch.undo()
+    assert len(list((tmp_path / "stopped").glob("*/*/*/refit/checkpoints/epoch0001"))) == 1
+    resumed, _ = train(tmp_path / "stopped", root, *settings)
     assert outcome(resumed) == outcome(folder)
 
 

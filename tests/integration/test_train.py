@@ -24,7 +24,7 @@ from melt_ser.evaluation.comparison import compare
 from melt_ser.models.export import load_model
 from melt_ser.models.families import load_backbone
 from melt_ser.predict import main as predict
-from small_runs import CLASSES, corpus, train
+from small_runs import CLASSES, FROZEN_RUNS, corpus, outcome, train
 
 
 def test_a_run_folder_is_complete_and_its_metrics_follow_from_its_predictions(
@@ -328,3 +328,36 @@ def test_a_run_with_old_names_of_settings_is_skipped_scored_labelled_and_run_aga
     assert again == folder
     assert forced["config"]["trainer"]["head_learning_rate"] == result["config"]["trainer"]["learning_rate"]
     assert forced["evals"] == result["evals"]
+
+
+def test_a_refit_learns_from_train_and_dev_for_the_epochs_that_dev_chose(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whether it is stopped in the second training or not, and the result says what was trained on."""
+    root, settings = corpus(tmp_path / "c"), (*FROZEN_RUNS[0][1], "trainer.epochs=3", "trainer.refit=true")
+    settings += (f"cache.folder={tmp_path / 'cache'}", "trainer.head_learning_rate=0.1")
+    folder, result = train(tmp_path / "whole", root, *settings)
+    [fold] = result["train"]["folds"]
+    assert (fold["n"], fold["n_dev"], fold["n_test"]) == (18, 3, 6) and result["train"]["n"] == 18
+    assert fold["temperature"] is None
+    assert any(
+        "trained on train and dev, for the number of epochs that dev chose" in note for note in result["warnings"]
+    )
+    first, second = (pd.read_csv(folder / name / "metrics.csv") for name in (".", "refit"))
+    assert len(first) == 3 and len(second) == fold["best_epoch"]
+    assert second["dev_ua"].isna().all()
+    assert not list(folder.rglob("checkpoints"))
+    plain, _ = train(tmp_path / "whole", root, *settings, "trainer.refit=false")
+    assert plain != folder
+    assert pd.read_csv(plain / "metrics.csv")["train_loss"].equals(first["train_loss"])
+
+    monkeypatch.setattr("melt_ser.runs.fold.save_model", _stop)
+    with pytest.raises(KeyboardInterrupt):
+        train(tmp_path / "stopped", root, *settings)
+    monkeypatch.undo()
+    resumed, _ = train(tmp_path / "stopped", root, *settings)
+    assert outcome(resumed) == outcome(folder)
+
+
+def _stop(*_: object, **__: object) -> None:
+    raise KeyboardInterrupt

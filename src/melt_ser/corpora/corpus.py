@@ -39,6 +39,8 @@ class Corpus:
         dropped: the rows and files of the release that are not in `table`, with utterance, audio and reason.
         notes: sentences for the report and the result.
         digest: SHA-256 of the rows (function `table.digest`), or of the members' digests in a union.
+        annotated: every row of the release with its own label, before labels or audio leave any out, with `COLUMNS`.
+            Folds and dev parts are drawn from it (corpora/splits.py).
     """
 
     config: DatasetConfig
@@ -48,6 +50,7 @@ class Corpus:
     dropped: pd.DataFrame
     notes: list[str]
     digest: str
+    annotated: pd.DataFrame
 
     @property
     def name(self) -> str:
@@ -97,7 +100,7 @@ def unite(config: DatasetConfig, members: Sequence[Corpus]) -> Corpus:
 
     Raises InputError if two members share a recording: it would be used twice, perhaps with two labels.
     """
-    tables = [_table_in_union(member) for member in members]
+    tables = [_rows_in_union(member, member.table) for member in members]
     shared_scripts = []
     for (first, first_table), (second, second_table) in combinations(zip(members, tables, strict=True), 2):
         shared = shared_values(first_table, second_table, "source")
@@ -119,17 +122,18 @@ def unite(config: DatasetConfig, members: Sequence[Corpus]) -> Corpus:
         pd.concat([_with_member_names(member.dropped, member) for member in members], ignore_index=True),
         notes,
         sha256(repr([(member.name, member.digest) for member in members])),
+        pd.concat([_rows_in_union(member, member.annotated) for member in members], ignore_index=True),
     )
 
 
-def _table_in_union(member: Corpus) -> pd.DataFrame:
-    """Return a member's table with names that no other member uses.
+def _rows_in_union(member: Corpus, rows: pd.DataFrame) -> pd.DataFrame:
+    """Return rows of a member with names that no other member uses.
 
     The reader of a release names its recordings `<release>/...`. These names stay, so
     that recordings in several members are found. Speakers and sessions get the release's name in front. The recordings
     of a user's own corpus may have any names, so they get the member's name in front.
     """
-    table = _with_member_names(member.table, member)
+    table = _with_member_names(rows, member)
     if is_own_corpus(member.config):
         table["source"] = f"{member.name}/" + table["source"]
     release = table["source"].str.partition("/")[0]

@@ -1,14 +1,14 @@
 """One fold's train, dev and test, and the checks that nothing leaks from one part into another.
 
 Recordings are never shared. Groups (speakers, sessions) are shared only if `dataset.allow_speaker_overlap` allows it,
-or if the training side has a single group, which train and dev then share. Other functions write sentences about the
-limits of the scores, such as shared speakers.
+or if dev is cut from within the groups of train (`FoldSplit.dev_within_groups`). Other functions write sentences about
+the limits of the scores, such as shared speakers.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import combinations
 
 import pandas as pd
@@ -30,6 +30,7 @@ class FoldSplit:
         fold: the fold's number from 1, or None for a release's own split.
         train, dev, test: tables of utterances; a union's test part may be empty.
         notes: sentences about left-out utterances and about limits of the fold's scores.
+        dev_within_groups: whether dev was cut from the groups of train, so that the two may share them.
     """
 
     fold: int | None
@@ -37,6 +38,7 @@ class FoldSplit:
     dev: pd.DataFrame
     test: pd.DataFrame
     notes: tuple[str, ...] = ()
+    dev_within_groups: bool = False
 
     @property
     def parts(self) -> dict[str, pd.DataFrame]:
@@ -46,6 +48,11 @@ class FoldSplit:
     def training_side(self, column: str) -> pd.DataFrame:
         """Return one column of train and dev together: both shape the model, dev by the choice of the epoch."""
         return pd.concat([self.train[[column]], self.dev[[column]]])
+
+    def of(self, table: pd.DataFrame) -> FoldSplit:
+        """Return the split with those rows of `table` that are in its parts, by utterance."""
+        train, dev, test = (table[table["utterance"].isin(part["utterance"])] for part in self.parts.values())
+        return replace(self, train=train, dev=dev, test=test)
 
     def assignment(self) -> pd.DataFrame:
         """Return a table with the part of every utterance (`SPLIT_COLUMNS`)."""
@@ -58,18 +65,22 @@ class FoldSplit:
 def check_fold_split(split: FoldSplit, config: DatasetConfig) -> None:
     """Raise InputError if a part is empty, or shares a recording or a group with another part.
 
-    Train and dev may share the group if the training side has only one. With `allow_speaker_overlap` any parts may
-    share groups, but never recordings. The split's notes report both cases. A union may have an empty test part.
+    Train and dev may share groups if the training side has only one, or if dev was cut from within them. With
+    `allow_speaker_overlap` any parts may share groups, but never recordings. The split's notes report these cases. A
+    union may have an empty test part.
     """
     for part, table in split.parts.items():
         if table.empty and not (part == "test" and config.members):
-            raise InputError(f"The {part} part of '{config.name}' is empty; check dataset.folds and the split column.")
+            raise InputError(
+                f"{_name(split, config)} has no {part} utterance with a label and a class of this run; choose another "
+                f"dataset.fold or dataset.split_seed, or check the labels and the split column."
+            )
     check_disjoint(split.parts, "source", config.name)
     if config.allow_speaker_overlap:
         return
     group = config.group.value
-    has_several_groups = split.training_side(group)[group].nunique() > 1
-    for part, others in (("dev", ("train",) if has_several_groups else ()), ("test", ("train", "dev"))):
+    may_share = split.dev_within_groups or split.training_side(group)[group].nunique() <= 1
+    for part, others in (("dev", () if may_share else ("train",)), ("test", ("train", "dev"))):
         shared, places = _shared(split, part, others, group)
         if shared:
             raise InputError(

@@ -212,7 +212,8 @@ def read_labelled(path: Path) -> list[Line]:
 def relabel(release: Release, path: Path) -> Release:
     """Return the release with the labels of a labels file; utterances that have no label in it are skipped.
 
-    Labels are found by the name of the utterance. Raises InputError if the file has no label for any utterance.
+    Folds and dev parts are still drawn from all rows, with the release's labels (`annotated`). Labels are found by the
+    name of the utterance. Raises InputError if the file has no label for any utterance.
     """
     labels = {line.utterance: line.columns[LABEL_COLUMN] for line in read_labelled(path)}
     names = release.table["utterance"]
@@ -231,4 +232,5 @@ def relabel(release: Release, path: Path) -> Release:
     notes = [f"the labels are those of {path.name}"]
     notes += [f"{beyond} utterances of {path.name} are not in the corpus"] if beyond else []
     table = release.table.assign(label=label_of_row)[label_of_row != ""].reset_index(drop=True)
-    return Release(table, release.skipped + skipped, release.notes + notes, release.root)
+    annotated = release.table if release.annotated is None else release.annotated
+    return Release(table, release.skipped + skipped, release.notes + notes, release.root, annotated)

@@ -1,9 +1,12 @@
 """Train, dev and test: a release's own split, generated folds, EmoBox's lists, or the members of a union together.
 
 A group is a speaker, a session (in MELD and MELT: a dialogue), or a single recording; `check_fold_split` refuses parts
-that share one. Folds and dev parts are generated from `split_seed` and stratified by class as far as the groups allow.
-A generated dev part is taken from train. A table without splits and speakers can be used too: each recording is then a
-group of its own, and the result carries a warning.
+that share one. Folds, and dev parts that a release lacks, are drawn by `split_seed` (corpora/dev_part.py,
+corpora/grouping.py): whole groups, alike in labels and gender.
+
+They are drawn from every annotated row of the release, with the release's own labels, and then keep the rows that the
+run uses. So neither the label source of a run (`dataset.label_file`, melt or melt_human) nor its classes move a
+recording from one part to another, and what differs between two such runs is the labels.
 """
 
 from __future__ import annotations
@@ -11,46 +14,104 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-import numpy as np
 import pandas as pd
 
-from melt_ser.config import DatasetConfig, Group
+from melt_ser.config import DatasetConfig
 from melt_ser.core.errors import InputError, SetupError
+from melt_ser.corpora.dev_part import with_dev
 from melt_ser.corpora.emobox import EMOBOX, emobox_parts, number_of_folds
-from melt_ser.corpora.fold_split import FoldSplit, check_fold_split, dev_overlap_notes, overlap_notes
-from melt_ser.corpora.grouping import groups_of, nearest_set, stratified_sets
+from melt_ser.corpora.fold_split import FoldSplit, check_fold_split, overlap_notes
+from melt_ser.corpora.grouping import balanced_sets, groups_of
 
 LEAVE_ONE_OUT = "leave_one_out"
 DEFAULT_FOLDS = 5  # if the corpus has no split of its own and dataset.folds is not set
 
 
-def make_fold_splits(table: pd.DataFrame, config: DatasetConfig) -> list[FoldSplit]:
-    """Return the configured split: one, or with `fold=all` one for each fold.
+def make_fold_splits(
+    table: pd.DataFrame, config: DatasetConfig, annotated: pd.DataFrame | None = None
+) -> list[FoldSplit]:
+    """Return the configured split: one, or with `fold=all` one for each fold that has utterances to test on.
 
-    `table` holds the usable utterances with their `class`. A union has one split; its test part is empty if no member
-    has a test part.
+    Args:
+        table: the utterances that the run uses, with their `class`.
+        config: the settings of the corpus. A union has one split, whose test part is empty if no member has one.
+        annotated: the rows to draw from (`Corpus.annotated`), by default `table`.
 
     Raises SetupError if the settings do not fit the corpus, InputError if parts overlap or one is empty.
     """
+    annotated = table if annotated is None else annotated
     if config.members:
-        return [_union_split(table, config)]
+        return [_union_split(table, config, annotated)]
+    drawn = _draw(annotated, config)
+    notes = _seed_notes(annotated, config, drawn)
+    splits = [_used(split, table, config) for split in drawn]
+    empty = [str(split.fold) for split in splits if split.test.empty]
+    if config.fold == "all" and 0 < len(empty) < len(splits):
+        splits = [split for split in splits if not split.test.empty]
+        notes += (
+            f"Fold {', '.join(empty)} of '{config.name}' is left out: no utterance of its {config.group.value}s has a "
+            f"label and a class of this run.",
+        )
+    return [_checked(replace(split, notes=split.notes + notes), config) for split in splits]
+
+
+def _draw(annotated: pd.DataFrame, config: DatasetConfig) -> list[FoldSplit]:
+    """Return the parts of each chosen fold, with all annotated rows."""
     if config.folds == EMOBOX:
-        splits = [_emobox_split(table, config, number) for number in _chosen_folds(config, number_of_folds(config))]
-    elif config.folds is None and has_split(table, config):
-        splits = [_release_split(table, config)]
-    else:
-        test_groups = _test_groups(table, config)
-        splits = [
-            _generated_split(table, config, test_groups[number - 1], number)
-            for number in _chosen_folds(config, len(test_groups))
-        ]
-    return [_checked(split, config) for split in splits]
+        return [_emobox_split(annotated, config, number) for number in _chosen_folds(config, number_of_folds(config))]
+    if config.folds is None and has_split(annotated, config):
+        return [_release_split(annotated, config)]
+    test_groups = _test_groups(annotated, config)
+    return [
+        _generated_split(annotated, config, test_groups[number - 1], number)
+        for number in _chosen_folds(config, len(test_groups))
+    ]
 
 
 def _checked(split: FoldSplit, config: DatasetConfig) -> FoldSplit:
     """Return the split with its sentences about shared speakers and groups; raise the errors of `check_fold_split`."""
     check_fold_split(split, config)
     return replace(split, notes=split.notes + overlap_notes(split, config))
+
+
+def _used(split: FoldSplit, table: pd.DataFrame, config: DatasetConfig) -> FoldSplit:
+    """Return the split with the utterances of `table` alone, and a sentence about those that are in no part of it."""
+    notes: tuple[str, ...] = ()
+    if config.folds == EMOBOX and split.fold is not None:
+        _, notes = emobox_parts(table, config, split.fold)
+    elif config.folds is None and (table["split"] != "").any():
+        unassigned = table["utterance"][table["split"] == ""]
+        if len(unassigned):
+            notes = (
+                f"{len(unassigned)} utterances of '{config.name}' have no split and are left out (such as "
+                f"{unassigned.iloc[0]}).",
+            )
+    used = split.of(table)
+    return replace(used, notes=notes + used.notes)
+
+
+def _seed_notes(annotated: pd.DataFrame, config: DatasetConfig, drawn: list[FoldSplit]) -> tuple[str, ...]:
+    """Return a sentence if a `split_seed` other than 0 gives the test parts, or all parts, that 0 gives."""
+    if config.split_seed == 0:
+        return ()
+    first = replace(config, split_seed=0)
+    if config.folds == EMOBOX:
+        fixed = "EmoBox fixes them"
+    elif drawn[0].fold is None:
+        fixed = "the release fixes them"
+    elif config.folds == LEAVE_ONE_OUT:
+        fixed = f"each {config.group.value} is tested on once"
+    else:
+        number = groups_of(annotated, config.group).nunique()
+        fixed = f"few divisions of its {number} {config.group.value}s are balanced"
+        ours, others = ({frozenset(groups) for groups in _test_groups(annotated, each)} for each in (config, first))
+        if ours != others:
+            return ()
+        first = replace(first, fold="all")  # the same division may number its folds in another way
+    tested = {frozenset(split.test["utterance"]): set(split.dev["utterance"]) for split in _draw(annotated, first)}
+    moved = any(set(split.dev["utterance"]) != tested[frozenset(split.test["utterance"])] for split in drawn)
+    what = "moves the dev part alone; the test parts are" if moved else "moves nothing; the parts are"
+    return (f"dataset.split_seed={config.split_seed} of '{config.name}' {what} those of 0, because {fixed}.",)
 
 
 def _chosen_folds(config: DatasetConfig, number: int) -> Sequence[int]:
@@ -89,46 +150,46 @@ def _release_split(table: pd.DataFrame, config: DatasetConfig) -> FoldSplit:
             f"Corpus '{config.name}' has no {'train' if train.empty else 'test'} rows in its split column; "
             f"fill it, or set dataset.folds={LEAVE_ONE_OUT} or a number to generate folds."
         )
-    unassigned = table["utterance"][table["split"] == ""]
-    notes: tuple[str, ...] = ()
-    if len(unassigned):
-        notes = (
-            f"{len(unassigned)} utterances of '{config.name}' have no split and are left out (such as "
-            f"{unassigned.iloc[0]}).",
-        )
-    return _with_dev(FoldSplit(None, train, dev, test, notes), config)
+    return with_dev(FoldSplit(None, train, dev, test), config)
 
 
 def _emobox_split(table: pd.DataFrame, config: DatasetConfig, number: int) -> FoldSplit:
-    part_of_row, notes = emobox_parts(table, config, number)
+    part_of_row, _ = emobox_parts(table, config, number)
     train, dev, test = (table[part_of_row == part] for part in ("train", "dev", "test"))
     if train.empty or test.empty:
         raise InputError(
             f"No utterance of '{config.name}' is in EmoBox's {'train' if train.empty else 'test'} list of fold "
             f"{number}; check that the file names are the release's."
         )
-    return _with_dev(FoldSplit(number, train, dev, test, notes), config)
+    return with_dev(FoldSplit(number, train, dev, test), config)
 
 
 def _generated_split(table: pd.DataFrame, config: DatasetConfig, test_groups: list[str], number: int) -> FoldSplit:
     in_test = groups_of(table, config.group).isin(test_groups)
-    return _with_dev(FoldSplit(number, table[~in_test], table[:0], table[in_test]), config)
+    return with_dev(FoldSplit(number, table[~in_test], table[:0], table[in_test]), config)
 
 
-def _union_split(table: pd.DataFrame, config: DatasetConfig) -> FoldSplit:
+def _union_split(table: pd.DataFrame, config: DatasetConfig, annotated: pd.DataFrame) -> FoldSplit:
     """Return the members' train, dev and test parts put together.
 
-    `allow_speaker_overlap` of the union holds for every member. Raises the errors of each member's own split, and
-    InputError if a recording is in two parts.
+    `allow_speaker_overlap`, `split_seed` and `dev_group` of the union hold for every member. Raises the errors of each
+    member's own split, and InputError if a recording is in two parts.
     """
     splits = []
     for name, member in config.member_settings.items():
-        allowed = member.allow_speaker_overlap or config.allow_speaker_overlap
-        splits.append(_member_split(table[table["corpus"] == name], replace(member, allow_speaker_overlap=allowed)))
+        member = replace(
+            member,
+            allow_speaker_overlap=member.allow_speaker_overlap or config.allow_speaker_overlap,
+            split_seed=config.split_seed or member.split_seed,
+            dev_group=config.dev_group or member.dev_group,
+        )
+        rows, of_release = (whole[whole["corpus"] == name] for whole in (table, annotated))
+        splits.append(_member_split(rows, member, of_release))
     train, dev, test = (
         pd.concat([split.parts[part] for split in splits], ignore_index=True) for part in ("train", "dev", "test")
     )
-    union = FoldSplit(None, train, dev, test, tuple(note for split in splits for note in split.notes))
+    notes = tuple(note for split in splits for note in split.notes)
+    union = FoldSplit(None, train, dev, test, notes, any(split.dev_within_groups for split in splits))
     check_fold_split(union, config)
     return replace(union, notes=union.notes + _notes_across_members(union, config))
 
@@ -142,53 +203,15 @@ def _notes_across_members(union: FoldSplit, config: DatasetConfig) -> tuple[str,
     return notes
 
 
-def _member_split(table: pd.DataFrame, config: DatasetConfig) -> FoldSplit:
+def _member_split(table: pd.DataFrame, config: DatasetConfig, annotated: pd.DataFrame) -> FoldSplit:
     """Return a member's own split, so that its test part is not trained on; otherwise all its rows as train and dev."""
-    if config.folds is None and has_split(table, config):
-        return _checked(_release_split(table, config), config)
     if table.empty:
         raise InputError(f"No utterance of '{config.name}' has a class of the label space; take it out of the union.")
-    return _with_dev(FoldSplit(None, table, table[:0], table[:0]), config)
-
-
-def _with_dev(split: FoldSplit, config: DatasetConfig) -> FoldSplit:
-    """Return the split with a dev part: its own, otherwise whole groups moved from train to dev.
-
-    Dev gets about `dev_fraction` of train's rows. If train has a single group, its recordings are divided instead.
-    """
-    if not split.dev.empty:
-        return replace(split, notes=split.notes + dev_overlap_notes(split, config))
-    declared = config.protocols.get(config.protocol or "")
-    if declared and declared.split_from and config.expected.get("dev"):
-        raise InputError(
-            f"The {config.protocol} split of '{config.name}' has {config.expected['dev']} dev utterances and none of "
-            f"them is here ({declared.split_from}); complete the release."
-        )
-    if not 0.0 < config.dev_fraction < 1.0:
-        raise SetupError(f"dataset.dev_fraction is between 0 and 1, not {config.dev_fraction}.")
-    train, notes = split.train, split.notes
-    groups = groups_of(train, config.group)
-    if groups.nunique() == 1:
-        groups = groups_of(train, Group.source)
-        notes += (
-            f"'{config.name}' leaves a single {config.group.value} to train on, so dev is drawn from its "
-            f"recordings: the best epoch is chosen on a {config.group.value} that was trained on.",
-        )
-    elif split.fold is None:
-        notes += (
-            f"The split of '{config.name}' has no dev part: about {100 * config.dev_fraction:g} % of train, whole "
-            f"{config.group.value}s, are used as one (dataset.dev_fraction, dataset.split_seed).",
-        )
-    number = min(max(2, round(1 / config.dev_fraction)), groups.nunique())
-    if number < 2:
-        raise InputError(
-            f"Corpus '{config.name}' has a single recording left to train on, so there can be no dev part; "
-            f"add recordings."
-        )
-    sets = stratified_sets(train, groups, number, config.split_seed)
-    in_dev = np.zeros(len(train), dtype=bool)
-    in_dev[nearest_set(train["class"], sets, config.dev_fraction)] = True
-    return FoldSplit(split.fold, train[~in_dev], train[in_dev], split.test, notes)
+    if config.folds is None and has_split(annotated, config):
+        drawn = _release_split(annotated, config)
+        used = _used(drawn, table, config)
+        return _checked(replace(used, notes=used.notes + _seed_notes(annotated, config, [drawn])), config)
+    return with_dev(FoldSplit(None, annotated, annotated[:0], annotated[:0]), config).of(table)
 
 
 def _test_groups(table: pd.DataFrame, config: DatasetConfig) -> list[list[str]]:
@@ -224,4 +247,4 @@ def _test_groups(table: pd.DataFrame, config: DatasetConfig) -> list[list[str]]:
             f"dataset.folds={number} does not fit '{config.name}', which has {len(names)} {group}s; "
             f"choose 2 to {len(names)}, or {LEAVE_ONE_OUT}."
         )
-    return [list(groups.iloc[rows].unique()) for rows in stratified_sets(table, groups, number, config.split_seed)]
+    return [list(groups.iloc[rows].unique()) for rows in balanced_sets(table, groups, number, config.split_seed)]

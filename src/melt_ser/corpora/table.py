@@ -53,12 +53,15 @@ class Release:
         skipped: everything that is not used, with its reason; it is counted in the result.
         notes: sentences for the report and the result.
         root: the folder of the audio, if it differs from the folder that was read.
+        annotated: every annotated row, from which folds and dev parts are drawn; None: `table`. A reader gives it if
+            the rows of `table` depend on a label, or to name the dialogues (in a column `dialogue`).
     """
 
     table: pd.DataFrame
     skipped: list[Skipped] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     root: Path | None = None
+    annotated: pd.DataFrame | None = None
 
 
 def make_table(rows: Iterable[Mapping[str, Any]] | pd.DataFrame) -> pd.DataFrame:

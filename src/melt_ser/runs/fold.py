@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from functools import cached_property, partial
 from pathlib import Path
 
@@ -31,12 +32,14 @@ from melt_ser.models.classifier import SpeechClassifier
 from melt_ser.models.export import load_model, save_head, save_model
 from melt_ser.models.families import load_backbone
 from melt_ser.runs.plan import RunPlan
+from melt_ser.training.checkpoints import FitState
 from melt_ser.training.device import make_accelerator
 from melt_ser.training.features import FeatureCache
 from melt_ser.training.fit import fit
 
 ReadBackbone = Callable[[], Backbone]
 FOLD_FILE = "fold.json"  # the mark of a finished fold
+REFIT_FOLDER = "refit"  # in the folder of a fold: metrics and checkpoints of the training on train and dev
 
 
 def configured_backbone(config: Config) -> Backbone:
@@ -151,47 +154,69 @@ def load_or_train(
 ) -> tuple[FoldInputs, FoldTraining]:
     """Train the model of one fold, or load it if an interrupted run had finished it.
 
-    Return the fold's inputs, with the model, and the record of its training. Each fold has its own accelerator, since
-    an accelerator keeps every model, optimiser and loss scale that it has prepared.
+    With `trainer.refit` the model that chose the best epoch is followed by one that learns from train and dev.
+    Return the fold's inputs, with the model, and the record of its training.
     """
     config, folder = plan.config, plan.fold_folder(split)
-    accelerator = make_accelerator(config.device, config.trainer.precision)
     done = folder / FOLD_FILE
     if done.is_file():
+        accelerator = make_accelerator(config.device, config.trainer.precision)
         if accelerator.is_main_process:  # the interrupted run may have been killed before it deleted them
-            shutil.rmtree(folder / "checkpoints", ignore_errors=True)
+            _delete_checkpoints(folder)
         model = load_model(folder / "model", accelerator.device)
         model.backbone.freeze(config.trainer.freeze)  # its stage must equal that of the trained model
         training: FoldTraining = files.read_typed(done, FoldTraining, "delete it to train that fold again")
         return FoldInputs(plan, split, model, accelerator, cache), training
     started = time.perf_counter()
     check_fold_split(split, config.dataset)  # once more, just before the split is used
+    title = "" if plan.one_model else f"fold {split.fold}/{len(plan.splits)}"
+    inputs, state = _train(plan, split, folder, title, cache, read_backbone)
+    if config.trainer.refit:
+        del inputs  # and with it the first model
+        both = replace(split, train=pd.concat([split.train, split.dev]))
+        title = f"{title} on train and dev".strip()
+        inputs, _ = _train(plan, both, folder / REFIT_FOLDER, title, cache, read_backbone, state.best_epoch)
+    training = FoldTraining(state.best_epoch, state.best_dev_ua, time.perf_counter() - started)
+    if inputs.accelerator.is_main_process:
+        with_same_backbone = _model_with_same_backbone(plan)
+        if with_same_backbone is None:
+            save_model(inputs.model, folder / "model")
+        else:
+            save_head(inputs.model, folder / "model", with_same_backbone)
+        files.write_json(done, msgspec.structs.asdict(training))
+        _delete_checkpoints(folder)
+    return inputs, training
+
+
+def _train(
+    plan: RunPlan,
+    split: FoldSplit,
+    folder: Path,
+    title: str,
+    cache: AudioCache | None,
+    read_backbone: ReadBackbone | None,
+    refit_epochs: int | None = None,
+) -> tuple[FoldInputs, FitState]:
+    """Train a new model; return its inputs and its progress.
+
+    Each training has its own accelerator, since an accelerator keeps every model, optimiser and loss scale that it has
+    prepared. refit_epochs: the number of epochs to train without a dev part; None: dev chooses the best epoch.
+    """
+    config = plan.config
+    accelerator = make_accelerator(config.device, config.trainer.precision)
     model = build_model(config, plan.classes, read_backbone)
     with memory_advice(NO_ROOM_FOR_MODEL):
         model.to(accelerator.device)
     inputs = FoldInputs(plan, split, model, accelerator, cache)
-    title = "" if plan.one_model else f"fold {split.fold}/{len(plan.splits)}"
-    state = fit(
-        config.trainer,
-        model,
-        inputs.stage,
-        inputs.train(),
-        inputs.dev,
-        config.seed,
-        folder,
-        accelerator,
-        title,
-    )
-    training = FoldTraining(state.best_epoch, state.best_dev_ua, time.perf_counter() - started)
-    if accelerator.is_main_process:
-        with_same_backbone = _model_with_same_backbone(plan)
-        if with_same_backbone is None:
-            save_model(model, folder / "model")
-        else:
-            save_head(model, folder / "model", with_same_backbone)
-        files.write_json(done, msgspec.structs.asdict(training))
-        shutil.rmtree(folder / "checkpoints", ignore_errors=True)
-    return inputs, training
+    dev = inputs.dev if refit_epochs is None else None
+    train, seed = inputs.train(), config.seed
+    state = fit(config.trainer, model, inputs.stage, train, dev, seed, folder, accelerator, title, refit_epochs)
+    return inputs, state
+
+
+def _delete_checkpoints(folder: Path) -> None:
+    for place in (folder, folder / REFIT_FOLDER):
+        shutil.rmtree(place / "checkpoints", ignore_errors=True)
 
 
 def _model_with_same_backbone(plan: RunPlan) -> Path | None:
@@ -202,8 +227,13 @@ def _model_with_same_backbone(plan: RunPlan) -> Path | None:
     return next((folder / "model" for folder in folders if (folder / FOLD_FILE).is_file()), None)
 
 
-def calibrate_on_dev(inputs: FoldInputs) -> DevCalibration:
-    """Calibrate a fold's final model on its dev utterances, in batches of the same size as in training."""
+def calibrate_on_dev(inputs: FoldInputs) -> DevCalibration | None:
+    """Calibrate a fold's final model on its dev utterances, in batches of the same size as in training.
+
+    Return None with `trainer.refit`: that model has learned from dev, so its confidence there says nothing.
+    """
+    if inputs.plan.config.trainer.refit:
+        return None
     dev, batch_size = inputs.dev, inputs.plan.config.trainer.batch_size
     return calibrate(predict_probabilities(inputs.model, dev, batch_size, inputs.accelerator), dev.classes)
 

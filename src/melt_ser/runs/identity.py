@@ -50,9 +50,9 @@ The names of YAML files are among them, because the values in the files are hash
 
 AS_BEFORE: dict[str, dict[str, Any]] = {
     "backbone": {"pad_to_window": False},
-    "dataset": {"rater_vote": None},
+    "dataset": {"rater_vote": None, "dev_group": None},
     "head": {"last_state": "before_norm"},
-    "trainer": {"crop_places": None},
+    "trainer": {"crop_places": None, "refit": False},
 }
 """New settings, {group: {key: value}}, that are not hashed while they have this value.
 
@@ -62,6 +62,7 @@ The value means "as before the setting existed", so that finished runs stay fini
 COMPUTATIONS: dict[str, tuple[int, Callable[[Settings], bool]]] = {
     "balanced_loss": (2, lambda settings: settings["trainer"]["balance"] == "loss"),
     "padding": (2, lambda settings: settings["trainer"]["pad_to_crop"]),
+    "drawn_split": (2, lambda settings: draws_a_part(settings["dataset"])),  # raise it if parts move
 }
 """Each computation whose numbers have changed: its version, and whether a run with these settings uses it.
 
@@ -117,6 +118,13 @@ def identity(config: Config) -> str:
     hashed = {name: _renamed(name, group, old_names) for name, group in settings.items()}
     canonical = json.dumps(hashed, sort_keys=True, ensure_ascii=False)
     return f"seed{config.seed}-{files.sha256(canonical)[:12]}"
+
+
+def draws_a_part(dataset: Settings) -> bool:
+    """Return whether folds or dev are drawn; false only if the YAML of the corpus expects a dev part of its release."""
+    if dataset["members"]:
+        return any(draws_a_part(member) for member in dataset["member_settings"].values())
+    return dataset["folds"] is not None or not dataset["expected"].get("dev")
 
 
 def _relevant(group: str, settings: Settings) -> Settings:

@@ -57,9 +57,10 @@ class LabelledCorpus:
 
         Raises SetupError if the settings do not fit the corpus, InputError if a part is empty.
         """
-        config = self.release.config
-        generated = not config.members and (config.folds is not None or not has_split(self.table, config))
-        return make_fold_splits(self.table, replace(config, fold="all") if generated and self.every_fold else config)
+        config, annotated = self.release.config, self.release.annotated
+        generated = not config.members and (config.folds is not None or not has_split(annotated, config))
+        config = replace(config, fold="all") if generated and self.every_fold else config
+        return make_fold_splits(self.table, config, annotated)
 
 
 def load_labelled(config: Config, every_fold: bool = True) -> LabelledCorpus:

@@ -52,9 +52,13 @@ class FoldOutcome:
 
     split: FoldSplit
     training: FoldTraining
-    calibration: DevCalibration
+    calibration: DevCalibration | None  # None: the final model has learned from dev (trainer.refit)
     evaluation_sets: list[EvaluationSet]
     predictions: list[pd.DataFrame]  # a `prediction_table` for each set
+
+    @property
+    def temperature(self) -> float | None:
+        return self.calibration.temperature if self.calibration else None
 
 
 def make_result(plan: RunPlan, folds: list[FoldOutcome], command: str, accelerator: Accelerator) -> Result:
@@ -110,7 +114,7 @@ def _rows_of_fold(plan: RunPlan, fold: FoldOutcome) -> list[Evaluation]:
             predictions,
             plan.classes,
             fold.split.fold,
-            fold.calibration.temperature,
+            fold.temperature,
             one_of_many=not plan.one_model,
         )
     return rows
@@ -119,7 +123,7 @@ def _rows_of_fold(plan: RunPlan, fold: FoldOutcome) -> list[Evaluation]:
 def _pooled_rows(plan: RunPlan, folds: list[FoldOutcome]) -> list[Evaluation]:
     """Return the rows of each corpus over the predictions of all folds (`fold: "all"`)."""
     numbers = [fold.split.fold or 0 for fold in folds]
-    temperatures: list[float | None] = [fold.calibration.temperature for fold in folds]
+    temperatures = [fold.temperature for fold in folds]
     rows: list[Evaluation] = []
     for position in range(len(folds[0].evaluation_sets)):
         evaluation_sets = [fold.evaluation_sets[position] for fold in folds]
@@ -135,7 +139,7 @@ def _train_info(plan: RunPlan, folds: list[FoldOutcome], padding: float) -> Trai
     single = folds[0] if plan.one_model else None
     return TrainInfo(
         **msgspec.structs.asdict(read_inputs(plan.folder)),
-        n=len(single.split.train) if single else len(usable),
+        n=_trained_on(plan, single) if single else len(usable),
         classes=plan.classes,
         best_epoch=single.training.best_epoch if single else None,
         dev_ua=_mean(fold.training.dev_ua for fold in folds),
@@ -156,15 +160,20 @@ def _fold_info(plan: RunPlan, fold: FoldOutcome) -> FoldInfo:
     return FoldInfo(
         fold=fold.split.fold,
         folder=plan.fold_folder(fold.split).relative_to(plan.folder).as_posix(),
-        n=len(fold.split.train),
+        n=_trained_on(plan, fold),
         n_dev=len(fold.split.dev),
         n_test=len(fold.split.test),
         best_epoch=fold.training.best_epoch,
         dev_ua=fold.training.dev_ua,
-        dev_ece=fold.calibration.ece,
-        temperature=fold.calibration.temperature,
+        dev_ece=fold.calibration.ece if fold.calibration else None,
+        temperature=fold.temperature,
         seconds=round(fold.training.seconds, 3),
     )
+
+
+def _trained_on(plan: RunPlan, fold: FoldOutcome) -> int:
+    """Return the number of utterances that the fold's final model has learned from."""
+    return len(fold.split.train) + (len(fold.split.dev) if plan.config.trainer.refit else 0)
 
 
 def _mean(values: Iterable[float]) -> float:

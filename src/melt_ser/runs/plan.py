@@ -77,7 +77,7 @@ def make_plan(config: Config) -> RunPlan:
             f"Corpus '{corpus.name}' has {len(classes)} of the classes of label space '{space.name}' "
             f"({', '.join(space.classes)}); training needs two or more."
         )
-    splits = make_fold_splits(usable, config.dataset)
+    splits = make_fold_splits(usable, config.dataset, corpus.annotated)
     if config.dataset.members and scores_itself and splits[0].test.empty:
         raise SetupError("No member of the union has a test part; name a test corpus: 'eval.corpora=[<corpus>]'.")
     verified = partial(load_corpus, progress=verification_bar)

@@ -31,6 +31,11 @@ def warnings_before(plan: RunPlan) -> list[str]:
         if other.config.synthetic:
             sentences += group_warnings(other.table, other.config)
     sentences += dict.fromkeys(note for split in plan.splits for note in split.notes)
+    if plan.config.trainer.refit:
+        sentences.append(
+            "The scored model is trained on train and dev, for the number of epochs that dev chose "
+            "(trainer.refit=true): dev UA is that of the model before it, which is trained on train alone."
+        )
     for split in plan.splits:
         sentences += shared_audio_warnings(plan.corpus.name, split)
         sentences += _missing_classes(plan, split)

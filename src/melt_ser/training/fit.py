@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import contextlib
 import itertools
+import math
 import time
 from collections.abc import Iterator
 from dataclasses import replace
@@ -49,11 +50,12 @@ def fit(
     model: SpeechClassifier,
     stage: Stage,
     train: ClipDataset,
-    dev: ClipDataset,
+    dev: ClipDataset | None,
     seed: int,
     folder: Path,
     accelerator: Accelerator,
     title: str = "",
+    last_epoch: int | None = None,
 ) -> FitState:
     """Train `model` in place, up to `config.epochs`, and leave it with the weights of its best epoch.
 
@@ -67,13 +69,14 @@ def fit(
         stage: the end of the frozen part. That part runs here on every batch, unless `train` already yields its cached
             output.
         train: the utterances to learn from.
-        dev: the utterances that choose the best epoch.
+        dev: the utterances that choose the best epoch; None: the last epoch is the best.
         seed: the seed of batches, crops and dropout.
         folder: receives metrics.csv, with a row per epoch, and checkpoints; the same call continues from the newest. A
             checkpoint follows each epoch, or each tenth if pooled features are cached: such an epoch takes less time
             than a checkpoint.
         accelerator: device, precision and processes.
         title: a name for the progress, such as "fold 1/5".
+        last_epoch: stop after this epoch; the schedule is still that of `config.epochs`.
 
     Raises InputError if the loss is not finite or a checkpoint cannot be read, SetupError if memory runs out.
     """
@@ -96,9 +99,10 @@ def fit(
         torch.manual_seed(hash((seed, shard.process)))  # so that dropout differs between processes
     epochs_between_checkpoints = 10 if stage is Stage.pooled and isinstance(train, FeatureDataset) else 1
     state = load_checkpoint(folder / "checkpoints", model, optimiser, schedule, accelerator)
+    last_epoch = config.epochs if last_epoch is None else last_epoch
 
-    with TrainingProgress(title, batches.steps_per_epoch, config.epochs, state.epoch) as progress:
-        while not _is_done(config, state):
+    with TrainingProgress(title, batches.steps_per_epoch, last_epoch, state.epoch) as progress:
+        while not _is_done(config, state, last_epoch):
             state.epoch += 1
             train.epoch = state.epoch
             wrapped.train()
@@ -134,9 +138,7 @@ def fit(
             seconds = time.perf_counter() - started
 
             loss_sum, own_length, padded_length = _sum_over_processes(totals, accelerator)
-            dev_ua, dev_wa, dev_loss = dev_scores(
-                predict_probabilities(model, dev, config.batch_size, accelerator, LESS_MEMORY), dev
-            )
+            dev_ua, dev_wa, dev_loss = _scores_of(dev, model, config, accelerator)
             row = {
                 "epoch": state.epoch,
                 "train_loss": loss_sum / clips,
@@ -149,12 +151,12 @@ def fit(
                 "padding": 1.0 - own_length / padded_length,
             }
             state.history.append(row)
-            if (dev_ua, -dev_loss) > (state.best_dev_ua, -state.best_dev_loss):
+            if dev is None or (dev_ua, -dev_loss) > (state.best_dev_ua, -state.best_dev_loss):
                 state.best_epoch, state.best_dev_ua, state.best_dev_loss = state.epoch, dev_ua, dev_loss
                 state.best_weights = learning_weights(model)
             due = state.epoch % epochs_between_checkpoints == 0
             if accelerator.is_main_process:
-                if due or _is_done(config, state):
+                if due or _is_done(config, state, last_epoch):
                     files.write_csv(folder / "metrics.csv", pd.DataFrame(state.history))
                 _tensorboard(config, folder, state)
             if due:
@@ -225,9 +227,18 @@ def _sum_over_processes(totals: np.ndarray, accelerator: Accelerator) -> list[fl
     return values
 
 
-def _is_done(config: TrainerConfig, state: FitState) -> bool:
+def _scores_of(
+    dev: ClipDataset | None, model: SpeechClassifier, config: TrainerConfig, accelerator: Accelerator
+) -> tuple[float, float, float]:
+    """Return UA, WA and loss on dev; NaN without a dev part."""
+    if dev is None:
+        return math.nan, math.nan, math.nan
+    return dev_scores(predict_probabilities(model, dev, config.batch_size, accelerator, LESS_MEMORY), dev)
+
+
+def _is_done(config: TrainerConfig, state: FitState, last_epoch: int) -> bool:
     out_of_patience = config.patience is not None and state.epoch - state.best_epoch >= config.patience
-    return state.epoch >= config.epochs or out_of_patience
+    return state.epoch >= last_epoch or out_of_patience
 
 
 def _check_finite(loss: float, epoch: int, step: int, batch: Batch, train: ClipDataset) -> None:

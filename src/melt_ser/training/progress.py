@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 from melt_ser.core.console import Progress
 
 
@@ -21,8 +23,9 @@ class TrainingProgress(Progress):
         self.advance()
 
     def scored(self, dev_ua: float) -> None:
-        """Show the dev UA of a finished epoch."""
-        self.now["dev UA"] = f"dev UA {dev_ua:.3f}"
+        """Show the dev UA of a finished epoch; NaN: without a dev part."""
+        if not math.isnan(dev_ua):
+            self.now["dev UA"] = f"dev UA {dev_ua:.3f}"
         self.advance(0)
 
     def _status(self, done: int) -> str:

@@ -21,16 +21,23 @@ from melt_ser.runs.identity import identity, plain, settings_of, without_infrast
 
 ROOT = Path(__file__).parents[3]
 PINNED = {
-    "": "seed0-8e47d3ca40e7",
-    "trainer.balance=nothing": "seed0-b5dbe44420b1",
-    "backbone=wav2vec2_asr backbone.name=wav2vec2 trainer.balance=nothing": "seed0-fdd1eaa916e0",
-    "backbone=wavlm": "seed0-22e6f2c08f38",
-    "dataset=emodb dataset.fold=3 backbone=hubert_tiny seed=4": "seed4-372e89e63dad",
-    "dataset=iemocap dataset.protocol=speakers trainer=frozen head=weighted backbone=wav2vec2": "seed0-70d360c71acc",
-    "dataset=union dataset.members=[demo,emodb] labels=four augment=light": "seed0-32c7a45993b9",
+    "": "seed0-2b68c09edfc7",
+    "trainer.balance=nothing": "seed0-2657148b273b",
+    "backbone=wav2vec2_asr backbone.name=wav2vec2 trainer.balance=nothing": "seed0-2b8a82bb321e",
+    "backbone=wavlm": "seed0-08a8e95b19e6",
+    "dataset=meld backbone=wavlm trainer.balance=nothing": "seed0-058a995d83fd",
+    "dataset=emodb dataset.fold=3 backbone=hubert_tiny seed=4": "seed4-a8d89c99485f",
+    "dataset=iemocap dataset.protocol=speakers trainer=frozen head=weighted backbone=wav2vec2": "seed0-b97e1c55a2a7",
+    "dataset=union dataset.members=[demo,emodb] labels=four augment=light": "seed0-1d20d5436a36",
     "trainer=paper head=paper backbone=hubert_large dataset=melt labels=four trainer.label_smoothing=0.1": (
-        "seed0-6b3325c7e917"
+        "seed0-6550c8ca5339"
     ),
+}
+BEFORE = {
+    "": "seed0-6c568ce781bf",
+    "backbone=wavlm": "seed0-715ce78d17c0",
+    "dataset=emodb dataset.fold=3 backbone=hubert_tiny seed=4": "seed4-be4b837f0eca",
+    "dataset=union dataset.members=[demo,emodb] labels=four augment=light": "seed0-71848d8ee3d0",
 }
 
 
@@ -90,10 +97,26 @@ def test_run_ids_stay_as_they_were(typed: str) -> None:
     assert identity(load_config(*typed.split())) == PINNED[typed]
 
 
+@pytest.mark.parametrize("typed", BEFORE)
+def test_without_the_computations_that_have_changed_the_ids_are_older_ones(
+    typed: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(identity_module, "COMPUTATIONS", {})
+    assert identity(load_config(*typed.split())) == BEFORE[typed]
+
+
+@pytest.mark.parametrize("typed", ["dataset=meld backbone=wavlm", "dataset=emodb2 seed=3"])
+def test_a_run_on_a_release_with_its_own_dev_part_draws_none(typed: str) -> None:
+    assert "drawn_split" not in settings_of(load_config(*typed.split()))["computation"]
+    assert settings_of(load_config(*typed.split(), "dataset.folds=5"))["computation"]["drawn_split"] == 2
+    union = load_config("dataset=union", "dataset.members=[meld,emodb]", "labels=four")
+    assert settings_of(union)["computation"]["drawn_split"] == 2
+
+
 def test_a_computation_with_new_numbers_changes_the_ids_of_the_runs_that_use_it(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    weighted, plainly = load_config(), load_config("trainer.balance=nothing")
+    weighted, plainly = load_config("dataset=meld"), load_config("dataset=meld", "trainer.balance=nothing")
     now = identity(weighted), identity(plainly)
     monkeypatch.setattr(identity_module, "COMPUTATIONS", {})
     assert identity(weighted) != now[0]
@@ -101,8 +124,9 @@ def test_a_computation_with_new_numbers_changes_the_ids_of_the_runs_that_use_it(
 
 
 def test_a_stored_result_says_which_computations_with_new_numbers_it_used() -> None:
-    assert without_infrastructure(settings_of(load_config()))["computation"] == {"balanced_loss": 2}
-    assert "computation" not in settings_of(load_config("trainer.balance=nothing"))
+    stored = without_infrastructure(settings_of(load_config()))
+    assert stored["computation"] == {"balanced_loss": 2, "drawn_split": 2}
+    assert "computation" not in settings_of(load_config("dataset=meld", "trainer.balance=nothing"))
 
 
 def test_a_stored_configuration_with_old_keys_gives_the_same_settings() -> None:

@@ -191,7 +191,7 @@ def test_both_labels_keeps_the_rows_that_have_a_class_by_both_sources(
     table = melt.read(root, config).table
     for column, emotion in (("label", "emotion"), ("other_label", "other_emotion")):
         table[emotion] = map_labels(table[column], config.label_map, "melt")
-    corpus = Corpus(config, root, table, table, table[:0], [], "")
+    corpus = Corpus(config, root, table, table, table[:0], [], "", table)
     counts = {}
     for name in ("seven", "six", "four"):
         usable, left_out = corpus.usable(LabelSpace(name, load_config(f"labels={name}").labels.classes or {}))

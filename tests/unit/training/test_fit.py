@@ -130,6 +130,21 @@ def test_fit_ends_with_the_weights_of_its_best_epoch(
         assert torch.equal(learning_weights(model)[name], weight)
 
 
+def test_fit_without_dev_stops_where_it_is_told_on_the_schedule_of_all_epochs(
+    clips: WaveformDataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What `trainer.refit` needs: the weights after epoch 3 of 5 are those of a training that stops there."""
+    settings = {"epochs": 5, "schedule": Schedule.linear, "warmup_fraction": 0.2, "patience": 1}
+    prescribe_dev_scores(monkeypatch, [(0.5, 1.0), (0.6, 1.0), (0.7, 1.0), (0.6, 1.0)])
+    chosen, state = fit_head(clips, tmp_path / "chosen", **settings)
+    config, model = dataclasses.replace(FROZEN, **settings), small_classifier("hubert-base", dropout=0.0)
+    model.backbone.freeze("everything")
+    refit = fit(config, model, Stage.pooled, clips, None, 0, tmp_path / "refit", make_accelerator("cpu"), last_epoch=3)
+    assert state.best_epoch == refit.epoch == len(refit.history) == 3
+    for name, weight in learning_weights(chosen).items():
+        assert torch.equal(learning_weights(model)[name], weight)
+
+
 @pytest.mark.parametrize(("patience", "epochs"), [(1, 2), (2, 6), (None, 7)])
 def test_fit_stops_when_its_patience_is_over(
     clips: WaveformDataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, patience: int | None, epochs: int

@@ -37,7 +37,9 @@ def read(root: Path, config: DatasetConfig) -> Release:
         raise not_found(sessions[0] / "dialog" / "EmoEvaluation", config)
     there = sum(bool(_annotations(session)) for session in sessions)
     notes = [f"{there} of the five sessions are there"] if there != 5 else []
-    return Release(make_table(rows), skipped, notes)
+    table = make_table(rows)
+    annotated = table.assign(dialogue=table["utterance"].str.rpartition("_")[0])  # Ses01F_impro01
+    return Release(table, skipped, notes, annotated=annotated)
 
 
 def _sessions(places: list[Path]) -> list[Path]:

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
@@ -65,7 +66,7 @@ def read(root: Path, config: DatasetConfig) -> Release:
     release = join(annotations, clips, config, "Emotion")
     annotated = {key for split, frame in annotations.items() for key in keys(split, frame)}
     skipped += [Skipped("", clips[key], "file without annotation") for key in sorted(clips.keys() - annotated)]
-    return Release(release.table, release.skipped + skipped, release.notes + notes)
+    return replace(release, skipped=release.skipped + skipped, notes=release.notes + notes)
 
 
 def read_annotations(path: Path, more: tuple[str, ...] = ()) -> pd.DataFrame:
@@ -177,7 +178,7 @@ def join(
                     }
                 )
     table = make_table(rows)
-    return Release(table, skipped, known_defects(table))
+    return Release(table, skipped, known_defects(table), annotated=table.assign(dialogue=table["session"]))
 
 
 def known_defects(table: pd.DataFrame) -> list[str]:

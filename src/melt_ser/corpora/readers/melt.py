@@ -9,7 +9,6 @@ Interspeech 2025; data: KeiKinn/meltdataset.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 
@@ -28,42 +27,48 @@ def read(root: Path, config: DatasetConfig) -> Release:
 
     In 3 test rows GPT-4o gave a label outside its seven. Under MELD's labels these rows are skipped, so that both
     label sources use the same rows; under MELT's own labels they stay, and the label map decides. The column
-    `other_label` is the label of the other source, for `dataset.both_labels`.
+    `other_label` is the label of the other source, for `dataset.both_labels`. `annotated` is the same for both sources.
     """
     column = config.label_column
     if column not in LABEL_COLUMNS:
         raise SetupError(f"dataset.label_column is '{column}': {did_you_mean(column, LABEL_COLUMNS)}")
     searched = folders(root, config)
-    annotations, skipped = {}, []
-    for split in ("train", "test"):
-        frame = _read_annotations(annotation_file(f"meld_{split}.csv", searched, root, config))
-        if column == "Emotion":
-            outside = frame[~frame["llm_label"].isin(TAXONOMY)]
-            skipped += [
-                Skipped(
-                    _utterance(split, row),
-                    "",
-                    f"MELT's label '{row.llm_label}' is none of the seven; left out of both label sources",
-                )
-                for row in outside.itertuples()
-            ]
-            frame = frame.drop(outside.index)
-        annotations[split] = frame
+    annotations = {
+        split: _read_annotations(annotation_file(f"meld_{split}.csv", searched, root, config))
+        for split in ("train", "test")
+    }
     clips, unused, notes = meld.find_clips(root, searched, list(annotations), config)
     release = meld.join(annotations, clips, config, column)
+    assert release.annotated is not None
+    labels = _labels(annotations).loc[release.table["utterance"]].reset_index(drop=True)
     other = next(name for name in LABEL_COLUMNS if name != column)
-    release.table["other_label"] = release.table["utterance"].map(
-        {
-            _utterance(split, row): getattr(row, other)
-            for split, frame in annotations.items()
-            for row in frame.itertuples()
-        }
-    )
-    annotated = {key for split, frame in annotations.items() for key in meld.keys(split, frame)}
-    beyond = len(clips.keys() - annotated)
+    table, skipped = release.table.assign(other_label=labels[other]), []
+    if column == "Emotion":
+        outside = ~labels["llm_label"].isin(TAXONOMY)
+        reason = "MELT's label '{}' is none of the seven; left out of both label sources"
+        rows = table.loc[outside, ["utterance", "other_label"]].to_numpy().tolist()
+        skipped = [Skipped(utterance, "", reason.format(label)) for utterance, label in rows]
+        table = table[~outside].reset_index(drop=True)
+    keys = {key for split, frame in annotations.items() for key in meld.keys(split, frame)}
+    beyond = len(clips.keys() - keys)
     if beyond:
         notes.append(f"{beyond} clips of MELD's train and test folders are not in MELT")
-    return Release(release.table, release.skipped + skipped + unused, release.notes + notes)
+    return Release(
+        table,
+        release.skipped + skipped + unused,
+        release.notes + notes,
+        annotated=release.annotated.assign(label=labels["Emotion"], other_label=labels["llm_label"]),
+    )
+
+
+def _labels(annotations: dict[str, pd.DataFrame]) -> pd.DataFrame:
+    """Return the labels of both sources, by utterance."""
+    frames = [
+        frame.set_index(f"{split}_dia" + frame["Dialogue_ID"].astype(str) + "_utt" + frame["Utterance_ID"].astype(str))
+        for split, frame in annotations.items()
+    ]
+    labels = pd.concat(frames)[list(LABEL_COLUMNS)]
+    return labels[~labels.index.duplicated()]  # a repeated row is refused later
 
 
 def _read_annotations(path: Path) -> pd.DataFrame:
@@ -79,7 +84,3 @@ def _read_annotations(path: Path) -> pd.DataFrame:
         )
     frame["Speaker"] = frame["Speaker"].str.title()  # MELT writes them in lower case
     return frame
-
-
-def _utterance(split: str, row: Any) -> str:
-    return f"{split}_dia{row.Dialogue_ID}_utt{row.Utterance_ID}"

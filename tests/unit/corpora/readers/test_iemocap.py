@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from corpus_trees import iemocap_session, placeholder, write_text
 from melt_ser.cli.compose import load_config
+from melt_ser.config import DevGroup
 from melt_ser.core.errors import InputError, SetupError
 from melt_ser.corpora.labels import LabelSpace, map_labels
 from melt_ser.corpora.readers.iemocap import read
+from melt_ser.corpora.splits import make_fold_splits
 from melt_ser.corpora.table import validate
 
 SETTINGS = load_config("dataset=iemocap")
@@ -149,3 +152,19 @@ def test_iemocap_has_5531_turns_in_the_usual_task(tmp_path: Path) -> None:
     by_session = classes.notna().groupby(table["session"]).sum()
     assert by_session.tolist() == [1085, 1023, 1151, 1031, 1241]
     assert table.groupby("session")["speaker"].nunique().tolist() == [2] * 5
+
+    usable = table.assign(**{"class": classes, "content_hash": table["source"]})[classes.notna()]
+    for dev_group, train_speakers in ((None, 8), (DevGroup.session, 6), (DevGroup.source, 8)):
+        config = replace(CONFIG, fold="all", dev_group=dev_group)
+        splits = make_fold_splits(usable, config, release.annotated)
+        for split in splits:
+            assert split.train["speaker"].nunique() == train_speakers
+            assert not set(split.test["session"]) & {*split.train["session"], *split.dev["session"]}
+            assert 0.15 < len(split.dev) / (len(split.train) + len(split.dev)) < (0.32 if train_speakers == 6 else 0.25)
+    [split] = make_fold_splits(usable, CONFIG, release.annotated)
+    dialogues = [set(part["utterance"].str.rpartition("_")[0]) for part in (split.train, split.dev)]
+    assert not dialogues[0] & dialogues[1] and set(split.dev["speaker"]) == set(split.train["speaker"])
+    assert split.notes == (
+        "'iemocap' leaves 4 sessions to train on, and dev is about 20 % of train, whole dialogues "
+        "(dataset.dev_group=dialogue): the best epoch is chosen on speakers that were trained on.",
+    )

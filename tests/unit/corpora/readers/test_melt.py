@@ -6,6 +6,7 @@ import csv
 from dataclasses import replace
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
 from corpus_trees import (
@@ -18,12 +19,16 @@ from corpus_trees import (
     placeholder,
     write_rows,
 )
-from melt_ser.cli.compose import load_dataset
+from melt_ser.cli.compose import load_config, load_dataset
+from melt_ser.config import DatasetConfig
 from melt_ser.core.errors import InputError, SetupError
-from melt_ser.corpora.labels import map_labels
+from melt_ser.corpora.labels import LabelSpace, map_labels
+from melt_ser.corpora.load import read_release
 from melt_ser.corpora.readers import meld, melt
+from melt_ser.corpora.splits import make_fold_splits
 from melt_ser.corpora.table import Release, validate
 
+SPLITS = ("train", "test")
 MELT, HUMAN, MELD = load_dataset("melt"), load_dataset("melt_human"), load_dataset("meld")
 TRAIN = [meld_row(0, 0, "Mrs. Geller", "joy", "It’s me"), meld_row(0, 1)]
 TEST = [meld_row(0, 0, "Joey", "fear"), meld_row(3, 2, "Ross", "anger")]
@@ -135,3 +140,48 @@ def test_melt_labels_agree_with_melds_as_published(real: dict[str, Release], sha
     agreement = (table["label"] == meld_label).groupby(table["split"]).mean()
     assert agreement["train"] == pytest.approx(0.536, abs=5e-4)  # 46.43 % changed
     assert agreement["test"] == pytest.approx(0.525, abs=1e-3)  # 47.55 % changed
+
+
+def parts_of(config: DatasetConfig, release: Release, labels: str, both: bool) -> pd.Series:
+    """Return the part of each utterance that a run uses, as `train` cuts them."""
+    table, space = release.table, LabelSpace(labels, load_config(f"labels={labels}").labels.classes or {})
+    by_source = [
+        space.classify(map_labels(table[column], config.label_map, config.name)) for column in ("label", "other_label")
+    ]
+    used = by_source[0].notna() & (by_source[1].notna() | (not both))
+    usable = table.assign(**{"class": by_source[0], "content_hash": table["source"]})[used]
+    [split] = make_fold_splits(usable, config, release.annotated)
+    return split.assignment().set_index("utterance")["split"]
+
+
+def test_every_label_source_cuts_the_same_dialogues_in_each_condition(
+    shared_data: Path, tmp_path_factory: pytest.TempPathFactory, tmp_path: Path
+) -> None:
+    """On the released files: melt, melt_human and a label file, in the five conditions of experiment=melt_table."""
+    root = meld_release(shared_data, tmp_path_factory.getbasetemp())
+    own = pd.concat([pd.read_csv(root / f"meld_{split}.csv", dtype=str).assign(split=split) for split in SPLITS])
+    own = own[own["Utterance_ID"].astype(int) % 3 > 0]  # the user has labelled two lines of three, all as they like
+    own["llm_label"] = own["llm_label"].sample(frac=1.0, random_state=0).to_numpy()
+    own.to_csv(tmp_path / "own.csv", index=False)
+    configs = [replace(config, root=str(root)) for config in (MELT, HUMAN, MELT)]
+    configs[2].label_file = str(tmp_path / "own.csv")
+    sources = [(config, read_release(config)[1]) for config in configs]
+    sizes = {}
+    whole = parts_of(*sources[0], "seven", both=False)
+    for labels, both in (("seven", False), ("six", False), ("six", True), ("four", False), ("four", True)):
+        melt_parts, human_parts, own_parts = (parts_of(*source, labels, both) for source in sources)
+        for parts in (melt_parts, human_parts, own_parts):
+            common = parts.index.intersection(whole.index)
+            assert len(common) >= len(parts) - 3 and parts[common].equals(whole[common])
+        if both:
+            assert melt_parts.equals(human_parts)
+        sizes[labels + "_both" * both] = [
+            tuple((parts == part).sum() for part in ("train", "dev")) for parts in (melt_parts, human_parts)
+        ]
+    assert sizes == {  # as conf/experiment/melt_table.yaml has them
+        "seven": [(5617, 1407), (5617, 1407)],
+        "six": [(4650, 1165), (5007, 1254)],
+        "six_both": [(4444, 1103), (4444, 1103)],
+        "four": [(3940, 984), (4669, 1169)],
+        "four_both": [(3642, 902), (3642, 902)],
+    }
