@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Iterable, Iterator
 
 from melt_ser.core.errors import one_line
@@ -11,7 +10,7 @@ from melt_ser.evaluation.results import EvaluationSummary
 from melt_ser.reporting.contents import ReportData
 from melt_ser.reporting.latex_table import Figure, Row, Table, breakable, laid_out
 from melt_ser.reporting.latex_text import OTHER_SCRIPT, needs_lualatex
-from melt_ser.reporting.matrix import Cell, Matrix
+from melt_ser.reporting.matrix import Cell, Matrix, ScoredSet
 from melt_ser.reporting.overview import SystemScore, figure, over
 from melt_ser.reporting.ranking import Ranking
 
@@ -37,13 +36,14 @@ MOST_WARNINGS = 10  # in the comment
 
 
 def latex(contents: ReportData, longtable: bool = False) -> str:
-    """Return a table for the matrix of each answer set, one of the ranks, and one of all results.
+    """Return a table for the matrix of each answer set, one of the ranks, and one of all metrics on each test set.
 
     Each is divided into tables that fit a page, or with `longtable` runs over several pages.
     """
     tables = [_matrix(matrix) for matrix in contents.matrices]
     tables += [_ranking(contents.ranking)] if contents.ranking and contents.ranking.rows else []
-    tables += [_results(contents)]
+    tests = [(matrix, key) for matrix in contents.matrices for key in matrix.columns]
+    tables += [_results(*test, f"tab:results-{number}") for number, test in enumerate(tests, 1)]
     text = "\n\n".join(part for table in tables for part in laid_out(table, longtable)) + "\n"
     warnings = [f"% Warning ({len(runs)} runs): {one_line(sentence)}\n" for sentence, runs in contents.warnings.items()]
     if len(warnings) > MOST_WARNINGS:
@@ -53,7 +53,8 @@ def latex(contents: ReportData, longtable: bool = False) -> str:
 
 
 def _matrix(matrix: Matrix) -> Table:
-    cells = {key: [row[key] for row in matrix.rows.values() if key in row] for key in matrix.columns}
+    columns = [[row[key] for row in matrix.rows.values() if key in row] for key in matrix.columns]
+    units = [" and ".join(dict.fromkeys(filter(None, (_unit(cell.score) for cell in column)))) for column in columns]
     table = Table(
         f"tab:ua-{matrix.answer_set.split()[0]}",
         rf"Unweighted accuracy (UA, \%) by system and test corpus{ANSWER_SETS[matrix.answer_set]}.",
@@ -64,20 +65,43 @@ def _matrix(matrix: Matrix) -> Table:
             for (system, train), row in matrix.rows.items()
         ],
         [
-            ("Chance", [Figure(percent(_chance(column[0].score.rows[0]))) for column in cells.values()]),
+            ("Chance", [Figure(percent(_chance(column[0].score.rows[0]))) for column in columns]),
             ("Utterances", [Figure(f"{key.n:,}") for key in matrix.columns]),
+            ("Interval over", [Figure(unit) if unit else None for unit in units]),
         ],
     )
-    scores = [(matrix.columns[key], cell.score) for key, column in cells.items() for cell in column]
-    table.notes = [
-        *_named(table.constants()),
-        *_meaning_of_figures(scores),
-        *(["Bold: the best of a column."] if any(cell.best for cell in matrix.cells) else []),
-        *([MARKS] if any(cell.mark for cell in matrix.cells) else []),
-        *map(breakable, matrix.notes[:MOST_NOTES]),
-        *([f"{len(matrix.notes) - MOST_NOTES} more were not compared."] if len(matrix.notes) > MOST_NOTES else []),
-    ]
+    if not any(units):
+        del table.last[-1]
+    constants = table.constants()
+    table.grouped = len(table.names) > 1
+    table.notes = [*_named(constants), *_meaning(matrix.cells), *_not_compared(matrix)]
     return table
+
+
+def _results(matrix: Matrix, test: ScoredSet, label: str) -> Table:
+    """Return a table of all metrics on one test set, the best system first."""
+    cells = sorted((row[test] for row in matrix.rows.values() if test in row), key=lambda cell: -_ua(cell))
+    row = cells[0].score.rows[0]
+    table = Table(
+        label,
+        rf"All metrics (\%) on {breakable(matrix.columns[test])}{ANSWER_SETS[matrix.answer_set]}: "
+        rf"{test.n:,} utterances of {len(row.classes)} classes, chance of UA {percent(_chance(row))}\,\%.",
+        ["System", "Trained on", "Over"],
+        [metric.label for metric in table_metrics().values()],
+        [
+            (
+                [cell.score.system, cell.score.train, over(cell.score) or _unit(cell.score)],
+                [_cell(cell), *(Figure(figure(cell.score, name)) for name in table_metrics() if name != "ua")],
+            )
+            for cell in cells
+        ],
+    )
+    table.notes = [*_named(table.constants()), *_meaning(cells)]
+    return table
+
+
+def _ua(cell: Cell) -> float:
+    return cell.score.summary.mean["ua"]
 
 
 def _cell(cell: Cell | None) -> Figure | None:
@@ -102,50 +126,28 @@ def _ranking(ranking: Ranking) -> Table:
     )
 
 
-def _results(contents: ReportData) -> Table:
-    metrics = table_metrics()
-    main = next(iter(metrics))  # only this metric has its interval; otherwise the table would be too wide
-    scores = contents.system_scores
-    rows: list[Row] = [
-        (
-            [score.corpus, score.fold, score.answer_set, score.system, score.train, over(score), _unit(score) or "--"],
-            [
-                Figure(f"{score.rows[0].n:,}"),
-                Figure(percent(_chance(score.rows[0]))),
-                *(Figure(figure(score, name, interval=name == main)) for name in metrics),
-            ],
-        )
-        for score in scores
-    ]
-    table = Table(
-        "tab:results",
-        r"All results (\%) by test corpus.",
-        ["Tested on", "Fold", "Answers", "System", "Trained on", "Mean of", "Interval over"],
-        ["Utterances", "Chance", *(metric.label for metric in metrics.values())],
-        rows,
-    )
-    table.notes = [*_named(table.constants()), *_meaning_of_figures([(score.corpus, score) for score in scores])]
-    return table
-
-
 def _named(constants: Iterable[tuple[str, str]]) -> Iterator[str]:
     """Yield a note for each column that has one text in all rows."""
     yield from (f"{head}: {breakable(text)}." for head, text in constants if text)
 
 
-def _meaning_of_figures(scores: list[tuple[str, SystemScore]]) -> Iterator[str]:
-    """Yield what brackets are intervals over, by the name of a test set, and what deviations are over."""
-    tests: dict[str, dict[str, None]] = defaultdict(dict)
-    for name, score in scores:
-        if unit := _unit(score):
-            tests[unit][name] = None
-    phrases = [f"{unit} ({', '.join(names)})" for unit, names in tests.items()]
-    if phrases:
-        yield rf"{{[}}low, high{{]}}: 95\,\% interval over {breakable(' and over '.join(phrases))}."
-    deviations = dict.fromkeys(over(score) for _, score in scores if over(score))
+def _meaning(cells: list[Cell]) -> Iterator[str]:
+    """Yield what the brackets, deviations and marks of these cells mean."""
+    if any(_unit(cell.score) for cell in cells):
+        yield r"{[}low, high{]}: 95\,\% interval."
+    deviations = dict.fromkeys(over(cell.score) for cell in cells if over(cell.score))
     if deviations:
         yield rf"$\pm$: standard deviation over {' or '.join(deviations)}."
-    yield "Chance: the UA of guessing, 1 / number of classes."
+    if any(cell.best for cell in cells):
+        yield "Bold: the best UA of a test set."
+    if any(cell.mark for cell in cells):
+        yield MARKS
+
+
+def _not_compared(matrix: Matrix) -> Iterator[str]:
+    yield from map(breakable, matrix.notes[:MOST_NOTES])
+    if len(matrix.notes) > MOST_NOTES:
+        yield f"The page has {len(matrix.notes) - MOST_NOTES} more such notes."
 
 
 def _unit(score: SystemScore) -> str:

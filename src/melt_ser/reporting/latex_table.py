@@ -16,6 +16,7 @@ COLUMN, PAGE = 220.0, 450.0  # points; those of `article` on A4, narrower than I
 ONE_COLUMN = 340.0  # points of a page of `article` in one column, for longtable
 GAP = 6.0  # points between two columns: twice \tabcolsep
 WIDEST_TEXTS = (110.0, 90.0, 70.0, 55.0, 42.0, 30.0)  # points of a line of text: the first with which a table fits
+NARROW = 70.0  # points of the narrowest line of text that makes a table fit a column rather than a page
 WIDEST_HEAD = 62.0  # points of a line of a head over figures
 MOST_LINES = 42  # lines of a table that leave room for caption and notes on a page
 SMALL = 0.95  # width of \scriptsize to \footnotesize: Computer Modern's small sizes are wide
@@ -59,6 +60,7 @@ class Table:
     rows: list[Row]
     last: list[tuple[str, list[Figure | None]]] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    grouped: bool = False  # whether a name in the first column stands only once if the next rows share it
     widest_text: float = WIDEST_TEXTS[0]
 
     def constants(self) -> list[tuple[str, str]]:
@@ -80,10 +82,12 @@ def laid_out(table: Table, longtable: bool) -> list[str]:
 
 
 def _widest_text(table: Table, page: float) -> float:
-    """Return the first of WIDEST_TEXTS with which all columns fit, or else texts take at most half of the page."""
-    for room in (page - sum(_figure_widths(table)) - GAP * len(table.heads), page / 2):
+    """Return the first of WIDEST_TEXTS with which all fits a column, or a page, or texts take half of the page."""
+    figures = sum(_figure_widths(table)) + GAP * len(table.heads)
+    for room, narrowest in ((COLUMN - figures, NARROW), (page - figures, 0), (page / 2, 0)):
         for widest in WIDEST_TEXTS:
-            if sum(_text_widths(replace(table, widest_text=widest))) + GAP * len(table.names) <= room:
+            texts = sum(_text_widths(replace(table, widest_text=widest))) + GAP * (len(table.names) - 1)
+            if widest >= narrowest and texts <= room:
                 return widest
     return WIDEST_TEXTS[-1]
 
@@ -179,12 +183,12 @@ def _latex(table: Table, number: int, parts: int, longtable: bool) -> str:
 
 
 def _rows(table: Table) -> Iterator[str]:
-    """Yield the rows; a name in the first column stands only once if the next rows share it."""
     before = None
-    grouped = len({names[0] for names, _ in table.rows}) < len(table.rows)
     for names, figures in table.rows:
-        first = "" if names[0] == before and len(names) > 1 else names[0]
-        if grouped and first and before is not None:
+        first = names[0]
+        if table.grouped and first == before:
+            first = ""
+        elif table.grouped and before is not None:
             yield r"\addlinespace[2pt]"
         before = names[0]
         yield _row([_stacked(name, table.widest_text, "l", "t") for name in (first, *names[1:])], figures)

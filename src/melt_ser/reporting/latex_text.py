@@ -39,8 +39,8 @@ PLAIN = r"\x00-\x7f\xa0-\u017f–—‘’“”…•€™−†‡ẞȘșȚț
 OTHER = re.compile(rf"(?:[{UNDECLARED}]|[^{PLAIN}])(?: *(?:[{UNDECLARED}]|[^{PLAIN}]))*")
 OTHER_SCRIPT = r"""\ifdefined\otherscript\else
 \ifdefined\otherscriptfont\else\newcommand{\otherscriptfont}{}\fi
-\DeclareRobustCommand{\otherscript}[3]{% code of the first character, text, code points
-  \ifdefined\directlua{\otherscriptfont\iffontchar\font#1 #2\else{\normalfont[U+#3]}\fi}\else[U+#3]\fi}
+\DeclareRobustCommand{\otherscript}[4]{% direction, number of the first character, text, code points
+  \ifdefined\directlua{\otherscriptfont\iffontchar\font#2 \textdir #1 #3\else\normalfont[U+#4]\fi}\else[U+#4]\fi}
 \fi
 """
 FONT_SIZE = 8.0  # points: \footnotesize of a class with 10 pt
@@ -67,7 +67,7 @@ def escaped(text: object) -> str:
 
 def needs_lualatex(source: str) -> list[str]:
     """Return the texts in LaTeX that pdfLaTeX shows as code points, without parts of other such texts."""
-    texts = set(re.findall(r"\\otherscript\{\d+\}\{(?:\\textdir TRT )?(.*?)\}\{", source))
+    texts = set(re.findall(r"\\otherscript\{T.T\}\{\d+\}\{(.*?)\}\{", source))
     return sorted(text for text in texts if not any(text in other for other in texts - {text}))
 
 
@@ -78,20 +78,25 @@ def points_wide(text: object, bold: bool = False) -> float:
 
 
 def broken(text: object, width: float) -> list[str]:
-    """Break text into lines of at most `width` points: at spaces, after punctuation, and within a longer word.
+    """Break text into lines of at most `width` points: at spaces, or a wider word after punctuation or anywhere.
 
-    >>> broken("hubert head=mlp", 40)
-    ['hubert', 'head=mlp']
+    >>> broken("hubert_large head=attention", 60)
+    ['hubert_large', 'head=', 'attention']
     """
     lines = [""]
-    for piece in re.findall(r"[^\s=_/,;:.+-]*(?:[=_/,;:.+-]+|\s+|$)", _clean(text)):
-        if lines[-1] and points_wide((lines[-1] + piece).rstrip()) > width:
+    for word in _clean(text).split():
+        pieces = [word] if points_wide(word) <= width else re.findall(r"[^=_/,;:.+-]*(?:[=_/,;:.+-]+|$)", word)
+        for number, piece in enumerate(pieces):
+            space = " " if lines[-1] and number == 0 else ""
+            if points_wide(lines[-1] + space + piece) <= width:
+                lines[-1] += space + piece
+                continue
             lines.append("")
-        for character in piece:
-            if lines[-1] and points_wide(lines[-1] + character.strip()) > width:
-                lines.append("")
-            lines[-1] += character
-    return [line.strip() for line in lines if line.strip()] or [""]
+            for character in piece:
+                if lines[-1] and points_wide(lines[-1] + character) > width:
+                    lines.append("")
+                lines[-1] += character
+    return [line for line in lines if line] or [""]
 
 
 def _clean(text: object) -> str:
@@ -114,9 +119,9 @@ def _special(text: str) -> str:
 
 
 def _otherscript(text: str) -> str:
-    """Return the macro for text in another script: its first character, itself, and its code points."""
-    direction = r"\textdir TRT " if unicodedata.bidirectional(text[0]) in ("R", "AL") else ""
-    return rf"\otherscript{{{ord(text[0])}}}{{{direction}{text}}}{{{_code_points(text)}}}"
+    """Return the macro for text in another script: right to left (TRT) or not, and the text as it is and in code."""
+    direction = "TRT" if unicodedata.bidirectional(text[0]) in ("R", "AL") else "TLT"
+    return rf"\otherscript{{{direction}}}{{{ord(text[0])}}}{{{text}}}{{{_code_points(text)}}}"
 
 
 def _code_points(text: str) -> str:
