@@ -33,6 +33,7 @@ ANSWER_SETS = {
 }
 MOST_NOTES = 3  # of the comparisons that could not be made
 MOST_WARNINGS = 10  # in the comment
+MOST_FLOATS = 30  # tables that LaTeX keeps waiting for a place; it stops at about 50
 
 
 def latex(contents: ReportData, longtable: bool = False) -> str:
@@ -44,7 +45,10 @@ def latex(contents: ReportData, longtable: bool = False) -> str:
     tables += [_ranking(contents.ranking)] if contents.ranking and contents.ranking.rows else []
     tests = [(matrix, key) for matrix in contents.matrices for key in matrix.columns]
     tables += [_results(*test, f"tab:results-{number}") for number, test in enumerate(tests, 1)]
-    text = "\n\n".join(part for table in tables for part in laid_out(table, longtable)) + "\n"
+    parts = [part for table in tables for part in laid_out(table, longtable)]
+    for number in range(MOST_FLOATS, len(parts), MOST_FLOATS):
+        parts[number] = "\\clearpage\n" + parts[number]
+    text = "\n\n".join(parts) + "\n"
     warnings = [f"% Warning ({len(runs)} runs): {one_line(sentence)}\n" for sentence, runs in contents.warnings.items()]
     if len(warnings) > MOST_WARNINGS:
         warnings[MOST_WARNINGS:] = [f"% The page has {len(warnings) - MOST_WARNINGS} more warnings.\n"]
@@ -86,7 +90,7 @@ def _results(matrix: Matrix, test: ScoredSet, label: str) -> Table:
         label,
         rf"All metrics (\%) on {breakable(matrix.columns[test])}{ANSWER_SETS[matrix.answer_set]}: "
         rf"{test.n:,} utterances of {len(row.classes)} classes, chance of UA {percent(_chance(row))}\,\%.",
-        ["System", "Trained on", "Over"],
+        ["System", "Trained on", "Spread over"],
         [metric.label for metric in table_metrics().values()],
         [
             (

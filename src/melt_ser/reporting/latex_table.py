@@ -19,6 +19,7 @@ WIDEST_TEXTS = (110.0, 90.0, 70.0, 55.0, 42.0, 30.0)  # points of a line of text
 NARROW = 70.0  # points of the narrowest line of text that makes a table fit a column rather than a page
 WIDEST_HEAD = 62.0  # points of a line of a head over figures
 MOST_LINES = 42  # lines of a table that leave room for caption and notes on a page
+SHORT = 25  # lines of a table that needs no page of its own
 SMALL = 0.95  # width of \scriptsize to \footnotesize: Computer Modern's small sizes are wide
 
 
@@ -132,7 +133,7 @@ def _by_rows(table: Table) -> Iterator[Table]:
     part: list[Row] = []
     lines = 0
     for row in table.rows:
-        height = max(len(broken(name, table.widest_text)) for name in row[0])
+        height = _lines(table, row)
         if part and lines + height > MOST_LINES:
             yield replace(table, rows=part)
             part, lines = [], 0
@@ -141,9 +142,14 @@ def _by_rows(table: Table) -> Iterator[Table]:
     yield replace(table, rows=part)
 
 
+def _lines(table: Table, row: Row) -> int:
+    return max(len(broken(name, table.widest_text)) for name in row[0])
+
+
 def _latex(table: Table, number: int, parts: int, longtable: bool) -> str:
     widths = [*_text_widths(table), *_figure_widths(table)]
     star = "*" if sum(widths) + GAP * (len(widths) - 1) > COLUMN else ""
+    place = "tp" if sum(_lines(table, row) for row in table.rows) > SHORT else "t"
     caption = table.caption + (f" Part {number} of {parts}." if parts > 1 else "")
     label = table.label + (f"-{number}" if number > 1 else "")
     alignment = f"@{{}}{'l' * len(table.names)}{'r' * len(table.heads)}@{{}}"
@@ -170,7 +176,7 @@ def _latex(table: Table, number: int, parts: int, longtable: bool) -> str:
         )
     return "\n".join(
         [
-            rf"\begin{{table{star}}}[tp]",
+            rf"\begin{{table{star}}}[{place}]",
             r"\centering\footnotesize\setlength{\tabcolsep}{3pt}\setlength{\belowcaptionskip}{3pt}",
             rf"\caption{{{caption}}}\label{{{label}}}",
             rf"\begin{{tabular}}{{{alignment}}}",

@@ -40,7 +40,8 @@ OTHER = re.compile(rf"(?:[{UNDECLARED}]|[^{PLAIN}])(?: *(?:[{UNDECLARED}]|[^{PLA
 OTHER_SCRIPT = r"""\ifdefined\otherscript\else
 \ifdefined\otherscriptfont\else\newcommand{\otherscriptfont}{}\fi
 \DeclareRobustCommand{\otherscript}[4]{% direction, number of the first character, text, code points
-  \ifdefined\directlua{\otherscriptfont\iffontchar\font#2 \textdir #1 #3\else\normalfont[U+#4]\fi}\else[U+#4]\fi}
+  \ifdefined\directlua\iffontchar\font#2 {\textdir #1 #3}\else
+  {\otherscriptfont\iffontchar\font#2 \textdir #1 #3\else\normalfont[U+#4]\fi}\fi\else[U+#4]\fi}
 \fi
 """
 FONT_SIZE = 8.0  # points: \footnotesize of a class with 10 pt

@@ -149,6 +149,13 @@ def test_a_long_table_compiles_in_one_column(runs: Path, tmp_path: Path) -> None
     assert "Overfull" not in log
 
 
+def test_many_tables_are_not_all_kept_waiting_for_a_place(runs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    contents = make_report_data(collect([runs]))
+    tables = latex(contents).count(r"\caption")
+    monkeypatch.setattr("melt_ser.reporting.latex.MOST_FLOATS", 2)
+    assert latex(contents).count("\n\\clearpage\n\\begin{table") == (tables - 1) // 2 > 0
+
+
 @needs("pdflatex")
 def test_the_widths_are_not_too_small(tmp_path: Path) -> None:
     texts = ["".join(map(chr, range(33 + 12 * part, 45 + 12 * part))) for part in range(7)]
