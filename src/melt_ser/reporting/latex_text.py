@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Iterator
+from functools import lru_cache
 
 from melt_ser.core.errors import one_line
 
@@ -72,6 +73,7 @@ def needs_lualatex(source: str) -> list[str]:
     return sorted(text for text in texts if not any(text in other for other in texts - {text}))
 
 
+@lru_cache(maxsize=100_000)  # a report has the same names and similar figures again and again
 def points_wide(text: object, bold: bool = False) -> float:
     """Return the width of text in points, not too small, in `\\footnotesize`."""
     ems = sum(sum(map(_em, f"[U+{_code_points(run)}]" if other else run)) for run, other in _runs(_clean(text)))
@@ -101,7 +103,8 @@ def broken(text: object, width: float) -> list[str]:
 
 
 def _clean(text: object) -> str:
-    return unicodedata.normalize("NFC", one_line(str(text)))
+    text = str(text)
+    return text if text.isascii() and text.isprintable() else unicodedata.normalize("NFC", one_line(text))
 
 
 def _runs(text: str) -> Iterator[tuple[str, bool]]:
