@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import re
+import string
+from collections import defaultdict
 from collections.abc import Iterable, Iterator
 
 from melt_ser.core.errors import one_line
 from melt_ser.evaluation.metrics import percent, table_metrics
 from melt_ser.evaluation.results import EvaluationSummary
 from melt_ser.reporting.contents import ReportData
-from melt_ser.reporting.latex_table import Figure, Row, Table, breakable, laid_out
+from melt_ser.reporting.latex_table import Figure, Row, Table, breakable, laid_out, superscript
 from melt_ser.reporting.latex_text import OTHER_SCRIPT, needs_lualatex
 from melt_ser.reporting.matrix import Cell, Matrix, ScoredSet
 from melt_ser.reporting.overview import SystemScore, figure, over
@@ -23,7 +26,7 @@ SCRIPT_HEAD = r"""% pdfLaTeX shows some characters as code points, LuaLaTeX itse
 % \usepackage{fontspec}\newfontfamily\otherscriptfont{Noto Sans CJK SC}
 """
 MARKS = (
-    r"$^\dagger$ ($^\ddagger$): below the best of the column at $p<0.05$ ($p<0.01$), by a paired bootstrap with Holm's "
+    r"$^\dagger$ ($^\ddagger$): below this best at $p<0.05$ ($p<0.01$), by a paired bootstrap with Holm's "
     "correction."
 )
 ANSWER_SETS = {
@@ -31,6 +34,7 @@ ANSWER_SETS = {
     "open": ", answers among all classes of the system (open)",
     "closed = open": "",
 }
+LETTERS = [*string.ascii_lowercase, *(f"{first}{second}" for first in "abcdefgh" for second in string.ascii_lowercase)]
 MOST_NOTES = 3  # of the comparisons that could not be made
 MOST_WARNINGS = 10  # in the comment
 MOST_FLOATS = 30  # tables that LaTeX keeps waiting for a place; it stops at about 50
@@ -57,20 +61,24 @@ def latex(contents: ReportData, longtable: bool = False) -> str:
 
 
 def _matrix(matrix: Matrix) -> Table:
-    columns = [[row[key] for row in matrix.rows.values() if key in row] for key in matrix.columns]
-    units = [" and ".join(dict.fromkeys(filter(None, (_unit(cell.score) for cell in column)))) for column in columns]
+    """Return the table of UA: a column for each test corpus, and a letter on cells that are over another part of it."""
+    columns = _columns(matrix)
+    usual = [tests[0] for tests in columns.values()]
+    letters = dict(zip((test for tests in columns.values() for test in tests[1:]), LETTERS, strict=False))
+    rows: list[Row] = []
+    for (system, train), row in matrix.rows.items():
+        cells = [max(set(tests) & set(row), key=lambda test: test.n, default=None) for tests in columns.values()]
+        rows.append(([system, train], [test and _cell(row[test], letters.get(test, "")) for test in cells]))
+    units = [_units(matrix, test) for test in usual]
     table = Table(
         f"tab:ua-{matrix.answer_set.split()[0]}",
         rf"Unweighted accuracy (UA, \%) by system and test corpus{ANSWER_SETS[matrix.answer_set]}.",
         ["System", "Trained on"],
-        list(matrix.columns.values()),
+        list(columns),
+        rows,
         [
-            ([system, train], [_cell(row.get(key)) for key in matrix.columns])
-            for (system, train), row in matrix.rows.items()
-        ],
-        [
-            ("Chance", [Figure(percent(_chance(column[0].score.rows[0]))) for column in columns]),
-            ("Utterances", [Figure(f"{key.n:,}") for key in matrix.columns]),
+            ("Chance", [Figure(_chance_of(matrix, test)) for test in usual]),
+            ("Utterances", [Figure(f"{test.n:,}") for test in usual]),
             ("Interval over", [Figure(unit) if unit else None for unit in units]),
         ],
     )
@@ -78,13 +86,47 @@ def _matrix(matrix: Matrix) -> Table:
         del table.last[-1]
     constants = table.constants()
     table.grouped = len(table.names) > 1
-    table.notes = [*_named(constants), *_meaning(matrix.cells), *_not_compared(matrix)]
+    others = [_other_test(matrix, test, letter) for test, letter in letters.items()]
+    table.notes = [*_named(constants), *others, *_meaning(matrix.cells), *_not_compared(matrix)]
     return table
+
+
+def _columns(matrix: Matrix) -> dict[str, list[ScoredSet]]:
+    """Return the test sets of each corpus, by its name: first the one of most systems, of several the largest."""
+    corpora: dict[tuple[str, str], list[ScoredSet]] = defaultdict(list)
+    for test in matrix.columns:
+        corpora[test.corpus, test.digest].append(test)
+    names = [name for name, _ in corpora]
+    return {
+        name if names.count(name) == 1 else f"{name}, table {digest[:6]}": sorted(
+            tests, key=lambda test: (-len(_cells(matrix, test)), -test.n)
+        )
+        for (name, digest), tests in corpora.items()
+    }
+
+
+def _other_test(matrix: Matrix, test: ScoredSet, letter: str) -> str:
+    units = _units(matrix, test)
+    told = f"{test.n:,} utterances, chance {_chance_of(matrix, test)}" + (f", interval over {units}" if units else "")
+    return rf"{superscript(letter)}\,{breakable(matrix.columns[test])}: {told}."
+
+
+def _cells(matrix: Matrix, test: ScoredSet) -> list[Cell]:
+    return [row[test] for row in matrix.rows.values() if test in row]
+
+
+def _units(matrix: Matrix, test: ScoredSet) -> str:
+    """Return what the intervals on a test set are over; "" if there are none."""
+    return " and ".join(dict.fromkeys(filter(None, (_unit(cell.score) for cell in _cells(matrix, test)))))
+
+
+def _chance_of(matrix: Matrix, test: ScoredSet) -> str:
+    return percent(_chance(_cells(matrix, test)[0].score.rows[0]))
 
 
 def _results(matrix: Matrix, test: ScoredSet, label: str) -> Table:
     """Return a table of all metrics on one test set, the best system first."""
-    cells = sorted((row[test] for row in matrix.rows.values() if test in row), key=lambda cell: -_ua(cell))
+    cells = sorted(_cells(matrix, test), key=lambda cell: -cell.score.summary.mean["ua"])
     row = cells[0].score.rows[0]
     table = Table(
         label,
@@ -94,7 +136,7 @@ def _results(matrix: Matrix, test: ScoredSet, label: str) -> Table:
         [metric.label for metric in table_metrics().values()],
         [
             (
-                [cell.score.system, cell.score.train, over(cell.score) or _unit(cell.score)],
+                [cell.score.system, cell.score.train, ", ".join(filter(None, (over(cell.score), _unit(cell.score))))],
                 [_cell(cell), *(Figure(figure(cell.score, name)) for name in table_metrics() if name != "ua")],
             )
             for cell in cells
@@ -104,12 +146,8 @@ def _results(matrix: Matrix, test: ScoredSet, label: str) -> Table:
     return table
 
 
-def _ua(cell: Cell) -> float:
-    return cell.score.summary.mean["ua"]
-
-
-def _cell(cell: Cell | None) -> Figure | None:
-    return None if cell is None else Figure(figure(cell.score, "ua"), cell.mark, cell.best)
+def _cell(cell: Cell, letter: str = "") -> Figure:
+    return Figure(figure(cell.score, "ua"), cell.mark, cell.best, letter)
 
 
 def _chance(row: EvaluationSummary) -> float:
@@ -143,7 +181,7 @@ def _meaning(cells: list[Cell]) -> Iterator[str]:
     if deviations:
         yield rf"$\pm$: standard deviation over {' or '.join(deviations)}."
     if any(cell.best for cell in cells):
-        yield "Bold: the best UA of a test set."
+        yield "Bold: the best UA of a column, among cells with the same letter or none."
     if any(cell.mark for cell in cells):
         yield MARKS
 
@@ -156,4 +194,4 @@ def _not_compared(matrix: Matrix) -> Iterator[str]:
 
 def _unit(score: SystemScore) -> str:
     """Return the units that the interval of a score is over; "" if it has none."""
-    return f"{score.rows[0].ci_unit}s" if "[" in figure(score, "ua") else ""
+    return f"{score.rows[0].ci_unit}s" if re.search(r"\[\d", figure(score, "ua")) else ""

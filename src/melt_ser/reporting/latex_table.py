@@ -24,20 +24,23 @@ SMALL = 0.95  # width of \scriptsize to \footnotesize: Computer Modern's small s
 
 
 class Figure(NamedTuple):
-    """A figure such as `62.1 [55.0, 69.0]`: the interval is set smaller; `mark` is † or ‡."""
+    """A figure such as `62.1 [55.0, 69.0]`, its interval set smaller; `mark` is † or ‡, `letter` points to a note."""
 
     text: str
     mark: str = ""
     bold: bool = False
+    letter: str = ""
 
     @property
     def wide(self) -> float:
         value, bounds = self._parts()
-        return points_wide(value + self.mark, self.bold) + (SMALL * points_wide(f" {bounds}") if bounds else 0)
+        return points_wide(value + self.mark + self.letter, self.bold) + (
+            SMALL * points_wide(f" {bounds}") if bounds else 0
+        )
 
     def latex(self) -> str:
         value, bounds = self._parts()
-        text = escaped(value) + escaped(self.mark)
+        text = escaped(value) + escaped(self.mark) + superscript(self.letter)
         return (rf"\textbf{{{text}}}" if self.bold else text) + (
             rf" {{\scriptsize {escaped(bounds)}}}" if bounds else ""
         )
@@ -211,6 +214,10 @@ def _stacked(text: str, width: float, side: str, level: str) -> str:
         return lines[0]
     rows = r" \\ ".join(lines)
     return rf"\begin{{tabular}}[{level}]{{@{{}}{side}@{{}}}}{rows}\end{{tabular}}"
+
+
+def superscript(letter: str) -> str:
+    return rf"\textsuperscript{{{letter}}}" if letter else ""
 
 
 def breakable(text: object) -> str:

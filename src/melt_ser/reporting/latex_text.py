@@ -33,10 +33,13 @@ SPECIAL = {
     "±": r"$\pm$",
     "†": r"$^\dagger$",
     "‡": r"$^\ddagger$",
+    "ˢ": r"$^{\mathrm{s}}$",
+    "ᵘ": r"$^{\mathrm{u}}$",
+    "¹": "$^1$",
     **{character: f"\\{character}" for character in "&%$#_{}"},
 }
 UNDECLARED = "\xad«»ÐÞðþĄąĐđĘęĦħĮįĸĿŀŉŊŋŦŧŲųſ"  # Latin letters that pdfLaTeX lacks without T1
-PLAIN = r"\x00-\x7f\xa0-\u017f–—‘’“”…•€™−†‡ẞȘșȚț"
+PLAIN = r"\x00-\x7f\xa0-\u017f–—‘’“”…•€™−†‡ˢᵘẞȘșȚț"
 OTHER = re.compile(rf"(?:[{UNDECLARED}]|[^{PLAIN}])(?: *(?:[{UNDECLARED}]|[^{PLAIN}]))*")
 OTHER_SCRIPT = r"""\ifdefined\otherscript\else
 \ifdefined\otherscriptfont\else\newcommand{\otherscriptfont}{}\fi
@@ -48,7 +51,7 @@ OTHER_SCRIPT = r"""\ifdefined\otherscript\else
 FONT_SIZE = 8.0  # points: \footnotesize of a class with 10 pt
 WIDTHS = {  # in em, rounded up from Computer Modern, which is wider than Times; other characters have 0.6
     0.34: "!',.:;[]_ilfjI-| ",
-    0.48: "()rtscezJ",
+    0.48: "()rtscezJˢᵘ¹",
     0.54: '?$"*/0123456789^`ago~kqvxy',
     0.72: "EPFLZ†‡",
     0.84: "BCTwRAHNUVXYD&+=@GKOQ±<>\\",

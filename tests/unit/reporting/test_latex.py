@@ -125,6 +125,26 @@ def test_every_table_says_what_its_figures_are_over(runs: Path) -> None:
     assert "% Warning (" in text
 
 
+def test_the_matrix_is_square_and_a_letter_says_what_an_own_corpus_is_over(runs: Path, tmp_path: Path) -> None:
+    one = next(folder for folder, result in results(runs).items() if result["config"]["head"]["name"] == "mlp")
+
+    def single_fold(result: dict[str, Any]) -> None:
+        result["train"]["folds"] = result["train"]["folds"][:1]
+        result["evals"] = [row for row in result["evals"] if row["corpus"] == "second" or row["fold"] == 1]
+        rename(result, "third")
+
+    copy(one, tmp_path / "a")
+    copy(one, tmp_path / "b", lambda result: rename(result, "third"))
+    copy(one, tmp_path / "c", lambda result: (single_fold(result), result["config"]["trainer"].update(epochs=7)))
+    text = latex(make_report_data(collect([tmp_path])))
+    matrix = re.search(r"tab:ua-closed.*?\\end\{table", text, re.DOTALL)
+    assert matrix is not None
+    [heads] = re.findall(r"\\toprule\n(.*) \\\\", matrix[0])
+    assert heads.split(" & ") == ["System", "Trained on", "first", "second", "third"]
+    assert len(re.findall(r"\d\\textsuperscript\{a\}", matrix[0])) == 1
+    assert re.search(r"textsuperscript\{a\}\\,third, fold 1: \d+ utterances, chance 33\.3", matrix[0])
+
+
 @needs("pdflatex")
 @pytest.mark.parametrize("paper", CLASSES)
 def test_tables_compile_in_two_columns_and_nothing_sticks_out(runs: Path, tmp_path: Path, paper: str) -> None:
