@@ -158,10 +158,10 @@ class EvaluationFields(Struct, kw_only=True):
     classes: list[str]
     ece: float | None = None
     calibration: CalibrationSummary | None = None
+    ci_unit: str = "utterance"  # unit of resampling of the intervals: speaker or utterance
     overlap: int = 0  # recordings that the model was trained on
     predictions: str = ""  # CSV in the run folder
     groups: str | None = None  # CSV in the run folder: the unit of resampling of each utterance
-    ci_unit: str = "utterance"  # unit of resampling of the intervals: speaker or utterance
 
     def __post_init__(self) -> None:
         if isinstance(self.protocol, str):
