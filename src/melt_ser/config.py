@@ -32,6 +32,17 @@ class Kernels(str, Enum):
     """the forward passes of the transformers library"""
 
 
+class FigureFormat(str, Enum):
+    """The format of a figure's file."""
+
+    png = "png"
+    """pixels, for the screen"""
+    svg = "svg"
+    """vectors, for a page or a drawing program"""
+    pdf = "pdf"
+    """vectors, for LaTeX"""
+
+
 class Pooling(str, Enum):
     """How the head turns the frames of a clip into one vector."""
 
@@ -408,6 +419,8 @@ class EvalConfig:
     """Clips in a batch of a test."""
     allow_overlap: bool = False
     """Also score recordings that were trained on; the result records how many."""
+    figures: FigureFormat = FigureFormat.png
+    """Format of the figures of a run. The same command with another format draws those of a finished run."""
 
 
 @dataclass

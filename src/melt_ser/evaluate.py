@@ -20,9 +20,11 @@ def evaluate(composed: DictConfig) -> None:
     from melt_ser.core.console import finish, show, verification_bar
     from melt_ser.core.errors import SetupError
     from melt_ser.core.locks import exclusive_lock
+    from melt_ser.core.processes import is_main_process
     from melt_ser.corpora.load import load_corpus
     from melt_ser.runs.folder import RESULT_FILE, read_result
     from melt_ser.runs.rescore import rescore
+    from melt_ser.runs.run_figures import draw_figures
     from melt_ser.runs.table import evaluation_table
     from melt_ser.training.main_process import main_process_first
 
@@ -39,6 +41,8 @@ def evaluate(composed: DictConfig) -> None:
         corpus = load_corpus(config.dataset, progress=verification_bar)
     with exclusive_lock(folder, waits=True):  # another `evaluate` may be adding its rows
         result = rescore(folder, read_result(folder), corpus, config.eval, config.device)
+        if is_main_process():
+            draw_figures(folder, result, config.eval.figures)
     show(evaluation_table([row for row in result.evals if row.corpus == name]))
     finish(folder / RESULT_FILE)
 

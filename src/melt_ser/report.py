@@ -28,6 +28,9 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--format", choices=FORMATS, help="(default: by the suffix of --out; md)")
     parser.add_argument("--out", type=Path, help="file to write (default: standard output)")
     parser.add_argument(
+        "--longtable", action="store_true", help="LaTeX: tables that run over several pages, for a paper of one column"
+    )
+    parser.add_argument(
         "--clear-failed", action="store_true", help="delete the failed.json of failed and refused runs after the report"
     )
     return run(lambda: report(parser.parse_args(arguments)))
@@ -35,11 +38,13 @@ def main(arguments: list[str] | None = None) -> int:
 
 def report(options: argparse.Namespace) -> int:
     form = options.format or _format_of(options.out)
+    if options.longtable and form != "latex":
+        raise SetupError(f"--longtable is for LaTeX, and this report is {form}; give --format latex or leave it out.")
     found = collect(options.runs)
     if not options.clear_failed:
         _check_finished(found, options.runs)
     if found.runs:
-        write(found, form, options.out)
+        write(found, form, options.out, options.longtable)
     for what, notes in (("not read", found.unreadable), ("left out", found.copies)):
         for note in notes:
             say(f"{what}: {note.folder}: {note.reason}")
@@ -72,10 +77,10 @@ def _format_of(out: Path | None) -> str:
     return SUFFIXES[out.suffix.lower()]
 
 
-def write(found: CollectedRuns, form: str, out: Path | None) -> None:
+def write(found: CollectedRuns, form: str, out: Path | None, longtable: bool = False) -> None:
     """Write the report on what was found to a file, or to standard output."""
     with Progress(f"describing {len(found.runs):,} runs"):
-        text = _text(found, form, out)
+        text = _text(found, form, out, longtable)
     if out is None:
         sys.stdout.write(text)
     else:
@@ -101,7 +106,7 @@ def _check_finished(found: CollectedRuns, folders: list[Path]) -> None:
         raise SetupError(f"There is no finished run in {where}{counts or '; give the out=<folder> of train'}.")
 
 
-def _text(found: CollectedRuns, form: str, out: Path | None) -> str:
+def _text(found: CollectedRuns, form: str, out: Path | None, longtable: bool) -> str:
     if form == "csv":
         from melt_ser.reporting.overview import overview
 
@@ -116,8 +121,13 @@ def _text(found: CollectedRuns, form: str, out: Path | None) -> str:
         return markdown(contents)
     if form == "latex":
         from melt_ser.reporting.latex import latex
+        from melt_ser.reporting.latex_text import needs_lualatex
 
-        return latex(contents)
+        text = latex(contents, longtable)
+        if names := needs_lualatex(text):
+            shown = ", ".join(names)
+            say(f"note: pdfLaTeX shows {shown} as code points; compile with LuaLaTeX and a font that has them.")
+        return text
     from melt_ser.reporting.page import page
 
     return page(contents, None if out is None or is_stream(out) else out.parent)

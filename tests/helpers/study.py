@@ -17,6 +17,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from html.parser import HTMLParser
+from itertools import pairwise
 from pathlib import Path
 
 import pandas as pd
@@ -104,16 +105,28 @@ def _unescaped(text: str) -> str:
 
 
 def from_latex(path: Path) -> tuple[Cells, dict[str, str]]:
-    """Return the same from the LaTeX tables; the first table is the matrix."""
-    tables = []
-    for block in path.read_text().split(r"\begin{longtable}")[1:]:
-        lines = [line[:-3] for line in block.splitlines() if line.endswith(r" \\") and not line.startswith(r"\caption")]
-        tables.append([[_plain(cell) for cell in line.split(" & ")] for line in lines])
-    [ranks] = [table for table in tables if table[0][0] == "Method"]
-    return _matrix(tables[0]), {row[0]: row[1] for row in ranks[1:]}
+    """Return the same from the LaTeX tables; the first tables, up to the ranks, are the matrix in parts."""
+    text = path.read_text()
+    matrix: Cells = {}
+    for block in re.findall(r"\\label\{tab:ua-closed(?:-\d+)?\}.*?\\bottomrule", text, re.DOTALL):
+        heads, *rows = _latex_rows(block.partition(r"\midrule" + "\n" + "Chance")[0])
+        for before, row in pairwise(rows):
+            row[0] = row[0] or before[0]  # a name stands only once
+        matrix |= _matrix([heads, *rows])
+    ranks = _latex_rows(text.partition(r"\label{tab:ranks}")[2].partition(r"\bottomrule")[0])[1:]
+    return matrix, {row[0]: row[-2] for row in ranks}
+
+
+def _latex_rows(block: str) -> list[list[str]]:
+    rows = [line[:-3] for line in block.splitlines() if line.endswith(r" \\")]
+    return [[_plain(cell) for cell in row.split(" & ")] for row in rows]
 
 
 def _plain(cell: str) -> str:
+    cell = re.sub(
+        r"\\begin\{tabular\}\[.\]\{.*?\}\}(.*)\\end\{tabular\}", lambda lines: lines[1].replace(r" \\ ", " "), cell
+    )
+    cell = re.sub(r"\\textsuperscript\{\w+\}", "", cell)
     for ours, theirs in (("±", r"$\pm$"), ("‡", r"$^\ddagger$"), ("†", r"$^\dagger$"), ("_", r"\_"), ("–", "--")):
         cell = cell.replace(theirs, ours)
     return re.sub(r"\\textbf\{(.*)\}", r"**\1**", cell)
@@ -203,14 +216,13 @@ def compiled(path: Path) -> Path | None:
     """Compile the tables in a paper with pdfLaTeX; return the PDF, or None if pdfLaTeX is not installed."""
     if shutil.which("pdflatex") is None:
         return None
-    preamble = re.findall(r"\\usepackage.*", path.read_text())[0]
     paper = path.with_name("paper.tex")
-    body = rf"\begin{{document}}\input{{{path.stem}}}\end{{document}}"
-    paper.write_text(rf"\documentclass{{article}}\usepackage[margin=2cm]{{geometry}}{preamble}{body}")
+    body = rf"\usepackage{{booktabs}}\begin{{document}}\input{{{path.stem}}}\end{{document}}"
+    paper.write_text(rf"\documentclass[twocolumn,a4paper]{{article}}{body}")
     command = ["pdflatex", "-halt-on-error", "-interaction=nonstopmode", paper.name]
     done = subprocess.run(command, cwd=path.parent, capture_output=True, text=True, errors="replace")
     assert done.returncode == 0, done.stdout[-2000:]
-    assert "Missing character" not in done.stdout
+    assert "Missing character" not in done.stdout and "Overfull" not in done.stdout
     return paper.with_suffix(".pdf")
 
 

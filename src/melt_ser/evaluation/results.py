@@ -158,6 +158,7 @@ class EvaluationFields(Struct, kw_only=True):
     classes: list[str]
     ece: float | None = None
     calibration: CalibrationSummary | None = None
+    ci_unit: str = "utterance"  # unit of resampling of the intervals: speaker or utterance
     overlap: int = 0  # recordings that the model was trained on
     predictions: str = ""  # CSV in the run folder
     groups: str | None = None  # CSV in the run folder: the unit of resampling of each utterance
@@ -205,7 +206,6 @@ class Evaluation(EvaluationSummary, kw_only=True):
 
     confusion: list[list[int]]  # rows are references, columns answers, in the order of `classes`
     calibration: Calibration | None = None  # the summary has a part of it
-    ci_unit: str = "utterance"  # unit of resampling of the intervals: speaker or utterance
     ci95_over_utterances: dict[str, Interval] = msgspec.field(default_factory=dict)
     recall: dict[str, float | None] = msgspec.field(
         default_factory=dict

@@ -1,124 +1,197 @@
-"""Write the results as LaTeX tables (booktabs) that a paper includes with `\\input`.
-
-The text compiles with pdfLaTeX: a character that its fonts lack (in a Chinese corpus name) is shown as its code point.
-"""
+"""Write the results as LaTeX tables (booktabs) for a two-column paper, which includes the file with `\\input`."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import re
+import string
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
 
 from melt_ser.core.errors import one_line
 from melt_ser.evaluation.metrics import percent, table_metrics
+from melt_ser.evaluation.results import EvaluationSummary
 from melt_ser.reporting.contents import ReportData
-from melt_ser.reporting.matrix import Cell, Matrix
-from melt_ser.reporting.overview import figure, over
+from melt_ser.reporting.latex_table import Figure, Row, Table, breakable, laid_out, superscript
+from melt_ser.reporting.latex_text import OTHER_SCRIPT, needs_lualatex
+from melt_ser.reporting.matrix import Cell, Matrix, ScoredSet
+from melt_ser.reporting.overview import SystemScore, figure, over
 from melt_ser.reporting.ranking import Ranking
 
-WIDEST = 6  # the most test sets in one table
-SPECIAL = {
-    "\\": r"\textbackslash{}",
-    "~": r"\textasciitilde{}",
-    "^": r"\textasciicircum{}",
-    "<": r"\textless{}",
-    ">": r"\textgreater{}",
-    "|": r"\textbar{}",
-    '"': r"\textquotedbl{}",
-    "'": r"\textquotesingle{}",
-    "`": r"\textasciigrave{}",
-    "–": "--",
-    "±": r"$\pm$",
-    "†": r"$^\dagger$",
-    "‡": r"$^\ddagger$",
-    **{character: f"\\{character}" for character in "&%$#_{}"},
+HEAD = r"""% Tables of `melt-ser report` for a two-column paper: \input this file after \usepackage{booktabs}.
+% pdfLaTeX and LuaLaTeX compile it. A table fits a column (table) or the page (table*) of Interspeech, ICASSP and IEEE.
+"""
+LONG_HEAD = r"""% Tables of `melt-ser report`: \input this file after \usepackage{booktabs,longtable}, in \onecolumn.
+"""
+SCRIPT_HEAD = r"""% pdfLaTeX shows some characters as code points, LuaLaTeX itself, if the font has them:
+% \usepackage{fontspec}\newfontfamily\otherscriptfont{Noto Sans CJK SC}
+"""
+MARKS = (
+    r"$^\dagger$ ($^\ddagger$): below this best at $p<0.05$ ($p<0.01$), by a paired bootstrap with Holm's "
+    "correction."
+)
+ANSWER_SETS = {
+    "closed": ", answers among the classes of the corpus (closed)",
+    "open": ", answers among all classes of the system (open)",
+    "closed = open": "",
 }
-PREAMBLE = r"% \usepackage[T1]{fontenc} \usepackage[utf8]{inputenc} \usepackage{textcomp,booktabs,longtable}" + "\n"
+LETTERS = [*string.ascii_lowercase, *(f"{first}{second}" for first in "abcdefgh" for second in string.ascii_lowercase)]
+MOST_NOTES = 3  # of the comparisons that could not be made
+MOST_WARNINGS = 10  # in the comment
+MOST_FLOATS = 30  # tables that LaTeX keeps waiting for a place; it stops at about 50
 
 
-def latex(contents: ReportData) -> str:
-    """Return a table for the matrix of each answer set, one of the ranks, and one of all results."""
-    blocks = [block for matrix in contents.matrices for block in _matrix_tables(matrix)]
-    blocks += [_ranking(contents.ranking)] if contents.ranking and contents.ranking.rows else []
-    return PREAMBLE + "\n".join([*blocks, _results(contents)])
+def latex(contents: ReportData, longtable: bool = False) -> str:
+    """Return a table for the matrix of each answer set, one of the ranks, and one of all metrics on each test set.
 
-
-def escaped(text: object) -> str:
-    """Return text, escaped for LaTeX.
-
-    >>> print(escaped("50% of a_b"))
-    50\\% of a\\_b
+    Each is divided into tables that fit a page, or with `longtable` runs over several pages.
     """
-    return "".join(SPECIAL.get(character) or _plain(character) for character in one_line(str(text)))
+    tables = [_matrix(matrix) for matrix in contents.matrices]
+    tables += [_ranking(contents.ranking)] if contents.ranking and contents.ranking.rows else []
+    tests = [(matrix, key) for matrix in contents.matrices for key in matrix.columns]
+    tables += [_results(*test, f"tab:results-{number}") for number, test in enumerate(tests, 1)]
+    parts = [part for table in tables for part in laid_out(table, longtable)]
+    for number in range(MOST_FLOATS, len(parts), MOST_FLOATS):
+        parts[number] = "\\clearpage\n" + parts[number]
+    text = "\n\n".join(parts) + "\n"
+    warnings = [f"% Warning ({len(runs)} runs): {one_line(sentence)}\n" for sentence, runs in contents.warnings.items()]
+    if len(warnings) > MOST_WARNINGS:
+        warnings[MOST_WARNINGS:] = [f"% The page has {len(warnings) - MOST_WARNINGS} more warnings.\n"]
+    other_script = SCRIPT_HEAD + OTHER_SCRIPT if needs_lualatex(text) else ""
+    return "".join([LONG_HEAD if longtable else HEAD, *warnings, other_script, "\n", text])
 
 
-def _plain(character: str) -> str:
-    if character.isascii() or (character.isalpha() and ord(character) < 0x180):
-        return character
-    return f"[U+{ord(character):04X}]"
-
-
-def _matrix_tables(matrix: Matrix) -> Iterator[str]:
-    columns = list(matrix.columns)
-    for begin in range(0, len(columns), WIDEST):
-        part = columns[begin : begin + WIDEST]
-        names = ["System", "Trained on", *(escaped(matrix.columns[key]) for key in part)]
-        rows = [
-            [escaped(system), escaped(train), *(_cell(cells.get(key)) for key in part)]
-            for (system, train), cells in matrix.rows.items()
-            if any(key in cells for key in part)
-        ]
-        caption = (
-            f"Unweighted accuracy (\\%), answer set {escaped(matrix.answer_set)}. Bold: best of a column; "
-            r"$^\dagger$, $^\ddagger$: below it at $p<0.05$, $p<0.01$ (paired bootstrap, Holm-corrected); "
-            r"$\pm$: standard deviation."
-        )
-        yield _longtable("ll" + "r" * len(part), names, rows, caption)
-
-
-def _cell(cell: Cell | None) -> str:
-    if cell is None:
-        return "--"
-    text = escaped(figure(cell.score, "ua", interval=False) + cell.mark)
-    return f"\\textbf{{{text}}}" if cell.best else text
-
-
-def _ranking(ranking: Ranking) -> str:
-    rows = [
-        [escaped(row.method), f"{row.mean_rank:.2f}", escaped(percent(row.ua)), row.letters] for row in ranking.rows
-    ]
-    columns = ["Method", "Mean rank", r"Mean UA (\%)", "Alike"]
-    return _longtable("lrrl", columns, rows, escaped(" ".join(ranking.sentences)))
-
-
-def _results(contents: ReportData) -> str:
-    metrics = table_metrics()
-    main = next(iter(metrics))  # only this metric has its interval; otherwise the table would be too wide
-    columns = ["System", "Trained on", "Tested on", "Answer set", "Mean of", "$n$"]
-    columns += [escaped(metric.label) for metric in metrics.values()]
-    rows = [
+def _matrix(matrix: Matrix) -> Table:
+    """Return the table of UA: a column for each test corpus, and a letter on cells that are over another part of it."""
+    columns = _columns(matrix)
+    usual = [tests[0] for tests in columns.values()]
+    letters = dict(zip((test for tests in columns.values() for test in tests[1:]), LETTERS, strict=False))
+    rows: list[Row] = []
+    for (system, train), row in matrix.rows.items():
+        cells = [max(set(tests) & set(row), key=lambda test: test.n, default=None) for tests in columns.values()]
+        rows.append(([system, train], [test and _cell(row[test], letters.get(test, "")) for test in cells]))
+    units = [_units(matrix, test) for test in usual]
+    table = Table(
+        f"tab:ua-{matrix.answer_set.split()[0]}",
+        rf"Unweighted accuracy (UA, \%) by system and test corpus{ANSWER_SETS[matrix.answer_set]}.",
+        ["System", "Trained on"],
+        list(columns),
+        rows,
         [
-            *map(escaped, (row.system, row.train, row.corpus, row.answer_set, over(row), row.rows[0].n)),
-            *(escaped(figure(row, name, interval=name == main)) for name in metrics),
-        ]
-        for row in contents.system_scores
-    ]
-    caption = r"All results in \%: [95\,\% interval] of a single run, mean $\pm$ standard deviation of several."
-    return _longtable("lllll" + "r" * (1 + len(metrics)), columns, rows, caption)
+            ("Chance", [Figure(_chance_of(matrix, test)) for test in usual]),
+            ("Utterances", [Figure(f"{test.n:,}") for test in usual]),
+            ("Interval over", [Figure(unit) if unit else None for unit in units]),
+        ],
+    )
+    if not any(units):
+        del table.last[-1]
+    constants = table.constants()
+    table.grouped = len(table.names) > 1
+    others = [_other_test(matrix, test, letter) for test, letter in letters.items()]
+    table.notes = [*_named(constants), *others, *_meaning(matrix.cells), *_not_compared(matrix)]
+    return table
 
 
-def _longtable(alignment: str, columns: list[str], rows: list[list[str]], caption: str) -> str:
-    """Return a table that may run over several pages; its column names are repeated on each."""
-    lines = [
-        r"\begingroup\footnotesize\setlength{\tabcolsep}{3pt}",
-        rf"\begin{{longtable}}{{@{{}}{alignment}@{{}}}}",
-        rf"\caption{{{caption}}}\\",
-        r"\toprule",
-        " & ".join(columns) + r" \\",
-        r"\midrule",
-        r"\endhead",
-        r"\bottomrule",
-        r"\endfoot",
-        *(" & ".join(row) + r" \\" for row in rows),
-        r"\end{longtable}",
-        r"\endgroup",
+def _columns(matrix: Matrix) -> dict[str, list[ScoredSet]]:
+    """Return the test sets of each corpus, by its name: first the one of most systems, of several the largest."""
+    corpora: dict[tuple[str, str], list[ScoredSet]] = defaultdict(list)
+    for test in matrix.columns:
+        corpora[test.corpus, test.digest].append(test)
+    names = [name for name, _ in corpora]
+    return {
+        name if names.count(name) == 1 else f"{name}, table {digest[:6]}": sorted(
+            tests, key=lambda test: (-len(_cells(matrix, test)), -test.n)
+        )
+        for (name, digest), tests in corpora.items()
+    }
+
+
+def _other_test(matrix: Matrix, test: ScoredSet, letter: str) -> str:
+    units = _units(matrix, test)
+    told = f"{test.n:,} utterances, chance {_chance_of(matrix, test)}" + (f", interval over {units}" if units else "")
+    return rf"{superscript(letter)}\,{breakable(matrix.columns[test])}: {told}."
+
+
+def _cells(matrix: Matrix, test: ScoredSet) -> list[Cell]:
+    return [row[test] for row in matrix.rows.values() if test in row]
+
+
+def _units(matrix: Matrix, test: ScoredSet) -> str:
+    """Return what the intervals on a test set are over; "" if there are none."""
+    return " and ".join(dict.fromkeys(filter(None, (_unit(cell.score) for cell in _cells(matrix, test)))))
+
+
+def _chance_of(matrix: Matrix, test: ScoredSet) -> str:
+    return percent(_chance(_cells(matrix, test)[0].score.rows[0]))
+
+
+def _results(matrix: Matrix, test: ScoredSet, label: str) -> Table:
+    """Return a table of all metrics on one test set, the best system first."""
+    cells = sorted(_cells(matrix, test), key=lambda cell: -cell.score.summary.mean["ua"])
+    row = cells[0].score.rows[0]
+    table = Table(
+        label,
+        rf"All metrics (\%) on {breakable(matrix.columns[test])}{ANSWER_SETS[matrix.answer_set]}: "
+        rf"{test.n:,} utterances of {len(row.classes)} classes, chance of UA {percent(_chance(row))}\,\%.",
+        ["System", "Trained on", "Spread over"],
+        [metric.label for metric in table_metrics().values()],
+        [
+            (
+                [cell.score.system, cell.score.train, ", ".join(filter(None, (over(cell.score), _unit(cell.score))))],
+                [_cell(cell), *(Figure(figure(cell.score, name)) for name in table_metrics() if name != "ua")],
+            )
+            for cell in cells
+        ],
+    )
+    table.notes = [*_named(table.constants()), *_meaning(cells)]
+    return table
+
+
+def _cell(cell: Cell, letter: str = "") -> Figure:
+    return Figure(figure(cell.score, "ua"), cell.mark, cell.best, letter)
+
+
+def _chance(row: EvaluationSummary) -> float:
+    return 1 / len(row.classes)
+
+
+def _ranking(ranking: Ranking) -> Table:
+    rows: list[Row] = [
+        ([row.method, row.letters], [Figure(f"{row.mean_rank:.2f}"), Figure(percent(row.ua))]) for row in ranking.rows
     ]
-    return "\n".join(lines) + "\n"
+    return Table(
+        "tab:ranks",
+        "Ranks of the methods by UA over test corpora.",
+        ["Method", "Alike"],
+        ["Mean rank", "Mean UA (%)"],
+        rows,
+        notes=list(map(breakable, ranking.sentences)),
+    )
+
+
+def _named(constants: Iterable[tuple[str, str]]) -> Iterator[str]:
+    """Yield a note for each column that has one text in all rows."""
+    yield from (f"{head}: {breakable(text)}." for head, text in constants if text)
+
+
+def _meaning(cells: list[Cell]) -> Iterator[str]:
+    """Yield what the brackets, deviations and marks of these cells mean."""
+    if any(_unit(cell.score) for cell in cells):
+        yield r"{[}low, high{]}: 95\,\% interval."
+    deviations = dict.fromkeys(over(cell.score) for cell in cells if over(cell.score))
+    if deviations:
+        yield rf"$\pm$: standard deviation over {' or '.join(deviations)}."
+    if any(cell.best for cell in cells):
+        yield "Bold: the best UA of a column, among cells with the same letter or none."
+    if any(cell.mark for cell in cells):
+        yield MARKS
+
+
+def _not_compared(matrix: Matrix) -> Iterator[str]:
+    yield from map(breakable, matrix.notes[:MOST_NOTES])
+    if len(matrix.notes) > MOST_NOTES:
+        yield f"The page has {len(matrix.notes) - MOST_NOTES} more such notes."
+
+
+def _unit(score: SystemScore) -> str:
+    """Return the units that the interval of a score is over; "" if it has none."""
+    return f"{score.rows[0].ci_unit}s" if re.search(r"\[\d", figure(score, "ua")) else ""

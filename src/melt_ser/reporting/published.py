@@ -17,7 +17,8 @@ from melt_ser.reporting.systems import method_of
 class Published:
     """Published figures of a model on a corpus, and ours: fractions, or differences of fractions if `note` says a gain.
 
-    A published figure is None if it is not known. `differs` lists the known differences of the protocols.
+    A published figure is None if it is not known. `where` begins with its certainty: first-hand or second-hand.
+    `differs` lists the known differences of the protocols.
     """
 
     source: str
@@ -46,25 +47,34 @@ def published_next_to(system_scores: list[SystemScore]) -> list[Published]:
 
 
 def _of_table(table: dict[str, Any], score: SystemScore) -> list[Published]:
-    names = (f"{score.train} -> {score.corpus}", score.corpus if score.train == score.corpus else None)
-    figures: dict[str, list[float]] = next((table["figures"][name] for name in names if name in table["figures"]), {})
+    """Return the figures of a table for the training and test corpus of a score, by models of its family."""
+    config = score.runs[0].result.config
+    names = [f"{score.train} -> {score.corpus}", *([score.corpus] if score.train == score.corpus else [])]
     published = []
-    for model, values in figures.items():
+    for column, model in enumerate(table["models"]):
         known = _facts()["models"][model]
-        config = score.runs[0].result.config
-        if known["family"] != config["backbone"]["family"]:
+        theirs = {
+            metric: by_corpus[name][column]
+            for metric, by_corpus in table["figures"].items()
+            for name in names
+            if name in by_corpus
+        }
+        if not theirs or known["family"] != config["backbone"]["family"]:
             continue
         same = table["same"] | {"backbone.checkpoint": known["checkpoint"]}
         same |= table.get("same_for", {}).get(score.corpus, {})
         differs = (*_differences(same, score), *table.get("differs", ()))
         note = table.get("notes", {}).get(score.corpus, "")
-        theirs = zip(table["metrics"], values, strict=True)
         pairs: dict[str, tuple[float, float | None]] = {
-            metric: (score.summary.mean[metric], percent / 100) for metric, percent in theirs
+            metric: (score.summary.mean[metric], percent / 100) for metric, percent in theirs.items()
         }
-        source = (table["source"], table["where"], table["protocol"], model, score.train, score.corpus)
+        source = (table["source"], _where(table), table["protocol"], model, score.train, score.corpus)
         published.append(Published(*source, score.system, pairs, differs, note))
     return published
+
+
+def _where(table: dict[str, Any]) -> str:
+    return f"{table['certainty']}, {table['where']}"
 
 
 def _gains(gain: dict[str, Any], system_scores: list[SystemScore]) -> list[Published]:
@@ -81,7 +91,7 @@ def _gains(gain: dict[str, Any], system_scores: list[SystemScore]) -> list[Publi
         ours = score.summary.mean[metric] - rival.summary.mean[metric]
         pairs = {metric: (ours, None if percent is None else percent / 100)}
         differs = (*_differences(gain["same"], score), *(gain["differs"] if percent is not None else ()))
-        source = (gain["source"], gain["where"], gain["protocol"], checkpoint, trained, score.corpus)
+        source = (gain["source"], _where(gain), gain["protocol"], checkpoint, trained, score.corpus)
         note = "a gain" if percent is not None else f"a gain; {gain['words'][score.corpus]}"
         published.append(Published(*source, score.system, pairs, differs, note))
     return published

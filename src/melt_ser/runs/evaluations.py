@@ -1,4 +1,4 @@
-"""Make the rows of `result.json` from predictions, with their files and figures."""
+"""Make the rows of `result.json` from predictions, with their files."""
 
 from __future__ import annotations
 
@@ -14,7 +14,6 @@ from melt_ser.evaluation.results import Evaluation, Unscored
 from melt_ser.evaluation.scoring import ANSWER_SETS, Scores, answers_among, constant_prediction_warning, score
 from melt_ser.evaluation.slices import slices
 from melt_ser.evaluation.statistics import resampling_units
-from melt_ser.runs.figures import confusion_figure
 
 
 def prediction_table(evaluation_set: EvaluationSet, probabilities: np.ndarray, classes: list[str]) -> pd.DataFrame:
@@ -41,7 +40,7 @@ def evaluation_rows(
     temperature: float | Floats | None,
     one_of_many: bool = False,
 ) -> list[Evaluation]:
-    """Score predictions with each answer set; write them, their groups and a confusion figure under the run folder.
+    """Score predictions with each answer set; write them and their groups under the run folder.
 
     Answers are chosen among the classes of the corpus (answer set closed), or among all classes (open). The files are
     named after the corpus. The split is added if it is not "test" or "all", or if the model was trained on some of the
@@ -54,7 +53,7 @@ def evaluation_rows(
         classes: the classes of the model.
         fold: number, "all", or None.
         temperature: fitted on dev: one number, or one for each prediction, (utterances,); None: unknown.
-        one_of_many: whether the fold is pooled with others afterwards; it then has no figure.
+        one_of_many: whether the fold is pooled with others afterwards.
     """
     stem = _file_stem(evaluation_set, fold if one_of_many else None)
     path = Path("predictions") / f"{stem}.csv"
@@ -76,9 +75,6 @@ def evaluation_rows(
             warning = constant_prediction_warning(scores)
     for row in rows:
         row.warnings = [*([warning] if warning else []), *evaluation_set.notes]
-    if not one_of_many:
-        title = f"{evaluation_set.name}, {evaluation_set.split}" + ("" if fold is None else f", fold {fold}")
-        confusion_figure(rows[0], title, folder / "figures" / f"confusion_{stem}.png")
     return rows
 
 

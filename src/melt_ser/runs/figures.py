@@ -1,4 +1,4 @@
-"""Draw the figures of a run as PNG files: the confusion matrix and the training curve.
+"""Draw the confusion matrix and the training curves of a run; the suffix of the path is the format: png, svg, pdf.
 
 matplotlib is imported inside the functions, and only its objects are used (no pyplot), so that importing this module
 is cheap and drawing leaves no state behind.
@@ -6,8 +6,8 @@ is cheap and drawing leaves no state behind.
 
 from __future__ import annotations
 
-import math
 import textwrap
+from itertools import cycle
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,13 +25,16 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 DOTS_PER_INCH = 150
-# Two colours of Okabe & Ito's palette, told apart by every common form of colour vision.
-BLUE, VERMILLION, GREY = "#0072B2", "#D55E00", "#6B6B6B"
+# Okabe & Ito's palette without yellow, told apart by every common form of colour vision.
+PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+MARKERS = "osD^v<>Ph*"
+MOST_MARKERS = 50  # epochs; more markers would run into one thick line
+GREY = "#6B6B6B"
 CURVE_COLUMNS = ("epoch", "train_loss", "dev_loss", "dev_ua")
 
 
 def confusion_figure(row: Evaluation, title: str, path: Path) -> None:
-    """Draw the confusion matrix of a result row into the PNG `path`.
+    """Draw the confusion matrix of a result row into `path`.
 
     A cell is coloured by its share of the row (the row's diagonal is the recall) and shows that share and the count.
     A class without reference utterances keeps its column, since answers can be wrong; its row says that it has none.
@@ -46,38 +49,40 @@ def confusion_figure(row: Evaluation, title: str, path: Path) -> None:
     _save(figure, path)
 
 
-def training_curve_figure(folds: list[pd.DataFrame], path: Path) -> None:
-    """Draw losses and dev UA over epochs into the PNG `path`, with the epoch of the best dev UA marked.
+def training_curve_figure(folds: list[tuple[int | None, pd.DataFrame]], path: Path) -> None:
+    """Draw losses and dev UA over epochs into `path`, with the epoch of the best dev UA of each fold marked.
 
-    Each fold has a row for each epoch and the columns epoch, train_loss, dev_loss, dev_ua (fraction in 0..1), as in a
-    run's `metrics.csv`. Of equally good epochs, the first is marked. Several folds are thin lines without a mark.
-    Raises InputError for a missing column or no row.
+    Each fold has its number and a table with a row for each epoch and the columns epoch, train_loss, dev_loss, dev_ua
+    (fraction in 0..1), as in a run's `metrics.csv`. Folds have their own colour and marker, and a line of the legend.
+    Of equally good epochs, the first is marked. Raises InputError for a missing column or no row.
     """
-    for fold in folds:
-        missing = [column for column in CURVE_COLUMNS if column not in fold.columns]
-        if missing or fold.empty:
+    for _, epochs in folds:
+        missing = [column for column in CURVE_COLUMNS if column not in epochs.columns]
+        if missing or epochs.empty:
             raise InputError(
                 f"A training curve needs the columns {', '.join(CURVE_COLUMNS)} and at least one epoch; "
                 f"missing: {', '.join(missing) or 'epochs'}."
             )
-    figure = _new_figure(6.4, 5.2)
+    figure = _new_figure(6.4, max(5.2, 2.7 + 0.3 * len(folds)))
     loss_axes, ua_axes = figure.subplots(2, 1, sharex=True)
-    percents = [fold.assign(percent=100 * fold["dev_ua"]) for fold in folds]
-    _draw_curves(loss_axes, folds, "train_loss", "training", BLUE, "o-")
-    _draw_curves(loss_axes, folds, "dev_loss", "dev", VERMILLION, "s--")
-    loss_axes.set_ylabel("loss")
+    for (number, epochs), colour, marker in zip(folds, _fold_colours(len(folds)), cycle(MARKERS), strict=False):
+        style = {"color": colour, "marker": marker if len(epochs) <= MOST_MARKERS else "", "markersize": 4}
+        loss_axes.plot(epochs["epoch"], epochs["train_loss"], "-", **style)
+        loss_axes.plot(epochs["epoch"], epochs["dev_loss"], "--", **style)
+        ua_axes.plot(epochs["epoch"], 100 * epochs["dev_ua"], "--", **style, label=_fold_label(number, epochs))
+        _mark_best(ua_axes, epochs, colour)
     title = "Training curve" if len(folds) == 1 else f"Training curves of {len(folds)} folds"
     loss_axes.set_title(title, fontsize=12, fontweight="bold")
-    _draw_curves(ua_axes, percents, "percent", "dev UA", VERMILLION, "s--")
+    loss_axes.set_ylabel("loss")
     ua_axes.set_ylabel("dev UA (%)")
     ua_axes.set_xlabel("epoch")
-    if len(folds) == 1:
-        _mark_best(loss_axes, ua_axes, folds[0])
+    for line, label in (("-", "training"), ("--", "dev")):
+        loss_axes.plot([], [], line, color=GREY, label=label)
     for axes in (loss_axes, ua_axes):
         axes.grid(alpha=0.25)
         axes.spines[["top", "right"]].set_visible(False)
         axes.legend(loc="center left", bbox_to_anchor=(1.01, 0.5), frameon=False, fontsize=9)
-    _whole_epoch_ticks(ua_axes, pd.concat(folds)["epoch"])
+    _whole_epoch_ticks(ua_axes, pd.concat([epochs["epoch"] for _, epochs in folds]))
     _save(figure, path)
 
 
@@ -115,30 +120,34 @@ def _draw_confusion(axes: Axes, classes: list[str], counts: npt.NDArray[Any]) ->
     axes.set_ylabel("reference (utterances)")
 
 
-def _draw_curves(axes: Axes, folds: list[pd.DataFrame], column: str, label: str, colour: str, style: str) -> None:
-    points = sum(map(len, folds))
-    for number, fold in enumerate(folds):
-        axes.plot(
-            fold["epoch"],
-            fold[column],
-            style,
-            color=colour,
-            label=label if number == 0 else None,
-            markersize=4 if points <= 50 else 0,  # more would run into one thick line
-            linewidth=1.5 if len(folds) == 1 else 0.7,
-        )
+def _fold_colours(number: int) -> list[Any]:
+    """Return a colour for each fold; the first ones are those of Okabe & Ito's palette."""
+    from matplotlib import colormaps
+
+    return (
+        list(PALETTE[:number]) if number <= len(PALETTE) else list(colormaps["turbo"](np.linspace(0.05, 0.95, number)))
+    )
 
 
-def _mark_best(loss_axes: Axes, ua_axes: Axes, epochs: pd.DataFrame) -> None:
+def _fold_label(number: int | None, epochs: pd.DataFrame) -> str:
+    best = _best(epochs)
+    told = "" if best is None else f"best: epoch {best[0]}, {best[1]:.1f} %"
+    return told if number is None else f"fold {number}, {told}".removesuffix(", ")
+
+
+def _best(epochs: pd.DataFrame) -> tuple[int, float] | None:
+    """Return the epoch of the best dev UA, and that UA in per cent; None if it is never known."""
     dev_ua = epochs["dev_ua"].to_numpy(dtype=np.float64)
     if np.isnan(dev_ua).all():
-        return
+        return None
     best = int(np.nanargmax(dev_ua))
-    epoch, percent = int(epochs["epoch"].iloc[best]), 100 * dev_ua[best]
-    for axes in (loss_axes, ua_axes):
-        axes.axvline(epoch, color=GREY, linewidth=1, linestyle=":")
-    label = f"best: epoch {epoch},\n{percent:.1f} %"
-    ua_axes.plot(epoch, percent, "*", color="black", markersize=12, linestyle="none", label=label)
+    return int(epochs["epoch"].iloc[best]), 100 * float(dev_ua[best])
+
+
+def _mark_best(axes: Axes, epochs: pd.DataFrame, colour: Any) -> None:
+    best = _best(epochs)
+    if best is not None:
+        axes.plot(*best, "*", color=colour, markeredgecolor="black", markersize=11, linestyle="none")
 
 
 def _whole_epoch_ticks(axes: Axes, epochs: pd.Series) -> None:
@@ -151,12 +160,14 @@ def _whole_epoch_ticks(axes: Axes, epochs: pd.Series) -> None:
 def _summary(row: Evaluation) -> str:
     with_interval = {name: metric for name, metric in METRICS.items() if metric.shows_interval}
     scores = ", ".join(f"{metric.label} {_percent(row, name)}" for name, metric in with_interval.items())
-    return f"{scores}\nn = {row.n}, 95 % intervals over {row.ci_unit}s"
+    unit = f"; 95 % intervals over {row.ci_unit}s" if any(map(row.interval, with_interval)) else ""
+    return f"{scores}\nchance of UA {100 / len(row.classes):.1f} %{unit}"
 
 
 def _percent(row: Evaluation, name: str) -> str:
-    low, high = row.interval(name) or (math.nan, math.nan)
-    return f"{100 * (row.value(name) or 0.0):.1f} % [{100 * low:.1f}, {100 * high:.1f}]"
+    bounds = row.interval(name)
+    shown = f" [{100 * bounds[0]:.1f}, {100 * bounds[1]:.1f}]" if bounds else ""
+    return f"{100 * (row.value(name) or 0.0):.1f} %{shown}"
 
 
 def _readable_on(colour: npt.NDArray[Any]) -> str:
@@ -178,5 +189,7 @@ def _new_figure(width: float, height: float) -> Figure:
 
 
 def _save(figure: Figure, path: Path) -> None:
-    with replacing_file(path) as temporary:
-        figure.savefig(temporary, format="png")
+    from matplotlib import rc_context
+
+    with replacing_file(path) as temporary, rc_context({"pdf.fonttype": 42}):  # TrueType: publishers refuse Type 3
+        figure.savefig(temporary, format=path.suffix.removeprefix("."))

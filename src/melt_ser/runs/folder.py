@@ -15,10 +15,12 @@ import os
 import shutil
 from pathlib import Path
 
+import pandas as pd
+
 from melt_ser.config import Config
 from melt_ser.core import files
 from melt_ser.core.console import say
-from melt_ser.core.errors import InputError, SetupError
+from melt_ser.core.errors import InputError, SetupError, first_line
 from melt_ser.core.places import refuse_unfit_name
 from melt_ser.evaluation.results import RERUN_HINT, Inputs, Result, load_result
 from melt_ser.runs.identity import identity
@@ -73,3 +75,12 @@ def read_inputs(folder: Path) -> Inputs:
 def model_folders(folder: Path, result: Result) -> list[tuple[int | None, Path]]:
     """Return the model folders of a finished run, each with the number of its fold (None: the release's own split)."""
     return [(entry.fold, folder / entry.folder / "model") for entry in result.train.folds]
+
+
+def read_epochs(folder: Path) -> pd.DataFrame:
+    """Read the table of epochs that a fold wrote, maybe before a stop; InputError if it is damaged."""
+    path = folder / "metrics.csv"
+    try:
+        return pd.read_csv(path)
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path} cannot be read ({first_line(error)}); {RERUN_HINT}.") from None

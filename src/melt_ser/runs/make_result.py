@@ -14,14 +14,12 @@ from typing import TYPE_CHECKING
 import msgspec
 import pandas as pd
 
-from melt_ser.core.errors import InputError, first_line
 from melt_ser.core.package import __version__
 from melt_ser.corpora.fold_split import FoldSplit
 from melt_ser.corpora.sentences import script
 from melt_ser.evaluation.calibration import DevCalibration
 from melt_ser.evaluation.evaluation_sets import EvaluationSet
 from melt_ser.evaluation.results import (
-    RERUN_HINT,
     SCHEMA_VERSION,
     Evaluation,
     FoldInfo,
@@ -32,8 +30,7 @@ from melt_ser.evaluation.results import (
     TrainInfo,
 )
 from melt_ser.runs.evaluations import evaluation_rows, pool, unscored_entries
-from melt_ser.runs.figures import training_curve_figure
-from melt_ser.runs.folder import read_inputs
+from melt_ser.runs.folder import read_epochs, read_inputs
 from melt_ser.runs.identity import settings_of
 from melt_ser.runs.plan import RunPlan
 from melt_ser.runs.warnings import warnings_after, warnings_before
@@ -62,7 +59,7 @@ class FoldOutcome:
 
 
 def make_result(plan: RunPlan, folds: list[FoldOutcome], command: str, accelerator: Accelerator) -> Result:
-    """Score the predictions, write them and the figures, and return the result.
+    """Score the predictions, write them, and return the result.
 
     Args:
         plan: the run.
@@ -70,8 +67,7 @@ def make_result(plan: RunPlan, folds: list[FoldOutcome], command: str, accelerat
         command: the overrides on the command line.
         accelerator: has the device, the precision and the number of processes.
     """
-    curves = [_metrics(plan.fold_folder(fold.split) / "metrics.csv") for fold in folds]
-    training_curve_figure(curves, plan.folder / "figures" / "training_curve.png")
+    curves = [read_epochs(plan.fold_folder(fold.split)) for fold in folds]
     rows = [row for fold in folds for row in _rows_of_fold(plan, fold)]
     if not plan.one_model:
         rows = _pooled_rows(plan, folds) + rows
@@ -95,14 +91,6 @@ def make_result(plan: RunPlan, folds: list[FoldOutcome], command: str, accelerat
         unscored=unscored_entries(plan.unscored),
         warnings=warnings_before(plan) + warnings_after(plan, rows),
     )
-
-
-def _metrics(path: Path) -> pd.DataFrame:
-    """Read the table of epochs that a fold wrote, maybe before a stop; InputError if it is damaged."""
-    try:
-        return pd.read_csv(path)
-    except (OSError, ValueError) as error:
-        raise InputError(f"{path} cannot be read ({first_line(error)}); {RERUN_HINT}.") from None
 
 
 def _rows_of_fold(plan: RunPlan, fold: FoldOutcome) -> list[Evaluation]:

@@ -36,6 +36,7 @@ from melt_ser.runs.folder import (
 from melt_ser.runs.identity import plain
 from melt_ser.runs.make_result import FoldOutcome, make_result
 from melt_ser.runs.plan import RunPlan, evaluation_sets, make_plan
+from melt_ser.runs.run_figures import draw_figures
 from melt_ser.runs.table import evaluation_table
 from melt_ser.runs.warnings import single_fold, warnings_before
 from melt_ser.training.main_process import main_process_first
@@ -71,6 +72,8 @@ def _run(config: Config) -> tuple[Path, bool]:
         for warning in told:
             say(f"note: {warning}")
         result, skipped = _complete(plan) if is_finished else (_train_and_score(plan), False)
+        if processes.is_main_process() and result is not None:
+            draw_figures(plan.folder, result, config.eval.figures, only_missing=skipped)
         if processes.is_main_process():
             shutil.rmtree(previous_folder(plan.folder), ignore_errors=True)
     if result is not None:

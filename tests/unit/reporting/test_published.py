@@ -99,17 +99,79 @@ def test_unknown_figures_of_the_paper_stay_empty_and_each_condition_has_its_gain
     assert {gain.note for gain in gains} == {"a gain; mixed by backbone, wav2vec 2.0 Aud gains most"}
 
 
-def test_the_published_figures_are_those_of_the_source(shared_data: Path) -> None:
-    facts = yaml.safe_load(Path("src/melt_ser/reporting/published.yaml").read_text())
-    tables = {table["source"]: table for table in facts["tables"]}
+FACTS = yaml.safe_load(Path("src/melt_ser/reporting/published.yaml").read_text())
+METRIC_COLUMNS = {"ua": "UA", "wa": "WA", "macro_f1": "macroF1"}
+
+
+def emobox(number: int) -> dict[str, dict[str, dict[str, float]]]:
+    """Return the figures of an EmoBox table by metric, corpus and model (in lower case)."""
+    [table] = [table for table in FACTS["tables"] if table["source"] == f"EmoBox, Table {number}"]
+    models = [model.lower() for model in table["models"]]
+    return {
+        metric: {corpus: dict(zip(models, values, strict=True)) for corpus, values in by_corpus.items()}
+        for metric, by_corpus in table["figures"].items()
+    }
+
+
+def corpus_name(published: str) -> str:
+    return published.lower().replace("-", "_")
+
+
+def test_all_figures_of_emobox_are_there_and_no_others(shared_data: Path) -> None:
     intra = pd.read_csv(shared_data / "reference" / "emobox_intra_corpus.csv")
-    of = {(row.dataset.lower().replace("-", "_"), row.model.lower()): row for row in intra.itertuples()}
-    for corpus, figures in tables["EmoBox, Table 4"]["figures"].items():
-        for model, values in figures.items():
-            row = of[corpus, model.lower()]
-            assert values == [row.UA, row.WA, row.macroF1], (corpus, model)
+    figures: dict[str, dict[str, dict[str, float]]] = {metric: {} for metric in METRIC_COLUMNS}
+    for row in intra.to_dict("records"):
+        for metric, column in METRIC_COLUMNS.items():
+            figures[metric].setdefault(corpus_name(row["dataset"]), {})[row["model"]] = row[column]
+    assert emobox(4) == figures
+    assert len(figures["ua"]) == 32 and {len(models) for models in figures["ua"].values()} == {10}
     cross = pd.read_csv(shared_data / "reference" / "emobox_cross_corpus.csv")
-    accuracy = {(row.train_col.lower(), row.test_row.lower(), row.model): row.accuracy for row in cross.itertuples()}
-    for pair, figures in tables["EmoBox, Table 5"]["figures"].items():
-        for model, values in figures.items():
-            assert values == [accuracy[(*pair.split(" -> "), model.lower())]], (pair, model)
+    pairs: dict[str, dict[str, float]] = {}
+    for row in cross.to_dict("records"):
+        pair = f"{corpus_name(row['train_col'])} -> {corpus_name(row['test_row'])}"
+        pairs.setdefault(pair, {})[row["model"]] = row["accuracy"]
+    assert emobox(5) == {"wa": pairs}
+    assert sum(map(len, pairs.values())) == 120
+
+
+def test_every_table_is_whole_and_every_corpus_of_ours_has_its_name() -> None:
+    ours = {path.stem for path in Path("conf/dataset").glob("*.yaml")}
+    elsewhere = {"ased", "casia", "emov_db", "m3ed", "mead", "mer2023", "mesd", "oreau", "pavoque", "polish", "resd"}
+    seen: list[tuple[Any, ...]] = []
+    for table in FACTS["tables"]:
+        assert {"source", "where", "protocol", "same", "models", "figures"} <= set(table), table["source"]
+        assert table["certainty"] in ("first-hand", "second-hand")
+        assert set(table["models"]) <= set(FACTS["models"]) and len(set(table["models"])) == len(table["models"])
+        assert set(table["figures"]) <= set(METRIC_COLUMNS)
+        named = {corpus for by_corpus in table["figures"].values() for key in by_corpus for corpus in key.split(" -> ")}
+        assert named <= ours | elsewhere | {"turev_db"}
+        assert set(table.get("same_for", {})) | set(table.get("notes", {})) <= named
+        for metric, by_corpus in table["figures"].items():
+            for corpus, values in by_corpus.items():
+                assert len(values) == len(table["models"]), (table["source"], corpus)
+                assert all(0 < value <= 100 for value in values)
+                seen += [(*pair, metric, corpus) for pair in zip(table["models"], values, strict=True)]
+    assert len({table["source"] for table in FACTS["tables"]}) == len(FACTS["tables"])
+    assert len(set(seen)) == len(seen)  # no figure under two sources
+
+
+def test_no_key_and_no_figure_is_written_twice() -> None:
+    class Once(yaml.SafeLoader):
+        """Refuse a key that a mapping has twice."""
+
+    def mapping(loader: yaml.SafeLoader, node: yaml.MappingNode) -> dict[str, Any]:
+        keys = [loader.construct_object(key) for key, _ in node.value]
+        assert len(set(keys)) == len(keys), f"{keys} at {node.start_mark}"
+        return yaml.SafeLoader.construct_mapping(loader, node, deep=True)
+
+    Once.add_constructor(yaml.resolver.BaseResolver.DEFAULT_MAPPING_TAG, mapping)
+    assert yaml.load(Path("src/melt_ser/reporting/published.yaml").read_text(), Once) == FACTS
+
+
+def test_models_of_self_supervised_papers_and_of_the_melt_paper_have_their_checkpoints() -> None:
+    checkpoints = {name: model["checkpoint"] for name, model in FACTS["models"].items()}
+    assert checkpoints["wav2vec2-base"] == "facebook/wav2vec2-base"
+    by_source = {table["source"]: table["models"] for table in FACTS["tables"]}
+    for source in ("EmoBox, Table 4", "EmoBox, Table 5", "SUPERB's protocol, quoted by emotion2vec's Table 2"):
+        assert not [model for model in by_source[source] if "960h" in str(checkpoints[model])]
+    assert "facebook/wav2vec2-base-960h" in FACTS["gains"][0]["figures"]

@@ -5,7 +5,6 @@ from __future__ import annotations
 import html
 import json
 import re
-import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -18,10 +17,8 @@ import pytest
 from melt_ser.core.errors import InputError
 from melt_ser.evaluation.results import ResultSummary, decode_result
 from melt_ser.reporting.collect import collect
-from melt_ser.reporting.contents import make_report_data
-from melt_ser.reporting.latex import latex
 from melt_ser.reporting.overview import overview
-from report_runs import HOSTILE, answering, copy, rename, report, results
+from report_runs import HOSTILE, copy, rename, report, results
 
 
 def write(path: Path, text: str) -> None:
@@ -194,36 +191,6 @@ def test_markdown_shows_the_figures_and_escapes_the_name_of_a_corpus(
     ]
     for begin, end in zip(header_rows, [*header_rows[1:], len(tables)], strict=True):
         assert len(set(columns[begin:end])) == 1, tables[begin]
-
-
-def hostile_latex(runs: Path, folder: Path) -> str:
-    one = next(folder for folder, result in results(runs).items() if result["config"]["head"]["name"] == "mlp")
-    copy(one, folder / "a", lambda result: rename(result, HOSTILE + " ~^äß語"))
-    copy(one, folder / "b", lambda result: result["config"]["trainer"].update(epochs=7))
-    answering(folder / "b", True)
-    return latex(make_report_data(collect([folder])))
-
-
-def test_latex_escapes_the_name_of_a_corpus(runs: Path, tmp_path: Path) -> None:
-    text = hostile_latex(runs, tmp_path)
-    assert r"\textbackslash{}end\{x\}" in text and r"50\%" in text and r"\$x\_1\$" in text and "[U+8A9E]" in text
-    rows = [line for line in text.splitlines() if line.endswith(r"\\") and "caption" not in line]
-    assert {len(re.findall(r"(?<!\\)&", row)) for row in rows} <= {8, 4, 3}
-    assert text.count(r"\begin{longtable}") == text.count(r"\end{longtable}") == 3
-    assert r"\textbf{" in text
-
-
-@pytest.mark.skipif(shutil.which("pdflatex") is None, reason="pdflatex is not installed")
-def test_latex_compiles(runs: Path, tmp_path: Path) -> None:
-    text = hostile_latex(runs, tmp_path / "runs")
-    preamble = re.findall(r"\\usepackage.*", text)[0]
-    (tmp_path / "tables.tex").write_text(text)
-    document = rf"\documentclass{{article}}{preamble}\begin{{document}}\input{{tables}}\end{{document}}"
-    (tmp_path / "paper.tex").write_text(document)
-    command = ["pdflatex", "-halt-on-error", "-interaction=nonstopmode", "paper.tex"]
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, errors="replace")
-    assert done.returncode == 0, done.stdout[-2000:]
-    assert "Missing character" not in done.stdout
 
 
 def test_results_without_newer_keys_are_reported_all_the_same(

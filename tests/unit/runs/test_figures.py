@@ -13,6 +13,7 @@ from rich.console import Console
 from melt_ser.core.errors import InputError
 from melt_ser.evaluation.scoring import score
 from melt_ser.runs import figures
+from melt_ser.runs.run_figures import title_of
 from melt_ser.runs.table import evaluation_table
 
 CLASSES = ["angry", "contemptuous", "disgusted", "fearful", "happy", "neutral", "surprised"]
@@ -105,29 +106,73 @@ def test_training_curve_marks_the_best_epoch(tmp_path, drawn, epochs):
     best = (epochs + 1) // 2
     frame.loc[frame["epoch"] == best, "dev_ua"] = 0.75
     path = tmp_path / "curve.png"
-    figures.training_curve_figure([frame], path)
+    figures.training_curve_figure([(None, frame)], path)
     png_size(path)
-    assert f"best: epoch {best},\n75.0 %" in [text for text, _ in text_boxes(drawn[0])]
+    assert f"best: epoch {best}, 75.0 %" in [text for text, _ in text_boxes(drawn[0])]
     drawn_inches = drawn[0].get_tightbbox()
     assert drawn_inches.x0 >= 0 and drawn_inches.y0 >= 0
     assert drawn_inches.x1 <= drawn[0].get_figwidth() and drawn_inches.y1 <= drawn[0].get_figheight()
 
 
-def test_training_curves_of_folds_share_a_figure_and_a_legend(tmp_path, drawn):
-    figures.training_curve_figure([curve(epochs) for epochs in (5, 8, 8)], tmp_path / "curve.png")
+@pytest.mark.parametrize("number", [3, 10, 24])
+def test_training_curves_of_folds_are_told_apart_by_colour_marker_and_legend(tmp_path, drawn, number):
+    figures.training_curve_figure(
+        [(fold, curve(5 + fold % 3)) for fold in range(1, number + 1)], tmp_path / "curve.png"
+    )
     loss_axes, ua_axes = drawn[0].axes
-    assert [len(axes.lines) for axes in (loss_axes, ua_axes)] == [6, 3]
     assert [text.get_text() for text in loss_axes.get_legend().get_texts()] == ["training", "dev"]
-    assert loss_axes.get_title() == "Training curves of 3 folds"
+    told = [text.get_text() for text in ua_axes.get_legend().get_texts()]
+    assert told == [
+        f"fold {fold}, best: epoch {5 + fold % 3}, {100 * (0.5 - 0.3 / (5 + fold % 3)):.1f} %"
+        for fold in range(1, number + 1)
+    ]
+    lines = [line for line in ua_axes.lines if line.get_label().startswith("fold")]
+    assert len({(str(line.get_color()), line.get_marker()) for line in lines}) == number
+    assert len({str(line.get_color()) for line in lines}) == number
+    for line in lines:  # a fold has one colour in both pictures
+        assert sum(str(other.get_color()) == str(line.get_color()) for other in loss_axes.lines) == 2
+    assert loss_axes.get_title() == f"Training curves of {number} folds"
     low, high = ua_axes.get_xlim()
-    assert low < 1 and high > 8
+    assert low < 1 and high > 7
+    inches = drawn[0].get_tightbbox()
+    assert inches.x0 >= 0 and inches.y0 >= 0
+    assert inches.x1 <= drawn[0].get_figwidth() and inches.y1 <= drawn[0].get_figheight()
+
+
+@pytest.mark.parametrize(("suffix", "begin"), [("png", b"\x89PNG"), ("svg", b"<?xml"), ("pdf", b"%PDF")])
+def test_the_suffix_is_the_format(tmp_path, suffix, begin):
+    figures.training_curve_figure([(None, curve(3))], tmp_path / f"curve.{suffix}")
+    figures.confusion_figure(evaluation("x", "closed", scored_run(CLASSES)), "title", tmp_path / f"confusion.{suffix}")
+    for path in tmp_path.iterdir():
+        assert path.read_bytes().startswith(begin)
+        assert b"/Type3" not in path.read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("fold", "title"),
+    [
+        (None, "urdu, test; answer set closed; n = 200"),
+        (2, "urdu, test, fold 2; answer set closed; n = 200"),
+        ("all", "urdu, test, all folds; answer set closed; n = 200"),
+    ],
+)
+def test_the_title_of_a_confusion_says_corpus_fold_answer_set_and_number(fold, title):
+    assert title_of(evaluation("urdu", "closed", scored_run(CLASSES), fold)) == title
+
+
+def test_a_confusion_without_interval_says_only_the_score_and_the_chance(tmp_path, drawn):
+    row = evaluation("x", "closed", scored_run(CLASSES[:4]))
+    row.ua_ci95 = row.wa_ci95 = row.macro_f1_ci95 = None
+    figures.confusion_figure(row, "x", tmp_path / "confusion.png")
+    [summary] = [text for text, _ in text_boxes(drawn[0]) if text.startswith("UA")]
+    assert "[" not in summary and "interval" not in summary and "chance of UA 25.0 %" in summary
 
 
 def test_training_curve_names_the_missing_column(tmp_path):
     with pytest.raises(InputError, match="missing: dev_ua"):
-        figures.training_curve_figure([curve(3), curve(3).drop(columns="dev_ua")], tmp_path / "curve.png")
+        figures.training_curve_figure([(1, curve(3)), (2, curve(3).drop(columns="dev_ua"))], tmp_path / "curve.png")
     with pytest.raises(InputError, match="at least one epoch"):
-        figures.training_curve_figure([curve(0)], tmp_path / "curve.png")
+        figures.training_curve_figure([(None, curve(0))], tmp_path / "curve.png")
     assert not list(tmp_path.iterdir())
 
 

@@ -1,0 +1,33 @@
+"""Draw the figures of a run, `figures/` in its folder, from its result."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from melt_ser.config import FigureFormat
+from melt_ser.evaluation.results import Evaluation, Result
+from melt_ser.runs.figures import confusion_figure, training_curve_figure
+from melt_ser.runs.folder import read_epochs
+
+
+def draw_figures(folder: Path, result: Result, form: FigureFormat, only_missing: bool = False) -> None:
+    """Draw the training curve and a confusion matrix for each corpus; with `only_missing`, those without a file.
+
+    The confusion matrices are those of the answer set closed, named after the predictions. The single folds of a run of
+    several have none.
+    """
+    rows = [row for row in result.evals if len(result.train.folds) == 1 or not isinstance(row.fold, int)]
+    for row in rows:
+        path = folder / "figures" / f"confusion_{Path(row.predictions).stem}.{form.value}"
+        if row.answer_set == "closed" and not (only_missing and path.exists()):
+            confusion_figure(row, title_of(row), path)
+    path = folder / "figures" / f"training_curve.{form.value}"
+    if not (only_missing and path.exists()):
+        training_curve_figure([(info.fold, read_epochs(folder / info.folder)) for info in result.train.folds], path)
+
+
+def title_of(row: Evaluation) -> str:
+    """Return what a confusion matrix shows: "urdu, test, fold 1; answer set closed; n = 96"."""
+    fold = f"fold {row.fold}" if isinstance(row.fold, int) else f"{row.fold} folds" if row.fold == "all" else row.fold
+    part = ", ".join(filter(None, [row.corpus, row.split if row.split != "all" else "whole corpus", fold]))
+    return f"{part}; answer set {row.answer_set}; n = {row.n:,}"
