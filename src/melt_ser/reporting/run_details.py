@@ -19,7 +19,7 @@ from melt_ser.reporting.collect import Run
 from melt_ser.reporting.pages import confusion_lines
 from melt_ser.reporting.utterances import Corpora, Recordings, read_predictions
 from melt_ser.runs.figures import CURVE_COLUMNS
-from melt_ser.runs.table import merged
+from melt_ser.runs.table import fold_text, merged
 
 MOST_CURVES = 12  # folds with a drawn training curve
 MOST_VALUES = 12  # slices of a column
@@ -53,6 +53,7 @@ def _evaluation(run: Run, row: Evaluation, answer_set: str, corpora: Corpora, pa
     return {
         "row": row,
         "answer_set": answer_set,
+        "fold": fold_text(row),
         "confusion": confusion_lines(row.classes, row.confusion),
         "calibration": row.calibration,
         "slices": None if row.slices is None else _slices(row.slices),

@@ -5,13 +5,14 @@ from __future__ import annotations
 import platform
 import subprocess
 from collections import Counter
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
 from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import msgspec
+import numpy as np
 import pandas as pd
 
 from melt_ser.core.errors import InputError, first_line
@@ -23,7 +24,6 @@ from melt_ser.evaluation.evaluation_sets import EvaluationSet
 from melt_ser.evaluation.results import (
     RERUN_HINT,
     SCHEMA_VERSION,
-    Evaluation,
     FoldInfo,
     FoldTraining,
     Git,
@@ -31,11 +31,12 @@ from melt_ser.evaluation.results import (
     RunInfo,
     TrainInfo,
 )
-from melt_ser.runs.evaluations import evaluation_rows, pool, unscored_entries
+from melt_ser.runs.evaluations import Answers, evaluation_rows, in_order, unscored_entries
 from melt_ser.runs.figures import training_curve_figure
 from melt_ser.runs.folder import read_inputs
 from melt_ser.runs.identity import plain
 from melt_ser.runs.plan import RunPlan
+from melt_ser.runs.predictions import prediction_table
 from melt_ser.runs.warnings import warnings_after, warnings_before
 
 if TYPE_CHECKING:
@@ -48,29 +49,28 @@ PACKAGES += ("numpy", "scipy", "scikit-learn", "pandas")
 
 @dataclass
 class FoldOutcome:
-    """One fold: its split, its training, the calibration of its model on dev, and its predictions for each set."""
+    """One fold: its split, its training, the calibration of its model on dev, and its answers for each set."""
 
     split: FoldSplit
     training: FoldTraining
     calibration: DevCalibration
     evaluation_sets: list[EvaluationSet]
-    predictions: list[pd.DataFrame]  # a `prediction_table` for each set
+    probabilities: list[np.ndarray] = field(default_factory=list)  # for each set, (utterances, classes)
 
 
 def make_result(plan: RunPlan, folds: list[FoldOutcome], command: str, accelerator: Accelerator) -> Result:
-    """Score the predictions, write them and the figures, and return the result.
+    """Score the answers, write them and the figures, and return the result.
 
     Args:
         plan: the run.
-        folds: its folds, each with predictions for the same corpora.
+        folds: its folds, each with answers for the same corpora.
         command: the overrides on the command line.
         accelerator: has the device, the precision and the number of processes.
     """
     curves = [_metrics(plan.fold_folder(fold.split) / "metrics.csv") for fold in folds]
     training_curve_figure(curves, plan.folder / "figures" / "training_curve.png")
-    rows = [row for fold in folds for row in _rows_of_fold(plan, fold)]
-    if not plan.one_model:
-        rows = _pooled_rows(plan, folds) + rows
+    answers = _answers(plan, folds)
+    rows = in_order([row for corpus in answers for row in evaluation_rows(plan.folder, corpus, plan.classes)])
     return Result(
         schema_version=SCHEMA_VERSION,
         run=RunInfo(
@@ -101,32 +101,20 @@ def _metrics(path: Path) -> pd.DataFrame:
         raise InputError(f"{path} cannot be read ({first_line(error)}); {RERUN_HINT}.") from None
 
 
-def _rows_of_fold(plan: RunPlan, fold: FoldOutcome) -> list[Evaluation]:
-    rows: list[Evaluation] = []
-    for evaluation_set, predictions in zip(fold.evaluation_sets, fold.predictions, strict=True):
-        rows += evaluation_rows(
-            plan.folder,
-            evaluation_set,
-            predictions,
-            plan.classes,
-            fold.split.fold,
-            fold.calibration.temperature,
-            one_of_many=not plan.one_model,
-        )
-    return rows
-
-
-def _pooled_rows(plan: RunPlan, folds: list[FoldOutcome]) -> list[Evaluation]:
-    """Return the rows of each corpus over the predictions of all folds (`fold: "all"`)."""
-    numbers = [fold.split.fold or 0 for fold in folds]
-    temperatures: list[float | None] = [fold.calibration.temperature for fold in folds]
-    rows: list[Evaluation] = []
-    for position in range(len(folds[0].evaluation_sets)):
-        evaluation_sets = [fold.evaluation_sets[position] for fold in folds]
-        tables = [fold.predictions[position] for fold in folds]
-        pooled, predictions, of_row = pool(evaluation_sets, tables, numbers, temperatures)
-        rows += evaluation_rows(plan.folder, pooled, predictions, plan.classes, "all", of_row)
-    return rows
+def _answers(plan: RunPlan, folds: list[FoldOutcome]) -> Iterator[list[Answers]]:
+    """Yield the answers of each fold's model for each corpus."""
+    for position, _ in enumerate(folds[0].evaluation_sets):
+        yield [
+            Answers(
+                fold.split.fold,
+                fold.evaluation_sets[position],
+                prediction_table(
+                    fold.evaluation_sets[position], fold.probabilities[position], plan.classes, fold.split.fold
+                ),
+                fold.calibration.temperature,
+            )
+            for fold in folds
+        ]
 
 
 def _train_info(plan: RunPlan, folds: list[FoldOutcome], padding: float) -> TrainInfo:

@@ -9,13 +9,15 @@ from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
 from melt_ser.evaluation.metrics import Metric, table_metrics
-from melt_ser.evaluation.results import EvaluationFields
+from melt_ser.evaluation.results import ENSEMBLE, MEAN, POOLED, EvaluationFields
 
 Row = TypeVar("Row", bound=EvaluationFields)
 
 
 def evaluation_table(evals: Sequence[EvaluationFields]) -> Table:
     """Return a table with a row for each evaluation, in their order; metrics in per cent with 95 % intervals.
+
+    The mean over several models has ± and the standard deviation over them.
 
     If both answer sets of a corpus, split and fold have the same classes, their evaluations are equal and share a row,
     "closed = open".
@@ -43,12 +45,25 @@ def evaluation_table(evals: Sequence[EvaluationFields]) -> Table:
     return table
 
 
+def fold_text(row: EvaluationFields) -> str:
+    """Return the fold of a row in words: "fold 2", "mean of 6 models", or "" for the release's own split."""
+    if row.fold in (MEAN, ENSEMBLE):
+        return f"{row.fold} of {row.models} models"
+    if row.fold == POOLED:
+        return "all folds"
+    return "" if row.fold is None else f"fold {row.fold}"
+
+
 def shown(row: EvaluationFields, name: str, metric: Metric, with_interval: bool = True) -> str:
-    """Return a metric of a row as text, with its interval if it has one; "–" in a result that lacks the metric."""
+    """Return a metric of a row as text: the value, ± its deviation over several models, and its interval.
+
+    The text is "–" in a result that lacks the metric.
+    """
     value, bounds = row.value(name), row.interval(name) if with_interval else None
     if value is None:
         return "–"
-    return metric.show(value) + (f" [{metric.show(bounds[0])}, {metric.show(bounds[1])}]" if bounds else "")
+    text = f"{metric.show(value)} ± {metric.show(row.spread[name])}" if name in row.spread else metric.show(value)
+    return text + (f" [{metric.show(bounds[0])}, {metric.show(bounds[1])}]" if bounds else "")
 
 
 def merged(rows: Sequence[Row]) -> list[tuple[Row, str]]:

@@ -16,7 +16,8 @@ import pandas as pd
 import pytest
 
 from melt_ser.core.errors import InputError
-from melt_ser.evaluation.results import ResultSummary, decode_result
+from melt_ser.evaluation.result_files import decode_result
+from melt_ser.evaluation.results import ResultSummary
 from melt_ser.reporting.collect import collect
 from melt_ser.reporting.contents import make_report_data
 from melt_ser.reporting.latex import latex
