@@ -158,10 +158,10 @@ def _within(bounds: tuple[float, float], least: float, most: float) -> list[floa
 
 
 def _numbers(names: Names | None, rows: int) -> Integers:
-    """Return the number of each name, from 0 up; all 0 without names."""
+    """Return the place of each name among the sorted names; all 0 without names."""
     if names is None:
         return np.zeros(rows, dtype=np.int64)
-    return np.asarray(pd.factorize(pd.Series(list(names)))[0], dtype=np.int64)
+    return np.asarray(pd.factorize(pd.Series(list(names)), sort=True)[0], dtype=np.int64)
 
 
 def _confusions_per_unit(
