@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 import numpy as np
@@ -14,7 +14,6 @@ from melt_ser.core.console import Progress
 from melt_ser.core.memory import memory_advice
 from melt_ser.data.batches import Shard, SortedBatches
 from melt_ser.data.datasets import ClipDataset
-from melt_ser.evaluation.evaluation_sets import EvaluationSet, are_the_same
 from melt_ser.evaluation.metrics import confusion_matrix, unweighted_accuracy, weighted_accuracy
 from melt_ser.models.classifier import SpeechClassifier, logits_of_all
 
@@ -91,30 +90,6 @@ def predict_with_all(
         raise RuntimeError(f"Utterances were computed {times.min().item()} to {times.max().item()} times, not once.")
     computed: np.ndarray = probabilities.cpu().numpy()
     return computed
-
-
-def predict_each(
-    models: Sequence[SpeechClassifier],
-    evaluation_sets: Sequence[EvaluationSet],
-    read: Callable[[EvaluationSet], ClipDataset],
-    batch_size: int,
-    accelerator: Accelerator,
-    which: str = "",
-) -> list[np.ndarray]:
-    """Return each model's probabilities for its own set, (utterances, classes).
-
-    If all models have the same test utterances, these are read once, and a backbone that the models share is computed
-    once. `read` returns the utterances of a set, `which` names the model in the progress, and the other arguments are
-    those of `predict_with_all`.
-    """
-    title = f"scoring {evaluation_sets[0].name}{which}"
-    if are_the_same(evaluation_sets):
-        title += f" by {len(models)} models" if len(models) > 1 else ""
-        return list(predict_with_all(models, read(evaluation_sets[0]), batch_size, accelerator, title=title))
-    return [
-        predict_probabilities(model, read(scored), batch_size, accelerator, title=title)
-        for model, scored in zip(models, evaluation_sets, strict=True)
-    ]
 
 
 def dev_scores(probabilities: np.ndarray, dev: ClipDataset) -> tuple[float, float, float]:

@@ -103,7 +103,7 @@ class ConfidentError:
 def confident_errors(
     run: Run, row: Evaluation, recordings: Recordings | None, page_folder: Path | None
 ) -> list[ConfidentError]:
-    """Return the MOST_ERRORS most confident wrong answers of a row, the most confident first.
+    """Return the MOST_ERRORS most confident wrong answers of a row, the most confident first, for different utterances.
 
     Addresses of audio are relative to the folder of the page, or absolute if that folder is not known.
     """
@@ -111,7 +111,7 @@ def confident_errors(
     confidence = normalised(table[row.classes].to_numpy(dtype="float64")).max(axis=1)
     table = table.assign(answer=answers_among(table, row.classes), confidence=confidence)
     wrong = table[table["answer"] != table["reference"]].sort_values("confidence", ascending=False, kind="stable")
-    columns = wrong.head(MOST_ERRORS)[["utterance", "reference", "answer", "confidence"]]
+    columns = wrong.drop_duplicates("utterance").head(MOST_ERRORS)[["utterance", "reference", "answer", "confidence"]]
     errors = []
     for utterance, reference, answer, sure in columns.itertuples(index=False, name=None):
         clip = recordings.clip(utterance) if recordings else None

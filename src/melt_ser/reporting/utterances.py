@@ -24,7 +24,7 @@ from melt_ser.runs.predictions import read_prediction_table
 
 def read_predictions(run: Run, row: EvaluationFields) -> pd.DataFrame:
     """Read the predictions of a result row; InputError if they are missing or not sound."""
-    return read_prediction_table(run.folder / row.predictions, row.classes)
+    return read_prediction_table(run.folder / row.predictions, row.classes, row.fold)
 
 
 def read_answers(run: Run, row: EvaluationFields) -> list[pd.DataFrame]:

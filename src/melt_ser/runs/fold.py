@@ -24,12 +24,13 @@ from melt_ser.data.datasets import ClipDataset, WaveformDataset
 from melt_ser.data.stage import Stage
 from melt_ser.evaluation.calibration import DevCalibration, calibrate
 from melt_ser.evaluation.evaluation_sets import EvaluationSet
-from melt_ser.evaluation.inference import predict_each, predict_probabilities
+from melt_ser.evaluation.inference import predict_probabilities
 from melt_ser.evaluation.results import FoldTraining
 from melt_ser.models.backbone import Backbone, load_backbone
 from melt_ser.models.classifier import SpeechClassifier
 from melt_ser.models.export import load_model, save_head, save_model
 from melt_ser.runs.plan import RunPlan
+from melt_ser.runs.probabilities import predict_each
 from melt_ser.training.device import make_accelerator
 from melt_ser.training.features import FeatureCache
 from melt_ser.training.fit import fit

@@ -19,7 +19,7 @@ import pandas as pd
 
 from melt_ser.core import files
 from melt_ser.evaluation.evaluation_sets import EvaluationSet
-from melt_ser.evaluation.results import RERUN_HINT, Fold
+from melt_ser.evaluation.results import MEAN, RERUN_HINT, Fold
 
 
 def prediction_table(
@@ -42,7 +42,8 @@ def prediction_table(
     return pd.concat([frame, pd.DataFrame(probabilities, columns=classes)], axis=1)
 
 
-def read_prediction_table(path: Path, classes: Sequence[str]) -> pd.DataFrame:
-    """Read a table with the probabilities of `classes`; InputError if it is missing, or not sound."""
-    needed = dict.fromkeys(("utterance", "reference", "prediction"), str) | dict.fromkeys(classes, float)
+def read_prediction_table(path: Path, classes: Sequence[str], fold: Fold = None) -> pd.DataFrame:
+    """Read the table of a result row with this fold and these classes; InputError if it is missing, or not sound."""
+    texts = ("utterance", "reference", "prediction", *(["fold"] if fold == MEAN else []))
+    needed = dict.fromkeys(texts, str) | dict.fromkeys(classes, float)
     return files.read_csv(path, needed, RERUN_HINT, {"file": str, "speaker": str})

@@ -119,8 +119,8 @@ def _predict(
     """
     # These import torch; a result that needs no scores is shown without it.
     from melt_ser.data.datasets import WaveformDataset
-    from melt_ser.evaluation.inference import predict_each
     from melt_ser.models.export import load_model, share_backbones
+    from melt_ser.runs.probabilities import predict_each
     from melt_ser.training.device import make_accelerator
 
     accelerator = make_accelerator(device)

@@ -22,7 +22,8 @@ def evaluation_table(evals: Sequence[EvaluationFields]) -> Table:
     If both answer sets of a corpus, split and fold have the same classes, their evaluations are equal and share a row,
     "closed = open".
     """
-    table = Table(title="Evaluation (%, 95 % intervals)", box=SIMPLE_HEAD, padding=0)
+    spread = "; ±: deviation over the models" if any(row.spread for row in evals) else ""
+    table = Table(title=f"Evaluation (%, 95 % intervals{spread})", box=SIMPLE_HEAD, padding=0)
     # These widths keep every number readable in a terminal of 80 columns; intervals then take a second line.
     table.add_column("corpus", overflow="fold", min_width=7)
     table.add_column("split", min_width=5)
@@ -54,16 +55,17 @@ def fold_text(row: EvaluationFields) -> str:
     return "" if row.fold is None else f"fold {row.fold}"
 
 
-def shown(row: EvaluationFields, name: str, metric: Metric, with_interval: bool = True) -> str:
-    """Return a metric of a row as text: the value, ± its deviation over several models, and its interval.
+def shown(row: EvaluationFields, name: str, metric: Metric, in_full: bool = True) -> str:
+    """Return a metric of a row as text; "–" in a result that lacks the metric.
 
-    The text is "–" in a result that lacks the metric.
+    in_full: add ± the standard deviation over the row's models, and the interval, if it has them.
     """
-    value, bounds = row.value(name), row.interval(name) if with_interval else None
-    if value is None:
-        return "–"
-    text = f"{metric.show(value)} ± {metric.show(row.spread[name])}" if name in row.spread else metric.show(value)
-    return text + (f" [{metric.show(bounds[0])}, {metric.show(bounds[1])}]" if bounds else "")
+    value = row.value(name)
+    if value is None or not in_full:
+        return "–" if value is None else metric.show(value)
+    spread, bounds = row.spread.get(name), row.interval(name)
+    deviation = "" if spread is None else f" ± {metric.show(spread)}"
+    return metric.show(value) + deviation + (f" [{metric.show(bounds[0])}, {metric.show(bounds[1])}]" if bounds else "")
 
 
 def merged(rows: Sequence[Row]) -> list[tuple[Row, str]]:

@@ -279,6 +279,16 @@ def test_means_over_models_are_compared_model_by_model_and_older_results_as_befo
     assert (row.fold, row.n, row.models) == (("all", 36, 1) if older else ("mean", 18, 2))
 
 
+def test_predictions_of_several_models_without_their_folds_are_reported_and_not_compared(
+    runs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = two_systems(runs, tmp_path)[0] / "predictions" / "second.csv"
+    pd.read_csv(path).drop(columns="fold").to_csv(path, index=False)
+    for form in ("md", "html"):
+        code, text, _ = report(tmp_path, "--format", form, capsys=capsys)
+        assert code == 0 and "has no column 'fold'" in html.unescape(text)
+
+
 def test_the_mean_over_models_shows_their_number_and_their_spread(
     runs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
