@@ -57,6 +57,32 @@ def copy(run: Path, to: Path, change: Callable[[dict[str, Any]], None] = lambda 
     return to
 
 
+def as_older(run: Path) -> None:
+    """Rewrite a run of several folds as an older one: models pooled on other corpora, and files of groups."""
+    result = json.loads((run / "result.json").read_text())
+    result["evals"] = [row for row in result["evals"] if row["fold"] != "ensemble"]
+    (run / "groups").mkdir()
+    for row in result["evals"]:
+        models = row.pop("models")
+        row.pop("spread")
+        path = run / row["predictions"]
+        table = pd.read_csv(path, dtype={"fold": str})
+        if row["fold"] == "mean":
+            row |= {"fold": "all", "n": models * row["n"]}
+            row["confusion"] = [[round(models * count) for count in line] for line in row["confusion"]]
+            row["predicted"] = {name: round(models * count) for name, count in row["predicted"].items()}
+            for point in row["calibration"]["curve"]:
+                point["n"] = round(models * point["n"])
+        row["groups"] = f"groups/{path.name}"
+        if "speaker" not in table:
+            continue  # the other answer set's row had the same file
+        if table["utterance"].duplicated().any():
+            table["utterance"] += "#" + table["fold"]
+        table.rename(columns={"speaker": "group"})[["utterance", "group"]].to_csv(run / row["groups"], index=False)
+        table.drop(columns=["file", "speaker", "fold", "correct"]).to_csv(path, index=False)
+    (run / "result.json").write_text(json.dumps(result))
+
+
 def answering(run: Path, right: bool) -> None:
     """Make all predictions of a run right or wrong, and set its UA and WA to 1 or 0."""
     result = json.loads((run / "result.json").read_text())
@@ -89,7 +115,7 @@ def scored(one: Path, folder: Path, scores: dict[tuple[str, str], tuple[float, .
             result["config"]["backbone"]["name"] = "abc"[number]
             result["config"]["dataset"].update(name=train, split_seed=len(train))
             result["train"]["corpus"] = train
-            rows = [row for row in result["evals"] if row["corpus"] == "second" and row["fold"] == "all"]
+            rows = [row for row in result["evals"] if row["corpus"] == "second" and row["fold"] == "mean"]
             result["evals"] = [
                 {**row, "corpus": test, "ua": values[number]}
                 for (own, test), values in scores.items()

@@ -46,12 +46,14 @@ def test_a_run_folder_is_complete_and_its_metrics_follow_from_its_predictions(
     closed, opened = result["evals"]
     assert (closed["answer_set"], opened["answer_set"]) == ("closed", "open")
     predictions = pd.read_csv(folder / closed["predictions"])
-    assert list(predictions.columns) == ["utterance", "reference", "prediction", *CLASSES]
+    described = ["utterance", "file", "speaker", "fold", "reference", "prediction", "correct"]
+    assert list(predictions.columns) == [*described, *CLASSES]
+    assert set(predictions["fold"]) == {2} and predictions["speaker"].nunique() == 1
     assert closed["ua"] == pytest.approx(balanced_accuracy_score(predictions.reference, predictions.prediction))
     assert closed["wa"] == pytest.approx(accuracy_score(predictions.reference, predictions.prediction))
     assert closed["n"] == len(predictions) == 6
     assert closed["digest"] == result["train"]["digest"]
-    assert closed["groups"] is None  # one speaker
+    assert "groups" not in closed  # of older runs
     assert {entry["by"] for entry in closed["slices"]} == {"duration"}
 
 
@@ -91,15 +93,18 @@ def test_two_runs_can_be_compared_by_their_folders_alone(tmp_path: Path) -> None
         train(tmp_path / "runs", root, "dataset.folds=2", "dataset.fold=all", "eval.corpora=[csv,demo_de]", seed)
         for seed in ("seed=0", "seed=1")
     ]
-    for position in (0, 2):  # the training corpus, and another that both folds' models were tested on
+    for position in (0, 2):  # the training corpus, and the mean over the folds' models on another
         rows = [result["evals"][position] for _, result in runs]
         first, second = (pd.read_csv(folder / row["predictions"]) for (folder, _), row in zip(runs, rows, strict=True))
-        groups = pd.read_csv(runs[0][0] / rows[0]["groups"])
-        assert groups["utterance"].tolist() == first["utterance"].tolist()
-        comparison = compare(first, second, groups["group"], rows[0]["classes"])
-        assert comparison.units == groups["group"].nunique() >= 2
-        assert comparison.n == rows[0]["n"] == rows[1]["n"]
-        assert comparison.difference == pytest.approx(rows[0]["ua"] - rows[1]["ua"])
+        tables = [[own] if position == 0 else [part for _, part in own.groupby("fold")] for own in (first, second)]
+        differences = []
+        for one, other in zip(*tables, strict=True):
+            comparison = compare(one, other, one["speaker"], rows[0]["classes"])
+            speakers = one["speaker"].nunique()
+            assert comparison.units == (speakers if speakers > 1 else len(one))
+            assert comparison.n == rows[0]["n"] == rows[1]["n"]
+            differences.append(comparison.difference)
+        assert np.mean(differences) == pytest.approx(rows[0]["ua"] - rows[1]["ua"])
 
 
 def test_a_run_pools_all_folds_and_is_skipped_once_finished(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

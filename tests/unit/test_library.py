@@ -74,7 +74,8 @@ def test_training_gives_the_run_and_its_tables(run: melt_ser.Run) -> None:
     assert (run.corpora, run.classes) == (["csv"], list(CLASSES))
     assert any("speaker" in sentence or "random weights" in sentence for sentence in run.warnings)
     everything, first = run.predictions(), run.predictions("csv", fold=1)
-    assert list(everything) == ["utterance", "reference", "prediction", *CLASSES]
+    columns = ["utterance", "file", "speaker", "fold", "reference", "prediction", "correct"]
+    assert list(everything) == [*columns, *CLASSES]
     assert len(everything) == 24 and set(first["utterance"]) < set(everything["utterance"])
     counts = pd.crosstab(everything["reference"], everything["prediction"])
     pd.testing.assert_frame_equal(

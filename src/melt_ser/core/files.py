@@ -242,12 +242,15 @@ def csv_text(frame: pd.DataFrame) -> str:
     return frame.to_csv(index=False, float_format="%.9g", lineterminator="\n", quoting=quoting)
 
 
-def read_csv(path: Path, columns: Mapping[str, type], fix: str) -> pd.DataFrame:
+def read_csv(
+    path: Path, columns: Mapping[str, type], fix: str, optional: Mapping[str, type] | None = None
+) -> pd.DataFrame:
     """Read a CSV of `write_csv`; InputError, one sentence, if it is damaged or lacks one of the columns.
 
     columns: the type of each column that has to be there; a float has to be finite.
+    optional: the types of columns that may be missing.
     """
-    types = {guarded(name): kind for name, kind in columns.items()}
+    types = {guarded(name): kind for name, kind in {**(optional or {}), **columns}.items()}
     try:
         table = unguarded_table(pd.read_csv(path, dtype=types, keep_default_na=False))
         missing = [name for name in columns if name not in table]

@@ -17,7 +17,10 @@ from melt_ser.core.vocabulary import EMOTIONS, SYNONYMS, nearest_emotion
 
 LISTED = 20  # an error names at most this many unknown labels
 # A class name is a column of the predictions, next to these columns, and a key in YAML and JSON.
-RESERVED = ("utterance", "reference", "prediction", "file", "start", "end", "label", "error")
+RESERVED = (
+    *("utterance", "file", "speaker", "fold", "reference", "prediction", "correct"),
+    *("start", "end", "label", "error"),
+)
 
 
 def map_labels(raw: pd.Series, label_map: Mapping[str, str | None], corpus: str) -> pd.Series:

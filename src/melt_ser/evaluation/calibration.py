@@ -6,6 +6,7 @@ one temperature for all classes, fitted by the negative log-likelihood of a dev 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -138,4 +139,23 @@ def calibration_entry(
         temperature=float(np.mean(temperature)),
         ece_with_temperature=expected_calibration_error(scaled.max(axis=1), right),
         curve=curve,
+    )
+
+
+def mean_entry(entries: Sequence[Calibration], curve: Sequence[CalibrationPoint]) -> Calibration:
+    """Return the mean of several models' entries.
+
+    entries: of the models, for the same utterances.
+    curve: over the answers of all models together; the entry counts them for a model on average.
+    """
+
+    def mean(values: list[float | None]) -> float | None:
+        known = [value for value in values if value is not None]
+        return float(np.mean(known)) if len(known) == len(entries) else None
+
+    return Calibration(
+        ece=float(np.mean([entry.ece for entry in entries])),
+        temperature=mean([entry.temperature for entry in entries]),
+        ece_with_temperature=mean([entry.ece_with_temperature for entry in entries]),
+        curve=[CalibrationPoint(point.confidence, point.accuracy, point.n / len(entries)) for point in curve],
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field, replace
 
 import pandas as pd
@@ -22,10 +22,9 @@ class EvaluationSet:
     """The utterances of a corpus to score.
 
     split: train, dev, test, or all for the whole corpus.
-    table: the rows of the utterances, with a column `class`.
+    table: the rows of the utterances, with the columns `class` and `trained_on`, whether the model was trained on it.
     corpus_classes: the model's classes that the whole corpus has.
     dropped: the number of utterances that are left out, by reason.
-    overlap: the number of recordings that the model was trained on.
     notes: sentences about limits of the scores.
     """
 
@@ -34,12 +33,16 @@ class EvaluationSet:
     table: pd.DataFrame
     corpus_classes: list[str]
     dropped: dict[str, int]
-    overlap: int = 0
     notes: list[str] = field(default_factory=list)
 
     @property
     def name(self) -> str:
         return self.corpus.name
+
+    @property
+    def overlap(self) -> int:
+        """Return the number of recordings that the model was trained on."""
+        return int(self.table["trained_on"].sum())
 
 
 def other_corpora(config: Config, load_dataset: Callable[[str], DatasetConfig]) -> list[DatasetConfig]:
@@ -99,7 +102,8 @@ def make_evaluation_set(
         )
     dropped = _dropped(corpus, rows, table, space, classes)
     notes = shared_sentences_note(table, trained_sentences) if test is None else []
-    return EvaluationSet(corpus, split, table.reset_index(drop=True), corpus_classes, dropped, overlap, notes)
+    table = table.assign(trained_on=known).reset_index(drop=True)
+    return EvaluationSet(corpus, split, table, corpus_classes, dropped, notes)
 
 
 def split_to_score(corpus: Corpus, settings: EvalConfig) -> str:
@@ -149,3 +153,9 @@ def _dropped(
     for reason in corpus.dropped["reason"]:
         reasons[f"clip refused: {reason.split(':')[0]}"] += 1
     return dict(reasons)
+
+
+def are_the_same(evaluation_sets: Sequence[EvaluationSet]) -> bool:
+    """Return whether all sets have the same utterances: several models are then tested on one corpus."""
+    first, *others = [evaluation_set.table["utterance"] for evaluation_set in evaluation_sets]
+    return all(first.equals(other) for other in others)

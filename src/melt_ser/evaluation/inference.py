@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 import numpy as np
@@ -15,7 +15,7 @@ from melt_ser.core.memory import memory_advice
 from melt_ser.data.batches import Shard, SortedBatches
 from melt_ser.data.datasets import ClipDataset
 from melt_ser.evaluation.metrics import confusion_matrix, unweighted_accuracy, weighted_accuracy
-from melt_ser.models.classifier import SpeechClassifier
+from melt_ser.models.classifier import SpeechClassifier, logits_of_all
 
 
 @contextmanager
@@ -33,7 +33,6 @@ def exact_products() -> Iterator[None]:
         torch.backends.cuda.matmul.allow_tf32 = allowed
 
 
-@torch.no_grad()
 def predict_probabilities(
     model: SpeechClassifier,
     utterances: ClipDataset,
@@ -42,13 +41,28 @@ def predict_probabilities(
     less_memory: str = "lower eval.batch_size",
     title: str = "scoring",
 ) -> np.ndarray:
-    """Return probabilities, (utterances, classes), in the order of the table and in float32.
+    """Return the probabilities of one model, (utterances, classes); the arguments are those of `predict_with_all`."""
+    probabilities: np.ndarray = predict_with_all([model], utterances, batch_size, accelerator, less_memory, title)[0]
+    return probabilities
 
-    Several processes share the work; each utterance is computed exactly once, and every process gets all results.
+
+@torch.no_grad()
+def predict_with_all(
+    models: Sequence[SpeechClassifier],
+    utterances: ClipDataset,
+    batch_size: int,
+    accelerator: Accelerator,
+    less_memory: str = "lower eval.batch_size",
+    title: str = "scoring",
+) -> np.ndarray:
+    """Return the probabilities of each model, (models, utterances, classes), in the order of the table and in float32.
+
+    A backbone that models share is computed once. Several processes share the work; each utterance is computed exactly
+    once, and every process gets all results.
 
     Args:
-        model: set to evaluation mode.
-        utterances: audio, or cached features of the model.
+        models: have the same classes; they are set to evaluation mode.
+        utterances: audio, or cached features of the models.
         batch_size: utterances per batch of a process.
         accelerator: gives the device and the processes.
         less_memory: the advice in the error if memory runs out.
@@ -56,16 +70,19 @@ def predict_probabilities(
 
     Raises SetupError if memory runs out, RuntimeError if an utterance was not computed exactly once.
     """
-    model.eval()
+    for model in models:
+        model.eval()
     device = accelerator.device
     share = Shard(accelerator.process_index, accelerator.num_processes)
     batches = SortedBatches(utterances.seconds, batch_size, share)
-    probabilities = torch.zeros((len(utterances), len(model.classes)), dtype=torch.float32, device=device)
+    shape = (len(models), len(utterances), len(models[0].classes))
+    probabilities = torch.zeros(shape, dtype=torch.float32, device=device)
     times = torch.zeros(len(utterances), dtype=torch.int64, device=device)
     with exact_products(), memory_advice(less_memory), Progress(title, len(batches.order)) as shown:
         for batch in DataLoader(utterances, batch_sampler=batches, collate_fn=utterances.collate):
             batch = batch.to(device)
-            probabilities[batch.rows] = model(batch.inputs, batch.lengths, batch.stage).float().softmax(dim=-1)
+            logits = torch.stack(logits_of_all(models, batch.inputs, batch.lengths, batch.stage))
+            probabilities[:, batch.rows] = logits.float().softmax(dim=-1)
             times[batch.rows] += 1
             shown.advance(len(batch.rows))
     probabilities, times = accelerator.reduce((probabilities, times), "sum")

@@ -1,9 +1,8 @@
 """The types of a run's files: `result.json`, the marks of a started run and a finished fold, the note of a failure.
 
-Metrics, confidences and bounds of intervals are fractions in 0..1. Times are seconds. None means that a value is not
-known or does not apply. docs/results.md explains each key. Results of schema version 1 can still be read: they call the
-answer set `protocol` and lack fields that have a default here. A report reads a `ResultSummary`, the same file without
-the details that only the page of a single run shows, so that 10,000 results are read in seconds.
+docs/results.md explains each key. Metrics, confidences and bounds of intervals are fractions in 0..1, times are
+seconds, and None means not known, or does not apply. Results of schema version 1 call the answer set `protocol` and
+lack fields with a default. A report reads a `ResultSummary`: without the details of a run, 10,000 take seconds.
 """
 
 from __future__ import annotations
@@ -15,15 +14,15 @@ import msgspec
 from msgspec import UNSET, Meta, Struct, UnsetType
 
 from melt_ser.core import files
-from melt_ser.core.errors import InputError
 from melt_ser.evaluation.metrics import METRICS
 
 SCHEMA_VERSION = 2
-READABLE_VERSIONS = (1, 2)
 RERUN_HINT = "run again with force=true"
 
 Interval = Annotated[list[float], Meta(min_length=2, max_length=2)]  # [low, high]
-Fold = int | str | None  # a number; "all": the predictions of all folds together; None: the release's own split
+POOLED, MEAN, ENSEMBLE = "all", "mean", "ensemble"  # over all folds; docs/results.md tells them apart
+Fold = int | str | None  # a number, one of these three, or None: the release's own split
+Count = int | float  # of utterances; a mean over models may be a fraction
 
 
 class Inputs(Struct, kw_only=True):
@@ -107,7 +106,7 @@ class CalibrationPoint(Struct):
 
     confidence: float
     accuracy: float
-    n: int
+    n: Count
 
 
 class CalibrationSummary(Struct, kw_only=True):
@@ -142,7 +141,7 @@ class Unscored(Struct):
 
 
 class EvaluationFields(Struct, kw_only=True):
-    """A row of `evals`: the model of one fold, or all folds together, on one corpus with one answer set.
+    """A row of `evals`: the model of one fold, or those of all folds, on one corpus with one answer set.
 
     The metrics are fields too, by the names of `METRICS`, with their intervals as `<name>_ci95`.
     """
@@ -159,9 +158,11 @@ class EvaluationFields(Struct, kw_only=True):
     ece: float | None = None
     calibration: CalibrationSummary | None = None
     ci_unit: str = "utterance"  # unit of resampling of the intervals: speaker or utterance
+    models: int = 1  # that answered each utterance
+    spread: dict[str, float] = {}  # standard deviation over the models of a mean, by metric
     overlap: int = 0  # recordings that the model was trained on
     predictions: str = ""  # CSV in the run folder
-    groups: str | None = None  # CSV in the run folder: the unit of resampling of each utterance
+    groups: str | UnsetType | None = UNSET  # CSV of an older result: the unit of resampling of each utterance
 
     def __post_init__(self) -> None:
         if isinstance(self.protocol, str):
@@ -204,13 +205,11 @@ else:
 class Evaluation(EvaluationSummary, kw_only=True):
     """A row of `evals` with all its details."""
 
-    confusion: list[list[int]]  # rows are references, columns answers, in the order of `classes`
+    confusion: list[list[Count]]  # rows are references, columns answers, in the order of `classes`
     calibration: Calibration | None = None  # the summary has a part of it
     ci95_over_utterances: dict[str, Interval] = msgspec.field(default_factory=dict)
-    recall: dict[str, float | None] = msgspec.field(
-        default_factory=dict
-    )  # by class; None for a class that does not occur
-    predicted: dict[str, int] = msgspec.field(default_factory=dict)  # number of answers by class
+    recall: dict[str, float | None] = msgspec.field(default_factory=dict)  # by class; None if it does not occur
+    predicted: dict[str, Count] = msgspec.field(default_factory=dict)  # number of answers by class
     slices: list[Slice] | None = None
     warnings: list[str] = msgspec.field(default_factory=list)
 
@@ -230,68 +229,12 @@ class _Result(Struct, Generic[Row], kw_only=True):
     warnings: list[str]
 
     def whole_evals(self) -> list[Row]:
-        """Return all rows, except those of single folds in a run with several folds."""
-        return [row for row in self.evals if len(self.train.folds) == 1 or row.fold == "all"]
+        """Return all rows; in a run with several folds, those over all folds, without the ensemble."""
+        return [row for row in self.evals if len(self.train.folds) == 1 or row.fold in (POOLED, MEAN)]
 
 
 Result = _Result[Evaluation]
 ResultSummary = _Result[EvaluationSummary]
-
-
-class _Backbone(Struct):
-    name: str
-    family: str
-    checkpoint: str | None = None
-
-
-class _Dataset(Struct):
-    name: str
-    member_settings: dict[str, dict[str, Any]] = {}
-
-
-class _Labels(Struct):
-    classes: dict[str, list[str]] | None = None
-
-
-class _Eval(Struct):
-    roots: dict[str, str] = {}
-
-
-class _Config(Struct):
-    """The part of a configuration that reports rely on."""
-
-    backbone: _Backbone
-    dataset: _Dataset
-    labels: _Labels
-    head: dict[str, Any]
-    augment: dict[str, Any]
-    trainer: dict[str, Any]
-    eval: _Eval
-
-
-class _Version(Struct):
-    schema_version: int
-
-
-def decode_result(content: bytes, path: Path, kind: Any) -> Any:
-    """Return a `Result` or `ResultSummary` (`kind`) from the bytes of `path`; InputError if invalid."""
-    version = files.decode(content, path, _Version, RERUN_HINT).schema_version
-    if version not in READABLE_VERSIONS:
-        raise InputError(
-            f"{path} has schema version {version}; this melt_ser reads 1 and 2: install a newer one, or {RERUN_HINT}."
-        )
-    result = files.decode(content, path, kind, RERUN_HINT)
-    files.check(result.config, path, _Config, RERUN_HINT, within="config")
-    return result
-
-
-def load_result(path: Path, kind: Any) -> Any:
-    """Read `result.json` as a `Result` or `ResultSummary` (`kind`); InputError if unreadable or invalid."""
-    try:
-        content = path.read_bytes()
-    except OSError as error:
-        raise InputError(f"{path} cannot be read ({error.strerror}); {RERUN_HINT}.") from None
-    return decode_result(content, path, kind)
 
 
 def write_result(path: Path, result: Result) -> None:

@@ -46,6 +46,15 @@ def slices(table: pd.DataFrame, reference: Names, prediction: Names, classes: Se
     return rows
 
 
+def mean_slices(of_models: Sequence[list[Slice]]) -> list[Slice]:
+    """Return the means of several models' slices; the models answered the same utterances."""
+    means = []
+    for alike in zip(*of_models, strict=True):
+        ua, wa = np.mean([(part.ua, part.wa) for part in alike], axis=0).tolist()
+        means.append(Slice(alike[0].by, alike[0].value, alike[0].n, ua, wa))
+    return means
+
+
 def duration_thirds(seconds: pd.Series) -> pd.Series:
     """Return the third of each utterance by duration, named by its bounds; one name if all durations are equal."""
     low, high = seconds.quantile(1 / 3), seconds.quantile(2 / 3)

@@ -64,6 +64,7 @@ def bootstrap_intervals(
     classes: Sequence[str],
     speakers: Names | None = None,
     recordings: Names | None = None,
+    models: Names | None = None,
     *,
     resamples: int = RESAMPLES,
     level: float = 0.95,
@@ -72,12 +73,14 @@ def bootstrap_intervals(
     """Compute the bootstrap interval of each metric.
 
     A class that is missing from a resample is left out of its averages, as in every metric. The same seed gives the
-    same intervals for any order of the utterances.
+    same intervals for any order of the utterances. If several models answered, the intervals are those of the mean over
+    the models: each resample of units gives a metric for each model, and counts with their mean.
 
     Args:
         reference, prediction: names of classes, (utterances,).
         classes: all names.
         speakers, recordings: a name for each utterance, in the same order, or None; see `resampling_units`.
+        models: the model of each answer, or None for one model.
         resamples: the number of resamples.
         level: the share of cases in which an interval should hold the true value.
         seed: seeds the resamples.
@@ -85,16 +88,17 @@ def bootstrap_intervals(
     Raises InputError for no utterances, lengths that differ, or a label outside `classes`.
     """
     of_speakers = resampling_units(len(reference), speakers, recordings)
-    shape = (len(classes), len(classes))
+    model_of_row = _numbers(models, len(reference))
+    shape = (int(model_of_row.max(initial=0)) + 1, len(classes), len(classes))
     wanted = {name: metric.function for name, metric in METRICS.items() if metric.has_interval}
     intervals: dict[str, list[float]] = {}
     for units in (of_speakers, resampling_units(len(reference), recordings=recordings)):
-        per_unit = _confusion_per_unit(reference, prediction, classes, units)
+        per_unit = _confusions_per_unit(reference, prediction, classes, units, model_of_row)
         whole, drawn = per_unit.sum(axis=0).reshape(shape), resample(per_unit, resamples, seed).reshape(-1, *shape)
         for name, function in wanted.items():
-            values = function(drawn)
+            values, estimate = function(drawn).mean(axis=-1), float(function(whole).mean())
             if name not in intervals and has_spread(values, units):
-                intervals[name] = _within(interval(float(function(whole)), values, units, level), 0.0, 1.0)
+                intervals[name] = _within(interval(estimate, values, units, level), 0.0, 1.0)
         if len(intervals) == len(wanted):
             break
     return Intervals({name: intervals[name] for name in wanted}, of_speakers.kind)
@@ -116,7 +120,7 @@ def resampling_units(utterances: int, speakers: Names | None = None, recordings:
         if not known.eq("").any() and len(distinct) >= 2:
             return Units("speaker", np.asarray(of_row, dtype=np.int64))
     if recordings is not None:
-        return Units("utterance", np.asarray(pd.factorize(pd.Series(list(recordings)))[0], dtype=np.int64))
+        return Units("utterance", _numbers(recordings, utterances))
     return Units("utterance", np.arange(utterances, dtype=np.int64))
 
 
@@ -153,8 +157,17 @@ def _within(bounds: tuple[float, float], least: float, most: float) -> list[floa
     return [max(bounds[0], least), min(bounds[1], most)]
 
 
-def _confusion_per_unit(reference: Names, prediction: Names, classes: Sequence[str], units: Units) -> Integers:
-    """Return the flattened confusion matrix of each unit, (units, classes * classes)."""
+def _numbers(names: Names | None, rows: int) -> Integers:
+    """Return the place of each name among the sorted names; all 0 without names."""
+    if names is None:
+        return np.zeros(rows, dtype=np.int64)
+    return np.asarray(pd.factorize(pd.Series(list(names)), sort=True)[0], dtype=np.int64)
+
+
+def _confusions_per_unit(
+    reference: Names, prediction: Names, classes: Sequence[str], units: Units, model_of_row: Integers
+) -> Integers:
+    """Return the flattened confusion matrices of each unit, (units, models * classes * classes)."""
     if len(reference) != len(prediction) or len(reference) == 0:
         raise InputError(
             f"A bootstrap needs as many predictions as references and at least one, not {len(prediction)} "
@@ -162,7 +175,8 @@ def _confusion_per_unit(reference: Names, prediction: Names, classes: Sequence[s
         )
     rows = class_indices(reference, classes, "reference")
     columns = class_indices(prediction, classes, "predicted")
-    return count_per_unit(rows * len(classes) + columns, len(classes) ** 2, units.of_row)
+    cells, models = len(classes) ** 2, int(model_of_row.max()) + 1
+    return count_per_unit(model_of_row * cells + rows * len(classes) + columns, models * cells, units.of_row)
 
 
 def count_per_unit(cell_of_row: Integers, cells: int, unit_of_row: Integers) -> Integers:

@@ -35,13 +35,13 @@ class Summary:
 def summarise(rows: Sequence[EvaluationSummary], over: Literal["seed", "fold"]) -> Summary:
     """Summarise rows of `evals` that differ only in the seed, or only in the fold.
 
-    Over "fold" the pooled row (`fold: "all"`) is left out, since it is not a fold. Over "seed" each row belongs to
-    another run, and all rows are of the same fold, or all are pooled.
+    Over "fold" the rows over all folds ("all", "mean", "ensemble") are left out, since they are no fold. Over "seed"
+    each row belongs to another run, and all rows are of the same fold, or all are over all folds.
 
     Raises InputError if there is no row, or if rows were scored on different data.
     """
     if over == "fold":
-        rows = [row for row in rows if row.fold != "all"]
+        rows = [row for row in rows if not isinstance(row.fold, str)]
     if not rows:
         raise InputError(f"There is no row to summarise over {over}s.")
     folds = [row.fold for row in rows]

@@ -97,7 +97,7 @@ class SpeechClassifier(nn.Module):
             lengths: samples or frames of each utterance, (batch,).
             stage: the stage of `inputs`; the model continues from there.
         """
-        logits: Tensor = self.head(self._continue_from(stage, inputs, lengths))
+        logits: Tensor = self.head(self.continue_from(stage, inputs, lengths))
         return logits
 
     def frozen_stage(self, crops: bool) -> Stage:
@@ -150,8 +150,8 @@ class SpeechClassifier(nn.Module):
         """Return the modules that compute a stage's features."""
         return self.backbone.convolution if stage is Stage.convolution else self.backbone.frozen
 
-    def _continue_from(self, stage: Stage, features: Tensor, counts: Tensor) -> BackboneOutput:
-        """Run the rest of the backbone on the features of a stage."""
+    def continue_from(self, stage: Stage, features: Tensor, counts: Tensor) -> BackboneOutput:
+        """Run the rest of the backbone on the features of a stage; return the input of the head."""
         backbone, weighted = self.backbone, self.head.weighted
         if stage is Stage.nothing:
             whole: BackboneOutput = backbone(features, counts, output_hidden_states=weighted)
@@ -171,17 +171,21 @@ class SpeechClassifier(nn.Module):
         return self.backbone.freezing
 
 
-def logits_of_all(classifiers: Sequence[SpeechClassifier], audio: Tensor, lengths: Tensor) -> list[Tensor]:
+def logits_of_all(
+    classifiers: Sequence[SpeechClassifier], inputs: Tensor, lengths: Tensor, stage: Stage = Stage.nothing
+) -> list[Tensor]:
     """Return the logits of each classifier, (batch, classes); a shared backbone is computed once.
 
-    audio, lengths: as for `SpeechClassifier.forward`.
+    inputs, lengths, stage: as for `SpeechClassifier.forward`.
     """
+    if len(classifiers) == 1:  # training in a lower precision wraps the classifier's own call
+        return [classifiers[0](inputs, lengths, stage)]
     outputs: dict[tuple[int, bool], BackboneOutput] = {}
     logits = []
     for classifier in classifiers:
         key = (id(classifier.backbone), classifier.head.weighted)
         if key not in outputs:
-            outputs[key] = classifier.backbone(audio, lengths, output_hidden_states=classifier.head.weighted)
+            outputs[key] = classifier.continue_from(stage, inputs, lengths)
         logits.append(classifier.head(outputs[key]))
     return logits
 

@@ -153,7 +153,10 @@ def share_backbones(classifiers: Iterable[SpeechClassifier]) -> list[SpeechClass
     for classifier in classifiers:
         weights = classifier.backbone.state_dict()
         for other in kept:
-            if all(torch.equal(weight, weights[name]) for name, weight in other.backbone.state_dict().items()):
+            theirs = other.backbone
+            if theirs is classifier.backbone or all(
+                torch.equal(weight, weights[name]) for name, weight in theirs.state_dict().items()
+            ):
                 classifier.backbone = other.backbone
                 break
         kept.append(classifier)

@@ -25,7 +25,8 @@ from melt_ser.core.console import Progress
 from melt_ser.core.errors import MeltSerError, SetupError
 from melt_ser.core.files import read_typed
 from melt_ser.core.package import conf_folder
-from melt_ser.evaluation.results import EvaluationSummary, Failure, Result, ResultSummary, load_result
+from melt_ser.evaluation.result_files import load_result
+from melt_ser.evaluation.results import EvaluationSummary, Failure, Result, ResultSummary
 from melt_ser.runs.folder import INPUTS_FILE, PREVIOUS, RESULT_FILE, previous_folder, read_result
 from melt_ser.runs.identity import without_infrastructure
 

@@ -18,9 +18,10 @@ import pandas as pd
 from melt_ser.core.console import say
 from melt_ser.core.errors import InputError
 from melt_ser.evaluation.comparison import Comparison, compare, holm
+from melt_ser.evaluation.results import POOLED
 from melt_ser.reporting.overview import SystemScore, collect_runs, system_scores
 from melt_ser.reporting.scores import is_whole
-from melt_ser.reporting.utterances import read_groups, read_predictions
+from melt_ser.reporting.utterances import read_answers
 
 MOST_COMPARISONS = 200  # each takes a bootstrap, and with more of them Holm's correction leaves few differences
 COMPARISON_COLUMNS = (
@@ -43,7 +44,7 @@ class ScoredSet(NamedTuple):
     @staticmethod
     def of(score: SystemScore) -> ScoredSet:
         row = score.rows[0]
-        whole = row.split == "all" or row.fold == "all" or score.summary.over == "fold"
+        whole = row.split == "all" or row.fold == POOLED or score.summary.over == "fold"
         own_fold = score.corpus == score.train and not whole and isinstance(row.fold, int)
         n = sum(row.n for row in score.rows) if score.summary.over == "fold" else row.n
         classes = " ".join(sorted(row.classes))
@@ -205,11 +206,8 @@ def _comparison(best: SystemScore, other: SystemScore) -> Comparison:
 
 
 def _answers(score: SystemScore) -> list[pd.DataFrame]:
-    """Return the predictions of a score with their `group`: a table for each seed, or one table of all folds."""
-    tables = []
-    for run, row in zip(score.runs, score.rows, strict=True):
-        table = read_predictions(run, row)
-        tables.append(table.assign(group=read_groups(run, row, table["utterance"])))
+    """Return the predictions of a score with their `group`: a table for each seed and model, or one of all folds."""
+    tables = [table for run, row in zip(score.runs, score.rows, strict=True) for table in read_answers(run, row)]
     return [pd.concat(tables, ignore_index=True)] if score.summary.over == "fold" else tables
 
 

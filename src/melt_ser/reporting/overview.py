@@ -25,10 +25,11 @@ Over = Literal["seed", "fold"]
 METRIC_COLUMNS = tuple(
     column
     for name, metric in METRICS.items()
-    for column in (name, *((f"{name}_low", f"{name}_high") if metric.has_interval else ()))
+    for column in (name, *((f"{name}_low", f"{name}_high") if metric.has_interval else ()), f"{name}_spread")
 )
 COLUMNS = (
-    *("system", "backbone", "train", "corpus", "split", "fold", "answer_set", "seed", "classes", "n", "dropped"),
+    *("system", "backbone", "train", "corpus", "split", "fold", "answer_set", "seed", "models", "classes", "n"),
+    "dropped",
     *METRIC_COLUMNS,
     *("ece", "ece_with_temperature", "overlap", "synthetic", "warnings", "experiment", "seconds", "digest", "weights"),
     *("run", "folder", "command"),
@@ -69,7 +70,8 @@ def _row(run: Run, system: str, row: EvaluationSummary) -> dict[str, Any]:
         "backbone": run.backbone,
         "train": result.train.corpus,
         **{
-            key: getattr(row, key) for key in ("corpus", "split", "fold", "answer_set", "digest", "n", "ece", "overlap")
+            key: getattr(row, key)
+            for key in ("corpus", "split", "fold", "answer_set", "digest", "models", "n", "ece", "overlap")
         },
         "seed": result.run.seed,
         "classes": " ".join(row.classes),
@@ -93,6 +95,7 @@ def _metric_cells(row: EvaluationSummary) -> dict[str, float | None]:
         cells[name] = row.value(name)
         if metric.has_interval:
             cells[f"{name}_low"], cells[f"{name}_high"] = row.interval(name) or (None, None)
+        cells[f"{name}_spread"] = row.spread.get(name)
     return cells
 
 
@@ -115,7 +118,7 @@ class SystemScore:
 
     @property
     def fold(self) -> str:
-        """Return "all", "" (the release's own split), or the numbers of the folds that were run."""
+        """Return "all", "mean", "" (the release's own split), or the numbers of the folds that were run."""
         return ", ".join(sorted({str(row.fold) for row in self.rows if row.fold is not None}))
 
 
@@ -178,7 +181,8 @@ def next_to(figures: tuple[float, float | None] | None) -> str:
 def figure(score: SystemScore, name: str, interval: bool = True) -> str:
     """Return a metric as the mean ± standard deviation of several runs, or as the value of a single run.
 
-    A single value has its 95 % interval, unless `interval` is false. The text is "–" if a run lacks the metric.
+    A single value has its 95 % interval, unless `interval` is false. A mean over a run's models has ± and their
+    deviation too. The text is "–" if a run lacks the metric.
     """
     if name not in score.summary.mean:
         return "–"
@@ -189,9 +193,11 @@ def figure(score: SystemScore, name: str, interval: bool = True) -> str:
 
 
 def over(score: SystemScore) -> str:
-    """Return the number of runs in a mean: "3 seeds", "5 folds", or "" for a single run.
+    """Return the number of runs in a mean: "3 seeds", "5 folds", "6 models" of one run, or "" for a single model.
 
     If one run pooled its folds, their utterances are scored together: that is a single run, not a mean.
     """
-    count = score.summary.count
-    return f"{count} {score.summary.over}s" if count > 1 else ""
+    count, models = score.summary.count, score.rows[0].models
+    if count > 1:
+        return f"{count} {score.summary.over}s"
+    return f"{models} models" if models > 1 else ""

@@ -27,7 +27,7 @@ def render(template: str, package: str = PACKAGE, **values: Any) -> str:
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
-    environment.filters["thousands"] = lambda number: f"{number:,}"
+    environment.filters["thousands"] = lambda number: f"{number:,.1f}" if isinstance(number, float) else f"{number:,}"
     return environment.get_template(template).render(**values)
 
 
@@ -37,9 +37,12 @@ def script(name: str, package: str = PACKAGE) -> tuple[str, str]:
     return text, base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
 
 
-def confusion_lines(names: Sequence[str], confusion: Sequence[Sequence[int]]) -> list[dict[str, Any]]:
-    """Return a confusion matrix for the macro `confusion`: the name, total, and counts with shares of each row."""
+def confusion_lines(names: Sequence[str], confusion: Sequence[Sequence[float]]) -> list[dict[str, Any]]:
+    """Return a confusion matrix for the macro `confusion`: the name, total, and counts with shares of each row.
+
+    In a mean over models, counts may be fractions; their total is the number of utterances.
+    """
     return [
-        {"name": name, "total": sum(counts), "cells": [(count, count / max(sum(counts), 1)) for count in counts]}
+        {"name": name, "total": round(sum(counts)), "cells": [(count, count / max(sum(counts), 1)) for count in counts]}
         for name, counts in zip(names, confusion, strict=True)
     ]

@@ -24,11 +24,12 @@ from melt_ser.corpora.load import report_folder
 from melt_ser.corpora.table import SPLITS
 from melt_ser.corpora.verification import is_clipped
 from melt_ser.reporting.pages import render
+from melt_ser.reporting.speakers import as_frame, cells_of, columns_of, speakers_of, terminal_table
 
 SCHEMA_VERSION = 1
 BIN_WIDTHS = (0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0, 3600.0)  # seconds, for the histogram
 MOST_BINS = 24
-LISTED = 20  # the most skipped rows that the terminal shows
+LISTED = 20  # the most skipped rows and speakers that the terminal shows; the page folds longer tables of speakers
 LISTED_ON_PAGE = 200  # the most rows of a table on the page, which also names the CSV with all rows
 
 Summary = dict[str, Any]
@@ -66,6 +67,7 @@ def summarise(corpus: Corpus, labels: LabelsConfig) -> Summary:
         "splits": _splits(corpus),
         "labels": _labels(corpus),
         "classes": _classes(usable, space),
+        "by_speaker": speakers_of(corpus.table, usable, list(space.classes)),
         "not_used": dict(left_out),
         "durations": _durations(corpus.table["duration"].to_numpy()),
         "refused": clips["reason"].dropna().str.split(":").str[0].value_counts().to_dict(),  # by rule
@@ -168,14 +170,28 @@ def _differences(summary: Summary) -> list[str]:
 
 
 def write_report(corpus: Corpus, summary: Summary) -> Path:
-    """Write report.html, report.json, table.csv, clips.csv and dropped.csv; return their folder."""
+    """Write report.html, report.json, table.csv, clips.csv, dropped.csv and speakers.csv; return their folder.
+
+    Without known speakers there is no speakers.csv.
+    """
     folder = report_folder(corpus.config)
+    speakers = summary["by_speaker"]
+    columns = columns_of(speakers) if speakers else []
     with files.replacing_folder(folder) as temporary:
         files.write_csv(temporary / "table.csv", corpus.table)
         files.write_csv(temporary / "clips.csv", corpus.clips)
         files.write_csv(temporary / "dropped.csv", corpus.dropped)
         files.write_json(temporary / "report.json", summary)
-        page = render("preparation.html", summary=summary, listed=LISTED_ON_PAGE)
+        if speakers:
+            files.write_csv(temporary / "speakers.csv", as_frame(speakers))
+        page = render(
+            "preparation.html",
+            summary=summary,
+            listed=LISTED_ON_PAGE,
+            folded=LISTED,
+            speaker_columns=columns,
+            speakers=[cells_of(one, columns) for one in speakers],
+        )
         files.write_text(temporary / "report.html", page)
     return folder
 
@@ -197,14 +213,17 @@ def read_reports(name: str) -> list[Summary]:
 def print_report(summary: Summary) -> None:
     """Print the counts, the differences from the source, and everything that is not used, with its reason."""
     show(_class_table(summary))
+    if summary["by_speaker"]:
+        show(terminal_table(summary["corpus"], summary["by_speaker"], LISTED))
     for line in _lines(summary):
         print(one_line(line))
 
 
 def print_files(folder: Path) -> None:
     """Print the paths of the report and its tables."""
-    for name in ("table.csv", "clips.csv", "dropped.csv", "report.json", "report.html"):
-        print(f"{name.removesuffix('.csv')}: {folder / name}")
+    for name in ("table.csv", "clips.csv", "dropped.csv", "speakers.csv", "report.json", "report.html"):
+        if (folder / name).is_file():
+            print(f"{name.removesuffix('.csv')}: {folder / name}")
 
 
 def _lines(summary: Summary) -> Iterator[str]:

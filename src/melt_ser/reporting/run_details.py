@@ -19,7 +19,7 @@ from melt_ser.reporting.collect import Run
 from melt_ser.reporting.pages import confusion_lines
 from melt_ser.reporting.utterances import Corpora, Recordings, read_predictions
 from melt_ser.runs.figures import CURVE_COLUMNS
-from melt_ser.runs.table import merged
+from melt_ser.runs.table import fold_text, merged
 
 MOST_CURVES = 12  # folds with a drawn training curve
 MOST_VALUES = 12  # slices of a column
@@ -54,6 +54,7 @@ def _evaluation(run: Run, row: Evaluation, answer_set: str, corpora: Corpora, pa
     return {
         "row": row,
         "answer_set": answer_set,
+        "fold": fold_text(row),
         "confusion": confusion_lines(row.classes, row.confusion),
         "calibration": row.calibration,
         "slices": None if row.slices is None else _slices(row.slices),
@@ -103,7 +104,7 @@ class ConfidentError:
 def confident_errors(
     run: Run, row: Evaluation, recordings: Recordings | None, page_folder: Path | None
 ) -> list[ConfidentError]:
-    """Return the MOST_ERRORS most confident wrong answers of a row, the most confident first.
+    """Return the MOST_ERRORS most confident wrong answers of a row, the most confident first, for different utterances.
 
     Addresses of audio are relative to the folder of the page, or absolute if that folder is not known.
     """
@@ -111,7 +112,7 @@ def confident_errors(
     confidence = normalised(table[row.classes].to_numpy(dtype="float64")).max(axis=1)
     table = table.assign(answer=answers_among(table, row.classes), confidence=confidence)
     wrong = table[table["answer"] != table["reference"]].sort_values("confidence", ascending=False, kind="stable")
-    columns = wrong.head(MOST_ERRORS)[["utterance", "reference", "answer", "confidence"]]
+    columns = wrong.drop_duplicates("utterance").head(MOST_ERRORS)[["utterance", "reference", "answer", "confidence"]]
     errors = []
     for utterance, reference, answer, sure in columns.itertuples(index=False, name=None):
         clip = recordings.clip(utterance) if recordings else None

@@ -16,28 +16,42 @@ import pandas as pd
 from melt_ser.config import DatasetConfig
 from melt_ser.core import files
 from melt_ser.core.errors import InputError, MeltSerError
-from melt_ser.evaluation.results import RERUN_HINT, EvaluationFields
+from melt_ser.evaluation.results import MEAN, RERUN_HINT, EvaluationFields
+from melt_ser.evaluation.statistics import resampling_units
 from melt_ser.reporting.collect import Run
+from melt_ser.runs.predictions import read_prediction_table
 
 
 def read_predictions(run: Run, row: EvaluationFields) -> pd.DataFrame:
     """Read the predictions of a result row; InputError if they are missing or not sound."""
-    columns: dict[str, type] = {"utterance": str, "reference": str} | dict.fromkeys(row.classes, float)
-    return files.read_csv(run.folder / row.predictions, columns, RERUN_HINT)
+    return read_prediction_table(run.folder / row.predictions, row.classes, row.fold)
 
 
-def read_groups(run: Run, row: EvaluationFields, utterances: pd.Series) -> pd.Series:
-    """Return the resampled unit of each utterance: its speaker or recording, or itself if the result has no groups.
+def read_answers(run: Run, row: EvaluationFields) -> list[pd.DataFrame]:
+    """Return the predictions of a result row with the unit of resampling of each (`group`): a table for each model.
 
-    Raises InputError if the file of groups is damaged or lacks an utterance.
+    Raises InputError if a file is missing or not sound.
     """
+    table = read_predictions(run, row)
+    table = table.assign(group=_units(run, row, table))
+    if row.fold == MEAN:
+        return [of_model.reset_index(drop=True) for _, of_model in table.groupby("fold", sort=False)]
+    if "fold" in table and table["utterance"].duplicated().any():  # parts of EmoBox's folds may share utterances
+        table["utterance"] += "#" + table["fold"].astype(str)
+    return [table]
+
+
+def _units(run: Run, row: EvaluationFields, table: pd.DataFrame) -> pd.Series:
+    """Return the speaker of each prediction if all are known, otherwise the utterance; older results have a file."""
+    utterances = table["utterance"]
     if not row.groups:
-        return utterances
+        known = "speaker" in table and resampling_units(len(table), table["speaker"]).kind == "speaker"
+        return table["speaker"] if known else utterances
     path = run.folder / row.groups
-    table = files.read_csv(path, {"utterance": str, "group": str}, RERUN_HINT)
-    if not table["utterance"].is_unique or not utterances.isin(table["utterance"]).all():
+    groups = files.read_csv(path, {"utterance": str, "group": str}, RERUN_HINT)
+    if not groups["utterance"].is_unique or not utterances.isin(groups["utterance"]).all():
         raise InputError(f"{path} does not have each utterance once; {RERUN_HINT}.")
-    return utterances.map(table.set_index("utterance")["group"])
+    return utterances.map(groups.set_index("utterance")["group"])
 
 
 class Clip(NamedTuple):
@@ -58,7 +72,7 @@ class Recordings:
     clips: dict[str, Clip]
 
     def clip(self, utterance: str) -> Clip | None:
-        """Return the clip of an utterance; a name may end with #<fold>, if the models of all folds answered it."""
+        """Return the clip of an utterance; in older results, a name ends with #<fold> if several models answered it."""
         return self.clips.get(utterance) or self.clips.get(utterance.rpartition("#")[0])
 
 

@@ -2,124 +2,148 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
 from melt_ser.core import files
-from melt_ser.evaluation.evaluation_sets import EvaluationSet
+from melt_ser.evaluation.evaluation_sets import EvaluationSet, are_the_same
 from melt_ser.evaluation.metrics import Floats
-from melt_ser.evaluation.results import Evaluation, Unscored
-from melt_ser.evaluation.scoring import ANSWER_SETS, Scores, answers_among, constant_prediction_warning, score
-from melt_ser.evaluation.slices import slices
-from melt_ser.evaluation.statistics import resampling_units
+from melt_ser.evaluation.results import ENSEMBLE, MEAN, POOLED, Evaluation, Fold, Slice, Unscored
+from melt_ser.evaluation.scoring import ANSWER_SETS, answers_among, constant_prediction_warning, score
+from melt_ser.evaluation.slices import mean_slices, slices
+from melt_ser.runs.predictions import prediction_table
 
 
-def prediction_table(evaluation_set: EvaluationSet, probabilities: np.ndarray, classes: list[str]) -> pd.DataFrame:
-    """Return the columns of `predictions/<corpus>.csv` for probabilities, (utterances, classes).
+@dataclass
+class Answers:
+    """The answers of one or several models for an evaluation set.
 
-    `prediction` is the open answer, chosen among all classes of the model.
+    fold: the number of the model's fold, None for the release's own split, or `POOLED`, `MEAN` or `ENSEMBLE`.
+    scored: the utterances.
+    predictions: a `prediction_table` of each model, one below the other.
+    temperature: fitted on dev: one number, or one for each prediction, (predictions,); None: unknown.
+    models: the number of models that answered each utterance.
     """
-    frame = pd.DataFrame(
-        {
-            "utterance": evaluation_set.table["utterance"],
-            "reference": evaluation_set.table["class"],
-            "prediction": [classes[answer] for answer in probabilities.argmax(axis=1)],
-        }
+
+    fold: Fold
+    scored: EvaluationSet
+    predictions: pd.DataFrame
+    temperature: float | Floats | None
+    models: int = 1
+
+
+def evaluation_rows(folder: Path, folds: Sequence[Answers], classes: list[str]) -> list[Evaluation]:
+    """Return the rows of one corpus: those over all folds, then those of each fold; write their files and figures.
+
+    folder: the run folder. folds: the answers of each fold's model. classes: the classes of the models.
+    """
+    whole = [] if len(folds) == 1 else _mean_and_ensemble(folds, classes) if _share_a_test(folds) else [_pooled(folds)]
+    rows = [row for answers in whole for row in _rows(folder, answers, classes)]
+    return rows + [row for answers in folds for row in _rows(folder, answers, classes, one_of_many=bool(whole))]
+
+
+def in_order(rows: list[Evaluation]) -> list[Evaluation]:
+    """Return the rows over all folds of every corpus before those of single folds."""
+    return sorted(rows, key=lambda row: isinstance(row.fold, int))
+
+
+def _share_a_test(folds: Sequence[Answers]) -> bool:
+    return are_the_same([answers.scored for answers in folds])
+
+
+def _mean_and_ensemble(folds: Sequence[Answers], classes: list[str]) -> list[Answers]:
+    """Return the answers of all models, and the answers of the mean of their probabilities."""
+    first, together = folds[0].scored, _joined(folds)
+    trained_on = np.any([answers.scored.table["trained_on"] for answers in folds], axis=0)
+    scored = replace(first, table=first.table.assign(trained_on=trained_on))
+    probabilities = np.stack([answers.predictions[classes].to_numpy() for answers in folds])
+    mean = probabilities.mean(axis=0, dtype=np.float64).astype(probabilities.dtype)
+    ensemble = prediction_table(scored, mean, classes, ENSEMBLE)
+    return [
+        Answers(MEAN, scored, together.predictions, together.temperature, len(folds)),
+        Answers(ENSEMBLE, scored, ensemble, None, len(folds)),
+    ]
+
+
+def _pooled(folds: Sequence[Answers]) -> Answers:
+    """Return the answers of all folds, each for its own part of the corpus."""
+    scored = [answers.scored for answers in folds]
+    table = pd.concat([part.table for part in scored], ignore_index=True)
+    return replace(_joined(folds), scored=replace(scored[0], table=table, dropped=_sum_of_dropped(scored)))
+
+
+def _joined(folds: Sequence[Answers]) -> Answers:
+    """Stack predictions and temperatures; these are None if a fold has none."""
+    known = [answers.temperature for answers in folds if answers.temperature is not None]
+    times = [len(answers.predictions) for answers in folds]
+    return Answers(
+        POOLED,
+        folds[0].scored,
+        pd.concat([answers.predictions for answers in folds], ignore_index=True),
+        np.repeat(np.asarray(known, dtype=np.float64), times) if len(known) == len(folds) else None,
     )
-    return pd.concat([frame, pd.DataFrame(probabilities, columns=classes)], axis=1)
 
 
-def evaluation_rows(
-    folder: Path,
-    evaluation_set: EvaluationSet,
-    predictions: pd.DataFrame,
-    classes: list[str],
-    fold: int | str | None,
-    temperature: float | Floats | None,
-    one_of_many: bool = False,
-) -> list[Evaluation]:
-    """Score predictions with each answer set; write them and their groups under the run folder.
+def _rows(folder: Path, answers: Answers, classes: list[str], one_of_many: bool = False) -> list[Evaluation]:
+    """Score answers with each answer set; write them under the run folder.
 
     Answers are chosen among the classes of the corpus (answer set closed), or among all classes (open). The files are
     named after the corpus. The split is added if it is not "test" or "all", or if the model was trained on some of the
     recordings; the fold is added if it is one of many.
-
-    Args:
-        folder: the run folder.
-        evaluation_set: the scored utterances.
-        predictions: a `prediction_table`, in the order of the set.
-        classes: the classes of the model.
-        fold: number, "all", or None.
-        temperature: fitted on dev: one number, or one for each prediction, (utterances,); None: unknown.
-        one_of_many: whether the fold is pooled with others afterwards.
     """
-    stem = _file_stem(evaluation_set, fold if one_of_many else None)
+    scored, predictions = answers.scored, answers.predictions
+    stem = _file_stem(scored, answers.fold if one_of_many or answers.fold == ENSEMBLE else None)
     path = Path("predictions") / f"{stem}.csv"
     files.write_csv(folder / path, predictions)
-    groups = _write_groups(folder, Path("groups") / f"{stem}.csv", evaluation_set, predictions)
-    rows = []
+    models = predictions["fold"] if answers.fold == MEAN else None
+    rows, warnings = [], []
     for answer_set in ANSWER_SETS:
         scores = score(
             predictions,
-            evaluation_set.table["speaker"],
+            predictions["speaker"],
             classes,
-            evaluation_set.corpus_classes,
+            scored.corpus_classes,
             answer_set,
-            recordings=evaluation_set.table["utterance"],
-            temperature=temperature,
+            models=models,
+            temperature=answers.temperature,
         )
-        rows.append(_row(evaluation_set, predictions, scores, answer_set, fold, path.as_posix(), groups))
-        if answer_set == "closed":
-            warning = constant_prediction_warning(scores)
+        row = scores.as_evaluation(
+            corpus=scored.name,
+            split=scored.split,
+            fold=answers.fold,
+            answer_set=answer_set,
+            digest=scored.corpus.digest,
+            dropped=scored.dropped,
+            models=answers.models,
+            slices=_slices(answers, scores.classes),
+            overlap=scored.overlap,
+            predictions=path.as_posix(),
+        )
+        warning = constant_prediction_warning(scores) if answer_set == "closed" else None
+        warnings += [warning] if warning else []
+        rows.append(row)
     for row in rows:
-        row.warnings = [*([warning] if warning else []), *evaluation_set.notes]
+        row.warnings = [*warnings, *scored.notes]
     return rows
 
 
-def _file_stem(evaluation_set: EvaluationSet, fold: int | str | None) -> str:
+def _file_stem(evaluation_set: EvaluationSet, fold: Fold) -> str:
     usual = evaluation_set.split in ("test", "all") and not evaluation_set.overlap
     stem = evaluation_set.name if usual else f"{evaluation_set.name}_{evaluation_set.split}"
-    return stem if fold is None else f"{stem}_fold{fold}"
+    return stem if fold is None else f"{stem}_{fold}" if isinstance(fold, str) else f"{stem}_fold{fold}"
 
 
-def _write_groups(folder: Path, path: Path, evaluation_set: EvaluationSet, predictions: pd.DataFrame) -> str | None:
-    """Write the resampled unit of each utterance and return the path; two run folders can then be compared.
-
-    The unit is the speaker, or the recording. If each utterance is its own unit, write nothing and return None.
-    """
-    speakers, recordings = evaluation_set.table["speaker"], evaluation_set.table["utterance"]
-    unit = resampling_units(len(predictions), speakers, recordings).kind
-    groups = speakers if unit == "speaker" else recordings
-    if not groups.duplicated().any():
-        return None
-    files.write_csv(folder / path, pd.DataFrame({"utterance": predictions["utterance"], "group": groups}))
-    return path.as_posix()
-
-
-def _row(
-    evaluation_set: EvaluationSet,
-    predictions: pd.DataFrame,
-    scores: Scores,
-    answer_set: str,
-    fold: int | str | None,
-    path: str,
-    groups: str | None,
-) -> Evaluation:
-    answers = answers_among(predictions, scores.classes)
-    return scores.as_evaluation(
-        corpus=evaluation_set.name,
-        split=evaluation_set.split,
-        fold=fold,
-        answer_set=answer_set,
-        digest=evaluation_set.corpus.digest,
-        dropped=evaluation_set.dropped,
-        slices=slices(evaluation_set.table, predictions["reference"], answers, scores.classes),
-        overlap=evaluation_set.overlap,
-        predictions=path,
-        groups=groups,
-    )
+def _slices(answers: Answers, classes: list[str]) -> list[Slice]:
+    table, count = answers.scored.table, len(answers.scored.table)
+    of_models = []
+    for begin in range(0, len(answers.predictions), count):
+        predictions = answers.predictions.iloc[begin : begin + count]
+        of_models.append(slices(table, predictions["reference"], answers_among(predictions, classes), classes))
+    return of_models[0] if len(of_models) == 1 else mean_slices(of_models)
 
 
 def unscored_entries(unscored: dict[str, str]) -> list[Unscored]:
@@ -127,37 +151,7 @@ def unscored_entries(unscored: dict[str, str]) -> list[Unscored]:
     return [Unscored(corpus=name, reason=reason) for name, reason in unscored.items()]
 
 
-def pool(
-    evaluation_sets: list[EvaluationSet],
-    predictions: list[pd.DataFrame],
-    numbers: list[int],
-    temperatures: list[float | None],
-) -> tuple[EvaluationSet, pd.DataFrame, Floats | None]:
-    """Join the folds' evaluation sets, predictions and temperatures.
-
-    Folds of the training corpus test on different utterances. Another corpus is tested by every fold's model: each of
-    its utterances then occurs once for each fold, named `<utterance>#<fold>`. UA and WA are then means over the models.
-    The pooled temperatures, (utterances,), are None if a fold has no temperature.
-
-    Args:
-        evaluation_sets, predictions, temperatures: an entry for each fold.
-        numbers: the numbers of the folds.
-    """
-    first = evaluation_sets[0]
-    table = pd.concat([part.table for part in evaluation_sets], ignore_index=True)
-    pooled = pd.concat(predictions, ignore_index=True)
-    if pooled["utterance"].duplicated().any():
-        folds = np.repeat(numbers, [len(frame) for frame in predictions])
-        pooled["utterance"] += "#" + pd.Series(folds.astype(str))
-    dropped = first.dropped if table["utterance"].duplicated().any() else _sum_of_dropped(evaluation_sets)
-    overlap = sum(part.overlap for part in evaluation_sets)
-    known = [temperature for temperature in temperatures if temperature is not None]
-    of_row = np.repeat(known, [len(frame) for frame in predictions]) if len(known) == len(predictions) else None
-    joined = EvaluationSet(first.corpus, first.split, table, first.corpus_classes, dropped, overlap, first.notes)
-    return joined, pooled, of_row
-
-
-def _sum_of_dropped(evaluation_sets: list[EvaluationSet]) -> dict[str, int]:
+def _sum_of_dropped(evaluation_sets: Sequence[EvaluationSet]) -> dict[str, int]:
     """Add the counts of the folds; refused clips are counted for the whole corpus, so they are added once."""
     dropped: dict[str, int] = {}
     for part in evaluation_sets:

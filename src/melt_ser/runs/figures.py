@@ -36,10 +36,11 @@ CURVE_COLUMNS = ("epoch", "train_loss", "dev_loss", "dev_ua")
 def confusion_figure(row: Evaluation, title: str, path: Path) -> None:
     """Draw the confusion matrix of a result row into `path`.
 
-    A cell is coloured by its share of the row (the row's diagonal is the recall) and shows that share and the count.
+    A cell is coloured by its share of the row (the row's diagonal is the recall) and shows that share and the count,
+    which has one decimal in a mean over several models.
     A class without reference utterances keeps its column, since answers can be wrong; its row says that it has none.
     """
-    classes, counts = row.classes, np.asarray(row.confusion, dtype=np.int64)
+    classes, counts = row.classes, np.asarray(row.confusion)
     width = 3.4 + 0.82 * max(len(classes), 3)
     figure = _new_figure(width, 2.6 + 0.66 * max(len(classes), 2))
     axes = figure.subplots()
@@ -89,14 +90,14 @@ def training_curve_figure(folds: list[tuple[int | None, pd.DataFrame]], path: Pa
 def _draw_confusion(axes: Axes, classes: list[str], counts: npt.NDArray[Any]) -> None:
     from matplotlib import colormaps
 
-    support = counts.sum(axis=1)
+    support, decimals = counts.sum(axis=1), ".1f" if counts.dtype.kind == "f" else "d"
     shares = counts / np.maximum(support, 1)[:, None]
     colours = colormaps["Blues"](0.92 * shares)
     colours[support == 0] = (0.93, 0.93, 0.93, 1.0)
     axes.imshow(colours, aspect="auto")
     for row, column in np.ndindex(*counts.shape):
         if support[row]:
-            text = f"{100 * shares[row, column]:.0f} %\n{counts[row, column]}"
+            text = f"{100 * shares[row, column]:.0f} %\n{counts[row, column]:{decimals}}"
             colour = _readable_on(colours[row, column])
             axes.text(column, row, text, ha="center", va="center", fontsize=9, color=colour, linespacing=1.25)
     for row in np.flatnonzero(support == 0):
@@ -110,7 +111,7 @@ def _draw_confusion(axes: Axes, classes: list[str], counts: npt.NDArray[Any]) ->
     if crowded:
         for label in axes.get_xticklabels():
             label.set_rotation_mode("anchor")
-    axes.set_yticks(positions, [f"{name} ({total})" for name, total in zip(classes, support, strict=True)], **plain)
+    axes.set_yticks(positions, [f"{name} ({total:.0f})" for name, total in zip(classes, support, strict=True)], **plain)
     axes.set_xticks(np.arange(len(classes) + 1) - 0.5, minor=True)
     axes.set_yticks(np.arange(len(classes) + 1) - 0.5, minor=True)
     axes.grid(which="minor", color="white", linewidth=1.5)

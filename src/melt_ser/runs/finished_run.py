@@ -8,20 +8,21 @@ from pathlib import Path
 import msgspec
 import pandas as pd
 
-from melt_ser.core import files
 from melt_ser.core.console import say
 from melt_ser.core.errors import SetupError, did_you_mean
 from melt_ser.evaluation.labelling import Model
-from melt_ser.evaluation.results import RERUN_HINT, Evaluation
+from melt_ser.evaluation.results import ENSEMBLE, Evaluation
 from melt_ser.runs.folder import model_folders, read_result
+from melt_ser.runs.predictions import read_prediction_table
 
 
 class Run:
     """A finished run: its `folder`, and its `result`, the content of `result.json` (see docs/results.md).
 
     The methods give tables of one evaluation: of the test corpus `corpus` (by default the first that was scored), and
-    of one `fold` (by default all folds together). Answers are chosen among the classes of the test corpus (closed).
-    They raise SetupError for an unknown corpus or fold.
+    of one `fold`: a number, or by default all folds together. On another corpus than its own, a run with several folds
+    has a mean over their models by default, and "ensemble" is the mean of their probabilities. Answers are chosen among
+    the classes of the test corpus (closed). The methods raise SetupError for an unknown corpus or fold.
     """
 
     def __init__(self, folder: str | os.PathLike[str]) -> None:
@@ -47,37 +48,38 @@ class Run:
         """Return the test corpora that were scored."""
         return list(dict.fromkeys(row.corpus for row in self.result.evals))
 
-    def predictions(self, corpus: str | None = None, fold: int | None = None) -> pd.DataFrame:
-        """Return a row for each test utterance: utterance, reference, prediction, and one probability for each class.
+    def predictions(self, corpus: str | None = None, fold: int | str | None = None) -> pd.DataFrame:
+        """Return a row for each test utterance; with a mean over models, one for each utterance and model.
 
-        `prediction` is the most probable class of those in the test corpus. Raises InputError if the file is damaged.
+        The columns are utterance, file, speaker, fold (of the model), reference, prediction, correct, and a probability
+        for each class; files of older runs lack file, speaker, fold and correct. `prediction` is the most probable
+        class of those in the test corpus. Raises InputError if the file is damaged.
         """
         row = self._evaluation(corpus, fold)
-        path = self.folder / row.predictions
-        columns: dict[str, type] = dict.fromkeys(("utterance", "reference", "prediction"), str)
-        columns |= dict.fromkeys([*self.classes, *row.classes], float)
-        table = files.read_csv(path, columns, RERUN_HINT)
+        table = read_prediction_table(self.folder / row.predictions, [*self.classes, *row.classes])
         table["prediction"] = table[row.classes].idxmax(axis="columns")
+        if "correct" in table:
+            table["correct"] = table["prediction"] == table["reference"]
         return table
 
-    def confusion(self, corpus: str | None = None, fold: int | None = None) -> pd.DataFrame:
-        """Return the number of utterances by reference (rows) and prediction (columns)."""
+    def confusion(self, corpus: str | None = None, fold: int | str | None = None) -> pd.DataFrame:
+        """Return the number of utterances by reference (rows) and prediction (columns), or its mean over models."""
         row = self._evaluation(corpus, fold)
         table = pd.DataFrame(row.confusion, index=row.classes, columns=row.classes)
         return table.rename_axis(index="reference", columns="prediction")
 
-    def calibration(self, corpus: str | None = None, fold: int | None = None) -> pd.DataFrame:
+    def calibration(self, corpus: str | None = None, fold: int | str | None = None) -> pd.DataFrame:
         """Return the calibration curve: mean confidence, accuracy (both 0 to 1) and number n of each bin of answers."""
         calibration = self._evaluation(corpus, fold).calibration
         points = [] if calibration is None else msgspec.to_builtins(calibration.curve)
         return pd.DataFrame(points, columns=["confidence", "accuracy", "n"])
 
-    def slices(self, corpus: str | None = None, fold: int | None = None) -> pd.DataFrame:
+    def slices(self, corpus: str | None = None, fold: int | str | None = None) -> pd.DataFrame:
         """Return n, UA and WA (0 to 1) by speaker, gender and the like."""
         slices = msgspec.to_builtins(self._evaluation(corpus, fold).slices or [])
         return pd.DataFrame(slices, columns=["by", "value", "n", "ua", "wa"])
 
-    def _evaluation(self, corpus: str | None, fold: int | None) -> Evaluation:
+    def _evaluation(self, corpus: str | None, fold: int | str | None) -> Evaluation:
         """Return the first matching row of the result; rows over all folds stand before those of single folds."""
         name = self.corpora[0] if corpus is None else corpus
         if name not in self.corpora:
@@ -86,7 +88,7 @@ class Run:
         for row in rows:
             if fold is None or row.fold == fold:
                 return row
-        folds = sorted({row.fold for row in rows if isinstance(row.fold, int)})
+        folds = dict.fromkeys(row.fold for row in rows if isinstance(row.fold, int) or row.fold == ENSEMBLE)
         has = f"choose from: {', '.join(map(str, folds))}" if folds else "it has none"
         raise SetupError(f"{self.folder} has no fold {fold} of '{name}'; {has}.")
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import cached_property, partial
 from pathlib import Path
@@ -32,6 +32,7 @@ from melt_ser.models.classifier import SpeechClassifier
 from melt_ser.models.export import load_model, save_head, save_model
 from melt_ser.models.families import load_backbone
 from melt_ser.runs.plan import RunPlan
+from melt_ser.runs.probabilities import predict_each
 from melt_ser.training.checkpoints import FitState
 from melt_ser.training.device import make_accelerator
 from melt_ser.training.features import FeatureCache
@@ -239,10 +240,17 @@ def calibrate_on_dev(inputs: FoldInputs) -> DevCalibration | None:
 
 
 def predict_sets(
-    inputs: FoldInputs, evaluation_sets: list[EvaluationSet]
-) -> Iterator[tuple[EvaluationSet, np.ndarray]]:
-    """Yield each evaluation set with the probabilities of the fold's model, (utterances, classes)."""
-    batch_size = inputs.plan.config.eval.batch_size
-    for scored in evaluation_sets:
-        test, title = inputs.test(scored), f"scoring {scored.name}"
-        yield scored, predict_probabilities(inputs.model, test, batch_size, inputs.accelerator, title=title)
+    inputs: FoldInputs, models: Sequence[SpeechClassifier], sets: Sequence[Sequence[EvaluationSet]]
+) -> list[list[np.ndarray]]:
+    """Return the probabilities of each model for each of its sets, (utterances, classes).
+
+    Args:
+        inputs: of one of the models; they read the utterances of all.
+        models: of one fold, or of several folds that share a frozen backbone.
+        sets: the evaluation sets of each model, in the same order of corpora.
+    """
+    batch_size, accelerator = inputs.plan.config.eval.batch_size, inputs.accelerator
+    of_corpora = [
+        predict_each(models, parts, inputs.test, batch_size, accelerator) for parts in zip(*sets, strict=True)
+    ]
+    return [list(of_model) for of_model in zip(*of_corpora, strict=True)]

@@ -1,7 +1,7 @@
 """Find the folder of a run and read its files.
 
     <out>/<backbone>/<dataset>/<run id>/
-        config.yaml  inputs.json  splits.csv  predictions/<corpus>.csv  groups/<corpus>.csv  figures/  result.json
+        config.yaml  inputs.json  splits.csv  predictions/<corpus>.csv  figures/  result.json
         metrics.csv  model/  fold.json   with dataset.fold=all, these are in folds/<k>/ for each fold
     <out>/<backbone>/<dataset>/<run id>.previous/   the finished run, while force=true runs it again
 
@@ -22,7 +22,8 @@ from melt_ser.core import files
 from melt_ser.core.console import say
 from melt_ser.core.errors import InputError, SetupError, first_line
 from melt_ser.core.places import refuse_unfit_name
-from melt_ser.evaluation.results import RERUN_HINT, Inputs, Result, load_result
+from melt_ser.evaluation.result_files import load_result
+from melt_ser.evaluation.results import RERUN_HINT, Inputs, Result
 from melt_ser.runs.identity import identity
 
 RESULT_FILE, INPUTS_FILE = "result.json", "inputs.json"  # the marks of a finished and of a started run

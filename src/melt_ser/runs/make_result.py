@@ -5,13 +5,14 @@ from __future__ import annotations
 import platform
 import subprocess
 from collections import Counter
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
 from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import msgspec
+import numpy as np
 import pandas as pd
 
 from melt_ser.core.package import __version__
@@ -21,7 +22,6 @@ from melt_ser.evaluation.calibration import DevCalibration
 from melt_ser.evaluation.evaluation_sets import EvaluationSet
 from melt_ser.evaluation.results import (
     SCHEMA_VERSION,
-    Evaluation,
     FoldInfo,
     FoldTraining,
     Git,
@@ -29,10 +29,11 @@ from melt_ser.evaluation.results import (
     RunInfo,
     TrainInfo,
 )
-from melt_ser.runs.evaluations import evaluation_rows, pool, unscored_entries
+from melt_ser.runs.evaluations import Answers, evaluation_rows, in_order, unscored_entries
 from melt_ser.runs.folder import read_epochs, read_inputs
 from melt_ser.runs.identity import settings_of
 from melt_ser.runs.plan import RunPlan
+from melt_ser.runs.predictions import prediction_table
 from melt_ser.runs.warnings import warnings_after, warnings_before
 
 if TYPE_CHECKING:
@@ -45,13 +46,13 @@ PACKAGES += ("numpy", "scipy", "scikit-learn", "pandas")
 
 @dataclass
 class FoldOutcome:
-    """One fold: its split, its training, the calibration of its model on dev, and its predictions for each set."""
+    """One fold: its split, its training, the calibration of its model on dev, and its answers for each set."""
 
     split: FoldSplit
     training: FoldTraining
     calibration: DevCalibration | None  # None: the final model has learned from dev (trainer.refit)
     evaluation_sets: list[EvaluationSet]
-    predictions: list[pd.DataFrame]  # a `prediction_table` for each set
+    probabilities: list[np.ndarray] = field(default_factory=list)  # for each set, (utterances, classes)
 
     @property
     def temperature(self) -> float | None:
@@ -59,18 +60,17 @@ class FoldOutcome:
 
 
 def make_result(plan: RunPlan, folds: list[FoldOutcome], command: str, accelerator: Accelerator) -> Result:
-    """Score the predictions, write them, and return the result.
+    """Score the answers, write them, and return the result.
 
     Args:
         plan: the run.
-        folds: its folds, each with predictions for the same corpora.
+        folds: its folds, each with answers for the same corpora.
         command: the overrides on the command line.
         accelerator: has the device, the precision and the number of processes.
     """
     curves = [read_epochs(plan.fold_folder(fold.split)) for fold in folds]
-    rows = [row for fold in folds for row in _rows_of_fold(plan, fold)]
-    if not plan.one_model:
-        rows = _pooled_rows(plan, folds) + rows
+    answers = _answers(plan, folds)
+    rows = in_order([row for corpus in answers for row in evaluation_rows(plan.folder, corpus, plan.classes)])
     return Result(
         schema_version=SCHEMA_VERSION,
         run=RunInfo(
@@ -93,32 +93,20 @@ def make_result(plan: RunPlan, folds: list[FoldOutcome], command: str, accelerat
     )
 
 
-def _rows_of_fold(plan: RunPlan, fold: FoldOutcome) -> list[Evaluation]:
-    rows: list[Evaluation] = []
-    for evaluation_set, predictions in zip(fold.evaluation_sets, fold.predictions, strict=True):
-        rows += evaluation_rows(
-            plan.folder,
-            evaluation_set,
-            predictions,
-            plan.classes,
-            fold.split.fold,
-            fold.temperature,
-            one_of_many=not plan.one_model,
-        )
-    return rows
-
-
-def _pooled_rows(plan: RunPlan, folds: list[FoldOutcome]) -> list[Evaluation]:
-    """Return the rows of each corpus over the predictions of all folds (`fold: "all"`)."""
-    numbers = [fold.split.fold or 0 for fold in folds]
-    temperatures = [fold.temperature for fold in folds]
-    rows: list[Evaluation] = []
-    for position in range(len(folds[0].evaluation_sets)):
-        evaluation_sets = [fold.evaluation_sets[position] for fold in folds]
-        tables = [fold.predictions[position] for fold in folds]
-        pooled, predictions, of_row = pool(evaluation_sets, tables, numbers, temperatures)
-        rows += evaluation_rows(plan.folder, pooled, predictions, plan.classes, "all", of_row)
-    return rows
+def _answers(plan: RunPlan, folds: list[FoldOutcome]) -> Iterator[list[Answers]]:
+    """Yield the answers of each fold's model for each corpus."""
+    for position, _ in enumerate(folds[0].evaluation_sets):
+        yield [
+            Answers(
+                fold.split.fold,
+                fold.evaluation_sets[position],
+                prediction_table(
+                    fold.evaluation_sets[position], fold.probabilities[position], plan.classes, fold.split.fold
+                ),
+                fold.temperature,
+            )
+            for fold in folds
+        ]
 
 
 def _train_info(plan: RunPlan, folds: list[FoldOutcome], padding: float) -> TrainInfo:

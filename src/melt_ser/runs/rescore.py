@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+import numpy as np
 import pandas as pd
 
 from melt_ser.config import EvalConfig
@@ -16,10 +18,14 @@ from melt_ser.corpora.corpus import Corpus
 from melt_ser.corpora.fold_split import SPLIT_COLUMNS
 from melt_ser.corpora.labels import LabelSpace
 from melt_ser.evaluation.evaluation_sets import EvaluationSet, make_evaluation_set, split_to_score
-from melt_ser.evaluation.results import RERUN_HINT, Evaluation, Result, write_result
-from melt_ser.runs.evaluations import evaluation_rows, pool, prediction_table, unscored_entries
+from melt_ser.evaluation.results import RERUN_HINT, Result, write_result
+from melt_ser.runs.evaluations import Answers, evaluation_rows, unscored_entries
 from melt_ser.runs.folder import RESULT_FILE, model_folders
 from melt_ser.runs.plan import RunPlan
+from melt_ser.runs.predictions import prediction_table
+
+if TYPE_CHECKING:
+    from melt_ser.models.classifier import SpeechClassifier
 
 
 def complete(plan: RunPlan, result: Result) -> Result:
@@ -77,17 +83,15 @@ def rescore(folder: Path, result: Result, corpus: Corpus, settings: EvalConfig, 
     ]
     for note in evaluation_sets[0].notes:
         say(f"note: {corpus.name}: {note}")
-    tables = _predict([path for _, path in models], evaluation_sets, classes, settings, device)
+    is_shared = result.config["trainer"].get("freeze") == "everything"  # the backbone is the same in every fold
+    probabilities = _predict([path for _, path in models], is_shared, evaluation_sets, settings, device)
     if not is_main_process():
         return result
-    temperatures = [entry.temperature for entry in result.train.folds]
-    numbers = [fold or 0 for fold, _ in models]
-    rows: list[Evaluation] = []
-    for (fold, _), scored, table, temperature in zip(models, evaluation_sets, tables, temperatures, strict=True):
-        rows += evaluation_rows(folder, scored, table, classes, fold, temperature, len(models) > 1)
-    if len(models) > 1:
-        pooled, predictions, of_row = pool(evaluation_sets, tables, numbers, temperatures)
-        rows = evaluation_rows(folder, pooled, predictions, classes, "all", of_row) + rows
+    answers = [
+        Answers(entry.fold, scored, prediction_table(scored, found, classes, entry.fold), entry.temperature)
+        for entry, scored, found in zip(result.train.folds, evaluation_sets, probabilities, strict=True)
+    ]
+    rows = evaluation_rows(folder, answers, classes)
     replaced = (corpus.name, evaluation_sets[0].split)
     result.evals = [row for row in result.evals if (row.corpus, row.split) != replaced] + rows
     result.unscored = [entry for entry in result.unscored if entry.corpus != corpus.name]
@@ -107,25 +111,31 @@ def trained_space(result: Result) -> LabelSpace:
 
 
 def _predict(
-    models: list[Path], evaluation_sets: list[EvaluationSet], classes: list[str], settings: EvalConfig, device: str
-) -> list[pd.DataFrame]:
-    """Return the predictions of each model for its evaluation set, in every process."""
-    from melt_ser.data.datasets import (
-        WaveformDataset,
-    )  # imports torch; a result that needs no scores is shown without it
-    from melt_ser.evaluation.inference import predict_probabilities
-    from melt_ser.models.export import load_model
+    folders: list[Path], is_shared: bool, evaluation_sets: list[EvaluationSet], settings: EvalConfig, device: str
+) -> list[np.ndarray]:
+    """Return the probabilities of each model for its evaluation set, in every process.
+
+    Models that share their backbone are computed together; others are in memory one at a time.
+    """
+    # These import torch; a result that needs no scores is shown without it.
+    from melt_ser.data.datasets import WaveformDataset
+    from melt_ser.models.export import load_model, share_backbones
+    from melt_ser.runs.probabilities import predict_each
     from melt_ser.training.device import make_accelerator
 
     accelerator = make_accelerator(device)
-    tables = []
-    for number, (path, scored) in enumerate(zip(models, evaluation_sets, strict=True), 1):
-        model = load_model(path, accelerator.device)
-        utterances = WaveformDataset(scored.table, scored.corpus.root, model.classes, model.backbone.do_normalize)
-        title = f"scoring {scored.name}" + (f" by model {number}/{len(models)}" if len(models) > 1 else "")
-        probabilities = predict_probabilities(model, utterances, settings.batch_size, accelerator, title=title)
-        tables.append(prediction_table(scored, probabilities, classes))
-    return tables
+    loaded = (load_model(folder, accelerator.device) for folder in folders)
+    probabilities: list[np.ndarray] = []
+    for models in [share_backbones(loaded)] if is_shared else ([model] for model in loaded):
+        first = models[0]
+
+        def read(scored: EvaluationSet, first: SpeechClassifier = first) -> WaveformDataset:
+            return WaveformDataset(scored.table, scored.corpus.root, first.classes, first.backbone.do_normalize)
+
+        own = evaluation_sets[len(probabilities) :][: len(models)]
+        which = "" if len(models) == len(folders) else f" by model {len(probabilities) + 1}/{len(folders)}"
+        probabilities += predict_each(models, own, read, settings.batch_size, accelerator, which)
+    return probabilities
 
 
 def _trained(splits: pd.DataFrame, fold: int | None) -> pd.DataFrame:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import shutil
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import msgspec
 import pandas as pd
@@ -23,7 +24,6 @@ from melt_ser.core.locks import exclusive_lock
 from melt_ser.evaluation.results import Inputs, Result, write_result
 from melt_ser.models.checkpoint_files import is_cached, weights_digest
 from melt_ser.models.families import check_family
-from melt_ser.runs.evaluations import prediction_table
 from melt_ser.runs.folder import (
     INPUTS_FILE,
     RESULT_FILE,
@@ -40,6 +40,9 @@ from melt_ser.runs.run_figures import draw_figures
 from melt_ser.runs.table import evaluation_table
 from melt_ser.runs.warnings import single_fold, warnings_before
 from melt_ser.training.main_process import main_process_first
+
+if TYPE_CHECKING:
+    from melt_ser.models.classifier import SpeechClassifier
 
 
 def run(composed: DictConfig) -> Path:
@@ -152,6 +155,7 @@ def _train_and_score(plan: RunPlan) -> Result | None:
         )
 
     from melt_ser.data.audio_cache import open_audio_cache  # imports torch; a missing corpus is reported without it
+    from melt_ser.models.export import share_backbones
     from melt_ser.runs.fold import ReadBackbone, calibrate_on_dev, configured_backbone, load_or_train, predict_sets
     from melt_ser.training.device import make_accelerator
 
@@ -161,17 +165,21 @@ def _train_and_score(plan: RunPlan) -> Result | None:
     accelerator.wait_for_everyone()
     cache = open_audio_cache(plan.corpus.name, plan.corpus.table, config.cache)
     read_backbone: ReadBackbone = functools.partial(configured_backbone, config)
-    if config.trainer.freeze == "everything":
-        read_backbone = functools.cache(read_backbone)  # the same in every fold
+    is_shared = config.trainer.freeze == "everything"  # the backbone is the same in every fold
+    if is_shared:
+        read_backbone = functools.cache(read_backbone)
     folds: list[FoldOutcome] = []
+    models: list[SpeechClassifier] = []  # that have not been scored yet
     for split in plan.splits:
         inputs, training = load_or_train(plan, split, cache, read_backbone)
-        calibration = calibrate_on_dev(inputs)
-        scored = evaluation_sets(plan, split)
-        tables = [
-            prediction_table(part, probabilities, plan.classes) for part, probabilities in predict_sets(inputs, scored)
-        ]
-        folds.append(FoldOutcome(split, training, calibration, scored, tables))
+        folds.append(FoldOutcome(split, training, calibrate_on_dev(inputs), evaluation_sets(plan, split)))
+        models = share_backbones([*models, inputs.model])
+        if not is_shared or split is plan.splits[-1]:
+            waiting = folds[-len(models) :]
+            answers = predict_sets(inputs, models, [fold.evaluation_sets for fold in waiting])
+            for fold, probabilities in zip(waiting, answers, strict=True):
+                fold.probabilities = probabilities
+            models = []
     if not accelerator.is_main_process:
         return None
     result = make_result(plan, folds, command(), accelerator)

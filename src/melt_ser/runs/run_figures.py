@@ -8,6 +8,7 @@ from melt_ser.config import FigureFormat
 from melt_ser.evaluation.results import Evaluation, Result
 from melt_ser.runs.figures import confusion_figure, training_curve_figure
 from melt_ser.runs.folder import read_epochs
+from melt_ser.runs.table import fold_text
 
 
 def draw_figures(folder: Path, result: Result, form: FigureFormat, only_missing: bool = False) -> None:
@@ -28,6 +29,5 @@ def draw_figures(folder: Path, result: Result, form: FigureFormat, only_missing:
 
 def title_of(row: Evaluation) -> str:
     """Return what a confusion matrix shows: "urdu, test, fold 1; answer set closed; n = 96"."""
-    fold = f"fold {row.fold}" if isinstance(row.fold, int) else f"{row.fold} folds" if row.fold == "all" else row.fold
-    part = ", ".join(filter(None, [row.corpus, row.split if row.split != "all" else "whole corpus", fold]))
+    part = ", ".join(filter(None, [row.corpus, row.split if row.split != "all" else "whole corpus", fold_text(row)]))
     return f"{part}; answer set {row.answer_set}; n = {row.n:,}"

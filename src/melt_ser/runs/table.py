@@ -9,7 +9,7 @@ from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
 from melt_ser.evaluation.metrics import Metric, table_metrics
-from melt_ser.evaluation.results import EvaluationFields
+from melt_ser.evaluation.results import ENSEMBLE, MEAN, POOLED, EvaluationFields
 
 Row = TypeVar("Row", bound=EvaluationFields)
 
@@ -17,10 +17,13 @@ Row = TypeVar("Row", bound=EvaluationFields)
 def evaluation_table(evals: Sequence[EvaluationFields]) -> Table:
     """Return a table with a row for each evaluation, in their order; metrics in per cent with 95 % intervals.
 
+    The mean over several models has ± and the standard deviation over them.
+
     If both answer sets of a corpus, split and fold have the same classes, their evaluations are equal and share a row,
     "closed = open".
     """
-    table = Table(title="Evaluation (%, 95 % intervals)", box=SIMPLE_HEAD, padding=0)
+    spread = "; ±: deviation over the models" if any(row.spread for row in evals) else ""
+    table = Table(title=f"Evaluation (%, 95 % intervals{spread})", box=SIMPLE_HEAD, padding=0)
     # These widths keep every number readable in a terminal of 80 columns; intervals then take a second line.
     table.add_column("corpus", overflow="fold", min_width=7)
     table.add_column("split", min_width=5)
@@ -43,12 +46,26 @@ def evaluation_table(evals: Sequence[EvaluationFields]) -> Table:
     return table
 
 
-def shown(row: EvaluationFields, name: str, metric: Metric, with_interval: bool = True) -> str:
-    """Return a metric of a row as text, with its interval if it has one; "–" in a result that lacks the metric."""
-    value, bounds = row.value(name), row.interval(name) if with_interval else None
-    if value is None:
-        return "–"
-    return metric.show(value) + (f" [{metric.show(bounds[0])}, {metric.show(bounds[1])}]" if bounds else "")
+def fold_text(row: EvaluationFields) -> str:
+    """Return the fold of a row in words: "fold 2", "mean of 6 models", or "" for the release's own split."""
+    if row.fold in (MEAN, ENSEMBLE):
+        return f"{row.fold} of {row.models} models"
+    if row.fold == POOLED:
+        return "all folds"
+    return "" if row.fold is None else f"fold {row.fold}"
+
+
+def shown(row: EvaluationFields, name: str, metric: Metric, in_full: bool = True) -> str:
+    """Return a metric of a row as text; "–" in a result that lacks the metric.
+
+    in_full: add ± the standard deviation over the row's models, and the interval, if it has them.
+    """
+    value = row.value(name)
+    if value is None or not in_full:
+        return "–" if value is None else metric.show(value)
+    spread, bounds = row.spread.get(name), row.interval(name)
+    deviation = "" if spread is None else f" ± {metric.show(spread)}"
+    return metric.show(value) + deviation + (f" [{metric.show(bounds[0])}, {metric.show(bounds[1])}]" if bounds else "")
 
 
 def merged(rows: Sequence[Row]) -> list[tuple[Row, str]]:

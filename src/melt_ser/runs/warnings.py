@@ -52,8 +52,10 @@ def warnings_after(plan: RunPlan, rows: Sequence[Evaluation]) -> list[str]:
         )
     closed = [row for row in rows if row.answer_set == "closed"]
     sentences += dict.fromkeys(f"{row.corpus}: {warning}" for row in closed for warning in row.warnings)
-    overlaps = {row.corpus: row.overlap for row in rows if row.overlap}
-    sentences += [f"{count} recordings of '{name}' were trained on." for name, count in overlaps.items()]
+    overlaps: dict[str, int] = {}
+    for row in rows:  # rows of single folds have a part of the overlap of all folds
+        overlaps[row.corpus] = max(row.overlap, overlaps.get(row.corpus, 0))
+    sentences += [f"{count} recordings of '{name}' were trained on." for name, count in overlaps.items() if count]
     return sentences
 
 

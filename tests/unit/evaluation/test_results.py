@@ -12,7 +12,8 @@ import pytest
 
 from melt_ser.core.errors import InputError
 from melt_ser.evaluate import main as evaluate
-from melt_ser.evaluation.results import Evaluation, Result, decode_result, write_result
+from melt_ser.evaluation.result_files import decode_result
+from melt_ser.evaluation.results import Evaluation, Result, write_result
 from melt_ser.report import main as report
 from small_runs import CLASSES, corpus, train
 

@@ -119,6 +119,34 @@ def test_unequal_speakers_count_for_less_than_their_number():
     assert leading.effective == pytest.approx(110**2 / (2 * 50**2 + 10))
 
 
+def test_several_models_have_the_interval_of_their_mean():
+    """Another bootstrap, written with loops: each resample of speakers gives the mean UA of three models."""
+    generator, speakers = np.random.default_rng(0), [f"speaker {row // 30}" for row in range(240)]
+    reference, _ = simulate(generator, 240, 0.6)
+    models = []
+    for accuracy in (0.4, 0.6, 0.8):
+        easy = generator.normal(accuracy, 0.1, 8)[np.arange(240) // 30]  # speakers differ, and so do the models
+        wrong = [CLASSES[(CLASSES.index(name) + 1) % 3] for name in reference]
+        models.append(np.where(generator.uniform(size=240) < easy, reference, wrong))
+    names = np.repeat(["a", "b", "c"], 240)
+    tall = bootstrap_intervals(reference * 3, np.concatenate(models), CLASSES, speakers * 3, models=names)
+
+    def mean_ua(rows):
+        part = np.asarray(reference)[rows]
+        recalls = [[(model[rows] == part)[part == name].mean() for name in CLASSES] for model in models]
+        return np.mean(recalls)
+
+    blocks = np.arange(240).reshape(8, 30)
+    values = [mean_ua(blocks[generator.integers(8, size=8)].ravel()) for _ in range(2000)]
+    margin = stats.t.ppf(0.975, 7) * np.std(values) * np.sqrt(8 / 7)
+    expected = [mean_ua(np.arange(240)) - margin, mean_ua(np.arange(240)) + margin]
+    assert tall.of["ua"] == pytest.approx(expected, abs=0.1 * margin)
+    alike = bootstrap_intervals(
+        reference * 2, [*models[0], *models[0]], CLASSES, speakers * 2, models=["x"] * 240 + ["y"] * 240
+    )
+    assert alike.of["ua"] == pytest.approx(bootstrap_intervals(reference, models[0], CLASSES, speakers).of["ua"])
+
+
 def test_pooled_predictions_of_a_recording_are_resampled_together():
     reference, prediction = simulate(np.random.default_rng(0), 100, 0.6)
     recordings = [f"clip {row}" for row in range(100)]

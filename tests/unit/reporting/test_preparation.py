@@ -76,6 +76,40 @@ def test_a_preparation_report_counts_clips_in_the_release_used_and_refused(
     assert len(pd.read_csv(folder / "table.csv")) == 70
 
 
+@pytest.mark.parametrize(("speakers", "folded"), [(3, False), (23, True)])
+def test_a_table_by_speaker_counts_utterances_minutes_and_classes(
+    speakers: int, folded: bool, tmp_path: Path, frequencies: Iterator[int], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Speaker 0 has three clips, of which one has no class; the others have one clip each."""
+    lines = ["audio,label,speaker,gender"]
+    clips = [(0, "sad"), (0, "bored"), *((speaker, "happy") for speaker in range(speakers))]
+    for number, (speaker, label) in enumerate(clips):
+        tone(tmp_path / f"{number}.wav", frequency=next(frequencies), seconds=3)
+        lines.append(f"{number}.wav,{label},s{speaker},{'female' if speaker == 0 else ''}")
+    write_text(tmp_path / "t.csv", "\n".join(lines) + "\n")
+    summary, page = prepared("dataset=csv", f"dataset.root={tmp_path}", "dataset.table=t.csv", "labels=four")
+    first, *others = summary["by_speaker"]
+    classes = {"angry": 0, "happy": 1, "neutral": 0, "sad": 1}
+    assert first == {"speaker": "s0", "gender": "female", "utterances": 3, "minutes": 0.15, "classes": classes}
+    assert len(others) == speakers - 1 and {one["utterances"] for one in others} == {1}
+    table = pd.read_csv(newest_report("csv") / "speakers.csv")
+    assert list(table) == ["speaker", "gender", "utterances", "minutes", *classes] and len(table) == speakers
+    printed = capsys.readouterr().out
+    assert "utterances by speaker" in printed and ("3 more" in printed) is folded
+    assert (f"<summary>{speakers} speakers</summary>" in page) is folded
+    assert len(re.findall("<td>s[0-9]+</td>", page)) == speakers
+
+
+def test_a_corpus_without_speakers_has_no_table_of_them(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    tone(tmp_path / "a.wav")
+    tone(tmp_path / "b.wav", frequency=300)
+    write_text(tmp_path / "t.csv", "audio,label\na.wav,happy\nb.wav,sad\n")
+    summary, page = prepared("dataset=csv", f"dataset.root={tmp_path}", "dataset.table=t.csv")
+    assert summary["by_speaker"] == [] and "No speaker is known." in page
+    assert "by speaker" not in capsys.readouterr().out
+    assert not (newest_report("csv") / "speakers.csv").exists()
+
+
 class Page(HTMLParser):
     """The elements of a page; every opened element must be closed."""
 

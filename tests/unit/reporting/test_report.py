@@ -15,10 +15,12 @@ import pandas as pd
 import pytest
 
 from melt_ser.core.errors import InputError
-from melt_ser.evaluation.results import ResultSummary, decode_result
+from melt_ser.evaluation.result_files import decode_result
+from melt_ser.evaluation.results import ResultSummary
 from melt_ser.reporting.collect import collect
-from melt_ser.reporting.overview import overview
-from report_runs import HOSTILE, copy, rename, report, results
+from melt_ser.reporting.matrix import matrices
+from melt_ser.reporting.overview import overview, system_scores
+from report_runs import HOSTILE, answering, as_older, copy, rename, report, results
 
 
 def write(path: Path, text: str) -> None:
@@ -126,7 +128,10 @@ def test_the_csv_has_each_evaluation_as_its_result_has_it(
             [one] = mine.to_dict("records")
             assert (one["ua"], one["wa_high"]) == pytest.approx((row["ua"], row["wa_ci95"][1]))
             assert (one["n"], one["dropped"]) == (row["n"], sum(row["dropped"].values()))
-            assert float(one["ece_with_temperature"]) == pytest.approx(row["calibration"]["ece_with_temperature"])
+            ece, spread = row["calibration"]["ece_with_temperature"], row["spread"].get("ua")
+            for cell, value in ((one["ece_with_temperature"], ece), (one["ua_spread"], spread)):
+                assert cell == "" if value is None else float(cell) == pytest.approx(value)
+            assert one["models"] == row["models"]
 
 
 @pytest.mark.parametrize(
@@ -142,9 +147,11 @@ def test_the_csv_has_each_evaluation_as_its_result_has_it(
 def test_damaged_files_next_to_a_result_are_reported_and_not_compared(
     runs: Path, tmp_path: Path, file: str, spoil: Any, note: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    """The files are those of older runs, which had groups."""
     one = next(folder for folder, result in results(runs).items() if result["config"]["head"]["name"] == "mlp")
-    copy(one, tmp_path / "a")
-    path = copy(one, tmp_path / "b", lambda result: result["config"]["trainer"].update(epochs=7)) / file / "second.csv"
+    as_older(copy(one, tmp_path / "a"))
+    as_older(copy(one, tmp_path / "b", lambda result: result["config"]["trainer"].update(epochs=7)))
+    path = tmp_path / "b" / file / "second.csv"
     if spoil is None:
         path.unlink()
     else:
@@ -209,6 +216,59 @@ def test_results_without_newer_keys_are_reported_all_the_same(
         code, text, _ = report(tmp_path, "--format", form, capsys=capsys)
         assert code == 0
     assert "Not in this result" in text and "The curve is not in this result" in text
+
+
+def two_systems(runs: Path, folder: Path) -> list[Path]:
+    """Copy a run of two folds as a system `b` that is always right, and a system `a` that never is."""
+    one = next(folder for folder, result in results(runs).items() if result["config"]["head"]["name"] == "mlp")
+    copies = [
+        copy(one, folder / name, lambda result, epochs=epochs: result["config"]["trainer"].update(epochs=epochs))
+        for name, epochs in (("a", 5), ("b", 7))
+    ]
+    for path, right in zip(copies, (False, True), strict=True):
+        answering(path, right)
+    return copies
+
+
+@pytest.mark.parametrize("older", [False, True])
+def test_means_over_models_are_compared_model_by_model_and_older_results_as_before(
+    older: bool, runs: Path, tmp_path: Path
+) -> None:
+    for path in two_systems(runs, tmp_path):
+        if older:
+            as_older(path)
+    scores = system_scores(collect([tmp_path]).runs)
+    matrix = matrices(scores)[0]
+    [worse] = [cell for cell in matrix.cells if cell.score.corpus == "second" and cell.comparison is not None]
+    assert matrix.notes == []
+    assert worse.comparison is not None and worse.comparison.difference == 1.0
+    row = worse.score.rows[0]
+    assert (row.fold, row.n, row.models) == (("all", 36, 1) if older else ("mean", 18, 2))
+
+
+def test_predictions_of_several_models_without_their_folds_are_reported_and_not_compared(
+    runs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = two_systems(runs, tmp_path)[0] / "predictions" / "second.csv"
+    pd.read_csv(path).drop(columns="fold").to_csv(path, index=False)
+    for form in ("md", "html"):
+        code, text, _ = report(tmp_path, "--format", form, capsys=capsys)
+        assert code == 0 and "has no column 'fold'" in html.unescape(text)
+
+
+def test_the_mean_over_models_shows_their_number_and_their_spread(
+    runs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    one = two_systems(runs, tmp_path / "runs")[0]
+
+    def spread(result: dict[str, Any]) -> None:
+        for row in result["evals"]:
+            row["spread"] = {"ua": 0.123} if row["spread"] else {}
+
+    copy(one, tmp_path / "spread" / "a", spread)
+    for form in ("md", "html"):
+        _, text, _ = report(tmp_path / "spread", "--format", form, capsys=capsys)
+        assert "± 12.3" in text and ("2 models" if form == "md" else "mean of 2 models") in text
 
 
 def test_reporting_needs_no_torch(runs: Path) -> None:
