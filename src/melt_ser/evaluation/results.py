@@ -158,6 +158,8 @@ class EvaluationFields(Struct, kw_only=True):
     classes: list[str]
     ece: float | None = None
     calibration: CalibrationSummary | None = None
+    ci_unit: str = "utterance"  # unit of resampling of the intervals: speaker or utterance
+    interval_note: str = ""  # why there is no interval, or what limits it
     overlap: int = 0  # recordings that the model was trained on
     predictions: str = ""  # CSV in the run folder
     groups: str | None = None  # CSV in the run folder: the unit of resampling of each utterance
@@ -184,6 +186,11 @@ class EvaluationFields(Struct, kw_only=True):
         bounds: list[float] | None = getattr(self, f"{metric}_ci95", None)
         return bounds
 
+    @property
+    def chance(self) -> float:
+        """Return the UA of guesses among the classes that may be answered, each as likely as the others."""
+        return 1 / len(self.classes)
+
 
 def _metric_fields() -> list[tuple[str, Any] | tuple[str, Any, Any]]:
     """Return the fields that METRICS adds to a row; results of schema version 1 lack the optional ones."""
@@ -205,7 +212,6 @@ class Evaluation(EvaluationSummary, kw_only=True):
 
     confusion: list[list[int]]  # rows are references, columns answers, in the order of `classes`
     calibration: Calibration | None = None  # the summary has a part of it
-    ci_unit: str = "utterance"  # unit of resampling of the intervals: speaker or utterance
     ci95_over_utterances: dict[str, Interval] = msgspec.field(default_factory=dict)
     recall: dict[str, float | None] = msgspec.field(
         default_factory=dict
