@@ -158,8 +158,9 @@ def resampled_scores(
 ) -> PairedScores:
     """Score systems from their right answers, (utterances, systems); `class_of_row` has the reference classes."""
     classes, (utterances, systems) = int(class_of_row.max()) + 1, right.shape
-    counts = np.zeros((units.number, 1 + systems, classes), dtype=np.int64)  # all utterances, then the right ones
-    np.add.at(counts, (units.of_row, slice(None), class_of_row), np.hstack([np.ones((utterances, 1), int), right]))
+    by_class = np.zeros((units.number * classes, 1 + systems), dtype=np.int64)  # all utterances, then the right ones
+    np.add.at(by_class, units.of_row * classes + class_of_row, np.hstack([np.ones((utterances, 1), int), right]))
+    counts = by_class.reshape(units.number, classes, 1 + systems).swapaxes(1, 2)
 
     def accuracy(summed: Integers) -> Floats:
         return mean_recall(summed[..., 1:, :], summed[..., :1, :] * answers[:, None])
@@ -235,6 +236,11 @@ def _step_down(p_values: Sequence[float], factors: list[int]) -> list[float]:
     corrected = np.empty_like(values)
     corrected[order] = np.minimum(stepped, 1.0)
     return [float(value) for value in corrected]
+
+
+def check_comparable(first: pd.DataFrame, second: pd.DataFrame, classes: Sequence[str] | None = None) -> None:
+    """Raise InputError if `score_together` cannot compare two tables of predictions."""
+    _check_same(_by_utterance(first, classes), _by_utterance(second, classes))
 
 
 def _by_utterance(frame: pd.DataFrame, classes: Sequence[str] | None) -> pd.DataFrame:

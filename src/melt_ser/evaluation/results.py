@@ -22,6 +22,12 @@ SCHEMA_VERSION = 2
 READABLE_VERSIONS = (1, 2)
 RERUN_HINT = "run again with force=true"
 
+ONE_SPEAKER = "All utterances are of one speaker: the intervals say nothing about other speakers."  # an interval_note
+INTERVAL_MARKS = {
+    "ˢ": "over speakers",
+    "ᵘ": "over utterances, taken as independent",
+    "¹": "over the utterances of one speaker, says nothing about others",
+}
 Interval = Annotated[list[float], Meta(min_length=2, max_length=2)]  # [low, high]
 Fold = int | str | None  # a number; "all": the predictions of all folds together; None: the release's own split
 
@@ -187,9 +193,16 @@ class EvaluationFields(Struct, kw_only=True):
         return bounds
 
     @property
+    def interval_mark(self) -> str:
+        """Return the one of INTERVAL_MARKS that says what the intervals are over."""
+        if self.ci_unit == "speaker":
+            return "ˢ"
+        return "¹" if ONE_SPEAKER in self.interval_note else "ᵘ"
+
+    @property
     def chance(self) -> float:
         """Return the UA of guesses among the classes that may be answered, each as likely as the others."""
-        return 1 / len(self.classes)
+        return 1 / max(len(self.classes), 1)
 
 
 def _metric_fields() -> list[tuple[str, Any] | tuple[str, Any, Any]]:

@@ -27,14 +27,12 @@ from scipy.special import stdtrit
 
 from melt_ser.core.errors import InputError
 from melt_ser.evaluation.metrics import METRICS, Floats, Integers, class_indices
+from melt_ser.evaluation.results import ONE_SPEAKER
 
 Names = Sequence[str] | pd.Series
 RESAMPLES = 2000
 ROUNDING = 1e-9  # a spread below it is that of floating-point sums
 BLOCK = 2**23  # resampled numbers that are in memory at once
-ONE_SPEAKER = (
-    "All utterances are of one speaker: intervals are over these utterances and say nothing about other speakers."
-)
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,7 @@ from melt_ser.reporting.contents import ReportData
 from melt_ser.reporting.matrix import Cell, Matrix
 from melt_ser.reporting.overview import figure, over
 from melt_ser.reporting.ranking import Ranking
+from melt_ser.runs.table import interval_legend
 
 WIDEST = 6  # the most test sets in one table
 SPECIAL = {
@@ -29,6 +30,9 @@ SPECIAL = {
     "±": r"$\pm$",
     "†": r"$^\dagger$",
     "‡": r"$^\ddagger$",
+    "ˢ": r"$^s$",
+    "ᵘ": r"$^u$",
+    "¹": r"$^1$",
     **{character: f"\\{character}" for character in "&%$#_{}"},
 }
 PREAMBLE = r"% \usepackage[T1]{fontenc} \usepackage[utf8]{inputenc} \usepackage{textcomp,booktabs,longtable}" + "\n"
@@ -68,8 +72,8 @@ def _matrix_tables(matrix: Matrix) -> Iterator[str]:
         ]
         caption = (
             f"Unweighted accuracy (\\%), answer set {escaped(matrix.answer_set)}. Bold: best of a column; "
-            r"$^\dagger$, $^\ddagger$: below it at $p<0.05$, $p<0.01$ (paired bootstrap, Holm-corrected); "
-            r"$\pm$: standard deviation."
+            r"$^\dagger$, $^\ddagger$: below it at $p<0.05$, $p<0.01$; $\pm$: standard deviation. "
+            f"{escaped(matrix.chance)} {escaped(matrix.compared)}"
         )
         yield _longtable("ll" + "r" * len(part), names, rows, caption)
 
@@ -92,17 +96,20 @@ def _ranking(ranking: Ranking) -> str:
 def _results(contents: ReportData) -> str:
     metrics = table_metrics()
     main = next(iter(metrics))  # only this metric has its interval; otherwise the table would be too wide
-    columns = ["System", "Trained on", "Tested on", "Answer set", "Mean of", "$n$"]
+    columns = ["System", "Trained on", "Tested on", "Answer set", "Mean of", "$n$", "Chance"]
     columns += [escaped(metric.label) for metric in metrics.values()]
     rows = [
         [
             *map(escaped, (row.system, row.train, row.corpus, row.answer_set, over(row), row.rows[0].n)),
+            percent(row.chance),
             *(escaped(figure(row, name, interval=name == main)) for name in metrics),
         ]
         for row in contents.system_scores
     ]
-    caption = r"All results in \%: [95\,\% interval] of a single run, mean $\pm$ standard deviation of several."
-    return _longtable("lllll" + "r" * (1 + len(metrics)), columns, rows, caption)
+    legend = interval_legend([row for score in contents.system_scores for row in score.rows])
+    caption = r"All results in \%: mean $\pm$ standard deviation of several runs, [95\,\% interval]. "
+    caption += escaped(" ".join(legend))
+    return _longtable("lllll" + "r" * (2 + len(metrics)), columns, rows, caption)
 
 
 def _longtable(alignment: str, columns: list[str], rows: list[list[str]], caption: str) -> str:

@@ -11,11 +11,12 @@ from melt_ser.reporting.contents import ReportData
 from melt_ser.reporting.matrix import Cell, Matrix
 from melt_ser.reporting.overview import figure, next_to, over
 from melt_ser.reporting.ranking import Ranking
+from melt_ser.runs.table import interval_legend
 
 SPECIAL = re.compile(r"([\\`*_{}\[\]<>#|~&])")
 LEGEND = (
     "UA in %, by training and test corpus; **bold**: the best of a column. † and ‡: below the best at p < 0.05 and "
-    "0.01 (paired bootstrap, Holm-corrected over the table). ±: standard deviation."
+    "0.01. ±: standard deviation."
 )
 
 
@@ -87,12 +88,19 @@ def _warnings(contents: ReportData) -> Iterator[str]:
 
 def _results(contents: ReportData) -> Iterator[str]:
     metrics = table_metrics()
-    columns = ("system", "trained on", "tested on", "split", "fold", "answer set", "mean of", "n")
-    yield "In %; [95 % interval] of a single run, mean ± standard deviation of several.\n"
+    columns = ("system", "trained on", "tested on", "split", "fold", "answer set", "mean of", "n", "chance")
+    legend = interval_legend([row for score in contents.system_scores for row in score.rows])
+    yield (
+        " ".join(
+            ["In %; mean ± standard deviation of several runs, [95 % interval]; chance: the UA of guesses.", *legend]
+        )
+        + "\n"
+    )
     yield from table(
         [*columns, *(metric.label for metric in metrics.values())],
         (
             [row.system, row.train, row.corpus, row.rows[0].split, row.fold, row.answer_set, over(row), row.rows[0].n]
+            + [percent(row.chance)]
             + [figure(row, name) for name in metrics]
             for row in contents.system_scores
         ),
@@ -106,6 +114,7 @@ def _matrix(matrix: Matrix) -> Iterator[str]:
         for (system, train), cells in matrix.rows.items()
     ]
     yield from _raw_table([escaped(name) for name in columns], rows)
+    yield f"\n{escaped(f'{matrix.chance} {matrix.compared}'.rstrip())}"
     yield from (f"\n{escaped(note)}" for note in matrix.notes)
 
 

@@ -19,7 +19,7 @@ from melt_ser.reporting.pages import render, script
 from melt_ser.reporting.run_details import run_details
 from melt_ser.reporting.systems import system_names
 from melt_ser.reporting.utterances import Corpora
-from melt_ser.runs.table import merged, shown
+from melt_ser.runs.table import interval_legend, merged, shown
 
 FILTERS = {"backbone": "Backbone", "train": "Trained on", "corpus": "Tested on", "answer_set": "Answer set"}
 MOST_ROWS = 3000  # rows of the overview; a browser sorts and filters so many at once
@@ -53,6 +53,7 @@ def page(contents: ReportData, folder: Path | None) -> str:
         metrics=table_metrics(),
         shown=shown,
         figure=figure,
+        interval_legend=interval_legend([row for run in contents.runs for row in run.whole_evals()]),
         next_to=next_to,
         over=over,
         percent=percent,

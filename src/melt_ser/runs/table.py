@@ -8,8 +8,8 @@ from typing import Any, TypeVar
 from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
-from melt_ser.evaluation.metrics import Metric, table_metrics
-from melt_ser.evaluation.results import EvaluationFields
+from melt_ser.evaluation.metrics import METRICS, Metric, percent, table_metrics
+from melt_ser.evaluation.results import INTERVAL_MARKS, EvaluationFields
 
 Row = TypeVar("Row", bound=EvaluationFields)
 
@@ -20,35 +20,56 @@ def evaluation_table(evals: Sequence[EvaluationFields]) -> Table:
     If both answer sets of a corpus, split and fold have the same classes, their evaluations are equal and share a row,
     "closed = open".
     """
-    table = Table(title="Evaluation (%, 95 % intervals)", box=SIMPLE_HEAD, padding=0)
+    table = Table(title="Evaluation (%, 95 % intervals)", box=SIMPLE_HEAD, padding=0, caption_justify="left")
+    table.caption = " ".join(interval_legend(evals))
     # These widths keep every number readable in a terminal of 80 columns; intervals then take a second line.
     table.add_column("corpus", overflow="fold", min_width=7)
-    table.add_column("split", min_width=5)
-    table.add_column("fold", min_width=4)
-    table.add_column("answers", min_width=8)
+    table.add_column("fold", overflow="fold", min_width=4)
+    table.add_column("answers", min_width=6)
     table.add_column("n", justify="right", min_width=5)
     table.add_column("dropped", justify="right", min_width=7)
+    table.add_column("chance", justify="right", min_width=6)
     for metric in table_metrics().values():
         table.add_column(metric.label, justify="right", min_width=11 if metric.shows_interval else 8)
     for row, answer_set in merged(evals):
         table.add_row(
-            row.corpus,
-            row.split,
+            row.corpus if row.split == "test" else f"{row.corpus} ({row.split})",
             "" if row.fold is None else str(row.fold),
             answer_set,
             str(row.n),
             str(sum(row.dropped.values())),
+            percent(row.chance),
             *(shown(row, name, metric, metric.shows_interval) for name, metric in table_metrics().items()),
         )
     return table
 
 
 def shown(row: EvaluationFields, name: str, metric: Metric, with_interval: bool = True) -> str:
-    """Return a metric of a row as text, with its interval if it has one; "–" in a result that lacks the metric."""
-    value, bounds = row.value(name), row.interval(name) if with_interval else None
+    """Return a metric of a row as text, with its interval and the mark of the unit that this is over.
+
+    The interval is "[–]" if the row has a note of the reason. A result that lacks the metric has "–".
+    """
+    value = row.value(name)
     if value is None:
         return "–"
-    return metric.show(value) + (f" [{metric.show(bounds[0])}, {metric.show(bounds[1])}]" if bounds else "")
+    bounds = row.interval(name)
+    return metric.show(value) + (interval_text(bounds, row, metric) if with_interval and metric.has_interval else "")
+
+
+def interval_text(bounds: Sequence[float] | None, row: EvaluationFields, metric: Metric) -> str:
+    """Return " [low, high]" with the row's mark, " [–]" if its note has a reason for no bounds, otherwise ""."""
+    if bounds is None:
+        return " [–]" if row.interval_note else ""
+    return f" [{metric.show(bounds[0])}, {metric.show(bounds[1])}]{row.interval_mark}"
+
+
+def interval_legend(rows: Sequence[EvaluationFields]) -> list[str]:
+    """Return sentences on the marks of the rows' intervals, and the reasons of those that are missing."""
+    has_interval = [row for row in rows if any(row.interval(name) for name in METRICS)]
+    used = {row.interval_mark for row in has_interval}
+    marks = [f"{mark} {meaning}" for mark, meaning in INTERVAL_MARKS.items() if mark in used]
+    missing = dict.fromkeys(f"{row.corpus}: {row.interval_note}" for row in rows if "No interval" in row.interval_note)
+    return [*([f"Intervals: {'; '.join(marks)}."] if marks else []), *missing]
 
 
 def merged(rows: Sequence[Row]) -> list[tuple[Row, str]]:
