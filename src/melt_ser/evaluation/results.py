@@ -127,6 +127,7 @@ class Calibration(CalibrationSummary, kw_only=True):
 
     ece: float
     temperature: float | None = None
+    temperature_at_bound: bool = False  # of one fold or more: the fit found no best value
     curve: list[CalibrationPoint]
 
 
