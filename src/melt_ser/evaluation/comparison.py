@@ -4,13 +4,11 @@ All systems are scored on the same resamples, so that each pair is compared at o
 they are not known, utterances are, as if these were independent.
 
 Sources: Fagerland, Lydersen & Laake 2013 for McNemar's test in its mid-p form (it keeps its level and is less
-conservative than the exact test); Holm 1979 for the step-down correction; Shaffer 1986 for its form for all pairs of
-several systems: if A and B are equal and B and C are not, then A and C are not, so fewer pairs can be equal at once.
+conservative than the exact test); Holm 1979 for the step-down correction.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import combinations
@@ -189,50 +187,11 @@ def holm(p_values: Sequence[float]) -> list[float]:
 
     The order of the values stays. Raises InputError for a value outside 0..1.
     """
-    return _step_down(p_values, list(range(len(p_values), 0, -1)))
-
-
-def shaffer(p_values: Sequence[float], systems: Sequence[int]) -> list[float]:
-    """Correct the p-values of all pairs of systems, as `holm` does, but never more than needed.
-
-    p_values: of all pairs of the first test set, then of the next, in the order of `systems`.
-    systems: how many systems each test set has.
-
-    Raises InputError for a value outside 0..1, or if the number of values is not that of the pairs.
-    """
-    pairs = sum(math.comb(count, 2) for count in systems)
-    if len(p_values) != pairs:
-        raise InputError(f"{list(systems)} systems have {pairs} pairs, not {len(p_values)}; give a p-value for each.")
-    possible = [number for number in range(pairs + 1) if _equal_pairs(systems) >> number & 1]
-    # If some pairs are found to differ, at most as many are equal as is possible among the remaining ones.
-    most = np.asarray(possible)[np.searchsorted(possible, np.arange(pairs, 0, -1), side="right") - 1]
-    return _step_down(p_values, most.tolist())
-
-
-def _equal_pairs(systems: Sequence[int]) -> int:
-    """Return how many pairs can be equal at once: bit n is set if n pairs can."""
-    of_count = [1]  # of one test set: some systems are equal to the first one, and the rest has the bits of its count
-    for count in range(1, max(systems, default=0) + 1):
-        bits = 0
-        for equal in range(1, count + 1):
-            bits |= of_count[count - equal] << math.comb(equal, 2)
-        of_count.append(bits)
-    total = 1
-    for count in systems:
-        shifts = (number for number in range(math.comb(count, 2) + 1) if of_count[count] >> number & 1)
-        before, total = total, 0
-        for shift in shifts:
-            total |= before << shift
-    return total
-
-
-def _step_down(p_values: Sequence[float], factors: list[int]) -> list[float]:
-    """Multiply the smallest value by the first factor, and so on; a corrected value is not below a smaller one's."""
     values = np.asarray(p_values, dtype=np.float64)
     if not np.all((values >= 0) & (values <= 1)):
         raise InputError(f"p-values are in 0..1, not {list(p_values)}.")
     order = np.argsort(values, kind="stable")
-    stepped = np.maximum.accumulate(values[order] * np.asarray(factors, dtype=np.float64))
+    stepped = np.maximum.accumulate(values[order] * np.arange(len(values), 0, -1))
     corrected = np.empty_like(values)
     corrected[order] = np.minimum(stepped, 1.0)
     return [float(value) for value in corrected]

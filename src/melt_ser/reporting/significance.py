@@ -14,7 +14,7 @@ from itertools import combinations
 import pandas as pd
 
 from melt_ser.core.errors import InputError
-from melt_ser.evaluation.comparison import Comparison, PairedScores, check_comparable, score_together, shaffer
+from melt_ser.evaluation.comparison import Comparison, PairedScores, check_comparable, holm, score_together
 from melt_ser.reporting.overview import SystemScore
 from melt_ser.reporting.utterances import read_groups, read_predictions
 
@@ -52,13 +52,10 @@ def significance(columns: Sequence[Sequence[SystemScore]]) -> Significance:
             chosen, tables = _comparable(scores, found.notes)
             if len(chosen) > 1:
                 tested.append((column, chosen, _paired(scores[0], tables)))
-    corrected = shaffer(
-        [p for _, _, paired in tested for p in paired.p_values()], [len(chosen) for _, chosen, _ in tested]
-    )
-    values = iter(corrected)
+    corrected = iter(holm([p for _, _, paired in tested for p in paired.p_values()]))
     for column, chosen, paired in tested:
         for first, second in combinations(range(len(chosen)), 2):
-            p = next(values)
+            p = next(corrected)
             if first == 0:
                 behind = BehindBest(columns[column][0], paired.comparison(0, second), p)
                 found.behind[column, chosen[second]] = behind
@@ -117,7 +114,7 @@ def _sentence(tested: list[tuple[SystemScore, int, PairedScores]]) -> str:
     pairs = sum(math.comb(systems, 2) for _, systems, _ in tested)
     sentence = (
         f"Compared: all {pairs:,} pairs of systems on the same test set, not only those with the best, by a paired "
-        "bootstrap; p is corrected over all of them (Shaffer's form of Holm's correction)."
+        "bootstrap; p is corrected over all of them (Holm)."
     )
     unknown = list(dict.fromkeys(best.corpus for best, _, paired in tested if paired.units.kind == "utterance"))
     if len(unknown) < len({best.corpus for best, _, _ in tested}):

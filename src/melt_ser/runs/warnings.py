@@ -47,15 +47,13 @@ def warnings_after(plan: RunPlan, rows: Sequence[Evaluation]) -> list[str]:
             f"and its numbers say nothing about pretrained models."
         )
     closed = [row for row in rows if row.answer_set == "closed"]
-    whole = [
-        row for row in closed if plan.one_model or not isinstance(row.fold, int)
-    ]  # a fold alone may have a speaker
+    whole = [row for row in closed if plan.one_model or not isinstance(row.fold, int)]
     sentences += dict.fromkeys(f"{row.corpus}: {row.interval_note}" for row in whole if row.interval_note)
     if any(row.calibration is not None and row.calibration.temperature_at_bound for row in closed):
         low, high = TEMPERATURES
         sentences.append(
-            f"A temperature is at a bound of the fit ({low:g} to {high:g}): dev gave no best value, so do not trust the "
-            "calibration error with it."
+            f"A temperature is at a bound of the fit ({low:g} to {high:g}): dev gave no best value, so do not trust "
+            "the calibration error with it."
         )
     sentences += dict.fromkeys(f"{row.corpus}: {warning}" for row in closed for warning in row.warnings)
     overlaps = {row.corpus: row.overlap for row in rows if row.overlap}

@@ -14,7 +14,7 @@ from statsmodels.stats.contingency_tables import mcnemar as mcnemar_of_statsmode
 from statsmodels.stats.multitest import multipletests
 
 from melt_ser.core.errors import InputError
-from melt_ser.evaluation.comparison import compare, holm, mcnemar, score_together, shaffer
+from melt_ser.evaluation.comparison import compare, holm, mcnemar, score_together
 
 CLASSES = ["angry", "happy", "sad"]
 
@@ -208,23 +208,6 @@ def test_a_pair_has_the_same_values_among_many_systems_as_alone() -> None:
         assert together.comparison(0, 1).bootstrap_p == pytest.approx(
             compare(first, second, groups).bootstrap_p, abs=0.01
         )
-
-
-def test_shaffer_by_hand() -> None:
-    """Of three systems, either all three pairs are equal, or at most one; of four, at most three if one differs."""
-    assert shaffer([0.01, 0.04, 0.03], [3]) == pytest.approx([0.03, 0.04, 0.03])
-    assert shaffer([0.01, 0.02, 0.03, 0.04, 0.05, 0.06], [4]) == pytest.approx([0.06, 0.06, 0.09, 0.12, 0.12, 0.12])
-    assert shaffer([0.01, 0.02], [2, 2]) == holm([0.01, 0.02])
-    assert shaffer([0.01, 0.04, 0.03, 0.02], [3, 2]) == pytest.approx([0.04, 0.06, 0.06, 0.06])
-    assert shaffer([], []) == shaffer([], [1]) == []
-    with pytest.raises(InputError, match="3 pairs, not 2"):
-        shaffer([0.1, 0.2], [3])
-
-
-@given(st.lists(st.floats(0, 1), min_size=10, max_size=10))
-def test_shaffer_is_between_the_plain_values_and_holm(p_values: list[float]) -> None:
-    for plain, corrected, of_holm in zip(p_values, shaffer(p_values, [5]), holm(p_values), strict=True):
-        assert plain <= corrected <= of_holm
 
 
 def test_holm_by_hand_and_on_an_empty_list() -> None:
