@@ -15,6 +15,7 @@ from statsmodels.stats.multitest import multipletests
 
 from melt_ser.core.errors import InputError
 from melt_ser.evaluation.comparison import compare, holm, mcnemar, score_together
+from simulate_statistics import RULES, behind_best, draw
 
 CLASSES = ["angry", "happy", "sad"]
 
@@ -208,6 +209,17 @@ def test_a_pair_has_the_same_values_among_many_systems_as_alone() -> None:
         assert together.comparison(0, 1).bootstrap_p == pytest.approx(
             compare(first, second, groups).bootstrap_p, abs=0.01
         )
+
+
+def test_equal_systems_rarely_have_a_mark() -> None:
+    """Compared only with the best as found, one of six tables has one; `simulate_statistics.py` has more tables."""
+    generator, tables = np.random.default_rng(0), 150
+    marked = dict.fromkeys(RULES, 0)
+    for _ in range(tables):
+        for rule, p in behind_best([draw(generator, systems=10, speakers=10).scores()]).items():
+            marked[rule] += bool((p <= 0.05).any())
+    assert marked["with the best only"] / tables > 0.1
+    assert marked["all pairs"] / tables < 0.08
 
 
 def test_holm_by_hand_and_on_an_empty_list() -> None:
