@@ -383,8 +383,7 @@ class EvalConfig:
 
 @dataclass
 class CacheConfig:
-    """Intermediate results on disk, to save time. Decoded audio changes no number. Features are rounded, most of them
-    to float16, which moves the numbers of a run slightly (docs/scale.md)."""
+    """Intermediate results on disk, to save time. Kept features are rounded (docs/scale.md)."""
 
     folder: Optional[str] = None
     """Folder of the cache. null: $MELT_SER_CACHE if that variable is set, otherwise melt_ser in $XDG_CACHE_HOME or
