@@ -17,6 +17,7 @@ from msgspec import UNSET, Meta, Struct, UnsetType
 from melt_ser.core import files
 from melt_ser.core.errors import InputError
 from melt_ser.evaluation.metrics import METRICS
+from melt_ser.evaluation.reported_config import ReportedConfig
 
 SCHEMA_VERSION = 2
 READABLE_VERSIONS = (1, 2)
@@ -258,37 +259,6 @@ Result = _Result[Evaluation]
 ResultSummary = _Result[EvaluationSummary]
 
 
-class _Backbone(Struct):
-    name: str
-    family: str
-    checkpoint: str | None = None
-
-
-class _Dataset(Struct):
-    name: str
-    member_settings: dict[str, dict[str, Any]] = {}
-
-
-class _Labels(Struct):
-    classes: dict[str, list[str]] | None = None
-
-
-class _Eval(Struct):
-    roots: dict[str, str] = {}
-
-
-class _Config(Struct):
-    """The part of a configuration that reports rely on."""
-
-    backbone: _Backbone
-    dataset: _Dataset
-    labels: _Labels
-    head: dict[str, Any]
-    augment: dict[str, Any]
-    trainer: dict[str, Any]
-    eval: _Eval
-
-
 class _Version(Struct):
     schema_version: int
 
@@ -301,7 +271,7 @@ def decode_result(content: bytes, path: Path, kind: Any) -> Any:
             f"{path} has schema version {version}; this melt_ser reads 1 and 2: install a newer one, or {RERUN_HINT}."
         )
     result = files.decode(content, path, kind, RERUN_HINT)
-    files.check(result.config, path, _Config, RERUN_HINT, within="config")
+    files.check(result.config, path, ReportedConfig, RERUN_HINT, within="config")
     return result
 
 
