@@ -425,7 +425,7 @@ class EvalConfig:
 
 @dataclass
 class CacheConfig:
-    """Intermediate results on disk. They save time and never change a result."""
+    """Intermediate results on disk, to save time. Kept features are rounded (docs/scale.md)."""
 
     folder: Optional[str] = None
     """Folder of the cache. null: $MELT_SER_CACHE if that variable is set, otherwise melt_ser in $XDG_CACHE_HOME or

@@ -104,7 +104,7 @@ def coverage(
         wholes = names if over == "percentiles of speakers" else None  # resampled as if they were recordings
         intervals = bootstrap_intervals(reference, prediction, population.classes, known, wholes, resamples=resamples)
         for metric in METRICS:
-            low, high = intervals.of[metric]
+            low, high = intervals.of[metric] or (0.0, 1.0)  # no interval claims nothing
             covered[metric] += low <= truth[metric] <= high
     return {metric: count / sets for metric, count in covered.items()}
 

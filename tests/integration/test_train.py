@@ -19,8 +19,9 @@ from melt_ser.config import RENAMED
 from melt_ser.core.console import terminal
 from melt_ser.core.errors import InputError, SetupError
 from melt_ser.evaluate import evaluate
-from melt_ser.evaluation.calibration import calibrate
+from melt_ser.evaluation.calibration import TEMPERATURES, calibrate
 from melt_ser.evaluation.comparison import compare
+from melt_ser.evaluation.results import ONE_SPEAKER
 from melt_ser.models.export import load_model
 from melt_ser.models.families import load_backbone
 from melt_ser.predict import main as predict
@@ -280,6 +281,21 @@ def test_warnings_about_the_split_are_in_the_result(tmp_path: Path) -> None:
     assert any("has 2 speakers" in warning for warning in result["warnings"])
     again, _ = train(tmp_path / "runs", root, "dataset.folds=leave_one_out")
     assert again == folder
+
+
+def test_one_test_speaker_and_a_temperature_at_its_bound_are_warnings(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("melt_ser.evaluation.calibration.fit_temperature", lambda *_: TEMPERATURES[1])
+    root = corpus(tmp_path / "c", speakers=3)
+    _, one = train(tmp_path / "runs", root, "dataset.folds=leave_one_out")
+    assert all(ONE_SPEAKER in row["interval_note"] or not row["ua_ci95"] for row in one["evals"])
+    assert sum("say nothing about other speakers" in warning or "No interval" in warning for warning in one["warnings"])
+    assert one["evals"][0]["calibration"]["temperature_at_bound"]
+    assert sum("A temperature is at a bound of the fit (0.05 to 20)" in warning for warning in one["warnings"]) == 1
+    _, pooled = train(tmp_path / "runs", root, "dataset.folds=leave_one_out", "dataset.fold=all")
+    assert not any("of one speaker" in warning for warning in pooled["warnings"])
+    assert sum("A temperature is at a bound" in warning for warning in pooled["warnings"]) == 1
 
 
 def test_warnings_come_once_and_before_the_training(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -18,6 +18,7 @@ from melt_ser.evaluation.results import Calibration, CalibrationPoint
 
 BINS = 15
 TEMPERATURES = (0.05, 20.0)  # beyond these, all probabilities are 0 and 1, or all are equal
+SAME_LOSS = 1e-9  # losses that differ less are equal: if all answers are right, low temperatures are equally good
 LEAST_PROBABILITY = float(np.finfo(np.float32).tiny)  # smallest normal float32, the type of a model's output
 
 
@@ -41,6 +42,8 @@ def calibrate(probabilities: Floats, classes: Integers) -> DevCalibration:
 def fit_temperature(probabilities: Floats, classes: Integers) -> float:
     """Return the temperature with the least negative log-likelihood, within `TEMPERATURES`; 1 if none is better.
 
+    If a bound is as good as the best temperature found, that bound is returned.
+
     probabilities: (utterances, classes). classes: the right classes as indices, (utterances,).
     """
     from scipy.optimize import minimize_scalar  # slow to import, and only needed here
@@ -51,7 +54,15 @@ def fit_temperature(probabilities: Floats, classes: Integers) -> float:
         return float(-np.log(np.maximum(right, LEAST_PROBABILITY)).mean())
 
     best = minimize_scalar(loss, bounds=np.log(TEMPERATURES), method="bounded", options={"xatol": 1e-4})
-    return float(np.exp(best.x)) if best.fun < loss(0.0) else 1.0
+    if best.fun >= loss(0.0):
+        return 1.0
+    bounds = [bound for bound in TEMPERATURES if loss(np.log(bound)) <= best.fun + SAME_LOSS]
+    return bounds[0] if bounds else float(np.exp(best.x))
+
+
+def at_bound(temperature: float | Floats) -> bool:
+    """Return whether a temperature, or one of several, is a bound of `TEMPERATURES`, so that the fit had no end."""
+    return bool(np.isin(temperature, TEMPERATURES).any())
 
 
 def with_temperature(probabilities: Floats, temperature: float | Floats) -> Floats:
@@ -137,6 +148,7 @@ def calibration_entry(
     return Calibration(
         ece=error_of(curve),
         temperature=float(np.mean(temperature)),
+        temperature_at_bound=at_bound(temperature),
         ece_with_temperature=expected_calibration_error(scaled.max(axis=1), right),
         curve=curve,
     )

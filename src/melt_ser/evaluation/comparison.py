@@ -1,52 +1,100 @@
-"""Compare two systems on the same utterances, and rank several over corpora: is a difference more than chance?
+"""Compare systems that answered the same utterances: is a difference of their UA more than chance?
+
+All systems are scored on the same resamples, so that each pair is compared at once. Speakers are resampled; only if
+they are not known, utterances are, as if these were independent.
 
 Sources: Fagerland, Lydersen & Laake 2013 for McNemar's test in its mid-p form (it keeps its level and is less
-conservative than the exact test); Holm 1979 for the step-down correction; Demšar 2006, "Statistical Comparisons of
-Classifiers over Multiple Data Sets", for Friedman's test and Nemenyi's critical difference.
+conservative than the exact test); Holm 1979 for the step-down correction.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import combinations
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-from scipy.special import bdtr, stdtr
+from scipy.special import bdtr, stdtr, stdtrit
 
 from melt_ser.core.errors import InputError
-from melt_ser.evaluation.metrics import Floats, Integers, class_indices, unweighted_accuracy
+from melt_ser.evaluation.metrics import Floats, Integers, mean_recall
 from melt_ser.evaluation.scoring import answers_among
-from melt_ser.evaluation.statistics import (
-    RESAMPLES,
-    Units,
-    count_per_unit,
-    has_spread,
-    interval,
-    resample,
-    resampling_units,
-    standard_error,
-)
+from melt_ser.evaluation.statistics import RESAMPLES, ROUNDING, Units, resample, resampling_units, standard_error
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """The UA of the first system minus that of the second, with a 95 % interval and two tests.
+    """The UA of the first system minus that of the second, with a 95 % interval and its tests.
 
     n: the number of utterances.
-    difference, interval: of the UAs, in -1..1.
+    difference, interval: of the UAs, in -1..1; no interval (None) if all resamples give the same difference.
     bootstrap_p: tests the UAs; it is below 0.05 if the interval does not contain 0.
-    mcnemar_p: tests the shares of right answers; it treats utterances as independent, even those of one speaker.
-    units: the number of speakers (or utterances) that were resampled.
+    mcnemar_p: tests the shares of right answers. It takes utterances as independent, so it is None if speakers are
+        known, or if a system answered an utterance more than once.
+    units, unit: the number of resampled speakers or utterances, and which of the two.
     """
 
     n: int
     difference: float
-    interval: tuple[float, float]
+    interval: tuple[float, float] | None
     bootstrap_p: float
-    mcnemar_p: float
+    mcnemar_p: float | None
     units: int
+    unit: Literal["speaker", "utterance"]
+
+
+@dataclass(frozen=True)
+class PairedScores:
+    """The UA of systems on the same utterances, and on the same resamples of these.
+
+    units: what was resampled.
+    right: the right answers of each utterance, (utterances, systems).
+    answers: how often each system answered an utterance, such as once for each seed, (systems,).
+    observed, resampled: UA, (systems,) and (resamples, systems).
+    """
+
+    units: Units
+    right: Integers
+    answers: Integers
+    observed: Floats
+    resampled: Floats
+
+    def p_values(self) -> list[float]:
+        """Return the p-value of each pair of systems, in the order of `itertools.combinations`."""
+        return [self._p_value(first, second) for first, second in combinations(range(len(self.observed)), 2)]
+
+    def comparison(self, first: int, second: int) -> Comparison:
+        """Compare two of the systems by their positions."""
+        difference, error = self._difference(first, second)
+        margin = error * float(stdtrit(self.units.effective - 1, 0.975))
+        has_mcnemar = self.units.kind == "utterance" and self.answers[first] == self.answers[second] == 1
+        return Comparison(
+            n=len(self.right),
+            difference=difference,
+            interval=(max(difference - margin, -1.0), min(difference + margin, 1.0)) if error > ROUNDING else None,
+            bootstrap_p=self._p_value(first, second),
+            mcnemar_p=mcnemar(self.right[:, first], self.right[:, second]) if has_mcnemar else None,
+            units=self.units.number,
+            unit=self.units.kind,
+        )
+
+    def _difference(self, first: int, second: int) -> tuple[float, float]:
+        """Return the difference of two UAs and its standard error."""
+        difference = float(self.observed[first] - self.observed[second])
+        return difference, standard_error(self.resampled[:, first] - self.resampled[:, second], self.units)
+
+    def _p_value(self, first: int, second: int) -> float:
+        """Return the two-sided p-value of no difference.
+
+        If all units differ equally, they show no spread. The p-value is then that of the sign test.
+        """
+        difference, error = self._difference(first, second)
+        if error > ROUNDING:
+            return float(2 * stdtr(self.units.effective - 1, -abs(difference) / error))
+        return 1.0 if abs(difference) <= ROUNDING else 2.0 ** (1 - self.units.number)
 
 
 def compare(
@@ -58,52 +106,72 @@ def compare(
     resamples: int = RESAMPLES,
     seed: int = 0,
 ) -> Comparison:
-    """Compare two tables of predictions.
+    """Compare two tables of predictions; the arguments and errors are those of `score_together`."""
+    return score_together([first, second], groups, classes, resamples=resamples, seed=seed).comparison(0, 1)
+
+
+def score_together(
+    systems: Sequence[pd.DataFrame],
+    groups: Sequence[str] | pd.Series | None = None,
+    classes: Sequence[str] | None = None,
+    *,
+    resamples: int = RESAMPLES,
+    seed: int = 0,
+) -> PairedScores:
+    """Score tables of predictions for the same utterances.
 
     Args:
-        first, second: tables with the columns `utterance`, `reference`, `prediction` and a probability for each class.
-        groups: the speaker of each row of `first`. As in `bootstrap_intervals`, utterances are resampled instead of
-            speakers if this is None, if a speaker is unknown (""), or if all resamples of speakers give one difference.
+        systems: tables with the columns `utterance`, `reference`, `prediction` and a probability for each class. A
+            system may answer each utterance equally often, once for each of its seeds.
+        groups: the speaker of each row of the first table. As in `bootstrap_intervals`, utterances are resampled
+            instead of speakers if this is None, or if a speaker is unknown ("").
         classes: choose each answer among these by the probabilities, as answer set `closed` does (`classes` of a result
             row); None takes the column `prediction`.
         resamples: the number of resamples of the bootstrap.
         seed: seeds the bootstrap.
 
-    Raises InputError if the tables differ in utterances or references, an utterance occurs twice, `groups` has another
-    length, or a column of `classes` is missing.
+    Raises InputError if the tables differ in utterances or references, an utterance occurs more often than others,
+    `groups` has another length, or a column of `classes` is missing.
     """
-    second = _aligned(first, second)
-    reference, own, other = first["reference"].tolist(), _answers(first, classes), _answers(second, classes)
-    names = sorted({*reference, *own, *other})
-    rows, *answers = (class_indices(labels, names, "compared") for labels in (reference, own, other))
-
-    def difference(counts: Integers) -> Floats:
-        """Return the difference of the UAs, (...), for both confusion matrices side by side, (..., cells)."""
-        accuracy = unweighted_accuracy(counts.reshape(*counts.shape[:-1], 2, len(names), len(names)))
-        return np.asarray(accuracy[..., 0] - accuracy[..., 1])
-
-    for units in (resampling_units(len(first), groups), resampling_units(len(first))):
-        per_unit = np.hstack(
-            [count_per_unit(rows * len(names) + column, len(names) ** 2, units.of_row) for column in answers]
-        )
-        observed, resampled = float(difference(per_unit.sum(axis=0))), difference(resample(per_unit, resamples, seed))
-        if has_spread(resampled, units):
-            break
-    low, high = interval(observed, resampled, units)
-    return Comparison(
-        n=len(first),
-        difference=observed,
-        interval=(max(low, -1.0), min(high, 1.0)),
-        bootstrap_p=_p_value(observed, resampled, units),
-        mcnemar_p=mcnemar(rows == answers[0], rows == answers[1]),
-        units=int(units.of_row.max()) + 1,
+    if groups is not None and len(groups) != len(systems[0]):
+        raise InputError(f"There are {len(systems[0])} utterances but {len(groups)} speakers; give one each.")
+    tables = [_by_utterance(frame, classes) for frame in systems]
+    for table in tables[1:]:
+        _check_same(tables[0], table)
+    same = [table.loc[tables[0].index] for table in tables]
+    once = ~systems[0]["utterance"].duplicated().to_numpy()
+    speakers = None if groups is None else pd.Series(list(groups), dtype=object)[once]
+    return resampled_scores(
+        pd.factorize(same[0]["reference"])[0].astype(np.int64),
+        np.column_stack([table["right"].to_numpy(dtype=np.int64) for table in same]),
+        np.asarray([table["answers"].iloc[0] for table in same], dtype=np.int64),
+        resampling_units(len(same[0]), speakers),
+        resamples=resamples,
+        seed=seed,
     )
+
+
+def resampled_scores(
+    class_of_row: Integers, right: Integers, answers: Integers, units: Units, *, resamples: int, seed: int
+) -> PairedScores:
+    """Score systems from their right answers, (utterances, systems); `class_of_row` has the reference classes."""
+    classes, (utterances, systems) = int(class_of_row.max()) + 1, right.shape
+    by_class = np.zeros((units.number * classes, 1 + systems), dtype=np.int64)  # all utterances, then the right ones
+    np.add.at(by_class, units.of_row * classes + class_of_row, np.hstack([np.ones((utterances, 1), int), right]))
+    counts = by_class.reshape(units.number, classes, 1 + systems).swapaxes(1, 2)
+
+    def accuracy(summed: Integers) -> Floats:
+        return mean_recall(summed[..., 1:, :], summed[..., :1, :] * answers[:, None])
+
+    drawn = resample(counts.reshape(units.number, -1), resamples, seed).reshape(-1, 1 + systems, classes)
+    return PairedScores(units, right, answers, accuracy(counts.sum(axis=0)), accuracy(drawn))
 
 
 def mcnemar(first_right: npt.ArrayLike, second_right: npt.ArrayLike) -> float:
     """Return the two-sided mid-p of McNemar's test; 1 if the systems are right about the same utterances.
 
-    It asks whether both systems win equally often among the utterances that only one of them gets right.
+    It asks whether both systems win equally often among the utterances that only one of them gets right. Where the
+    utterances of a speaker are alike, it is far too sure (docs/results.md).
 
     first_right, second_right: whether each answer is right, (utterances,).
     """
@@ -129,120 +197,41 @@ def holm(p_values: Sequence[float]) -> list[float]:
     return [float(value) for value in corrected]
 
 
-def _answers(frame: pd.DataFrame, classes: Sequence[str] | None) -> list[str]:
+def check_comparable(first: pd.DataFrame, second: pd.DataFrame, classes: Sequence[str] | None = None) -> None:
+    """Raise InputError if `score_together` cannot compare two tables of predictions."""
+    _check_same(_by_utterance(first, classes), _by_utterance(second, classes))
+
+
+def _by_utterance(frame: pd.DataFrame, classes: Sequence[str] | None) -> pd.DataFrame:
+    """Return reference, number of answers and of right answers by utterance, in the order of the table."""
     if classes is None:
-        return [str(answer) for answer in frame["prediction"]]
-    missing = [name for name in classes if name not in frame.columns]
-    if missing:
-        raise InputError(f"The predictions have no column {missing[0]!r} to decide by; leave classes out.")
-    return answers_among(frame, classes)
+        answers = [str(answer) for answer in frame["prediction"]]
+    else:
+        missing = [name for name in classes if name not in frame.columns]
+        if missing:
+            raise InputError(f"The predictions have no column {missing[0]!r} to decide by; leave classes out.")
+        answers = answers_among(frame, classes)
+    right = frame["reference"].to_numpy() == np.asarray(answers, dtype=object)
+    rows = frame[["utterance", "reference"]].assign(right=right).groupby("utterance", sort=False)
+    table = rows.agg(reference=("reference", "first"), answers=("right", "size"), right=("right", "sum"))
+    unequal = table.index[table["answers"] != table["answers"].min()]
+    if len(unequal):
+        raise InputError(f"A system has the utterance {unequal[0]!r} more often than others; give each equally often.")
+    return table
 
 
-def _p_value(observed: float, resampled: Floats, units: Units) -> float:
-    """Return the two-sided p-value of no difference; with resampled utterances at least 2 / (resamples + 1)."""
-    least = 1 / (len(resampled) + 1)
-    if units.kind == "utterance":
-        below, above = ((sign * resampled <= 0).sum() + 1 for sign in (1, -1))
-        return float(min(1.0, 2 * least * min(below, above)))
-    return float(2 * stdtr(units.effective - 1, -abs(observed) / standard_error(resampled, units)))
-
-
-def _aligned(first: pd.DataFrame, second: pd.DataFrame) -> pd.DataFrame:
-    """Return the second table in the order of the first; raise InputError if the two do not match."""
-    for name, frame in (("first", first), ("second", second)):
-        repeated = frame["utterance"][frame["utterance"].duplicated()]
-        if len(repeated):
-            raise InputError(f"The {name} system has the utterance {repeated.iloc[0]!r} twice; give each once.")
-    lacks, more = (
-        set(left["utterance"]) - set(right["utterance"]) for left, right in ((first, second), (second, first))
-    )
-    if lacks or more or first.empty:
-        example = f", such as {min(lacks | more)!r}" if lacks | more else ""
+def _check_same(first: pd.DataFrame, second: pd.DataFrame) -> None:
+    """Raise InputError if two tables of `_by_utterance` are not of the same utterances and references."""
+    lacks, more = (first.index.difference(second.index), second.index.difference(first.index))
+    if len(lacks) or len(more) or first.empty:
+        example = f", such as {min([*lacks, *more])!r}" if len(lacks) or len(more) else ""
         raise InputError(
             f"The second system lacks {len(lacks)} of the first's {len(first)} utterances and has {len(more)} that the "
             f"first lacks{example}; compare systems that were scored on the same test set."
         )
-    second = second.set_index("utterance").loc[first["utterance"]].reset_index()
-    differ = first["reference"].to_numpy() != second["reference"].to_numpy()
+    differ = first["reference"] != second["reference"].loc[first.index]
     if differ.any():
         raise InputError(
             f"{int(differ.sum())} of {len(first)} references differ between the systems, the first is that of "
-            f"{first['utterance'].to_numpy()[differ][0]!r}; compare systems that were scored on the same labels."
+            f"{first.index[differ][0]!r}; compare systems that were scored on the same labels."
         )
-    return second
-
-
-@dataclass(frozen=True)
-class Ranks:
-    """The mean ranks (1 is best) of systems over corpora.
-
-    mean_ranks: by system.
-    friedman_p: tests that all systems are equal; None for two systems, because the test needs three.
-    critical_difference: two systems differ at the given level if their mean ranks differ by this or more.
-    corpora: the number of corpora.
-    """
-
-    mean_ranks: dict[str, float]
-    friedman_p: float | None
-    critical_difference: float
-    corpora: int
-
-    @property
-    def can_differ(self) -> bool:
-        """Return whether mean ranks over so few corpora could differ by the critical difference at all."""
-        return self.critical_difference <= len(self.mean_ranks) - 1
-
-    @property
-    def alike(self) -> list[list[str]]:
-        """Return the largest groups of systems without a significant difference, the best first.
-
-        A system that differs from all others is a group of its own.
-        """
-        ordered = sorted(self.mean_ranks, key=self.mean_ranks.__getitem__)
-        groups: list[list[str]] = []
-        for number, first in enumerate(ordered):
-            reach = self.mean_ranks[first] + self.critical_difference
-            group = [name for name in ordered[number:] if self.mean_ranks[name] < reach]
-            if not groups or group[-1] != groups[-1][-1]:  # otherwise the group before contains this group
-                groups.append(group)
-        return groups
-
-
-def ranks(scores: pd.DataFrame, level: float = 0.05) -> Ranks:
-    """Rank systems (columns) on each corpus (rows) by a score; higher is better, and ties share a rank.
-
-    Friedman's test and Nemenyi's difference are approximations for many corpora: with fewer than about ten, do not
-    trust the ranks more than the table of scores itself.
-
-    scores: without missing values. level: the level of Nemenyi's difference.
-
-    Raises InputError for fewer than two systems or corpora, or if a score is missing.
-    """
-    from scipy.stats import studentized_range  # takes a second to import
-
-    corpora, systems = scores.shape
-    if corpora < 2 or systems < 2:
-        raise InputError(f"Ranks need two or more corpora and systems, not {corpora} and {systems}.")
-    missing = scores.index[scores.isna().any(axis=1)]
-    if len(missing):
-        raise InputError(
-            f"{len(missing)} of {corpora} corpora lack a system's score, the first is '{missing[0]}'; "
-            f"rank the corpora that all systems were scored on."
-        )
-    by_rank = scores.rank(axis=1, ascending=False)
-    quantile = float(studentized_range.ppf(1 - level, systems, np.inf)) / np.sqrt(2)
-    return Ranks(
-        mean_ranks={str(name): float(rank) for name, rank in by_rank.mean().items()},
-        friedman_p=_friedman(by_rank) if systems > 2 else None,
-        critical_difference=float(quantile * np.sqrt(systems * (systems + 1) / (6 * corpora))),
-        corpora=corpora,
-    )
-
-
-def _friedman(by_rank: pd.DataFrame) -> float:
-    """Return the p-value; 1 if all systems tie on every corpus, since scipy would divide by zero."""
-    from scipy.stats import friedmanchisquare
-
-    if (by_rank.nunique(axis=1) == 1).all():
-        return 1.0
-    return float(friedmanchisquare(*(by_rank[name] for name in by_rank)).pvalue)

@@ -78,7 +78,12 @@ def f1(confusion: Integers) -> Floats:
 
 def unweighted_accuracy(confusion: Integers) -> Floats:
     """Return UA, (...): the mean recall over the classes that occur (unweighted average recall, balanced accuracy)."""
-    return _mean_over_occurring(recall(confusion))
+    return mean_recall(_hits(confusion), _support(confusion))
+
+
+def mean_recall(hits: Integers, support: Integers) -> Floats:
+    """Return UA, (...), from the right answers and the utterances of each class, (..., classes)."""
+    return _mean_over_occurring(_divide(hits, np.broadcast_to(support, hits.shape)))
 
 
 def weighted_accuracy(confusion: Integers) -> Floats:

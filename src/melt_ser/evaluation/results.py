@@ -19,6 +19,12 @@ from melt_ser.evaluation.metrics import METRICS
 SCHEMA_VERSION = 2
 RERUN_HINT = "run again with force=true"
 
+ONE_SPEAKER = "All utterances are of one speaker: the intervals say nothing about other speakers."  # an interval_note
+INTERVAL_MARKS = {
+    "ˢ": "over speakers",
+    "ᵘ": "over utterances, taken as independent",
+    "¹": "over the utterances of one speaker, says nothing about others",
+}
 Interval = Annotated[list[float], Meta(min_length=2, max_length=2)]  # [low, high]
 POOLED, MEAN, ENSEMBLE = "all", "mean", "ensemble"  # over all folds; docs/results.md tells them apart
 Fold = int | str | None  # a number, one of these three, or None: the release's own split
@@ -120,6 +126,7 @@ class Calibration(CalibrationSummary, kw_only=True):
 
     ece: float
     temperature: float | None = None
+    temperature_at_bound: bool = False  # of one fold or more: the fit found no best value
     curve: list[CalibrationPoint]
 
 
@@ -160,6 +167,7 @@ class EvaluationFields(Struct, kw_only=True):
     ci_unit: str = "utterance"  # unit of resampling of the intervals: speaker or utterance
     models: int = 1  # that answered each utterance
     spread: dict[str, float] = {}  # standard deviation over the models of a mean, by metric
+    interval_note: str = ""  # why there is no interval, or what limits it
     overlap: int = 0  # recordings that the model was trained on
     predictions: str = ""  # CSV in the run folder
     groups: str | UnsetType | None = UNSET  # CSV of an older result: the unit of resampling of each utterance
@@ -185,6 +193,18 @@ class EvaluationFields(Struct, kw_only=True):
         """Return the 95 % interval [low, high] of a metric; None if it has none."""
         bounds: list[float] | None = getattr(self, f"{metric}_ci95", None)
         return bounds
+
+    @property
+    def interval_mark(self) -> str:
+        """Return the one of INTERVAL_MARKS that says what the intervals are over."""
+        if self.ci_unit == "speaker":
+            return "ˢ"
+        return "¹" if ONE_SPEAKER in self.interval_note else "ᵘ"
+
+    @property
+    def chance(self) -> float:
+        """Return the UA of guesses among the classes that may be answered, each as likely as the others."""
+        return 1 / max(len(self.classes), 1)
 
 
 def _metric_fields() -> list[tuple[str, Any] | tuple[str, Any, Any]]:

@@ -45,13 +45,15 @@ class Scores:
     def as_evaluation(self, **context: Any) -> Evaluation:
         """Return a row of `result.json`; `context` has the fields that do not come from the scores."""
         bounds = {f"{name}_ci95": interval for name, interval in self.intervals.of.items()}
+        over_utterances = self.intervals_over_utterances.of
         metrics: dict[str, Any] = {**self.values, **bounds}  # the fields that METRICS adds
         return Evaluation(
             n=self.n,
             classes=self.classes,
             confusion=self.confusion,
             ci_unit=self.intervals.unit,
-            ci95_over_utterances=self.intervals_over_utterances.of,
+            interval_note=self.intervals.note,
+            ci95_over_utterances={name: bounds for name, bounds in over_utterances.items() if bounds},
             recall=self.recall,
             ece=self.calibration.ece,
             calibration=self.calibration,

@@ -8,8 +8,8 @@ speakers they contain the true value in 4 of 5 cases, not 19 of 20). The interva
 `estimate ± t · standard error`: the bootstrap's error and Student's t, both for the *effective* number of speakers,
 which is below the true one if some speakers have many more utterances. `docs/results.md` has the measured coverage.
 
-Few speakers may have exactly the same score by chance (in one case of ten for two speakers with 32 utterances each).
-Then all resamples give one value, and an interval of width 0 would claim certainty. Utterances are resampled instead.
+If all resamples give one value (speakers with the same score, a model with a single answer), an interval of width 0
+would claim certainty, and one from 0 to 1 says nothing: both are no interval, and a note has the reason.
 
 Sources: Efron & Tibshirani 1993, chapter 13 (percentiles); Davison & Hinkley 1997, section 3.8 (clusters); Hesterberg
 2015 (t, and the factor n / (n - 1) of the variance); Kish 1965 (effective number).
@@ -27,21 +27,24 @@ from scipy.special import stdtrit
 
 from melt_ser.core.errors import InputError
 from melt_ser.evaluation.metrics import METRICS, Floats, Integers, class_indices
+from melt_ser.evaluation.results import ONE_SPEAKER
 
 Names = Sequence[str] | pd.Series
 RESAMPLES = 2000
 ROUNDING = 1e-9  # a spread below it is that of floating-point sums
+BLOCK = 2**23  # resampled numbers that are in memory at once
 
 
 @dataclass(frozen=True)
 class Intervals:
-    """The interval [low, high] of each metric, in 0..1, and the unit that was resampled.
+    """The interval [low, high] of each metric, in 0..1, the unit that was resampled, and a note.
 
-    A metric that is equal in all resamples of speakers has an interval over utterances, although `unit` is speaker.
+    The note says why a metric has no interval (None), or what limits the intervals; it may be "".
     """
 
-    of: dict[str, list[float]]  # by the names of METRICS
+    of: dict[str, list[float] | None]  # by the names of METRICS
     unit: Literal["speaker", "utterance"]
+    note: str = ""
 
 
 @dataclass(frozen=True)
@@ -50,6 +53,11 @@ class Units:
 
     kind: Literal["speaker", "utterance"]
     of_row: Integers
+
+    @property
+    def number(self) -> int:
+        """Return the number of units."""
+        return int(self.of_row.max()) + 1
 
     @property
     def effective(self) -> float:
@@ -87,21 +95,40 @@ def bootstrap_intervals(
 
     Raises InputError for no utterances, lengths that differ, or a label outside `classes`.
     """
-    of_speakers = resampling_units(len(reference), speakers, recordings)
+    units = resampling_units(len(reference), speakers, recordings)
     model_of_row = _numbers(models, len(reference))
     shape = (int(model_of_row.max(initial=0)) + 1, len(classes), len(classes))
-    wanted = {name: metric.function for name, metric in METRICS.items() if metric.has_interval}
-    intervals: dict[str, list[float]] = {}
-    for units in (of_speakers, resampling_units(len(reference), recordings=recordings)):
-        per_unit = _confusions_per_unit(reference, prediction, classes, units, model_of_row)
-        whole, drawn = per_unit.sum(axis=0).reshape(shape), resample(per_unit, resamples, seed).reshape(-1, *shape)
-        for name, function in wanted.items():
-            values, estimate = function(drawn).mean(axis=-1), float(function(whole).mean())
-            if name not in intervals and has_spread(values, units):
-                intervals[name] = _within(interval(estimate, values, units, level), 0.0, 1.0)
-        if len(intervals) == len(wanted):
-            break
-    return Intervals({name: intervals[name] for name in wanted}, of_speakers.kind)
+    per_unit = _confusions_per_unit(reference, prediction, classes, units, model_of_row)
+    whole, drawn = per_unit.sum(axis=0).reshape(shape), resample(per_unit, resamples, seed).reshape(-1, *shape)
+    intervals: dict[str, list[float] | None] = {}
+    reasons: dict[str, list[str]] = {}
+    for name, metric in METRICS.items():
+        if not metric.has_interval:
+            continue
+        values, estimate = metric.function(drawn).mean(axis=-1), float(metric.function(whole).mean())
+        low, high = interval(estimate, values, units, level)
+        reason = _why_none(low, high, np.ptp(values), units)
+        intervals[name] = None if reason else [max(low, 0.0), min(high, 1.0)]
+        if reason:
+            reasons.setdefault(reason, []).append(metric.label)
+    notes = [f"No interval of {', '.join(labels)}: {reason}." for reason, labels in reasons.items()]
+    if any(intervals.values()) and _is_one_speaker(speakers):
+        notes.append(ONE_SPEAKER)
+    return Intervals(intervals, units.kind, " ".join(notes))
+
+
+def _why_none(low: float, high: float, spread: float, units: Units) -> str:
+    """Return the reason why these bounds are no interval; "" if they are one."""
+    if spread <= ROUNDING or high - low <= ROUNDING:
+        return f"resampled {units.kind}s always give the same value"
+    if low <= 0 and high >= 1:
+        return f"{units.number} {units.kind}s are too few, it would be 0 to 100 %"
+    return ""
+
+
+def _is_one_speaker(speakers: Names | None) -> bool:
+    names = set() if speakers is None else set(pd.Series(list(speakers), dtype=object).fillna(""))
+    return len(names) == 1 and "" not in names
 
 
 def resampling_units(utterances: int, speakers: Names | None = None, recordings: Names | None = None) -> Units:
@@ -129,9 +156,12 @@ def resample(per_unit: Integers, resamples: int, seed: int) -> Integers:
     # Units with the same counts are interchangeable, so drawing the number of each distinct row is the same bootstrap.
     # For utterances, this is a multinomial over the cells of the confusion matrix.
     distinct, times = _distinct_rows(per_unit)
-    draws = np.random.default_rng(seed).multinomial(times.sum(), times / times.sum(), size=resamples)
-    # Matrix products of floats are fast and, for counts, exact.
-    return (draws.astype(np.float64) @ distinct.astype(np.float64)).astype(np.int64)
+    generator, rows = np.random.default_rng(seed), distinct.astype(np.float64)
+    blocks = []
+    for begin in range(0, resamples, size := max(1, BLOCK // len(times))):
+        draws = generator.multinomial(times.sum(), times / times.sum(), size=min(size, resamples - begin))
+        blocks.append((draws.astype(np.float64) @ rows).astype(np.int64))  # fast and, for counts, exact
+    return np.concatenate(blocks)
 
 
 def interval(estimate: float, resampled: Floats, units: Units, level: float = 0.95) -> tuple[float, float]:
@@ -151,10 +181,6 @@ def standard_error(resampled: Floats, units: Units) -> float:
 def has_spread(resampled: Floats, units: Units) -> bool:
     """Return whether these resamples give an interval; resamples of utterances always do."""
     return units.kind == "utterance" or standard_error(resampled, units) > ROUNDING
-
-
-def _within(bounds: tuple[float, float], least: float, most: float) -> list[float]:
-    return [max(bounds[0], least), min(bounds[1], most)]
 
 
 def _numbers(names: Names | None, rows: int) -> Integers:

@@ -23,13 +23,17 @@ SAME = ("corpus", "split", "answer_set", "classes")  # fields that rows must sha
 class Summary:
     """Mean and standard deviation (of a sample: divisor n - 1) of each metric over `count` seeds or folds.
 
-    A single row has no standard deviation: None. A metric that some row lacks is left out.
+    A single row has no standard deviation: None. A metric that some row lacks is left out. The bounds of the 95 %
+    interval of a mean over seeds are the means of the seeds' bounds; a bootstrap of the mean would give about the same
+    interval or a narrower one. It is None if a seed has none. A mean over folds has none, since each fold tests on
+    other speakers.
     """
 
     over: Literal["seed", "fold"]
     count: int
     mean: dict[str, float]
     standard_deviation: dict[str, float | None]
+    interval: dict[str, list[float] | None]
 
 
 def summarise(rows: Sequence[EvaluationSummary], over: Literal["seed", "fold"]) -> Summary:
@@ -62,4 +66,11 @@ def summarise(rows: Sequence[EvaluationSummary], over: Literal["seed", "fold"]) 
         len(rows),
         {name: float(value.mean()) for name, value in values.items()},
         {name: float(value.std(ddof=1)) if len(rows) > 1 else None for name, value in values.items()},
+        {name: _mean_interval(rows, name) if over == "seed" else None for name in values},
     )
+
+
+def _mean_interval(rows: Sequence[EvaluationSummary], metric: str) -> list[float] | None:
+    bounds = [row.interval(metric) for row in rows]
+    known = [pair for pair in bounds if pair is not None]
+    return [float(bound) for bound in np.mean(known, axis=0)] if len(known) == len(bounds) else None

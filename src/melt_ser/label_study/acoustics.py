@@ -46,7 +46,7 @@ class FeatureCheck(msgspec.Struct, frozen=True):
     confusion: list[list[int]]  # utterances; rows are measured levels, columns described ones, in the order of LEVELS
     recall: list[float | None]  # of each measured level; None if no value is in it
     ua: float
-    ua_ci95: list[float]
+    ua_ci95: list[float] | None
     ci_unit: str  # the resampled unit: speaker or utterance
     left_out: dict[str, int]  # utterances, by reason
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from melt_ser.evaluation.metrics import percent
 from melt_ser.reporting.matrix import Cell, Matrix, ScoredSet
-from melt_ser.reporting.scores import METRIC, above_chance, chance, is_whole, seeds, tested_part, unit, with_interval
+from melt_ser.reporting.scores import METRIC, above_chance, chance, is_whole, seeds, tested_part, with_interval
 
 SURE = 0.05  # a lead with a smaller p-value is significant
 
@@ -49,9 +49,7 @@ class TestSet:
         lead = f"{100 * ahead:.1f} points ahead of {self.name_of(second)}"
         if second.p is None or second.comparison is None:
             return f"{lead} (not tested)"
-        units = second.comparison.units  # utterances too, if speakers show no spread
-        over = "utterances" if units == second.comparison.n else unit(self.best.score)
-        tested = f"({p_value(second.p)}, over {units} {over})"
+        tested = f"({p_value(second.p)}, over {second.comparison.units} {second.comparison.unit}s)"
         return f"{lead} {tested}" if second.p < SURE else f"{lead}, not significantly {tested}"
 
     @property

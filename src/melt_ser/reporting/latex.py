@@ -9,13 +9,13 @@ from collections.abc import Iterable, Iterator
 
 from melt_ser.core.errors import one_line
 from melt_ser.evaluation.metrics import percent, table_metrics
-from melt_ser.evaluation.results import EvaluationSummary
 from melt_ser.reporting.contents import ReportData
 from melt_ser.reporting.latex_table import Figure, Row, Table, breakable, laid_out, superscript
 from melt_ser.reporting.latex_text import OTHER_SCRIPT, needs_lualatex
 from melt_ser.reporting.matrix import Cell, Matrix, ScoredSet
 from melt_ser.reporting.overview import SystemScore, figure, over
 from melt_ser.reporting.ranking import Ranking
+from melt_ser.runs.table import interval_legend
 
 HEAD = r"""% Tables of `melt-ser report` for a two-column paper: \input this file after \usepackage{booktabs}.
 % pdfLaTeX and LuaLaTeX compile it. A table fits a column (table) or the page (table*) of Interspeech, ICASSP and IEEE.
@@ -25,10 +25,7 @@ LONG_HEAD = r"""% Tables of `melt-ser report`: \input this file after \usepackag
 SCRIPT_HEAD = r"""% pdfLaTeX shows some characters as code points, LuaLaTeX itself, if the font has them:
 % \usepackage{fontspec}\newfontfamily\otherscriptfont{Noto Sans CJK SC}
 """
-MARKS = (
-    r"$^\dagger$ ($^\ddagger$): below this best at $p<0.05$ ($p<0.01$), by a paired bootstrap with Holm's "
-    "correction."
-)
+MARKS = r"$^\dagger$ ($^\ddagger$): below this best at $p<0.05$ ($p<0.01$)."
 ANSWER_SETS = {
     "closed": ", answers among the classes of the corpus (closed)",
     "open": ", answers among all classes of the system (open)",
@@ -87,7 +84,7 @@ def _matrix(matrix: Matrix) -> Table:
     constants = table.constants()
     table.grouped = len(table.names) > 1
     others = [_other_test(matrix, test, letter) for test, letter in letters.items()]
-    table.notes = [*_named(constants), *others, *_meaning(matrix.cells), *_not_compared(matrix)]
+    table.notes = [*_named(constants), *others, *_meaning(matrix.cells), *_compared(matrix)]
     return table
 
 
@@ -121,7 +118,7 @@ def _units(matrix: Matrix, test: ScoredSet) -> str:
 
 
 def _chance_of(matrix: Matrix, test: ScoredSet) -> str:
-    return percent(_chance(_cells(matrix, test)[0].score.rows[0]))
+    return percent(test.chance)
 
 
 def _results(matrix: Matrix, test: ScoredSet, label: str) -> Table:
@@ -131,7 +128,7 @@ def _results(matrix: Matrix, test: ScoredSet, label: str) -> Table:
     table = Table(
         label,
         rf"All metrics (\%) on {breakable(matrix.columns[test])}{ANSWER_SETS[matrix.answer_set]}: "
-        rf"{test.n:,} utterances of {len(row.classes)} classes, chance of UA {percent(_chance(row))}\,\%.",
+        rf"{test.n:,} utterances of {len(row.classes)} classes, chance of UA {percent(row.chance)}\,\%.",
         ["System", "Trained on", "Spread over"],
         [metric.label for metric in table_metrics().values()],
         [
@@ -142,16 +139,12 @@ def _results(matrix: Matrix, test: ScoredSet, label: str) -> Table:
             for cell in cells
         ],
     )
-    table.notes = [*_named(table.constants()), *_meaning(cells)]
+    table.notes = [*_named(table.constants()), *_meaning(cells), breakable(matrix.compared)]
     return table
 
 
 def _cell(cell: Cell, letter: str = "") -> Figure:
     return Figure(figure(cell.score, "ua"), cell.mark, cell.best, letter)
-
-
-def _chance(row: EvaluationSummary) -> float:
-    return 1 / len(row.classes)
 
 
 def _ranking(ranking: Ranking) -> Table:
@@ -177,6 +170,7 @@ def _meaning(cells: list[Cell]) -> Iterator[str]:
     """Yield what the brackets, deviations and marks of these cells mean."""
     if any(_unit(cell.score) for cell in cells):
         yield r"{[}low, high{]}: 95\,\% interval."
+    yield from map(breakable, interval_legend([row for cell in cells for row in cell.score.rows]))
     deviations = dict.fromkeys(over(cell.score) for cell in cells if over(cell.score))
     if deviations:
         yield rf"$\pm$: standard deviation over {' or '.join(deviations)}."
@@ -186,8 +180,8 @@ def _meaning(cells: list[Cell]) -> Iterator[str]:
         yield MARKS
 
 
-def _not_compared(matrix: Matrix) -> Iterator[str]:
-    yield from map(breakable, matrix.notes[:MOST_NOTES])
+def _compared(matrix: Matrix) -> Iterator[str]:
+    yield from map(breakable, filter(None, [matrix.compared, *matrix.notes[:MOST_NOTES]]))
     if len(matrix.notes) > MOST_NOTES:
         yield f"The page has {len(matrix.notes) - MOST_NOTES} more such notes."
 

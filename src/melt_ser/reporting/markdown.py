@@ -12,13 +12,13 @@ from melt_ser.reporting.contents import ReportData
 from melt_ser.reporting.matrix import Cell
 from melt_ser.reporting.overview import figure, next_to, over
 from melt_ser.reporting.ranking import Ranking
-from melt_ser.reporting.scores import interval
+from melt_ser.reporting.scores import interval, interval_mark
+from melt_ser.runs.table import interval_legend
 
 SPECIAL = re.compile(r"([\\`*_{}\[\]<>#|~&])")
 LEGEND = (
     "UA in % with its 95 % interval; **bold**: the best on these test data. † and ‡: below the best at p < 0.05 and "
-    "0.01 (paired bootstrap, Holm-corrected). ±: standard deviation over seeds or folds; an interval next to it is the "
-    "mean over the seeds."
+    "0.01. ±: standard deviation over seeds or folds; an interval next to it is the mean over the seeds."
 )
 NAMES = "A name lists what differs among all runs here: backbone, trainer, head, labels, then settings."
 
@@ -57,7 +57,7 @@ def _lines(contents: ReportData) -> Iterator[str]:
         for block in blocks:
             yield f"\n### {escaped(block.title)}{', ' + block.seeds if block.seeds else ''}\n"
             yield from _block(block)
-        yield from (f"\n{escaped(note)}" for note in matrix.notes)
+        yield from (f"\n{escaped(note)}" for note in filter(None, [matrix.compared, *matrix.notes]))
     if contents.ranking:
         yield "\n## Ranks over corpora\n"
         yield from _ranking(contents.ranking)
@@ -115,12 +115,19 @@ def _systems(contents: ReportData) -> Iterator[str]:
 
 def _results(contents: ReportData) -> Iterator[str]:
     metrics = table_metrics()
-    columns = ("system", "trained on", "tested on", "split", "fold", "answer set", "mean of", "n")
-    yield "In %; [95 % interval] of a single run, mean ± standard deviation of several.\n"
+    columns = ("system", "trained on", "tested on", "split", "fold", "answer set", "mean of", "n", "chance")
+    legend = interval_legend([row for score in contents.system_scores for row in score.rows])
+    yield (
+        " ".join(
+            ["In %; mean ± standard deviation of several runs, [95 % interval]; chance: the UA of guesses.", *legend]
+        )
+        + "\n"
+    )
     yield from table(
         [*columns, *(metric.label for metric in metrics.values())],
         (
             [row.system, row.train, row.corpus, row.rows[0].split, row.fold, row.answer_set, over(row), row.rows[0].n]
+            + [percent(row.chance)]
             + [figure(row, name) for name in metrics]
             for row in contents.system_scores
         ),
@@ -144,7 +151,7 @@ def _cell(block: Block, cell: Cell | None) -> str:
         return "–"
     text, bounds, data = figure(cell.score, "ua", interval=False) + cell.mark, interval(cell.score), block.data(cell)
     shown = f"**{text}**" if cell.best else text
-    shown += escaped(f" [{percent(bounds[0])}, {percent(bounds[1])}]") if bounds else ""
+    shown += escaped(f" [{percent(bounds[0])}, {percent(bounds[1])}]{interval_mark(cell.score)}") if bounds else ""
     return shown + (f" ({escaped(data)})" if data else "")
 
 

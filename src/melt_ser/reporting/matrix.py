@@ -1,9 +1,7 @@
 """Compare systems by test set: the best of each column, and the others that are significantly below it.
 
-Only systems that answered the same utterances with the same classes are compared. Their answers are paired and tested
-by the bootstrap of `evaluation.comparison`, with Holm's correction over all comparisons of the table. If two systems
-have different numbers of seeds, only the smaller number of seeds is paired. All answers for one speaker (for one
-utterance, if speakers are not known) are resampled together.
+Only systems that answered the same utterances with the same classes are compared (`significance`). The UA of a system
+with several seeds is their mean.
 """
 
 from __future__ import annotations
@@ -16,17 +14,16 @@ from typing import NamedTuple
 import pandas as pd
 
 from melt_ser.core.console import say
-from melt_ser.core.errors import InputError
-from melt_ser.evaluation.comparison import Comparison, compare, holm
+from melt_ser.evaluation.comparison import Comparison
+from melt_ser.evaluation.metrics import percent
 from melt_ser.evaluation.results import POOLED
 from melt_ser.reporting.overview import SystemScore, collect_runs, system_scores
 from melt_ser.reporting.scores import is_whole
-from melt_ser.reporting.utterances import read_answers
+from melt_ser.reporting.significance import significance
 
-MOST_COMPARISONS = 200  # each takes a bootstrap, and with more of them Holm's correction leaves few differences
 COMPARISON_COLUMNS = (
     *("tested_on", "answer_set", "best", "best_train", "system", "train"),
-    *("difference", "low", "high", "p", "mcnemar_p", "units"),
+    *("difference", "low", "high", "p", "mcnemar_p", "units", "unit"),
 )
 MARKS = ((0.01, "‡"), (0.05, "†"))  # corrected p-value up to which a system is marked as below the best
 
@@ -40,6 +37,11 @@ class ScoredSet(NamedTuple):
     classes: str
     n: int
     digest: str
+
+    @property
+    def chance(self) -> float:
+        """Return the UA of guesses among the classes, each as likely as the others."""
+        return 1 / max(len(self.classes.split()), 1)
 
     @staticmethod
     def of(score: SystemScore) -> ScoredSet:
@@ -75,16 +77,26 @@ class Cell:
 
 @dataclass
 class Matrix:
-    """Cells by (system, training corpus) and test set; `columns` has the readable name of each test set."""
+    """Cells by (system, training corpus) and test set; `columns` has the readable name of each test set.
+
+    compared: a sentence on the systems that were compared, for below the table; "" if none were.
+    notes: a sentence for each system that could not be compared.
+    """
 
     answer_set: str
     columns: dict[ScoredSet, str]
     rows: dict[tuple[str, str], dict[ScoredSet, Cell]]
     notes: list[str]
+    compared: str = ""
 
     @property
     def cells(self) -> list[Cell]:
         return [cell for row in self.rows.values() for cell in row.values()]
+
+    @property
+    def chance(self) -> str:
+        """Return a sentence with the UA of guesses on each test set."""
+        return f"Chance (%): {', '.join(f'{name} {percent(key.chance)}' for key, name in self.columns.items())}."
 
     def column_of(self, cell: Cell) -> str:
         """Return the name of a cell's column."""
@@ -95,9 +107,9 @@ def compare_runs(folders: list[Path]) -> pd.DataFrame:
     """Return a row of COMPARISON_COLUMNS for each system below the best one (`best`) of a test set.
 
     Both systems answered the same utterances, so their answers are paired. `difference` is the lead of the best in UA,
-    0 to 1, with its 95 % interval `low` to `high`. `p` comes from a bootstrap over `units` (speakers, or utterances
-    if speakers are not known), with Holm's correction over the comparisons of an answer set. McNemar's test,
-    `mcnemar_p`, takes utterances as independent. Raises SetupError if a folder is missing.
+    0 to 1, with its 95 % interval `low` to `high`. `p` comes from a bootstrap over `units` speakers (`unit`; utterances
+    if speakers are not known), corrected over all pairs of systems of an answer set. McNemar's test, `mcnemar_p`, takes
+    utterances as independent: it is given only if speakers are not known. Raises SetupError if a folder is missing.
     """
     rows = []
     for matrix in matrices(system_scores(collect_runs(folders).runs)):
@@ -107,10 +119,11 @@ def compare_runs(folders: list[Path]) -> pd.DataFrame:
             ahead, behind, compared = cell.compared_with, cell.score, cell.comparison
             if ahead is not None and compared is not None:
                 names = (ahead.system, ahead.train, behind.system, behind.train)
+                low, high = compared.interval or (None, None)
                 rows.append(
                     (
-                        *(matrix.column_of(cell), matrix.answer_set, *names),
-                        *(compared.difference, *compared.interval, cell.p, compared.mcnemar_p, compared.units),
+                        *(matrix.column_of(cell), matrix.answer_set, *names, compared.difference, low, high),
+                        *(cell.p, compared.mcnemar_p, compared.units, compared.unit),
                     )
                 )
     return pd.DataFrame(rows, columns=list(COMPARISON_COLUMNS))
@@ -139,12 +152,12 @@ def _matrix(answer_set: str, scores: list[SystemScore]) -> Matrix:
         cells.sort(key=lambda cell: -cell.score.summary.mean["ua"])
         for cell in cells:
             cell.best = len(cells) > 1 and cell.score.summary.mean["ua"] == cells[0].score.summary.mean["ua"]
-    notes = _compare(list(by_column.values()))
+    compared, notes = _compare(list(by_column.values()))
     rows: dict[tuple[str, str], dict[ScoredSet, Cell]] = defaultdict(dict)
     for key in columns:
         for cell in by_column[key]:
             rows[cell.score.system, cell.score.train][key] = cell
-    return Matrix(answer_set, columns, dict(sorted(rows.items())), notes)
+    return Matrix(answer_set, columns, dict(sorted(rows.items())), notes, compared)
 
 
 def _of_each_system(scores: list[SystemScore]) -> list[tuple[ScoredSet, SystemScore]]:
@@ -176,42 +189,10 @@ def _column_names(keys: list[ScoredSet]) -> dict[ScoredSet, str]:
     return names
 
 
-def _compare(columns: list[list[Cell]]) -> list[str]:
-    """Compare each system with the best of its column; return a sentence for each that could not be compared."""
-    pairs = [(cells[0], other) for cells in columns for other in cells[1:]]
-    if len(pairs) > MOST_COMPARISONS:
-        return [
-            f"Significance is not marked: {len(pairs)} comparisons are more than {MOST_COMPARISONS}; report fewer runs."
-        ]
-    notes = []
-    for best, other in pairs:
-        try:
-            other.comparison = _comparison(best.score, other.score)
-            other.compared_with = best.score
-        except InputError as error:
-            reason = " ".join(str(error).split())
-            notes.append(f"{other.score.system} on {other.score.corpus} is not compared with the best: {reason}")
-    compared = [(cell, cell.comparison.bootstrap_p) for _, cell in pairs if cell.comparison is not None]
-    for (cell, _), p in zip(compared, holm([p for _, p in compared]), strict=True):
-        cell.p = p
-    return notes
-
-
-def _comparison(best: SystemScore, other: SystemScore) -> Comparison:
-    repeats = list(zip(_answers(best), _answers(other), strict=False))  # as many seeds as both have
-    first, second = (_stacked([pair[side] for pair in repeats]) for side in (0, 1))
-    row = best.rows[0]
-    groups = None if first["group"].is_unique else first["group"]
-    return compare(first.drop(columns="group"), second.drop(columns="group"), groups, row.classes)
-
-
-def _answers(score: SystemScore) -> list[pd.DataFrame]:
-    """Return the predictions of a score with their `group`: a table for each seed and model, or one of all folds."""
-    tables = [table for run, row in zip(score.runs, score.rows, strict=True) for table in read_answers(run, row)]
-    return [pd.concat(tables, ignore_index=True)] if score.summary.over == "fold" else tables
-
-
-def _stacked(tables: list[pd.DataFrame]) -> pd.DataFrame:
-    """Stack the predictions of several seeds; add the number of the seed to the name of each utterance."""
-    named = [table.assign(utterance=table["utterance"] + f"@{number}") for number, table in enumerate(tables)]
-    return pd.concat(named, ignore_index=True)
+def _compare(columns: list[list[Cell]]) -> tuple[str, list[str]]:
+    """Compare the best of each column with the others; return the sentence `compared` and the notes of a matrix."""
+    found = significance([[cell.score for cell in cells] for cells in columns])
+    for (column, number), behind in found.behind.items():
+        cell = columns[column][number]
+        cell.compared_with, cell.comparison, cell.p = behind.best, behind.comparison, behind.p
+    return found.compared, found.notes

@@ -18,7 +18,7 @@ from melt_ser.evaluation.results import EvaluationSummary
 from melt_ser.evaluation.summary import Summary, summarise
 from melt_ser.reporting.collect import CollectedRuns, Run, collect
 from melt_ser.reporting.systems import system_names
-from melt_ser.runs.table import merged, shown
+from melt_ser.runs.table import interval_text, merged
 
 Over = Literal["seed", "fold"]
 
@@ -29,8 +29,9 @@ METRIC_COLUMNS = tuple(
 )
 COLUMNS = (
     *("system", "backbone", "train", "corpus", "split", "fold", "answer_set", "seed", "models", "classes", "n"),
-    "dropped",
+    *("dropped", "chance"),
     *METRIC_COLUMNS,
+    *("ci_unit", "interval_note"),
     *("ece", "ece_with_temperature", "overlap", "synthetic", "warnings", "experiment", "seconds", "digest", "weights"),
     *("run", "folder", "command"),
 )
@@ -71,12 +72,14 @@ def _row(run: Run, system: str, row: EvaluationSummary) -> dict[str, Any]:
         "train": result.train.corpus,
         **{
             key: getattr(row, key)
-            for key in ("corpus", "split", "fold", "answer_set", "digest", "models", "n", "ece", "overlap")
+            for key in ("corpus", "split", "fold", "answer_set", "digest", "models", "n", "chance", "ece", "overlap")
         },
         "seed": result.run.seed,
         "classes": " ".join(row.classes),
         "dropped": sum(row.dropped.values()),
         **_metric_cells(row),
+        "ci_unit": row.ci_unit,
+        "interval_note": row.interval_note,
         "ece_with_temperature": row.calibration.ece_with_temperature if row.calibration else None,
         "synthetic": bool(result.config["dataset"].get("synthetic")),
         "warnings": len(result.warnings),
@@ -115,6 +118,11 @@ class SystemScore:
     def corpus(self) -> str:
         """Return the test corpus."""
         return self.rows[0].corpus
+
+    @property
+    def chance(self) -> float:
+        """Return the UA of guesses among the classes that may be answered."""
+        return self.rows[0].chance
 
     @property
     def fold(self) -> str:
@@ -181,15 +189,18 @@ def next_to(figures: tuple[float, float | None] | None) -> str:
 def figure(score: SystemScore, name: str, interval: bool = True) -> str:
     """Return a metric as the mean ± standard deviation of several runs, or as the value of a single run.
 
-    A single value has its 95 % interval, unless `interval` is false. A mean over a run's models has ± and their
+    Unless `interval` is false, the 95 % interval follows, with one of INTERVAL_MARKS, or "[–]" if there is a reason why
+    it is missing (`interval_legend`). A mean over folds has no interval. A mean over a run's models has ± their
     deviation too. The text is "–" if a run lacks the metric.
     """
     if name not in score.summary.mean:
         return "–"
     metric, deviation = METRICS[name], score.summary.standard_deviation[name]
-    if deviation is not None:
-        return f"{metric.show(score.summary.mean[name])} ± {metric.show(deviation)}"
-    return shown(score.rows[0], name, metric, interval)
+    text = metric.show(score.summary.mean[name]) + (f" ± {metric.show(deviation)}" if deviation is not None else "")
+    if not interval or not metric.has_interval or (deviation is not None and score.summary.over == "fold"):
+        return text
+    noted = next((row for row in score.rows if row.interval(name) is None), score.rows[0])
+    return text + interval_text(score.summary.interval[name], noted, metric)
 
 
 def over(score: SystemScore) -> str:

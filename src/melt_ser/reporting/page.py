@@ -20,10 +20,10 @@ from melt_ser.reporting.run_details import run_details
 from melt_ser.reporting.scores import above_chance, interval
 from melt_ser.reporting.systems import method_of, system_names
 from melt_ser.reporting.utterances import Corpora
-from melt_ser.runs.table import merged, shown
+from melt_ser.runs.table import interval_legend, merged, shown
 
 FILTERS = {"backbone": "Backbone", "train": "Trained on", "corpus": "Tested on", "answer_set": "Answer set"}
-SCORE_COLUMNS = ("system", "trained on", "tested on", "split", "fold", "answer set", "mean of", "n")
+SCORE_COLUMNS = ("system", "trained on", "tested on", "split", "fold", "answer set", "mean of", "n", "chance")
 MOST_ROWS = 3000  # rows of the overview; a browser sorts and filters so many at once
 MOST_DETAILED = 200  # runs with their details in the page, the best of each test corpus first
 MOST_BLOCKS = 24  # small tables of a matrix
@@ -52,7 +52,7 @@ def page(contents: ReportData, folder: Path | None) -> str:
         choices={key: (label, sorted({row[key] for row in rows})) for key, label in FILTERS.items()},
         main=main,
         plot=forest(shown_sets, style_of, contents.published, MOST_INTERVALS),
-        score_columns=[(name, name == "n") for name in SCORE_COLUMNS]
+        score_columns=[(name, name in ("n", "chance")) for name in SCORE_COLUMNS]
         + [(metric.label, True) for metric in table_metrics().values()],
         score_rows=[_score_row(score) for score in contents.system_scores[:MOST_LISTED]],
         styles={"methods": methods, "systems": style_of},
@@ -69,6 +69,7 @@ def page(contents: ReportData, folder: Path | None) -> str:
         metrics=table_metrics(),
         shown=shown,
         figure=figure,
+        interval_legend=interval_legend([row for run in contents.runs for row in run.whole_evals()]),
         next_to=next_to,
         over=over,
         percent=percent,
@@ -101,7 +102,7 @@ def _overview_rows(contents: ReportData) -> list[dict[str, Any]]:
 def _score_row(score: SystemScore) -> list[Any]:
     row = score.rows[0]
     told = [score.system, score.train, score.corpus, row.split, score.fold, score.answer_set, over(score), row.n]
-    return told + [figure(score, name) for name in table_metrics()]
+    return [*told, percent(score.chance), *(figure(score, name) for name in table_metrics())]
 
 
 def _detailed(contents: ReportData, folder: Path | None) -> tuple[list[dict[str, Any]], list[str]]:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from melt_ser.evaluation.comparison import Ranks, ranks
+from melt_ser.evaluation.ranks import Ranks, ranks
 from melt_ser.reporting.matrix import ScoredSet
 from melt_ser.reporting.overview import SystemScore
 from melt_ser.reporting.systems import method_names, method_of

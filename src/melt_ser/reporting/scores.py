@@ -10,8 +10,8 @@ METRIC = "ua"  # ranks systems and fills matrices
 
 
 def chance(row: EvaluationSummary) -> float | None:
-    """Return the UA of guessing among the classes that may be answered; None if a damaged result has no class."""
-    return 1 / len(row.classes) if row.classes else None
+    """Return the UA of guesses; None if a damaged result has no class."""
+    return row.chance if row.classes else None
 
 
 def is_whole(score: SystemScore) -> bool:
@@ -37,32 +37,21 @@ def seeds(score: SystemScore) -> str:
     return f"{score.summary.count} seeds" if score.summary.over == "seed" and score.summary.count > 1 else ""
 
 
-def interval(score: SystemScore) -> tuple[float, float] | None:
-    """Return the 95 % interval of the UA; of a mean over seeds, the means of the bounds. None over folds.
-
-    The mean of several models varies less over speakers than each model does, so the means of the bounds are not too
-    narrow.
-    """
-    bounds = [row.interval(METRIC) for row in score.rows]
-    known = [one for one in bounds if one is not None]
-    if score.summary.over == "fold" or len(known) < len(bounds):
-        return None
-    return sum(low for low, _ in known) / len(known), sum(high for _, high in known) / len(known)
+def interval(score: SystemScore) -> list[float] | None:
+    """Return the 95 % interval of the UA; of a mean over seeds, the means of the bounds. None over folds."""
+    return score.summary.interval[METRIC]
 
 
-def unit(score: SystemScore) -> str:
-    """Return the plural of the unit that intervals and tests resample."""
-    row = score.rows[0]
-    if row.fold == "all" and score.corpus != score.train:
-        return "recordings"  # each was answered by the models of all folds
-    return "speakers" if row.groups else "utterances"
+def interval_mark(score: SystemScore) -> str:
+    """Return the mark of what the interval is over (`INTERVAL_MARKS`)."""
+    return score.rows[0].interval_mark
 
 
 def with_interval(score: SystemScore) -> str:
-    """Return the UA in per cent with its interval: "71.2 [66.0, 76.0]"."""
+    """Return the UA in per cent with its interval and the mark of that: "71.2 [66.0, 76.0]ˢ"."""
     bounds = interval(score)
     text = percent(score.summary.mean[METRIC])
-    return f"{text} [{percent(bounds[0])}, {percent(bounds[1])}]" if bounds else text
+    return f"{text} [{percent(bounds[0])}, {percent(bounds[1])}]{interval_mark(score)}" if bounds else text
 
 
 def above_chance(score: SystemScore) -> bool | None:

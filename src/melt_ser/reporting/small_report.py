@@ -109,8 +109,9 @@ def percent_with_interval(entry: dict[str, Any], name: str) -> str:
 
     if entry[name] is None:
         return "–"
-    low, high = entry[f"{name}_ci95"]
-    return f"{percent(entry[name])} [{percent(low)}, {percent(high)}]"
+    bounds = entry[f"{name}_ci95"]
+    interval = f"{percent(bounds[0])}, {percent(bounds[1])}" if bounds else "–"
+    return f"{percent(entry[name])} [{interval}]"
 
 
 def value_with_interval(entry: dict[str, Any], name: str) -> str:

@@ -8,8 +8,8 @@ from typing import Any, TypeVar
 from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
-from melt_ser.evaluation.metrics import Metric, table_metrics
-from melt_ser.evaluation.results import ENSEMBLE, MEAN, POOLED, EvaluationFields
+from melt_ser.evaluation.metrics import METRICS, Metric, percent, table_metrics
+from melt_ser.evaluation.results import ENSEMBLE, INTERVAL_MARKS, MEAN, POOLED, EvaluationFields
 
 Row = TypeVar("Row", bound=EvaluationFields)
 
@@ -23,24 +23,26 @@ def evaluation_table(evals: Sequence[EvaluationFields]) -> Table:
     "closed = open".
     """
     spread = "; ±: deviation over the models" if any(row.spread for row in evals) else ""
-    table = Table(title=f"Evaluation (%, 95 % intervals{spread})", box=SIMPLE_HEAD, padding=0)
+    title = f"Evaluation (%, 95 % intervals{spread})"
+    table = Table(title=title, box=SIMPLE_HEAD, padding=0, caption_justify="left")
+    table.caption = " ".join(interval_legend(evals))
     # These widths keep every number readable in a terminal of 80 columns; intervals then take a second line.
     table.add_column("corpus", overflow="fold", min_width=7)
-    table.add_column("split", min_width=5)
-    table.add_column("fold", min_width=4)
-    table.add_column("answers", min_width=8)
+    table.add_column("fold", overflow="fold", min_width=4)
+    table.add_column("answers", min_width=6)
     table.add_column("n", justify="right", min_width=5)
     table.add_column("dropped", justify="right", min_width=7)
+    table.add_column("chance", justify="right", min_width=6)
     for metric in table_metrics().values():
         table.add_column(metric.label, justify="right", min_width=11 if metric.shows_interval else 8)
     for row, answer_set in merged(evals):
         table.add_row(
-            row.corpus,
-            row.split,
+            row.corpus if row.split == "test" else f"{row.corpus} ({row.split})",
             "" if row.fold is None else str(row.fold),
             answer_set,
             str(row.n),
             str(sum(row.dropped.values())),
+            percent(row.chance),
             *(shown(row, name, metric, metric.shows_interval) for name, metric in table_metrics().items()),
         )
     return table
@@ -58,14 +60,31 @@ def fold_text(row: EvaluationFields) -> str:
 def shown(row: EvaluationFields, name: str, metric: Metric, in_full: bool = True) -> str:
     """Return a metric of a row as text; "–" in a result that lacks the metric.
 
-    in_full: add ± the standard deviation over the row's models, and the interval, if it has them.
+    in_full: add ± the standard deviation over the row's models, and the interval, if it has them. The interval has the
+        mark of the unit that it is over; it is "[–]" if the row has a note of the reason.
     """
     value = row.value(name)
     if value is None or not in_full:
         return "–" if value is None else metric.show(value)
-    spread, bounds = row.spread.get(name), row.interval(name)
-    deviation = "" if spread is None else f" ± {metric.show(spread)}"
-    return metric.show(value) + deviation + (f" [{metric.show(bounds[0])}, {metric.show(bounds[1])}]" if bounds else "")
+    spread = row.spread.get(name)
+    text = metric.show(value) + ("" if spread is None else f" ± {metric.show(spread)}")
+    return text + (interval_text(row.interval(name), row, metric) if metric.has_interval else "")
+
+
+def interval_text(bounds: Sequence[float] | None, row: EvaluationFields, metric: Metric) -> str:
+    """Return " [low, high]" with the row's mark, " [–]" if its note has a reason for no bounds, otherwise ""."""
+    if bounds is None:
+        return " [–]" if row.interval_note else ""
+    return f" [{metric.show(bounds[0])}, {metric.show(bounds[1])}]{row.interval_mark}"
+
+
+def interval_legend(rows: Sequence[EvaluationFields]) -> list[str]:
+    """Return sentences on the marks of the rows' intervals, and the reasons of those that are missing."""
+    has_interval = [row for row in rows if any(row.interval(name) for name in METRICS)]
+    used = {row.interval_mark for row in has_interval}
+    marks = [f"{mark} {meaning}" for mark, meaning in INTERVAL_MARKS.items() if mark in used]
+    missing = dict.fromkeys(f"{row.corpus}: {row.interval_note}" for row in rows if "No interval" in row.interval_note)
+    return [*([f"Intervals: {'; '.join(marks)}."] if marks else []), *missing]
 
 
 def merged(rows: Sequence[Row]) -> list[tuple[Row, str]]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from melt_ser.corpora.fold_split import FoldSplit, group_warnings, shared_audio_warnings
+from melt_ser.evaluation.calibration import TEMPERATURES
 from melt_ser.evaluation.results import Evaluation
 from melt_ser.runs.plan import RunPlan
 
@@ -51,6 +52,14 @@ def warnings_after(plan: RunPlan, rows: Sequence[Evaluation]) -> list[str]:
             f"and its numbers say nothing about pretrained models."
         )
     closed = [row for row in rows if row.answer_set == "closed"]
+    whole = [row for row in closed if plan.one_model or not isinstance(row.fold, int)]
+    sentences += dict.fromkeys(f"{row.corpus}: {row.interval_note}" for row in whole if row.interval_note)
+    if any(row.calibration is not None and row.calibration.temperature_at_bound for row in closed):
+        low, high = TEMPERATURES
+        sentences.append(
+            f"A temperature is at a bound of the fit ({low:g} to {high:g}): dev gave no best value, so do not trust "
+            "the calibration error with it."
+        )
     sentences += dict.fromkeys(f"{row.corpus}: {warning}" for row in closed for warning in row.warnings)
     overlaps: dict[str, int] = {}
     for row in rows:  # rows of single folds have a part of the overlap of all folds

@@ -97,11 +97,18 @@ def test_the_fitted_temperature_has_the_lowest_loss_by_scikit_learn():
 
 def test_the_temperature_is_bounded_if_all_is_right_and_1_if_it_does_not_matter():
     sure = np.tile([0.9, 0.1], (10, 1))
-    assert fit_temperature(sure, np.zeros(10, dtype=int)) < 1.01 * TEMPERATURES[0] + 0.01
+    assert fit_temperature(sure, np.zeros(10, dtype=int)) == TEMPERATURES[0]
     assert fit_temperature(np.full((10, 2), 0.5), np.zeros(10, dtype=int)) == 1.0
-    assert (
-        fit_temperature(np.tile([1.0, 0.0], (10, 1)), np.repeat([0, 1], 5)) > 10
-    )  # confident, and wrong in half of the answers
+    half = fit_temperature(np.tile([1.0, 0.0], (10, 1)), np.repeat([0, 1], 5))
+    assert half == TEMPERATURES[1]  # confident, and wrong in half of the answers
+
+
+def test_a_temperature_at_its_bound_is_marked():
+    sure, right = np.tile([0.9, 0.1], (10, 1)), np.ones(10, dtype=bool)
+    assert not calibration_entry(sure, right).temperature_at_bound
+    assert not calibration_entry(sure, right, 1.5).temperature_at_bound
+    assert calibration_entry(sure, right, TEMPERATURES[0]).temperature_at_bound
+    assert calibration_entry(sure, right, np.repeat([1.5, TEMPERATURES[1]], 5)).temperature_at_bound
 
 
 def test_a_temperature_changes_no_answer_and_each_row_may_have_its_own():

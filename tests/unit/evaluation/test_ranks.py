@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from melt_ser.core.errors import InputError
-from melt_ser.evaluation.comparison import ranks
+from melt_ser.evaluation.ranks import ranks
 
 # Demšar 2006, Table 5(a): critical values of the two-tailed Nemenyi test at 0.05, for 2 to 10 systems.
 NEMENYI = [1.960, 2.343, 2.569, 2.728, 2.850, 2.949, 3.031, 3.102, 3.164]

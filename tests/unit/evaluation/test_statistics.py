@@ -37,8 +37,9 @@ def simulate(generator, utterances, accuracy, classes=CLASSES):
 def test_intervals_are_ordered_and_within_0_and_1(rows):
     reference, prediction, speakers = zip(*rows, strict=True)
     intervals = bootstrap_intervals(reference, prediction, CLASSES, speakers, resamples=200)
-    for low, high in (intervals.of["ua"], intervals.of["wa"], intervals.of["macro_f1"]):
-        assert 0 <= low <= high <= 1
+    assert all(intervals.of.values()) or intervals.note
+    for low, high in filter(None, intervals.of.values()):
+        assert 0 <= low < high <= 1 and (low, high) != (0, 1)
     assert intervals.unit == ("speaker" if len(set(speakers)) > 1 else "utterance")
 
 
@@ -156,20 +157,16 @@ def test_pooled_predictions_of_a_recording_are_resampled_together():
     assert thrice.of["ua"] == pytest.approx(once.of["ua"], abs=0.01)  # repeated recordings make it no narrower
 
 
-def test_the_interval_of_speakers_who_agree_by_chance_is_over_utterances():
+def test_speakers_who_agree_by_chance_give_no_interval():
     # Both speakers have 7 of 16 right, in different classes: only macro-F1 has a spread over them.
     reference = ["angry", "sad"] * 16
     prediction = (
         ["angry", "sad"] * 3 + ["angry"] + ["neutral"] * 9 + ["angry", "sad"] * 2 + ["angry"] * 5 + ["neutral"] * 7
     )
-    speakers = ["a"] * 16 + ["b"] * 16
-    over_speakers = bootstrap_intervals(reference, prediction, CLASSES, speakers)
-    over_utterances = bootstrap_intervals(reference, prediction, CLASSES)
-    assert over_speakers.unit == "speaker"
-    assert over_speakers.of["wa"] == over_utterances.of["wa"] != [7 / 16, 7 / 16]
-    assert over_speakers.of["macro_f1"] != over_utterances.of["macro_f1"]
-    always = bootstrap_intervals(reference, ["sad"] * 32, CLASSES, speakers)
-    assert always.of["ua"] == [0.5, 0.5], "of one answer the recalls are 0 and 1 in any resample"
+    intervals = bootstrap_intervals(reference, prediction, CLASSES, ["a"] * 16 + ["b"] * 16)
+    assert intervals.unit == "speaker"
+    assert (intervals.of["ua"], intervals.of["wa"]) == (None, None)
+    assert "No interval of UA, WA: resampled speakers always give the same value." in intervals.note
 
 
 def test_speakers_who_differ_make_the_interval_wider():
@@ -191,8 +188,29 @@ def test_unknown_or_single_speakers_fall_back_to_utterances(speakers):
 def test_a_class_that_vanishes_from_a_resample_is_left_out_of_it():
     # "angry" (never right) occurs once in three: without it a resample's UA is 1, with it 0.5, or 0 alone.
     intervals = bootstrap_intervals(["sad", "sad", "angry"], ["sad", "sad", "sad"], CLASSES)
-    assert intervals.of["ua"] == [0.0, 1.0]
-    assert bootstrap_intervals(["sad"], ["sad"], CLASSES).of["ua"] == [1.0, 1.0]
+    assert intervals.of["ua"] is None
+    assert intervals.note == "No interval of UA, WA, macro-F1: 3 utterances are too few, it would be 0 to 100 %."
+
+
+def test_a_degenerate_interval_is_none_with_its_reason():
+    reference, speakers = ["sad", "angry"] * 20, [f"speaker {row // 10}" for row in range(40)]
+    for names, unit in ((speakers, "speakers"), (None, "utterances")):
+        for prediction in (reference, ["sad"] * 40):
+            intervals = bootstrap_intervals(reference, prediction, CLASSES, names)
+            assert intervals.of["ua"] is None
+            assert "UA" in intervals.note and f"resampled {unit} always give the same value" in intervals.note
+    two = ["a"] * 20 + ["b"] * 20
+    intervals = bootstrap_intervals(reference, reference[:20] + ["sad"] * 20, CLASSES, two)
+    assert intervals.of["ua"] is None and "2 speakers are too few" in intervals.note
+
+
+def test_one_speaker_is_said():
+    reference, prediction = simulate(np.random.default_rng(0), 60, 0.6)
+    alone = bootstrap_intervals(reference, prediction, CLASSES, ["a"] * 60)
+    assert alone.note == "All utterances are of one speaker: " + alone.note.partition(": ")[2]
+    assert "say nothing about other speakers" in alone.note
+    for speakers in (None, [""] * 60, ["a"] * 30 + ["b"] * 30, ["a"] * 59 + [""]):
+        assert "one speaker" not in bootstrap_intervals(reference, prediction, CLASSES, speakers).note
 
 
 def test_95_percent_intervals_over_utterances_cover_the_truth_93_to_97_times_in_100():

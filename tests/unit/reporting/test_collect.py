@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from melt_ser.core.errors import InputError, one_line
-from melt_ser.reporting import matrix
+from melt_ser.reporting import significance
 from melt_ser.reporting.collect import collect
 from melt_ser.reporting.matrix import compare_runs
 from melt_ser.reporting.overview import read_runs
@@ -104,7 +104,7 @@ def test_an_odd_result_never_costs_the_others_their_report(
     runs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A share of the keys is deleted or has an odd value; `make soak-input` tries all of them."""
-    monkeypatch.setattr(matrix, "MOST_COMPARISONS", 5)  # each odd setting would be a system to compare
+    monkeypatch.setattr(significance, "MOST_COMPARISONS", 5)  # each odd setting would be a system to compare
     one, result = next(iter(results(runs).items()))
     result["evals"] = result["evals"][:1]
     chosen = [*islice(odd_versions(result), 4), *islice(odd_versions(result), 4, None, 29)]

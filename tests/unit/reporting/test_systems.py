@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
 from pathlib import Path
@@ -12,7 +13,7 @@ import pytest
 
 from melt_ser.reporting.collect import collect
 from melt_ser.reporting.matrix import compare_runs, matrices
-from melt_ser.reporting.overview import system_scores
+from melt_ser.reporting.overview import figure, system_scores
 from melt_ser.reporting.ranking import rank_methods
 from melt_ser.reporting.systems import method_names, system_names
 from report_runs import answering, copy, rename, report, results, scored
@@ -194,14 +195,51 @@ def test_the_best_of_a_column_and_the_systems_significantly_below_it_are_marked(
     wrong = copy(one, tmp_path / "wrong", lambda result: result["config"]["head"].update(hidden_sizes=[7]))
     answering(wrong, False)
     for matrix in matrices(system_scores(collect([tmp_path]).runs)):
-        assert matrix.notes == []
+        assert matrix.notes == [] and "Speakers are resampled." in matrix.compared
         for cell in matrix.cells:
             folder = cell.score.runs[0].folder
             assert cell.best == (folder in (right, also_right))
-            assert cell.mark == ("‡" if folder == wrong else "")
+            assert cell.mark == "", "three or four speakers cannot tell that much"
             if folder == wrong:
                 assert cell.comparison is not None
-                assert cell.comparison.difference == 1
+                assert (cell.comparison.difference, cell.comparison.interval) == (1, None)
+                assert cell.p is not None and cell.p > 0.1
+    for folder in (right, also_right, wrong):
+        edit(folder, lambda row: row.update(ci_unit="utterance", groups=None))
+    for matrix in matrices(system_scores(collect([tmp_path]).runs)):
+        assert "utterances are resampled, since there are no two known speakers" in matrix.compared
+        for cell in matrix.cells:
+            assert cell.mark == ("‡" if cell.score.runs[0].folder == wrong else "")
+
+
+def edit(folder: Path, change: Any) -> None:
+    """Change each evaluation of a run's result."""
+    result = json.loads((folder / "result.json").read_text())
+    for row in result["evals"]:
+        change(row)
+    (folder / "result.json").write_text(json.dumps(result))
+
+
+def test_a_mean_over_seeds_has_its_interval_beside_its_spread(
+    runs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    one = next(folder for folder, result in results(runs).items() if result["train"]["corpus"] == "second")
+    for seed, bounds in ((1, [0.2, 0.6]), (2, [0.3, 0.8])):
+        edit(copy(one, tmp_path / str(seed)), lambda row, at=bounds: row.update(ua=sum(at) / 2, ua_ci95=at))
+        result = json.loads((tmp_path / str(seed) / "result.json").read_text())
+        result["run"]["seed"] = result["config"]["seed"] = seed
+        (tmp_path / str(seed) / "result.json").write_text(json.dumps(result))
+    [score] = system_scores(collect([tmp_path]).runs)
+    assert figure(score, "ua") == "47.5 ± 10.6 [25.0, 70.0]¹"  # its fold has one speaker
+    assert figure(score, "ua", interval=False) == "47.5 ± 10.6"
+    text = report(tmp_path, capsys=capsys)[1]
+    assert r"47.5 ± 10.6 \[25.0, 70.0\]¹" in text and "¹ over the utterances of one speaker" in text
+    for folder in (tmp_path / "1", tmp_path / "2"):
+        edit(folder, lambda row: row.update(ci_unit="speaker", interval_note=""))
+    assert figure(system_scores(collect([tmp_path]).runs)[0], "ua").endswith("]ˢ")
+    edit(tmp_path / "2", lambda row: row.update(ua_ci95=None, interval_note="No interval of UA: a reason."))
+    assert figure(system_scores(collect([tmp_path]).runs)[0], "ua") == "47.5 ± 10.6 [–]"
+    assert "second: No interval of UA: a reason." in report(tmp_path, capsys=capsys)[1]
 
 
 def test_of_two_equally_good_systems_one_is_the_best_and_the_other_is_compared_with_it(

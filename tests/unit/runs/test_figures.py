@@ -11,6 +11,7 @@ import pytest
 from rich.console import Console
 
 from melt_ser.core.errors import InputError
+from melt_ser.evaluation.results import ONE_SPEAKER
 from melt_ser.evaluation.scoring import score
 from melt_ser.runs import figures
 from melt_ser.runs.run_figures import title_of
@@ -211,12 +212,12 @@ def test_table_shows_equal_answer_sets_once_and_different_ones_apart():
     ]
     rows = [line.split() for line in render(evals, 120).splitlines() if line.strip().startswith(("emodb", "urdu"))]
     assert [row[:6] for row in rows[:2]] == [
-        ["emodb", "test", "0", "closed", "=", "open"],
-        ["emodb", "test", "all", "closed", "200", "3"],
+        ["emodb", "0", "closed", "=", "open", "200"],
+        ["emodb", "all", "closed", "200", "3", "25.0"],
     ]
     assert [row[:4] for row in rows[2:]] == [
-        ["urdu", "test", "closed", "200"],
-        ["urdu", "test", "open", "200"],
+        ["urdu", "closed", "200", "3"],
+        ["urdu", "open", "200", "3"],
     ]
 
 
@@ -226,5 +227,16 @@ def test_table_loses_no_number_in_a_narrow_terminal():
     bounds = [*scored.intervals.of["ua"], *scored.intervals.of["wa"]]
     for value in (*(scored.values[name] for name in ("ua", "wa", "macro_f1")), *bounds):
         assert f"{100 * value:.1f}" in text
-    for heading in ("corpus", "split", "fold", "answers", "dropped", "UA", "WA", "macro-F1"):
+    for heading in ("corpus", "fold", "answers", "dropped", "chance", "UA", "WA", "macro-F1"):
         assert heading in text
+
+
+def test_table_says_what_its_intervals_are_over_and_why_one_is_missing():
+    row = evaluation("emodb", "closed", scored_run(CLASSES))
+    text = render([row], 120)
+    assert "Intervals: ᵘ over utterances, taken as independent." in text and "]ᵘ" in text
+    row.interval_note = ONE_SPEAKER
+    assert "¹ over the utterances of one speaker, says nothing about others." in render([row], 120)
+    row.ci_unit, row.interval_note, row.ua_ci95 = "speaker", "No interval of UA: a reason.", None
+    text = render([row], 120)
+    assert "emodb: No interval of UA: a reason." in text and " [–]" in text and "]ˢ" in text

@@ -1,0 +1,124 @@
+"""Test every pair of systems of each test set, and keep the comparisons with the best system.
+
+Which system is the best is found on the same data. To compare only with it, and to correct only for these comparisons,
+would call equal systems different far too often (docs/results.md), so all pairs are tested and corrected together.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from itertools import combinations
+
+import pandas as pd
+
+from melt_ser.core.errors import InputError
+from melt_ser.evaluation.comparison import Comparison, PairedScores, check_comparable, holm, score_together
+from melt_ser.reporting.overview import SystemScore
+from melt_ser.reporting.utterances import read_answers
+
+MOST_COMPARISONS = 10_000  # pairs of systems of a table; with more, the correction leaves few differences
+
+
+@dataclass(frozen=True)
+class BehindBest:
+    """A comparison of the best system of a test set with another one; `p` is corrected over all pairs of the table."""
+
+    best: SystemScore
+    comparison: Comparison
+    p: float
+
+
+@dataclass
+class Significance:
+    """The comparisons of a table, by (test set, system); sentences on what was compared, and on what was not."""
+
+    behind: dict[tuple[int, int], BehindBest] = field(default_factory=dict)
+    compared: str = ""
+    notes: list[str] = field(default_factory=list)
+
+
+def significance(columns: Sequence[Sequence[SystemScore]]) -> Significance:
+    """Compare the systems of each test set; `columns` has the scores of each, the best first."""
+    pairs = sum(math.comb(len(scores), 2) for scores in columns)
+    if pairs > MOST_COMPARISONS:
+        note = f"Significance is not marked: {pairs:,} pairs of systems are more than {MOST_COMPARISONS:,}"
+        return Significance(notes=[f"{note}; report fewer runs."])
+    found = Significance()
+    tested: list[tuple[int, list[int], PairedScores]] = []
+    for column, scores in enumerate(columns):
+        if len(scores) > 1:
+            chosen, tables = _comparable(scores, found.notes)
+            if len(chosen) > 1:
+                tested.append((column, chosen, _paired(scores[0], tables)))
+    corrected = iter(holm([p for _, _, paired in tested for p in paired.p_values()]))
+    for column, chosen, paired in tested:
+        for first, second in combinations(range(len(chosen)), 2):
+            p = next(corrected)
+            if first == 0:
+                behind = BehindBest(columns[column][0], paired.comparison(0, second), p)
+                found.behind[column, chosen[second]] = behind
+    found.compared = _sentence([(columns[column][0], len(chosen), paired) for column, chosen, paired in tested])
+    return found
+
+
+def _comparable(scores: Sequence[SystemScore], notes: list[str]) -> tuple[list[int], list[pd.DataFrame]]:
+    """Return the positions and predictions of the systems that answered the utterances of the best, which is first.
+
+    Adds to `notes` a sentence for each other system.
+    """
+    chosen: list[int] = []
+    tables: list[pd.DataFrame] = []
+    for number, score in enumerate(scores):
+        try:
+            table = _predictions(score)
+            if tables:
+                check_comparable(tables[0], table, score.rows[0].classes)
+        except InputError as error:
+            reason = " ".join(str(error).split())
+            if not number:
+                notes.append(f"No system is compared on {score.corpus} with the best, {score.system}: {reason}")
+                break
+            notes.append(f"{score.system} on {score.corpus} is not compared with the best: {reason}")
+            continue
+        chosen.append(number)
+        tables.append(table)
+    return chosen, tables
+
+
+def _predictions(score: SystemScore) -> pd.DataFrame:
+    """Return the predictions of all seeds, models or folds of a system, with their `group`, the speaker.
+
+    If speakers are not known, groups are recordings that several models answered. They take the place of utterances.
+    """
+    tables = []
+    for run, row in zip(score.runs, score.rows, strict=True):
+        for table in read_answers(run, row):
+            known = row.ci_unit == "speaker"
+            tables.append(table if known else table.assign(utterance=table["group"], group=""))
+    return pd.concat(tables, ignore_index=True)
+
+
+def _paired(best: SystemScore, tables: list[pd.DataFrame]) -> PairedScores:
+    return score_together(tables, tables[0]["group"], best.rows[0].classes)
+
+
+def _sentence(tested: list[tuple[SystemScore, int, PairedScores]]) -> str:
+    """Say which systems were tested against each other, and over which units."""
+    if not tested:
+        return ""
+    pairs = sum(math.comb(systems, 2) for _, systems, _ in tested)
+    sentence = (
+        f"Compared: all {pairs:,} pairs of systems on the same test set, not only those with the best, by a paired "
+        "bootstrap; p is corrected over all of them (Holm)."
+    )
+    unknown = list(dict.fromkeys(best.corpus for best, _, paired in tested if paired.units.kind == "utterance"))
+    if len(unknown) < len({best.corpus for best, _, _ in tested}):
+        sentence += " Speakers are resampled."
+    if unknown:
+        sentence += (
+            f" On {', '.join(unknown)} utterances are resampled, since there are no two known speakers: if utterances "
+            "of a speaker are alike, these tests find too many differences."
+        )
+    return sentence
