@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -178,3 +179,14 @@ def test_a_frozen_backbone_is_computed_once_for_all_folds_on_another_corpus(
     passes.clear()
     evaluate(compose([f"run={folder}", "dataset=demo_de", "device=cpu"], "evaluate"))
     assert sum(passes) == number
+
+
+def test_a_stopped_run_scores_finished_folds_together_with_the_others(roots: dict[str, Path], tmp_path: Path) -> None:
+    settings = (*FOLDS, *FROZEN, "labels=four", "head=attention", "eval.corpora=[own,demo_de]")
+    folder, before = train(tmp_path, roots["own"], *settings)
+    answers = {path.name: path.read_text() for path in (folder / "predictions").iterdir()}
+    (folder / "result.json").unlink()
+    shutil.rmtree(folder / "folds" / "3")
+    _, after = train(tmp_path, roots["own"], *settings)
+    assert {path.name: path.read_text() for path in (folder / "predictions").iterdir()} == answers
+    assert after["evals"] == before["evals"]
