@@ -14,7 +14,7 @@ from functools import cached_property
 
 from melt_ser.evaluation.metrics import percent
 from melt_ser.reporting.matrix import Cell, Matrix
-from melt_ser.reporting.scores import METRIC, chance, is_whole, seeds, tested_part
+from melt_ser.reporting.scores import METRIC, above_chance, chance, is_whole, seeds, tested_part
 from melt_ser.reporting.systems import method_of
 
 Corpus = tuple[str, str]  # name and digest: other data may have the same name
@@ -122,6 +122,8 @@ def _shared(texts: set[str]) -> str:
 
 
 def share(cell: Cell) -> float:
-    """Return how dark a cell is: 0 at chance or below, 1 at a UA of 100 %."""
+    """Return how dark a cell is: 1 at a UA of 100 %, 0 at chance or below, or if the interval contains chance."""
+    if above_chance(cell.score) is False:
+        return 0.0
     level = chance(cell.score.rows[0]) or 0.0
     return max(0.0, (cell.score.summary.mean[METRIC] - level) / (1 - level)) if level < 1 else 0.0

@@ -84,7 +84,7 @@ def _matrix(matrix: Matrix) -> Table:
     constants = table.constants()
     table.grouped = len(table.names) > 1
     others = [_other_test(matrix, test, letter) for test, letter in letters.items()]
-    table.notes = [*_named(constants), *others, *_meaning(matrix.cells), *_compared(matrix)]
+    table.notes = [*_named(constants), *others, *_meaning(matrix.cells, ["ua"]), *_compared(matrix)]
     return table
 
 
@@ -139,7 +139,7 @@ def _results(matrix: Matrix, test: ScoredSet, label: str) -> Table:
             for cell in cells
         ],
     )
-    table.notes = [*_named(table.constants()), *_meaning(cells), breakable(matrix.compared)]
+    table.notes = [*_named(table.constants()), *_meaning(cells, list(table_metrics())), breakable(matrix.compared)]
     return table
 
 
@@ -166,11 +166,11 @@ def _named(constants: Iterable[tuple[str, str]]) -> Iterator[str]:
     yield from (f"{head}: {breakable(text)}." for head, text in constants if text)
 
 
-def _meaning(cells: list[Cell]) -> Iterator[str]:
-    """Yield what the brackets, deviations and marks of these cells mean."""
+def _meaning(cells: list[Cell], metrics: list[str]) -> Iterator[str]:
+    """Yield what the brackets, deviations and marks of these cells and metrics mean."""
     if any(_unit(cell.score) for cell in cells):
         yield r"{[}low, high{]}: 95\,\% interval."
-    yield from map(breakable, interval_legend([row for cell in cells for row in cell.score.rows]))
+    yield from map(breakable, interval_legend([row for cell in cells for row in cell.score.rows], metrics))
     deviations = dict.fromkeys(over(cell.score) for cell in cells if over(cell.score))
     if deviations:
         yield rf"$\pm$: standard deviation over {' or '.join(deviations)}."

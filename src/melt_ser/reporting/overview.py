@@ -196,8 +196,10 @@ def figure(score: SystemScore, name: str, interval: bool = True) -> str:
     if name not in score.summary.mean:
         return "–"
     metric, deviation = METRICS[name], score.summary.standard_deviation[name]
+    if deviation is None:
+        deviation = score.rows[0].spread.get(name)
     text = metric.show(score.summary.mean[name]) + (f" ± {metric.show(deviation)}" if deviation is not None else "")
-    if not interval or not metric.has_interval or (deviation is not None and score.summary.over == "fold"):
+    if not interval or not metric.has_interval or (score.summary.count > 1 and score.summary.over == "fold"):
         return text
     noted = next((row for row in score.rows if row.interval(name) is None), score.rows[0])
     return text + interval_text(score.summary.interval[name], noted, metric)

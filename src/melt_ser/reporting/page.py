@@ -69,7 +69,7 @@ def page(contents: ReportData, folder: Path | None) -> str:
         metrics=table_metrics(),
         shown=shown,
         figure=figure,
-        interval_legend=interval_legend([row for run in contents.runs for row in run.whole_evals()]),
+        interval_legend=interval_legend([row for run in contents.runs for row in run.whole_evals()], ["ua"]),
         next_to=next_to,
         over=over,
         percent=percent,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, TypeVar
 
 from rich.box import SIMPLE_HEAD
@@ -78,12 +78,14 @@ def interval_text(bounds: Sequence[float] | None, row: EvaluationFields, metric:
     return f" [{metric.show(bounds[0])}, {metric.show(bounds[1])}]{row.interval_mark}"
 
 
-def interval_legend(rows: Sequence[EvaluationFields]) -> list[str]:
-    """Return sentences on the marks of the rows' intervals, and the reasons of those that are missing."""
-    has_interval = [row for row in rows if any(row.interval(name) for name in METRICS)]
+def interval_legend(rows: Sequence[EvaluationFields], metrics: Iterable[str] = METRICS) -> list[str]:
+    """Return sentences on the marks of the rows' intervals of metrics, and the reasons of those that are missing."""
+    names = [name for name in metrics if METRICS[name].has_interval]
+    has_interval = [row for row in rows if any(row.interval(name) for name in names)]
     used = {row.interval_mark for row in has_interval}
     marks = [f"{mark} {meaning}" for mark, meaning in INTERVAL_MARKS.items() if mark in used]
-    missing = dict.fromkeys(f"{row.corpus}: {row.interval_note}" for row in rows if "No interval" in row.interval_note)
+    lacking = [row for row in rows if row.interval_note and not all(row.interval(name) for name in names)]
+    missing = dict.fromkeys(f"{row.corpus}: {row.interval_note}" for row in lacking)
     return [*([f"Intervals: {'; '.join(marks)}."] if marks else []), *missing]
 
 

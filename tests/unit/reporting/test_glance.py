@@ -7,6 +7,7 @@ import re
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
 
 from melt_ser.reporting.blocks import blocks_of
@@ -72,8 +73,8 @@ def test_of_several_scores_of_a_system_on_a_corpus_the_one_on_the_most_data_is_s
     contents = contents_of(tmp_path)
     [block] = contents.blocks[0]
     [cells] = block.rows.values()
-    assert [cell.score.rows[0].fold for cell in cells.values()] == ["all", "all"]
-    assert len(contents.matrices[0].cells) == 4  # the scores of the fold stay in the comparisons
+    assert [cell.score.rows[0].fold for cell in cells.values()] == ["all", "mean"]
+    assert len(contents.matrices[0].cells) == 3  # the fold of the own corpus stays in the comparisons
 
 
 def test_a_fold_does_not_compete_with_the_mean_of_its_system_on_the_same_corpus(one: Path, tmp_path: Path) -> None:
@@ -115,11 +116,24 @@ def test_the_sentence_says_the_best_its_lead_and_how_sure_it_is(one: Path, tmp_p
     answering(wrong, False)
     found = {test.corpus: test for test in contents_of(tmp_path).test_sets}
     assert re.fullmatch(
-        r"Best on first \(3 classes, n = 24\): hubert_tiny epochs=2, UA 100\.0 \[80\.0, 100\.0\]; 100\.0 points ahead "
-        r"of hubert_tiny epochs=7 \(p = 0\.002, over 24 utterances\); chance 33\.3\.",
+        r"Best on first \(3 classes, n = 24\): hubert_tiny epochs=2, UA 100\.0 \[80\.0, 100\.0\]ˢ; 100\.0 points ahead "
+        r"of hubert_tiny epochs=7, not significantly \(p = 0\.25, over 4 speakers\); chance 33\.3\.",
         found["first"].sentence,
     )
-    assert found["first"].sure
+    assert not found["first"].sure
+
+
+def test_a_lead_that_many_speakers_share_is_sure(one: Path, tmp_path: Path) -> None:
+    right = copy(one, tmp_path / "right")
+    wrong = copy(one, tmp_path / "wrong", lambda result: result["config"]["trainer"].update(epochs=7))
+    for folder, is_right in ((right, True), (wrong, False)):
+        answering(folder, is_right)
+        path = folder / "predictions" / "first.csv"
+        table = pd.read_csv(path)
+        table.assign(speaker=[f"s{number // 2}" for number in range(len(table))]).to_csv(path, index=False)
+    first = next(test for test in contents_of(tmp_path).test_sets if test.corpus == "first")
+    assert "over 12 speakers" in first.sentence and "not significantly" not in first.sentence
+    assert first.cells[1].mark == "‡"
 
 
 def test_a_lead_that_may_be_chance_is_called_so(one: Path, tmp_path: Path) -> None:

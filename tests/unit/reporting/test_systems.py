@@ -9,8 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 
+from melt_ser.evaluation.results import ONE_SPEAKER
 from melt_ser.reporting.collect import collect
 from melt_ser.reporting.matrix import compare_runs, matrices
 from melt_ser.reporting.overview import figure, system_scores
@@ -205,7 +207,9 @@ def test_the_best_of_a_column_and_the_systems_significantly_below_it_are_marked(
                 assert (cell.comparison.difference, cell.comparison.interval) == (1, None)
                 assert cell.p is not None and cell.p > 0.1
     for folder in (right, also_right, wrong):
-        edit(folder, lambda row: row.update(ci_unit="utterance", groups=None))
+        edit(folder, lambda row: row.update(ci_unit="utterance"))
+        for path in (folder / "predictions").glob("*.csv"):
+            pd.read_csv(path).assign(speaker="").to_csv(path, index=False)
     for matrix in matrices(system_scores(collect([tmp_path]).runs)):
         assert "utterances are resampled, since there are no two known speakers" in matrix.compared
         for cell in matrix.cells:
@@ -225,7 +229,10 @@ def test_a_mean_over_seeds_has_its_interval_beside_its_spread(
 ) -> None:
     one = next(folder for folder, result in results(runs).items() if result["train"]["corpus"] == "second")
     for seed, bounds in ((1, [0.2, 0.6]), (2, [0.3, 0.8])):
-        edit(copy(one, tmp_path / str(seed)), lambda row, at=bounds: row.update(ua=sum(at) / 2, ua_ci95=at))
+        edit(
+            copy(one, tmp_path / str(seed)),
+            lambda row, at=bounds: row.update(ua=sum(at) / 2, ua_ci95=at, interval_note=ONE_SPEAKER),
+        )
         result = json.loads((tmp_path / str(seed) / "result.json").read_text())
         result["run"]["seed"] = result["config"]["seed"] = seed
         (tmp_path / str(seed) / "result.json").write_text(json.dumps(result))

@@ -23,7 +23,8 @@ def test_figures_of_a_finished_run_are_drawn_in_another_format_and_single_folds_
     shutil.copytree(finished, folder, ignore=shutil.ignore_patterns("model", "figures"))
     result = read_result(folder)
     draw_figures(folder, result, FigureFormat.pdf)
-    assert names(folder) == {"confusion_first.pdf", "confusion_second.pdf", "training_curve.pdf"}
+    confusions = {f"confusion_{name}.pdf" for name in ("first", "second", "second_ensemble")}
+    assert names(folder) == {*confusions, "training_curve.pdf"}
     kept = folder / "figures" / "training_curve.pdf"
     kept.write_text("kept")
     draw_figures(folder, result, FigureFormat.pdf, only_missing=True)
