@@ -1,7 +1,8 @@
 """One fold's train, dev and test, and the checks that nothing leaks from one part into another.
 
 Recordings are never shared. Groups (speakers, sessions) are shared only if `dataset.allow_speaker_overlap` allows it,
-or if dev is cut from within the groups of train (`FoldSplit.dev_within_groups`). Other functions write sentences about
+or between train and dev, if dev is cut from within the groups of train (`FoldSplit.dev_within_groups`) or if there is
+only one group. Other functions write sentences about
 the limits of the scores, such as shared speakers.
 """
 

@@ -2,7 +2,7 @@
 
 docs/results.md explains each key. Metrics, confidences and bounds of intervals are fractions in 0..1, times are
 seconds, and None means not known, or does not apply. Results of schema version 1 call the answer set `protocol` and
-lack fields with a default. A report reads a `ResultSummary`: without the details of a run, 10,000 take seconds.
+may lack the fields that have a default here. A report reads a `ResultSummary`, without details: that is fast.
 """
 
 from __future__ import annotations
@@ -104,7 +104,7 @@ class TrainInfo(Inputs, kw_only=True):
     dropped: dict[str, int] = {}  # utterances by reason
     folds: list[FoldInfo]
     padding: float | None = None  # share of padding in the computed frames
-    sentences: list[str] = []  # repeated in a scripted training corpus; a test corpus may have them too
+    sentences: list[str] = []  # that the speakers of a scripted training corpus read
 
 
 class CalibrationPoint(Struct):
@@ -166,7 +166,7 @@ class EvaluationFields(Struct, kw_only=True):
     calibration: CalibrationSummary | None = None
     ci_unit: str = "utterance"  # unit of resampling of the intervals: speaker or utterance
     models: int = 1  # that answered each utterance
-    spread: dict[str, float] = {}  # standard deviation over the models of a mean, by metric
+    spread: dict[str, float] = {}  # if the row is a mean: standard deviation over models, by metric
     interval_note: str = ""  # why there is no interval, or what limits it
     overlap: int = 0  # recordings that the model was trained on
     predictions: str = ""  # CSV in the run folder

@@ -35,7 +35,7 @@ class Scores:
     classes: list[str]  # the classes that the model could answer
     confusion: list[list[Count]]
     values: dict[str, float]  # by the names of METRICS
-    spread: dict[str, float]  # their standard deviation over the models (divisor n - 1); {} for one model
+    spread: dict[str, float]  # their standard deviation over models (divisor: models - 1); {} for one model
     intervals: Intervals
     intervals_over_utterances: Intervals
     recall: dict[str, float | None]  # None for a class that does not occur
@@ -74,7 +74,7 @@ def score(
     models: pd.Series | None = None,
     temperature: float | Floats | None = None,
 ) -> Scores:
-    """Score predictions with one answer set; with several models, return the mean over them of everything.
+    """Score predictions with one answer set; the scores of several models are means over them.
 
     Args:
         predictions: columns `utterance`, `reference`, `prediction` and a probability for each class, in the order of

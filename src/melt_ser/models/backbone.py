@@ -34,7 +34,7 @@ class BackboneOutput:
     last_hidden_state: (batch, frames, features), the output of the transformers model.
     hidden_states: the input of the first transformer layer and the output of every layer, each
         (batch, frames, features); None if they were not asked for. Models that normalise after the last layer (Whisper,
-        and the large models of the other families) have a hidden_states[-1] that differs from last_hidden_state. This
+        and most large models of the other families) have a hidden_states[-1] that differs from last_hidden_state. This
         is so in transformers 5; in transformers 4 and in SUPERB's code both are the same (`head.last_state`).
     frame_mask: (batch, frames), true for frames that belong to the utterance; the values of other frames mean nothing.
     """
@@ -127,12 +127,12 @@ class Backbone(nn.Module, ABC):
 
     @abstractmethod
     def normalise_last(self, state: Tensor) -> Tensor:
-        """Return the output of the model for that of its last layer, (batch, frames, features)."""
+        """Turn the output of the last layer into that of the model, (batch, frames, features)."""
 
     @property
     @abstractmethod
     def name_in_classifier(self) -> str:
-        """The attribute of transformers' classifier of the family that holds the model."""
+        """The attribute that holds the model in transformers' classifier of the family."""
 
     @abstractmethod
     def equals_transformers(self, head: HeadConfig) -> bool:

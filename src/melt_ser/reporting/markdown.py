@@ -149,10 +149,18 @@ def _block(block: Block) -> Iterator[str]:
 def _cell(block: Block, cell: Cell | None) -> str:
     if cell is None:
         return "–"
-    text, bounds, data = figure(cell.score, "ua", interval=False) + cell.mark, interval(cell.score), block.data(cell)
+    text, data = figure(cell.score, "ua", interval=False) + cell.mark, block.data(cell)
     shown = f"**{text}**" if cell.best else text
-    shown += escaped(f" [{percent(bounds[0])}, {percent(bounds[1])}]{interval_mark(cell.score)}") if bounds else ""
+    shown += _interval(cell)
     return shown + (f" ({escaped(data)})" if data else "")
+
+
+def _interval(cell: Cell) -> str:
+    """Return the interval of a cell with its mark, a dash if it is missing with a reason, or ""."""
+    bounds = interval(cell.score)
+    if bounds is None:
+        return escaped(" [–]") if any(row.interval_note for row in cell.score.rows) else ""
+    return escaped(f" [{percent(bounds[0])}, {percent(bounds[1])}]{interval_mark(cell.score)}")
 
 
 def _ranking(ranking: Ranking) -> Iterator[str]:

@@ -90,7 +90,7 @@ def _comparable(scores: Sequence[SystemScore], notes: list[str]) -> tuple[list[i
 def _predictions(score: SystemScore) -> pd.DataFrame:
     """Return the predictions of all seeds, models or folds of a system, with their `group`, the speaker.
 
-    If speakers are not known, groups are recordings that several models answered. They take the place of utterances.
+    If speakers are not known, `group` is empty, and an utterance has the same name in all tables.
     """
     tables = []
     for run, row in zip(score.runs, score.rows, strict=True):

@@ -75,7 +75,7 @@ class Wav2Vec2Backbone(Backbone):
 
     @property
     def normalises_last(self) -> bool:
-        """Whether the encoder's norm comes after the layers (the large models) instead of before them."""
+        """Whether the encoder's norm comes after the layers (most large models) instead of before them."""
         return bool(getattr(self.model.config, "do_stable_layer_norm", False))
 
     @property
