@@ -2,8 +2,7 @@
 
 Recordings are never shared. Groups (speakers, sessions) are shared only if `dataset.allow_speaker_overlap` allows it,
 or between train and dev, if dev is cut from within the groups of train (`FoldSplit.dev_within_groups`) or if there is
-only one group. Other functions write sentences about
-the limits of the scores, such as shared speakers.
+only one group. Other functions write sentences about the limits of the scores, such as shared speakers.
 """
 
 from __future__ import annotations

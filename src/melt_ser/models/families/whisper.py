@@ -198,7 +198,8 @@ class WhisperBackbone(Backbone):
 def random_stretches(rows: int, size: int, probability: float, length: int) -> Tensor:
     """Return a mask, (rows, size), of stretches of `length` that begin at random.
 
-    `probability` is the masked share of a row, less the overlaps of stretches, as in SpecAugment. It draws from torch's random state.
+    `probability` is the masked share of a row, less the overlaps of stretches, as in SpecAugment. It draws from
+    torch's random state.
     """
     starts = torch.rand(rows, size) < probability / length
     return nn.functional.max_pool1d(nn.functional.pad(starts.float()[:, None], (length - 1, 0)), length, stride=1)[
