@@ -126,7 +126,7 @@ def _plain(cell: str) -> str:
     cell = re.sub(
         r"\\begin\{tabular\}\[.\]\{.*?\}\}(.*)\\end\{tabular\}", lambda lines: lines[1].replace(r" \\ ", " "), cell
     )
-    cell = re.sub(r"\\textsuperscript\{\w+\}", "", cell)
+    cell = re.sub(r"\\textsuperscript\{\w+\}| \{\\scriptsize .*\}$", "", cell)  # without letter and interval
     for ours, theirs in (("±", r"$\pm$"), ("‡", r"$^\ddagger$"), ("†", r"$^\dagger$"), ("_", r"\_"), ("–", "--")):
         cell = cell.replace(theirs, ours)
     return re.sub(r"\\textbf\{(.*)\}", r"**\1**", cell)

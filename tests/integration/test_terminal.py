@@ -8,7 +8,6 @@ import signal
 import subprocess
 import sys
 import time
-from functools import partial
 from pathlib import Path
 
 import pytest
@@ -54,6 +53,12 @@ def environment(place: Path) -> dict[str, str]:
     return {**os.environ, **given}
 
 
+def heeding() -> None:
+    """Let a process obey the signals that tests in the background (nohup) ignore and hand down."""
+    for number in (signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, signal.SIG_DFL)
+
+
 def check_nothing_is_half_done(place: Path) -> None:
     """Assert that no temporary file is left, and that no finished run is called failed."""
     hidden = [path for path in place.rglob(".*") if path.suffix != ".lock" and path.name != ".cache"]
@@ -95,7 +100,7 @@ def test_a_verb_that_is_stopped_while_it_writes_leaves_nothing_half_done(stop: S
     command = [sys.executable, str(HELPERS / "pausing.py"), str(mark), stop.point, *stop.line.split()]
     verb = subprocess.Popen(
         command, cwd=place, env=environment(place), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-        preexec_fn=partial(signal.signal, signal.SIGINT, signal.SIG_DFL),  # background tests ignore SIGINT
+        preexec_fn=heeding,
     )  # fmt: skip
     while not mark.exists():
         assert verb.poll() is None, verb.communicate()

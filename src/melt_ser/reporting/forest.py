@@ -99,12 +99,12 @@ def forest(sets: list[TestSet], styles_of: dict[str, str], published: list[Publi
 def _mark(one: TestSet, number: int, place: Place, styles_of: dict[str, str]) -> Mark:
     cell = one.cells[number]
     score = cell.score
-    bounds = interval(score)
+    bounds, part = interval(score), tested_part(score)
     values = [row.known_value(METRIC) for row in score.rows]
     return Mark(
         system=score.system,
         train=score.train if one.several_trainings else "",
-        data=", ".join(filter(None, [tested_part(score) if score.train == score.corpus else "", seeds(score)])),
+        data=", ".join(filter(None, [part if part != one.part else "", seeds(score)])),
         text=with_interval(score),
         at=place(score.summary.mean[METRIC]),
         bounds=None if bounds is None else (place(bounds[0]), place(bounds[1])),

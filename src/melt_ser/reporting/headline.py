@@ -19,7 +19,8 @@ class TestSet:
     __test__ = False  # pytest would take it for a test by its name
 
     corpus: str
-    detail: str  # "fold 1, 4 classes, n = 39"
+    part: str  # "fold 1", or "whole corpus"
+    detail: str  # "fold 1, 4 classes, 39 utterances"
     main: bool
     cells: list[Cell]
     several_trainings: bool  # whether systems of the report were trained on different corpora
@@ -28,6 +29,11 @@ class TestSet:
         """Return the name of a system, with its training corpus if the report has several."""
         score = cell.score
         return f"{score.system} (trained on {score.train})" if self.several_trainings else score.system
+
+    @property
+    def classes(self) -> str:
+        """Return the classes, as in "angry, happy, neutral, sad"."""
+        return ", ".join(self.best.score.rows[0].classes)
 
     @property
     def best(self) -> Cell:
@@ -46,7 +52,8 @@ class TestSet:
         ahead = self.best.score.summary.mean[METRIC] - second.score.summary.mean[METRIC]
         if ahead == 0:
             return f"as good as {self.name_of(second)}"
-        lead = f"{100 * ahead:.1f} points ahead of {self.name_of(second)}"
+        points = f"{100 * ahead:.1f}" if ahead >= 0.0005 else "less than 0.1"
+        lead = f"{points} points ahead of {self.name_of(second)}"
         if second.p is None or second.comparison is None:
             return f"{lead} (not tested)"
         tested = f"({p_value(second.p)}, over {second.comparison.units} {second.comparison.unit}s)"
@@ -102,14 +109,15 @@ def test_sets(matrix: Matrix) -> list[TestSet]:
         keys.sort(key=lambda key: (-len({cell.score.key for cell in cells[key]}), -key.n, key))
         for place, key in enumerate(keys):
             ranked = sorted(cells[key], key=lambda cell: (not cell.best, -cell.score.summary.mean[METRIC]))
-            found.append(TestSet(corpus[0], _detail(key, ranked[0]), place == 0, ranked, several))
+            part = _part(key, ranked[0])
+            detail = f"{part}, {len(key.classes.split())} classes, {key.n:,} utterances"
+            found.append(TestSet(corpus[0], part, detail, place == 0, ranked, several))
     return found
 
 
 test_sets.__test__ = False  # type: ignore[attr-defined]
 
 
-def _detail(key: ScoredSet, cell: Cell) -> str:
+def _part(key: ScoredSet, cell: Cell) -> str:
     whole = is_whole(cell.score) or cell.score.rows[0].split == "all"
-    part = tested_part(cell.score) if key.fold or not whole else ""
-    return ", ".join(filter(None, [part, f"{len(key.classes.split())} classes", f"n = {key.n:,}"]))
+    return tested_part(cell.score) if key.fold or not whole else "whole corpus"

@@ -8,6 +8,7 @@ ranked methods have.
 from __future__ import annotations
 
 import json
+from collections import defaultdict
 from dataclasses import dataclass
 
 import pandas as pd
@@ -59,14 +60,24 @@ def rank_methods(system_scores: list[SystemScore]) -> Ranking | None:
     if len(by_corpus) < FEWEST_CORPORA or len(by_corpus.columns) < FEWEST_METHODS:
         return None
     result = ranks(by_corpus)
-    ordered = sorted(result.mean_ranks, key=lambda name: (result.mean_ranks[name], name))
+    ua = by_corpus.mean()
+    ordered = sorted(result.mean_ranks, key=lambda name: (result.mean_ranks[name], -ua[name], name))
     rows = [
-        Ranked(
-            name, result.mean_ranks[name], float(by_corpus[name].mean()), _letters(result, name), _strip(result, name)
-        )
+        Ranked(name, result.mean_ranks[name], float(ua[name]), _letters(result, name), _strip(result, name))
         for name in ordered
     ]
-    return Ranking(rows, [*_meaning(result, list(by_corpus.index)), *_left_out(scores, complete)])
+    return Ranking(rows, [*_meaning(result, _tested(closed, complete)), *_left_out(scores, complete)])
+
+
+def _tested(scores: list[SystemScore], complete: pd.DataFrame) -> list[str]:
+    """Return the corpora of the ranks, each with its test sets: "emodb (fold 1; whole corpus)"."""
+    parts = {
+        repr(key): f"fold {key.fold}" if key.fold else key.split or "whole corpus" for key in map(ScoredSet.of, scores)
+    }
+    tests: dict[str, dict[str, None]] = defaultdict(dict)
+    for corpus, test, _ in complete.index:
+        tests[corpus][parts[test]] = None
+    return [f"{corpus} ({'; '.join(found)})" for corpus, found in tests.items()]
 
 
 def _letters(result: Ranks, name: str) -> str:
@@ -115,14 +126,18 @@ def _left_out(scores: pd.DataFrame, complete: pd.DataFrame) -> list[str]:
     methods = [name for name in scores.columns if name not in complete.columns]
     tests = len(scores) - len(complete)
     sentences = [f"Not ranked, since scores are missing: {', '.join(methods)}."] if methods else []
-    return sentences + ([f"{tests} of {len(scores)} pairs of training and test are left out."] if tests else [])
+    left_out = (
+        f"{tests} of {len(scores)} pairs of a training and a test set are left out, since some method lacks them."
+    )
+    return sentences + ([left_out] if tests else [])
 
 
 def _meaning(result: Ranks, corpora: list[str]) -> list[str]:
     number, difference = len(corpora), result.critical_difference
     first = (
-        f"Mean rank (1 is best) by UA over {number} test corpora ({', '.join(corpora)}), answer set closed. A method "
-        f"is all settings but corpora and seed; if several trainings are tested on a corpus, their mean UA counts."
+        f"Mean rank (1 is best) by UA over {number} test corpora ({', '.join(corpora)}), with answers among the "
+        "classes of the corpus (closed). A method is all settings but corpora and seed; the mean over all trainings "
+        "and test sets of a corpus counts. The bar is half of the critical difference to either side."
     )
     test = (
         f"Friedman's test that all methods are equal: p = {result.friedman_p:.3f}. Methods with mean ranks "

@@ -20,16 +20,19 @@ def is_whole(score: SystemScore) -> bool:
 
 
 def tested_part(score: SystemScore) -> str:
-    """Return the part of the corpus that was scored: "all folds", "fold 1", "test", or "" for a whole other corpus."""
-    row = score.rows[0]
+    """Return the part of the corpus that was scored: "all 10 folds", "fold 1", "test", or "" for a whole other corpus.
+
+    Of an own corpus, all folds are the whole corpus: each utterance was answered by the model that did not train on it.
+    """
+    row, models = score.rows[0], len(score.runs[0].result.train.folds)
     if score.summary.over == "fold":
         return f"{score.summary.count} folds"
     if score.corpus != score.train:
-        models = {"all": "all models", "mean": "mean of models"}.get(str(row.fold), "")
-        return ", ".join(filter(None, ["" if row.split == "all" else row.split, models]))
+        told = {"all": f"all {models} models", "mean": f"mean of {row.models} models"}.get(str(row.fold), "")
+        return ", ".join(filter(None, ["" if row.split == "all" else row.split, told]))
     if isinstance(row.fold, int):
         return f"fold {row.fold}"
-    return "all folds" if row.fold == "all" else row.split
+    return f"all {models} folds" if row.fold == "all" else row.split
 
 
 def seeds(score: SystemScore) -> str:

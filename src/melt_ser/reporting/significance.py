@@ -16,6 +16,7 @@ import pandas as pd
 from melt_ser.core.errors import InputError
 from melt_ser.evaluation.comparison import Comparison, PairedScores, check_comparable, holm, score_together
 from melt_ser.reporting.overview import SystemScore
+from melt_ser.reporting.scores import tested_part
 from melt_ser.reporting.utterances import read_answers
 
 MOST_COMPARISONS = 10_000  # pairs of systems of a table; with more, the correction leaves few differences
@@ -110,11 +111,15 @@ def _sentence(tested: list[tuple[SystemScore, int, PairedScores]]) -> str:
         return ""
     pairs = sum(math.comb(systems, 2) for _, systems, _ in tested)
     sentence = (
-        f"Compared: all {pairs:,} pairs of systems on the same test set, not only those with the best, by a paired "
-        "bootstrap; p is corrected over all of them (Holm)."
+        f"Compared: all pairs of systems on each test set ({pairs:,} in all), not only those with the best, by a "
+        "paired bootstrap; p is corrected over all of them (Holm)."
     )
-    unknown = list(dict.fromkeys(best.corpus for best, _, paired in tested if paired.units.kind == "utterance"))
-    if len(unknown) < len({best.corpus for best, _, _ in tested}):
+    names = {paired.units.kind: dict[str, None]() for _, _, paired in tested}
+    for best, _, paired in tested:
+        part = tested_part(best)
+        names[paired.units.kind][f"{best.corpus} ({part})" if part else best.corpus] = None
+    unknown = list(names.get("utterance", ()))
+    if "speaker" in names:
         sentence += " Speakers are resampled."
     if unknown:
         sentence += (

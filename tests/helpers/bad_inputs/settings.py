@@ -89,7 +89,7 @@ def a_class_named_like_a_column(folder: Path) -> Expected:
 @kind
 def a_class_of_an_unknown_emotion(folder: Path) -> Expected:
     command = labels_yaml(folder, "{bad: [sadd], angry: [angry]}")
-    return refused(command, "puts 'sadd' into class 'bad': did you mean 'sad'?", code=2)
+    return refused(command, "labels.classes puts 'sadd' into 'bad', which is no emotion", "did you mean 'sad'?", code=2)
 
 
 @kind

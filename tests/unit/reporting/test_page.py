@@ -152,7 +152,9 @@ def test_the_first_screen_says_which_system_is_best_and_every_run_comes_last(
 ) -> None:
     one = Seen(browser, folder / "report" / "ranked.html", width, 844)
     [best, *_] = one.page.locator("ul.best > li").all()
-    assert best.inner_text().startswith("Best on first (2 classes, n = 18): a (trained on first), UA 90.0")
+    assert best.inner_text().startswith(
+        "Best on first (whole corpus, 2 classes, 18 utterances): a (trained on first), UA 90.0"
+    )
     first_table = one.page.locator(".block table").first.bounding_box()
     assert first_table["y"] + (first_table["height"] if width == 1280 else 0) <= 844
     parts = ("#best", "#corpora", "#intervals", "#ranks", "#systems", "#runs")
