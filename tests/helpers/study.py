@@ -23,6 +23,7 @@ from pathlib import Path
 import pandas as pd
 
 from browser import BROWSER, Seen, chromium
+from heeding import heeding
 
 SUFFIXES = ("md", "csv", "tex", "html")
 Cells = dict[tuple[str, str, str], str]  # the cell of a matrix, by system, training corpus and test corpus
@@ -34,12 +35,7 @@ def started(typed: list[str], data: Path | None, log: Path) -> Iterator[subproce
     environment = {**os.environ, **({"MELT_SER_DATA": str(data)} if data else {})}
     command = [sys.executable, "-m", "melt_ser.train", "experiment=small_study", *typed]
     with log.open("wb") as said:
-        yield subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=said, env=environment, preexec_fn=_heeding)
-
-
-def _heeding() -> None:
-    """Let a process obey Ctrl-C: a child of a background process ignores it by default."""
-    signal.signal(signal.SIGINT, signal.default_int_handler)
+        yield subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=said, env=environment, preexec_fn=heeding)
 
 
 def finished(out: Path) -> int:

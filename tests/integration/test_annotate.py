@@ -10,7 +10,6 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +18,7 @@ import pytest
 
 from annotation_server import KEY, Behaviour, annotating, answer
 from checkout import CHECKOUT
+from heeding import heeding
 from melt_ser.annotate import main
 
 SCRIPT = CHECKOUT / "scripts" / "soak_annotation.py"
@@ -244,7 +244,7 @@ def test_annotate_goes_on_after_it_was_stopped(table: Path) -> None:
     with annotating(server) as address:
         process = subprocess.Popen(
             command(address, table, "--concurrency", "2"), stderr=subprocess.PIPE, text=True,
-            preexec_fn=partial(signal.signal, signal.SIGINT, signal.SIG_DFL),  # background tests ignore SIGINT
+            preexec_fn=heeding,
         )  # fmt: skip
         while not server.answered:
             time.sleep(0.01)

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from checkout import CHECKOUT
+from heeding import heeding
 from shell_cases import CASES, STOPS, Case, Stop, inputs
 
 HELPERS = CHECKOUT / "tests" / "helpers"
@@ -51,12 +52,6 @@ def environment(place: Path) -> dict[str, str]:
     """Return the environment of a user at home, with the package of this checkout."""
     given = {"MELT_SER_CACHE": str(place / "cache"), "PYTHONPATH": os.pathsep.join(sys.path)}
     return {**os.environ, **given}
-
-
-def heeding() -> None:
-    """Let a process obey the signals that tests in the background (nohup) ignore and hand down."""
-    for number in (signal.SIGINT, signal.SIGHUP):
-        signal.signal(number, signal.SIG_DFL)
 
 
 def check_nothing_is_half_done(place: Path) -> None:

@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from heeding import heeding
+
 STOPPING = """
 import os, signal, sys
 
@@ -27,7 +29,9 @@ def run_with_ctrl_c(module: str, words: list[str], folder: Path) -> subprocess.C
     (folder / "sitecustomize.py").write_text(STOPPING.format(module=module))
     path = os.pathsep.join([str(folder), *filter(None, [os.environ.get("PYTHONPATH")])])
     environment = {**os.environ, "PYTHONPATH": path}
-    return subprocess.run([sys.executable, *words], capture_output=True, text=True, env=environment, cwd=folder)
+    return subprocess.run(
+        [sys.executable, *words], capture_output=True, text=True, env=environment, cwd=folder, preexec_fn=heeding
+    )
 
 
 @pytest.mark.parametrize(
