@@ -137,7 +137,7 @@ def _meaning(result: Ranks, corpora: list[str]) -> list[str]:
     first = (
         f"Mean rank (1 is best) by UA over {number} test corpora ({', '.join(corpora)}), with answers among the "
         "classes of the corpus (closed). A method is all settings but corpora and seed; the mean over all trainings "
-        "and test sets of a corpus counts. The bar is half of the critical difference to either side."
+        "and test sets of a corpus counts."
     )
     test = (
         f"Friedman's test that all methods are equal: p = {result.friedman_p:.3f}. Methods with mean ranks "

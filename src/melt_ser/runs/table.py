@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 from typing import Any, TypeVar
 
@@ -11,6 +12,7 @@ from rich.table import Table
 from melt_ser.evaluation.metrics import METRICS, Metric, percent, table_metrics
 from melt_ser.evaluation.results import ENSEMBLE, INTERVAL_MARKS, MEAN, POOLED, EvaluationFields
 
+NO_INTERVAL = re.compile(r"No interval of [^:]*: ([^.]*)\.")  # as in `EvaluationFields.interval_note`
 Row = TypeVar("Row", bound=EvaluationFields)
 
 
@@ -84,8 +86,9 @@ def interval_legend(rows: Sequence[EvaluationFields], metrics: Iterable[str] = M
     has_interval = [row for row in rows if any(row.interval(name) for name in names)]
     used = {row.interval_mark for row in has_interval}
     marks = [f"{mark} {meaning}" for mark, meaning in INTERVAL_MARKS.items() if mark in used]
-    lacking = [row for row in rows if row.interval_note and not all(row.interval(name) for name in names)]
-    missing = dict.fromkeys(f"{row.corpus}: {row.interval_note}" for row in lacking)
+    lacking = [row for row in rows if not all(row.interval(name) for name in names)]
+    reasons = [(row.corpus, reason) for row in lacking for reason in NO_INTERVAL.findall(row.interval_note)]
+    missing = [f"{corpus}: no interval, since {reason}." for corpus, reason in dict.fromkeys(reasons)]
     return [*([f"Intervals: {'; '.join(marks)}."] if marks else []), *missing]
 
 
