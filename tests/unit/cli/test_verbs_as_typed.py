@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import os
+import pty
+import select
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -144,6 +147,38 @@ def test_bash_completes_verbs_and_settings(words: list[str], expected: list[str]
     """
     done = bash(script, tmp_path)
     assert done.stdout.split() == expected, done.stderr
+
+
+@pytest.mark.skipif(shutil.which("fish") is None, reason="fish is not installed")
+def test_fish_completes_verbs(tmp_path: Path) -> None:
+    done = bash("""fish -c 'melt-ser --completion fish | source; complete -C "melt-ser ev"'""", tmp_path)
+    assert done.stdout.startswith("evaluate\t"), done.stderr
+
+
+@pytest.mark.skipif(shutil.which("zsh") is None, reason="zsh is not installed")
+def test_zsh_completes_verbs_and_settings(tmp_path: Path) -> None:
+    bash("true", tmp_path)  # writes the program
+    child, terminal = pty.fork()
+    if child == 0:  # pragma: no cover
+        os.environ |= {"PATH": f"{tmp_path}:{os.environ['PATH']}", "TERM": "dumb"}
+        os.execvp("zsh", ["zsh", "-f", "-i"])
+    try:
+        lines = ("autoload -Uz compinit; compinit -u", 'eval "$(melt-ser --completion zsh)"', "echo 're''ady'")
+        type_in(terminal, "".join(f"{line}\n" for line in lines), "ready\r\n")
+        type_in(terminal, "melt-ser ev\t", "melt-ser evaluate")
+        type_in(terminal, "\x15melt-ser train backbone=hubert_t\t", "hubert_tiny")
+    finally:
+        os.close(terminal)
+        os.waitpid(child, 0)
+
+
+def type_in(terminal: int, text: str, expected: str) -> None:
+    """Type text into a terminal and wait for the answer."""
+    os.write(terminal, text.encode())
+    seen = ""
+    while expected not in seen:
+        assert select.select([terminal], [], [], 60)[0], seen
+        seen += os.read(terminal, 65536).decode(errors="replace")
 
 
 def test_completion_for_another_shell_is_refused(tmp_path: Path) -> None:
