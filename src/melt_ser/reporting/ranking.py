@@ -19,6 +19,7 @@ from melt_ser.reporting.overview import SystemScore
 from melt_ser.reporting.systems import method_names, method_of
 
 FEWEST_METHODS, MOST_METHODS = 3, 20  # two methods are only compared in pairs (matrix.py); among many, few differ
+MOST_NAMED = 3  # pairs that a sentence names
 FEWEST_CORPORA, FEW_CORPORA = 2, 10  # below FEW_CORPORA the approximations are rough
 
 
@@ -66,18 +67,23 @@ def rank_methods(system_scores: list[SystemScore]) -> Ranking | None:
         Ranked(name, result.mean_ranks[name], float(ua[name]), _letters(result, name), _strip(result, name))
         for name in ordered
     ]
-    return Ranking(rows, [*_meaning(result, _tested(closed, complete)), *_left_out(scores, complete)])
+    return Ranking(rows, [*_meaning(result, _tested(closed, complete)), *_left_out(scores, complete, _parts(closed))])
 
 
 def _tested(scores: list[SystemScore], complete: pd.DataFrame) -> list[str]:
-    """Return the corpora of the ranks, each with its test sets: "emodb (fold 1; whole corpus)"."""
-    parts = {
-        repr(key): f"fold {key.fold}" if key.fold else key.split or "whole corpus" for key in map(ScoredSet.of, scores)
-    }
+    """Return the corpora of the ranks with their test sets: "emodb (fold 1, 4 classes; whole corpus, 4 classes)"."""
+    parts = _parts(scores)
     tests: dict[str, dict[str, None]] = defaultdict(dict)
     for corpus, test, _ in complete.index:
         tests[corpus][parts[test]] = None
     return [f"{corpus} ({'; '.join(found)})" for corpus, found in tests.items()]
+
+
+def _parts(scores: list[SystemScore]) -> dict[str, str]:
+    """Return the part of its corpus that each test set is, by the names of `_scores`."""
+    keys = {ScoredSet.of(score) for score in scores}
+    parts = {key: f"fold {key.fold}" if key.fold else key.split or "whole corpus" for key in keys}
+    return {repr(key): f"{part}, {len(key.classes.split())} classes" for key, part in parts.items()}
 
 
 def _letters(result: Ranks, name: str) -> str:
@@ -122,22 +128,26 @@ def _complete(scores: pd.DataFrame) -> pd.DataFrame:
     return scores
 
 
-def _left_out(scores: pd.DataFrame, complete: pd.DataFrame) -> list[str]:
+def _left_out(scores: pd.DataFrame, complete: pd.DataFrame, parts: dict[str, str]) -> list[str]:
     methods = [name for name in scores.columns if name not in complete.columns]
-    tests = len(scores) - len(complete)
+    pairs = [
+        f"trained on {json.loads(training)['name']}, tested on {corpus} ({parts[test]})"
+        for corpus, test, training in scores.index.difference(complete.index)
+    ]
+    told = "; ".join(pairs[:MOST_NAMED]) + ("; …" if len(pairs) > MOST_NAMED else "")
     sentences = [f"Not ranked, since scores are missing: {', '.join(methods)}."] if methods else []
     left_out = (
-        f"{tests} of {len(scores)} pairs of a training and a test set are left out, since some method lacks them."
+        f"{len(pairs)} of {len(scores)} pairs of a training and a test set are left out, since a method lacks them"
     )
-    return sentences + ([left_out] if tests else [])
+    return sentences + ([f"{left_out}: {told}."] if pairs else [])
 
 
 def _meaning(result: Ranks, corpora: list[str]) -> list[str]:
     number, difference = len(corpora), result.critical_difference
     first = (
         f"Mean rank (1 is best) by UA over {number} test corpora ({', '.join(corpora)}), with answers among the "
-        "classes of the corpus (closed). A method is all settings but corpora and seed; the mean over all trainings "
-        "and test sets of a corpus counts."
+        "classes of the corpus (closed). A method is all settings but corpora and seed; of a corpus the mean over "
+        "the trainings and test sets counts that all ranked methods have."
     )
     test = (
         f"Friedman's test that all methods are equal: p = {result.friedman_p:.3f}. Methods with mean ranks "

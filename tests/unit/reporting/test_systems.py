@@ -308,7 +308,9 @@ def test_scores_that_some_methods_lack_are_left_out_of_the_ranks_with_a_sentence
     assert [(row.method, row.mean_rank) for row in ranking.rows] == [("a", 1.5), ("c", 2.0), ("b", 2.5)]
     assert ranking.sentences[-2:] == [
         "Not ranked, since scores are missing: stray.",
-        "3 of 5 pairs of a training and a test set are left out, since some method lacks them.",
+        "3 of 5 pairs of a training and a test set are left out, since a method lacks them: trained on first, tested "
+        "on first (whole corpus, 3 classes); trained on first, tested on second (whole corpus, 2 classes); trained on "
+        "second, tested on second (whole corpus, 2 classes).",
     ]
 
 
