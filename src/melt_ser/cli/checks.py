@@ -48,10 +48,10 @@ def check(config: Config) -> None:
         raise SetupError(f"trainer.crop_seconds is at least 0.1 or null, not {trainer.crop_seconds}.")
     if trainer.pad_to_crop and trainer.crop_seconds is None:
         raise SetupError("trainer.pad_to_crop needs trainer.crop_seconds.")
-    if trainer.crop_places is not None and (trainer.crop_seconds is None or trainer.crop_places < 2):
-        raise SetupError(
-            f"trainer.crop_places is at least 2 and needs trainer.crop_seconds, or is null, not {trainer.crop_places}."
-        )
+    if trainer.crop_places is not None and trainer.crop_seconds is None:
+        raise SetupError(f"trainer.crop_places={trainer.crop_places} needs trainer.crop_seconds.")
+    if trainer.crop_places is not None and trainer.crop_places < 2:
+        raise SetupError(f"trainer.crop_places is at least 2 or null, not {trainer.crop_places}.")
     if trainer.patience is not None and trainer.patience < 1:
         raise SetupError(f"trainer.patience is at least 1 or null, not {trainer.patience}.")
     if isinstance(trainer.freeze, str) and trainer.freeze not in FREEZE:
@@ -70,7 +70,7 @@ def check(config: Config) -> None:
     if config.backbone.architecture and config.backbone.checkpoint is not None:
         raise SetupError(
             f"backbone.architecture has sizes for random weights, but backbone.checkpoint={config.backbone.checkpoint} "
-            f"has its own sizes; leave out one of the two."
+            f"has its own sizes; leave the sizes out, or set backbone.checkpoint=null."
         )
     check_augment(config.augment)
     masks = max(config.augment.time_mask_probability, config.augment.feature_mask_probability) > 0

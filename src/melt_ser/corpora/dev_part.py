@@ -39,9 +39,11 @@ def with_dev(split: FoldSplit, config: DatasetConfig) -> FoldSplit:
     groups = groups_of(train, kind)
     number = min(number, groups.nunique())
     if number < 2:
+        name, fix = kind.value, "add recordings, or set dataset.dev_group=source"
+        if kind is DevGroup.source:
+            name, fix = "recording", "add recordings"
         raise InputError(
-            f"Corpus '{config.name}' has a single {kind.value} left to train on, so there can be no dev part; "
-            f"add recordings, or set dataset.dev_group=source."
+            f"Corpus '{config.name}' has a single {name} left to train on, so there can be no dev part; {fix}."
         )
     divides = kind.value != config.group.value and train[config.group.value].nunique() <= FEW_GROUPS
     traits = (*TRAITS, config.group.value) if divides else TRAITS
@@ -61,8 +63,8 @@ def _dev_group(train: pd.DataFrame, config: DatasetConfig, number: int) -> DevGr
         names = train.get(config.dev_group.value)
         if names is None or not (names.fillna("") != "").any():
             raise SetupError(
-                f"'{config.name}' does not name its {config.dev_group.value}s; set dataset.dev_group to speaker, "
-                f"session or source."
+                f"'{config.name}' does not name its {config.dev_group.value}s; set dataset.dev_group=source, or "
+                f"null to let the corpus decide."
             )
         return config.dev_group
     if groups_of(train, config.group).nunique() >= number:
@@ -74,7 +76,8 @@ def _dev_group(train: pd.DataFrame, config: DatasetConfig, number: int) -> DevGr
 def _notes(split: FoldSplit, config: DatasetConfig, kind: DevGroup) -> tuple[str, ...]:
     """Return a sentence if dev has the groups of train, or if the release's split has no dev part."""
     group, words = config.group.value, {DevGroup.source: "recording"}
-    part = f"about {100 * config.dev_fraction:g} % of train, whole {words.get(kind, kind.value)}s"
+    share = len(split.dev) / (len(split.dev) + len(split.train))
+    part = f"about {100 * share:.0f} % of train, whole {words.get(kind, kind.value)}s"
     shared = len(shared_values(split.train, split.dev, group))
     if kind.value != group and shared:
         known = len({*split.training_side(group)[group]} - {""})

@@ -214,12 +214,12 @@ def judge(clips: pd.DataFrame, config: DatasetConfig) -> pd.Series:
 
 
 def header_notes(clips: pd.DataFrame) -> list[str]:
-    """Return a note if files differ from what their headers state."""
+    """Return a note if files are damaged or differ from what their headers state."""
     odd = clips.loc[clips["reason"].isna() & (clips["found"] != ""), ["audio", "found"]].drop_duplicates("audio")
     if odd.empty:
         return []
     first = f"{odd['audio'].iloc[0]} {odd['found'].iloc[0]}"
-    return [f"files that differ from their headers: {len(odd)}; the first: {first}"]
+    return [f"files that are damaged or differ from their headers: {len(odd)}; the first: {first}"]
 
 
 def is_clipped(clips: pd.DataFrame) -> pd.Series:

@@ -216,7 +216,10 @@ def _by_utterance(frame: pd.DataFrame, classes: Sequence[str] | None) -> pd.Data
     table = rows.agg(reference=("reference", "first"), answers=("right", "size"), right=("right", "sum"))
     unequal = table.index[table["answers"] != table["answers"].min()]
     if len(unequal):
-        raise InputError(f"A system has the utterance {unequal[0]!r} more often than others; give each equally often.")
+        raise InputError(
+            f"A system answered the utterance {unequal[0]!r} more often than others, as if its folds shared it; "
+            "compare systems that answered each equally often."
+        )
     return table
 
 

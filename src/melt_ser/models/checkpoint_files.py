@@ -146,7 +146,7 @@ def _download(config: BackboneConfig) -> Path:
         raise SetupError(
             f"{where} is not in the Hugging Face cache and {_why(error)}; connect once, or run "
             f"`{download_command(config)}` on a machine with a network and copy its cache, or set "
-            f"backbone.checkpoint=<local folder>, or try backbone={config.family}_tiny."
+            f"backbone.checkpoint=<local folder>, or try random weights: backbone=wavlm_tiny."
         ) from error
     return Path(paths[0]).parent
 

@@ -124,7 +124,7 @@ def load_model(folder: Path, device: str | torch.device = "cpu") -> SpeechClassi
     if family not in MODULES and family not in sys.modules:  # a file of a stranger must not name code to run
         raise SetupError(
             f"{folder} was trained with backbone.family={family}, a module that is not melt_ser's; if you trust it, "
-            f"import it first: import {family}."
+            f"load the model in Python after `import {family}`."
         )
     backbone = load_backbone(
         BackboneConfig(family=family, checkpoint=str(folder), pad_to_window=description.get("pad_to_window") is True),

@@ -22,7 +22,7 @@ HEAD = r"""% Tables of `melt-ser report` for a two-column paper: \input this fil
 """
 LONG_HEAD = r"""% Tables of `melt-ser report`: \input this file after \usepackage{booktabs,longtable}, in \onecolumn.
 """
-SCRIPT_HEAD = r"""% pdfLaTeX shows some characters as code points, LuaLaTeX itself, if the font has them:
+SCRIPT_HEAD = r"""% pdfLaTeX shows some characters as code points; LuaLaTeX shows the characters, if this font has them:
 % \usepackage{fontspec}\newfontfamily\otherscriptfont{Noto Sans CJK SC}
 """
 MARKS = r"$^\dagger$ ($^\ddagger$): below this best at $p<0.05$ ($p<0.01$)."
@@ -52,7 +52,7 @@ def latex(contents: ReportData, longtable: bool = False) -> str:
     text = "\n\n".join(parts) + "\n"
     warnings = [f"% Warning ({len(runs)} runs): {one_line(sentence)}\n" for sentence, runs in contents.warnings.items()]
     if len(warnings) > MOST_WARNINGS:
-        warnings[MOST_WARNINGS:] = [f"% The page has {len(warnings) - MOST_WARNINGS} more warnings.\n"]
+        warnings[MOST_WARNINGS:] = [f"% {len(warnings) - MOST_WARNINGS} more warnings are in the HTML report.\n"]
     other_script = SCRIPT_HEAD + OTHER_SCRIPT if needs_lualatex(text) else ""
     return "".join([LONG_HEAD if longtable else HEAD, *warnings, other_script, "\n", text])
 
@@ -84,7 +84,7 @@ def _matrix(matrix: Matrix) -> Table:
     constants = table.constants()
     table.grouped = len(table.names) > 1
     others = [_other_test(matrix, test, letter) for test, letter in letters.items()]
-    table.notes = [*_named(constants), *others, *_meaning(matrix.cells, ["ua"]), *_compared(matrix)]
+    table.notes = [*_named(constants), *others, *_meaning(matrix.cells, ["ua"], bool(letters)), *_compared(matrix)]
     return table
 
 
@@ -129,7 +129,7 @@ def _results(matrix: Matrix, test: ScoredSet, label: str) -> Table:
         label,
         rf"All metrics (\%) on {breakable(matrix.columns[test])}{ANSWER_SETS[matrix.answer_set]}: "
         rf"{test.n:,} utterances of {len(row.classes)} classes, chance of UA {percent(row.chance)}\,\%.",
-        ["System", "Trained on", "Spread over"],
+        ["System", "Trained on", "±, interval over"],
         [metric.label for metric in table_metrics().values()],
         [
             (
@@ -166,7 +166,7 @@ def _named(constants: Iterable[tuple[str, str]]) -> Iterator[str]:
     yield from (f"{head}: {breakable(text)}." for head, text in constants if text)
 
 
-def _meaning(cells: list[Cell], metrics: list[str]) -> Iterator[str]:
+def _meaning(cells: list[Cell], metrics: list[str], letters: bool = False) -> Iterator[str]:
     """Yield what the brackets, deviations and marks of these cells and metrics mean."""
     if any(_unit(cell.score) for cell in cells):
         yield r"{[}low, high{]}: 95\,\% interval."
@@ -175,7 +175,7 @@ def _meaning(cells: list[Cell], metrics: list[str]) -> Iterator[str]:
     if deviations:
         yield rf"$\pm$: standard deviation over {' or '.join(deviations)}."
     if any(cell.best for cell in cells):
-        yield "Bold: the best UA of a column, among cells with the same letter or none."
+        yield "Bold: the best UA of a column" + (", among cells with the same letter or none." if letters else ".")
     if any(cell.mark for cell in cells):
         yield MARKS
 
@@ -183,7 +183,7 @@ def _meaning(cells: list[Cell], metrics: list[str]) -> Iterator[str]:
 def _compared(matrix: Matrix) -> Iterator[str]:
     yield from map(breakable, filter(None, [matrix.compared, *matrix.notes[:MOST_NOTES]]))
     if len(matrix.notes) > MOST_NOTES:
-        yield f"The page has {len(matrix.notes) - MOST_NOTES} more such notes."
+        yield f"{len(matrix.notes) - MOST_NOTES} more such notes are in the HTML report."
 
 
 def _unit(score: SystemScore) -> str:

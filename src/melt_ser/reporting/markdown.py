@@ -18,9 +18,13 @@ from melt_ser.runs.table import interval_legend
 SPECIAL = re.compile(r"([\\`*_{}\[\]<>#|~&])")
 LEGEND = (
     "UA in % with its 95 % interval; **bold**: the best on these test data. † and ‡: below the best at p < 0.05 and "
-    "0.01. ±: standard deviation over seeds or folds; an interval next to it is the mean over the seeds."
+    "0.01. ±: standard deviation over seeds, folds, or the models of a mean; the interval of a mean over seeds is the "
+    "mean of theirs."
 )
-NAMES = "A name lists what differs among all runs here: backbone, trainer, head, labels, then settings."
+NAMES = (
+    "A name lists what differs among all runs here: backbone, trainer, head, labels, then settings (`#…`: more than a "
+    "name holds; `digest`: another table of the corpus)."
+)
 
 
 def markdown(contents: ReportData) -> str:
@@ -51,6 +55,8 @@ def _lines(contents: ReportData) -> Iterator[str]:
         f"{len(collected.runs)} finished runs, {len(collected.unfinished)} unfinished, {len(collected.failed)} failed, "
         f"{len(collected.unreadable)} not readable."
     )
+    legend = interval_legend([row for score in contents.system_scores for row in score.rows], ["ua"])
+    yield f"\n{escaped(' '.join([*legend[:1], '[–]: no interval; the reasons stand under Every score.']))}"
     yield from _best(contents)
     for matrix, blocks in zip(contents.matrices, contents.blocks, strict=True):
         yield f"\n## Trained and tested on each corpus, answer set {matrix.answer_set}\n\n{LEGEND}"
@@ -117,12 +123,8 @@ def _results(contents: ReportData) -> Iterator[str]:
     metrics = table_metrics()
     columns = ("system", "trained on", "tested on", "split", "fold", "answer set", "mean of", "n", "chance")
     legend = interval_legend([row for score in contents.system_scores for row in score.rows])
-    yield (
-        " ".join(
-            ["In %; mean ± standard deviation of several runs, [95 % interval]; chance: the UA of guesses.", *legend]
-        )
-        + "\n"
-    )
+    told = "In %: mean ± standard deviation over seeds, folds or models (`mean of`), [95 % interval]; chance: guesses."
+    yield " ".join([told, *legend]) + "\n"
     yield from table(
         [*columns, *(metric.label for metric in metrics.values())],
         (

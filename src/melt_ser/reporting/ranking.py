@@ -146,8 +146,8 @@ def _meaning(result: Ranks, corpora: list[str]) -> list[str]:
     number, difference = len(corpora), result.critical_difference
     first = (
         f"Mean rank (1 is best) by UA over {number} test corpora ({', '.join(corpora)}), with answers among the "
-        "classes of the corpus (closed). A method is all settings but corpora and seed; of a corpus the mean over "
-        "the trainings and test sets counts that all ranked methods have."
+        "classes of the corpus (closed). A method is all settings but corpora and seed; each corpus counts "
+        "once, by the mean over those trainings and test sets that all ranked methods have."
     )
     test = (
         f"Friedman's test that all methods are equal: p = {result.friedman_p:.3f}. Methods with mean ranks "

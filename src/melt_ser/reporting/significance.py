@@ -81,7 +81,9 @@ def _comparable(scores: Sequence[SystemScore], notes: list[str]) -> tuple[list[i
             if not number:
                 notes.append(f"No system is compared on {score.corpus} with the best, {score.system}: {reason}")
                 break
-            notes.append(f"{score.system} on {score.corpus} is not compared with the best: {reason}")
+            notes.append(
+                f"{score.system} on {score.corpus} is not compared with the best, here the first system: {reason}"
+            )
             continue
         chosen.append(number)
         tables.append(table)

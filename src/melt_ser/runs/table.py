@@ -88,7 +88,7 @@ def interval_legend(rows: Sequence[EvaluationFields], metrics: Iterable[str] = M
     marks = [f"{mark} {meaning}" for mark, meaning in INTERVAL_MARKS.items() if mark in used]
     lacking = [row for row in rows if not all(row.interval(name) for name in names)]
     reasons = [(row.corpus, reason) for row in lacking for reason in NO_INTERVAL.findall(row.interval_note)]
-    missing = [f"{corpus}: no interval, since {reason}." for corpus, reason in dict.fromkeys(reasons)]
+    missing = [f"[–] on {corpus}: no interval, since {reason}." for corpus, reason in dict.fromkeys(reasons)]
     return [*([f"Intervals: {'; '.join(marks)}."] if marks else []), *missing]
 
 

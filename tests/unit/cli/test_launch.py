@@ -30,7 +30,7 @@ def run(*arguments: str, module: str = "train", cwd: Path | None = None) -> subp
         ("trainer.batch_size=0", "trainer.batch_size is at least 1, not 0."),
         (
             "trainer.crop_places=1",
-            "trainer.crop_places is at least 2 and needs trainer.crop_seconds, or is null, not 1.",
+            "trainer.crop_places is at least 2 or null, not 1.",
         ),
         ("trainer.batch_seconds=0.5", "trainer.batch_seconds is a number from 1 up or null, not 0.5."),
         ("cache.max_gib=-1", "cache.max_gib is a number from 0 up, not -1.0."),

@@ -181,7 +181,7 @@ def test_a_protocol_that_names_the_release_split_never_falls_back_to_folds() -> 
     expected = {"train": 6, "test": 3}
     [split] = make_fold_splits(without_dev, replace(official, expected=expected, dev_group=DevGroup.speaker))
     assert split.notes == (
-        "The split of 'x' has no dev part: about 20 % of train, whole speakers, are used as one "
+        "The split of 'x' has no dev part: about 25 % of train, whole speakers, are used as one "
         "(dataset.dev_fraction, dataset.split_seed).",
     )
     assert len(make_fold_splits(corpus(6), replace(official, protocol=None))) == 1  # as dataset.folds=null
@@ -319,7 +319,7 @@ def test_dev_is_cut_within_the_speakers_of_train_if_dev_group_says_so() -> None:
         "'x' leaves 6 speakers to train on, and dev is about 20 % of train, whole recordings "
         "(dataset.dev_group=source): the best epoch is chosen on speakers that were trained on.",
     )
-    with pytest.raises(SetupError, match="'x' does not name its dialogues; set dataset.dev_group to speaker"):
+    with pytest.raises(SetupError, match="'x' does not name its dialogues; set dataset.dev_group=source"):
         make_fold_splits(table, settings_for(folds=4, dev_group=DevGroup.dialogue))
 
 

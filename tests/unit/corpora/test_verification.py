@@ -223,7 +223,7 @@ def test_a_corpus_notes_the_files_that_differ_from_their_headers(tmp_path: Path)
     for _ in range(2):  # the second time from the cache
         corpus = load_corpus(config)
         found = f"wav/{path.name} holds 2 recordings one after the other, and all were read as one"
-        assert f"files that differ from their headers: 1; the first: {found}" in corpus.notes
+        assert f"files that are damaged or differ from their headers: 1; the first: {found}" in corpus.notes
     assert corpus.table.set_index("utterance").loc[stems[0], "duration"] == 0.8
 
 

@@ -159,7 +159,7 @@ def test_systems_on_other_utterances_or_labels_are_refused() -> None:
         compare(first, second.iloc[3:])
     with pytest.raises(InputError, match=r"lacks 0 of the first's 478 utterances and has 2 .* the same test set"):
         compare(first.iloc[2:], second)
-    with pytest.raises(InputError, match=r"has the utterance 'u0' more often than others"):
+    with pytest.raises(InputError, match=r"answered the utterance 'u0' more often than others"):
         compare(first, pd.concat([second, second.iloc[:1]]))
     with pytest.raises(InputError, match="1 of 480 references differ .* 'u4'"):
         labels = second["reference"].where(second.index != 4, "bored")

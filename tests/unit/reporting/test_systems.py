@@ -246,7 +246,7 @@ def test_a_mean_over_seeds_has_its_interval_beside_its_spread(
     assert figure(system_scores(collect([tmp_path]).runs)[0], "ua").endswith("]ˢ")
     edit(tmp_path / "2", lambda row: row.update(ua_ci95=None, interval_note="No interval of UA: a reason."))
     assert figure(system_scores(collect([tmp_path]).runs)[0], "ua") == "47.5 ± 10.6 [–]"
-    assert "second: no interval, since a reason." in report(tmp_path, capsys=capsys)[1]
+    assert "[–] on second: no interval, since a reason." in report(tmp_path, capsys=capsys)[1]
 
 
 def test_of_two_equally_good_systems_one_is_the_best_and_the_other_is_compared_with_it(

@@ -239,4 +239,4 @@ def test_table_says_what_its_intervals_are_over_and_why_one_is_missing():
     assert "¹ over the utterances of one speaker, says nothing about others." in render([row], 120)
     row.ci_unit, row.interval_note, row.ua_ci95 = "speaker", "No interval of UA: a reason.", None
     text = render([row], 120)
-    assert "emodb: no interval, since a reason." in text and " [–]" in text and "]ˢ" in text
+    assert "[–] on emodb: no interval, since a reason." in text and " [–]" in text and "]ˢ" in text

@@ -31,11 +31,11 @@ def without_placeholders(table: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
         names = [word for word in words if _looks_like(word, others)]
         if unknown := [word for word in words if word not in names]:
             table[column] = table[column].where(~table[column].isin(unknown), "")
-            listed = ", ".join(f"'{word}' ({counts[word]})" for word in unknown)
-            notes.append(f"rows with the {column} {listed} count as rows without one; rename it if it is a name")
+            listed = ", ".join(f"'{word}' ({counts[word]} of {len(table)} rows)" for word in unknown)
+            notes.append(f"the {column} {listed} counts as not known; if it is a name, rename it in the table")
         notes += [
-            f"the {column} '{word}' ({counts[word]}) counts as a name, since it looks like the others; leave "
-            f"its cells empty if it is none"
+            f"the {column} '{word}' ({counts[word]} of {len(table)} rows) counts as a name, since it looks like the "
+            f"others; if it is none, empty its cells in the table"
             for word in names
         ]
     return table, notes

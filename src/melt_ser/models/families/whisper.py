@@ -235,9 +235,10 @@ def load_backbone(
         extractor = extractor_settings(folder)
         model = pretrained_model(folder, config, seed, settings, WhisperEncoder, "conv1.weight", PREFIXES)
         bins = model.config.num_mel_bins
-        if extractor.get("feature_size", 80) != bins:
+        made = extractor.get("feature_size", 80)
+        if made != bins:
             raise SetupError(
-                f"The feature extractor in {folder} makes {extractor['feature_size']} mel bands, but config.json has "
+                f"The feature extractor in {folder} makes {made} mel bands, but config.json has "
                 f"num_mel_bins={bins}; get both from the same checkpoint."
             )
     backbone = WhisperBackbone(model, kernels, config.pad_to_window)

@@ -26,7 +26,7 @@ def speakers_of(*values: str) -> tuple[list[str], list[str]]:
 def test_a_word_for_an_unknown_speaker_is_an_empty_cell_and_is_noted(word: str) -> None:
     assert speakers_of("Ross", word, "", word, "Phoebe") == (
         ["Ross", "", "", "", "Phoebe"],
-        [f"rows with the speaker '{word}' (2) count as rows without one; rename it if it is a name"],
+        [f"the speaker '{word}' (2 of 5 rows) counts as not known; if it is a name, rename it in the table"],
     )
 
 
@@ -41,7 +41,7 @@ def test_a_name_of_a_person_stays(name: str) -> None:
 def test_a_word_that_looks_like_the_other_names_is_a_name(word: str, others: tuple[str, ...]) -> None:
     names, [note] = speakers_of(word, *others)
     assert names == [word, *others]
-    assert note.startswith(f"the speaker '{word}' (1) counts as a name, since it looks like the others; leave")
+    assert note.startswith(f"the speaker '{word}' (1 of 3 rows) counts as a name, since it looks like the others; if")
     assert speakers_of(word, others[0])[0] == ["", others[0]]  # one other name shows no pattern
 
 
@@ -57,8 +57,9 @@ def test_a_table_with_unknown_speakers_sessions_and_sources(tmp_path: Path) -> N
     assert release.table["speaker"].tolist() == ["", "anna", "", "Bert"]
     assert release.table["session"].tolist() == ["", "1", "", "2"]
     assert release.table["source"].tolist() == ["mine/0", "rec", "mine/2", "rec2"]
+    fix = "counts as not known; if it is a name, rename it in the table"
     assert release.notes == [
-        "rows with the speaker 'NA' (1), '?' (1) count as rows without one; rename it if it is a name",
-        "rows with the session 'unknown' (1), 'nan' (1) count as rows without one; rename it if it is a name",
-        "rows with the source '-' (1), 'N/A' (1) count as rows without one; rename it if it is a name",
+        f"the speaker 'NA' (1 of 4 rows), '?' (1 of 4 rows) {fix}",
+        f"the session 'unknown' (1 of 4 rows), 'nan' (1 of 4 rows) {fix}",
+        f"the source '-' (1 of 4 rows), 'N/A' (1 of 4 rows) {fix}",
     ]

@@ -61,7 +61,7 @@ def test_a_saved_model_names_its_family_but_does_not_import_it(own_family, tmp_p
     save_model(model, tmp_path / "model")
     assert torch.equal(load_model(tmp_path / "model")(*batch_of(4000)), model(*batch_of(4000)))
     monkeypatch.delitem(sys.modules, own_family)
-    with pytest.raises(SetupError, match="if you trust it, import it first: import doubled"):
+    with pytest.raises(SetupError, match="if you trust it, load the model in Python after `import doubled`"):
         load_model(tmp_path / "model")
 
 
