@@ -208,7 +208,7 @@ def test_an_uncached_checkpoint_is_an_error_with_the_fix_within_seconds(
         "HF_HUB_OFFLINE" if network == "forbidden" else "cannot be reached",
         f"hf download {HUB_NAME} --revision {COMMIT}",
         "backbone.checkpoint=<local folder>",
-        "backbone=wav2vec2_tiny",
+        "backbone=wavlm_tiny",
     ):
         assert part in message
 
