@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from melt_ser.audio.parts import TOLERANCE, Bytes
 
 RATES = {3: (44_100, 48_000, 32_000), 2: (22_050, 24_000, 16_000), 0: (11_025, 12_000, 8_000)}  # Hz, by version
-KBITS = {  # by (version 1, layer), for header values from 1; the value 0 (free format) cannot be counted
+KBITS = {  # by (is version 1, layer), for header values from 1; the value 0 (free format) cannot be counted
     (True, 1): (32, 64, 96, 128, 160, 192, 224, 256, 288, 320, 352, 384, 416, 448),
     (True, 2): (32, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320, 384),
     (True, 3): (32, 40, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320),
@@ -44,10 +44,10 @@ class Stretch:
     stated: int | None = None  # samples, by the Xing header
     stated_bytes: int | None = None  # where the Xing header states the bytes of all frames
     is_cut: bool = False  # the last frame is not whole
-    gaps: list[int] = field(default_factory=list)  # samples in front of each place where no frame follows a frame
+    gaps: list[int] = field(default_factory=list)  # samples in front of each piece of junk between two frames
 
     def patch(self, file: Bytes) -> dict[int, bytes]:
-        """Return the replacement for a wrong number of bytes, about which the decoder would complain."""
+        """Return the bytes that correct the size in a Xing header, if the decoder would complain of it."""
         if self.stated_bytes is None:
             return {}
         size = self.last - self.first
@@ -136,7 +136,7 @@ def _frames(file: Bytes, position: int, last: int) -> Iterator[tuple[int, Frame 
 
 
 def _next_frame(file: Bytes, position: int, last: int) -> tuple[int, Frame] | None:
-    """Return the next frame that another frame, a tag or the end follows, with its position; None if none is near."""
+    """Return the next frame with a frame, a tag or the end behind it, and its position; None if none is near."""
     junk = file.at(position, min(FARTHEST, last - position))
     at = -1
     while (at := junk.find(b"\xff", at + 1)) >= 0:

@@ -1,7 +1,7 @@
 """A corpus ready for use (its audio verified, unusable clips refused, its labels mapped), or a union of such corpora.
 
 In a union each member keeps its own label map and its own rules for clips (`verification.rules`). Names that could
-clash get a prefix (see `_table_in_union`).
+clash get a prefix (see `_rows_in_union`).
 """
 
 from __future__ import annotations
@@ -33,13 +33,13 @@ class Corpus:
     Attributes:
         config: its settings.
         root: the folder that the paths of its audio are relative to.
-        table: the rows with sound audio: `COLUMNS`, `content_hash`, `sample_rate`, `emotion` (None: left out). MELT's
+        table: the rows with usable audio: `COLUMNS`, `content_hash`, `sample_rate`, `emotion` (None: left out). MELT's
             table also has `other_emotion`, from the label source that is not read; a union's has `corpus`.
         clips: every row of the release, with `COLUMNS`, the measures of verification and `reason` (None: used).
         dropped: the rows and files of the release that are not in `table`, with utterance, audio and reason.
         notes: sentences for the report and the result.
         digest: SHA-256 of the rows (function `table.digest`), or of the members' digests in a union.
-        annotated: every row of the release with its own label, before labels or audio leave any out, with `COLUMNS`.
+        annotated: every row of the release with the release's label, even if it is left out later, with `COLUMNS`.
             Folds and dev parts are drawn from it (corpora/splits.py).
     """
 
@@ -127,7 +127,7 @@ def unite(config: DatasetConfig, members: Sequence[Corpus]) -> Corpus:
 
 
 def _rows_in_union(member: Corpus, rows: pd.DataFrame) -> pd.DataFrame:
-    """Return rows of a member with names that no other member uses.
+    """Return rows of a member with names that clash with no other member's by chance.
 
     The reader of a release names its recordings `<release>/...`. These names stay, so
     that recordings in several members are found. Speakers and sessions get the release's name in front. The recordings

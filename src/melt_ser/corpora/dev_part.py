@@ -18,7 +18,7 @@ from melt_ser.corpora.fold_split import FoldSplit, dev_overlap_notes
 from melt_ser.corpora.grouping import TRAITS, balanced_sets, groups_of, held_out_set
 from melt_ser.corpora.table import shared_values
 
-FEW_GROUPS = 100  # if dev is cut from within at most so many groups, it takes a similar share of each
+FEW_GROUPS = 100  # if dev is cut from within this many groups or fewer, it takes a similar share of each
 
 
 def with_dev(split: FoldSplit, config: DatasetConfig) -> FoldSplit:
@@ -57,7 +57,7 @@ def with_dev(split: FoldSplit, config: DatasetConfig) -> FoldSplit:
 def _dev_group(train: pd.DataFrame, config: DatasetConfig, number: int) -> DevGroup:
     """Return the group that dev is made of: `dev_group`, or by default one that the training side has enough of.
 
-    number: so many groups are enough; it is about 1 / `dev_fraction`.
+    number: this many groups are enough, about 1 / `dev_fraction`.
     """
     if config.dev_group is not None:
         names = train.get(config.dev_group.value)

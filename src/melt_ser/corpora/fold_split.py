@@ -217,6 +217,6 @@ def shared_audio_warnings(corpus: str, split: FoldSplit) -> list[str]:
     where = "" if split.fold is None else f" of fold {split.fold}"
     return [
         f"'{corpus}' has {len(pairs)} pairs of identical audio under different names across the parts{where}, such as "
-        f"{first['utterance']} ({first['part']}) and {first['other_utterance']} ({first['other_part']}): the model is "
-        f"tested on audio that it was trained on; give the copies one source, or leave all but one of them out."
+        f"{first['utterance']} ({first['part']}) and {first['other_utterance']} ({first['other_part']}): the parts are "
+        f"not independent; give the copies one source, or leave all but one of them out."
     ]

@@ -7,8 +7,8 @@
 
 The key covers everything that the features depend on: of a clip, the audio but not the name or label. If the audio is
 cropped before the frozen stage, each crop is stored like a clip of its own (`crops_of`). A folder is
-complete, or it does not exist. The features of a small data set are read once, those of a large one batch by batch, at
-an offset and not memory-mapped: mapped pages count as memory of the process.
+complete, or it does not exist. The features of a small data set are read once, those of a large one batch by batch.
+Files are not memory-mapped: mapped pages count as memory of the process.
 """
 
 from __future__ import annotations

@@ -104,7 +104,7 @@ class TrainInfo(Inputs, kw_only=True):
     dropped: dict[str, int] = {}  # utterances by reason
     folds: list[FoldInfo]
     padding: float | None = None  # share of padding in the computed frames
-    sentences: list[str] = []  # that the speakers of a scripted training corpus read
+    sentences: list[str] = []  # the script of a scripted training corpus
 
 
 class CalibrationPoint(Struct):

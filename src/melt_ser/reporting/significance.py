@@ -67,7 +67,7 @@ def significance(columns: Sequence[Sequence[SystemScore]]) -> Significance:
 def _comparable(scores: Sequence[SystemScore], notes: list[str]) -> tuple[list[int], list[pd.DataFrame]]:
     """Return the positions and predictions of the systems that answered the utterances of the best, which is first.
 
-    Adds to `notes` a sentence for each other system.
+    Adds to `notes` why the others are left out.
     """
     chosen: list[int] = []
     tables: list[pd.DataFrame] = []
@@ -93,7 +93,7 @@ def _comparable(scores: Sequence[SystemScore], notes: list[str]) -> tuple[list[i
 def _predictions(score: SystemScore) -> pd.DataFrame:
     """Return the predictions of all seeds, models or folds of a system, with their `group`, the speaker.
 
-    If speakers are not known, `group` is empty, and an utterance has the same name in all tables.
+    If speakers are not known, `group` is empty, and its value becomes the name of the utterance.
     """
     tables = []
     for run, row in zip(score.runs, score.rows, strict=True):

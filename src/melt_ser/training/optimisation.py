@@ -45,7 +45,7 @@ class Weighting:
             number: the number of classes.
         """
         by_cell = cell_weights(classes, corpora)
-        if balance is Balance.loss:  # a class without an utterance has no weight; smoothing would draw answers to it
+        if balance is Balance.loss:  # no smoothing towards a class without utterances: its weight is 0
             return cls(by_cell, None, np.bincount(classes, minlength=number) > 0)
         return cls(np.ones_like(by_cell), by_cell if balance is Balance.sampling else None, np.ones(number))
 
