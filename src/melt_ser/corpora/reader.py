@@ -34,7 +34,7 @@ from pathlib import Path
 from types import ModuleType
 
 from melt_ser.config import DatasetConfig
-from melt_ser.core.errors import SetupError, did_you_mean
+from melt_ser.core.errors import SetupError
 from melt_ser.core.own_modules import import_own
 from melt_ser.core.vocabulary import GENERAL_READERS
 from melt_ser.corpora import readers
@@ -45,14 +45,9 @@ def find_reader(name: str) -> ModuleType:
     """Return the module that `dataset.reader` names; raise SetupError if there is none or it is no reader."""
     if is_in_package(name):
         return importlib.import_module(f"{readers.__name__}.{name}")
-    module = import_own("dataset.reader", name, "reader", package_readers())
-    if not callable(getattr(module, "read", None)):
-        raise SetupError(
-            f"dataset.reader '{name}' is the module {getattr(module, '__file__', None) or name}, which has no function "
-            f"read(root, config); add it (melt_ser/corpora/reader.py has an example). For a reader of melt_ser "
-            f"{did_you_mean(name, package_readers())}"
-        )
-    return module
+    return import_own(
+        "dataset.reader", name, "reader", package_readers(), "read(root, config)", "melt_ser/corpora/reader.py"
+    )
 
 
 def read_with(reader: ModuleType, root: Path, config: DatasetConfig) -> Release:

@@ -13,13 +13,14 @@ import torch
 from torch import Tensor, nn
 
 from melt_ser.audio.waveform import RECEPTIVE_FIELD
+from melt_ser.config import Kernels
 from melt_ser.core.errors import SetupError, did_you_mean
+from melt_ser.models.kernels import layer_input
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
     from melt_ser.config import HeadConfig
-    from melt_ser.models.kernels.layers import LayerInput
 
 
 def mask_of(counts: Tensor, frames: int, device: torch.device) -> Tensor:
@@ -50,15 +51,17 @@ class Backbone(nn.Module, ABC):
     family: the name of its family, `backbone.family`.
     model: the transformers model with the weights.
     do_normalize: whether the model wants audio of zero mean and unit variance.
+    kernels: the code that computes the layers (see kernels/__init__.py).
     freezing: the argument of the last `freeze`; `frozen` has the modules that it stopped.
     """
 
     family: str
 
-    def __init__(self, model: PreTrainedModel, do_normalize: bool) -> None:
+    def __init__(self, model: PreTrainedModel, do_normalize: bool, kernels: Kernels) -> None:
         super().__init__()
         self.model = model
         self.do_normalize = do_normalize
+        self.kernels = kernels
         self.frozen: list[nn.Module] = []
         self.freezing: str | int = "nothing"
 
@@ -101,8 +104,8 @@ class Backbone(nn.Module, ABC):
 
     @property
     @abstractmethod
-    def layer_modules(self) -> list[nn.Module]:
-        """The transformer layers, from the lowest."""
+    def encoder(self) -> Any:
+        """The module with the transformer `layers`, from the lowest, and the `layer_norm` of `normalises_last`."""
 
     @abstractmethod
     def frames_of(self, lengths: Tensor) -> Tensor:
@@ -116,18 +119,10 @@ class Backbone(nn.Module, ABC):
     def embed(self, convolved: Tensor, frame_mask: Tensor) -> Tensor:
         """Second stage: turn the output of the first into the input of the layers, (batch, frames, features)."""
 
-    @abstractmethod
-    def layer_input(self, hidden: Tensor, frame_mask: Tensor) -> LayerInput:
-        """Arrange frames, (batch, frames, features), and their mask, (batch, frames), for the layers."""
-
     @property
     @abstractmethod
     def normalises_last(self) -> bool:
         """Whether the model has a norm behind its last layer."""
-
-    @abstractmethod
-    def normalise_last(self, state: Tensor) -> Tensor:
-        """Turn the output of the last layer into that of the model, (batch, frames, features)."""
 
     @property
     @abstractmethod
@@ -203,15 +198,20 @@ class Backbone(nn.Module, ABC):
             first, last: counted from 0.
             every: return `hidden` and then the output of every layer, each (batch, frames, features).
         """
-        batch = self.layer_input(hidden, frame_mask)
+        batch = layer_input(self.encoder, self.kernels, hidden, frame_mask)
         states = [batch.hidden]
-        for layer in self.layer_modules[first:last]:
+        for layer in self.encoder.layers[first:last]:
             output = states[-1]
             if not (self.model.training and self.layer_drop > 0 and bool(torch.rand(()) < self.layer_drop)):
                 output = layer(output, **batch.arguments)
                 output = output[0] if isinstance(output, tuple) else output
             states = [*states, output] if every else [output]
         return [batch.unpacked(state) for state in states]
+
+    def normalise_last(self, state: Tensor) -> Tensor:
+        """Turn the output of the last layer into that of the model, (batch, frames, features)."""
+        normalised: Tensor = self.encoder.layer_norm(state) if self.normalises_last else state
+        return normalised
 
     def freeze(self, part: str | int) -> None:
         """Stop a part from learning; it stays in evaluation mode (no dropout) even while the rest trains.
@@ -236,7 +236,7 @@ class Backbone(nn.Module, ABC):
             return named[part]
         if not 0 <= part <= self.number_of_layers:
             raise SetupError(f"trainer.freeze={part}, but the backbone has {self.number_of_layers} layers.")
-        return [*self.convolution, *self.embedding, *self.layer_modules[:part]]
+        return [*self.convolution, *self.embedding, *self.encoder.layers[:part]]
 
     def train(self, mode: bool = True) -> Backbone:
         """Set the training mode; frozen parts always stay in evaluation mode."""

@@ -31,65 +31,15 @@ from melt_ser.models.checkpoint_files import CONFIG, shards_of, weights_file
 if TYPE_CHECKING:
     from transformers import PreTrainedConfig, PreTrainedModel
 
-TINY: dict[str, Any] = {
-    "hidden_size": 128,
-    "num_hidden_layers": 2,
-    "num_attention_heads": 4,
-    "intermediate_size": 1536,
-    "conv_dim": [32, 32, 32, 64, 64, 64, 64],
-    "conv_kernel": [10, 3, 3, 3, 3, 2, 2],
-    "conv_stride": [5, 2, 2, 2, 2, 2, 2],
-    "num_conv_pos_embeddings": 32,
-    "num_conv_pos_embedding_groups": 8,
-    "conv_bias": True,
-    "hidden_dropout": 0.1,
-    "activation_dropout": 0.1,
-    "feat_proj_dropout": 0.1,
-    "attention_dropout": 0.0,
-}
-"""The architecture of random weights: about a million parameters, and a frame every 20 ms.
-
-It is wide rather than deep, and has dropout, because a model soon memorises a few hundred clips. On half of
-EmoDB's speakers, two layers with dropout did better than four without, in less time.
-"""
-
-TINY_NORMS = {"feat_extract_norm": "group", "do_stable_layer_norm": True}
-"""The norms of random weights, except for data2vec: it offers no choice of norms.
-
-The convolutions are those of the base models, because they are faster. The transformer is that of the large models,
-because it learns from random weights; that of the base models hardly does.
-"""
-
-TINY_DATA2VEC = {
-    "num_conv_pos_embeddings": 3,
-    "conv_pos_kernel_size": 9,
-    "num_hidden_layers": 4,
-    "intermediate_size": 640,
-    "hidden_dropout": 0.0,
-    "activation_dropout": 0.0,
-    "feat_proj_dropout": 0.0,
-}
-"""Changes to TINY for data2vec.
-
-Its `num_conv_pos_embeddings` counts the layers of the positional encoder; in the other families it is the width of the
-only layer. It normalises after each sublayer, like base models, and it learned less with the others' dropout.
-"""
-
 # The errors of broken weights: torch, pickle, safetensors and transformers each have their own.
 UNREADABLE = (OSError, RuntimeError, ValueError, KeyError, EOFError, pickle.UnpicklingError, SafetensorError)
-FIRST_WEIGHT = "feature_extractor.conv_layers.0.conv.weight"  # every family has it
-
-
-def tiny_architecture(family: str) -> dict[str, Any]:
-    """Return the settings of a transformers configuration for random weights of a family."""
-    return TINY | (TINY_DATA2VEC if family == "data2vec" else TINY_NORMS)
 
 
 def random_model(
     config: BackboneConfig,
     seed: int,
     settings: dict[str, Any],
-    shape: dict[str, Any] | None = None,
+    shape: dict[str, Any],
     model_class: Any = None,
 ) -> PreTrainedModel:
     """Draw random weights for a tiny architecture, changed by `config.architecture`.
@@ -98,7 +48,7 @@ def random_model(
         config: gives the family and the changes.
         seed: seeds the weights; the global random state stays as it was.
         settings: further keys of the transformers configuration, such as `layerdrop`.
-        shape: the keys of the tiny architecture; None: `tiny_architecture` of the family.
+        shape: the keys of the tiny architecture.
         model_class: the class of transformers to build; None: `AutoModel`.
 
     Raises SetupError if `config.architecture` has an unknown key or cannot be built.
@@ -106,7 +56,6 @@ def random_model(
     from transformers import CONFIG_MAPPING, AutoModel
 
     config_class = CONFIG_MAPPING[MODEL_TYPES[config.family]]
-    shape = shape or tiny_architecture(config.family)
     known = config_class().to_dict()
     for key in config.architecture:
         if key not in known:
@@ -126,8 +75,8 @@ def pretrained_model(
     config: BackboneConfig,
     seed: int,
     settings: dict[str, Any],
+    first_weight: str,
     model_class: Any = None,
-    first_weight: str = FIRST_WEIGHT,
     known_prefixes: tuple[str, ...] = (),
 ) -> PreTrainedModel:
     """Return the model of a checkpoint, in float32.
@@ -139,8 +88,8 @@ def pretrained_model(
         config: names the checkpoint and the family.
         seed: seeds weights that the checkpoint may lack (SpecAugment's mask vector; few checkpoints lack it).
         settings: further keys of the transformers configuration, such as `layerdrop`.
-        model_class: the class of transformers to build; None: `AutoModel`.
         first_weight: the name of a weight that every such model has; a prefix in front of it is taken off.
+        model_class: the class of transformers to build; None: `AutoModel`.
         known_prefixes: the prefixes of published checkpoints; any other one is told.
 
     Raises SetupError if a weight of the model is missing, or a file is missing, unreadable or unsuitable.

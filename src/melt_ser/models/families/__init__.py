@@ -18,7 +18,6 @@ from types import ModuleType
 from typing import TYPE_CHECKING
 
 from melt_ser.config import BackboneConfig
-from melt_ser.core.errors import SetupError
 from melt_ser.core.own_modules import import_own
 from melt_ser.models.checkpoint_config import MODEL_TYPES
 
@@ -50,13 +49,7 @@ def find_family(name: str) -> ModuleType:
     """Return the module of a family; raise SetupError if there is none or it is no family."""
     if name in MODULES:
         return importlib.import_module(f"{__name__}.{MODULES[name]}")
-    module = import_own("backbone.family", name, "family", MODULES)
-    if not callable(getattr(module, "load_backbone", None)):
-        raise SetupError(
-            f"backbone.family '{name}' is the module {getattr(module, '__file__', None) or name}, which has no "
-            f"function load_backbone; add it (CONTRIBUTING.md has an example), or choose from {', '.join(MODULES)}."
-        )
-    return module
+    return import_own("backbone.family", name, "family", MODULES, "load_backbone", "CONTRIBUTING.md")
 
 
 def check_family(name: str) -> None:

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from melt_ser.audio import SAMPLE_RATE
+from melt_ser.models.backbone import mask_of
 
 WINDOW, HOP = 400, 160  # samples
 DYNAMIC_RANGE = 8.0  # in log10 of power: values further below the clip's loudest one are raised
@@ -54,7 +55,7 @@ class LogMel(nn.Module):
             spectrum = torch.stft(mirrored, WINDOW, HOP, window=self.window, center=False, return_complex=True)
             power = spectrum[..., :-1].abs().square()  # Whisper leaves out the last frame
             levels = (self.filters @ power).clamp(min=FLOOR).log10()
-        outside = torch.arange(levels.shape[-1], device=audio.device) >= (lengths // HOP)[:, None]
+        outside = ~mask_of(lengths // HOP, levels.shape[-1], audio.device)
         loudest = levels.masked_fill(outside[:, None], -torch.inf).amax(dim=(1, 2), keepdim=True)
         levels = torch.maximum(levels, loudest - DYNAMIC_RANGE)
         return ((levels + 4.0) / 4.0).masked_fill(outside[:, None], 0.0)

@@ -17,18 +17,15 @@ from torch import Tensor, nn
 from melt_ser.audio.waveform import RECEPTIVE_FIELD
 from melt_ser.config import BackboneConfig, HeadConfig, Kernels, LastState, Layers
 from melt_ser.core.errors import SetupError
-from melt_ser.models.backbone import Backbone
+from melt_ser.models.backbone import Backbone, mask_of
 from melt_ser.models.checkpoint_config import extractor_settings
 from melt_ser.models.checkpoint_files import find_checkpoint
 from melt_ser.models.families.log_mel import HOP, LogMel
-from melt_ser.models.kernels import layer_input
 from melt_ser.models.kernels.attention import use_fast_attention
 from melt_ser.models.weights import pretrained_model, random_model
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
-
-    from melt_ser.models.kernels.layers import LayerInput
 
 SAMPLES_PER_FRAME = 2 * HOP  # the second convolution has a stride of 2
 PREFIXES = ("encoder.", "model.encoder.")  # in checkpoints of transformers, without and with a head
@@ -39,15 +36,23 @@ class WhisperBackbone(Backbone):
 
     kernels: the code that computes the attention (see kernels/__init__.py).
     pad_to_window: pad every clip to 30 s, and count the padding as frames.
+    time_mask_probability, feature_mask_probability: SpecAugment's shares of masked frames and features.
     """
 
     family = "whisper"
 
-    def __init__(self, model: PreTrainedModel, kernels: Kernels = Kernels.fast, pad_to_window: bool = False) -> None:
-        super().__init__(model, do_normalize=False)
-        self.kernels, self.pad_to_window = kernels, pad_to_window
+    def __init__(
+        self,
+        model: PreTrainedModel,
+        kernels: Kernels = Kernels.fast,
+        pad_to_window: bool = False,
+        time_mask_probability: float = 0.0,
+        feature_mask_probability: float = 0.0,
+    ) -> None:
+        super().__init__(model, do_normalize=False, kernels=kernels)
+        self.pad_to_window = pad_to_window
+        self.time_mask_probability, self.feature_mask_probability = time_mask_probability, feature_mask_probability
         self.log_mel = LogMel(int(model.config.num_mel_bins))
-        self.time_mask_probability = self.feature_mask_probability = 0.0
         if kernels is Kernels.fast:
             use_fast_attention(model)
 
@@ -80,8 +85,8 @@ class WhisperBackbone(Backbone):
         return [self.model.embed_positions]
 
     @property
-    def layer_modules(self) -> list[nn.Module]:
-        return list(self.model.layers)
+    def encoder(self) -> Any:
+        return self.model
 
     @property
     def window(self) -> int:
@@ -127,9 +132,7 @@ class WhisperBackbone(Backbone):
         heard_audio = audio.view(-1, width)[is_heard.to(audio.device)]
         heard = torch.full_like(own[is_heard], width) if self.pad_to_window else own[is_heard]
         features = self._convolved(self.log_mel(heard_audio, heard), heard)
-        whole = features.new_zeros(len(own), *features.shape[1:])
-        whole[is_heard.to(audio.device)] = features
-        joined = whole.view(len(lengths), -1, features.shape[-1])
+        joined = side_by_side(features, is_heard.to(audio.device), len(lengths))
         return joined[:, : int(self.frames_of(torch.tensor(max(lengths))))]
 
     def _convolved(self, mel: Tensor, lengths: Tensor) -> Tensor:
@@ -139,17 +142,17 @@ class WhisperBackbone(Backbone):
         """
         model = self.model
         first = nn.functional.gelu(model.conv1(mel))
-        outside = torch.arange(first.shape[-1], device=mel.device) >= (lengths // HOP).to(mel.device)[:, None]
-        features: Tensor = nn.functional.gelu(model.conv2(first.masked_fill(outside[:, None], 0.0)))
+        inside = mask_of(lengths // HOP, first.shape[-1], mel.device)
+        features: Tensor = nn.functional.gelu(model.conv2(first.masked_fill(~inside[:, None], 0.0)))
         return features.transpose(1, 2)
 
     def embed(self, convolved: Tensor, frame_mask: Tensor) -> Tensor:
         model = self.model
         positions = model.embed_positions(torch.arange(convolved.shape[1], device=convolved.device) % self.window)
-        hidden = self._masked(convolved, frame_mask) + positions
+        hidden = self._masked(convolved) + positions
         return nn.functional.dropout(hidden, p=model.dropout, training=model.training)
 
-    def _masked(self, convolved: Tensor, frame_mask: Tensor) -> Tensor:
+    def _masked(self, convolved: Tensor) -> Tensor:
         """Zero random stretches of frames and random features in training (SpecAugment)."""
         if not (self.model.training and self.masks_input):
             return convolved
@@ -166,9 +169,6 @@ class WhisperBackbone(Backbone):
         super().freeze(part)
         self.model.embed_positions.requires_grad_(False)  # sinusoids, fixed in pretraining too
 
-    def layer_input(self, hidden: Tensor, frame_mask: Tensor) -> LayerInput:
-        return layer_input(self.model, self.kernels, hidden, frame_mask)
-
     def layers(self, hidden: Tensor, frame_mask: Tensor, first: int, last: int, every: bool = False) -> list[Tensor]:
         if hidden.shape[1] <= self.window:
             return super().layers(hidden, frame_mask, first, last, every)
@@ -178,21 +178,24 @@ class WhisperBackbone(Backbone):
         masks = nn.functional.pad(frame_mask, (0, rest)).view(-1, self.window)
         heard = masks.any(dim=1)
         states = super().layers(windows[heard], masks[heard], first, last, every)
-        return [self._joined(state, heard, hidden)[:, :frames] for state in states]
-
-    def _joined(self, state: Tensor, heard: Tensor, hidden: Tensor) -> Tensor:
-        """Return the frames of windows, (heard windows, frames, features), side by side for each clip."""
-        windows = state.new_zeros(len(heard), *state.shape[1:])
-        windows[heard] = state
-        return windows.view(len(hidden), -1, state.shape[2])
+        return [side_by_side(state, heard, len(hidden))[:, :frames] for state in states]
 
     @property
     def normalises_last(self) -> bool:
         return True
 
-    def normalise_last(self, state: Tensor) -> Tensor:
-        normalised: Tensor = self.model.layer_norm(state)
-        return normalised
+
+def side_by_side(computed: Tensor, heard: Tensor, clips: int) -> Tensor:
+    """Return the frames of each clip, (clips, frames, features), from those of its windows.
+
+    Args:
+        computed: the frames of the windows that are heard, (heard windows, frames, features); others become zeros.
+        heard: whether each window is heard, (windows of all clips,).
+        clips: the number of clips.
+    """
+    windows = computed.new_zeros(len(heard), *computed.shape[1:])
+    windows[heard] = computed
+    return windows.view(clips, -1, computed.shape[2])
 
 
 def random_stretches(rows: int, size: int, probability: float, length: int) -> Tensor:
@@ -227,13 +230,12 @@ def load_backbone(
     from transformers.models.whisper.modeling_whisper import WhisperEncoder
 
     settings = {"encoder_layerdrop": config.layer_drop}
-    kernels = Kernels(config.kernels)
     if config.checkpoint is None:
         model = random_model(config, seed, settings, TINY, WhisperEncoder)
     else:
         folder = find_checkpoint(config)
         extractor = extractor_settings(folder)
-        model = pretrained_model(folder, config, seed, settings, WhisperEncoder, "conv1.weight", PREFIXES)
+        model = pretrained_model(folder, config, seed, settings, "conv1.weight", WhisperEncoder, PREFIXES)
         bins = model.config.num_mel_bins
         made = extractor.get("feature_size", 80)
         if made != bins:
@@ -241,7 +243,6 @@ def load_backbone(
                 f"The feature extractor in {folder} makes {made} mel bands, but config.json has "
                 f"num_mel_bins={bins}; get both from the same checkpoint."
             )
-    backbone = WhisperBackbone(model, kernels, config.pad_to_window)
-    backbone.time_mask_probability = time_mask_probability
-    backbone.feature_mask_probability = feature_mask_probability
-    return backbone
+    return WhisperBackbone(
+        model, Kernels(config.kernels), config.pad_to_window, time_mask_probability, feature_mask_probability
+    )
