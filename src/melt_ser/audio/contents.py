@@ -237,7 +237,7 @@ def _check_last_page(path: Path, file: Bytes, first: int, last: int) -> None:
     start = max(first, last - LARGEST_PAGE)
     at = file.at(start, last - start).rfind(b"OggS\0")
     if at >= 0 and _page_end(file, start + at) > last:
-        raise InputError(f"{path}: is cut off (its last page is not whole); download it again.")
+        raise _cut_off(path, "page")
 
 
 def _boxes(path: Path, file: Bytes) -> Contents:
@@ -276,7 +276,7 @@ def _check_elements(path: Path, file: Bytes) -> None:
         size_width = _width(head[width]) if len(head) > width else 0
         begin = position + width + size_width
         if not size_width or begin > file.size:
-            raise _cut_off(path)
+            raise _cut_off(path, "block")
         unknown = (1 << 7 * size_width) - 1
         size = int.from_bytes(head[width : width + size_width], "big") & unknown
         if size == unknown and name in (SEGMENT, CLUSTER):
@@ -284,7 +284,7 @@ def _check_elements(path: Path, file: Bytes) -> None:
         elif begin + size <= file.size:
             position = begin + size
         else:
-            raise bytes_missing(path, file.size, begin + size) if name == SEGMENT else _cut_off(path)
+            raise bytes_missing(path, file.size, begin + size) if name == SEGMENT else _cut_off(path, "block")
 
 
 def _width(first: int) -> int:
@@ -292,5 +292,5 @@ def _width(first: int) -> int:
     return 9 - first.bit_length() if first else 0
 
 
-def _cut_off(path: Path) -> InputError:
-    return InputError(f"{path}: is cut off (its last block is not whole); download it again.")
+def _cut_off(path: Path, part: str) -> InputError:
+    return InputError(f"{path}: is cut off (its last {part} is not whole); download it again.")

@@ -163,8 +163,7 @@ def _samples_up_to(frame: bytes, usual: int) -> int | None:
 
     `usual` is the number of samples in each frame, if the frames are numbered.
     """
-    if len(frame) < FLAC_FRAME_HEADER:
-        frame = frame.ljust(FLAC_FRAME_HEADER, b"\0")
+    frame = frame.ljust(FLAC_FRAME_HEADER, b"\0")
     size_code, rate_code = frame[2] >> 4, frame[2] & 15
     more = 8 - len(f"{frame[4]:08b}".lstrip("1"))  # bytes of the number, as in UTF-8
     if size_code == 0 or rate_code == 15 or frame[3] & 1 or more in (1, 8):

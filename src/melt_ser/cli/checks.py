@@ -13,7 +13,7 @@ from melt_ser.config import (
     PrepareConfig,
 )
 from melt_ser.core.errors import SetupError, did_you_mean
-from melt_ser.core.vocabulary import EMOTIONS, GENERAL_READERS, USED_COLUMNS, nearest_emotion, unknown_column
+from melt_ser.core.vocabulary import EMOTIONS, GENERAL_READERS, USED_COLUMNS, no_emotion, unknown_column
 
 FREEZE = ("nothing", "convolution", "everything")
 PARTS = ("train", "dev", "test", "all")  # of dataset.expected
@@ -110,16 +110,12 @@ def check_words(dataset: DatasetConfig, labels: LabelsConfig) -> None:
     for label, emotion in dataset.label_map.items():
         if emotion is not None and emotion not in EMOTIONS:
             raise SetupError(
-                f"dataset.label_map maps '{label}' of '{dataset.name}' to '{emotion}', which is no emotion of the "
-                f"shared vocabulary; {nearest_emotion(emotion)}"
+                no_emotion(f"dataset.label_map maps '{label}' of '{dataset.name}' to '{emotion}'", emotion)
             )
     for name, emotions in (labels.classes or {}).items():
         for emotion in emotions:
             if emotion not in EMOTIONS:
-                raise SetupError(
-                    f"labels.classes puts '{emotion}' into '{name}', which is no emotion of the shared vocabulary; "
-                    f"{nearest_emotion(emotion)}"
-                )
+                raise SetupError(no_emotion(f"labels.classes puts '{emotion}' into '{name}'", emotion))
     for column in dataset.columns if dataset.reader in GENERAL_READERS else ():
         if column not in USED_COLUMNS:
             raise SetupError(unknown_column(column))

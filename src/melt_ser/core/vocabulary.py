@@ -70,11 +70,12 @@ def unknown_column(name: str) -> str:
     return f"dataset.columns has '{name}', which is no column of ours; {did_you_mean(name, USED_COLUMNS)}"
 
 
-def nearest_emotion(word: str) -> str:
-    """Return the end of an error sentence about a word that is no emotion: the nearest emotion, or all of them.
+def no_emotion(claim: str, word: str) -> str:
+    """Return an error sentence about a word that is no emotion, with the nearest emotion, or all of them.
 
-    >>> nearest_emotion("Joy"), nearest_emotion("angr")
-    ("did you mean 'happy'?", "did you mean 'angry'?")
+    >>> no_emotion("This is 'Joy'", "Joy")
+    "This is 'Joy', which is no emotion of the shared vocabulary; did you mean 'happy'?"
     """
     meant = SYNONYMS.get(word.casefold())
-    return f"did you mean '{meant}'?" if meant else did_you_mean(word, EMOTIONS)
+    fix = f"did you mean '{meant}'?" if meant else did_you_mean(word, EMOTIONS)
+    return f"{claim}, which is no emotion of the shared vocabulary; {fix}"

@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 
 from melt_ser.core.errors import InputError, SetupError, one_line
-from melt_ser.core.vocabulary import EMOTIONS, SYNONYMS, nearest_emotion
+from melt_ser.core.vocabulary import EMOTIONS, SYNONYMS, no_emotion
 
 LISTED = 20  # an error names at most this many unknown labels
 # A class name is a column of the predictions, next to these columns, and a key in YAML and JSON.
@@ -31,10 +31,7 @@ def map_labels(raw: pd.Series, label_map: Mapping[str, str | None], corpus: str)
     """
     for label, emotion in label_map.items():
         if emotion is not None and emotion not in EMOTIONS:
-            raise SetupError(
-                f"The label_map of '{corpus}' maps '{label}' to '{emotion}', which is no emotion of the shared "
-                f"vocabulary; {nearest_emotion(emotion)}"
-            )
+            raise SetupError(no_emotion(f"The label_map of '{corpus}' maps '{label}' to '{emotion}'", emotion))
     counts = raw[~raw.isin(list(label_map))].value_counts()
     if len(counts):
         unknown = ", ".join(f"'{label}' ({count})" for label, count in counts.head(LISTED).items())
@@ -77,10 +74,8 @@ class LabelSpace:
                 )
             for emotion in emotions:
                 if emotion not in EMOTIONS:
-                    raise SetupError(
-                        f"Label space '{self.name}' puts '{emotion}' into '{name}', which is no emotion of the shared "
-                        f"vocabulary; {nearest_emotion(emotion)}"
-                    )
+                    claim = f"Label space '{self.name}' puts '{emotion}' into '{name}'"
+                    raise SetupError(no_emotion(claim, emotion))
                 if emotion in seen:
                     raise SetupError(
                         f"Label space '{self.name}' has '{emotion}' in both '{seen[emotion]}' and '{name}'."

@@ -135,12 +135,19 @@ def score_together(
     """
     if groups is not None and len(groups) != len(systems[0]):
         raise InputError(f"There are {len(systems[0])} utterances but {len(groups)} speakers; give one each.")
-    tables = [_by_utterance(frame, classes) for frame in systems]
+    tables = [by_utterance(frame, classes) for frame in systems]
     for table in tables[1:]:
-        _check_same(tables[0], table)
-    same = [table.loc[tables[0].index] for table in tables]
+        check_same(tables[0], table)
     once = ~systems[0]["utterance"].duplicated().to_numpy()
     speakers = None if groups is None else pd.Series(list(groups), dtype=object)[once]
+    return score_tables(tables, speakers, resamples=resamples, seed=seed)
+
+
+def score_tables(
+    tables: Sequence[pd.DataFrame], speakers: pd.Series | None, *, resamples: int = RESAMPLES, seed: int = 0
+) -> PairedScores:
+    """Score tables of `by_utterance` that `check_same` has passed; `speakers` has that of each row of the first."""
+    same = [table.loc[tables[0].index] for table in tables]
     return resampled_scores(
         pd.factorize(same[0]["reference"])[0].astype(np.int64),
         np.column_stack([table["right"].to_numpy(dtype=np.int64) for table in same]),
@@ -197,12 +204,7 @@ def holm(p_values: Sequence[float]) -> list[float]:
     return [float(value) for value in corrected]
 
 
-def check_comparable(first: pd.DataFrame, second: pd.DataFrame, classes: Sequence[str] | None = None) -> None:
-    """Raise InputError if `score_together` cannot compare two tables of predictions."""
-    _check_same(_by_utterance(first, classes), _by_utterance(second, classes))
-
-
-def _by_utterance(frame: pd.DataFrame, classes: Sequence[str] | None) -> pd.DataFrame:
+def by_utterance(frame: pd.DataFrame, classes: Sequence[str] | None) -> pd.DataFrame:
     """Return reference, number of answers and of right answers by utterance, in the order of the table."""
     if classes is None:
         answers = [str(answer) for answer in frame["prediction"]]
@@ -223,8 +225,8 @@ def _by_utterance(frame: pd.DataFrame, classes: Sequence[str] | None) -> pd.Data
     return table
 
 
-def _check_same(first: pd.DataFrame, second: pd.DataFrame) -> None:
-    """Raise InputError if two tables of `_by_utterance` are not of the same utterances and references."""
+def check_same(first: pd.DataFrame, second: pd.DataFrame) -> None:
+    """Raise InputError if two tables of `by_utterance` are not of the same utterances and references."""
     lacks, more = (first.index.difference(second.index), second.index.difference(first.index))
     if len(lacks) or len(more) or first.empty:
         example = f", such as {min([*lacks, *more])!r}" if len(lacks) or len(more) else ""

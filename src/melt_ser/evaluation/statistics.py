@@ -178,11 +178,6 @@ def standard_error(resampled: Floats, units: Units) -> float:
     return float(np.std(resampled) * np.sqrt(units.effective / (units.effective - 1)))
 
 
-def has_spread(resampled: Floats, units: Units) -> bool:
-    """Return whether these resamples give an interval; resamples of utterances always do."""
-    return units.kind == "utterance" or standard_error(resampled, units) > ROUNDING
-
-
 def _numbers(names: Names | None, rows: int) -> Integers:
     """Return the place of each name among the sorted names; all 0 without names."""
     if names is None:

@@ -14,10 +14,8 @@ from functools import cached_property
 
 from melt_ser.evaluation.metrics import percent
 from melt_ser.reporting.matrix import Cell, Matrix
-from melt_ser.reporting.scores import METRIC, above_chance, chance, is_whole, seeds, tested_part
+from melt_ser.reporting.scores import METRIC, Corpus, above_chance, chance, corpus_names, is_whole, seeds, tested_part
 from melt_ser.reporting.systems import method_of
-
-Corpus = tuple[str, str]  # name and digest: other data may have the same name
 
 
 @dataclass
@@ -107,13 +105,12 @@ def _labels(cell: Cell) -> str:
 
 def _columns(members: list[tuple[str, dict[Corpus, Cell]]], trained: set[str]) -> dict[Corpus, tuple[str, str]]:
     corpora = {corpus for _, cells in members for corpus in cells}
-    names = [name for name, _ in corpora]
+    names = corpus_names(corpora)
     columns = {}
     for corpus in sorted(corpora, key=lambda corpus: (corpus[0] not in trained, corpus)):
-        name, digest = corpus
-        levels = {chance(cells[corpus].score.rows[0]) for _, cells in members if corpus in cells} - {None}
-        shown = " or ".join(percent(level) for level in sorted(level for level in levels if level is not None))
-        columns[corpus] = (name if names.count(name) == 1 else f"{name}, table {digest[:6]}", shown)
+        levels = {chance(cells[corpus].score.rows[0]) for _, cells in members if corpus in cells}
+        shown = " or ".join(map(percent, sorted(level for level in levels if level is not None)))
+        columns[corpus] = (names[corpus], shown)
     return columns
 
 

@@ -72,13 +72,14 @@ def styles(methods: list[str]) -> dict[str, str]:
 
 def forest(sets: list[TestSet], styles_of: dict[str, str], published: list[Published], most: int) -> Forest:
     """Return the plot of these test sets with at most `most` scores each; `styles_of` has the style of each system."""
-    low, high = _scale(sets, published)
+    theirs = [_of(one, published) for one in sets]
+    low, high = _scale(sets, theirs)
 
     def place(value: float) -> float:
         return (value - low) / (high - low)
 
     panels = []
-    for one in sets:
+    for one, figures in zip(sets, theirs, strict=True):
         level = chance(one.best.score.rows[0])
         panels.append(
             Panel(
@@ -87,8 +88,8 @@ def forest(sets: list[TestSet], styles_of: dict[str, str], published: list[Publi
                 "" if level is None else percent(level),
                 [_mark(one, number, place, styles_of) for number in range(min(len(one.cells), most))],
                 max(len(one.cells) - most, 0),
-                _published_marks(one, published, place),
-                _range([theirs for _, theirs in _of(one, published)]),
+                _published_marks(figures, place),
+                _range([value for _, value in figures]),
             )
         )
     count = round((high - low) / STEP)
@@ -126,9 +127,9 @@ def _of(one: TestSet, published: list[Published]) -> list[tuple[Published, float
     return found
 
 
-def _published_marks(one: TestSet, published: list[Published], place: Place) -> list[PublishedMark]:
+def _published_marks(figures: list[tuple[Published, float]], place: Place) -> list[PublishedMark]:
     differs: dict[tuple[str, float], bool] = {}
-    for figure, theirs in _of(one, published):
+    for figure, theirs in figures:
         key = (f"{figure.model} {percent(theirs)} ({figure.source})", theirs)
         differs[key] = differs.get(key, True) and bool(figure.differs)
     return [
@@ -141,9 +142,9 @@ def _range(values: list[float]) -> str:
     return " to ".join(dict.fromkeys([percent(min(values)), percent(max(values))])) if values else ""
 
 
-def _scale(sets: list[TestSet], published: list[Published]) -> tuple[float, float]:
+def _scale(sets: list[TestSet], published: list[list[tuple[Published, float]]]) -> tuple[float, float]:
     """Return the ends of the scale, multiples of STEP around every interval, chance level and published figure."""
-    values = [theirs for one in sets for _, theirs in _of(one, published)]
+    values = [theirs for figures in published for _, theirs in figures]
     for one in sets:
         level = chance(one.best.score.rows[0])
         values += [] if level is None else [level]

@@ -98,17 +98,18 @@ def p_value(p: float) -> str:
 def test_sets(matrix: Matrix) -> list[TestSet]:
     """Return the test sets of a matrix by corpus; the main one of each corpus comes first."""
     cells: dict[ScoredSet, list[Cell]] = defaultdict(list)
-    for cell in matrix.cells:
-        cells[ScoredSet.of(cell.score)].append(cell)
+    for row in matrix.rows.values():
+        for key, cell in row.items():
+            cells[key].append(cell)
     by_corpus: dict[tuple[str, str], list[ScoredSet]] = defaultdict(list)
     for key in cells:
         by_corpus[key.corpus, key.digest].append(key)
     several = len({cell.score.train for cell in matrix.cells}) > 1
     found = []
     for corpus, keys in sorted(by_corpus.items()):
-        keys.sort(key=lambda key: (-len({cell.score.key for cell in cells[key]}), -key.n, key))
+        keys.sort(key=lambda key: (-len(cells[key]), -key.n, key))
         for place, key in enumerate(keys):
-            ranked = sorted(cells[key], key=lambda cell: (not cell.best, -cell.score.summary.mean[METRIC]))
+            ranked = sorted(cells[key], key=lambda cell: -cell.score.summary.mean[METRIC])
             part = _part(key, ranked[0])
             detail = f"{part}, {len(key.classes.split())} classes, {key.n:,} utterances"
             found.append(TestSet(corpus[0], part, detail, place == 0, ranked, several))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import string
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
@@ -15,6 +14,7 @@ from melt_ser.reporting.latex_text import OTHER_SCRIPT, needs_lualatex
 from melt_ser.reporting.matrix import Cell, Matrix, ScoredSet
 from melt_ser.reporting.overview import SystemScore, figure, over
 from melt_ser.reporting.ranking import Ranking
+from melt_ser.reporting.scores import corpus_names, interval
 from melt_ser.runs.table import interval_legend
 
 HEAD = r"""% Tables of `melt-ser report` for a two-column paper: \input this file after \usepackage{booktabs}.
@@ -93,12 +93,10 @@ def _columns(matrix: Matrix) -> dict[str, list[ScoredSet]]:
     corpora: dict[tuple[str, str], list[ScoredSet]] = defaultdict(list)
     for test in matrix.columns:
         corpora[test.corpus, test.digest].append(test)
-    names = [name for name, _ in corpora]
+    names = corpus_names(corpora)
     return {
-        name if names.count(name) == 1 else f"{name}, table {digest[:6]}": sorted(
-            tests, key=lambda test: (-len(_cells(matrix, test)), -test.n)
-        )
-        for (name, digest), tests in corpora.items()
+        names[corpus]: sorted(tests, key=lambda test: (-len(_cells(matrix, test)), -test.n))
+        for corpus, tests in corpora.items()
     }
 
 
@@ -118,7 +116,7 @@ def _units(matrix: Matrix, test: ScoredSet) -> str:
 
 
 def _chance_of(matrix: Matrix, test: ScoredSet) -> str:
-    return percent(test.chance)
+    return percent(_cells(matrix, test)[0].score.chance)
 
 
 def _results(matrix: Matrix, test: ScoredSet, label: str) -> Table:
@@ -188,4 +186,4 @@ def _compared(matrix: Matrix) -> Iterator[str]:
 
 def _unit(score: SystemScore) -> str:
     """Return the units that the interval of a score is over; "" if it has none."""
-    return f"{score.rows[0].ci_unit}s" if re.search(r"\[\d", figure(score, "ua")) else ""
+    return f"{score.rows[0].ci_unit}s" if interval(score) else ""

@@ -12,7 +12,7 @@ from melt_ser.reporting.contents import ReportData
 from melt_ser.reporting.matrix import Cell
 from melt_ser.reporting.overview import figure, next_to, over
 from melt_ser.reporting.ranking import Ranking
-from melt_ser.reporting.scores import interval, interval_mark
+from melt_ser.reporting.scores import interval_shown
 from melt_ser.runs.table import interval_legend
 
 SPECIAL = re.compile(r"([\\`*_{}\[\]<>#|~&])")
@@ -153,16 +153,8 @@ def _cell(block: Block, cell: Cell | None) -> str:
         return "–"
     text, data = figure(cell.score, "ua", interval=False) + cell.mark, block.data(cell)
     shown = f"**{text}**" if cell.best else text
-    shown += _interval(cell)
+    shown += escaped(interval_shown(cell.score))
     return shown + (f" ({escaped(data)})" if data else "")
-
-
-def _interval(cell: Cell) -> str:
-    """Return the interval of a cell with its mark, a dash if it is missing with a reason, or ""."""
-    bounds = interval(cell.score)
-    if bounds is None:
-        return escaped(" [–]") if any(row.interval_note for row in cell.score.rows) else ""
-    return escaped(f" [{percent(bounds[0])}, {percent(bounds[1])}]{interval_mark(cell.score)}")
 
 
 def _ranking(ranking: Ranking) -> Iterator[str]:

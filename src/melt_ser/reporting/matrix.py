@@ -15,7 +15,6 @@ import pandas as pd
 
 from melt_ser.core.console import say
 from melt_ser.evaluation.comparison import Comparison
-from melt_ser.evaluation.metrics import percent
 from melt_ser.evaluation.results import POOLED
 from melt_ser.reporting.overview import SystemScore, collect_runs, system_scores
 from melt_ser.reporting.scores import is_whole
@@ -37,11 +36,6 @@ class ScoredSet(NamedTuple):
     classes: str
     n: int
     digest: str
-
-    @property
-    def chance(self) -> float:
-        """Return the UA of guesses among the classes, each as likely as the others."""
-        return 1 / max(len(self.classes.split()), 1)
 
     @staticmethod
     def of(score: SystemScore) -> ScoredSet:
@@ -92,11 +86,6 @@ class Matrix:
     @property
     def cells(self) -> list[Cell]:
         return [cell for row in self.rows.values() for cell in row.values()]
-
-    @property
-    def chance(self) -> str:
-        """Return a sentence with the UA of guesses on each test set."""
-        return f"Chance (%): {', '.join(f'{name} {percent(key.chance)}' for key, name in self.columns.items())}."
 
     def column_of(self, cell: Cell) -> str:
         """Return the name of a cell's column."""

@@ -17,8 +17,8 @@ from melt_ser.reporting.forest import forest, styles
 from melt_ser.reporting.overview import SystemScore, figure, next_to, over, points
 from melt_ser.reporting.pages import render, script
 from melt_ser.reporting.run_details import run_details
-from melt_ser.reporting.scores import above_chance, interval
-from melt_ser.reporting.systems import method_of, system_names
+from melt_ser.reporting.scores import above_chance, interval_shown
+from melt_ser.reporting.systems import method_of
 from melt_ser.reporting.utterances import Corpora
 from melt_ser.runs.table import interval_legend, merged, shown
 
@@ -37,8 +37,9 @@ MOST_LISTED = 200  # entries of any other list
 def page(contents: ReportData, folder: Path | None) -> str:
     """Return the page; `folder` will hold it, and addresses of audio are relative to it (None: absolute)."""
     text, digest = script("report.js")
-    rows = _overview_rows(contents)
-    detailed, unread = _detailed(contents, folder)
+    names = {score.key: score.system for score in contents.system_scores}
+    rows = _overview_rows(contents, names)
+    detailed, unread = _detailed(contents, names, folder)
     numbers = {details["number"] for details in detailed}  # the rows with a link to details
     methods = styles(list(contents.methods.values()))
     style_of = {row.key: methods[contents.methods[method_of(row.key)]] for row in contents.systems}
@@ -57,7 +58,7 @@ def page(contents: ReportData, folder: Path | None) -> str:
         score_rows=[_score_row(score) for score in contents.system_scores[:MOST_LISTED]],
         styles={"methods": methods, "systems": style_of},
         share=share,
-        interval=interval,
+        interval_shown=interval_shown,
         above_chance=above_chance,
         detailed=detailed,
         numbers=numbers,
@@ -71,15 +72,16 @@ def page(contents: ReportData, folder: Path | None) -> str:
         figure=figure,
         interval_legend=interval_legend([row for run in contents.runs for row in run.whole_evals()], ["ua"]),
         next_to=next_to,
-        over=over,
         percent=percent,
         points=points,
     )
 
 
-def _overview_rows(contents: ReportData) -> list[dict[str, Any]]:
-    """Return a row for each run, test corpus and answer set, without single folds; the best of a corpus first."""
-    names = system_names(contents.runs)
+def _overview_rows(contents: ReportData, names: dict[str, str]) -> list[dict[str, Any]]:
+    """Return a row for each run, test corpus and answer set, without single folds; the best of a corpus first.
+
+    names: of the systems, by `Run.system`.
+    """
     rows = []
     for number, run in enumerate(contents.runs):
         for row, answer_set in merged(run.whole_evals()):
@@ -105,7 +107,9 @@ def _score_row(score: SystemScore) -> list[Any]:
     return [*told, percent(score.chance), *(figure(score, name) for name in table_metrics())]
 
 
-def _detailed(contents: ReportData, folder: Path | None) -> tuple[list[dict[str, Any]], list[str]]:
+def _detailed(
+    contents: ReportData, names: dict[str, str], folder: Path | None
+) -> tuple[list[dict[str, Any]], list[str]]:
     """Return the details of MOST_DETAILED runs, the best of each test set, and the errors of unreadable runs."""
     places: dict[Path, int] = {}
     for test_set in contents.test_sets:
@@ -113,7 +117,6 @@ def _detailed(contents: ReportData, folder: Path | None) -> tuple[list[dict[str,
         for place, (run, _) in enumerate(sorted(scored, key=lambda pair: -pair[1].known_value("ua"))):
             places[run.folder] = min(place, places.get(run.folder, place))
     chosen = set(sorted(places, key=lambda path: places[path])[:MOST_DETAILED])
-    names = system_names(contents.runs)
     corpora, detailed, unread = Corpora(), [], []
     for number, run in enumerate(contents.runs):
         if run.folder not in chosen:

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
-from melt_ser.evaluation.metrics import percent
+from collections.abc import Iterable
+
+from melt_ser.evaluation.metrics import METRICS, percent
 from melt_ser.evaluation.results import EvaluationSummary
 from melt_ser.reporting.overview import SystemScore
+from melt_ser.runs.table import interval_text
 
+Corpus = tuple[str, str]  # name and digest: other data may have the same name
 METRIC = "ua"  # ranks systems and fills matrices
 
 
@@ -45,16 +49,23 @@ def interval(score: SystemScore) -> list[float] | None:
     return score.summary.interval[METRIC]
 
 
-def interval_mark(score: SystemScore) -> str:
-    """Return the mark of what the interval is over (`INTERVAL_MARKS`)."""
-    return score.rows[0].interval_mark
+def interval_shown(score: SystemScore) -> str:
+    """Return " [66.0, 76.0]ˢ", " [–]" if there is a reason why the interval is missing, otherwise ""."""
+    bounds = interval(score)
+    noted = score.rows[0] if bounds else next((row for row in score.rows if row.interval_note), score.rows[0])
+    return interval_text(bounds, noted, METRICS[METRIC])
 
 
 def with_interval(score: SystemScore) -> str:
-    """Return the UA in per cent with its interval and the mark of that: "71.2 [66.0, 76.0]ˢ"."""
-    bounds = interval(score)
-    text = percent(score.summary.mean[METRIC])
-    return f"{text} [{percent(bounds[0])}, {percent(bounds[1])}]{interval_mark(score)}" if bounds else text
+    """Return the UA in per cent, with its interval if it has one: "71.2 [66.0, 76.0]ˢ"."""
+    return percent(score.summary.mean[METRIC]) + (interval_shown(score) if interval(score) else "")
+
+
+def corpus_names(corpora: Iterable[Corpus]) -> dict[Corpus, str]:
+    """Return the name of each corpus; if several tables have one name, with the beginning of the digest."""
+    known = list(corpora)
+    names = [name for name, _ in known]
+    return {(name, digest): name if names.count(name) == 1 else f"{name}, table {digest[:6]}" for name, digest in known}
 
 
 def above_chance(score: SystemScore) -> bool | None:

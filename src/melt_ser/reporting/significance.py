@@ -14,7 +14,14 @@ from itertools import combinations
 import pandas as pd
 
 from melt_ser.core.errors import InputError
-from melt_ser.evaluation.comparison import Comparison, PairedScores, check_comparable, holm, score_together
+from melt_ser.evaluation.comparison import (
+    Comparison,
+    PairedScores,
+    by_utterance,
+    check_same,
+    holm,
+    score_tables,
+)
 from melt_ser.reporting.overview import SystemScore
 from melt_ser.reporting.scores import tested_part
 from melt_ser.reporting.utterances import read_answers
@@ -50,9 +57,9 @@ def significance(columns: Sequence[Sequence[SystemScore]]) -> Significance:
     tested: list[tuple[int, list[int], PairedScores]] = []
     for column, scores in enumerate(columns):
         if len(scores) > 1:
-            chosen, tables = _comparable(scores, found.notes)
-            if len(chosen) > 1:
-                tested.append((column, chosen, _paired(scores[0], tables)))
+            chosen, paired = _paired(scores, found.notes)
+            if paired is not None:
+                tested.append((column, chosen, paired))
     corrected = iter(holm([p for _, _, paired in tested for p in paired.p_values()]))
     for column, chosen, paired in tested:
         for first, second in combinations(range(len(chosen)), 2):
@@ -64,18 +71,22 @@ def significance(columns: Sequence[Sequence[SystemScore]]) -> Significance:
     return found
 
 
-def _comparable(scores: Sequence[SystemScore], notes: list[str]) -> tuple[list[int], list[pd.DataFrame]]:
-    """Return the positions and predictions of the systems that answered the utterances of the best, which is first.
+def _paired(scores: Sequence[SystemScore], notes: list[str]) -> tuple[list[int], PairedScores | None]:
+    """Pair the systems that answered the utterances of the best, which is first; None if it is the only one.
 
-    Adds to `notes` why the others are left out.
+    Return the positions of these systems too. Adds to `notes` why the others are left out.
     """
     chosen: list[int] = []
     tables: list[pd.DataFrame] = []
+    speakers = None  # of the best
     for number, score in enumerate(scores):
         try:
-            table = _predictions(score)
+            predictions = _predictions(score)
+            table = by_utterance(predictions, scores[0].rows[0].classes)
             if tables:
-                check_comparable(tables[0], table, score.rows[0].classes)
+                check_same(tables[0], table)
+            else:
+                speakers = predictions["group"][~predictions["utterance"].duplicated()]
         except InputError as error:
             reason = " ".join(str(error).split())
             if not number:
@@ -87,7 +98,7 @@ def _comparable(scores: Sequence[SystemScore], notes: list[str]) -> tuple[list[i
             continue
         chosen.append(number)
         tables.append(table)
-    return chosen, tables
+    return chosen, score_tables(tables, speakers) if len(chosen) > 1 else None
 
 
 def _predictions(score: SystemScore) -> pd.DataFrame:
@@ -101,10 +112,6 @@ def _predictions(score: SystemScore) -> pd.DataFrame:
             known = row.ci_unit == "speaker"
             tables.append(table if known else table.assign(utterance=table["group"], group=""))
     return pd.concat(tables, ignore_index=True)
-
-
-def _paired(best: SystemScore, tables: list[pd.DataFrame]) -> PairedScores:
-    return score_together(tables, tables[0]["group"], best.rows[0].classes)
 
 
 def _sentence(tested: list[tuple[SystemScore, int, PairedScores]]) -> str:

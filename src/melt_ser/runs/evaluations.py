@@ -37,7 +37,7 @@ class Answers:
 
 
 def evaluation_rows(folder: Path, folds: Sequence[Answers], classes: list[str]) -> list[Evaluation]:
-    """Return the rows of one corpus: those over all folds, then those of each fold; write their files and figures.
+    """Return the rows of one corpus: those over all folds, then those of each fold; write their files.
 
     folder: the run folder. folds: the answers of each fold's model. classes: the classes of the models.
     """

@@ -162,7 +162,7 @@ def _summary(row: Evaluation) -> str:
     with_interval = {name: metric for name, metric in METRICS.items() if metric.shows_interval}
     scores = ", ".join(f"{metric.label} {_percent(row, name)}" for name, metric in with_interval.items())
     unit = f"; 95 % intervals over {row.ci_unit}s" if any(map(row.interval, with_interval)) else ""
-    return f"{scores}\nchance of UA {100 / len(row.classes):.1f} %{unit}"
+    return f"{scores}\nchance of UA {100 * row.chance:.1f} %{unit}"
 
 
 def _percent(row: Evaluation, name: str) -> str:
