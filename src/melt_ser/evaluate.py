@@ -42,7 +42,7 @@ def evaluate(composed: DictConfig) -> None:
     with exclusive_lock(folder, waits=True):  # another `evaluate` may be adding its rows
         result = rescore(folder, read_result(folder), corpus, config.eval, config.device)
         if is_main_process():
-            draw_figures(folder, result, config.eval.figures)
+            draw_figures(folder, result, config.eval.figures, [name])
     show(evaluation_table([row for row in result.evals if row.corpus == name]))
     finish(folder / RESULT_FILE)
 

@@ -14,7 +14,7 @@ import pandas as pd
 
 from melt_ser.config import DatasetConfig, DevGroup
 from melt_ser.core.errors import InputError, SetupError
-from melt_ser.corpora.fold_split import FoldSplit, dev_overlap_notes
+from melt_ser.corpora.fold_split import FoldSplit, dev_overlap_notes, number_known
 from melt_ser.corpora.grouping import TRAITS, balanced_sets, groups_of, held_out_set
 from melt_ser.corpora.table import shared_values
 
@@ -80,7 +80,7 @@ def _notes(split: FoldSplit, config: DatasetConfig, kind: DevGroup) -> tuple[str
     part = f"about {100 * share:.0f} % of train, whole {words.get(kind, kind.value)}s"
     shared = len(shared_values(split.train, split.dev, group))
     if kind.value != group and shared:
-        known = len({*split.training_side(group)[group]} - {""})
+        known = number_known(split.training_side(group), group)
         return (
             f"'{config.name}' leaves {known} {group}{'s' if known > 1 else ''} to train on, and dev is {part} "
             f"(dataset.dev_group={kind.value}): the best epoch is chosen on {_trained_on(split, group)} trained on.",

@@ -83,10 +83,11 @@ def check_fold_split(split: FoldSplit, config: DatasetConfig) -> None:
     for part, others in (("dev", () if may_share else ("train",)), ("test", ("train", "dev"))):
         shared, places = _shared(split, part, others, group)
         if shared:
+            known = number_known(split.parts[part], group)
             raise InputError(
-                f"{_name(split, config)} has {len(shared)} of its {_known(split.parts[part], group)} {part} {group}s "
-                f"in {places} too (such as '{shared[0]}'): choose another dataset.protocol or fix the split column, or "
-                f"set dataset.allow_speaker_overlap=true to run it and have the result say so."
+                f"{_name(split, config)} has {len(shared)} of its {known} {part} {group}s in {places} too (such as "
+                f"'{shared[0]}'): choose another dataset.protocol or fix the split column, or set "
+                f"dataset.allow_speaker_overlap=true to run it and have the result say so."
             )
 
 
@@ -112,7 +113,7 @@ def overlap_notes(split: FoldSplit, config: DatasetConfig) -> tuple[str, ...]:
     for column in dict.fromkeys(("speaker", config.group.value)):
         shared, places = _shared(split, "test", ("train", "dev"), column)
         if shared or (config.folds == EMOBOX and column == "speaker"):
-            known = _known(split.test, column)
+            known = number_known(split.test, column)
             notes.append(
                 f"{_name(split, config)}: {len(shared)} of the {known} test {column}s "
                 f"{'is' if len(shared) == 1 else 'are'} in {places} too."
@@ -125,7 +126,7 @@ def dev_overlap_notes(split: FoldSplit, config: DatasetConfig) -> tuple[str, ...
     group = config.group.value
     shared = len(shared_values(split.train, split.dev, group))
     sentence = (
-        f"{_name(split, config)}: {shared} of the {_known(split.dev, group)} dev {group}s "
+        f"{_name(split, config)}: {shared} of the {number_known(split.dev, group)} dev {group}s "
         f"{'is' if shared == 1 else 'are'} in train too: the best epoch is chosen on {group}s that were trained on."
     )
     return (sentence,) if shared else ()
@@ -144,7 +145,8 @@ def _name(split: FoldSplit, config: DatasetConfig) -> str:
     return f"{'EmoBox fold' if config.folds == EMOBOX else 'Fold'} {split.fold} of '{config.name}'"
 
 
-def _known(table: pd.DataFrame, column: str) -> int:
+def number_known(table: pd.DataFrame, column: str) -> int:
+    """Return the number of known values of a column, such as speakers."""
     return int(table[column][table[column] != ""].nunique())
 
 
@@ -168,7 +170,7 @@ def group_warnings(table: pd.DataFrame, config: DatasetConfig) -> list[str]:
             f"{unknown} of {len(table)} utterances of '{config.name}' have no {group}; train, dev and test may share "
             f"{group}s, which flatters the numbers: fill the {group} column."
         )
-    speakers = _known(table, "speaker")
+    speakers = number_known(table, "speaker")
     if 0 < speakers <= 2:
         sentences.append(
             f"'{config.name}' has {speakers} speaker{'s' if speakers > 1 else ''}: "

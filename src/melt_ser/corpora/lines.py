@@ -232,5 +232,4 @@ def relabel(release: Release, path: Path) -> Release:
     notes = [f"the labels are those of {path.name}"]
     notes += [f"{beyond} utterances of {path.name} are not in the corpus"] if beyond else []
     table = release.table.assign(label=label_of_row)[label_of_row != ""].reset_index(drop=True)
-    annotated = release.table if release.annotated is None else release.annotated
-    return Release(table, release.skipped + skipped, release.notes + notes, release.root, annotated)
+    return Release(table, release.skipped + skipped, release.notes + notes, release.root, release.drawn_from)

@@ -148,8 +148,7 @@ def load_corpus(config: DatasetConfig, force: bool = False, progress: Progress |
         table["other_emotion"] = map_labels(other, label_map, config.name)
     elif config.both_labels:
         raise SetupError(f"dataset.both_labels is for melt and melt_human; '{config.name}' has one label a row.")
-    annotated = release.table if release.annotated is None else release.annotated
-    return Corpus(config, root, table, clips, dropped, release.notes, digest(table), annotated)
+    return Corpus(config, root, table, clips, dropped, release.notes, digest(table), release.drawn_from)
 
 
 def _load_union(config: DatasetConfig, force: bool, progress: Progress | None) -> Corpus:

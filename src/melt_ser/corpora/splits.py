@@ -77,15 +77,15 @@ def _checked(split: FoldSplit, config: DatasetConfig) -> FoldSplit:
 def _used(split: FoldSplit, table: pd.DataFrame, config: DatasetConfig) -> FoldSplit:
     """Return the split with the utterances of `table` alone, and a sentence about those that are in no part of it."""
     notes: tuple[str, ...] = ()
-    if config.folds == EMOBOX and split.fold is not None:
-        _, notes = emobox_parts(table, config, split.fold)
-    elif config.folds is None and (table["split"] != "").any():
+    if split.fold is None:
         unassigned = table["utterance"][table["split"] == ""]
         if len(unassigned):
             notes = (
                 f"{len(unassigned)} utterances of '{config.name}' have no split and are left out (such as "
                 f"{unassigned.iloc[0]}).",
             )
+    elif config.folds == EMOBOX:
+        _, notes = emobox_parts(table, config, split.fold)
     used = split.of(table)
     return replace(used, notes=notes + used.notes)
 

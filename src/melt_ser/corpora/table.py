@@ -63,6 +63,11 @@ class Release:
     root: Path | None = None
     annotated: pd.DataFrame | None = None
 
+    @property
+    def drawn_from(self) -> pd.DataFrame:
+        """The rows from which folds and dev parts are drawn."""
+        return self.table if self.annotated is None else self.annotated
+
 
 def make_table(rows: Iterable[Mapping[str, Any]] | pd.DataFrame) -> pd.DataFrame:
     """Return a table with all `COLUMNS` from rows that give some of them; a missing value becomes "" (seconds: NaN).

@@ -208,8 +208,8 @@ class WaveformDataset(ClipDataset):
             waveform = self.augmentation(waveform, generator)
         if self.crop is not None:
             spare = len(waveform) - self.crop.samples
-            given = None if self.places is None else self.crop.first_sample(int(self.places[row]), spare)
-            first = self.crop.draw(generator, spare) if given is None else given
+            place = None if self.places is None else int(self.places[row])
+            first = self.crop.draw(generator, spare) if place is None else self.crop.first_sample(place, spare)
             waveform = waveform[first : first + self.crop.samples]
         prepared = prepare_waveform(torch.from_numpy(waveform), self.do_normalize)
         padded = torch.nn.functional.pad(prepared, (0, max(0, self.pad_samples - len(prepared))))

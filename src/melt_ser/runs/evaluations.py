@@ -36,12 +36,27 @@ class Answers:
     models: int = 1
 
 
+def answers_of(
+    fold: Fold,
+    scored: EvaluationSet,
+    probabilities: np.ndarray,
+    classes: list[str],
+    temperature: float | None,
+    models: int = 1,
+) -> Answers:
+    """Return the answers for probabilities, (utterances, classes); the other arguments are those of `Answers`."""
+    return Answers(fold, scored, prediction_table(scored, probabilities, classes, fold), temperature, models)
+
+
 def evaluation_rows(folder: Path, folds: Sequence[Answers], classes: list[str]) -> list[Evaluation]:
     """Return the rows of one corpus: those over all folds, then those of each fold; write their files.
 
     folder: the run folder. folds: the answers of each fold's model. classes: the classes of the models.
     """
-    whole = [] if len(folds) == 1 else _mean_and_ensemble(folds, classes) if _share_a_test(folds) else [_pooled(folds)]
+    whole: list[Answers] = []
+    if len(folds) > 1:
+        share_a_test = are_the_same([answers.scored for answers in folds])
+        whole = _mean_and_ensemble(folds, classes) if share_a_test else [_pooled(folds)]
     rows = [row for answers in whole for row in _rows(folder, answers, classes)]
     return rows + [row for answers in folds for row in _rows(folder, answers, classes, one_of_many=bool(whole))]
 
@@ -51,10 +66,6 @@ def in_order(rows: list[Evaluation]) -> list[Evaluation]:
     return sorted(rows, key=lambda row: isinstance(row.fold, int))
 
 
-def _share_a_test(folds: Sequence[Answers]) -> bool:
-    return are_the_same([answers.scored for answers in folds])
-
-
 def _mean_and_ensemble(folds: Sequence[Answers], classes: list[str]) -> list[Answers]:
     """Return the answers of all models, and the answers of the mean of their probabilities."""
     first, together = folds[0].scored, _joined(folds)
@@ -62,10 +73,9 @@ def _mean_and_ensemble(folds: Sequence[Answers], classes: list[str]) -> list[Ans
     scored = replace(first, table=first.table.assign(trained_on=trained_on))
     probabilities = np.stack([answers.predictions[classes].to_numpy() for answers in folds])
     mean = probabilities.mean(axis=0, dtype=np.float64).astype(probabilities.dtype)
-    ensemble = prediction_table(scored, mean, classes, ENSEMBLE)
     return [
         Answers(MEAN, scored, together.predictions, together.temperature, len(folds)),
-        Answers(ENSEMBLE, scored, ensemble, None, len(folds)),
+        answers_of(ENSEMBLE, scored, mean, classes, None, len(folds)),
     ]
 
 

@@ -70,8 +70,10 @@ def training_curve_figure(folds: list[tuple[int | None, pd.DataFrame]], path: Pa
         style = {"color": colour, "marker": marker if len(epochs) <= MOST_MARKERS else "", "markersize": 4}
         loss_axes.plot(epochs["epoch"], epochs["train_loss"], "-", **style)
         loss_axes.plot(epochs["epoch"], epochs["dev_loss"], "--", **style)
-        ua_axes.plot(epochs["epoch"], 100 * epochs["dev_ua"], "--", **style, label=_fold_label(number, epochs))
-        _mark_best(ua_axes, epochs, colour)
+        best = _best(epochs)
+        ua_axes.plot(epochs["epoch"], 100 * epochs["dev_ua"], "--", **style, label=_fold_label(number, best))
+        if best is not None:
+            ua_axes.plot(*best, "*", color=colour, markeredgecolor="black", markersize=11, linestyle="none")
     title = "Training curve" if len(folds) == 1 else f"Training curves of {len(folds)} folds"
     loss_axes.set_title(title, fontsize=12, fontweight="bold")
     loss_axes.set_ylabel("loss")
@@ -130,8 +132,7 @@ def _fold_colours(number: int) -> list[Any]:
     )
 
 
-def _fold_label(number: int | None, epochs: pd.DataFrame) -> str:
-    best = _best(epochs)
+def _fold_label(number: int | None, best: tuple[int, float] | None) -> str:
     told = "" if best is None else f"best: epoch {best[0]}, {best[1]:.1f} %"
     return told if number is None else f"fold {number}, {told}".removesuffix(", ")
 
@@ -143,12 +144,6 @@ def _best(epochs: pd.DataFrame) -> tuple[int, float] | None:
         return None
     best = int(np.nanargmax(dev_ua))
     return int(epochs["epoch"].iloc[best]), 100 * float(dev_ua[best])
-
-
-def _mark_best(axes: Axes, epochs: pd.DataFrame, colour: Any) -> None:
-    best = _best(epochs)
-    if best is not None:
-        axes.plot(*best, "*", color=colour, markeredgecolor="black", markersize=11, linestyle="none")
 
 
 def _whole_epoch_ticks(axes: Axes, epochs: pd.Series) -> None:

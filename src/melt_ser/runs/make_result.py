@@ -29,11 +29,10 @@ from melt_ser.evaluation.results import (
     RunInfo,
     TrainInfo,
 )
-from melt_ser.runs.evaluations import Answers, evaluation_rows, in_order, unscored_entries
+from melt_ser.runs.evaluations import Answers, answers_of, evaluation_rows, in_order, unscored_entries
 from melt_ser.runs.folder import read_epochs, read_inputs
 from melt_ser.runs.identity import settings_of
 from melt_ser.runs.plan import RunPlan
-from melt_ser.runs.predictions import prediction_table
 from melt_ser.runs.warnings import warnings_after, warnings_before
 
 if TYPE_CHECKING:
@@ -97,12 +96,11 @@ def _answers(plan: RunPlan, folds: list[FoldOutcome]) -> Iterator[list[Answers]]
     """Yield the answers of each fold's model for each corpus."""
     for position, _ in enumerate(folds[0].evaluation_sets):
         yield [
-            Answers(
+            answers_of(
                 fold.split.fold,
                 fold.evaluation_sets[position],
-                prediction_table(
-                    fold.evaluation_sets[position], fold.probabilities[position], plan.classes, fold.split.fold
-                ),
+                fold.probabilities[position],
+                plan.classes,
                 fold.temperature,
             )
             for fold in folds

@@ -19,10 +19,9 @@ from melt_ser.corpora.fold_split import SPLIT_COLUMNS
 from melt_ser.corpora.labels import LabelSpace
 from melt_ser.evaluation.evaluation_sets import EvaluationSet, make_evaluation_set, split_to_score
 from melt_ser.evaluation.results import RERUN_HINT, Result, write_result
-from melt_ser.runs.evaluations import Answers, evaluation_rows, unscored_entries
+from melt_ser.runs.evaluations import answers_of, evaluation_rows, unscored_entries
 from melt_ser.runs.folder import RESULT_FILE, model_folders
 from melt_ser.runs.plan import RunPlan
-from melt_ser.runs.predictions import prediction_table
 
 if TYPE_CHECKING:
     from melt_ser.models.classifier import SpeechClassifier
@@ -88,7 +87,7 @@ def rescore(folder: Path, result: Result, corpus: Corpus, settings: EvalConfig, 
     if not is_main_process():
         return result
     answers = [
-        Answers(entry.fold, scored, prediction_table(scored, found, classes, entry.fold), entry.temperature)
+        answers_of(entry.fold, scored, found, classes, entry.temperature)
         for entry, scored, found in zip(result.train.folds, evaluation_sets, probabilities, strict=True)
     ]
     rows = evaluation_rows(folder, answers, classes)

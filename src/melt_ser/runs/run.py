@@ -75,9 +75,8 @@ def _run(config: Config) -> tuple[Path, bool]:
         for warning in told:
             say(f"note: {warning}")
         result, skipped = _complete(plan) if is_finished else (_train_and_score(plan), False)
-        if processes.is_main_process() and result is not None:
-            draw_figures(plan.folder, result, config.eval.figures, only_missing=skipped)
-        if processes.is_main_process():
+        if result is not None and processes.is_main_process():
+            draw_figures(plan.folder, result, config.eval.figures, () if is_finished else None)
             shutil.rmtree(previous_folder(plan.folder), ignore_errors=True)
     if result is not None:
         show(evaluation_table(result.evals))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from pathlib import Path
 
 from melt_ser.config import FigureFormat
@@ -11,19 +12,21 @@ from melt_ser.runs.folder import read_epochs
 from melt_ser.runs.table import fold_text
 
 
-def draw_figures(folder: Path, result: Result, form: FigureFormat, only_missing: bool = False) -> None:
-    """Draw the training curve and a confusion matrix for each corpus; with `only_missing`, those without a file.
+def draw_figures(folder: Path, result: Result, form: FigureFormat, corpora: Collection[str] | None = None) -> None:
+    """Draw the training curve and a confusion matrix for each corpus.
 
     The confusion matrices are those of the answer set closed, named after the predictions. The single folds of a run of
     several have none.
+
+    corpora: draw the figures of these, and those that have no file; None: draw all.
     """
     rows = [row for row in result.evals if len(result.train.folds) == 1 or not isinstance(row.fold, int)]
     for row in rows:
         path = folder / "figures" / f"confusion_{Path(row.predictions).stem}.{form.value}"
-        if row.answer_set == "closed" and not (only_missing and path.exists()):
+        if row.answer_set == "closed" and (corpora is None or row.corpus in corpora or not path.exists()):
             confusion_figure(row, title_of(row), path)
     path = folder / "figures" / f"training_curve.{form.value}"
-    if not (only_missing and path.exists()):
+    if corpora is None or not path.exists():
         training_curve_figure([(info.fold, read_epochs(folder / info.folder)) for info in result.train.folds], path)
 
 

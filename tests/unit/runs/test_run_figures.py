@@ -27,7 +27,7 @@ def test_figures_of_a_finished_run_are_drawn_in_another_format_and_single_folds_
     assert names(folder) == {*confusions, "training_curve.pdf"}
     kept = folder / "figures" / "training_curve.pdf"
     kept.write_text("kept")
-    draw_figures(folder, result, FigureFormat.pdf, only_missing=True)
+    draw_figures(folder, result, FigureFormat.pdf, corpora=())
     assert kept.read_text() == "kept"
 
 

@@ -39,7 +39,6 @@ def read(root: Path, config: DatasetConfig) -> Release:
     }
     clips, unused, notes = meld.find_clips(root, searched, list(annotations), config)
     release = meld.join(annotations, clips, config, column)
-    assert release.annotated is not None
     labels = _labels(annotations).loc[release.table["utterance"]].reset_index(drop=True)
     other = next(name for name in LABEL_COLUMNS if name != column)
     table, skipped = release.table.assign(other_label=labels[other]), []
@@ -57,7 +56,7 @@ def read(root: Path, config: DatasetConfig) -> Release:
         table,
         release.skipped + skipped + unused,
         release.notes + notes,
-        annotated=release.annotated.assign(label=labels["Emotion"], other_label=labels["llm_label"]),
+        annotated=release.drawn_from.assign(label=labels["Emotion"], other_label=labels["llm_label"]),
     )
 
 
