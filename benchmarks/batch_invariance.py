@@ -17,7 +17,7 @@ import torch
 from transformers import CONFIG_MAPPING, AutoModel
 
 from melt_ser.audio.waveform import pad_together, prepare_waveform
-from melt_ser.config import BackboneConfig, HeadConfig, Layers
+from melt_ser.config import BackboneConfig, HeadConfig
 from melt_ser.models.checkpoint_config import MODEL_TYPES
 from melt_ser.models.classifier import SpeechClassifier
 from melt_ser.models.families import load_backbone
@@ -46,7 +46,7 @@ def largest_differences(family: str, size: str, seed: int) -> dict[str, float]:
     config = BackboneConfig(name=size, family=family, architecture=architecture(family, size))
     backbone = load_backbone(config, seed)
     torch.manual_seed(seed)
-    head = HeadConfig(layers=Layers.weighted)
+    head = HeadConfig(layers="weighted")
     classifier = SpeechClassifier(backbone, head, ["angry", "happy", "neutral", "sad"]).eval()
     plain = AutoModel.from_config(CONFIG_MAPPING[MODEL_TYPES[family]].from_dict(backbone.model.config.to_dict())).eval()
     plain.load_state_dict(backbone.model.state_dict())

@@ -48,23 +48,16 @@ class Pooling(str, Enum):
 
     mean = "mean"
     """the mean over time"""
+    statistics = "statistics"
+    """the mean and the standard deviation over time, side by side"""
     attention = "attention"
     """a mean with learned weights"""
     attentive_statistics = "attentive_statistics"
     """a mean and a standard deviation with learned weights"""
 
 
-class Layers(str, Enum):
-    """The hidden layers of the backbone that the head reads."""
-
-    last = "last"
-    """the last layer"""
-    weighted = "weighted"
-    """a learned weighted sum of all layers"""
-
-
 class LastState(str, Enum):
-    """The last term of the weighted sum, for a backbone with a norm behind its last layer."""
+    """The last hidden state, for a backbone with a norm behind its last layer."""
 
     before_norm = "before_norm"
     """the output of the last layer, as in transformers from version 5 on"""
@@ -315,12 +308,17 @@ class HeadConfig:
     """Name of the head."""
     pooling: Pooling = Pooling.mean
     """How the frames of a clip become one vector."""
-    layers: Layers = Layers.last
-    """Hidden layers of the backbone that the head reads."""
+    layers: Union[int, str] = "last"
+    """Hidden states of the backbone that the head reads: last (the output of the last layer), weighted (a learned
+    weighted sum of all), all (side by side), chosen (the one that is best on dev; only trainer=probe), or a number k
+    (0 is the input of the first layer, k the output of layer k)."""
     last_state: LastState = LastState.before_norm
-    """Last term of the weighted sum (head.layers=weighted), if the backbone has a norm behind its last layer:
+    """Last of these states, unless head.layers=last, if the backbone has a norm behind its last layer:
     do_stable_layer_norm in its config.json, as in most large models. With before_norm, plain transformers loads the
     saved model of head=weighted."""
+    standardise: bool = False
+    """Shift and scale each pooled feature to mean 0 and deviation 1 over the training part, before the linear layers.
+    It needs a pooling without weights: mean or statistics."""
     hidden_sizes: list[int] = field(default_factory=list)
     """Sizes of the hidden layers, with ReLU between the layers. []: one linear layer; [256]: two linear layers."""
     dropout: float = 0.0

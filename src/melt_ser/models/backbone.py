@@ -38,11 +38,13 @@ class BackboneOutput:
         and most large models of the other families) have a hidden_states[-1] that differs from last_hidden_state. This
         is so in transformers 5; in transformers 4 and in SUPERB's code both are the same (`head.last_state`).
     frame_mask: (batch, frames), true for frames that belong to the utterance; the values of other frames mean nothing.
+    is_pooled: whether the states hold one vector of each utterance, (batch, 1, features), that the head's pooling made.
     """
 
     last_hidden_state: Tensor
     hidden_states: tuple[Tensor, ...] | None
     frame_mask: Tensor
+    is_pooled: bool = False
 
 
 class Backbone(nn.Module, ABC):

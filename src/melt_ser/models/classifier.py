@@ -9,64 +9,10 @@ import torch
 from torch import Tensor, nn
 
 from melt_ser.config import HeadConfig, LastState
-from melt_ser.core.errors import SetupError, did_you_mean
+from melt_ser.core.errors import SetupError
 from melt_ser.data.stage import Stage
 from melt_ser.models.backbone import Backbone, BackboneOutput, mask_of
-from melt_ser.models.pooling import POOLINGS, MeanPooling
-
-LAYERS = ("last", "weighted")
-LAST_STATES = tuple(state.value for state in LastState)
-
-
-class Head(nn.Module):
-    """Map the frames of a backbone to logits: choose layers, pool, apply linear layers.
-
-    layers="last" reads `last_hidden_state`. layers="weighted" reads the sum of all `hidden_states` (the input
-    of the transformer and the output of every layer) with learned scalar weights, the softmax of
-    `layer_weights` (Yang et al., "SUPERB", Interspeech 2021). last_state="after_norm" replaces the last of them by
-    `last_hidden_state`. The initial weights are drawn from torch's global random state.
-    """
-
-    def __init__(self, config: HeadConfig, features: int, number_of_layers: int, classes: int) -> None:
-        super().__init__()
-        pooling = _checked("head.pooling", config.pooling, POOLINGS)
-        self.weighted = _checked("head.layers", config.layers, LAYERS) == "weighted"
-        last_state = _checked("head.last_state", config.last_state, LAST_STATES)
-        self.normalised = last_state == "after_norm"
-        if self.weighted:
-            states = number_of_layers + 1
-            self.layer_weights = nn.Parameter(torch.full((states,), 1.0 / states))
-        self.pooling = POOLINGS[pooling](features)
-        width, layers = features * self.pooling.multiplier, list[nn.Module]()
-        for size in config.hidden_sizes:
-            layers += [nn.Dropout(config.dropout), nn.Linear(width, size), nn.ReLU()]
-            width = size
-        self.network = nn.Sequential(*layers, nn.Dropout(config.dropout))
-        self.output = nn.Linear(width, classes)
-
-    def forward(self, backbone: BackboneOutput) -> Tensor:
-        """Return logits, (batch, classes), in float32 even if the backbone ran in a lower precision."""
-        with torch.autocast(backbone.last_hidden_state.device.type, enabled=False):
-            pooled = self.pooling(self._frames(backbone), backbone.frame_mask)
-            logits: Tensor = self.output(self.network(pooled))
-            return logits
-
-    def states(self, backbone: BackboneOutput) -> tuple[Tensor, ...]:
-        """Return the states that the head reads, each (batch, frames, features)."""
-        if not self.weighted:
-            return (backbone.last_hidden_state,)
-        assert backbone.hidden_states is not None
-        return (*backbone.hidden_states[:-1], backbone.last_hidden_state) if self.normalised else backbone.hidden_states
-
-    def _frames(self, backbone: BackboneOutput) -> Tensor:
-        states = self.states(backbone)
-        if not self.weighted:
-            return states[0].float()
-        weights = self.layer_weights.softmax(dim=0)
-        frames = torch.zeros_like(backbone.last_hidden_state, dtype=torch.float32)
-        for weight, state in zip(weights, states, strict=True):
-            frames = torch.addcmul(frames, weight, state.float())
-        return frames
+from melt_ser.models.head import Head
 
 
 class SpeechClassifier(nn.Module):
@@ -79,14 +25,37 @@ class SpeechClassifier(nn.Module):
 
     def __init__(self, backbone: Backbone, head: HeadConfig, classes: Sequence[str]) -> None:
         super().__init__()
-        if head.layers == "weighted" and backbone.layer_drop > 0:
-            raise SetupError("head.layers=weighted needs every layer's output; set backbone.layer_drop=0.")
-        if head.layers != "weighted" or not backbone.normalises_last:
+        if head.layers != "last" and backbone.layer_drop > 0:
+            raise SetupError(f"head.layers={head.layers} needs every layer's output; set backbone.layer_drop=0.")
+        if head.layers == "last" or not backbone.normalises_last:
             head = replace(head, last_state=LastState.before_norm)  # both are the same
         self.backbone = backbone
-        self.head_config = head
         self.classes = list(classes)
-        self.head = Head(head, backbone.hidden_size, backbone.number_of_layers, len(self.classes))
+        self.set_head(head)
+
+    def set_head(self, config: HeadConfig) -> None:
+        """Replace the head by a new one."""
+        backbone = self.backbone
+        device = next(backbone.parameters()).device
+        self.head_config = config
+        self.head = Head(config, backbone.hidden_size, backbone.number_of_layers, len(self.classes)).to(device)
+
+    def fold_standardisation(self) -> None:
+        """Put the standardisation of the pooled features into the first linear layer; the logits stay the same.
+
+        A weighted sum keeps it, since it standardises each state before the sum.
+        """
+        head = self.head
+        if not head.standardises or head.layers == "weighted":
+            return
+        weights = head.state_dict()
+        shift, scale = (weights.pop(name).double().flatten() for name in ("shift", "scale"))
+        first = "network.1" if self.head_config.hidden_sizes else "output"
+        weight = weights[f"{first}.weight"].double() / scale
+        weights[f"{first}.weight"] = weight.float()
+        weights[f"{first}.bias"] = (weights[f"{first}.bias"].double() - weight @ shift).float()
+        self.set_head(replace(self.head_config, standardise=False))
+        self.head.load_state_dict(weights)
 
     def forward(self, inputs: Tensor, lengths: Tensor, stage: Stage = Stage.nothing) -> Tensor:
         """Return logits, (batch, classes).
@@ -109,10 +78,10 @@ class SpeechClassifier(nn.Module):
         if backbone.freezing == "nothing":
             return Stage.nothing
         if backbone.freezing == "everything":
-            return Stage.pooled if isinstance(head.pooling, MeanPooling) and not crops else Stage.states
+            return Stage.pooled if head.pooling.is_fixed and not crops else Stage.states
         random = backbone.layer_drop > 0 or backbone.masks_input
-        # A weighted sum reads the frozen layers too.
-        whole_layers = isinstance(backbone.freezing, int) and not random and not head.weighted
+        # A head that reads several layers reads the frozen ones too.
+        whole_layers = isinstance(backbone.freezing, int) and not random and not head.reads_all
         return Stage.layers if whole_layers else Stage.convolution
 
     @torch.no_grad()
@@ -131,11 +100,11 @@ class SpeechClassifier(nn.Module):
         hidden = backbone.embed(convolved, frame_mask)
         if stage is Stage.layers:
             return backbone.layers(hidden, frame_mask, 0, self._lowest_learning_layer)[-1], counts
-        states = torch.stack(self.head.states(backbone.transform(hidden, frame_mask, 0, self.head.weighted)), dim=2)
+        states = self.head.states(backbone.transform(hidden, frame_mask, 0, self.head.reads_all))
         if stage is Stage.states:
-            return states, counts
-        total = states.masked_fill(~frame_mask[:, :, None, None], 0.0).sum(dim=1, keepdim=True)
-        return total / frame_mask.sum(dim=1)[:, None, None, None], torch.ones_like(counts)
+            return torch.stack(states, dim=2), counts
+        pooled = torch.stack([self.head.pooling(state, frame_mask) for state in states], dim=1)
+        return pooled[:, None], torch.ones_like(counts)
 
     def frame_shape(self, stage: Stage) -> tuple[int, ...]:
         """Return the shape of one frame of a stage's features."""
@@ -144,7 +113,8 @@ class SpeechClassifier(nn.Module):
             return (backbone.channels,)
         if stage is Stage.layers:
             return (backbone.hidden_size,)
-        return (backbone.number_of_layers + 1 if self.head.weighted else 1, backbone.hidden_size)
+        width = backbone.hidden_size * (self.head.pooling.multiplier if stage is Stage.pooled else 1)
+        return (backbone.number_of_layers + 1 if self.head.reads_all else 1, width)
 
     def stage_modules(self, stage: Stage) -> list[nn.Module]:
         """Return the modules that compute a stage's features."""
@@ -152,18 +122,18 @@ class SpeechClassifier(nn.Module):
 
     def continue_from(self, stage: Stage, features: Tensor, counts: Tensor) -> BackboneOutput:
         """Run the rest of the backbone on the features of a stage; return the input of the head."""
-        backbone, weighted = self.backbone, self.head.weighted
+        backbone, reads_all = self.backbone, self.head.reads_all
         if stage is Stage.nothing:
-            whole: BackboneOutput = backbone(features, counts, output_hidden_states=weighted)
+            whole: BackboneOutput = backbone(features, counts, output_hidden_states=reads_all)
             return whole
         frame_mask = mask_of(counts, features.shape[1], features.device)
         features = features.float()
         if stage is Stage.convolution:
-            return backbone.transform(backbone.embed(features, frame_mask), frame_mask, 0, weighted)
+            return backbone.transform(backbone.embed(features, frame_mask), frame_mask, 0, reads_all)
         if stage is Stage.layers:
-            return backbone.transform(features, frame_mask, self._lowest_learning_layer, weighted)
+            return backbone.transform(features, frame_mask, self._lowest_learning_layer, reads_all)
         states = features.unbind(dim=2)
-        return BackboneOutput(states[-1], states if weighted else None, frame_mask)
+        return BackboneOutput(states[-1], states if reads_all else None, frame_mask, stage is Stage.pooled)
 
     @property
     def _lowest_learning_layer(self) -> int:
@@ -183,16 +153,8 @@ def logits_of_all(
     outputs: dict[tuple[int, bool], BackboneOutput] = {}
     logits = []
     for classifier in classifiers:
-        key = (id(classifier.backbone), classifier.head.weighted)
+        key = (id(classifier.backbone), classifier.head.reads_all)
         if key not in outputs:
             outputs[key] = classifier.continue_from(stage, inputs, lengths)
         logits.append(classifier.head(outputs[key]))
     return logits
-
-
-def _checked(key: str, value: str, choices: Sequence[str] | dict[str, type]) -> str:
-    """Return a setting's value, an enumeration or a word, as plain text; raise SetupError if it is not in `choices`."""
-    word = str(getattr(value, "value", value))
-    if word not in choices:
-        raise SetupError(f"{key}={word} is unknown; {did_you_mean(word, choices)}")
-    return word

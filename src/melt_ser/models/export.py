@@ -6,8 +6,9 @@ A folder holds melt_ser.json (classes, head, format version) and one of two form
                                      pipeline("audio-classification", model=<folder>) gives our answer
     any other head                   the plain backbone, which AutoModel loads, and head.safetensors
 
-A weighted sum whose last state comes after the norm (`head.last_state`) is another head: transformers 5 takes the state
-before the norm.
+A head that reads state k is a weighted sum in which all other layers weigh 0. Other heads are a sum whose last state
+comes after the norm (`head.last_state`; transformers 5 takes the state before the norm), all states side by side, and
+a standardised sum.
 
 The classifier of the first form has a projection before the mean; it is saved as the identity. transformers lacks
 kernels/masking.py, so its answers depend on padding: keep its pipeline's default of one clip at a time.
@@ -20,36 +21,34 @@ training such heads, and thirty copies of a base model took 11 GB.
 from __future__ import annotations
 
 import copy
-import json
 import os
 import shutil
 import sys
 from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from melt_ser.config import BackboneConfig, HeadConfig, LastState, Layers, Pooling
-from melt_ser.core.errors import InputError, SetupError, one_line
+from melt_ser.config import BackboneConfig, HeadConfig, Pooling
+from melt_ser.core.errors import InputError, SetupError
 from melt_ser.core.files import replacing_folder, write_json
 from melt_ser.core.memory import NO_ROOM_FOR_MODEL, memory_advice
-from melt_ser.corpora.labels import RESERVED
 from melt_ser.models.backbone import Backbone
 from melt_ser.models.checkpoint_files import SAFE_WEIGHTS
 from melt_ser.models.classifier import SpeechClassifier
+from melt_ser.models.description import DESCRIPTION, checked, describe, read_description
 from melt_ser.models.families import MODULES, load_backbone
 from melt_ser.models.weights import check_finite, quiet_transformers
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
-FORMAT_VERSION = 2  # since 2 the head may have a key last_state; all other models are written as version 1
 METADATA = {"format": "pt"}  # as transformers writes it
-DESCRIPTION, HEAD_WEIGHTS = "melt_ser.json", "head.safetensors"
+HEAD_WEIGHTS = "head.safetensors"
 WHOLE, INDEX = SAFE_WEIGHTS
 BACKBONE, LEARNED = "model-00001-of-00002.safetensors", "model-00002-of-00002.safetensors"
 FIRST_FORM = {
@@ -65,23 +64,9 @@ def save_model(classifier: SpeechClassifier, folder: Path) -> None:
 
     Raises OutputError if the folder cannot be written.
     """
-    backbone, head = classifier.backbone, classifier.head_config
-    after_norm = LastState(head.last_state) is LastState.after_norm
-    description = {
-        "format_version": FORMAT_VERSION if after_norm else 1,
-        "family": backbone.family,
-        "classes": classifier.classes,
-        "head": {
-            "pooling": Pooling(head.pooling).value,
-            "layers": Layers(head.layers).value,
-            "hidden_sizes": list(head.hidden_sizes),
-            "dropout": head.dropout,
-            **({"last_state": LastState.after_norm.value} if after_norm else {}),
-        },
-        **backbone.options,
-    }
+    backbone = classifier.backbone
     with replacing_folder(folder) as temporary, quiet_transformers():
-        if _has_first_form(head, backbone):
+        if _has_first_form(classifier.head_config, backbone):
             whole = _transformers_classifier(classifier)
             if backbone.freezing == "everything":
                 _save_in_two(whole, f"{backbone.name_in_classifier}.", temporary)
@@ -91,26 +76,27 @@ def save_model(classifier: SpeechClassifier, folder: Path) -> None:
             backbone.model.save_pretrained(temporary)
             save_file(_on_cpu(classifier.head.state_dict()), temporary / HEAD_WEIGHTS, METADATA)
         backbone.feature_extractor().save_pretrained(temporary)
-        write_json(temporary / DESCRIPTION, description)
+        write_json(temporary / DESCRIPTION, describe(classifier))
 
 
 def save_head(classifier: SpeechClassifier, folder: Path, like: Path) -> None:
     """Write the files of `save_model`, faster: copy or link all but the head from a similar model.
 
-    like: the folder of a saved model that differs only in the head's weights.
+    like: the folder of a saved model that differs only in the head's weights and the state that the head reads.
 
     Raises OutputError if the folder cannot be written.
     """
-    head = _on_cpu(classifier.head.state_dict())
     with replacing_folder(folder) as temporary:
         _copy_model(like, temporary)
         if _has_first_form(classifier.head_config, classifier.backbone):
             path = _file_of_the_head(temporary)
-            head = load_file(path) | {theirs: head[ours] for theirs, ours in FIRST_FORM.items() if ours in head}
+            head = load_file(path) | _on_cpu(_first_form(classifier))
         else:
             path = temporary / HEAD_WEIGHTS
+            head = _on_cpu(classifier.head.state_dict())
         path.unlink()  # it may be a link
         save_file(head, path, METADATA)
+        write_json(temporary / DESCRIPTION, describe(classifier))
 
 
 def load_model(folder: Path, device: str | torch.device = "cpu") -> SpeechClassifier:
@@ -119,8 +105,8 @@ def load_model(folder: Path, device: str | torch.device = "cpu") -> SpeechClassi
     Raises SetupError if the folder is not one of ours or its weights are damaged, InputError if its projection
     was trained with transformers: our head has no projection.
     """
-    description = _read_description(folder)
-    family, head, classes = _checked(description, folder / DESCRIPTION)
+    description = read_description(folder)
+    family, head, classes = checked(description, folder / DESCRIPTION)
     if family not in MODULES and family not in sys.modules:  # a file of a stranger must not name code to run
         raise SetupError(
             f"{folder} was trained with backbone.family={family}, a module that is not melt_ser's; if you trust it, "
@@ -134,6 +120,8 @@ def load_model(folder: Path, device: str | torch.device = "cpu") -> SpeechClassi
         classifier = SpeechClassifier(backbone, head, classes)
     try:
         weights = _read_first_form(folder) if _has_first_form(head, backbone) else load_file(folder / HEAD_WEIGHTS)
+        if head.layers != "weighted":
+            weights.pop("layer_weights", None)  # of `_one_layer`
         classifier.head.load_state_dict(weights)
     except InputError:
         raise
@@ -164,8 +152,23 @@ def share_backbones(classifiers: Iterable[SpeechClassifier]) -> list[SpeechClass
 
 
 def _has_first_form(head: HeadConfig, backbone: Backbone) -> bool:
-    fits = Pooling(head.pooling) is Pooling.mean and not head.hidden_sizes
-    return fits and backbone.equals_transformers(head)
+    fits = Pooling(head.pooling) is Pooling.mean and not head.hidden_sizes and not head.standardise
+    return fits and head.layers != "all" and backbone.equals_transformers(head)
+
+
+def _first_form(classifier: SpeechClassifier) -> dict[str, Tensor]:
+    """Return the head's weights under the names of transformers' classifier."""
+    weights = classifier.head.state_dict()
+    if isinstance(classifier.head.layers, int):
+        weights["layer_weights"] = _one_layer(classifier.head.layers, classifier.backbone.number_of_layers)
+    return {theirs: weights[ours] for theirs, ours in FIRST_FORM.items() if ours in weights}
+
+
+def _one_layer(state: int, number_of_layers: int) -> Tensor:
+    """Return weights of a sum, (states,), whose softmax is 1 for one state and 0 for the others."""
+    weights = torch.full((number_of_layers + 1,), -1e4)
+    weights[state] = 0.0
+    return weights
 
 
 def _transformers_classifier(classifier: SpeechClassifier) -> PreTrainedModel:
@@ -177,7 +180,7 @@ def _transformers_classifier(classifier: SpeechClassifier) -> PreTrainedModel:
     config.id2label = dict(enumerate(classifier.classes))
     config.label2id = {name: number for number, name in config.id2label.items()}
     config.classifier_proj_size = backbone.hidden_size
-    config.use_weighted_layer_sum = classifier.head.weighted
+    config.use_weighted_layer_sum = classifier.head.reads_all
     with torch.device("meta"):
         model: PreTrainedModel = AutoModelForAudioClassification.from_config(config)
     setattr(model, backbone.name_in_classifier, backbone.model)
@@ -186,8 +189,8 @@ def _transformers_classifier(classifier: SpeechClassifier) -> PreTrainedModel:
         nn.init.eye_(model.projector.weight)
         nn.init.zeros_(model.projector.bias)
     model.classifier = classifier.head.output
-    if classifier.head.weighted:
-        model.layer_weights = classifier.head.layer_weights
+    if classifier.head.reads_all:
+        model.layer_weights = nn.Parameter(_first_form(classifier)["layer_weights"])
     return model
 
 
@@ -203,55 +206,6 @@ def _read_first_form(folder: Path) -> dict[str, Tensor]:
     if changed:
         raise InputError(f"The projector of {folder} was trained since it was saved; load it with transformers.")
     return weights
-
-
-def _read_description(folder: Path) -> dict[str, Any]:
-    path = folder / DESCRIPTION
-    try:
-        description: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-        version = int(description["format_version"])
-    except FileNotFoundError as error:
-        raise SetupError(f"{folder} has no {DESCRIPTION}; give the model folder of a finished run.") from error
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise SetupError(f"{path} cannot be read; save the model again.") from error
-    if version > FORMAT_VERSION:
-        raise SetupError(f"{folder} has format version {version}, newer than {FORMAT_VERSION}; update melt_ser.")
-    return description
-
-
-def _checked(description: dict[str, Any], path: Path) -> tuple[str, HeadConfig, list[str]]:
-    """Return family, head and classes from the description; raise SetupError if `save_model` cannot have written it."""
-    try:
-        classes, head = description["classes"], description["head"]
-        settings = HeadConfig(
-            pooling=Pooling(head["pooling"]),
-            layers=Layers(head["layers"]),
-            last_state=LastState(head.get("last_state", LastState.before_norm)),
-            hidden_sizes=[int(size) for size in head["hidden_sizes"]],
-            dropout=float(head["dropout"]),
-        )
-        sound = len(classes) > 0 and all(isinstance(name, str) for name in classes)
-        sound &= all(0 < size < 2**16 for size in settings.hidden_sizes) and 0 <= settings.dropout < 1
-        if sound:
-            _check_classes(classes, path)
-            return str(description["family"]), settings, list(classes)
-    except (ValueError, KeyError, TypeError, OverflowError):
-        pass
-    raise SetupError(f"{path} does not describe a model of ours; save the model again.")
-
-
-def _check_classes(classes: list[str], path: Path) -> None:
-    """Raise SetupError if a class name is empty, unprintable, used twice, or another column of predictions."""
-    for number, name in enumerate(classes):
-        fault = ""
-        if name in classes[:number]:
-            fault = " twice"
-        elif name in RESERVED:
-            fault = ", which is also a column of predictions"
-        elif name != one_line(name).strip() or not name:
-            fault = ", which is no name"
-        if fault:
-            raise SetupError(f"{path} has the class '{one_line(name)}'{fault}; train the model again with other names.")
 
 
 def _on_cpu(weights: dict[str, Tensor]) -> dict[str, Tensor]:

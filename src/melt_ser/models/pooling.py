@@ -1,7 +1,7 @@
 """Pool the frames of each utterance, except padded ones, to one vector.
 
 Every pooling maps frames, (batch, frames, features), and their mask, (batch, frames), to
-(batch, features * `multiplier`).
+(batch, features * `multiplier`). A fixed pooling has no weights, so its output for a frozen backbone can be cached.
 """
 
 from __future__ import annotations
@@ -9,11 +9,14 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+MINIMUM_VARIANCE = 1e-6  # keeps the gradient of a root finite for one frame, or for equal frames
+
 
 class MeanPooling(nn.Module):
     """The mean over an utterance's frames."""
 
     multiplier = 1
+    is_fixed = True
 
     def __init__(self, features: int) -> None:
         super().__init__()
@@ -23,6 +26,20 @@ class MeanPooling(nn.Module):
         return total / frame_mask.sum(dim=1, keepdim=True)
 
 
+class StatisticsPooling(MeanPooling):
+    """The mean and the standard deviation over an utterance's frames, side by side.
+
+    Snyder et al., "X-vectors", ICASSP 2018.
+    """
+
+    multiplier = 2
+
+    def forward(self, frames: Tensor, frame_mask: Tensor) -> Tensor:
+        mean = super().forward(frames, frame_mask)
+        variance = super().forward((frames - mean[:, None, :]).square(), frame_mask)
+        return torch.cat([mean, torch.sqrt(variance + MINIMUM_VARIANCE)], dim=-1)
+
+
 class AttentionPooling(nn.Module):
     """A weighted mean; the weight of a frame is the softmax of a learned linear score.
 
@@ -30,6 +47,7 @@ class AttentionPooling(nn.Module):
     """
 
     multiplier = 1
+    is_fixed = False
 
     def __init__(self, features: int) -> None:
         super().__init__()
@@ -46,7 +64,7 @@ class AttentiveStatistics(nn.Module):
     """
 
     multiplier = 2
-    minimum_variance = 1e-6  # keeps the gradient of the root finite for one frame, or for equal frames
+    is_fixed = False
 
     def __init__(self, features: int, hidden: int = 128) -> None:
         super().__init__()
@@ -56,7 +74,7 @@ class AttentiveStatistics(nn.Module):
         weights = attention_weights(self.score(frames), frame_mask)
         mean = weighted_mean(frames, weights)
         variance = weighted_mean((frames - mean[:, None, :]).square(), weights)
-        return torch.cat([mean, torch.sqrt(variance + self.minimum_variance)], dim=-1)
+        return torch.cat([mean, torch.sqrt(variance + MINIMUM_VARIANCE)], dim=-1)
 
 
 def attention_weights(scores: Tensor, frame_mask: Tensor) -> Tensor:
@@ -69,8 +87,11 @@ def weighted_mean(frames: Tensor, weights: Tensor) -> Tensor:
     return (frames * weights).sum(dim=1)
 
 
-POOLINGS: dict[str, type[MeanPooling] | type[AttentionPooling] | type[AttentiveStatistics]] = {
+Pooling = MeanPooling | AttentionPooling | AttentiveStatistics
+
+POOLINGS: dict[str, type[Pooling]] = {
     "mean": MeanPooling,
+    "statistics": StatisticsPooling,
     "attention": AttentionPooling,
     "attentive_statistics": AttentiveStatistics,
 }

@@ -22,18 +22,23 @@ HEADS = {
     "mean-after-norm": {"layers": "weighted", "last_state": "after_norm"},
     "mean-hidden": {"hidden_sizes": [8], "dropout": 0.2},
     "attention": {"pooling": "attention"},
-    "statistics-weighted": {"pooling": "attentive_statistics", "layers": "weighted", "hidden_sizes": [8]},
+    "attentive-weighted": {"pooling": "attentive_statistics", "layers": "weighted", "hidden_sizes": [8]},
+    "mean-state-1": {"layers": 1},
+    "statistics-all": {"pooling": "statistics", "layers": "all", "last_state": "after_norm"},
+    "standardised-weighted": {"pooling": "statistics", "layers": "weighted", "standardise": True},
 }
-PLAIN = ("mean", "mean-weighted")  # the heads that transformers' own classifier can hold
+PLAIN = ("mean", "mean-weighted", "mean-state-1")  # the heads that transformers' own classifier can hold
 NEWER = {"format_version": 99}
 
 
 def trained(kind: str, head: str, do_normalize: bool = True) -> SpeechClassifier:
-    """Build a classifier with unequal layer weights."""
+    """Build a classifier with unequal layer weights, and a standardisation that changes the features."""
     model = small_classifier(kind, **HEADS[head])
     model.backbone.do_normalize = do_normalize
-    if model.head.weighted:
+    if model.head.layers == "weighted":
         model.head.layer_weights.data[:] = torch.tensor([0.1, 1.5, -0.7])
+    if model.head.standardises:
+        model.head.set_scale(torch.rand_like(model.head.shift), 0.5 + torch.rand_like(model.head.scale))
     return model
 
 

@@ -11,7 +11,7 @@ from torch import Tensor
 from transformers import Wav2Vec2FeatureExtractor
 
 from melt_ser.audio.waveform import RECEPTIVE_FIELD, normalise, pad_together, prepare_waveform
-from melt_ser.config import HeadConfig, Layers, Pooling
+from melt_ser.config import HeadConfig, Pooling
 from melt_ser.core.errors import SetupError
 from melt_ser.models.classifier import SpeechClassifier
 from melt_ser.models.families import load_backbone
@@ -82,6 +82,14 @@ def test_mean_pooling_is_the_mean():
     assert pool("mean", frames, frame_mask).tolist() == [[1.5, 2.5, 3.5]]
 
 
+def test_statistics_pooling_is_mean_and_deviation():
+    frames = torch.randn(1, 6, 3, generator=torch.Generator().manual_seed(0))
+    frame_mask = torch.tensor([[True, True, True, True, False, False]])
+    mean, deviation = pool("statistics", frames, frame_mask).chunk(2, dim=-1)
+    assert torch.allclose(mean, frames[:, :4].mean(dim=1), atol=1e-6)
+    assert torch.allclose(deviation, frames[:, :4].std(dim=1, correction=0), atol=1e-5)
+
+
 def test_attentive_statistics_with_equal_weights_are_mean_and_deviation():
     pooling = AttentiveStatistics(3)
     torch.nn.init.zeros_(pooling.score[2].weight)
@@ -103,7 +111,7 @@ def test_pooling_of_equal_frames_has_finite_gradients(pooling, frames):
 
 
 @every_pooling
-@pytest.mark.parametrize("layers", [layers.value for layers in Layers])
+@pytest.mark.parametrize("layers", ["last", "weighted", "all", 0, 1, 2])
 @pytest.mark.parametrize("hidden_sizes", [[], [8], [8, 6]], ids=["linear", "two-layers", "three-layers"])
 @torch.no_grad()
 def test_logits_of_every_head_do_not_depend_on_the_batch(pooling, layers, hidden_sizes):
@@ -154,6 +162,47 @@ def test_the_last_state_of_the_weighted_sum_comes_before_or_after_the_final_norm
     assert not small_classifier(kind, last_state="after_norm").head.normalised  # the last layer alone is never summed
 
 
+@pytest.mark.parametrize("kind", ["wavlm-large", "hubert-base"])
+@torch.no_grad()
+def test_a_head_reads_one_state_or_all_side_by_side(kind):
+    clips = batch_of(4000)
+    output = small_classifier(kind).backbone(*clips, output_hidden_states=True)
+    means = [state.mean(dim=1) for state in output.hidden_states]
+    for number, mean in enumerate(means):
+        one = small_classifier(kind, layers=number)
+        assert torch.allclose(one(*clips), one.head.output(mean), atol=1e-5)
+    every = small_classifier(kind, layers="all")
+    assert torch.allclose(every(*clips), every.head.output(torch.cat(means, dim=-1)), atol=1e-5)
+    with pytest.raises(SetupError, match="head.layers=3, but the backbone has the states 0 to 2"):
+        small_classifier(kind, layers=3)
+
+
+@pytest.mark.parametrize("layers", ["last", "all", "weighted", 1])
+@pytest.mark.parametrize("hidden_sizes", [[], [8]], ids=["linear", "two-layers"])
+@torch.no_grad()
+def test_a_standardised_head_gives_its_linear_layers_features_of_mean_0_and_deviation_1(layers, hidden_sizes):
+    model = small_classifier(
+        "wavlm-base", pooling="statistics", layers=layers, standardise=True, hidden_sizes=hidden_sizes
+    )
+    clips = batch_of(4000, 800, 6000, 2000)
+    pooled = torch.stack(model.head.pooled(model.backbone(*clips, output_hidden_states=True)), dim=1)
+    pooled[:, :, 0] = 3.0
+    model.head.set_scale(pooled.mean(dim=0), pooled.std(dim=0, correction=0))
+    scaled = (pooled - model.head.shift) / model.head.scale
+    assert scaled.mean(dim=0).abs().max() < 1e-4
+    assert (scaled.std(dim=0, correction=0)[:, 1:] - 1.0).abs().max() < 1e-3
+    assert scaled[:, :, 0].abs().max() == 0  # a feature that does not vary
+    expected = model(*clips)
+    model.fold_standardisation()
+    assert model.head.standardises == model.head_config.standardise == (layers == "weighted")
+    assert torch.allclose(model(*clips), expected, atol=1e-3)
+
+
+def test_a_pooling_that_learns_cannot_be_standardised():
+    with pytest.raises(SetupError, match="head.standardise=true needs head.pooling=mean or statistics"):
+        small_classifier("wavlm", pooling="attention", standardise=True)
+
+
 def test_the_weighted_sum_starts_with_equal_weights_and_learns():
     model = small_classifier("hubert", layers="weighted")
     assert model.head.layer_weights.softmax(0).tolist() == pytest.approx([1 / 3] * 3)
@@ -195,4 +244,4 @@ def test_a_weighted_head_refuses_layer_drop():
     config = small_config("wavlm")
     config.layer_drop = 0.1
     with pytest.raises(SetupError, match="backbone.layer_drop=0"):
-        SpeechClassifier(load_backbone(config, 0), HeadConfig(layers=Layers.weighted), CLASSES)
+        SpeechClassifier(load_backbone(config, 0), HeadConfig(layers="weighted"), CLASSES)

@@ -15,6 +15,9 @@ HEADS = [
     {"layers": "weighted", "last_state": "after_norm"},
     {"pooling": "attention", "layers": "weighted"},
     {"pooling": "attentive_statistics", "hidden_sizes": [8]},
+    {"pooling": "statistics", "layers": "weighted", "standardise": True},
+    {"pooling": "statistics", "layers": "all"},
+    {"layers": 1, "standardise": True},
 ]
 
 
@@ -45,6 +48,8 @@ def test_a_stage_and_the_rest_of_the_model_give_the_logits_of_the_whole(
         ("everything", {"layers": "weighted"}, False, Stage.pooled),
         ("everything", {}, True, Stage.states),
         ("everything", {"pooling": "attention"}, False, Stage.states),
+        ("everything", {"pooling": "statistics", "layers": "all"}, False, Stage.pooled),
+        (1, {"layers": 2}, False, Stage.convolution),
     ],
 )
 def test_the_frozen_stage_is_the_last_that_freezing_allows(

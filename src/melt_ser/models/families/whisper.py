@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from melt_ser.audio.waveform import RECEPTIVE_FIELD
-from melt_ser.config import BackboneConfig, HeadConfig, Kernels, LastState, Layers
+from melt_ser.config import BackboneConfig, HeadConfig, Kernels, LastState
 from melt_ser.core.errors import SetupError
 from melt_ser.models.backbone import Backbone, mask_of
 from melt_ser.models.checkpoint_config import extractor_settings
@@ -98,7 +98,7 @@ class WhisperBackbone(Backbone):
         return "encoder"
 
     def equals_transformers(self, head: HeadConfig) -> bool:
-        return self.pad_to_window and (head.layers == Layers.last or head.last_state == LastState.after_norm)
+        return self.pad_to_window and (head.layers == "last" or head.last_state == LastState.after_norm)
 
     def feature_extractor(self) -> Any:
         from transformers import WhisperFeatureExtractor
