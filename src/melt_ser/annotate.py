@@ -1,7 +1,7 @@
 """`python -m melt_ser.annotate TABLE… --out labels.csv [--model M] [--prompt NAME] …`
 
 Label text with emotions by a language model. The journal next to the labels file holds every answer, so the same
-command goes on after it was stopped, and nothing is paid twice.
+command goes on after a stop, and nothing is paid twice.
 """
 
 from __future__ import annotations
@@ -85,32 +85,37 @@ def _parser() -> argparse.ArgumentParser:
     )
     engine.add_argument("--base-url", metavar="URL", help="a server of the OpenAI protocol (OpenAI's)")
     engine.add_argument(
-        "--key-variable", default="OPENAI_API_KEY", metavar="NAME", help="the variable with its key (OPENAI_API_KEY)"
+        "--key-variable", default="OPENAI_API_KEY", metavar="NAME", help="variable with the API key (OPENAI_API_KEY)"
     )
     engine.add_argument("--timeout", type=number, default=120.0, help="seconds that an answer may take (120)")
     engine.add_argument("--concurrency", type=whole_number(1), default=8, help="calls, or batches, at a time (8)")
     engine.add_argument(
         "--batch-requests", type=whole_number(1), default=10_000, metavar="N", help="calls in a batch (10000)"
     )
-    engine.add_argument("--calibrate", type=Path, metavar="TABLE", help="labelled lines to calibrate local with")
+    engine.add_argument(
+        "--calibrate", type=Path, metavar="TABLE", help="labelled lines that calibrate the engine local"
+    )
     engine.add_argument("--poll", type=number, default=30.0, metavar="SECONDS", help="between looks at a batch (30)")
     cost = parser.add_argument_group("the cost")
     cost.add_argument("--dry-run", action="store_true", help="print cost and time, and ask nothing")
     cost.add_argument("--limit", type=number, default=1.0, metavar="US$", help="ask you above this cost (1.00)")
     cost.add_argument("--yes", action="store_true", help="do not ask you")
-    cost.add_argument("--price", metavar="IN,OUT", help="US$ a million tokens of prompts and answers (OpenAI's)")
+    cost.add_argument("--price", metavar="IN,OUT", help="US$ per million tokens of prompts and answers (OpenAI's)")
     cost.add_argument("--journal", type=Path, help="(<out> with the suffix .journal.sqlite)")
     return parser
 
 
 def _check_out(options: argparse.Namespace) -> None:
-    """Raise SetupError, before anything is paid, if --out is a folder, a stream without --journal, or an input."""
+    """Raise SetupError, before anything is paid, if --out is a folder, an input, or a stream without --journal.
+
+    --combine has no journal, so it may write to any stream.
+    """
     from melt_ser.core.places import is_stream
     from melt_ser.corpora.lines import files_of
 
     if options.out.is_dir():
         raise SetupError(f"--out {options.out} is a folder; name a file, such as {options.out / 'labels.csv'}.")
-    if is_stream(options.out) and options.journal is None:
+    if is_stream(options.out) and options.journal is None and not options.combine:
         raise SetupError(f"--out {options.out} is no file, so the journal cannot lie next to it; give --journal too.")
     inputs = [file.resolve() for table in options.tables for file in files_of(table)]
     if options.out.resolve() in inputs:
@@ -166,16 +171,16 @@ def annotate(options: argparse.Namespace) -> int:
 
 
 def _check_engine(options: argparse.Namespace) -> None:
-    """Fill in the paper's model. Raises SetupError if --engine local has no model, or a temperature of 0."""
+    """Fill in the paper's model. Raises SetupError if --engine local has no model or a temperature of 0."""
     if options.engine == "local" and not options.model:
         raise SetupError("--engine local needs a --model: a hub id, a folder, a GGUF file or <hub id>:<GGUF file>.")
     if options.engine == "local" and not options.temperature:
-        raise SetupError("--engine local samples nothing: at --temperature 0 it has no probabilities; leave it out.")
+        raise SetupError("--engine local needs a --temperature above 0 for its probabilities; leave the option out.")
     options.model = options.model or PAPER_MODEL
 
 
 def _chosen_lines(lines: list[Line], options: argparse.Namespace) -> list[Line]:
-    """Return the first lines that pass the filters, and print how many each filter leaves out."""
+    """Return the lines that pass the filters, at most --first of them, and print how many each filter leaves out."""
     from melt_ser.annotation.filters import filter_lines
 
     passing, left_out = filter_lines(lines, [name for name in options.filter.split(",") if name])
@@ -196,7 +201,7 @@ async def _answer_all(
 ) -> list[Failure]:
     """Ask the chosen engine for every missing answer, and return the calls that failed.
 
-    An answer that is unreadable even after its repair is no failure here; the journal has it.
+    An answer that is still unreadable after the second try is no failure here; the journal has it.
 
     Args:
         options: the options of the command.
@@ -238,7 +243,7 @@ def _write(out: Path, job: Job, journal: Journal, rules: dict[str, str], failure
     for sentence in (without_answer, outside_the_set(labelled)):
         if sentence:
             say(sentence)
-    finish(out)
+    _finish(out)
     return 1 if without_answer else 0
 
 
@@ -247,8 +252,16 @@ def _combine(options: argparse.Namespace) -> int:
     from melt_ser.annotation.labels_file import combine, write_labels
 
     write_labels(options.out, combine(options.tables, options.method))
-    finish(options.out)
+    _finish(options.out)
     return 0
+
+
+def _finish(out: Path) -> None:
+    """Print the path of the labels file, unless it is a stream: in standard output, the line would follow the rows."""
+    from melt_ser.core.places import is_stream
+
+    if not is_stream(out):
+        finish(out)
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import pty
 import re
@@ -165,7 +166,7 @@ def test_annotate_names_the_most_frequent_labels_outside_the_set(
         (["--map", "comfort=happy"], "--map comfort=happy does not end in a label of the prompt"),
         (["--price", "2.5"], "--price is US dollars a million tokens of prompts and of answers"),
         (["--base-url", "localhost"], "--base-url is an address such as http://127.0.0.1:8000/v1, not 'localhost'."),
-        (["--engine", "local", "--temperature", "0"], "at --temperature 0 it has no probabilities; leave it out."),
+        (["--engine", "local", "--temperature", "0"], "needs a --temperature above 0 for its probabilities; leave the"),
         (["--key-variable", "NO_SUCH"], "set the environment variable NO_SUCH"),
     ],
 )
@@ -196,6 +197,15 @@ def test_annotate_never_replaces_an_input_or_a_folder(
     assert "is a folder; name a file, such as " in capsys.readouterr().err
     assert main([str(table), str(table), "--combine", "--out", str(table)]) == 2
     assert table.read_bytes() == before and server.calls == 0
+
+
+def test_combine_writes_to_standard_output_and_nothing_but_the_rows(table: Path) -> None:
+    rated = table.with_name("rated.csv")
+    pd.read_csv(table).assign(llm_label="joy").to_csv(rated, index=False)
+    typed = [sys.executable, "-m", "melt_ser.annotate", str(rated), str(rated), "--combine", "--out", "/dev/stdout"]
+    done = subprocess.run(typed, capture_output=True, text=True, check=True)
+    labels = pd.read_csv(io.StringIO(done.stdout))
+    assert len(labels) == 12 and set(labels["llm_label"]) == {"joy"} and not done.stderr
 
 
 @pytest.mark.parametrize(

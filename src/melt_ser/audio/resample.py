@@ -1,4 +1,4 @@
-"""Resample by torchaudio's windowed sinc; the kernel of each pair of rates is kept."""
+"""Resample by torchaudio's windowed sinc; the kernel of each pair of rates stays in memory."""
 
 from __future__ import annotations
 
@@ -12,9 +12,10 @@ import numpy.typing as npt
 
 from melt_ser.core.errors import SetupError
 
-# A kernel has about (numerator x denominator of the rates' ratio) weights: 0.4 GB for TESS's 24,414 Hz. With
-# denominators up to 640 the usual rates (8,000 to 96,000, also 11,025) are exact, and 24,414 Hz is off by 1e-6, less
-# than a sample a minute. The worst rates, close to a simple ratio (15,987 Hz), are off by 8e-4, about 1.3 cents.
+# A kernel has about (numerator x denominator of the rates' ratio) weights. Without a limit, that is 0.4 GB for TESS's
+# 24,414 Hz. With denominators up to 640 the usual rates (8,000 to 96,000, also 11,025) are exact, and 24,414 Hz is off
+# by 1e-6, less than a sample a minute. The worst rates, close to a simple ratio (15,987 Hz), are off by 8e-4, or about
+# 1.3 cents of pitch.
 LARGEST_DENOMINATOR = 640
 
 
@@ -40,7 +41,8 @@ def resample_blocks(
 ) -> Iterator[npt.NDArray[np.float32]]:
     """Resample a recording in blocks of any length, (samples,) each; yield blocks of about a second or more.
 
-    Each block is resampled together with as much of its neighbours as the kernel spans.
+    The last block may be shorter. With equal rates, the blocks come as they are. Each block is resampled together with
+    as much of its neighbours as the kernel spans.
     """
     ratio = Fraction(source_rate, target_rate).limit_denominator(LARGEST_DENOMINATOR)
     if ratio == 1:
@@ -49,9 +51,10 @@ def resample_blocks(
     import torch
 
     resampler = _resampler(ratio.numerator, ratio.denominator)
-    # A period is the shortest stretch with a whole number of samples before (numerator) and after (denominator).
+    # A period is the shortest stretch with whole numbers of samples at the old (numerator) and new rate (denominator).
     reach = -(-resampler.width // ratio.numerator)  # periods that the kernel spans to each side
-    held, done = np.zeros(0, dtype=np.float32), 0  # samples still needed; periods at their start already yielded
+    held = np.zeros(0, dtype=np.float32)  # samples still needed
+    done = 0  # periods at the start of `held` already yielded
 
     def periods(first: int, end: int | None) -> npt.NDArray[np.float32]:
         with torch.no_grad():

@@ -1,4 +1,4 @@
-"""Check the ranges of the settings, beyond their types, before anything slow happens."""
+"""Check the values of the settings, beyond their types, before anything slow happens."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ PARTS = ("train", "dev", "test", "all")  # of dataset.expected
 
 
 def check(config: Config) -> None:
-    """Raise SetupError if a value is out of its range."""
+    """Raise SetupError if a value is out of its range or does not fit another."""
     trainer = config.trainer
     at_least_one = {
         "epochs": trainer.epochs,
@@ -41,7 +41,7 @@ def check(config: Config) -> None:
             raise SetupError(f"trainer.{key} is a number from 0 up, not {number}.")
     for key, share in {"warmup_fraction": trainer.warmup_fraction, "label_smoothing": trainer.label_smoothing}.items():
         if not 0.0 <= share < 1.0:
-            raise SetupError(f"trainer.{key} is from 0 up to, but not, 1, not {share}.")
+            raise SetupError(f"trainer.{key} is at least 0 and below 1, not {share}.")
     if trainer.batch_seconds is not None and not 1.0 <= trainer.batch_seconds < float("inf"):
         raise SetupError(f"trainer.batch_seconds is a number from 1 up or null, not {trainer.batch_seconds}.")
     if trainer.crop_seconds is not None and trainer.crop_seconds < 0.1:
@@ -59,14 +59,14 @@ def check(config: Config) -> None:
     if isinstance(trainer.freeze, int) and trainer.freeze < 0:
         raise SetupError(f"trainer.freeze is a number of layers from 0 up, not {trainer.freeze}.")
     if not 0.0 <= config.head.dropout < 1.0:
-        raise SetupError(f"head.dropout is from 0 up to, but not, 1, not {config.head.dropout}.")
+        raise SetupError(f"head.dropout is at least 0 and below 1, not {config.head.dropout}.")
     if any(size < 1 for size in config.head.hidden_sizes):
         raise SetupError(f"head.hidden_sizes are at least 1, not {config.head.hidden_sizes}.")
     for key, seed in {"seed": config.seed, "dataset.split_seed": config.dataset.split_seed}.items():
         if not 0 <= seed < 2**32:
             raise SetupError(f"{key} is from 0 up to 4294967295, not {seed}.")
     if not 0.0 <= config.backbone.layer_drop < 1.0:
-        raise SetupError(f"backbone.layer_drop is from 0 up to, but not, 1, not {config.backbone.layer_drop}.")
+        raise SetupError(f"backbone.layer_drop is at least 0 and below 1, not {config.backbone.layer_drop}.")
     if config.backbone.architecture and config.backbone.checkpoint is not None:
         raise SetupError(
             f"backbone.architecture has sizes for random weights, but backbone.checkpoint={config.backbone.checkpoint} "
@@ -76,18 +76,18 @@ def check(config: Config) -> None:
     masks = max(config.augment.time_mask_probability, config.augment.feature_mask_probability) > 0
     if masks and trainer.freeze == "everything":
         raise SetupError(
-            "augment.time_mask_probability and augment.feature_mask_probability mask the input of a backbone that is "
-            "trained, but trainer.freeze=everything does not train it; set both to 0, or trainer.freeze=convolution."
+            "augment.time_mask_probability and augment.feature_mask_probability need a backbone that is trained, but "
+            "trainer.freeze=everything trains none; set both to 0, or trainer.freeze=convolution."
         )
     check_eval(config.eval)
     check_cache(config.cache)
 
 
 def check_entries(settings: Config | EvaluateConfig | PrepareConfig, corpora: list[str]) -> None:
-    """Raise SetupError for an entry of a dictionary that nothing would read.
+    """Raise SetupError for an unknown corpus, part, emotion or column in a dictionary.
 
     Args:
-        settings: of any verb.
+        settings: those of train, evaluate or prepare.
         corpora: names of the known corpora.
     """
     dataset = settings.dataset
@@ -103,9 +103,9 @@ def check_entries(settings: Config | EvaluateConfig | PrepareConfig, corpora: li
 
 
 def check_words(dataset: DatasetConfig, labels: LabelsConfig) -> None:
-    """Raise SetupError for an emotion, of the label map or a class, or a column that the project does not know.
+    """Raise SetupError for an unknown emotion in the label map or in a class, and for an unknown column.
 
-    The columns of a reader of the user's own may have any name.
+    A reader that the user wrote may have columns of any name.
     """
     for label, emotion in dataset.label_map.items():
         if emotion is not None and emotion not in EMOTIONS:
@@ -132,7 +132,7 @@ def check_augment(settings: AugmentConfig) -> None:
     if len(snr) != 2 or not float("-inf") < snr[0] <= snr[1] < float("inf"):
         raise SetupError(f"augment.noise_snr_decibels is [lowest, highest], not {snr}.")
     if not settings.speed_factors or not all(0.5 <= factor <= 2.0 for factor in settings.speed_factors):
-        raise SetupError(f"augment.speed_factors are from 0.5 to 2, at least one, not {settings.speed_factors}.")
+        raise SetupError(f"augment.speed_factors is one or more numbers from 0.5 to 2, not {settings.speed_factors}.")
 
 
 def check_eval(settings: EvalConfig) -> None:

@@ -80,7 +80,8 @@ class Corpus:
             left_out[f"label '{label}' {reason}"] += 1
         if self.config.both_labels:
             by_one = classes.notna() & space.classify(self.table["other_emotion"]).isna()
-            left_out += Counter({"the other source's label is not in the classes": int(by_one.sum())})
+            reason = "dataset.both_labels: the label of the other source is not in the classes"
+            left_out += Counter({reason: int(by_one.sum())})
             classes = classes.mask(by_one, None)
         return self.table.assign(**{"class": classes})[classes.notna()], left_out
 

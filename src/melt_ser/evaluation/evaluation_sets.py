@@ -1,4 +1,4 @@
-"""Choose the utterances to score a model on: the utterances of a corpus that have a class of the model."""
+"""Choose the utterances to score a model on: those of a corpus that have a class of the model."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class EvaluationSet:
     """The utterances of a corpus to score.
 
     split: train, dev, test, or all for the whole corpus.
-    table: the rows of the utterances, with the columns `class` and `trained_on`, whether the model was trained on it.
+    table: the rows of the utterances, with `class` and `trained_on` (whether the model was trained on the utterance).
     corpus_classes: the model's classes that the whole corpus has.
     dropped: the number of utterances that are left out, by reason.
     notes: sentences about limits of the scores.
@@ -41,7 +41,7 @@ class EvaluationSet:
 
     @property
     def overlap(self) -> int:
-        """Return the number of recordings that the model was trained on."""
+        """Return how many of the set's recordings the model was trained on."""
         return int(self.table["trained_on"].sum())
 
 
@@ -72,10 +72,10 @@ def make_evaluation_set(
         space: maps the labels of the corpus to classes.
         classes: the classes of the model.
         settings: `eval` of the configuration.
-        trained: the rows of train and dev. A clip of another corpus counts as trained on if its `source` or its samples
-            (`content_hash`) are among them, under any name.
-        test: the fold's own test part, for the model's training corpus. None for another corpus: `eval.split` is
-            scored, or the whole corpus if it has no splits.
+        trained: the rows of train and dev. A clip of another corpus counts as trained on if they have its `source` or
+            its samples (`content_hash`); its name does not matter.
+        test: the fold's own test part, for the model's training corpus. None: `eval.split` is scored, or the whole
+            corpus if it lacks that split or is cut into folds.
         trained_sentences: the sentences of a scripted training corpus (corpora/sentences.py).
 
     Raises InputError if nothing is left, or if recordings were trained on and `eval.allow_overlap` is off.
@@ -92,7 +92,7 @@ def make_evaluation_set(
             f"check eval.split and the label space."
         )
     known = table["source"].isin(trained["source"])
-    if test is None:  # the corpus's own warnings name copies within the training corpus (see corpora/fold_split.py)
+    if test is None:  # copies within the training corpus only get a warning (see corpora/fold_split.py)
         known |= table["content_hash"].isin(trained["content_hash"])
     overlap = int(known.sum())
     if overlap and not settings.allow_overlap:
@@ -107,7 +107,7 @@ def make_evaluation_set(
 
 
 def split_to_score(corpus: Corpus, settings: EvalConfig) -> str:
-    """Return the split to score in a corpus other than the training corpus: `eval.split`, or all if it has none."""
+    """Return `eval.split`, or all if the corpus lacks that split or is cut into folds."""
     has_split = corpus.config.folds is None and (corpus.table["split"] == settings.split).any()
     return settings.split if has_split else "all"
 
@@ -119,8 +119,8 @@ def _rows(corpus: Corpus, split: str) -> pd.DataFrame:
 def _with_left_out(corpus: Corpus, used: pd.DataFrame, test: pd.DataFrame) -> pd.DataFrame:
     """Return a fold's test part and the unused rows that belong to it, so that these can be counted.
 
-    A row belongs to the test part if it is in the release's test split, or in a group of the test part. This is not
-    known for EmoBox's lists and unions of corpora.
+    With a release's own split, a row belongs to the test part if its split is test; otherwise, if its group (such as
+    its speaker) is in the test part. For EmoBox's lists and unions of corpora this is not known.
     """
     config = corpus.config
     if config.members or config.folds == EMOBOX:
@@ -134,7 +134,7 @@ def _with_left_out(corpus: Corpus, used: pd.DataFrame, test: pd.DataFrame) -> pd
 def _dropped(
     corpus: Corpus, rows: pd.DataFrame, table: pd.DataFrame, space: LabelSpace, classes: list[str]
 ) -> dict[str, int]:
-    """Count by reason the rows that are not scored, and the clips that verification refused.
+    """Count by reason the rows that are not scored, and the rows and files of the release that the corpus leaves out.
 
     Args:
         corpus: the corpus.
@@ -147,7 +147,8 @@ def _dropped(
     left_out = left_out[~left_out["utterance"].isin(table["utterance"])]
     reasons = Counter[str]()
     has_class = space.classify(left_out["emotion"]).isin(classes)
-    reasons += Counter({"the other source's label is no class of the model": int(has_class.sum())})
+    by_other = "dataset.both_labels: the label of the other source is no class of the model"
+    reasons += Counter({by_other: int(has_class.sum())})
     for label, emotion in left_out.loc[~has_class, ["label", "emotion"]].itertuples(index=False):
         reasons[f"label '{label}' is {'not used' if emotion is None else f'no class of the model ({emotion})'}"] += 1
     for reason in corpus.dropped["reason"]:
@@ -156,6 +157,6 @@ def _dropped(
 
 
 def are_the_same(evaluation_sets: Sequence[EvaluationSet]) -> bool:
-    """Return whether all sets have the same utterances: several models are then tested on one corpus."""
+    """Return whether all sets have the same utterances, as when several models are tested on one corpus."""
     first, *others = [evaluation_set.table["utterance"] for evaluation_set in evaluation_sets]
     return all(first.equals(other) for other in others)

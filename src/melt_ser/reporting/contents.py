@@ -1,4 +1,4 @@
-"""Collect the content of a report in every format: runs, scores of their systems, warnings, and dropped data."""
+"""Collect the content of a report, for every format except CSV: runs, scores, warnings and dropped data."""
 
 from __future__ import annotations
 
@@ -19,7 +19,10 @@ from melt_ser.reporting.systems import method_names
 
 @dataclass
 class Dropped:
-    """Utterances of a corpus that runs did not use, and the reason; `part` is "trained on" or the scored split."""
+    """Utterances of a corpus that runs did not use, and the reason.
+
+    `part`: the scored split, or "trained on" for the training corpus.
+    """
 
     corpus: str
     part: str
@@ -41,7 +44,7 @@ class ReportData:
     test_sets: list[TestSet]  # of the first matrix: answer set closed
     ranking: Ranking | None
     published: list[Published]
-    warnings: dict[str, list[Run]]  # sentence: the runs with it; the most frequent sentence first
+    warnings: dict[str, list[Run]]  # by sentence: the runs with it; the most frequent sentence first
     dropped: list[Dropped]
 
     @property

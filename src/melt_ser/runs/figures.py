@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 DOTS_PER_INCH = 150
-# Okabe & Ito's palette without yellow, told apart by every common form of colour vision.
+# Okabe & Ito's palette without yellow; people with any common form of colour vision can tell these colours apart.
 PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 MARKERS = "osD^v<>Ph*"
 MOST_MARKERS = 50  # epochs; more markers would run into one thick line
@@ -38,7 +38,7 @@ def confusion_figure(row: Evaluation, title: str, path: Path) -> None:
 
     A cell is coloured by its share of the row (the row's diagonal is the recall) and shows that share and the count,
     which has one decimal in a mean over several models.
-    A class without reference utterances keeps its column, since answers can be wrong; its row says that it has none.
+    A class without reference utterances keeps its column, for wrong answers; its row says that it has none.
     """
     classes, counts = row.classes, np.asarray(row.confusion)
     width = 3.4 + 0.82 * max(len(classes), 3)
@@ -54,8 +54,9 @@ def training_curve_figure(folds: list[tuple[int | None, pd.DataFrame]], path: Pa
     """Draw losses and dev UA over epochs into `path`, with the epoch of the best dev UA of each fold marked.
 
     Each fold has its number and a table with a row for each epoch and the columns epoch, train_loss, dev_loss, dev_ua
-    (fraction in 0..1), as in a run's `metrics.csv`. Folds have their own colour and marker, and a line of the legend.
-    Of equally good epochs, the first is marked. Raises InputError for a missing column or no row.
+    (fraction in 0..1), as in a run's `metrics.csv`. Each fold has its own colour, a marker (up to 50 epochs; after ten
+    folds the markers repeat), and a line in the legend. Of equally good epochs, the first is marked. Raises InputError
+    for a missing column or no row.
     """
     for _, epochs in folds:
         missing = [column for column in CURVE_COLUMNS if column not in epochs.columns]
@@ -124,7 +125,7 @@ def _draw_confusion(axes: Axes, classes: list[str], counts: npt.NDArray[Any]) ->
 
 
 def _fold_colours(number: int) -> list[Any]:
-    """Return a colour for each fold; the first ones are those of Okabe & Ito's palette."""
+    """Return a colour for each fold: Okabe & Ito's palette if it has enough colours, otherwise turbo."""
     from matplotlib import colormaps
 
     return (

@@ -1,4 +1,4 @@
-"""Draw the figures of a run, `figures/` in its folder, from its result."""
+"""Draw the figures of a run, `figures/` in its folder, from its result and its epochs."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from melt_ser.runs.table import fold_text
 def draw_figures(folder: Path, result: Result, form: FigureFormat, corpora: Collection[str] | None = None) -> None:
     """Draw the training curve and a confusion matrix for each corpus.
 
-    The confusion matrices are those of the answer set closed, named after the predictions. The single folds of a run of
-    several have none.
+    The confusion matrices are those of the answer set closed; their files are named after the predictions. In a run
+    with several folds, a single fold has none.
 
     corpora: draw the figures of these, and those that have no file; None: draw all.
     """

@@ -1,10 +1,11 @@
 """MSP-IMPROV: improvised and read dialogues of six pairs of actors, 4 perceived emotions.
 
-Files: `<root>/session1/S01A/P/MSP-IMPROV-S01A-F01-P-FM01.wav`, in any folders. A name is sentence with the intended
-emotion, speaker (F01 to M06; the number is also that of the session), scenario (R read, S improvised, T target sentence
-in it, P between scenes) and turn. The label is the evaluators' plurality, a line of `Evaluation.txt` (some copies:
-`Evalution.txt`) such as `UTD-IMPROV-S01A-F01-P-FM01.avi; N; A:...`. Texts are not read.
-Unsure: whether the speaker's field or the letters of the turn name the person who speaks. We read the field, as all
+Files: `<root>/session1/S01A/P/MSP-IMPROV-S01A-F01-P-FM01.wav`, in any folders. A name has the sentence's number and
+intended emotion (S01A), speaker (F01 to M06; the number is also that of the session), scenario (R read, S improvised, T
+target sentence of the improvisation, P between scenes) and turn. The label is the evaluators' plurality: the letter in
+a line of `Evaluation.txt` (some copies: `Evalution.txt`) such as `UTD-IMPROV-S01A-F01-P-FM01.avi; N; A:...`. Texts are
+not read.
+Unsure: the person who speaks may be in the speaker field or in the letters of the turn. We read the field, as all
 public code does; folds by session are right in both cases.
 Source: Busso et al., MSP-IMPROV: An Acted Corpus of Dyadic Interactions to Study Emotion Perception, IEEE Transactions
 on Affective Computing 2017; the layout: public code that reads it.

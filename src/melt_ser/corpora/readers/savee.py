@@ -2,8 +2,8 @@
 
 Files: `<root>/AudioData/JE/n23.wav`, or in copies without folders `JE_n23.wav`. The speaker (DC, JE, JK, KL) is the
 folder or the beginning of the name; then come emotion (a, d, f, h, n, sa, su) and sentence number. By the page of the
-release each emotion has three sentences that all emotions have, two that only neutral has too, and ten of its own. The
-names do not tell which, and texts are not read; a note says it.
+release, each emotion but neutral has 15 sentences: three are common to all, two are shared with neutral, ten are its
+own. The names do not tell which, and texts are not read; a note warns that words give labels away.
 Source: Haq and Jackson, Multimodal Emotion Recognition, in Machine Audition, 2010, and the page of the release.
 """
 
@@ -40,10 +40,10 @@ NAMING = Naming(
 
 
 def read(root: Path, config: DatasetConfig) -> Release:
-    """Return the clips with speaker and emotion in their name and folder; list the others as skipped."""
+    """Return the clips with a known speaker and emotion; list the others as skipped."""
     release = read_names(root, config, NAMING)
     release.notes.append(
-        "by the page of the release, 10 of the 15 sentences of each emotion occur with no other emotion: the words "
-        "give labels away"
+        "by the page of the release, 10 of the 15 sentences of each emotion but neutral occur with no other emotion: "
+        "the words give labels away"
     )
     return release
