@@ -65,6 +65,17 @@ class LastState(str, Enum):
     """that output after the norm, as in SUPERB's code and in transformers 4"""
 
 
+class Method(str, Enum):
+    """The way to train."""
+
+    gradient = "gradient"
+    """steps along the gradient of the loss, epoch by epoch"""
+    logistic_regression = "logistic_regression"
+    """a probe: fit scikit-learn's logistic regression on the pooled features of the frozen backbone"""
+    linear_svm = "linear_svm"
+    """a probe with scikit-learn's linear support-vector machine"""
+
+
 class Optimiser(str, Enum):
     """The optimiser."""
 
@@ -351,6 +362,10 @@ class TrainerConfig:
 
     name: str = "finetune"
     """Name of the training recipe."""
+    method: Method = Method.gradient
+    """How to train. A probe reads trainer.balance, trainer.batch_size, trainer.refit and the next key alone."""
+    inverse_regularisation: list[float] = field(default_factory=lambda: [1e-4, 1e-3, 1e-2, 1e-1, 1.0])
+    """Values of C (scikit-learn) for a probe; dev chooses one. A lower value regularises more."""
     freeze: Union[int, str] = "convolution"
     """Part of the backbone that stays fixed: nothing, convolution (the convolutional encoder), everything, or a
     number k (the convolutional encoder, the projection, the positions and the lowest k transformer layers). In
@@ -396,7 +411,8 @@ class TrainerConfig:
     """Save memory: compute the backbone's intermediate results again in the backward pass."""
     refit: bool = False
     """When dev has chosen the best epoch, train anew on train and dev for that number of epochs, on the same schedule;
-    that model is scored. It takes up to twice the time, and there is no temperature."""
+    that model is scored. It takes up to twice the time, and there is no temperature. A probe is fitted anew likewise,
+    with the C and the layer that dev has chosen."""
     tensorboard: bool = False
     """Write TensorBoard files into the run folder."""
     workers: Optional[int] = None

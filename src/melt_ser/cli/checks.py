@@ -10,10 +10,20 @@ from melt_ser.config import (
     EvalConfig,
     EvaluateConfig,
     LabelsConfig,
+    Method,
+    Pooling,
     PrepareConfig,
+    TrainerConfig,
 )
 from melt_ser.core.errors import SetupError, did_you_mean
 from melt_ser.core.vocabulary import EMOTIONS, GENERAL_READERS, USED_COLUMNS, no_emotion, unknown_column
+
+OF_STEPS = (
+    *("epochs", "gradient_accumulation", "batch_seconds", "head_learning_rate", "backbone_learning_rate", "optimiser"),
+    *("weight_decay", "schedule", "warmup_fraction", "max_grad_norm", "label_smoothing", "patience", "crop_places"),
+    *("pad_to_crop", "gradient_checkpointing", "tensorboard"),
+)
+"""The settings of the group `trainer` that only trainer.method=gradient reads."""
 
 FREEZE = ("nothing", "convolution", "everything")
 PARTS = ("train", "dev", "test", "all")  # of dataset.expected
@@ -72,6 +82,7 @@ def check(config: Config) -> None:
             f"backbone.architecture has sizes for random weights, but backbone.checkpoint={config.backbone.checkpoint} "
             f"has its own sizes; leave the sizes out, or set backbone.checkpoint=null."
         )
+    check_method(config)
     check_augment(config.augment)
     masks = max(config.augment.time_mask_probability, config.augment.feature_mask_probability) > 0
     if masks and trainer.freeze == "everything":
@@ -81,6 +92,36 @@ def check(config: Config) -> None:
         )
     check_eval(config.eval)
     check_cache(config.cache)
+
+
+def check_method(config: Config) -> None:
+    """Raise SetupError if a setting does not fit the method of training."""
+    trainer, head = config.trainer, config.head
+    if any(not 0.0 < strength < float("inf") for strength in trainer.inverse_regularisation):
+        raise SetupError(f"trainer.inverse_regularisation has numbers above 0, not {trainer.inverse_regularisation}.")
+    if not trainer.inverse_regularisation:
+        raise SetupError("trainer.inverse_regularisation is empty; give at least one value of C.")
+    if trainer.method is Method.gradient:
+        if head.layers == "chosen":
+            raise SetupError("head.layers=chosen is for trainer=probe; give last, weighted, all or a number.")
+        return
+    probe = f"trainer.method={trainer.method.value}"
+    if trainer.freeze != "everything":
+        raise SetupError(f"{probe} needs a frozen backbone; set trainer.freeze=everything, not {trainer.freeze}.")
+    if head.pooling not in (Pooling.mean, Pooling.statistics):
+        raise SetupError(f"{probe} cannot learn head.pooling={head.pooling.value}; give mean or statistics.")
+    if head.layers == "weighted":
+        raise SetupError(f"{probe} cannot learn head.layers=weighted; give last, all, chosen or a number.")
+    if head.hidden_sizes or head.dropout:
+        raise SetupError(f"{probe} fits one linear layer; set head.hidden_sizes=[] and head.dropout=0, or head=probe.")
+    if trainer.crop_seconds is not None:
+        raise SetupError(f"{probe} reads whole clips; set trainer.crop_seconds=null, or trainer=probe.")
+    if config.augment != AugmentConfig(name=config.augment.name):
+        raise SetupError(f"{probe} reads each clip once, so it cannot learn from changed clips; set augment=nothing.")
+    untouched = TrainerConfig()
+    for key in OF_STEPS:
+        if getattr(trainer, key) != getattr(untouched, key):
+            raise SetupError(f"trainer.{key} has no effect with {probe}, which takes no steps; leave it out.")
 
 
 def check_entries(settings: Config | EvaluateConfig | PrepareConfig, corpora: list[str]) -> None:

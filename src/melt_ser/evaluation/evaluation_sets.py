@@ -98,7 +98,7 @@ def make_evaluation_set(
     if overlap and not settings.allow_overlap:
         raise InputError(
             f"{overlap} of the {len(table)} recordings of '{corpus.name}' ({split}) were trained on; score another "
-            f"split, or set eval.allow_overlap=true to score them all the same and record their number in the result."
+            f"split, or set eval.allow_overlap=true to score them anyway and record their number in the result."
         )
     dropped = _dropped(corpus, rows, table, space, classes)
     notes = shared_sentences_note(table, trained_sentences) if test is None else []

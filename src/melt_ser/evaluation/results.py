@@ -42,9 +42,10 @@ class Inputs(Struct, kw_only=True):
 class FoldTraining(Struct):
     """`fold.json`, the mark of a finished fold."""
 
-    best_epoch: int
-    dev_ua: float  # of the best epoch
-    seconds: float
+    best_epoch: int | None  # None for a probe
+    dev_ua: float  # of the best epoch, or of the chosen settings
+    seconds: float = 0.0
+    chosen: dict[str, Any] = {}  # the settings of a probe that dev chose: layers, inverse_regularisation, temperature
 
 
 class Failure(Struct):
@@ -91,6 +92,7 @@ class FoldInfo(Struct, kw_only=True):
     dev_ece: float | None = None
     temperature: float | None = None  # fitted on dev
     seconds: float | None = None
+    chosen: dict[str, Any] = {}  # the settings of a probe that dev chose
 
 
 class TrainInfo(Inputs, kw_only=True):
@@ -98,7 +100,7 @@ class TrainInfo(Inputs, kw_only=True):
 
     n: int | None = None  # training utterances; with several folds, all usable utterances of the corpus
     classes: list[str]
-    best_epoch: int | None = None  # None with several folds
+    best_epoch: int | None = None  # None with several folds, and for a probe
     dev_ua: float | None = None  # with several folds, their mean
     rules: dict[str, Any] = {}
     dropped: dict[str, int] = {}  # utterances by reason

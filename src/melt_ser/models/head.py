@@ -52,9 +52,10 @@ class Head(nn.Module):
             self.layer_weights = nn.Parameter(torch.full((used,), 1.0 / used))
         self.pooling = pooling(features if pooling.is_fixed else features * joined)
         width, layers = features * joined * pooling.multiplier, list[nn.Module]()
+        self.pooled_shape = (used, features * pooling.multiplier)  # of a fixed pooling
         if config.standardise:
-            self.register_buffer("shift", torch.zeros(used, features * pooling.multiplier))
-            self.register_buffer("scale", torch.ones(used, features * pooling.multiplier))
+            self.register_buffer("shift", torch.zeros(self.pooled_shape))
+            self.register_buffer("scale", torch.ones(self.pooled_shape))
         for size in config.hidden_sizes:
             layers += [nn.Dropout(config.dropout), nn.Linear(width, size), nn.ReLU()]
             width = size

@@ -71,7 +71,10 @@ def _slices(slices: list[Slice]) -> list[tuple[str, list[Slice], int]]:
 
 
 def _curve(run: Run, fold: FoldInfo) -> Details:
-    """Return a fold's losses and dev UA by epoch; `epochs` is None if its metrics.csv cannot be read."""
+    """Return a fold's losses and dev UA by epoch; `epochs` is None if its metrics.csv cannot be read.
+
+    A probe has no epochs; `chosen` has its settings.
+    """
     path = run.folder / fold.folder / "metrics.csv"
     epochs: list[dict[str, float]] | None
     try:
@@ -84,6 +87,8 @@ def _curve(run: Run, fold: FoldInfo) -> Details:
         "epochs": epochs or None,
         "percent": [100 * epoch["dev_ua"] for epoch in epochs or ()],
         "best_epoch": fold.best_epoch,
+        "chosen": fold.chosen,
+        "dev_ua": fold.dev_ua,
         "path": str(path),
     }
 

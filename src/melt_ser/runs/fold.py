@@ -16,7 +16,7 @@ import torch
 from accelerate import Accelerator
 
 from melt_ser.audio.augment import Augmentation
-from melt_ser.config import Config
+from melt_ser.config import Config, Method
 from melt_ser.core import files
 from melt_ser.core.memory import NO_ROOM_FOR_MODEL, memory_advice
 from melt_ser.corpora.fold_split import FoldSplit, check_fold_split
@@ -33,10 +33,11 @@ from melt_ser.models.export import load_model, save_head, save_model
 from melt_ser.models.families import load_backbone
 from melt_ser.runs.plan import RunPlan
 from melt_ser.runs.probabilities import predict_each
-from melt_ser.training.checkpoints import FitState
 from melt_ser.training.device import make_accelerator
 from melt_ser.training.features import FeatureCache
 from melt_ser.training.fit import fit
+from melt_ser.training.pooled import set_scale
+from melt_ser.training.probe import Choice, fit_probe
 
 ReadBackbone = Callable[[], Backbone]
 FOLD_FILE = "fold.json"  # the mark of a finished fold
@@ -171,13 +172,13 @@ def load_or_train(
     started = time.perf_counter()
     check_fold_split(split, config.dataset)  # once more, just before the split is used
     title = "" if plan.one_model else f"fold {split.fold}/{len(plan.splits)}"
-    inputs, state = _train(plan, split, folder, title, cache, read_backbone)
+    inputs, training = _train(plan, split, folder, title, cache, read_backbone)
     if config.trainer.refit:
         del inputs  # and with it the first model
         both = replace(split, train=pd.concat([split.train, split.dev]))
         title = f"{title} on train and dev".strip()
-        inputs, _ = _train(plan, both, folder / REFIT_FOLDER, title, cache, read_backbone, state.best_epoch)
-    training = FoldTraining(state.best_epoch, state.best_dev_ua, time.perf_counter() - started)
+        inputs, _ = _train(plan, both, folder / REFIT_FOLDER, title, cache, read_backbone, training)
+    training.seconds = time.perf_counter() - started
     if inputs.accelerator.is_main_process:
         with_same_backbone = _model_with_same_backbone(plan)
         if with_same_backbone is None:
@@ -196,12 +197,13 @@ def _train(
     title: str,
     cache: AudioCache | None,
     read_backbone: ReadBackbone | None,
-    refit_epochs: int | None = None,
-) -> tuple[FoldInputs, FitState]:
-    """Train a new model; return its inputs and its progress.
+    chosen: FoldTraining | None = None,
+) -> tuple[FoldInputs, FoldTraining]:
+    """Train a new model; return its inputs and the record of its training.
 
     Each training has its own accelerator, since an accelerator keeps every model, optimiser and loss scale that it has
-    prepared. refit_epochs: the number of epochs to train without a dev part; None: dev chooses the best epoch.
+    prepared. chosen: train without a dev part, for as many epochs or with the settings that dev chose before; None: dev
+    chooses them.
     """
     config = plan.config
     accelerator = make_accelerator(config.device, config.trainer.precision)
@@ -209,10 +211,21 @@ def _train(
     with memory_advice(NO_ROOM_FOR_MODEL):
         model.to(accelerator.device)
     inputs = FoldInputs(plan, split, model, accelerator, cache)
-    dev = inputs.dev if refit_epochs is None else None
-    train, seed = inputs.train(), config.seed
-    state = fit(config.trainer, model, inputs.stage, train, dev, seed, folder, accelerator, title, refit_epochs)
-    return inputs, state
+    dev = inputs.dev if chosen is None else None
+    train = inputs.train()
+    if config.trainer.method is Method.gradient:
+        if model.head.standardises:
+            set_scale(model, train, config.trainer.batch_size, accelerator)
+        epochs = chosen.best_epoch if chosen else None
+        state = fit(config.trainer, model, inputs.stage, train, dev, config.seed, folder, accelerator, title, epochs)
+        training = FoldTraining(state.best_epoch, state.best_dev_ua)
+    else:
+        choice = fit_probe(
+            config.trainer, model, train, dev, folder, accelerator, Choice(**chosen.chosen) if chosen else None
+        )
+        training = FoldTraining(None, choice.dev_ua, chosen=choice._asdict())
+    model.fold_standardisation()
+    return inputs, training
 
 
 def _delete_checkpoints(folder: Path) -> None:

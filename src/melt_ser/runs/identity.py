@@ -51,8 +51,13 @@ The names of YAML files are among them, because the values in the files are hash
 AS_BEFORE: dict[str, dict[str, Any]] = {
     "backbone": {"pad_to_window": False},
     "dataset": {"rater_vote": None, "dev_group": None},
-    "head": {"last_state": "before_norm"},
-    "trainer": {"crop_places": None, "refit": False},
+    "head": {"last_state": "before_norm", "standardise": False},
+    "trainer": {
+        "crop_places": None,
+        "refit": False,
+        "method": "gradient",
+        "inverse_regularisation": [1e-4, 1e-3, 1e-2, 1e-1, 1.0],
+    },
 }
 """New settings, {group: {key: value}}, that are not hashed while they have this value.
 

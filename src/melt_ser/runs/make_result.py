@@ -67,7 +67,7 @@ def make_result(plan: RunPlan, folds: list[FoldOutcome], command: str, accelerat
         command: the overrides on the command line.
         accelerator: has the device, the precision and the number of processes.
     """
-    curves = [read_epochs(plan.fold_folder(fold.split)) for fold in folds]
+    curves = [read_epochs(plan.fold_folder(fold.split)) for fold in folds if fold.training.best_epoch is not None]
     answers = _answers(plan, folds)
     rows = in_order([row for corpus in answers for row in evaluation_rows(plan.folder, corpus, plan.classes)])
     return Result(
@@ -85,7 +85,7 @@ def make_result(plan: RunPlan, folds: list[FoldOutcome], command: str, accelerat
             seconds=round(sum(fold.training.seconds for fold in folds), 3),
         ),
         config=settings_of(plan.config),
-        train=_train_info(plan, folds, _mean(float(curve["padding"].mean()) for curve in curves)),
+        train=_train_info(plan, folds, [float(curve["padding"].mean()) for curve in curves]),
         evals=rows,
         unscored=unscored_entries(plan.unscored),
         warnings=warnings_before(plan) + warnings_after(plan, rows),
@@ -107,7 +107,7 @@ def _answers(plan: RunPlan, folds: list[FoldOutcome]) -> Iterator[list[Answers]]
         ]
 
 
-def _train_info(plan: RunPlan, folds: list[FoldOutcome], padding: float) -> TrainInfo:
+def _train_info(plan: RunPlan, folds: list[FoldOutcome], padding: list[float]) -> TrainInfo:
     usable, left_out = plan.corpus.usable(plan.space)
     refused = Counter(reason.split(":")[0] for reason in plan.corpus.dropped["reason"])
     single = folds[0] if plan.one_model else None
@@ -120,7 +120,7 @@ def _train_info(plan: RunPlan, folds: list[FoldOutcome], padding: float) -> Trai
         rules=plan.corpus.rules,
         dropped={**left_out, **dict(refused.most_common())},
         folds=[_fold_info(plan, fold) for fold in folds],
-        padding=round(padding, 4),
+        padding=round(_mean(padding), 4) if padding else None,
         sentences=_trained_sentences(plan),
     )
 
@@ -138,6 +138,7 @@ def _fold_info(plan: RunPlan, fold: FoldOutcome) -> FoldInfo:
         n_dev=len(fold.split.dev),
         n_test=len(fold.split.test),
         best_epoch=fold.training.best_epoch,
+        chosen=fold.training.chosen,
         dev_ua=fold.training.dev_ua,
         dev_ece=fold.calibration.ece if fold.calibration else None,
         temperature=fold.temperature,

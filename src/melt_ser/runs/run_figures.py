@@ -13,7 +13,7 @@ from melt_ser.runs.table import fold_text
 
 
 def draw_figures(folder: Path, result: Result, form: FigureFormat, corpora: Collection[str] | None = None) -> None:
-    """Draw the training curve and a confusion matrix for each corpus.
+    """Draw the training curve, if there are epochs, and a confusion matrix for each corpus.
 
     The confusion matrices are those of the answer set closed; their files are named after the predictions. In a run
     with several folds, a single fold has none.
@@ -26,7 +26,8 @@ def draw_figures(folder: Path, result: Result, form: FigureFormat, corpora: Coll
         if row.answer_set == "closed" and (corpora is None or row.corpus in corpora or not path.exists()):
             confusion_figure(row, title_of(row), path)
     path = folder / "figures" / f"training_curve.{form.value}"
-    if corpora is None or not path.exists():
+    has_epochs = result.train.folds[0].best_epoch is not None  # a probe has none
+    if has_epochs and (corpora is None or not path.exists()):
         training_curve_figure([(info.fold, read_epochs(folder / info.folder)) for info in result.train.folds], path)
 
 

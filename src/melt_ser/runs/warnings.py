@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from melt_ser.config import Method
 from melt_ser.corpora.fold_split import FoldSplit, group_warnings, shared_audio_warnings
 from melt_ser.evaluation.calibration import TEMPERATURES
 from melt_ser.evaluation.results import Evaluation
@@ -32,10 +33,12 @@ def warnings_before(plan: RunPlan) -> list[str]:
         if other.config.synthetic:
             sentences += group_warnings(other.table, other.config)
     sentences += dict.fromkeys(note for split in plan.splits for note in split.notes)
-    if plan.config.trainer.refit:
+    trainer = plan.config.trainer
+    if trainer.refit:
+        chosen = "for the number of epochs" if trainer.method is Method.gradient else "with the settings"
         sentences.append(
-            "The scored model is trained on train and dev, for the number of epochs that dev chose "
-            "(trainer.refit=true): dev UA is that of the model before it, which is trained on train alone."
+            f"The scored model is trained on train and dev, {chosen} that dev chose (trainer.refit=true): dev UA is "
+            "that of the model before it, which is trained on train alone."
         )
     for split in plan.splits:
         sentences += shared_audio_warnings(plan.corpus.name, split)

@@ -1,0 +1,71 @@
+"""The pooled features of utterances: a vector for each hidden state that a head uses."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+import torch
+from accelerate import Accelerator
+from torch import Tensor
+from torch.utils.data import DataLoader
+
+from melt_ser.core.console import Progress
+from melt_ser.core.memory import memory_advice
+from melt_ser.data.batches import Shard, SortedBatches
+from melt_ser.data.datasets import ClipDataset
+from melt_ser.evaluation.inference import exact_products
+from melt_ser.models.classifier import SpeechClassifier
+
+
+def pooled_features(
+    model: SpeechClassifier, utterances: ClipDataset, batch_size: int, accelerator: Accelerator
+) -> np.ndarray:
+    """Return the pooled features of every utterance, (utterances, states, features), in float32, in every process.
+
+    The arguments are those of `_pooled_batches`.
+    """
+    features = torch.zeros(len(utterances), *model.head.pooled_shape, device=accelerator.device)
+    for rows, pooled in _pooled_batches(model, utterances, batch_size, accelerator):
+        features[rows] = pooled
+    summed: np.ndarray = accelerator.reduce(features, "sum").cpu().numpy()
+    return summed
+
+
+def set_scale(model: SpeechClassifier, utterances: ClipDataset, batch_size: int, accelerator: Accelerator) -> None:
+    """Set the head's standardisation to the mean and deviation of its pooled features over utterances.
+
+    The arguments are those of `_pooled_batches`. The model is in evaluation mode afterwards.
+    """
+    sums = torch.zeros(2, *model.head.pooled_shape, dtype=torch.float64)
+    for _, pooled in _pooled_batches(model, utterances, batch_size, accelerator):
+        values = pooled.cpu().double()
+        sums += torch.stack([values.sum(dim=0), values.square().sum(dim=0)])
+    mean, square = accelerator.reduce(sums.to(accelerator.device), "sum") / len(utterances)
+    model.head.set_scale(mean, (square - mean.square()).clamp(min=0.0).sqrt())
+
+
+@torch.no_grad()
+def _pooled_batches(
+    model: SpeechClassifier, utterances: ClipDataset, batch_size: int, accelerator: Accelerator
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """Yield the rows of this process, (batch,), and their pooled features, (batch, states, features).
+
+    Args:
+        model: its head has a fixed pooling; it is set to evaluation mode.
+        utterances: audio, or cached features of the model.
+        batch_size: utterances in a batch.
+        accelerator: gives the device and the processes.
+    """
+    model.eval()
+    share = Shard(accelerator.process_index, accelerator.num_processes)
+    batches = SortedBatches(utterances.seconds, batch_size, share)
+    loader = DataLoader(
+        utterances, batch_sampler=batches, collate_fn=utterances.collate, generator=torch.Generator()
+    )  # its own generator, since a loader draws a random number
+    with exact_products(), memory_advice("lower trainer.batch_size"), Progress("pooling", len(batches.order)) as shown:
+        for batch in loader:
+            batch = batch.to(accelerator.device)
+            states = model.continue_from(batch.stage, batch.inputs, batch.lengths)
+            yield batch.rows, torch.stack(model.head.pooled(states), dim=1)
+            shown.advance(len(batch.rows))

@@ -1,0 +1,222 @@
+"""A probe: a linear classifier of scikit-learn on the pooled features of a frozen backbone, fitted in seconds.
+
+dev chooses the regularisation and, with head.layers=chosen, the hidden state. Scaler and coefficients become the
+weights of the head, so that a probe is saved, loaded and scored like any other model.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+import torch
+from accelerate import Accelerator
+from safetensors.numpy import save_file
+
+from melt_ser.config import Method, TrainerConfig
+from melt_ser.core import files
+from melt_ser.core.console import say
+from melt_ser.data.datasets import ClipDataset
+from melt_ser.evaluation.calibration import fit_temperature, normalised
+from melt_ser.evaluation.inference import dev_scores
+from melt_ser.models.classifier import SpeechClassifier
+from melt_ser.training.optimisation import Weighting
+from melt_ser.training.pooled import pooled_features
+
+MOST_STEPS = 1000  # of the solver
+ABSENT = -100.0  # the logit of a class without training utterances: its probability is 0
+
+
+class Choice(NamedTuple):
+    """The settings that dev chose, and its UA with them.
+
+    layers: as head.layers, but a number in place of "chosen".
+    inverse_regularisation: C of scikit-learn.
+    temperature: the decision values of a support-vector machine are divided by it; 1 for logistic regression.
+    """
+
+    layers: int | str
+    inverse_regularisation: float
+    temperature: float
+    dev_ua: float
+
+
+class Linear(NamedTuple):
+    """A fitted probe: the logits of features, (features,), are weight @ features + bias.
+
+    weight: (classes, features). bias: (classes,).
+    """
+
+    weight: np.ndarray
+    bias: np.ndarray
+
+    def probabilities(self, features: np.ndarray) -> np.ndarray:
+        """Return the probabilities, (utterances, classes), for features, (utterances, features)."""
+        logits = features @ self.weight.T + self.bias
+        return normalised(np.exp(logits - logits.max(axis=1, keepdims=True)))
+
+
+class Examples(NamedTuple):
+    """Utterances to learn from.
+
+    features: (utterances, states, features). classes: as indices, (utterances,). weights: with mean 1, (utterances,).
+    """
+
+    features: np.ndarray
+    classes: np.ndarray
+    weights: np.ndarray
+
+
+def fit_probe(
+    config: TrainerConfig,
+    model: SpeechClassifier,
+    train: ClipDataset,
+    dev: ClipDataset | None,
+    folder: Path,
+    accelerator: Accelerator,
+    choice: Choice | None = None,
+) -> Choice:
+    """Fit the head of `model` in place, on the features of its frozen backbone; return the settings that dev chose.
+
+    Args:
+        config: the `trainer` settings: method, candidates of C, balance.
+        model: the model, on the accelerator's device.
+        train: the utterances to learn from.
+        dev: the utterances that choose; None with `choice`.
+        folder: receives probe.csv (the candidates and their dev scores), probe.json and probe.safetensors.
+        accelerator: the processes and the device that compute features.
+        choice: the settings to fit with; None: dev chooses.
+    """
+    features = pooled_features(model, train, config.batch_size, accelerator)
+    if model.head.standardises:
+        mean, deviation = features.mean(axis=0, dtype=np.float64), features.std(axis=0, dtype=np.float64)
+        model.head.set_scale(torch.from_numpy(mean), torch.from_numpy(deviation))
+    weighting = Weighting.of(config.balance, train.classes, train.corpora, len(model.classes))
+    weights = weighting.in_loss if weighting.sampling is None else weighting.sampling
+    examples = Examples(_scaled(model, features), train.classes, weights)
+    if choice is None:
+        assert dev is not None
+        dev_features = _scaled(model, pooled_features(model, dev, config.batch_size, accelerator))
+        choice, candidates = _choose(config, model, examples, dev_features, dev)
+        if accelerator.is_main_process:
+            files.write_csv(folder / "probe.csv", candidates)
+    view = _view(examples.features, choice.layers)
+    [probe] = _fits(config.method, view, examples, [choice.inverse_regularisation], len(model.classes))
+    probe = Linear(probe.weight / choice.temperature, probe.bias / choice.temperature)
+    _put_into_head(model, probe, choice.layers)
+    if accelerator.is_main_process:
+        _save(folder, config.method, model, choice)
+    return choice
+
+
+def _choose(
+    config: TrainerConfig, model: SpeechClassifier, examples: Examples, dev_features: np.ndarray, dev: ClipDataset
+) -> tuple[Choice, pd.DataFrame]:
+    """Return the candidate with the highest dev UA, and the scores of all; among equals, the lowest dev loss wins.
+
+    dev_features: those of the dev utterances, (utterances, states, features).
+    """
+    states = range(examples.features.shape[1])
+    layers_of_candidates = list(states) if model.head.layers == "chosen" else [model.head.layers]
+    strengths = sorted(config.inverse_regularisation)
+    rows, best = [], (-np.inf, -np.inf)
+    for layers in layers_of_candidates:
+        view, dev_view = _view(examples.features, layers), _view(dev_features, layers)
+        probes = _fits(config.method, view, examples, strengths, len(model.classes))
+        for strength, probe in zip(strengths, probes, strict=True):
+            probabilities, temperature = probe.probabilities(dev_view), 1.0
+            if config.method is Method.linear_svm:  # trained to decide, not to give probabilities
+                temperature = fit_temperature(probabilities, dev.classes)
+            ua, wa, loss = dev_scores(probabilities, dev)
+            rows.append({"layers": layers, "C": strength, "dev_ua": ua, "dev_wa": wa, "dev_loss": loss})
+            if (ua, -loss) > best:
+                best, choice = (ua, -loss), Choice(layers, strength, temperature, ua)
+    return choice, pd.DataFrame(rows)
+
+
+def _scaled(model: SpeechClassifier, features: np.ndarray) -> np.ndarray:
+    """Return features, (utterances, states, features), as the head standardises them."""
+    if not model.head.standardises:
+        return features
+    scaled: np.ndarray = (features - model.head.shift.cpu().numpy()) / model.head.scale.cpu().numpy()
+    return scaled
+
+
+def _view(features: np.ndarray, layers: int | str) -> np.ndarray:
+    """Return the features that a probe reads, (utterances, features): of one state of several, or all side by side."""
+    if isinstance(layers, int) and features.shape[1] > 1:
+        features = features[:, layers]
+    view: np.ndarray = features.reshape(len(features), -1).astype(np.float64)
+    return view
+
+
+def _fits(
+    method: Method, view: np.ndarray, examples: Examples, strengths: list[float], classes: int
+) -> Iterator[Linear]:
+    """Yield the probe that is fitted with each value of C, from the lowest up.
+
+    Both classifiers depend on distances alone. So utterances with more features than there are utterances are first
+    rotated into as many dimensions as there are utterances; the result is the same, and several times as fast.
+
+    Args:
+        method: the classifier.
+        view: the features, (utterances, features).
+        examples: gives classes and weights.
+        strengths: values of C, rising.
+        classes: the number of classes; some may have no examples.
+    """
+    from sklearn.exceptions import ConvergenceWarning
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.svm import LinearSVC
+
+    rotation = None
+    if view.shape[1] > view.shape[0]:
+        left, values, rotation = np.linalg.svd(view, full_matrices=False)
+        view = left * values
+    for strength in strengths:
+        if method is Method.linear_svm:
+            classifier = LinearSVC(C=strength, max_iter=MOST_STEPS, dual=False)
+        elif strength == strengths[0]:  # the next value of C starts from the coefficients of this one
+            classifier = LogisticRegression(C=strength, max_iter=MOST_STEPS, warm_start=True)
+        else:
+            classifier.set_params(C=strength)
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always", ConvergenceWarning)
+            classifier.fit(view, examples.classes, sample_weight=examples.weights)
+        if any(issubclass(warning.category, ConvergenceWarning) for warning in caught):
+            say(f"note: with C={strength:g} the probe was stopped after {MOST_STEPS} steps, before its best fit.")
+        weight, bias = classifier.coef_, classifier.intercept_
+        if len(bias) == 1:  # of two classes, only the second has coefficients
+            weight, bias = np.concatenate([-weight, weight]) / 2, np.concatenate([-bias, bias]) / 2
+        weight = weight if rotation is None else weight @ rotation
+        whole = Linear(np.zeros((classes, weight.shape[1])), np.full(classes, ABSENT))
+        whole.weight[classifier.classes_], whole.bias[classifier.classes_] = weight, bias
+        yield whole
+
+
+@torch.no_grad()
+def _put_into_head(model: SpeechClassifier, probe: Linear, layers: int | str) -> None:
+    """Replace the head by one with these coefficients; it keeps the standardisation of the states that it reads."""
+    old = model.head
+    model.set_head(replace(model.head_config, layers=layers))
+    if old.standardises:
+        rows = slice(layers, layers + 1) if old.layers == "chosen" and isinstance(layers, int) else slice(None)
+        model.head.shift.copy_(old.shift[rows])
+        model.head.scale.copy_(old.scale[rows])
+    model.head.output.weight.copy_(torch.from_numpy(probe.weight))
+    model.head.output.bias.copy_(torch.from_numpy(probe.bias))
+
+
+def _save(folder: Path, method: Method, model: SpeechClassifier, choice: Choice) -> None:
+    """Write probe.json, the settings, and probe.safetensors: mean, deviation, weight and bias."""
+    settings = {"method": method.value, **choice._asdict(), "classes": model.classes}
+    files.write_json(folder / "probe.json", settings)
+    names = {"shift": "mean", "scale": "deviation", "output.weight": "weight", "output.bias": "bias"}
+    weights = {names[name]: weight.cpu().numpy() for name, weight in model.head.state_dict().items()}
+    with files.replacing_file(folder / "probe.safetensors") as temporary:
+        save_file(weights, temporary)
