@@ -372,6 +372,10 @@ class TrainerConfig:
     trainer=finetune it is backbone.freeze unless you set it here."""
     epochs: int = 10
     """Largest number of passes over the training part."""
+    head_epochs: int = 0
+    """First train the head alone for this number of epochs, at a constant head_learning_rate and on whole clips; then
+    train everything that is not frozen, for trainer.epochs and at backbone_learning_rate. dev chooses the best epoch
+    of both. 0: train everything from the start."""
     batch_size: int = 8
     """Clips in a batch."""
     gradient_accumulation: int = 1

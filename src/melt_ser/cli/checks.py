@@ -19,7 +19,15 @@ from melt_ser.core.errors import SetupError, did_you_mean
 from melt_ser.core.vocabulary import EMOTIONS, GENERAL_READERS, USED_COLUMNS, no_emotion, unknown_column
 
 OF_STEPS = (
-    *("epochs", "gradient_accumulation", "batch_seconds", "head_learning_rate", "backbone_learning_rate", "optimiser"),
+    *(
+        "epochs",
+        "head_epochs",
+        "gradient_accumulation",
+        "batch_seconds",
+        "head_learning_rate",
+        "backbone_learning_rate",
+        "optimiser",
+    ),
     *("weight_decay", "schedule", "warmup_fraction", "max_grad_norm", "label_smoothing", "patience", "crop_places"),
     *("pad_to_crop", "gradient_checkpointing", "tensorboard"),
 )
@@ -40,6 +48,13 @@ def check(config: Config) -> None:
     for key, value in at_least_one.items():
         if value < 1:
             raise SetupError(f"trainer.{key} is at least 1, not {value}.")
+    if trainer.head_epochs < 0:
+        raise SetupError(f"trainer.head_epochs is at least 0, not {trainer.head_epochs}.")
+    if trainer.head_epochs > 0 and trainer.freeze == "everything":
+        raise SetupError(
+            f"trainer.head_epochs={trainer.head_epochs} trains the head before the rest, but trainer.freeze=everything "
+            "trains nothing else; set trainer.head_epochs=0."
+        )
     not_negative = {
         "head_learning_rate": trainer.head_learning_rate,
         "backbone_learning_rate": trainer.backbone_learning_rate,

@@ -1,4 +1,4 @@
-"""One fold: its model, the inputs of that model, its training, and its predictions."""
+"""One fold: its model, its training, and its predictions."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import shutil
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from functools import cached_property, partial
 from pathlib import Path
 
 import msgspec
@@ -15,14 +14,11 @@ import pandas as pd
 import torch
 from accelerate import Accelerator
 
-from melt_ser.audio.augment import Augmentation
-from melt_ser.config import Config, Method
+from melt_ser.config import AugmentConfig, Config, Method, Schedule
 from melt_ser.core import files
 from melt_ser.core.memory import NO_ROOM_FOR_MODEL, memory_advice
 from melt_ser.corpora.fold_split import FoldSplit, check_fold_split
 from melt_ser.data.audio_cache import AudioCache
-from melt_ser.data.datasets import ClipDataset, Crop, WaveformDataset
-from melt_ser.data.stage import Stage
 from melt_ser.evaluation.calibration import DevCalibration, calibrate
 from melt_ser.evaluation.evaluation_sets import EvaluationSet
 from melt_ser.evaluation.inference import predict_probabilities
@@ -31,10 +27,10 @@ from melt_ser.models.backbone import Backbone
 from melt_ser.models.classifier import SpeechClassifier
 from melt_ser.models.export import load_model, save_head, save_model
 from melt_ser.models.families import load_backbone
+from melt_ser.runs.fold_inputs import FoldInputs
 from melt_ser.runs.plan import RunPlan
 from melt_ser.runs.probabilities import predict_each
 from melt_ser.training.device import make_accelerator
-from melt_ser.training.features import FeatureCache
 from melt_ser.training.fit import fit
 from melt_ser.training.pooled import set_scale
 from melt_ser.training.probe import Choice, fit_probe
@@ -42,6 +38,7 @@ from melt_ser.training.probe import Choice, fit_probe
 ReadBackbone = Callable[[], Backbone]
 FOLD_FILE = "fold.json"  # the mark of a finished fold
 REFIT_FOLDER = "refit"  # in the folder of a fold: metrics and checkpoints of the training on train and dev
+HEAD_FOLDER = "head"  # in either folder: those of the epochs in which the head learns alone
 
 
 def configured_backbone(config: Config) -> Backbone:
@@ -64,91 +61,6 @@ def build_model(config: Config, classes: list[str], read_backbone: ReadBackbone 
     backbone = read_backbone() if read_backbone else configured_backbone(config)
     torch.manual_seed(config.seed)
     return SpeechClassifier(backbone, config.head, classes)
-
-
-class FoldInputs:
-    """The inputs of one fold's model: audio, or cached features of its frozen stage (see data/stage.py).
-
-    Features are computed once for a corpus, for the utterances of all folds. Test utterances are read as audio, so that
-    the reported answers are those of the saved model. Pooled features are the exception: they are stored in float32 and
-    give the same answers.
-    """
-
-    def __init__(
-        self,
-        plan: RunPlan,
-        split: FoldSplit,
-        model: SpeechClassifier,
-        accelerator: Accelerator,
-        cache: AudioCache | None = None,
-    ) -> None:
-        """Prepare the inputs.
-
-        Args:
-            plan: the run.
-            split: the train, dev and test utterances of the fold.
-            model: the fold's model, on the accelerator's device.
-            accelerator: the process and device that compute features.
-            cache: decoded clips of the training corpus; missing clips are added. None: decode each time.
-        """
-        self.plan, self.split, self.model, self.accelerator, self.cache = plan, split, model, accelerator, cache
-        trainer = plan.config.trainer
-        cut = trainer.crop_seconds is not None and bool((plan.utterances["duration"] > trainer.crop_seconds).any())
-        self.crop = Crop(trainer.crop_seconds, trainer.crop_places) if trainer.crop_seconds else None
-        self.stage = model.frozen_stage(crops=cut and trainer.crop_places is None)
-        if trainer.crop_places is None and self.stage is not Stage.nothing:
-            self.crop = None  # `fit` crops the features of the frozen stage
-        self.feature_cache = FeatureCache(plan.config.cache, model, self.stage, accelerator, plan.failed_folders)
-
-    def train(self) -> ClipDataset:
-        """Return the utterances to train on, augmented and cropped."""
-        config, trainer = self.plan.config, self.plan.config.trainer
-        pad_seconds = trainer.crop_seconds if trainer.pad_to_crop else None
-        utterances = WaveformDataset(
-            self.split.train,
-            self.plan.corpus.root,
-            self.model.classes,
-            self.model.backbone.do_normalize,
-            config.augment,
-            self.crop,
-            pad_seconds,
-            config.seed,
-            self.cache,
-        )
-        if not Augmentation(config.augment).changes_nothing:
-            return utterances
-        read = partial(self._read, crop=self.crop, pad_seconds=pad_seconds)
-        return self.feature_cache.features_of(utterances, self.split.train, self.plan.utterances, read)
-
-    @cached_property
-    def dev(self) -> ClipDataset:
-        """Return the dev utterances."""
-        return self._cached_features(self.split.dev)
-
-    def test(self, evaluation_set: EvaluationSet) -> ClipDataset:
-        """Return the utterances of an evaluation set."""
-        table = evaluation_set.table
-        if evaluation_set.corpus is self.plan.corpus:
-            return self._cached_features(table) if self.stage is Stage.pooled else self._read(table)
-
-        def read(rows: pd.DataFrame) -> WaveformDataset:
-            root, normalize = evaluation_set.corpus.root, self.model.backbone.do_normalize
-            return WaveformDataset(rows, root, self.model.classes, normalize)
-
-        utterances = read(table)
-        if self.stage is not Stage.pooled:
-            return utterances
-        return self.feature_cache.features_of(utterances, table, table, read)
-
-    def _cached_features(self, table: pd.DataFrame) -> ClipDataset:
-        return self.feature_cache.features_of(self._read(table), table, self.plan.utterances, self._read)
-
-    def _read(self, table: pd.DataFrame, crop: Crop | None = None, pad_seconds: float | None = None) -> WaveformDataset:
-        """Return rows of the training corpus as audio, without augmentation."""
-        root, normalize = self.plan.corpus.root, self.model.backbone.do_normalize
-        return WaveformDataset(
-            table, root, self.model.classes, normalize, crop=crop, pad_seconds=pad_seconds, cache=self.cache
-        )
 
 
 def load_or_train(
@@ -210,26 +122,76 @@ def _train(
     model = build_model(config, plan.classes, read_backbone)
     with memory_advice(NO_ROOM_FOR_MODEL):
         model.to(accelerator.device)
-    inputs = FoldInputs(plan, split, model, accelerator, cache)
-    dev = inputs.dev if chosen is None else None
-    train = inputs.train()
-    if config.trainer.method is Method.gradient:
-        if model.head.standardises:
-            set_scale(model, train, config.trainer.batch_size, accelerator)
-        epochs = chosen.best_epoch if chosen else None
-        state = fit(config.trainer, model, inputs.stage, train, dev, config.seed, folder, accelerator, title, epochs)
-        training = FoldTraining(state.best_epoch, state.best_dev_ua)
-    else:
-        choice = fit_probe(
-            config.trainer, model, train, dev, folder, accelerator, Choice(**chosen.chosen) if chosen else None
-        )
+    if config.trainer.method is not Method.gradient:
+        inputs = FoldInputs(plan, split, model, accelerator, cache)
+        choice = Choice(**chosen.chosen) if chosen else None
+        dev = inputs.dev if chosen is None else None
+        choice = fit_probe(config.trainer, model, inputs.train(), dev, folder, accelerator, choice)
         training = FoldTraining(None, choice.dev_ua, chosen=choice._asdict())
+    else:
+        inputs, training = _train_by_steps(plan, split, model, accelerator, folder, title, cache, chosen)
     model.fold_standardisation()
     return inputs, training
 
 
+def _train_by_steps(
+    plan: RunPlan,
+    split: FoldSplit,
+    model: SpeechClassifier,
+    accelerator: Accelerator,
+    folder: Path,
+    title: str,
+    cache: AudioCache | None,
+    chosen: FoldTraining | None,
+) -> tuple[FoldInputs, FoldTraining]:
+    """Train a model along the gradient, with `trainer.head_epochs` first the head alone; see `_train`."""
+    trainer, seed = plan.config.trainer, plan.config.seed
+    head_epochs = None
+    if trainer.head_epochs > 0:
+        model.backbone.freeze("everything")
+        of_head = _plan_of_head(plan)
+        inputs = FoldInputs(of_head, split, model, accelerator, cache)
+        dev, train = inputs.dev if chosen is None else None, inputs.train()
+        if model.head.standardises:
+            set_scale(model, train, trainer.batch_size, accelerator)
+        epochs = chosen.chosen["head_epochs"] if chosen else None
+        state = fit(
+            *(of_head.config.trainer, model, inputs.stage, train, dev, seed, folder / HEAD_FOLDER, accelerator),
+            f"{title} head".strip(),
+            epochs,
+        )
+        head_epochs = state.best_epoch
+        model.backbone.freeze(trainer.freeze)
+        trainer = replace(trainer, head_learning_rate=trainer.backbone_learning_rate)
+    inputs = FoldInputs(plan, split, model, accelerator, cache)
+    dev, train = inputs.dev if chosen is None else None, inputs.train()
+    if head_epochs is None and model.head.standardises:
+        set_scale(model, train, trainer.batch_size, accelerator)
+    epochs = chosen.best_epoch if chosen else None
+    starts_trained = head_epochs is not None
+    state = fit(trainer, model, inputs.stage, train, dev, seed, folder, accelerator, title, epochs, starts_trained)
+    return inputs, FoldTraining(
+        state.best_epoch, state.best_dev_ua, chosen={"head_epochs": head_epochs} if starts_trained else {}
+    )
+
+
+def _plan_of_head(plan: RunPlan) -> RunPlan:
+    """Return the plan of the epochs in which the head learns alone: a frozen backbone, whole clips, a constant rate."""
+    trainer = replace(
+        plan.config.trainer,
+        freeze="everything",
+        epochs=plan.config.trainer.head_epochs,
+        schedule=Schedule.constant,
+        warmup_fraction=0.0,
+        crop_seconds=None,
+        crop_places=None,
+        pad_to_crop=False,
+    )
+    return replace(plan, config=replace(plan.config, trainer=trainer, augment=AugmentConfig()))
+
+
 def _delete_checkpoints(folder: Path) -> None:
-    for place in (folder, folder / REFIT_FOLDER):
+    for place in (folder, folder / HEAD_FOLDER, folder / REFIT_FOLDER, folder / REFIT_FOLDER / HEAD_FOLDER):
         shutil.rmtree(place / "checkpoints", ignore_errors=True)
 
 

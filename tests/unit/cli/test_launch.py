@@ -53,8 +53,9 @@ def run(*arguments: str, module: str = "train", cwd: Path | None = None) -> subp
 def test_a_mistake_is_one_line_with_the_fix(typed: str, sentence: str, tmp_path: Path) -> None:
     done = run(typed, f"out={tmp_path}")
     assert done.returncode == 2
-    assert done.stderr.startswith(f"error: {sentence}")
-    assert done.stderr.count("\n") == 1
+    *progress, error = done.stderr.splitlines()  # a slow machine shows the progress of the verification
+    assert error.startswith(f"error: {sentence}")
+    assert all(line.startswith("verifying audio") for line in progress)
     assert "Traceback" not in done.stderr + done.stdout
 
 

@@ -1,0 +1,103 @@
+"""The inputs of one fold's model: audio, or cached features of its frozen stage."""
+
+from __future__ import annotations
+
+from functools import cached_property, partial
+
+import pandas as pd
+from accelerate import Accelerator
+
+from melt_ser.audio.augment import Augmentation
+from melt_ser.corpora.fold_split import FoldSplit
+from melt_ser.data.audio_cache import AudioCache
+from melt_ser.data.datasets import ClipDataset, Crop, WaveformDataset
+from melt_ser.data.stage import Stage
+from melt_ser.evaluation.evaluation_sets import EvaluationSet
+from melt_ser.models.classifier import SpeechClassifier
+from melt_ser.runs.plan import RunPlan
+from melt_ser.training.features import FeatureCache
+
+
+class FoldInputs:
+    """The inputs of one fold's model: audio, or cached features of its frozen stage (see data/stage.py).
+
+    Features are computed once for a corpus, for the utterances of all folds. Test utterances are read as audio, so that
+    the reported answers are those of the saved model. Pooled features are the exception: they are stored in float32 and
+    give the same answers.
+    """
+
+    def __init__(
+        self,
+        plan: RunPlan,
+        split: FoldSplit,
+        model: SpeechClassifier,
+        accelerator: Accelerator,
+        cache: AudioCache | None = None,
+    ) -> None:
+        """Prepare the inputs.
+
+        Args:
+            plan: the run.
+            split: the train, dev and test utterances of the fold.
+            model: the fold's model, on the accelerator's device.
+            accelerator: the process and device that compute features.
+            cache: decoded clips of the training corpus; missing clips are added. None: decode each time.
+        """
+        self.plan, self.split, self.model, self.accelerator, self.cache = plan, split, model, accelerator, cache
+        trainer = plan.config.trainer
+        cut = trainer.crop_seconds is not None and bool((plan.utterances["duration"] > trainer.crop_seconds).any())
+        self.crop = Crop(trainer.crop_seconds, trainer.crop_places) if trainer.crop_seconds else None
+        self.stage = model.frozen_stage(crops=cut and trainer.crop_places is None)
+        if trainer.crop_places is None and self.stage is not Stage.nothing:
+            self.crop = None  # `fit` crops the features of the frozen stage
+        self.feature_cache = FeatureCache(plan.config.cache, model, self.stage, accelerator, plan.failed_folders)
+
+    def train(self) -> ClipDataset:
+        """Return the utterances to train on, augmented and cropped."""
+        config, trainer = self.plan.config, self.plan.config.trainer
+        pad_seconds = trainer.crop_seconds if trainer.pad_to_crop else None
+        utterances = WaveformDataset(
+            self.split.train,
+            self.plan.corpus.root,
+            self.model.classes,
+            self.model.backbone.do_normalize,
+            config.augment,
+            self.crop,
+            pad_seconds,
+            config.seed,
+            self.cache,
+        )
+        if not Augmentation(config.augment).changes_nothing:
+            return utterances
+        read = partial(self._read, crop=self.crop, pad_seconds=pad_seconds)
+        return self.feature_cache.features_of(utterances, self.split.train, self.plan.utterances, read)
+
+    @cached_property
+    def dev(self) -> ClipDataset:
+        """Return the dev utterances."""
+        return self._cached_features(self.split.dev)
+
+    def test(self, evaluation_set: EvaluationSet) -> ClipDataset:
+        """Return the utterances of an evaluation set."""
+        table = evaluation_set.table
+        if evaluation_set.corpus is self.plan.corpus:
+            return self._cached_features(table) if self.stage is Stage.pooled else self._read(table)
+
+        def read(rows: pd.DataFrame) -> WaveformDataset:
+            root, normalize = evaluation_set.corpus.root, self.model.backbone.do_normalize
+            return WaveformDataset(rows, root, self.model.classes, normalize)
+
+        utterances = read(table)
+        if self.stage is not Stage.pooled:
+            return utterances
+        return self.feature_cache.features_of(utterances, table, table, read)
+
+    def _cached_features(self, table: pd.DataFrame) -> ClipDataset:
+        return self.feature_cache.features_of(self._read(table), table, self.plan.utterances, self._read)
+
+    def _read(self, table: pd.DataFrame, crop: Crop | None = None, pad_seconds: float | None = None) -> WaveformDataset:
+        """Return rows of the training corpus as audio, without augmentation."""
+        root, normalize = self.plan.corpus.root, self.model.backbone.do_normalize
+        return WaveformDataset(
+            table, root, self.model.classes, normalize, crop=crop, pad_seconds=pad_seconds, cache=self.cache
+        )
