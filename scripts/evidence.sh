@@ -1,0 +1,90 @@
+#!/bin/sh
+# The runs of docs/evidence.md: eGeMAPS, random weights and Whisper tiny.en; probe, frozen and fine-tuned; on EmoDB (leave one
+# speaker out), on URDU (five folds of speakers), and across both. Needs the corpora under $MELT_SER_DATA (folders emodb, urdu).
+#
+#   scripts/evidence.sh                 all runs, the fast ones first; stopped, the same command goes on
+#   scripts/evidence.sh probe recipes   some of: probe frozen recipes across finetuned
+#
+# OUT=<folder> for the runs (runs/evidence); WHISPER=<hub id or folder> (openai/whisper-tiny.en); PRECISION=bf16 for the
+# fine-tuned ones, if the CPU has it (auto); PYTHON=<python> chooses one.
+set -u
+python=${PYTHON:-python3}
+out=${OUT:-runs/evidence}
+whisper="backbone=whisper_tiny backbone.checkpoint=${WHISPER:-openai/whisper-tiny.en} backbone.name=whisper_tiny_en"
+emodb="dataset=emodb dataset.folds=leave_one_out dataset.fold=all"
+urdu="dataset=urdu dataset.fold=all"
+failed=0
+"$python" -c 'import melt_ser' 2>/dev/null || { echo "error: $python has no melt_ser; set PYTHON=<one that has>." >&2; exit 2; }
+
+train() {
+    "$python" -m melt_ser.train "out=$out" "$@" || failed=1
+}
+
+probe() {
+    for corpus in "$emodb" "$urdu"; do
+        train backbone=egemaps trainer=probe trainer.method=linear_svm $corpus
+        train backbone=egemaps trainer=probe $corpus
+        for seed in 0 1 2; do
+            train backbone=whisper_random trainer=probe $corpus "seed=$seed"
+        done
+        train $whisper trainer=probe $corpus
+        train $whisper trainer=probe trainer.method=linear_svm $corpus
+        train $whisper trainer=probe head.pooling=mean $corpus
+        train $whisper trainer=probe head.layers=chosen $corpus
+    done
+}
+
+frozen() {
+    for corpus in "$emodb" "$urdu"; do
+        for seed in 0 1 2; do
+            train $whisper trainer=frozen $corpus "seed=$seed"
+            train backbone=whisper_random trainer=frozen $corpus "seed=$seed"
+        done
+    done
+}
+
+recipes() { # from the recipe of version 1 to that of today, one step at a time
+    for corpus in "$emodb" "$urdu"; do
+        for steps in \
+            "head=linear trainer.refit=false" \
+            "head=linear trainer.refit=false trainer.head_learning_rate=1e-2" \
+            "head=linear trainer.refit=false trainer.head_learning_rate=1e-2 trainer.epochs=100" \
+            "head=weighted trainer.refit=false" \
+            "head=weighted trainer.refit=false trainer.head_learning_rate=1e-2 trainer.epochs=100" \
+            "head=weighted trainer.refit=false head.standardise=true" \
+            "head=weighted trainer.refit=false head.standardise=true head.pooling=statistics" \
+            "head=statistics trainer.refit=false head.pooling=mean" \
+            "head=statistics trainer.refit=false" \
+            "head=statistics" \
+            "head=statistics trainer.head_learning_rate=1e-2" \
+            "head=statistics trainer.head_learning_rate=3e-4 trainer.epochs=100" \
+            "head=statistics head.dropout=0.3" \
+            "head=statistics trainer.weight_decay=1 trainer.optimiser=adamw trainer.schedule=cosine"; do
+            train $whisper trainer=frozen $corpus $steps
+        done
+    done
+}
+
+across() {
+    for corpora in "dataset=emodb dataset.folds=leave_one_out" "dataset=urdu"; do
+        for model in "backbone=egemaps trainer=probe trainer.method=linear_svm" "$whisper trainer=probe" "$whisper trainer=frozen"; do
+            train $model $corpora dataset.fold=all labels=four "eval.corpora=[emodb,urdu]"
+        done
+    done
+}
+
+finetuned() {
+    for corpus in "$emodb" "$urdu"; do
+        train $whisper trainer=finetune $corpus "trainer.precision=${PRECISION:-auto}"
+    done
+}
+
+for part in "${@:-probe frozen recipes across finetuned}"; do
+    for name in $part; do
+        case $name in
+            probe | frozen | recipes | across | finetuned) "$name" ;;
+            *) echo "error: there is no part '$name'; name some of probe frozen recipes across finetuned." >&2; exit 2 ;;
+        esac
+    done
+done
+exit $failed
