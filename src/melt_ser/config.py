@@ -311,6 +311,10 @@ class LabelsConfig:
     emotion of the corpus."""
 
 
+LAYERS = ("last", "weighted", "all", "chosen")
+"""The words for head.layers."""
+
+
 @dataclass
 class HeadConfig:
     """The classifier on top of the backbone."""
