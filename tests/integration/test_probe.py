@@ -18,10 +18,11 @@ from melt_ser.audio.waveform import prepare_waveform
 from melt_ser.cli.compose import compose
 from melt_ser.core.errors import InputError, SetupError
 from melt_ser.evaluate import evaluate
-from melt_ser.models.export import load_model
+from melt_ser.models.export import load_model, save_model
 from melt_ser.predict import main as predict
 from melt_ser.runs.fold import fit_probe
 from melt_ser.runs.run import run
+from small_models import small_classifier
 from small_runs import CLASSES, SMALL, corpus, outcome, predictions, train
 
 PROBE = ("trainer=probe",)
@@ -193,6 +194,15 @@ def _stopped_in_the_second_fold(tmp_path: Path, root: Path, monkeypatch: pytest.
 def test_two_runs_of_a_probe_agree_to_the_byte(tmp_path: Path, root: Path) -> None:
     first, second = (train(tmp_path / out, root, *PROBE, "trainer.method=linear_svm")[0] for out in "ab")
     assert outcome(first) == outcome(second)
+
+
+def test_another_seed_gives_a_pretrained_backbone_the_same_probe(tmp_path: Path, root: Path) -> None:
+    save_model(small_classifier("hubert"), tmp_path / "weights")
+    settings = (*PROBE, "backbone=hubert", "backbone.revision=null", f"backbone.checkpoint={tmp_path / 'weights'}")
+    first, second = (train(tmp_path / "runs", root, *settings, f"seed={seed}")[0] for seed in (0, 1))
+    assert first != second
+    for name in ("probe.csv", "refit/probe.safetensors", "predictions/csv.csv"):
+        assert (first / name).read_bytes() == (second / name).read_bytes()
 
 
 def test_another_format_draws_the_figures_again_and_fits_nothing(tmp_path: Path, root: Path) -> None:

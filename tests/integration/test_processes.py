@@ -75,16 +75,9 @@ def test_two_processes_train_and_score_as_one_does(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("cached", ["true", "false"])
-def test_two_processes_fit_the_probe_that_one_does(tmp_path: Path, cached: str) -> None:
+def test_two_processes_fit_the_probe_that_one_does(tmp_path: Path) -> None:
     root = corpus(tmp_path / "c", each=7)
-    settings = (
-        "trainer=probe",
-        "head.layers=chosen",
-        "dataset.folds=2",
-        "dataset.fold=all",
-        f"cache.features={cached}",
-    )
+    settings = ("trainer=probe", "head.layers=chosen", "dataset.folds=2", "dataset.fold=all")
     one, result = train(tmp_path / "one", root, *settings)
     done = launched(TORCHRUN, "train", tmp_path, *typed(tmp_path / "two", root, *settings))
     assert done.returncode == 0, done.stderr
