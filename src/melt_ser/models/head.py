@@ -29,7 +29,8 @@ class Head(nn.Module):
         k           state k, from 0 up
 
     With `config.standardise`, each feature of each pooled state is shifted and scaled to mean 0 and deviation 1 over
-    the training part (`set_scale`). The initial weights are drawn from torch's global random state.
+    the training part (`set_scale`), and the last linear layer starts from zeros. The other initial weights are drawn
+    from torch's global random state.
     """
 
     shift: Tensor
@@ -60,6 +61,9 @@ class Head(nn.Module):
             width = size
         self.network = nn.Sequential(*layers, nn.Dropout(config.dropout))
         self.output = nn.Linear(width, classes)
+        if config.standardise:  # as a fitted probe without examples: every class is as likely as the others
+            nn.init.zeros_(self.output.weight)
+            nn.init.zeros_(self.output.bias)
 
     @property
     def reads_all(self) -> bool:
