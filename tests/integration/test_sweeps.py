@@ -99,7 +99,7 @@ def test_a_sweep_over_trainers_gives_each_its_own_head(tmp_path: Path) -> None:
     assert summary(said) == "sweep: 4 finished, 0 skipped, 0 failed"
     configs = [json.loads(path.read_text())["config"] for path in results(out)]
     heads = Counter((config["trainer"]["name"], config["head"]["name"]) for config in configs)
-    assert heads == {("probe", "probe"): 2, ("frozen", "linear"): 2}
+    assert heads == {("probe", "probe"): 2, ("frozen", "statistics"): 2}
     code, said = sweep("--multirun", "trainer=probe,frozen", "seed=0,1", *own)
     assert (code, summary(said)) == (0, "sweep: 0 finished, 4 skipped, 0 failed")
 

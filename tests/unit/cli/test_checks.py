@@ -107,7 +107,7 @@ def test_settings_that_fit_are_taken(typed: str) -> None:
         ("trainer=probe head=linear", "linear"),
         ("head=linear trainer=probe", "linear"),
         ("trainer=probe experiment=emobox_intra", "mlp"),
-        ("trainer=frozen", "linear"),
+        ("trainer=frozen head=linear", "linear"),
         ("trainer=frozen head=probe", "probe"),
     ],
 )
