@@ -8,6 +8,7 @@ is their mean (=). Otherwise it is an estimate (~) from the audio, good to a fac
     audio      hours that `prepare` has measured, otherwise the release's utterances at 4 s each
     fine-tune  epochs · train audio / RATE                       + test audio / (3 · RATE)
     frozen     all audio of the corpus, once, / (3 · RATE)       + test audio / (3 · RATE)  + 2 % of it for each epoch
+    probe      the same, without epochs
 
 both for each fold. With trainer.crop_places, frozen takes several times as long, because each crop is computed. A
 forward pass alone is a third of a step. RATE is seconds of audio a second that a base model is fine-tuned on: 100 on a
@@ -31,7 +32,7 @@ from melt_ser.cli.compose import load_dataset, typed
 from melt_ser.cli.failures import FAILED
 from melt_ser.cli.launch import launch
 from melt_ser.cli.sweep import overrides, visible_gpus
-from melt_ser.config import BackboneConfig, Config, DatasetConfig
+from melt_ser.config import BackboneConfig, Config, DatasetConfig, Method
 from melt_ser.core import files
 from melt_ser.core.errors import MeltSerError
 from melt_ser.corpora.load import corpus_root
@@ -66,7 +67,8 @@ def estimate(config: Config) -> float:
     on_gpu = config.device.startswith("cuda") or (config.device == "auto" and bool(visible_gpus()))
     cost = next((factor for word, factor in SIZES.items() if word in config.backbone.name), 1.0)
     rate = RATE["cuda" if on_gpu else "cpu"] / cost
-    audio, epochs = 3600 * hours(config.dataset), config.trainer.epochs
+    audio = 3600 * hours(config.dataset)
+    epochs = config.trainer.epochs if config.trainer.method is Method.gradient else 0
     numbered = str(config.dataset.folds).isdigit()
     folds = (int(str(config.dataset.folds)) if numbered else FOLDS) if config.dataset.fold == "all" else 1
     if config.trainer.freeze == "everything":

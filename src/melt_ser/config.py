@@ -311,6 +311,10 @@ class LabelsConfig:
     emotion of the corpus."""
 
 
+LAYERS = ("last", "weighted", "all", "chosen")
+"""The words for head.layers."""
+
+
 @dataclass
 class HeadConfig:
     """The classifier on top of the backbone."""
@@ -363,7 +367,7 @@ class TrainerConfig:
     name: str = "finetune"
     """Name of the training recipe."""
     method: Method = Method.gradient
-    """How to train. A probe reads trainer.balance, trainer.batch_size, trainer.refit and the next key alone."""
+    """How to train. A probe takes no steps: the settings of steps and epochs do not apply to it."""
     inverse_regularisation: list[float] = field(default_factory=lambda: [1e-4, 1e-3, 1e-2, 1e-1, 1.0])
     """Values of C (scikit-learn) for a probe; dev chooses one. A lower value regularises more."""
     freeze: Union[int, str] = "convolution"

@@ -59,9 +59,10 @@ def corpus(root: Path, speakers: int = 4, each: int = 6, classes: tuple[str, ...
 
 
 def small(*overrides: str) -> list[str]:
-    """Return the settings of a small run; a checkpoint among the overrides has its own sizes."""
+    """Return the settings of a small run; a checkpoint among the overrides has its own sizes, a probe no epochs."""
     has_own = any(override.startswith("backbone.checkpoint=") for override in overrides)
-    return [override for override in SMALL if not (has_own and "architecture" in override)]
+    unfit = ("architecture",) * has_own + ("epochs",) * ("trainer=probe" in overrides)
+    return [override for override in SMALL if not any(word in override for word in unfit)]
 
 
 def typed(out: Path, root: Path, *overrides: str) -> list[str]:

@@ -13,7 +13,7 @@ import pandas as pd
 import pytest
 
 from melt_ser.data.batches import Shard, ShuffledBatches, SortedBatches
-from small_runs import CLASSES, NO_DROPOUT, corpus, train, typed
+from small_runs import CLASSES, NO_DROPOUT, corpus, predictions, train, typed
 
 # Ten steps of one batch in micro-batches. The utterances do not divide evenly, and classes have unequal weights.
 TEN_STEPS = (
@@ -72,6 +72,22 @@ def test_two_processes_train_and_score_as_one_does(tmp_path: Path) -> None:
     alone = pd.read_csv(two / "predictions" / "other_all.csv")
     assert list(alone["utterance"]) == list(together["utterance"])
     assert np.abs(alone[list(CLASSES)] - together[list(CLASSES)]).to_numpy().max() < 1e-6
+
+
+@pytest.mark.slow
+def test_two_processes_fit_the_probe_that_one_does(tmp_path: Path) -> None:
+    root = corpus(tmp_path / "c", each=7)
+    settings = ("trainer=probe", "head.layers=chosen", "dataset.folds=2", "dataset.fold=all")
+    one, result = train(tmp_path / "one", root, *settings)
+    done = launched(TORCHRUN, "train", tmp_path, *typed(tmp_path / "two", root, *settings))
+    assert done.returncode == 0, done.stderr
+    [line] = [line for line in done.stdout.splitlines() if line.startswith("result: ")]
+    two = Path(line.removeprefix("result: ")).parent
+    both = json.loads((two / "result.json").read_text())
+    assert (two.name, both["run"]["processes"]) == (one.name, 2)
+    for alone, together in zip(result["train"]["folds"], both["train"]["folds"], strict=True):
+        assert together["chosen"] == pytest.approx(alone["chosen"])
+    assert np.abs(predictions(one) - predictions(two)).to_numpy().max() < 1e-4
 
 
 @pytest.mark.parametrize("processes", [1, 2, 3, 5])

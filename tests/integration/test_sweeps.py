@@ -90,6 +90,20 @@ def test_every_experiment_composes_and_sweeps_over_known_names(name: str) -> Non
         assert spaces == {"seven", "six", "four"}
 
 
+def test_a_sweep_over_trainers_gives_each_its_own_head(tmp_path: Path) -> None:
+    root, out = corpus(tmp_path / "c"), tmp_path / "runs"
+    own = [override for override in SMALL if "epochs" not in override]
+    own += ["dataset=csv", f"dataset.root={root}", "dataset.table=table.csv", f"out={out}"]
+    code, said = sweep("--multirun", "trainer=probe,frozen", "seed=0,1", *own)
+    assert code == 0, said
+    assert summary(said) == "sweep: 4 finished, 0 skipped, 0 failed"
+    configs = [json.loads(path.read_text())["config"] for path in results(out)]
+    heads = Counter((config["trainer"]["name"], config["head"]["name"]) for config in configs)
+    assert heads == {("probe", "probe"): 2, ("frozen", "statistics"): 2}
+    code, said = sweep("--multirun", "trainer=probe,frozen", "seed=0,1", *own)
+    assert (code, summary(said)) == (0, "sweep: 0 finished, 4 skipped, 0 failed")
+
+
 @pytest.mark.slow
 def test_a_sweep_is_completed_after_a_kill_and_grows_by_a_seed(tmp_path: Path) -> None:
     """Two families, two training corpora, two seeds, both test corpora."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from melt_ser.config import (
+    LAYERS,
     AugmentConfig,
     CacheConfig,
     Config,
@@ -83,6 +84,11 @@ def check(config: Config) -> None:
         raise SetupError(f"trainer.freeze is {', '.join(FREEZE)} or a number of layers, not '{trainer.freeze}'.")
     if isinstance(trainer.freeze, int) and trainer.freeze < 0:
         raise SetupError(f"trainer.freeze is a number of layers from 0 up, not {trainer.freeze}.")
+    layers = config.head.layers
+    if layers not in LAYERS and not (isinstance(layers, int) and layers >= 0):
+        raise SetupError(f"head.layers is {', '.join(LAYERS)} or a number from 0 up, not {layers!r}.")
+    if config.head.standardise and config.head.pooling not in (Pooling.mean, Pooling.statistics):
+        raise SetupError("head.standardise=true needs head.pooling=mean or statistics; the other poolings learn.")
     if not 0.0 <= config.head.dropout < 1.0:
         raise SetupError(f"head.dropout is at least 0 and below 1, not {config.head.dropout}.")
     if any(size < 1 for size in config.head.hidden_sizes):
@@ -111,7 +117,7 @@ def check(config: Config) -> None:
 
 def check_method(config: Config) -> None:
     """Raise SetupError if a setting does not fit the method of training."""
-    trainer, head = config.trainer, config.head
+    trainer, head, untouched = config.trainer, config.head, TrainerConfig()
     if any(not 0.0 < strength < float("inf") for strength in trainer.inverse_regularisation):
         raise SetupError(f"trainer.inverse_regularisation has numbers above 0, not {trainer.inverse_regularisation}.")
     if not trainer.inverse_regularisation:
@@ -119,24 +125,30 @@ def check_method(config: Config) -> None:
     if trainer.method is Method.gradient:
         if head.layers == "chosen":
             raise SetupError("head.layers=chosen is for trainer=probe; give last, weighted, all or a number.")
+        if trainer.inverse_regularisation != untouched.inverse_regularisation:
+            raise SetupError("trainer.inverse_regularisation is for trainer=probe; leave it out.")
         return
     probe = f"trainer.method={trainer.method.value}"
     if trainer.freeze != "everything":
         raise SetupError(f"{probe} needs a frozen backbone; set trainer.freeze=everything, not {trainer.freeze}.")
     if head.pooling not in (Pooling.mean, Pooling.statistics):
-        raise SetupError(f"{probe} cannot learn head.pooling={head.pooling.value}; give mean or statistics.")
+        raise SetupError(
+            f"{probe} cannot learn head.pooling={head.pooling.value}; set mean or statistics, or head=probe."
+        )
     if head.layers == "weighted":
-        raise SetupError(f"{probe} cannot learn head.layers=weighted; give last, all, chosen or a number.")
+        raise SetupError(
+            f"{probe} cannot learn head.layers=weighted; set last, all, chosen or a number, or head=probe."
+        )
     if head.hidden_sizes or head.dropout:
         raise SetupError(f"{probe} fits one linear layer; set head.hidden_sizes=[] and head.dropout=0, or head=probe.")
     if trainer.crop_seconds is not None:
         raise SetupError(f"{probe} reads whole clips; set trainer.crop_seconds=null, or trainer=probe.")
     if config.augment != AugmentConfig(name=config.augment.name):
         raise SetupError(f"{probe} reads each clip once, so it cannot learn from changed clips; set augment=nothing.")
-    untouched = TrainerConfig()
     for key in OF_STEPS:
         if getattr(trainer, key) != getattr(untouched, key):
-            raise SetupError(f"trainer.{key} has no effect with {probe}, which takes no steps; leave it out.")
+            hint = "leave it out" if trainer.name == "probe" else "leave it out, or set trainer=probe"
+            raise SetupError(f"trainer.{key} has no effect with {probe}, which takes no steps; {hint}.")
 
 
 def check_entries(settings: Config | EvaluateConfig | PrepareConfig, corpora: list[str]) -> None:

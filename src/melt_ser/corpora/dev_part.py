@@ -1,8 +1,9 @@
 """The dev part: that of the release, or whole groups (speakers, sessions, dialogues, recordings) cut from train.
 
-It chooses the best epoch, so ideally it has speakers of its own. If the training side has few of them, that costs much:
-of the four sessions that IEMOCAP leaves to train on, one would be 25 % of the data and of the speakers. Then dev is cut
-by dialogue, or by recording, from within the groups of train, and the result says so (`dataset.dev_group`).
+It chooses the model (the best epoch), so ideally it has speakers of its own. If the training side has few of them,
+that costs much: of the four sessions that IEMOCAP leaves to train on, one would be 25 % of the data and of the
+speakers. Then dev is cut by dialogue, or by recording, from within the groups of train, and the result says so
+(`dataset.dev_group`).
 """
 
 from __future__ import annotations
@@ -83,7 +84,7 @@ def _notes(split: FoldSplit, config: DatasetConfig, kind: DevGroup) -> tuple[str
         known = number_known(split.training_side(group), group)
         return (
             f"'{config.name}' leaves {known} {group}{'s' if known > 1 else ''} to train on, and dev is {part} "
-            f"(dataset.dev_group={kind.value}): the best epoch is chosen on {_trained_on(split, group)} trained on.",
+            f"(dataset.dev_group={kind.value}): the model is chosen on {_trained_on(split, group)} trained on.",
         )
     if split.fold is None:
         return (

@@ -127,7 +127,7 @@ def dev_overlap_notes(split: FoldSplit, config: DatasetConfig) -> tuple[str, ...
     shared = len(shared_values(split.train, split.dev, group))
     sentence = (
         f"{_name(split, config)}: {shared} of the {number_known(split.dev, group)} dev {group}s "
-        f"{'is' if shared == 1 else 'are'} in train too: the best epoch is chosen on {group}s that were trained on."
+        f"{'is' if shared == 1 else 'are'} in train too: the model is chosen on {group}s that were trained on."
     )
     return (sentence,) if shared else ()
 

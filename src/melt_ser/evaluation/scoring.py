@@ -151,7 +151,7 @@ def constant_prediction_warning(scores: Scores) -> str | None:
         return None
     return (
         f"The model answered {answered[0]!r} for all {scores.n} utterances, like a model that "
-        "has learned nothing; check the learning rate, the number of epochs and the audio."
+        "has learned nothing; check the audio, the learning rate and the number of epochs, or C of a probe."
     )
 
 

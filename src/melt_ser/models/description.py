@@ -6,11 +6,10 @@ import json
 from pathlib import Path
 from typing import Any
 
-from melt_ser.config import HeadConfig, LastState, Pooling
+from melt_ser.config import LAYERS, HeadConfig, LastState, Pooling
 from melt_ser.core.errors import SetupError, one_line
 from melt_ser.corpora.labels import RESERVED
 from melt_ser.models.classifier import SpeechClassifier
-from melt_ser.models.head import LAYERS
 
 DESCRIPTION = "melt_ser.json"
 FORMAT_VERSION = 3  # the newest; a model is written in the lowest version that can describe it
@@ -72,7 +71,8 @@ def checked(description: dict[str, Any], path: Path) -> tuple[str, HeadConfig, l
             dropout=float(head["dropout"]),
         )
         layers = settings.layers
-        sound = layers in LAYERS or (isinstance(layers, int) and layers >= 0)
+        is_word = layers in LAYERS and layers != "chosen"  # a finished probe has the number
+        sound = is_word or (type(layers) is int and layers >= 0)
         sound &= len(classes) > 0 and all(isinstance(name, str) for name in classes)
         sound &= all(0 < size < 2**16 for size in settings.hidden_sizes) and 0 <= settings.dropout < 1
         if sound:

@@ -7,12 +7,11 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from melt_ser.config import HeadConfig, LastState
+from melt_ser.config import LAYERS, HeadConfig, LastState
 from melt_ser.core.errors import SetupError, did_you_mean
 from melt_ser.models.backbone import BackboneOutput
 from melt_ser.models.pooling import POOLINGS
 
-LAYERS = ("last", "weighted", "all", "chosen")
 LAST_STATES = tuple(state.value for state in LastState)
 
 

@@ -11,7 +11,7 @@ from typing import TypeVar
 import pandas as pd
 
 from melt_ser.cli.compose import load_dataset
-from melt_ser.config import Config, DatasetConfig
+from melt_ser.config import Config, DatasetConfig, Method
 from melt_ser.core.console import say, verification_bar
 from melt_ser.core.errors import InputError, MeltSerError, SetupError
 from melt_ser.corpora.corpus import Corpus
@@ -78,6 +78,13 @@ def make_plan(config: Config) -> RunPlan:
             f"({', '.join(space.classes)}); training needs two or more."
         )
     splits = make_fold_splits(usable, config.dataset, corpus.annotated)
+    for split in splits:
+        own = split.train["class"].unique()
+        if len(own) == 1 and config.trainer.method is not Method.gradient:
+            raise InputError(
+                f"The training part of '{corpus.name}' has the class '{own[0]}' alone, and a probe needs two or more; "
+                f"choose another split (dataset.split_seed, dataset.folds)."
+            )
     if config.dataset.members and scores_itself and splits[0].test.empty:
         raise SetupError("No member of the union has a test part; name a test corpus: 'eval.corpora=[<corpus>]'.")
     verified = partial(load_corpus, progress=verification_bar)

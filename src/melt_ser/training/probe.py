@@ -22,14 +22,15 @@ from melt_ser.config import Method, TrainerConfig
 from melt_ser.core import files
 from melt_ser.core.console import say
 from melt_ser.data.datasets import ClipDataset
-from melt_ser.evaluation.calibration import fit_temperature, normalised
+from melt_ser.evaluation.calibration import fit_temperature, normalised, with_temperature
 from melt_ser.evaluation.inference import dev_scores
 from melt_ser.models.classifier import SpeechClassifier
 from melt_ser.training.optimisation import Weighting
 from melt_ser.training.pooled import pooled_features
 
 MOST_STEPS = 1000  # of the solver
-ABSENT = -100.0  # the logit of a class without training utterances: its probability is 0
+TOLERANCE = 1e-6  # of the gradient; scikit-learn's 1e-4 leaves an error as large as the logits of a low C
+ABSENT = -1e4  # the logit of a class without training utterances: its probability is 0, at any temperature
 
 
 class Choice(NamedTuple):
@@ -132,6 +133,7 @@ def _choose(
             probabilities, temperature = probe.probabilities(dev_view), 1.0
             if config.method is Method.linear_svm:  # trained to decide, not to give probabilities
                 temperature = fit_temperature(probabilities, dev.classes)
+                probabilities = with_temperature(probabilities, temperature)
             ua, wa, loss = dev_scores(probabilities, dev)
             rows.append({"layers": layers, "C": strength, "dev_ua": ua, "dev_wa": wa, "dev_loss": loss})
             if (ua, -loss) > best:
@@ -160,8 +162,9 @@ def _fits(
 ) -> Iterator[Linear]:
     """Yield the probe that is fitted with each value of C, from the lowest up.
 
-    Both classifiers depend on distances alone. So utterances with more features than there are utterances are first
-    rotated into as many dimensions as there are utterances; the result is the same, and several times as fast.
+    Both classifiers depend on the inner products of the utterances alone. So if there are more features than
+    utterances, the utterances are first rotated into as many dimensions as there are utterances; the result is the
+    same, and several times as fast.
 
     Args:
         method: the classifier.
@@ -176,13 +179,13 @@ def _fits(
 
     rotation = None
     if view.shape[1] > view.shape[0]:
-        left, values, rotation = np.linalg.svd(view, full_matrices=False)
-        view = left * values
+        rotation, triangle = np.linalg.qr(view.T)
+        view = triangle.T
     for strength in strengths:
         if method is Method.linear_svm:
             classifier = LinearSVC(C=strength, max_iter=MOST_STEPS, dual=False)
         elif strength == strengths[0]:  # the next value of C starts from the coefficients of this one
-            classifier = LogisticRegression(C=strength, max_iter=MOST_STEPS, warm_start=True)
+            classifier = LogisticRegression(C=strength, tol=TOLERANCE, max_iter=MOST_STEPS, warm_start=True)
         else:
             classifier.set_params(C=strength)
         with warnings.catch_warnings(record=True) as caught:
@@ -193,7 +196,7 @@ def _fits(
         weight, bias = classifier.coef_, classifier.intercept_
         if len(bias) == 1:  # of two classes, only the second has coefficients
             weight, bias = np.concatenate([-weight, weight]) / 2, np.concatenate([-bias, bias]) / 2
-        weight = weight if rotation is None else weight @ rotation
+        weight = weight if rotation is None else weight @ rotation.T
         whole = Linear(np.zeros((classes, weight.shape[1])), np.full(classes, ABSENT))
         whole.weight[classifier.classes_], whole.bias[classifier.classes_] = weight, bias
         yield whole

@@ -124,7 +124,7 @@ def test_with_two_speakers_dev_comes_from_the_training_speaker_and_a_note_says_s
         assert split.dev["class"].nunique() == 3 and len(split.dev) == 6  # 20 % of 30, stratified by class
         assert split.notes == (
             "'x' leaves 1 speaker to train on, and dev is about 20 % of train, whole recordings "
-            "(dataset.dev_group=source): the best epoch is chosen on a speaker that was trained on.",
+            "(dataset.dev_group=source): the model is chosen on a speaker that was trained on.",
         )
     assert "has 2 speakers: its numbers say nothing about unseen speakers" in group_warnings(table, settings_for())[0]
 
@@ -156,7 +156,7 @@ def test_allowed_overlap_covers_speakers_of_all_parts_but_no_recordings() -> Non
         make_fold_splits(table, settings_for())
     [split] = make_fold_splits(table, settings_for(allow_speaker_overlap=True))
     assert split.notes == (
-        "The split of 'x': 4 of the 4 dev speakers are in train too: the best epoch is chosen on speakers that were "
+        "The split of 'x': 4 of the 4 dev speakers are in train too: the model is chosen on speakers that were "
         "trained on.",
         "The split of 'x': 4 of the 4 test speakers are in train or dev too.",
     )
@@ -317,7 +317,7 @@ def test_dev_is_cut_within_the_speakers_of_train_if_dev_group_says_so() -> None:
     assert not set(split.test["speaker"]) & set(split.train["speaker"])
     assert split.notes == (
         "'x' leaves 6 speakers to train on, and dev is about 20 % of train, whole recordings "
-        "(dataset.dev_group=source): the best epoch is chosen on speakers that were trained on.",
+        "(dataset.dev_group=source): the model is chosen on speakers that were trained on.",
     )
     with pytest.raises(SetupError, match="'x' does not name its dialogues; set dataset.dev_group=source"):
         make_fold_splits(table, settings_for(folds=4, dev_group=DevGroup.dialogue))

@@ -99,7 +99,7 @@ def test_a_union_says_how_many_speakers_the_parts_of_its_members_share() -> None
         make_fold_splits(table, union_of("a", "b"))
     [split] = make_fold_splits(table, union_of("a", "b", allow_speaker_overlap=True))
     assert split.notes == (
-        "The split of 'a': 1 of the 4 dev speakers is in train too: the best epoch is chosen on speakers that were "
+        "The split of 'a': 1 of the 4 dev speakers is in train too: the model is chosen on speakers that were "
         "trained on.",
         "The split of 'a': 1 of the 4 test speakers is in train or dev too.",
     )

@@ -204,6 +204,16 @@ def test_a_damaged_model_folder_is_one_sentence(how, message, tmp_path):
     assert "\n" not in str(error.value)
 
 
+@pytest.mark.parametrize("layers", ["chosen", "first", -1, True, 1.0, None])
+def test_a_description_with_layers_that_no_saved_model_reads_is_refused(layers, tmp_path):
+    save_model(trained("wavlm", "statistics-all"), tmp_path)
+    description = json.loads((tmp_path / "melt_ser.json").read_text())
+    description["head"]["layers"] = layers
+    (tmp_path / "melt_ser.json").write_text(json.dumps(description))
+    with pytest.raises(SetupError, match=r"melt_ser\.json does not describe a model of ours; save the model again\."):
+        load_model(tmp_path)
+
+
 def test_a_saved_model_with_a_trained_projector_is_refused(tmp_path):
     save_model(trained("wavlm", "mean"), tmp_path)
     weights = load_file(tmp_path / "model.safetensors")

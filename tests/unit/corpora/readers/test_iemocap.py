@@ -166,5 +166,5 @@ def test_iemocap_has_5531_turns_in_the_usual_task(tmp_path: Path) -> None:
     assert not dialogues[0] & dialogues[1] and set(split.dev["speaker"]) == set(split.train["speaker"])
     assert split.notes == (
         "'iemocap' leaves 4 sessions to train on, and dev is about 20 % of train, whole dialogues "
-        "(dataset.dev_group=dialogue): the best epoch is chosen on speakers that were trained on.",
+        "(dataset.dev_group=dialogue): the model is chosen on speakers that were trained on.",
     )

@@ -1,0 +1,142 @@
+"""A setting that does not fit the method of training, or a head, stops the run with one sentence and the fix."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from melt_ser.cli.checks import check
+from melt_ser.cli.compose import load_config
+from melt_ser.cli.help import groups_of
+from melt_ser.config import Config, Method
+from melt_ser.core.errors import SetupError
+from melt_ser.runs.identity import identity
+
+LR = "trainer.method=logistic_regression"
+LAYERS = "head.layers is last, weighted, all, chosen or a number from 0 up, not"
+REFUSED = {
+    "trainer=probe trainer.freeze=convolution": (
+        f"{LR} needs a frozen backbone; set trainer.freeze=everything, not convolution."
+    ),
+    "trainer=probe head=attention": (
+        f"{LR} cannot learn head.pooling=attention; set mean or statistics, or head=probe."
+    ),
+    "trainer=probe head=weighted": (
+        f"{LR} cannot learn head.layers=weighted; set last, all, chosen or a number, or head=probe."
+    ),
+    "trainer=probe experiment=superb_er": (
+        f"{LR} cannot learn head.layers=weighted; set last, all, chosen or a number, or head=probe."
+    ),
+    "trainer=probe trainer.method=linear_svm head=mlp": (
+        "trainer.method=linear_svm fits one linear layer; set head.hidden_sizes=[] and head.dropout=0, or head=probe."
+    ),
+    "trainer=probe head.dropout=0.2": (
+        f"{LR} fits one linear layer; set head.hidden_sizes=[] and head.dropout=0, or head=probe."
+    ),
+    "trainer=probe trainer.crop_seconds=5": (
+        f"{LR} reads whole clips; set trainer.crop_seconds=null, or trainer=probe."
+    ),
+    "trainer=probe augment=light": (
+        f"{LR} reads each clip once, so it cannot learn from changed clips; set augment=nothing."
+    ),
+    "trainer=probe augment=masking": (
+        f"{LR} reads each clip once, so it cannot learn from changed clips; set augment=nothing."
+    ),
+    "trainer=probe trainer.epochs=3": f"trainer.epochs has no effect with {LR}, which takes no steps; leave it out.",
+    "trainer=frozen trainer.method=linear_svm": (
+        "trainer.epochs has no effect with trainer.method=linear_svm, which takes no steps; leave it out, or set "
+        "trainer=probe."
+    ),
+    "trainer=probe trainer.tensorboard=true": (
+        f"trainer.tensorboard has no effect with {LR}, which takes no steps; leave it out."
+    ),
+    "trainer=probe trainer.inverse_regularisation=[]": (
+        "trainer.inverse_regularisation is empty; give at least one value of C."
+    ),
+    "trainer=probe trainer.inverse_regularisation=[1,0]": (
+        "trainer.inverse_regularisation has numbers above 0, not [1.0, 0.0]."
+    ),
+    "trainer=probe trainer.inverse_regularisation=[nan]": (
+        "trainer.inverse_regularisation has numbers above 0, not [nan]."
+    ),
+    "trainer=probe trainer.inverse_regularisation=[inf]": (
+        "trainer.inverse_regularisation has numbers above 0, not [inf]."
+    ),
+    "trainer=frozen trainer.inverse_regularisation=[1]": (
+        "trainer.inverse_regularisation is for trainer=probe; leave it out."
+    ),
+    "head.layers=chosen": "head.layers=chosen is for trainer=probe; give last, weighted, all or a number.",
+    "head.layers=-1": f"{LAYERS} -1.",
+    "head.layers=lst": f"{LAYERS} 'lst'.",
+    "trainer=probe head.layers='3'": f"{LAYERS} '3'.",
+    "head=attention head.standardise=true": (
+        "head.standardise=true needs head.pooling=mean or statistics; the other poolings learn."
+    ),
+}
+
+
+@pytest.mark.parametrize("typed", REFUSED)
+def test_a_setting_that_does_not_fit_is_refused_with_the_fix(typed: str) -> None:
+    with pytest.raises(SetupError) as caught:
+        check(load_config(*typed.split()))
+    assert str(caught.value) == REFUSED[typed]
+
+
+@pytest.mark.parametrize(
+    "typed",
+    [
+        "trainer=probe",
+        "trainer=probe trainer.method=linear_svm trainer.refit=false",
+        "trainer=probe head=linear head.layers=chosen",
+        "trainer=probe head.layers=0 head.standardise=false",
+        "trainer=probe experiment=superb_er head=probe",
+        "trainer=probe trainer.balance=sampling trainer.precision=fp32 trainer.batch_size=1 trainer.workers=0",
+        "trainer=frozen head=probe",
+        "head.layers=2 head.pooling=statistics head.standardise=true",
+    ],
+)
+def test_settings_that_fit_are_taken(typed: str) -> None:
+    check(load_config(*typed.split()))
+
+
+@pytest.mark.parametrize(
+    ("typed", "head"),
+    [
+        ("trainer=probe", "probe"),
+        ("trainer=probe head=linear", "linear"),
+        ("head=linear trainer=probe", "linear"),
+        ("trainer=probe experiment=emobox_intra", "mlp"),
+        ("trainer=frozen head=linear", "linear"),
+        ("trainer=frozen head=probe", "probe"),
+    ],
+)
+def test_a_probe_brings_its_head_and_a_head_that_is_named_wins(typed: str, head: str) -> None:
+    assert load_config(*typed.split()).head.name == head
+
+
+def test_a_trainer_and_an_experiment_of_the_user_may_bring_the_head_of_a_probe(tmp_path: Path) -> None:
+    for name, content in {
+        "trainer/mine.yaml": "defaults: [probe]\nname: mine\nmethod: linear_svm\n",
+        "trainer/plain.yaml": "name: plain\nmethod: linear_svm\nfreeze: everything\ncrop_seconds: null\n",
+        "experiment/probes.yaml": "# @package _global_\ndefaults: [override /trainer: probe]\nhead: {layers: chosen}\n",
+    }.items():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(content)
+
+    def composed(*typed: str) -> Config:
+        groups_of("config", list(typed), tmp_path)  # for --help
+        return load_config(*typed, f"hydra.searchpath=['file://{tmp_path}']")
+
+    mine, plain, probes = composed("trainer=mine"), composed("trainer=plain"), composed("experiment=probes")
+    assert (mine.trainer.name, mine.trainer.method, mine.head.name) == ("mine", Method.linear_svm, "probe")
+    assert (plain.trainer.method, plain.head.name) == (Method.linear_svm, "linear")
+    assert (probes.trainer.name, probes.head.name, probes.head.layers) == ("probe", "probe", "chosen")
+    for config in (mine, plain, probes):
+        check(config)
+
+
+def test_the_settings_of_a_probe_decide_its_run_id() -> None:
+    typed = ("", "head.layers=1", "head.layers=chosen", "trainer.inverse_regularisation=[1.0]", "trainer.refit=false")
+    typed += ("trainer.method=linear_svm", "head.standardise=false", "head.pooling=mean")
+    assert len({identity(load_config("trainer=probe", *settings.split())) for settings in typed}) == len(typed)
