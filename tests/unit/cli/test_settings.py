@@ -27,7 +27,9 @@ PINNED = {
     "backbone=wavlm": "seed0-08a8e95b19e6",
     "dataset=meld backbone=wavlm trainer.balance=nothing": "seed0-058a995d83fd",
     "dataset=emodb dataset.fold=3 backbone=hubert_tiny seed=4": "seed4-a8d89c99485f",
-    "dataset=iemocap dataset.protocol=speakers trainer=frozen head=weighted backbone=wav2vec2": "seed0-b97e1c55a2a7",
+    "dataset=iemocap dataset.protocol=speakers trainer=frozen trainer.refit=false head=weighted backbone=wav2vec2": (
+        "seed0-b97e1c55a2a7"
+    ),
     "dataset=union dataset.members=[demo,emodb] labels=four augment=light": "seed0-1d20d5436a36",
     "trainer=paper head=paper backbone=hubert_large dataset=melt labels=four trainer.label_smoothing=0.1": (
         "seed0-6550c8ca5339"

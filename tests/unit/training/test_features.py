@@ -56,7 +56,8 @@ def test_results_with_and_without_cached_features_agree(
 
 
 def test_features_are_computed_once_for_all_folds_and_seeds(tmp_path: Path, root: Path, monkeypatch) -> None:
-    settings = ["backbone.checkpoint=" + str(saved_backbone(tmp_path)), "trainer=frozen", "dataset.fold=all"]
+    checkpoint = f"backbone.checkpoint={saved_backbone(tmp_path)}"
+    settings = [checkpoint, "trainer=frozen", "head=linear", "dataset.fold=all"]
     folder, _ = train(tmp_path / "runs", root, *settings)
     (store,) = stores("pooled")
     backbones = list(folder.glob("folds/*/model/model-00001-of-00002.safetensors"))
