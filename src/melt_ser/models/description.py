@@ -9,10 +9,10 @@ from typing import Any
 from melt_ser.config import HeadConfig, LastState, Pooling
 from melt_ser.core.errors import SetupError, one_line
 from melt_ser.corpora.labels import RESERVED
+from melt_ser.models.checkpoint_files import DESCRIPTION
 from melt_ser.models.classifier import SpeechClassifier
 from melt_ser.models.head import LAYERS
 
-DESCRIPTION = "melt_ser.json"
 FORMAT_VERSION = 3  # the newest; a model is written in the lowest version that can describe it
 
 
