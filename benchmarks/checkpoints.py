@@ -17,7 +17,7 @@ from clips import CLASSES
 from melt_ser.config import BackboneConfig
 from melt_ser.models.checkpoint_config import MODEL_TYPES
 from melt_ser.models.families import load_backbone
-from melt_ser.models.weights import quiet_transformers
+from melt_ser.models.quiet import quiet_transformers
 
 
 def model_config(family: str, size: str) -> PreTrainedConfig:

@@ -76,20 +76,24 @@ def train(settings: Mapping[str, Any] | None = None, /, **more: Any) -> Run:
         return Run(run(compose_settings({**(settings or {}), **more})).parent)
 
 
-def load_model(run: Run | str | os.PathLike[str], fold: int | None = None, device: str = "auto") -> Model:
+def load_model(
+    run: Run | str | os.PathLike[str], fold: int | None = None, device: str = "auto", family: str | None = None
+) -> Model:
     """Load the model of a finished run.
 
     Args:
         run: a `Run`, the folder of a finished run, or one of its model folders.
         fold: the number of a fold; by default the models of all folds answer together, with their mean.
         device: auto, cpu, cuda or cuda:<number>.
+        family: a module of your own that is the family of the run's backbone (`backbone.family`); it is imported. A
+            family of melt_ser needs no name.
 
-    Raises SetupError if there is no such run, model or device.
+    Raises SetupError if there is no such run, model, device or module.
     """
     from melt_ser.runs.finished_run import Run
     from melt_ser.runs.finished_run import load_model as load
 
-    return load(run.folder if isinstance(run, Run) else Path(run), fold, device)
+    return load(run.folder if isinstance(run, Run) else Path(run), fold, device, family)
 
 
 def predict(

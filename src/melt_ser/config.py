@@ -158,7 +158,8 @@ class BackboneConfig:
     name: str = "???"
     """Name of the backbone in tables and results."""
     family: str = "wavlm"
-    """Model family of the checkpoint: wav2vec2, hubert, wavlm, data2vec, whisper, or a module of your own."""
+    """Model family of the checkpoint: wav2vec2, hubert, wavlm, data2vec, whisper, or a module of your own; or egemaps,
+    measured features that have no checkpoint."""
     checkpoint: Optional[str] = None
     """Hugging Face hub id or local folder of the pretrained weights. null: random weights drawn from the seed."""
     revision: Optional[str] = None
@@ -496,6 +497,8 @@ class EvaluateConfig:
     cache: CacheConfig = field(default_factory=CacheConfig)
     device: str = "auto"
     """Device to compute on: auto (a GPU if the machine has one), cpu, cuda, cuda:1 …"""
+    family: Optional[str] = None
+    """Module of your own that is the family of the run's backbone; it is imported. null: a family of melt_ser."""
 
 
 @dataclass

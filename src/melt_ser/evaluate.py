@@ -22,6 +22,7 @@ def evaluate(composed: DictConfig) -> None:
     from melt_ser.core.locks import exclusive_lock
     from melt_ser.core.processes import is_main_process
     from melt_ser.corpora.load import load_corpus
+    from melt_ser.models.families import check_trusted, find_family
     from melt_ser.runs.folder import RESULT_FILE, read_result
     from melt_ser.runs.rescore import rescore
     from melt_ser.runs.run_figures import draw_figures
@@ -34,7 +35,10 @@ def evaluate(composed: DictConfig) -> None:
     check_eval(config.eval)
     check_cache(config.cache)
     folder = Path(config.run)
-    read_result(folder)  # an error of the run comes before the corpus is verified
+    result = read_result(folder)  # an error of the run comes before the corpus is verified
+    if config.family is not None:
+        find_family(config.family, "family")
+    check_trusted(result.config["backbone"]["family"], folder)
     name = config.dataset.name
     config.dataset.root = config.eval.roots.get(name, config.dataset.root)
     with main_process_first(config.device):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import importlib.util
 import sys
 from pathlib import Path
 
@@ -51,12 +52,16 @@ def names(group: str) -> list[str]:
 
 def _backbones() -> list[tuple[str, str, str, str]]:
     from melt_ser.cli.compose import load_config
+    from melt_ser.core.vocabulary import WITHOUT_WEIGHTS
     from melt_ser.models.checkpoint_files import download_command, is_cached
 
     rows = []
     for name in names("backbone"):
         backbone = load_config(f"backbone={name}").backbone
-        if backbone.checkpoint is None:
+        if backbone.family in WITHOUT_WEIGHTS:
+            installed = importlib.util.find_spec("opensmile") is not None
+            state, how = ("ready", "") if installed else ("needs opensmile", "pip install 'melt-ser[acoustics]'")
+        elif backbone.checkpoint is None:
             state, how = "ready (random weights)", ""
         elif is_cached(backbone):
             state, how = "cached", ""

@@ -43,6 +43,11 @@ def main(arguments: list[str] | None = None) -> int:
         metavar="FILE",
         help="a .csv, .json or .jsonl file instead of standard output; if it is interrupted, the same command goes on",
     )
+    parser.add_argument(
+        "--family",
+        metavar="MODULE",
+        help="import this module of your own: the backbone.family of the run, if it is not one of melt_ser",
+    )
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1 (default: auto)")
     parser.add_argument(
         "--window",
@@ -70,7 +75,7 @@ def predict(options: argparse.Namespace) -> int:
 
     form, out = _format(options), options.out
     paths = audio_files(_paths(options.audio))
-    model = load_model(options.run, options.fold, options.device)
+    model = load_model(options.run, options.fold, options.device, options.family)
     windows, names = options.window is not None, [str(path) for path in paths]
     rows = _label(model, paths, options.window)
     if out is None:

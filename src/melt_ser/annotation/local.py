@@ -157,7 +157,7 @@ def load_model(model: str, gguf_file: str | None) -> tuple[Any, Any]:
 
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
-    from melt_ser.models.weights import quiet_transformers
+    from melt_ser.models.quiet import quiet_transformers
 
     device = "cuda" if torch.cuda.is_available() else "cpu"
     dtype = torch.float32 if device == "cpu" else torch.bfloat16

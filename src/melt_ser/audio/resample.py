@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from fractions import Fraction
 from functools import lru_cache
 from typing import Any
@@ -17,6 +19,7 @@ from melt_ser.core.errors import SetupError
 # by 1e-6, less than a sample a minute. The worst rates, close to a simple ratio (15,987 Hz), are off by 8e-4, or about
 # 1.3 cents of pitch.
 LARGEST_DENOMINATOR = 640
+LOCK = threading.Lock()  # around the change of torch's number of threads
 
 
 def resample(waveform: npt.NDArray[np.float32], source_rate: int, target_rate: int) -> npt.NDArray[np.float32]:
@@ -29,7 +32,7 @@ def resample(waveform: npt.NDArray[np.float32], source_rate: int, target_rate: i
     import torch
 
     ratio = Fraction(source_rate, target_rate).limit_denominator(LARGEST_DENOMINATOR)
-    with torch.no_grad():
+    with torch.no_grad(), _one_thread():
         resampled = _resampler(ratio.numerator, ratio.denominator)(torch.from_numpy(waveform)).numpy()
     samples = -(-len(waveform) * target_rate // source_rate)
     exact: npt.NDArray[np.float32] = np.pad(resampled, (0, max(0, samples - len(resampled))))[:samples]
@@ -70,6 +73,23 @@ def resample_blocks(
         past = max(0, ready - reach)
         held, done = held[past * ratio.numerator :], ready - past
     yield periods(done, None)
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """Let torch compute on one thread within the block.
+
+    A clip of a few seconds takes 3 ms. On a busy machine several threads wait for each other ten times as long.
+    """
+    import torch
+
+    with LOCK:
+        threads = torch.get_num_threads()
+        torch.set_num_threads(1)
+        try:
+            yield
+        finally:
+            torch.set_num_threads(threads)
 
 
 @lru_cache(maxsize=32)

@@ -7,8 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-RECEPTIVE_FIELD = 400
-"""Samples that one frame of every supported backbone spans: 25 ms at 16 kHz. The next frame starts 320 later."""
+from melt_ser.audio import RECEPTIVE_FIELD
 
 
 def prepare_waveform(waveform: Tensor, do_normalize: bool) -> Tensor:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from melt_ser.config import (
     LAYERS,
     AugmentConfig,
+    BackboneConfig,
     CacheConfig,
     Config,
     DatasetConfig,
@@ -17,7 +18,14 @@ from melt_ser.config import (
     TrainerConfig,
 )
 from melt_ser.core.errors import SetupError, did_you_mean
-from melt_ser.core.vocabulary import EMOTIONS, GENERAL_READERS, USED_COLUMNS, no_emotion, unknown_column
+from melt_ser.core.vocabulary import (
+    EMOTIONS,
+    GENERAL_READERS,
+    USED_COLUMNS,
+    WITHOUT_WEIGHTS,
+    no_emotion,
+    unknown_column,
+)
 
 OF_STEPS = (
     *(
@@ -34,12 +42,16 @@ OF_STEPS = (
 )
 """The settings of the group `trainer` that only trainer.method=gradient reads."""
 
+OF_WEIGHTS = ("checkpoint", "revision", "architecture", "layer_drop", "pad_to_window", "allow_pickle")
+"""The settings of the group `backbone` that have no meaning without weights."""
+
 FREEZE = ("nothing", "convolution", "everything")
 PARTS = ("train", "dev", "test", "all")  # of dataset.expected
 
 
 def check(config: Config) -> None:
     """Raise SetupError if a value is out of its range or does not fit another."""
+    check_backbone(config)
     trainer = config.trainer
     at_least_one = {
         "epochs": trainer.epochs,
@@ -113,6 +125,21 @@ def check(config: Config) -> None:
         )
     check_eval(config.eval)
     check_cache(config.cache)
+
+
+def check_backbone(config: Config) -> None:
+    """Raise SetupError if a backbone without weights has settings of weights, or is to be trained."""
+    family = config.backbone.family
+    if family not in WITHOUT_WEIGHTS:
+        return
+    untouched = BackboneConfig()
+    for key in OF_WEIGHTS:
+        if getattr(config.backbone, key) != getattr(untouched, key):
+            raise SetupError(
+                f"backbone.{key} has no meaning with backbone.family={family}, which has no weights; leave it out."
+            )
+    if config.trainer.method is Method.gradient:
+        raise SetupError(f"backbone.family={family} has no weights to train and no frames; set trainer=probe.")
 
 
 def check_method(config: Config) -> None:

@@ -18,6 +18,7 @@ from omegaconf import DictConfig, OmegaConf
 from melt_ser.config import BackboneConfig
 from melt_ser.core.console import say
 from melt_ser.core.package import expanded
+from melt_ser.core.vocabulary import WITHOUT_WEIGHTS
 
 
 def settle_checkpoint(composed: DictConfig, choice: str, overrides: Iterable[str]) -> None:
@@ -33,7 +34,7 @@ def settle_checkpoint(composed: DictConfig, choice: str, overrides: Iterable[str
         overrides: the settings of the command, such as "backbone.name=mine".
     """
     backbone = composed.backbone
-    if backbone.checkpoint is None:
+    if backbone.checkpoint is None or backbone.family in WITHOUT_WEIGHTS:
         return
     chosen = _settings_of(choice)
     if backbone.checkpoint == chosen.checkpoint:

@@ -1,4 +1,4 @@
-"""The words that settings and corpora share: emotions, and the columns of the corpus table.
+"""The words that settings share with corpora and models: emotions, columns of the corpus table, families.
 
 They stand below all rooms that use them, so that a mistyped one is told before anything is read.
 """
@@ -6,6 +6,9 @@ They stand below all rooms that use them, so that a mistyped one is told before 
 from __future__ import annotations
 
 from melt_ser.core.errors import did_you_mean
+
+WITHOUT_WEIGHTS = ("egemaps",)
+"""The families of backbones whose features are measured, not learned: they have no checkpoint, and no frames."""
 
 EMOTIONS: dict[str, str] = {
     "angry": "anger, from cold to hot",

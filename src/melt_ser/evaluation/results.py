@@ -36,7 +36,7 @@ class Inputs(Struct, kw_only=True):
 
     corpus: str
     digest: str  # SHA-256 of the corpus table with the decoded audio
-    weights: str | None  # the commit on the hub, or the SHA-256 of the files; None: random weights
+    weights: str | None  # the commit on the hub, or the SHA-256 of the files; the opensmile version; None: random
 
 
 class FoldTraining(Struct):

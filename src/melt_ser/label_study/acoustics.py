@@ -17,9 +17,10 @@ import pandas as pd
 from melt_ser.annotation.prompts import LEVELS
 from melt_ser.audio import SAMPLE_RATE
 from melt_ser.audio.decode import read_audio
+from melt_ser.audio.egemaps import import_opensmile
 from melt_ser.audio.sound import Waveform
 from melt_ser.core.console import progress
-from melt_ser.core.errors import InputError, SetupError
+from melt_ser.core.errors import InputError
 from melt_ser.corpora.table import Skipped
 from melt_ser.evaluation.metrics import Floats, confusion_matrix, percent, recall, unweighted_accuracy
 from melt_ser.evaluation.statistics import bootstrap_intervals
@@ -65,10 +66,7 @@ def egemaps() -> Measure:
 
     Pitch is NaN if the samples have no voice.
     """
-    try:
-        import opensmile
-    except ImportError:
-        raise SetupError("Measuring loudness and pitch needs opensmile: pip install 'melt-ser[acoustics]'.") from None
+    opensmile = import_opensmile("Measuring loudness and pitch")
     smile = opensmile.Smile(opensmile.FeatureSet.eGeMAPSv02, opensmile.FeatureLevel.Functionals)
 
     def measure(waveform: Waveform) -> dict[str, float]:

@@ -7,15 +7,17 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
 
-from melt_ser.audio.waveform import RECEPTIVE_FIELD
+from melt_ser.audio import RECEPTIVE_FIELD
 from melt_ser.config import Kernels
 from melt_ser.core.errors import SetupError, did_you_mean
 from melt_ser.models.kernels import layer_input
+from melt_ser.models.quiet import quiet_transformers
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -51,6 +53,7 @@ class Backbone(nn.Module, ABC):
     """An encoder of speech. Its frames do not depend on padding or on the other utterances of the batch.
 
     family: the name of its family, `backbone.family`.
+    has_frames: whether a clip has frames over time. If not, it has one frame, and a head has nothing to pool or choose.
     model: the transformers model with the weights.
     do_normalize: whether the model wants audio of zero mean and unit variance.
     kernels: the code that computes the layers (see kernels/__init__.py).
@@ -58,10 +61,11 @@ class Backbone(nn.Module, ABC):
     """
 
     family: str
+    has_frames: bool = True
 
-    def __init__(self, model: PreTrainedModel, do_normalize: bool, kernels: Kernels) -> None:
+    def __init__(self, model: PreTrainedModel | nn.Identity, do_normalize: bool, kernels: Kernels) -> None:
         super().__init__()
-        self.model = model
+        self.model: Any = model
         self.do_normalize = do_normalize
         self.kernels = kernels
         self.frozen: list[nn.Module] = []
@@ -139,7 +143,12 @@ class Backbone(nn.Module, ABC):
     def feature_extractor(self) -> Any:
         """Return transformers' feature extractor, to be saved with the model."""
 
-    # Every family shares these.
+    # Every family shares these; one that is no transformers model replaces `device`, `settings` and `save`.
+
+    @property
+    def device(self) -> torch.device:
+        """The device that computes the frames."""
+        return next(self.parameters()).device
 
     @property
     def options(self) -> dict[str, Any]:
@@ -151,6 +160,12 @@ class Backbone(nn.Module, ABC):
         """The settings that decide the frames, next to the weights."""
         settings: dict[str, Any] = self.model.config.to_dict()
         return settings
+
+    def save(self, folder: Path) -> None:
+        """Write what `load_backbone` reads: the weights, configuration and feature extractor of transformers."""
+        with quiet_transformers():
+            self.model.save_pretrained(folder)
+            self.feature_extractor().save_pretrained(folder)
 
     def forward(self, audio: Tensor, lengths: Tensor, output_hidden_states: bool = False) -> BackboneOutput:
         """Compute the frames of audio, (batch, samples) float32, prepared by `prepare_waveform` and zero padded.

@@ -12,8 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from huggingface_hub.errors import StrictDataclassError
 
-from melt_ser.audio import SAMPLE_RATE
-from melt_ser.audio.waveform import RECEPTIVE_FIELD
+from melt_ser.audio import RECEPTIVE_FIELD, SAMPLE_RATE
 from melt_ser.config import BackboneConfig
 from melt_ser.core.errors import SetupError, first_line
 from melt_ser.models.checkpoint_files import ADAPTER, CONFIG, EXTRACTOR

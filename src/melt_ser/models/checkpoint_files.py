@@ -5,11 +5,13 @@ from __future__ import annotations
 import hashlib
 from pathlib import Path
 
+from melt_ser.audio import egemaps
 from melt_ser.config import BackboneConfig
 from melt_ser.core.errors import SetupError
 from melt_ser.core.package import expanded
 
 CONFIG = "config.json"
+DESCRIPTION = "melt_ser.json"  # of a model that melt_ser has saved
 SAFE_WEIGHTS = ("model.safetensors", "model.safetensors.index.json")
 PICKLED_WEIGHTS = ("pytorch_model.bin", "pytorch_model.bin.index.json")
 EXTRACTOR = ("preprocessor_config.json", "processor_config.json")  # the second is the joint file of transformers 5
@@ -49,9 +51,11 @@ def weights_digest(config: BackboneConfig) -> str | None:
     """Return an identifier of the weights that training starts from; None for random weights from a seed.
 
     It is "commit:<hash>" for a checkpoint of the hub and "sha256:<hash>" over the files of a local folder. Hashing
-    takes a second per gigabyte.
+    takes a second per gigabyte. For the family egemaps it is "opensmile:<version>", since that decides the features.
     Raises SetupError, one sentence with the fix, if there is no such checkpoint.
     """
+    if config.family == "egemaps":
+        return f"opensmile:{egemaps.version()}"
     if config.checkpoint is None:
         return None
     folder = find_checkpoint(config)

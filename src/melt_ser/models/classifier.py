@@ -8,11 +8,11 @@ from dataclasses import replace
 import torch
 from torch import Tensor, nn
 
-from melt_ser.config import HeadConfig, LastState
+from melt_ser.config import HeadConfig, LastState, Pooling
 from melt_ser.core.errors import SetupError
 from melt_ser.data.stage import Stage
 from melt_ser.models.backbone import Backbone, BackboneOutput, mask_of
-from melt_ser.models.head import Head
+from melt_ser.models.head import Head, checked_layers
 
 
 class SpeechClassifier(nn.Module):
@@ -27,6 +27,9 @@ class SpeechClassifier(nn.Module):
         super().__init__()
         if head.layers != "last" and backbone.layer_drop > 0:
             raise SetupError(f"head.layers={head.layers} needs every layer's output; set backbone.layer_drop=0.")
+        if not backbone.has_frames:
+            checked_layers(head.layers, backbone.number_of_layers)
+            head = replace(head, pooling=Pooling.mean, layers="last")  # the mean of one frame is the frame
         if head.layers == "last" or not backbone.normalises_last:
             head = replace(head, last_state=LastState.before_norm)  # both are the same
         self.backbone = backbone
@@ -36,9 +39,8 @@ class SpeechClassifier(nn.Module):
     def set_head(self, config: HeadConfig) -> None:
         """Replace the head by a new one."""
         backbone = self.backbone
-        device = next(backbone.parameters()).device
         self.head_config = config
-        self.head = Head(config, backbone.hidden_size, backbone.number_of_layers, len(self.classes)).to(device)
+        self.head = Head(config, backbone.hidden_size, backbone.number_of_layers, len(self.classes)).to(backbone.device)
 
     def fold_standardisation(self) -> None:
         """Put the standardisation of the pooled features into the first linear layer; the logits stay the same.

@@ -9,9 +9,9 @@ from typing import Any
 from melt_ser.config import LAYERS, HeadConfig, LastState, Pooling
 from melt_ser.core.errors import SetupError, one_line
 from melt_ser.corpora.labels import RESERVED
+from melt_ser.models.checkpoint_files import DESCRIPTION
 from melt_ser.models.classifier import SpeechClassifier
 
-DESCRIPTION = "melt_ser.json"
 FORMAT_VERSION = 3  # the newest; a model is written in the lowest version that can describe it
 
 

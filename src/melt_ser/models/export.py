@@ -10,6 +10,8 @@ A head that reads state k is a weighted sum in which all other layers weigh 0. O
 comes after the norm (`head.last_state`; transformers 5 takes the state before the norm), all states side by side, and
 a standardised sum.
 
+A family that is no transformers model, such as egemaps, has the second form with its own files (`Backbone.save`).
+
 The classifier of the first form has a projection before the mean; it is saved as the identity. transformers lacks
 kernels/masking.py, so its answers depend on padding: keep its pipeline's default of one clip at a time.
 
@@ -23,7 +25,6 @@ from __future__ import annotations
 import copy
 import os
 import shutil
-import sys
 from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -38,11 +39,12 @@ from melt_ser.core.errors import InputError, SetupError
 from melt_ser.core.files import replacing_folder, write_json
 from melt_ser.core.memory import NO_ROOM_FOR_MODEL, memory_advice
 from melt_ser.models.backbone import Backbone
-from melt_ser.models.checkpoint_files import SAFE_WEIGHTS
+from melt_ser.models.checkpoint_files import DESCRIPTION, SAFE_WEIGHTS
 from melt_ser.models.classifier import SpeechClassifier
-from melt_ser.models.description import DESCRIPTION, checked, describe, read_description
-from melt_ser.models.families import MODULES, load_backbone
-from melt_ser.models.weights import check_finite, quiet_transformers
+from melt_ser.models.description import checked, describe, read_description
+from melt_ser.models.families import check_trusted, load_backbone
+from melt_ser.models.quiet import quiet_transformers
+from melt_ser.models.weights import check_finite
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -65,17 +67,18 @@ def save_model(classifier: SpeechClassifier, folder: Path) -> None:
     Raises OutputError if the folder cannot be written.
     """
     backbone = classifier.backbone
-    with replacing_folder(folder) as temporary, quiet_transformers():
+    with replacing_folder(folder) as temporary:
         if _has_first_form(classifier.head_config, backbone):
-            whole = _transformers_classifier(classifier)
-            if backbone.freezing == "everything":
-                _save_in_two(whole, f"{backbone.name_in_classifier}.", temporary)
-            else:
-                whole.save_pretrained(temporary)
+            with quiet_transformers():
+                whole = _transformers_classifier(classifier)
+                if backbone.freezing == "everything":
+                    _save_in_two(whole, f"{backbone.name_in_classifier}.", temporary)
+                else:
+                    whole.save_pretrained(temporary)
+                backbone.feature_extractor().save_pretrained(temporary)
         else:
-            backbone.model.save_pretrained(temporary)
+            backbone.save(temporary)
             save_file(_on_cpu(classifier.head.state_dict()), temporary / HEAD_WEIGHTS, METADATA)
-        backbone.feature_extractor().save_pretrained(temporary)
         write_json(temporary / DESCRIPTION, describe(classifier))
 
 
@@ -107,11 +110,7 @@ def load_model(folder: Path, device: str | torch.device = "cpu") -> SpeechClassi
     """
     description = read_description(folder)
     family, head, classes = checked(description, folder / DESCRIPTION)
-    if family not in MODULES and family not in sys.modules:  # a file of a stranger must not name code to run
-        raise SetupError(
-            f"{folder} was trained with backbone.family={family}, a module that is not melt_ser's; if you trust it, "
-            f"load the model in Python after `import {family}`."
-        )
+    check_trusted(family, folder)
     backbone = load_backbone(
         BackboneConfig(family=family, checkpoint=str(folder), pad_to_window=description.get("pad_to_window") is True),
         seed=0,

@@ -25,6 +25,7 @@ from melt_ser.core.console import Progress
 from melt_ser.core.errors import MeltSerError, SetupError
 from melt_ser.core.files import read_typed
 from melt_ser.core.package import conf_folder
+from melt_ser.core.vocabulary import WITHOUT_WEIGHTS
 from melt_ser.evaluation.result_files import load_result
 from melt_ser.evaluation.results import EvaluationSummary, Failure, Result, ResultSummary
 from melt_ser.runs.folder import INPUTS_FILE, PREVIOUS, RESULT_FILE, previous_folder, read_result
@@ -57,6 +58,8 @@ class Run:
         """
         backbone = self.result.config["backbone"]
         checkpoint = backbone.get("checkpoint")
+        if backbone["family"] in WITHOUT_WEIGHTS:
+            return "none: measured features"
         if checkpoint is None:
             return "random weights"
         return f"{checkpoint} ({backbone.get('pretraining') or _shipped_pretraining().get(checkpoint, 'not stated')})"

@@ -12,6 +12,7 @@ from melt_ser.core.console import say
 from melt_ser.core.errors import SetupError, did_you_mean
 from melt_ser.evaluation.labelling import Model
 from melt_ser.evaluation.results import ENSEMBLE, Evaluation
+from melt_ser.models.checkpoint_files import CONFIG, DESCRIPTION
 from melt_ser.runs.folder import model_folders, read_result
 from melt_ser.runs.predictions import read_prediction_table
 
@@ -93,17 +94,21 @@ class Run:
         raise SetupError(f"{self.folder} has no fold {fold} of '{name}'; {has}.")
 
 
-def load_model(folder: Path, fold: int | None = None, device: str = "auto") -> Model:
+def load_model(folder: Path, fold: int | None = None, device: str = "auto", family: str | None = None) -> Model:
     """Load the model of a finished run, or of one of its model folders.
 
     The model of a run with several folds answers with the mean of their probabilities. `fold` chooses one of them.
-    `device` is auto, cpu, cuda or cuda:<number>. Raises SetupError if there is no such run, model or device.
+    `device` is auto, cpu, cuda or cuda:<number>. `family` is imported: the module of the user's own that the model was
+    trained with. Raises SetupError if there is no such run, model, device or module.
     """
     from melt_ser.models.export import load_model as load_classifier  # imports torch
     from melt_ser.models.export import share_backbones
+    from melt_ser.models.families import find_family
     from melt_ser.training.device import make_accelerator
 
     folders = _model_folders(folder, fold)
+    if family is not None:
+        find_family(family, "--family (family= in Python)")
     target = make_accelerator(device).device
     if len(folders) > 1:
         say(
@@ -115,7 +120,7 @@ def load_model(folder: Path, fold: int | None = None, device: str = "auto") -> M
 
 
 def _model_folders(folder: Path, fold: int | None) -> list[Path]:
-    if (folder / "config.json").is_file():
+    if (folder / DESCRIPTION).is_file() or (folder / CONFIG).is_file():
         if fold is not None:
             raise SetupError(f"{folder} holds one model; give the folder of its run, or leave out fold={fold}.")
         return [folder]

@@ -16,6 +16,7 @@ from accelerate import Accelerator
 
 from melt_ser.config import AugmentConfig, Config, Method, Schedule
 from melt_ser.core import files
+from melt_ser.core.errors import SetupError
 from melt_ser.core.memory import NO_ROOM_FOR_MODEL, memory_advice
 from melt_ser.corpora.fold_split import FoldSplit, check_fold_split
 from melt_ser.data.audio_cache import AudioCache
@@ -59,6 +60,8 @@ def build_model(config: Config, classes: list[str], read_backbone: ReadBackbone 
     read_backbone: returns the backbone, by default `configured_backbone(config)`; folds may share a frozen backbone.
     """
     backbone = read_backbone() if read_backbone else configured_backbone(config)
+    if not backbone.has_frames and config.trainer.method is Method.gradient:
+        raise SetupError(f"backbone.family={config.backbone.family} has no frames to train on; set trainer=probe.")
     torch.manual_seed(config.seed)
     return SpeechClassifier(backbone, config.head, classes)
 

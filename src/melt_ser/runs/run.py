@@ -21,6 +21,7 @@ from melt_ser.core import files, processes
 from melt_ser.core.console import finish, say, show
 from melt_ser.core.errors import InputError
 from melt_ser.core.locks import exclusive_lock
+from melt_ser.core.vocabulary import WITHOUT_WEIGHTS
 from melt_ser.evaluation.results import Inputs, Result, write_result
 from melt_ser.models.checkpoint_files import is_cached, weights_digest
 from melt_ser.models.families import check_family
@@ -111,7 +112,8 @@ def finished(plan: RunPlan) -> Result:
     """Return the result of the finished run of a plan; InputError if its corpus or weights have changed since."""
     result = read_result(plan.folder)
     backbone = plan.config.backbone
-    at_hand = backbone.checkpoint is None or is_cached(backbone)  # a finished run downloads nothing
+    has_weights = backbone.family not in WITHOUT_WEIGHTS
+    at_hand = has_weights and (backbone.checkpoint is None or is_cached(backbone))  # a finished run downloads nothing
     weights = weights_digest(backbone) if at_hand else result.train.weights
     _refuse_changed_inputs(plan, weights, result.train, "was finished")
     return result
@@ -119,7 +121,9 @@ def finished(plan: RunPlan) -> Result:
 
 def _refuse_changed_inputs(plan: RunPlan, weights: str | None, before: Inputs, event: str) -> None:
     changed = [f"Corpus '{plan.corpus.name}' has"] if before.digest != plan.corpus.digest else []
-    changed += [f"The checkpoint {plan.config.backbone.checkpoint} has"] if before.weights != weights else []
+    if before.weights != weights:
+        measured = plan.config.backbone.family in WITHOUT_WEIGHTS
+        changed += ["opensmile has" if measured else f"The checkpoint {plan.config.backbone.checkpoint} has"]
     for subject in changed:
         raise InputError(
             f"{subject} changed since the run in {plan.folder} {event}; "
@@ -147,7 +151,7 @@ def _open_folder(plan: RunPlan) -> None:
 def _train_and_score(plan: RunPlan) -> Result | None:
     """Train and predict in every process; the main process scores and writes, and only it gets the result."""
     config = plan.config
-    if config.backbone.checkpoint is None:
+    if config.backbone.checkpoint is None and config.backbone.family not in WITHOUT_WEIGHTS:
         say(
             f"backbone={config.backbone.name} has random weights, for trying things out; choose a pretrained one with "
             f"backbone=wav2vec2, hubert, wavlm or data2vec, and your data with dataset=<name> dataset.root=<folder>."

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from melt_ser.config import Method
+from melt_ser.core.vocabulary import WITHOUT_WEIGHTS
 from melt_ser.corpora.fold_split import FoldSplit, group_warnings, shared_audio_warnings
 from melt_ser.evaluation.calibration import TEMPERATURES
 from melt_ser.evaluation.results import Evaluation
@@ -49,9 +50,10 @@ def warnings_before(plan: RunPlan) -> list[str]:
 def warnings_after(plan: RunPlan, rows: Sequence[Evaluation]) -> list[str]:
     """Return the sentences about the trained model and its scores."""
     sentences = []
-    if plan.config.backbone.checkpoint is None:
+    backbone = plan.config.backbone
+    if backbone.checkpoint is None and backbone.family not in WITHOUT_WEIGHTS:
         sentences.append(
-            f"The backbone '{plan.config.backbone.name}' starts from random weights: it is for trying things out, "
+            f"The backbone '{backbone.name}' starts from random weights: it is for trying things out, "
             f"and its numbers say nothing about pretrained models."
         )
     closed = [row for row in rows if row.answer_set == "closed"]

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from torch import Tensor
 from transformers import Wav2Vec2FeatureExtractor
 
-from melt_ser.audio.waveform import RECEPTIVE_FIELD, normalise, pad_together, prepare_waveform
+from melt_ser.audio import RECEPTIVE_FIELD
+from melt_ser.audio.waveform import normalise, pad_together, prepare_waveform
 from melt_ser.config import HeadConfig, Pooling
 from melt_ser.core.errors import SetupError
 from melt_ser.models.classifier import SpeechClassifier

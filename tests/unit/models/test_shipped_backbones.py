@@ -11,7 +11,7 @@ from melt_ser.cli.compose import load_config
 from melt_ser.core.package import conf_folder
 
 SHIPPED = {path.stem: yaml.safe_load(path.read_text()) for path in Path(conf_folder() / "backbone").glob("*.yaml")}
-SUFFIXES = {"_asr": "speech recognition", "_emotion": "emotion", "_tiny": "none", "_random": "none"}
+SUFFIXES = {"_asr": "speech recognition", "_emotion": "emotion", "_tiny": "none", "_random": "none", "egemaps": "none"}
 
 
 @pytest.mark.parametrize("name", SHIPPED)

@@ -3,6 +3,7 @@
 wav2vec2.py    wav2vec 2.0, HuBERT, WavLM and data2vec
 whisper.py     the encoder of Whisper
 log_mel.py     Whisper's input
+egemaps.py     the classic features eGeMAPS, by openSMILE: no weights, no frames
 
 A family of your own is a module with a function `load_backbone`, with the arguments of the function here, that returns
 a `melt_ser.models.backbone.Backbone` (CONTRIBUTING.md has an example). It may be any module that Python can import: a
@@ -14,10 +15,14 @@ torch is imported by the family's own module, so that an unknown family is told 
 from __future__ import annotations
 
 import importlib
+import sys
+from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING
 
+from melt_ser.audio.egemaps import import_opensmile
 from melt_ser.config import BackboneConfig
+from melt_ser.core.errors import SetupError
 from melt_ser.core.own_modules import import_own
 from melt_ser.models.checkpoint_config import MODEL_TYPES
 
@@ -25,6 +30,7 @@ if TYPE_CHECKING:
     from melt_ser.models.backbone import Backbone
 
 MODULES = {family: "whisper" if family == "whisper" else "wav2vec2" for family in MODEL_TYPES}
+MODULES["egemaps"] = "egemaps"
 
 
 def load_backbone(
@@ -45,14 +51,31 @@ def load_backbone(
     return backbone
 
 
-def find_family(name: str) -> ModuleType:
-    """Return the module of a family; raise SetupError if there is none or it is no family."""
+def find_family(name: str, key: str = "backbone.family") -> ModuleType:
+    """Return the module of a family; raise SetupError if there is none or it is no family.
+
+    key: the setting or option that names the family, for the error.
+    """
     if name in MODULES:
         return importlib.import_module(f"{__name__}.{MODULES[name]}")
-    return import_own("backbone.family", name, "family", MODULES, "load_backbone", "CONTRIBUTING.md")
+    return import_own(key, name, "family", MODULES, "load_backbone", "CONTRIBUTING.md")
 
 
 def check_family(name: str) -> None:
-    """Raise the errors of `find_family`, without the import of a family of melt_ser."""
+    """Raise the errors of `find_family` and of a missing library, without the import of a family of melt_ser."""
+    if name == "egemaps":
+        import_opensmile("backbone.family=egemaps")
     if name not in MODULES:
         find_family(name)
+
+
+def check_trusted(name: str, folder: Path) -> None:
+    """Raise SetupError for the family of a saved model that is neither melt_ser's nor imported.
+
+    The name stands in a file, and the file of a stranger must not name code to run.
+    """
+    if name not in MODULES and name not in sys.modules:
+        raise SetupError(
+            f"{folder} was trained with backbone.family={name}, a module that is not melt_ser's; if you trust it, "
+            f"name it: predict … --family {name}, evaluate … family={name}, load_model(…, family='{name}') in Python."
+        )

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
-from melt_ser.audio.waveform import RECEPTIVE_FIELD
+from melt_ser.audio import RECEPTIVE_FIELD
 from melt_ser.config import BackboneConfig, HeadConfig, Kernels, LastState
 from melt_ser.core.errors import SetupError
 from melt_ser.models.backbone import Backbone, mask_of

@@ -8,11 +8,13 @@ from pathlib import Path
 import pytest
 import torch
 
+from melt_ser.cli.compose import load_config
 from melt_ser.config import BackboneConfig, HeadConfig
 from melt_ser.core.errors import SetupError
 from melt_ser.models.classifier import SpeechClassifier
 from melt_ser.models.export import load_model, save_model
 from melt_ser.models.families import check_family, load_backbone
+from melt_ser.runs.fold import build_model
 from small_models import CLASSES, batch_of, small_config
 
 # A real one would build another model; this one is a wav2vec 2.0 whose frames are doubled.
@@ -33,6 +35,11 @@ def load_backbone(config, seed, time_mask_probability=0.0, feature_mask_probabil
         replace(config, family="wav2vec2"), seed, time_mask_probability, feature_mask_probability
     )
     return Doubled("doubled", plain.model, plain.do_normalize)
+"""
+
+
+FRAMELESS = """class Doubled(Wav2Vec2Backbone):
+    has_frames = False
 """
 
 
@@ -61,8 +68,16 @@ def test_a_saved_model_names_its_family_but_does_not_import_it(own_family, tmp_p
     save_model(model, tmp_path / "model")
     assert torch.equal(load_model(tmp_path / "model")(*batch_of(4000)), model(*batch_of(4000)))
     monkeypatch.delitem(sys.modules, own_family)
-    with pytest.raises(SetupError, match="if you trust it, load the model in Python after `import doubled`"):
+    with pytest.raises(SetupError, match="if you trust it, name it: predict … --family doubled, evaluate … family=d"):
         load_model(tmp_path / "model")
+    assert own_family not in sys.modules
+
+
+def test_a_family_without_frames_is_for_a_probe(own_family, tmp_path, monkeypatch):
+    Path(tmp_path / "doubled.py").write_text(MODULE.replace("class Doubled(Wav2Vec2Backbone):", FRAMELESS))
+    config = load_config("backbone=hubert_tiny", f"backbone.family={own_family}")
+    with pytest.raises(SetupError, match="backbone.family=doubled has no frames to train on; set trainer=probe"):
+        build_model(config, CLASSES)
 
 
 @pytest.mark.parametrize(
