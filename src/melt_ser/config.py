@@ -377,10 +377,6 @@ class TrainerConfig:
     trainer=finetune it is backbone.freeze unless you set it here."""
     epochs: int = 10
     """Largest number of passes over the training part."""
-    head_epochs: int = 0
-    """First train the head alone for this number of epochs, at a constant head_learning_rate and on whole clips; then
-    train everything that is not frozen, for trainer.epochs and at backbone_learning_rate. dev chooses the best epoch
-    of both. 0: train everything from the start."""
     batch_size: int = 8
     """Clips in a batch."""
     gradient_accumulation: int = 1
@@ -418,10 +414,11 @@ class TrainerConfig:
     """Number format of the computation."""
     gradient_checkpointing: bool = False
     """Save memory: compute the backbone's intermediate results again in the backward pass."""
-    refit: bool = False
+    refit: Union[bool, str] = False
     """When dev has chosen the best epoch, train anew on train and dev for that number of epochs, on the same schedule;
     that model is scored. It takes up to twice the time, and there is no temperature. A probe is fitted anew likewise,
-    with the C and the layer that dev has chosen."""
+    with the C and the layer that dev has chosen. false: never; true: always; cut_dev: only if dev was cut from train,
+    so that a dev part of the release is never trained on, as in publications."""
     tensorboard: bool = False
     """Write TensorBoard files into the run folder."""
     workers: Optional[int] = None

@@ -19,7 +19,11 @@ SMALL = (
     "+backbone.architecture.intermediate_size=32",
     "+backbone.architecture.num_hidden_layers=1",
     "+backbone.architecture.num_attention_heads=2",
+    "augment=nothing",
     "trainer.epochs=1",
+    "trainer.batch_size=8",
+    "trainer.label_smoothing=0",
+    "trainer.refit=false",
     "device=cpu",
 )
 CLASSES = ("angry", "happy", "sad")
@@ -59,10 +63,16 @@ def corpus(root: Path, speakers: int = 4, each: int = 6, classes: tuple[str, ...
 
 
 def small(*overrides: str) -> list[str]:
-    """Return the settings of a small run; a checkpoint among the overrides has its own sizes, a probe no epochs."""
-    has_own = any(override.startswith("backbone.checkpoint=") for override in overrides)
-    unfit = ("architecture",) * has_own + ("epochs",) * ("trainer=probe" in overrides)
-    return [override for override in SMALL if not any(word in override for word in unfit)]
+    """Return the settings of a small run, without those that the overrides set or that their trainer does not read.
+
+    A checkpoint among the overrides has its own sizes. A named trainer keeps its own recipe, apart from the epochs.
+    """
+    keys = {override.partition("=")[0] for override in overrides}
+    unfit = ["+backbone.architecture"] * ("backbone.checkpoint" in keys)
+    if "trainer" in keys:
+        unfit += ["trainer.batch_size", "trainer.label_smoothing", "trainer.refit"]
+    unfit += ["trainer.epochs"] * ("trainer=probe" in overrides)
+    return [own for own in SMALL if own.partition("=")[0] not in keys and not own.startswith(tuple(unfit))]
 
 
 def typed(out: Path, root: Path, *overrides: str) -> list[str]:

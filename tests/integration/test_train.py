@@ -380,5 +380,20 @@ def test_a_refit_learns_from_train_and_dev_for_the_epochs_that_dev_chose(
     assert outcome(resumed) == outcome(folder)
 
 
+@pytest.mark.parametrize("has_own_dev", [True, False])
+def test_cut_dev_refits_on_a_dev_part_that_was_cut_from_train_alone(tmp_path: Path, has_own_dev: bool) -> None:
+    """A dev part of the release is not trained on, as in publications."""
+    root = corpus(tmp_path / "c")
+    table = pd.read_csv(root / "table.csv")
+    parts = {"s0": "test", "s1": "dev" if has_own_dev else "train"}
+    table.assign(split=table["speaker"].map(parts).fillna("train")).to_csv(root / "table.csv", index=False)
+    folder, result = train(tmp_path / "runs", root, "trainer.refit=cut_dev")
+    [fold] = result["train"]["folds"]
+    assert (folder / "refit").exists() != has_own_dev
+    assert fold["n"] == (12 if has_own_dev else 18)
+    assert (fold["temperature"] is None) != has_own_dev
+    assert any("trained on train and dev" in note for note in result["warnings"]) != has_own_dev
+
+
 def _stop(*_: object, **__: object) -> None:
     raise KeyboardInterrupt

@@ -28,17 +28,9 @@ from melt_ser.core.vocabulary import (
 )
 
 OF_STEPS = (
-    *(
-        "epochs",
-        "head_epochs",
-        "gradient_accumulation",
-        "batch_seconds",
-        "head_learning_rate",
-        "backbone_learning_rate",
-        "optimiser",
-    ),
-    *("weight_decay", "schedule", "warmup_fraction", "max_grad_norm", "label_smoothing", "patience", "crop_places"),
-    *("pad_to_crop", "gradient_checkpointing", "tensorboard"),
+    *("epochs", "gradient_accumulation", "batch_seconds", "head_learning_rate", "backbone_learning_rate"),
+    *("optimiser", "weight_decay", "schedule", "warmup_fraction", "max_grad_norm", "label_smoothing", "patience"),
+    *("crop_places", "pad_to_crop", "gradient_checkpointing", "tensorboard"),
 )
 """The settings of the group `trainer` that only trainer.method=gradient reads."""
 
@@ -61,13 +53,6 @@ def check(config: Config) -> None:
     for key, value in at_least_one.items():
         if value < 1:
             raise SetupError(f"trainer.{key} is at least 1, not {value}.")
-    if trainer.head_epochs < 0:
-        raise SetupError(f"trainer.head_epochs is at least 0, not {trainer.head_epochs}.")
-    if trainer.head_epochs > 0 and trainer.freeze == "everything":
-        raise SetupError(
-            f"trainer.head_epochs={trainer.head_epochs} trains the head before the rest, but trainer.freeze=everything "
-            "trains nothing else; set trainer.head_epochs=0."
-        )
     not_negative = {
         "head_learning_rate": trainer.head_learning_rate,
         "backbone_learning_rate": trainer.backbone_learning_rate,
@@ -115,6 +100,8 @@ def check(config: Config) -> None:
             f"backbone.architecture has sizes for random weights, but backbone.checkpoint={config.backbone.checkpoint} "
             f"has its own sizes; leave the sizes out, or set backbone.checkpoint=null."
         )
+    if trainer.refit not in (False, True, "cut_dev"):
+        raise SetupError(f"trainer.refit is false, true or cut_dev, not '{trainer.refit}'.")
     check_method(config)
     check_augment(config.augment)
     masks = max(config.augment.time_mask_probability, config.augment.feature_mask_probability) > 0

@@ -51,7 +51,7 @@ def with_dev(split: FoldSplit, config: DatasetConfig) -> FoldSplit:
     sets = balanced_sets(train, groups, number, config.split_seed, traits)
     in_dev = np.zeros(len(train), dtype=bool)
     in_dev[held_out_set(train["label"], sets, config.dev_fraction, config.split_seed)] = True
-    cut = replace(split, train=train[~in_dev], dev=train[in_dev])
+    cut = replace(split, train=train[~in_dev], dev=train[in_dev], dev_is_cut=True)
     return replace(cut, notes=cut.notes + _notes(cut, config, kind), dev_within_groups=kind.value != config.group.value)
 
 

@@ -31,6 +31,7 @@ class FoldSplit:
         train, dev, test: tables of utterances; a union's test part may be empty.
         notes: sentences about left-out utterances and about limits of the fold's scores.
         dev_within_groups: whether dev was cut from the groups of train, so that the two may share them.
+        dev_is_cut: whether dev was cut from train, because the release has no dev part.
     """
 
     fold: int | None
@@ -39,6 +40,7 @@ class FoldSplit:
     test: pd.DataFrame
     notes: tuple[str, ...] = ()
     dev_within_groups: bool = False
+    dev_is_cut: bool = False
 
     @property
     def parts(self) -> dict[str, pd.DataFrame]:

@@ -192,7 +192,8 @@ def _union_split(table: pd.DataFrame, config: DatasetConfig, annotated: pd.DataF
         pd.concat([split.parts[part] for split in splits], ignore_index=True) for part in ("train", "dev", "test")
     )
     notes = tuple(note for split in splits for note in split.notes)
-    union = FoldSplit(None, train, dev, test, notes, any(split.dev_within_groups for split in splits))
+    within_groups, is_cut = any(split.dev_within_groups for split in splits), all(split.dev_is_cut for split in splits)
+    union = FoldSplit(None, train, dev, test, notes, within_groups, is_cut)
     check_fold_split(union, config)
     return replace(union, notes=union.notes + _notes_across_members(union, config))
 

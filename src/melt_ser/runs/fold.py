@@ -12,9 +12,8 @@ import msgspec
 import numpy as np
 import pandas as pd
 import torch
-from accelerate import Accelerator
 
-from melt_ser.config import AugmentConfig, Config, Method, Schedule
+from melt_ser.config import Config, Method
 from melt_ser.core import files
 from melt_ser.core.errors import SetupError
 from melt_ser.core.memory import NO_ROOM_FOR_MODEL, memory_advice
@@ -39,7 +38,6 @@ from melt_ser.training.probe import Choice, fit_probe
 ReadBackbone = Callable[[], Backbone]
 FOLD_FILE = "fold.json"  # the mark of a finished fold
 REFIT_FOLDER = "refit"  # in the folder of a fold: metrics and checkpoints of the training on train and dev
-HEAD_FOLDER = "head"  # in either folder: those of the epochs in which the head learns alone
 
 
 def configured_backbone(config: Config) -> Backbone:
@@ -71,7 +69,7 @@ def load_or_train(
 ) -> tuple[FoldInputs, FoldTraining]:
     """Train the model of one fold, or load it if an interrupted run had finished it.
 
-    With `trainer.refit` the model that chose the best epoch is followed by one that learns from train and dev.
+    With a refit (`RunPlan.refits`) a second model follows, which learns from train and dev with what dev has chosen.
     Return the fold's inputs, with the model, and the record of its training.
     """
     config, folder = plan.config, plan.fold_folder(split)
@@ -88,7 +86,7 @@ def load_or_train(
     check_fold_split(split, config.dataset)  # once more, just before the split is used
     title = "" if plan.one_model else f"fold {split.fold}/{len(plan.splits)}"
     inputs, training = _train(plan, split, folder, title, cache, read_backbone)
-    if config.trainer.refit:
+    if plan.refits(split):
         del inputs  # and with it the first model
         both = replace(split, train=pd.concat([split.train, split.dev]))
         title = f"{title} on train and dev".strip()
@@ -125,76 +123,25 @@ def _train(
     model = build_model(config, plan.classes, read_backbone)
     with memory_advice(NO_ROOM_FOR_MODEL):
         model.to(accelerator.device)
-    if config.trainer.method is not Method.gradient:
-        inputs = FoldInputs(plan, split, model, accelerator, cache)
-        choice = Choice(**chosen.chosen) if chosen else None
-        dev = inputs.dev if chosen is None else None
-        choice = fit_probe(config.trainer, model, inputs.train(), dev, folder, accelerator, choice)
-        training = FoldTraining(None, choice.dev_ua, chosen=choice._asdict())
+    inputs = FoldInputs(plan, split, model, accelerator, cache)
+    dev = inputs.dev if chosen is None else None
+    train = inputs.train()
+    if config.trainer.method is Method.gradient:
+        if model.head.standardises:
+            set_scale(model, train, config.trainer.batch_size, accelerator)
+        epochs = chosen.best_epoch if chosen else None
+        state = fit(config.trainer, model, inputs.stage, train, dev, config.seed, folder, accelerator, title, epochs)
+        training = FoldTraining(state.best_epoch, state.best_dev_ua)
     else:
-        inputs, training = _train_by_steps(plan, split, model, accelerator, folder, title, cache, chosen)
+        choice = Choice(**chosen.chosen) if chosen else None
+        choice = fit_probe(config.trainer, model, train, dev, folder, accelerator, choice)
+        training = FoldTraining(None, choice.dev_ua, chosen=choice._asdict())
     model.fold_standardisation()
     return inputs, training
 
 
-def _train_by_steps(
-    plan: RunPlan,
-    split: FoldSplit,
-    model: SpeechClassifier,
-    accelerator: Accelerator,
-    folder: Path,
-    title: str,
-    cache: AudioCache | None,
-    chosen: FoldTraining | None,
-) -> tuple[FoldInputs, FoldTraining]:
-    """Train a model along the gradient, with `trainer.head_epochs` first the head alone; see `_train`."""
-    trainer, seed = plan.config.trainer, plan.config.seed
-    head_epochs = None
-    if trainer.head_epochs > 0:
-        model.backbone.freeze("everything")
-        of_head = _plan_of_head(plan)
-        inputs = FoldInputs(of_head, split, model, accelerator, cache)
-        dev, train = inputs.dev if chosen is None else None, inputs.train()
-        if model.head.standardises:
-            set_scale(model, train, trainer.batch_size, accelerator)
-        epochs = chosen.chosen["head_epochs"] if chosen else None
-        state = fit(
-            *(of_head.config.trainer, model, inputs.stage, train, dev, seed, folder / HEAD_FOLDER, accelerator),
-            f"{title} head".strip(),
-            epochs,
-        )
-        head_epochs = state.best_epoch
-        model.backbone.freeze(trainer.freeze)
-        trainer = replace(trainer, head_learning_rate=trainer.backbone_learning_rate)
-    inputs = FoldInputs(plan, split, model, accelerator, cache)
-    dev, train = inputs.dev if chosen is None else None, inputs.train()
-    if head_epochs is None and model.head.standardises:
-        set_scale(model, train, trainer.batch_size, accelerator)
-    epochs = chosen.best_epoch if chosen else None
-    starts_trained = head_epochs is not None
-    state = fit(trainer, model, inputs.stage, train, dev, seed, folder, accelerator, title, epochs, starts_trained)
-    return inputs, FoldTraining(
-        state.best_epoch, state.best_dev_ua, chosen={"head_epochs": head_epochs} if starts_trained else {}
-    )
-
-
-def _plan_of_head(plan: RunPlan) -> RunPlan:
-    """Return the plan of the epochs in which the head learns alone: a frozen backbone, whole clips, a constant rate."""
-    trainer = replace(
-        plan.config.trainer,
-        freeze="everything",
-        epochs=plan.config.trainer.head_epochs,
-        schedule=Schedule.constant,
-        warmup_fraction=0.0,
-        crop_seconds=None,
-        crop_places=None,
-        pad_to_crop=False,
-    )
-    return replace(plan, config=replace(plan.config, trainer=trainer, augment=AugmentConfig()))
-
-
 def _delete_checkpoints(folder: Path) -> None:
-    for place in (folder, folder / HEAD_FOLDER, folder / REFIT_FOLDER, folder / REFIT_FOLDER / HEAD_FOLDER):
+    for place in (folder, folder / REFIT_FOLDER):
         shutil.rmtree(place / "checkpoints", ignore_errors=True)
 
 
@@ -209,9 +156,9 @@ def _model_with_same_backbone(plan: RunPlan) -> Path | None:
 def calibrate_on_dev(inputs: FoldInputs) -> DevCalibration | None:
     """Calibrate a fold's final model on its dev utterances, in batches of the same size as in training.
 
-    Return None with `trainer.refit`: that model has learned from dev, so its confidence there says nothing.
+    Return None after a refit: that model has learned from dev, so its confidence there says nothing.
     """
-    if inputs.plan.config.trainer.refit:
+    if inputs.plan.refits(inputs.split):
         return None
     dev, batch_size = inputs.dev, inputs.plan.config.trainer.batch_size
     return calibrate(predict_probabilities(inputs.model, dev, batch_size, inputs.accelerator), dev.classes)

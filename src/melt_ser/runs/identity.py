@@ -56,7 +56,6 @@ AS_BEFORE: dict[str, dict[str, Any]] = {
         "crop_places": None,
         "refit": False,
         "method": "gradient",
-        "head_epochs": 0,
         "inverse_regularisation": [1e-4, 1e-3, 1e-2, 1e-1, 1.0],
     },
 }

@@ -49,7 +49,7 @@ class FoldOutcome:
 
     split: FoldSplit
     training: FoldTraining
-    calibration: DevCalibration | None  # None: the final model has learned from dev (trainer.refit)
+    calibration: DevCalibration | None  # None: the final model has learned from dev (a refit)
     evaluation_sets: list[EvaluationSet]
     probabilities: list[np.ndarray] = field(default_factory=list)  # for each set, (utterances, classes)
 
@@ -148,7 +148,7 @@ def _fold_info(plan: RunPlan, fold: FoldOutcome) -> FoldInfo:
 
 def _trained_on(plan: RunPlan, fold: FoldOutcome) -> int:
     """Return the number of utterances that the fold's final model has learned from."""
-    return len(fold.split.train) + (len(fold.split.dev) if plan.config.trainer.refit else 0)
+    return len(fold.split.train) + (len(fold.split.dev) if plan.refits(fold.split) else 0)
 
 
 def _mean(values: Iterable[float]) -> float:

@@ -52,6 +52,11 @@ class RunPlan:
         tables = [table for split in self.splits for table in (split.train, split.dev, split.test)]
         return pd.concat(tables).drop_duplicates("utterance", ignore_index=True)
 
+    def refits(self, split: FoldSplit) -> bool:
+        """Return whether the scored model of a fold learns from train and dev (`trainer.refit`)."""
+        refit = self.config.trainer.refit
+        return split.dev_is_cut if refit == "cut_dev" else bool(refit)
+
     def fold_folder(self, split: FoldSplit) -> Path:
         """Return the folder of a fold's model and metrics."""
         return self.folder if self.one_model else self.folder / "folds" / str(split.fold)

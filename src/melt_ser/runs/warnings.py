@@ -35,10 +35,10 @@ def warnings_before(plan: RunPlan) -> list[str]:
             sentences += group_warnings(other.table, other.config)
     sentences += dict.fromkeys(note for split in plan.splits for note in split.notes)
     trainer = plan.config.trainer
-    if trainer.refit:
+    if any(plan.refits(split) for split in plan.splits):
         chosen = "for the number of epochs" if trainer.method is Method.gradient else "with the settings"
         sentences.append(
-            f"The scored model is trained on train and dev, {chosen} that dev chose (trainer.refit=true): dev UA is "
+            f"The scored model is trained on train and dev, {chosen} that dev chose (trainer.refit): dev UA is "
             "that of the model before it, which is trained on train alone."
         )
     for split in plan.splits:

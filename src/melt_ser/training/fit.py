@@ -56,7 +56,6 @@ def fit(
     accelerator: Accelerator,
     title: str = "",
     last_epoch: int | None = None,
-    starts_trained: bool = False,
 ) -> FitState:
     """Train `model` in place, up to `config.epochs`, and leave it with the weights of its best epoch.
 
@@ -78,7 +77,6 @@ def fit(
         accelerator: device, precision and processes.
         title: a name for the progress, such as "fold 1/5".
         last_epoch: stop after this epoch; the schedule is still that of `config.epochs`.
-        starts_trained: the model as it comes counts as epoch 0, which may be the best.
 
     Raises InputError if the loss is not finite or a checkpoint cannot be read, SetupError if memory runs out.
     """
@@ -102,9 +100,6 @@ def fit(
     epochs_between_checkpoints = 10 if stage is Stage.pooled and isinstance(train, FeatureDataset) else 1
     state = load_checkpoint(folder / "checkpoints", model, optimiser, schedule, accelerator)
     last_epoch = config.epochs if last_epoch is None else last_epoch
-    if starts_trained and state.epoch == 0 and dev is not None:
-        state.best_dev_ua, _, state.best_dev_loss = _scores_of(dev, model, config, accelerator)
-        state.best_weights = learning_weights(model)
 
     with TrainingProgress(title, batches.steps_per_epoch, last_epoch, state.epoch) as progress:
         while not _is_done(config, state, last_epoch):

@@ -66,6 +66,7 @@ REFUSED = {
     "trainer=frozen trainer.inverse_regularisation=[1]": (
         "trainer.inverse_regularisation is for trainer=probe; leave it out."
     ),
+    "trainer.refit=cut": "trainer.refit is false, true or cut_dev, not 'cut'.",
     "head.layers=chosen": "head.layers=chosen is for trainer=probe; give last, weighted, all or a number.",
     "head.layers=-1": f"{LAYERS} -1.",
     "head.layers=lst": f"{LAYERS} 'lst'.",
