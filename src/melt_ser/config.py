@@ -415,10 +415,11 @@ class TrainerConfig:
     gradient_checkpointing: bool = False
     """Save memory: compute the backbone's intermediate results again in the backward pass."""
     refit: Union[bool, str] = False
-    """When dev has chosen the best epoch, train anew on train and dev for that number of epochs, on the same schedule;
-    that model is scored. It takes up to twice the time, and there is no temperature. A probe is fitted anew likewise,
-    with the C and the layer that dev has chosen. false: never; true: always; cut_dev: only if dev was cut from train,
-    so that a dev part of the release is never trained on, as in publications."""
+    """When dev has chosen the best epoch, train anew on train and dev for that number of epochs, in which the learning
+    rates run through their whole schedule; that model is scored. It takes up to twice the time, and there is no
+    temperature. A probe is fitted anew likewise, with the C and the layer that dev has chosen. false: never; true:
+    always; cut_dev: only if dev was cut from train, so that a dev part of the release is never trained on, as in
+    publications."""
     tensorboard: bool = False
     """Write TensorBoard files into the run folder."""
     workers: Optional[int] = None

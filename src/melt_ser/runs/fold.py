@@ -129,8 +129,10 @@ def _train(
     if config.trainer.method is Method.gradient:
         if model.head.standardises:
             set_scale(model, train, config.trainer.batch_size, accelerator)
-        epochs = chosen.best_epoch if chosen else None
-        state = fit(config.trainer, model, inputs.stage, train, dev, config.seed, folder, accelerator, title, epochs)
+        trainer = config.trainer
+        if chosen is not None and chosen.best_epoch is not None:
+            trainer = replace(trainer, epochs=chosen.best_epoch)
+        state = fit(trainer, model, inputs.stage, train, dev, config.seed, folder, accelerator, title)
         training = FoldTraining(state.best_epoch, state.best_dev_ua)
     else:
         choice = Choice(**chosen.chosen) if chosen else None

@@ -67,6 +67,10 @@ The value means "as before the setting existed", so that finished runs stay fini
 COMPUTATIONS: dict[str, tuple[int, Callable[[Settings], bool]]] = {
     "balanced_loss": (2, lambda settings: settings["trainer"]["balance"] == "loss"),
     "padding": (2, lambda settings: settings["trainer"]["pad_to_crop"]),
+    "refit": (
+        2,
+        lambda settings: bool(settings["trainer"].get("refit")) and settings["trainer"]["schedule"] != "constant",
+    ),
     "drawn_split": (2, lambda settings: draws_a_part(settings["dataset"])),  # raise it if parts move
 }
 """Each computation whose numbers have changed: its version, and whether a run with these settings uses it.

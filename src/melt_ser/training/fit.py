@@ -55,7 +55,6 @@ def fit(
     folder: Path,
     accelerator: Accelerator,
     title: str = "",
-    last_epoch: int | None = None,
 ) -> FitState:
     """Train `model` in place, up to `config.epochs`, and leave it with the weights of its best epoch.
 
@@ -76,7 +75,6 @@ def fit(
             than a checkpoint.
         accelerator: device, precision and processes.
         title: a name for the progress, such as "fold 1/5".
-        last_epoch: stop after this epoch; the schedule is still that of `config.epochs`.
 
     Raises InputError if the loss is not finite or a checkpoint cannot be read, SetupError if memory runs out.
     """
@@ -99,10 +97,9 @@ def fit(
         torch.manual_seed(hash((seed, shard.process)))  # so that dropout differs between processes
     epochs_between_checkpoints = 10 if stage is Stage.pooled and isinstance(train, FeatureDataset) else 1
     state = load_checkpoint(folder / "checkpoints", model, optimiser, schedule, accelerator)
-    last_epoch = config.epochs if last_epoch is None else last_epoch
 
-    with TrainingProgress(title, batches.steps_per_epoch, last_epoch, state.epoch) as progress:
-        while not _is_done(config, state, last_epoch):
+    with TrainingProgress(title, batches.steps_per_epoch, config.epochs, state.epoch) as progress:
+        while not _is_done(config, state):
             state.epoch += 1
             train.epoch = state.epoch
             wrapped.train()
@@ -156,7 +153,7 @@ def fit(
                 state.best_weights = learning_weights(model)
             due = state.epoch % epochs_between_checkpoints == 0
             if accelerator.is_main_process:
-                if due or _is_done(config, state, last_epoch):
+                if due or _is_done(config, state):
                     files.write_csv(folder / "metrics.csv", pd.DataFrame(state.history))
                 _tensorboard(config, folder, state)
             if due:
@@ -236,9 +233,9 @@ def _scores_of(
     return dev_scores(predict_probabilities(model, dev, config.batch_size, accelerator, LESS_MEMORY), dev)
 
 
-def _is_done(config: TrainerConfig, state: FitState, last_epoch: int) -> bool:
+def _is_done(config: TrainerConfig, state: FitState) -> bool:
     out_of_patience = config.patience is not None and state.epoch - state.best_epoch >= config.patience
-    return state.epoch >= last_epoch or out_of_patience
+    return state.epoch >= config.epochs or out_of_patience
 
 
 def _check_finite(loss: float, epoch: int, step: int, batch: Batch, train: ClipDataset) -> None:

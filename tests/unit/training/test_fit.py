@@ -130,18 +130,15 @@ def test_fit_ends_with_the_weights_of_its_best_epoch(
         assert torch.equal(learning_weights(model)[name], weight)
 
 
-def test_fit_without_dev_stops_where_it_is_told_on_the_schedule_of_all_epochs(
-    clips: WaveformDataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """What `trainer.refit` needs: the weights after epoch 3 of 5 are those of a training that stops there."""
-    settings = {"epochs": 5, "schedule": Schedule.linear, "warmup_fraction": 0.2, "patience": 1}
-    prescribe_dev_scores(monkeypatch, [(0.5, 1.0), (0.6, 1.0), (0.7, 1.0), (0.6, 1.0)])
-    chosen, state = fit_head(clips, tmp_path / "chosen", **settings)
+def test_fit_without_dev_takes_all_epochs_and_keeps_the_last(clips: WaveformDataset, tmp_path: Path) -> None:
+    """What `trainer.refit` needs: patience has no dev part to look at, and the rate ends at 0."""
+    settings = {"epochs": 3, "schedule": Schedule.linear, "warmup_fraction": 0.2, "patience": 1}
     config, model = dataclasses.replace(FROZEN, **settings), small_classifier("hubert-base", dropout=0.0)
     model.backbone.freeze("everything")
-    refit = fit(config, model, Stage.pooled, clips, None, 0, tmp_path / "refit", make_accelerator("cpu"), last_epoch=3)
-    assert state.best_epoch == refit.epoch == len(refit.history) == 3
-    for name, weight in learning_weights(chosen).items():
+    state = fit(config, model, Stage.pooled, clips, None, 0, tmp_path / "refit", make_accelerator("cpu"))
+    assert state.best_epoch == state.epoch == len(state.history) == 3
+    assert state.history[-1]["head_learning_rate"] == 0.0
+    for name, weight in state.best_weights.items():
         assert torch.equal(learning_weights(model)[name], weight)
 
 
