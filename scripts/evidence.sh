@@ -28,7 +28,6 @@ probe() {
             train backbone=whisper_random trainer=probe $corpus "seed=$seed"
         done
         train $whisper trainer=probe $corpus
-        train $whisper trainer=probe trainer.method=linear_svm $corpus
         train $whisper trainer=probe head.pooling=mean $corpus
         train $whisper trainer=probe head.layers=chosen $corpus
     done

@@ -50,11 +50,12 @@ class Choice(NamedTuple):
 class Linear(NamedTuple):
     """A fitted probe: the logits of features, (features,), are weight @ features + bias.
 
-    weight: (classes, features). bias: (classes,).
+    weight: (classes, features). bias: (classes,). is_best: whether the solver reached its best fit within MOST_STEPS.
     """
 
     weight: np.ndarray
     bias: np.ndarray
+    is_best: bool = True
 
     def probabilities(self, features: np.ndarray) -> np.ndarray:
         """Return the probabilities, (utterances, classes), for features, (utterances, features)."""
@@ -108,6 +109,9 @@ def fit_probe(
             files.write_csv(folder / "probe.csv", candidates)
     view = _view(examples.features, choice.layers)
     [probe] = _fits(config.method, view, examples, [choice.inverse_regularisation], len(model.classes))
+    if not probe.is_best:
+        c = choice.inverse_regularisation
+        say(f"note: with C={c:g} the probe was stopped after {MOST_STEPS} steps, before its best fit.")
     probe = Linear(probe.weight / choice.temperature, probe.bias / choice.temperature)
     _put_into_head(model, probe, choice.layers)
     if accelerator.is_main_process:
@@ -191,13 +195,12 @@ def _fits(
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always", ConvergenceWarning)
             classifier.fit(view, examples.classes, sample_weight=examples.weights)
-        if any(issubclass(warning.category, ConvergenceWarning) for warning in caught):
-            say(f"note: with C={strength:g} the probe was stopped after {MOST_STEPS} steps, before its best fit.")
         weight, bias = classifier.coef_, classifier.intercept_
         if len(bias) == 1:  # of two classes, only the second has coefficients
             weight, bias = np.concatenate([-weight, weight]) / 2, np.concatenate([-bias, bias]) / 2
         weight = weight if rotation is None else weight @ rotation.T
-        whole = Linear(np.zeros((classes, weight.shape[1])), np.full(classes, ABSENT))
+        is_best = not any(issubclass(warning.category, ConvergenceWarning) for warning in caught)
+        whole = Linear(np.zeros((classes, weight.shape[1])), np.full(classes, ABSENT), is_best)
         whole.weight[classifier.classes_], whole.bias[classifier.classes_] = weight, bias
         yield whole
 

@@ -218,7 +218,7 @@ TINY: dict[str, Any] = {
     "num_mel_bins": 80,
     "decoder_layers": 1,
     "vocab_size": 1,
-    "pad_token_id": 0,
+    **dict.fromkeys(("pad_token_id", "bos_token_id", "eos_token_id", "decoder_start_token_id"), 0),
 }
 """The architecture of random weights: about a million parameters."""
 
