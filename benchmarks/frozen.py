@@ -64,6 +64,8 @@ def compare(options: Any, device: str, family: str, folder: Path) -> list[Figure
         f"backbone.checkpoint={checkpoint}",
         "backbone.revision=null",
         "trainer=frozen",
+        "head=linear",
+        "trainer.refit=false",
         f"trainer.epochs={options.epochs}",
         "dataset=csv",
         f"dataset.root={folder / 'clips'}",

@@ -2,7 +2,7 @@
 
     python benchmarks/frozen_folds.py [--families wav2vec2] [--size base] [--clips 535] [--device auto]
 
-`study` is `python -m melt_ser.train --multirun trainer=frozen dataset.fold=all seed=0,1,2` on a corpus of ten speakers
+`study` is `python -m melt_ser.train --multirun trainer=frozen head=linear trainer.refit=false dataset.fold=all seed=0,1,2` on ten speakers
 with an empty cache: start-up, verification, the pass, thirty heads of 30 epochs with their dev scores, saved models,
 results and figures. `pass` is the backbone's share of that work: batches of similar length through melt_ser's own
 forward pass, with the audio in memory. Each is a process of its own; rounds alternate. The script prints a table and a
@@ -115,6 +115,8 @@ def main() -> None:
                 f"backbone.checkpoint={checkpoint}",
                 "backbone.revision=null",
                 "trainer=frozen",
+                "head=linear",
+                "trainer.refit=false",
                 "dataset=csv",
                 f"dataset.root={folder / 'clips'}",
                 f"dataset.table={TABLE}",
