@@ -4,9 +4,9 @@
 
 `study` is `python -m melt_ser.train --multirun trainer=frozen head=linear trainer.refit=false dataset.fold=all
 seed=0,1,2` on ten speakers with an empty cache: start-up, verification, the pass, thirty heads of 30 epochs with their
-dev scores, saved models, results and figures. `pass` is the backbone's share of that work: batches of similar length through melt_ser's own
-forward pass, with the audio in memory. Each is a process of its own; rounds alternate. The script prints a table and a
-line of JSON.
+dev scores, saved models, results and figures. `pass` is the backbone's share of that work: batches of similar length
+through melt_ser's own forward pass, with the audio in memory. Each is a process of its own; rounds alternate. The
+script prints a table and a line of JSON.
 """
 
 from __future__ import annotations
