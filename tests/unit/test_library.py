@@ -27,6 +27,10 @@ SETTINGS = {
     "backbone.architecture": {name: int(value) for name, value in ARCHITECTURE.items()},
     "dataset": "csv",
     "dataset.table": "table.csv",
+    "augment": "nothing",
+    "trainer.batch_size": 8,
+    "trainer.label_smoothing": 0.0,
+    "trainer.refit": False,
     "device": "cpu",
 }
 
@@ -89,9 +93,8 @@ def test_the_same_settings_from_python_are_the_same_run(run: melt_ser.Run, root:
     from melt_ser.cli.compose import load_config
     from melt_ser.runs.identity import identity
 
-    typed = [override for override in SMALL if not override.startswith(("trainer", "device"))]
-    config = load_config(*typed, "dataset=csv", "dataset.table=table.csv", "trainer.epochs=1", "dataset.folds=2",
-                         "dataset.fold=all", f"dataset.root={root}")  # fmt: skip
+    folds = ("dataset.folds=2", "dataset.fold=all")
+    config = load_config(*SMALL, "dataset=csv", "dataset.table=table.csv", *folds, f"dataset.root={root}")
     assert identity(config) == run.folder.name
 
 

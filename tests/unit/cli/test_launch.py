@@ -167,7 +167,7 @@ def test_a_folder_of_ones_own_yaml_adds_backbone_and_corpus(tmp_path: Path) -> N
 def test_the_run_id_is_the_same_however_the_settings_were_typed() -> None:
     reference = identity(load_config())
     same = [
-        ("seed=0", "trainer.epochs=10"),
+        ("seed=0", "trainer.epochs=12"),
         ("out=/elsewhere", "device=cpu", "trainer.workers=3", "eval.batch_size=1", "eval.corpora=[demo_de]"),
         ("trainer=finetune", "head=linear", "dataset.root=/data/demo"),
         ("labels.name=other",),

@@ -92,7 +92,7 @@ def test_a_single_fold_says_what_it_is_before_and_after(
     )
     assert told.count(sentence) == 2
     assert start(monkeypatch, train, *words, "dataset.fold=all") == 0
-    assert "alone" not in capsys.readouterr().err
+    assert "of 'csv' alone" not in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("key", ["dataset.name", "backbone.name"])
