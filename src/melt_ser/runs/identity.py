@@ -69,7 +69,7 @@ COMPUTATIONS: dict[str, tuple[int, Callable[[Settings], bool]]] = {
     "padding": (2, lambda settings: settings["trainer"]["pad_to_crop"]),
     "refit": (
         2,
-        lambda settings: bool(settings["trainer"].get("refit")) and settings["trainer"]["schedule"] != "constant",
+        lambda settings: settings["trainer"].get("refit") is True and settings["trainer"]["schedule"] != "constant",
     ),
     "drawn_split": (2, lambda settings: draws_a_part(settings["dataset"])),  # raise it if parts move
 }

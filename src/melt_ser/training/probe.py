@@ -17,6 +17,7 @@ import pandas as pd
 import torch
 from accelerate import Accelerator
 from safetensors.numpy import save_file
+from threadpoolctl import threadpool_limits
 
 from melt_ser.config import Method, TrainerConfig
 from melt_ser.core import files
@@ -30,6 +31,7 @@ from melt_ser.training.pooled import pooled_features
 
 MOST_STEPS = 1000  # of the solver
 TOLERANCE = 1e-6  # of the gradient; scikit-learn's 1e-4 leaves an error as large as the logits of a low C
+MANY_NUMBERS = 10_000_000  # features of all utterances: for fewer, two threads take five times as long as one
 ABSENT = -1e4  # the logit of a class without training utterances: its probability is 0, at any temperature
 
 
@@ -94,21 +96,24 @@ def fit_probe(
         accelerator: the processes and the device that compute features.
         choice: the settings to fit with; None: dev chooses.
     """
-    features = pooled_features(model, train, config.batch_size, accelerator)
-    if model.head.standardises:
-        mean, deviation = features.mean(axis=0, dtype=np.float64), features.std(axis=0, dtype=np.float64)
-        model.head.set_scale(torch.from_numpy(mean), torch.from_numpy(deviation))
-    weighting = Weighting.of(config.balance, train.classes, train.corpora, len(model.classes))
-    weights = weighting.in_loss if weighting.sampling is None else weighting.sampling
-    examples = Examples(_scaled(model, features), train.classes, weights)
-    if choice is None:
-        assert dev is not None
-        dev_features = _scaled(model, pooled_features(model, dev, config.batch_size, accelerator))
-        choice, candidates = _choose(config, model, examples, dev_features, dev)
-        if accelerator.is_main_process:
-            files.write_csv(folder / "probe.csv", candidates)
-    view = _view(examples.features, choice.layers)
-    [probe] = _fits(config.method, view, examples, [choice.inverse_regularisation], len(model.classes))
+    features, dev_features = (
+        None if part is None else pooled_features(model, part, config.batch_size, accelerator) for part in (train, dev)
+    )
+    assert features is not None
+    with threadpool_limits(1 if features.size < MANY_NUMBERS else None):
+        if model.head.standardises:
+            mean, deviation = features.mean(axis=0, dtype=np.float64), features.std(axis=0, dtype=np.float64)
+            model.head.set_scale(torch.from_numpy(mean), torch.from_numpy(deviation))
+        weighting = Weighting.of(config.balance, train.classes, train.corpora, len(model.classes))
+        weights = weighting.in_loss if weighting.sampling is None else weighting.sampling
+        examples = Examples(_scaled(model, features), train.classes, weights)
+        if choice is None:
+            assert dev is not None and dev_features is not None
+            choice, candidates = _choose(config, model, examples, _scaled(model, dev_features), dev)
+            if accelerator.is_main_process:
+                files.write_csv(folder / "probe.csv", candidates)
+        view = _view(examples.features, choice.layers)
+        [probe] = _fits(config.method, view, examples, [choice.inverse_regularisation], len(model.classes))
     if not probe.is_best:
         c = choice.inverse_regularisation
         say(f"note: with C={c:g} the probe was stopped after {MOST_STEPS} steps, before its best fit.")
