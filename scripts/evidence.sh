@@ -78,12 +78,11 @@ finetuned() {
     done
 }
 
-for part in "${@:-probe frozen recipes across finetuned}"; do
-    for name in $part; do
-        case $name in
-            probe | frozen | recipes | across | finetuned) "$name" ;;
-            *) echo "error: there is no part '$name'; name some of probe frozen recipes across finetuned." >&2; exit 2 ;;
-        esac
-    done
+[ $# -gt 0 ] || set -- probe frozen recipes across finetuned
+for name in "$@"; do
+    case $name in
+        probe | frozen | recipes | across | finetuned) "$name" ;;
+        *) echo "error: there is no part '$name'; name some of probe frozen recipes across finetuned." >&2; exit 2 ;;
+    esac
 done
 exit $failed

@@ -27,6 +27,12 @@ def own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.Monk
     monkeypatch.delenv("MELT_SER_DATA", raising=False)
 
 
+@pytest.fixture
+def empty_cache(own_cache: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A cache of this test alone."""
+    monkeypatch.setenv("MELT_SER_CACHE", str(tmp_path / "cache"))
+
+
 @pytest.fixture(autouse=True, scope="session")
 def listening() -> Iterator[None]:
     """Have the package speak to the terminal, as it does within a verb, so that tests can compare its sentences."""

@@ -56,6 +56,10 @@ class Pooling(str, Enum):
     """a mean and a standard deviation with learned weights"""
 
 
+FIXED_POOLINGS = (Pooling.mean, Pooling.statistics)
+"""The poolings without weights."""
+
+
 class LastState(str, Enum):
     """The last hidden state, for a backbone with a norm behind its last layer."""
 

@@ -37,6 +37,12 @@ def import_opensmile(purpose: str) -> Any:
     return opensmile
 
 
+def make_smile(purpose: str) -> Any:
+    """Return an object of opensmile that measures the functionals; the argument and errors are `import_opensmile`'s."""
+    opensmile = import_opensmile(purpose)
+    return opensmile.Smile(opensmile.FeatureSet[FEATURE_SET], opensmile.FeatureLevel[LEVEL])
+
+
 def version() -> str:
     """Return the version of opensmile."""
     return metadata.version("opensmile")
@@ -67,5 +73,4 @@ def _measure(smile: Any, waveform: Waveform) -> Features:
 
 @functools.cache
 def _smile() -> Any:
-    opensmile = import_opensmile("eGeMAPS")
-    return opensmile.Smile(opensmile.FeatureSet[FEATURE_SET], opensmile.FeatureLevel[LEVEL])
+    return make_smile("eGeMAPS")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from melt_ser.config import (
+    FIXED_POOLINGS,
     LAYERS,
     AugmentConfig,
     BackboneConfig,
@@ -13,7 +14,6 @@ from melt_ser.config import (
     EvaluateConfig,
     LabelsConfig,
     Method,
-    Pooling,
     PrepareConfig,
     TrainerConfig,
 )
@@ -84,7 +84,7 @@ def check(config: Config) -> None:
     layers = config.head.layers
     if layers not in LAYERS and not (isinstance(layers, int) and layers >= 0):
         raise SetupError(f"head.layers is {', '.join(LAYERS)} or a number from 0 up, not {layers!r}.")
-    if config.head.standardise and config.head.pooling not in (Pooling.mean, Pooling.statistics):
+    if config.head.standardise and config.head.pooling not in FIXED_POOLINGS:
         raise SetupError("head.standardise=true needs head.pooling=mean or statistics; the other poolings learn.")
     if not 0.0 <= config.head.dropout < 1.0:
         raise SetupError(f"head.dropout is at least 0 and below 1, not {config.head.dropout}.")
@@ -145,7 +145,7 @@ def check_method(config: Config) -> None:
     probe = f"trainer.method={trainer.method.value}"
     if trainer.freeze != "everything":
         raise SetupError(f"{probe} needs a frozen backbone; set trainer.freeze=everything, not {trainer.freeze}.")
-    if head.pooling not in (Pooling.mean, Pooling.statistics):
+    if head.pooling not in FIXED_POOLINGS:
         raise SetupError(
             f"{probe} cannot learn head.pooling={head.pooling.value}; set mean or statistics, or head=probe."
         )

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 import numpy as np
 import torch
 from accelerate import Accelerator
+from torch import Tensor
 from torch.utils.data import DataLoader
 
 from melt_ser.core.console import Progress
 from melt_ser.core.memory import memory_advice
 from melt_ser.data.batches import Shard, SortedBatches
-from melt_ser.data.datasets import ClipDataset
+from melt_ser.data.datasets import Batch, ClipDataset
 from melt_ser.evaluation.metrics import confusion_matrix, unweighted_accuracy, weighted_accuracy
 from melt_ser.models.classifier import SpeechClassifier, logits_of_all
 
@@ -47,6 +48,39 @@ def predict_probabilities(
 
 
 @torch.no_grad()
+def in_batches(
+    compute: Callable[[Batch], Tensor],
+    utterances: ClipDataset,
+    batch_size: int,
+    accelerator: Accelerator,
+    less_memory: str,
+    title: str,
+    generator: torch.Generator | None = None,
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """Yield the rows of each batch of this process, (batch,), and the result for it, without gradients.
+
+    Args:
+        compute: returns the result for a batch on the accelerator's device.
+        utterances: audio, or cached features.
+        batch_size: utterances per batch of a process; those of a batch have similar lengths.
+        accelerator: gives the device and the processes, which share the work.
+        less_memory: the advice in the error if memory runs out.
+        title: a name for the progress.
+        generator: a loader draws a random number from it; None: from torch's global random state.
+
+    Raises SetupError if memory runs out.
+    """
+    share = Shard(accelerator.process_index, accelerator.num_processes)
+    batches = SortedBatches(utterances.seconds, batch_size, share)
+    loader = DataLoader(utterances, batch_sampler=batches, collate_fn=utterances.collate, generator=generator)
+    with exact_products(), memory_advice(less_memory), Progress(title, len(batches.order)) as shown:
+        for batch in loader:
+            batch = batch.to(accelerator.device)
+            yield batch.rows, compute(batch)
+            shown.advance(len(batch.rows))
+
+
+@torch.no_grad()
 def predict_with_all(
     models: Sequence[SpeechClassifier],
     utterances: ClipDataset,
@@ -73,18 +107,16 @@ def predict_with_all(
     for model in models:
         model.eval()
     device = accelerator.device
-    share = Shard(accelerator.process_index, accelerator.num_processes)
-    batches = SortedBatches(utterances.seconds, batch_size, share)
     shape = (len(models), len(utterances), len(models[0].classes))
     probabilities = torch.zeros(shape, dtype=torch.float32, device=device)
     times = torch.zeros(len(utterances), dtype=torch.int64, device=device)
-    with exact_products(), memory_advice(less_memory), Progress(title, len(batches.order)) as shown:
-        for batch in DataLoader(utterances, batch_sampler=batches, collate_fn=utterances.collate):
-            batch = batch.to(device)
-            logits = torch.stack(logits_of_all(models, batch.inputs, batch.lengths, batch.stage))
-            probabilities[:, batch.rows] = logits.float().softmax(dim=-1)
-            times[batch.rows] += 1
-            shown.advance(len(batch.rows))
+
+    def logits_of(batch: Batch) -> Tensor:
+        return torch.stack(logits_of_all(models, batch.inputs, batch.lengths, batch.stage))
+
+    for rows, logits in in_batches(logits_of, utterances, batch_size, accelerator, less_memory, title):
+        probabilities[:, rows] = logits.float().softmax(dim=-1)
+        times[rows] += 1
     probabilities, times = accelerator.reduce((probabilities, times), "sum")
     if not bool((times == 1).all()):
         raise RuntimeError(f"Utterances were computed {times.min().item()} to {times.max().item()} times, not once.")

@@ -17,7 +17,7 @@ import pandas as pd
 from melt_ser.annotation.prompts import LEVELS
 from melt_ser.audio import SAMPLE_RATE
 from melt_ser.audio.decode import read_audio
-from melt_ser.audio.egemaps import import_opensmile
+from melt_ser.audio.egemaps import make_smile
 from melt_ser.audio.sound import Waveform
 from melt_ser.core.console import progress
 from melt_ser.core.errors import InputError
@@ -66,8 +66,7 @@ def egemaps() -> Measure:
 
     Pitch is NaN if the samples have no voice.
     """
-    opensmile = import_opensmile("Measuring loudness and pitch")
-    smile = opensmile.Smile(opensmile.FeatureSet.eGeMAPSv02, opensmile.FeatureLevel.Functionals)
+    smile = make_smile("Measuring loudness and pitch")
 
     def measure(waveform: Waveform) -> dict[str, float]:
         row = smile.process_signal(waveform, SAMPLE_RATE).iloc[0]

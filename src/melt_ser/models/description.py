@@ -45,6 +45,7 @@ def describe(classifier: SpeechClassifier) -> dict[str, Any]:
 
 
 def read_description(folder: Path) -> dict[str, Any]:
+    """Return the content of a model folder's melt_ser.json; raise SetupError if it is missing, damaged or too new."""
     path = folder / DESCRIPTION
     try:
         description: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))

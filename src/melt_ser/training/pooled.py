@@ -8,13 +8,9 @@ import numpy as np
 import torch
 from accelerate import Accelerator
 from torch import Tensor
-from torch.utils.data import DataLoader
 
-from melt_ser.core.console import Progress
-from melt_ser.core.memory import memory_advice
-from melt_ser.data.batches import Shard, SortedBatches
-from melt_ser.data.datasets import ClipDataset
-from melt_ser.evaluation.inference import exact_products
+from melt_ser.data.datasets import Batch, ClipDataset
+from melt_ser.evaluation.inference import in_batches
 from melt_ser.models.classifier import SpeechClassifier
 
 
@@ -45,11 +41,10 @@ def set_scale(model: SpeechClassifier, utterances: ClipDataset, batch_size: int,
     model.head.set_scale(mean, (square - mean.square()).clamp(min=0.0).sqrt())
 
 
-@torch.no_grad()
 def _pooled_batches(
     model: SpeechClassifier, utterances: ClipDataset, batch_size: int, accelerator: Accelerator
 ) -> Iterator[tuple[Tensor, Tensor]]:
-    """Yield the rows of this process, (batch,), and their pooled features, (batch, states, features).
+    """Return an iterator over the rows of each batch, (batch,), and their pooled features, (batch, states, features).
 
     Args:
         model: its head has a fixed pooling; it is set to evaluation mode.
@@ -58,14 +53,11 @@ def _pooled_batches(
         accelerator: gives the device and the processes.
     """
     model.eval()
-    share = Shard(accelerator.process_index, accelerator.num_processes)
-    batches = SortedBatches(utterances.seconds, batch_size, share)
-    loader = DataLoader(
-        utterances, batch_sampler=batches, collate_fn=utterances.collate, generator=torch.Generator()
-    )  # its own generator, since a loader draws a random number
-    with exact_products(), memory_advice("lower trainer.batch_size"), Progress("pooling", len(batches.order)) as shown:
-        for batch in loader:
-            batch = batch.to(accelerator.device)
-            states = model.continue_from(batch.stage, batch.inputs, batch.lengths)
-            yield batch.rows, torch.stack(model.head.pooled(states), dim=1)
-            shown.advance(len(batch.rows))
+
+    def pooled(batch: Batch) -> Tensor:
+        states = model.continue_from(batch.stage, batch.inputs, batch.lengths)
+        return torch.stack(model.head.pooled(states), dim=1)
+
+    own_generator = torch.Generator()  # so that the draws of the training stay as they are
+    less_memory = "lower trainer.batch_size"
+    return in_batches(pooled, utterances, batch_size, accelerator, less_memory, "pooling", own_generator)

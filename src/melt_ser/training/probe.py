@@ -96,10 +96,8 @@ def fit_probe(
         accelerator: the processes and the device that compute features.
         choice: the settings to fit with; None: dev chooses.
     """
-    features, dev_features = (
-        None if part is None else pooled_features(model, part, config.batch_size, accelerator) for part in (train, dev)
-    )
-    assert features is not None
+    features = pooled_features(model, train, config.batch_size, accelerator)
+    dev_features = None if dev is None else pooled_features(model, dev, config.batch_size, accelerator)
     with threadpool_limits(1 if features.size < MANY_NUMBERS else None):
         if model.head.standardises:
             mean, deviation = features.mean(axis=0, dtype=np.float64), features.std(axis=0, dtype=np.float64)

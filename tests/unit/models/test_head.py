@@ -12,7 +12,7 @@ from transformers import Wav2Vec2FeatureExtractor
 
 from melt_ser.audio import RECEPTIVE_FIELD
 from melt_ser.audio.waveform import normalise, pad_together, prepare_waveform
-from melt_ser.config import HeadConfig, Pooling
+from melt_ser.config import FIXED_POOLINGS, HeadConfig, Pooling
 from melt_ser.core.errors import SetupError
 from melt_ser.models.classifier import SpeechClassifier
 from melt_ser.models.families import load_backbone
@@ -197,6 +197,10 @@ def test_a_standardised_head_gives_its_linear_layers_features_of_mean_0_and_devi
     model.fold_standardisation()
     assert model.head.standardises == model.head_config.standardise == (layers == "weighted")
     assert torch.allclose(model(*clips), expected, atol=1e-3)
+
+
+def test_the_poolings_without_weights_are_those_that_the_settings_call_fixed():
+    assert {name for name, kind in POOLINGS.items() if kind.is_fixed} == {pooling.value for pooling in FIXED_POOLINGS}
 
 
 def test_a_pooling_that_learns_cannot_be_standardised():

@@ -25,10 +25,7 @@ from melt_ser.training import features
 from small_models import KINDS, batch_of, small_classifier
 from small_runs import ATTENTION, FROZEN_RUNS, corpus, outcome, predictions, train
 
-
-@pytest.fixture(autouse=True)
-def empty_cache(own_cache: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("MELT_SER_CACHE", str(tmp_path / "cache"))
+pytestmark = pytest.mark.usefixtures("empty_cache")
 
 
 @pytest.fixture
