@@ -130,6 +130,25 @@ def test_a_checkpoint_loads_with_old_names_of_the_positional_weights(family, tmp
     assert same_weights(load_folder(tmp_path, family), written)
 
 
+@every_family
+@torch.no_grad()
+def test_the_lowest_layers_of_a_checkpoint_alone_give_its_first_states(family, tmp_path):
+    write_checkpoint(tmp_path / "whole", family)
+    whole, lowest = load_folder(tmp_path / "whole", family), load_folder(tmp_path / "whole", family, layers=1)
+    assert (whole.number_of_layers, lowest.number_of_layers) == (2, 1)
+    of_whole, of_lowest = (backbone(*batch_of(400, 4000), True).hidden_states for backbone in (whole, lowest))
+    assert len(of_lowest) == 2
+    for one, other in zip(of_lowest, of_whole[:2], strict=True):
+        torch.testing.assert_close(one, other, atol=1e-6, rtol=0)
+    lowest.save(tmp_path / "saved")
+    assert same_weights(load_folder(tmp_path / "saved", family), lowest)
+
+
+def test_more_layers_than_a_checkpoint_has_are_one_sentence(checkpoint):
+    with pytest.raises(SetupError, match="backbone.layers=3, but .*checkpoint has 2 layers"):
+        load_folder(checkpoint, layers=3)
+
+
 def test_our_settings_replace_layer_drop_and_masking_of_a_checkpoint(checkpoint):
     config = load_folder(checkpoint).model.config
     assert (config.layerdrop, config.apply_spec_augment, config.mask_time_prob) == (0.0, False, 0.0)

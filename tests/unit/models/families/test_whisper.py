@@ -105,6 +105,14 @@ def test_the_frames_of_a_clip_do_not_depend_on_its_batch(kernels):
 
 
 @torch.no_grad()
+def test_the_lowest_layers_of_a_checkpoint_alone_give_its_first_states(checkpoint):
+    whole, lowest = load(checkpoint), load(checkpoint, layers=1)
+    states, first = (backbone(*pad_together([speechlike(SECOND)]), True).hidden_states for backbone in (whole, lowest))
+    assert (len(first), len(states)) == (2, whole.number_of_layers + 1)
+    torch.testing.assert_close(first[1], states[1], atol=1e-6, rtol=0)
+
+
+@torch.no_grad()
 def test_the_windows_of_a_long_clip_are_encoded_alone():
     backbone = load(None)
     first, rest = speechlike(30 * SECOND), speechlike(2 * SECOND)
