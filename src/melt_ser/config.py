@@ -176,6 +176,8 @@ class BackboneConfig:
     """Learning rate for this checkpoint: the default of trainer.backbone_learning_rate in trainer=finetune."""
     freeze: Union[int, str] = "convolution"
     """Part of this checkpoint that usually stays fixed: the default of trainer.freeze in trainer=finetune."""
+    state: Union[int, str] = "last"
+    """Hidden state of this checkpoint that is fine-tuned best, as head.layers: the default of head=one_layer."""
     layers: Optional[int] = None
     """Number of transformer layers that are kept, from the lowest; the others are neither computed nor saved. null: all."""
     layer_drop: float = 0.0

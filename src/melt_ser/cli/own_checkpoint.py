@@ -1,6 +1,6 @@
-"""Choose the name, learning rate and frozen part for a checkpoint of the user's own.
+"""Choose the name, learning rate, frozen part and tuned state for a checkpoint of the user's own.
 
-`backbone=<name>` chooses a YAML with the name, revision, learning rate and frozen part of one checkpoint. These values
+`backbone=<name>` chooses a YAML with the name, revision, learning rate, frozen part and tuned state of one checkpoint. These values
 are wrong for another checkpoint (`backbone.family=hubert backbone.checkpoint=/models/mine`).
 """
 
@@ -24,8 +24,8 @@ from melt_ser.core.vocabulary import WITHOUT_WEIGHTS
 def settle_checkpoint(composed: DictConfig, choice: str, overrides: Iterable[str]) -> None:
     """Replace the values of `backbone` that belong to the YAML's checkpoint if the user gives another checkpoint.
 
-    Values that the user sets stay. The name becomes the last part of the checkpoint. The learning rate and the frozen
-    part are those of the chosen backbone if it is pretrained and of the same family, otherwise those of
+    Values that the user sets stay. The name becomes the last part of the checkpoint. The learning rate, the frozen part
+    and the tuned state are those of the chosen backbone if it is pretrained and of the same family, otherwise those of
     `backbone=<family>`.
 
     Args:
@@ -52,13 +52,15 @@ def settle_checkpoint(composed: DictConfig, choice: str, overrides: Iterable[str
         "allow_pickle": False,  # the YAML allows it for one commit of its own checkpoint
         "learning_rate": rates.learning_rate,
         "freeze": rates.freeze,
+        "state": rates.state,
     }
     for key, value in own.items():
         if backbone[key] == chosen[key] and f"backbone.{key}" not in given:
             OmegaConf.update(composed, f"backbone.{key}", value)
     say(
         f"note: {backbone.checkpoint} runs under the name '{backbone.name}' with "
-        f"backbone.learning_rate={backbone.learning_rate} and backbone.freeze={backbone.freeze}; "
+        f"backbone.learning_rate={backbone.learning_rate}, backbone.freeze={backbone.freeze} and "
+        f"backbone.state={backbone.state}; "
         f"the defaults are those of backbone={like}."
     )
 

@@ -143,7 +143,7 @@ class Backbone(nn.Module, ABC):
     def feature_extractor(self) -> Any:
         """Return transformers' feature extractor, to be saved with the model."""
 
-    # Every family shares these; one that is no transformers model replaces `device`, `settings` and `save`.
+    # Every family shares these; one that is no transformers model replaces `device`, `settings`, `save`, `keep_layers`.
 
     @property
     def device(self) -> torch.device:
@@ -229,6 +229,11 @@ class Backbone(nn.Module, ABC):
         """Turn the output of the last layer into that of the model, (batch, frames, features)."""
         normalised: Tensor = self.encoder.layer_norm(state) if self.normalises_last else state
         return normalised
+
+    def keep_layers(self, number: int) -> None:
+        """Remove the transformer layers above the lowest `number`; they are neither computed nor saved."""
+        del self.encoder.layers[number:]
+        self.model.config.num_hidden_layers = number
 
     def freeze(self, part: str | int) -> None:
         """Stop a part from learning; it stays in evaluation mode (no dropout) even while the rest trains.

@@ -87,18 +87,6 @@ def read_config(folder: Path, config: BackboneConfig) -> PreTrainedConfig:
     return read
 
 
-def keep_layers(model_config: PreTrainedConfig, layers: int | None, source: str) -> None:
-    """Set the number of transformer layers in a configuration to `layers`; None: leave it.
-
-    Raises SetupError, with the name of the `source` of the configuration, if it has fewer layers.
-    """
-    if layers is None:
-        return
-    if not 1 <= layers <= model_config.num_hidden_layers:
-        raise SetupError(f"backbone.layers={layers}, but {source} has {model_config.num_hidden_layers} layers.")
-    model_config.num_hidden_layers = layers
-
-
 def check_sizes(config: PreTrainedConfig, source: str) -> None:
     """Raise SetupError if a size of the architecture is out of range; the message begins with `source`."""
     for key, largest in LARGEST.items():

@@ -24,7 +24,6 @@ from melt_ser.models.checkpoint_config import (
     INVALID,
     MODEL_TYPES,
     check_sizes,
-    keep_layers,
     read_config,
 )
 from melt_ser.models.checkpoint_files import CONFIG, shards_of, weights_file
@@ -65,7 +64,6 @@ def random_model(
     try:
         model_config = config_class(**shape | config.architecture | settings)
         check_sizes(model_config, "backbone.architecture")
-        keep_layers(model_config, config.layers, "backbone.architecture")
         with seeded(seed):
             model = _built(model_class or AutoModel, model_config)
     except (*INVALID, RuntimeError) as error:
@@ -101,7 +99,6 @@ def pretrained_model(
 
     model_class = model_class or AutoModel
     model_config = read_config(folder, config)
-    keep_layers(model_config, config.layers, str(config.checkpoint))
     for key, value in settings.items():
         setattr(model_config, key, value)
     weights = weights_file(folder, config)

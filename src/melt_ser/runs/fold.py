@@ -27,6 +27,7 @@ from melt_ser.models.backbone import Backbone
 from melt_ser.models.classifier import SpeechClassifier
 from melt_ser.models.export import load_model, save_head, save_model
 from melt_ser.models.families import load_backbone
+from melt_ser.models.head import checked_layers
 from melt_ser.runs.fold_inputs import FoldInputs
 from melt_ser.runs.plan import RunPlan
 from melt_ser.runs.probabilities import predict_each
@@ -41,11 +42,17 @@ REFIT_FOLDER = "refit"  # in the folder of a fold: metrics and checkpoints of th
 
 
 def configured_backbone(config: Config) -> Backbone:
-    """Load the backbone of a configuration and freeze the part that `trainer.freeze` names."""
+    """Load the backbone of a configuration and freeze the part that `trainer.freeze` names.
+
+    If layers learn, those above the hidden state that the head reads are left out: they have nothing to learn from.
+    """
     augment = config.augment
     backbone = load_backbone(
         config.backbone, config.seed, augment.time_mask_probability, augment.feature_mask_probability
     )
+    layers = checked_layers(config.head.layers, backbone.number_of_layers)
+    if isinstance(layers, int) and config.trainer.freeze != "everything":
+        backbone.keep_layers(max(layers, 1))
     backbone.freeze(config.trainer.freeze)
     if config.trainer.gradient_checkpointing:
         backbone.gradient_checkpointing_enable()

@@ -16,8 +16,9 @@ Settings = dict[str, Any]
 INFRASTRUCTURE = {
     "": {"out", "device", "force", "eval", "cache", "experiment_name"},
     "backbone": {
-        "learning_rate",  # this and freeze are defaults of the trainer group, whose values are hashed
+        "learning_rate",  # this, freeze and state are defaults of other groups, whose values are hashed
         "freeze",
+        "state",
         "pretraining",  # a description of the checkpoint
         "kernels",  # like devices, they differ only in rounding and in the dropout that they draw
     },

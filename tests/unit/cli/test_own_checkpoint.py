@@ -42,6 +42,12 @@ def test_name_and_rates_belong_to_the_checkpoint(
     assert run_folder(config).parent.parent.name == name
 
 
+def test_the_tuned_state_is_that_of_the_family() -> None:
+    own = "backbone.checkpoint=/models/mine"
+    assert load_config("backbone=whisper_tiny", own, "head=one_layer").head.layers == 3
+    assert load_config("backbone=whisper_tiny", "backbone.family=hubert", own, "head=one_layer").head.layers == "last"
+
+
 def split(override: str) -> tuple[str, str, str]:
     return override.partition("=")
 
@@ -61,8 +67,8 @@ def test_the_command_says_the_name_and_the_rates(tmp_path: Path) -> None:
     found = subprocess.run([*command, f"out={tmp_path / 'runs'}"], capture_output=True, text=True, timeout=200)
     assert found.returncode == 2
     assert (
-        f"note: {tmp_path} runs under the name '{tmp_path.name}' with backbone.learning_rate=2e-05 and "
-        "backbone.freeze=convolution; the defaults are those of backbone=hubert." in found.stderr
+        f"note: {tmp_path} runs under the name '{tmp_path.name}' with backbone.learning_rate=2e-05, "
+        "backbone.freeze=convolution and backbone.state=last; the defaults are those of backbone=hubert." in found.stderr
     )
 
 

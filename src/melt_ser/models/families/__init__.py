@@ -48,6 +48,12 @@ def load_backbone(
     """
     family = find_family(config.family)
     backbone: Backbone = family.load_backbone(config, seed, time_mask_probability, feature_mask_probability)
+    if config.layers is not None:
+        if config.layers > backbone.number_of_layers:
+            raise SetupError(
+                f"backbone.layers={config.layers}, but the backbone has {backbone.number_of_layers} layers."
+            )
+        backbone.keep_layers(config.layers)
     return backbone
 
 
