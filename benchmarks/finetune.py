@@ -84,7 +84,13 @@ class MeltSer:
             "trainer.epochs=1",
             f"trainer.batch_size={job.batch_size}",
             # the Trainer script does not crop, augment, smooth or train twice either
-            *("trainer.crop_seconds=null", "augment=nothing", "trainer.label_smoothing=0", "trainer.refit=false"),
+            *(
+                "head=linear",
+                "trainer.crop_seconds=null",
+                "augment=nothing",
+                "trainer.label_smoothing=0",
+                "trainer.refit=false",
+            ),
             "dataset=csv",
             f"dataset.root={job.clips}",
             f"dataset.table={TABLE}",

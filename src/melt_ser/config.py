@@ -179,7 +179,7 @@ class BackboneConfig:
     state: Union[int, str] = "last"
     """Hidden state of this checkpoint that is fine-tuned best, as head.layers: the default of head=one_layer."""
     layers: Optional[int] = None
-    """Number of transformer layers that are kept, from the lowest; the others are neither computed nor saved. null: all."""
+    """Number of transformer layers that are kept, from the lowest up; the others are not computed. null: all."""
     layer_drop: float = 0.0
     """Probability of skipping a transformer layer in a training step, at least 0 and below 1."""
     pad_to_window: bool = False

@@ -19,6 +19,7 @@ SMALL = (
     "+backbone.architecture.intermediate_size=32",
     "+backbone.architecture.num_hidden_layers=1",
     "+backbone.architecture.num_attention_heads=2",
+    "head=linear",
     "augment=nothing",
     "trainer.epochs=1",
     "trainer.batch_size=8",

@@ -1,7 +1,7 @@
 """Choose the name, learning rate, frozen part and tuned state for a checkpoint of the user's own.
 
-`backbone=<name>` chooses a YAML with the name, revision, learning rate, frozen part and tuned state of one checkpoint. These values
-are wrong for another checkpoint (`backbone.family=hubert backbone.checkpoint=/models/mine`).
+`backbone=<name>` chooses a YAML with the name, revision, learning rate, frozen part and tuned state of one checkpoint.
+These values are wrong for another checkpoint (`backbone.family=hubert backbone.checkpoint=/models/mine`).
 """
 
 from __future__ import annotations

@@ -68,7 +68,8 @@ def test_the_command_says_the_name_and_the_rates(tmp_path: Path) -> None:
     assert found.returncode == 2
     assert (
         f"note: {tmp_path} runs under the name '{tmp_path.name}' with backbone.learning_rate=2e-05, "
-        "backbone.freeze=convolution and backbone.state=last; the defaults are those of backbone=hubert." in found.stderr
+        "backbone.freeze=convolution and backbone.state=last; the defaults are those of backbone=hubert."
+        in found.stderr
     )
 
 

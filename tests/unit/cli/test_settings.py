@@ -20,7 +20,9 @@ from melt_ser.runs import identity as identity_module
 from melt_ser.runs.identity import identity, plain, settings_of, without_infrastructure
 
 ROOT = Path(__file__).parents[3]
-FIRST_RECIPE = "augment=nothing trainer.epochs=10 trainer.batch_size=8 trainer.label_smoothing=0 trainer.refit=false"
+FIRST_RECIPE = (
+    "head=linear augment=nothing trainer.epochs=10 trainer.batch_size=8 trainer.label_smoothing=0 trainer.refit=false"
+)
 PINNED = {
     FIRST_RECIPE: "seed0-2b68c09edfc7",
     f"{FIRST_RECIPE} trainer.balance=nothing": "seed0-2657148b273b",
