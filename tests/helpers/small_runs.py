@@ -19,7 +19,6 @@ SMALL = (
     "+backbone.architecture.intermediate_size=32",
     "+backbone.architecture.num_hidden_layers=1",
     "+backbone.architecture.num_attention_heads=2",
-    "head=linear",
     "augment=nothing",
     "trainer.epochs=1",
     "trainer.batch_size=8",
@@ -67,13 +66,15 @@ def small(*overrides: str) -> list[str]:
     """Return the settings of a small run, without those that the overrides set or that their trainer does not read.
 
     A checkpoint among the overrides has its own sizes. A named trainer keeps its own recipe, apart from the epochs.
+    Without one, the head is linear, so that transformers can load the model.
     """
     keys = {override.partition("=")[0] for override in overrides}
     unfit = ["+backbone.architecture"] * ("backbone.checkpoint" in keys)
     if "trainer" in keys:
         unfit += ["trainer.batch_size", "trainer.label_smoothing", "trainer.refit"]
     unfit += ["trainer.epochs"] * ("trainer=probe" in overrides)
-    return [own for own in SMALL if own.partition("=")[0] not in keys and not own.startswith(tuple(unfit))]
+    head = [] if keys & {"head", "trainer", "experiment"} else ["head=linear"]
+    return head + [own for own in SMALL if own.partition("=")[0] not in keys and not own.startswith(tuple(unfit))]
 
 
 def typed(out: Path, root: Path, *overrides: str) -> list[str]:
