@@ -494,10 +494,10 @@ class ClassifierConfig:
     name: Optional[str] = None
     """Name in tables and results. null: the last part of the hub id or of the folder."""
     label_map: dict[str, Optional[str]] = field(default_factory=dict)
-    """Mapping of each label of the classifier to a class. null leaves a label out: the other probabilities are scaled to
-    the sum 1. The probabilities of labels with the same class are added."""
+    """Mapping of each label of the classifier to a class. null leaves a label out: the other probabilities are scaled
+    to the sum 1. The probabilities of labels with the same class are added."""
     classes: Optional[dict[str, list[str]]] = None
-    """Mapping of each class to the emotions of a corpus that count as it. null: each class is the emotion of its name."""
+    """Mapping of each class to the emotions of a corpus that count as it. null: a class is the emotion of its name."""
     last_state: Optional[LastState] = None
     """Last hidden state of a weighted layer sum, as head.last_state. null: as the installed transformers does."""
     revision: Optional[str] = None
@@ -517,12 +517,12 @@ class EvaluateConfig:
     """Everything that `evaluate` reads."""
 
     run: str = "???"
-    """Folder of the finished run; or a published classifier: hub:<owner>/<name>, or the folder of its checkpoint. It has
-    to be given."""
+    """Folder of the finished run; or a published classifier: hub:<owner>/<name>, or the folder of its checkpoint. It
+    has to be given."""
     classifier: ClassifierConfig = field(default_factory=ClassifierConfig)
     revision: Optional[str] = None
-    """Commit of the hub repository of a published classifier. null: its newest state. classifier.revision, unless you set
-    it here."""
+    """Commit of the hub repository of a published classifier; classifier.revision unless you set it here. null: its
+    newest state."""
     out: str = "runs"
     """Folder for the results of a published classifier, in hub/<owner>--<name>. A run keeps its own folder."""
     dataset: DatasetConfig = field(default_factory=DatasetConfig)

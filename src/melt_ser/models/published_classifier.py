@@ -12,11 +12,8 @@ Other heads are refused, so no weight of an answer is ever random.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import torch
 from safetensors import safe_open
@@ -27,41 +24,15 @@ from melt_ser.core.errors import SetupError, first_line, one_line
 from melt_ser.core.memory import NO_ROOM_FOR_MODEL, memory_advice
 from melt_ser.data.stage import Stage
 from melt_ser.models.backbone import Backbone
-from melt_ser.models.checkpoint_config import MODEL_TYPES, family_of, read_json
-from melt_ser.models.checkpoint_files import CONFIG, find_checkpoint, shards_of, weights_digest, weights_file
+from melt_ser.models.checkpoint_files import CONFIG, shards_of, weights_file
 from melt_ser.models.classifier import SpeechClassifier
 from melt_ser.models.families import load_backbone
+from melt_ser.models.published_checkpoint import PublishedCheckpoint, naming_settings_of_evaluate
 from melt_ser.models.weights import UNREADABLE, check_finite
 
 PROJECTOR, CLASSIFIER, DENSE = "projector", "classifier", "classifier.dense"
 OUTPUTS = ("classifier.out_proj", "classifier.output")
 LAYER_WEIGHTS = "layer_weights"
-DIMENSIONS = {"arousal", "activation", "valence", "dominance"}
-NAMES = {
-    ", or try random weights: backbone=wavlm_tiny": "",
-    "backbone.checkpoint": "run",
-    "backbone.revision": "revision",
-    "backbone.allow_pickle": "classifier.allow_pickle",
-}
-"""The settings that errors about a checkpoint name, and those of `evaluate` in their place."""
-
-
-@dataclass(frozen=True)
-class PublishedCheckpoint:
-    """The files of a published classifier.
-
-    backbone: its family, and where it is from.
-    folder: the files.
-    described: the content of config.json.
-    labels: the names of its outputs, in their order.
-    weights: "commit:<hash>" on the hub, or "sha256:<hash>" over the files.
-    """
-
-    backbone: BackboneConfig
-    folder: Path
-    described: dict[str, Any]
-    labels: list[str]
-    weights: str
 
 
 class PublishedClassifier(SpeechClassifier):
@@ -84,29 +55,6 @@ class PublishedClassifier(SpeechClassifier):
         """Return logits of the classes, (batch, classes): their softmax is the renormalised probability."""
         logits = super().forward(inputs, lengths, stage)
         return torch.stack([logits[:, numbers].logsumexp(dim=1) for numbers in self.members], dim=1)
-
-
-def find_published(checkpoint: str, revision: str | None = None, allow_pickle: bool = False) -> PublishedCheckpoint:
-    """Find a published classifier, a hub id or a folder; download the files that the cache lacks.
-
-    Raises SetupError if there is none, or if it does not choose one of several emotions.
-    """
-    with naming_settings_of_evaluate():
-        config = BackboneConfig(checkpoint=checkpoint, revision=revision, allow_pickle=allow_pickle)
-        folder = find_checkpoint(config)
-        described = read_json(folder / CONFIG)
-        family = family_of(described.get("model_type"))
-        if family is None:
-            kind = one_line(str(described.get("model_type")))
-            raise SetupError(
-                f"{checkpoint} is a '{kind}' model; only classifiers on {', '.join(MODEL_TYPES)} can be scored."
-            )
-        config.family = family
-        labels = _labels(described, folder / CONFIG)
-        _check_kind(described, labels, checkpoint)
-        weights = weights_digest(config)
-    assert weights is not None  # there is a checkpoint
-    return PublishedCheckpoint(config, folder, described, labels, weights)
 
 
 def load_published(
@@ -147,46 +95,8 @@ def load_published(
         return classifier.to(device).eval()
 
 
-@contextmanager
-def naming_settings_of_evaluate() -> Iterator[None]:
-    """Let the errors of the block name the settings of `evaluate`, instead of those of a backbone."""
-    try:
-        yield
-    except SetupError as error:
-        sentence = str(error)
-        for theirs, ours in NAMES.items():
-            sentence = sentence.replace(theirs, ours)
-        raise SetupError(sentence) from error
-
-
-def _labels(described: dict[str, Any], path: Path) -> list[str]:
-    """Return the names of the outputs; transformers' own names, LABEL_0 and LABEL_1, if config.json has none."""
-    names = described.get("id2label") or {"0": "LABEL_0", "1": "LABEL_1"}
-    expected = [str(number) for number in range(len(names))]
-    if not isinstance(names, dict) or sorted(names, key=len) != sorted(expected, key=len) or set(names) != set(expected):
-        raise SetupError(f"{path}: id2label does not number its labels from 0; correct it.")
-    labels = [names[number] for number in expected]
-    if not all(isinstance(label, str) and label for label in labels) or len(set(labels)) < len(labels):
-        raise SetupError(f"{path}: id2label has a label twice, or one that is no text; correct it.")
-    return labels
-
-
-def _check_kind(described: dict[str, Any], labels: list[str], checkpoint: str) -> None:
-    """Raise SetupError for a model that gives dimensions, or that does not choose one of several labels."""
-    dimensions = [label for label in labels if label.casefold() in DIMENSIONS]
-    if dimensions:
-        raise SetupError(
-            f"{checkpoint} gives dimensions ({', '.join(dimensions)}), from which no class follows; choose a "
-            "classifier of emotions."
-        )
-    problem = described.get("problem_type") or "single_label_classification"
-    if problem != "single_label_classification" or len(labels) < 2:
-        told = f"problem_type {one_line(str(problem))}, {len(labels)} labels"
-        raise SetupError(f"{checkpoint} does not choose one of several labels ({told}); choose another classifier.")
-
-
 def _head_config(backbone: Backbone, is_weighted: bool, last_state: LastState | None) -> HeadConfig:
-    """Return the layers that the head reads; the last state is as in transformers unless `last_state` says otherwise."""
+    """Return the layers that the head reads; the last state is that of transformers unless `last_state` says it."""
     if not is_weighted:
         return HeadConfig(layers="last")
     states = [HeadConfig(layers="weighted", last_state=state) for state in LastState]
@@ -216,7 +126,8 @@ def _fill(
         pooling = found.described.get("pooling_mode", "mean")
         if pooling != "mean":
             raise SetupError(
-                f"{found.backbone.checkpoint} pools by '{one_line(str(pooling))}' (pooling_mode), only the mean is known."
+                f"{found.backbone.checkpoint} has pooling_mode '{one_line(str(pooling))}', but only the mean is known "
+                "here; choose another classifier."
             )
         dense = nn.Linear(classifier.backbone.hidden_size, classifier.backbone.hidden_size)
         dense.load_state_dict(_linear(tensors, DENSE, weights))

@@ -1,4 +1,4 @@
-"""Choose the YAML of a published classifier: `run=hub:<owner>/<name>` means `classifier=<owner>--<name>` if there is one.
+"""Choose the YAML of a published classifier: with `run=hub:<owner>/<name>` it is `classifier=<owner>--<name>`.
 
 The YAML has the label map of one checkpoint, so nobody has to name it; `classifier=<name>` chooses another one.
 """
