@@ -28,10 +28,16 @@ INTERVAL_MARKS = {
 ELSEWHERE = "elsewhere; may have seen the test"
 """`train.corpus` of a published classifier, in the place of a name: tables show it, and no corpus can be called so."""
 
+
 Interval = Annotated[list[float], Meta(min_length=2, max_length=2)]  # [low, high]
 POOLED, MEAN, ENSEMBLE = "all", "mean", "ensemble"  # over all folds; docs/results.md tells them apart
 Fold = int | str | None  # a number, one of these three, or None: the release's own split
 Count = int | float  # of utterances; a mean over models may be a fraction
+
+
+def training_of(corpus: str) -> str:
+    """Return "trained on emodb" for `train.corpus`, or "trained elsewhere; may have seen the test"."""
+    return f"trained {corpus}" if corpus == ELSEWHERE else f"trained on {corpus}"
 
 
 class Inputs(Struct, kw_only=True):

@@ -160,7 +160,7 @@ class PublishedSystem:
         """Return the sentences on a classifier that was trained elsewhere, and on labels that are left out."""
         settings = self.config.classifier
         known = f" (known: {', '.join(settings.trained_on)})" if settings.trained_on else ""
-        sentences = [f"'{self.name}' was trained elsewhere{known}; it may have seen the test."]
+        sentences = [f"'{self.name}' may have seen the test: it was trained elsewhere{known}."]
         seen = [name for name in dict.fromkeys(row.corpus for row in result.evals) if name in settings.trained_on]
         sentences += [f"'{self.name}' was trained on '{name}', so its score there says nothing." for name in seen]
         left_out = [label for label, name in settings.label_map.items() if name is None]
