@@ -41,7 +41,10 @@ def page() -> str:
 def group_part(group: Group) -> str:
     """Return the section of a group: its text, its YAML files and its settings."""
     choices = f"\n\n`{group.name}=` " + ", ".join(f"`{name}`" for name in group.choices) if group.choices else ""
-    return f"## {group.name or 'Keys outside the groups'}\n\n{group.text}{choices}\n\n{table(group.settings)}"
+    return (
+        f"## {group.name or 'Keys outside the groups'}\n\n{group.text}{choices}\n\n{table(group.settings)}".rstrip()
+        + "\n"
+    )
 
 
 def table(settings: list[Setting]) -> str:

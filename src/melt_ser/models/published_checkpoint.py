@@ -10,6 +10,7 @@ from typing import Any
 
 from melt_ser.config import BackboneConfig
 from melt_ser.core.errors import SetupError, one_line
+from melt_ser.core.package import expanded
 from melt_ser.models.checkpoint_config import MODEL_TYPES, family_of, read_json
 from melt_ser.models.checkpoint_files import CONFIG, find_checkpoint, weights_digest
 
@@ -41,6 +42,17 @@ class PublishedCheckpoint:
     weights: str
 
 
+def read_labels(checkpoint: str, revision: str | None = None) -> list[str]:
+    """Return the labels of a published classifier, a hub id or a folder; no weights are downloaded for it.
+
+    Raises SetupError as `find_published` does, except for errors of the weights.
+    """
+    with naming_settings_of_evaluate():
+        folder = _folder_of_config(BackboneConfig(checkpoint=checkpoint, revision=revision))
+        labels, _ = _checked(read_json(folder / CONFIG), folder / CONFIG, checkpoint)
+    return labels
+
+
 def find_published(checkpoint: str, revision: str | None = None, allow_pickle: bool = False) -> PublishedCheckpoint:
     """Find a published classifier, a hub id or a folder; download the files that the cache lacks.
 
@@ -50,15 +62,7 @@ def find_published(checkpoint: str, revision: str | None = None, allow_pickle: b
         config = BackboneConfig(checkpoint=checkpoint, revision=revision, allow_pickle=allow_pickle)
         folder = find_checkpoint(config)
         described = read_json(folder / CONFIG)
-        family = family_of(described.get("model_type"))
-        if family is None:
-            kind = one_line(str(described.get("model_type")))
-            raise SetupError(
-                f"{checkpoint} is a '{kind}' model; only classifiers on {', '.join(MODEL_TYPES)} can be scored."
-            )
-        config.family = family
-        labels = _labels(described, folder / CONFIG)
-        _check_kind(described, labels, checkpoint)
+        labels, config.family = _checked(described, folder / CONFIG, checkpoint)
         weights = weights_digest(config)
     assert weights is not None  # there is a checkpoint
     return PublishedCheckpoint(config, folder, described, labels, weights)
@@ -74,6 +78,36 @@ def naming_settings_of_evaluate() -> Iterator[None]:
         for theirs, ours in NAMES.items():
             sentence = sentence.replace(theirs, ours)
         raise SetupError(sentence) from error
+
+
+def _folder_of_config(config: BackboneConfig) -> Path:
+    """Return a folder that has config.json, and perhaps nothing else of the checkpoint."""
+    from huggingface_hub import hf_hub_download, try_to_load_from_cache
+
+    assert config.checkpoint is not None
+    if expanded(config.checkpoint).exists():
+        return find_checkpoint(config)
+    try:
+        cached = try_to_load_from_cache(config.checkpoint, CONFIG, revision=config.revision)
+        path = (
+            cached if isinstance(cached, str) else hf_hub_download(config.checkpoint, CONFIG, revision=config.revision)
+        )
+    except Exception:  # the errors of the hub's client and of its HTTP library; `find_checkpoint` makes them sentences
+        return find_checkpoint(config)
+    return Path(path).parent
+
+
+def _checked(described: dict[str, Any], path: Path, checkpoint: str) -> tuple[list[str], str]:
+    """Return labels and family from the content of config.json; SetupError if it is no classifier of emotions."""
+    family = family_of(described.get("model_type"))
+    if family is None:
+        kind = one_line(str(described.get("model_type")))
+        raise SetupError(
+            f"{checkpoint} is a '{kind}' model; only classifiers on {', '.join(MODEL_TYPES)} can be scored."
+        )
+    labels = _labels(described, path)
+    _check_kind(described, labels, checkpoint)
+    return labels, family
 
 
 def _labels(described: dict[str, Any], path: Path) -> list[str]:

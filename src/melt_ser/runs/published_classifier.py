@@ -20,6 +20,7 @@ from melt_ser.cli.quoting import shell_setting
 from melt_ser.cli.sweep import command
 from melt_ser.config import ClassifierConfig, EvaluateConfig
 from melt_ser.core import files
+from melt_ser.core.console import say
 from melt_ser.core.errors import SetupError, did_you_mean
 from melt_ser.core.places import refuse_unfit_name
 from melt_ser.core.processes import is_main_process
@@ -37,7 +38,7 @@ from melt_ser.evaluation.results import (
     write_result,
 )
 from melt_ser.models.checkpoint_files import CONFIG, DESCRIPTION
-from melt_ser.models.published_checkpoint import PublishedCheckpoint, find_published
+from melt_ser.models.published_checkpoint import PublishedCheckpoint, find_published, read_labels
 from melt_ser.runs.evaluations import answers_of, evaluation_rows, with_rows
 from melt_ser.runs.folder import RESULT_FILE, read_result
 from melt_ser.runs.identity import plain
@@ -88,7 +89,10 @@ class PublishedSystem:
             return result
         answers = answers_of(None, scored, probabilities, list(self.space.classes), None)
         result.evals = with_rows(result.evals, evaluation_rows(self.folder, [answers], list(self.space.classes)))
-        result.warnings = [*self._warnings(result), *warnings_of_scores(result.evals, result.evals)]
+        about_it = self._warnings(result)
+        for sentence in about_it:
+            say(f"note: {sentence}")
+        result.warnings = [*about_it, *warnings_of_scores(result.evals, result.evals)]
         result.run.command = command()
         if corpus.config.root is not None:  # a report finds the audio of errors there
             result.config["eval"]["roots"][corpus.name] = corpus.config.root
@@ -179,9 +183,11 @@ def published_system(config: EvaluateConfig) -> PublishedSystem:
     settings, run = config.classifier, config.run
     name = yaml_name(run) if run.startswith(HUB) else name_of(run)
     refuse_unfit_name("run", name)
-    checkpoint = find_published(run.removeprefix(HUB), config.revision, settings.allow_pickle)
-    check_label_map(settings, checkpoint.labels, run)
-    return PublishedSystem(config, checkpoint, space_of(settings), Path(config.out) / "hub" / name)
+    theirs = run.removeprefix(HUB)
+    check_label_map(settings, read_labels(theirs, config.revision), run)
+    space = space_of(settings)  # before the weights are downloaded
+    checkpoint = find_published(theirs, config.revision, settings.allow_pickle)
+    return PublishedSystem(config, checkpoint, space, Path(config.out) / "hub" / name)
 
 
 def check_label_map(settings: ClassifierConfig, labels: list[str], run: str) -> None:

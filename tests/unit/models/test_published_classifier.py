@@ -6,13 +6,14 @@ from pathlib import Path
 
 import pytest
 import torch
+from huggingface_hub import constants
 from safetensors.torch import load_file, save_file
 from transformers import Wav2Vec2Model, pipeline
 
 from melt_ser.audio.waveform import pad_together, prepare_waveform
 from melt_ser.config import LastState
 from melt_ser.core.errors import SetupError
-from melt_ser.models.published_checkpoint import find_published
+from melt_ser.models.published_checkpoint import find_published, read_labels
 from melt_ser.models.published_classifier import PublishedClassifier, load_published
 from published import CLIPS, SUPERB, as_soxan, write_classifier
 from small_checkpoints import edit_config, pickle_weights
@@ -123,6 +124,19 @@ def test_what_chooses_no_emotion_is_refused(
     folder = write_classifier(tmp_path, "wav2vec2-base", labels, **settings)
     with pytest.raises(SetupError, match=sentence):
         find_published(str(folder))
+
+
+def test_a_model_of_the_hub_is_refused_before_its_weights_are_downloaded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
+    folder = tmp_path / "models--someone--dimensions" / "snapshots" / "0123abc"
+    write_classifier(folder, "wav2vec2-base", ("Arousal", "Valence"))
+    (folder / "model.safetensors").unlink()
+    with pytest.raises(SetupError, match="gives dimensions"):
+        read_labels("someone/dimensions", "0123abc")
+    with pytest.raises(SetupError, match="not in the Hugging Face cache"):
+        find_published("someone/dimensions", "0123abc")
 
 
 def test_other_models_and_broken_labels_are_refused(tmp_path: Path) -> None:
