@@ -147,6 +147,22 @@ def test_the_folder_of_results_is_no_model(
     assert "and no model;" in capsys.readouterr().err
 
 
+def test_settings_that_would_have_no_effect_are_refused(
+    tmp_path: Path, run_evaluate: Evaluate, capsys: pytest.CaptureFixture[str]
+) -> None:
+    checkpoint = write_classifier(tmp_path / "theirs", "hubert-base")
+    run, _ = small_runs.train(tmp_path / "runs", tmp_path / "corpus")
+    for words, sentence in (
+        ([f"run={checkpoint}", MAP, "revision=main"], "revision=main is for run=hub:<owner>/<name>, not for a folder"),
+        ([f"run={checkpoint}", MAP, "family=mine"], "family=mine is for a run of a module of your own"),
+        ([f"run={run}", MAP], f"revision and classifier are for published classifiers, but {run} is a run"),
+        (["run=superb/unknown"], "There is no run in superb/unknown; if it is a classifier of the hub, write run=hub:"),
+    ):
+        capsys.readouterr()
+        assert run_evaluate(*words) == 2
+        assert sentence in capsys.readouterr().err
+
+
 def test_every_report_marks_the_system(
     tmp_path: Path, run_evaluate: Evaluate, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -22,6 +22,7 @@ from melt_ser.config import ClassifierConfig, EvaluateConfig
 from melt_ser.core import files
 from melt_ser.core.console import say
 from melt_ser.core.errors import SetupError, did_you_mean
+from melt_ser.core.package import expanded
 from melt_ser.core.places import refuse_unfit_name
 from melt_ser.core.processes import is_main_process
 from melt_ser.core.vocabulary import EMOTIONS, SYNONYMS, no_emotion
@@ -50,7 +51,7 @@ NOTHING_KNOWN = pd.DataFrame({"source": [], "content_hash": []}, dtype=object)  
 
 def is_published(run: str) -> bool:
     """Return whether `run=` names a published classifier: a hub id, or the folder of a checkpoint that is not ours."""
-    folder = Path(run)
+    folder = expanded(run)
     ours = (folder / RESULT_FILE).exists() or (folder / DESCRIPTION).exists()
     return run.startswith(HUB) or ((folder / CONFIG).is_file() and not ours)
 
@@ -181,6 +182,10 @@ def published_system(config: EvaluateConfig) -> PublishedSystem:
     Raises SetupError if there is no such classifier, or if its label map is missing or does not fit its labels.
     """
     settings, run = config.classifier, config.run
+    if config.family is not None:
+        raise SetupError(f"family={config.family} is for a run of a module of your own, not for {run}; leave it out.")
+    if config.revision is not None and not run.startswith(HUB):
+        raise SetupError(f"revision={config.revision} is for run={HUB}<owner>/<name>, not for a folder; leave it out.")
     name = yaml_name(run) if run.startswith(HUB) else name_of(run)
     refuse_unfit_name("run", name)
     theirs = run.removeprefix(HUB)

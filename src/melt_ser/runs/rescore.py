@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from melt_ser.config import EvalConfig, EvaluateConfig
+from melt_ser.config import ClassifierConfig, EvalConfig, EvaluateConfig
 from melt_ser.core import files
 from melt_ser.core.console import say
-from melt_ser.core.errors import InputError
+from melt_ser.core.errors import InputError, SetupError
 from melt_ser.core.processes import is_main_process
 from melt_ser.corpora.corpus import Corpus
 from melt_ser.corpora.fold_split import SPLIT_COLUMNS
@@ -43,10 +43,17 @@ class FinishedSystem:
 def finished_system(config: EvaluateConfig) -> FinishedSystem:
     """Find the finished run that `config.run` names.
 
-    Raises SetupError if there is none, or if its family is the user's own module and `config.family` does not name it.
+    Raises SetupError if there is none, if settings are for a published classifier, or if its family is the user's own
+    module and `config.family` does not name it.
     """
     folder = Path(config.run)
+    if not folder.exists() and folder.parts[1:] and not folder.parts[2:]:
+        raise SetupError(f"There is no run in {folder}; if it is a classifier of the hub, write run=hub:{folder}.")
     result = read_result(folder)
+    if config.revision is not None or config.classifier != ClassifierConfig():
+        raise SetupError(
+            f"revision and classifier are for published classifiers, but {folder} is a run; leave them out."
+        )
     model_folders(folder, result)  # refuses a result without models
     if config.family is not None:
         find_family(config.family, "family")

@@ -65,7 +65,7 @@ def test_answers_are_those_of_the_pipeline_in_any_batch(kind: str, settings: dic
     together = answers(classifier, CLIPS)
     alone = torch.cat([answers(classifier, [clip]) for clip in CLIPS])
     assert (alone - expected).abs().max() < 1e-4
-    assert (together - alone).abs().max() < 1e-5
+    assert (together - alone).abs().max() < 5e-5
 
 
 def test_labels_of_one_class_add_up_and_labels_without_a_class_are_left_out(tmp_path: Path) -> None:
