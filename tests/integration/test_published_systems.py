@@ -128,6 +128,8 @@ def test_results_of_another_label_map_are_not_mixed_in(
 ) -> None:
     checkpoint = write_classifier(tmp_path / "theirs", "hubert-base")
     assert run_evaluate(f"run={checkpoint}", MAP) == 0
+    reordered = "classifier.label_map={sad: sad, ang: angry, hap: happy, neu: null}"
+    assert run_evaluate(f"run={checkpoint}", reordered) == 0  # the same map
     assert run_evaluate(f"run={checkpoint}", MAP, "classifier.label_map.neu=neutral") == 2
     assert "has results of other weights or another label map" in capsys.readouterr().err
     assert run_evaluate(f"run={checkpoint}", MAP, "classifier.label_map.neu=neutral", f"out={tmp_path / 'more'}") == 0

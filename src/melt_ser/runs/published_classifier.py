@@ -74,7 +74,7 @@ class PublishedSystem:
         """Return the identity of the system: a hash of all that its answers depend on."""
         settings = self.config.classifier
         states = None if settings.last_state is None else settings.last_state.value
-        answers = [self.checkpoint.weights, settings.label_map, self.space.classes, states]
+        answers = [self.checkpoint.weights, sorted(settings.label_map.items()), self.space.classes, states]
         return f"hub-{files.sha256(repr(answers))[:12]}"
 
     def score(self, corpus: Corpus) -> Result:
