@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from melt_ser.cli.help import Setting, groups_of, strings_under_names
+from melt_ser.cli.help import Group, Setting, groups_of, strings_under_names
 
 PAGE = Path(__file__).parents[1] / "docs" / "settings.md"
 INTRODUCTION = """# Settings
@@ -20,20 +20,31 @@ def page() -> str:
     """Return the text of docs/settings.md."""
     parts = [INTRODUCTION]
     for group in groups_of("config", []):
-        choices = f"\n\n`{group.name}=` " + ", ".join(f"`{name}`" for name in group.choices) if group.choices else ""
-        parts.append(f"## {group.name or 'Keys outside the groups'}\n\n{group.text}{choices}\n")
-        parts.append(table(group.settings))
+        parts.append(group_part(group))
     for title, node in (
         ("An entry of dataset.protocols", "ProtocolConfig"),
         ("An entry of dataset.download", "DownloadConfig"),
     ):
         rows = "\n".join(f"| `{key}` | {text} |" for key, text in strings_under_names()[node].items())
         parts.append(f"## {title}\n\n| key | meaning |\n|---|---|\n{rows}\n")
+    shared = {group.name for group in groups_of("config", [])}
     for verb in ("evaluate", "prepare"):
-        *_, own = groups_of(verb, [])
+        *groups, own = groups_of(verb, [])
+        for group in groups:
+            if group.name not in shared:
+                parts.append(group_part(group))
         parts.append(f"## Keys of `{verb}` outside the groups\n")
         parts.append(table(own.settings))
     return "\n".join(part for part in parts if part)
+
+
+def group_part(group: Group) -> str:
+    """Return the section of a group: its text, its YAML files and its settings."""
+    choices = f"\n\n`{group.name}=` " + ", ".join(f"`{name}`" for name in group.choices) if group.choices else ""
+    return (
+        f"## {group.name or 'Keys outside the groups'}\n\n{group.text}{choices}\n\n{table(group.settings)}".rstrip()
+        + "\n"
+    )
 
 
 def table(settings: list[Setting]) -> str:

@@ -492,11 +492,43 @@ class Config:
 
 
 @dataclass
+class ClassifierConfig:
+    """A published classifier: its labels and our classes. run=hub:<owner>/<name> chooses <owner>--<name> by itself."""
+
+    name: Optional[str] = None
+    """Name in tables and results. null: the last part of the hub id or of the folder."""
+    label_map: dict[str, Optional[str]] = field(default_factory=dict)
+    """Mapping of each label of the classifier to a class. null leaves a label out: the other probabilities are scaled
+    to the sum 1. The probabilities of labels with the same class are added."""
+    classes: Optional[dict[str, list[str]]] = None
+    """Mapping of each class to the emotions of a corpus that count as it. null: a class is the emotion of its name."""
+    last_state: Optional[LastState] = None
+    """Last hidden state of a weighted layer sum, as head.last_state. null: as the installed transformers does."""
+    revision: Optional[str] = None
+    """Commit of the hub repository: the default of the key revision."""
+    allow_pickle: bool = False
+    """Read pytorch_model.bin, with torch's restricted loader, if the checkpoint has no safetensors file."""
+    trained_on: list[str] = field(default_factory=list)
+    """Corpora that it was trained on, as far as its authors say. Results on them say so."""
+    licence: str = ""
+    """Licence of the weights."""
+    source: str = ""
+    """Source of these statements."""
+
+
+@dataclass
 class EvaluateConfig:
     """Everything that `evaluate` reads."""
 
     run: str = "???"
-    """Folder of the finished run. It has to be given."""
+    """Folder of the finished run; or a published classifier: hub:<owner>/<name>, or the folder of its checkpoint. It
+    has to be given."""
+    classifier: ClassifierConfig = field(default_factory=ClassifierConfig)
+    revision: Optional[str] = None
+    """Commit of the hub repository of a published classifier; classifier.revision unless you set it here. null: its
+    newest state."""
+    out: str = "runs"
+    """Folder for the results of a published classifier, in hub/<owner>--<name>. A run keeps its own folder."""
     dataset: DatasetConfig = field(default_factory=DatasetConfig)
     labels: LabelsConfig = field(default_factory=LabelsConfig)  # here because a corpus may ask for a set of classes
     eval: EvalConfig = field(default_factory=EvalConfig)

@@ -1,4 +1,4 @@
-"""`python -m melt_ser.evaluate <run> dataset=<name>`: score a finished run on another corpus."""
+"""`python -m melt_ser.evaluate <run> dataset=<name>`: score a finished run, or a published classifier, on a corpus."""
 
 from __future__ import annotations
 
@@ -10,9 +10,7 @@ from melt_ser.cli.launch import launch
 
 
 def evaluate(composed: DictConfig) -> None:
-    """Score every model of a run on a corpus, add the rows to its result, and print them."""
-    from pathlib import Path
-
+    """Score every model of a run, or a published classifier, on a corpus; print the rows that its result gets."""
     from melt_ser.cli.checks import check_cache, check_eval
     from melt_ser.cli.compose import typed
     from melt_ser.cli.overrides import is_chosen
@@ -22,9 +20,9 @@ def evaluate(composed: DictConfig) -> None:
     from melt_ser.core.locks import exclusive_lock
     from melt_ser.core.processes import is_main_process
     from melt_ser.corpora.load import load_corpus
-    from melt_ser.models.families import check_trusted, find_family
-    from melt_ser.runs.folder import RESULT_FILE, read_result
-    from melt_ser.runs.rescore import rescore
+    from melt_ser.runs.folder import RESULT_FILE
+    from melt_ser.runs.published_classifier import is_published, published_system
+    from melt_ser.runs.rescore import finished_system
     from melt_ser.runs.run_figures import draw_figures
     from melt_ser.runs.table import evaluation_table
     from melt_ser.training.main_process import main_process_first
@@ -34,17 +32,15 @@ def evaluate(composed: DictConfig) -> None:
     config = typed(composed, EvaluateConfig)
     check_eval(config.eval)
     check_cache(config.cache)
-    folder = Path(config.run)
-    result = read_result(folder)  # an error of the run comes before the corpus is verified
-    if config.family is not None:
-        find_family(config.family, "family")
-    check_trusted(result.config["backbone"]["family"], folder)
+    # An error of the run, or of the classifier, comes before the corpus is verified.
+    system = published_system(config) if is_published(config.run) else finished_system(config)
+    folder = system.folder
     name = config.dataset.name
     config.dataset.root = config.eval.roots.get(name, config.dataset.root)
     with main_process_first(config.device):
         corpus = load_corpus(config.dataset, progress=verification_bar)
     with exclusive_lock(folder, waits=True):  # another `evaluate` may be adding its rows
-        result = rescore(folder, read_result(folder), corpus, config.eval, config.device)
+        result = system.score(corpus)
         if is_main_process():
             draw_figures(folder, result, config.eval.figures, [name])
     show(evaluation_table([row for row in result.evals if row.corpus == name]))
@@ -53,8 +49,9 @@ def evaluate(composed: DictConfig) -> None:
 
 def main() -> int:
     from melt_ser.cli.overrides import with_run
+    from melt_ser.cli.published_classifier import with_classifier
 
-    sys.argv[1:] = with_run(sys.argv[1:])
+    sys.argv[1:] = with_classifier(with_run(sys.argv[1:]))
     return launch("evaluate", evaluate)
 
 

@@ -61,6 +61,11 @@ def with_run(words: list[str]) -> list[str]:
     return words
 
 
+def is_setting_of(word: str, key: str) -> bool:
+    """Return whether a word of the command sets a key, or chooses the YAML of a group."""
+    return not word.startswith("-") and _parts(word)[1:3] == (key, "=")
+
+
 def _settings(words: list[str]) -> list[int]:
     """Return the places of the words that are settings, and neither options of Hydra nor the values of these."""
     return [

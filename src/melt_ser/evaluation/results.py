@@ -25,10 +25,19 @@ INTERVAL_MARKS = {
     "ᵘ": "over utterances, taken as independent",
     "¹": "over the utterances of one speaker, says nothing about others",
 }
+ELSEWHERE = "elsewhere; may have seen the test"
+"""`train.corpus` of a published classifier, in the place of a name: tables show it, and no corpus can be called so."""
+
+
 Interval = Annotated[list[float], Meta(min_length=2, max_length=2)]  # [low, high]
 POOLED, MEAN, ENSEMBLE = "all", "mean", "ensemble"  # over all folds; docs/results.md tells them apart
 Fold = int | str | None  # a number, one of these three, or None: the release's own split
 Count = int | float  # of utterances; a mean over models may be a fraction
+
+
+def training_of(corpus: str) -> str:
+    """Return "trained on emodb" for `train.corpus`, or "trained elsewhere; may have seen the test"."""
+    return f"trained {corpus}" if corpus == ELSEWHERE else f"trained on {corpus}"
 
 
 class Inputs(Struct, kw_only=True):
@@ -249,6 +258,11 @@ class _Result(Struct, Generic[Row], kw_only=True):
     evals: list[Row]
     unscored: list[Unscored] = []
     warnings: list[str]
+
+    @property
+    def is_published(self) -> bool:
+        """Return whether the result is of a published classifier, which was not trained here."""
+        return self.train.corpus == ELSEWHERE
 
     def whole_evals(self) -> list[Row]:
         """Return all rows; in a run with several folds, those over all folds, without the ensemble."""

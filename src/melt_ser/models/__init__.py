@@ -10,4 +10,5 @@ pooling.py           the frames of an utterance to one vector
 classifier.py        backbone and head: logits
 quiet.py             keep transformers quiet
 export.py            saved models that plain transformers loads
+published_*.py       a published classifier: its files and labels; as ours, batch invariant, with our classes
 """

@@ -65,7 +65,7 @@ def read_config(folder: Path, config: BackboneConfig) -> PreTrainedConfig:
     from transformers import CONFIG_MAPPING, PreTrainedConfig
 
     path = folder / CONFIG
-    described = _read_json(path)
+    described = read_json(path)
     family, model_type = config.family, described.get("model_type")
     if model_type != MODEL_TYPES[family]:
         right = family_of(model_type)
@@ -127,7 +127,7 @@ def extractor_settings(folder: Path) -> dict[str, Any]:
     """
     for name in EXTRACTOR:
         if (folder / name).exists():
-            content = _read_json(folder / name)
+            content = read_json(folder / name)
             extractor = content.get("feature_extractor", content)
             if not isinstance(extractor, dict):
                 raise SetupError(f"{folder / name} has no sound 'feature_extractor'; get it again.")
@@ -143,7 +143,7 @@ def extractor_settings(folder: Path) -> dict[str, Any]:
     )
 
 
-def _read_json(path: Path) -> dict[str, Any]:
+def read_json(path: Path) -> dict[str, Any]:
     try:
         if path.stat().st_size > LARGEST_FILE:
             raise SetupError(f"{path} has {path.stat().st_size:,} bytes, too many for a configuration; get it again.")

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from melt_ser.evaluation.metrics import percent
+from melt_ser.evaluation.results import ELSEWHERE, training_of
 from melt_ser.reporting.matrix import Cell, Matrix
 from melt_ser.reporting.scores import METRIC, Corpus, above_chance, chance, corpus_names, is_whole, seeds, tested_part
 from melt_ser.reporting.systems import method_of
@@ -34,7 +35,7 @@ class Block:
 
     @property
     def title(self) -> str:
-        return self.method or f"trained on {self.train}" + (f", labels {self.labels}" if self.labels else "")
+        return self.method or training_of(self.train) + (f", labels {self.labels}" if self.labels else "")
 
     @property
     def row_head(self) -> str:
@@ -85,7 +86,7 @@ def blocks_of(matrix: Matrix, methods: dict[str, str]) -> list[Block]:
         method = methods[method_of(score.key)]
         trainings[method].add(score.train)
         rows[method, score.system, score.train][score.corpus, score.rows[0].digest] = cell  # the last is on most data
-    several = len({_labels(cell) for cell in matrix.cells}) > 1
+    several = len({_labels(cell) for cell in matrix.cells if not cell.score.is_published}) > 1
     parts: dict[tuple[str, str, str], list[tuple[str, dict[Corpus, Cell]]]] = defaultdict(list)
     for (method, system, train), cells in sorted(rows.items(), key=lambda item: item[0]):
         if len(trainings[method]) > 1:
@@ -93,7 +94,8 @@ def blocks_of(matrix: Matrix, methods: dict[str, str]) -> list[Block]:
             parts[method, "", ""].append((f"{train}{data}", cells))
         else:
             labels = _labels(next(iter(cells.values())))
-            parts["", train, labels if several else ""].append((system, cells))
+            is_told = several and train != ELSEWHERE
+            parts["", train, labels if is_told else ""].append((system, cells))
     ordered = sorted(parts.items(), key=lambda item: (not item[0][0], item[0]))
     trained = {cell.score.train for cell in matrix.cells}
     return [Block(*kind, _columns(members, trained), dict(members)) for kind, members in ordered]

@@ -75,8 +75,12 @@ class Run:
 
     @property
     def command(self) -> str:
-        """Return the command of the run; a run from a notebook or a test has only the verb."""
-        return f"python -m melt_ser.train {self.result.run.command or ''}".rstrip()
+        """Return the command of the run; a run from a notebook or a test has only the verb.
+
+        That of a published classifier is the last one that scored it.
+        """
+        verb = "evaluate" if self.result.is_published else "train"
+        return f"python -m melt_ser.{verb} {self.result.run.command or ''}".rstrip()
 
     def whole_evals(self) -> list[EvaluationSummary]:
         """Return all rows, except the single folds of a run with several folds."""

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from melt_ser.evaluation.metrics import percent
+from melt_ser.evaluation.results import training_of
 from melt_ser.reporting.headline import TestSet
 from melt_ser.reporting.published import Published
 from melt_ser.reporting.scores import METRIC, chance, interval, seeds, tested_part, with_interval
@@ -22,7 +23,7 @@ class Mark:
     """A score in the plot; positions are fractions of the scale. `runs` are the seeds or folds of a mean."""
 
     system: str
-    train: str
+    training: str
     data: str
     text: str
     at: float
@@ -104,7 +105,7 @@ def _mark(one: TestSet, number: int, place: Place, styles_of: dict[str, str]) ->
     values = [row.known_value(METRIC) for row in score.rows]
     return Mark(
         system=score.system,
-        train=score.train if one.several_trainings else "",
+        training=training_of(score.train) if one.several_trainings or score.is_published else "",
         data=", ".join(filter(None, [part if part != one.part else "", seeds(score)])),
         text=with_interval(score),
         at=place(score.summary.mean[METRIC]),

@@ -6,6 +6,7 @@ from collections import defaultdict
 from dataclasses import dataclass
 
 from melt_ser.evaluation.metrics import percent
+from melt_ser.evaluation.results import training_of
 from melt_ser.reporting.matrix import Cell, Matrix, ScoredSet
 from melt_ser.reporting.scores import METRIC, above_chance, chance, is_whole, seeds, tested_part, with_interval
 
@@ -26,9 +27,10 @@ class TestSet:
     several_trainings: bool  # whether systems of the report were trained on different corpora
 
     def name_of(self, cell: Cell) -> str:
-        """Return the name of a system, with its training corpus if the report has several."""
+        """Return the name of a system, with its training corpus if the report has several, or if it is not known."""
         score = cell.score
-        return f"{score.system} (trained on {score.train})" if self.several_trainings else score.system
+        is_told = self.several_trainings or score.is_published
+        return f"{score.system} ({training_of(score.train)})" if is_told else score.system
 
     @property
     def classes(self) -> str:

@@ -14,7 +14,7 @@ import pandas as pd
 
 from melt_ser.core.console import say
 from melt_ser.evaluation.metrics import METRICS, percent
-from melt_ser.evaluation.results import EvaluationSummary
+from melt_ser.evaluation.results import ELSEWHERE, EvaluationSummary
 from melt_ser.evaluation.summary import Summary, summarise
 from melt_ser.reporting.collect import CollectedRuns, Run, collect
 from melt_ser.reporting.systems import system_names
@@ -118,6 +118,11 @@ class SystemScore:
     def corpus(self) -> str:
         """Return the test corpus."""
         return self.rows[0].corpus
+
+    @property
+    def is_published(self) -> bool:
+        """Return whether the system is a published classifier, which was trained elsewhere."""
+        return self.train == ELSEWHERE
 
     @property
     def chance(self) -> float:

@@ -11,6 +11,7 @@ from typing import Any
 
 from melt_ser.core.errors import InputError
 from melt_ser.evaluation.metrics import percent, table_metrics
+from melt_ser.evaluation.results import training_of
 from melt_ser.reporting.blocks import share
 from melt_ser.reporting.contents import ReportData
 from melt_ser.reporting.forest import forest, styles
@@ -73,6 +74,7 @@ def page(contents: ReportData, folder: Path | None) -> str:
         interval_legend=interval_legend([row for run in contents.runs for row in run.whole_evals()], ["ua"]),
         next_to=next_to,
         percent=percent,
+        training_of=training_of,
         points=points,
     )
 

@@ -49,9 +49,10 @@ class Ranking:
 def rank_methods(system_scores: list[SystemScore]) -> Ranking | None:
     """Rank methods by UA (answer set closed); return None if fewer than three methods share two or more corpora.
 
+    A published classifier is not ranked: it has no training here that other methods could share.
     For more than MOST_METHODS methods the ranking has no rows, only a sentence about it.
     """
-    closed = [score for score in system_scores if score.answer_set.startswith("closed")]
+    closed = [score for score in system_scores if score.answer_set.startswith("closed") and not score.is_published]
     methods = len({method_of(score.key) for score in closed})
     if methods > MOST_METHODS:
         return Ranking([], [f"{methods} methods are more than {MOST_METHODS}; report fewer runs."])

@@ -37,7 +37,7 @@ def run_details(run: Run, corpora: Corpora, page_folder: Path | None) -> Details
         "folder": str(run.folder),
         "weights": run.weights,
         "rows": merged(result.evals),
-        "curves": [_curve(run, fold) for fold in result.train.folds[:MOST_CURVES]],
+        "curves": [] if result.is_published else [_curve(run, fold) for fold in result.train.folds[:MOST_CURVES]],
         "curves_left_out": max(len(result.train.folds) - MOST_CURVES, 0),
         "evaluations": [
             _evaluation(run, row, answer_set, corpora, page_folder) for row, answer_set in merged(result.whole_evals())

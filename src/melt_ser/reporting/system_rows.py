@@ -26,7 +26,9 @@ class SystemRow:
 
     @property
     def trained(self) -> str:
-        """Return the seeds and folds of the runs: "2 seeds, all folds"."""
+        """Return the seeds and folds of the runs: "2 seeds, all folds"; "–" for a published classifier."""
+        if self.runs[0].result.is_published:
+            return "–"
         numbers = len({run.result.run.seed for run in self.runs})
         folds = sorted({str(run.result.config["dataset"].get("fold")) for run in self.runs})
         split = all(run.result.train.folds[0].fold is None for run in self.runs if run.result.train.folds)

@@ -51,15 +51,19 @@ def method_names(runs: list[Run]) -> dict[str, str]:
     """Return a name for each text of `method_of`: the backbone, and what differs among all runs.
 
     The chosen trainer, head, labels and augmentation are named if the runs differ in them (`frozen mlp four`). A
-    setting is named (`epochs=3`) if runs with the same backbone and the same choice in its group differ in it.
+    setting is named (`epochs=3`) if runs with the same backbone and the same choice in its group differ in it. A
+    published classifier has chosen nothing.
     """
     methods = _first_of_each((method_of(key), run) for key, run in _first_of_each((r.system, r) for r in runs).items())
-    chosen = {
-        key: {group: str(run.result.config[group].get("name")) for group in NAMED_GROUPS}
+    chosen: dict[str, dict[str, str]] = {
+        key: {}
+        if run.result.is_published
+        else {group: str(run.result.config[group].get("name")) for group in NAMED_GROUPS}
         for key, run in methods.items()
     }
-    differing = [group for group in NAMED_GROUPS if len({names[group] for names in chosen.values()}) > 1]
-    uses = Counter(name for _, name in {(group, names[group]) for names in chosen.values() for group in differing})
+    of_runs = [names for names in chosen.values() if names]
+    differing = [group for group in NAMED_GROUPS if len({names[group] for names in of_runs}) > 1]
+    uses = Counter(name for _, name in {(group, names[group]) for names in of_runs for group in differing})
     told = _differences(
         {key: dict(_flat(json.loads(key))) for key in methods},
         lambda key, setting: (methods[key].backbone, chosen[key].get(setting.split(".")[0])),

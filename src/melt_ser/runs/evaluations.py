@@ -66,6 +66,12 @@ def in_order(rows: list[Evaluation]) -> list[Evaluation]:
     return sorted(rows, key=lambda row: isinstance(row.fold, int))
 
 
+def with_rows(before: Sequence[Evaluation], rows: list[Evaluation]) -> list[Evaluation]:
+    """Return rows with new ones, of one part of a corpus, in place of the old ones of that part."""
+    replaced = (rows[0].corpus, rows[0].split)
+    return [row for row in before if (row.corpus, row.split) != replaced] + rows
+
+
 def _mean_and_ensemble(folds: Sequence[Answers], classes: list[str]) -> list[Answers]:
     """Return the answers of all models, and the answers of the mean of their probabilities."""
     first, together = folds[0].scored, _joined(folds)

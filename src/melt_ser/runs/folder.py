@@ -75,7 +75,16 @@ def read_inputs(folder: Path) -> Inputs:
 
 
 def model_folders(folder: Path, result: Result) -> list[tuple[int | None, Path]]:
-    """Return the model folders of a finished run, each with the number of its fold (None: the release's own split)."""
+    """Return the model folders of a finished run, each with the number of its fold (None: the release's own split).
+
+    Raises SetupError if the result is of a published classifier: its model is not in the folder.
+    """
+    if result.is_published:
+        checkpoint = result.config["backbone"]["checkpoint"]
+        raise SetupError(
+            f"{folder} has the scores of {checkpoint}, and no model; to score it on another corpus, give evaluate the "
+            "same run= as before, and to label files, use the pipeline of transformers."
+        )
     return [(entry.fold, folder / entry.folder / "model") for entry in result.train.folds]
 
 

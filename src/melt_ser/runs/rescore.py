@@ -2,29 +2,63 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 
-from melt_ser.config import EvalConfig
+from melt_ser.config import ClassifierConfig, EvalConfig, EvaluateConfig
 from melt_ser.core import files
 from melt_ser.core.console import say
-from melt_ser.core.errors import InputError
+from melt_ser.core.errors import InputError, SetupError
 from melt_ser.core.processes import is_main_process
 from melt_ser.corpora.corpus import Corpus
 from melt_ser.corpora.fold_split import SPLIT_COLUMNS
 from melt_ser.corpora.labels import LabelSpace
 from melt_ser.evaluation.evaluation_sets import EvaluationSet, make_evaluation_set, split_to_score
 from melt_ser.evaluation.results import RERUN_HINT, Result, write_result
-from melt_ser.runs.evaluations import answers_of, evaluation_rows, unscored_entries
-from melt_ser.runs.folder import RESULT_FILE, model_folders
+from melt_ser.models.families import check_trusted, find_family
+from melt_ser.runs.evaluations import answers_of, evaluation_rows, unscored_entries, with_rows
+from melt_ser.runs.folder import RESULT_FILE, model_folders, read_result
 from melt_ser.runs.plan import RunPlan
 
 if TYPE_CHECKING:
     from melt_ser.models.classifier import SpeechClassifier
+
+
+@dataclass(frozen=True)
+class FinishedSystem:
+    """A finished run that `evaluate` scores on another corpus."""
+
+    config: EvaluateConfig
+    folder: Path
+
+    def score(self, corpus: Corpus) -> Result:
+        """Do as `rescore` does, from the result that is in the folder now: another `evaluate` may have added rows."""
+        return rescore(self.folder, read_result(self.folder), corpus, self.config.eval, self.config.device)
+
+
+def finished_system(config: EvaluateConfig) -> FinishedSystem:
+    """Find the finished run that `config.run` names.
+
+    Raises SetupError if there is none, if settings are for a published classifier, or if its family is the user's own
+    module and `config.family` does not name it.
+    """
+    folder = Path(config.run)
+    if not folder.exists() and folder.parts[1:] and not folder.parts[2:]:
+        raise SetupError(f"There is no run in {folder}; if it is a classifier of the hub, write run=hub:{folder}.")
+    result = read_result(folder)
+    if config.revision is not None or config.classifier != ClassifierConfig():
+        raise SetupError(
+            f"revision and classifier are for published classifiers, but {folder} is a run; leave them out."
+        )
+    model_folders(folder, result)  # refuses a result without models
+    if config.family is not None:
+        find_family(config.family, "family")
+    check_trusted(result.config["backbone"]["family"], folder)
+    return FinishedSystem(config, folder)
 
 
 def complete(plan: RunPlan, result: Result) -> Result:
@@ -90,9 +124,7 @@ def rescore(folder: Path, result: Result, corpus: Corpus, settings: EvalConfig, 
         answers_of(entry.fold, scored, found, classes, entry.temperature)
         for entry, scored, found in zip(result.train.folds, evaluation_sets, probabilities, strict=True)
     ]
-    rows = evaluation_rows(folder, answers, classes)
-    replaced = (corpus.name, evaluation_sets[0].split)
-    result.evals = [row for row in result.evals if (row.corpus, row.split) != replaced] + rows
+    result.evals = with_rows(result.evals, evaluation_rows(folder, answers, classes))
     result.unscored = [entry for entry in result.unscored if entry.corpus != corpus.name]
     write_result(folder / RESULT_FILE, result)
     return result

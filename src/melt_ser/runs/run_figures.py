@@ -26,8 +26,8 @@ def draw_figures(folder: Path, result: Result, form: FigureFormat, corpora: Coll
         if row.answer_set == "closed" and (corpora is None or row.corpus in corpora or not path.exists()):
             confusion_figure(row, title_of(row), path)
     path = folder / "figures" / f"training_curve.{form.value}"
-    is_probe = any(info.chosen for info in result.train.folds)  # without epochs
-    if not is_probe and (corpora is None or not path.exists()):
+    is_probe = any(info.chosen for info in result.train.folds)  # without epochs, like a published classifier
+    if not (is_probe or result.is_published) and (corpora is None or not path.exists()):
         training_curve_figure([(info.fold, read_epochs(folder / info.folder)) for info in result.train.folds], path)
 
 

@@ -56,9 +56,16 @@ def warnings_after(plan: RunPlan, rows: Sequence[Evaluation]) -> list[str]:
             f"The backbone '{backbone.name}' starts from random weights: it is for trying things out, "
             f"and its numbers say nothing about pretrained models."
         )
+    whole = [row for row in rows if plan.one_model or not isinstance(row.fold, int)]
+    return sentences + warnings_of_scores(rows, whole)
+
+
+def warnings_of_scores(rows: Sequence[Evaluation], whole: Sequence[Evaluation]) -> list[str]:
+    """Return the sentences about scores; `whole` are the rows over all folds."""
+    sentences: list[str] = []
     closed = [row for row in rows if row.answer_set == "closed"]
-    whole = [row for row in closed if plan.one_model or not isinstance(row.fold, int)]
-    sentences += dict.fromkeys(f"{row.corpus}: {row.interval_note}" for row in whole if row.interval_note)
+    notes = [f"{row.corpus}: {row.interval_note}" for row in whole if row.answer_set == "closed" and row.interval_note]
+    sentences += dict.fromkeys(notes)
     if any(row.calibration is not None and row.calibration.temperature_at_bound for row in closed):
         low, high = TEMPERATURES
         sentences.append(
