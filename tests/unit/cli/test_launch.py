@@ -169,7 +169,7 @@ def test_the_run_id_is_the_same_however_the_settings_were_typed() -> None:
     same = [
         ("seed=0", "trainer.epochs=12"),
         ("out=/elsewhere", "device=cpu", "trainer.workers=3", "eval.batch_size=1", "eval.corpora=[demo_de]"),
-        ("trainer=finetune", "head=linear", "dataset.root=/data/demo"),
+        ("trainer=finetune", "head=one_layer", "dataset.root=/data/demo"),
         ("labels.name=other",),
         ("cache.folder=/scratch", "cache.max_gib=1", "cache.audio=false", "cache.features=false"),
     ]
