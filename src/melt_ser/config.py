@@ -32,6 +32,15 @@ class Kernels(str, Enum):
     """the forward passes of the transformers library"""
 
 
+class Init(str, Enum):
+    """The weights that a backbone starts from."""
+
+    pretrained = "pretrained"
+    """those of the checkpoint"""
+    random = "random"
+    """drawn with the seed, in the checkpoint's architecture: to see what the pretraining gains"""
+
+
 class FigureFormat(str, Enum):
     """The format of a figure's file."""
 
@@ -170,6 +179,8 @@ class BackboneConfig:
     """Commit of the hub repository. null: its newest state."""
     pretraining: str = "not stated"
     """Last training of the checkpoint, for `info` and reports: self-supervised, speech recognition, emotion, none …"""
+    init: Init = Init.pretrained
+    """Weights to start from, if there is a checkpoint."""
     architecture: dict[str, Any] = field(default_factory=dict)
     """Sizes of a model with random weights, as keys of its transformers configuration. Empty: a tiny model."""
     learning_rate: float = 2e-5
@@ -188,6 +199,11 @@ class BackboneConfig:
     """Read pytorch_model.bin, with torch's restricted loader, if the checkpoint has no safetensors file."""
     kernels: Kernels = Kernels.fast
     """Code that computes the backbone. Both give the same results up to rounding, at different speeds."""
+
+    @property
+    def is_random(self) -> bool:
+        """Whether the weights are drawn with the seed; a family without weights (egemaps) draws none either."""
+        return self.checkpoint is None or self.init == Init.random
 
 
 @dataclass

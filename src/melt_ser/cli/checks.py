@@ -12,6 +12,7 @@ from melt_ser.config import (
     DatasetConfig,
     EvalConfig,
     EvaluateConfig,
+    Init,
     LabelsConfig,
     Method,
     PrepareConfig,
@@ -34,7 +35,7 @@ OF_STEPS = (
 )
 """The settings of the group `trainer` that only trainer.method=gradient reads."""
 
-OF_WEIGHTS = ("checkpoint", "revision", "architecture", "layers", "layer_drop", "pad_to_window", "allow_pickle")
+OF_WEIGHTS = ("checkpoint", "revision", "init", "architecture", "layers", "layer_drop", "pad_to_window", "allow_pickle")
 """The settings of the group `backbone` that have no meaning without weights."""
 
 FREEZE = ("nothing", "convolution", "everything")
@@ -95,6 +96,8 @@ def check(config: Config) -> None:
             raise SetupError(f"{key} is from 0 up to 4294967295, not {seed}.")
     if not 0.0 <= config.backbone.layer_drop < 1.0:
         raise SetupError(f"backbone.layer_drop is at least 0 and below 1, not {config.backbone.layer_drop}.")
+    if config.backbone.init is Init.random and config.backbone.checkpoint is None:
+        raise SetupError("backbone.init=random needs backbone.checkpoint; without one, weights are random anyway.")
     if config.backbone.layers is not None and config.backbone.layers < 1:
         raise SetupError(f"backbone.layers is at least 1 or null, not {config.backbone.layers}.")
     if config.backbone.architecture and config.backbone.checkpoint is not None:

@@ -56,7 +56,7 @@ def weights_digest(config: BackboneConfig) -> str | None:
     """
     if config.family == "egemaps":
         return f"opensmile:{egemaps.version()}"
-    if config.checkpoint is None:
+    if config.checkpoint is None or config.is_random:
         return None
     folder = find_checkpoint(config)
     if folder != expanded(config.checkpoint):  # the Hugging Face cache names folders by the commit

@@ -80,14 +80,14 @@ def pretrained_model(
     model_class: Any = None,
     known_prefixes: tuple[str, ...] = (),
 ) -> PreTrainedModel:
-    """Return the model of a checkpoint, in float32.
+    """Return the model of a checkpoint, in float32; with backbone.init=random only its architecture.
 
     The other parts of the checkpoint (heads for recognition, classification or pretraining, a decoder) are left out.
 
     Args:
         folder: the checkpoint's files, as `find_checkpoint` returns them.
         config: names the checkpoint and the family.
-        seed: seeds weights that the checkpoint may lack (SpecAugment's mask vector; few checkpoints lack it).
+        seed: seeds random weights, and those that the checkpoint may lack (SpecAugment's mask vector; few lack it).
         settings: further keys of the transformers configuration, such as `layerdrop`.
         first_weight: the name of a weight that every such model has; a prefix in front of it is taken off.
         model_class: the class of transformers to build; None: `AutoModel`.
@@ -101,6 +101,9 @@ def pretrained_model(
     model_config = read_config(folder, config)
     for key, value in settings.items():
         setattr(model_config, key, value)
+    if config.is_random:
+        with seeded(seed):
+            return _built(model_class, model_config).eval()
     weights = weights_file(folder, config)
     names = _names_of_weights(weights)
     expected = _unfilled(model_class, model_config, folder, weights)

@@ -62,6 +62,8 @@ class Run:
             return "none: measured features"
         if checkpoint is None:
             return "random weights"
+        if backbone.get("init") == "random":
+            return f"random weights in the architecture of {checkpoint}"
         return f"{checkpoint} ({backbone.get('pretraining') or _shipped_pretraining().get(checkpoint, 'not stated')})"
 
     @cached_property

@@ -50,7 +50,7 @@ The names of YAML files are among them, because the values in the files are hash
 """
 
 AS_BEFORE: dict[str, dict[str, Any]] = {
-    "backbone": {"layers": None, "pad_to_window": False},
+    "backbone": {"init": "pretrained", "layers": None, "pad_to_window": False},
     "dataset": {"rater_vote": None, "dev_group": None},
     "head": {"last_state": "before_norm", "standardise": False},
     "trainer": {

@@ -151,7 +151,7 @@ def _open_folder(plan: RunPlan) -> None:
 def _train_and_score(plan: RunPlan) -> Result | None:
     """Train and predict in every process; the main process scores and writes, and only it gets the result."""
     config = plan.config
-    if config.backbone.checkpoint is None and config.backbone.family not in WITHOUT_WEIGHTS:
+    if config.backbone.is_random and config.backbone.family not in WITHOUT_WEIGHTS:
         say(
             f"backbone={config.backbone.name} has random weights, for trying things out; choose a pretrained one with "
             f"backbone=wav2vec2, hubert, wavlm or data2vec, and your data with dataset=<name> dataset.root=<folder>."

@@ -51,7 +51,7 @@ def warnings_after(plan: RunPlan, rows: Sequence[Evaluation]) -> list[str]:
     """Return the sentences about the trained model and its scores."""
     sentences = []
     backbone = plan.config.backbone
-    if backbone.checkpoint is None and backbone.family not in WITHOUT_WEIGHTS:
+    if backbone.is_random and backbone.family not in WITHOUT_WEIGHTS:
         sentences.append(
             f"The backbone '{backbone.name}' starts from random weights: it is for trying things out, "
             f"and its numbers say nothing about pretrained models."

@@ -345,3 +345,12 @@ def test_specaugment_leaves_too_short_clips_whole(family):
 
 def test_every_family_of_the_settings_has_a_model_type():
     assert set(MODEL_TYPES) == {*FAMILIES, "whisper"}
+
+
+def test_a_checkpoint_may_give_its_architecture_alone(checkpoint):
+    read, drawn, again = load_folder(checkpoint), load_folder(checkpoint, init="random"), load_folder(checkpoint)
+    assert not same_weights(drawn, read) and same_weights(again, read)
+    assert same_weights(drawn, load_folder(checkpoint, init="random"))
+    shapes = [{name: weight.shape for name, weight in model.state_dict().items()} for model in (drawn, read)]
+    assert shapes[0] == shapes[1]
+    assert drawn(*batch_of(4000)).last_hidden_state.isfinite().all()

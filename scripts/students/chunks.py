@@ -1,0 +1,98 @@
+"""Unlabelled speech in chunks of at most three seconds, and the hidden states of a teacher for each, on disk."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from melt_ser.audio import SAMPLE_RATE
+from melt_ser.audio.resample import resample
+from melt_ser.audio.waveform import pad_together, prepare_waveform
+from melt_ser.core import files
+from melt_ser.models.backbone import Backbone
+
+CHUNK = 3 * SAMPLE_RATE  # samples
+SHORTEST = SAMPLE_RATE // 2  # a shorter rest of a clip is left out
+BATCH_SECONDS = 60.0
+
+
+class Speech:
+    """All chunks of the speech at each speed.
+
+    samples: int16 at 16 kHz, every chunk after the other. lengths, starts: samples of each chunk, and its first one.
+    """
+
+    def __init__(self, folder: Path, speeds: list[float]) -> None:
+        """Read audio.npy (int16, all clips after each other) and lengths.npy (samples of each) of gather_speech.py."""
+        audio, lengths = np.load(folder / "audio.npy", mmap_mode="r"), np.load(folder / "lengths.npy")
+        chunks, self.seconds = [], float(lengths.sum() / SAMPLE_RATE)
+        for speed in speeds:
+            for end, length in zip(np.cumsum(lengths), lengths, strict=True):
+                clip = np.asarray(audio[end - length : end])
+                if speed != 1.0:
+                    changed = resample(clip.astype(np.float32) / 32768, round(SAMPLE_RATE * speed), SAMPLE_RATE)
+                    clip = (np.clip(changed, -1, 1) * 32767).astype(np.int16)
+                chunks += [clip[at : at + CHUNK] for at in range(0, max(1, len(clip) - SHORTEST), CHUNK)]
+        self.samples = np.concatenate(chunks)
+        self.lengths = np.array([len(chunk) for chunk in chunks])
+        self.starts = np.concatenate([[0], np.cumsum(self.lengths)])
+
+    def chunk(self, number: int) -> Tensor:
+        """Return a chunk, (samples,), as float32."""
+        return torch.from_numpy(self.samples[self.starts[number] : self.starts[number + 1]].astype(np.float32) / 32768)
+
+    def batches(self, seed: int, epoch: int) -> list[np.ndarray]:
+        """Return the chunks of each batch, as numbers: of similar length, BATCH_SECONDS together, in random order."""
+        generator = np.random.default_rng((seed, epoch))
+        order = generator.permutation(len(self.lengths))
+        batches = []
+        for pool in np.array_split(order, max(1, len(order) // 1000)):
+            pool = pool[np.argsort(self.lengths[pool], kind="stable")]
+            parts = np.floor(np.cumsum(self.lengths[pool]) / SAMPLE_RATE / BATCH_SECONDS)
+            batches += np.split(pool, np.flatnonzero(np.diff(parts)) + 1)
+        return [batches[number] for number in generator.permutation(len(batches))]
+
+
+class Targets(NamedTuple):
+    """The hidden states of a teacher.
+
+    states: float16, (frames of all chunks, layers, features). starts: the first frame of each chunk, and their number.
+    """
+
+    states: np.ndarray
+    starts: np.ndarray
+
+
+@torch.no_grad()
+def teach(teacher: Backbone, layers: list[int], speech: Speech, folder: Path) -> Targets:
+    """Return the states `layers` of the teacher for every chunk; they are computed once and kept in `folder`."""
+    path, done = folder / "states.npy", folder / "starts.npy"
+    if not done.is_file():
+        folder.mkdir(parents=True, exist_ok=True)
+        counts = teacher.frames_of(torch.from_numpy(speech.lengths))
+        starts = np.concatenate([[0], np.cumsum(counts.numpy())])
+        shape = (int(starts[-1]), len(layers), teacher.hidden_size)
+        states = np.lib.format.open_memmap(path, "w+", np.float16, shape)
+        for number, rows in enumerate(speech.batches(seed=0, epoch=0)):
+            audio, lengths = batch_of(speech, rows, teacher.do_normalize)
+            with torch.autocast("cpu", torch.bfloat16):
+                output = teacher(audio, lengths, output_hidden_states=True)
+            assert output.hidden_states is not None
+            chosen = torch.stack([output.hidden_states[layer] for layer in layers], dim=2).half().numpy()
+            for row, own in zip(rows, chosen, strict=True):
+                states[starts[row] : starts[row + 1]] = own[: starts[row + 1] - starts[row]]
+            if number % 50 == 0:
+                print(f"teacher: batch {number}", flush=True)
+        states.flush()
+        with files.replacing_file(done) as temporary, open(temporary, "wb") as file:
+            np.save(file, starts)
+    return Targets(np.load(path, mmap_mode="r"), np.load(done))
+
+
+def batch_of(speech: Speech, rows: np.ndarray, do_normalize: bool) -> tuple[Tensor, Tensor]:
+    """Return chunks as audio, (batch, samples), and lengths, (batch,)."""
+    return pad_together([prepare_waveform(speech.chunk(row), do_normalize) for row in rows])

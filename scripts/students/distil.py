@@ -1,0 +1,157 @@
+"""Train a small encoder, the student, to give the hidden states of a pretrained one, the teacher, on unlabelled speech.
+
+    python scripts/students/distil.py wav2vec2 --speech SPEECH --teacher openai/whisper-tiny.en --out STUDENT
+
+SPEECH is the folder of gather_speech.py. Any encoder with 50 frames a second can teach. Stopped, the same command goes
+on from its last checkpoint. The student is a transformers checkpoint in float16, with the settings in distil.json.
+
+The loss is that of DistilHuBERT (Chang et al., ICASSP 2022): from the student's last layer, one linear map for each
+layer of the teacher; the L1 distance plus minus the log sigmoid of the cosine similarity, over frames. The teacher's
+states are normalised over features first, so that no layer and no feature dominates.
+"""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import math
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import torch
+from chunks import Speech, Targets, batch_of, teach
+from shapes import SHAPES
+from torch import Tensor, nn
+
+from melt_ser.config import BackboneConfig
+from melt_ser.core import files
+from melt_ser.models.families import load_backbone
+
+
+class Student(nn.Module):
+    """An encoder with one linear map for each layer of the teacher."""
+
+    def __init__(self, family: str, layers: int, features: int, seed: int) -> None:
+        super().__init__()
+        self.backbone = load_backbone(BackboneConfig(family=family, architecture=SHAPES[family]), seed)
+        torch.manual_seed(seed)
+        self.maps = nn.Linear(self.backbone.hidden_size, layers * features)
+
+    def forward(self, audio: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the guesses of all layers, (batch, frames, layers * features), and the frame mask."""
+        output = self.backbone(audio, lengths)
+        return self.maps(output.last_hidden_state), output.frame_mask
+
+
+def loss_of(guesses: Tensor, frame_mask: Tensor, targets: Targets, rows: np.ndarray) -> Tensor:
+    """Return the mean loss over the frames that both have; the teacher may have one more at the end of a chunk."""
+    counts = np.minimum(np.diff(targets.starts)[rows], frame_mask.sum(dim=1).numpy())
+    known = [targets.states[targets.starts[row] :][:count] for row, count in zip(rows, counts, strict=True)]
+    states = torch.from_numpy(np.concatenate(known)).float()
+    states = nn.functional.layer_norm(states, states.shape[-1:])
+    guessed = torch.cat([own[:count] for own, count in zip(guesses.float(), counts, strict=True)]).view(states.shape)
+    similarity = nn.functional.cosine_similarity(guessed, states, dim=-1)
+    return (guessed - states).abs().mean() - nn.functional.logsigmoid(similarity).mean()
+
+
+def main() -> None:
+    options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    options.add_argument("family", choices=SHAPES)
+    options.add_argument("--speech", type=Path, required=True, help="folder of gather_speech.py")
+    options.add_argument("--teacher", required=True, help="hub id or folder of the teacher")
+    options.add_argument("--teacher-family", default="whisper")
+    options.add_argument("--layers", type=int, nargs="+", default=[1, 2, 3], help="hidden states of the teacher")
+    options.add_argument("--speeds", type=float, nargs="+", default=[1.0, 0.85], help="of the speech")
+    options.add_argument("--out", type=Path, required=True, help="folder of the student")
+    options.add_argument(
+        "--work",
+        type=Path,
+        required=True,
+        help="folder for the teacher's states: 420 MB for an hour of speech",
+    )
+    options.add_argument("--start", type=Path, help="folder of a student of the same shape to start from")
+    options.add_argument("--steps", type=int, default=6000)
+    options.add_argument("--learning-rate", type=float, default=1.5e-3)
+    options.add_argument("--noise", type=float, default=0.5, help="share of chunks with white noise, 5 to 30 dB below")
+    options.add_argument("--seed", type=int, default=0)
+    options.add_argument("--save-every", type=int, default=200, help="steps between checkpoints")
+    arguments = options.parse_args()
+    speech = Speech(arguments.speech, arguments.speeds)
+    teacher = load_backbone(BackboneConfig(family=arguments.teacher_family, checkpoint=arguments.teacher), 0).eval()
+    targets = teach(teacher, arguments.layers, speech, arguments.work)
+    student = Student(arguments.family, len(arguments.layers), teacher.hidden_size, arguments.seed)
+    if arguments.start is not None:
+        start = load_backbone(BackboneConfig(family=arguments.family, checkpoint=str(arguments.start)), 0)
+        student.backbone.load_state_dict(start.state_dict())
+    train(student, speech, targets, arguments)
+    student.backbone.model.half()
+    student.backbone.save(arguments.out)
+    about = {name: str(value) if isinstance(value, Path) else value for name, value in vars(arguments).items()}
+    about |= {
+        "hours": speech.seconds / 3600,
+        "weights": sum(weight.numel() for weight in student.backbone.parameters()),
+    }
+    files.write_json(arguments.out / "distil.json", about)
+
+
+def train(student: Student, speech: Speech, targets: Targets, arguments: argparse.Namespace) -> None:
+    """Train with AdamW and a cosine schedule; go on from the checkpoint beside `arguments.out`, if there is one."""
+    parameters = list(student.parameters())
+    optimiser = torch.optim.AdamW(parameters, arguments.learning_rate, (0.9, 0.98), weight_decay=0.01, fused=True)
+    checkpoint, first = arguments.out.with_name(f"{arguments.out.name}.checkpoint"), 0
+    if checkpoint.is_file():
+        stored = torch.load(checkpoint, weights_only=True)
+        student.load_state_dict(stored["student"])
+        optimiser.load_state_dict(stored["optimiser"])
+        first = stored["step"]
+    total, since = 0.0, time.monotonic()
+    student.train()
+    for step, rows in enumerate(rows_of_steps(speech, arguments.seed, first, arguments.steps), first + 1):
+        for group in optimiser.param_groups:
+            cosine = 0.5 + 0.5 * math.cos(math.pi * (step - 1) / arguments.steps)
+            group["lr"] = arguments.learning_rate * min(1.0, step / 200) * cosine
+        audio, lengths = batch_of(speech, rows, do_normalize=True)
+        audio = with_noise(audio, lengths, arguments.noise, np.random.default_rng((arguments.seed, step, 1)))
+        with torch.autocast("cpu", torch.bfloat16):
+            guesses, frame_mask = student(audio, lengths)
+        loss = loss_of(guesses, frame_mask, targets, rows)
+        optimiser.zero_grad()
+        loss.backward()
+        nn.utils.clip_grad_norm_(parameters, 1.0)
+        optimiser.step()
+        total += loss.item()
+        if step % arguments.save_every == 0:
+            stored = {"student": student.state_dict(), "optimiser": optimiser.state_dict(), "step": step}
+            checkpoint.parent.mkdir(parents=True, exist_ok=True)
+            with files.replacing_file(checkpoint) as temporary:
+                torch.save(stored, temporary)
+            loss_now, seconds = total / arguments.save_every, (time.monotonic() - since) / arguments.save_every
+            print(f"step {step}/{arguments.steps}, loss {loss_now:.4f}, {seconds:.2f} s a step", flush=True)
+            total, since = 0.0, time.monotonic()
+    checkpoint.unlink(missing_ok=True)
+
+
+def rows_of_steps(speech: Speech, seed: int, first: int, last: int) -> Iterator[np.ndarray]:
+    """Yield the chunks of each step from `first` to `last` - 1, counted from 0; an epoch has each chunk once."""
+    step = 0
+    for epoch in itertools.count():
+        for rows in speech.batches(seed, epoch):
+            if step == last:
+                return
+            if step >= first:
+                yield rows
+            step += 1
+
+
+def with_noise(audio: Tensor, lengths: Tensor, share: float, generator: np.random.Generator) -> Tensor:
+    """Add white noise, 5 to 30 dB below the chunk, to a share of the normalised chunks of (batch, samples)."""
+    level = 10 ** (-generator.uniform(5, 30, len(lengths)) / 20) * (generator.random(len(lengths)) < share)
+    noise = torch.from_numpy(generator.standard_normal(audio.shape, dtype=np.float32))
+    heard = torch.arange(audio.shape[1]) < lengths[:, None]
+    return audio + noise * torch.from_numpy(level).float()[:, None] * heard
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,77 @@
+"""The script that trains small students of a pretrained encoder, on a few tones and a teacher with random weights."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from checkout import CHECKOUT
+from melt_ser.audio.waveform import pad_together
+from melt_ser.config import BackboneConfig
+from melt_ser.models.families import load_backbone
+
+SCRIPT = CHECKOUT / "scripts" / "students" / "distil.py"
+
+
+@pytest.fixture(scope="module")
+def speech(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Write six clips of 0.6 to 4 s, as gather_speech.py does, and a teacher with random weights."""
+    folder = tmp_path_factory.mktemp("speech")
+    generator = np.random.default_rng(0)
+    lengths = generator.integers(10_000, 64_000, 6)
+    clips = [np.sin(np.arange(n) * generator.uniform(0.05, 0.5)) * 9000 for n in lengths]
+    np.save(folder / "audio.npy", np.concatenate(clips).astype(np.int16))
+    np.save(folder / "lengths.npy", lengths)
+    load_backbone(BackboneConfig(family="whisper"), 1).save(folder / "teacher")
+    return folder
+
+
+def command(speech: Path, out: Path, *options: str, family: str = "wav2vec2") -> list[str]:
+    """Return the command that trains a student for a few steps."""
+    words = [sys.executable, str(SCRIPT), family, "--speech", str(speech), "--teacher", str(speech / "teacher")]
+    words += ["--work", str(speech / "states"), "--layers", "1", "2", "--speeds", "1", "0.9", "--out", str(out)]
+    return [*words, *options]
+
+
+def output_of(words: list[str]) -> str:
+    return subprocess.run(words, capture_output=True, text=True, timeout=300, check=True).stdout
+
+
+@pytest.mark.parametrize("family", ["wav2vec2", "data2vec"])
+def test_a_student_is_a_checkpoint_in_float16_of_its_family(family, speech, tmp_path):
+    output_of(command(speech, tmp_path / "student", "--steps", "2", family=family))
+    weights = load_file(tmp_path / "student" / "model.safetensors")
+    assert {tensor.dtype for tensor in weights.values()} == {torch.float16}
+    assert 2 * sum(tensor.numel() for tensor in weights.values()) < 8_000_000  # bytes
+    student = load_backbone(BackboneConfig(family=family, checkpoint=str(tmp_path / "student")), 0).eval()
+    assert student(*pad_together([torch.randn(16_000)])).last_hidden_state.isfinite().all()
+    about = json.loads((tmp_path / "student" / "distil.json").read_text())
+    assert (about["family"], about["steps"], about["layers"]) == (family, 2, [1, 2])
+
+
+def test_a_killed_training_goes_on_to_the_same_weights(speech, tmp_path):
+    options = ("--steps", "4", "--save-every", "2")
+    output_of(command(speech, tmp_path / "whole", *options))
+    killed = command(speech, tmp_path / "killed", *options)
+    with subprocess.Popen(killed, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        next(line for line in process.stdout if line.startswith("step 2/4"))
+        process.kill()
+    assert not (tmp_path / "killed").exists()
+    assert "step 2/4" not in output_of(killed)
+    ours, theirs = (load_file(tmp_path / name / "model.safetensors") for name in ("killed", "whole"))
+    assert all(torch.equal(ours[name], theirs[name]) for name in theirs)
+
+
+def test_the_loss_falls(speech, tmp_path):
+    options = ("--steps", "24", "--save-every", "12", "--noise", "0")
+    lines = output_of(command(speech, tmp_path / "student", *options)).splitlines()
+    first, last = (float(line.split("loss ")[1].split(",")[0]) for line in lines if "loss" in line)
+    assert last < first
