@@ -151,9 +151,10 @@ def _zip_members(path: str, content: IO[bytes], copy: Path) -> Iterator[tuple[st
     with copy.open("wb") as file:
         shutil.copyfileobj(content, file)
     with zipfile.ZipFile(copy) as archive:
-        for name in archive.namelist():
-            with archive.open(name) as inner:
-                yield f"{path}/{name}", inner
+        for member in archive.infolist():
+            if not member.is_dir():
+                with archive.open(member) as inner:
+                    yield f"{path}/{member.filename}", inner
     copy.unlink()
 
 

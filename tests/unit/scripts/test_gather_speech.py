@@ -73,6 +73,7 @@ def test_speech_is_selected_resampled_and_written_with_its_sources(
 ) -> None:
     game = io.BytesIO()
     with zipfile.ZipFile(game, "w") as archive:
+        archive.writestr("taunts/", b"")  # the folder itself
         archive.writestr("taunts/ha.wav", wav(0.75, hertz=200.0))
         archive.writestr("music/theme.wav", wav(1.0, hertz=100.0))
     contents = {
