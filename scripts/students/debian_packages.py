@@ -112,7 +112,8 @@ def unpack(package: Package, deb: Path, folder: Path) -> tuple[list[Clip], bytes
     Return them, sorted by their path in the package, and the package's copyright file. Raises InputError if the .deb
     is damaged, or has no copyright file or no speech.
     """
-    clips, notice = [], b""
+    clips: list[Clip] = []
+    notice = b""
     try:
         for path, content in _members(deb, folder):
             if path == f"usr/share/doc/{package.name}/copyright":
