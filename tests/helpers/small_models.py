@@ -1,4 +1,4 @@
-"""Small random models of the four families for tests: they take milliseconds on the code path of the real ones."""
+"""Small random models of the families for tests: they take milliseconds on the code path of the real ones."""
 
 from __future__ import annotations
 
@@ -15,7 +15,15 @@ from melt_ser.models.checkpoint_config import MODEL_TYPES
 from melt_ser.models.classifier import SpeechClassifier
 from melt_ser.models.families import load_backbone
 
-FAMILIES = ("wav2vec2", "hubert", "wavlm", "data2vec")  # those of families/wav2vec2.py
+FAMILIES = (  # those that read waveforms by convolutions
+    "wav2vec2",
+    "hubert",
+    "wavlm",
+    "data2vec",
+    "unispeech",
+    "unispeech_sat",
+    "wav2vec2_conformer",
+)
 CLASSES = ["angry", "happy", "neutral", "sad"]
 
 SMALL = {
@@ -43,11 +51,27 @@ KINDS = {
     "wavlm-large": ("wavlm", LARGE),
     "data2vec-base": ("data2vec", {}),
     "data2vec-large": ("data2vec", {"conv_bias": True}),
+    "unispeech-base": ("unispeech", {}),
+    "unispeech-large": ("unispeech", LARGE),
+    "unispeech-sat-base": ("unispeech_sat", {}),
+    "unispeech-sat-large": ("unispeech_sat", LARGE),
+    "conformer-relative": ("wav2vec2_conformer", {"feat_extract_norm": "layer", "conv_bias": True}),
+    "conformer-rotary": ("wav2vec2_conformer", {"position_embeddings_type": "rotary"}),
+}
+NORM_IS_LAST = tuple(
+    kind for kind, (family, shape) in KINDS.items() if family == "wav2vec2_conformer" or "do_stable_layer_norm" in shape
+)
+"""The kinds that have a norm behind their last layer."""
+
+
+OF_A_FAMILY: dict[str, dict[str, object]] = {
+    "data2vec": SMALL_DATA2VEC | {"conv_bias": False},
+    "wav2vec2_conformer": {"conv_bias": False, "conv_depthwise_kernel_size": 5},
 }
 
 
 def small_config(family: str, **architecture: object) -> BackboneConfig:
-    shape = SMALL | (SMALL_DATA2VEC | {"conv_bias": False} if family == "data2vec" else BASE)
+    shape = SMALL | OF_A_FAMILY.get(family, BASE)
     return BackboneConfig(name="small", family=family, architecture=shape | architecture)
 
 
