@@ -24,6 +24,8 @@ FAMILIES = (  # those that read waveforms by convolutions
     "unispeech_sat",
     "wav2vec2_conformer",
 )
+RANDOM = {family: f"{family}_tiny" for family in FAMILIES[:4]} | {family: f"{family}_random" for family in FAMILIES[4:]}
+"""The YAML of each family with random weights."""
 CLASSES = ["angry", "happy", "neutral", "sad"]
 
 SMALL = {
@@ -36,6 +38,13 @@ SMALL = {
     "num_conv_pos_embedding_groups": 2,
 }
 SMALL_DATA2VEC = {"num_conv_pos_embeddings": 3, "conv_pos_kernel_size": 5}
+SMALL_W2V_BERT = {
+    "hidden_size": 32,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 2,
+    "intermediate_size": 64,
+    "conv_depthwise_kernel_size": 5,
+}
 BASE = {"feat_extract_norm": "group", "do_stable_layer_norm": False, "conv_bias": False}
 LARGE = {"feat_extract_norm": "layer", "do_stable_layer_norm": True, "conv_bias": True}
 """The settings of the large checkpoints besides their size; data2vec's large ones have only the biases."""
@@ -71,7 +80,7 @@ OF_A_FAMILY: dict[str, dict[str, object]] = {
 
 
 def small_config(family: str, **architecture: object) -> BackboneConfig:
-    shape = SMALL | OF_A_FAMILY.get(family, BASE)
+    shape = SMALL_W2V_BERT if family == "w2v_bert" else SMALL | OF_A_FAMILY.get(family, BASE)
     return BackboneConfig(name="small", family=family, architecture=shape | architecture)
 
 

@@ -249,7 +249,9 @@ def shortened(frames: Tensor, layer: Any) -> Tensor:
     return (frames + 2 * padding - kernel) // stride + 1
 
 
-def masking_settings(layer_drop: float, time_mask_probability: float, feature_mask_probability: float) -> dict[str, Any]:
+def masking_settings(
+    layer_drop: float, time_mask_probability: float, feature_mask_probability: float
+) -> dict[str, Any]:
     """Return the keys of transformers' configurations for skipped layers and SpecAugment."""
     return {
         "layerdrop": layer_drop,

@@ -176,8 +176,9 @@ def make_batch_invariant(model: PreTrainedModel) -> BatchPadding:
     for layer in getattr(positions, "layers", []):
         layer.register_forward_pre_hook(padding.zero_input)
     for layer in model.encoder.layers:
-        if hasattr(layer, "conv_module"):
-            layer.conv_module.depthwise_conv.register_forward_pre_hook(padding.zero_input)
+        convolution = getattr(getattr(layer, "conv_module", None), "depthwise_conv", None)
+        if convolution is not None and convolution.padding[0] > 0:  # those of w2v-BERT look back only
+            convolution.register_forward_pre_hook(padding.zero_input)
     for module in (getattr(model, "adapter", None) or nn.Module()).modules():
         if isinstance(module, nn.Conv1d):
             module.register_forward_pre_hook(padding.zero_input)
