@@ -56,6 +56,7 @@ KINDS = {
     "hubert-base": ("hubert", {}),
     "hubert-batch-norm": ("hubert", {"conv_pos_batch_norm": True}),
     "hubert-large": ("hubert", LARGE),
+    "hubert-distilled": ("hubert", {"feat_proj_layer_norm": False}),
     "wavlm-base": ("wavlm", {}),
     "wavlm-large": ("wavlm", LARGE),
     "data2vec-base": ("data2vec", {}),
@@ -63,7 +64,7 @@ KINDS = {
     "unispeech-base": ("unispeech", {}),
     "unispeech-large": ("unispeech", LARGE),
     "unispeech-sat-base": ("unispeech_sat", {}),
-    "unispeech-sat-large": ("unispeech_sat", LARGE),
+    "unispeech-sat-large": ("unispeech_sat", LARGE | {"conv_bias": False}),
     "conformer-relative": ("wav2vec2_conformer", {"feat_extract_norm": "layer", "conv_bias": True}),
     "conformer-rotary": ("wav2vec2_conformer", {"position_embeddings_type": "rotary"}),
 }

@@ -244,7 +244,7 @@ class Backbone(nn.Module, ABC):
         return [batch.unpacked(state) for state in states]
 
     def normalise_last(self, state: Tensor) -> Tensor:
-        """Apply the norm behind the last layer, if there is one, to the last layer's output, (batch, frames, features)."""
+        """Return the output of the last layer, (batch, frames, features), after the norm behind it, if there is one."""
         normalised: Tensor = self.encoder.layer_norm(state) if self.normalises_last else state
         return normalised
 

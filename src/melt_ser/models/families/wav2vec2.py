@@ -170,7 +170,8 @@ class Wav2Vec2Backbone(Backbone):
         hidden = projected[0] if isinstance(projected, tuple) else projected
         with self._masking(hidden.shape[1]):
             hidden = self.model._mask_hidden_states(hidden, attention_mask=frame_mask)
-        return hidden.masked_fill(~frame_mask[:, :, None], 0.0)
+        masked: Tensor = hidden.masked_fill(~frame_mask[:, :, None], 0.0)
+        return masked
 
     def embed(self, convolved: Tensor, frame_mask: Tensor) -> Tensor:
         encoder, hidden = self.encoder, self.project(convolved, frame_mask)
@@ -245,7 +246,7 @@ class Wav2Vec2Backbone(Backbone):
 def shortened(frames: Tensor, layer: Any) -> Tensor:
     """Return the numbers of frames, (batch,), that a layer of an adapter makes of these."""
     convolution = next(module for module in layer.modules() if isinstance(module, nn.Conv1d))
-    (kernel,), (stride,), (padding,) = convolution.kernel_size, convolution.stride, convolution.padding
+    kernel, stride, padding = convolution.kernel_size[0], convolution.stride[0], int(convolution.padding[0])
     return (frames + 2 * padding - kernel) // stride + 1
 
 

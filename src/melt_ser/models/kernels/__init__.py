@@ -8,7 +8,9 @@
     dropout.py      the random numbers of dropout, on a CPU
 
 The layers of conformers (wav2vec 2.0 conformer, w2v-BERT) stay transformers' own: they convolve over time, so frames
-cannot be packed. `transformers` leaves all of this to transformers and torch. Both modes keep masking.py, which makes the frames of an
+cannot be packed.
+
+`transformers` leaves all of this to transformers and torch. Both modes keep masking.py, which makes the frames of an
 utterance independent of its batch. It changes padded batches only: with `transformers`, a batch of clips of one length
 is computed by the libraries alone.
 

@@ -172,7 +172,7 @@ def make_batch_invariant(model: PreTrainedModel) -> BatchPadding:
         first_convolution = model.feature_extractor.conv_layers[0]
         if isinstance(getattr(first_convolution, "layer_norm", None), nn.GroupNorm):
             first_convolution.layer_norm = UtteranceGroupNorm(first_convolution.layer_norm, padding)
-    positions = getattr(model.encoder, "pos_conv_embed", None)
+    positions: Any = getattr(model.encoder, "pos_conv_embed", None)
     for layer in getattr(positions, "layers", []):
         layer.register_forward_pre_hook(padding.zero_input)
     for layer in model.encoder.layers:
