@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 from pathlib import Path
 
@@ -20,7 +21,9 @@ WEIGHTS = "model.safetensors"
 def write_checkpoint(folder: Path, family: str, do_normalize: bool = False) -> Backbone:
     """Write a folder as on the hub: a recognition model with its head, and a feature extractor."""
     backbone = small_backbone(family)
-    recogniser = AutoModelForCTC.from_config(backbone.model.config)
+    config = copy.deepcopy(backbone.model.config)
+    config.vocab_size = 32
+    recogniser = AutoModelForCTC.from_config(config)
     setattr(recogniser, recogniser.base_model_prefix, backbone.model)
     recogniser.save_pretrained(folder)
     Wav2Vec2FeatureExtractor(do_normalize=do_normalize).save_pretrained(folder)

@@ -1,4 +1,4 @@
-"""Small random models of the four families for tests: they take milliseconds on the code path of the real ones."""
+"""Small random models of the families for tests: they take milliseconds on the code path of the real ones."""
 
 from __future__ import annotations
 
@@ -15,7 +15,17 @@ from melt_ser.models.checkpoint_config import MODEL_TYPES
 from melt_ser.models.classifier import SpeechClassifier
 from melt_ser.models.families import load_backbone
 
-FAMILIES = ("wav2vec2", "hubert", "wavlm", "data2vec")  # those of families/wav2vec2.py
+FAMILIES = (  # those that read waveforms by convolutions
+    "wav2vec2",
+    "hubert",
+    "wavlm",
+    "data2vec",
+    "unispeech",
+    "unispeech_sat",
+    "wav2vec2_conformer",
+)
+RANDOM = {family: f"{family}_tiny" for family in FAMILIES[:4]} | {family: f"{family}_random" for family in FAMILIES[4:]}
+"""The YAML of each family with random weights."""
 CLASSES = ["angry", "happy", "neutral", "sad"]
 
 SMALL = {
@@ -28,6 +38,13 @@ SMALL = {
     "num_conv_pos_embedding_groups": 2,
 }
 SMALL_DATA2VEC = {"num_conv_pos_embeddings": 3, "conv_pos_kernel_size": 5}
+SMALL_W2V_BERT = {
+    "hidden_size": 32,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 2,
+    "intermediate_size": 64,
+    "conv_depthwise_kernel_size": 5,
+}
 BASE = {"feat_extract_norm": "group", "do_stable_layer_norm": False, "conv_bias": False}
 LARGE = {"feat_extract_norm": "layer", "do_stable_layer_norm": True, "conv_bias": True}
 """The settings of the large checkpoints besides their size; data2vec's large ones have only the biases."""
@@ -39,15 +56,32 @@ KINDS = {
     "hubert-base": ("hubert", {}),
     "hubert-batch-norm": ("hubert", {"conv_pos_batch_norm": True}),
     "hubert-large": ("hubert", LARGE),
+    "hubert-distilled": ("hubert", {"feat_proj_layer_norm": False}),
     "wavlm-base": ("wavlm", {}),
     "wavlm-large": ("wavlm", LARGE),
     "data2vec-base": ("data2vec", {}),
     "data2vec-large": ("data2vec", {"conv_bias": True}),
+    "unispeech-base": ("unispeech", {}),
+    "unispeech-large": ("unispeech", LARGE),
+    "unispeech-sat-base": ("unispeech_sat", {}),
+    "unispeech-sat-large": ("unispeech_sat", LARGE | {"conv_bias": False}),
+    "conformer-relative": ("wav2vec2_conformer", {"feat_extract_norm": "layer", "conv_bias": True}),
+    "conformer-rotary": ("wav2vec2_conformer", {"position_embeddings_type": "rotary"}),
+}
+NORM_IS_LAST = tuple(
+    kind for kind, (family, shape) in KINDS.items() if family == "wav2vec2_conformer" or "do_stable_layer_norm" in shape
+)
+"""The kinds that have a norm behind their last layer."""
+
+
+OF_A_FAMILY: dict[str, dict[str, object]] = {
+    "data2vec": SMALL_DATA2VEC | {"conv_bias": False},
+    "wav2vec2_conformer": {"conv_bias": False, "conv_depthwise_kernel_size": 5},
 }
 
 
 def small_config(family: str, **architecture: object) -> BackboneConfig:
-    shape = SMALL | (SMALL_DATA2VEC | {"conv_bias": False} if family == "data2vec" else BASE)
+    shape = SMALL_W2V_BERT if family == "w2v_bert" else SMALL | OF_A_FAMILY.get(family, BASE)
     return BackboneConfig(name="small", family=family, architecture=shape | architecture)
 
 

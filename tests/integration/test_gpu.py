@@ -18,7 +18,16 @@ from melt_ser.evaluation.inference import exact_products
 from melt_ser.models.kernels.positions import convolve_by_blocks
 from melt_ser.predict import main as predict
 from melt_ser.training.device import make_accelerator
-from small_models import FAMILIES, KINDS, assert_same_gradients, batch_of, gradients, small_backbone, small_classifier
+from small_models import (
+    FAMILIES,
+    KINDS,
+    RANDOM,
+    assert_same_gradients,
+    batch_of,
+    gradients,
+    small_backbone,
+    small_classifier,
+)
 from small_runs import CLASSES, FROZEN_RUNS, corpus, outcome, predictions, train
 
 pytestmark = [pytest.mark.gpu, pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA GPU")]
@@ -133,7 +142,7 @@ def test_each_family_repeats_itself_and_goes_on_after_a_stop(
     family: str, precision: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     root = corpus(tmp_path / "c")
-    settings = (*ON_GPU, f"backbone={family}_tiny", f"trainer.precision={precision}", "trainer.batch_size=4")
+    settings = (*ON_GPU, f"backbone={RANDOM[family]}", f"trainer.precision={precision}", "trainer.batch_size=4")
     whole, _ = train(tmp_path / "whole", root, *settings)
     monkeypatch.setattr("melt_ser.runs.fold.fit", _stopped_after_an_epoch)
     with pytest.raises(KeyboardInterrupt):

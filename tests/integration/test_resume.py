@@ -76,6 +76,35 @@ def test_a_head_on_cached_features_resumes_after_its_tenth_epoch(
     assert outcome(resumed) == outcome(folder)
 
 
+ADAPTER = ("+backbone.architecture.add_adapter=true", "+backbone.architecture.num_adapter_layers=1")
+
+
+@pytest.mark.parametrize("backbone", ["unispeech_random", "wav2vec2_conformer_random", "w2v_bert_random"])
+@pytest.mark.parametrize(
+    "settings",
+    [
+        ("augment=masking", "trainer.epochs=2"),
+        ("trainer.freeze=1", "trainer.epochs=2"),
+        ("trainer=frozen", "head=attention", "trainer.epochs=12"),
+    ],
+    ids=lambda settings: settings[0],
+)
+def test_each_kind_of_encoder_resumes_to_the_bit(
+    backbone: str, settings: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It trains with masks, from cached frozen layers, or a head on cached frames; those with an adapter read it."""
+    root = corpus(tmp_path / "c")
+    settings = (f"backbone={backbone}", *settings, f"cache.folder={tmp_path / 'cache'}")
+    settings = settings if backbone.startswith("unispeech") else (*settings, *ADAPTER)
+    folder, _ = train(tmp_path / "whole", root, *settings)
+    monkeypatch.setattr("melt_ser.runs.fold.save_model", _stop)
+    with pytest.raises(KeyboardInterrupt):
+        train(tmp_path / "stopped", root, *settings)
+    monkeypatch.undo()
+    resumed, _ = train(tmp_path / "stopped", root, *settings)
+    assert outcome(resumed) == outcome(folder)
+
+
 def test_a_refit_goes_on_from_its_own_checkpoint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     root, settings = corpus(tmp_path / "c"), ("trainer.epochs=2", "trainer.refit=true")
     folder, _ = train(tmp_path / "whole", root, *settings)

@@ -25,6 +25,7 @@ from melt_ser.config import Kernels
 from melt_ser.models.families import load_backbone
 from small_models import KINDS, small_config
 
+CONFORMER, W2V_BERT = "melt_ser.models.families.conformer", "melt_ser.models.families.w2v_bert"
 BACKBONE, EXPORT = "melt_ser.models.families.wav2vec2", "melt_ser.models.export"
 KERNELS = "melt_ser.models.kernels"
 ATTENTION, CONVOLUTION, MASKING, POSITIONS = (
@@ -58,10 +59,11 @@ OF_EVERY_FAMILY = [
     ("encoder.layers.0.attention.dropout", ATTENTION),
     ("base_model_prefix", BACKBONE),
 ]
+STABLE = ("wav2vec2", "hubert", "wavlm", "unispeech", "unispeech_sat")
 OF_A_MODEL = [
-    *((kind, *case) for kind in ("wav2vec2", "hubert", "wavlm", "data2vec") for case in OF_EVERY_FAMILY),
-    *((kind, "encoder.pos_conv_embed.conv", POSITIONS) for kind in ("wav2vec2", "hubert", "wavlm")),
-    *((kind, "config.do_stable_layer_norm", BACKBONE) for kind in ("wav2vec2", "hubert", "wavlm")),
+    *((kind, *case) for kind in (*STABLE, "data2vec") for case in OF_EVERY_FAMILY),
+    *((kind, "encoder.pos_conv_embed.conv", POSITIONS) for kind in STABLE),
+    *((kind, "config.do_stable_layer_norm", BACKBONE) for kind in STABLE),
     ("data2vec", "encoder.pos_conv_embed.layers", MASKING),
     ("hubert-batch-norm", "encoder.pos_conv_embed.batch_norm", MASKING),
     ("wavlm", "encoder.layers.0.attention.rel_attn_embed", ATTENTION),
@@ -69,6 +71,15 @@ OF_A_MODEL = [
     ("wavlm", "encoder.layers.0.attention.gru_rel_pos_const", ATTENTION),
     ("wavlm", "encoder.layers.0.attention._relative_positions_bucket", ATTENTION),
     ("wavlm", "encoder.layers.0.attention.compute_bias", f"{KERNELS}.layers"),
+    ("conformer-relative", "encoder.layers.0.conv_module.depthwise_conv", MASKING),
+    ("conformer-relative", "encoder.pos_conv_embed", CONFORMER),
+    ("conformer-relative", "encoder.embed_positions", f"{KERNELS}.layers"),
+    ("conformer-rotary", "encoder.embed_positions.cached_sequence_length", f"{KERNELS}.layers"),
+    *(("wav2vec2-adapter", name, BACKBONE) for name in ("adapter.layers", "adapter.proj", "adapter.proj_layer_norm")),
+    ("w2v_bert", "feature_projection", W2V_BERT),
+    ("w2v_bert", "intermediate_ffn", W2V_BERT),
+    ("w2v_bert", "encoder.dropout", CONFORMER),
+    ("w2v_bert", "_mask_hidden_states", BACKBONE),
 ]
 # Names within transformers' classifiers, into which a saved model goes.
 OF_A_CLASSIFIER = [(name, EXPORT) for name in ("projector", "classifier", "layer_weights")]
@@ -95,6 +106,7 @@ OF_A_LIBRARY = [
     ("torch", torch, "default_generator", "melt_ser.models.weights"),
     ("torch", torch.utils.deterministic, "fill_uninitialized_memory", "melt_ser.training.device"),
 ]
+OTHER_KINDS = {"wav2vec2-adapter": ("wav2vec2", {"add_adapter": True}), "w2v_bert": ("w2v_bert", {})}
 GONE = object()
 HYDRAS_READER, FAILURES = "hydra._internal.core_plugins.file_config_source", "melt_ser.cli.failures"
 
@@ -123,7 +135,7 @@ def models() -> dict[str, PreTrainedModel]:
     """Build a model of each kind with transformers' own forward passes; it masks, and so has the mask's vector."""
     built = {}
     for kind in {kind for kind, _, _ in OF_A_MODEL}:
-        family, architecture = KINDS.get(kind, (kind, {}))
+        family, architecture = (KINDS | OTHER_KINDS).get(kind, (kind, {}))
         config = replace(small_config(family, **architecture), kernels=Kernels.transformers)
         built[kind] = load_backbone(config, seed=0, time_mask_probability=0.5).model
     return built
@@ -136,7 +148,7 @@ def test_transformers_models_have_the_inner_names_that_we_use(
     require("transformers", models[kind], name, module)
 
 
-@pytest.mark.parametrize("kind", ["wav2vec2", "hubert", "wavlm", "data2vec"])
+@pytest.mark.parametrize("kind", [*STABLE, "data2vec", "conformer-relative", "w2v_bert"])
 @pytest.mark.parametrize(("name", "module"), OF_A_CLASSIFIER)
 def test_transformers_classifiers_have_the_names_that_a_saved_model_needs(
     models: dict[str, PreTrainedModel], kind: str, name: str, module: str
@@ -164,10 +176,12 @@ def test_hydra_reads_a_yaml_in_the_frame_that_we_look_into() -> None:
 def test_the_first_convolution_has_a_group_norm_and_the_layers_take_a_mask(models: dict[str, PreTrainedModel]) -> None:
     """masking.py would leave another kind of norm alone, and an unknown argument would vanish in `**kwargs`."""
     for kind, model in models.items():
-        norm = model.feature_extractor.conv_layers[0].layer_norm
-        assert isinstance(norm, nn.GroupNorm | nn.LayerNorm), f"{MASKING} does not know the norm of {kind}"
+        if kind != "w2v_bert":
+            norm = model.feature_extractor.conv_layers[0].layer_norm
+            assert isinstance(norm, nn.GroupNorm | nn.LayerNorm), f"{MASKING} does not know the norm of {kind}"
         arguments = inspect.signature(type(model.encoder.layers[0]).forward).parameters
-        expected = {"attention_mask"} | ({"position_bias"} if kind == "wavlm" else set())
+        other = {"wavlm": "position_bias", "conformer-relative": "relative_position_embeddings"}.get(kind)
+        expected = {"attention_mask"} | ({other} if other else set())
         assert expected <= set(arguments), f"{KERNELS}.layers passes {expected} to the layers of {kind}"
 
 

@@ -34,7 +34,9 @@ def mask_of(counts: Tensor, frames: int, device: torch.device) -> Tensor:
 class BackboneOutput:
     """The frames of a batch.
 
-    last_hidden_state: (batch, frames, features), the output of the transformers model.
+    last_hidden_state: (batch, frames, features), the output of the transformers model. If a checkpoint has an adapter
+        behind its last layer (add_adapter) and the hidden states are asked for, it is the input of the adapter instead:
+        all states then have the same frames.
     hidden_states: the input of the first transformer layer and the output of every layer, each
         (batch, frames, features); None if they were not asked for. Models that normalise after the last layer (Whisper,
         and most large models of the other families) have a hidden_states[-1] that differs from last_hidden_state. This
@@ -146,6 +148,19 @@ class Backbone(nn.Module, ABC):
     # Every family shares these; one that is no transformers model replaces `device`, `settings`, `save`, `keep_layers`.
 
     @property
+    def output_size(self) -> int:
+        """The number of features of a frame of `last_hidden_state`, if no hidden states are asked for."""
+        return self.hidden_size
+
+    def output_frames(self, frames: Tensor) -> Tensor:
+        """Return the numbers of frames of `last_hidden_state` for these of the layers, (batch,)."""
+        return frames
+
+    def adapt(self, state: Tensor, frame_mask: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the output of the model and its mask for the normalised output of the last layer and its mask."""
+        return state, frame_mask
+
+    @property
     def device(self) -> torch.device:
         """The device that computes the frames."""
         return next(self.parameters()).device
@@ -204,7 +219,10 @@ class Backbone(nn.Module, ABC):
         """
         states = self.layers(hidden, frame_mask, first_layer, self.number_of_layers, output_hidden_states)
         last = self.normalise_last(states[-1])
-        return BackboneOutput(last, tuple(states) if output_hidden_states else None, frame_mask)
+        if output_hidden_states:
+            return BackboneOutput(last, tuple(states), frame_mask)
+        last, frame_mask = self.adapt(last, frame_mask)
+        return BackboneOutput(last, None, frame_mask)
 
     def layers(self, hidden: Tensor, frame_mask: Tensor, first: int, last: int, every: bool = False) -> list[Tensor]:
         """Run the transformer layers `first` to `last` - 1; return a list with the last output, or all.
@@ -226,7 +244,7 @@ class Backbone(nn.Module, ABC):
         return [batch.unpacked(state) for state in states]
 
     def normalise_last(self, state: Tensor) -> Tensor:
-        """Turn the output of the last layer into that of the model, (batch, frames, features)."""
+        """Return the output of the last layer, (batch, frames, features), after the norm behind it, if there is one."""
         normalised: Tensor = self.encoder.layer_norm(state) if self.normalises_last else state
         return normalised
 

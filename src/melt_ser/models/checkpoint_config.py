@@ -25,6 +25,10 @@ MODEL_TYPES = {
     "hubert": "hubert",
     "wavlm": "wavlm",
     "data2vec": "data2vec-audio",
+    "unispeech": "unispeech",
+    "unispeech_sat": "unispeech-sat",
+    "wav2vec2_conformer": "wav2vec2-conformer",
+    "w2v_bert": "wav2vec2-bert",
     "whisper": "whisper",
 }
 """The `model_type` of transformers for each of our families."""
@@ -46,6 +50,14 @@ LARGEST = {  # far above every published encoder; a larger number would keep the
     "conv_pos_kernel_size": 10_000,
     "num_buckets": 100_000,
     "max_bucket_distance": 1_000_000,
+    "output_hidden_size": 100_000,
+    "num_adapter_layers": 16,
+    "adapter_stride": 16,
+    "adapter_kernel_size": 3,  # with the adapter's padding of one frame, a wider one would leave short clips no frame
+    "conv_depthwise_kernel_size": 1_000,
+    "feature_projection_input_dim": 10_000,
+    "left_max_position_embeddings": 100_000,
+    "right_max_position_embeddings": 100_000,
 }
 MOST_CONVOLUTIONS, WIDEST_CONVOLUTION = 32, 100_000
 LARGEST_FILE = 2**24  # bytes of a JSON file; a real one has a few thousand
@@ -59,7 +71,7 @@ def family_of(model_type: str | None) -> str | None:
 def read_config(folder: Path, config: BackboneConfig) -> PreTrainedConfig:
     """Return the configuration in a checkpoint's config.json.
 
-    Raises SetupError if the file cannot be read, or describes a model of another family, with an adapter, with
+    Raises SetupError if the file cannot be read, or describes a model of another family, with an adapter of peft, with
     quantised weights, or with impossible sizes.
     """
     from transformers import CONFIG_MAPPING, PreTrainedConfig
@@ -71,8 +83,6 @@ def read_config(folder: Path, config: BackboneConfig) -> PreTrainedConfig:
         right = family_of(model_type)
         fix = f"set backbone.family={right}" if right else f"choose a checkpoint of {', '.join(MODEL_TYPES)}"
         raise SetupError(f"backbone.family is {family}, but {config.checkpoint} is a '{model_type}' model; {fix}.")
-    if described.get("add_adapter"):
-        raise SetupError(f"{config.checkpoint} shortens its frames with an adapter (add_adapter); choose one without.")
     if described.get("quantization_config"):
         raise SetupError(f"{config.checkpoint} has quantised weights (quantization_config); give the original weights.")
     if (folder / ADAPTER).exists():
@@ -92,7 +102,7 @@ def check_sizes(config: PreTrainedConfig, source: str) -> None:
     for key, largest in LARGEST.items():
         if hasattr(config, key):
             _check_number(source, key, getattr(config, key), largest)
-    if not hasattr(config, "conv_kernel"):  # Whisper
+    if not hasattr(config, "conv_kernel"):  # Whisper, w2v-BERT
         return
     spans = {key: getattr(config, key) for key in ("conv_kernel", "conv_stride", "conv_dim")}
     for key, numbers in spans.items():

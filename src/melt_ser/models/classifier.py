@@ -40,7 +40,8 @@ class SpeechClassifier(nn.Module):
         """Replace the head by a new one."""
         backbone = self.backbone
         self.head_config = config
-        self.head = Head(config, backbone.hidden_size, backbone.number_of_layers, len(self.classes)).to(backbone.device)
+        features = backbone.output_size if config.layers == "last" else backbone.hidden_size
+        self.head = Head(config, features, backbone.number_of_layers, len(self.classes)).to(backbone.device)
 
     def fold_standardisation(self) -> None:
         """Put the standardisation of the pooled features into the first linear layer; the logits stay the same.
@@ -102,11 +103,17 @@ class SpeechClassifier(nn.Module):
         hidden = backbone.embed(convolved, frame_mask)
         if stage is Stage.layers:
             return backbone.layers(hidden, frame_mask, 0, self._lowest_learning_layer)[-1], counts
-        states = self.head.states(backbone.transform(hidden, frame_mask, 0, self.head.reads_all))
+        output = backbone.transform(hidden, frame_mask, 0, self.head.reads_all)
+        states = self.head.states(output)
         if stage is Stage.states:
-            return torch.stack(states, dim=2), counts
-        pooled = torch.stack([self.head.pooling(state, frame_mask) for state in states], dim=1)
+            return torch.stack(states, dim=2), self.frames_of(stage, lengths)
+        pooled = torch.stack([self.head.pooling(state, output.frame_mask) for state in states], dim=1)
         return pooled[:, None], torch.ones_like(counts)
+
+    def frames_of(self, stage: Stage, lengths: Tensor) -> Tensor:
+        """Return the numbers of frames at a stage, before a pooling, for these lengths in samples, (batch,)."""
+        frames = self.backbone.frames_of(lengths)
+        return self.backbone.output_frames(frames) if stage is Stage.states and not self.head.reads_all else frames
 
     def frame_shape(self, stage: Stage) -> tuple[int, ...]:
         """Return the shape of one frame of a stage's features."""
@@ -115,7 +122,8 @@ class SpeechClassifier(nn.Module):
             return (backbone.channels,)
         if stage is Stage.layers:
             return (backbone.hidden_size,)
-        width = backbone.hidden_size * (self.head.pooling.multiplier if stage is Stage.pooled else 1)
+        features = backbone.hidden_size if self.head.reads_all else backbone.output_size
+        width = features * (self.head.pooling.multiplier if stage is Stage.pooled else 1)
         return (backbone.number_of_layers + 1 if self.head.reads_all else 1, width)
 
     def stage_modules(self, stage: Stage) -> list[nn.Module]:

@@ -156,7 +156,8 @@ class FeatureCache:
         """Return the number of frames of all clips together."""
         if self.stage is Stage.pooled:
             return len(clips)
-        return int(self.model.backbone.frames_of(torch.tensor(clips.seconds * SAMPLE_RATE).round().long()).sum())
+        lengths = torch.tensor(clips.seconds * SAMPLE_RATE).round().long()
+        return int(self.model.frames_of(self.stage, lengths).sum())
 
     def _write(self, folder: Path, clips: WaveformDataset, names: list[str], dtype: np.dtype) -> None:
         """Compute the features of clips and write them to `folder`, whole or not at all; the caller holds its lock.

@@ -215,7 +215,7 @@ def _crop_frames(config: TrainerConfig, model: SpeechClassifier, stage: Stage) -
     """
     if config.crop_seconds is None or config.crop_places is not None or stage in (Stage.nothing, Stage.pooled):
         return None
-    return int(model.backbone.frames_of(torch.tensor(round(config.crop_seconds * SAMPLE_RATE))))
+    return int(model.frames_of(stage, torch.tensor(round(config.crop_seconds * SAMPLE_RATE))))
 
 
 def _sum_over_processes(totals: np.ndarray, accelerator: Accelerator) -> list[float]:

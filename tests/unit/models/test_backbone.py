@@ -17,7 +17,7 @@ from melt_ser.models.backbone import Backbone
 from melt_ser.models.checkpoint_config import MODEL_TYPES
 from melt_ser.models.families import load_backbone
 from small_checkpoints import WEIGHTS, edit_config, load_folder, pickle_weights, same_weights, write_checkpoint
-from small_models import FAMILIES, KINDS, batch_of, small_backbone, small_config
+from small_models import FAMILIES, KINDS, NORM_IS_LAST, batch_of, small_backbone, small_config
 
 every_family = pytest.mark.parametrize("family", FAMILIES)
 
@@ -70,7 +70,7 @@ def test_a_backbone_gives_frames_and_hidden_states(family):
 def test_the_last_hidden_state_is_normalised_once_more_in_large_models(kind):
     output = small_backbone(kind)(*batch_of(4000), output_hidden_states=True)
     same = torch.equal(output.hidden_states[-1], output.last_hidden_state)
-    assert same == (kind not in ("wav2vec2-large", "hubert-large", "wavlm-large"))
+    assert same == (kind not in NORM_IS_LAST)
 
 
 def test_a_backbone_refuses_lengths_outside_the_batch():
@@ -259,8 +259,7 @@ def test_freezing_k_layers_freezes_all_below_them(kind):
         name.startswith(("feature_", "encoder.pos_conv", "encoder.layers.0.")) for name in learning(backbone)
     )
     assert learning(backbone) >= {name for name in everything if name.startswith("encoder.layers.1.")}
-    norm_is_last = kind in ("wav2vec2-large", "hubert-large", "wavlm-large")
-    assert ("encoder.layer_norm.weight" in learning(backbone)) == norm_is_last
+    assert ("encoder.layer_norm.weight" in learning(backbone)) == (kind in NORM_IS_LAST)
     backbone.freeze("convolution")
     assert everything - learning(backbone) == {name for name in everything if name.startswith("feature_extractor.")}
     backbone.freeze("everything")
@@ -344,7 +343,7 @@ def test_specaugment_leaves_too_short_clips_whole(family):
 
 
 def test_every_family_of_the_settings_has_a_model_type():
-    assert set(MODEL_TYPES) == {*FAMILIES, "whisper"}
+    assert set(MODEL_TYPES) == {*FAMILIES, "w2v_bert", "whisper"}
 
 
 def test_a_checkpoint_may_give_its_architecture_alone(checkpoint):

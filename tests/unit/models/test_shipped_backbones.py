@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,7 @@ import yaml
 
 from melt_ser.cli.compose import load_config
 from melt_ser.core.package import conf_folder
+from melt_ser.models.families import MODULES
 
 SHIPPED = {path.stem: yaml.safe_load(path.read_text()) for path in Path(conf_folder() / "backbone").glob("*.yaml")}
 SUFFIXES = {"_asr": "speech recognition", "_emotion": "emotion", "_tiny": "none", "_random": "none", "egemaps": "none"}
@@ -20,9 +22,18 @@ def test_the_name_of_a_backbone_tells_what_it_was_trained_on(name: str) -> None:
     expected = next((word for suffix, word in SUFFIXES.items() if name.endswith(suffix)), "self-supervised")
     if (backbone["checkpoint"] or "").startswith("openai/whisper-"):  # it has no self-supervised one
         expected = "speech recognition"
+    if backbone["family"] == "unispeech" and backbone["checkpoint"]:  # labels of phonemes are part of its method
+        expected = "self-supervised and phonemes"
     assert (backbone["name"], backbone["pretraining"]) == (name, expected)
     fine_tuned = any(mark in (backbone["checkpoint"] or "") for mark in ("-960h", "-ft", "whisper"))
     assert fine_tuned == (expected in ("speech recognition", "emotion"))
+
+
+@pytest.mark.parametrize("name", SHIPPED)
+def test_a_backbone_composes_and_its_family_is_known(name: str) -> None:
+    backbone = load_config(f"backbone={name}").backbone
+    assert backbone.family in MODULES
+    assert backbone.revision in (None, "main") or re.fullmatch("[0-9a-f]{40}", backbone.revision)
 
 
 @pytest.mark.parametrize("name", [name for name in SHIPPED if name.endswith("_asr")])

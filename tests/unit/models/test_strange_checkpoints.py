@@ -79,7 +79,7 @@ def damage(folder: Path, how: str) -> None:
         ("no model.safetensors", "has no weights"),
         ("no preprocessor_config.json", "has no preprocessor_config.json"),
         ("not JSON", "config.json cannot be read"),
-        ("an adapter", "add_adapter"),
+        ("an adapter", "lack adapter.layers.0.conv.bias"),
         ("an adapter of another library", r"holds an adapter \(adapter_config.json\); merge it into its model"),
         ('{"quantization_config": {"quant_method": "bitsandbytes"}}', "has quantised weights"),
         ("nested", "config.json cannot be read"),

@@ -1,6 +1,9 @@
 """The model families: a module for each kind, found by `backbone.family`.
 
-wav2vec2.py    wav2vec 2.0, HuBERT, WavLM and data2vec
+wav2vec2.py    wav2vec 2.0, HuBERT, WavLM, data2vec, UniSpeech and UniSpeech-SAT
+conformer.py   wav2vec 2.0 with conformer layers
+w2v_bert.py    w2v-BERT 2.0
+filter_bank.py w2v-BERT's input
 whisper.py     the encoder of Whisper
 log_mel.py     Whisper's input
 egemaps.py     the classic features eGeMAPS, by openSMILE: no weights, no frames
@@ -29,8 +32,12 @@ from melt_ser.models.checkpoint_config import MODEL_TYPES
 if TYPE_CHECKING:
     from melt_ser.models.backbone import Backbone
 
-MODULES = {family: "whisper" if family == "whisper" else "wav2vec2" for family in MODEL_TYPES}
-MODULES["egemaps"] = "egemaps"
+MODULES = dict.fromkeys(MODEL_TYPES, "wav2vec2") | {
+    "wav2vec2_conformer": "conformer",
+    "w2v_bert": "w2v_bert",
+    "whisper": "whisper",
+    "egemaps": "egemaps",
+}
 
 
 def load_backbone(

@@ -1,4 +1,9 @@
-"""wav2vec 2.0, HuBERT, WavLM and data2vec: convolutions over the waveform, a projection, positions, a transformer."""
+"""wav2vec 2.0 and the families of its kind: HuBERT, WavLM, data2vec, UniSpeech and UniSpeech-SAT.
+
+Convolutions over the waveform, a projection, positions, a transformer; in some checkpoints an adapter (add_adapter)
+that shortens the output. An adapter is computed for `head.layers=last`, which reads its frames; the other choices of
+`head.layers` read the states below it.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +17,7 @@ from torch import Tensor, nn
 
 from melt_ser.audio import SAMPLE_RATE
 from melt_ser.config import BackboneConfig, HeadConfig, Kernels, LastState
-from melt_ser.models.backbone import Backbone
+from melt_ser.models.backbone import Backbone, mask_of
 from melt_ser.models.checkpoint_config import extractor_settings
 from melt_ser.models.checkpoint_files import find_checkpoint
 from melt_ser.models.kernels import apply_kernels, encode_waveforms
@@ -66,11 +71,11 @@ Its `num_conv_pos_embeddings` counts the layers of the positional encoder; in th
 only layer. It normalises after each sublayer, like base models, and it learned less with the others' dropout.
 """
 
-FIRST_WEIGHT = "feature_extractor.conv_layers.0.conv.weight"  # all four families have it
+FIRST_WEIGHT = "feature_extractor.conv_layers.0.conv.weight"  # all of these families have it
 
 
 class Wav2Vec2Backbone(Backbone):
-    """A transformers model of any of the four families; kernels/masking.py keeps its frames free of padding.
+    """A transformers model of any of these families; kernels/masking.py keeps its frames free of padding.
 
     model: the transformers model; it is changed in place.
     kernels: the code that computes the model (see kernels/__init__.py).
@@ -82,10 +87,20 @@ class Wav2Vec2Backbone(Backbone):
         super().__init__(model, do_normalize, kernels)
         self.family = family
         self.padding = apply_kernels(model, kernels)
+        self.stop_unused()
 
     @property
     def hidden_size(self) -> int:
         return int(self.model.config.hidden_size)
+
+    @property
+    def output_size(self) -> int:
+        return self.hidden_size if self.adapter is None else int(self.model.config.output_hidden_size)
+
+    @property
+    def adapter(self) -> Any:
+        """The convolutions behind the last layer; None for most checkpoints."""
+        return getattr(self.model, "adapter", None)
 
     @property
     def number_of_layers(self) -> int:
@@ -127,7 +142,7 @@ class Wav2Vec2Backbone(Backbone):
         return str(self.model.base_model_prefix)
 
     def equals_transformers(self, head: HeadConfig) -> bool:
-        return head.last_state == LastState.before_norm
+        return self.adapter is None and head.last_state == LastState.before_norm
 
     def feature_extractor(self) -> Any:
         from transformers import Wav2Vec2FeatureExtractor
@@ -137,25 +152,52 @@ class Wav2Vec2Backbone(Backbone):
         )
 
     def frames_of(self, lengths: Tensor) -> Tensor:
-        frames: Tensor = self.model._get_feat_extract_output_lengths(lengths)
+        below_the_adapter = {} if self.adapter is None else {"add_adapter": False}
+        frames: Tensor = self.model._get_feat_extract_output_lengths(lengths, **below_the_adapter)
+        return frames
+
+    def output_frames(self, frames: Tensor) -> Tensor:
+        for layer in [] if self.adapter is None else self.adapter.layers:
+            frames = shortened(frames, layer)
         return frames
 
     def compute_convolution(self, audio: Tensor, lengths: list[int]) -> Tensor:
         return encode_waveforms(self.model, self.kernels, self.padding, audio, lengths).transpose(1, 2)
 
-    def embed(self, convolved: Tensor, frame_mask: Tensor) -> Tensor:
-        model, encoder = self.model, self.encoder
-        projected = model.feature_projection(convolved)
+    def project(self, convolved: Tensor, frame_mask: Tensor) -> Tensor:
+        """Return the projected features, masked at random in training, with zeros for frames of padding."""
+        projected = self.model.feature_projection(convolved)
         hidden = projected[0] if isinstance(projected, tuple) else projected
         with self._masking(hidden.shape[1]):
-            hidden = model._mask_hidden_states(hidden, attention_mask=frame_mask)
-        hidden = hidden.masked_fill(~frame_mask[:, :, None], 0.0)
+            hidden = self.model._mask_hidden_states(hidden, attention_mask=frame_mask)
+        masked: Tensor = hidden.masked_fill(~frame_mask[:, :, None], 0.0)
+        return masked
+
+    def embed(self, convolved: Tensor, frame_mask: Tensor) -> Tensor:
+        encoder, hidden = self.encoder, self.project(convolved, frame_mask)
         with self.padding.set(frame_mask=frame_mask):
             hidden = hidden + encoder.pos_conv_embed(hidden)
         if not self.normalises_last:
             hidden = encoder.layer_norm(hidden)
         dropped: Tensor = encoder.dropout(hidden)
         return dropped
+
+    def adapt(self, state: Tensor, frame_mask: Tensor) -> tuple[Tensor, Tensor]:
+        adapter = self.adapter
+        if adapter is None:
+            return state, frame_mask
+        if adapter.proj is not None:
+            state = adapter.proj_layer_norm(adapter.proj(state))
+        for layer in adapter.layers:
+            with self.padding.set(frame_mask=frame_mask):
+                state = self.adapter_layer(layer, state, frame_mask)
+            frame_mask = mask_of(shortened(frame_mask.sum(dim=1), layer), state.shape[1], state.device)
+        return state, frame_mask
+
+    def adapter_layer(self, layer: Any, state: Tensor, frame_mask: Tensor) -> Tensor:
+        """Run a layer of the adapter on frames, (batch, frames, features), with their mask, (batch, frames)."""
+        frames: Tensor = layer(state.transpose(1, 2)).transpose(1, 2)
+        return frames
 
     @contextmanager
     def _masking(self, frames: int) -> Iterator[None]:
@@ -176,24 +218,50 @@ class Wav2Vec2Backbone(Backbone):
 
     def freeze(self, part: str | int) -> None:
         super().freeze(part)
-        if isinstance(part, int) and hasattr(self.model, "masked_spec_embed"):
+        self.stop_unused()
+
+    def stop_unused(self) -> None:
+        """Stop weights from learning that no forward pass reads: they would have no gradient."""
+        masks = self.masks_input and not isinstance(self.freezing, int)
+        if not masks and hasattr(self.model, "masked_spec_embed"):
             self.model.masked_spec_embed.requires_grad_(False)
 
     def train(self, mode: bool = True) -> Wav2Vec2Backbone:
-        """Set the training mode; frozen parts and a batch norm (HuBERT) always stay in evaluation mode.
+        """Set the training mode; frozen parts and batch norms (HuBERT, conformer) always stay in evaluation mode.
 
-        The batch norm would mix the utterances of a batch; it keeps the statistics of its pretraining.
+        A batch norm would mix the utterances of a batch; it keeps the statistics of its pretraining.
         """
         super().train(mode)
-        batch_norm = getattr(self.encoder.pos_conv_embed, "batch_norm", None)
-        if batch_norm is not None:
-            batch_norm.eval()
+        for module in self.model.modules():
+            if isinstance(module, nn.BatchNorm1d):
+                module.eval()
         return self
 
     def gradient_checkpointing_enable(self) -> None:
         self.model.gradient_checkpointing_enable(
             {"use_reentrant": False, "context_fn": self.padding.checkpoint_contexts}
         )
+
+
+def shortened(frames: Tensor, layer: Any) -> Tensor:
+    """Return the numbers of frames, (batch,), that a layer of an adapter makes of these."""
+    convolution = next(module for module in layer.modules() if isinstance(module, nn.Conv1d))
+    kernel, stride, padding = convolution.kernel_size[0], convolution.stride[0], int(convolution.padding[0])
+    return (frames + 2 * padding - kernel) // stride + 1
+
+
+def masking_settings(
+    layer_drop: float, time_mask_probability: float, feature_mask_probability: float
+) -> dict[str, Any]:
+    """Return the keys of transformers' configurations for skipped layers and SpecAugment."""
+    return {
+        "layerdrop": layer_drop,
+        "apply_spec_augment": max(time_mask_probability, feature_mask_probability) > 0,
+        "mask_time_prob": time_mask_probability,
+        "mask_feature_prob": feature_mask_probability,
+        "mask_time_min_masks": 0,  # with 2, transformers' default, a short clip would be masked whole
+        "mask_feature_min_masks": 0,  # WavLM's code reads it, but its configuration has no default
+    }
 
 
 def tiny_architecture(family: str) -> dict[str, Any]:
@@ -205,14 +273,7 @@ def load_backbone(
     config: BackboneConfig, seed: int, time_mask_probability: float = 0.0, feature_mask_probability: float = 0.0
 ) -> Backbone:
     """Build the backbone of a configuration; the arguments are those of `families.load_backbone`."""
-    settings: dict[str, Any] = {
-        "layerdrop": config.layer_drop,
-        "apply_spec_augment": max(time_mask_probability, feature_mask_probability) > 0,
-        "mask_time_prob": time_mask_probability,
-        "mask_feature_prob": feature_mask_probability,
-        "mask_time_min_masks": 0,  # with 2, transformers' default, a short clip would be masked whole
-        "mask_feature_min_masks": 0,  # WavLM's code reads it, but its configuration has no default
-    }
+    settings = masking_settings(config.layer_drop, time_mask_probability, feature_mask_probability)
     family, kernels = config.family, Kernels(config.kernels)
     if config.checkpoint is None:
         model = random_model(config, seed, settings, tiny_architecture(family))

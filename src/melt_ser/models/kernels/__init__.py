@@ -7,6 +7,9 @@
     positions.py    the positional convolution, if its kernel has 64 or more taps
     dropout.py      the random numbers of dropout, on a CPU
 
+The layers of conformers (wav2vec 2.0 conformer, w2v-BERT) stay transformers' own: they convolve over time, so frames
+cannot be packed.
+
 `transformers` leaves all of this to transformers and torch. Both modes keep masking.py, which makes the frames of an
 utterance independent of its batch. It changes padded batches only: with `transformers`, a batch of clips of one length
 is computed by the libraries alone.
@@ -26,7 +29,13 @@ from melt_ser.config import Kernels
 from melt_ser.models.kernels.attention import use_fast_attention
 from melt_ser.models.kernels.convolution import encode_frozen, is_frozen_on_cpu
 from melt_ser.models.kernels.dropout import use_fast_dropout
-from melt_ser.models.kernels.layers import LayerInput, fast_layer_input, transformers_layer_input
+from melt_ser.models.kernels.layers import (
+    LayerInput,
+    conformer_layer_input,
+    fast_layer_input,
+    is_conformer,
+    transformers_layer_input,
+)
 from melt_ser.models.kernels.masking import BatchPadding, frames_of_first_convolution, make_batch_invariant
 from melt_ser.models.kernels.positions import use_fast_positions
 
@@ -38,11 +47,13 @@ def apply_kernels(model: PreTrainedModel, kernels: Kernels) -> BatchPadding:
     """Make a model use these kernels, in place; return the object that tells its modules the padding of a batch."""
     padding = make_batch_invariant(model)
     if kernels is Kernels.fast:
-        use_fast_positions(model)
-        use_fast_attention(model.encoder)
+        if not is_conformer(model.encoder):
+            use_fast_positions(model)
+            use_fast_attention(model.encoder)
         use_fast_dropout(model)
-    # transformers computes a gradient of the audio while this is true; only reentrant checkpointing needs it.
-    model.feature_extractor._requires_grad = False
+    if hasattr(model, "feature_extractor"):
+        # transformers computes a gradient of the audio while this is true; only reentrant checkpointing needs it.
+        model.feature_extractor._requires_grad = False
     return padding
 
 
@@ -70,5 +81,7 @@ def encode_waveforms(
 
 def layer_input(encoder: Any, kernels: Kernels, hidden: Tensor, frame_mask: Tensor) -> LayerInput:
     """Arrange frames, (batch, frames, features), and their mask, (batch, frames), for the layers of an encoder."""
+    if is_conformer(encoder):
+        return conformer_layer_input(encoder, hidden, frame_mask)
     arrange = fast_layer_input if kernels is Kernels.fast else transformers_layer_input
     return arrange(encoder, hidden, frame_mask)

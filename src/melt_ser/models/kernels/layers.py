@@ -60,6 +60,26 @@ def transformers_layer_input(encoder: Any, hidden: Tensor, frame_mask: Tensor) -
     return LayerInput(hidden, {"attention_mask": mask}, frames)
 
 
+def is_conformer(encoder: Any) -> bool:
+    """Say whether the layers of an encoder convolve over time between attention and feed-forward layers."""
+    return hasattr(encoder.layers[0], "conv_module")
+
+
+def conformer_layer_input(encoder: Any, hidden: Tensor, frame_mask: Tensor) -> LayerInput:
+    """Arrange frames, (batch, frames, features), and their mask for the layers of a conformer."""
+    from transformers.masking_utils import create_bidirectional_mask
+
+    mask = create_bidirectional_mask(
+        config=encoder.config, inputs_embeds=hidden, attention_mask=mask_if_padded(frame_mask)
+    )
+    positions = encoder.embed_positions
+    if positions is not None:
+        # transformers keeps the table of the last call in the type and on the device that it had then.
+        positions.cached_sequence_length = None
+        positions = positions(hidden.float())
+    return LayerInput(hidden, {"attention_mask": mask, "relative_position_embeddings": positions}, hidden.shape[1])
+
+
 def packs_on(device: torch.device) -> bool:
     """Say whether our layers compute packed frames on this device."""
     return device.type == "cpu"

@@ -2,7 +2,7 @@
 
 Let an utterance have L samples and be padded to N > L. Convolutions without padding compute frame t only from samples
 before some r(t). `frame_mask` marks the frames with r(t) <= L; they cannot see the padding. Attention takes a mask
-(layers.py), and layer norms look at one frame at a time. Padding leaks into valid frames in three places; this module
+(layers.py), and layer norms look at one frame at a time. Padding leaks into valid frames in five places; this module
 closes each:
 
 1. The group norm after the first convolution (feat_extract_norm="group": the base models) has a group per channel c and
@@ -16,6 +16,9 @@ closes each:
    padded frames are zeroed before every layer.
 3. HuBERT models with a batch norm before the positional convolution (conv_pos_batch_norm) turn the zeros after an
    utterance into other values; these frames are zeroed again after the norm.
+4. The layers of a conformer convolve over neighbouring frames. The frames after an utterance are zeroed before each of
+   these convolutions, as an unpadded utterance has zeros there.
+5. An adapter (add_adapter) shortens the output by padded convolutions; their inputs are zeroed likewise.
 
 No parameter is added, renamed or changed: checkpoints of any size load and save as before.
 """
@@ -163,14 +166,22 @@ def frames_of_first_convolution(config: PreTrainedConfig, samples: int) -> int:
 
 
 def make_batch_invariant(model: PreTrainedModel) -> BatchPadding:
-    """Close the three leaks (see above) of a model, in place; return the padding to set for its forward passes."""
+    """Close the leaks (see above) of a model, in place; return the padding to set for its forward passes."""
     padding = BatchPadding()
-    first_convolution = model.feature_extractor.conv_layers[0]
-    if isinstance(getattr(first_convolution, "layer_norm", None), nn.GroupNorm):
-        first_convolution.layer_norm = UtteranceGroupNorm(first_convolution.layer_norm, padding)
-    positions = model.encoder.pos_conv_embed
+    if hasattr(model, "feature_extractor"):
+        first_convolution = model.feature_extractor.conv_layers[0]
+        if isinstance(getattr(first_convolution, "layer_norm", None), nn.GroupNorm):
+            first_convolution.layer_norm = UtteranceGroupNorm(first_convolution.layer_norm, padding)
+    positions: Any = getattr(model.encoder, "pos_conv_embed", None)
     for layer in getattr(positions, "layers", []):
         layer.register_forward_pre_hook(padding.zero_input)
+    for layer in model.encoder.layers:
+        convolution = getattr(getattr(layer, "conv_module", None), "depthwise_conv", None)
+        if convolution is not None and convolution.padding[0] > 0:  # those of w2v-BERT look back only
+            convolution.register_forward_pre_hook(padding.zero_input)
+    for module in (getattr(model, "adapter", None) or nn.Module()).modules():
+        if isinstance(module, nn.Conv1d):
+            module.register_forward_pre_hook(padding.zero_input)
     if getattr(positions, "batch_norm", None) is not None:
         positions.batch_norm.register_forward_hook(padding.zero_output)
     return padding

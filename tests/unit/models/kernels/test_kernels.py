@@ -159,7 +159,8 @@ def test_dropout_is_what_the_configuration_says_and_follows_the_seed(family):
     backbone = with_dropout(small_backbone(family))
     probabilities = {module.p for module in backbone.modules() if isinstance(module, nn.Dropout)}
     assert probabilities == {0.5}
-    assert {layer.attention.dropout for layer in backbone.model.encoder.layers} == {0.5}
+    if family != "wav2vec2_conformer":
+        assert {layer.attention.dropout for layer in backbone.model.encoder.layers} == {0.5}
 
     def frames(seed: int) -> Tensor:
         torch.manual_seed(seed)
@@ -221,7 +222,8 @@ def with_dropout(backbone: Backbone) -> Backbone:
         if isinstance(module, nn.Dropout):
             module.p = 0.5
     for layer in backbone.model.encoder.layers:
-        layer.attention.dropout = 0.5
+        if hasattr(layer, "attention"):  # a conformer's has a module for it
+            layer.attention.dropout = 0.5
     return backbone
 
 

@@ -29,7 +29,7 @@ def models() -> dict[str, object]:
 
 def gradients_of(model: nn.Module) -> dict[str, Tensor]:
     """Return all gradients; large models lack those of the last norm, which a weighted sum of layers leaves out."""
-    actual = {name: parameter.grad for name, parameter in model.named_parameters()}
+    actual = {name: parameter.grad for name, parameter in model.named_parameters() if parameter.requires_grad}
     assert {name for name, gradient in actual.items() if gradient is None} <= {
         "backbone.model.encoder.layer_norm.weight",
         "backbone.model.encoder.layer_norm.bias",
