@@ -405,6 +405,9 @@ class TrainerConfig:
     """Share of the steps in which the learning rates rise from 0; at least 0 and below 1."""
     max_grad_norm: float = 1.0
     """Largest norm of the gradient; a larger gradient is scaled down to it. 0: no limit."""
+    average: float = 0.0
+    """Decay per step of an exponential moving average of the weights that learn, at least 0 and below 1. Dev is scored
+    with the average, and it is the model that is kept. In the first steps the decay is lower. 0: no average."""
     balance: Balance = Balance.loss
     """How training makes up for classes of unequal size."""
     label_smoothing: float = 0.0

@@ -30,7 +30,7 @@ from melt_ser.core.vocabulary import (
 OF_STEPS = (
     *("epochs", "gradient_accumulation", "batch_seconds", "head_learning_rate", "backbone_learning_rate"),
     *("optimiser", "weight_decay", "schedule", "warmup_fraction", "max_grad_norm", "label_smoothing", "patience"),
-    *("crop_places", "pad_to_crop", "gradient_checkpointing", "tensorboard"),
+    *("crop_places", "pad_to_crop", "gradient_checkpointing", "tensorboard", "average"),
 )
 """The settings of the group `trainer` that only trainer.method=gradient reads."""
 
@@ -62,7 +62,12 @@ def check(config: Config) -> None:
     for key, number in not_negative.items():
         if not 0.0 <= number < float("inf"):
             raise SetupError(f"trainer.{key} is a number from 0 up, not {number}.")
-    for key, share in {"warmup_fraction": trainer.warmup_fraction, "label_smoothing": trainer.label_smoothing}.items():
+    below_one = {
+        "warmup_fraction": trainer.warmup_fraction,
+        "label_smoothing": trainer.label_smoothing,
+        "average": trainer.average,
+    }
+    for key, share in below_one.items():
         if not 0.0 <= share < 1.0:
             raise SetupError(f"trainer.{key} is at least 0 and below 1, not {share}.")
     if trainer.batch_seconds is not None and not 1.0 <= trainer.batch_seconds < float("inf"):

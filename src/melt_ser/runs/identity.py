@@ -56,6 +56,7 @@ AS_BEFORE: dict[str, dict[str, Any]] = {
     "trainer": {
         "crop_places": None,
         "refit": False,
+        "average": 0.0,
         "method": "gradient",
         "inverse_regularisation": [1e-4, 1e-3, 1e-2, 1e-1, 1.0],
     },

@@ -66,6 +66,10 @@ REFUSED = {
     "trainer=frozen trainer.inverse_regularisation=[1]": (
         "trainer.inverse_regularisation is for trainer=probe; leave it out."
     ),
+    "trainer.average=1": "trainer.average is at least 0 and below 1, not 1.0.",
+    "trainer=probe trainer.average=0.9": (
+        f"trainer.average has no effect with {LR}, which takes no steps; leave it out."
+    ),
     "trainer.refit=cut": "trainer.refit is false, true or cut_dev, not 'cut'.",
     "head.layers=chosen": "head.layers=chosen is for trainer=probe; give last, weighted, all or a number.",
     "head.layers=-1": f"{LAYERS} -1.",
