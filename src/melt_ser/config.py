@@ -395,6 +395,9 @@ class TrainerConfig:
     """Learning rate of the head."""
     backbone_learning_rate: float = 2e-5
     """Learning rate of the backbone. trainer=finetune takes it from backbone.learning_rate unless you set it here."""
+    layer_decay: float = 1.0
+    """Factor of the backbone's learning rate from each layer to the one below it, above 0 and at most 1. The top layer
+    has the full rate; the parts below the layers have the lowest. 1.0: one rate for all."""
     optimiser: Optimiser = Optimiser.adamw
     """Optimiser."""
     weight_decay: float = 0.01

@@ -30,7 +30,7 @@ from melt_ser.core.vocabulary import (
 OF_STEPS = (
     *("epochs", "gradient_accumulation", "batch_seconds", "head_learning_rate", "backbone_learning_rate"),
     *("optimiser", "weight_decay", "schedule", "warmup_fraction", "max_grad_norm", "label_smoothing", "patience"),
-    *("crop_places", "pad_to_crop", "gradient_checkpointing", "tensorboard", "average"),
+    *("crop_places", "pad_to_crop", "gradient_checkpointing", "tensorboard", "average", "layer_decay"),
 )
 """The settings of the group `trainer` that only trainer.method=gradient reads."""
 
@@ -70,6 +70,12 @@ def check(config: Config) -> None:
     for key, share in below_one.items():
         if not 0.0 <= share < 1.0:
             raise SetupError(f"trainer.{key} is at least 0 and below 1, not {share}.")
+    if not 0.0 < trainer.layer_decay <= 1.0:
+        raise SetupError(f"trainer.layer_decay is above 0 and at most 1, not {trainer.layer_decay}.")
+    if trainer.layer_decay < 1.0 and trainer.freeze == "everything" and trainer.method is Method.gradient:
+        raise SetupError(
+            "trainer.layer_decay has no effect with trainer.freeze=everything, which trains no layer; leave it out."
+        )
     if trainer.batch_seconds is not None and not 1.0 <= trainer.batch_seconds < float("inf"):
         raise SetupError(f"trainer.batch_seconds is a number from 1 up or null, not {trainer.batch_seconds}.")
     if trainer.crop_seconds is not None and trainer.crop_seconds < 0.1:

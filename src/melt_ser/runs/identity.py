@@ -57,6 +57,7 @@ AS_BEFORE: dict[str, dict[str, Any]] = {
         "crop_places": None,
         "refit": False,
         "average": 0.0,
+        "layer_decay": 1.0,
         "method": "gradient",
         "inverse_regularisation": [1e-4, 1e-3, 1e-2, 1e-1, 1.0],
     },

@@ -70,6 +70,14 @@ REFUSED = {
     "trainer=probe trainer.average=0.9": (
         f"trainer.average has no effect with {LR}, which takes no steps; leave it out."
     ),
+    "trainer.layer_decay=0": "trainer.layer_decay is above 0 and at most 1, not 0.0.",
+    "trainer.layer_decay=1.1": "trainer.layer_decay is above 0 and at most 1, not 1.1.",
+    "trainer=frozen trainer.layer_decay=0.9": (
+        "trainer.layer_decay has no effect with trainer.freeze=everything, which trains no layer; leave it out."
+    ),
+    "trainer=probe trainer.layer_decay=0.9": (
+        f"trainer.layer_decay has no effect with {LR}, which takes no steps; leave it out."
+    ),
     "trainer.refit=cut": "trainer.refit is false, true or cut_dev, not 'cut'.",
     "head.layers=chosen": "head.layers=chosen is for trainer=probe; give last, weighted, all or a number.",
     "head.layers=-1": f"{LAYERS} -1.",
