@@ -381,8 +381,8 @@ class TrainerConfig:
     """Values of C (scikit-learn) for a probe; dev chooses one. A lower value regularises more."""
     freeze: Union[int, str] = "convolution"
     """Part of the backbone that stays fixed: nothing, convolution (the convolutional encoder), everything, or a
-    number k (the convolutional encoder, the projection, the positions and the lowest k transformer layers). In
-    trainer=finetune it is backbone.freeze unless you set it here."""
+    number k (the convolutional encoder, the projection, the positions and the lowest k transformer layers; -k: all
+    but the top k layers). In trainer=finetune it is backbone.freeze unless you set it here."""
     epochs: int = 10
     """Largest number of passes over the training part."""
     batch_size: int = 8

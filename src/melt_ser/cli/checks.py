@@ -90,8 +90,6 @@ def check(config: Config) -> None:
         raise SetupError(f"trainer.patience is at least 1 or null, not {trainer.patience}.")
     if isinstance(trainer.freeze, str) and trainer.freeze not in FREEZE:
         raise SetupError(f"trainer.freeze is {', '.join(FREEZE)} or a number of layers, not '{trainer.freeze}'.")
-    if isinstance(trainer.freeze, int) and trainer.freeze < 0:
-        raise SetupError(f"trainer.freeze is a number of layers from 0 up, not {trainer.freeze}.")
     layers = config.head.layers
     if layers not in LAYERS and not (isinstance(layers, int) and layers >= 0):
         raise SetupError(f"head.layers is {', '.join(LAYERS)} or a number from 0 up, not {layers!r}.")
