@@ -395,6 +395,15 @@ class TrainerConfig:
     """Learning rate of the head."""
     backbone_learning_rate: float = 2e-5
     """Learning rate of the backbone. trainer=finetune takes it from backbone.learning_rate unless you set it here."""
+    lora_rank: int = 0
+    """Rank of the adapters of LoRA. They learn in place of the backbone's own weights, with its learning rate, in the
+    transformer layers that trainer.freeze leaves, and are merged into the model when the training ends. 0: none."""
+    lora_alpha: float = 16.0
+    """Scale of the adapters: their output counts lora_alpha / lora_rank times."""
+    lora_dropout: float = 0.0
+    """Dropout probability of the adapters' input, at least 0 and below 1."""
+    lora_targets: list[str] = field(default_factory=list)
+    """Linear layers with an adapter, such as [q_proj,v_proj]. []: those of attention and of the feed-forward part."""
     layer_decay: float = 1.0
     """Factor of the backbone's learning rate from each layer to the one below it, above 0 and at most 1. The top layer
     has the full rate; the parts below the layers have the lowest. 1.0: one rate for all."""
