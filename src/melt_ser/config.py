@@ -397,8 +397,8 @@ class TrainerConfig:
     """Values of C (scikit-learn) for a probe; dev chooses one. A lower value regularises more."""
     freeze: Union[int, str] = "convolution"
     """Part of the backbone that stays fixed: nothing, convolution (the convolutional encoder), everything, or a
-    number k (the convolutional encoder, the projection, the positions and the lowest k transformer layers). In
-    trainer=finetune it is backbone.freeze unless you set it here."""
+    number k (the convolutional encoder, the projection, the positions and the lowest k transformer layers; -k: all
+    but the top k layers). In trainer=finetune it is backbone.freeze unless you set it here."""
     epochs: int = 10
     """Largest number of passes over the training part."""
     batch_size: int = 8
@@ -411,6 +411,18 @@ class TrainerConfig:
     """Learning rate of the head."""
     backbone_learning_rate: float = 2e-5
     """Learning rate of the backbone. trainer=finetune takes it from backbone.learning_rate unless you set it here."""
+    lora_rank: int = 0
+    """Rank of the adapters of LoRA. They learn in place of the backbone's own weights, with its learning rate, in the
+    transformer layers that trainer.freeze leaves, and are merged into the model when the training ends. 0: none."""
+    lora_alpha: float = 16.0
+    """Scale of the adapters: their output counts lora_alpha / lora_rank times."""
+    lora_dropout: float = 0.0
+    """Dropout probability of the adapters' input, at least 0 and below 1."""
+    lora_targets: list[str] = field(default_factory=list)
+    """Linear layers with an adapter, such as [q_proj,v_proj]. []: those of attention and of the feed-forward part."""
+    layer_decay: float = 1.0
+    """Factor of the backbone's learning rate from each layer to the one below it, above 0 and at most 1. The top layer
+    has the full rate; the parts below the layers have the lowest. 1.0: one rate for all."""
     optimiser: Optimiser = Optimiser.adamw
     """Optimiser."""
     weight_decay: float = 0.01
@@ -421,6 +433,9 @@ class TrainerConfig:
     """Share of the steps in which the learning rates rise from 0; at least 0 and below 1."""
     max_grad_norm: float = 1.0
     """Largest norm of the gradient; a larger gradient is scaled down to it. 0: no limit."""
+    average: float = 0.0
+    """Decay per step of an exponential moving average of the weights that learn, at least 0 and below 1. Dev is scored
+    with the average, and it is the model that is kept. In the first steps the decay is lower. 0: no average."""
     balance: Balance = Balance.loss
     """How training makes up for classes of unequal size."""
     label_smoothing: float = 0.0

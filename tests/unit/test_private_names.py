@@ -17,6 +17,7 @@ import pytest
 import torch
 from accelerate.state import AcceleratorState, PartialState
 from hydra.core.utils import JobReturn
+from peft import LoraConfig
 from torch import nn
 from transformers import AutoModelForAudioClassification, DynamicCache, PreTrainedModel
 
@@ -99,6 +100,7 @@ OF_A_LIBRARY = [
     ),
     ("accelerate", AcceleratorState, "_reset_state", "melt_ser.training.device"),
     ("accelerate", PartialState, "_shared_state", "melt_ser.training.device"),
+    ("peft", LoraConfig(), "_register_custom_module", "melt_ser.models.adapters"),
     ("hydra-core", JobReturn(), "_return_value", "melt_ser.cli.sweep"),
     ("torch", torch.ops.aten, "gelu_", CONVOLUTION),
     ("torch", torch.ops.aten, "native_group_norm", MASKING),

@@ -31,7 +31,8 @@ from melt_ser.core.vocabulary import (
 OF_STEPS = (
     *("epochs", "gradient_accumulation", "batch_seconds", "head_learning_rate", "backbone_learning_rate"),
     *("optimiser", "weight_decay", "schedule", "warmup_fraction", "max_grad_norm", "label_smoothing", "patience"),
-    *("crop_places", "pad_to_crop", "gradient_checkpointing", "tensorboard"),
+    *("crop_places", "pad_to_crop", "gradient_checkpointing", "tensorboard", "average", "layer_decay", "lora_rank"),
+    *("lora_alpha", "lora_dropout", "lora_targets"),
 )
 """The settings of the group `trainer` that only trainer.method=gradient reads."""
 
@@ -63,9 +64,20 @@ def check(config: Config) -> None:
     for key, number in not_negative.items():
         if not 0.0 <= number < float("inf"):
             raise SetupError(f"trainer.{key} is a number from 0 up, not {number}.")
-    for key, share in {"warmup_fraction": trainer.warmup_fraction, "label_smoothing": trainer.label_smoothing}.items():
+    below_one = {
+        "warmup_fraction": trainer.warmup_fraction,
+        "label_smoothing": trainer.label_smoothing,
+        "average": trainer.average,
+    }
+    for key, share in below_one.items():
         if not 0.0 <= share < 1.0:
             raise SetupError(f"trainer.{key} is at least 0 and below 1, not {share}.")
+    if not 0.0 < trainer.layer_decay <= 1.0:
+        raise SetupError(f"trainer.layer_decay is above 0 and at most 1, not {trainer.layer_decay}.")
+    if trainer.layer_decay < 1.0 and trainer.freeze == "everything" and trainer.method is Method.gradient:
+        raise SetupError(
+            "trainer.layer_decay has no effect with trainer.freeze=everything, which trains no layer; leave it out."
+        )
     if trainer.batch_seconds is not None and not 1.0 <= trainer.batch_seconds < float("inf"):
         raise SetupError(f"trainer.batch_seconds is a number from 1 up or null, not {trainer.batch_seconds}.")
     if trainer.crop_seconds is not None and trainer.crop_seconds < 0.1:
@@ -80,8 +92,6 @@ def check(config: Config) -> None:
         raise SetupError(f"trainer.patience is at least 1 or null, not {trainer.patience}.")
     if isinstance(trainer.freeze, str) and trainer.freeze not in FREEZE:
         raise SetupError(f"trainer.freeze is {', '.join(FREEZE)} or a number of layers, not '{trainer.freeze}'.")
-    if isinstance(trainer.freeze, int) and trainer.freeze < 0:
-        raise SetupError(f"trainer.freeze is a number of layers from 0 up, not {trainer.freeze}.")
     layers = config.head.layers
     if layers not in LAYERS and not (isinstance(layers, int) and layers >= 0):
         raise SetupError(f"head.layers is {', '.join(LAYERS)} or a number from 0 up, not {layers!r}.")
@@ -146,6 +156,7 @@ def check_method(config: Config) -> None:
             raise SetupError("head.layers=chosen is for trainer=probe; give last, weighted, all or a number.")
         if trainer.inverse_regularisation != untouched.inverse_regularisation:
             raise SetupError("trainer.inverse_regularisation is for trainer=probe; leave it out.")
+        check_lora(trainer)
         return
     probe = f"trainer.method={trainer.method.value}"
     if trainer.freeze != "everything":
@@ -168,6 +179,30 @@ def check_method(config: Config) -> None:
         if getattr(trainer, key) != getattr(untouched, key):
             hint = "leave it out" if trainer.name == "probe" else "leave it out, or set trainer=probe"
             raise SetupError(f"trainer.{key} has no effect with {probe}, which takes no steps; {hint}.")
+
+
+def check_lora(trainer: TrainerConfig) -> None:
+    """Raise SetupError if a setting of LoRA is out of its range or does not fit another."""
+    untouched = TrainerConfig()
+    if trainer.lora_rank < 0:
+        raise SetupError(f"trainer.lora_rank is a number from 0 up, not {trainer.lora_rank}.")
+    if trainer.lora_rank == 0:
+        for key in ("lora_alpha", "lora_dropout", "lora_targets"):
+            if getattr(trainer, key) != getattr(untouched, key):
+                raise SetupError(
+                    f"trainer.{key} has no effect with trainer.lora_rank=0, which makes no adapters; leave it out, or "
+                    "set trainer=lora."
+                )
+        return
+    if not 0.0 < trainer.lora_alpha < float("inf"):
+        raise SetupError(f"trainer.lora_alpha is a number above 0, not {trainer.lora_alpha}.")
+    if not 0.0 <= trainer.lora_dropout < 1.0:
+        raise SetupError(f"trainer.lora_dropout is at least 0 and below 1, not {trainer.lora_dropout}.")
+    if not isinstance(trainer.freeze, int):
+        raise SetupError(
+            f"With trainer.lora_rank={trainer.lora_rank} only adapters learn in the backbone, so trainer.freeze is the "
+            f"number of the lowest layers without adapters, such as 0, not {trainer.freeze}."
+        )
 
 
 def check_entries(settings: Config | EvaluateConfig | PrepareConfig, corpora: list[str]) -> None:

@@ -59,7 +59,7 @@ class Backbone(nn.Module, ABC):
     model: the transformers model with the weights.
     do_normalize: whether the model wants audio of zero mean and unit variance.
     kernels: the code that computes the layers (see kernels/__init__.py).
-    freezing: the argument of the last `freeze`; `frozen` has the modules that it stopped.
+    freezing: the part of the last `freeze`, a number from 0 up if it is one; `frozen` has the modules that it stopped.
     """
 
     family: str
@@ -257,10 +257,12 @@ class Backbone(nn.Module, ABC):
         """Stop a part from learning; it stays in evaluation mode (no dropout) even while the rest trains.
 
         part: "nothing", "convolution" (the waveform encoder), "everything", or a number k, which freezes the waveform
-            encoder, the projection, the positions and the lowest k transformer layers.
+            encoder, the projection, the positions and the lowest k transformer layers; -k: all but the top k layers.
 
-        Raises SetupError for another word, or if k exceeds the number of layers.
+        Raises SetupError for another word, or if the model has fewer layers.
         """
+        if isinstance(part, int) and -self.number_of_layers <= part < 0:
+            part += self.number_of_layers
         parts = self._parts(part)
         self.requires_grad_(True)
         for module in parts:

@@ -23,6 +23,7 @@ from melt_ser.evaluation.calibration import DevCalibration, calibrate
 from melt_ser.evaluation.evaluation_sets import EvaluationSet
 from melt_ser.evaluation.inference import predict_probabilities
 from melt_ser.evaluation.results import FoldTraining
+from melt_ser.models.adapters import add_adapters, merge_adapters
 from melt_ser.models.backbone import Backbone
 from melt_ser.models.classifier import SpeechClassifier
 from melt_ser.models.export import load_model, save_head, save_model
@@ -42,7 +43,7 @@ REFIT_FOLDER = "refit"  # in the folder of a fold: metrics and checkpoints of th
 
 
 def configured_backbone(config: Config) -> Backbone:
-    """Load the backbone of a configuration and freeze the part that `trainer.freeze` names.
+    """Load the backbone of a configuration, freeze the part that `trainer.freeze` names, and add adapters (LoRA).
 
     If layers learn, those above the hidden state that the head reads are left out: they have nothing to learn from.
     """
@@ -54,6 +55,8 @@ def configured_backbone(config: Config) -> Backbone:
     if isinstance(layers, int) and config.trainer.freeze != "everything":
         backbone.keep_layers(max(layers, 1))
     backbone.freeze(config.trainer.freeze)
+    if config.trainer.lora_rank > 0:
+        add_adapters(backbone, config.trainer, config.seed)
     if config.trainer.gradient_checkpointing:
         backbone.gradient_checkpointing_enable()
     return backbone
@@ -145,6 +148,8 @@ def _train(
         choice = Choice(**chosen.chosen) if chosen else None
         choice = fit_probe(config.trainer, model, train, dev, folder, accelerator, choice)
         training = FoldTraining(None, choice.dev_ua, chosen=choice._asdict())
+    if config.trainer.lora_rank > 0:
+        merge_adapters(model.backbone)
     model.fold_standardisation()
     return inputs, training
 

@@ -56,6 +56,12 @@ AS_BEFORE: dict[str, dict[str, Any]] = {
     "trainer": {
         "crop_places": None,
         "refit": False,
+        "average": 0.0,
+        "layer_decay": 1.0,
+        "lora_rank": 0,
+        "lora_alpha": 16.0,
+        "lora_dropout": 0.0,
+        "lora_targets": [],
         "method": "gradient",
         "inverse_regularisation": [1e-4, 1e-3, 1e-2, 1e-1, 1.0],
     },

@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     import torch
     from accelerate import Accelerator
 
-PACKAGES: tuple[str, ...] = ("torch", "torchaudio", "transformers", "accelerate", "hydra-core")
+PACKAGES: tuple[str, ...] = ("torch", "torchaudio", "transformers", "accelerate", "peft", "hydra-core")
 PACKAGES += ("numpy", "scipy", "scikit-learn", "pandas")
 
 

@@ -1,6 +1,7 @@
 """Checkpoints of an unfinished training: its whole state after an epoch, so that a stopped run resumes exactly.
 
-    checkpoints/epoch0003/  model.safetensors  best.safetensors  state.pt (optimiser, schedule, scaler, random states)
+    checkpoints/epoch0003/  model.safetensors  best.safetensors  state.pt (optimiser, schedule, average, scaler, random
+    states)
 
 models/checkpoint_files.py finds pretrained checkpoints, the weights that a backbone starts from; models/export.py saves
 finished models.
@@ -28,6 +29,7 @@ from torch.optim.lr_scheduler import LRScheduler
 
 from melt_ser.core import files
 from melt_ser.core.errors import InputError, first_line
+from melt_ser.training.average import WeightAverage
 
 
 @dataclass
@@ -64,6 +66,7 @@ def save_checkpoint(
     model: nn.Module,
     optimiser: Optimizer,
     schedule: LRScheduler,
+    average: WeightAverage,
     accelerator: Accelerator,
 ) -> None:
     """Write the state of a fit after an epoch. Every process must call it; the main one writes.
@@ -71,7 +74,7 @@ def save_checkpoint(
     Args:
         folder: the folder of all checkpoints of this fit.
         state: the progress and the best weights.
-        model, optimiser, schedule: as they are after the epoch.
+        model, optimiser, schedule, average: as they are after the epoch.
         accelerator: the processes; its loss scale is written too.
 
     Raises OutputError if a write fails.
@@ -94,6 +97,7 @@ def save_checkpoint(
                 "progress": progress,
                 "optimiser": optimiser.state_dict(),
                 "schedule": schedule.state_dict(),
+                "average": average.state_dict(),
                 "scaler": accelerator.scaler.state_dict() if accelerator.scaler is not None else None,
                 "random": random_states,
             },
@@ -105,13 +109,18 @@ def save_checkpoint(
 
 
 def load_checkpoint(
-    folder: Path, model: nn.Module, optimiser: Optimizer, schedule: LRScheduler, accelerator: Accelerator
+    folder: Path,
+    model: nn.Module,
+    optimiser: Optimizer,
+    schedule: LRScheduler,
+    average: WeightAverage,
+    accelerator: Accelerator,
 ) -> FitState:
     """Restore a fit from its newest checkpoint and return its state; a fresh state if there is no checkpoint.
 
     Args:
         folder: the folder of all checkpoints of this fit.
-        model, optimiser, schedule: newly made; they receive the saved state.
+        model, optimiser, schedule, average: newly made; they receive the saved state.
         accelerator: the processes; its loss scale is put back too.
 
     Raises InputError if the checkpoint cannot be read or belongs to another model.
@@ -126,6 +135,8 @@ def load_checkpoint(
         best = load_file(newest / "best.safetensors")
         optimiser.load_state_dict(saved["optimiser"])
         schedule.load_state_dict(saved["schedule"])
+        if "average" in saved:  # checkpoints from before the setting `trainer.average` have none
+            average.load_state_dict(saved["average"])
         if accelerator.scaler is not None and saved["scaler"] is not None:
             accelerator.scaler.load_state_dict(saved["scaler"])
         state = FitState(**saved["progress"], best_weights=best)

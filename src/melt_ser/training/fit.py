@@ -35,6 +35,7 @@ from melt_ser.data.feature_store import FeatureDataset
 from melt_ser.data.stage import Stage
 from melt_ser.evaluation.inference import dev_scores, predict_probabilities
 from melt_ser.models.classifier import SpeechClassifier
+from melt_ser.training.average import WeightAverage
 from melt_ser.training.checkpoints import FitState, learning_weights, load_checkpoint, load_weights, save_checkpoint
 from melt_ser.training.optimisation import Weighting, make_loss, make_optimiser, make_schedule
 from melt_ser.training.progress import TrainingProgress
@@ -59,7 +60,8 @@ def fit(
     """Train `model` in place, up to `config.epochs`, and leave it with the weights of its best epoch.
 
     The best epoch has the highest dev UA; among equals, the lowest dev loss. Dev is scored in the precision and batch
-    size of the training, since the best epoch may depend on either. Afterwards the model computes in float32, like a
+    size of the training, since the best epoch may depend on either. With `config.average` the weights of an epoch are
+    their moving average. Afterwards the model computes in float32, like a
     model that is loaded from its folder.
 
     Args:
@@ -96,7 +98,8 @@ def fit(
     if shard.process > 0:
         torch.manual_seed(hash((seed, shard.process)))  # so that dropout differs between processes
     epochs_between_checkpoints = 10 if stage is Stage.pooled and isinstance(train, FeatureDataset) else 1
-    state = load_checkpoint(folder / "checkpoints", model, optimiser, schedule, accelerator)
+    average = WeightAverage(learning, config.average)
+    state = load_checkpoint(folder / "checkpoints", model, optimiser, schedule, average, accelerator)
 
     with TrainingProgress(title, batches.steps_per_epoch, config.epochs, state.epoch) as progress:
         while not _is_done(config, state):
@@ -129,13 +132,18 @@ def fit(
                     optimiser.step()
                     if not accelerator.optimizer_step_was_skipped:  # fp16 skips a step if a gradient overflows
                         schedule.step()
+                        average.update()
                     optimiser.zero_grad()
                     shown_loss = totals[0] * accelerator.num_processes / clips
                     progress.step(state.epoch, shown_loss, clips / (time.perf_counter() - started))
             seconds = time.perf_counter() - started
 
             loss_sum, own_length, padded_length = _sum_over_processes(totals, accelerator)
-            dev_ua, dev_wa, dev_loss = _scores_of(dev, model, config, accelerator)
+            with average.in_model():
+                dev_ua, dev_wa, dev_loss = _scores_of(dev, model, config, accelerator)
+                if dev is None or (dev_ua, -dev_loss) > (state.best_dev_ua, -state.best_dev_loss):
+                    state.best_epoch, state.best_dev_ua, state.best_dev_loss = state.epoch, dev_ua, dev_loss
+                    state.best_weights = learning_weights(model)
             row = {
                 "epoch": state.epoch,
                 "train_loss": loss_sum / clips,
@@ -148,16 +156,13 @@ def fit(
                 "padding": 1.0 - own_length / padded_length,
             }
             state.history.append(row)
-            if dev is None or (dev_ua, -dev_loss) > (state.best_dev_ua, -state.best_dev_loss):
-                state.best_epoch, state.best_dev_ua, state.best_dev_loss = state.epoch, dev_ua, dev_loss
-                state.best_weights = learning_weights(model)
             due = state.epoch % epochs_between_checkpoints == 0
             if accelerator.is_main_process:
                 if due or _is_done(config, state):
                     files.write_csv(folder / "metrics.csv", pd.DataFrame(state.history))
                 _tensorboard(config, folder, state)
             if due:
-                save_checkpoint(folder / "checkpoints", state, model, optimiser, schedule, accelerator)
+                save_checkpoint(folder / "checkpoints", state, model, optimiser, schedule, average, accelerator)
             progress.scored(dev_ua)
     accelerator.unwrap_model(wrapped, keep_fp32_wrapper=False)
     load_weights(model, state.best_weights)

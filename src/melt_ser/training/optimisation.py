@@ -12,6 +12,7 @@ from torch.optim.lr_scheduler import LRScheduler
 
 from melt_ser.config import Balance, Schedule, TrainerConfig
 from melt_ser.config import Optimiser as OptimiserName
+from melt_ser.models.backbone import Backbone
 from melt_ser.models.classifier import SpeechClassifier
 
 SCHEDULES = {
@@ -73,20 +74,44 @@ def make_loss(config: TrainerConfig, weighting: Weighting) -> nn.CrossEntropyLos
 
 
 def make_optimiser(config: TrainerConfig, model: SpeechClassifier, scaled: bool = False) -> Optimizer:
-    """Return Adam or AdamW with one learning rate for the backbone and one for the head.
+    """Return Adam or AdamW with the learning rates of the head and of the backbone's layers.
 
     Biases and normalisation weights (one-dimensional) get no weight decay. The optimiser is torch's fused one, except
     with fp16 loss scaling (`scaled`): with the fused one, accelerate does not learn of skipped steps.
     """
     groups = []
-    for part, rate in ((model.backbone, config.backbone_learning_rate), (model.head, config.head_learning_rate)):
-        learning = [parameter for parameter in part.parameters() if parameter.requires_grad]
+    for weights, rate in (
+        *_backbone_rates(config, model.backbone),
+        (model.head.parameters(), config.head_learning_rate),
+    ):
+        learning = [weight for weight in weights if weight.requires_grad]
         for decay in (True, False):
-            members = [parameter for parameter in learning if (parameter.ndim > 1) == decay]
+            members = [weight for weight in learning if (weight.ndim > 1) == decay]
             if members:
                 groups.append({"params": members, "lr": rate, "weight_decay": config.weight_decay if decay else 0.0})
     kind = torch.optim.AdamW if config.optimiser is OptimiserName.adamw else torch.optim.Adam
     return kind(groups, fused=not scaled)
+
+
+def _backbone_rates(config: TrainerConfig, backbone: Backbone) -> list[tuple[list[nn.Parameter], float]]:
+    """Return the weights of the backbone with their learning rates, from the lowest part up.
+
+    Layer i of n has rate * layer_decay ** (n - i), and the norm behind the last layer the rate of that layer. What lies
+    below the layers counts as layer 0.
+    """
+    rate = config.backbone_learning_rate
+    if config.layer_decay == 1.0:  # one group, as checkpoints from before this setting have it
+        return [(list(backbone.parameters()), rate)]
+    top = backbone.number_of_layers
+    height_of = dict.fromkeys(backbone.parameters(), 0)
+    for height, layer in enumerate(backbone.encoder.layers, start=1):
+        height_of |= dict.fromkeys(layer.parameters(), height)
+    if backbone.normalises_last:
+        height_of |= dict.fromkeys(backbone.encoder.layer_norm.parameters(), top)
+    members: list[list[nn.Parameter]] = [[] for _ in range(top + 1)]
+    for weight, height in height_of.items():
+        members[height].append(weight)
+    return [(weights, rate * config.layer_decay ** (top - height)) for height, weights in enumerate(members)]
 
 
 def make_schedule(config: TrainerConfig, optimiser: Optimizer, steps: int) -> LRScheduler:

@@ -66,6 +66,32 @@ REFUSED = {
     "trainer=frozen trainer.inverse_regularisation=[1]": (
         "trainer.inverse_regularisation is for trainer=probe; leave it out."
     ),
+    "trainer.average=1": "trainer.average is at least 0 and below 1, not 1.0.",
+    "trainer=probe trainer.average=0.9": (
+        f"trainer.average has no effect with {LR}, which takes no steps; leave it out."
+    ),
+    "trainer.layer_decay=0": "trainer.layer_decay is above 0 and at most 1, not 0.0.",
+    "trainer.layer_decay=1.1": "trainer.layer_decay is above 0 and at most 1, not 1.1.",
+    "trainer=frozen trainer.layer_decay=0.9": (
+        "trainer.layer_decay has no effect with trainer.freeze=everything, which trains no layer; leave it out."
+    ),
+    "trainer=probe trainer.layer_decay=0.9": (
+        f"trainer.layer_decay has no effect with {LR}, which takes no steps; leave it out."
+    ),
+    "trainer=lora trainer.lora_rank=-1": "trainer.lora_rank is a number from 0 up, not -1.",
+    "trainer=lora trainer.lora_alpha=0": "trainer.lora_alpha is a number above 0, not 0.0.",
+    "trainer=lora trainer.lora_dropout=1": "trainer.lora_dropout is at least 0 and below 1, not 1.0.",
+    "trainer.lora_targets=[q_proj]": (
+        "trainer.lora_targets has no effect with trainer.lora_rank=0, which makes no adapters; leave it out, or set "
+        "trainer=lora."
+    ),
+    "trainer.lora_rank=8": (
+        "With trainer.lora_rank=8 only adapters learn in the backbone, so trainer.freeze is the number of the lowest "
+        "layers without adapters, such as 0, not nothing."
+    ),
+    "trainer=probe trainer.lora_rank=8": (
+        f"trainer.lora_rank has no effect with {LR}, which takes no steps; leave it out."
+    ),
     "trainer.refit=cut": "trainer.refit is false, true or cut_dev, not 'cut'.",
     "head.layers=chosen": "head.layers=chosen is for trainer=probe; give last, weighted, all or a number.",
     "head.layers=-1": f"{LAYERS} -1.",
@@ -94,6 +120,7 @@ def test_a_setting_that_does_not_fit_is_refused_with_the_fix(typed: str) -> None
         "trainer=probe experiment=superb_er head=probe",
         "trainer=probe trainer.balance=sampling trainer.precision=fp32 trainer.batch_size=1 trainer.workers=0",
         "trainer=frozen head=probe",
+        "trainer=lora trainer.lora_targets=[q_proj,v_proj] trainer.freeze=-2 trainer.lora_alpha=4",
         "head.layers=2 head.pooling=statistics head.standardise=true",
     ],
 )

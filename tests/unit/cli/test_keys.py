@@ -30,7 +30,7 @@ def refusal(*overrides: str, verb: str = "config") -> str:
     ("key", "sentence"),
     [
         ("trainer.earning_rate", "There is no key 'earning_rate' in 'trainer'; did you mean 'head_learning_rate'?"),
-        ("trainer.lora.r", "There is no key 'lora' in 'trainer'; choose from: backbone_learning_rate,"),
+        ("trainer.lora.r", "There is no key 'lora' in 'trainer'; did you mean 'lora_rank'?"),
         ("epochs", "There is no key 'epochs'; did you mean 'trainer.epochs'?"),
         ("trainr.epochs", "There is no key 'trainr'; did you mean 'trainer'?"),
         ("hydra.jobb.name", "There is no key 'jobb' in 'hydra'; did you mean 'job'?"),

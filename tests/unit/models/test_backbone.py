@@ -305,7 +305,18 @@ def test_a_backbone_computes_no_gradient_of_the_audio(family):
     assert seen == [False]
 
 
-@pytest.mark.parametrize("what", ["convolutions", 3, -1])
+@pytest.mark.parametrize(("top", "as_number"), [(-1, 1), (-2, 0)])
+def test_freezing_can_leave_the_top_k_layers_to_learn(top, as_number):
+    backbone = small_backbone("wavlm-large")
+    backbone.freeze(top)
+    learns, stopped = learning(backbone), set(backbone.frozen)
+    layers = {name.split(".")[2] for name in learns if name.startswith("encoder.layers.")}
+    assert layers == {str(layer) for layer in range(2 + top, 2)}
+    backbone.freeze(as_number)
+    assert (learning(backbone), set(backbone.frozen)) == (learns, stopped)
+
+
+@pytest.mark.parametrize("what", ["convolutions", 3, -3])
 def test_a_wrong_freeze_is_one_sentence(what):
     with pytest.raises(SetupError, match="trainer.freeze"):
         small_backbone("wavlm").freeze(what)

@@ -43,6 +43,7 @@ def test_a_stage_and_the_rest_of_the_model_give_the_logits_of_the_whole(
         ("nothing", {}, False, Stage.nothing),
         ("convolution", {}, True, Stage.convolution),
         (0, {}, False, Stage.layers),
+        (-1, {}, False, Stage.layers),
         (1, {"layers": "weighted"}, False, Stage.convolution),
         (1, {}, True, Stage.layers),
         ("everything", {"layers": "weighted"}, False, Stage.pooled),

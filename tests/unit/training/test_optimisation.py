@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import copy
+import re
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -10,8 +12,9 @@ import torch
 
 from melt_ser.config import Balance, Optimiser, TrainerConfig
 from melt_ser.evaluation.inference import exact_products
+from melt_ser.models.classifier import SpeechClassifier
 from melt_ser.training.optimisation import Weighting, cell_weights, make_loss, make_optimiser
-from small_models import batch_of, small_classifier
+from small_models import batch_of, small_classifier, small_whisper_classifier
 
 CLASS_OF, CORPUS_OF = np.array([0] * 6 + [1] * 2 + [0] * 3 + [1]), np.array([0] * 8 + [1] * 4)
 
@@ -53,6 +56,43 @@ def test_the_fused_optimiser_does_what_the_plain_one_does(kind):
         bound = 2 * 3 * 1e-3 if name.endswith("k_proj.bias") else 1e-5
         assert (tensor - weights[1][name]).abs().max() < bound, name
     assert (weights[0]["head.output.weight"] - started["head.output.weight"]).abs().max() > 1e-3
+
+
+def rates_of(config: TrainerConfig, model: SpeechClassifier) -> dict[str, tuple[float, float]]:
+    """Return learning rate and weight decay of each weight that the optimiser has."""
+    groups = make_optimiser(config, model).param_groups
+    of_weight = {weight: (group["lr"], group["weight_decay"]) for group in groups for weight in group["params"]}
+    assert len(of_weight) == sum(len(group["params"]) for group in groups)
+    return {name: of_weight[weight] for name, weight in model.named_parameters() if weight in of_weight}
+
+
+@pytest.mark.parametrize("kind", ["hubert-base", "wavlm-large", "data2vec-base", "whisper"])
+def test_each_layer_has_its_decayed_rate(kind: str) -> None:
+    config = TrainerConfig(backbone_learning_rate=1e-3, head_learning_rate=1e-2, layer_decay=0.5, weight_decay=0.1)
+    model = small_whisper_classifier() if kind == "whisper" else small_classifier(kind)
+    model.backbone.freeze("nothing")
+    rates, plain = rates_of(config, model), rates_of(replace(config, layer_decay=1.0), model)
+    assert rates.keys() == plain.keys()
+    last_norm = "backbone.model.layer_norm." if kind == "whisper" else "backbone.model.encoder.layer_norm."
+    for name, (rate, decay) in rates.items():
+        assert decay == plain[name][1], "the weight decay stays"
+        if name.startswith("head."):
+            assert rate == plain[name][0] == 1e-2
+            continue
+        assert plain[name][0] == 1e-3
+        in_layer = re.search(r"model\.(?:encoder\.)?layers\.(\d+)\.", name)
+        is_top = name.startswith(last_norm) and model.backbone.normalises_last
+        expected = 1e-3 if is_top else 5e-4 * 2 ** int(in_layer[1]) if in_layer else 2.5e-4
+        assert rate == pytest.approx(expected), name
+    assert {rate for rate, _ in rates.values()} == {2.5e-4, 5e-4, 1e-3, 1e-2}
+
+
+def test_a_frozen_layer_has_no_rate_and_the_others_keep_theirs() -> None:
+    config, model = TrainerConfig(backbone_learning_rate=1e-3, layer_decay=0.5), small_classifier("hubert-base")
+    model.backbone.freeze(1)
+    backbone = {name: rate for name, (rate, _) in rates_of(config, model).items() if name.startswith("backbone.")}
+    assert set(backbone.values()) == {1e-3}
+    assert all(".layers.1." in name for name in backbone)
 
 
 @pytest.mark.parametrize("allowed", [False, True])
