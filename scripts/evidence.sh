@@ -74,7 +74,9 @@ across() {
 
 finetuned() {
     for corpus in "$emodb" "$urdu"; do
-        train $whisper trainer=finetune $corpus "trainer.precision=${PRECISION:-auto}"
+        for model in "backbone=whisper_random" "$whisper"; do
+            train $model trainer=finetune $corpus "trainer.precision=${PRECISION:-auto}"
+        done
     done
 }
 
