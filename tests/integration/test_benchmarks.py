@@ -12,12 +12,12 @@ from transformers import AutoModel, PreTrainedModel
 
 from checkpoints import model_config, save_checkpoint
 from clips import draw_seconds, make_corpus
-from common import alternate, watched
+from common import FAMILIES, alternate, watched
 from finetune import SCORED, Job, measure
 from flops import position_flops, step_flops
 from melt_ser.models.families import load_backbone
 from sampling import EpochSample
-from small_models import FAMILIES, small_config
+from small_models import small_config
 
 MELT = {0.05: 1.25, 0.1: 1.47, 0.25: 2.00, 0.5: 2.96, 0.75: 4.55, 0.9: 6.96, 0.95: 8.47, 0.99: 12.09}  # seconds
 
