@@ -74,8 +74,8 @@ across() {
 
 finetuned() {
     for corpus in "$emodb" "$urdu"; do
-        for model in "backbone=whisper_random" "$whisper"; do
-            train $model trainer=finetune $corpus "trainer.precision=${PRECISION:-auto}"
+        for model in "backbone=whisper_random trainer=finetune" "$whisper trainer=finetune" "$whisper trainer=lora"; do
+            train $model $corpus "trainer.precision=${PRECISION:-auto}"
         done
     done
 }
