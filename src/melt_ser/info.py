@@ -28,8 +28,9 @@ def info(arguments: list[str] | None) -> int:
     print("versions: " + ", ".join(f"{name} {version}" for name, version in versions().items()))
     print(f"devices: {_devices()}")
     for columns, rows in ((("backbones", "pretraining"), _backbones()), (("corpora",), _corpora())):
-        table = Table(*columns, "state", box=None, padding=(0, 2, 0, 0))
-        table.add_column("how to get it", overflow="fold")  # a command is shown whole
+        table = Table(box=None, padding=(0, 2, 0, 0))
+        for column in (*columns, "state", "how to get it"):
+            table.add_column(column, no_wrap=column in ("backbones", "corpora"), overflow="fold")  # names stay whole
         for row in rows:
             table.add_row(*row)
         show(table)

@@ -93,8 +93,15 @@ def test_two_processes_fit_the_probe_that_one_does(tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_two_processes_learn_the_adapters_and_the_average_that_one_does(tmp_path: Path) -> None:
     root = corpus(tmp_path / "c", each=7)
-    settings = (*TEN_STEPS, "trainer=lora", "trainer.refit=true", "augment=nothing", "trainer.average=0.9")
-    settings += ("trainer.backbone_learning_rate=1e-2",)
+    settings = (
+        *TEN_STEPS,
+        "trainer=lora",
+        "head=linear",
+        "trainer.refit=true",
+        "augment=nothing",
+        "trainer.average=0.9",
+    )
+    settings += ("trainer.backbone_learning_rate=3e-3",)
     one, _ = train(tmp_path / "one", root, *settings)
     done = launched(TORCHRUN, "train", tmp_path, *typed(tmp_path / "two", root, *settings))
     assert done.returncode == 0, done.stderr
