@@ -60,8 +60,7 @@ def settle_checkpoint(composed: DictConfig, choice: str, overrides: Iterable[str
     say(
         f"note: {backbone.checkpoint} runs under the name '{backbone.name}' with "
         f"backbone.learning_rate={backbone.learning_rate}, backbone.freeze={backbone.freeze} and "
-        f"backbone.state={backbone.state}; "
-        f"the defaults are those of backbone={like}."
+        f"backbone.state={backbone.state}; the defaults are those of backbone={like}."
     )
 
 

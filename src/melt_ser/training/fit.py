@@ -61,8 +61,7 @@ def fit(
 
     The best epoch has the highest dev UA; among equals, the lowest dev loss. Dev is scored in the precision and batch
     size of the training, since the best epoch may depend on either. With `config.average` the weights of an epoch are
-    their moving average. Afterwards the model computes in float32, like a
-    model that is loaded from its folder.
+    their moving average. Afterwards the model computes in float32, like a model that is loaded from its folder.
 
     Args:
         config: the `trainer` settings.

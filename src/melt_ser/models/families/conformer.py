@@ -10,12 +10,9 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from melt_ser.config import BackboneConfig, Kernels
+from melt_ser.config import BackboneConfig
 from melt_ser.models.backbone import Backbone
-from melt_ser.models.checkpoint_config import extractor_settings
-from melt_ser.models.checkpoint_files import find_checkpoint
-from melt_ser.models.families.wav2vec2 import FIRST_WEIGHT, TINY, Wav2Vec2Backbone, masking_settings
-from melt_ser.models.weights import pretrained_model, random_model
+from melt_ser.models.families.wav2vec2 import TINY, Wav2Vec2Backbone, load_waveform_encoder, masking_settings
 
 
 class ConformerBackbone(Wav2Vec2Backbone):
@@ -56,11 +53,4 @@ def load_backbone(
 ) -> Backbone:
     """Build the backbone of a configuration; the arguments are those of `families.load_backbone`."""
     settings = masking_settings(config.layer_drop, time_mask_probability, feature_mask_probability)
-    family, kernels = config.family, Kernels(config.kernels)
-    if config.checkpoint is None:
-        model = random_model(config, seed, settings, TINY | TINY_CONFORMER)
-        return ConformerBackbone(family, model, do_normalize=True, kernels=kernels)
-    folder = find_checkpoint(config)
-    model = pretrained_model(folder, config, seed, settings, FIRST_WEIGHT)
-    do_normalize = bool(extractor_settings(folder).get("do_normalize", True))  # the default of transformers
-    return ConformerBackbone(family, model, do_normalize, kernels)
+    return load_waveform_encoder(ConformerBackbone, TINY | TINY_CONFORMER, config, seed, settings)

@@ -232,9 +232,10 @@ class Wav2Vec2Backbone(Backbone):
         A batch norm would mix the utterances of a batch; it keeps the statistics of its pretraining.
         """
         super().train(mode)
-        for module in self.model.modules():
-            if isinstance(module, nn.BatchNorm1d):
-                module.eval()
+        if self.model.training:  # otherwise they are in evaluation mode already
+            for module in self.model.modules():
+                if isinstance(module, nn.BatchNorm1d):
+                    module.eval()
         return self
 
     def gradient_checkpointing_enable(self) -> None:
@@ -274,11 +275,24 @@ def load_backbone(
 ) -> Backbone:
     """Build the backbone of a configuration; the arguments are those of `families.load_backbone`."""
     settings = masking_settings(config.layer_drop, time_mask_probability, feature_mask_probability)
+    return load_waveform_encoder(Wav2Vec2Backbone, tiny_architecture(config.family), config, seed, settings)
+
+
+def load_waveform_encoder(
+    kind: type[Wav2Vec2Backbone], tiny: dict[str, Any], config: BackboneConfig, seed: int, settings: dict[str, Any]
+) -> Backbone:
+    """Build a backbone whose first module is the convolutional encoder of wav2vec 2.0.
+
+    Args:
+        kind: the class of the backbone.
+        tiny: the keys of transformers' configuration for random weights.
+        config, seed: as for `families.load_backbone`.
+        settings: further keys of the configuration, those of `masking_settings`.
+    """
     family, kernels = config.family, Kernels(config.kernels)
     if config.checkpoint is None:
-        model = random_model(config, seed, settings, tiny_architecture(family))
-        return Wav2Vec2Backbone(family, model, do_normalize=True, kernels=kernels)
+        return kind(family, random_model(config, seed, settings, tiny), do_normalize=True, kernels=kernels)
     folder = find_checkpoint(config)
     model = pretrained_model(folder, config, seed, settings, FIRST_WEIGHT)
     do_normalize = bool(extractor_settings(folder).get("do_normalize", True))  # the default of transformers
-    return Wav2Vec2Backbone(family, model, do_normalize, kernels)
+    return kind(family, model, do_normalize, kernels)
