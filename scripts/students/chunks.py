@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
 
@@ -13,6 +14,7 @@ from melt_ser.audio import SAMPLE_RATE
 from melt_ser.audio.resample import resample
 from melt_ser.audio.waveform import pad_together, prepare_waveform
 from melt_ser.core import files
+from melt_ser.data.batches import SortedBatches
 from melt_ser.models.backbone import Backbone
 
 CHUNK = 3 * SAMPLE_RATE  # samples
@@ -24,12 +26,13 @@ class Speech:
     """All chunks of the speech at each speed.
 
     samples: int16 at 16 kHz, every chunk after the other. lengths, starts: samples of each chunk, and its first one.
+    hours: of the speech, once.
     """
 
     def __init__(self, folder: Path, speeds: list[float]) -> None:
         """Read audio.npy (int16, all clips after each other) and lengths.npy (samples of each) of gather_speech.py."""
         audio, lengths = np.load(folder / "audio.npy", mmap_mode="r"), np.load(folder / "lengths.npy")
-        chunks, self.seconds = [], float(lengths.sum() / SAMPLE_RATE)
+        chunks, self.hours = [], float(lengths.sum() / SAMPLE_RATE / 3600)
         for speed in speeds:
             for end, length in zip(np.cumsum(lengths), lengths, strict=True):
                 clip = np.asarray(audio[end - length : end])
@@ -41,20 +44,14 @@ class Speech:
         self.lengths = np.array([len(chunk) for chunk in chunks])
         self.starts = np.concatenate([[0], np.cumsum(self.lengths)])
 
-    def chunk(self, number: int) -> Tensor:
-        """Return a chunk, (samples,), as float32."""
-        return torch.from_numpy(self.samples[self.starts[number] : self.starts[number + 1]].astype(np.float32) / 32768)
+    @property
+    def seconds(self) -> np.ndarray:
+        """The length of each chunk, (chunks,)."""
+        return self.lengths / SAMPLE_RATE
 
-    def batches(self, seed: int, epoch: int) -> list[np.ndarray]:
-        """Return the chunks of each batch, as numbers: of similar length, BATCH_SECONDS together, in random order."""
-        generator = np.random.default_rng((seed, epoch))
-        order = generator.permutation(len(self.lengths))
-        batches = []
-        for pool in np.array_split(order, max(1, len(order) // 1000)):
-            pool = pool[np.argsort(self.lengths[pool], kind="stable")]
-            parts = np.floor(np.cumsum(self.lengths[pool]) / SAMPLE_RATE / BATCH_SECONDS)
-            batches += np.split(pool, np.flatnonzero(np.diff(parts)) + 1)
-        return [batches[number] for number in generator.permutation(len(batches))]
+    def chunk(self, number: int) -> np.ndarray:
+        """Return a chunk, (samples,), as float32."""
+        return self.samples[self.starts[number] : self.starts[number + 1]].astype(np.float32) / 32768
 
 
 class Targets(NamedTuple):
@@ -77,8 +74,9 @@ def teach(teacher: Backbone, layers: list[int], speech: Speech, folder: Path) ->
         starts = np.concatenate([[0], np.cumsum(counts.numpy())])
         shape = (int(starts[-1]), len(layers), teacher.hidden_size)
         states = np.lib.format.open_memmap(path, "w+", np.float16, shape)
-        for number, rows in enumerate(speech.batches(seed=0, epoch=0)):
-            audio, lengths = batch_of(speech, rows, teacher.do_normalize)
+        batches = SortedBatches(speech.seconds, len(speech.lengths), batch_seconds=BATCH_SECONDS)
+        for number, rows in enumerate(batches):
+            audio, lengths = batch_of([speech.chunk(row) for row in rows], teacher.do_normalize)
             with torch.autocast("cpu", torch.bfloat16):
                 output = teacher(audio, lengths, output_hidden_states=True)
             assert output.hidden_states is not None
@@ -86,13 +84,13 @@ def teach(teacher: Backbone, layers: list[int], speech: Speech, folder: Path) ->
             for row, own in zip(rows, chosen, strict=True):
                 states[starts[row] : starts[row + 1]] = own[: starts[row + 1] - starts[row]]
             if number % 50 == 0:
-                print(f"teacher: batch {number}", flush=True)
+                print(f"teacher: batch {number} of {len(batches)}", flush=True)
         states.flush()
         with files.replacing_file(done) as temporary, open(temporary, "wb") as file:
             np.save(file, starts)
     return Targets(np.load(path, mmap_mode="r"), np.load(done))
 
 
-def batch_of(speech: Speech, rows: np.ndarray, do_normalize: bool) -> tuple[Tensor, Tensor]:
-    """Return chunks as audio, (batch, samples), and lengths, (batch,)."""
-    return pad_together([prepare_waveform(speech.chunk(row), do_normalize) for row in rows])
+def batch_of(chunks: Iterable[np.ndarray], do_normalize: bool) -> tuple[Tensor, Tensor]:
+    """Return chunks, (samples,) each, as audio, (batch, samples), and lengths, (batch,)."""
+    return pad_together([prepare_waveform(torch.from_numpy(chunk), do_normalize) for chunk in chunks])

@@ -21,12 +21,14 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from chunks import Speech, Targets, batch_of, teach
-from shapes import SHAPES
+from chunks import BATCH_SECONDS, Speech, Targets, batch_of, teach
+from shapes import FAMILIES, SHAPE
 from torch import Tensor, nn
 
-from melt_ser.config import BackboneConfig
+from melt_ser.audio.augment import Augmentation
+from melt_ser.config import AugmentConfig, BackboneConfig
 from melt_ser.core import files
+from melt_ser.data.batches import ShuffledBatches
 from melt_ser.models.families import load_backbone
 
 
@@ -35,7 +37,7 @@ class Student(nn.Module):
 
     def __init__(self, family: str, layers: int, features: int, seed: int) -> None:
         super().__init__()
-        self.backbone = load_backbone(BackboneConfig(family=family, architecture=SHAPES[family]), seed)
+        self.backbone = load_backbone(BackboneConfig(family=family, architecture=SHAPE), seed)
         torch.manual_seed(seed)
         self.maps = nn.Linear(self.backbone.hidden_size, layers * features)
 
@@ -45,7 +47,7 @@ class Student(nn.Module):
         return self.maps(output.last_hidden_state), output.frame_mask
 
 
-def loss_of(guesses: Tensor, frame_mask: Tensor, targets: Targets, rows: np.ndarray) -> Tensor:
+def loss_of(guesses: Tensor, frame_mask: Tensor, targets: Targets, rows: list[int]) -> Tensor:
     """Return the mean loss over the frames that both have; the teacher may have one more at the end of a chunk."""
     counts = np.minimum(np.diff(targets.starts)[rows], frame_mask.sum(dim=1).numpy())
     known = [targets.states[targets.starts[row] :][:count] for row, count in zip(rows, counts, strict=True)]
@@ -58,7 +60,7 @@ def loss_of(guesses: Tensor, frame_mask: Tensor, targets: Targets, rows: np.ndar
 
 def main() -> None:
     options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    options.add_argument("family", choices=SHAPES)
+    options.add_argument("family", choices=FAMILIES)
     options.add_argument("--speech", type=Path, required=True, help="folder of gather_speech.py")
     options.add_argument("--teacher", required=True, help="hub id or folder of the teacher")
     options.add_argument("--teacher-family", default="whisper")
@@ -90,7 +92,7 @@ def main() -> None:
     student.backbone.save(arguments.out)
     about = {name: str(value) if isinstance(value, Path) else value for name, value in vars(arguments).items()}
     about |= {
-        "hours": speech.seconds / 3600,
+        "hours": speech.hours,
         "weights": sum(weight.numel() for weight in student.backbone.parameters()),
     }
     files.write_json(arguments.out / "distil.json", about)
@@ -106,14 +108,15 @@ def train(student: Student, speech: Speech, targets: Targets, arguments: argpars
         student.load_state_dict(stored["student"])
         optimiser.load_state_dict(stored["optimiser"])
         first = stored["step"]
+    augment = Augmentation(AugmentConfig(noise_probability=arguments.noise, noise_snr_decibels=[5.0, 30.0]))
     total, since = 0.0, time.monotonic()
     student.train()
     for step, rows in enumerate(rows_of_steps(speech, arguments.seed, first, arguments.steps), first + 1):
         for group in optimiser.param_groups:
             cosine = 0.5 + 0.5 * math.cos(math.pi * (step - 1) / arguments.steps)
             group["lr"] = arguments.learning_rate * min(1.0, step / 200) * cosine
-        audio, lengths = batch_of(speech, rows, do_normalize=True)
-        audio = with_noise(audio, lengths, arguments.noise, np.random.default_rng((arguments.seed, step, 1)))
+        generator = np.random.default_rng((arguments.seed, step, 1))
+        audio, lengths = batch_of([augment(speech.chunk(row), generator) for row in rows], do_normalize=True)
         with torch.autocast("cpu", torch.bfloat16):
             guesses, frame_mask = student(audio, lengths)
         loss = loss_of(guesses, frame_mask, targets, rows)
@@ -133,24 +136,12 @@ def train(student: Student, speech: Speech, targets: Targets, arguments: argpars
     checkpoint.unlink(missing_ok=True)
 
 
-def rows_of_steps(speech: Speech, seed: int, first: int, last: int) -> Iterator[np.ndarray]:
+def rows_of_steps(speech: Speech, seed: int, first: int, last: int) -> Iterator[list[int]]:
     """Yield the chunks of each step from `first` to `last` - 1, counted from 0; an epoch has each chunk once."""
-    step = 0
-    for epoch in itertools.count():
-        for rows in speech.batches(seed, epoch):
-            if step == last:
-                return
-            if step >= first:
-                yield rows
-            step += 1
-
-
-def with_noise(audio: Tensor, lengths: Tensor, share: float, generator: np.random.Generator) -> Tensor:
-    """Add white noise, 5 to 30 dB below the chunk, to a share of the normalised chunks of (batch, samples)."""
-    level = 10 ** (-generator.uniform(5, 30, len(lengths)) / 20) * (generator.random(len(lengths)) < share)
-    noise = torch.from_numpy(generator.standard_normal(audio.shape, dtype=np.float32))
-    heard = torch.arange(audio.shape[1]) < lengths[:, None]
-    return audio + noise * torch.from_numpy(level).float()[:, None] * heard
+    chunks = max(1, round(BATCH_SECONDS / float(speech.seconds.mean())))
+    batches = ShuffledBatches(speech.seconds, chunks, seed)
+    steps = itertools.chain.from_iterable(map(batches.batches, itertools.count()))
+    return itertools.islice(steps, first, last)
 
 
 if __name__ == "__main__":
