@@ -8,12 +8,10 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 import pytest
 
-import melt_ser.training.fit
 from checkout import CHECKOUT
 from melt_ser.core.errors import InputError, SetupError
 from melt_ser.core.locks import exclusive_lock
@@ -22,6 +20,7 @@ from melt_ser.runs.folder import read_result
 from melt_ser.training.progress import TrainingProgress
 from small_models import small_classifier
 from small_runs import corpus, outcome, train
+from stopped_runs import stopped_after_checkpoint, stopped_at
 
 
 @pytest.mark.slow
@@ -35,12 +34,10 @@ def test_a_resumed_run_is_the_same_after_a_kill_at_any_moment(tmp_path: Path) ->
     assert outcomes["kills"] == outcomes["moments"] >= 14  # each moment was reached
 
 
-def test_a_damaged_checkpoint_or_another_corpus_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_damaged_checkpoint_or_another_corpus_is_refused(tmp_path: Path) -> None:
     root = corpus(tmp_path / "c")
-    monkeypatch.setattr("melt_ser.runs.fold.save_model", _stop)
-    with pytest.raises(KeyboardInterrupt):
+    with stopped_at():
         train(tmp_path / "runs", root)
-    monkeypatch.undo()
     [checkpoint] = (tmp_path / "runs").glob("*/*/*/checkpoints/epoch*")
     weights = checkpoint / "model.safetensors"
     whole = weights.read_bytes()
@@ -63,10 +60,8 @@ def test_a_head_on_cached_features_resumes_after_its_tenth_epoch(
     root = corpus(tmp_path / "c")
     settings = ("trainer=frozen", "trainer.epochs=12", f"cache.folder={tmp_path / 'cache'}")
     folder, _ = train(tmp_path / "whole", root, *settings)
-    monkeypatch.setattr("melt_ser.runs.fold.save_model", _stop)
-    with pytest.raises(KeyboardInterrupt):
+    with stopped_at():
         train(tmp_path / "stopped", root, *settings)
-    monkeypatch.undo()
     [checkpoint] = (tmp_path / "stopped").glob("*/*/*/checkpoints/epoch*")
     assert checkpoint.name == "epoch0010"
     epochs: set[int] = set()
@@ -89,50 +84,35 @@ ADAPTER = ("+backbone.architecture.add_adapter=true", "+backbone.architecture.nu
     ],
     ids=lambda settings: settings[0],
 )
-def test_each_kind_of_encoder_resumes_to_the_bit(
-    backbone: str, settings: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_each_kind_of_encoder_resumes_to_the_bit(backbone: str, settings: tuple[str, ...], tmp_path: Path) -> None:
     """It trains with masks, from cached frozen layers, or a head on cached frames; those with an adapter read it."""
     root = corpus(tmp_path / "c")
     settings = (f"backbone={backbone}", *settings, f"cache.folder={tmp_path / 'cache'}")
     settings = settings if backbone.startswith("unispeech") else (*settings, *ADAPTER)
     folder, _ = train(tmp_path / "whole", root, *settings)
-    monkeypatch.setattr("melt_ser.runs.fold.save_model", _stop)
-    with pytest.raises(KeyboardInterrupt):
+    with stopped_at():
         train(tmp_path / "stopped", root, *settings)
-    monkeypatch.undo()
     resumed, _ = train(tmp_path / "stopped", root, *settings)
     assert outcome(resumed) == outcome(folder)
 
 
-def test_a_refit_goes_on_from_its_own_checkpoint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_refit_goes_on_from_its_own_checkpoint(tmp_path: Path) -> None:
     root, settings = corpus(tmp_path / "c"), ("trainer.epochs=2", "trainer.refit=true")
     folder, _ = train(tmp_path / "whole", root, *settings)
-    save = melt_ser.training.fit.save_checkpoint
-
-    def save_then_stop_in_the_refit(checkpoints: Path, *more: Any) -> None:
-        save(checkpoints, *more)
-        if checkpoints.parent.name == "refit":
-            _stop()
-
-    monkeypatch.setattr("melt_ser.training.fit.save_checkpoint", save_then_stop_in_the_refit)
-    with pytest.raises(KeyboardInterrupt):
+    with stopped_after_checkpoint(lambda folder, _: folder.parent.name == "refit"):
         train(tmp_path / "stopped", root, *settings)
-    monkeypatch.undo()
     assert len(list((tmp_path / "stopped").glob("*/*/*/refit/checkpoints/epoch0001"))) == 1
     resumed, _ = train(tmp_path / "stopped", root, *settings)
     assert outcome(resumed) == outcome(folder)
 
 
-def test_a_pretrained_checkpoint_with_changed_files_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_pretrained_checkpoint_with_changed_files_is_refused(tmp_path: Path) -> None:
     """The run id knows a local checkpoint by its path; the run knows its content."""
     root, weights = corpus(tmp_path / "c"), tmp_path / "weights"
     save_model(small_classifier("hubert", seed=1), weights)
     settings = ("backbone=hubert", "backbone.revision=null", f"backbone.checkpoint={weights}")
-    monkeypatch.setattr("melt_ser.runs.fold.save_model", _stop)
-    with pytest.raises(KeyboardInterrupt):
+    with stopped_at():
         train(tmp_path / "runs", root, *settings)
-    monkeypatch.undo()
     sizes = (weights / "model.safetensors").stat().st_size
     save_model(small_classifier("hubert", seed=2), weights)
     assert (weights / "model.safetensors").stat().st_size == sizes
@@ -148,20 +128,16 @@ def test_a_pretrained_checkpoint_with_changed_files_is_refused(tmp_path: Path, m
     assert train(tmp_path / "runs", root, *settings) == (folder, result)
 
 
-def test_a_finished_run_is_kept_until_the_forced_one_is_finished(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_finished_run_is_kept_until_the_forced_one_is_finished(tmp_path: Path) -> None:
     root = corpus(tmp_path / "c")
     folder, _ = train(tmp_path / "runs", root, "trainer.epochs=2")
     previous, before = folder.with_name(f"{folder.name}.previous"), outcome(folder)
     for again in ("force=true", "force=true", "force=false"):  # each is stopped, forced or resumed
-        monkeypatch.setattr("melt_ser.runs.fold.save_model", _stop)
-        with pytest.raises(KeyboardInterrupt):
+        with stopped_at():
             train(tmp_path / "runs", root, "trainer.epochs=2", again)
         assert outcome(previous) == before
         with pytest.raises(SetupError, match=r"no finished run .* the run before it is in .*\.previous"):
             read_result(folder)
-    monkeypatch.undo()
     train(tmp_path / "runs", root, "trainer.epochs=2")  # resumes after the last epoch of the forced run
     assert outcome(folder) == before
     assert not previous.exists()
@@ -184,10 +160,6 @@ def test_two_runs_never_share_a_folder(tmp_path: Path, capsys: pytest.CaptureFix
     other.join()
     train(tmp_path / "runs", root)
     assert "already finished" in capsys.readouterr().err
-
-
-def _stop(*_: object) -> None:
-    raise KeyboardInterrupt
 
 
 def _hold(folder: Path, ready: multiprocessing.Event, release: multiprocessing.Event) -> None:  # type: ignore[valid-type]

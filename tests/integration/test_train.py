@@ -26,6 +26,7 @@ from melt_ser.models.export import load_model
 from melt_ser.models.families import load_backbone
 from melt_ser.predict import main as predict
 from small_runs import CLASSES, FROZEN_RUNS, corpus, outcome, train
+from stopped_runs import stopped_at
 
 
 def test_a_run_folder_is_complete_and_its_metrics_follow_from_its_predictions(
@@ -351,9 +352,7 @@ def test_a_run_with_old_names_of_settings_is_skipped_scored_labelled_and_run_aga
     assert forced["evals"] == result["evals"]
 
 
-def test_a_refit_learns_from_train_and_dev_for_the_epochs_that_dev_chose(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_refit_learns_from_train_and_dev_for_the_epochs_that_dev_chose(tmp_path: Path) -> None:
     """Whether it is stopped in the second training or not, and the result says what was trained on."""
     root, settings = corpus(tmp_path / "c"), (*FROZEN_RUNS[0][1], "trainer.epochs=3", "trainer.refit=true")
     settings += (f"cache.folder={tmp_path / 'cache'}", "trainer.head_learning_rate=0.1")
@@ -372,10 +371,8 @@ def test_a_refit_learns_from_train_and_dev_for_the_epochs_that_dev_chose(
     assert plain != folder
     assert pd.read_csv(plain / "metrics.csv")["train_loss"].equals(first["train_loss"])
 
-    monkeypatch.setattr("melt_ser.runs.fold.save_model", _stop)
-    with pytest.raises(KeyboardInterrupt):
+    with stopped_at():
         train(tmp_path / "stopped", root, *settings)
-    monkeypatch.undo()
     resumed, _ = train(tmp_path / "stopped", root, *settings)
     assert outcome(resumed) == outcome(folder)
 
@@ -393,7 +390,3 @@ def test_cut_dev_refits_on_a_dev_part_that_was_cut_from_train_alone(tmp_path: Pa
     assert fold["n"] == (12 if has_own_dev else 18)
     assert (fold["temperature"] is None) != has_own_dev
     assert any("trained on train and dev" in note for note in result["warnings"]) != has_own_dev
-
-
-def _stop(*_: object, **__: object) -> None:
-    raise KeyboardInterrupt

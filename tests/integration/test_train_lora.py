@@ -14,13 +14,13 @@ import torch
 from safetensors.torch import load_file
 from transformers import pipeline
 
-import melt_ser.training.fit
 from melt_ser.cli.compose import compose, load_config
 from melt_ser.evaluate import evaluate
 from melt_ser.models.export import load_model
 from melt_ser.predict import main as predict
 from melt_ser.runs.fold import build_model
 from small_runs import CLASSES, NO_DROPOUT, SMALL, corpus, outcome, predictions, train
+from stopped_runs import stopped_after_checkpoint
 
 LORA = ("trainer=lora", "trainer.lora_rank=2", "trainer.refit=false")
 LEARNS = ("trainer.head_learning_rate=1e-2", "trainer.backbone_learning_rate=1e-2", "trainer.epochs=4")
@@ -79,21 +79,12 @@ def test_plain_transformers_load_the_saved_model(finished: tuple[Path, Path, dic
 
 @pytest.mark.parametrize("more", [("trainer.average=0.9",), ("trainer.lora_dropout=0.1", "trainer.refit=true")])
 def test_a_stopped_run_resumes_exactly_from_a_checkpoint_of_adapters_and_head(
-    finished: tuple[Path, Path, dict[str, Any]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, more: tuple[str, ...]
+    finished: tuple[Path, Path, dict[str, Any]], tmp_path: Path, more: tuple[str, ...]
 ) -> None:
     root, *_ = finished
     whole, _ = train(tmp_path / "whole", root, *LORA, *LEARNS, *more)
-    save = melt_ser.training.fit.save_checkpoint
-
-    def save_then_stop(folder: Path, state: Any, *others: Any) -> None:
-        save(folder, state, *others)
-        if state.epoch == 2:
-            raise KeyboardInterrupt
-
-    monkeypatch.setattr("melt_ser.training.fit.save_checkpoint", save_then_stop)
-    with pytest.raises(KeyboardInterrupt):
+    with stopped_after_checkpoint(lambda _, state: state.epoch == 2):
         train(tmp_path / "stopped", root, *LORA, *LEARNS, *more)
-    monkeypatch.undo()
     [checkpoint] = (tmp_path / "stopped").rglob("checkpoints/epoch0002")
     names = set(load_file(checkpoint / "model.safetensors"))
     assert len(names) == 2 * 6 + 2

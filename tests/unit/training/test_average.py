@@ -17,6 +17,7 @@ from melt_ser.models.export import load_model
 from melt_ser.training.average import WeightAverage
 from melt_ser.training.checkpoints import load_weights
 from small_runs import corpus, outcome, train
+from stopped_runs import stopped_after_checkpoint
 
 SETTINGS = ("trainer.epochs=4", "trainer.head_learning_rate=1e-2", "trainer.backbone_learning_rate=1e-3")
 AVERAGED = (*SETTINGS, "trainer.average=0.9")
@@ -101,23 +102,12 @@ def test_dev_and_the_saved_model_have_the_average(averaged: tuple[Path, Path], t
     assert all(torch.equal(saved[name], weight) for name, weight in seen["kept"].items())
 
 
-def test_a_stopped_run_with_an_average_resumes_exactly(
-    averaged: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_stopped_run_with_an_average_resumes_exactly(averaged: tuple[Path, Path], tmp_path: Path) -> None:
     root, whole = averaged
-    save = melt_ser.training.fit.save_checkpoint
-
-    def save_then_stop(folder: Path, state: Any, *more: Any) -> None:
-        save(folder, state, *more)
-        if state.epoch == 2:
-            raise KeyboardInterrupt
-
-    monkeypatch.setattr("melt_ser.training.fit.save_checkpoint", save_then_stop)
-    with pytest.raises(KeyboardInterrupt):
+    with stopped_after_checkpoint(lambda _, state: state.epoch == 2):
         train(tmp_path, root, *AVERAGED)
     [checkpoint] = tmp_path.glob("*/*/*/checkpoints/epoch0002")
     raw, best = (load_file(checkpoint / f"{name}.safetensors") for name in ("model", "best"))
     assert any(not torch.equal(raw[name], best[name]) for name in raw)
-    monkeypatch.undo()
     resumed, _ = train(tmp_path, root, *AVERAGED)
     assert outcome(resumed) == outcome(whole)
