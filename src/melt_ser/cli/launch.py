@@ -21,7 +21,7 @@ from melt_ser.cli.failures import Failure, failure_of
 from melt_ser.cli.help import is_asked, print_help
 from melt_ser.cli.overrides import for_hydra
 from melt_ser.cli.own_checkpoint import settle_job
-from melt_ser.cli.sweep import Outcomes, one_gpu, outcome, sweeping
+from melt_ser.cli.sweep import Ended, Outcomes, one_gpu, outcome, sweeping
 from melt_ser.cli.verb import exit_code_of, run
 from melt_ser.core.console import say_last, terminal
 from melt_ser.core.package import conf_folder
@@ -30,10 +30,10 @@ from melt_ser.core.processes import several
 LAUNCHERS = ("joblib", "submitit", "ray")  # an exception of these modules means that a job died
 
 
-def launch(config_name: str, task: Callable[[DictConfig], str | None]) -> int:
+def launch(config_name: str, task: Callable[[DictConfig], Ended | None]) -> int:
     """Compose the configuration from the command line, run the task, and return the exit code.
 
-    The task returns its outcome: "finished" (or None) or "skipped". A failed job of a sweep does not stop the others.
+    The task may return how it ended, for the summary of a sweep. A failed job of a sweep does not stop the others.
     The exit code of a sweep is the highest of its jobs. With `--help`, print the settings and do not run the task.
 
     Args:
@@ -43,7 +43,7 @@ def launch(config_name: str, task: Callable[[DictConfig], str | None]) -> int:
     return run(functools.partial(_launch, config_name, task))
 
 
-def _launch(config_name: str, task: Callable[[DictConfig], str | None]) -> int:
+def _launch(config_name: str, task: Callable[[DictConfig], Ended | None]) -> int:
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra then raises, and one line is printed here instead of a traceback
     if is_asked(sys.argv[1:]):
         return _help(config_name)
@@ -57,7 +57,7 @@ def _launch(config_name: str, task: Callable[[DictConfig], str | None]) -> int:
         try:
             with terminal(), one_gpu():  # a job of a sweep may run in a process of its own
                 settle_job(composed)
-                return outcome(task(composed) or "finished")
+                return outcome(task(composed) or Ended())
         except Exception as error:  # Hydra would print a line of its own for an exception
             failure = failure_of(error, schema)
             if not failure.known and not sweeping():
@@ -66,7 +66,7 @@ def _launch(config_name: str, task: Callable[[DictConfig], str | None]) -> int:
             codes.append(failure.exit_code)
             if several():  # the other processes wait for this one; its end makes the launcher end them
                 sys.exit(failure.exit_code)
-            return outcome("failed", failure.exit_code, failure.sentence)
+            return outcome(Ended("failed"), failure.exit_code, failure.sentence)
 
     try:
         hydra.main(version_base="1.3", config_path=str(conf_folder()), config_name=config_name)(guarded)()

@@ -17,7 +17,7 @@ from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from filelock import FileLock, Timeout
 from hydra.core.hydra_config import HydraConfig
@@ -31,13 +31,24 @@ from melt_ser.core.errors import one_line
 from melt_ser.core.processes import is_main_process
 
 REASONS = 3  # the most reasons for failures in the summary of a sweep
+SCORES = 20  # the most jobs whose scores are in it; `report` has those of any number
 SIDE_BY_SIDE = ("joblib", "submitit_local")  # launchers that give every job all GPUs; slurm and ray give each its own
 VISIBLE = "CUDA_VISIBLE_DEVICES"
 _own: list[str] = []  # the GPU of this process; it cannot change once CUDA is in use
 
 
+class Ended(NamedTuple):
+    """The end of a job that did not fail.
+
+    state: finished, or skipped if the run was finished before. ua: the UA on each corpus, a share, for the summary.
+    """
+
+    state: str = "finished"
+    ua: dict[str, float] = {}  # noqa: RUF012  (nobody changes it)
+
+
 class Outcomes(Callback):
-    """Collect the outcomes of a sweep's jobs: {state: finished, skipped or failed; exit_code; reason; job}."""
+    """Collect the outcomes of a sweep's jobs: {state: finished, skipped or failed; exit_code; reason; job; ua}."""
 
     last: Outcomes | None = None  # the outcomes of the sweep that this process started
 
@@ -78,9 +89,17 @@ class Outcomes(Callback):
         failed = [outcome for outcome in outcomes if outcome["state"] == "failed"]
         say(f"sweep: {states['finished']} finished, {states['skipped']} skipped, {states['failed']} failed")
         common = set.intersection(*(set(outcome["job"]) for outcome in outcomes)) if len(outcomes) > 1 else set()
+        for outcome in outcomes:  # what all jobs share need not be said
+            outcome["job"] = " ".join(part for part in outcome["job"] if part not in common)
+        scored = [outcome for outcome in outcomes if outcome["ua"]]
+        if 1 < len(scored) <= SCORES:
+            say("UA (%):")
+            for outcome in scored:
+                scores = ", ".join(f"{corpus} {100 * ua:.1f}" for corpus, ua in outcome["ua"].items())
+                say(f"  {outcome['job']}: {scores}")
         jobs: dict[str, list[str]] = {outcome["reason"]: [] for outcome in failed}  # failed jobs by reason
         for outcome in failed:
-            jobs[outcome["reason"]].append(" ".join(part for part in outcome["job"] if part not in common))
+            jobs[outcome["reason"]].append(outcome["job"])
         for reason, alike in list(jobs.items())[:REASONS]:
             say(f"failed: {alike[0]}{f' and {len(alike) - 1} more' if len(alike) > 1 else ''}: {reason}")
         if len(jobs) > REASONS:
@@ -105,9 +124,9 @@ def command() -> str:
     return shlex.join(overrides())
 
 
-def outcome(state: str, exit_code: int = 0, reason: str = "") -> dict[str, Any]:
+def outcome(ended: Ended, exit_code: int = 0, reason: str = "") -> dict[str, Any]:
     """Return the outcome of this job."""
-    return {"state": state, "exit_code": exit_code, "reason": one_line(reason), "job": overrides()}
+    return ended._asdict() | {"exit_code": exit_code, "reason": one_line(reason), "job": overrides()}
 
 
 @contextmanager

@@ -10,6 +10,7 @@ from melt_ser.core.errors import SetupError
 __version__ = "0.1.0"  # each result names it
 
 CACHE_VARIABLE = "MELT_SER_CACHE"
+STUDENTS = "melt_ser/"  # what the names of checkpoints in the package begin with
 
 
 def cache_folder() -> Path:
@@ -33,6 +34,16 @@ def expanded(path: str) -> Path:
         start = Path(path).parts[0]
         fix = f"set HOME, or {CACHE_VARIABLE} for the cache" if start == "~" else "give the whole path"
         raise SetupError(f"{path}: there is no home folder for {start}; {fix}.") from None
+
+
+def checkpoint_path(checkpoint: str) -> Path:
+    """Return the path that the name of a checkpoint means: a student's folder in the package, or the user's path.
+
+    The path need not exist: `checkpoint` may be a name of the hub.
+    """
+    if checkpoint.startswith(STUDENTS):
+        return Path(__file__).parents[1] / "students" / checkpoint.removeprefix(STUDENTS)
+    return expanded(checkpoint)
 
 
 def conf_folder() -> Path:

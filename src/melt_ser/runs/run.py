@@ -16,11 +16,12 @@ from melt_ser.cli.checks import check
 from melt_ser.cli.compose import typed
 from melt_ser.cli.failures import FAILED, noting_failure
 from melt_ser.cli.sweep import command, sweeping
-from melt_ser.config import Config
+from melt_ser.config import BackboneConfig, Config
 from melt_ser.core import files, processes
 from melt_ser.core.console import finish, say, show
 from melt_ser.core.errors import InputError
 from melt_ser.core.locks import exclusive_lock
+from melt_ser.core.package import STUDENTS
 from melt_ser.core.vocabulary import WITHOUT_WEIGHTS
 from melt_ser.evaluation.results import Inputs, Result, write_result
 from melt_ser.models.checkpoint_files import is_cached, weights_digest
@@ -48,12 +49,15 @@ if TYPE_CHECKING:
 
 def run(composed: DictConfig) -> Path:
     """Train and evaluate a composed configuration, or skip a finished run; return the path of `result.json`."""
-    path, _ = run_or_skip(composed)
+    path, _, _ = run_or_skip(composed)
     return path
 
 
-def run_or_skip(composed: DictConfig) -> tuple[Path, bool]:
-    """Do as `run` does; also return whether everything was finished before. A failure is noted in the run folder."""
+def run_or_skip(composed: DictConfig) -> tuple[Path, bool, dict[str, float]]:
+    """Do as `run` does; also return whether everything was finished before, and the UA (a share) on each corpus.
+
+    A failure is noted in the run folder.
+    """
     config = typed(composed, Config)
     check(config)
     check_family(config.backbone.family)
@@ -61,7 +65,7 @@ def run_or_skip(composed: DictConfig) -> tuple[Path, bool]:
         return _run(config)
 
 
-def _run(config: Config) -> tuple[Path, bool]:
+def _run(config: Config) -> tuple[Path, bool, dict[str, float]]:
     warning = processes.warn_of_a_lone_process()
     if warning:
         say(f"note: {warning}")
@@ -93,7 +97,9 @@ def _run(config: Config) -> tuple[Path, bool]:
             f"The run is finished, but {', '.join(plan.unscored)} could not be scored; the same command adds the "
             f"missing scores. {reasons}"
         )
-    return path, skipped
+    rows = [] if result is None else result.whole_evals()  # no result: another process has it
+    closed = [row for row in rows if row.answer_set == "closed"]
+    return path, skipped, {row.corpus: ua for row in closed if (ua := row.value("ua")) is not None}
 
 
 def _complete(plan: RunPlan) -> tuple[Result, bool]:
@@ -148,14 +154,25 @@ def _open_folder(plan: RunPlan) -> None:
     files.write_csv(folder / "splits.csv", assignment)
 
 
+def _say_if_small(backbone: BackboneConfig) -> None:
+    """Say that a backbone is for trying things out, if its weights are random or a student's."""
+    if backbone.is_random:
+        kind = "has random weights"
+    elif (backbone.checkpoint or "").startswith(STUDENTS):
+        kind = "is a small student of a larger encoder"
+    else:
+        return
+    say(
+        f"backbone={backbone.name} {kind}, for trying things out; choose a published one with backbone=wav2vec2, "
+        "hubert, wavlm or data2vec, and your data with dataset=<name> dataset.root=<folder>."
+    )
+
+
 def _train_and_score(plan: RunPlan) -> Result | None:
     """Train and predict in every process; the main process scores and writes, and only it gets the result."""
     config = plan.config
-    if config.backbone.is_random and config.backbone.family not in WITHOUT_WEIGHTS:
-        say(
-            f"backbone={config.backbone.name} has random weights, for trying things out; choose a pretrained one with "
-            f"backbone=wav2vec2, hubert, wavlm or data2vec, and your data with dataset=<name> dataset.root=<folder>."
-        )
+    if config.backbone.family not in WITHOUT_WEIGHTS:
+        _say_if_small(config.backbone)
 
     from melt_ser.data.audio_cache import open_audio_cache  # imports torch; a missing corpus is reported without it
     from melt_ser.models.export import share_backbones
