@@ -3,10 +3,10 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN = $(VENV)/bin
 
-.PHONY: demo test lint types unit notebooks study bench soak soak-kills soak-input soak-annotation clean
+.PHONY: demo test lint types unit slow notebooks study bench soak soak-kills soak-input soak-annotation clean
 
 demo: $(VENV)/.installed
-	$(BIN)/python -m melt_ser.train
+	$(BIN)/python -m melt_ser.train --multirun backbone.init=pretrained,random trainer.epochs=3
 
 test: lint types unit
 
@@ -18,8 +18,13 @@ lint: $(VENV)/.installed-dev
 types: $(VENV)/.installed-dev
 	$(BIN)/mypy
 
+PYTEST = OMP_NUM_THREADS=1 HF_HUB_OFFLINE=1 $(BIN)/python -m pytest -n auto  # one process per core, one thread per process
+
 unit: $(VENV)/.installed-dev
-	OMP_NUM_THREADS=1 HF_HUB_OFFLINE=1 $(BIN)/python -m pytest -n auto  # one process per core, one thread per process
+	$(PYTEST) -m "not slow"
+
+slow: $(VENV)/.installed-dev
+	$(PYTEST) -m slow
 
 # Run each notebook on the runs in RUNS, and write it with its outputs to build/notebooks. A notebook names missing runs.
 RUNS ?= runs

@@ -14,7 +14,7 @@ from melt_ser.audio.waveform import pad_together, prepare_waveform
 from melt_ser.core.errors import InputError, SetupError
 from melt_ser.models.classifier import SpeechClassifier
 from melt_ser.models.export import load_model, save_head, save_model
-from small_models import CLASSES, FAMILIES, KINDS, batch_of, small_classifier, speechlike
+from small_models import CLASSES, FAMILIES, KINDS, batch_of, each_with_the_first, small_classifier, speechlike
 
 HEADS = {
     "mean": {},
@@ -42,8 +42,7 @@ def trained(kind: str, head: str, do_normalize: bool = True) -> SpeechClassifier
     return model
 
 
-@pytest.mark.parametrize("head", HEADS)
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize(("kind", "head"), each_with_the_first(KINDS, HEADS))
 @torch.no_grad()
 def test_a_saved_model_loads_with_the_same_weights_and_logits(kind, head, tmp_path):
     model = trained(kind, head, do_normalize=kind.endswith("base"))
@@ -58,8 +57,9 @@ def test_a_saved_model_loads_with_the_same_weights_and_logits(kind, head, tmp_pa
     assert not loaded.training
 
 
-@pytest.mark.parametrize("head", HEADS)
-@pytest.mark.parametrize("kind", ("wav2vec2-base", "wavlm-large", "data2vec-base"))
+@pytest.mark.parametrize(
+    ("kind", "head"), each_with_the_first(("wavlm-large", "wav2vec2-base", "data2vec-base"), HEADS)
+)
 @torch.no_grad()
 def test_saved_models_of_one_frozen_backbone_share_its_file(kind, head, tmp_path):
     model = trained(kind, head)
@@ -86,8 +86,7 @@ def test_saved_models_of_one_frozen_backbone_share_its_file(kind, head, tmp_path
 
 
 @pytest.mark.parametrize("do_normalize", [True, False])
-@pytest.mark.parametrize("head", PLAIN)
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize(("kind", "head"), each_with_the_first(KINDS, PLAIN))
 @torch.no_grad()
 def test_the_pipeline_of_transformers_gives_the_same_probabilities(kind, head, do_normalize, tmp_path):
     model = trained(kind, head, do_normalize)
@@ -99,8 +98,7 @@ def test_the_pipeline_of_transformers_gives_the_same_probabilities(kind, head, d
     assert {entry["label"]: entry["score"] for entry in answer} == pytest.approx(expected, abs=1e-5)
 
 
-@pytest.mark.parametrize("head", PLAIN)
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize(("kind", "head"), each_with_the_first(KINDS, PLAIN))
 @torch.no_grad()
 def test_the_classifier_of_transformers_lacks_no_weight(kind, head, tmp_path):
     model = trained(kind, head)

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from melt_ser.data.stage import Stage
-from small_models import KINDS, batch_of, small_classifier
+from small_models import KINDS, batch_of, each_with_the_first, small_classifier
 
 every_kind = pytest.mark.parametrize("kind", KINDS)
 HEADS = [
@@ -21,8 +21,7 @@ HEADS = [
 ]
 
 
-@every_kind
-@pytest.mark.parametrize("head", HEADS, ids=lambda head: "-".join(map(str, head.values())) or "linear")
+@pytest.mark.parametrize(("kind", "head"), each_with_the_first(KINDS, HEADS), ids=str)
 @pytest.mark.parametrize("freeze", ["nothing", "convolution", 0, 1, 2, "everything"])
 def test_a_stage_and_the_rest_of_the_model_give_the_logits_of_the_whole(
     kind: str, head: dict, freeze: int | str
