@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import argparse
 import itertools
+import json
 import math
 import time
 from collections.abc import Iterator
@@ -29,6 +30,8 @@ from melt_ser.audio.augment import Augmentation
 from melt_ser.config import AugmentConfig, BackboneConfig
 from melt_ser.core import files
 from melt_ser.data.batches import ShuffledBatches
+from melt_ser.models.checkpoint_config import family_of
+from melt_ser.models.checkpoint_files import weights_digest
 from melt_ser.models.families import load_backbone
 
 
@@ -45,6 +48,17 @@ class Student(nn.Module):
         """Return the guesses of all layers, (batch, frames, layers * features), and the frame mask."""
         output = self.backbone(audio, lengths)
         return self.maps(output.last_hidden_state), output.frame_mask
+
+
+def start_from(folder: Path, backbone: nn.Module) -> None:
+    """Copy the weights of a student that have the name and the shape of a weight of `backbone`; say how many do."""
+    family = family_of(json.loads((folder / "config.json").read_text())["model_type"])
+    assert family in FAMILIES
+    theirs = load_backbone(BackboneConfig(family=family, checkpoint=str(folder)), 0).state_dict()
+    ours = backbone.state_dict()
+    same = {name: tensor for name, tensor in theirs.items() if name in ours and tensor.shape == ours[name].shape}
+    backbone.load_state_dict(same, strict=False)
+    print(f"{len(same)} of {len(ours)} weights and buffers are those of {folder}", flush=True)
 
 
 def loss_of(guesses: Tensor, frame_mask: Tensor, targets: Targets, rows: list[int]) -> Tensor:
@@ -73,26 +87,29 @@ def main() -> None:
         required=True,
         help="folder for the teacher's states: 420 MB for an hour of speech",
     )
-    options.add_argument("--start", type=Path, help="folder of a student of the same shape to start from")
-    options.add_argument("--steps", type=int, default=6000)
-    options.add_argument("--learning-rate", type=float, default=1.5e-3)
+    options.add_argument("--start", type=Path, help="folder of a student, of any family, to start from")
+    options.add_argument("--steps", type=int, default=5000)
+    options.add_argument("--learning-rate", type=float, default=3e-3)
     options.add_argument("--noise", type=float, default=0.5, help="share of chunks with white noise, 5 to 30 dB below")
     options.add_argument("--seed", type=int, default=0)
     options.add_argument("--save-every", type=int, default=200, help="steps between checkpoints")
     arguments = options.parse_args()
     speech = Speech(arguments.speech, arguments.speeds)
-    teacher = load_backbone(BackboneConfig(family=arguments.teacher_family, checkpoint=arguments.teacher), 0).eval()
+    known = BackboneConfig(family=arguments.teacher_family, checkpoint=arguments.teacher)
+    teacher = load_backbone(known, 0).eval()
     targets = teach(teacher, arguments.layers, speech, arguments.work)
     student = Student(arguments.family, len(arguments.layers), teacher.hidden_size, arguments.seed)
     if arguments.start is not None:
-        start = load_backbone(BackboneConfig(family=arguments.family, checkpoint=str(arguments.start)), 0)
-        student.backbone.load_state_dict(start.state_dict())
+        start_from(arguments.start, student.backbone)
     train(student, speech, targets, arguments)
     student.backbone.model.half()
     student.backbone.save(arguments.out)
-    about = {name: str(value) if isinstance(value, Path) else value for name, value in vars(arguments).items()}
+    about = {name: value for name, value in vars(arguments).items() if not isinstance(value, Path)}
     about |= {
-        "hours": speech.hours,
+        "teacher": Path(arguments.teacher).name if Path(arguments.teacher).is_dir() else arguments.teacher,
+        "teacher_weights": weights_digest(known),
+        "start": arguments.start and arguments.start.name,
+        "hours": round(speech.hours, 2),
         "weights": sum(weight.numel() for weight in student.backbone.parameters()),
     }
     files.write_json(arguments.out / "distil.json", about)
