@@ -4,8 +4,8 @@
 
 The same runs twice: with the product's batches, and with random ones of the same size (a subclass here; the product has
 no such option). DIR holds `emodb/` and `urdu/`. All clips of the EmoDB copy at hand last exactly 2 s, so an order by
-length cannot tell them apart: they are cut at random to 0.5 to 2 s. `demo` is synthetic. The backbone is wavlm_tiny,
-with random weights: differences between the two columns mean something, the UA itself does not.
+length cannot tell them apart: they are cut at random to 0.5 to 2 s. `demo` is synthetic. The backbone is
+wavlm_tiny_random: differences between the two columns mean something, the UA itself does not.
 """
 
 from __future__ import annotations

@@ -3,7 +3,7 @@
     python benchmarks/memory.py training [--rows 1000 1000000] [--workers 0 4]
     python benchmarks/memory.py predict [--minutes 10 600]
 
-training: 20 steps of hubert_tiny from a synthetic table with the given number of rows; all rows name the same 16 clips.
+training: 20 steps of hubert_tiny_random from a synthetic table of the given rows, which name the same 16 clips.
 `table` is the memory of the table and its arrays, `training` the largest increase during training, `workers` the
 unshared memory of all decoding processes together. predict: a new process labels a synthetic recording of the given
 minutes, whole and by windows of 10 s, with a model smaller than tiny; `peak` is the peak memory of that process.
@@ -30,7 +30,7 @@ RATE = 16_000
 CLASSES = ["angry", "happy", "neutral", "sad"]
 STEPS = 20
 SMALL = [
-    "backbone=hubert_tiny",
+    "backbone=hubert_tiny_random",
     "+backbone.architecture.num_hidden_layers=1",
     "+backbone.architecture.conv_dim=[8,8,8,8,8,8,8]",
 ]
@@ -76,7 +76,7 @@ def train(rows: int, workers: int, folder: Path) -> dict[str, float]:
     for number in range(16):
         noise = 0.1 * np.random.default_rng(number).standard_normal(2 * RATE)
         soundfile.write(folder / f"clip{number:02}.wav", noise, RATE)
-    settings = ("backbone=hubert_tiny", "device=cpu", "head=linear", "augment=nothing", "trainer.batch_size=8")
+    settings = ("backbone=hubert_tiny_random", "device=cpu", "head=linear", "augment=nothing", "trainer.batch_size=8")
     config = load_config(*settings, "trainer.epochs=1", f"trainer.workers={workers}")
     model = build_model(config, CLASSES)
     model(torch.zeros(8, 2 * RATE), torch.full((8,), 2 * RATE)).sum().backward()  # memory of any training

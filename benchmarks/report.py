@@ -22,7 +22,7 @@ from pathlib import Path
 from melt_ser.report import FORMATS, write
 from melt_ser.reporting.collect import collect
 
-BACKBONES = ("wav2vec2_tiny", "hubert_tiny", "wavlm_tiny", "data2vec_tiny")
+BACKBONES = ("wav2vec2_tiny_random", "hubert_tiny_random", "wavlm_tiny_random", "data2vec_tiny_random")
 
 
 def copy_runs(run: Path, out: Path, number: int) -> None:

@@ -1,6 +1,6 @@
 """Time the start of a training up to its first step, and the share of imports.
 
-    python benchmarks/startup.py [--rounds 3] [--device auto] [--overrides backbone=wav2vec2_tiny ...]
+    python benchmarks/startup.py [--rounds 3] [--device auto] [--overrides backbone=wav2vec2_tiny_random ...]
 
 Runs `python -m melt_ser.train` (the embedded corpus and a tiny backbone, unless --overrides chooses others) up to the
 end of the first step of its optimiser and stops it there. `imports` is the time that Python's own clock of imports

@@ -1,9 +1,10 @@
 #!/bin/sh
-# The runs of docs/evidence.md: eGeMAPS, random weights and Whisper tiny.en; probe, frozen and fine-tuned; on EmoDB (leave one
-# speaker out), on URDU (five folds of speakers), and across both. Needs the corpora under $MELT_SER_DATA (folders emodb, urdu).
+# The runs of docs/evidence.md: eGeMAPS, random weights, the students in the package and Whisper tiny.en; probe, frozen and
+# fine-tuned; on EmoDB (leave one speaker out), on URDU (five folds of speakers), and across both. Needs the corpora under
+# $MELT_SER_DATA (folders emodb, urdu).
 #
 #   scripts/evidence.sh                 all runs, the fast ones first; stopped, the same command goes on
-#   scripts/evidence.sh probe recipes   some of: probe frozen recipes across finetuned
+#   scripts/evidence.sh probe recipes   some of: probe frozen recipes across students finetuned
 #
 # OUT=<folder> for the runs (runs/evidence); WHISPER=<hub id or folder> (openai/whisper-tiny.en); PRECISION=bf16 for the
 # fine-tuned ones, if the CPU has it (auto); PYTHON=<python> chooses one.
@@ -72,19 +73,32 @@ across() {
     done
 }
 
+students() { # the four in the package, and random weights in their shape
+    for corpus in "$emodb" "$urdu"; do
+        for student in wav2vec2_tiny hubert_tiny wavlm_tiny data2vec_tiny; do
+            train "backbone=$student" trainer=probe $corpus
+            for seed in 0 1 2; do
+                train "backbone=$student" backbone.init=random trainer=probe $corpus "seed=$seed"
+                train "backbone=$student" trainer=frozen $corpus "seed=$seed"
+            done
+        done
+    done
+}
+
 finetuned() {
     for corpus in "$emodb" "$urdu"; do
-        for model in "backbone=whisper_random trainer=finetune" "$whisper trainer=finetune" "$whisper trainer=lora"; do
+        for model in "backbone=wav2vec2_tiny" "backbone=hubert_tiny" "backbone=wavlm_tiny" "backbone=data2vec_tiny" \
+            "backbone=wavlm_tiny backbone.init=random" "backbone=whisper_random" "$whisper" "$whisper trainer=lora"; do
             train $model $corpus "trainer.precision=${PRECISION:-auto}"
         done
     done
 }
 
-[ $# -gt 0 ] || set -- probe frozen recipes across finetuned
+[ $# -gt 0 ] || set -- probe frozen recipes across students finetuned
 for name in "$@"; do
     case $name in
-        probe | frozen | recipes | across | finetuned) "$name" ;;
-        *) echo "error: there is no part '$name'; name some of probe frozen recipes across finetuned." >&2; exit 2 ;;
+        probe | frozen | recipes | across | students | finetuned) "$name" ;;
+        *) echo "error: there is no part '$name'; name some of probe frozen recipes across students finetuned." >&2; exit 2 ;;
     esac
 done
 exit $failed

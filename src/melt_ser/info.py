@@ -53,6 +53,7 @@ def names(group: str) -> list[str]:
 
 def _backbones() -> list[tuple[str, str, str, str]]:
     from melt_ser.cli.compose import load_config
+    from melt_ser.core.package import STUDENTS
     from melt_ser.core.vocabulary import WITHOUT_WEIGHTS
     from melt_ser.models.checkpoint_files import download_command, is_cached
 
@@ -64,6 +65,8 @@ def _backbones() -> list[tuple[str, str, str, str]]:
             state, how = ("ready", "") if installed else ("needs opensmile", "pip install 'melt-ser[acoustics]'")
         elif backbone.checkpoint is None:
             state, how = "ready (random weights)", ""
+        elif backbone.checkpoint.startswith(STUDENTS):
+            state, how = "ready (in the package)", ""
         elif is_cached(backbone):
             state, how = "cached", ""
         else:

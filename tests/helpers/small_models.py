@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import replace
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -24,7 +26,9 @@ FAMILIES = (  # those that read waveforms by convolutions
     "unispeech_sat",
     "wav2vec2_conformer",
 )
-RANDOM = {family: f"{family}_tiny" for family in FAMILIES[:4]} | {family: f"{family}_random" for family in FAMILIES[4:]}
+RANDOM = {family: f"{family}_tiny_random" for family in FAMILIES[:4]} | {
+    family: f"{family}_random" for family in FAMILIES[4:]
+}
 """The YAML of each family with random weights."""
 CLASSES = ["angry", "happy", "neutral", "sad"]
 
@@ -72,6 +76,15 @@ NORM_IS_LAST = tuple(
     kind for kind, (family, shape) in KINDS.items() if family == "wav2vec2_conformer" or "do_stable_layer_norm" in shape
 )
 """The kinds that have a norm behind their last layer."""
+
+
+def each_with_the_first(ones: Iterable[Any], others: Iterable[Any]) -> list[tuple[Any, Any]]:
+    """Pair each of `ones` with the first of `others`, and the first of `ones` with each of `others`.
+
+    For two parameters of a test that do not act on each other: all pairs would take minutes and find no more.
+    """
+    first, second = list(ones), list(others)
+    return [(one, second[0]) for one in first] + [(first[0], other) for other in second[1:]]
 
 
 OF_A_FAMILY: dict[str, dict[str, object]] = {

@@ -14,7 +14,7 @@ import soundfile
 from melt_ser.cli.compose import compose
 
 SMALL = (
-    "backbone=hubert_tiny",
+    "backbone=hubert_tiny_random",
     "+backbone.architecture.hidden_size=32",
     "+backbone.architecture.intermediate_size=32",
     "+backbone.architecture.num_hidden_layers=1",

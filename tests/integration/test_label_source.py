@@ -72,7 +72,11 @@ def test_a_labels_file_with_the_released_labels_gives_the_same_result(
 
     assert report([str(out), "--format", "md"]) == 0
     table = capsys.readouterr().out.replace("\\", "")  # Markdown escapes underscores
-    for system in ("hubert_tiny", "hubert_tiny label_file=same.csv", "hubert_tiny label_file=human.csv"):
+    for system in (
+        "hubert_tiny_random",
+        "hubert_tiny_random label_file=same.csv",
+        "hubert_tiny_random label_file=human.csv",
+    ):
         assert f"| {system} |" in table
 
     labels_file(same, data, "Emotion")

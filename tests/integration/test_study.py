@@ -12,7 +12,7 @@ from small_runs import SMALL
 
 MINIATURE = [
     *(override for override in SMALL if not override.startswith("backbone=")),
-    "backbone=wav2vec2_tiny,hubert_tiny,wavlm_tiny",
+    "backbone=wav2vec2_tiny_random,hubert_tiny_random,wavlm_tiny_random",
     "dataset=demo,demo_de",
     "eval.corpora=[demo,demo_de]",
     "trainer.epochs=2",
@@ -32,7 +32,7 @@ def test_a_study_is_interrupted_completed_and_reported(tmp_path: Path) -> None:
     paths = study.reported(out, tmp_path)
     matrix, ranks = study.compare_formats(paths)
     assert len(matrix) == 3 * 2 * 2
-    assert set(ranks) == {"wav2vec2_tiny", "hubert_tiny", "wavlm_tiny"}
+    assert set(ranks) == {"wav2vec2_tiny_random", "hubert_tiny_random", "wavlm_tiny_random"}
     study.compiled(paths["tex"])
     if BROWSER is not None:
         pytest.importorskip("playwright", reason="playwright is not installed")

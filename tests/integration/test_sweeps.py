@@ -43,7 +43,7 @@ hydra:
   mode: MULTIRUN
   sweeper:
     params:
-      backbone: hubert_tiny,wavlm_tiny
+      backbone: hubert_tiny_random,wavlm_tiny_random
       dataset: demo,demo_de
       seed: 0,1
 """
@@ -102,6 +102,12 @@ def test_a_sweep_over_trainers_gives_each_its_own_head(tmp_path: Path) -> None:
     assert heads == {("probe", "probe"): 2, ("frozen", "statistics"): 2}
     code, said = sweep("--multirun", "trainer=probe,frozen", "seed=0,1", *own)
     assert (code, summary(said)) == (0, "sweep: 0 finished, 4 skipped, 0 failed")
+    shown = re.findall(r"^  trainer=(\w+) seed=(\d): csv (\d+\.\d)$", said, re.MULTILINE)
+    stored = [json.loads(path.read_text()) for path in results(out)]
+    assert len(shown) == 4 and sorted(shown) == sorted(
+        (each["config"]["trainer"]["name"], str(each["config"]["seed"]), f"{100 * each['evals'][0]['ua']:.1f}")
+        for each in stored
+    )
 
 
 @pytest.mark.slow
@@ -133,7 +139,7 @@ def test_a_sweep_is_completed_after_a_kill_and_grows_by_a_seed(tmp_path: Path) -
     complete = results(out)
     assert len(complete) == 8 and before.items() <= complete.items()
     assert Counter(path.parts[-4:-2] for path in complete) == dict.fromkeys(
-        itertools.product(("hubert_tiny", "wavlm_tiny"), ("demo", "demo_de")), 2
+        itertools.product(("hubert_tiny_random", "wavlm_tiny_random"), ("demo", "demo_de")), 2
     )
     for path in complete:
         result = json.loads(path.read_text())
@@ -162,7 +168,7 @@ def test_a_failed_job_of_a_sweep_leaves_its_reason_and_stops_no_other_job(tmp_pa
     assert code == 2
     assert summary(said) == "sweep: 1 finished, 0 skipped, 1 failed"
     assert "failed: dataset=csv: Corpus 'csv' is not at" in said
-    [path] = out.glob("hubert_tiny/csv/*/failed.json")
+    [path] = out.glob("hubert_tiny_random/csv/*/failed.json")
     failed = json.loads(path.read_text())
     assert failed["reason"].startswith("Corpus 'csv' is not at") and failed["exit_code"] == 2
     assert failed["run"] == path.parent.name and "dataset=csv" in failed["command"].split()

@@ -34,7 +34,7 @@ def test_a_run_folder_is_complete_and_its_metrics_follow_from_its_predictions(
 ) -> None:
     folder, result = train(tmp_path / "runs", corpus(tmp_path / "c"), "dataset.folds=4", "dataset.fold=2")
     assert capsys.readouterr().out.splitlines()[-1] == f"result: {folder / 'result.json'}"
-    assert folder.parent == tmp_path / "runs" / "hubert_tiny" / "csv"
+    assert folder.parent == tmp_path / "runs" / "hubert_tiny_random" / "csv"
     present = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
     assert {"config.yaml", "result.json", "metrics.csv", "splits.csv", "model/config.json"} <= present
     assert {"predictions/csv.csv", "figures/confusion_csv.png", "figures/training_curve.png"} <= present

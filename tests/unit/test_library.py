@@ -23,7 +23,7 @@ ARCHITECTURE = dict(
     override.removeprefix("+backbone.architecture.").split("=") for override in SMALL if override.startswith("+")
 )
 SETTINGS = {
-    "backbone": "hubert_tiny",
+    "backbone": "hubert_tiny_random",
     "backbone.architecture": {name: int(value) for name, value in ARCHITECTURE.items()},
     "dataset": "csv",
     "dataset.table": "table.csv",

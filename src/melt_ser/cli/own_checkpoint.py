@@ -15,9 +15,9 @@ from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
-from melt_ser.config import BackboneConfig
+from melt_ser.config import BackboneConfig, Init
 from melt_ser.core.console import say
-from melt_ser.core.package import expanded
+from melt_ser.core.package import STUDENTS, expanded
 from melt_ser.core.vocabulary import WITHOUT_WEIGHTS
 
 
@@ -25,8 +25,9 @@ def settle_checkpoint(composed: DictConfig, choice: str, overrides: Iterable[str
     """Replace the values of `backbone` that belong to the YAML's checkpoint if the user gives another checkpoint.
 
     Values that the user sets stay. The name becomes the last part of the checkpoint. The learning rate, the frozen part
-    and the tuned state are those of the chosen backbone if it is pretrained and of the same family, otherwise those of
-    `backbone=<family>`.
+    and the tuned state are those of the chosen backbone if it is of the same family and a published checkpoint, neither
+    random nor a student of the package; otherwise those of `backbone=<family>`. With `backbone.init=random` nothing is
+    frozen.
 
     Args:
         composed: the configuration of `train`; changed in place.
@@ -36,22 +37,26 @@ def settle_checkpoint(composed: DictConfig, choice: str, overrides: Iterable[str
     backbone = composed.backbone
     if backbone.checkpoint is None or backbone.family in WITHOUT_WEIGHTS:
         return
+    given = {override.partition("=")[0].lstrip("+") for override in overrides}
+    if backbone.init == Init.random and backbone.freeze != "nothing" and "backbone.freeze" not in given:
+        OmegaConf.update(composed, "backbone.freeze", "nothing")
+        say("note: backbone.init=random brings backbone.freeze=nothing, since random layers have to learn.")
     chosen = _settings_of(choice)
     if backbone.checkpoint == chosen.checkpoint:
         return
     like = choice
     families = GlobalHydra.instance().config_loader().get_group_options("backbone")
-    if (chosen.checkpoint is None or chosen.family != backbone.family) and backbone.family in families:
+    is_small = chosen.checkpoint is None or chosen.checkpoint.startswith(STUDENTS)
+    if (is_small or chosen.family != backbone.family) and backbone.family in families:
         like = backbone.family
     rates = chosen if like == choice else _settings_of(like)
-    given = {override.partition("=")[0].lstrip("+") for override in overrides}
     own = {
         "name": name_of(backbone.checkpoint),
         "revision": None,
         "pretraining": BackboneConfig.pretraining,
         "allow_pickle": False,  # the YAML allows it for one commit of its own checkpoint
         "learning_rate": rates.learning_rate,
-        "freeze": rates.freeze,
+        "freeze": rates.freeze if backbone.init == Init.pretrained else "nothing",
         "state": rates.state,
     }
     for key, value in own.items():

@@ -8,7 +8,7 @@ from pathlib import Path
 from melt_ser.audio import egemaps
 from melt_ser.config import BackboneConfig
 from melt_ser.core.errors import SetupError
-from melt_ser.core.package import expanded
+from melt_ser.core.package import checkpoint_path
 
 CONFIG = "config.json"
 DESCRIPTION = "melt_ser.json"  # of a model that melt_ser has saved
@@ -23,10 +23,12 @@ SECONDS_TO_ANSWER = 10.0
 def find_checkpoint(config: BackboneConfig) -> Path:
     """Return the folder with the checkpoint's configuration and weights; download files that the cache lacks.
 
+    A checkpoint melt_ser/<student> is in the package.
+
     Raises SetupError, one sentence with the fix, if there is no such folder or the download fails.
     """
     assert config.checkpoint is not None
-    folder = expanded(config.checkpoint)
+    folder = checkpoint_path(config.checkpoint)
     if folder.is_dir():
         return folder
     if folder.is_file():
@@ -59,7 +61,7 @@ def weights_digest(config: BackboneConfig) -> str | None:
     if config.checkpoint is None or config.is_random:
         return None
     folder = find_checkpoint(config)
-    if folder != expanded(config.checkpoint):  # the Hugging Face cache names folders by the commit
+    if folder != checkpoint_path(config.checkpoint):  # the Hugging Face cache names folders by the commit
         return f"commit:{folder.name}"
     total = hashlib.sha256()
     names = {path.name for path in folder.iterdir()}
@@ -100,7 +102,7 @@ def is_cached(config: BackboneConfig) -> bool:
     if config.checkpoint is None:
         return False
     try:
-        return expanded(config.checkpoint).is_dir() or _cached(config) is not None
+        return checkpoint_path(config.checkpoint).is_dir() or _cached(config) is not None
     except SetupError:  # neither a folder nor a name of the hub
         return False
 
@@ -150,7 +152,7 @@ def _download(config: BackboneConfig) -> Path:
         raise SetupError(
             f"{where} is not in the Hugging Face cache and {_why(error)}; connect once, or run "
             f"`{download_command(config)}` on a machine with a network and copy its cache, or set "
-            f"backbone.checkpoint=<local folder>, or try random weights: backbone=wavlm_tiny."
+            f"backbone.checkpoint=<local folder>, or try a small encoder of the package: backbone=wavlm_tiny."
         ) from error
     return Path(paths[0]).parent
 

@@ -16,7 +16,7 @@ from melt_ser.models.checkpoint_files import CONFIG, find_checkpoint, weights_di
 
 DIMENSIONS = {"arousal", "activation", "valence", "dominance"}
 NAMES = {
-    ", or try random weights: backbone=wavlm_tiny": "",
+    ", or try a small encoder of the package: backbone=wavlm_tiny": "",
     "backbone.checkpoint": "run",
     "backbone.revision": "revision",
     "backbone.allow_pickle": "classifier.allow_pickle",

@@ -87,7 +87,7 @@ REFUSED = {
     ),
     "trainer.lora_rank=8": (
         "With trainer.lora_rank=8 only adapters learn in the backbone, so trainer.freeze is the number of the lowest "
-        "layers without adapters, such as 0, not nothing."
+        "layers without adapters, such as 0, not convolution."
     ),
     "trainer=probe trainer.lora_rank=8": (
         f"trainer.lora_rank has no effect with {LR}, which takes no steps; leave it out."

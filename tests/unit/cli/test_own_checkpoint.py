@@ -25,7 +25,11 @@ from melt_ser.runs.folder import run_folder
         (["backbone.checkpoint=/models/mine", "backbone.name=ours", "backbone.freeze=6"], "ours", 2e-5, 6),
         (["backbone.checkpoint=/models/mine", "backbone.learning_rate=5e-4"], "mine", 5e-4, "convolution"),
         (["backbone=wavlm", "backbone.revision=main"], "wavlm", 2e-5, "convolution"),
-        (["backbone=wavlm_tiny"], "wavlm_tiny", 5e-4, "nothing"),
+        (["backbone=wavlm_tiny_random"], "wavlm_tiny_random", 5e-4, "nothing"),
+        (["backbone=wavlm_tiny"], "wavlm_tiny", 2e-4, "convolution"),
+        (["backbone=wavlm_tiny", "backbone.init=random"], "wavlm_tiny", 2e-4, "nothing"),
+        (["backbone=wavlm_tiny", "backbone.init=random", "backbone.freeze=1"], "wavlm_tiny", 2e-4, 1),
+        (["backbone=wavlm", "backbone.checkpoint=/models/mine", "backbone.init=random"], "mine", 2e-5, "nothing"),
     ],
 )
 def test_name_and_rates_belong_to_the_checkpoint(
@@ -74,6 +78,7 @@ def test_the_command_says_the_name_and_the_rates(tmp_path: Path) -> None:
 
 
 def test_sizes_of_random_weights_beside_a_checkpoint_are_refused() -> None:
-    check(load_config("backbone.architecture.hidden_size=64"))
-    with pytest.raises(SetupError, match=r"backbone\.checkpoint=/m/x has its own sizes; leave the sizes out, or"):
-        check(load_config("backbone.architecture.hidden_size=64", "backbone.checkpoint=/m/x"))
+    check(load_config("backbone=wavlm_tiny_random", "backbone.architecture.hidden_size=64"))
+    for checkpoint in ("/m/x", "melt_ser/wavlm_tiny"):
+        with pytest.raises(SetupError, match=f"checkpoint={checkpoint} has its own sizes; leave the sizes out, or"):
+            check(load_config("backbone.architecture.hidden_size=64", f"backbone.checkpoint={checkpoint}"))

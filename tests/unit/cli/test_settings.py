@@ -23,26 +23,29 @@ ROOT = Path(__file__).parents[3]
 FIRST_RECIPE = (
     "head=linear augment=nothing trainer.epochs=10 trainer.batch_size=8 trainer.label_smoothing=0 trainer.refit=false"
 )
+FIRST_BACKBONE = "backbone=wavlm_tiny_random backbone.name=wavlm_tiny"  # the default before the package had students
+FOLD_3_OF_EMODB = "dataset=emodb dataset.fold=3 backbone=hubert_tiny_random backbone.name=hubert_tiny"
+UNION = "dataset=union dataset.members=[demo,emodb]"
 PINNED = {
-    FIRST_RECIPE: "seed0-2b68c09edfc7",
-    f"{FIRST_RECIPE} trainer.balance=nothing": "seed0-2657148b273b",
+    f"{FIRST_RECIPE} {FIRST_BACKBONE}": "seed0-2b68c09edfc7",
+    f"{FIRST_RECIPE} {FIRST_BACKBONE} trainer.balance=nothing": "seed0-2657148b273b",
     f"{FIRST_RECIPE} backbone=wav2vec2_asr backbone.name=wav2vec2 trainer.balance=nothing": "seed0-2b8a82bb321e",
     f"{FIRST_RECIPE} backbone=wavlm": "seed0-08a8e95b19e6",
     f"{FIRST_RECIPE} dataset=meld backbone=wavlm trainer.balance=nothing": "seed0-058a995d83fd",
-    f"{FIRST_RECIPE} dataset=emodb dataset.fold=3 backbone=hubert_tiny seed=4": "seed4-a8d89c99485f",
+    f"{FIRST_RECIPE} {FOLD_3_OF_EMODB} seed=4": "seed4-a8d89c99485f",
     "dataset=iemocap dataset.protocol=speakers trainer=frozen trainer.refit=false head=weighted backbone=wav2vec2": (
         "seed0-b97e1c55a2a7"
     ),
-    f"{FIRST_RECIPE} dataset=union dataset.members=[demo,emodb] labels=four augment=light": "seed0-1d20d5436a36",
+    f"{FIRST_RECIPE} {FIRST_BACKBONE} {UNION} labels=four augment=light": "seed0-1d20d5436a36",
     "trainer=paper head=paper backbone=hubert_large dataset=melt labels=four trainer.label_smoothing=0.1": (
         "seed0-6550c8ca5339"
     ),
 }
 BEFORE = {
-    FIRST_RECIPE: "seed0-6c568ce781bf",
+    f"{FIRST_RECIPE} {FIRST_BACKBONE}": "seed0-6c568ce781bf",
     f"{FIRST_RECIPE} backbone=wavlm": "seed0-715ce78d17c0",
-    f"{FIRST_RECIPE} dataset=emodb dataset.fold=3 backbone=hubert_tiny seed=4": "seed4-be4b837f0eca",
-    f"{FIRST_RECIPE} dataset=union dataset.members=[demo,emodb] labels=four augment=light": "seed0-71848d8ee3d0",
+    f"{FIRST_RECIPE} {FOLD_3_OF_EMODB} seed=4": "seed4-be4b837f0eca",
+    f"{FIRST_RECIPE} {FIRST_BACKBONE} {UNION} labels=four augment=light": "seed0-71848d8ee3d0",
 }
 
 

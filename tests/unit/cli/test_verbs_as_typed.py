@@ -134,7 +134,7 @@ def test_the_version_is_told() -> None:
     ("words", "expected"),
     [
         (["ev"], ["evaluate"]),
-        (["train", "backbone=hubert_t"], ["backbone=hubert_tiny"]),
+        (["train", "backbone=hubert_t"], ["backbone=hubert_tiny", "backbone=hubert_tiny_random"]),
         (["prepare", "dataset.tab"], ["dataset.table="]),
     ],
 )

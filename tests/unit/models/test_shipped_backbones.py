@@ -13,7 +13,13 @@ from melt_ser.core.package import conf_folder
 from melt_ser.models.families import MODULES
 
 SHIPPED = {path.stem: yaml.safe_load(path.read_text()) for path in Path(conf_folder() / "backbone").glob("*.yaml")}
-SUFFIXES = {"_asr": "speech recognition", "_emotion": "emotion", "_tiny": "none", "_random": "none", "egemaps": "none"}
+SUFFIXES = {
+    "_asr": "speech recognition",
+    "_emotion": "emotion",
+    "_tiny": "distillation",
+    "_random": "none",
+    "egemaps": "none",
+}
 
 
 @pytest.mark.parametrize("name", SHIPPED)

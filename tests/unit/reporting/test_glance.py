@@ -62,8 +62,8 @@ def test_a_cell_on_part_of_a_corpus_stands_in_its_column_and_says_its_part(one: 
     assert len(block.columns) == 2 and block.title == "trained on first"
     first = next(corpus for corpus in block.columns if corpus[0] == "first")
     assert {row: block.data(cells[first]) for row, cells in block.rows.items()} == {
-        "hubert_tiny epochs=2": "all 2 folds",
-        "hubert_tiny epochs=7": "fold 1",
+        "hubert_tiny_random epochs=2": "all 2 folds",
+        "hubert_tiny_random epochs=7": "fold 1",
     }
 
 
@@ -116,8 +116,8 @@ def test_the_sentence_says_the_best_its_lead_and_how_sure_it_is(one: Path, tmp_p
     answering(wrong, False)
     found = {test.corpus: test for test in contents_of(tmp_path).test_sets}
     assert re.fullmatch(
-        r"Best on first \(whole corpus, 3 classes, 24 utterances\): hubert_tiny epochs=2, UA 100\.0 "
-        r"\[80\.0, 100\.0\]ˢ; 100\.0 points ahead of hubert_tiny epochs=7, not significantly "
+        r"Best on first \(whole corpus, 3 classes, 24 utterances\): hubert_tiny_random epochs=2, UA 100\.0 "
+        r"\[80\.0, 100\.0\]ˢ; 100\.0 points ahead of hubert_tiny_random epochs=7, not significantly "
         r"\(p = 0\.25, over 4 speakers\); chance 33\.3\.",
         found["first"].sentence,
     )

@@ -28,9 +28,9 @@ def test_runs_with_other_seeds_are_one_system_and_systems_are_named_by_their_dif
     for run in found:
         by_seed.setdefault(names[run.system] + " on " + run.result.train.corpus, []).append(run.result.run.seed)
     assert {name: sorted(seeds) for name, seeds in by_seed.items()} == {
-        "hubert_tiny linear epochs=2 on first": [0, 1],
-        "hubert_tiny mlp epochs=2 on first": [0],
-        "hubert_tiny linear epochs=1 on second": [0],
+        "hubert_tiny_random linear epochs=2 on first": [0, 1],
+        "hubert_tiny_random mlp epochs=2 on first": [0],
+        "hubert_tiny_random linear epochs=1 on second": [0],
     }
 
 
@@ -40,8 +40,8 @@ def test_systems_of_the_same_groups_are_named_by_their_settings(runs: Path, tmp_
     copy(one, tmp_path / "b", lambda result: result["config"]["trainer"].update(epochs=7))
     copy(one, tmp_path / "c", lambda result: result["config"].update(out="elsewhere", device="cuda"))
     assert sorted(system_names(collect([tmp_path]).runs).values()) == [
-        "hubert_tiny epochs=2",
-        "hubert_tiny epochs=7",
+        "hubert_tiny_random epochs=2",
+        "hubert_tiny_random epochs=7",
     ]
 
 
@@ -80,9 +80,9 @@ def test_no_two_systems_share_a_name_and_each_has_one_name_everywhere(
     names = system_names(found)
     assert len({(names[run.system], run.result.train.corpus) for run in found}) == len(names) == 8
     by_folder = {run.folder.name.rsplit("-", 1)[0]: names[run.system] for run in found}
-    assert by_folder["plain-first"] == "hubert_tiny finetune native balance=loss"
+    assert by_folder["plain-first"] == "hubert_tiny_random finetune native balance=loss"
     assert by_folder["plain-third"] == by_folder["plain-first"]
-    assert by_folder["frozen-third"] == "hubert_tiny frozen native"
+    assert by_folder["frozen-third"] == "hubert_tiny_random frozen native"
     assert by_folder["checkpoint-first"].endswith("checkpoint=hubert-base-ls960 balance=loss")
     assert by_folder["data-first"].endswith("label_file=ours.csv")
     assert set(method_names(found).values()) == {name.split(" label_file")[0] for name in names.values()}
@@ -105,11 +105,11 @@ def test_a_name_lists_at_most_three_settings_and_prefers_those_that_are_rare(run
     for number, changed in enumerate(settings):
         copy(one, tmp_path / str(number), lambda result, new=changed: result["config"]["trainer"].update(new))
     names = {run.folder.name: name for run in collect([tmp_path]).runs for name in [system_names([run])[run.system]]}
-    assert set(names.values()) == {"hubert_tiny"}  # alone, each needs no more than its backbone
+    assert set(names.values()) == {"hubert_tiny_random"}  # alone, each needs no more than its backbone
     found = collect([tmp_path]).runs
     told = {run.folder.name: system_names(found)[run.system] for run in found}
-    assert told["0"] == "hubert_tiny" and told["1"] == "hubert_tiny epochs=7"
-    assert re.fullmatch(r"hubert_tiny #\w{6}", told["5"])
+    assert told["0"] == "hubert_tiny_random" and told["1"] == "hubert_tiny_random epochs=7"
+    assert re.fullmatch(r"hubert_tiny_random #\w{6}", told["5"])
 
 
 def test_seeds_are_summarised_and_pooled_folds_are_not_counted_again(runs: Path) -> None:

@@ -75,7 +75,7 @@ def test_a_saved_model_names_its_family_but_does_not_import_it(own_family, tmp_p
 
 def test_a_family_without_frames_is_for_a_probe(own_family, tmp_path, monkeypatch):
     Path(tmp_path / "doubled.py").write_text(MODULE.replace("class Doubled(Wav2Vec2Backbone):", FRAMELESS))
-    config = load_config("backbone=hubert_tiny", f"backbone.family={own_family}")
+    config = load_config("backbone=hubert_tiny_random", f"backbone.family={own_family}")
     with pytest.raises(SetupError, match="backbone.family=doubled has no frames to train on; set trainer=probe"):
         build_model(config, CLASSES)
 
