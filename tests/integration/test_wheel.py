@@ -1,4 +1,4 @@
-"""The wheel carries configuration and demo corpus, and works from any folder without the checkout."""
+"""The wheel carries configuration, demo corpus and students, and works from any folder without the checkout."""
 
 from __future__ import annotations
 
@@ -28,6 +28,7 @@ def test_the_wheel_trains_from_any_folder(tmp_path: Path) -> None:
     assert "melt_ser/py.typed" in names
     assert "melt_ser/demo/en/table.csv" in names
     assert "melt_ser/demo/de/table.csv" in names
+    assert "melt_ser/students/wavlm_tiny/model.safetensors" in names
 
     environment = tmp_path / "environment"
     venv.create(environment, with_pip=False)
@@ -37,9 +38,8 @@ def test_the_wheel_trains_from_any_folder(tmp_path: Path) -> None:
     # editable install would bring in the checkout.
     packages = next(path for path in sys.path if path.endswith("site-packages"))
     python = environment / "bin" / "python"
-    settings = ["trainer.epochs=1", "+backbone.architecture.num_hidden_layers=1", f"out={tmp_path / 'runs'}"]
     done = subprocess.run(
-        [python, "-m", "melt_ser.train", *settings],
+        [python, "-m", "melt_ser.train", "trainer.epochs=1", f"out={tmp_path / 'runs'}"],
         capture_output=True,
         text=True,
         cwd=tmp_path,
