@@ -9,13 +9,14 @@ from __future__ import annotations
 import posixpath
 import re
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pandas as pd
 
 from melt_ser.core.errors import InputError, SetupError
+from melt_ser.corpora.line_columns import described, find_roles, is_like_meld
 from melt_ser.corpora.readers.delimited import read_table
 from melt_ser.corpora.readers.release import is_hidden
 from melt_ser.corpora.table import SPLIT_WORDS, SPLITS, Release, Skipped
@@ -33,7 +34,7 @@ CLOCK = re.compile(r"(\d{1,2}):(\d{1,2}):(\d{1,2})[,.](\d{1,3})")
 
 @dataclass(frozen=True)
 class Line:
-    """One utterance of a transcript; a value that the input lacks is "" (duration: None)."""
+    """One utterance of a transcript; a value that the input lacks is "" (times: None)."""
 
     utterance: str  # the name in the corpus table, such as train_dia0_utt0
     text: str
@@ -41,23 +42,32 @@ class Line:
     season: str
     episode: str
     dialogue: str  # unique within a split, since each split numbers its dialogues anew
-    position: int  # orders the lines of a dialogue
+    position: int  # orders the lines of a dialogue, unless each of them has a start
     duration: float | None  # seconds, from the annotated times
     split: str
     columns: Mapping[str, str]  # the input's row, by lower-case name; MELT's spelling if the table is like MELD's
+    start: float | None = None  # seconds; None for a table like MELD's, whose numbers order the lines
 
 
-def read_lines(paths: Path | Iterable[Path]) -> list[Line]:
+def read_lines(
+    paths: Path | Iterable[Path], chosen: Mapping[str, str] | None = None, tell: Callable[[str], None] | None = None
+) -> list[Line]:
     """Return the lines of one or more tables (CSV or parquet) in order; a folder stands for its MELD or MELT files.
 
-    A table with the column `text` is a corpus table as `prepare` writes it: `utterance` (or `audio`) names the line,
-    `session` is its dialogue; `season`, `episode` and `split` are optional. Any other table must be like MELD's:
-    `Utterance` is the text, and `Dialogue_ID`, `Utterance_ID` and the split (from a column or the file's name) name the
-    line. Raises InputError if a table is neither, or a name occurs twice; SetupError if a file is missing.
+    A table like MELD's has its text in `Utterance`, and `Dialogue_ID`, `Utterance_ID` and the split (from a column or
+    the file's name) name the line. Any other table needs a text; `line_columns.NAMES` has the names of its columns. A
+    line without a name in `utterance` is called by its audio, by its dialogue and its number there, or by its row.
+
+    Args:
+        paths: the tables.
+        chosen: the column for a role of `line_columns.NAMES`; such a table is never taken for one like MELD's.
+        tell: gets a sentence that says what was taken for what, for each table that is not like MELD's.
+
+    Raises InputError if a table has no text or a name occurs twice; SetupError if a file is missing.
     """
     tables = [paths] if isinstance(paths, Path) else list(paths)
     files = [file for path in tables for file in files_of(path)]
-    lines = [line for file in files for line in _read(file)]
+    lines = [line for file in files for line in _read(file, chosen or {}, tell)]
     repeated = [name for name, count in Counter(line.utterance for line in lines).items() if count > 1]
     if repeated:
         raise InputError(
@@ -69,16 +79,32 @@ def read_lines(paths: Path | Iterable[Path]) -> list[Line]:
 
 def earlier_lines(lines: Sequence[Line], many: int) -> dict[str, list[Line]]:
     """Return, for each utterance, up to `many` earlier lines of its dialogue, the earliest first."""
+    earlier: dict[str, list[Line]] = {line.utterance: [] for line in lines}
+    for dialogue in _dialogues(lines):
+        for number, line in enumerate(dialogue):
+            earlier[line.utterance] = dialogue[max(number - many, 0) : number]
+    return earlier
+
+
+def later_lines(lines: Sequence[Line], many: int) -> dict[str, list[Line]]:
+    """Return, for each utterance, up to `many` later lines of its dialogue, the earliest first."""
+    later: dict[str, list[Line]] = {line.utterance: [] for line in lines}
+    for dialogue in _dialogues(lines):
+        for number, line in enumerate(dialogue, start=1):
+            later[line.utterance] = dialogue[number : number + many]
+    return later
+
+
+def _dialogues(lines: Sequence[Line]) -> Iterable[list[Line]]:
+    """Return the lines of each dialogue: by their start if each has one, otherwise by their position."""
     dialogues: defaultdict[tuple[str, str], list[Line]] = defaultdict(list)
     for line in lines:
         if line.dialogue:
             dialogues[line.split, line.dialogue].append(line)
-    earlier: dict[str, list[Line]] = {line.utterance: [] for line in lines}
     for dialogue in dialogues.values():
-        dialogue.sort(key=lambda line: line.position)
-        for number, line in enumerate(dialogue):
-            earlier[line.utterance] = dialogue[max(number - many, 0) : number]
-    return earlier
+        starts = [line.start for line in dialogue]
+        dialogue.sort(key=lambda line: line.position if None in starts else line.start or 0.0)
+    return dialogues.values()
 
 
 def files_of(path: Path) -> list[Path]:
@@ -93,26 +119,36 @@ def files_of(path: Path) -> list[Path]:
     raise SetupError(f"{path} holds neither MELD's files (*_sent_emo.csv) nor MELT's (meld_*.csv); name a table.")
 
 
-def _read(path: Path) -> list[Line]:
+def _read(path: Path, chosen: Mapping[str, str], tell: Callable[[str], None] | None) -> list[Line]:
     if not path.is_file():
         raise SetupError(f"There is no table at {path}; give the path of a CSV or parquet file.")
     table = _parquet(path) if path.suffix == ".parquet" else read_table(path, ())
-    if "text" in table:
-        make, required = _corpus_line, ["utterance"] if "audio" not in table else []
-    else:
-        make, required = _meld_line, ["utterance", "speaker", "dialogue_id", "utterance_id"]
-    missing = [column for column in required if column not in table]
-    if missing:
-        raise InputError(
-            f"{path} lacks the column {', '.join(missing)}; a table needs text and utterance, "
-            f"or as MELD's Utterance, Speaker, Dialogue_ID and Utterance_ID."
-        )
-    split = split_in_name(path)
-    columns = [str(column) if make is _corpus_line else SPELLINGS.get(str(column), str(column)) for column in table]
-    return [
-        make(dict(zip(columns, row, strict=True)), f"{path}, row {number}", number, split)
-        for number, row in enumerate(table.itertuples(index=False, name=None), start=1)
+    columns = [str(column) for column in table]
+    rows = table.itertuples(index=False, name=None)
+    if _is_melds(table, columns, chosen):
+        spelled, split = [SPELLINGS.get(column, column) for column in columns], split_in_name(path)
+        return [
+            _meld_line(dict(zip(spelled, row, strict=True)), f"{path}, row {number}", split)
+            for number, row in enumerate(rows, start=1)
+        ]
+    roles = find_roles(columns, chosen, path)
+    if tell is not None:
+        tell(f"{path}: {described(roles)}")
+    numbers = table[roles["number"]] if "number" in roles else pd.Series(dtype="str")
+    positions = numbers.astype(int) if len(numbers) and numbers.str.isdecimal().all() else range(len(table))
+    lines = [
+        _own_line(dict(zip(columns, row, strict=True)), roles, f"{path}, row {number}", position)
+        for number, (row, position) in enumerate(zip(rows, positions, strict=True), start=1)
     ]
+    return _with_names(lines, roles, path)
+
+
+def _is_melds(table: pd.DataFrame, columns: Sequence[str], chosen: Mapping[str, str]) -> bool:
+    """Return whether a table is read as MELD's: its numbers are whole, or it has MELD's serial numbers too."""
+    if chosen or not is_like_meld(columns):
+        return False
+    whole = all(table[column].str.fullmatch("[0-9]{1,9}").all() for column in ("dialogue_id", "utterance_id"))
+    return whole or bool({"sr no.", "sr_no."} & set(columns))
 
 
 def _parquet(path: Path) -> pd.DataFrame:
@@ -139,27 +175,54 @@ def _split_of(row: Mapping[str, str], where: str, otherwise: str) -> str:
     return SPLIT_WORDS[split] or otherwise
 
 
-def _corpus_line(row: Mapping[str, str], where: str, number: int, split: str) -> Line:
-    name = row.get("utterance") or posixpath.splitext(row.get("audio", ""))[0]
-    if not name:
-        raise InputError(f"{where}: the line has no name; fill in its utterance.")
-    seconds = [_seconds(row.get(column, ""), where, column) for column in ("duration", "start", "end")]
-    duration, start, end = seconds
+def _own_line(row: Mapping[str, str], roles: Mapping[str, str], where: str, position: int) -> Line:
+    """Return the line of a row of any table; a text in a column `utterance` moves to `text`."""
+    value = {role: row[column] for role, column in roles.items()}
+    duration, start, end = (_time(value.get(role, ""), where, role) for role in ("duration", "start", "end"))
     return Line(
-        utterance=name,
-        text=row["text"],
-        speaker=row.get("speaker", ""),
-        season=row.get("season", ""),
-        episode=row.get("episode", ""),
-        dialogue=row.get("dialogue") or row.get("session", ""),
-        position=number,
+        utterance=value.get("utterance", ""),
+        text=value["text"],
+        speaker=value.get("speaker", ""),
+        season=value.get("season", ""),
+        episode=value.get("episode", ""),
+        dialogue=value.get("dialogue", ""),
+        position=position,
         duration=end - (start or 0.0) if duration is None and end is not None else duration,
-        split=_split_of(row, where, ""),
-        columns=row,
+        split=_split_of({"split": value.get("split", "")}, where, ""),
+        columns={"text" if name == "utterance" == roles["text"] else name: cell for name, cell in row.items()},
+        start=start,
     )
 
 
-def _meld_line(row: Mapping[str, str], where: str, number: int, split: str) -> Line:
+def _with_names(lines: Sequence[Line], roles: Mapping[str, str], path: Path) -> list[Line]:
+    """Return the lines with a name each, which is also in their column `utterance` if the table has none.
+
+    A line without a name gets that of its audio (with #2, #3 and so on for the next segments, as a corpus table has
+    them); without audio, that of its dialogue and its number there; without these, that of its row. Raises InputError
+    if a cell of a column of names is empty.
+    """
+    named, taken = [], Counter[str]()
+    for row, line in enumerate(lines, start=1):
+        name, column = line.utterance, line.columns.get
+        audio = column(roles.get("audio", ""), "")
+        dialogue, number = column(roles.get("dialogue", ""), ""), column(roles.get("number", ""), "")
+        if not name and audio:
+            stem = posixpath.splitext(audio)[0]
+            taken[stem] += 1
+            name = f"{stem}#{taken[stem]}" if taken[stem] > 1 else stem
+        elif not name and "utterance" in roles:
+            raise InputError(f"{path}, row {row}: the line has no name; fill in its {roles['utterance']}.")
+        elif not name and number:
+            whole = dialogue.isdecimal() and number.isdecimal()  # then named as MELD's lines are
+            parts = (f"dia{int(dialogue)}", f"utt{int(number)}") if whole else (dialogue, number)
+            name = "_".join(part for part in (line.split, *parts) if part)
+        name = name or f"{path.stem}_{row}"
+        columns = line.columns if column("utterance") else {**line.columns, "utterance": name}
+        named.append(replace(line, utterance=name, columns=columns))
+    return named
+
+
+def _meld_line(row: Mapping[str, str], where: str, split: str) -> Line:
     for column in ("Dialogue_ID", "Utterance_ID"):
         if not re.fullmatch("[0-9]{1,9}", row[column]):
             raise InputError(f"{where}: {column} is '{row[column]}', which is no whole number; correct the table.")
@@ -180,7 +243,10 @@ def _meld_line(row: Mapping[str, str], where: str, number: int, split: str) -> L
     )
 
 
-def _seconds(text: str, where: str, column: str) -> float | None:
+def _time(text: str, where: str, column: str) -> float | None:
+    """Return the seconds of a time in seconds, or as subtitles have it."""
+    if CLOCK.fullmatch(text):
+        return _clock(text, where, column)
     try:
         return float(text) if text else None
     except ValueError:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections import Counter
 from pathlib import Path
 
@@ -51,6 +52,22 @@ def test_each_filter_leaves_out_its_lines_alone() -> None:
     assert passing_lines(lines, "few_words") == lines[:1]
     lines = [line(speaker=name) for name in ["Anna"] * 10 + ["Ben"] * 9 + ["ALL"] * 10 + [""] * 10]
     assert passing_lines(lines, "vague_characters") == lines[:10]
+
+
+CHINESE = ("我很高兴见到你！", "谢谢你。", "你 到底 在说什么？", "OK，好")
+
+
+def test_few_words_counts_words_as_the_language_does() -> None:
+    lines = [line(text) for text in (*CHINESE, "สวัสดีครับคุณ", "또 만나요 여러분", "Ach so!")]
+    passing = [CHINESE[0], CHINESE[2], "สวัสดีครับคุณ", "또 만나요 여러분"]
+    assert [line.text for line in passing_lines(lines, "few_words")] == passing
+
+
+def test_few_words_without_icu_is_a_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "icu4py.breakers", None)
+    assert passing_lines([line("one two three")], "few_words")
+    with pytest.raises(SetupError, match=r"'谢谢你。' by ICU: pip install 'melt-ser\[words\]'"):
+        passing_lines([line("谢谢你。")], "few_words")
 
 
 def test_vague_characters_counts_lines_in_train_if_there_is_one() -> None:

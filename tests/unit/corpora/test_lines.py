@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 from melt_ser.core.errors import InputError, SetupError
-from melt_ser.corpora.lines import earlier_lines, read_lines
+from melt_ser.corpora.lines import earlier_lines, later_lines, read_lines
 
 
 def test_read_lines_reads_the_real_files_whole(shared_data: Path) -> None:
@@ -66,13 +66,12 @@ def test_read_lines_reads_a_corpus_table_as_csv_and_as_parquet(tmp_path: Path) -
 @pytest.mark.parametrize(
     ("content", "error"),
     [
-        ("text,label\nHi,joy\n", r"lacks the column utterance; a table needs text and utterance"),
-        ("Utterance,Speaker\nHi,Ross\n", r"lacks the column dialogue_id, utterance_id"),
+        ("words,label\nHi,joy\n", r"no column with the text; its columns are: words, label; name it by --text"),
         ("utterance,text\na,Hi\na,Ho\n", r"the utterance 'a' occurs more than once \(1 do\)"),
         ("utterance,text\n,Hi\n", r"row 1: the line has no name"),
         ("utterance,text,split\na,Hi,five\n", r"row 1: the split is 'five'; it must be train"),
         ("utterance,text,duration\na,Hi,long\n", r"row 1, duration: 'long' is no time in seconds"),
-        ("Utterance,Speaker,Dialogue_ID,Utterance_ID\nHi,Ross,x,1\n", r"row 1: Dialogue_ID is 'x'"),
+        ("Sr No.,Utterance,Speaker,Dialogue_ID,Utterance_ID\n1,Hi,Ross,x,1\n", r"row 1: Dialogue_ID is 'x'"),
         (
             "Utterance,Speaker,Dialogue_ID,Utterance_ID,StartTime,EndTime\nHi,Ross,1,1,12,00:00:13,\n",
             r"row 1",
@@ -94,3 +93,67 @@ def test_read_lines_says_that_a_file_is_missing_or_damaged(tmp_path: Path) -> No
     (tmp_path / "bad.parquet").write_bytes(b"PAR1")
     with pytest.raises(InputError, match="is not a parquet file"):
         read_lines(tmp_path / "bad.parquet")
+
+
+def written(folder: Path, content: str) -> Path:
+    path = folder / "mine.csv"
+    path.write_text(content, encoding="utf-8")
+    return path
+
+
+def test_melds_own_names_next_to_text_keep_their_dialogue(tmp_path: Path) -> None:
+    rows = "".join(f"line {number},Ross,7,{number}\n" for number in range(3))
+    lines = read_lines(written(tmp_path, "text,Speaker,Dialogue_ID,Utterance_ID\n" + rows))
+    assert [line.utterance for line in lines] == ["dia7_utt0", "dia7_utt1", "dia7_utt2"]
+    assert [line.text for line in earlier_lines(lines, 8)["dia7_utt2"]] == ["line 0", "line 1"]
+
+
+def test_read_lines_takes_the_columns_that_it_is_told_and_says_what_it_took_for_what(tmp_path: Path) -> None:
+    path = written(tmp_path, "utterance,Szene,wer,Thema\nGuten Tag,s-1,Anna,Gruß\nTag!,s-1,Ben,Gruß\n")
+    told: list[str] = []
+    lines = read_lines(path, {"text": "utterance", "dialogue": "Szene", "speaker": "wer"}, told.append)
+    assert [(line.utterance, line.text, line.speaker, line.dialogue) for line in lines] == [
+        ("mine_1", "Guten Tag", "Anna", "s-1"),
+        ("mine_2", "Tag!", "Ben", "s-1"),
+    ]
+    found = "the text from 'utterance', the speaker from 'wer', the dialogue from 'szene'; no column for the name"
+    assert told == [f"{path}: {found}"]
+    with pytest.raises(InputError, match=r"has no column 'tema' \(--text\); its columns are: utterance, szene"):
+        read_lines(path, {"text": "tema"})
+
+
+def test_a_text_in_the_column_utterance_moves_to_text_and_leaves_it_to_the_name(tmp_path: Path) -> None:
+    [line] = read_lines(written(tmp_path, "utterance,dialogue_id,utterance_id\nHi,a,u1\n"))
+    assert dict(line.columns) == {"text": "Hi", "dialogue_id": "a", "utterance_id": "u1", "utterance": "a_u1"}
+
+
+def test_segments_of_a_file_have_the_names_that_a_corpus_table_gives_them(tmp_path: Path) -> None:
+    table = "audio,start,end,text,session\na.wav,2,3,two,s\na.wav,0,1,one,s\nb.wav,,,three,t\n"
+    lines = read_lines(written(tmp_path, table))
+    assert [line.utterance for line in lines] == ["a", "a#2", "b"]
+    assert [line.columns["utterance"] for line in lines] == ["a", "a#2", "b"]
+
+
+def test_a_dialogue_is_ordered_by_start_or_by_number_or_by_row(tmp_path: Path) -> None:
+    def order(table: str) -> list[str]:
+        lines = read_lines(written(tmp_path, table))
+        last = (
+            lines[0] if len(lines) == 1 else max(lines, key=lambda line: len(earlier_lines(lines, 9)[line.utterance]))
+        )
+        return [line.text for line in [*earlier_lines(lines, 9)[last.utterance], last]]
+
+    assert order("text,dialog,start\nc,d,9.5\na,d,0\nb,d,00:00:03.5\n") == ["a", "b", "c"]
+    assert order("text,dialogue,utterance_id\nb,d,11\na,d,2\n") == ["a", "b"]
+    assert order("text,dialogue,start\nb,d,4\na,d,\n") == ["b", "a"]  # a start is missing: as the rows are
+    assert order("text,dialogue,utterance_id\nb,d,x9\na,d,x10\n") == ["b", "a"]
+
+
+def test_later_lines_are_the_next_ones_of_the_dialogue(tmp_path: Path) -> None:
+    lines = read_lines(written(tmp_path, "utterance,text,dialogue\na,1,d\nb,2,d\nx,9,e\nc,3,d\n"))
+    later = later_lines(lines, 1)
+    assert {name: [line.utterance for line in following] for name, following in later.items()} == {
+        "a": ["b"],
+        "b": ["c"],
+        "c": [],
+        "x": [],
+    }
