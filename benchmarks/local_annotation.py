@@ -48,7 +48,7 @@ def answers(engine: LocalEngine, prompt: Prompt, lines: list[Line], everything: 
     earlier = earlier_lines(everything, prompt.history)
     rows = []
     for line in lines:
-        scores, _ = engine.scores(prompt.messages(line, earlier[line.utterance]), prompt.labels)
+        scores, _ = engine.label_scores(prompt.messages(line, earlier[line.utterance]), prompt.schema)
         shares = np.exp(scores - scores.max())
         rows.append(shares / shares.sum())
     return np.array(rows)

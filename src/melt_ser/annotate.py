@@ -28,6 +28,13 @@ if TYPE_CHECKING:
     from melt_ser.corpora.lines import Line
 
 PAPER_MODEL = "gpt-4o-2024-08-06"
+COLUMN_OPTIONS = {
+    "text": "the words of a line",
+    "utterance": "its name",
+    "speaker": "who says it",
+    "dialogue": "the dialogue that it is part of",
+    "start": "when it begins, in seconds, which orders the lines of a dialogue",
+}
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -67,8 +74,12 @@ def _parser() -> argparse.ArgumentParser:
     )
     question = parser.add_argument_group("the question")
     question.add_argument(
-        "--prompt", default="melt", help="melt, context, definitions, few_shot or a YAML of yours (melt)"
+        "--prompt",
+        metavar="NAME",
+        help="dialogue, dialogue_de, dialogue_zh, melt, context, definitions, few_shot, or a YAML of yours "
+        "(melt for MELD's own files, otherwise dialogue)",
     )
+    question.add_argument("--corpus", metavar="TEXT", help="where the lines are from, as {{ corpus }} in the prompt")
     question.add_argument("--samples", type=whole_number(1), default=1, help="answers for each line (1)")
     question.add_argument("--temperature", type=number, default=1.0, help="(1.0, the paper's)")
     question.add_argument(
@@ -78,6 +89,9 @@ def _parser() -> argparse.ArgumentParser:
     question.add_argument(
         "--map", action="append", default=[], metavar="OTHER=LABEL", help="the label for an answer outside the set"
     )
+    columns = parser.add_argument_group("the columns of your table, if their names do not tell")
+    for role, holds in COLUMN_OPTIONS.items():
+        columns.add_argument(f"--{role}", metavar="COLUMN", help=holds)
     engine = parser.add_argument_group("the engine")
     engine.add_argument("--engine", choices=("openai", "batch", "local"), default="openai", help="(openai)")
     engine.add_argument(
@@ -131,16 +145,22 @@ def annotate(options: argparse.Namespace) -> int:
     from melt_ser.annotation.journal import empty_journal, open_journal
     from melt_ser.annotation.openai_engine import Endpoint
     from melt_ser.annotation.prompts import load_prompt
+    from melt_ser.annotation.question import notes_on, usual_prompt
     from melt_ser.core.places import neighbour
-    from melt_ser.corpora.lines import earlier_lines, read_lines
+    from melt_ser.corpora.lines import earlier_lines, later_lines, read_lines
 
     _check_engine(options)
     remote = options.engine != "local" and not options.dry_run
     endpoint = Endpoint(options.base_url, options.key_variable, options.timeout) if remote else None
-    prompt = load_prompt(options.prompt)
+    path = options.journal or neighbour(options.out.with_suffix(""), "", ".journal.sqlite")
+    chosen_columns = {role: column for role in COLUMN_OPTIONS if (column := getattr(options, role)) is not None}
+    given = load_prompt(options.prompt, options.corpus) if options.prompt else None
+    notes: list[str] = []  # said before anything is asked, and not if the command is wrong
+    lines = read_lines(options.tables, chosen_columns, notes.append)
+    prompt = given or usual_prompt(options.corpus, lines, path)
+    notes += notes_on(prompt, lines)
     rules = parse_rules(options.map, prompt.labels)  # before anything is paid
-    lines = read_lines(options.tables)
-    earlier = earlier_lines(lines, prompt.history)
+    earlier, later = earlier_lines(lines, prompt.history), later_lines(lines, prompt.following)
     chosen = _chosen_lines(lines, options)
     local = None
     if options.engine == "local" and not options.dry_run:
@@ -148,11 +168,12 @@ def annotate(options: argparse.Namespace) -> int:
 
         local = open_engine(options.model, prompt, options.temperature, options.calibrate)
     temperature = local.temperature if local else options.temperature
-    job = Job(chosen, earlier, prompt, options.model, temperature, options.samples)
-    path = options.journal or neighbour(options.out.with_suffix(""), "", ".journal.sqlite")
+    job = Job(chosen, earlier, prompt, options.model, temperature, options.samples, later)
     with empty_journal() if options.dry_run and not path.exists() else open_journal(path) as journal:
         price, source = price_of(options.model, options.engine, options.base_url, options.price)
         estimate = estimate_job(job, journal)
+        for note in notes:
+            say(note)
         for sentence in describe(job, estimate, price, source, options.engine, options.concurrency):
             if options.dry_run:
                 print(sentence)

@@ -45,12 +45,32 @@ def server() -> Iterator[Behaviour]:
 
 def start(server: Behaviour, table: Path, *more: str, out: str = "labels.csv") -> int:
     with annotating(server) as address:
-        given = [str(table), "--out", str(table.with_name(out)), "--base-url", address, "--model", "test"]
+        given = [
+            str(table),
+            "--out",
+            str(table.with_name(out)),
+            "--base-url",
+            address,
+            "--model",
+            "test",
+            "--prompt",
+            "melt",
+        ]
         return main([*given, *more])
 
 
 def command(address: str, table: Path, *more: str) -> list[str]:
-    given = [str(table), "--out", str(table.with_name("labels.csv")), "--base-url", address, "--model", "test"]
+    given = [
+        str(table),
+        "--out",
+        str(table.with_name("labels.csv")),
+        "--base-url",
+        address,
+        "--model",
+        "test",
+        "--prompt",
+        "melt",
+    ]
     return [sys.executable, "-m", "melt_ser.annotate", *given, *more]
 
 
@@ -75,7 +95,7 @@ def test_annotate_dry_run_prints_cost_and_time_and_asks_nothing(
 ) -> None:
     monkeypatch.delenv("OPENAI_API_KEY")
     before = sorted(table.parent.iterdir())
-    assert main([str(table), "--out", str(table.with_name("labels.csv")), "--dry-run"]) == 0
+    assert main([str(table), "--out", str(table.with_name("labels.csv")), "--prompt", "melt", "--dry-run"]) == 0
     shown = capsys.readouterr().out.splitlines()
     assert shown[0].startswith("12 calls of gpt-4o-2024-08-06 by the prompt melt (1-")
     assert re.fullmatch(r"tokens: about \d\.\d thousand of prompts and 1\.3 thousand of answers \(4 char.*", shown[1])

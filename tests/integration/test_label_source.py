@@ -12,6 +12,7 @@ import pytest
 
 from corpus_trees import MELD_FOLDERS, MELT_COLUMNS, tone, write_rows
 from melt_ser.annotation.answers import Answer
+from melt_ser.annotation.fields import paper_fields
 from melt_ser.annotation.labels_file import Origin, label_line, write_labels
 from melt_ser.cli.compose import compose
 from melt_ser.core.errors import InputError
@@ -42,8 +43,9 @@ def labels_file(path: Path, root: Path, column: str) -> Path:
     """Write a labels file as `annotate` does, with the values of one column of the release as the model's answers."""
     asked = Origin("test", "melt", "1", "1.0")
     lines = read_lines(root)
-    answers = {line.utterance: {0: Answer(line.columns[column].title(), "", "", "", "", "", "")} for line in lines}
-    write_labels(path, [label_line(line, answers[line.utterance], TAXONOMY, {}, asked) for line in lines])
+    answers = {line.utterance: {0: Answer({"emotion": line.columns[column].title()})} for line in lines}
+    fields = paper_fields(TAXONOMY)
+    write_labels(path, [label_line(line, answers[line.utterance], fields, {}, asked) for line in lines])
     return path
 
 

@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import yaml
 
-from melt_ser.annotation.prompts import DESCRIBED, Prompt
-from melt_ser.core.errors import InputError, SetupError, did_you_mean, one_line
+from melt_ser.annotation.fields import Field, Value, WrongValue, field_key, plain
+from melt_ser.annotation.prompts import Prompt
+from melt_ser.core.errors import InputError, SetupError, did_you_mean
 
 LONGEST = 20_000  # characters; a normal answer has a few hundred
-FIELDS = ("character", "context", *DESCRIBED)
 
 
 class AnswerError(InputError):
@@ -23,71 +22,71 @@ class AnswerError(InputError):
 
 @dataclass(frozen=True)
 class Answer:
-    """A model's answer about a line; fields that the model left out are ""."""
+    """A model's answer about a line."""
 
-    label_raw: str  # as the model wrote it, in the label set or not
-    character: str
-    context: str
-    loudness: str
-    pitch: str
-    rhythm_speed: str
-    emotional_impact: str
+    values: Mapping[str, Value]  # by field, without those that the model left out; labels as it wrote them
     probabilities: Mapping[str, float] | None = None  # by label, if the engine scores labels
 
 
 def parse_answer(text: str, prompt: Prompt) -> Answer:
     """Parse the answer in a model's text: JSON, also in a code fence or in prose, with wrong commas and quotes.
 
-    Keys may have any case and stand at any depth, but must not contradict each other. The label stays as the model
-    wrote it (`label_of` maps it to the set). Raises AnswerError if no object has an emotion, if
-    a key has two values, or if the text is too long.
+    Keys may have any case and stand at any depth, but must not contradict each other. Labels stay as the model wrote
+    them (`label_of` maps them to the set). Raises AnswerError if no object has every field that is not optional, if a
+    field has two values or one out of range, or if the text is too long.
     """
     if len(text) > LONGEST:
         raise AnswerError(f"The answer has {len(text)} characters; answer with the JSON alone.")
-    with_emotion = [fields for content in _objects(text) if (fields := _fields(content)).get("emotion")]
-    if not with_emotion:
+    fields = {field_key(field.name): field for field in prompt.fields}
+    needed = [key for key, field in fields.items() if not field.optional]
+    found = [values for content in _objects(text, fields) if set(needed) <= set(values := _values(content, fields))]
+    if not found:
+        names = ", ".join(f"'{fields[key].name}'" for key in needed)
+        wanted = "; ".join(f"for its {fields[key].name} {fields[key].wanted}" for key in needed)
         raise AnswerError(
-            "The answer is no JSON object with an 'emotion'; answer with the JSON alone, complete, "
-            f"and for its emotion one of {', '.join(prompt.labels)}."
+            f"The answer is no JSON object with the field {names}; answer with the JSON alone, complete, and {wanted}."
         )
-    fields = with_emotion[-1]  # models that think aloud give their answer last
-    contradictory = [name for name, values in fields.items() if len(values) > 1]
-    if contradictory:
-        raise AnswerError(f"The answer has two values of '{contradictory[0]}'; answer with one JSON object, once.")
-    texts = {name: values[0] for name, values in fields.items()}
-    return Answer(texts["emotion"], probabilities=None, **{name: texts.get(name, "") for name in FIELDS})
+    read: dict[str, Value] = {}
+    for key, given in found[-1].items():  # models that think aloud give their answer last
+        field = fields[key]
+        try:
+            first, *others = [field.read(value) for value in given]
+        except WrongValue as error:
+            raise AnswerError(f"The answer's '{field.name}' must be {error}; answer with the JSON again.") from None
+        if any(other != first for other in others):
+            raise AnswerError(f"The answer has two values of '{field.name}'; answer with one JSON object, once.")
+        read[field.name] = first
+    return Answer(read)
 
 
 def label_of(label_raw: str, labels: Sequence[str], rules: Mapping[str, str]) -> str | None:
     """Return the label for a raw one: itself if it is in the set, otherwise by rule, otherwise None.
 
-    >>> [label_of(raw, ["joy"], {"comfort": "joy"}) for raw in (" Joy.", "comfort", "frustration")]
-    ['joy', 'joy', None]
+    >>> [label_of(raw, ["joy", "Spaß"], {"comfort": "joy"}) for raw in (" Joy.", "comfort", "SPASS", "frustration")]
+    ['joy', 'joy', 'Spaß', None]
     """
-    label = _plain(label_raw)
-    return label if label in labels else rules.get(label)
+    spelled = {plain(label): label for label in labels}
+    return spelled.get(plain(label_raw), rules.get(plain(label_raw)))
 
 
 def parse_rules(rules: Sequence[str], labels: Sequence[str]) -> dict[str, str]:
     """Parse rules such as `frustration=anger`, for labels outside the set. Raises SetupError for a malformed rule."""
     parsed = {}
+    spelled = {plain(label): label for label in labels}
     for rule in rules:
-        outside, label = map(_plain, rule.partition("=")[::2])
-        if not outside or label not in labels:
-            raise SetupError(f"--map {rule} does not end in a label of the prompt: {did_you_mean(label, labels)}")
-        if outside in labels:
+        outside, label = map(plain, rule.partition("=")[::2])
+        if not outside or label not in spelled:
+            choice = did_you_mean(label, labels) if labels else "its answer has none."
+            raise SetupError(f"--map {rule} does not end in a label of the prompt: {choice}")
+        if outside in spelled:
             raise SetupError(
-                f"--map {rule}: '{outside}' is a label of the prompt; rules are for labels outside its set."
+                f"--map {rule}: '{spelled[outside]}' is a label of the prompt; rules are for labels outside its set."
             )
-        parsed[outside] = label
+        parsed[outside] = spelled[label]
     return parsed
 
 
-def _plain(label: str) -> str:
-    return label.strip().strip(".!'\"*_ ").casefold()
-
-
-def _objects(text: str) -> list[Any]:
+def _objects(text: str, fields: Mapping[str, Field]) -> list[Any]:
     """Return the JSON objects in a text. If the first brace opens no object, read the text in braces as YAML."""
     objects, first_is_json = _json_objects(text)
     start, end = text.find("{"), text.rfind("}")
@@ -96,7 +95,7 @@ def _objects(text: str) -> list[Any]:
             loose = yaml.load(text[start : end + 1].replace("\t", " "), Loader=yaml.BaseLoader)
         except (yaml.YAMLError, ValueError, RecursionError):
             return objects
-        if "emotion" in _fields(loose):
+        if _values(loose, fields):
             return [loose]
     return objects
 
@@ -118,21 +117,19 @@ def _json_objects(text: str) -> tuple[list[Any], bool]:
     return objects, first_is_json
 
 
-def _fields(content: Any) -> dict[str, list[str]]:
-    """Return an object's distinct values of each field of an answer, at any depth."""
-    fields: dict[str, list[str]] = {}
+def _values(content: Any, fields: Mapping[str, Field]) -> dict[str, list[Any]]:
+    """Return the values of each field in an object, at any depth. `fields` are by `field_key`."""
+    values: dict[str, list[Any]] = {}
     waiting, seen = [content], {id(content)}  # YAML aliases may put one object in many places
     while waiting:
         object_ = waiting.pop()
         for key, value in object_.items() if isinstance(object_, dict) else ():
-            name = re.sub(r"[\s-]+", "_", str(key).strip().casefold())
+            field = fields.get(field_key(str(key)))
             if isinstance(value, list) and len(value) == 1:
                 value = value[0]
-            if isinstance(value, dict) and id(value) not in seen:
+            if field is not None and field.takes(value):
+                values.setdefault(field_key(field.name), []).append(value)
+            elif isinstance(value, dict) and id(value) not in seen:
                 seen.add(id(value))
                 waiting.append(value)
-            elif name in ("emotion", *FIELDS) and isinstance(value, str | int | float) and str(value).strip():
-                text = one_line(" ".join(str(value).split()))
-                if text not in fields.setdefault(name, []):
-                    fields[name].append(text)
-    return fields
+    return values

@@ -6,7 +6,6 @@ A vote outside the label set (None) counts as a vote. If most votes are outside 
 from __future__ import annotations
 
 import math
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -35,10 +34,18 @@ def majority(votes: Sequence[str | None], labels: Sequence[str]) -> Consensus:
     """Return the most frequent vote; among equal counts, the earliest. Raises ValueError without a vote."""
     if not votes:
         raise ValueError("a majority needs a vote")
-    counts = Counter(votes)  # ordered by first occurrence, so that max returns the earliest
-    label = max(counts, key=lambda vote: counts[vote])
-    shares = {name: counts[name] / len(votes) for name in labels}
-    return Consensus(label, shares, entropy([count / len(votes) for count in counts.values()]))
+    return by_share([{vote: 1.0} for vote in votes], labels)
+
+
+def by_share(votes: Sequence[Mapping[str | None, float]], labels: Sequence[str]) -> Consensus:
+    """Return the label with the largest mean share of votes that may be divided; among equal ones, the earliest."""
+    totals: dict[str | None, float] = {}  # ordered by first occurrence, so that max returns the earliest
+    for vote in votes:
+        for label, share in vote.items():
+            totals[label] = totals.get(label, 0.0) + share
+    shares = {name: totals.get(name, 0.0) / len(votes) for name in labels}
+    top = max(totals, key=lambda label: totals[label])
+    return Consensus(top, shares, entropy([total / len(votes) for total in totals.values()]))
 
 
 def by_probability(probabilities: Mapping[str, float], labels: Sequence[str]) -> Consensus:

@@ -7,7 +7,7 @@ grow with the job. After an unreadable answer, one repair call tells the model t
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from itertools import islice
 from typing import NamedTuple
 
@@ -32,11 +32,13 @@ class Job:
     model: str
     temperature: float
     samples: int = 1
+    later: Mapping[str, Sequence[Line]] = field(default_factory=dict)  # the next lines of their dialogues, by utterance
 
     def calls(self) -> Iterator[Call]:
         """Yield every call of the job: lines in order, the samples of a line together."""
         for line in self.lines:
-            messages = self.prompt.messages(line, self.earlier.get(line.utterance, ()))
+            around = (lines.get(line.utterance, ()) for lines in (self.earlier, self.later))
+            messages = self.prompt.messages(line, *around)
             content = [self.model, self.temperature, messages, self.prompt.schema]
             for sample in range(self.samples):
                 yield Call(call_name(line.utterance, sample, content), line.utterance, sample, messages)
@@ -150,5 +152,5 @@ def labelled_lines(job: Job, journal: Journal, rules: Mapping[str, str]) -> list
             for entry in entries
             if entry is not None and entry.problem is None
         }
-        labelled.append(label_line(line, answers, job.prompt.labels, rules, origin))
+        labelled.append(label_line(line, answers, job.prompt.fields, rules, origin))
     return labelled

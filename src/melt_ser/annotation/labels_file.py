@@ -1,8 +1,8 @@
 """The labels file: a row for each line with the input's columns, the label, and the answer that it comes from.
 
 For a table like MELD's, the file has the columns of MELT's release in their order, with the label in `llm_label`,
-then the input's other columns, then `split` and our own columns. A corpus can use the file:
-`dataset=melt dataset.label_file=labels.csv`.
+then the input's other columns, then `split` and our own columns. The fields of an answer of the user's own are in
+columns that begin with `llm_`. A corpus can use the file: `dataset=melt dataset.label_file=labels.csv`.
 """
 
 from __future__ import annotations
@@ -15,16 +15,17 @@ from textwrap import shorten
 
 import pandas as pd
 
-from melt_ser.annotation.answers import FIELDS, Answer, label_of
-from melt_ser.annotation.consensus import Consensus, by_probability, dawid_skene, majority
-from melt_ser.annotation.prompts import DESCRIBED
+from melt_ser.annotation.answers import Answer
+from melt_ser.annotation.consensus import Consensus, dawid_skene, majority
+from melt_ser.annotation.fields import PAPER_COLUMNS, Field, main_field
+from melt_ser.annotation.summary import columns_of, consensus_of, summary_of, vote_of
 from melt_ser.core import files
 from melt_ser.core.errors import InputError, SetupError, did_you_mean
 from melt_ser.corpora.lines import LABEL_COLUMN, RELEASE_COLUMNS, Line, read_labelled
 
-OURS = ("label_raw", *DESCRIBED, *(field for field in FIELDS if field not in DESCRIBED))
-OURS += ("model", "prompt", "prompt_version", "temperature", "sample", "samples", "confidence", "entropy")
+ABOUT = ("model", "prompt", "prompt_version", "temperature", "sample", "samples", "confidence", "entropy")
 CONFIDENCE = "confidence_"  # prefix of the columns with each label's share or probability
+FIELD = "llm_"  # prefix of the columns with the fields of an answer of the user's own
 FEWEST_FILES = {"majority": 2, "dawid_skene": 3}  # for each method
 MOST_COUNTED = 10  # labels outside the set that a sentence counts
 LONGEST_SHOWN = 40  # characters of each
@@ -42,12 +43,12 @@ class Origin:
 
 @dataclass(frozen=True)
 class LabelledLine:
-    """A line with its label (consensus None: no readable answer) and the answer shown next to it."""
+    """A line with its label and the rest of its answers."""
 
     line: Line
     origin: Origin
-    consensus: Consensus | None
-    answer: Answer | None
+    consensus: Consensus | None  # None: no readable answer, or answers without labels
+    described: Mapping[str, object]  # the columns of the answer: `label_raw` if it has a label, and its fields
     sample: str  # number of the answer that is shown; after several files are combined, its file
     samples: int  # number of readable answers; after several files are combined, of files that have the line
 
@@ -58,37 +59,38 @@ class LabelledLine:
 
 
 def label_line(
-    line: Line, answers: Mapping[int, Answer], labels: Sequence[str], rules: Mapping[str, str], origin: Origin
+    line: Line, answers: Mapping[int, Answer], fields: Sequence[Field], rules: Mapping[str, str], origin: Origin
 ) -> LabelledLine:
-    """Return a line with the label from its answers.
+    """Return a line with the label and the fields from its answers.
 
     The label is the most probable by the mean of the answers' probabilities if the engine scores labels, otherwise the
-    majority. The answer shown is the first one with that label. A line without a label shows the first answer whose
-    label is outside the set; if there is none, the first answer.
+    majority, or the largest mean share. The answer shown is the first one with that label. A line without a label shows
+    the first answer whose label is outside the set; if there is none, the first answer.
 
     Args:
         line: the line.
         answers: its readable answers, by number of the sample.
-        labels: the prompt's label set.
+        fields: the fields that the prompt asks for.
         rules: maps a label outside the set to the label of the set that replaces it.
         origin: the model and the prompt.
     """
     if not answers:
-        return LabelledLine(line, origin, None, None, "", 0)
-    votes = {number: label_of(answers[number].label_raw, labels, rules) for number in sorted(answers)}
-    scored = [answer.probabilities for answer in answers.values() if answer.probabilities is not None]
-    if len(scored) == len(answers):
-        means = {name: sum(probabilities[name] for probabilities in scored) / len(scored) for name in labels}
-        consensus = by_probability(means, labels)
-    else:
-        consensus = majority(list(votes.values()), labels)
-    shown = next((number for number, vote in votes.items() if vote == consensus.label), min(votes))
-    return LabelledLine(line, origin, consensus, answers[shown], str(shown), len(answers))
+        return LabelledLine(line, origin, None, dict.fromkeys(columns_of(fields), ""), "", 0)
+    main = main_field(fields)
+    in_order = [answers[number] for number in sorted(answers)]
+    consensus, shown = None, min(answers)
+    if main is not None:
+        consensus = consensus_of(in_order, main, rules)
+        tops = {number: vote_of(answers[number], main, rules) for number in sorted(answers)}
+        with_label = (number for number, vote in tops.items() if max(vote, key=vote.__getitem__) == consensus.label)
+        shown = next(with_label, shown)
+    described = summary_of(in_order, answers[shown], fields, rules)
+    return LabelledLine(line, origin, consensus, described, str(shown), len(answers))
 
 
 def outside_the_set(labelled: Sequence[LabelledLine]) -> str:
     """Return a sentence that counts the raw labels outside the set, the most frequent ones by name; "" if none are."""
-    outside = Counter(line.answer.label_raw for line in labelled if line.answer is not None and not line.label)
+    outside = Counter(str(line.described["label_raw"]) for line in labelled if line.consensus and not line.label)
     if not outside:
         return ""
     counts = [f"{shorten(label, LONGEST_SHOWN)} {count:,}" for label, count in outside.most_common(MOST_COUNTED)]
@@ -139,35 +141,38 @@ def _vote(line: Line | None) -> str | None:
 def _combined(line: Line, consensus: Consensus, given: Sequence[tuple[Line, Path]]) -> LabelledLine:
     """Return a line with its consensus; `given` has its row in each file. The first row with its label is shown."""
     shown, path = next((row for row in given if _vote(row[0]) == consensus.label), given[0])
-    described = {field: shown.columns.get(field, "") for field in FIELDS}
-    answer = Answer(shown.columns.get("label_raw", ""), probabilities=None, **described)
+    described = {"label_raw": ""} | {column: cell for column, cell in shown.columns.items() if _is_field(column)}
     distinct = {
         column: " + ".join(dict.fromkeys(row.columns.get(column, "") for row, _ in given))
         for column in ("model", "prompt", "prompt_version", "temperature")
     }
-    return LabelledLine(line, Origin(**distinct), consensus, answer, path.name, len(given))
+    return LabelledLine(line, Origin(**distinct), consensus, described, path.name, len(given))
 
 
 def write_labels(path: Path, labelled: Iterable[LabelledLine]) -> None:
     """Write the labels file, a row for each line. Raises OutputError if that fails."""
-    frame = pd.DataFrame([_row(line) for line in labelled], dtype=object)
-    files.write_csv(path, frame[_in_order([str(column) for column in frame])].fillna(""))
+    described: dict[str, None] = {}
+    rows = []
+    for line in labelled:
+        rows.append(_row(line))
+        described |= dict.fromkeys(line.described)
+    frame = pd.DataFrame(rows, dtype=object)
+    files.write_csv(path, frame[_in_order([str(column) for column in frame], list(described))].fillna(""))
 
 
-def _in_order(columns: Sequence[str]) -> list[str]:
+def _in_order(columns: Sequence[str], described: Sequence[str]) -> list[str]:
     """Return the columns of MELT's release, then the input's own, then ours."""
     confidences = [column for column in columns if column.startswith(CONFIDENCE)]
-    ours = ["split", *OURS, *confidences]
+    ours = ["split", *described, *ABOUT, *confidences]
     theirs = [column for column in columns if column not in RELEASE_COLUMNS and column not in ours]
     return [column for column in (*RELEASE_COLUMNS, *theirs, *ours) if column in columns]
 
 
 def _row(labelled: LabelledLine) -> dict[str, object]:
-    answer, consensus = labelled.answer, labelled.consensus
+    consensus = labelled.consensus
     row: dict[str, object] = dict(input_columns(labelled.line))
-    row |= {LABEL_COLUMN: labelled.label, "split": labelled.line.split}
-    row |= {"label_raw": answer.label_raw if answer else ""}
-    row |= {field: getattr(answer, field) if answer else "" for field in FIELDS}
+    row |= {"split": labelled.line.split, **labelled.described}
+    row |= {LABEL_COLUMN: labelled.label} if "label_raw" in labelled.described else {}
     row |= vars(labelled.origin)
     row |= {"sample": labelled.sample, "samples": labelled.samples}
     if consensus:
@@ -179,9 +184,20 @@ def _row(labelled: LabelledLine) -> dict[str, object]:
 def input_columns(line: Line) -> dict[str, str]:
     """Return the input's columns without those of a labels file; a line like MELD's also gets its clip's file name."""
     clip = {} if "text" in line.columns else {"filename": f"dia{line.dialogue}_utt{line.position}.wav"}
-    theirs = {
-        column: value
-        for column, value in line.columns.items()
-        if column not in ("split", LABEL_COLUMN, *OURS) and not column.startswith(CONFIDENCE)
-    }
-    return clip | theirs
+    is_ours = "prompt_version" in line.columns
+    return clip | {column: cell for column, cell in line.columns.items() if not (is_ours and _is_ours(column))}
+
+
+def replaced_columns(lines: Sequence[Line], fields: Sequence[Field]) -> list[str]:
+    """Return the columns of the input that the labels file replaces by the model's, other than those of annotation."""
+    ours = {*columns_of(fields), *ABOUT} - {LABEL_COLUMN}
+    return sorted({column for line in lines for column in input_columns(line)} & ours)
+
+
+def _is_ours(column: str) -> bool:
+    return column in ("split", *ABOUT) or _is_field(column) or column.startswith((CONFIDENCE, FIELD))
+
+
+def _is_field(column: str) -> bool:
+    is_own = column.startswith(FIELD) and column != LABEL_COLUMN
+    return column in ("label_raw", *PAPER_COLUMNS) or is_own

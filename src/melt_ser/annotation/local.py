@@ -1,19 +1,18 @@
-"""The engine `local`: a causal language model in this process that scores every label of the set by its likelihood.
+"""The engine `local`: a causal language model in this process that writes answers by their schema (`local_answer.py`).
 
-The model samples nothing. It gets the question and the beginning of the answer up to the emotion. The score of a label
-is the log probability of the label with its closing quote: the sum over its tokens, since their mean would favour long
-labels. The probabilities are the softmax of the scores over the set, at a temperature that can be fitted on labelled
-lines. The beginning of the question is the same for all lines and is computed once. No bit of an answer depends
-on earlier questions.
+The model samples nothing. The score of a label is the log probability of the label with its closing quote: the sum
+over its tokens, since their mean would favour long labels. The probabilities are the softmax of the scores over the
+set, at a temperature that can be fitted on labelled lines. The beginning of the question is the same for all lines and
+is computed once. No bit of an answer depends on earlier questions.
 """
 
 from __future__ import annotations
 
 import asyncio
 import io
-import json
 from collections.abc import Sequence
 from contextlib import redirect_stderr
+from functools import cached_property
 from inspect import signature
 from pathlib import Path
 from typing import Any
@@ -23,15 +22,16 @@ import torch
 from jinja2 import TemplateError
 
 from melt_ser.annotation.engines import Message, Reply, Schema
-from melt_ser.annotation.prompts import Prompt, labels_of
+from melt_ser.annotation.local_answer import AnswerWriter, softmax
+from melt_ser.annotation.prompts import Prompt
 from melt_ser.core.console import say
 from melt_ser.core.errors import InputError, SetupError
 from melt_ser.core.package import expanded
-from melt_ser.corpora.lines import earlier_lines, read_lines
-from melt_ser.evaluation.calibration import fit_temperature, normalised, with_temperature
+from melt_ser.corpora.lines import earlier_lines, later_lines, read_lines
+from melt_ser.evaluation.calibration import fit_temperature, with_temperature
 
 BLOCK = 32  # tokens per forward pass, so that rounding does not depend on how many are cached
-BEGUN = '{"elements": {"emotion": '  # the beginning of every answer
+LONGEST_TEXT = 60  # tokens of a text in an answer
 LABEL_COLUMNS = ("label", "Emotion", "llm_label")  # of labelled lines, the first that a line has
 
 
@@ -53,26 +53,39 @@ class LocalEngine:
         self._cached: Any = None
 
     async def ask(self, messages: Sequence[Message], schema: Schema, sample: int) -> Reply:
-        """Return the most likely label as an answer, with the probability of each; every sample is the same."""
+        """Return the answer, and the probability of each label of its first field with labels.
+
+        Every sample is the same.
+        """
+        writer = AnswerWriter(self, self._question(messages), self.temperature)
         await asyncio.sleep(0)  # lets Ctrl-C stop the job: nothing else here yields to the event loop
-        labels = labels_of(schema)
-        scores, tokens = self.scores(messages, labels)
-        probabilities = with_temperature(_softmax(scores), self.temperature)[0]
-        text = BEGUN + json.dumps(labels[int(scores.argmax())]) + "}}"
-        return Reply(text, tokens, 1, dict(zip(labels, probabilities.tolist(), strict=True)))
+        for _ in writer.write(schema):
+            await asyncio.sleep(0)
+        probabilities = None
+        if writer.scores is not None:
+            shares = with_temperature(softmax(writer.scores), self.temperature)[0]
+            probabilities = dict(zip(writer.labels, shares.tolist(), strict=True))
+        prompt_tokens, answer_tokens = (len(self._tokens(text)) for text in (writer.question, writer.text))
+        return Reply(writer.text, prompt_tokens, answer_tokens, probabilities)
 
     def calibrate(self, questions: Sequence[tuple[Sequence[Message], Schema, str]]) -> float:
         """Fit the temperature by negative log-likelihood on questions with true labels; set it and return it."""
-        rows = [(self.scores(messages, labels_of(schema))[0], labels_of(schema)) for messages, schema, _ in questions]
-        right = np.array([labels.index(label) for (_, labels), (_, _, label) in zip(rows, questions, strict=True)])
-        self.temperature = fit_temperature(np.concatenate([_softmax(scores) for scores, _ in rows]), right)
+        scored = [(*self.label_scores(messages, schema), label) for messages, schema, label in questions]
+        right = np.array([labels.index(label) for _, labels, label in scored])
+        self.temperature = fit_temperature(np.concatenate([softmax(scores) for scores, _, _ in scored]), right)
         return self.temperature
 
+    def label_scores(self, messages: Sequence[Message], schema: Schema) -> tuple[np.ndarray, list[str]]:
+        """Return the log-likelihood of each label of the first field with labels, (labels,), and the labels."""
+        writer = AnswerWriter(self, self._question(messages), self.temperature)
+        next(None for _ in writer.write(schema) if writer.scores is not None)
+        assert writer.scores is not None
+        return writer.scores, writer.labels
+
     @torch.inference_mode()
-    def scores(self, messages: Sequence[Message], labels: Sequence[str]) -> tuple[np.ndarray, int]:
-        """Return the log-likelihood of each label after the question, (labels,), and the question's tokens."""
-        question = self._question(messages)
-        answers = [self._tokens(question + json.dumps(label, ensure_ascii=False)) for label in labels]
+    def likelihoods(self, text: str, continuations: Sequence[str]) -> np.ndarray:
+        """Return the log-likelihood of each continuation of a text, (continuations,), up to a constant."""
+        answers = [self._tokens(text + continuation) for continuation in continuations]
         shared = _shared_length(answers)
         last = self._log_probabilities_after(answers[0][:shared])  # (vocabulary,)
         tails = [answer[shared:] for answer in answers]
@@ -82,10 +95,45 @@ class LocalEngine:
             inputs = torch.tensor([tail[:-1] + [0] * (longest - len(tail)) for tail in tails], device=last.device)
             cache = _cut(self._cached, shared, copies=len(tails))
             logits = self._network(input_ids=inputs, use_cache=True, **{self._cache: cache}).logits
-            following = logits.float().log_softmax(dim=-1)  # (labels, longest - 1, vocabulary)
+            following = logits.float().log_softmax(dim=-1)  # (continuations, longest - 1, vocabulary)
             for row, tail in enumerate(tails):
                 scores[row] += following[row, range(len(tail) - 1), tail[1:]].sum()
-        return scores.double().cpu().numpy(), shared
+        found: np.ndarray = scores.double().cpu().numpy()
+        return found
+
+    @torch.inference_mode()
+    def continuation(self, text: str) -> str:
+        """Return what the model writes next, up to a quote or `LONGEST_TEXT` tokens, without line ends and escapes."""
+        from transformers import GenerationConfig
+
+        tokens = self._tokens(text)
+        self._log_probabilities_after(tokens)
+        closing, unfit = self._closing_and_unfit
+        settings = GenerationConfig(  # not the model's own, which may sample
+            max_new_tokens=LONGEST_TEXT,
+            min_new_tokens=1,
+            do_sample=False,
+            eos_token_id=closing,
+            pad_token_id=closing[0],
+            suppress_tokens=unfit,
+        )
+        inputs = torch.tensor([tokens], device=self._network.device)
+        cache = _cut(self._cached, len(tokens) - 1)
+        written = self._network.generate(
+            inputs, generation_config=settings, attention_mask=torch.ones_like(inputs), **{self._cache: cache}
+        )
+        new: str = self._tokenizer.decode(written[0, len(tokens) :])
+        return new.partition('"')[0].replace("\ufffd", "").strip()  # a letter may be cut in half at the end
+
+    @cached_property
+    def _closing_and_unfit(self) -> tuple[list[int], list[int]]:
+        """The tokens that close a text in JSON, and those that may not be in one."""
+        known = len(self._tokenizer)
+        texts = self._tokenizer.batch_decode([[token] for token in range(known)])
+        unfit = {*self._tokenizer.get_added_vocab().values(), *range(known, self._network.config.vocab_size)}
+        unfit |= {n for n, text in enumerate(texts) if "\\" in text or any(sign < " " for sign in text)}
+        closing = [token for token, text in enumerate(texts) if '"' in text and token not in unfit]
+        return closing, sorted(unfit)
 
     def _log_probabilities_after(self, tokens: list[int]) -> torch.Tensor:
         """Return the log probabilities of the next token, (vocabulary,).
@@ -102,17 +150,17 @@ class LocalEngine:
         return following
 
     def _question(self, messages: Sequence[Message]) -> str:
-        """Return the chat as the model's template writes it, or as plain paragraphs, with the answer begun."""
+        """Return the chat as the model's template writes it, or as plain paragraphs, up to the answer."""
         if self._tokenizer.chat_template is None:
             start = self._tokenizer.bos_token or ""
-            return start + "\n\n".join([*(message["content"] for message in messages), BEGUN])
+            return start + "".join(f"{message['content']}\n\n" for message in messages)
         try:
             chat = self._chat(messages)
         except TemplateError:  # some templates have no system role
             first, second, *rest = messages
             merged = {"role": second["role"], "content": f"{first['content']}\n\n{second['content']}"}
             chat = self._chat([merged, *rest])
-        return chat + BEGUN
+        return chat
 
     def _chat(self, messages: Sequence[Message]) -> str:
         chat: str = self._tokenizer.apply_chat_template(list(messages), tokenize=False, add_generation_prompt=True)
@@ -137,13 +185,16 @@ def open_engine(model: str, prompt: Prompt, temperature: float, calibration: Pat
     if calibration is None:
         return engine
     lines = read_lines(calibration)
-    earlier = earlier_lines(lines, prompt.history)
+    around = [earlier_lines(lines, prompt.history), later_lines(lines, prompt.following)]
     labels = [next((line.columns[name] for name in LABEL_COLUMNS if name in line.columns), "") for line in lines]
     labelled = [(line, label) for line, label in zip(lines, labels, strict=True) if label in prompt.labels]
     if not labelled:
         raise InputError(f"{calibration} has no line with a label of the prompt in {', '.join(LABEL_COLUMNS)}.")
     fitted = engine.calibrate(
-        [(prompt.messages(line, earlier[line.utterance]), prompt.schema, label) for line, label in labelled]
+        [
+            (prompt.messages(line, *(near[line.utterance] for near in around)), prompt.schema, label)
+            for line, label in labelled
+        ]
     )
     say(f"calibrated by {len(labelled):,} of {len(lines):,} lines: temperature {fitted:.3f}")
     return engine
@@ -190,9 +241,3 @@ def _shared_length(sequences: Sequence[Sequence[int]]) -> int:
     """Return the length of the longest common beginning."""
     differs = (place for place, tokens in enumerate(zip(*sequences, strict=False)) if len(set(tokens)) > 1)
     return next(differs, min(map(len, sequences)))
-
-
-def _softmax(scores: np.ndarray) -> np.ndarray:
-    """Return the probabilities, (1, labels), of scores, (labels,)."""
-    shares: np.ndarray = np.exp(scores - scores.max())[None]
-    return normalised(shares)

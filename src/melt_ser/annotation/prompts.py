@@ -1,9 +1,10 @@
-"""Prompts are data: a YAML with a name, a version, the label set and the templates of the messages.
+"""Prompts are data: a YAML with a name, a version, the label set, the answer and the templates of the messages.
 
 `system` and `template` are Jinja templates. Every value in double braces comes out as JSON (a text as a string in
 quotes), so that no utterance can leave its quotes, end the turn or change the schema. `template` knows `speaker`,
-`season`, `episode`, `utterance` (its text), `previous` (the earlier lines, if `history` asks for some) and `labels`;
-`system` knows only `labels`.
+`season`, `episode`, `utterance` (its text), `previous` and `later` (the lines before and after, if `history` and
+`following` ask for some), every column of the table by its name in lower case, `labels` and `corpus`; `system` knows
+only the last two. `fields.py` describes `answer`.
 """
 
 from __future__ import annotations
@@ -17,21 +18,31 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from jinja2 import StrictUndefined, Template, TemplateError, Undefined
+from jinja2 import StrictUndefined, Template, TemplateError, Undefined, meta
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from melt_ser.annotation.engines import Message, Schema
+from melt_ser.annotation.fields import (
+    Field,
+    WrongFields,
+    answer_schema,
+    main_field,
+    paper_fields,
+    read_fields,
+    wrong_labels,
+)
 from melt_ser.core.errors import SetupError, did_you_mean
 from melt_ser.core.files import sha256
 from melt_ser.core.package import conf_folder
 from melt_ser.corpora.lines import Line
 
-LEVELS = ("low", "mid", "high")  # of loudness and pitch
-DESCRIBED = ("loudness", "pitch", "rhythm_speed", "emotional_impact")
-KEYS = {"name": str, "version": int, "labels": list, "template": str}  # required keys and their types
-OPTIONAL = {"system": str, "history": int, "examples": list}
-EMPTY_LINE: dict[str, Any] = {"speaker": "", "season": "", "episode": "", "utterance": "", "previous": []}
-EXAMPLE_KEYS = {*EMPTY_LINE, "answer"}
+KEYS = {"name": str, "version": int, "template": str}  # required keys and their types
+OPTIONAL = {
+    **{"labels": list, "answer": dict, "system": str, "corpus": str},
+    **{"history": int, "following": int, "examples": list},
+}
+EMPTY_LINE: dict[str, Any] = {"speaker": "", "season": "", "episode": "", "utterance": "", "previous": [], "later": []}
+KNOWN = {*EMPTY_LINE, "labels", "corpus"}  # variables of a template; any other is a column of the table
 # Chat models take these for the beginning or the end of a turn: <|im_end|>, <end_of_turn>, </s>, [INST].
 TURN_MARK = re.compile(r"<|\[(?=/?[A-Z_]+\])")
 
@@ -60,34 +71,47 @@ class Prompt:
 
     name: str
     version: str
-    labels: tuple[str, ...]
+    fields: tuple[Field, ...]  # of the answer
     history: int  # number of earlier lines of the dialogue that the template gets
+    following: int  # number of later ones
     system: str
     template: str
     examples: tuple[Mapping[str, Any], ...]  # lines with the wanted answer
+    corpus: str = ""  # where the lines are from, in words
+
+    @property
+    def main(self) -> Field | None:
+        """The field that gives the label of a line; None if the answer has scores and texts alone."""
+        return main_field(self.fields)
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """The label set; empty without a main field."""
+        return self.main.labels if self.main else ()
+
+    @cached_property
+    def columns(self) -> list[str]:
+        """The columns of the table that the template shows."""
+        return sorted(meta.find_undeclared_variables(ENVIRONMENT.parse(self.template)) - KNOWN)
 
     @cached_property
     def schema(self) -> Schema:
         """The JSON schema of the answer; it depends on the prompt alone, never on the utterance."""
-        text: Schema = {"type": "string"}
-        level: Schema = {"type": "string", "enum": list(LEVELS)}
-        elements = {"emotion": {"type": "string", "enum": list(self.labels)}}
-        elements |= {name: level if name in ("loudness", "pitch") else text for name in DESCRIBED}
-        return _object({"character": text, "context": text, "elements": _object(elements)})
+        return answer_schema(self.fields)
 
-    def messages(self, line: Line, previous: Sequence[Line] = ()) -> list[Message]:
-        """Return the chat that asks about a line; `previous` are the earlier lines of its dialogue, the latest last."""
-        history = previous[-self.history :] if self.history else ()
-        values = {
-            "speaker": line.speaker,
-            "season": line.season,
-            "episode": line.episode,
-            "utterance": line.text,
-            "previous": [{"speaker": earlier.speaker, "utterance": earlier.text} for earlier in history],
+    def messages(self, line: Line, previous: Sequence[Line] = (), later: Sequence[Line] = ()) -> list[Message]:
+        """Return the chat that asks about a line.
+
+        `previous` and `later` are the other lines of its dialogue, the earliest first.
+        """
+        values = _values(line) | {
+            "previous": [_values(other) for other in (previous[-self.history :] if self.history else ())],
+            "later": [_values(other) for other in later[: self.following]],
         }
+        empty = EMPTY_LINE | dict.fromkeys(self.columns, "")
         chat = [self._message("system", self._templates[0], {})] if self.system else []
         for example in self.examples:
-            chat.append(self._message("user", self._templates[1], {**EMPTY_LINE, **example}))
+            chat.append(self._message("user", self._templates[1], {**empty, **example}))
             chat.append({"role": "assistant", "content": json.dumps(example["answer"], ensure_ascii=False)})
         return [*chat, self._message("user", self._templates[1], values)]
 
@@ -96,11 +120,29 @@ class Prompt:
         return ENVIRONMENT.from_string(self.system), ENVIRONMENT.from_string(self.template)
 
     def _message(self, role: str, template: Template, values: Mapping[str, Any]) -> Message:
-        return {"role": role, "content": template.render(labels=list(self.labels), **values).strip()}
+        known = {"labels": list(self.labels), "corpus": self.corpus}
+        return {"role": role, "content": template.render({**values, **known}).strip()}
 
 
-def load_prompt(name_or_path: str) -> Prompt:
-    """Load a prompt by its name in the package, or by the path of a YAML file.
+def _values(line: Line) -> dict[str, Any]:
+    """Return what a template knows of a line; our names win over columns of the same name."""
+    ours = {"speaker": line.speaker, "season": line.season, "episode": line.episode, "utterance": line.text}
+    return {column.lower(): cell for column, cell in line.columns.items()} | ours
+
+
+def check_columns(prompt: Prompt, lines: Sequence[Line]) -> None:
+    """Raise SetupError if a line lacks a column that the prompt shows."""
+    for column in prompt.columns:
+        if not all(column in _values(line) for line in lines):
+            columns = [*KNOWN, *(_values(lines[0]) if lines else ())]
+            raise SetupError(
+                f"The prompt {prompt.name} shows {{{{ {column} }}}}, but not every table has such a column: "
+                f"{did_you_mean(column, columns)}"
+            )
+
+
+def load_prompt(name_or_path: str, corpus: str | None = None) -> Prompt:
+    """Load a prompt by its name in the package, or by the path of a YAML file; `corpus` replaces that of the YAML.
 
     Raises SetupError if there is none, if a key is missing, unknown or of the wrong type, or if a template fails.
     """
@@ -120,22 +162,42 @@ def load_prompt(name_or_path: str) -> Prompt:
         raise SetupError(f"The prompt {path} cannot be read: {error.strerror}; give the path of a YAML.") from None
     except (UnicodeDecodeError, yaml.YAMLError) as error:
         raise SetupError(f"The prompt {path} is not YAML: {' '.join(str(error).split())}; correct it there.") from None
+    if corpus is not None and isinstance(content, dict):
+        content["corpus"] = corpus
     _check(content, path)
+    labels = content.get("labels", ())
+    try:
+        fields = read_fields(content["answer"], labels) if "answer" in content else paper_fields(labels)
+    except WrongFields as error:
+        raise SetupError(f"The prompt {path} {error}; correct it there.") from None
     prompt = Prompt(
         name=content["name"],
         version=f"{content['version']}-{sha256(json.dumps(content, sort_keys=True, default=str))[:8]}",
-        labels=tuple(content["labels"]),
+        fields=fields,
         history=content.get("history", 0),
+        following=content.get("following", 0),
         system=content.get("system", ""),
         template=content["template"],
         examples=tuple(content.get("examples", ())),
+        corpus=content.get("corpus", ""),
     )
     try:
-        one, other = (prompt.messages(Line("", text, "", "", "", "", 0, None, "", {})) for text in ("one", "other"))
+        columns = dict.fromkeys(prompt.columns, "")
+        lines = [Line("", text, "", "", "", "", 0, None, "", columns) for text in ("one", "other")]
+        one, other = map(prompt.messages, lines)
+        unknown = {key for example in prompt.examples for key in example} - {*EMPTY_LINE, "answer", *columns}
     except (TemplateError, TypeError) as error:
         raise SetupError(f"The prompt {path} has a template that fails: {error}; correct it there.") from None
     if one == other:
         raise SetupError(f"The prompt {path} does not ask about the line; put {{{{ utterance }}}} into its template.")
+    if unknown:
+        raise SetupError(f"The prompt {path} has an example with '{min(unknown)}', which its template does not show.")
+    if corpus is not None and "corpus" not in meta.find_undeclared_variables(
+        ENVIRONMENT.parse(prompt.system + prompt.template)
+    ):
+        raise SetupError(
+            f"The prompt {path} does not say {{{{ corpus }}}}; leave --corpus out, or give another prompt."
+        )
     return prompt
 
 
@@ -151,31 +213,13 @@ def _check(content: Any, path: Path) -> None:
         elif not isinstance(content[key], known[key]):
             problem = f"has a '{key}' that is no {known[key].__name__}"
     if not problem:
-        labels = content["labels"]
-        if not labels or not all(isinstance(label, str) and label == label.strip().casefold() for label in labels):
-            problem = "has labels that are not texts in lower case (quote yes, no, on and off)"
-        elif len(set(labels)) < max(2, len(labels)):
-            problem = "has a label twice, or only one label"
-        if content.get("history", 0) < 0:
-            problem = "has a 'history' that is no number of lines"
+        if "labels" in content or "answer" not in content:
+            problem = wrong_labels(content.get("labels"))
+        for key in ("history", "following"):
+            if content.get(key, 0) < 0:
+                problem = f"has a '{key}' that is no number of lines"
         for number, example in enumerate(content.get("examples", ()), start=1):
-            if not isinstance(example, dict) or {"utterance", "answer"} - set(example) or set(example) - EXAMPLE_KEYS:
-                optional = "speaker, season, episode or previous"
-                problem = f"has an example {number} without utterance and answer, or with a key beyond {optional}"
+            if not isinstance(example, dict) or {"utterance", "answer"} - set(example):
+                problem = f"has an example {number} without utterance and answer"
     if problem:
         raise SetupError(f"The prompt {path} {problem}; correct it there.")
-
-
-def labels_of(schema: Schema) -> list[str]:
-    """Return the label set in a prompt's schema."""
-    labels: list[str] = schema["properties"]["elements"]["properties"]["emotion"]["enum"]
-    return labels
-
-
-def _object(properties: dict[str, Any]) -> Schema:
-    return {
-        "type": "object",
-        "properties": properties,
-        "required": list(properties),
-        "additionalProperties": False,
-    }

@@ -14,7 +14,7 @@ import msgspec
 import numpy as np
 import pandas as pd
 
-from melt_ser.annotation.prompts import LEVELS
+from melt_ser.annotation.fields import LEVELS
 from melt_ser.audio import SAMPLE_RATE
 from melt_ser.audio.decode import read_audio
 from melt_ser.audio.egemaps import make_smile

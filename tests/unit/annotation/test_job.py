@@ -74,7 +74,7 @@ def progress_of(asked: Job) -> AnnotationProgress:
 
 def labels(asked: Job, journal: Journal) -> list[str]:
     entries = [journal.find(call.name) for call in asked.calls()]
-    return [parse_answer(entry.text, asked.prompt).label_raw for entry in entries if entry is not None]
+    return [str(parse_answer(entry.text, asked.prompt).values["emotion"]) for entry in entries if entry is not None]
 
 
 class Scripted:

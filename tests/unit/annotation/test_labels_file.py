@@ -12,6 +12,7 @@ import pytest
 
 from corpus_trees import MELT_COLUMNS, meld_release
 from melt_ser.annotation.answers import Answer
+from melt_ser.annotation.fields import paper_fields
 from melt_ser.annotation.labels_file import LabelledLine, Origin, combine, label_line, write_labels
 from melt_ser.cli.compose import load_dataset
 from melt_ser.core.errors import InputError, SetupError
@@ -21,12 +22,14 @@ from melt_ser.corpora.load import read_release
 from melt_ser.corpora.table import Release, make_table
 
 LABELS = ["anger", "joy", "neutral"]
+FIELDS = paper_fields(LABELS)
 ORIGIN = Origin("gpt-4o", "melt", "1-0000abcd", "1.0")
 DESCRIBED = ("loudness", "pitch", "rhythm_speed", "emotional_impact")
 
 
 def answer(label: str, probabilities: dict[str, float] | None = None) -> Answer:
-    return Answer(label, "Ross", "a break", "high", "mid", "fast", "strong", probabilities)
+    described = dict(zip(DESCRIBED, ("high", "mid", "fast", "strong"), strict=True))
+    return Answer({"emotion": label, "character": "Ross", "context": "a break", **described}, probabilities)
 
 
 def meld_line(number: int = 0, text: str = "Hi!", **columns: str) -> Line:
@@ -36,7 +39,7 @@ def meld_line(number: int = 0, text: str = "Hi!", **columns: str) -> Line:
 
 
 def label(line: Line, *labels: str, rules: dict[str, str] | None = None) -> LabelledLine:
-    return label_line(line, {n: answer(raw) for n, raw in enumerate(labels)}, LABELS, rules or {}, ORIGIN)
+    return label_line(line, {n: answer(raw) for n, raw in enumerate(labels)}, FIELDS, rules or {}, ORIGIN)
 
 
 def rows_of(path: Path) -> list[dict[str, str]]:
@@ -95,7 +98,7 @@ def test_the_labels_file_keeps_raw_labels_outside_the_set_and_forces_none_into_i
 def test_label_line_averages_the_probabilities_of_an_engine_that_scores() -> None:
     unsure, sure = {"anger": 0.4, "joy": 0.6, "neutral": 0.0}, {"anger": 0.9, "joy": 0.1, "neutral": 0.0}
     answers = {0: answer("joy", unsure), 1: answer("anger", sure)}
-    labelled = label_line(meld_line(), answers, LABELS, {}, ORIGIN)
+    labelled = label_line(meld_line(), answers, FIELDS, {}, ORIGIN)
     assert (labelled.label, labelled.sample) == ("anger", "1")
     assert labelled.consensus is not None
     assert labelled.consensus.confidences == pytest.approx({"anger": 0.65, "joy": 0.35, "neutral": 0})

@@ -17,13 +17,15 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 from transformers import Gemma3ForCausalLM, Gemma3TextConfig, PreTrainedTokenizerFast
 
 from melt_ser.annotate import main
-from melt_ser.annotation.local import BEGUN, BLOCK, LocalEngine, load_model
+from melt_ser.annotation.fields import LEVELS
+from melt_ser.annotation.local import BLOCK, LocalEngine, load_model
 from melt_ser.annotation.prompts import load_prompt
 from melt_ser.core.errors import SetupError
 from melt_ser.corpora.lines import Line, read_lines
 
 PROMPT = load_prompt("melt")
 LABELS = list(PROMPT.labels)
+BEGUN = '{"elements": {"emotion": '  # the beginning of the paper's answer
 TEMPLATE = (
     "{% for message in messages %}{% if message.role == 'system' %}{{ raise_exception('no system role') }}{% endif %}"
     "<{{ message.role }}>{{ message.content }}{% endfor %}<assistant>"
@@ -82,16 +84,16 @@ def by_hand(engine: LocalEngine, question: str, labels: Sequence[str] = LABELS) 
 def test_local_scores_are_likelihoods_independent_of_earlier_questions(engine: LocalEngine, text: str) -> None:
     system, user = (message["content"] for message in messages(text))
     expected = by_hand(engine, f"<user>{system}\n\n{user}<assistant>{BEGUN}")
-    scores, tokens = engine.scores(messages(text), LABELS)
+    scores, labels = engine.label_scores(messages(text), PROMPT.schema)
+    assert labels == LABELS
     assert np.ptp(expected) > 1
     assert scores - scores.max() == pytest.approx(expected - expected.max(), abs=1e-3)
-    assert tokens > len(system) + len(user)
 
 
 def test_local_engine_reads_only_the_difference_to_the_last_question(
     engine: LocalEngine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    engine.scores(messages("Hi!"), LABELS)
+    engine.label_scores(messages("Hi!"), PROMPT.schema)
     read: list[int] = []
     forward = engine._network.forward
 
@@ -100,10 +102,10 @@ def test_local_engine_reads_only_the_difference_to_the_last_question(
         return forward(*args, **settings)
 
     monkeypatch.setattr(engine._network, "forward", counting)
-    engine.scores(messages("No!"), LABELS)
+    engine.label_scores(messages("No!"), PROMPT.schema)
     assert sum(read[:-1]) < BLOCK + len(f"No!<assistant>{BEGUN}") + 2  # a token of this model is a byte
     read.clear()
-    engine.scores(messages("No!"), LABELS)
+    engine.label_scores(messages("No!"), PROMPT.schema)
     assert len(read) == 2
     assert read[0] <= BLOCK
 
@@ -111,8 +113,10 @@ def test_local_engine_reads_only_the_difference_to_the_last_question(
 def test_local_scores_are_bit_for_bit_independent_of_the_order_of_questions(folder: Path) -> None:
     texts = ["Hi!", "Hi there, how are you doing today?", "No!", "Hi there, how are you?"]
     engines = [LocalEngine(str(folder)) for _ in range(2)]
-    forwards = {text: engines[0].scores(messages(text), LABELS)[0].tolist() for text in texts}
-    backwards = {text: engines[1].scores(messages(text), LABELS)[0].tolist() for text in reversed(texts)}
+    forwards, backwards = (
+        {text: asyncio.run(engine.ask(messages(text), PROMPT.schema, 0)) for text in in_order}
+        for engine, in_order in zip(engines, (texts, texts[::-1]), strict=True)
+    )
     assert forwards == backwards
 
 
@@ -121,7 +125,11 @@ def test_local_reply_has_the_probability_of_each_label(engine: LocalEngine) -> N
     assert reply.probabilities is not None
     assert list(reply.probabilities) == LABELS
     assert sum(reply.probabilities.values()) == pytest.approx(1)
-    assert json.loads(reply.text) == {"elements": {"emotion": max(LABELS, key=reply.probabilities.__getitem__)}}
+    content = json.loads(reply.text)
+    assert content["elements"]["emotion"] == max(LABELS, key=reply.probabilities.__getitem__)
+    assert content["elements"]["pitch"] in LEVELS
+    assert {len(content), len(content["elements"])} == {3, 5}  # the voice is described too
+    assert all(isinstance(content[name], str) for name in ("character", "context"))
     assert asyncio.run(engine.ask(messages("Hi!"), PROMPT.schema, 1)) == reply
 
 
@@ -159,7 +167,7 @@ def test_local_engine_labels_lines_by_a_real_model_in_a_gguf_file(
     model = str(gemma.assemble(tmp_path / "gemma.gguf"))
     table, out = tmp_path / "lines.csv", tmp_path / "labels.csv"
     table.write_text("utterance,text,speaker\na,We got the flat!,Clara\nb,Who is on the stairs?,Greta\n")
-    assert main([str(table), "--out", str(out), "--engine", "local", "--model", model]) == 0
+    assert main([str(table), "--out", str(out), "--engine", "local", "--model", model, "--prompt", "melt"]) == 0
     shown = capsys.readouterr().err.splitlines()
     assert len(shown) == 5  # no bars of other libraries
     assert shown[0] == f"loading {model}"
@@ -169,7 +177,7 @@ def test_local_engine_labels_lines_by_a_real_model_in_a_gguf_file(
     assert shares.sum(axis=1).tolist() == pytest.approx([1, 1])
     assert rows["llm_label"].tolist() == [name.removeprefix("confidence_") for name in shares.idxmax(axis=1)]
     engine = LocalEngine(model)
-    expected = by_hand(engine, engine._question(PROMPT.messages(read_lines(table)[1])), ["surprise", "fear"])
+    expected = by_hand(engine, engine._question(PROMPT.messages(read_lines(table)[1])) + BEGUN, ["surprise", "fear"])
     logarithms = np.log(shares.loc[1, ["confidence_surprise", "confidence_fear"]].to_numpy(float))
     assert np.ptp(logarithms) > 0.1
     assert logarithms - logarithms.max() == pytest.approx(expected - expected.max(), abs=1e-2)

@@ -10,12 +10,13 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from melt_ser.annotation.prompts import Prompt, labels_of, load_prompt, quoted
+from melt_ser.annotation.prompts import Prompt, load_prompt, quoted
 from melt_ser.core.errors import SetupError
 from melt_ser.core.package import conf_folder
 from melt_ser.corpora.lines import Line
 
-SHIPPED = ("melt", "context", "definitions", "few_shot")
+PAPERS = ("melt", "context", "definitions", "few_shot")
+DIALOGUES = ("dialogue", "dialogue_de", "dialogue_zh")
 LABELS = ("anger", "disgust", "sadness", "joy", "neutral", "surprise", "fear")
 
 
@@ -23,12 +24,17 @@ def line(text: str, speaker: str = "Ross", season: str = "1") -> Line:
     return Line("dia0_utt3", text, speaker, season, "2" if season else "", "0", 3, 2.0, "", {})
 
 
-def test_every_shipped_prompt_asks_for_the_papers_labels_and_json() -> None:
-    assert {path.stem for path in (conf_folder() / "prompt").glob("*.yaml")} == set(SHIPPED)
-    for name in SHIPPED:
+def labels_of(prompt: Prompt) -> list[str]:
+    labels: list[str] = prompt.schema["properties"]["elements"]["properties"]["emotion"]["enum"]
+    return labels
+
+
+def test_every_prompt_of_the_paper_asks_for_its_labels_and_json() -> None:
+    assert {path.stem for path in (conf_folder() / "prompt").glob("*.yaml")} == {*PAPERS, *DIALOGUES}
+    for name in PAPERS:
         prompt = load_prompt(name)
         assert (prompt.name, prompt.labels) == (name, LABELS)
-        assert labels_of(prompt.schema) == list(LABELS)
+        assert labels_of(prompt) == list(LABELS)
         assert list(prompt.schema["properties"]) == ["character", "context", "elements"]
         asked = prompt.messages(line("We were on a break!"))
         assert asked[-1]["content"].endswith('"Ross at s1e2 said: We were on a break!"')
@@ -119,7 +125,7 @@ def test_the_version_of_a_prompt_depends_on_its_content_not_on_its_layout(tmp_pa
     mine = load_prompt(str(path))
     assert mine.version.startswith("1-")
     assert mine.version != PROMPT.version
-    assert labels_of(mine.schema) == ["joy", "anger"]
+    assert labels_of(mine) == ["joy", "anger"]
 
 
 def write(folder: Path, **changes: object) -> str:
@@ -142,15 +148,28 @@ def test_load_prompt_reads_a_yaml_of_the_users(tmp_path: Path) -> None:
         ({"template": None}, "lacks the key 'template'"),
         ({"tempalte": ""}, "has an unknown key 'tempalte': did you mean 'template'"),
         ({"labels": "joy"}, "has a 'labels' that is no list"),
-        ({"labels": []}, "has labels that are not texts in lower case"),
-        ({"labels": [True]}, "has labels that are not texts in lower case"),
+        ({"labels": []}, "needs labels"),
+        ({"labels": None}, "needs labels"),
+        ({"labels": [True]}, "has labels that are not texts"),
+        ({"labels": ["joy", "Joy!"]}, "has a label twice .letter case makes no difference"),
         ({"labels": ["joy", "joy"]}, "has a label twice"),
         ({"labels": ["joy"]}, "or only one label"),
         ({"template": "What is felt?"}, "does not ask about the line; put {{ utterance }} into its template"),
         ({"history": -1}, "has a 'history' that is no number of lines"),
         ({"history": "all"}, "has a 'history' that is no int"),
         ({"examples": [{"utterance": "Hi!"}]}, "has an example 1 without utterance and answer"),
-        ({"template": "{{ uterance }}"}, "has a template that fails: 'uterance' is undefined"),
+        ({"template": "{{ uterance }}"}, "does not ask about the line; put {{ utterance }} into its template"),
+        ({"examples": [{"utterance": "Hi!", "answer": {}, "topic": "x"}]}, "has an example with 'topic'"),
+        ({"following": -1}, "has a 'following' that is no number of lines"),
+        ({"answer": {}}, "has an 'answer' without a field that is not optional"),
+        ({"answer": {"emotion": "lable"}}, "field 'emotion' has the type 'lable': did you mean 'label'"),
+        ({"answer": {"the mood": "text"}}, "field 'the mood' has no name of letters, digits and _"),
+        ({"answer": {"arousal": "score"}}, "needs the numbers 'from' and 'to'"),
+        ({"answer": {"arousal": {"type": "score", "from": 7, "to": 1}}}, "needs the numbers 'from' and 'to'"),
+        ({"answer": {"mood": {"type": "label", "from": 7}}}, "the unknown key .'from'."),
+        ({"answer": {"mood": {"type": "label", "labels": ["a"]}}}, "field 'mood' has a label twice"),
+        ({"answer": {"a": "text", "A": "text"}}, "two fields of the same name"),
+        ({"answer": {"emotion": "label", "label": "label"}}, "has a field 'label' that is not the label of a line"),
         ({"template": "{{ utterance"}, "has a template that fails"),
         ({"template": "{{ ''.__class__.__mro__ }}"}, "has a template that fails"),
     ],
