@@ -183,7 +183,7 @@ def _row(labelled: LabelledLine) -> dict[str, object]:
 
 def input_columns(line: Line) -> dict[str, str]:
     """Return the input's columns without those of a labels file; a line like MELD's also gets its clip's file name."""
-    clip = {} if "text" in line.columns else {"filename": f"dia{line.dialogue}_utt{line.position}.wav"}
+    clip = {} if "Dialogue_ID" not in line.columns else {"filename": f"dia{line.dialogue}_utt{line.position}.wav"}
     is_ours = "prompt_version" in line.columns
     return clip | {column: cell for column, cell in line.columns.items() if not (is_ours and _is_ours(column))}
 

@@ -172,7 +172,7 @@ def load_prompt(name_or_path: str, corpus: str | None = None) -> Prompt:
         raise SetupError(f"The prompt {path} {error}; correct it there.") from None
     prompt = Prompt(
         name=content["name"],
-        version=f"{content['version']}-{sha256(json.dumps(content, sort_keys=True, default=str))[:8]}",
+        version=f"{content['version']}-{_digest(content)}",
         fields=fields,
         history=content.get("history", 0),
         following=content.get("following", 0),
@@ -199,6 +199,12 @@ def load_prompt(name_or_path: str, corpus: str | None = None) -> Prompt:
             f"The prompt {path} does not say {{{{ corpus }}}}; leave --corpus out, or give another prompt."
         )
     return prompt
+
+
+def _digest(content: Mapping[str, Any]) -> str:
+    """Return a hash of a prompt's content; the order of keys counts only for the fields of the answer."""
+    answer = {"answer": list(content["answer"].items())} if "answer" in content else {}
+    return sha256(json.dumps({**content, **answer}, sort_keys=True, default=str))[:8]
 
 
 def _check(content: Any, path: Path) -> None:

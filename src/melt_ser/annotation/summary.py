@@ -78,7 +78,8 @@ def summary_of(
             row[field.column] = f"{fmean(scores):.6g}"
             row |= {field.column + DEVIATION: f"{stdev(scores):.6g}"} if len(answers) > 1 and len(scores) > 1 else {}
         else:
-            row |= _labels(answers, field, {} if field is not main else rules, field is main)
+            given = [answer for answer in answers if field is main or field.name in answer.values]
+            row |= _labels(given, field, rules if field is main else {}, field is main)
     return row
 
 

@@ -59,6 +59,21 @@ def find_roles(columns: Sequence[str], chosen: Mapping[str, str], path: Path) ->
     return roles
 
 
+def renamed(columns: Sequence[str], roles: Mapping[str, str], chosen: Mapping[str, str], path: Path) -> list[str]:
+    """Return the names that the columns have in a labels file, by which it is read again without the command's options.
+
+    A chosen column gets the name of its role, and a text in `utterance` the name `text`. Raises InputError if another
+    column has that name.
+    """
+    new = {roles[role]: role for role in chosen} | ({"utterance": "text"} if roles["text"] == "utterance" else {})
+    for column, role in new.items():
+        if role in columns and role != column and role not in new:
+            raise InputError(
+                f"{path} has a column '{role}' next to '{column}', which is the {role}; rename one."
+            )
+    return [new.get(column, column) for column in columns]
+
+
 def described(roles: Mapping[str, str]) -> str:
     """Return which columns were taken for what, as the rest of a sentence.
 

@@ -16,9 +16,10 @@ from pathlib import Path
 import pandas as pd
 
 from melt_ser.core.errors import InputError, SetupError
-from melt_ser.corpora.line_columns import described, find_roles, is_like_meld
+from melt_ser.corpora.line_columns import described, find_roles, is_like_meld, renamed
 from melt_ser.corpora.readers.delimited import read_table
 from melt_ser.corpora.readers.release import is_hidden
+from melt_ser.corpora.spoken_times import clock_time, time_of
 from melt_ser.corpora.table import SPLIT_WORDS, SPLITS, Release, Skipped
 
 LABEL_COLUMN = "llm_label"  # MELT's own name, so that its files are labels files too
@@ -29,7 +30,6 @@ RELEASE_COLUMNS = (  # MELT's columns, in its order
 SPELLINGS = {"sr no.": "Sr_No.", **{column.lower(): column for column in RELEASE_COLUMNS}}  # MELD writes "Sr No."
 FOLDER_FILES = ("*_sent_emo.csv", "meld_*.csv")  # MELD's files hold every line, so they go before MELT's
 SPLIT_IN_NAME = re.compile(r"(?:^|_)(train|dev|test)(?:_|$)")
-CLOCK = re.compile(r"(\d{1,2}):(\d{1,2}):(\d{1,2})[,.](\d{1,3})")
 
 
 @dataclass(frozen=True)
@@ -136,8 +136,10 @@ def _read(path: Path, chosen: Mapping[str, str], tell: Callable[[str], None] | N
         tell(f"{path}: {described(roles)}")
     numbers = table[roles["number"]] if "number" in roles else pd.Series(dtype="str")
     positions = numbers.astype(int) if len(numbers) and numbers.str.isdecimal().all() else range(len(table))
+    names = renamed(columns, roles, chosen, path)
+    roles = {role: names[columns.index(column)] for role, column in roles.items()}
     lines = [
-        _own_line(dict(zip(columns, row, strict=True)), roles, f"{path}, row {number}", position)
+        _own_line(dict(zip(names, row, strict=True)), roles, f"{path}, row {number}", position)
         for number, (row, position) in enumerate(zip(rows, positions, strict=True), start=1)
     ]
     return _with_names(lines, roles, path)
@@ -176,9 +178,9 @@ def _split_of(row: Mapping[str, str], where: str, otherwise: str) -> str:
 
 
 def _own_line(row: Mapping[str, str], roles: Mapping[str, str], where: str, position: int) -> Line:
-    """Return the line of a row of any table; a text in a column `utterance` moves to `text`."""
+    """Return the line of a row of any table."""
     value = {role: row[column] for role, column in roles.items()}
-    duration, start, end = (_time(value.get(role, ""), where, role) for role in ("duration", "start", "end"))
+    duration, start, end = (time_of(value.get(role, ""), where, role) for role in ("duration", "start", "end"))
     return Line(
         utterance=value.get("utterance", ""),
         text=value["text"],
@@ -189,7 +191,7 @@ def _own_line(row: Mapping[str, str], roles: Mapping[str, str], where: str, posi
         position=position,
         duration=end - (start or 0.0) if duration is None and end is not None else duration,
         split=_split_of({"split": value.get("split", "")}, where, ""),
-        columns={"text" if name == "utterance" == roles["text"] else name: cell for name, cell in row.items()},
+        columns=row,
         start=start,
     )
 
@@ -228,7 +230,7 @@ def _meld_line(row: Mapping[str, str], where: str, split: str) -> Line:
             raise InputError(f"{where}: {column} is '{row[column]}', which is no whole number; correct the table.")
     clip = f"dia{int(row['Dialogue_ID'])}_utt{int(row['Utterance_ID'])}"
     split = _split_of(row, where, split)
-    start, end = (_clock(row.get(column, ""), where, column) for column in ("StartTime", "EndTime"))
+    start, end = (clock_time(row.get(column, ""), where, column) for column in ("StartTime", "EndTime"))
     return Line(
         utterance=f"{split}_{clip}" if split else clip,
         text=row["Utterance"],
@@ -241,27 +243,6 @@ def _meld_line(row: Mapping[str, str], where: str, split: str) -> Line:
         split=split,
         columns=row,
     )
-
-
-def _time(text: str, where: str, column: str) -> float | None:
-    """Return the seconds of a time in seconds, or as subtitles have it."""
-    if CLOCK.fullmatch(text):
-        return _clock(text, where, column)
-    try:
-        return float(text) if text else None
-    except ValueError:
-        raise InputError(f"{where}, {column}: '{text}' is no time in seconds (such as 1.5, or empty).") from None
-
-
-def _clock(text: str, where: str, column: str) -> float | None:
-    """Return the seconds of a subtitle's time, such as 00:16:16,059."""
-    if not text:
-        return None
-    match = CLOCK.fullmatch(text)
-    if not match:
-        raise InputError(f"{where}, {column}: '{text}' is no time such as 00:16:16,059.")
-    hours, minutes, seconds, milliseconds = match.groups()
-    return 3600 * int(hours) + 60 * int(minutes) + int(seconds) + float(f"0.{milliseconds}")
 
 
 def read_labelled(path: Path) -> list[Line]:

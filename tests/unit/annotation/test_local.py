@@ -17,8 +17,10 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 from transformers import Gemma3ForCausalLM, Gemma3TextConfig, PreTrainedTokenizerFast
 
 from melt_ser.annotate import main
+from melt_ser.annotation.answers import parse_answer
 from melt_ser.annotation.fields import LEVELS
-from melt_ser.annotation.local import BLOCK, LocalEngine, load_model
+from melt_ser.annotation.local import BLOCK, LONGEST_TEXT, LocalEngine, load_model
+from melt_ser.annotation.local_answer import AnswerWriter
 from melt_ser.annotation.prompts import load_prompt
 from melt_ser.core.errors import SetupError
 from melt_ser.corpora.lines import Line, read_lines
@@ -67,9 +69,9 @@ def engine(folder: Path) -> LocalEngine:
     return LocalEngine(str(folder))
 
 
-def by_hand(engine: LocalEngine, question: str, labels: Sequence[str] = LABELS) -> np.ndarray:
+def by_hand(engine: LocalEngine, question: str, labels: Sequence[str] = LABELS, quote: str = '"') -> np.ndarray:
     """Return the log-likelihood of each label from the first difference on, one pass each, without a cache."""
-    answers = [engine._tokens(f'{question}"{label}"') for label in labels]
+    answers = [engine._tokens(f"{question}{quote}{label}{quote}") for label in labels]
     shared = [len(set(tokens)) == 1 for tokens in zip(*answers, strict=False)].index(False)
     scores = []
     for answer in answers:
@@ -131,6 +133,50 @@ def test_local_reply_has_the_probability_of_each_label(engine: LocalEngine) -> N
     assert {len(content), len(content["elements"])} == {3, 5}  # the voice is described too
     assert all(isinstance(content[name], str) for name in ("character", "context"))
     assert asyncio.run(engine.ask(messages("Hi!"), PROMPT.schema, 1)) == reply
+
+
+OWN = """
+name: own
+version: 1
+labels: [Spaß, Ärger, 高兴]
+template: "{{ utterance }}"
+answer:
+  warum: text
+  laune: label
+  arousal: {type: score, from: 1, to: 7}
+  certain: {type: score, from: 0.0, to: 1.0, optional: true}
+  shares: distribution
+  all_of_them: labels
+"""
+
+
+def test_local_writes_every_field_of_an_own_answer_in_its_order(engine: LocalEngine, tmp_path: Path) -> None:
+    (tmp_path / "own.yaml").write_text(OWN, encoding="utf-8")
+    prompt = load_prompt(str(tmp_path / "own.yaml"))
+    asked = prompt.messages(Line("a", "Na so was!", "", "", "", "", 0, None, "", {}))
+    reply = asyncio.run(engine.ask(asked, prompt.schema, 0))
+    content = json.loads(reply.text)
+    assert list(content) == ["warum", "laune", "arousal", "certain", "shares", "all_of_them"]
+    assert reply.probabilities is not None and content["laune"] == max(prompt.labels, key=reply.probabilities.get)
+    assert 1 <= content["arousal"] <= 7 and 0 <= content["certain"] <= 1
+    assert sum(content["shares"].values()) == pytest.approx(1, abs=1e-3)
+    assert 1 <= len(set(content["all_of_them"])) == len(content["all_of_them"]) <= 3
+    assert parse_answer(reply.text, prompt).values["warum"] == content["warum"]
+
+
+def test_a_score_is_the_mean_of_its_numbers_by_their_likelihood(engine: LocalEngine) -> None:
+    writer = AnswerWriter(engine, "x", 1.0)
+    list(writer.write({"type": "integer", "minimum": 1, "maximum": 10}))
+    numbers = range(1, 11)  # 1 begins 10: each number is scored with its end
+    logarithms = by_hand(engine, "x", [f"{number}," for number in numbers], quote="")
+    shares = np.exp(logarithms - logarithms.max())
+    assert float(writer.text) == pytest.approx(float(shares @ np.array(numbers) / shares.sum()), abs=1e-3)
+
+
+def test_a_text_of_local_ends_at_its_quote_or_after_its_longest_length(engine: LocalEngine) -> None:
+    texts = [engine.continuation(f'{start}: "') for start in ("a", "b", "why", "中")]
+    assert all(json.loads(f'"{text}"') == text for text in texts)  # no escapes, no line ends
+    assert max(map(len, texts)) <= LONGEST_TEXT
 
 
 def test_local_calibration_lowers_the_confidence_of_a_poor_model_and_changes_no_answer(folder: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -10,8 +11,9 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from melt_ser.annotation.prompts import Prompt, load_prompt, quoted
+from melt_ser.annotation.prompts import Prompt, check_columns, load_prompt, quoted
 from melt_ser.core.errors import SetupError
+from melt_ser.core.files import sha256
 from melt_ser.core.package import conf_folder
 from melt_ser.corpora.lines import Line
 
@@ -132,7 +134,7 @@ def write(folder: Path, **changes: object) -> str:
     content = {"name": "mine", "version": 1, "labels": ["joy", "anger"], "template": "{{ utterance }}"} | changes
     path = folder / "mine.yaml"
     given = {key: value for key, value in content.items() if value is not None}
-    path.write_text(yaml.safe_dump(given), encoding="utf-8")
+    path.write_text(yaml.safe_dump(given, sort_keys=False), encoding="utf-8")
     return str(path)
 
 
@@ -187,3 +189,81 @@ def test_a_missing_prompt_is_a_sentence(tmp_path: Path) -> None:
     (tmp_path / "bad.yaml").write_text("a: [", encoding="utf-8")
     with pytest.raises(SetupError, match="is not YAML"):
         load_prompt(str(tmp_path / "bad.yaml"))
+
+
+def test_the_prompts_of_the_paper_are_what_they_were_to_the_byte() -> None:
+    """Call names depend on these texts and schemas: a change would ask again what is paid for."""
+    before = [line("Hi."), line("Hi.")]
+    digests = {}
+    for name in PAPERS:
+        prompt = load_prompt(name)
+        asked = json.dumps([prompt.messages(line("We were on a break!", "Ross"), before), prompt.schema])
+        digests[name] = (prompt.version, sha256(asked)[:8])
+    assert digests == {
+        "melt": ("1-57cb37a5", "a939fcf5"),
+        "context": ("1-54b3e85c", "72fabac4"),
+        "definitions": ("1-d8b53439", "43f5d02a"),
+        "few_shot": ("1-048bf19b", "0658aa6c"),
+    }
+
+
+@pytest.mark.parametrize("name", DIALOGUES)
+def test_the_dialogue_prompts_say_the_corpus_and_show_the_lines_around_and_ask_for_the_label_alone(name: str) -> None:
+    prompt = load_prompt(name, "das Hörspiel Nachtzug")
+    around = [line(f"line {number}", "Anna") for number in range(20)]
+    system, asked = (message["content"] for message in prompt.messages(line("Hi!", "Ben"), around[:12], around[12:]))
+    assert '"das Hörspiel Nachtzug"' in system
+    assert "Friends" not in system + asked
+    colon = "：" if name == "dialogue_zh" else ": "
+    shown = [f'"Anna{colon}line {number}"' in asked for number in range(20)]
+    assert shown == [4 <= number < 14 for number in range(20)]
+    assert asked.index("line 11") < asked.index(f'"Ben{colon}Hi!"') < asked.index("line 12")
+    assert prompt.schema["required"] == ["emotion"]
+    assert load_prompt(name).version != prompt.version
+    assert '"Hi!"' in prompt.messages(line("Hi!", ""))[-1]["content"]  # without a speaker, nothing stands for one
+
+
+def test_corpus_for_a_prompt_that_does_not_say_it_is_a_sentence() -> None:
+    with pytest.raises(SetupError, match="does not say {{ corpus }}; leave --corpus out"):
+        load_prompt("melt", "a radio play")
+
+
+def test_a_template_shows_any_column_of_the_table(tmp_path: Path) -> None:
+    template = "{{ topic }}, {{ utterance }}{% for line in previous %}, {{ line.topic }}{% endfor %}"
+    prompt = load_prompt(write(tmp_path, template=template, history=1))
+    rows = [replace(line("Hi!"), columns={"Topic": topic, "utterance": "a name"}) for topic in ("food", "love <|x|>")]
+    asked = prompt.messages(rows[0], rows[1:])[0]["content"]
+    assert asked == r'"food", "Hi!", "love \u003c|x|>"'
+    check_columns(prompt, rows)
+    with pytest.raises(
+        SetupError, match="shows {{ topic }}, but not every table has such a column: did you mean 'tpic'"
+    ):
+        check_columns(prompt, [replace(line("Hi!"), columns={"tpic": ""})])
+
+
+def test_an_answer_of_the_users_own_asks_for_its_fields_and_nothing_else(tmp_path: Path) -> None:
+    answer = {
+        "stimmung": "label",
+        "ton": {"type": "labels", "labels": ["warm", "kalt"]},
+        "arousal": {"type": "score", "from": 1, "to": 7},
+        "share": {"type": "distribution", "labels": ["Ja", "Nein"], "optional": True},
+        "sure": {"type": "score", "from": 0.0, "to": 1.0, "optional": True},
+        "reason": {"type": "text", "optional": True},
+    }
+    prompt = load_prompt(write(tmp_path, labels=["Spaß", "Ärger"], answer=answer))
+    assert prompt.labels == ("Spaß", "Ärger")
+    number = {"type": "number"}
+    shares = {"type": "object", "properties": {"Ja": number, "Nein": number}, "required": ["Ja", "Nein"]}
+    assert prompt.schema["properties"] == {
+        "stimmung": {"type": "string", "enum": ["Spaß", "Ärger"]},
+        "ton": {"type": "array", "items": {"type": "string", "enum": ["warm", "kalt"]}, "minItems": 1},
+        "arousal": {"type": "integer", "minimum": 1, "maximum": 7},
+        "share": {"anyOf": [{**shares, "additionalProperties": False}, {"type": "null"}]},
+        "sure": {"anyOf": [{"type": "number", "minimum": 0.0, "maximum": 1.0}, {"type": "null"}]},
+        "reason": {"type": "string"},
+    }
+    assert prompt.schema["required"] == list(prompt.schema["properties"])
+    reordered = dict(reversed(answer.items()))  # another main field, and another order for the model
+    assert load_prompt(write(tmp_path, labels=["Spaß", "Ärger"], answer=reordered)).version != prompt.version
+    scores = load_prompt(write(tmp_path, labels=None, answer={"arousal": {"type": "score", "from": 1, "to": 7}}))
+    assert scores.labels == () and scores.main is None

@@ -118,8 +118,12 @@ def test_read_lines_takes_the_columns_that_it_is_told_and_says_what_it_took_for_
     ]
     found = "the text from 'utterance', the speaker from 'wer', the dialogue from 'szene'; no column for the name"
     assert told == [f"{path}: {found}"]
+    assert list(lines[0].columns) == ["text", "dialogue", "speaker", "thema", "utterance"]  # read again without options
     with pytest.raises(InputError, match=r"has no column 'tema' \(--text\); its columns are: utterance, szene"):
         read_lines(path, {"text": "tema"})
+    path.write_text("text,speaker,wer\nHi,7,Anna\n", encoding="utf-8")
+    with pytest.raises(InputError, match="has a column 'speaker' next to 'wer', which is the speaker; rename one"):
+        read_lines(path, {"speaker": "wer"})
 
 
 def test_a_text_in_the_column_utterance_moves_to_text_and_leaves_it_to_the_name(tmp_path: Path) -> None:
