@@ -77,12 +77,14 @@ def renamed(columns: Sequence[str], roles: Mapping[str, str], chosen: Mapping[st
 def described(roles: Mapping[str, str]) -> str:
     """Return which columns were taken for what, as the rest of a sentence.
 
-    >>> described({"text": "utterance", "dialogue": "scene"})
-    "the text from 'utterance', the dialogue from 'scene'; no column for the name and the speaker"
+    >>> described({"text": "utterance", "audio": "wav", "dialogue": "scene"})
+    "the text from 'utterance', the name from 'wav', the dialogue from 'scene'; no column for the speaker"
     """
-    found = [f"{name} from '{roles[role]}'" for role, name in SHOWN.items() if role in roles]
-    missing = [name for role, name in SHOWN.items() if role not in roles]
-    return ", ".join(found) + (f"; no column for {' and '.join(missing)}" if missing else "")
+    names = [roles[role] for role in ("utterance", "audio", "number") if role in roles]
+    named = {**roles, "utterance": names[0]} if names else roles
+    found = [f"{name} from '{named[role]}'" for role, name in SHOWN.items() if role in named]
+    missing = [name for role, name in SHOWN.items() if role not in named]
+    return ", ".join(found) + (f"; no column for {', '.join(missing)}" if missing else "")
 
 
 def _letters(column: str) -> str:
