@@ -166,7 +166,7 @@ def annotate(options: argparse.Namespace) -> int:
     if options.engine == "local" and not options.dry_run:
         from melt_ser.annotation.local import open_engine
 
-        local = open_engine(options.model, prompt, options.temperature, options.calibrate)
+        local = open_engine(options.model, prompt, options.temperature, options.calibrate, chosen_columns)
     temperature = local.temperature if local else options.temperature
     job = Job(chosen, earlier, prompt, options.model, temperature, options.samples, later)
     with empty_journal() if options.dry_run and not path.exists() else open_journal(path) as journal:

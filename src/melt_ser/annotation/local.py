@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import io
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import redirect_stderr
 from functools import cached_property
 from inspect import signature
@@ -21,6 +21,7 @@ import numpy as np
 import torch
 from jinja2 import TemplateError
 
+from melt_ser.annotation.answers import label_of
 from melt_ser.annotation.engines import Message, Reply, Schema
 from melt_ser.annotation.local_answer import AnswerWriter, softmax
 from melt_ser.annotation.prompts import Prompt
@@ -171,10 +172,13 @@ class LocalEngine:
         return tokens
 
 
-def open_engine(model: str, prompt: Prompt, temperature: float, calibration: Path | None) -> LocalEngine:
+def open_engine(
+    model: str, prompt: Prompt, temperature: float, calibration: Path | None, columns: Mapping[str, str]
+) -> LocalEngine:
     """Load a model and, if a table of labelled lines is given, calibrate it on them.
 
-    `model` is a hub id, a folder, a GGUF file or <hub id>:<GGUF file>. Raises SetupError if it cannot be loaded,
+    `model` is a hub id, a folder, a GGUF file or <hub id>:<GGUF file>; `columns` are those of the table that the
+    command names. Raises SetupError if it cannot be loaded,
     InputError if no line has a label of the prompt.
     """
     repository, _, file = model.rpartition(":")
@@ -184,10 +188,11 @@ def open_engine(model: str, prompt: Prompt, temperature: float, calibration: Pat
     engine = LocalEngine(name, gguf_file, temperature)
     if calibration is None:
         return engine
-    lines = read_lines(calibration)
+    lines = read_lines(calibration, columns)
     around = [earlier_lines(lines, prompt.history), later_lines(lines, prompt.following)]
     labels = [next((line.columns[name] for name in LABEL_COLUMNS if name in line.columns), "") for line in lines]
-    labelled = [(line, label) for line, label in zip(lines, labels, strict=True) if label in prompt.labels]
+    known = [label_of(label, prompt.labels, {}) for label in labels]
+    labelled = [(line, label) for line, label in zip(lines, known, strict=True) if label is not None]
     if not labelled:
         raise InputError(f"{calibration} has no line with a label of the prompt in {', '.join(LABEL_COLUMNS)}.")
     fitted = engine.calibrate(

@@ -68,9 +68,7 @@ def renamed(columns: Sequence[str], roles: Mapping[str, str], chosen: Mapping[st
     new = {roles[role]: role for role in chosen} | ({"utterance": "text"} if roles["text"] == "utterance" else {})
     for column, role in new.items():
         if role in columns and role != column and role not in new:
-            raise InputError(
-                f"{path} has a column '{role}' next to '{column}', which is the {role}; rename one."
-            )
+            raise InputError(f"{path} has a column '{role}' next to '{column}', which is the {role}; rename one.")
     return [new.get(column, column) for column in columns]
 
 

@@ -67,7 +67,8 @@ def read_lines(
     """
     tables = [paths] if isinstance(paths, Path) else list(paths)
     files = [file for path in tables for file in files_of(path)]
-    lines = [line for file in files for line in _read(file, chosen or {}, tell)]
+    read = [(file, line) for file in files for line in _read(file, chosen or {}, tell)]
+    lines = [_apart(line, file) if len(files) > 1 else line for file, line in read]
     repeated = [name for name, count in Counter(line.utterance for line in lines).items() if count > 1]
     if repeated:
         raise InputError(
@@ -75,6 +76,12 @@ def read_lines(
             f"give each a name of its own in the column utterance, or the split in a column split."
         )
     return lines
+
+
+def _apart(line: Line, file: Path) -> Line:
+    """Return a line whose dialogue is none of another table, since each numbers them anew; MELD's have their split."""
+    own = line.dialogue and "Dialogue_ID" not in line.columns
+    return replace(line, dialogue=f"{file}: {line.dialogue}") if own else line
 
 
 def earlier_lines(lines: Sequence[Line], many: int) -> dict[str, list[Line]]:

@@ -152,6 +152,18 @@ def test_a_dialogue_is_ordered_by_start_or_by_number_or_by_row(tmp_path: Path) -
     assert order("text,dialogue,utterance_id\nb,d,x9\na,d,x10\n") == ["b", "a"]
 
 
+def test_tables_that_number_their_dialogues_alike_share_none(tmp_path: Path) -> None:
+    for name in "ab":
+        (tmp_path / f"{name}.csv").write_text(f"utterance,text,dialogue\n{name}1,x,1\n{name}2,y,1\n", encoding="utf-8")
+    lines = read_lines([tmp_path / "a.csv", tmp_path / "b.csv"])
+    assert {name: [line.utterance for line in earlier] for name, earlier in earlier_lines(lines, 9).items()} == {
+        "a1": [],
+        "a2": ["a1"],
+        "b1": [],
+        "b2": ["b1"],
+    }
+
+
 def test_later_lines_are_the_next_ones_of_the_dialogue(tmp_path: Path) -> None:
     lines = read_lines(written(tmp_path, "utterance,text,dialogue\na,1,d\nb,2,d\nx,9,e\nc,3,d\n"))
     later = later_lines(lines, 1)
