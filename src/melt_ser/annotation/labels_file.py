@@ -57,6 +57,11 @@ class LabelledLine:
         """The label; "" if it is none of the set."""
         return (self.consensus.label or "") if self.consensus else ""
 
+    @property
+    def is_labelled(self) -> bool:
+        """Whether the line has what was asked for: a label, or an answer if the prompt asks for no label."""
+        return bool(self.label) or (self.samples > 0 and self.consensus is None)
+
 
 def label_line(
     line: Line, answers: Mapping[int, Answer], fields: Sequence[Field], rules: Mapping[str, str], origin: Origin

@@ -134,7 +134,7 @@ def check_columns(prompt: Prompt, lines: Sequence[Line]) -> None:
     """Raise SetupError if a line lacks a column that the prompt shows."""
     for column in prompt.columns:
         if not all(column in _values(line) for line in lines):
-            columns = [*KNOWN, *(_values(lines[0]) if lines else ())]
+            columns = {*KNOWN, *_values(lines[0])}
             raise SetupError(
                 f"The prompt {prompt.name} shows {{{{ {column} }}}}, but not every table has such a column: "
                 f"{did_you_mean(column, columns)}"

@@ -131,6 +131,9 @@ def test_scores_are_means_with_their_deviation_and_there_is_no_label(prompt: Pro
     assert (row["llm_arousal"], row["llm_valence"]) == ("4.5", "2")
     assert (row["llm_arousal_deviation"], row["llm_valence_deviation"]) == ("0.707107", "0")
     assert not {"llm_label", "label_raw", "confidence", "entropy"} & set(row)
+    read = {0: parse_answer('{"arousal": 4, "valence": 2}', prompt)}
+    assert label_line(line(), read, prompt.fields, {}, ORIGIN).is_labelled
+    assert not label_line(line(), {}, prompt.fields, {}, ORIGIN).is_labelled
 
 
 @pytest.mark.parametrize("prompt", ["all"], indirect=True)
