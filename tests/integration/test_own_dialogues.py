@@ -15,6 +15,7 @@ import pytest
 import yaml
 
 from annotation_server import KEY, Behaviour, annotating, digest
+from checkout import CHECKOUT
 from melt_ser.agreement import main as agreement
 from melt_ser.annotate import main
 from melt_ser.annotation.local import load_model
@@ -174,6 +175,19 @@ def test_annotate_says_that_no_column_names_the_dialogue_and_which_columns_it_re
     assert "lines.csv: the text from 'text'; no column for the name, the speaker, the dialogue" in shown
     assert "no column says which lines are one dialogue (--dialogue COLUMN), so each line is asked about alone" in shown
     assert "has the model's context instead of the table's own columns" in shown
+
+
+def test_the_example_of_the_documentation_asks_about_the_german_table(tmp_path: Path) -> None:
+    page = (CHECKOUT / "docs" / "annotation.md").read_text(encoding="utf-8")
+    [example] = re.findall(r"```yaml\n(name: laune.*?)```", page, re.DOTALL)
+    (tmp_path / "laune.yaml").write_text(example, encoding="utf-8")
+    table = GERMAN.write(tmp_path)
+    answer = '{"emotion": "Wut", "arousal": 6, "grund": null}'
+    given = [*GERMAN.options, "--prompt", str(tmp_path / "laune.yaml"), "--map", "wut=Ärger"]
+    path, server = annotate(table, "labels.csv", lambda _: answer, *given)
+    assert 'Es geht um "Abschied"' in asked(server.bodies[-1])
+    labels = pd.read_csv(path)
+    assert set(labels["llm_label"]) == {"Ärger"} and set(labels["llm_arousal"]) == {6}
 
 
 @pytest.mark.slow
