@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from textwrap import shorten
 
@@ -24,6 +24,8 @@ from melt_ser.corpora.lines import LABEL_COLUMN, RELEASE_COLUMNS, Line, read_lab
 
 OURS = ("label_raw", *DESCRIBED, *(field for field in FIELDS if field not in DESCRIBED))
 OURS += ("model", "prompt", "prompt_version", "temperature", "sample", "samples", "confidence", "entropy")
+OURS += ("reason",)  # why a line has no label
+PROVENANCE = ("answered_by", "fingerprint", "finish_reason", "address", "options", "answered_at")
 CONFIDENCE = "confidence_"  # prefix of the columns with each label's share or probability
 FEWEST_FILES = {"majority": 2, "dawid_skene": 3}  # for each method
 MOST_COUNTED = 10  # labels outside the set that a sentence counts
@@ -50,6 +52,8 @@ class LabelledLine:
     answer: Answer | None
     sample: str  # number of the answer that is shown; after several files are combined, its file
     samples: int  # number of readable answers; after several files are combined, of files that have the line
+    reason: str = ""  # why there is no label
+    provenance: Mapping[str, str] = field(default_factory=dict)  # of the answer, by column of PROVENANCE
 
     @property
     def label(self) -> str:
@@ -151,13 +155,20 @@ def _combined(line: Line, consensus: Consensus, given: Sequence[tuple[Line, Path
 def write_labels(path: Path, labelled: Iterable[LabelledLine]) -> None:
     """Write the labels file, a row for each line. Raises OutputError if that fails."""
     frame = pd.DataFrame([_row(line) for line in labelled], dtype=object)
+    frame = frame.drop(columns=[column for column in PROVENANCE if column in frame and not _differs(frame, column)])
     files.write_csv(path, frame[_in_order([str(column) for column in frame])].fillna(""))
+
+
+def _differs(frame: pd.DataFrame, column: str) -> bool:
+    """Return whether a column of the provenance tells something: it differs between lines, or from the model asked."""
+    values = frame[column].fillna("")
+    return values.nunique() > 1 or (column == "answered_by" and bool((values != frame["model"]).any() and values.any()))
 
 
 def _in_order(columns: Sequence[str]) -> list[str]:
     """Return the columns of MELT's release, then the input's own, then ours."""
     confidences = [column for column in columns if column.startswith(CONFIDENCE)]
-    ours = ["split", *OURS, *confidences]
+    ours = ["split", *OURS, *PROVENANCE, *confidences]
     theirs = [column for column in columns if column not in RELEASE_COLUMNS and column not in ours]
     return [column for column in (*RELEASE_COLUMNS, *theirs, *ours) if column in columns]
 
@@ -169,7 +180,8 @@ def _row(labelled: LabelledLine) -> dict[str, object]:
     row |= {"label_raw": answer.label_raw if answer else ""}
     row |= {field: getattr(answer, field) if answer else "" for field in FIELDS}
     row |= vars(labelled.origin)
-    row |= {"sample": labelled.sample, "samples": labelled.samples}
+    row |= {"sample": labelled.sample, "samples": labelled.samples, "reason": labelled.reason}
+    row |= labelled.provenance
     if consensus:
         row |= {"confidence": consensus.confidence, "entropy": consensus.entropy}
         row |= {CONFIDENCE + name: share for name, share in consensus.confidences.items()}
@@ -182,6 +194,6 @@ def input_columns(line: Line) -> dict[str, str]:
     theirs = {
         column: value
         for column, value in line.columns.items()
-        if column not in ("split", LABEL_COLUMN, *OURS) and not column.startswith(CONFIDENCE)
+        if column not in ("split", LABEL_COLUMN, *OURS, *PROVENANCE) and not column.startswith(CONFIDENCE)
     }
     return clip | theirs

@@ -1,0 +1,70 @@
+"""The money of one run of `annotate`: what is spent, and when to stop."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from math import inf
+
+from melt_ser.annotation.cost import Price, money
+from melt_ser.core.errors import SetupError
+
+ROUNDING = 1e-9  # of sums of many costs
+CONSENTED = 2  # the job stops at that many times the estimate to which the user has consented
+
+
+class Purse:
+    """Count the money as answers arrive, and allow a call only if the limit holds with it and all calls under way.
+
+    A call that has not ended counts as much as those before it did on average, or as estimated, if that is more.
+    """
+
+    def __init__(self, price: Price | None = None, limit: float = inf, before: float = 0.0, each: float = 0.0) -> None:
+        """Begin.
+
+        Args:
+            price: of the tokens; None if it is not known, so that nothing can be counted.
+            limit: US dollars that this run may spend.
+            before: US dollars that earlier runs have spent.
+            each: US dollars of a call, as estimated.
+        """
+        self.price, self.limit, self.before, self.each = price, limit, before, each
+        self.spent = 0.0
+        self._paid = self._under_way = 0
+
+    def allows(self, calls: int = 1) -> bool:
+        """Return whether so many further calls keep to the limit."""
+        each = max(self.each, self.spent / self._paid if self._paid else 0.0)
+        return self.spent + (self._under_way + calls) * each <= self.limit * (1 + ROUNDING)
+
+    @contextmanager
+    def call_under_way(self, calls: int = 1) -> Iterator[None]:
+        """Count calls that are asked but not paid yet."""
+        self._under_way += calls
+        try:
+            yield
+        finally:
+            self._under_way -= calls
+
+    def pay(self, prompt_tokens: int, completion_tokens: int) -> None:
+        """Add the cost of a reply."""
+        self._paid += 1
+        if self.price is not None:
+            self.spent += self.price.of(prompt_tokens, completion_tokens)
+
+    def is_empty(self, missing: int) -> SetupError:
+        """Return the error that ends a job with `missing` calls for want of money."""
+        return SetupError(
+            f"{money(self.spent)} is spent, and the limit is {money(self.limit)}: {missing:,} calls are missing; "
+            "the same command goes on with them for as much again, or give another --limit."
+        )
+
+
+def limit_after_consent(limit: float, estimate: float | None) -> float:
+    """Return the limit of a run in US dollars: the user's, or twice an estimate above it to which the user consented.
+
+    An unknown cost (None) has no limit, since nothing can be counted.
+    """
+    if estimate is None:
+        return inf
+    return limit if estimate <= limit else CONSENTED * estimate
