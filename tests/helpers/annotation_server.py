@@ -159,7 +159,7 @@ class Behaviour:
                 error = {"status_code": 500, "body": {"error": {"message": self.message}}}
                 wrong.append({"custom_id": line["custom_id"], "response": error, "error": None})
             else:
-                response = {"status_code": 200, "body": self.completion(line["body"])}
+                response = {"status_code": 200, "body": self.shape(self.completion(line["body"]))}
                 done.append({"custom_id": line["custom_id"], "response": response, "error": None})
         for kind, rows in (("output", done), ("error", wrong)):
             if rows:

@@ -41,7 +41,7 @@ async def answer_all(
 
     async def answer(call: Call) -> Entry | None:
         """Return the final answer to a call; None if the money is spent before it has one."""
-        while purse.allows():
+        while await purse.turn():
             with purse.call_under_way():
                 started = time.monotonic()
                 reply = await engine.ask(call.question(), job.prompt.schema, call.sample)
@@ -56,7 +56,7 @@ async def answer_all(
 
     async def work() -> None:
         nonlocal failed_in_a_row, cut_in_a_row
-        while cut_in_a_row < GIVE_UP and purse.allows() and (call := next(waiting, None)) is not None:
+        while cut_in_a_row < GIVE_UP and (call := next(waiting, None)) is not None:
             try:
                 entry = await answer(call)
             except CallFailed as error:
@@ -66,9 +66,10 @@ async def answer_all(
                     reason = f"{GIVE_UP} calls in a row failed, the last: {str(error).rstrip('.')}"
                     raise SetupError(f"{reason}; the same command continues with the missing calls.") from None
             else:
+                if entry is None:
+                    return
                 failed_in_a_row = 0
-                cut = entry is not None and entry.reason in BY_LIMIT
-                cut_in_a_row = cut_in_a_row + 1 if cut else 0
+                cut_in_a_row = cut_in_a_row + 1 if entry.reason in BY_LIMIT else 0
 
     await all_of([work() for _ in range(concurrency)])
     if cut_in_a_row >= GIVE_UP:

@@ -121,9 +121,7 @@ class Batches:
                 say(f"batch {server_name} was submitted before; waiting for it")
                 await self._collect(batch._replace(identity=server_name), server_name)
         purse = self.progress.purse
-        while chunk := list(islice(calls, self.requests)):
-            if not purse.allows(len(chunk)):
-                return
+        while chunk := list(islice(calls, int(min(self.requests, purse.room())))):
             with purse.call_under_way(len(chunk)):
                 batch = Batch(uuid.uuid4().hex, None, self.limit)
                 planned = [(call.name, call.utterance, call.sample) for call in chunk]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterator
 from contextlib import contextmanager
 from math import inf
@@ -31,11 +32,29 @@ class Purse:
         self.price, self.limit, self.before, self.each = price, limit, before, each
         self.spent = 0.0
         self._paid = self._under_way = 0
+        self._ended = asyncio.Event()  # a call has ended
 
-    def allows(self, calls: int = 1) -> bool:
-        """Return whether so many further calls keep to the limit."""
+    def room(self) -> float:
+        """Return how many further calls keep to the limit."""
         each = max(self.each, self.spent / self._paid if self._paid else 0.0)
-        return self.spent + (self._under_way + calls) * each <= self.limit * (1 + ROUNDING)
+        left = self.limit * (1 + ROUNDING) - self.spent
+        return max(left / each - self._under_way, 0.0) if each else inf
+
+    def allows(self) -> bool:
+        """Return whether a further call keeps to the limit."""
+        return self.room() >= 1
+
+    async def turn(self) -> bool:
+        """Wait until a further call keeps to the limit; return False if none will.
+
+        Under a limit, the first call goes alone, since the estimate may be far from what it costs.
+        """
+        while not self.allows() or (self._under_way and not self._paid and self.limit < inf):
+            if not self._under_way:
+                return False
+            self._ended.clear()
+            await self._ended.wait()
+        return True
 
     @contextmanager
     def call_under_way(self, calls: int = 1) -> Iterator[None]:
@@ -45,6 +64,7 @@ class Purse:
             yield
         finally:
             self._under_way -= calls
+            self._ended.set()
 
     def pay(self, prompt_tokens: int, completion_tokens: int) -> None:
         """Add the cost of a reply."""
