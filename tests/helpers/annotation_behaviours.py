@@ -180,9 +180,9 @@ KNOWN = [
           lambda: Behaviour(shape=message(reasoning=THOUGHT)), 2),
     Known("answers aside", "the answer in reasoning_content, and null as content (vLLM)", LABEL,
           lambda: Behaviour(shape=message(reasoning_content=lambda text: text, content=None)), 2),
-    Known("thinks aloud", "<think>…</think> before the answer (LM Studio, llama.cpp)", LABEL,
+    Known("thinks aloud", "`<think>…</think>` before the answer (LM Studio, llama.cpp)", LABEL,
           lambda: Behaviour(shape=message(content=lambda text: f"<think>{THOUGHT}</think>\n{text}")), 2),
-    Known("thinks aloud, cut", "<think>… without an end, at every limit", "truncated while thinking",
+    Known("thinks aloud, cut", "`<think>…` without an end, at every limit", "truncated while thinking",
           lambda: Behaviour(shape=ended("length", content=f"<think>{THOUGHT}")), 3),
     Known("channels", "its thoughts in a channel (gpt-oss)", LABEL,
           lambda: Behaviour(shape=message(content=lambda text: "<|channel|>analysis<|message|>" + THOUGHT
