@@ -70,6 +70,7 @@ class Behaviour:
     code: str | None = None
     batch_polls: int = 1  # before a batch is completed
     poll_status: int | None = None  # an error for every look at a batch
+    batch_status: int = 500  # of the requests of a batch that fail
     batch_fails: bool = False  # every request of a batch ends in its file of errors
     batch_lost: int = 0  # connections to drop after a batch has begun
     file_cuts: int = 0  # downloads of a batch's answers to cut off
@@ -155,8 +156,13 @@ class Behaviour:
             lines = lines[: len(lines) // 2]
         done, wrong = [], []
         for line in lines:
-            if self.failure() is not None or self.batch_fails:
-                error = {"status_code": 500, "body": {"error": {"message": self.message}}}
+            refused = next((name for name in self.refuses if name in line["body"]), None)
+            if refused is not None:
+                error = {"status_code": 400, "body": {"error": {"message": "Unsupported", "param": refused}}}
+                wrong.append({"custom_id": line["custom_id"], "response": error, "error": None})
+            elif self.failure() is not None or self.batch_fails:
+                body = {"error": {"message": self.message, "code": self.code}}
+                error = {"status_code": self.batch_status, "body": body}
                 wrong.append({"custom_id": line["custom_id"], "response": error, "error": None})
             else:
                 response = {"status_code": 200, "body": self.shape(self.completion(line["body"]))}

@@ -148,7 +148,7 @@ class Batches:
                     )
                     request = {"custom_id": call.name, "method": "POST", "url": "/v1/chat/completions", "body": body}
                     file.write(json.dumps(request) + "\n")
-            uploaded = await self.endpoint.client.files.create(file=path, purpose="batch")
+            uploaded = await self.endpoint.twice(lambda: self.endpoint.client.files.create(file=path, purpose="batch"))
         identity = await self._create(batch, uploaded.id)
         self.journal.batch_submitted(batch, identity)
         say(f"batch {identity} is submitted with {len(calls):,} calls; a stopped command goes on with it")
@@ -181,7 +181,7 @@ class Batches:
         """Wait until a batch has ended, and write its answers into the journal."""
         while True:
             with self.endpoint.translated_errors():
-                state = await self.endpoint.client.batches.retrieve(identity)
+                state = await self.endpoint.twice(lambda: self.endpoint.client.batches.retrieve(identity))
             if state.status == "failed":
                 self.journal.batch_done(batch.name)
                 messages = "; ".join(str(error.message) for error in (state.errors and state.errors.data) or [])
@@ -202,7 +202,7 @@ class Batches:
     async def _read(self, batch: Batch, file: str) -> None:
         """Write the answers in a file of the server into the journal, and keep the reasons of the failed calls."""
         with self.endpoint.translated_errors():  # not streamed, so that the client repeats a broken download
-            content = await self.endpoint.client.files.content(file)
+            content = await self.endpoint.twice(lambda: self.endpoint.client.files.content(file))
         for line in content.content.splitlines():
             row = _row(line)
             if row is not None:
@@ -224,7 +224,9 @@ class Batches:
         if reply is None:
             self._learn(batch, call.name, response.get("status_code"), error)
             return
-        entry = entry_of(self.job, call, replace(reply, max_tokens=batch.max_tokens))
+        sent = self._sent.get(batch.name, self.dialect)
+        reply = replace(reply, max_tokens=batch.max_tokens, temperature_sent=sent.temperature)
+        entry = entry_of(self.job, call, reply)
         self.journal.record(entry)
         self.answered += 1
         self.progress.count(reply)

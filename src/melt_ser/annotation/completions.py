@@ -7,6 +7,7 @@ import math
 from typing import Any, NamedTuple
 
 MOST_TOKENS = 10**9  # a count above this is an error of the server
+LONGEST_NAME = 200  # characters of a model's name, its fingerprint or a reason
 CUT = ("length", "max_tokens", "model_length")  # reasons to end an answer before it is complete
 FILTERED = ("content_filter", "safety", "prohibited_content", "recitation", "blocklist")
 REFUSED = ("refusal",)
@@ -50,7 +51,7 @@ def read_completion(content: Any) -> Completion | None:
     message = choice.get("message", {"content": choice.get("text")})
     if not isinstance(message, dict):
         return None
-    finish = str(choice.get("finish_reason") or "").casefold()
+    finish = _writable(str(choice.get("finish_reason") or "")).casefold()[:LONGEST_NAME]
     text, thought = _texts(message, cut=finish in CUT)
     refusal = message.get("refusal") or _of_parts(message.get("content"), "refusal")
     if refusal and not text:
@@ -72,8 +73,8 @@ def _completion(content: dict[str, Any], text: str, thought: str, finish: str) -
         _writable(text),
         _writable(thought),
         finish,
-        _writable(str(content.get("model") or "")),
-        _writable(str(content.get("system_fingerprint") or "")),
+        _writable(str(content.get("model") or ""))[:LONGEST_NAME],
+        _writable(str(content.get("system_fingerprint") or ""))[:LONGEST_NAME],
         _count(counts.get("prompt_tokens", counts.get("input_tokens"))),
         _count(counts.get("completion_tokens", counts.get("output_tokens"))),
     )

@@ -8,9 +8,9 @@ says (up to two minutes).
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import SplitResult, urlsplit
 
 from melt_ser.annotation.completions import read_completion
@@ -18,11 +18,13 @@ from melt_ser.annotation.dialect import Refusal
 from melt_ser.annotation.engines import CallFailed, Message, Reply
 from melt_ser.annotation.secret import without_key
 from melt_ser.annotation.token_counts import TokenCounter
+from melt_ser.core.console import say
 from melt_ser.core.errors import SetupError, one_line
 
 if TYPE_CHECKING:
     from openai import AsyncOpenAI
 
+Result = TypeVar("Result")
 OPENAI = "https://api.openai.com/v1"
 KEY_VARIABLE = "OPENAI_API_KEY"
 RETRIES = 10  # of one call: about a minute by the client's back-off, longer if the server asks for it
@@ -85,6 +87,7 @@ class Endpoint:
         self.official = self.address == OPENAI
         self.key_variable = key_variable
         self.timeout = timeout
+        self._told_count = False  # whether the user knows that the server does not count the tokens
         self.key = os.environ.get(key_variable, "").strip()
         if not self.key and (self.official or key_variable != KEY_VARIABLE):
             raise SetupError(f"There is no key for {self.address}: set the environment variable {key_variable}.")
@@ -104,6 +107,15 @@ class Endpoint:
         """Close the connections."""
         await self.client.close()
 
+    async def twice(self, ask: Callable[[], Awaitable[Result]]) -> Result:
+        """Return what a request returns; ask again once if it is not answered in time."""
+        import openai
+
+        try:
+            return await ask()
+        except openai.APITimeoutError:
+            return await ask()
+
     def hide(self, text: str) -> str:
         """Return a text without the key."""
         return without_key(text, self.key)
@@ -117,6 +129,9 @@ class Endpoint:
         if read is None:
             return None
         prompt, answer = read.prompt_tokens, read.completion_tokens
+        if (prompt is None or answer is None) and not self._told_count:
+            self._told_count = True
+            say(f"note: {self.address} does not count the tokens; they are counted by {counter.name}")
         return Reply(
             self.hide(read.text),
             counter.of_messages(question) if prompt is None else prompt,

@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 from itertools import islice
 from typing import Any, NamedTuple
 
-from melt_ser.annotation.answers import parse_answer
+from melt_ser.annotation.answers import LONGEST, parse_answer
 from melt_ser.annotation.dialect import ANSWER_LIMIT, THINKING_LIMIT
 from melt_ser.annotation.endpoint import OPENAI
 from melt_ser.annotation.engines import Message, Reply
@@ -148,7 +148,7 @@ def entry_of(job: Job, call: Call, reply: Reply, seconds: float | None = None) -
         job.prompt.name,
         job.prompt.version,
         stored(job.temperature if reply.temperature_sent else None),
-        reply.text,
+        reply.text[: LONGEST + 1],  # a longer one is unreadable, and its repair would pay for the rest
         problem,
         rounds=before.rounds + 1 if before is not None and unreadable_before else 1,
         prompt_tokens=reply.prompt_tokens + (before.prompt_tokens if before else 0),

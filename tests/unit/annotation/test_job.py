@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import aclosing
 from pathlib import Path
@@ -300,3 +301,39 @@ def test_a_broken_download_of_a_batch_is_repeated_and_foreign_lines_are_ignored(
     server, asked = Behaviour(file_cuts=1), job(TEXTS[:4])
     assert batches(server, asked, journal) == []
     assert len(server.batches) == 1 and len(labels(asked, journal)) == 4
+
+
+def test_a_look_at_a_batch_that_times_out_is_repeated_once(journal: Journal, monkeypatch: pytest.MonkeyPatch) -> None:
+    late = iter([True, False, False])
+    state = Behaviour.batch
+
+    def slowly(server: Behaviour, identity: str) -> dict[str, Any]:
+        if next(late, False):
+            time.sleep(1.5)
+        return state(server, identity)
+
+    async def run(address: str) -> list[Failure]:
+        async with aclosing(Endpoint(address, timeout=1.0)) as endpoint:
+            return await Batches(asked, endpoint, journal, 10, 2, 0.01, progress_of(asked)).answer_all()
+
+    monkeypatch.setattr(Behaviour, "batch", slowly)
+    server, asked = Behaviour(), job(TEXTS[:2])
+    with annotating(server) as address:
+        assert asyncio.run(run(address)) == []
+    assert len(server.batches) == 1
+
+
+@pytest.mark.parametrize("refuses", ["temperature", "max_tokens"])
+def test_what_a_server_refuses_in_a_batch_is_left_out_of_the_next(refuses: str, journal: Journal) -> None:
+    server, asked = Behaviour(refuses=(refuses,)), job(TEXTS[:4])
+    assert batches(server, asked, journal) == []
+    assert len(server.batches) == 2 and set(server.answered.values()) == {1}
+    entry = journal.find(next(asked.calls()).name)
+    assert entry is not None and entry.temperature == ("left out" if refuses == "temperature" else 1.0)
+
+
+def test_a_filtered_question_of_a_batch_is_final(journal: Journal) -> None:
+    server, asked = Behaviour(batch_fails=True, code="content_filter", batch_status=400), job(TEXTS[:2])
+    assert batches(server, asked, journal) == []
+    assert [failure.word for failure in without_answer(asked, journal)] == ["filtered"] * 2
+    assert len(server.batches) == 1

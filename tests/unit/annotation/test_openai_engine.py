@@ -11,14 +11,16 @@ import sys
 import time
 import traceback
 from contextlib import aclosing
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 
+from annotation_behaviours import without
 from annotation_server import KEY, Behaviour, annotating, answer
 from melt_ser.annotation.endpoint import Endpoint
 from melt_ser.annotation.engines import CallFailed, Reply
 from melt_ser.annotation.openai_engine import OpenAIEngine
+from melt_ser.annotation.pace import Pace
 from melt_ser.core.errors import MeltSerError, SetupError
 
 MESSAGES = [{"role": "user", "content": "What does Ross feel?"}]
@@ -69,6 +71,32 @@ def test_the_client_waits_as_long_as_retry_after_says() -> None:
     started = time.monotonic()
     ask(Behaviour(failures=[429], retry_after="1.2"))
     assert time.monotonic() - started >= 1.2
+
+
+def test_every_request_takes_its_turn_and_tells_its_tokens() -> None:
+    class Noting(Pace):
+        turns: ClassVar[list[int]] = []
+        corrected: ClassVar[list[int]] = []
+
+        async def turn(self, tokens: int) -> None:
+            self.turns.append(tokens)
+
+        def correct(self, tokens: int) -> None:
+            self.corrected.append(tokens)
+
+    async def run(address: str) -> Reply:
+        async with aclosing(Endpoint(address)) as endpoint:
+            return await OpenAIEngine(endpoint, "m", pace=Noting()).ask(MESSAGES, SCHEMA, 0)
+
+    with annotating(Behaviour(forms=())) as address:  # two of three requests are refused
+        reply = asyncio.run(run(address))
+    assert len(Noting.turns) == 3 and min(Noting.turns) > 110
+    assert Noting.corrected == [reply.prompt_tokens + reply.completion_tokens - Noting.turns[-1]]
+
+
+def test_a_server_that_counts_no_tokens_is_told_once(capsys: pytest.CaptureFixture[str]) -> None:
+    ask(Behaviour(shape=without("usage")), times=3)
+    assert capsys.readouterr().err.count("does not count the tokens; they are counted by a rule") == 1
 
 
 def test_many_calls_at_a_time_wait_for_a_server_with_a_rate_limit() -> None:
