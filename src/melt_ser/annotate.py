@@ -108,10 +108,10 @@ def annotate(options: argparse.Namespace) -> int:
     from melt_ser.annotation.cost import confirm_cost, describe, estimate_job, price_of
     from melt_ser.annotation.dialect import Options
     from melt_ser.annotation.endpoint import Endpoint, address_of
-    from melt_ser.annotation.job import Job
+    from melt_ser.annotation.job import Job, adopt
     from melt_ser.annotation.journal import empty_journal, open_journal
     from melt_ser.annotation.prompts import load_prompt
-    from melt_ser.annotation.purse import Purse, limit_after_consent
+    from melt_ser.annotation.purse import purse_for
     from melt_ser.annotation.token_counts import BY_RULE, token_counter
     from melt_ser.core.places import neighbour
     from melt_ser.corpora.lines import earlier_lines, read_lines
@@ -133,21 +133,13 @@ def annotate(options: argparse.Namespace) -> int:
     temperature = local.temperature if local else options.temperature
     asked = Options(temperature, options.max_tokens, options.reasoning_effort, options.extra_body)
     address = "" if options.engine == "local" else address_of(options.base_url)
-    job = Job(
-        chosen,
-        earlier,
-        prompt,
-        options.model,
-        temperature,
-        options.samples,
-        address,
-        asked.max_tokens,
-        asked.shaping,
-        moved_from=address_of(options.moved_from) if options.moved_from else None,
-    )
+    answer = (asked.max_tokens, asked.shaping)
+    job = Job(chosen, earlier, prompt, options.model, temperature, options.samples, address, *answer)
     counter = BY_RULE if options.engine == "local" else token_counter(options.model)
     path = options.journal or neighbour(options.out.with_suffix(""), "", ".journal.sqlite")
     with empty_journal() if options.dry_run and not path.exists() else open_journal(path) as journal:
+        if options.moved_from:
+            adopt(job, address_of(options.moved_from), journal)
         price, source = price_of(options.model, options.engine, options.base_url, options.price)
         estimate = estimate_job(job, journal, counter)
         for sentence in describe(job, estimate, price, source, options.engine, options.concurrency):
@@ -155,19 +147,14 @@ def annotate(options: argparse.Namespace) -> int:
                 print(sentence)
             else:
                 say(sentence)
-        if estimate.calls and not job.moved_from:
+        if estimate.calls == len(job):
             for other, count in journal.other_addresses(job.settings).items():
                 say(f"note: {count:,} answers are from {other}; if that is the same server, give --moved-from {other}")
         if options.dry_run:
             return 0
-        cost = None if price is None else estimate.cost(price)
         if estimate.calls and not options.yes:
-            confirm_cost(cost, options.limit)
-        before, each = 0.0, 0.0
-        if price is not None:
-            before = price.of(estimate.spent.prompt_tokens, estimate.spent.completion_tokens)
-            each = estimate.cost_of_one(price)
-        purse = Purse(price, limit_after_consent(options.limit, cost), before, each)
+            confirm_cost(None if price is None else estimate.cost(price), options.limit)
+        purse = purse_for(estimate, price, options.limit)
         with AnnotationProgress(len(job), len(job) - estimate.calls, purse) as progress:
             if local is not None:
                 failures = run_async(answer_all(job, local, journal, 1, progress))

@@ -330,6 +330,7 @@ def test_annotate_asks_another_server_anew_unless_it_has_moved(
     assert start(server, table) == 0
     former, moved = f"http://127.0.0.1:{server.port}/v1", Behaviour()
     assert start(moved, table, "--moved-from", former) == 0 and moved.calls == 0
+    assert start(moved, table) == 0 and moved.calls == 0  # it is said once
     another = Behaviour()
     assert start(another, table) == 0 and another.calls == 12
     assert (

@@ -134,10 +134,6 @@ class Estimate:
         """Return the cost in US dollars."""
         return price.of(round(self.prompt_tokens), round(self.completion_tokens))
 
-    def cost_of_one(self, price: Price) -> float:
-        """Return the mean cost of a call in US dollars; 0 if there is none."""
-        return self.cost(price) / self.calls if self.calls else 0.0
-
     def seconds(self, concurrency: int) -> float:
         """Return the seconds of all calls, `concurrency` at a time, if the server keeps up with them."""
         each = self.spent.seconds if self.measured and self.spent.seconds is not None else SECONDS_A_CALL

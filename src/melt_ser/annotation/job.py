@@ -43,7 +43,6 @@ class Job:
 
     `address` is the server's ("": the model is in this process), `max_tokens` the user's limit of an answer (None: it
     depends on whether the model thinks), and `shaping` what else shapes an answer, such as the reasoning effort.
-    `moved_from` is an earlier address of the server, whose answers count too.
     """
 
     lines: Sequence[Line]
@@ -55,12 +54,10 @@ class Job:
     address: str = ""
     max_tokens: int | None = None
     shaping: Mapping[str, Any] = field(default_factory=dict)
-    moved_from: str | None = None
 
     def calls(self) -> Iterator[Call]:
         """Yield every call of the job: lines in order, the samples of a line together."""
-        address = self.moved_from or self.address
-        elsewhere = {"address": address} if address not in ("", OPENAI) else {}
+        elsewhere = {"address": self.address} if self.address not in ("", OPENAI) else {}
         for line in self.lines:
             messages = self.prompt.messages(line, self.earlier.get(line.utterance, ()))
             content = [self.model, self.temperature, messages, self.prompt.schema]
@@ -125,6 +122,12 @@ class Failure(NamedTuple):
     sample: int
     reason: str
     word: str = NO_ANSWER
+
+
+def adopt(job: Job, address: str, journal: Journal) -> None:
+    """Take the answers of an earlier address of the server for those of the job's; they keep that address."""
+    there = replace(job, address=address)
+    journal.rename((earlier.name, call.name) for earlier, call in zip(there.calls(), job.calls(), strict=True))
 
 
 def open_calls(job: Job, journal: Journal) -> Iterator[Call]:

@@ -186,6 +186,13 @@ class Journal:
         entry = Entry(*row)
         return entry._replace(probabilities=entry.probabilities and json.loads(entry.probabilities))
 
+    def rename(self, calls: Iterable[tuple[str, str]]) -> None:
+        """Give answered and submitted calls other names: pairs of the present name and the new one, if it is free."""
+        pairs = [(new, present) for present, new in calls]
+        with self.connection:
+            for table in ("answers", "submitted"):
+                self.connection.executemany(f"UPDATE OR IGNORE {table} SET call = ? WHERE call = ?", pairs)
+
     def spent(self, model: str, prompt_version: str) -> Spent:
         """Return the tokens and seconds of a model's answers to a version of a prompt so far."""
         row = self.connection.execute(

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from math import inf
 
-from melt_ser.annotation.cost import Price, money
+from melt_ser.annotation.cost import Estimate, Price, money
 from melt_ser.core.errors import SetupError
 
 ROUNDING = 1e-9  # of sums of many costs
@@ -80,11 +80,15 @@ class Purse:
         )
 
 
-def limit_after_consent(limit: float, estimate: float | None) -> float:
-    """Return the limit of a run in US dollars: the user's, or twice an estimate above it to which the user consented.
+def purse_for(estimate: Estimate, price: Price | None, limit: float) -> Purse:
+    """Return the purse of a run whose estimate the user knows.
 
-    An unknown cost (None) has no limit, since nothing can be counted.
+    `limit` is the user's, in US dollars; if the estimate is above it, the user has consented, and the limit is twice
+    the estimate. If the price is not known (None), nothing can be counted, and there is no limit.
     """
-    if estimate is None:
-        return inf
-    return limit if estimate <= limit else CONSENTED * estimate
+    if price is None:
+        return Purse()
+    cost = estimate.cost(price)
+    before = price.of(estimate.spent.prompt_tokens, estimate.spent.completion_tokens)
+    each = cost / estimate.calls if estimate.calls else 0.0
+    return Purse(price, limit if cost <= limit else CONSENTED * cost, before, each)

@@ -15,14 +15,15 @@ from annotation_behaviours import ended, message, without
 from annotation_server import KEY, Behaviour, annotating
 from melt_ser.annotation.answering import GIVE_UP, AnnotationProgress, answer_all
 from melt_ser.annotation.batch import Batches
-from melt_ser.annotation.cost import Price
+from melt_ser.annotation.cost import Estimate, Price
 from melt_ser.annotation.dialect import ANSWER_LIMIT, THINKING_LIMIT, Options
 from melt_ser.annotation.endpoint import Endpoint
 from melt_ser.annotation.job import Failure, Job, labelled_lines, open_calls, unanswered
-from melt_ser.annotation.journal import Journal, open_journal
+from melt_ser.annotation.journal import Journal, Spent, open_journal
 from melt_ser.annotation.openai_engine import OpenAIEngine
 from melt_ser.annotation.prompts import load_prompt
-from melt_ser.annotation.purse import Purse, limit_after_consent
+from melt_ser.annotation.purse import Purse, purse_for
+from melt_ser.annotation.token_counts import BY_RULE
 from melt_ser.core.errors import SetupError
 from melt_ser.corpora.lines import Line
 
@@ -113,9 +114,12 @@ def test_thoughts_count_as_tokens_if_the_server_counts_none(journal: Journal) ->
 
 
 def test_consent_to_an_estimate_above_the_limit_allows_twice_the_estimate() -> None:
-    assert limit_after_consent(1.0, 0.5) == 1.0
-    assert limit_after_consent(1.0, 28.0) == 56.0
-    assert limit_after_consent(1.0, None) == float("inf")
+    estimate = Estimate(BY_RULE, 0, Spent(20, 2_000_000, 0, None), calls=4, prompt_tokens=4_000_000)
+    dollar = Price(1.0, 0.0)  # a million tokens
+    assert purse_for(estimate, dollar, 5.0).limit == 5.0
+    assert purse_for(estimate, dollar, 1.0).limit == 8.0
+    assert (purse_for(estimate, dollar, 1.0).before, purse_for(estimate, dollar, 1.0).each) == (2.0, 1.0)
+    assert purse_for(estimate, None, 1.0).limit == float("inf")
 
 
 def test_batches_stop_at_the_limit_too(journal: Journal) -> None:
