@@ -14,20 +14,21 @@ from contextlib import aclosing
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from melt_ser.annotation.engine_options import PAPER_MODEL, add_engine_options, temperature
 from melt_ser.cli.signals import run_async
-from melt_ser.cli.verb import number, run, whole_number
+from melt_ser.cli.verb import run, whole_number
 from melt_ser.core.console import finish, say
 from melt_ser.core.errors import InputError, MeltSerError, SetupError
 
 if TYPE_CHECKING:
     from melt_ser.annotation.answering import AnnotationProgress
+    from melt_ser.annotation.dialect import Options
+    from melt_ser.annotation.endpoint import Endpoint
     from melt_ser.annotation.job import Failure, Job
     from melt_ser.annotation.journal import Journal
-    from melt_ser.annotation.local import LocalEngine
-    from melt_ser.annotation.openai_engine import Endpoint
+    from melt_ser.annotation.token_counts import TokenCounter
     from melt_ser.corpora.lines import Line
 
-PAPER_MODEL = "gpt-4o-2024-08-06"
 COLUMN_OPTIONS = {
     "text": "the words of a line",
     "utterance": "its name",
@@ -40,7 +41,7 @@ COLUMN_OPTIONS = {
 def main(arguments: list[str] | None = None) -> int:
     """Annotate, or print the cost, or combine labels files; return the exit code.
 
-    It is 1 if a call got no readable answer; every line is written, if need be without a label.
+    It is 1 if a call got no readable answer, or no line a label; every line is written, if need be without a label.
     """
     stopped = "stopped; the same command goes on from what is answered."
     return run(lambda: _run(_parser().parse_args(arguments)), stopped)
@@ -53,7 +54,7 @@ def _run(options: argparse.Namespace) -> int:
     except MeltSerError:
         raise
     except Exception:  # a bug of ours; its traceback must not show the key either
-        from melt_ser.annotation.openai_engine import without_key
+        from melt_ser.annotation.secret import without_key
 
         key = os.environ.get(options.key_variable, "").strip()
         print(without_key(traceback.format_exc(), key), file=sys.stderr)
@@ -81,7 +82,9 @@ def _parser() -> argparse.ArgumentParser:
     )
     question.add_argument("--corpus", metavar="TEXT", help="where the lines are from, as {{ corpus }} in the prompt")
     question.add_argument("--samples", type=whole_number(1), default=1, help="answers for each line (1)")
-    question.add_argument("--temperature", type=number, default=1.0, help="(1.0, the paper's)")
+    question.add_argument(
+        "--temperature", type=temperature, default=1.0, help="a number, or none to leave it out (1.0, the paper's)"
+    )
     question.add_argument(
         "--filter", default="", metavar="NAMES", help="short_clips,few_words,vague_characters: the paper's"
     )
@@ -92,30 +95,7 @@ def _parser() -> argparse.ArgumentParser:
     columns = parser.add_argument_group("the columns of your table, if their names do not tell")
     for role, holds in COLUMN_OPTIONS.items():
         columns.add_argument(f"--{role}", metavar="COLUMN", help=holds)
-    engine = parser.add_argument_group("the engine")
-    engine.add_argument("--engine", choices=("openai", "batch", "local"), default="openai", help="(openai)")
-    engine.add_argument(
-        "--model", help=f"({PAPER_MODEL}, the paper's); for local: hub id, folder, GGUF file or <id>:<GGUF>"
-    )
-    engine.add_argument("--base-url", metavar="URL", help="a server of the OpenAI protocol (OpenAI's)")
-    engine.add_argument(
-        "--key-variable", default="OPENAI_API_KEY", metavar="NAME", help="variable with the API key (OPENAI_API_KEY)"
-    )
-    engine.add_argument("--timeout", type=number, default=120.0, help="seconds that an answer may take (120)")
-    engine.add_argument("--concurrency", type=whole_number(1), default=8, help="calls, or batches, at a time (8)")
-    engine.add_argument(
-        "--batch-requests", type=whole_number(1), default=10_000, metavar="N", help="calls in a batch (10000)"
-    )
-    engine.add_argument(
-        "--calibrate", type=Path, metavar="TABLE", help="labelled lines that calibrate the engine local"
-    )
-    engine.add_argument("--poll", type=number, default=30.0, metavar="SECONDS", help="between looks at a batch (30)")
-    cost = parser.add_argument_group("the cost")
-    cost.add_argument("--dry-run", action="store_true", help="print cost and time, and ask nothing")
-    cost.add_argument("--limit", type=number, default=1.0, metavar="US$", help="ask you above this cost (1.00)")
-    cost.add_argument("--yes", action="store_true", help="do not ask you")
-    cost.add_argument("--price", metavar="IN,OUT", help="US$ per million tokens of prompts and answers (OpenAI's)")
-    cost.add_argument("--journal", type=Path, help="(<out> with the suffix .journal.sqlite)")
+    add_engine_options(parser)
     return parser
 
 
@@ -138,20 +118,24 @@ def _check_out(options: argparse.Namespace) -> None:
 
 def annotate(options: argparse.Namespace) -> int:
     """Ask the model for every missing answer, write the labels file, and return the exit code."""
-    from melt_ser.annotation.answering import AnnotationProgress
+    from melt_ser.annotation.answering import AnnotationProgress, answer_all
     from melt_ser.annotation.answers import parse_rules
     from melt_ser.annotation.cost import confirm_cost, describe, estimate_job, price_of
-    from melt_ser.annotation.job import Job
+    from melt_ser.annotation.dialect import Options
+    from melt_ser.annotation.endpoint import Endpoint, address_of
+    from melt_ser.annotation.job import Job, adopt
     from melt_ser.annotation.journal import empty_journal, open_journal
-    from melt_ser.annotation.openai_engine import Endpoint
     from melt_ser.annotation.prompts import load_prompt
+    from melt_ser.annotation.purse import purse_for
     from melt_ser.annotation.question import notes_on, usual_prompt
+    from melt_ser.annotation.token_counts import BY_RULE, token_counter
     from melt_ser.core.places import neighbour
     from melt_ser.corpora.lines import earlier_lines, later_lines, read_lines
 
     _check_engine(options)
     remote = options.engine != "local" and not options.dry_run
-    endpoint = Endpoint(options.base_url, options.key_variable, options.timeout) if remote else None
+    server = (options.base_url, options.key_variable, options.timeout, options.api_version)
+    endpoint = Endpoint(*server) if remote else None
     path = options.journal or neighbour(options.out.with_suffix(""), "", ".journal.sqlite")
     chosen_columns = {role: column for role in COLUMN_OPTIONS if (column := getattr(options, role)) is not None}
     given = load_prompt(options.prompt, options.corpus) if options.prompt else None
@@ -168,10 +152,16 @@ def annotate(options: argparse.Namespace) -> int:
 
         local = open_engine(options.model, prompt, options.temperature, options.calibrate, chosen_columns)
     temperature = local.temperature if local else options.temperature
-    job = Job(chosen, earlier, prompt, options.model, temperature, options.samples, later)
+    asked = Options(temperature, options.max_tokens, options.reasoning_effort, options.extra_body)
+    address = "" if options.engine == "local" else address_of(options.base_url)
+    answer = (asked.max_tokens, asked.shaping)
+    job = Job(chosen, earlier, prompt, options.model, temperature, options.samples, address, *answer, later)
+    counter = BY_RULE if options.engine == "local" else token_counter(options.model)
     with empty_journal() if options.dry_run and not path.exists() else open_journal(path) as journal:
+        if options.moved_from:
+            adopt(job, address_of(options.moved_from), journal)
         price, source = price_of(options.model, options.engine, options.base_url, options.price)
-        estimate = estimate_job(job, journal)
+        estimate = estimate_job(job, journal, counter)
         for note in notes:
             say(note)
         for sentence in describe(job, estimate, price, source, options.engine, options.concurrency):
@@ -179,15 +169,20 @@ def annotate(options: argparse.Namespace) -> int:
                 print(sentence)
             else:
                 say(sentence)
+        if estimate.calls == len(job):
+            for other, count in journal.other_addresses(job.settings).items():
+                say(f"note: {count:,} answers are from {other}; if that is the same server, give --moved-from {other}")
         if options.dry_run:
             return 0
         if estimate.calls and not options.yes:
             confirm_cost(None if price is None else estimate.cost(price), options.limit)
-        spent = 0.0 if price is None else price.of(estimate.spent.prompt_tokens, estimate.spent.completion_tokens)
-        with AnnotationProgress(len(job), len(job) - estimate.calls, price, spent) as progress:
-            server_or_model = endpoint or local
-            assert server_or_model is not None
-            failures = run_async(_answer_all(options, server_or_model, job, journal, progress))
+        purse = purse_for(estimate, price, options.limit)
+        with AnnotationProgress(len(job), len(job) - estimate.calls, purse) as progress:
+            if local is not None:
+                failures = run_async(answer_all(job, local, journal, 1, progress))
+            else:
+                assert endpoint is not None
+                failures = run_async(_answer_all(options, endpoint, asked, counter, job, journal, progress))
         return _write(options.out, job, journal, rules, failures)
 
 
@@ -215,38 +210,46 @@ def _chosen_lines(lines: list[Line], options: argparse.Namespace) -> list[Line]:
 
 async def _answer_all(
     options: argparse.Namespace,
-    server_or_model: Endpoint | LocalEngine,
+    server: Endpoint,
+    asked: Options,
+    counter: TokenCounter,
     job: Job,
     journal: Journal,
     progress: AnnotationProgress,
 ) -> list[Failure]:
-    """Ask the chosen engine for every missing answer, and return the calls that failed.
+    """Ask a server for every missing answer, and return the calls that failed.
 
     An answer that is still unreadable after the second try is no failure here; the journal has it.
 
     Args:
         options: the options of the command.
-        server_or_model: the endpoint of openai or batch, or the local model.
+        server: answers, call by call or in batches.
+        asked: how the model is asked.
+        counter: counts the tokens if the server does not.
         job: the lines and the question.
         journal: the answers so far; new ones are added.
         progress: the progress bar.
     """
     from melt_ser.annotation.answering import answer_all
     from melt_ser.annotation.batch import Batches
-    from melt_ser.annotation.openai_engine import Endpoint, OpenAIEngine
+    from melt_ser.annotation.dialect import ANSWER_LIMIT, THINKING_LIMIT
+    from melt_ser.annotation.openai_engine import OpenAIEngine
+    from melt_ser.annotation.pace import Pace
 
-    if not isinstance(server_or_model, Endpoint):
-        return await answer_all(job, server_or_model, journal, 1, progress)
-    async with aclosing(server_or_model) as endpoint:
+    limit = THINKING_LIMIT if journal.has_seen_thinking(job.model, job.prompt.version) else ANSWER_LIMIT
+    async with aclosing(server) as endpoint:
         if options.engine == "batch":
-            requests, concurrency, poll = options.batch_requests, options.concurrency, options.poll
-            return await Batches(job, endpoint, journal, requests, concurrency, poll, progress).answer_all()
-        engine = OpenAIEngine(endpoint, job.model, job.temperature)
+            sizes = (options.batch_requests, options.concurrency, options.poll)
+            return await Batches(job, endpoint, journal, *sizes, progress, asked, counter, limit).answer_all()
+        pace = Pace(options.requests_per_minute, options.tokens_per_minute)
+        engine = OpenAIEngine(endpoint, job.model, asked, counter, pace, limit)
         return await answer_all(job, engine, journal, options.concurrency, progress)
 
 
 def _write(out: Path, job: Job, journal: Journal, rules: dict[str, str], failures: list[Failure]) -> int:
     """Write the labels file, print how many answers are missing or outside the label set, and return the exit code.
+
+    It is 1 if an answer is missing, or if no line has a label.
 
     Args:
         out: the labels file.
@@ -261,11 +264,12 @@ def _write(out: Path, job: Job, journal: Journal, rules: dict[str, str], failure
     labelled = labelled_lines(job, journal, rules)
     write_labels(out, labelled)
     without_answer = unanswered(job, journal, failures)
-    for sentence in (without_answer, outside_the_set(labelled)):
+    no_label = not any(line.is_labelled for line in labelled)
+    for sentence in (without_answer, outside_the_set(labelled), f"{out} has no label at all" if no_label else ""):
         if sentence:
             say(sentence)
     _finish(out)
-    return 1 if without_answer else 0
+    return 1 if without_answer or no_label else 0
 
 
 def _combine(options: argparse.Namespace) -> int:

@@ -56,16 +56,27 @@ class Behaviour:
     retry_after: str = "0.02"
     forms: tuple[str, ...] = ("json_schema", "json_object")  # forms of an answer that it takes
     refusal: int = 400  # status for other forms
+    refuses: tuple[str, ...] = ()  # parameters that it refuses by a status of 400
+    names_refused: bool = True  # in the error's `param`, otherwise in its message alone
+    error: Callable[[dict[str, Any]], Any] = dict  # the form of its errors
+    shape: Callable[[dict[str, Any]], Any] = dict  # turns a chat completion into what it sends: JSON or bytes
+    needs: int = 0  # tokens of an answer that thinks; with a lower limit it is cut while it thinks
+    headers: dict[str, str] = field(default_factory=dict)  # of its answers
+    drips: float | None = None  # seconds between two bytes of an answer
+    silent: bool = False  # takes a question and sends nothing
+    api_version: str | None = None  # of Azure: its key is in the header api-key
     key: str | None = KEY  # the only valid one; None: any
     message: str = "something is wrong"  # in its errors
     code: str | None = None
     batch_polls: int = 1  # before a batch is completed
     poll_status: int | None = None  # an error for every look at a batch
+    batch_status: int = 500  # of the requests of a batch that fail
     batch_fails: bool = False  # every request of a batch ends in its file of errors
     batch_lost: int = 0  # connections to drop after a batch has begun
     file_cuts: int = 0  # downloads of a batch's answers to cut off
     batch_ends: list[str] = field(default_factory=list)  # status of the first batches, such as "expired" or "failed"
 
+    port: int = 0  # where it listens, again if it is started again; 0: any
     calls: int = 0
     failed: int = 0
     refused: int = 0  # by the rate limit
@@ -116,7 +127,9 @@ class Behaviour:
         self.last = time.monotonic()
         self.first = self.first or self.last
         tokens = {"prompt_tokens": len(json.dumps(body["messages"])) // 4, "completion_tokens": len(text) // 4}
-        choice = {"index": 0, "finish_reason": "stop", "message": {"role": "assistant", "content": text}}
+        cut = self.needs > body.get("max_tokens", body.get("max_completion_tokens", 0))
+        message = {"role": "assistant", "content": "" if cut else text}
+        choice = {"index": 0, "finish_reason": "length" if cut else "stop", "message": message}
         return {
             "id": name[:12],
             "object": "chat.completion",
@@ -143,11 +156,16 @@ class Behaviour:
             lines = lines[: len(lines) // 2]
         done, wrong = [], []
         for line in lines:
-            if self.failure() is not None or self.batch_fails:
-                error = {"status_code": 500, "body": {"error": {"message": self.message}}}
+            refused = next((name for name in self.refuses if name in line["body"]), None)
+            if refused is not None:
+                error = {"status_code": 400, "body": {"error": {"message": "Unsupported", "param": refused}}}
+                wrong.append({"custom_id": line["custom_id"], "response": error, "error": None})
+            elif self.failure() is not None or self.batch_fails:
+                body = {"error": {"message": self.message, "code": self.code}}
+                error = {"status_code": self.batch_status, "body": body}
                 wrong.append({"custom_id": line["custom_id"], "response": error, "error": None})
             else:
-                response = {"status_code": 200, "body": self.completion(line["body"])}
+                response = {"status_code": 200, "body": self.shape(self.completion(line["body"]))}
                 done.append({"custom_id": line["custom_id"], "response": response, "error": None})
         for kind, rows in (("output", done), ("error", wrong)):
             if rows:
@@ -155,6 +173,7 @@ class Behaviour:
                 self.files[f"file-{kind}-{batch['id']}"] = "\n".join(map(json.dumps, reversed(rows))).encode()
 
 
+SILENCE = 5.0  # seconds that a silent server holds the connection
 CUT = b'{"choices": [{"mess'  # the beginning of an answer
 UNREADABLE = "That cannot be read"  # the beginning of a repair question
 
@@ -197,12 +216,16 @@ def annotating(behaviour: Behaviour) -> Iterator[str]:
             if len(content) < int(self.headers["Content-Length"]):  # the client was killed
                 self.close_connection = True
                 return
-            if behaviour.key is not None and self.headers["Authorization"] != f"Bearer {behaviour.key}":
-                given = self.headers["Authorization"]  # shows the key, as a careless server might
+            azure = behaviour.api_version is not None
+            given = self.headers["api-key"] if azure else self.headers["Authorization"]
+            if behaviour.key is not None and given != (behaviour.key if azure else f"Bearer {behaviour.key}"):
+                # shows the key, as a careless server might
                 self._send(401, {"error": {"message": f"the header {given} is wrong", "code": "invalid_api_key"}})
                 return
-            path = self.path.removeprefix("/v1/")
-            if path == "chat/completions":
+            path, _, query = self.path.removeprefix("/v1/").partition("?")
+            if azure and query != f"api-version={behaviour.api_version}":
+                self._send(404, {"error": {"message": "Resource not found", "code": "404"}})
+            elif path.endswith("chat/completions"):
                 self._complete(json.loads(content))
             elif path == "files":
                 form = email.message_from_bytes(
@@ -233,24 +256,35 @@ def annotating(behaviour: Behaviour) -> Iterator[str]:
                 self.close_connection = True
             elif isinstance(failure, int):
                 headers = {"Retry-After": behaviour.retry_after} if failure in (429, 503) else {}
-                self._send(failure, {"error": {"message": behaviour.message, "code": behaviour.code}}, headers)
+                error = {"error": {"message": behaviour.message, "code": behaviour.code}}
+                self._send(failure, behaviour.error(error), headers)
+            elif behaviour.silent:
+                time.sleep(SILENCE)
+                self.close_connection = True
+            elif refused := next((name for name in behaviour.refuses if name in body), None):
+                error = {"message": f"Unsupported parameter: '{refused}' is not supported with this model."}
+                error |= {"param": refused} if behaviour.names_refused else {}
+                self._send(400, behaviour.error({"error": error}))
             elif failure == "nonsense":
                 self._send(200, b"<html>Bad gateway</html>")
             elif wait:
                 error = {"error": {"message": "Rate limit reached", "code": "rate_limit_exceeded"}}
                 self._send(429, error, {"Retry-After": f"{wait:.3f}"})
             elif body.get("response_format", {"type": "text"})["type"] not in ("text", *behaviour.forms):
-                self._send(behaviour.refusal, {"error": {"message": "response_format is not supported"}})
+                error = {"error": {"message": "response_format is not supported"}}
+                self._send(behaviour.refusal, behaviour.error(error))
             elif failure == "cut":
                 self._send(200, CUT, {"Content-Length": "1000"})
                 self.close_connection = True
             else:
                 time.sleep(behaviour.seconds)
                 with behaviour.lock:
-                    completion = behaviour.completion(body)
-                self._send(200, completion)
+                    completion = behaviour.shape(behaviour.completion(body))
+                self._send(200, completion, behaviour.headers, behaviour.drips)
 
-        def _send(self, status: int, content: dict[str, Any] | bytes, headers: dict[str, str] | None = None) -> None:
+        def _send(
+            self, status: int, content: Any, headers: dict[str, str] | None = None, drips: float | None = None
+        ) -> None:
             text = content if isinstance(content, bytes) else json.dumps(content).encode()
             self.send_response(status)
             for name, value in (
@@ -258,7 +292,9 @@ def annotating(behaviour: Behaviour) -> Iterator[str]:
             ).items():
                 self.send_header(name, value)
             self.end_headers()
-            self.wfile.write(text)
+            for part in [text] if drips is None else [text[at : at + 1] for at in range(len(text))]:
+                self.wfile.write(part)
+                time.sleep(drips or 0.0)
 
         def handle(self) -> None:
             with suppress(OSError):  # the client was killed
@@ -267,7 +303,8 @@ def annotating(behaviour: Behaviour) -> Iterator[str]:
         def log_message(self, *_: Any) -> None:
             pass
 
-    server = Server(("127.0.0.1", 0), Handler)
+    server = Server(("127.0.0.1", behaviour.port), Handler)
+    behaviour.port = server.server_address[1]
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)
     thread.start()
     try:

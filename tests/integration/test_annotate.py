@@ -7,6 +7,7 @@ import os
 import pty
 import re
 import signal
+import sqlite3
 import subprocess
 import sys
 import time
@@ -98,8 +99,10 @@ def test_annotate_dry_run_prints_cost_and_time_and_asks_nothing(
     assert main([str(table), "--out", str(table.with_name("labels.csv")), "--prompt", "melt", "--dry-run"]) == 0
     shown = capsys.readouterr().out.splitlines()
     assert shown[0].startswith("12 calls of gpt-4o-2024-08-06 by the prompt melt (1-")
-    assert re.fullmatch(r"tokens: about \d\.\d thousand of prompts and 1\.3 thousand of answers \(4 char.*", shown[1])
-    assert re.fullmatch(r"cost: about US\$ 0\.0\d+ \(US\$ 2\.50 and 10\.00 a million tokens, https://.*\)", shown[2])
+    basis = r"\(by (a rule|tiktoken).*; 110 tokens an answer, thoughts not counted\)"
+    assert re.fullmatch(rf"tokens: about \d\.\d thousand of prompts and 1\.3 thousand of answers {basis}", shown[1])
+    price = r"US\$ 2\.50 and 10\.00 a million tokens, OpenAI by genai-prices .*"
+    assert re.fullmatch(rf"cost: about US\$ 0\.0\d+ \({price}\)", shown[2])
     assert shown[3] == "time: about 3 s, 8 calls at a time"
     assert sorted(table.parent.iterdir()) == before
 
@@ -147,7 +150,8 @@ def test_annotate_counts_a_line_without_an_answer_and_exits_with_1(
     server = Behaviour(answer=lambda body: "no" if "Line 3 " in body["messages"][1]["content"] else answer("joy"))
     assert start(server, table) == 1
     assert pd.read_csv(table.with_name("labels.csv"))["llm_label"].isna().sum() == 1
-    assert "1 of 12 calls have no readable answer: u3 (The answer is no JSON object" in capsys.readouterr().err
+    shown = capsys.readouterr().err
+    assert "1 of 12 calls have no readable answer (1 unreadable): u3 (The answer is no JSON object" in shown
 
 
 def test_annotate_counts_labels_outside_the_set_or_maps_them(table: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -173,7 +177,7 @@ def test_annotate_names_the_most_frequent_labels_outside_the_set(
         number = re.search(r"Line (\d+) ", body["messages"][1]["content"])[1]  # type: ignore[index]
         return answer(f"mood {number} " + "and so on " * 20 if int(number) > 1 else "calm")
 
-    assert start(Behaviour(answer=rambling), table) == 0
+    assert start(Behaviour(answer=rambling), table) == 1
     [shown] = re.findall(r"outside the prompt's set \((.*)\)", capsys.readouterr().err)
     assert shown.startswith("calm 2, mood") and shown.count(" [...] 1") == 9 and shown.endswith(", 1 others")
 
@@ -315,6 +319,132 @@ def test_annotate_makes_batches(server: Behaviour, table: Path, capsys: pytest.C
     assert len(server.batches) == 3 and len(pd.read_csv(table.with_name("labels.csv"))) == 12
     submitted = re.findall(r"batch batch-\d is submitted with (\d) calls", capsys.readouterr().err)
     assert sorted(submitted) == ["2", "5", "5"]  # in any order, since they run at the same time
+
+
+def test_a_batch_under_way_is_left_to_its_engine_and_its_lines_are_told(
+    server: Behaviour, table: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A labels file without labels once ended in 0, since all calls were in the batch of a killed command."""
+    server.poll_status = 418
+    batch = ("--engine", "batch", "--poll", "0.01")
+    assert start(server, table, *batch) == 2
+    assert start(server, table) == 1
+    shown = capsys.readouterr().err
+    assert "12 of 12 calls have no readable answer (12 in a batch): u0 (--engine batch collects it); u1" in shown
+    assert f"{table.with_name('labels.csv')} has no label at all" in shown
+    assert set(pd.read_csv(table.with_name("labels.csv"))["reason"]) == {"in a batch"} and server.calls == 0
+    server.poll_status = None
+    assert start(server, table, *batch) == 0 and len(server.batches) == 1
+    assert pd.read_csv(table.with_name("labels.csv"))["reason"].isna().all()
+
+
+def test_a_labels_file_without_a_label_ends_in_1(table: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert start(Behaviour(answer=lambda body: answer("bliss")), table) == 1
+    assert "has no label at all" in capsys.readouterr().err
+    assert set(pd.read_csv(table.with_name("labels.csv"))["reason"]) == {"outside the set"}
+
+
+def test_annotate_asks_another_server_anew_unless_it_has_moved(
+    server: Behaviour, table: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert start(server, table) == 0
+    former, moved = f"http://127.0.0.1:{server.port}/v1", Behaviour()
+    assert start(moved, table, "--moved-from", former) == 0 and moved.calls == 0
+    assert start(moved, table) == 0 and moved.calls == 0  # it is said once
+    another = Behaviour()
+    assert start(another, table) == 0 and another.calls == 12
+    assert (
+        f"note: 12 answers are from {former}; if that is the same server, give --moved-from" in capsys.readouterr().err
+    )
+
+
+def test_the_labels_file_tells_where_answers_come_from_as_far_as_they_differ(server: Behaviour, table: Path) -> None:
+    assert start(server, table) == 0
+    assert not {"answered_by", "fingerprint", "finish_reason", "address"} & set(
+        pd.read_csv(table.with_name("labels.csv"))
+    )
+    versions = iter(["m-1", "m-2"] * 6)
+    another = Behaviour(shape=lambda completion: {**completion, "model": next(versions), "system_fingerprint": "fp"})
+    assert start(another, table, out="others.csv") == 0
+    labels = pd.read_csv(table.with_name("others.csv"))
+    assert labels["answered_by"].value_counts().to_dict() == {"m-1": 6, "m-2": 6}
+    assert "fingerprint" not in labels  # one for all; the journal has it
+    with sqlite3.connect(table.with_name("others.journal.sqlite")) as journal:
+        columns = "fingerprint, finish_reason, address, arrived LIKE '20__-__-__T__:__:__Z'"
+        rows = set(journal.execute(f"SELECT {columns} FROM answers"))
+    assert rows == {("fp", "stop", f"http://127.0.0.1:{another.port}/v1", 1)}
+
+
+def test_the_labels_file_says_why_a_line_has_no_label(table: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    def shape(completion: dict[str, Any]) -> dict[str, Any]:
+        choice = completion["choices"][0]
+        number = next(counter)
+        if number == 0:
+            choice["message"] = {"content": None, "refusal": "I can't."}
+        elif number == 1:
+            choice["finish_reason"], choice["message"]["content"] = "length", '{"emotion": "jo'
+        elif number == 2:
+            choice["finish_reason"], choice["message"]["content"] = "content_filter", None
+        return completion
+
+    counter = iter(range(99))
+    assert start(Behaviour(shape=shape), table, "--concurrency", "1") == 1
+    labels = pd.read_csv(table.with_name("labels.csv"), keep_default_na=False)
+    assert list(labels["reason"][:4]) == ["refused", "truncated", "filtered", ""]
+    assert list(labels["finish_reason"][:4]) == ["refusal", "length", "content_filter", "stop"]
+    shown = capsys.readouterr().err
+    assert "3 of 12 calls have no readable answer (1 refused, 1 truncated, 1 filtered): u0 (The model refuses" in shown
+
+
+def test_annotate_sends_the_users_options_and_a_changed_one_asks_anew(server: Behaviour, table: Path) -> None:
+    chosen = ("--reasoning-effort", "low", "--extra-body", '{"top_p": 0.5}', "--temperature", "none")
+    assert start(server, table, *chosen, "--max-tokens", "900") == 0
+    body = server.bodies[-1]
+    assert (body["reasoning_effort"], body["top_p"], body["max_tokens"]) == ("low", 0.5, 900)
+    assert "temperature" not in body and server.calls == 12
+    labels = pd.read_csv(table.with_name("labels.csv"), keep_default_na=False)
+    assert set(labels["temperature"]) == {""}
+    assert start(server, table, *chosen) == 0 and server.calls == 12  # the limit does not shape an answer
+    assert start(server, table, *chosen, "--reasoning-effort", "high") == 0 and server.calls == 24
+
+
+def test_a_temperature_that_the_server_refuses_is_not_in_the_labels_file(table: Path) -> None:
+    assert start(Behaviour(refuses=("temperature",)), table) == 0
+    assert set(pd.read_csv(table.with_name("labels.csv"), keep_default_na=False)["temperature"]) == {""}
+
+
+def test_annotate_speaks_to_a_deployment_at_azure(table: Path) -> None:
+    server = Behaviour(api_version="2024-10-21")
+    with annotating(server) as address:
+        given = [str(table), "--out", str(table.with_name("labels.csv")), "--model", "gpt-4o", "--price", "0,0"]
+        deployment = address.removesuffix("/v1") + "/openai/deployments/mine"
+        assert main([*given, "--base-url", deployment, "--api-version", "2024-10-21"]) == 0
+    assert server.calls == 12
+
+
+def test_annotate_stops_at_the_limit_and_goes_on_with_the_same_command(
+    table: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    server = Behaviour()
+    dear = ("--price", "0,1000", "--limit", "1")  # 12 answers of 110 tokens would cost US$ 1.32
+    assert start(server, table, *dear) == 2 and server.calls == 0
+    server.shape = lambda completion: {**completion, "usage": {"prompt_tokens": 9, "completion_tokens": 500}}
+    assert start(server, table, *dear, "--first", "9") == 2
+    shown = capsys.readouterr().err
+    assert "US$ 1.00 is spent, and the limit is US$ 1.00: 7 calls are missing; the same command goes on" in shown
+    assert not table.with_name("labels.csv").exists()
+    server.shape = dict
+    assert start(server, table, *dear, "--first", "9") == 0
+    assert server.calls == 9
+
+
+def test_the_estimate_knows_that_a_chinese_letter_is_most_of_a_token(
+    table: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    table.write_text("utterance,text\nu1," + "你怎么能忘记我的生日呢" * 100 + "\n", encoding="utf-8")
+    assert main([str(table), "--out", str(table.with_name("labels.csv")), "--dry-run"]) == 0
+    thousand = re.search(r"about (\d\.\d) thousand of prompts", capsys.readouterr().out)
+    assert thousand is not None and float(thousand[1]) > 1.0  # 1,100 letters; 4 to a token would be 275
 
 
 def test_annotate_asks_about_the_chosen_lines_alone(server: Behaviour, table: Path, shared_data: Path) -> None:

@@ -7,60 +7,90 @@ import time
 from collections.abc import Coroutine, Sequence
 from typing import Any
 
-from melt_ser.annotation.cost import FREE, Price, money
+from melt_ser.annotation.cost import FREE, money
 from melt_ser.annotation.engines import CallFailed, Engine, Reply
-from melt_ser.annotation.job import Call, Failure, Job, entry_of, is_final, open_calls
-from melt_ser.annotation.journal import Journal
+from melt_ser.annotation.job import Call, Failure, Job, entry_of, open_calls
+from melt_ser.annotation.journal import Entry, Journal
+from melt_ser.annotation.purse import Purse
+from melt_ser.annotation.reasons import BY_LIMIT
 from melt_ser.core.console import Progress
 from melt_ser.core.errors import MeltSerError, SetupError
 
-GIVE_UP = 20  # consecutive failed calls after which the job stops
+GIVE_UP = 20  # failed calls, or answers that the limit has cut, in a row: the job then stops
 
 
 async def answer_all(
     job: Job, engine: Engine, journal: Journal, concurrency: int, progress: AnnotationProgress
 ) -> list[Failure]:
-    """Make every open call (no answer yet, or an unreadable one to repair), and return the calls that failed.
+    """Make every open call (without a final answer), and return the calls that failed.
 
     Args:
         job: the calls.
         engine: answers them.
         journal: gets each answer as it arrives.
         concurrency: calls at a time.
-        progress: counts the answers.
+        progress: counts the answers, and the money.
 
-    Raises SetupError if no further call can succeed, or `GIVE_UP` calls failed in a row.
+    Raises SetupError if no further call can succeed, or `GIVE_UP` calls failed in a row. It also does so if the money
+    is spent, or `GIVE_UP` answers were cut in a row, but then awaits the answers of the calls under way first.
     """
     failures: list[Failure] = []
-    in_a_row = 0
+    failed_in_a_row = cut_in_a_row = 0
     waiting = open_calls(job, journal)
+    purse = progress.purse
 
-    async def answer(call: Call) -> None:
-        started = time.monotonic()
-        reply = await engine.ask(call.question(), job.prompt.schema, call.sample)
-        entry = entry_of(job, call, reply, time.monotonic() - started)
-        journal.record(entry)
-        progress.count(reply)
-        if is_final(entry):
-            progress.advance()
-        else:
-            await answer(call._replace(before=entry))
+    async def answer(call: Call) -> Entry | None:
+        """Return the final answer to a call; None if the money is spent before it has one."""
+        while await purse.turn():
+            with purse.call_under_way():
+                started = time.monotonic()
+                reply = await engine.ask(call.question(), job.prompt.schema, call.sample)
+                entry = entry_of(job, call, reply, time.monotonic() - started)
+                journal.record(entry)
+                progress.count(reply)
+            if job.is_final(entry) or _is_no_longer(entry, call.before):
+                progress.advance()
+                return entry
+            call = call._replace(before=entry)
+        return None
 
     async def work() -> None:
-        nonlocal in_a_row
-        for call in waiting:
+        nonlocal failed_in_a_row, cut_in_a_row
+        while cut_in_a_row < GIVE_UP and (call := next(waiting, None)) is not None:
             try:
-                await answer(call)
-                in_a_row = 0
+                entry = await answer(call)
             except CallFailed as error:
                 failures.append(Failure(call.utterance, call.sample, str(error)))
-                in_a_row += 1
-                if in_a_row == GIVE_UP:
+                failed_in_a_row += 1
+                if failed_in_a_row == GIVE_UP:
                     reason = f"{GIVE_UP} calls in a row failed, the last: {str(error).rstrip('.')}"
                     raise SetupError(f"{reason}; the same command continues with the missing calls.") from None
+            else:
+                if entry is None:
+                    return
+                failed_in_a_row = 0
+                cut_in_a_row = cut_in_a_row + 1 if entry.reason in BY_LIMIT else 0
 
     await all_of([work() for _ in range(concurrency)])
+    if cut_in_a_row >= GIVE_UP:
+        raise SetupError(
+            f"{GIVE_UP} answers in a row were cut at the limit of tokens; give a higher --max-tokens, and the same "
+            "command asks for them again."
+        )
+    missing = 0 if purse.allows() else sum(1 for _ in open_calls(job, journal))
+    if missing:
+        raise purse.is_empty(missing)
     return failures
+
+
+def _is_no_longer(entry: Entry, before: Entry | None) -> bool:
+    """Return whether an answer was cut again, at the same limit: the engine has no higher one."""
+    return (
+        before is not None
+        and entry.reason in BY_LIMIT
+        and before.reason in BY_LIMIT
+        and (entry.max_tokens or 0) <= (before.max_tokens or 0)
+    )
 
 
 async def all_of(works: Sequence[Coroutine[Any, Any, None]]) -> None:
@@ -80,17 +110,15 @@ async def all_of(works: Sequence[Coroutine[Any, Any, None]]) -> None:
 class AnnotationProgress(Progress):
     """Show answers and cost so far, those of earlier runs included; without a bar, a last line comes in any case."""
 
-    def __init__(self, total: int, done: int, price: Price | None, spent: float) -> None:
-        """Begin with `done` of `total` calls answered and `spent` US dollars; a price of None is not known."""
+    def __init__(self, total: int, done: int, purse: Purse) -> None:
+        """Begin with `done` of `total` calls answered."""
         super().__init__("annotating", total, done, self._status, brief=0.0)
-        self.price = price
-        self.spent = spent
+        self.purse = purse
 
     def count(self, reply: Reply) -> None:
         """Add the cost of a reply."""
-        if self.price is not None:
-            self.spent += self.price.of(reply.prompt_tokens, reply.completion_tokens)
+        self.purse.pay(reply.prompt_tokens, reply.completion_tokens)
 
     def _status(self, done: int) -> str:
-        cost = "" if self.price in (None, FREE) else f", {money(self.spent)}"
+        cost = "" if self.purse.price in (None, FREE) else f", {money(self.purse.before + self.purse.spent)}"
         return f"{done:,} of {self.total:,} answered{cost}"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -86,13 +86,42 @@ def parse_rules(rules: Sequence[str], labels: Sequence[str]) -> dict[str, str]:
     return parsed
 
 
+class Repeated(list[Any]):
+    """The values of a key that an object has more than once; JSON and YAML readers would keep the last one alone."""
+
+
+def with_repeated(pairs: Iterable[tuple[Any, Any]]) -> dict[Any, Any]:
+    """Return an object with the values of a repeated key as Repeated."""
+    values: dict[Any, list[Any]] = {}
+    for key, value in pairs:
+        values.setdefault(key, []).append(value)
+    return {key: found[0] if len(found) == 1 else Repeated(found) for key, found in values.items()}
+
+
+def _pairs(object_: Any) -> Iterator[tuple[Any, Any]]:
+    """Yield the keys and values of an object, a repeated key with each of its values."""
+    for key, value in object_.items() if isinstance(object_, dict) else ():
+        for one in value if isinstance(value, Repeated) else (value,):
+            yield key, one
+
+
+class _Loader(yaml.BaseLoader):
+    """Keep every value a text, so that "no" does not become False, and every value of a repeated key."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        pairs = self.construct_pairs(node, deep)
+        if not all(isinstance(key, str) for key, _ in pairs):
+            raise yaml.constructor.ConstructorError(problem="a key is no text")
+        return with_repeated(pairs)
+
+
 def _objects(text: str, fields: Mapping[str, Field]) -> list[Any]:
     """Return the JSON objects in a text. If the first brace opens no object, read the text in braces as YAML."""
     objects, first_is_json = _json_objects(text)
     start, end = text.find("{"), text.rfind("}")
     if not first_is_json and start < end:
-        try:  # BaseLoader keeps every value a text, so that "no" does not become False
-            loose = yaml.load(text[start : end + 1].replace("\t", " "), Loader=yaml.BaseLoader)
+        try:
+            loose = yaml.load(text[start : end + 1].replace("\t", " "), Loader=_Loader)
         except (yaml.YAMLError, ValueError, RecursionError):
             return objects
         if _values(loose, fields):
@@ -102,7 +131,7 @@ def _objects(text: str, fields: Mapping[str, Field]) -> list[Any]:
 
 def _json_objects(text: str) -> tuple[list[Any], bool]:
     """Return the outermost objects that are JSON, and whether the first brace opens one."""
-    decoder = json.JSONDecoder(strict=False)  # accepts line ends within texts
+    decoder = json.JSONDecoder(object_pairs_hook=with_repeated, strict=False)  # accepts line ends within texts
     objects: list[Any] = []
     first = start = text.find("{")
     first_is_json = False
@@ -123,7 +152,7 @@ def _values(content: Any, fields: Mapping[str, Field]) -> dict[str, list[Any]]:
     waiting, seen = [content], {id(content)}  # YAML aliases may put one object in many places
     while waiting:
         object_ = waiting.pop()
-        for key, value in object_.items() if isinstance(object_, dict) else ():
+        for key, value in _pairs(object_):
             field = fields.get(field_key(str(key)))
             if isinstance(value, list) and len(value) == 1:
                 value = value[0]

@@ -12,15 +12,28 @@ import json
 import tempfile
 import uuid
 from collections.abc import Iterator
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
 from melt_ser.annotation.answering import AnnotationProgress, all_of
+from melt_ser.annotation.completions import read_json
+from melt_ser.annotation.dialect import (
+    ANSWER_LIMIT,
+    MALFORMED,
+    THINKING_LIMIT,
+    Dialect,
+    Options,
+    Refusal,
+    first_dialect,
+)
+from melt_ser.annotation.endpoint import RETRIES, Endpoint, finish_in
 from melt_ser.annotation.engines import CallFailed, Reply
-from melt_ser.annotation.job import Call, Failure, Job, entry_of, is_final, open_calls
-from melt_ser.annotation.journal import Journal
-from melt_ser.annotation.openai_engine import RETRIES, Endpoint
+from melt_ser.annotation.job import Call, Failure, Job, entry_of, open_calls
+from melt_ser.annotation.journal import Batch, Journal
+from melt_ser.annotation.reasons import THINKING
+from melt_ser.annotation.token_counts import BY_RULE, TokenCounter
 from melt_ser.core.console import say
 from melt_ser.core.errors import SetupError
 
@@ -38,7 +51,10 @@ class Batches:
         requests: calls in each batch.
         concurrency: batches under way at a time.
         poll: seconds between two checks of a batch.
-        progress: counts the answers.
+        progress: counts the answers, and the money.
+        options: the user's choices.
+        counter: counts the tokens if the server does not.
+        limit: tokens of an answer to begin with, if the options have no `max_tokens`.
     """
 
     def __init__(
@@ -50,6 +66,9 @@ class Batches:
         concurrency: int,
         poll: float,
         progress: AnnotationProgress,
+        options: Options | None = None,
+        counter: TokenCounter = BY_RULE,
+        limit: int = ANSWER_LIMIT,
     ) -> None:
         self.job = job
         self.endpoint = endpoint
@@ -58,17 +77,22 @@ class Batches:
         self.concurrency = concurrency
         self.poll = poll
         self.progress = progress
+        self.options = options or Options()
+        self.counter = counter
+        self.limit = self.options.max_tokens or limit
+        self.dialect = first_dialect(endpoint.official)  # what the server takes, as far as it has refused
+        self._sent: dict[str, Dialect] = {}  # by our name of a batch
         self.answered = 0
         self.reasons: dict[str, str] = {}  # why a call got no answer, by the call's name
 
     async def answer_all(self) -> list[Failure]:
-        """Collect submitted batches and submit open calls, until no call is open or a round answers none.
+        """Collect submitted batches and submit open calls, until no call is open or a round answers and learns nothing.
 
-        Return the calls without an answer. Raises SetupError if the server fails or refuses a batch, or the batch was
-        cancelled.
+        Return the calls without an answer. Raises SetupError if the server fails or refuses a batch, the batch was
+        cancelled, or the money is spent.
         """
         while True:
-            before = self.answered
+            before = self.answered, self.dialect, self.limit
             waiting = iter(self.journal.batches(self.job.settings))
             calls = open_calls(self.job, self.journal)
             try:
@@ -81,25 +105,29 @@ class Batches:
                 Failure(call.utterance, call.sample, self.reasons.get(call.name, "no answer"))
                 for call in open_calls(self.job, self.journal)
             ]
-            if not unanswered or self.answered == before:
+            if unanswered and not self.progress.purse.allows():
+                raise self.progress.purse.is_empty(len(unanswered))
+            if not unanswered or (self.answered, self.dialect, self.limit) == before:
                 return unanswered
 
-    async def _work(self, waiting: Iterator[tuple[str, str | None]], calls: Iterator[Call]) -> None:
-        """Do one batch after another: first those of an earlier process, then new ones."""
-        for batch, identity in waiting:
-            server_name = identity or await self._find(batch)
+    async def _work(self, waiting: Iterator[Batch], calls: Iterator[Call]) -> None:
+        """Do one batch after another: first those of an earlier process, then new ones, as far as the money goes."""
+        for batch in waiting:
+            server_name = batch.identity or await self._find(batch.name)
             if server_name is None:  # the earlier process was killed before it submitted the batch
-                self.journal.batch_done(batch)
+                self.journal.batch_done(batch.name)
             else:
-                self.journal.batch_submitted(batch, server_name)
+                self.journal.batch_submitted(batch.name, server_name)
                 say(f"batch {server_name} was submitted before; waiting for it")
-                await self._collect(batch, server_name)
-        while chunk := list(islice(calls, self.requests)):
-            batch = uuid.uuid4().hex
-            self.journal.plan_batch(
-                batch, self.job.settings, [(call.name, call.utterance, call.sample) for call in chunk]
-            )
-            await self._collect(batch, await self._submit(batch, chunk))
+                await self._collect(batch._replace(identity=server_name), server_name)
+        purse = self.progress.purse
+        while chunk := list(islice(calls, int(min(self.requests, purse.room())))):
+            with purse.call_under_way(len(chunk)):
+                batch = Batch(uuid.uuid4().hex, None, self.limit)
+                planned = [(call.name, call.utterance, call.sample) for call in chunk]
+                self.journal.plan_batch(batch.name, self.job.settings, planned, self.limit)
+                self._sent[batch.name] = self.dialect
+                await self._collect(batch, await self._submit(batch.name, chunk))
 
     async def _find(self, batch: str) -> str | None:
         """Return the server's name of a planned batch; None if it was never submitted."""
@@ -115,12 +143,12 @@ class Batches:
             path = Path(folder) / "annotate.jsonl"
             with path.open("w", encoding="utf-8") as file:
                 for call in calls:
-                    body = self.endpoint.request(
-                        self.job.model, call.question(), self.job.prompt.schema, self.job.temperature
+                    body = self.dialect.body(
+                        self.job.model, call.question(), self.job.prompt.schema, self.options, self.limit
                     )
                     request = {"custom_id": call.name, "method": "POST", "url": "/v1/chat/completions", "body": body}
                     file.write(json.dumps(request) + "\n")
-            uploaded = await self.endpoint.client.files.create(file=path, purpose="batch")
+            uploaded = await self.endpoint.twice(lambda: self.endpoint.client.files.create(file=path, purpose="batch"))
         identity = await self._create(batch, uploaded.id)
         self.journal.batch_submitted(batch, identity)
         say(f"batch {identity} is submitted with {len(calls):,} calls; a stopped command goes on with it")
@@ -149,13 +177,13 @@ class Batches:
                     raise
                 await asyncio.sleep(self.poll)
 
-    async def _collect(self, batch: str, identity: str) -> None:
+    async def _collect(self, batch: Batch, identity: str) -> None:
         """Wait until a batch has ended, and write its answers into the journal."""
         while True:
             with self.endpoint.translated_errors():
-                state = await self.endpoint.client.batches.retrieve(identity)
+                state = await self.endpoint.twice(lambda: self.endpoint.client.batches.retrieve(identity))
             if state.status == "failed":
-                self.journal.batch_done(batch)
+                self.journal.batch_done(batch.name)
                 messages = "; ".join(str(error.message) for error in (state.errors and state.errors.data) or [])
                 raise SetupError(
                     f"The server refuses batch {identity} ({self.endpoint.hide(messages) or 'no reason given'}); if it "
@@ -167,45 +195,64 @@ class Batches:
         for file in (state.output_file_id, state.error_file_id):
             if file is not None:
                 await self._read(batch, file)
-        self.journal.batch_done(batch)
+        self.journal.batch_done(batch.name)
         if state.status == "cancelled":
             raise SetupError(f"Batch {identity} was cancelled; the same command submits its unanswered calls.")
 
-    async def _read(self, batch: str, file: str) -> None:
+    async def _read(self, batch: Batch, file: str) -> None:
         """Write the answers in a file of the server into the journal, and keep the reasons of the failed calls."""
         with self.endpoint.translated_errors():  # not streamed, so that the client repeats a broken download
-            content = await self.endpoint.client.files.content(file)
+            content = await self.endpoint.twice(lambda: self.endpoint.client.files.content(file))
         for line in content.content.splitlines():
             row = _row(line)
             if row is not None:
                 self._take(batch, row)
 
-    def _take(self, batch: str, row: dict[str, Any]) -> None:
+    def _take(self, batch: Batch, row: dict[str, Any]) -> None:
         """Write one row of a file of answers into the journal."""
-        utterance_and_sample = self.journal.submitted(row["custom_id"], batch)
+        utterance_and_sample = self.journal.submitted(row["custom_id"], batch.name)
         if utterance_and_sample is None:  # an earlier process wrote it into the journal before it was killed
             return
-        response = row.get("response") or {}
-        reply: Reply | None = self.endpoint.reply(response.get("body"))
+        before = self.journal.find(row["custom_id"])
+        call = Call(row["custom_id"], *utterance_and_sample, messages=[], before=before)
+        response = _mapping(row.get("response"))
+        error = _mapping(row.get("error")) or _mapping(_mapping(response.get("body")).get("error"))
+        reply = self.endpoint.reply(response.get("body"), call.messages, self.counter)
+        finish = finish_in(f"{error.get('code')} {error.get('message')}")
+        if reply is None and finish is not None:
+            reply = Reply("", 0, 0, finish=finish)
         if reply is None:
-            error = row.get("error") or (response.get("body") or {}).get("error") or {}
-            self.reasons[row["custom_id"]] = self.endpoint.hide(
-                str(error.get("message") or response.get("status_code"))
-            )
+            self._learn(batch, call.name, response.get("status_code"), error)
             return
-        call = Call(row["custom_id"], *utterance_and_sample, messages=[], before=self.journal.find(row["custom_id"]))
+        sent = self._sent.get(batch.name, self.dialect)
+        reply = replace(reply, max_tokens=batch.max_tokens, temperature_sent=sent.temperature)
         entry = entry_of(self.job, call, reply)
         self.journal.record(entry)
         self.answered += 1
         self.progress.count(reply)
-        if is_final(entry):
+        if self.job.is_final(entry):
             self.progress.advance()
+        elif entry.reason == THINKING:
+            self.limit = max(self.limit, self.options.max_tokens or THINKING_LIMIT)
+
+    def _learn(self, batch: Batch, call: str, status: Any, error: dict[str, Any]) -> None:
+        """Keep the reason of a call without an answer; leave out what the server refuses by name in the next round."""
+        sentence = self.endpoint.hide(str(error.get("message") or status))
+        self.reasons[call] = sentence
+        sent = self._sent.get(batch.name, self.dialect)
+        named = Refusal(None, str(error.get("param") or error.get("message") or ""), sentence)
+        simpler = sent.without(named, self.options) if status in MALFORMED else None
+        self.dialect = simpler or self.dialect
+
+
+def _mapping(value: Any) -> dict[str, Any]:
+    return value if isinstance(value, dict) else {}
 
 
 def _row(line: bytes) -> dict[str, Any] | None:
     """Return the row in a line of a file of answers; None for anything else, so that its call stays open."""
     try:
-        row = json.loads(line)
+        row = read_json(line)
     except ValueError:
         return None
     return row if isinstance(row, dict) and isinstance(row.get("custom_id"), str) else None

@@ -6,21 +6,21 @@ import json
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
+from importlib.metadata import version
 from ipaddress import ip_address
-from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import urlsplit
 
-import yaml
-
+from melt_ser.annotation.dialect import ANSWER_TOKENS
+from melt_ser.annotation.endpoint import OPENAI
 from melt_ser.annotation.engines import Message
 from melt_ser.annotation.job import Job, open_calls
 from melt_ser.annotation.journal import Journal, Spent
+from melt_ser.annotation.token_counts import TokenCounter
 from melt_ser.core.console import duration
 from melt_ser.core.errors import SetupError
 
-CHARACTERS_A_TOKEN = 4  # in English text: OpenAI's rule of thumb for its tokenizers
-ANSWER_TOKENS = 110  # an answer with every field that the prompts ask for, a sentence each for context and impact
+BATCH_SHARE = 0.5  # the Batch API's share of the price
 SECONDS_A_CALL = 2.0  # the time that a service takes for an answer of that length
 ENOUGH = 20  # with this many answers in the journal, their means replace the rules of thumb
 
@@ -48,7 +48,7 @@ def price_of(model: str, engine: str, base_url: str | None, given: str | None) -
         return parse_price(given), "--price"
     if engine == "local" or is_own_machine(base_url):
         return FREE, "your own machine"
-    return known_price(model, engine == "batch") or (None, "")
+    return known_price(model, base_url, engine == "batch") or (None, "")
 
 
 def parse_price(text: str) -> Price:
@@ -64,15 +64,23 @@ def parse_price(text: str) -> Price:
     )
 
 
-def known_price(model: str, batch: bool) -> tuple[Price, str] | None:
-    """Return the price of one of OpenAI's models and its source; None for an unknown model."""
-    prices = yaml.safe_load((Path(__file__).parent / "prices.yaml").read_text(encoding="utf-8"))
-    fitting = [name for name in prices["models"] if model == name or model.startswith(f"{name}-20")]  # a dated version
-    if not fitting:
+def known_price(model: str, base_url: str | None, batch: bool) -> tuple[Price, str] | None:
+    """Return the price of a model's tokens at a provider and its source; None if it is not known.
+
+    It is the price of short requests in the table of the package genai-prices, which needs no network.
+    """
+    try:
+        import genai_prices
+    except ModuleNotFoundError:
         return None
-    share = prices["batch"] if batch else 1.0
-    price = prices["models"][max(fitting, key=len)]
-    return Price(price["prompt"] * share, price["completion"] * share), f"{prices['source']} as of {prices['read']}"
+    thousand = genai_prices.Usage(input_tokens=1_000, output_tokens=1_000)
+    try:
+        cost = genai_prices.calc_price(thousand, model, provider_api_url=base_url or OPENAI)
+    except (LookupError, ValueError):  # no such provider, no such model, or no price of its texts
+        return None
+    share = 1e3 * (BATCH_SHARE if batch else 1.0)
+    source = f"{cost.provider.name} by genai-prices {version('genai-prices')}"
+    return Price(float(cost.input_price) * share, float(cost.output_price) * share), source
 
 
 def is_own_machine(address: str | None) -> bool:
@@ -97,6 +105,7 @@ def money(dollars: float) -> str:
 class Estimate:
     """Tokens of the open calls (those still to be made): `add` each call, then read `cost` and `seconds`."""
 
+    counter: TokenCounter
     schema_tokens: int
     spent: Spent  # by earlier answers of the same model to the same prompt
     calls: int = 0
@@ -108,7 +117,7 @@ class Estimate:
         if self.measured:
             self.prompt_tokens += self.spent.prompt_tokens / self.spent.answers
         else:
-            self.prompt_tokens += sum(tokens(message["content"]) for message in messages) + self.schema_tokens
+            self.prompt_tokens += self.counter.of_messages(messages) + self.schema_tokens
 
     @property
     def measured(self) -> bool:
@@ -131,9 +140,10 @@ class Estimate:
         return self.calls * each / concurrency
 
 
-def estimate_job(job: Job, journal: Journal) -> Estimate:
-    """Return the estimate of a job's open calls."""
-    estimate = Estimate(round(tokens(json.dumps(job.prompt.schema))), journal.spent(job.model, job.prompt.version))
+def estimate_job(job: Job, journal: Journal, counter: TokenCounter) -> Estimate:
+    """Return the estimate of a job's open calls; `counter` counts the tokens of their questions."""
+    schema_tokens = counter.count(json.dumps(job.prompt.schema))
+    estimate = Estimate(counter, schema_tokens, journal.spent(job.model, job.prompt.version))
     for call in open_calls(job, journal):
         estimate.add(call.question())
     return estimate
@@ -152,7 +162,8 @@ def describe(
         engine: openai, batch or local.
         concurrency: calls at a time.
     """
-    model = f"{job.model} by the prompt {job.prompt.name} ({job.prompt.version}) at temperature {job.temperature:g}"
+    temperature = "no temperature" if job.temperature is None else f"temperature {job.temperature:g}"
+    model = f"{job.model} by the prompt {job.prompt.name} ({job.prompt.version}) at {temperature}"
     answered = len(job) - estimate.calls
     before = f"; {answered:,} are answered or submitted already" if answered else ""
     sentences = [f"{len(job):,} calls of {model}{before}"]
@@ -161,7 +172,7 @@ def describe(
     if engine == "local":  # it scores labels, one line after the other, and writes no answer
         time = f"about {duration(estimate.seconds(1))}" if estimate.measured else f"not known before {ENOUGH} answers"
         return [*sentences, f"time: {time}; nothing is paid"]
-    basis = f"{CHARACTERS_A_TOKEN} characters a token, {ANSWER_TOKENS} tokens an answer"
+    basis = f"by {estimate.counter.name}; {ANSWER_TOKENS} tokens an answer, thoughts not counted"
     basis = f"as the {estimate.spent.answers:,} answers before" if estimate.measured else basis
     prompts, answers = thousands(estimate.prompt_tokens), thousands(estimate.completion_tokens)
     sentences.append(f"tokens: about {prompts} thousand of prompts and {answers} thousand of answers ({basis})")
@@ -192,11 +203,6 @@ def confirm_cost(dollars: float | None, limit: float) -> None:
     print(f"{cost}. Go on? [y/N] ", end="", file=sys.stderr, flush=True)
     if sys.stdin.readline().strip().lower() not in ("y", "yes"):
         raise SetupError("stopped before any call; --first 50 tries a prompt for less.")
-
-
-def tokens(text: str) -> float:
-    """Return roughly how many tokens a text has."""
-    return len(text) / CHARACTERS_A_TOKEN
 
 
 def thousands(count: float) -> str:

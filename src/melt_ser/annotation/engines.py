@@ -18,12 +18,24 @@ class CallFailed(InputError):
 
 @dataclass(frozen=True)
 class Reply:
-    """The answer as text and its cost in tokens; also each label's probability, if the engine scores labels."""
+    """The answer as text and its cost in tokens; also each label's probability, if the engine scores labels.
+
+    The other fields tell where it comes from, as far as the engine knows: `finish` is the server's reason to end the
+    answer (such as stop, length or content_filter), `model` and `fingerprint` name the model that answered, `thought`
+    is text that came before the answer, `max_tokens` was the limit, and `temperature_sent` is False if the server
+    refused a temperature.
+    """
 
     text: str
     prompt_tokens: int
     completion_tokens: int
     probabilities: Mapping[str, float] | None = None
+    finish: str = ""
+    model: str = ""
+    fingerprint: str = ""
+    thought: str = ""
+    max_tokens: int | None = None
+    temperature_sent: bool = True
 
 
 class Engine(Protocol):

@@ -1,23 +1,25 @@
 """The journal of a paid job: one SQLite row for each call, written as its answer arrives.
 
 A kill at any moment loses no answer that has arrived. A call with a readable answer in the journal is never sent again;
-one with an unreadable answer is sent again to repair it. A call's name depends on its
-utterance, its sample number and its content (model, messages, schema, temperature), so a changed prompt or text makes
-a new call next to the old one. The journal also holds the batches that are submitted and
-not collected yet, so that none is lost or submitted twice.
+one with an unreadable answer is sent again to repair it. A call's name depends on its utterance, its sample number and
+its content (model, messages, schema, temperature, server, and what else shapes the answer), so a changed prompt or text
+makes a new call next to the old one. The journal also holds the batches that are submitted and not collected yet, so
+that none is lost or submitted twice.
 """
 
 from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from filelock import FileLock, Timeout
 
+from melt_ser.annotation.dialect import ANSWER_LIMIT, THINKING_LIMIT
+from melt_ser.annotation.reasons import THINKING, TRUNCATED
 from melt_ser.core.errors import InputError, SetupError
 from melt_ser.core.files import sha256, telling_failed_writes
 from melt_ser.core.places import neighbour
@@ -38,25 +40,40 @@ CREATE TABLE IF NOT EXISTS answers (
     completion_tokens INTEGER NOT NULL,
     probabilities TEXT,
     seconds REAL,
-    arrived TEXT NOT NULL DEFAULT (strftime('%Y-%m-%dT%H:%M:%SZ', 'now'))
+    arrived TEXT NOT NULL DEFAULT (strftime('%Y-%m-%dT%H:%M:%SZ', 'now')),
+    reason TEXT,
+    finish_reason TEXT,
+    answered_by TEXT,
+    fingerprint TEXT,
+    address TEXT,
+    max_tokens INTEGER,
+    options TEXT
 ) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS batches (
-    batch TEXT PRIMARY KEY, id TEXT, model TEXT NOT NULL, prompt_version TEXT NOT NULL, temperature REAL NOT NULL
+    batch TEXT PRIMARY KEY, id TEXT, model TEXT NOT NULL, prompt_version TEXT NOT NULL, temperature REAL NOT NULL,
+    address TEXT, max_tokens INTEGER
 ) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS submitted (
     call TEXT PRIMARY KEY, utterance TEXT NOT NULL, sample INTEGER NOT NULL,
     batch TEXT NOT NULL REFERENCES batches(batch) ON DELETE CASCADE
 ) WITHOUT ROWID;
 """
+# Columns that journals of earlier versions lack. Their rows keep NULL: the address is not known, for example.
+ADDED = {
+    "answers": ("reason", "finish_reason", "answered_by", "fingerprint", "address", "max_tokens", "options"),
+    "batches": ("address", "max_tokens"),
+}
 APPLICATION = 0x4D454C54  # "MELT"; tells a journal from other SQLite files
 
 
 class Entry(NamedTuple):
     """An answer as it arrived.
 
-    `problem` says why it is unreadable (None: it is readable). `rounds` counts the requests made for this call, repairs
-    included; the tokens are those of all rounds. `seconds` is the time from the last request to its answer; None for
-    batches, because it would not show the engine's speed.
+    `problem` says why it is unreadable (None: it is readable), `reason` the same in a word. `rounds` counts the
+    requests made for this call, repairs included; the tokens are those of all rounds. `temperature` is "left out" if
+    none was sent. `seconds` is the time from the last request to its answer; None for batches, because it would not
+    show the engine's speed. The fields from `arrived` on tell where the answer comes from; in rows of earlier versions
+    they are None.
     """
 
     call: str
@@ -65,7 +82,7 @@ class Entry(NamedTuple):
     model: str
     prompt: str
     prompt_version: str
-    temperature: float
+    temperature: float | str
     text: str
     problem: str | None
     rounds: int
@@ -73,17 +90,26 @@ class Entry(NamedTuple):
     completion_tokens: int
     probabilities: Any = None  # {label: probability}, if the engine scores labels; JSON in the table
     seconds: float | None = None
+    arrived: str = ""  # in UTC, such as 2026-06-01T12:00:00Z
+    reason: str | None = None
+    finish_reason: str | None = None  # the server's own word
+    answered_by: str | None = None  # the model, as the server names it
+    fingerprint: str | None = None
+    address: str | None = None  # the server's; "" for a model in this process
+    max_tokens: int | None = None  # the limit of the answer
+    options: str | None = None  # JSON: reasoning effort and extra body
 
 
 COLUMNS = ", ".join(Entry._fields)
 
 
 class Settings(NamedTuple):
-    """The model, the version of the prompt and the temperature of a job."""
+    """The model, the version of the prompt, the temperature and the server of a job."""
 
     model: str
     prompt_version: str
-    temperature: float
+    temperature: float | str
+    address: str = ""
 
 
 class Spent(NamedTuple):
@@ -100,6 +126,14 @@ def call_name(utterance: str, sample: int, content: object) -> str:
     return sha256(json.dumps([utterance, sample, content], sort_keys=True))[:40]
 
 
+class Batch(NamedTuple):
+    """A batch that is not collected yet: our name, the server's (None: perhaps not submitted), its answers' limit."""
+
+    name: str
+    identity: str | None
+    max_tokens: int | None
+
+
 class Journal:
     """An open journal; `open_journal` makes it."""
 
@@ -107,7 +141,7 @@ class Journal:
         self.connection = connection
 
     def begin(self) -> None:
-        """Create the missing tables."""
+        """Create the missing tables and columns."""
         self.connection.execute("PRAGMA journal_mode = WAL")
         self.connection.execute("PRAGMA synchronous = FULL")  # an answer is on the disk before it counts as arrived
         self.connection.execute("PRAGMA foreign_keys = ON")
@@ -115,6 +149,22 @@ class Journal:
         with self.connection:
             for statement in SCHEMA.split(";"):
                 self.connection.execute(statement)
+            for table, columns in ADDED.items():
+                self._add(table, columns)
+
+    def _add(self, table: str, columns: Sequence[str]) -> None:
+        """Add the columns that a table of an earlier version lacks, and mark the answers that its limit has cut."""
+        present = {name for _, name, *_ in self.connection.execute(f"PRAGMA table_info({table})")}
+        if set(columns) <= present:
+            return
+        for column in columns:
+            self.connection.execute(f"ALTER TABLE {table} ADD COLUMN {column}")
+        if table == "answers":
+            self.connection.execute(
+                "UPDATE answers SET reason = iif(trim(text) = '', ?, ?), max_tokens = ? "
+                "WHERE problem IS NOT NULL AND completion_tokens >= ? * rounds",
+                (THINKING, TRUNCATED, ANSWER_LIMIT, ANSWER_LIMIT),
+            )
 
     def record(self, entry: Entry) -> None:
         """Write an answer to the disk; it replaces the unreadable one that it repairs."""
@@ -124,13 +174,24 @@ class Journal:
             self.connection.execute(f"INSERT OR REPLACE INTO answers ({COLUMNS}) VALUES ({marks})", values)
             self.connection.execute("DELETE FROM submitted WHERE call = ?", (entry.call,))
 
-    def find(self, call: str) -> Entry | None:
-        """Return the answer to a call; None if it has none."""
-        row = self.connection.execute(f"SELECT {COLUMNS} FROM answers WHERE call = ?", (call,)).fetchone()
+    def find(self, call: str, former: str | None = None) -> Entry | None:
+        """Return the answer to a call; None if it has none.
+
+        `former` is the call's name in journals that did not know the server's address.
+        """
+        query = f"SELECT {COLUMNS} FROM answers WHERE call = ? OR (call = ? AND address IS NULL) ORDER BY call = ? DESC"
+        row = self.connection.execute(query, (call, former, call)).fetchone()
         if row is None:
             return None
         entry = Entry(*row)
         return entry._replace(probabilities=entry.probabilities and json.loads(entry.probabilities))
+
+    def rename(self, calls: Iterable[tuple[str, str]]) -> None:
+        """Give answered and submitted calls other names: pairs of the present name and the new one, if it is free."""
+        pairs = [(new, present) for present, new in calls]
+        with self.connection:
+            for table in ("answers", "submitted"):
+                self.connection.executemany(f"UPDATE OR IGNORE {table} SET call = ? WHERE call = ?", pairs)
 
     def spent(self, model: str, prompt_version: str) -> Spent:
         """Return the tokens and seconds of a model's answers to a version of a prompt so far."""
@@ -141,10 +202,29 @@ class Journal:
         ).fetchone()
         return Spent(*row)
 
-    def plan_batch(self, batch: str, settings: Settings, calls: Iterable[tuple[str, str, int]]) -> None:
-        """Note the calls of a batch (name, utterance, sample) before it is submitted."""
+    def has_seen_thinking(self, model: str, prompt_version: str) -> bool:
+        """Return whether a model needed more than the usual tokens, since it thinks before it answers."""
+        query = "SELECT 1 FROM answers WHERE (model, prompt_version) = (?, ?) AND (reason = ? OR max_tokens >= ?)"
+        found = self.connection.execute(query, (model, prompt_version, THINKING, THINKING_LIMIT)).fetchone()
+        return found is not None
+
+    def other_addresses(self, settings: Settings) -> dict[str, int]:
+        """Return the number of answers of the same model, prompt and temperature from other servers, by address."""
+        query = (
+            "SELECT address, count(*) FROM answers WHERE (model, prompt_version, temperature) = (?, ?, ?) "
+            "AND address != ? GROUP BY address ORDER BY address"
+        )
+        return dict(self.connection.execute(query, settings).fetchall())
+
+    def plan_batch(
+        self, batch: str, settings: Settings, calls: Iterable[tuple[str, str, int]], max_tokens: int | None = None
+    ) -> None:
+        """Note the calls of a batch (name, utterance, sample) before it is submitted, with the limit of its answers."""
+        columns = "batch, model, prompt_version, temperature, address, max_tokens"
         with self.connection:
-            self.connection.execute("INSERT INTO batches VALUES (?, NULL, ?, ?, ?)", (batch, *settings))
+            self.connection.execute(
+                f"INSERT INTO batches ({columns}) VALUES (?, ?, ?, ?, ?, ?)", (batch, *settings, max_tokens)
+            )
             rows = [(*call, batch) for call in calls]
             self.connection.executemany("INSERT INTO submitted VALUES (?, ?, ?, ?)", rows)
 
@@ -158,10 +238,11 @@ class Journal:
         with self.connection:
             self.connection.execute("DELETE FROM batches WHERE batch = ?", (batch,))
 
-    def batches(self, settings: Settings) -> list[tuple[str, str | None]]:
-        """Return the batches that are not collected yet, each with the server's name (None: perhaps not submitted)."""
-        query = "SELECT batch, id FROM batches WHERE (model, prompt_version, temperature) = (?, ?, ?) ORDER BY batch"
-        return list(self.connection.execute(query, settings))
+    def batches(self, settings: Settings) -> list[Batch]:
+        """Return the batches of a job that are not collected yet."""
+        same = "(model, prompt_version, temperature) = (?, ?, ?) AND (address = ? OR address IS NULL)"
+        query = f"SELECT batch, id, max_tokens FROM batches WHERE {same} ORDER BY batch"
+        return [Batch(*row) for row in self.connection.execute(query, settings)]
 
     def submitted(self, call: str, batch: str) -> tuple[str, int] | None:
         """Return utterance and sample of a call in a batch that is not collected yet; None for any other call."""
@@ -169,18 +250,11 @@ class Journal:
         row: tuple[str, int] | None = self.connection.execute(query, (call, batch)).fetchone()
         return row
 
-    def is_submitted(self, call: str) -> bool:
-        """Return whether a call is in a batch that is not collected yet."""
-        return self.connection.execute("SELECT 1 FROM submitted WHERE call = ?", (call,)).fetchone() is not None
-
-
-def has_answers(path: Path, prompt: str) -> bool:
-    """Return whether a journal has answers to a prompt; False if there is no journal yet."""
-    if not path.is_file():
-        return False
-    with open_journal(path) as journal:
-        query = "SELECT 1 FROM answers WHERE prompt = ? LIMIT 1"
-        return journal.connection.execute(query, (prompt,)).fetchone() is not None
+    def is_submitted(self, call: str, former: str | None = None) -> bool:
+        """Return whether a call is in a batch that is not collected yet (see `find` for `former`)."""
+        without_address = "batch IN (SELECT batch FROM batches WHERE address IS NULL)"
+        query = f"SELECT 1 FROM submitted WHERE call = ? OR (call = ? AND {without_address})"
+        return self.connection.execute(query, (call, former)).fetchone() is not None
 
 
 @contextmanager

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from textwrap import shorten
 
@@ -23,7 +23,11 @@ from melt_ser.core import files
 from melt_ser.core.errors import InputError, SetupError, did_you_mean
 from melt_ser.corpora.lines import LABEL_COLUMN, RELEASE_COLUMNS, Line, read_labelled
 
-ABOUT = ("model", "prompt", "prompt_version", "temperature", "sample", "samples", "confidence", "entropy")
+ABOUT = (
+    *("model", "prompt", "prompt_version", "temperature", "sample", "samples", "confidence", "entropy"),
+    "reason",  # why a line has no label
+)
+PROVENANCE = ("answered_by", "fingerprint", "finish_reason", "address", "options", "answered_at")
 CONFIDENCE = "confidence_"  # prefix of the columns with each label's share or probability
 FIELD = "llm_"  # prefix of the columns with the fields of an answer of the user's own
 FEWEST_FILES = {"majority": 2, "dawid_skene": 3}  # for each method
@@ -51,6 +55,8 @@ class LabelledLine:
     described: Mapping[str, object]  # the columns of the answer: `label_raw` if it has a label, and its fields
     sample: str  # number of the answer that is shown; after several files are combined, its file
     samples: int  # number of readable answers; after several files are combined, of files that have the line
+    reason: str = ""  # why there is no label
+    provenance: Mapping[str, str] = field(default_factory=dict)  # of the answer, by column of PROVENANCE
 
     @property
     def label(self) -> str:
@@ -162,13 +168,20 @@ def write_labels(path: Path, labelled: Iterable[LabelledLine]) -> None:
         rows.append(_row(line))
         described |= dict.fromkeys(line.described)
     frame = pd.DataFrame(rows, dtype=object)
+    frame = frame.drop(columns=[column for column in PROVENANCE if column in frame and not _differs(frame, column)])
     files.write_csv(path, frame[_in_order([str(column) for column in frame], list(described))].fillna(""))
+
+
+def _differs(frame: pd.DataFrame, column: str) -> bool:
+    """Return whether a column of the provenance tells something: it differs between lines, or from the model asked."""
+    values = frame[column].fillna("")
+    return values.nunique() > 1 or (column == "answered_by" and bool((values != frame["model"]).any() and values.any()))
 
 
 def _in_order(columns: Sequence[str], described: Sequence[str]) -> list[str]:
     """Return the columns of MELT's release, then the input's own, then ours."""
     confidences = [column for column in columns if column.startswith(CONFIDENCE)]
-    ours = ["split", *described, *ABOUT, *confidences]
+    ours = ["split", *described, *ABOUT, *PROVENANCE, *confidences]
     theirs = [column for column in columns if column not in RELEASE_COLUMNS and column not in ours]
     return [column for column in (*RELEASE_COLUMNS, *theirs, *ours) if column in columns]
 
@@ -179,7 +192,8 @@ def _row(labelled: LabelledLine) -> dict[str, object]:
     row |= {"split": labelled.line.split, **labelled.described}
     row |= {LABEL_COLUMN: labelled.label} if "label_raw" in labelled.described else {}
     row |= vars(labelled.origin)
-    row |= {"sample": labelled.sample, "samples": labelled.samples}
+    row |= {"sample": labelled.sample, "samples": labelled.samples, "reason": labelled.reason}
+    row |= labelled.provenance
     if consensus:
         row |= {"confidence": consensus.confidence, "entropy": consensus.entropy}
         row |= {CONFIDENCE + name: share for name, share in consensus.confidences.items()}
@@ -195,12 +209,12 @@ def input_columns(line: Line) -> dict[str, str]:
 
 def replaced_columns(lines: Sequence[Line], fields: Sequence[Field]) -> list[str]:
     """Return the columns of the input that the labels file replaces by the model's, other than those of annotation."""
-    ours = {*columns_of(fields), *ABOUT} - {LABEL_COLUMN}
+    ours = {*columns_of(fields), *ABOUT, *PROVENANCE} - {LABEL_COLUMN}
     return sorted({column for line in lines for column in input_columns(line)} & ours)
 
 
 def _is_ours(column: str) -> bool:
-    return column in ("split", *ABOUT) or _is_field(column) or column.startswith((CONFIDENCE, FIELD))
+    return column in ("split", *ABOUT, *PROVENANCE) or _is_field(column) or column.startswith((CONFIDENCE, FIELD))
 
 
 def _is_field(column: str) -> bool:

@@ -2,28 +2,39 @@
 
 from __future__ import annotations
 
+import sys
+
 import pytest
 
 from melt_ser.annotation.cost import Estimate, Price, known_price, parse_price
 from melt_ser.annotation.journal import Spent
+from melt_ser.annotation.token_counts import BY_RULE
 from melt_ser.core.errors import SetupError
 
 
 @pytest.mark.parametrize(
-    ("model", "batch", "price"),
+    ("model", "address", "batch", "price"),
     [
-        ("gpt-4o-2024-08-06", False, Price(2.5, 10.0)),
-        ("gpt-4o-2024-08-06", True, Price(1.25, 5.0)),
-        ("gpt-4o-2024-05-13", False, Price(5.0, 15.0)),
-        ("gpt-4o-mini-2024-07-18", False, Price(0.15, 0.6)),
-        ("gpt-4o-audio-preview", False, None),
-        ("llama", False, None),
+        ("gpt-4o-2024-08-06", None, False, Price(2.5, 10.0)),
+        ("gpt-4o-2024-08-06", None, True, Price(1.25, 5.0)),
+        ("gpt-4o-mini-2024-07-18", "https://api.openai.com/v1", False, Price(0.15, 0.6)),
+        ("o3-mini", None, False, Price(1.1, 4.4)),
+        ("claude-sonnet-4-5", "https://api.anthropic.com/v1/", False, Price(3.0, 15.0)),
+        ("gpt-4o", "https://models.example/v1", False, None),
+        ("llama", None, False, None),
     ],
 )
-def test_known_price_is_the_models_or_none(model: str, batch: bool, price: Price | None) -> None:
-    known = known_price(model, batch)
-    assert (known and known[0]) == price
-    assert known is None or "platform.openai.com" in known[1]
+def test_known_price_is_the_providers_or_none(
+    model: str, address: str | None, batch: bool, price: Price | None
+) -> None:
+    known = known_price(model, address, batch)
+    assert (known and known[0]) == (price and pytest.approx(price))
+    assert known is None or " by genai-prices " in known[1]
+
+
+def test_prices_are_not_known_without_their_package(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "genai_prices", None)
+    assert known_price("gpt-4o", None, False) is None
 
 
 def test_parse_price_reads_two_numbers() -> None:
@@ -34,10 +45,10 @@ def test_parse_price_reads_two_numbers() -> None:
             parse_price(text)
 
 
-def test_the_estimate_uses_characters_until_the_journal_has_answers() -> None:
-    messages = [{"role": "user", "content": "x" * 400}]
-    rule = Estimate(schema_tokens=50, spent=Spent(3, 999, 999, 9.0))
-    measured = Estimate(schema_tokens=50, spent=Spent(20, 4000, 1000, 0.5))
+def test_the_estimate_counts_tokens_until_the_journal_has_answers() -> None:
+    messages = [{"role": "user", "content": "x" * 384}]
+    rule = Estimate(BY_RULE, schema_tokens=50, spent=Spent(3, 999, 999, 9.0))
+    measured = Estimate(BY_RULE, schema_tokens=50, spent=Spent(20, 4000, 1000, 0.5))
     for estimate in (rule, measured):
         for _ in range(10):
             estimate.add(messages)

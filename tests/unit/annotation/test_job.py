@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import aclosing
 from pathlib import Path
@@ -15,11 +16,13 @@ from annotation_server import KEY, LABELS, UNREADABLE, Behaviour, annotating, an
 from melt_ser.annotation.answering import GIVE_UP, AnnotationProgress, answer_all
 from melt_ser.annotation.answers import parse_answer
 from melt_ser.annotation.batch import Batches
+from melt_ser.annotation.endpoint import Endpoint
 from melt_ser.annotation.engines import CallFailed, Message, Reply, Schema
-from melt_ser.annotation.job import Failure, Job, open_calls, unreadable
+from melt_ser.annotation.job import Failure, Job, open_calls, without_answer
 from melt_ser.annotation.journal import Journal, open_journal
-from melt_ser.annotation.openai_engine import Endpoint, OpenAIEngine
+from melt_ser.annotation.openai_engine import OpenAIEngine
 from melt_ser.annotation.prompts import load_prompt
+from melt_ser.annotation.purse import Purse
 from melt_ser.core.errors import SetupError
 from melt_ser.corpora.lines import Line, earlier_lines
 
@@ -50,7 +53,7 @@ def annotate(server: Behaviour, asked: Job, journal: Journal, concurrency: int =
 
     async def run(address: str) -> list[Failure]:
         async with aclosing(Endpoint(address)) as endpoint:
-            engine = OpenAIEngine(endpoint, asked.model, 1.0)
+            engine = OpenAIEngine(endpoint, asked.model)
             return await answer_all(asked, engine, journal, concurrency, progress_of(asked))
 
     with annotating(server) as address:
@@ -69,7 +72,7 @@ def batches(server: Behaviour, asked: Job, journal: Journal, requests: int = 10)
 
 
 def progress_of(asked: Job) -> AnnotationProgress:
-    return AnnotationProgress(len(asked), 0, None, 0.0)
+    return AnnotationProgress(len(asked), 0, Purse())
 
 
 def labels(asked: Job, journal: Journal) -> list[str]:
@@ -117,7 +120,7 @@ def test_a_job_gets_each_line_answered_once_by_a_server_that_fails_one_call_in_f
     server, asked = Behaviour(failing=0.2, malformed=0.1), job()
     assert annotate(server, asked, journal, concurrency=8) == []
     assert set(server.answered.values()) == {1}
-    assert unreadable(asked, journal) == [] and len(labels(asked, journal)) == 24
+    assert without_answer(asked, journal) == [] and len(labels(asked, journal)) == 24
 
 
 def test_a_job_makes_no_more_calls_at_a_time_than_allowed(journal: Journal) -> None:
@@ -141,7 +144,7 @@ def test_an_unreadable_answer_is_asked_for_once_more_with_its_problem(journal: J
 def test_an_answer_without_repair_is_counted_and_not_asked_for_again(journal: Journal) -> None:
     server, asked = Behaviour(answer=lambda body: "I would rather not."), job(TEXTS[:2])
     annotate(server, asked, journal)
-    assert [failure.utterance for failure in unreadable(asked, journal)] == ["dia0_utt0", "dia0_utt1"]
+    assert [failure.utterance for failure in without_answer(asked, journal)] == ["dia0_utt0", "dia0_utt1"]
     assert server.calls == 4
     annotate(server, asked, journal)
     assert server.calls == 4
@@ -298,3 +301,39 @@ def test_a_broken_download_of_a_batch_is_repeated_and_foreign_lines_are_ignored(
     server, asked = Behaviour(file_cuts=1), job(TEXTS[:4])
     assert batches(server, asked, journal) == []
     assert len(server.batches) == 1 and len(labels(asked, journal)) == 4
+
+
+def test_a_look_at_a_batch_that_times_out_is_repeated_once(journal: Journal, monkeypatch: pytest.MonkeyPatch) -> None:
+    late = iter([True, False, False])
+    state = Behaviour.batch
+
+    def slowly(server: Behaviour, identity: str) -> dict[str, Any]:
+        if next(late, False):
+            time.sleep(1.5)
+        return state(server, identity)
+
+    async def run(address: str) -> list[Failure]:
+        async with aclosing(Endpoint(address, timeout=1.0)) as endpoint:
+            return await Batches(asked, endpoint, journal, 10, 2, 0.01, progress_of(asked)).answer_all()
+
+    monkeypatch.setattr(Behaviour, "batch", slowly)
+    server, asked = Behaviour(), job(TEXTS[:2])
+    with annotating(server) as address:
+        assert asyncio.run(run(address)) == []
+    assert len(server.batches) == 1
+
+
+@pytest.mark.parametrize("refuses", ["temperature", "max_tokens"])
+def test_what_a_server_refuses_in_a_batch_is_left_out_of_the_next(refuses: str, journal: Journal) -> None:
+    server, asked = Behaviour(refuses=(refuses,)), job(TEXTS[:4])
+    assert batches(server, asked, journal) == []
+    assert len(server.batches) == 2 and set(server.answered.values()) == {1}
+    entry = journal.find(next(asked.calls()).name)
+    assert entry is not None and entry.temperature == ("left out" if refuses == "temperature" else 1.0)
+
+
+def test_a_filtered_question_of_a_batch_is_final(journal: Journal) -> None:
+    server, asked = Behaviour(batch_fails=True, code="content_filter", batch_status=400), job(TEXTS[:2])
+    assert batches(server, asked, journal) == []
+    assert [failure.word for failure in without_answer(asked, journal)] == ["filtered"] * 2
+    assert len(server.batches) == 1

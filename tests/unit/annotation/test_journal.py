@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from melt_ser.annotation.journal import Entry, Journal, Settings, call_name, open_journal
 from melt_ser.core.errors import InputError, OutputError, SetupError
 
-ENTRY = Entry("c1", "dia0_utt0", 0, "gpt-4o", "melt", "1-abc", 1.0, "{}", None, 1, 300, 100, None, 0.5)
+ENTRY = Entry("c1", "dia0_utt0", 0, "gpt-4o", "melt", "1-abc", 1.0, "{}", None, 1, 300, 100, None, 0.5, "now")
 SETTINGS = Settings("gpt-4o", "1-abc", 1.0)
 
 
@@ -84,11 +84,11 @@ def test_the_journal_keeps_the_answers_of_a_killed_process(tmp_path: Path) -> No
 
 def test_a_submitted_call_is_open_again_once_its_batch_is_done(tmp_path: Path) -> None:
     with open_journal(tmp_path / "j.sqlite") as journal:
-        journal.plan_batch("b1", SETTINGS, [("c1", "dia0_utt0", 0), ("c2", "dia0_utt1", 0)])
-        assert journal.batches(SETTINGS) == [("b1", None)]
+        journal.plan_batch("b1", SETTINGS, [("c1", "dia0_utt0", 0), ("c2", "dia0_utt1", 0)], 500)
+        assert journal.batches(SETTINGS) == [("b1", None, 500)]
         assert journal.batches(SETTINGS._replace(model="another")) == []
         journal.batch_submitted("b1", "batch_abc")
-        assert journal.batches(SETTINGS) == [("b1", "batch_abc")]
+        assert journal.batches(SETTINGS) == [("b1", "batch_abc", 500)]
         journal.record(ENTRY)
         assert journal.submitted("c2", "b1") == ("dia0_utt1", 0)
         assert not journal.is_submitted("c1") and journal.is_submitted("c2")

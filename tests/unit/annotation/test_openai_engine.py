@@ -11,13 +11,16 @@ import sys
 import time
 import traceback
 from contextlib import aclosing
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 
+from annotation_behaviours import without
 from annotation_server import KEY, Behaviour, annotating, answer
+from melt_ser.annotation.endpoint import Endpoint
 from melt_ser.annotation.engines import CallFailed, Reply
-from melt_ser.annotation.openai_engine import Endpoint, OpenAIEngine
+from melt_ser.annotation.openai_engine import OpenAIEngine
+from melt_ser.annotation.pace import Pace
 from melt_ser.core.errors import MeltSerError, SetupError
 
 MESSAGES = [{"role": "user", "content": "What does Ross feel?"}]
@@ -40,7 +43,7 @@ def ask(behaviour: Behaviour, times: int = 1, at_once: int = 1) -> list[Reply]:
                 return await engine.ask([*MESSAGES, {"role": "user", "content": str(sample)}], SCHEMA, sample)
 
         async with aclosing(Endpoint(address, timeout=60.0)) as endpoint:
-            engine = OpenAIEngine(endpoint, "gpt-4o", 1.0)
+            engine = OpenAIEngine(endpoint, "gpt-4o")
             return await asyncio.gather(*(one(engine, sample) for sample in range(times)))
 
     with annotating(behaviour) as address:
@@ -70,6 +73,32 @@ def test_the_client_waits_as_long_as_retry_after_says() -> None:
     assert time.monotonic() - started >= 1.2
 
 
+def test_every_request_takes_its_turn_and_tells_its_tokens() -> None:
+    class Noting(Pace):
+        turns: ClassVar[list[int]] = []
+        corrected: ClassVar[list[int]] = []
+
+        async def turn(self, tokens: int) -> None:
+            self.turns.append(tokens)
+
+        def correct(self, tokens: int) -> None:
+            self.corrected.append(tokens)
+
+    async def run(address: str) -> Reply:
+        async with aclosing(Endpoint(address)) as endpoint:
+            return await OpenAIEngine(endpoint, "m", pace=Noting()).ask(MESSAGES, SCHEMA, 0)
+
+    with annotating(Behaviour(forms=())) as address:  # two of three requests are refused
+        reply = asyncio.run(run(address))
+    assert len(Noting.turns) == 3 and min(Noting.turns) > 110
+    assert Noting.corrected == [reply.prompt_tokens + reply.completion_tokens - Noting.turns[-1]]
+
+
+def test_a_server_that_counts_no_tokens_is_told_once(capsys: pytest.CaptureFixture[str]) -> None:
+    ask(Behaviour(shape=without("usage")), times=3)
+    assert capsys.readouterr().err.count("does not count the tokens; they are counted by a rule") == 1
+
+
 def test_many_calls_at_a_time_wait_for_a_server_with_a_rate_limit() -> None:
     """Twelve calls at a time against thirty answers a second: some are refused at first, and none fails."""
     server = Behaviour(rate=30.0)
@@ -81,12 +110,12 @@ def test_many_calls_at_a_time_wait_for_a_server_with_a_rate_limit() -> None:
 @pytest.mark.parametrize("lost", [2, 3])
 def test_a_call_that_fails_while_others_succeed_is_repeated_twice(lost: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """A rate limit may have used up all tries but the last."""
-    monkeypatch.setattr("melt_ser.annotation.openai_engine.RETRIES", 0)
+    monkeypatch.setattr("melt_ser.annotation.endpoint.RETRIES", 0)
     server = Behaviour()
 
     async def run(address: str) -> Reply:
         async with aclosing(Endpoint(address)) as endpoint:
-            engine = OpenAIEngine(endpoint, "gpt-4o", 1.0)
+            engine = OpenAIEngine(endpoint, "gpt-4o")
             await engine.ask(MESSAGES, SCHEMA, 0)
             server.failures = ["hang up"] * lost
             ask_once = engine._ask
@@ -130,7 +159,7 @@ def test_a_refused_question_leaves_the_form_of_the_schema_unchanged() -> None:
 
     async def run(address: str) -> None:
         async with aclosing(Endpoint(address)) as endpoint:
-            engine = OpenAIEngine(endpoint, "gpt-4o", 1.0)
+            engine = OpenAIEngine(endpoint, "gpt-4o")
             await engine.ask(MESSAGES, SCHEMA, 0)
             server.failures = [400]
             with pytest.raises(MeltSerError, match="something is wrong"):
@@ -140,28 +169,6 @@ def test_a_refused_question_leaves_the_form_of_the_schema_unchanged() -> None:
     with annotating(server) as address:
         asyncio.run(run(address))
     assert "null" not in server.schemas
-
-
-def test_a_question_refused_after_another_succeeded_leaves_the_form_unchanged() -> None:
-    server = Behaviour(failures=[400])
-
-    async def run(address: str) -> OpenAIEngine:
-        async with aclosing(Endpoint(address)) as endpoint:
-            engine = OpenAIEngine(endpoint, "gpt-4o", 1.0)
-            complete = engine._complete
-
-            async def while_another_succeeds(*question: Any) -> Reply:
-                engine.form = "json_schema"
-                return await complete(*question)
-
-            engine._complete = while_another_succeeds  # type: ignore[method-assign]
-            with pytest.raises(CallFailed, match="something is wrong"):
-                await engine.ask(MESSAGES, SCHEMA, 0)
-            return engine
-
-    with annotating(server) as address:
-        assert asyncio.run(run(address)).form == "json_schema"
-    assert server.calls == 1
 
 
 @pytest.mark.parametrize(
@@ -179,7 +186,7 @@ def test_an_error_that_every_call_would_meet_is_a_sentence_with_the_fix(server: 
 
 
 def test_a_missing_server_is_a_sentence_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    engine = OpenAIEngine(Endpoint("http://127.0.0.1:9/v1"), "gpt-4o", 1.0)
+    engine = OpenAIEngine(Endpoint("http://127.0.0.1:9/v1"), "gpt-4o")
     waits: list[float] = []
 
     async def wait(seconds: float) -> None:
@@ -223,7 +230,7 @@ def test_a_server_of_ones_own_needs_no_key(monkeypatch: pytest.MonkeyPatch) -> N
 @pytest.mark.parametrize("status", [400, 401, 403, 404, 418, 422, 429, 500])
 def test_no_error_shows_the_key(status: int, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
     """The server repeats the key in its message, and logging is at its most verbose."""
-    monkeypatch.setattr("melt_ser.annotation.openai_engine.RETRIES", 0)
+    monkeypatch.setattr("melt_ser.annotation.endpoint.RETRIES", 0)
     caplog.set_level(logging.DEBUG)
     with pytest.raises(MeltSerError) as raised:
         ask(Behaviour(failures=[status] * 9, message=f"The key {KEY} does not please me"))
