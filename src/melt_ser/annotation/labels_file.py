@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from textwrap import shorten
 
@@ -20,7 +20,8 @@ from melt_ser.annotation.consensus import Consensus, by_probability, dawid_skene
 from melt_ser.annotation.prompts import DESCRIBED
 from melt_ser.core import files
 from melt_ser.core.errors import InputError, SetupError, did_you_mean
-from melt_ser.corpora.lines import LABEL_COLUMN, RELEASE_COLUMNS, Line, read_labelled
+from melt_ser.corpora.label_file import read_labelled
+from melt_ser.corpora.lines import LABEL_COLUMN, RELEASE_COLUMNS, Line
 
 OURS = ("label_raw", *DESCRIBED, *(field for field in FIELDS if field not in DESCRIBED))
 OURS += ("model", "prompt", "prompt_version", "temperature", "sample", "samples", "confidence", "entropy")
@@ -115,6 +116,11 @@ def combine(paths: Sequence[Path], method: str = "majority") -> list[LabelledLin
     raters = [{line.utterance: line for line in read_labelled(path)} for path in paths]
     lines = {name: line for rater in reversed(raters) for name, line in rater.items()}
     names = list(dict.fromkeys(name for rater in raters for name in rater))
+    spelled: dict[str, str] = {}  # JOY in one file is joy in another: the first spelling is kept
+    for rater in raters:
+        for name, line in rater.items():
+            label = spelled.setdefault(line.columns[LABEL_COLUMN].casefold(), line.columns[LABEL_COLUMN])
+            rater[name] = replace(line, columns={**line.columns, LABEL_COLUMN: label})
     votes = [[_vote(rater.get(name)) for rater in raters] for name in names]
     labels = sorted({vote for row in votes for vote in row if vote})
     if not labels:
