@@ -63,7 +63,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--out", type=Path, required=True, help="the labels file to write (CSV)")
     parser.add_argument("--combine", action="store_true", help="the tables are labels files: write their consensus")
     parser.add_argument(
-        "--method", choices=("majority", "dawid_skene"), default="majority", help="of the consensus (majority)"
+        "--method", choices=("majority", "dawid_skene", "one_coin"), default="majority", help="of --combine (majority)"
     )
     question = parser.add_argument_group("the question")
     question.add_argument(
@@ -249,9 +249,12 @@ def _write(out: Path, job: Job, journal: Journal, rules: dict[str, str], failure
 
 def _combine(options: argparse.Namespace) -> int:
     """Write one labels file from several."""
-    from melt_ser.annotation.labels_file import combine, write_labels
+    from melt_ser.annotation.labels_file import combine, few_lines, write_labels
 
-    write_labels(options.out, combine(options.tables, options.method))
+    labelled = combine(options.tables, options.method)
+    if caution := few_lines(labelled, options.method):
+        say(caution)
+    write_labels(options.out, labelled)
     _finish(options.out)
     return 0
 

@@ -11,8 +11,9 @@ import pandas as pd
 import pytest
 
 from corpus_trees import MELT_COLUMNS, meld_release
+from melt_ser.annotate import main as annotate
 from melt_ser.annotation.answers import Answer
-from melt_ser.annotation.labels_file import LabelledLine, Origin, combine, label_line, write_labels
+from melt_ser.annotation.labels_file import LabelledLine, Origin, combine, few_lines, label_line, write_labels
 from melt_ser.cli.compose import load_dataset
 from melt_ser.core.errors import InputError, SetupError
 from melt_ser.corpora.label_file import read_labelled, relabel
@@ -137,6 +138,22 @@ def test_combine_takes_any_table_with_a_name_and_a_label(tmp_path: Path) -> None
     combined = combine([tmp_path / f"{name}.csv" for name in ("model", *people)])
     assert [line.label for line in combined] == ["joy", "Neutral", "joy"]
     assert [line.consensus.confidence for line in combined if line.consensus] == pytest.approx([1, 2 / 3, 1])
+
+
+def test_combine_cautions_where_lines_are_few_for_dawid_and_skene(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    paths = []
+    for rater, shift in enumerate((0, 0, 1)):
+        rows = "".join(f"u{number},{LABELS[(number + shift) % 3]}\n" for number in range(74 + rater // 2))
+        paths.append(tmp_path / f"{rater}.csv")
+        paths[-1].write_text(f"utterance,label\n{rows}", encoding="utf-8")
+    assert few_lines(combine(paths, "dawid_skene"), "dawid_skene") == "", "75 lines"
+    assert few_lines(combine(paths[:1] * 3, "one_coin"), "one_coin") == ""
+    arguments = [*map(str, [paths[0], paths[1], paths[1]]), "--combine", "--out", str(tmp_path / "out.csv")]
+    assert annotate([*arguments, "--method", "dawid_skene"]) == 0
+    told = capsys.readouterr().err
+    assert "caution: 74 lines with 3 labels are few for dawid_skene" in told and "from about 75 lines on" in told
 
 
 @pytest.fixture(scope="module")
