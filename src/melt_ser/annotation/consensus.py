@@ -71,7 +71,7 @@ def one_coin(votes: Sequence[Sequence[str | None]], labels: Sequence[str]) -> li
         right = np.trace(counts, axis1=1, axis2=2) / counts.sum(axis=(1, 2))  # (raters,)
         wrong = (1 - right) / max(len(labels) - 1, 1)
         same = np.eye(len(labels))
-        return right[:, None, None] * same + wrong[:, None, None] * (1 - same)
+        return np.asarray(right[:, None, None] * same + wrong[:, None, None] * (1 - same))
 
     return _fitted(votes, labels, errors)
 

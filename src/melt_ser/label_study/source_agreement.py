@@ -149,7 +149,8 @@ class _Counted:
         cells = ours[both] * self.categories + theirs[both]
         shape = (len(self.patterns), self.categories**2)
         confusions = self._summed(sparse.csr_matrix((np.ones(len(both)), (both, cells)), shape=shape)).astype(np.int64)
-        weights = {"nominal": None, "ordinal": steps(self.categories), "interval": self._squares(confusions)}
+        interval = None if self.values is None else squared_differences(self.values)
+        weights = {"nominal": None, "ordinal": steps(self.categories), "interval": interval}
         with np.errstate(invalid="ignore", divide="ignore"):  # a resample may have no utterance that both labelled
             changed = self._with_interval(1 - weighted_accuracy(confusions), least=0.0)
             kappa = self._with_interval(cohens_kappa(confusions, weights[self.level]))
