@@ -18,6 +18,7 @@ from melt_ser.cli.signals import run_async
 from melt_ser.cli.verb import number, run, whole_number
 from melt_ser.core.console import finish, say
 from melt_ser.core.errors import InputError, MeltSerError, SetupError
+from melt_ser.label_study.options import add_review_options
 
 if TYPE_CHECKING:
     from melt_ser.annotation.answering import AnnotationProgress
@@ -41,6 +42,10 @@ def main(arguments: list[str] | None = None) -> int:
 
 def _run(options: argparse.Namespace) -> int:
     try:
+        if options.review or options.reviewed:
+            from melt_ser.label_study.review_verb import review
+
+            return review(options)
         _check_out(options)
         return _combine(options) if options.combine else annotate(options)
     except MeltSerError:
@@ -63,8 +68,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--out", type=Path, required=True, help="the labels file to write (CSV)")
     parser.add_argument("--combine", action="store_true", help="the tables are labels files: write their consensus")
     parser.add_argument(
-        "--method", choices=("majority", "dawid_skene", "one_coin"), default="majority", help="of --combine (majority)"
+        "--method", choices=("majority", "dawid_skene", "one_coin"), default="majority", help="(majority)"
     )
+    add_review_options(parser)
     question = parser.add_argument_group("the question")
     question.add_argument(
         "--prompt", default="melt", help="melt, context, definitions, few_shot or a YAML of yours (melt)"
