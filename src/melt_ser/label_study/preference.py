@@ -209,7 +209,7 @@ def sections(result: Preference) -> list[Section]:
     if result.about:
         questions = list(dict.fromkeys(name for answers in result.about.values() for name in answers))
         told = [[rater, *(answers.get(name, "") for name in questions)] for rater, answers in result.about.items()]
-        parts.append(Section("Raters", ["Their answers about themselves."], ("rater", *questions), told))
+        parts.append(Section("Raters about themselves", [], ("rater", *questions), told))
     return parts
 
 
