@@ -20,6 +20,9 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("table", type=Path, nargs="?", help="a corpus table with audio, if the labels lack it")
     parser.add_argument("--root", type=Path, required=True, help="the folder of the table's audio")
     parser.add_argument("--keys", type=names, help="columns that identify an utterance, as for agreement")
+    parser.add_argument(
+        "--within", metavar="COLUMN", help="bin the values of each speaker (or of another column) by themselves"
+    )
     parser.add_argument("--seed", type=whole_number(0), default=0, help="of the bootstrap (default: 0)")
     add_output_options(parser)
     return run(lambda: _check(parser.parse_args(arguments)))
@@ -37,11 +40,14 @@ def _check(options: argparse.Namespace) -> int:
         other = read_labels(options.table)
         table, left_out = joined(table, other, options.keys, options.labels, options.table)
     require(table, "audio", options.table or options.labels)
+    within = options.within.lower() if options.within else None
+    if within is not None:
+        require(table, within, options.labels)  # before all audio is measured
     measured, skipped = measure_all(table, options.root, egemaps())
     for clip in skipped:
         say(f"not measured: {clip.reason}")
     with Progress("comparing with the descriptions"):
-        result = acoustic_check(table, measured, left_out, options.seed)
+        result = acoustic_check(table, measured, left_out, options.seed, within)
     write(options, sections(result), msgspec.to_builtins(result))
     return 1 if skipped else 0
 

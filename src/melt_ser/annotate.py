@@ -14,11 +14,13 @@ from contextlib import aclosing
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from melt_ser.annotation.column_options import add_column_options, chosen_columns
 from melt_ser.annotation.engine_options import PAPER_MODEL, add_engine_options, temperature
 from melt_ser.cli.signals import run_async
 from melt_ser.cli.verb import run, whole_number
 from melt_ser.core.console import finish, say
 from melt_ser.core.errors import InputError, MeltSerError, SetupError
+from melt_ser.label_study.options import add_review_options
 
 if TYPE_CHECKING:
     from melt_ser.annotation.answering import AnnotationProgress
@@ -28,14 +30,6 @@ if TYPE_CHECKING:
     from melt_ser.annotation.journal import Journal
     from melt_ser.annotation.token_counts import TokenCounter
     from melt_ser.corpora.lines import Line
-
-COLUMN_OPTIONS = {
-    "text": "the words of a line",
-    "utterance": "its name",
-    "speaker": "who says it",
-    "dialogue": "the dialogue that it is part of",
-    "start": "when it begins, in seconds, which orders the lines of a dialogue",
-}
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -49,6 +43,10 @@ def main(arguments: list[str] | None = None) -> int:
 
 def _run(options: argparse.Namespace) -> int:
     try:
+        if options.review or options.reviewed:
+            from melt_ser.label_study.review_verb import review
+
+            return review(options)
         _check_out(options)
         return _combine(options) if options.combine else annotate(options)
     except MeltSerError:
@@ -71,8 +69,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--out", type=Path, required=True, help="the labels file to write (CSV)")
     parser.add_argument("--combine", action="store_true", help="the tables are labels files: write their consensus")
     parser.add_argument(
-        "--method", choices=("majority", "dawid_skene"), default="majority", help="of the consensus (majority)"
+        "--method", choices=("majority", "dawid_skene", "one_coin"), default="majority", help="(majority)"
     )
+    add_review_options(parser)
     question = parser.add_argument_group("the question")
     question.add_argument(
         "--prompt",
@@ -92,9 +91,7 @@ def _parser() -> argparse.ArgumentParser:
     question.add_argument(
         "--map", action="append", default=[], metavar="OTHER=LABEL", help="the label for an answer outside the set"
     )
-    columns = parser.add_argument_group("the columns of your table, if their names do not tell")
-    for role, holds in COLUMN_OPTIONS.items():
-        columns.add_argument(f"--{role}", metavar="COLUMN", help=holds)
+    add_column_options(parser)
     add_engine_options(parser)
     return parser
 
@@ -137,10 +134,10 @@ def annotate(options: argparse.Namespace) -> int:
     server = (options.base_url, options.key_variable, options.timeout, options.api_version)
     endpoint = Endpoint(*server) if remote else None
     path = options.journal or neighbour(options.out.with_suffix(""), "", ".journal.sqlite")
-    chosen_columns = {role: column for role in COLUMN_OPTIONS if (column := getattr(options, role)) is not None}
+    columns = chosen_columns(options)
     given = load_prompt(options.prompt, options.corpus) if options.prompt else None
     notes: list[str] = []  # said before anything is asked, and not if the command is wrong
-    lines = read_lines(options.tables, chosen_columns, notes.append)
+    lines = read_lines(options.tables, columns, notes.append)
     prompt = given or usual_prompt(options.corpus, lines, path)
     notes += notes_on(prompt, lines)
     rules = parse_rules(options.map, prompt.labels)  # before anything is paid
@@ -150,7 +147,7 @@ def annotate(options: argparse.Namespace) -> int:
     if options.engine == "local" and not options.dry_run:
         from melt_ser.annotation.local import open_engine
 
-        local = open_engine(options.model, prompt, options.temperature, options.calibrate, chosen_columns)
+        local = open_engine(options.model, prompt, options.temperature, options.calibrate, columns)
     temperature = local.temperature if local else options.temperature
     asked = Options(temperature, options.max_tokens, options.reasoning_effort, options.extra_body)
     address = "" if options.engine == "local" else address_of(options.base_url)
@@ -274,9 +271,12 @@ def _write(out: Path, job: Job, journal: Journal, rules: dict[str, str], failure
 
 def _combine(options: argparse.Namespace) -> int:
     """Write one labels file from several."""
-    from melt_ser.annotation.labels_file import combine, write_labels
+    from melt_ser.annotation.labels_file import combine, few_lines, write_labels
 
-    write_labels(options.out, combine(options.tables, options.method))
+    labelled = combine(options.tables, options.method)
+    if caution := few_lines(labelled, options.method):
+        say(caution)
+    write_labels(options.out, labelled)
     _finish(options.out)
     return 0
 

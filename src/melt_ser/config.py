@@ -11,6 +11,7 @@ from enum import Enum
 from typing import Any, Optional, Union
 
 UNION = "union"  # the reader of dataset=union
+RELEASE_LABELS = "release"  # eval.reference: the release's own labels
 
 RENAMED = {
     "trainer.accumulation": "trainer.gradient_accumulation",
@@ -257,7 +258,8 @@ class DatasetConfig:
     label_column: str = "label"
     """Column of the labels. Only the readers csv and melt use it."""
     label_file: Optional[str] = None
-    """File written by `annotate`; its labels replace those of the release. null: the release's labels."""
+    """Table of labels, as `annotate` writes it or with a column label or emotion; they replace those of the release,
+    which then needs none. null: the release's labels."""
     label_map: dict[str, Optional[str]] = field(default_factory=dict)
     """Mapping of each label of the release to an emotion. null leaves out the rows with that label."""
     rater_vote: Optional[RaterVote] = None
@@ -473,6 +475,9 @@ class EvalConfig:
     """Corpora to test on, such as [emodb,urdu]. null: the training corpus alone."""
     roots: dict[str, str] = field(default_factory=dict)
     """Mapping of each corpus to the folder of its release."""
+    reference: Optional[str] = None
+    """Labels that the test part of the training corpus is scored against: a labels file, or release for the release's
+    own, so that runs with other labels (dataset.label_file) have one test. null: the labels that it is trained on."""
     split: str = "test"
     """Part of another corpus to test on, if it has a split of its own: train, dev or test. Others are used whole."""
     batch_size: int = 32

@@ -31,6 +31,11 @@ def evaluate(composed: DictConfig) -> None:
         raise SetupError("evaluate needs a test corpus: add dataset=<name>.")
     config = typed(composed, EvaluateConfig)
     check_eval(config.eval)
+    if config.eval.reference is not None:
+        raise SetupError(
+            "eval.reference is for train: the run's own command with it scores a finished run against those labels; "
+            "evaluate reads the labels of the corpus, or dataset.label_file."
+        )
     check_cache(config.cache)
     # An error of the run, or of the classifier, comes before the corpus is verified.
     system = published_system(config) if is_published(config.run) else finished_system(config)

@@ -1,4 +1,4 @@
-"""`python -m melt_ser.listen build TABLE … | score KEY ANSWERS…`: run a blind listening test of two label sources."""
+"""`python -m melt_ser.listen build TABLE … | serve FOLDER | score KEY ANSWERS…`: a blind test of two label sources."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from pathlib import Path
 from melt_ser.cli.verb import names, number, run, whole_number
 from melt_ser.core.console import Progress, finish, say
 from melt_ser.core.errors import SetupError
-from melt_ser.label_study.options import add_pair_options
+from melt_ser.label_study.options import add_page_options, add_pair_options
 from melt_ser.reporting.small_report import add_output_options, write
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Build a test or score its answers; return the exit code."""
+    """Build a test, collect its answers or score them; return the exit code."""
     return run(lambda: _run(_parser().parse_args(arguments)))
 
 
@@ -27,7 +27,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="melt-ser listen", description="A blind preference test of two label sources."
     )
-    verbs = parser.add_subparsers(required=True, metavar="build|score")
+    verbs = parser.add_subparsers(required=True, metavar="build|serve|score")
     make = verbs.add_parser("build", help="write a folder with the page, the clips and the key")
     make.add_argument("first", type=Path, metavar="A.csv", help="a corpus table (audio, start, end) with labels")
     make.add_argument("second", type=Path, nargs="?", metavar="B.csv", help="labels of the second source")
@@ -41,7 +41,15 @@ def _parser() -> argparse.ArgumentParser:
     make.add_argument(
         "--seed", type=whole_number(0), default=0, help="of the choice, the order and the sides (default: 0)"
     )
+    add_page_options(make)
     make.set_defaults(run=_build)
+    serve = verbs.add_parser("serve", help="show the page of a test, or of a review, and collect the answers")
+    serve.add_argument("folder", type=Path, help="the folder that build, or annotate --review, wrote")
+    serve.add_argument("--raters", type=names, required=True, metavar="CODES", help="codes, or a number of raters")
+    serve.add_argument("--host", default="127.0.0.1", help="address to listen on (default: this machine alone)")
+    serve.add_argument("--port", type=whole_number(0), default=8080, help="(default: 8080; 0: any that is free)")
+    serve.add_argument("--address", metavar="URL", help="of the page, if another server passes it on")
+    serve.set_defaults(run=_serve)
     count = verbs.add_parser("score", help="turn answers into preferences")
     count.add_argument("key", type=Path, help="the key.json that build wrote")
     count.add_argument("answers", type=Path, nargs="+", help="the raters' files, or folders of them")
@@ -57,18 +65,33 @@ def _parser() -> argparse.ArgumentParser:
 def _build(options: argparse.Namespace) -> int:
     from melt_ser.label_study.label_pairs import read_pairs
     from melt_ser.label_study.listening import KEY, SHARED, build
+    from melt_ser.label_study.rating_page import load_questions, load_words
 
     if not options.longest > 0:
         raise SetupError(f"--longest is {options.longest:g}; give more than 0 seconds.")
     pairs = read_pairs(options.first, options.second, options.first_column, options.second_column, options.keys)
+    words, questions = load_words(options.words), load_questions(options.questions)
     numbers = {name: getattr(options, name) for name in ("clips", "checks", "longest", "seed")}
-    key = build(pairs, options.root, options.out, options.labels, **numbers)
+    key = build(pairs, options.root, options.out, options.labels, **numbers, words=words, questions=questions)
     for reason, count in key["left_out"].items():
         say(f"not used: {count} utterances, {reason}")
     for clip in key["problems"]:
         say(f"skipped: {clip['reason']}")
     say(f"give raters the folder {options.out / SHARED}; keep {options.out / KEY} to yourself")
     finish(options.out / SHARED / "index.html")
+    return 0
+
+
+def _serve(options: argparse.Namespace) -> int:
+    """Serve until Ctrl-C; the links of the raters are on standard output."""
+    from melt_ser.label_study.answer_server import ANSWERS, AnswerServer, codes_of
+
+    codes = codes_of(options.raters)
+    with AnswerServer(options.folder, options.host, options.port) as server:
+        for code in codes:
+            print(server.link(code, options.address), flush=True)
+        say(f"answers go to {options.folder / ANSWERS}; stop with Ctrl-C")
+        server.serve_forever()
     return 0
 
 

@@ -6,14 +6,17 @@ A vote outside the label set (None) counts as a vote. If most votes are outside 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 
 MOST_ROUNDS = 1000
 CONVERGED = 1e-7  # largest change of any probability in the last round
 SMOOTHING = 1e-6  # votes added to every cell of a rater's matrix, against logarithms of 0
+LINES_PER_LABEL = 25  # with fewer, a vote is about as good as Dawid and Skene's model (docs/annotation.md)
+Floats = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -63,6 +66,23 @@ def entropy(shares: Sequence[float]) -> float:
     return sum(-share * math.log2(share) for share in shares if share > 0) or 0.0
 
 
+def one_coin(votes: Sequence[Sequence[str | None]], labels: Sequence[str]) -> list[Consensus]:
+    """Return the labels of utterances by the one-coin model: Dawid and Skene's with one number for each rater.
+
+    A rater is right with the same probability for every true label, and otherwise gives any other label equally often.
+    So few utterances tell the raters apart. Arguments and start are those of `dawid_skene`.
+    Source: Zhang, Chen, Zhou and Jordan, Spectral methods meet EM, 2016.
+    """
+
+    def errors(counts: Floats) -> Floats:
+        right = np.trace(counts, axis1=1, axis2=2) / counts.sum(axis=(1, 2))  # (raters,)
+        wrong = (1 - right) / max(len(labels) - 1, 1)
+        same = np.eye(len(labels))
+        return np.asarray(right[:, None, None] * same + wrong[:, None, None] * (1 - same))
+
+    return _fitted(votes, labels, errors)
+
+
 def dawid_skene(votes: Sequence[Sequence[str | None]], labels: Sequence[str]) -> list[Consensus]:
     """Return the labels of utterances by Dawid and Skene's model; it estimates each rater's errors from the votes.
 
@@ -71,6 +91,13 @@ def dawid_skene(votes: Sequence[Sequence[str | None]], labels: Sequence[str]) ->
     labels in turn, starting from the shares of the votes. An utterance without a vote gets the prior.
     Source: Dawid and Skene, Maximum likelihood estimation of observer error-rates using the EM algorithm, 1979.
     """
+    return _fitted(votes, labels, lambda counts: counts / counts.sum(axis=2, keepdims=True))
+
+
+def _fitted(
+    votes: Sequence[Sequence[str | None]], labels: Sequence[str], errors_of: Callable[[Floats], Floats]
+) -> list[Consensus]:
+    """Fit a model by EM; `errors_of` maps counts to probabilities, both (raters, true labels, votes)."""
     if not votes:
         return []
     number = {label: position for position, label in enumerate(labels)}
@@ -80,8 +107,7 @@ def dawid_skene(votes: Sequence[Sequence[str | None]], labels: Sequence[str]) ->
     posterior /= posterior.sum(axis=1, keepdims=True)
     for _ in range(MOST_ROUNDS):
         prior = posterior.mean(axis=0)
-        errors = np.einsum("ut,url->rtl", posterior, given) + SMOOTHING  # (raters, true labels, votes)
-        errors /= errors.sum(axis=2, keepdims=True)
+        errors = errors_of(np.einsum("ut,url->rtl", posterior, given) + SMOOTHING)
         joint = np.log(prior + 1e-300) + np.einsum("url,rtl->ut", given, np.log(errors))
         before, posterior = posterior, np.exp(joint - np.logaddexp.reduce(joint, axis=1, keepdims=True))
         if np.abs(posterior - before).max() < CONVERGED:

@@ -86,6 +86,8 @@ def _shares(traits: Sequence[Rows], owners: Rows) -> tuple[Floats, Floats]:
             rows = np.zeros((owners.max() + 1, codes.max() + 1))
             np.add.at(rows, (owners[known], codes[known]), 1)
             blocks.append(rows / rows.sum(axis=0))
+    if not blocks:  # no trait is known, as in a table without labels: the sets are alike in size alone
+        blocks = [np.bincount(owners)[:, None] / len(owners)]
     weights = np.concatenate([np.full(block.shape[1], 1 / block.shape[1] / len(blocks)) for block in blocks])
     return np.hstack(blocks), weights
 

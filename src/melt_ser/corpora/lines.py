@@ -1,8 +1,4 @@
-"""Read the transcripts to annotate, and the labels files that annotation makes of them.
-
-A transcript is a corpus table, MELD's or MELT's annotation files, or a user's own table. A labels file is a transcript
-with the column `llm_label`; `dataset.label_file` trains on its labels instead of the release's.
-"""
+"""Read the transcripts to annotate: a corpus table, MELD's or MELT's annotation files, or a user's own table."""
 
 from __future__ import annotations
 
@@ -20,7 +16,7 @@ from melt_ser.corpora.line_columns import described, find_roles, is_like_meld, r
 from melt_ser.corpora.readers.delimited import read_table
 from melt_ser.corpora.readers.release import is_hidden
 from melt_ser.corpora.spoken_times import clock_time, time_of
-from melt_ser.corpora.table import SPLIT_WORDS, SPLITS, Release, Skipped
+from melt_ser.corpora.table import SPLIT_WORDS, SPLITS
 
 LABEL_COLUMN = "llm_label"  # MELT's own name, so that its files are labels files too
 RELEASE_COLUMNS = (  # MELT's columns, in its order
@@ -250,40 +246,3 @@ def _meld_line(row: Mapping[str, str], where: str, split: str) -> Line:
         split=split,
         columns=row,
     )
-
-
-def read_labelled(path: Path) -> list[Line]:
-    """Return the lines of a labels file, or of a folder of MELT's; `Line.columns["llm_label"]` is the label ("": none).
-
-    Raises InputError if a file lacks that column.
-    """
-    lines = read_lines(path)
-    if any(LABEL_COLUMN not in line.columns for line in lines):
-        raise InputError(f"{path} lacks the column {LABEL_COLUMN}; give a labels file as annotate writes it.")
-    return lines
-
-
-def relabel(release: Release, path: Path) -> Release:
-    """Return the release with the labels of a labels file; utterances that have no label in it are skipped.
-
-    Folds and dev parts are still drawn from all rows, with the release's labels (`annotated`). Labels are found by the
-    name of the utterance. Raises InputError if the file has no label for any utterance.
-    """
-    labels = {line.utterance: line.columns[LABEL_COLUMN] for line in read_labelled(path)}
-    names = release.table["utterance"]
-    label_of_row = names.map(lambda name: labels.get(name, "")).astype("str")
-    unlabelled = release.table.assign(absent=~names.isin(list(labels)))[label_of_row == ""]
-    if len(unlabelled) == len(names):
-        raise InputError(
-            f"{path} has no label for any utterance of the corpus: it names them as '{next(iter(labels), '')}', "
-            f"the corpus as '{next(iter(names), '')}'; annotate the corpus' own table, as prepare writes it."
-        )
-    skipped = [
-        Skipped(name, audio, f"{'not' if absent else 'no label'} in {path.name}")
-        for name, audio, absent in unlabelled[["utterance", "audio", "absent"]].to_numpy().tolist()
-    ]
-    beyond = len(set(labels) - set(names))
-    notes = [f"the labels are those of {path.name}"]
-    notes += [f"{beyond} utterances of {path.name} are not in the corpus"] if beyond else []
-    table = release.table.assign(label=label_of_row)[label_of_row != ""].reset_index(drop=True)
-    return Release(table, release.skipped + skipped, release.notes + notes, release.root, release.drawn_from)

@@ -15,8 +15,8 @@ from melt_ser.core.places import refuse_unfit_name
 from melt_ser.core.vocabulary import COLUMNS, GENERAL_READERS
 from melt_ser.corpora.corpus import Corpus, unite
 from melt_ser.corpora.download.hub import hub_folder
+from melt_ser.corpora.label_file import relabel
 from melt_ser.corpora.labels import common_label_map, map_labels
-from melt_ser.corpora.lines import relabel
 from melt_ser.corpora.reader import find_reader, is_own_corpus, read_with
 from melt_ser.corpora.table import Release, digest, encodable, validate
 from melt_ser.corpora.verification import Progress, header_notes, judge, verify

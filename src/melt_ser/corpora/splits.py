@@ -28,7 +28,10 @@ DEFAULT_FOLDS = 5  # if the corpus has no split of its own and dataset.folds is 
 
 
 def make_fold_splits(
-    table: pd.DataFrame, config: DatasetConfig, annotated: pd.DataFrame | None = None
+    table: pd.DataFrame,
+    config: DatasetConfig,
+    annotated: pd.DataFrame | None = None,
+    tested: pd.DataFrame | None = None,
 ) -> list[FoldSplit]:
     """Return the configured split: one, or with `fold=all` one for each fold that has utterances to test on.
 
@@ -36,6 +39,7 @@ def make_fold_splits(
         table: the utterances that the run uses, with their `class`.
         config: the settings of the corpus. A union has one split, whose test part is empty if no member has one.
         annotated: the rows to draw from (`Corpus.annotated`), by default `table`.
+        tested: the utterances of test parts, with the `class` that they are scored against; by default `table`.
 
     Raises SetupError if the settings do not fit the corpus, InputError if parts overlap or one is empty.
     """
@@ -45,6 +49,8 @@ def make_fold_splits(
     drawn = _draw(annotated, config)
     notes = _seed_notes(annotated, config, drawn)
     splits = [_used(split, table, config) for split in drawn]
+    if tested is not None:
+        splits = [replace(used, test=split.of(tested).test) for used, split in zip(splits, drawn, strict=True)]
     empty = [str(split.fold) for split in splits if split.test.empty]
     if config.fold == "all" and 0 < len(empty) < len(splits):
         splits = [split for split in splits if not split.test.empty]

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 
 import pandas as pd
 
-from melt_ser.config import Config, DatasetConfig, EvalConfig
+from melt_ser.config import RELEASE_LABELS, Config, DatasetConfig, EvalConfig
 from melt_ser.core.errors import InputError
 from melt_ser.corpora.corpus import Corpus
 from melt_ser.corpora.emobox import EMOBOX
@@ -101,9 +102,18 @@ def make_evaluation_set(
             f"split, or set eval.allow_overlap=true to score them anyway and record their number in the result."
         )
     dropped = _dropped(corpus, rows, table, space, classes)
-    notes = shared_sentences_note(table, trained_sentences) if test is None else []
+    notes = shared_sentences_note(table, trained_sentences) if test is None else _reference_note(corpus, settings)
     table = table.assign(trained_on=known).reset_index(drop=True)
     return EvaluationSet(corpus, split, table, corpus_classes, dropped, notes)
+
+
+def _reference_note(corpus: Corpus, settings: EvalConfig) -> list[str]:
+    """Return a sentence on the labels that a training corpus is scored against, if `eval.reference` names them."""
+    chosen = settings.reference
+    if chosen is None:
+        return []
+    labels = "the labels of the release" if chosen == RELEASE_LABELS else Path(chosen).name
+    return [f"The test part is scored against {labels} (eval.reference)."]
 
 
 def split_to_score(corpus: Corpus, settings: EvalConfig) -> str:

@@ -121,7 +121,7 @@ def agreement(
     spelled = {label.casefold(): label for label in labels}
     if len(spelled) < max(2, len(labels)):
         raise SetupError(f"The label set needs two or more different labels, not: {', '.join(labels)}.")
-    sides = {side: _in_one_spelling(pairs.table[side], spelled) for side in ("first", "second")}
+    sides = {side: in_one_spelling(pairs.table[side], spelled) for side in ("first", "second")}
     table = pairs.table.assign(**sides)
     outside = {side: table.loc[~table[side].isin(labels), side].value_counts() for side in ("first", "second")}
     for name, counts in zip(pairs.names, outside.values(), strict=True):
@@ -156,7 +156,7 @@ def agreement(
     )
 
 
-def _in_one_spelling(given: pd.Series, spelled: Mapping[str, str]) -> pd.Series:
+def in_one_spelling(given: pd.Series, spelled: Mapping[str, str]) -> pd.Series:
     """Return labels as the set writes them, in any case; labels outside the set in lower case."""
     return given.map(lambda label: spelled.get(label.casefold(), label.casefold())).astype("str")
 
@@ -167,7 +167,7 @@ def _measured(table: pd.DataFrame, categories: list[str], resamples: int, seed: 
     fields: dict[str, Any] = {"n": len(table), "ci_unit": units.kind}
     for name, measure in MEASURES.items():
         least = 0.0 if name == "changed" else -1.0
-        fields[name], fields[f"{name}_ci95"] = _with_interval(float(measure(whole)), measure(drawn), units, least)
+        fields[name], fields[f"{name}_ci95"] = with_interval(float(measure(whole)), measure(drawn), units, least)
     return fields
 
 
@@ -180,7 +180,7 @@ def _classes(table: pd.DataFrame, labels: list[str], resamples: int, seed: int) 
             int(whole[at].sum()),
             int(whole[:, at].sum()),
             int(whole[at, at]),
-            *_with_interval(float(scores[at]), resampled[:, at], units, 0.0),
+            *with_interval(float(scores[at]), resampled[:, at], units, 0.0),
         )
         for at, label in enumerate(labels)
     ]
@@ -199,7 +199,7 @@ def _resampled(
     return per_unit.sum(axis=0).reshape(size, size), drawn, units
 
 
-def _with_interval(
+def with_interval(
     value: float, resampled: Floats, units: Units, least: float
 ) -> tuple[float, Bounds] | tuple[None, None]:
     """Return a value with its interval, cut at `least` and 1; (None, None) if it is not defined.

@@ -15,6 +15,7 @@ from melt_ser.corpora.readers.delimited import read_table
 MACHINE = "llm_label"  # column of MELT's release and of `annotate`'s labels files
 HUMAN = ("label", "emotion")  # a corpus table has both; the first is the release's own label
 KEYS = ("dialogue_id", "utterance_id")
+NAME = "utterance"  # of a line; in MELD's tables its text
 SPLIT = "split"  # a key too if both files have it, since MELD numbers the dialogues of each split anew
 SAME_FOR_EQUAL_KEYS = ("season", "episode")
 THEIRS = " of the second file"  # suffix of the second file's columns that the first has too
@@ -44,7 +45,7 @@ def read_pairs(
         first_column: the first source's labels; None: `label` or `Emotion` (of two files, `llm_label` first).
         second_column: the second source's labels; None: `llm_label` (of two files, also `label` or `Emotion`).
         keys: columns of both files, or `a=b` for one called `a` in the first file and `b` in the second; None: KEYS,
-            and the split if both files (or their names) have it.
+            and the split if both files (or their names) have it, or else `utterance`.
 
     Raises InputError if a column is missing, a key repeats, no pair is left, or rows with equal keys differ in
     season or episode; SetupError if a file does not exist, or both columns are the same.
@@ -53,8 +54,8 @@ def read_pairs(
     left_out: dict[str, int] = {}
     if second_path is None:
         columns = (
-            _label_column(table, first_column, HUMAN, first_path),
-            _label_column(table, second_column, (MACHINE,), first_path),
+            label_column(table, first_column, HUMAN, first_path),
+            label_column(table, second_column, (MACHINE,), first_path),
         )
         if columns[0] == columns[1]:
             raise SetupError(
@@ -65,8 +66,8 @@ def read_pairs(
     else:
         other = read_labels(second_path)
         columns = (
-            _label_column(table, first_column, (MACHINE, *HUMAN), first_path),
-            _label_column(other, second_column, (MACHINE, *HUMAN), second_path),
+            label_column(table, first_column, (MACHINE, *HUMAN), first_path),
+            label_column(other, second_column, (MACHINE, *HUMAN), second_path),
         )
         names = f"{first_path.name}, {columns[0]}", f"{second_path.name}, {columns[1]}"
         paired, left_out = joined(table, other, keys, first_path, second_path)
@@ -99,7 +100,7 @@ def require(table: pd.DataFrame, column: str, path: Path) -> None:
         raise InputError(f"{path} has no column '{column}'; {did_you_mean(column, table.columns)}")
 
 
-def _label_column(table: pd.DataFrame, column: str | None, usual: Sequence[str], path: Path) -> str:
+def label_column(table: pd.DataFrame, column: str | None, usual: Sequence[str], path: Path) -> str:
     """Return the given column, or the first of the usual ones that the table has. Raises InputError without one."""
     if column is None:
         column = next((name for name in usual if name in table), usual[-1])
@@ -121,7 +122,7 @@ def joined(
 
     Raises InputError for a missing column, a repeated key, or rows with equal keys that differ in season or episode.
     """
-    keys = keys or [*KEYS, *([SPLIT] if SPLIT in first and SPLIT in second else [])]
+    keys = keys or default_keys(first, second)
     named = [key.lower().partition("=") for key in keys]
     own, theirs = [name for name, _, _ in named], [other or name for name, _, other in named]
     for table, columns, path in ((first, own, first_path), (second, theirs, second_path)):
@@ -145,6 +146,13 @@ def joined(
                 f"{second_path} than in {first_path} (the first: {_key(row, own)}); compare files of the same split."
             )
     return both, left_out
+
+
+def default_keys(*tables: pd.DataFrame) -> list[str]:
+    """Return KEYS, and the split if all tables have it; tables without KEYS share the column `utterance`, a name."""
+    if not all(set(KEYS) <= set(table) for table in tables) and all(NAME in table for table in tables):
+        return [NAME]
+    return [*KEYS, *([SPLIT] if all(SPLIT in table for table in tables) else [])]
 
 
 def _check_unique(table: pd.DataFrame, columns: list[str], path: Path) -> None:

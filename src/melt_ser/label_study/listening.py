@@ -25,7 +25,7 @@ from melt_ser.core.errors import InputError, SetupError
 from melt_ser.core.vocabulary import SYNONYMS
 from melt_ser.corpora.table import Skipped
 from melt_ser.label_study.label_pairs import LabelPairs
-from melt_ser.reporting.pages import render, script
+from melt_ser.label_study.rating_page import Question, load_words, rating_page
 
 SCHEMA_VERSION = 1
 SHARED, KEY = "share", "key.json"
@@ -43,6 +43,8 @@ def build(
     checks: int,
     longest: float,
     seed: int,
+    words: dict[str, Any] | None = None,
+    questions: Sequence[Question] = (),
 ) -> Item:
     """Write the folder and return the content of `key.json`.
 
@@ -55,6 +57,8 @@ def build(
         checks: number of attention checks: items on further clips that tell the rater the label to choose.
         longest: seconds; longer clips and clips that cannot be decoded are skipped and listed in the key.
         seed: of the choice, the order and the sides.
+        words: of the page (`load_words`); None: English.
+        questions: about the rater.
 
     Raises SetupError if the folder exists or the labels have no column `audio`, InputError if clips are too few.
     """
@@ -72,7 +76,7 @@ def build(
             if len(items) == clips + checks:
                 break
             try:
-                waveform, rate = _clip(row, root, longest)
+                waveform, rate = cut_clip(row, root, longest)
             except InputError as error:
                 skipped.append(Skipped(str(row.get("utterance", "")), str(row["audio"]), str(error)))
                 continue
@@ -90,7 +94,10 @@ def build(
             item["check"] = item["labels"][int(generator.integers(2))]
         key = _key(pairs, items, left_out, skipped, seed)
         files.write_json(temporary / KEY, key)
-        files.write_text(temporary / SHARED / "index.html", _page(key))
+        shown_items = sorted(items, key=lambda item: str(item["id"]))  # not in the order of the draw
+        shown_items = [{name: item[name] for name in ("id", "labels", "check")} for item in shown_items]
+        page = rating_page("listening", key["study"], shown_items, words or load_words("en"), questions)
+        files.write_text(temporary / SHARED / "index.html", page)
     return key
 
 
@@ -115,7 +122,7 @@ def _evenly(table: pd.DataFrame, generator: np.random.Generator) -> Iterator[dic
         yield {str(name): value for name, value in row.items()}
 
 
-def _clip(row: dict[str, Any], root: Path, longest: float) -> tuple[Waveform, int]:
+def cut_clip(row: dict[str, Any], root: Path, longest: float) -> tuple[Waveform, int]:
     """Return samples at the recording's own rate, scaled down if they exceed full scale, and the rate."""
     path = root / str(row["audio"])
     try:
@@ -128,13 +135,18 @@ def _clip(row: dict[str, Any], root: Path, longest: float) -> tuple[Waveform, in
 
 def _item(row: dict[str, Any], generator: np.random.Generator, taken: set[str]) -> Item:
     """Return an item under a random name that is not `taken`, its labels in random order."""
-    name = generator.bytes(4).hex()
-    while name in taken:
-        name = generator.bytes(4).hex()
+    name = random_name(generator, taken)
     labels = [row["first"], row["second"]]
     generator.shuffle(labels)
     source = {column: str(row[column]) for column in ("utterance", "audio", "start", "end") if row.get(column)}
     return {"id": name, "labels": labels, "check": None, "first": row["first"], "second": row["second"], **source}
+
+
+def random_name(generator: np.random.Generator, taken: set[str]) -> str:
+    """Return a name that is not among those `taken`."""
+    while (name := generator.bytes(4).hex()) in taken:
+        pass
+    return name
 
 
 def _key(pairs: LabelPairs, items: list[Item], left_out: dict[str, int], skipped: list[Skipped], seed: int) -> Item:
@@ -148,13 +160,3 @@ def _key(pairs: LabelPairs, items: list[Item], left_out: dict[str, int], skipped
         "problems": [asdict(clip) for clip in skipped],
         "items": items,
     }
-
-
-def _page(key: Item) -> str:
-    """Return the page; it has each item's name, its two labels in random order, and the label of a check."""
-    items = sorted(key["items"], key=lambda item: str(item["id"]))  # not in the order of the draw
-    shown = [{name: item[name] for name in ("id", "labels", "check")} for item in items]
-    text, digest = script("listening.js", "melt_ser.label_study")
-    study = json.dumps({"id": key["study"], "items": shown}, ensure_ascii=False)
-    checks = sum(item["check"] is not None for item in items)
-    return render("listening.html", "melt_ser.label_study", study=study, checks=checks, script=text, script_hash=digest)

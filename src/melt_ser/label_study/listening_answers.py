@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 from msgspec import Struct
 
-from melt_ser.core.errors import InputError, SetupError
-from melt_ser.core.files import read_typed
-from melt_ser.label_study.listening import SCHEMA_VERSION
+from melt_ser.core.errors import InputError
+from melt_ser.label_study.answer_files import Given, read_answers, read_versioned
 
 
 class Item(Struct):
@@ -35,25 +32,6 @@ class Key(Struct):
     items: list[Item]
 
 
-class Given(Struct):
-    """An answer of a rater; `chosen` None: the clip did not play."""
-
-    item: str
-    chosen: str | None
-    side: str | None  # left or right
-    plays: int
-    seconds: float
-
-
-class Answers(Struct):
-    """The file that a rater saves."""
-
-    schema_version: int
-    study: str
-    rater: str
-    answers: list[Given]
-
-
 @dataclass(frozen=True)
 class Judgements:
     """The judgements of the raters who passed the checks.
@@ -67,6 +45,7 @@ class Judgements:
     raters: list[str]  # who passed the checks and judged
     left_out: dict[str, str] = field(default_factory=dict)  # reason, by rater
     not_played: int = 0  # items that did not play for a rater
+    about: dict[str, dict[str, str]] = field(default_factory=dict)  # what raters answered about themselves
 
 
 def read_judgements(key_path: Path, answer_paths: Sequence[Path], allowed_failures: int = 0) -> Judgements:
@@ -76,24 +55,9 @@ def read_judgements(key_path: Path, answer_paths: Sequence[Path], allowed_failur
     InputError if a file is damaged, belongs to another study, has an answer that the study does not offer, or
     contradicts another file of the same rater, or if no judgement is left.
     """
-    key: Key = _read(key_path, Key, "give the key.json that `listen build` wrote")
+    key: Key = read_versioned(key_path, Key, "give the key.json that `listen build` wrote")
     items = {item.id: item for item in key.items}
-    given: defaultdict[str, dict[str, Given]] = defaultdict(dict)
-    for path in _files(answer_paths):
-        content: Answers = _read(path, Answers, "ask the rater to save the answers again")
-        if content.study != key.study:
-            raise InputError(
-                f"{path} answers the study {content.study}, but {key_path} belongs to {key.study}; "
-                "give the key.json of that study."
-            )
-        answers = {answer.item: answer for answer in content.answers}
-        for name, answer in answers.items():
-            if name not in items or answer.chosen not in (None, *items[name].labels):
-                raise InputError(
-                    f"{path}: '{answer.chosen}' for the item {name} is not an answer of this study; "
-                    "ask the rater to save the answers again."
-                )
-        _join(given[content.rater], answers, content.rater, path)
+    given, about = read_answers(answer_paths, key.study, key_path, {name: item.labels for name, item in items.items()})
     reasons = {rater: _failed(answers, items, allowed_failures) for rater, answers in given.items()}
     left_out = {rater: reason for rater, reason in reasons.items() if reason}
     passed = {rater: answers for rater, answers in given.items() if rater not in left_out}
@@ -115,20 +79,7 @@ def read_judgements(key_path: Path, answer_paths: Sequence[Path], allowed_failur
         raise InputError(f"The answers have no judgement to score{why}; give the raters' answer files.")
     not_played = sum(answer.chosen is None for answers in passed.values() for answer in answers.values())
     table = pd.DataFrame(rows)
-    return Judgements(key.sources, table, table["rater"].unique().tolist(), left_out, not_played)
-
-
-def _join(before: dict[str, Given], answers: dict[str, Given], rater: str, path: Path) -> None:
-    """Add a rater's answers to those of their other files; an item skipped in one file may be judged in another."""
-    for name, answer in answers.items():
-        known = before[name].chosen if name in before else None
-        if known is not None and answer.chosen not in (None, known):
-            raise InputError(
-                f"{path} says '{answer.chosen}' for the item {name}, and another file of rater {rater} '{known}'; "
-                "leave the older file out, or, if two people share the code, change 'rater' in one file."
-            )
-        if known is None:
-            before[name] = answer
+    return Judgements(key.sources, table, table["rater"].unique().tolist(), left_out, not_played, about)
 
 
 def _failed(answers: dict[str, Given], items: dict[str, Item], allowed: int) -> str:
@@ -136,19 +87,3 @@ def _failed(answers: dict[str, Given], items: dict[str, Item], allowed: int) -> 
     asked = [(items[name].check, answer.chosen) for name, answer in answers.items() if items[name].check]
     failed = sum(chosen not in (None, check) for check, chosen in asked)
     return f"failed {failed} of {len(asked)} checks" if failed > allowed else ""
-
-
-def _files(paths: Sequence[Path]) -> list[Path]:
-    files = [file for path in paths for file in (sorted(path.glob("*.json")) if path.is_dir() else [path])]
-    if not files:
-        raise SetupError(f"There are no answers (*.json) in {paths[0]}; give the files that the raters saved.")
-    return files
-
-
-def _read(path: Path, kind: Any, fix: str) -> Any:
-    if not path.is_file():
-        raise SetupError(f"There is no file {path}; {fix}.")
-    content = read_typed(path, kind, fix)
-    if content.schema_version != SCHEMA_VERSION:
-        raise InputError(f"{path} is of version {content.schema_version}, not {SCHEMA_VERSION}; {fix}.")
-    return content

@@ -75,6 +75,7 @@ class Preference(msgspec.Struct, frozen=True, kw_only=True):
     classes: dict[str, list[ClassPreferred]]  # by the labels of the "second" and of the "first" source
     left_side: LeftSide
     agreement: RaterAgreement
+    about: dict[str, dict[str, str]] = {}  # the answers of raters about themselves, by question
 
 
 def preference(judgements: Judgements, resamples: int = RESAMPLES, seed: int = 0) -> Preference:
@@ -92,6 +93,7 @@ def preference(judgements: Judgements, resamples: int = RESAMPLES, seed: int = 0
         classes={source: _classes(table, source, **draw) for source in ("second", "first")},
         left_side=LeftSide(float(on_the_left.mean()), _binomial(on_the_left)),
         agreement=_agreement(_matrix(table), **draw),
+        about=judgements.about,
     )
 
 
@@ -204,6 +206,10 @@ def sections(result: Preference) -> list[Section]:
             )
         )
     parts.append(Section("Raters", list(_rater_sentences(result))))
+    if result.about:
+        questions = list(dict.fromkeys(name for answers in result.about.values() for name in answers))
+        told = [[rater, *(answers.get(name, "") for name in questions)] for rater, answers in result.about.items()]
+        parts.append(Section("Raters about themselves", [], ("rater", *questions), told))
     return parts
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from melt_ser.reporting.blocks import Block, blocks_of
 from melt_ser.reporting.collect import CollectedRuns, Note, Run
 from melt_ser.reporting.headline import TestSet, test_sets
+from melt_ser.reporting.label_sources import LabelSources, compare_label_sources
 from melt_ser.reporting.matrix import Matrix, matrices
 from melt_ser.reporting.notices import Notice, notices
 from melt_ser.reporting.overview import SystemScore, system_scores
@@ -43,6 +44,7 @@ class ReportData:
     blocks: list[list[Block]]  # the small tables of each matrix
     test_sets: list[TestSet]  # of the first matrix: answer set closed
     ranking: Ranking | None
+    label_sources: LabelSources
     published: list[Published]
     warnings: dict[str, list[Run]]  # by sentence: the runs with it; the most frequent sentence first
     dropped: list[Dropped]
@@ -81,6 +83,7 @@ def make_report_data(collected: CollectedRuns) -> ReportData:
         [blocks_of(table, methods) for table in tables],
         test_sets(tables[0]),
         rank_methods(scores),
+        compare_label_sources(scores, methods),
         published_next_to(scores),
         by_number,
         _dropped(collected.runs),

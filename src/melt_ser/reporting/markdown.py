@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from melt_ser.core.errors import one_line
 from melt_ser.evaluation.metrics import percent, table_metrics
+from melt_ser.reporting import label_sources
 from melt_ser.reporting.blocks import Block
 from melt_ser.reporting.contents import ReportData
 from melt_ser.reporting.matrix import Cell
@@ -67,6 +68,11 @@ def _lines(contents: ReportData) -> Iterator[str]:
     if contents.ranking:
         yield "\n## Ranks over corpora\n"
         yield from _ranking(contents.ranking)
+    sources = contents.label_sources
+    if sources.pairs or sources.notes:
+        yield f"\n## Label sources\n\n{escaped(label_sources.MEANING)}\n"
+        yield from table(label_sources.COLUMNS, (pair.cells for pair in sources.pairs))
+        yield from (f"\n{escaped(note)}" for note in sources.notes)
     yield "\n## Systems\n"
     yield from _systems(contents)
     yield "\n## Every score\n"

@@ -12,6 +12,7 @@ from typing import Any
 from melt_ser.core.errors import InputError
 from melt_ser.evaluation.metrics import percent, table_metrics
 from melt_ser.evaluation.results import training_of
+from melt_ser.reporting import label_sources
 from melt_ser.reporting.blocks import share
 from melt_ser.reporting.contents import ReportData
 from melt_ser.reporting.forest import forest, styles
@@ -24,6 +25,7 @@ from melt_ser.reporting.utterances import Corpora
 from melt_ser.runs.table import interval_legend, merged, shown
 
 FILTERS = {"backbone": "Backbone", "train": "Trained on", "corpus": "Tested on", "answer_set": "Answer set"}
+TEXTS = ("system", "tested on", "first", "second", "scored against")  # columns of label sources that are no numbers
 SCORE_COLUMNS = ("system", "trained on", "tested on", "split", "fold", "answer set", "mean of", "n", "chance")
 MOST_ROWS = 3000  # rows of the overview; a browser sorts and filters so many at once
 MOST_DETAILED = 200  # runs with their details in the page, the best of each test corpus first
@@ -74,6 +76,8 @@ def page(contents: ReportData, folder: Path | None) -> str:
         interval_legend=interval_legend([row for run in contents.runs for row in run.whole_evals()], ["ua"]),
         next_to=next_to,
         percent=percent,
+        label_sources=label_sources,
+        label_source_columns=[(name, name not in TEXTS) for name in label_sources.COLUMNS],
         training_of=training_of,
         points=points,
     )

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import re
 from collections.abc import Sequence
 from importlib.resources import files
 from typing import Any
@@ -27,6 +28,7 @@ def render(template: str, package: str = PACKAGE, **values: Any) -> str:
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
+    environment.filters["split_placeholders"] = lambda text: re.split(r"(\{\w+\})", text)
     environment.filters["thousands"] = lambda number: f"{number:,.1f}" if isinstance(number, float) else f"{number:,}"
     return environment.get_template(template).render(**values)
 

@@ -81,7 +81,7 @@ def _paired(scores: Sequence[SystemScore], notes: list[str]) -> tuple[list[int],
     speakers = None  # of the best
     for number, score in enumerate(scores):
         try:
-            predictions = _predictions(score)
+            predictions = predictions_of(score)
             table = by_utterance(predictions, scores[0].rows[0].classes)
             if tables:
                 check_same(tables[0], table)
@@ -101,7 +101,7 @@ def _paired(scores: Sequence[SystemScore], notes: list[str]) -> tuple[list[int],
     return chosen, score_tables(tables, speakers) if len(chosen) > 1 else None
 
 
-def _predictions(score: SystemScore) -> pd.DataFrame:
+def predictions_of(score: SystemScore) -> pd.DataFrame:
     """Return the predictions of all seeds, models or folds of a system, with their `group`, the speaker.
 
     If speakers are not known, `group` is empty, and its value becomes the name of the utterance.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
 from pathlib import Path
 from typing import TypeVar
@@ -11,7 +11,7 @@ from typing import TypeVar
 import pandas as pd
 
 from melt_ser.cli.compose import load_dataset
-from melt_ser.config import Config, DatasetConfig, Method
+from melt_ser.config import RELEASE_LABELS, Config, DatasetConfig, Method
 from melt_ser.core.console import say, verification_bar
 from melt_ser.core.errors import InputError, MeltSerError, SetupError
 from melt_ser.corpora.corpus import Corpus
@@ -38,6 +38,7 @@ class RunPlan:
     splits: list[FoldSplit]
     others: list[Corpus]  # further corpora to score
     scores_itself: bool  # whether the training corpus is a test corpus too: named in eval.corpora, or the default
+    reference: Corpus  # the training corpus with the labels that its test part is scored against
     unscored: dict[str, str]  # corpora of eval.corpora that cannot be read: name, reason
     failed_folders: set[Path] = field(default_factory=set)  # of the feature cache; no fold tries these again
 
@@ -82,7 +83,9 @@ def make_plan(config: Config) -> RunPlan:
             f"Corpus '{corpus.name}' has {len(classes)} of the classes of label space '{space.name}' "
             f"({', '.join(space.classes)}); training needs two or more."
         )
-    splits = make_fold_splits(usable, config.dataset, corpus.annotated)
+    reference = read_reference(config, corpus)
+    tested = None if reference is corpus else reference.usable(space)[0]
+    splits = make_fold_splits(usable, config.dataset, corpus.annotated, tested)
     for split in splits:
         own = split.train["class"].unique()
         if len(own) == 1 and config.trainer.method is not Method.gradient:
@@ -100,11 +103,26 @@ def make_plan(config: Config) -> RunPlan:
     for name, reason in unscored.items():
         say(f"note: '{name}' cannot be scored: {reason}")
     plan = RunPlan(
-        config, run_folder(config), corpus, space, classes, splits, list(others.values()), scores_itself, unscored
+        *(config, run_folder(config), corpus, space, classes, splits, list(others.values()), scores_itself),
+        *(reference, unscored),
     )
     for split in splits:
         evaluation_sets(plan, split)  # an overlap or an empty test part stops the run before the training, not after it
     return plan
+
+
+def read_reference(config: Config, corpus: Corpus) -> Corpus:
+    """Return the training corpus with the labels of `eval.reference`; without that setting, the corpus itself.
+
+    Raises SetupError for a union of corpora, and the errors of `load_corpus`.
+    """
+    chosen = config.eval.reference
+    if chosen is None:
+        return corpus
+    if config.dataset.members:
+        raise SetupError("eval.reference is for one corpus; a union's members may have labels files of their own.")
+    file = None if chosen == RELEASE_LABELS else chosen
+    return load_corpus(replace(config.dataset, label_file=file), progress=verification_bar)
 
 
 def _readable(
@@ -141,7 +159,9 @@ def evaluation_sets(plan: RunPlan, split: FoldSplit) -> list[EvaluationSet]:
     settings, space, classes = plan.config.eval, plan.space, plan.classes
     trained = pd.concat([split.train, split.dev])
     own = (
-        [make_evaluation_set(plan.corpus, space, classes, settings, trained, split.test)] if plan.scores_itself else []
+        [make_evaluation_set(plan.reference, space, classes, settings, trained, split.test)]
+        if plan.scores_itself
+        else []
     )
     sentences = script(trained) if plan.others else []
     return own + [

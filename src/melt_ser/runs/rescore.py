@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,7 +19,7 @@ from melt_ser.corpora.corpus import Corpus
 from melt_ser.corpora.fold_split import SPLIT_COLUMNS
 from melt_ser.corpora.labels import LabelSpace
 from melt_ser.evaluation.evaluation_sets import EvaluationSet, make_evaluation_set, split_to_score
-from melt_ser.evaluation.results import RERUN_HINT, Result, write_result
+from melt_ser.evaluation.results import RERUN_HINT, Evaluation, Result, write_result
 from melt_ser.models.families import check_trusted, find_family
 from melt_ser.runs.evaluations import answers_of, evaluation_rows, unscored_entries, with_rows
 from melt_ser.runs.folder import RESULT_FILE, model_folders, read_result
@@ -65,9 +66,9 @@ def complete(plan: RunPlan, result: Result) -> Result:
     """Score the corpora of `eval.corpora` that a finished run lacks; note the reason for each unreadable one."""
     _note_unscored(plan, result)
     settings = plan.config.eval
-    scored = {(row.corpus, row.split) for row in result.evals}
+    scored = {(row.corpus, row.split) for row in result.evals if not _has_other_reference(row, plan)}
     wanted = [(other, split_to_score(other, settings)) for other in plan.others]
-    wanted += [(plan.corpus, "test")] if plan.scores_itself else []
+    wanted += [(plan.reference, "test")] if plan.scores_itself else []
     missing = [(corpus, split) for corpus, split in wanted if (corpus.name, split) not in scored]
     if not missing:
         say(f"already finished: {plan.folder} (force=true runs it again)")
@@ -75,8 +76,15 @@ def complete(plan: RunPlan, result: Result) -> Result:
     say(f"already trained: {plan.folder}; scoring {', '.join(corpus.name for corpus, _ in missing)}")
     for corpus, split in missing:
         of_split = settings if split == "all" else replace(settings, split=split)
-        result = rescore(plan.folder, result, corpus, of_split, plan.config.device)
+        own = {fold.fold: fold.test for fold in plan.splits} if corpus is plan.reference else None
+        result = rescore(plan.folder, result, corpus, of_split, plan.config.device, own)
     return result
+
+
+def _has_other_reference(row: Evaluation, plan: RunPlan) -> bool:
+    """Return whether a row of the training corpus is scored against other labels than those of `eval.reference`."""
+    own = (row.corpus, row.split) == (plan.reference.name, "test")
+    return own and row.digest != plan.reference.digest
 
 
 def _note_unscored(plan: RunPlan, result: Result) -> None:
@@ -88,7 +96,14 @@ def _note_unscored(plan: RunPlan, result: Result) -> None:
         write_result(plan.folder / RESULT_FILE, result)
 
 
-def rescore(folder: Path, result: Result, corpus: Corpus, settings: EvalConfig, device: str) -> Result:
+def rescore(
+    folder: Path,
+    result: Result,
+    corpus: Corpus,
+    settings: EvalConfig,
+    device: str,
+    own_tests: Mapping[int | None, pd.DataFrame] | None = None,
+) -> Result:
     """Score every model of a finished run on a corpus; write and return the result with new rows in place of old ones.
 
     Args:
@@ -96,6 +111,7 @@ def rescore(folder: Path, result: Result, corpus: Corpus, settings: EvalConfig, 
         corpus: the corpus to score.
         settings: `eval` of the configuration.
         device: auto, cpu, cuda or cuda:<number>.
+        own_tests: the test part of each fold in the training corpus; None: those of the run's `splits.csv`.
 
     Raises InputError if recordings of the corpus were trained on (unless `eval.allow_overlap` is on), or if the run's
     own corpus has changed.
@@ -109,7 +125,7 @@ def rescore(folder: Path, result: Result, corpus: Corpus, settings: EvalConfig, 
             classes,
             settings,
             _trained(splits, fold),
-            _own_test(splits, corpus, result, settings, fold),
+            own_tests[fold] if own_tests else _own_test(splits, corpus, result, settings, fold),
             result.train.sentences if corpus.name != result.train.corpus else (),
         )
         for fold, _ in models

@@ -11,13 +11,15 @@ import pandas as pd
 import pytest
 
 from corpus_trees import MELT_COLUMNS, meld_release
+from melt_ser.annotate import main as annotate
 from melt_ser.annotation.answers import Answer
 from melt_ser.annotation.fields import paper_fields
-from melt_ser.annotation.labels_file import LabelledLine, Origin, combine, label_line, write_labels
+from melt_ser.annotation.labels_file import LabelledLine, Origin, combine, few_lines, label_line, write_labels
 from melt_ser.cli.compose import load_dataset
 from melt_ser.core.errors import InputError, SetupError
+from melt_ser.corpora.label_file import read_labelled, relabel
 from melt_ser.corpora.labels import map_labels
-from melt_ser.corpora.lines import Line, read_labelled, read_lines, relabel
+from melt_ser.corpora.lines import Line, read_lines
 from melt_ser.corpora.load import read_release
 from melt_ser.corpora.table import Release, make_table
 
@@ -128,6 +130,35 @@ def test_combine_makes_the_consensus_of_each_line(tmp_path: Path) -> None:
         combine(paths, "majorty")
 
 
+def test_combine_takes_any_table_with_a_name_and_a_label(tmp_path: Path) -> None:
+    write_labels(tmp_path / "model.csv", [label(meld_line(n), raw) for n, raw in enumerate(("joy", "anger", "joy"))])
+    people = {
+        "anna": "utterance,label\ntrain_dia0_utt0,Joy\ntrain_dia0_utt1,Neutral\n",
+        "ben": "file,emotion\ntrain_dia0_utt1.wav,neutral\ntrain_dia0_utt2.wav,JOY\n",
+    }
+    for name, text in people.items():
+        (tmp_path / f"{name}.csv").write_text(text, encoding="utf-8")
+    combined = combine([tmp_path / f"{name}.csv" for name in ("model", *people)])
+    assert [line.label for line in combined] == ["joy", "Neutral", "joy"]
+    assert [line.consensus.confidence for line in combined if line.consensus] == pytest.approx([1, 2 / 3, 1])
+
+
+def test_combine_cautions_where_lines_are_few_for_dawid_and_skene(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    paths = []
+    for rater, shift in enumerate((0, 0, 1)):
+        rows = "".join(f"u{number},{LABELS[(number + shift) % 3]}\n" for number in range(74 + rater // 2))
+        paths.append(tmp_path / f"{rater}.csv")
+        paths[-1].write_text(f"utterance,label\n{rows}", encoding="utf-8")
+    assert few_lines(combine(paths, "dawid_skene"), "dawid_skene") == "", "75 lines"
+    assert few_lines(combine(paths[:1] * 3, "one_coin"), "one_coin") == ""
+    arguments = [*map(str, [paths[0], paths[1], paths[1]]), "--combine", "--out", str(tmp_path / "out.csv")]
+    assert annotate([*arguments, "--method", "dawid_skene"]) == 0
+    told = capsys.readouterr().err
+    assert "caution: 74 lines with 3 labels are few for dawid_skene" in told and "from about 75 lines on" in told
+
+
 @pytest.fixture(scope="module")
 def released(shared_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return meld_release(shared_data, tmp_path_factory.getbasetemp())
@@ -169,7 +200,9 @@ def test_a_labels_file_of_another_corpus_is_a_sentence(tmp_path: Path, shared_da
     table.write_text("utterance,text,llm_label\nother,Hi!,joy\n", encoding="utf-8")
     with pytest.raises(InputError, match="it names them as 'other', the corpus as 'train_dia0_utt0'"):
         relabel(release, table)
+    assert relabel(release, shared_data / "meld").table["label"].tolist() == ["neutral"], "people's labels are labels"
+    table.write_text("utterance,text\nother,Hi!\n", encoding="utf-8")
     with pytest.raises(InputError, match="lacks the column llm_label; give a labels file as annotate writes it"):
-        relabel(release, shared_data / "meld")
-    with pytest.raises(SetupError, match="There is no table at"):
+        relabel(release, table)
+    with pytest.raises(SetupError, match="There is no labels file"):
         relabel(release, tmp_path / "none.csv")

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from melt_ser.acoustics import main
 from melt_ser.core.errors import InputError
-from melt_ser.label_study.acoustics import FEATURES, LEVELS, acoustic_check
+from melt_ser.label_study.acoustics import FEATURES, LEVELS, acoustic_check, sections
 
 RATE = 16_000
 
@@ -144,3 +144,47 @@ def test_acoustics_text_lists_the_utterances_left_out(tmp_path: Path, capsys: py
     assert main([*files, "--root", str(tmp_path)]) == 0
     text = " ".join(capsys.readouterr().out.split())
     assert "Left out of pitch: 1 (described as 'trembling')." in text and "100.0 [" in text
+
+
+def of_speakers(speakers: dict[str, tuple[float, float]], each: int = 20) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Return described and measured utterances: each speaker (mean, deviation) is described relative to themselves."""
+    rows, values = [], []
+    for speaker, (mean, deviation) in speakers.items():
+        own = mean + deviation * np.random.default_rng(len(rows)).standard_normal(each)
+        low, high = np.quantile(own, [0.3, 0.7])
+        rows += [(speaker, "low" if value <= low else "high" if value > high else "mid") for value in own]
+        values += own.tolist()
+    measured = pd.DataFrame({"loudness": np.nan, "pitch": values}, columns=list(FEATURES))
+    return pd.DataFrame(rows, columns=["speaker", "pitch"]), measured
+
+
+def test_a_rater_who_is_right_about_each_speaker_is_right_within_speakers() -> None:
+    table, measured = of_speakers({"a": (28, 2), "b": (31, 2), "c": (36, 2), "d": (40, 2)})
+    [overall] = acoustic_check(table, measured, {}).checks
+    result = acoustic_check(table, measured, {}, within="speaker")
+    assert overall.ua < 0.75 and overall.chance == pytest.approx(1 / 3)
+    assert result.checks[0].ua == 1.0 and result.checks[0].n == 80 and result.within == "speaker"
+    told = sections(result)
+    assert "The bottom 30 % of the measured values of each speaker are low" in told[0].sentences[0]
+    assert told[1].sentences == [f"{FEATURES['pitch']} is binned within each speaker."]
+
+
+def test_speakers_with_few_utterances_are_counted_and_left_out_within_speakers() -> None:
+    table, measured = of_speakers({"a": (28, 2), "b": (31, 2)})
+    table.loc[20:30, "speaker"] = ["", "", *["c"] * 9]
+    [pitch] = acoustic_check(table, measured, {}, within="speaker").checks
+    assert pitch.n == 20, "of speaker b nine utterances are left"
+    assert pitch.left_out["a speaker that is not known or has fewer than 10 measured utterances"] == 20
+    with pytest.raises(InputError, match=r"no column 'speeker' \(--within\); did you mean 'speaker'"):
+        acoustic_check(table, measured, {}, within="speeker")
+
+
+def test_a_uar_over_fewer_levels_is_told_with_its_chance() -> None:
+    """Only quiet and middle voices are described; of the loud ones nothing is said."""
+    table = pd.DataFrame({"loudness": ["low"] * 6 + ["mid"] * 8 + [""] * 6})
+    measured = pd.DataFrame({"loudness": np.arange(20.0), "pitch": np.nan}, columns=list(FEATURES))
+    result = acoustic_check(table, measured, {})
+    [loudness] = result.checks
+    assert loudness.chance == 0.5 and loudness.recall[2] is None and loudness.ua == 1.0
+    sentence = "No described loudness is measured as high: its UAR is over 2 of 3 levels, and chance is 50.0 %."
+    assert sentence in sections(result)[0].sentences

@@ -21,7 +21,7 @@ import yaml
 from melt_ser.config import DatasetConfig
 from melt_ser.core.errors import InputError, SetupError, did_you_mean, first_line
 from melt_ser.corpora.readers.annotations import Record
-from melt_ser.corpora.readers.columns import columns_of
+from melt_ser.corpora.readers.columns import columns_of, needs_label
 from melt_ser.corpora.readers.csv import release_of
 from melt_ser.corpora.readers.release import not_found
 from melt_ser.corpora.table import GENDER_WORDS, SPLIT_WORDS, Release
@@ -44,7 +44,7 @@ def read(root: Path, config: DatasetConfig) -> Release:
     database = _load(root)
     columns = _columns(database, config, root)
     try:
-        label, others = columns["label"], [name for our, name in columns.items() if our != "label"]
+        label, *others = sorted(columns.values(), key=lambda name: name != columns.get("label"))
         frame = database.get(label, others, tables=config.parts)
         splits, notes = _splits(database, label, config, root)
     except (ValueError, KeyError) as error:
@@ -151,7 +151,7 @@ def _columns(database: Any, config: DatasetConfig, root: Path) -> dict[str, str]
                 f"{root / HEADER} has no table '{part}' (dataset.parts); {did_you_mean(part, database.tables)}"
             )
     columns = {our: name for our, name in {**COMMON, **config.columns}.items() if name is not None and name in names}
-    if "label" not in columns:
+    if "label" not in columns and (needs_label(config) or not columns):
         raise InputError(
             f"{root / HEADER} has no 'emotion': set +dataset.columns.label to one of {', '.join(sorted(names))}."
         )

@@ -33,6 +33,11 @@ def columns_of(config: DatasetConfig) -> dict[str, str | None]:
     return config.columns
 
 
+def needs_label(config: DatasetConfig) -> bool:
+    """Return whether the corpus' own labels are used: for training, or for the vote of its raters."""
+    return config.label_file is None or config.rater_vote is not None
+
+
 def find_columns(
     present: Sequence[str], mapping: Mapping[str, str | None], path: Path
 ) -> tuple[dict[str, str], list[str]]:

@@ -31,7 +31,7 @@ from melt_ser.core.package import expanded
 from melt_ser.core.vocabulary import USED_COLUMNS
 from melt_ser.corpora.readers.annotations import Record
 from melt_ser.corpora.readers.audio_paths import RootFolder
-from melt_ser.corpora.readers.columns import columns_of, find_columns, listed
+from melt_ser.corpora.readers.columns import columns_of, find_columns, listed, needs_label
 from melt_ser.corpora.readers.delimited import read_table
 from melt_ser.corpora.readers.placeholders import without_placeholders
 from melt_ser.corpora.readers.raters import one_row_each
@@ -56,7 +56,7 @@ def read(root: Path, config: DatasetConfig) -> Release:
     table = read_table(path, (), strict=True)
     present = [str(column) for column in table]
     columns, notes = find_columns(present, _column_mapping(config), path)
-    _require(columns, present, path)
+    _require(columns, present, path, config)
     if table.empty:
         raise InputError(f"{path} has a header and no rows; give it a row for each utterance.")
     ignored = [column for column in present if column not in columns.values()]
@@ -73,12 +73,14 @@ def _column_mapping(config: DatasetConfig) -> dict[str, str | None]:
     return {**label, **columns_of(config)}
 
 
-def _require(found: Mapping[str, str], present: Sequence[str], path: Path) -> None:
-    """Raise InputError if one of the two columns that every corpus has is not found among those of the table."""
-    missing = [our for our in ("audio", "label") if our not in found]
+def _require(found: Mapping[str, str], present: Sequence[str], path: Path, config: DatasetConfig) -> None:
+    """Raise InputError if the table lacks the audio, or a label that is in no other file (`dataset.label_file`)."""
+    missing = [our for our in ("audio", "label") if our not in found and (our != "label" or needs_label(config))]
     if not missing:
         return
     fix = "name yours with " + " and ".join(f"+dataset.columns.{our}=<column>" for our in missing)
+    if "label" in missing and config.rater_vote is None:
+        fix += ", or give labels with dataset.label_file=<table>"
     if len(present) == 1:
         fix = f"separate its columns with commas, semicolons or tabs, or {fix}"
     raise InputError(f"{path} lacks the column {' and '.join(missing)}; its columns are: {listed(present)}; {fix}.")
@@ -87,7 +89,8 @@ def _require(found: Mapping[str, str], present: Sequence[str], path: Path) -> No
 def release_of(given: pd.DataFrame | Iterable[Record], root: Path, path: Path, config: DatasetConfig) -> Release:
     """Return the rows that have a label and a file, one for each recording or segment; list the others as skipped.
 
-    Whole columns are processed at once, so that a million rows take seconds. Raises InputError if a value is wrong.
+    A row needs no label if `dataset.label_file` gives it. Whole columns are processed at once, so that a million rows
+    take seconds. Raises InputError if a value is wrong.
 
     Args:
         given: rows with (some of) the columns of the corpus table.
@@ -104,7 +107,7 @@ def release_of(given: pd.DataFrame | Iterable[Record], root: Path, path: Path, c
         table["audio"], lambda audio, row: folder.relative(audio, f"{path}, row {row}") if audio else ""
     )
     table["label"] = _map_values(table["label"], lambda label, _: unicodedata.normalize("NFC", label))
-    reasons = _missing(table, root)
+    reasons = _missing(table, root, needs_label(config))
     complete, unknown = without_placeholders(table[reasons == ""])
     used, left_out, notes = one_row_each(_with_values(complete, path, config), config, path)
     reasons.update(pd.Series(left_out, dtype="str"))
@@ -115,10 +118,10 @@ def release_of(given: pd.DataFrame | Iterable[Record], root: Path, path: Path, c
     return Release(make_table(used), skipped, unknown + notes)
 
 
-def _missing(table: pd.DataFrame, root: Path) -> pd.Series:
-    """Return what each row lacks: "no audio", "no label", "no audio file", or "" if it is complete."""
+def _missing(table: pd.DataFrame, root: Path, needs_label: bool) -> pd.Series:
+    """Return what each row lacks: "no audio", "no label" (if it needs one), "no audio file", or "" if complete."""
     is_file = _map_values(table["audio"], lambda audio, _: os.path.isfile(f"{root}/{audio}"), "bool")
-    lacks = [table["audio"] == "", table["label"] == "", ~is_file]
+    lacks = [table["audio"] == "", (table["label"] == "") & needs_label, ~is_file]
     return pd.Series(np.select(lacks, ["no audio", "no label", "no audio file"], ""), table.index, "str")
 
 

@@ -25,7 +25,7 @@ from melt_ser.config import DatasetConfig
 from melt_ser.core.errors import InputError, SetupError, did_you_mean
 from melt_ser.corpora.download.hub import unpack_hub
 from melt_ser.corpora.readers.annotations import Record, read_records
-from melt_ser.corpora.readers.columns import columns_of
+from melt_ser.corpora.readers.columns import columns_of, needs_label
 from melt_ser.corpora.readers.csv import release_of
 from melt_ser.corpora.readers.release import not_found, visible_files
 from melt_ser.corpora.table import GENDER_WORDS, SPLIT_WORDS, Release
@@ -97,7 +97,7 @@ def _our_columns(path: Path, columns: list[str], config: DatasetConfig) -> dict[
     for our, their in ours.items():
         if their is not None and their.lower() not in columns:
             raise InputError(f"{path} has no column '{their}' (dataset.columns.{our}): {did_you_mean(their, columns)}")
-    if ours.get("label") is None:
+    if ours.get("label") is None and needs_label(config):
         raise InputError(f"{path} has no column 'label': set +dataset.columns.label to one of {', '.join(columns)}.")
     return {our: their.lower() for our, their in ours.items() if their is not None}
 

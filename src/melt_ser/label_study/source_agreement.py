@@ -1,0 +1,227 @@
+"""Measure how far any number of label sources agree: alpha over all of them, and each pair.
+
+Labels are nominal (the same or not), ordinal (in an order, by ranks) or interval (numbers). Krippendorff's alpha takes
+the distances of its level. Cohen's kappa is plain, weighted by the steps between ordered labels, or by squared
+differences of numbers.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from itertools import combinations
+from typing import Literal
+
+import msgspec
+import numpy as np
+import pandas as pd
+from scipy import sparse
+
+from melt_ser.core.errors import InputError, SetupError
+from melt_ser.evaluation.metrics import Floats, Integers, weighted_accuracy
+from melt_ser.evaluation.statistics import RESAMPLES, Units, count_per_unit, resample, resampling_units
+from melt_ser.label_study.agreement import Bounds, in_one_spelling, with_interval
+from melt_ser.label_study.label_sources import LabelTable
+from melt_ser.label_study.reliability import (
+    cohens_kappa,
+    coincidences_of_items,
+    krippendorffs_alpha,
+    squared_differences,
+    squared_ranks,
+    steps,
+)
+
+SCHEMA_VERSION = 1
+MOST_LABELS = 50  # different labels or numbers
+Level = Literal["nominal", "ordinal", "interval"]
+
+
+class PairAgreement(msgspec.Struct, frozen=True, kw_only=True):
+    """The agreement of two sources on the utterances that both labelled; None if a value is not defined."""
+
+    first: str
+    second: str
+    n: int
+    changed: float | None  # share of utterances with two different labels, 0..1
+    changed_ci95: Bounds | None
+    kappa: float | None  # Cohen's, weighted for ordinal and interval labels
+    kappa_ci95: Bounds | None
+
+
+class SourceAgreement(msgspec.Struct, frozen=True, kw_only=True):
+    """The agreement of several label sources."""
+
+    schema_version: int = SCHEMA_VERSION
+    level: Level
+    labels: list[str]  # the set, in its order
+    sources: dict[str, dict[str, int]]  # utterances of each source, by label
+    outside: dict[str, dict[str, int]]  # labels outside the set, which count as no label
+    n: int  # utterances with two or more labels of the set
+    left_out: dict[str, int]
+    ci_unit: str  # the resampled unit: speaker or utterance
+    alpha: float | None  # Krippendorff's
+    alpha_ci95: Bounds | None
+    pairs: list[PairAgreement]
+
+
+def source_agreement(
+    given: LabelTable,
+    labels: Sequence[str] | None = None,
+    level: Level = "nominal",
+    resamples: int = RESAMPLES,
+    seed: int = 0,
+) -> SourceAgreement:
+    """Return the agreement of two or more label sources.
+
+    Args:
+        given: the labels of each source.
+        labels: the set, in its order for `ordinal`; None: all labels that occur, numbers in their order.
+        level: of the labels.
+        resamples: of the bootstrap, over speakers if all are known and otherwise over utterances.
+        seed: of the bootstrap.
+
+    Raises InputError for too many labels or labels that are no numbers, SetupError for a set that does not fit.
+    """
+    table = given.labels.apply(_plain_numbers) if level == "interval" else given.labels
+    chosen = _label_set(table, labels, level)
+    values = _numbers_of(chosen) if level == "interval" else None
+    spelled = {label.casefold(): label for label in chosen}
+    table = table.apply(in_one_spelling, spelled=spelled)
+    codes = np.column_stack([pd.Categorical(table[name], chosen).codes for name in table]).astype(np.int64)
+    enough = (codes >= 0).sum(axis=1) >= 2
+    if not enough.any():
+        raise InputError(f"No utterance has two labels of the set {', '.join(chosen)}; set --labels or --columns.")
+    beyond = {"without two labels of the set": int((~enough).sum())} if not enough.all() else {}
+    speakers = None if given.speakers is None else given.speakers[enough]
+    counted = _Counted(codes[enough], len(chosen), speakers, level, values, resamples, seed)
+    alpha, alpha_interval = counted.alpha()
+    sources = {str(name): table[name] for name in table}
+    return SourceAgreement(
+        level=level,
+        labels=chosen,
+        sources={name: _counts(column[column.isin(chosen)]) for name, column in sources.items()},
+        outside={name: _counts(column[~column.isin([*chosen, ""])]) for name, column in sources.items()},
+        n=int(enough.sum()),
+        left_out=given.left_out | beyond,
+        ci_unit=counted.units.kind,
+        alpha=alpha,
+        alpha_ci95=alpha_interval,
+        pairs=[counted.pair(*pair, list(sources)) for pair in combinations(range(len(sources)), 2)],
+    )
+
+
+class _Counted:
+    """The utterances of each pattern of labels, in all and on each resample; the measures are functions of these."""
+
+    def __init__(
+        self,
+        codes: Integers,
+        categories: int,
+        speakers: pd.Series | None,
+        level: Level,
+        values: list[float] | None,
+        resamples: int,
+        seed: int,
+    ) -> None:
+        """Count and resample the rows of `codes`, (utterances, sources); -1 is no label."""
+        self.level, self.values, self.categories = level, values, categories
+        self.patterns, pattern_of_row = np.unique(codes, axis=0, return_inverse=True)
+        pattern_of_row = pattern_of_row.ravel()
+        self.units: Units = resampling_units(len(codes), speakers)
+        times = np.bincount(pattern_of_row)
+        if self.units.kind == "speaker":
+            drawn = resample(count_per_unit(pattern_of_row, len(times), self.units.of_row), resamples, seed)
+        else:
+            drawn = np.random.default_rng(seed).multinomial(len(codes), times / len(codes), size=resamples)
+        self.counts = np.vstack([times, drawn])  # (1 + resamples, patterns): the first row has all utterances
+
+    def alpha(self) -> tuple[float, Bounds] | tuple[None, None]:
+        """Return Krippendorff's alpha with its interval."""
+        labels = (self.patterns[:, :, None] == np.arange(self.categories)).sum(axis=1)  # (patterns, categories)
+        matrices = [coincidences_of_items(row[None]).ravel() for row in labels]
+        coincidences = self._summed(sparse.csr_matrix(np.asarray(matrices)))
+        return self._with_interval(krippendorffs_alpha(coincidences, self._squares(coincidences)))
+
+    def pair(self, first: int, second: int, names: Sequence[str]) -> PairAgreement:
+        """Return the agreement of two sources, by their numbers."""
+        ours, theirs = self.patterns[:, first], self.patterns[:, second]
+        both = np.flatnonzero((ours >= 0) & (theirs >= 0))
+        cells = ours[both] * self.categories + theirs[both]
+        shape = (len(self.patterns), self.categories**2)
+        confusions = self._summed(sparse.csr_matrix((np.ones(len(both)), (both, cells)), shape=shape)).astype(np.int64)
+        interval = None if self.values is None else squared_differences(self.values)
+        weights = {"nominal": None, "ordinal": steps(self.categories), "interval": interval}
+        with np.errstate(invalid="ignore", divide="ignore"):  # a resample may have no utterance that both labelled
+            changed = self._with_interval(1 - weighted_accuracy(confusions), least=0.0)
+            kappa = self._with_interval(cohens_kappa(confusions, weights[self.level]))
+        return PairAgreement(
+            first=names[first],
+            second=names[second],
+            n=int(confusions[0].sum()),
+            changed=changed[0],
+            changed_ci95=changed[1],
+            kappa=kappa[0],
+            kappa_ci95=kappa[1],
+        )
+
+    def _squares(self, coincidences: Floats) -> Floats | None:
+        if self.level == "ordinal":
+            return squared_ranks(coincidences)
+        return None if self.values is None else squared_differences(self.values)
+
+    def _summed(self, matrices: sparse.csr_matrix) -> Floats:
+        """Return the sums of a matrix of each pattern, (1 + resamples, categories, categories)."""
+        return np.asarray(self.counts @ matrices).reshape(-1, self.categories, self.categories)
+
+    def _with_interval(self, values: Floats, least: float = -1.0) -> tuple[float, Bounds] | tuple[None, None]:
+        return with_interval(float(values[0]), values[1:], self.units, least)
+
+
+def _label_set(table: pd.DataFrame, labels: Sequence[str] | None, level: Level) -> list[str]:
+    """Return the set in its order: the given labels, or all that occur."""
+    found = sorted({label.casefold() for name in table for label in table[name]} - {""})
+    given = [_plain_number(label) for label in labels or []] if level == "interval" else list(labels or [])
+    chosen = given or (found if level == "nominal" else sorted(found, key=lambda label: _number(label, level)))
+    if len({label.casefold() for label in chosen}) < max(2, len(chosen)):
+        raise SetupError(f"The label set needs two or more different labels, not: {', '.join(chosen)}.")
+    if len(chosen) > MOST_LABELS:
+        raise InputError(
+            f"There are {len(chosen)} different labels (such as '{chosen[0]}'), and agreement reads at most "
+            f"{MOST_LABELS}; round numbers, or choose the columns with --columns."
+        )
+    return chosen
+
+
+def _number(label: str, level: Level) -> float:
+    try:
+        number = float(label)
+    except ValueError:
+        number = math.nan
+    if not math.isfinite(number):
+        fix = "give --labels in their order" if level == "ordinal" else "choose the columns with --columns"
+        raise SetupError(f"The label '{label}' is no number, so its place is not known; {fix}.")
+    return number
+
+
+def _numbers_of(labels: Sequence[str]) -> list[float]:
+    return [_number(label, "interval") for label in labels]
+
+
+def _plain_number(text: str) -> str:
+    """Return a number in its shortest form, so that 5.0 is 5; other text as it is.
+
+    >>> _plain_number("5.0"), _plain_number("joy")
+    ('5', 'joy')
+    """
+    try:
+        return f"{float(text):.10g}"
+    except ValueError:
+        return text
+
+
+def _plain_numbers(column: pd.Series) -> pd.Series:
+    return column.map(_plain_number)
+
+
+def _counts(labels: pd.Series) -> dict[str, int]:
+    return {str(label): int(count) for label, count in labels.value_counts().sort_index().items()}
