@@ -174,15 +174,6 @@ class Journal:
         return self.connection.execute("SELECT 1 FROM submitted WHERE call = ?", (call,)).fetchone() is not None
 
 
-def has_answers(path: Path, prompt: str) -> bool:
-    """Return whether a journal has answers to a prompt; False if there is no journal yet."""
-    if not path.is_file():
-        return False
-    with open_journal(path) as journal:
-        query = "SELECT 1 FROM answers WHERE prompt = ? LIMIT 1"
-        return journal.connection.execute(query, (prompt,)).fetchone() is not None
-
-
 @contextmanager
 def open_journal(path: Path) -> Iterator[Journal]:
     """Open or create a journal, for this process alone.
