@@ -155,13 +155,13 @@ def test_annotate_without_a_prompt_asks_about_own_dialogues_by_dialogue_and_meld
 
 
 def test_a_job_that_began_with_melt_goes_on_with_it(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    def answer(_: dict[str, Any]) -> str:
-        return '{"emotion": "joy"}'
-
-    table = GERMAN.write(tmp_path)
-    annotate(table, "labels.csv", answer, *GERMAN.options, "--prompt", "melt")
-    _, server = annotate(table, "labels.csv", answer, *GERMAN.options)
-    assert server.calls == 0
+    table, server = GERMAN.write(tmp_path), Behaviour(answer=lambda _: '{"emotion": "joy"}')
+    with annotating(server) as address:
+        where = ["--out", str(tmp_path / "labels.csv"), "--base-url", address, "--model", "test"]
+        assert main([str(table), *where, *GERMAN.options, "--prompt", "melt"]) == 0
+        capsys.readouterr()
+        assert main([str(table), *where, *GERMAN.options]) == 0
+    assert server.calls == 20
     assert "by the prompt melt" in capsys.readouterr().err
 
 
