@@ -14,6 +14,7 @@ from contextlib import aclosing
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from melt_ser.annotation.column_options import add_column_options, chosen_columns
 from melt_ser.cli.signals import run_async
 from melt_ser.cli.verb import number, run, whole_number
 from melt_ser.core.console import finish, say
@@ -28,13 +29,6 @@ if TYPE_CHECKING:
     from melt_ser.corpora.lines import Line
 
 PAPER_MODEL = "gpt-4o-2024-08-06"
-COLUMN_OPTIONS = {
-    "text": "the words of a line",
-    "utterance": "its name",
-    "speaker": "who says it",
-    "dialogue": "the dialogue that it is part of",
-    "start": "when it begins, in seconds, which orders the lines of a dialogue",
-}
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -89,9 +83,7 @@ def _parser() -> argparse.ArgumentParser:
     question.add_argument(
         "--map", action="append", default=[], metavar="OTHER=LABEL", help="the label for an answer outside the set"
     )
-    columns = parser.add_argument_group("the columns of your table, if their names do not tell")
-    for role, holds in COLUMN_OPTIONS.items():
-        columns.add_argument(f"--{role}", metavar="COLUMN", help=holds)
+    add_column_options(parser)
     engine = parser.add_argument_group("the engine")
     engine.add_argument("--engine", choices=("openai", "batch", "local"), default="openai", help="(openai)")
     engine.add_argument(
@@ -153,10 +145,10 @@ def annotate(options: argparse.Namespace) -> int:
     remote = options.engine != "local" and not options.dry_run
     endpoint = Endpoint(options.base_url, options.key_variable, options.timeout) if remote else None
     path = options.journal or neighbour(options.out.with_suffix(""), "", ".journal.sqlite")
-    chosen_columns = {role: column for role in COLUMN_OPTIONS if (column := getattr(options, role)) is not None}
+    columns = chosen_columns(options)
     given = load_prompt(options.prompt, options.corpus) if options.prompt else None
     notes: list[str] = []  # said before anything is asked, and not if the command is wrong
-    lines = read_lines(options.tables, chosen_columns, notes.append)
+    lines = read_lines(options.tables, columns, notes.append)
     prompt = given or usual_prompt(options.corpus, lines, path)
     notes += notes_on(prompt, lines)
     rules = parse_rules(options.map, prompt.labels)  # before anything is paid
@@ -166,7 +158,7 @@ def annotate(options: argparse.Namespace) -> int:
     if options.engine == "local" and not options.dry_run:
         from melt_ser.annotation.local import open_engine
 
-        local = open_engine(options.model, prompt, options.temperature, options.calibrate, chosen_columns)
+        local = open_engine(options.model, prompt, options.temperature, options.calibrate, columns)
     temperature = local.temperature if local else options.temperature
     job = Job(chosen, earlier, prompt, options.model, temperature, options.samples, later)
     with empty_journal() if options.dry_run and not path.exists() else open_journal(path) as journal:
