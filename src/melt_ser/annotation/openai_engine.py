@@ -120,6 +120,8 @@ class OpenAIEngine:
                 else:
                     raise
             else:
+                if not reply.prompt_tokens:  # a filter has refused the question, perhaps before anything else was read
+                    return reply
                 self.dialect = dialect
                 for note in dialect.notes():
                     say(f"note: {self.endpoint.address} {note}")

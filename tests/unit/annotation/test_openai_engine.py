@@ -154,6 +154,12 @@ def test_a_server_that_fails_and_then_refuses_the_schema_is_asked_without_it() -
     assert reply.text and server.schemas == {"null"}
 
 
+def test_a_filtered_first_question_teaches_nothing() -> None:
+    server = Behaviour(forms=(), failures=[400], code="content_filter")
+    filtered, answered = ask(server, times=2)
+    assert filtered.finish == "content_filter" and answered.text
+
+
 def test_a_refused_question_leaves_the_form_of_the_schema_unchanged() -> None:
     server = Behaviour(failures=[])
 
