@@ -109,9 +109,9 @@ def _complete(plan: RunPlan) -> tuple[Result, bool]:
     result = finished(plan)
     scored = {row.corpus for row in result.evals}
     plan.unscored = {name: reason for name, reason in plan.unscored.items() if name not in scored}
-    number = len(result.evals)
+    before = list(result.evals)
     result = complete(plan, result)
-    return result, len(result.evals) == number
+    return result, result.evals == before
 
 
 def finished(plan: RunPlan) -> Result:

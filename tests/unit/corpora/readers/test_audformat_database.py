@@ -14,6 +14,7 @@ import pytest
 from corpus_trees import placeholder
 from melt_ser.cli.compose import load_dataset
 from melt_ser.core.errors import InputError, SetupError
+from melt_ser.corpora.load import read_release
 from melt_ser.corpora.readers.audformat_database import read
 
 audformat = pytest.importorskip("audformat")
@@ -180,3 +181,20 @@ def test_audformat_without_database_or_package_names_the_fix(tmp_path: Path) -> 
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert "SetupError: Reading audformat databases needs its package" in done.stderr
+
+
+def test_a_database_without_labels_takes_them_from_a_file(tmp_path: Path) -> None:
+    mini = database(tmp_path)
+    for split in ("train", "test"):
+        mini.drop_tables(f"emotion.{split}")
+    del mini.schemes["emotion"]
+    mini.save(str(tmp_path), storage_format="csv")
+    with pytest.raises(InputError, match="has no 'emotion'"):
+        read(tmp_path, CONFIG)
+    (tmp_path / "labels.csv").write_text("file,label\nwav/03a01Wa.wav,anger\nwav/08a02Fa.wav,joy\n")
+    config = replace(CONFIG, root=str(tmp_path), label_file=str(tmp_path / "labels.csv"))
+    table = read_release(config)[1].table
+    assert table[["audio", "speaker", "label"]].to_numpy().tolist() == [
+        ["wav/03a01Wa.wav", "3", "anger"],
+        ["wav/08a02Fa.wav", "8", "joy"],
+    ]

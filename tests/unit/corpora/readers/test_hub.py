@@ -19,7 +19,7 @@ from corpus_trees import placeholder, write_text
 from melt_ser.cli.compose import load_dataset
 from melt_ser.core.errors import InputError, SetupError
 from melt_ser.corpora.download.hub import hub_folder
-from melt_ser.corpora.load import corpus_root, load_corpus
+from melt_ser.corpora.load import corpus_root, load_corpus, read_release
 from melt_ser.corpora.readers.hub import read
 
 CONFIG = replace(
@@ -240,3 +240,18 @@ def test_hub_split_cannot_name_a_folder_outside(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="is no data set with parquet"):
         read(tmp_path / "set", CONFIG)
     assert not list(tmp_path.rglob("*evil*"))
+
+
+def test_a_data_set_without_labels_takes_them_from_a_file(tmp_path: Path) -> None:
+    root = tmp_path / "folder"
+    for name in ("a", "b"):
+        (root / f"{name}.wav").parent.mkdir(exist_ok=True)
+        (root / f"{name}.wav").write_bytes(clip())
+    write_text(root / "metadata.csv", "file_name,speaker\na.wav,1\nb.wav,2\n")
+    config = replace(load_dataset("hub"), root=str(root))
+    with pytest.raises(InputError, match="has no column 'label'"):
+        read(root, config)
+    write_text(tmp_path / "labels.csv", "utterance,llm_label\nb,joy\na,\n")
+    _, release = read_release(replace(config, label_file=str(tmp_path / "labels.csv")))
+    assert release.table[["audio", "label"]].to_numpy().tolist() == [["b.wav", "joy"]]
+    assert [one.reason for one in release.skipped] == ["no label in labels.csv"]
