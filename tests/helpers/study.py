@@ -120,9 +120,7 @@ def _latex_rows(block: str) -> list[list[str]]:
 
 def _plain(cell: str) -> str:
     cell = re.sub(r"\\begin\{tabular\}\[.\]\{.*?\}\}(.*)\\end\{tabular\}", r"\1", cell)
-    cell = cell.replace(r"\_ \\ ", r"\_").replace(
-        r" \\ ", " "
-    )  # lines end at a space or behind an underscore
+    cell = cell.replace(r"\_ \\ ", r"\_").replace(r" \\ ", " ")  # lines end at a space or behind an underscore
     cell = re.sub(r"\\textsuperscript\{\w+\}| \{\\scriptsize .*\}$", "", cell)  # without letter and interval
     for ours, theirs in (("±", r"$\pm$"), ("‡", r"$^\ddagger$"), ("†", r"$^\dagger$"), ("_", r"\_"), ("–", "--")):
         cell = cell.replace(theirs, ours)

@@ -27,7 +27,6 @@ from torch.utils.data import DataLoader
 from melt_ser.audio import SAMPLE_RATE
 from melt_ser.config import TrainerConfig
 from melt_ser.core import files
-from melt_ser.core.errors import InputError
 from melt_ser.core.memory import memory_advice
 from melt_ser.data.batches import MicroBatch, Shard, ShuffledBatches
 from melt_ser.data.datasets import Batch, ClipDataset
@@ -39,6 +38,7 @@ from melt_ser.training.average import WeightAverage
 from melt_ser.training.checkpoints import FitState, learning_weights, load_checkpoint, load_weights, save_checkpoint
 from melt_ser.training.optimisation import Weighting, make_loss, make_optimiser, make_schedule
 from melt_ser.training.progress import TrainingProgress
+from melt_ser.training.running_loss import RunningLoss
 
 LESS_MEMORY = (
     "set trainer.batch_seconds, the audio that is computed at once, or lower it (the steps stay as they are), "
@@ -106,10 +106,11 @@ def fit(
             train.epoch = state.epoch
             wrapped.train()
             started, clips = time.perf_counter(), 0
-            totals = np.zeros(3)  # of this process: loss, lengths, lengths with padding
+            running_loss = RunningLoss(state.epoch, train, device)
+            lengths = np.zeros(2)  # of this process: of the utterances alone, and with padding
             with memory_advice(LESS_MEMORY):
-                for micro_batch, batch in _load(config, train, batches, shard, accelerator):
-                    batch = batch.to(device)
+                for micro_batch, loaded in _load(config, train, batches, shard, accelerator):
+                    batch = loaded.to(device)
                     with contextlib.nullcontext() if micro_batch.ends_step else accelerator.no_sync(wrapped):
                         features = _frozen_features(model, stage, batch, accelerator)
                         if crop_frames is not None:
@@ -117,13 +118,11 @@ def fit(
                         losses = loss_function(wrapped(features.inputs, features.lengths, stage), batch.classes)
                         losses = losses * weights[batch.rows]
                         loss = losses.sum() if shard.of(micro_batch.rows) else 0.0 * losses.sum()
-                        loss_value = loss.item()
-                        _check_finite(loss_value, state.epoch, micro_batch.step, batch, train)
                         # Processes average their gradients, hence the factor.
                         accelerator.backward(loss * (accelerator.num_processes / len(micro_batch.step_rows)))
+                    running_loss.add(loss, micro_batch.step, loaded.rows, len(shard.of(micro_batch.rows)))
                     clips += len(micro_batch.rows)
-                    computed_length = batch.inputs.shape[1] * len(batch.rows)
-                    totals += np.array([loss_value, batch.lengths.sum().item(), computed_length])
+                    lengths += np.array([batch.lengths.sum().item(), batch.inputs.shape[1] * len(batch.rows)])
                     if not micro_batch.ends_step:
                         continue
                     if config.max_grad_norm > 0:
@@ -133,8 +132,8 @@ def fit(
                         schedule.step()
                         average.update()
                     optimiser.zero_grad()
-                    shown_loss = totals[0] * accelerator.num_processes / clips
-                    progress.step(state.epoch, shown_loss, clips / (time.perf_counter() - started))
+                    progress.step(state.epoch, running_loss.mean, clips / (time.perf_counter() - started))
+                totals = np.array([running_loss.read(), *lengths])
             seconds = time.perf_counter() - started
 
             loss_sum, own_length, padded_length = _sum_over_processes(totals, accelerator)
@@ -240,16 +239,6 @@ def _scores_of(
 def _is_done(config: TrainerConfig, state: FitState) -> bool:
     out_of_patience = config.patience is not None and state.epoch - state.best_epoch >= config.patience
     return state.epoch >= config.epochs or out_of_patience
-
-
-def _check_finite(loss: float, epoch: int, step: int, batch: Batch, train: ClipDataset) -> None:
-    if loss - loss == 0.0:  # false for NaN and infinity
-        return
-    clips = ", ".join(str(train.path(row)) for row in batch.rows.tolist())
-    raise InputError(
-        f"The loss is {loss} at epoch {epoch}, step {step}; lower trainer.head_learning_rate or "
-        f"trainer.backbone_learning_rate, or check the clips of that batch: {clips}"
-    )
 
 
 def _tensorboard(config: TrainerConfig, folder: Path, state: FitState) -> None:

@@ -1,12 +1,12 @@
-"""The loss of an epoch while it is computed, kept on the device and read seldom.
+"""The loss of an epoch while it is computed, kept on the device and read once a second.
 
-To read a number from a GPU, the CPU waits until the GPU has computed it, and the GPU then waits for the next kernels.
+To read a number of a GPU, the CPU waits until the GPU has computed it, and then the GPU waits for its next kernels.
 """
 
 from __future__ import annotations
 
+import math
 import time
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -17,62 +17,60 @@ from melt_ser.data.datasets import ClipDataset
 SECONDS_BETWEEN = 1.0
 
 
-@dataclass(frozen=True)
-class _Unread:
-    """A micro-batch whose loss has not been read: its step and its rows, (utterances,) on any device."""
-
-    step: int
-    rows: Tensor
-
-
 class RunningLoss:
-    """The sum of the losses of an epoch's micro-batches.
+    """The sum of the losses of an epoch's micro-batches, on this process.
 
-    total: the sum at the last reading.
+    mean: the loss of an utterance at the last reading.
     """
 
     def __init__(self, epoch: int, train: ClipDataset, device: torch.device) -> None:
-        """Begin with 0.
+        """Begin an epoch.
 
         Args:
-            epoch: the number of the epoch, for errors.
-            train: the utterances, for errors.
+            epoch: its number, for errors.
+            train: its utterances, for errors.
             device: the device of the losses.
         """
         self.epoch, self.train = epoch, train
-        self.total = 0.0
+        self.mean = math.nan
+        self._utterances = 0
         self._sum = torch.zeros((), dtype=torch.float64, device=device)
-        # The position in `_unread` of the first loss that is not finite; -1: all are finite. `_sum` alone would tell
-        # that there is one, but not which.
-        self._bad = torch.full((), -1, dtype=torch.int64, device=device)
-        self._unread: list[_Unread] = []
-        self._last_reading = time.monotonic()
+        # The place in `_unread` of the first loss that is not finite; -1: all are finite.
+        self._first_bad = torch.full((), -1, dtype=torch.int64, device=device)
+        self._unread: list[tuple[int, Tensor]] = []  # step and rows of each micro-batch since the last reading
+        self._last_reading = -math.inf
 
-    def add(self, loss: Tensor, step: int, rows: Tensor) -> None:
-        """Add the loss, a scalar tensor, of a micro-batch: its step and its rows; read the sum if the time has come.
+    def add(self, loss: Tensor, step: int, rows: Tensor, utterances: int) -> None:
+        """Add the loss of a micro-batch, and read the sum if the time has come.
 
-        Raises InputError if a loss since the last reading was not finite.
+        Args:
+            loss: the sum over its utterances, a number on the device.
+            step: the number of its step in the epoch, for errors.
+            rows: its rows of the table, on the CPU, for errors.
+            utterances: the number of utterances that the loss sums.
+
+        Raises InputError if a loss since the last reading is not finite.
         """
         loss = loss.detach().double()
-        is_first_bad = ~loss.isfinite() & (self._bad < 0)
-        self._bad = torch.where(is_first_bad, len(self._unread), self._bad)
+        is_bad = ~loss.isfinite() & (self._first_bad < 0)
+        self._first_bad = torch.where(is_bad, len(self._unread), self._first_bad)
         self._sum = self._sum + loss
-        self._unread.append(_Unread(step, rows))
+        self._unread.append((step, rows))
+        self._utterances += utterances
         if time.monotonic() - self._last_reading >= SECONDS_BETWEEN:
             self.read()
 
     def read(self) -> float:
-        """Return the sum so far. Raises InputError if a loss since the last reading was not finite."""
-        self.total, bad = torch.stack([self._sum, self._bad.double()]).tolist()
-        if bad >= 0:
-            raise self._not_finite(self._unread[int(bad)])
+        """Return the sum so far. Raises InputError if a loss since the last reading is not finite."""
+        total, first_bad = torch.stack([self._sum, self._first_bad.double()]).tolist()
+        if first_bad >= 0:
+            step, rows = self._unread[int(first_bad)]
+            clips = ", ".join(str(self.train.path(row)) for row in rows.tolist())
+            raise InputError(
+                f"The loss is not finite at epoch {self.epoch}, step {step}; lower trainer.head_learning_rate or "
+                f"trainer.backbone_learning_rate, or check the clips of that batch: {clips}"
+            )
         self._unread.clear()
         self._last_reading = time.monotonic()
-        return self.total
-
-    def _not_finite(self, found: _Unread) -> InputError:
-        clips = ", ".join(str(self.train.path(row)) for row in found.rows.tolist())
-        return InputError(
-            f"The loss is not finite at epoch {self.epoch}, step {found.step}; lower trainer.head_learning_rate or "
-            f"trainer.backbone_learning_rate, or check the clips of that batch: {clips}"
-        )
+        self.mean = total / max(self._utterances, 1)
+        return float(total)
