@@ -22,6 +22,7 @@ import numpy as np
 import pandas as pd
 import torch
 from accelerate import Accelerator
+from torch import Tensor
 from torch.utils.data import DataLoader
 
 from melt_ser.audio import SAMPLE_RATE
@@ -38,6 +39,7 @@ from melt_ser.training.average import WeightAverage
 from melt_ser.training.checkpoints import FitState, learning_weights, load_checkpoint, load_weights, save_checkpoint
 from melt_ser.training.optimisation import Weighting, make_loss, make_optimiser, make_schedule
 from melt_ser.training.progress import TrainingProgress
+from melt_ser.training.recorded import StepInput, recorded_gradients
 from melt_ser.training.running_loss import RunningLoss
 
 LESS_MEMORY = (
@@ -96,6 +98,17 @@ def fit(
     learning = [weight for weight in wrapped.parameters() if weight.requires_grad]
     if shard.process > 0:
         torch.manual_seed(hash((seed, shard.process)))  # so that dropout differs between processes
+
+    def gradients(batch: StepInput) -> Tensor:
+        losses = loss_function(wrapped(batch.features, batch.counts, stage), batch.classes)
+        loss: Tensor = (losses * batch.weights).sum()
+        accelerator.backward(loss * batch.scale)
+        return loss.detach()
+
+    recorded = None
+    if config.cuda_graphs:
+        shapes = _shapes_of(batches, train, model, stage, crop_frames)
+        recorded = recorded_gradients(gradients, config, model.backbone, stage, learning, shapes, accelerator)
     epochs_between_checkpoints = 10 if stage is Stage.pooled and isinstance(train, FeatureDataset) else 1
     average = WeightAverage(learning, config.average)
     state = load_checkpoint(folder / "checkpoints", model, optimiser, schedule, average, accelerator)
@@ -115,11 +128,11 @@ def fit(
                         features = _frozen_features(model, stage, batch, accelerator)
                         if crop_frames is not None:
                             features = features.crop_frames(crop_frames, seed, state.epoch)
-                        losses = loss_function(wrapped(features.inputs, features.lengths, stage), batch.classes)
-                        losses = losses * weights[batch.rows]
-                        loss = losses.sum() if shard.of(micro_batch.rows) else 0.0 * losses.sum()
+                        counted = weights[batch.rows] * float(bool(shard.of(micro_batch.rows)))
                         # Processes average their gradients, hence the factor.
-                        accelerator.backward(loss * (accelerator.num_processes / len(micro_batch.step_rows)))
+                        scale = torch.full((), accelerator.num_processes / len(micro_batch.step_rows), device=device)
+                        step_input = StepInput(features.inputs, features.lengths, batch.classes, counted, scale)
+                        loss = (recorded or gradients)(step_input)
                     running_loss.add(loss, micro_batch.step, loaded.rows, len(shard.of(micro_batch.rows)))
                     clips += len(micro_batch.rows)
                     lengths += np.array([batch.lengths.sum().item(), batch.inputs.shape[1] * len(batch.rows)])
@@ -131,7 +144,7 @@ def fit(
                     if not accelerator.optimizer_step_was_skipped:  # fp16 skips a step if a gradient overflows
                         schedule.step()
                         average.update()
-                    optimiser.zero_grad()
+                    optimiser.zero_grad(set_to_none=recorded is None)
                     progress.step(state.epoch, running_loss.mean, clips / (time.perf_counter() - started))
                 totals = np.array([running_loss.read(), *lengths])
             seconds = time.perf_counter() - started
@@ -218,7 +231,21 @@ def _crop_frames(config: TrainerConfig, model: SpeechClassifier, stage: Stage) -
     """
     if config.crop_seconds is None or config.crop_places is not None or stage in (Stage.nothing, Stage.pooled):
         return None
-    return int(model.frames_of(stage, torch.tensor(round(config.crop_seconds * SAMPLE_RATE))))
+    return int(_frames_of(model, stage, np.array(config.crop_seconds)))
+
+
+def _frames_of(model: SpeechClassifier, stage: Stage, seconds: np.ndarray) -> Tensor:
+    return model.frames_of(stage, torch.from_numpy(np.rint(seconds * SAMPLE_RATE).astype(np.int64)))
+
+
+def _shapes_of(
+    batches: ShuffledBatches, train: ClipDataset, model: SpeechClassifier, stage: Stage, crop_frames: int | None
+) -> np.ndarray:
+    """Return rows and greatest number of frames of each micro-batch of the first epoch, (micro-batches, 2)."""
+    rows = [batch.rows for batch in batches.micro_batches(epoch=1)]
+    longest = np.array([train.seconds[own].max() for own in rows])
+    frames = _frames_of(model, stage, longest).clamp(max=crop_frames)
+    return np.stack([[len(own) for own in rows], frames.numpy()], axis=1)
 
 
 def _sum_over_processes(totals: np.ndarray, accelerator: Accelerator) -> list[float]:

@@ -1,0 +1,102 @@
+"""Graphs of padded shapes: the gradients of a batch are those without padding, and no batch sees the one before it.
+
+A stand-in repeats the computation on the fixed tensors, as a graph does; tests/integration/test_gpu.py has real graphs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+from melt_ser.config import TrainerConfig
+from melt_ser.data.ladder import Ladder, Shape
+from melt_ser.data.stage import Stage
+from melt_ser.models.classifier import SpeechClassifier
+from melt_ser.training.device import make_accelerator
+from melt_ser.training.recorded import Gradients, RecordedGradients, StepInput, recorded_gradients
+from small_models import KINDS, batch_of, small_classifier
+
+
+def stand_in(compute: Callable[[], Tensor]) -> tuple[Callable[[], None], Tensor]:
+    """Return a function that computes again, and the tensor that it writes."""
+    loss = torch.zeros(())
+
+    def repeat() -> None:
+        loss.copy_(compute())
+
+    return repeat, loss
+
+
+def small_model(kind: str, freeze: str | int) -> tuple[SpeechClassifier, Stage, list[nn.Parameter], Gradients]:
+    model = small_classifier(kind)
+    model.backbone.freeze(freeze)
+    stage = model.frozen_stage(crops=False)
+
+    def gradients(batch: StepInput) -> Tensor:
+        logits = model(batch.features, batch.counts, stage)
+        losses = nn.functional.cross_entropy(logits, batch.classes, reduction="none")
+        loss: Tensor = (losses * batch.weights).sum()
+        (loss * batch.scale).backward()
+        return loss.detach()
+
+    return model, stage, [weight for weight in model.parameters() if weight.requires_grad], gradients
+
+
+def step_input(model: SpeechClassifier, stage: Stage, *lengths: int) -> StepInput:
+    features, counts = model.compute_stage(stage, *batch_of(*lengths))
+    number = len(lengths)
+    classes, weights = torch.arange(number) % 4, torch.linspace(0.5, 2.0, number)
+    return StepInput(features, counts, classes, weights, torch.tensor(1.0 / number))
+
+
+@pytest.mark.parametrize("freeze", ["convolution", 1])
+@pytest.mark.parametrize("kind", KINDS)
+def test_padded_shapes_give_the_loss_and_the_gradients_of_each_batch(kind: str, freeze: str | int) -> None:
+    model, stage, learning, gradients = small_model(kind, freeze)
+    recorded = RecordedGradients(gradients, Ladder((Shape(4, 30), Shape(4, 60))), learning, stand_in)
+    for lengths in ((16000, 400, 4321), (9000, 5000), (700, 800, 900, 8000), (19000,)):
+        batch = step_input(model, stage, *lengths)
+        results = []
+        for compute in (gradients, recorded):
+            for weight in learning:
+                nn.init.zeros_(weight.grad)
+            loss = compute(batch).item()
+            results.append((loss, [weight.grad.clone() for weight in learning]))
+        (loss, expected), (same_loss, actual) = results
+        assert same_loss == pytest.approx(loss, rel=1e-5)
+        largest = max(gradient.abs().max().item() for gradient in expected)
+        for own, theirs in zip(actual, expected, strict=True):
+            assert (own - theirs).abs().max() < 1e-5 * max(1.0, largest)
+    assert set(recorded.graphs) == {Shape(4, 30), Shape(4, 60)}
+
+
+def test_a_batch_without_room_is_computed_as_it_is() -> None:
+    model, stage, learning, gradients = small_model("hubert-base", "convolution")
+    recorded = RecordedGradients(gradients, Ladder((Shape(2, 20),)), learning, stand_in)
+    batch = step_input(model, stage, 16000, 400)
+    assert recorded(batch) == gradients(batch)
+    assert not recorded.graphs
+
+
+def test_a_failed_recording_is_said_once_and_training_goes_on(capsys: pytest.CaptureFixture[str]) -> None:
+    def fail(compute: Callable[[], Tensor]) -> tuple[Callable[[], None], Tensor]:
+        raise RuntimeError("operation not permitted when stream is capturing")
+
+    model, stage, learning, gradients = small_model("hubert-base", "convolution")
+    recorded = RecordedGradients(gradients, Ladder((Shape(4, 60),)), learning, fail)
+    batch = step_input(model, stage, 16000, 400)
+    for _ in range(2):
+        assert recorded(batch) == gradients(batch)
+    assert capsys.readouterr().err.count("no graph was recorded, operation not permitted when stream is capturing") == 1
+
+
+def test_a_training_on_a_cpu_says_that_graphs_have_no_effect(capsys: pytest.CaptureFixture[str]) -> None:
+    model, stage, learning, gradients = small_model("hubert-base", "convolution")
+    settings, shapes = TrainerConfig(cuda_graphs=True), np.array([[8, 50]])
+    accelerator = make_accelerator("cpu")
+    assert recorded_gradients(gradients, settings, model.backbone, stage, learning, shapes, accelerator) is None
+    assert "note: trainer.cuda_graphs has no effect: graphs need a CUDA GPU." in capsys.readouterr().err
