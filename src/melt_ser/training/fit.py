@@ -10,10 +10,8 @@ micro-batches (`trainer.batch_seconds`) and processes does not change the mean, 
 from __future__ import annotations
 
 import contextlib
-import itertools
 import math
 import time
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -23,15 +21,15 @@ import pandas as pd
 import torch
 from accelerate import Accelerator
 from torch import Tensor
-from torch.utils.data import DataLoader
 
 from melt_ser.audio import SAMPLE_RATE
 from melt_ser.config import TrainerConfig
 from melt_ser.core import files
 from melt_ser.core.memory import memory_advice
-from melt_ser.data.batches import MicroBatch, Shard, ShuffledBatches
+from melt_ser.data.batches import Shard, ShuffledBatches
 from melt_ser.data.datasets import Batch, ClipDataset
 from melt_ser.data.feature_store import FeatureDataset
+from melt_ser.data.loading import EpochLoader
 from melt_ser.data.stage import Stage
 from melt_ser.evaluation.inference import dev_scores, predict_probabilities
 from melt_ser.models.classifier import SpeechClassifier
@@ -109,6 +107,7 @@ def fit(
     if config.cuda_graphs:
         shapes = _shapes_of(batches, train, model, stage, crop_frames)
         recorded = recorded_gradients(gradients, config, model.backbone, stage, learning, shapes, accelerator)
+    loader = EpochLoader(train, batches, shard, _workers(config, train, accelerator), device.type == "cuda")
     epochs_between_checkpoints = 10 if stage is Stage.pooled and isinstance(train, FeatureDataset) else 1
     average = WeightAverage(learning, config.average)
     state = load_checkpoint(folder / "checkpoints", model, optimiser, schedule, average, accelerator)
@@ -116,13 +115,13 @@ def fit(
     with TrainingProgress(title, batches.steps_per_epoch, config.epochs, state.epoch) as progress:
         while not _is_done(config, state):
             state.epoch += 1
-            train.epoch = state.epoch
             wrapped.train()
             started, clips = time.perf_counter(), 0
             running_loss = RunningLoss(state.epoch, train, device)
             lengths = np.zeros(2)  # of this process: of the utterances alone, and with padding
             with memory_advice(LESS_MEMORY):
-                for micro_batch, loaded in _load(config, train, batches, shard, accelerator):
+                torch.empty((), dtype=torch.int64).random_()  # a loader drew it before; dropout stays the same with it
+                for micro_batch, loaded in loader.epoch(state.epoch):
                     batch = loaded.to(device)
                     with contextlib.nullcontext() if micro_batch.ends_step else accelerator.no_sync(wrapped):
                         features = _frozen_features(model, stage, batch, accelerator)
@@ -180,29 +179,6 @@ def fit(
     return state
 
 
-def _load(
-    config: TrainerConfig, train: ClipDataset, batches: ShuffledBatches, shard: Shard, accelerator: Accelerator
-) -> Iterator[tuple[MicroBatch, Batch]]:
-    """Return an iterator over the micro-batches of an epoch, each with the rows that this process computes.
-
-    Args:
-        config: gives the number of decoding processes.
-        train: the utterances; its `epoch` is the epoch.
-        batches: the plan of all micro-batches.
-        shard: the share of this process.
-        accelerator: its device decides on decoding processes and pinned memory.
-    """
-    plan, ahead = itertools.tee(batches.micro_batches(train.epoch))  # decoding processes read ahead
-    loader = DataLoader(
-        train,
-        batch_sampler=(shard.to_compute(micro_batch.rows) for micro_batch in ahead),
-        collate_fn=train.collate,
-        num_workers=_workers(config, train, accelerator),
-        pin_memory=accelerator.device.type == "cuda",
-    )
-    return zip(plan, loader, strict=True)
-
-
 def _workers(config: TrainerConfig, train: ClipDataset, accelerator: Accelerator) -> int:
     """Return the number of decoding processes.
 
@@ -231,7 +207,7 @@ def _crop_frames(config: TrainerConfig, model: SpeechClassifier, stage: Stage) -
     """
     if config.crop_seconds is None or config.crop_places is not None or stage in (Stage.nothing, Stage.pooled):
         return None
-    return int(_frames_of(model, stage, np.array(config.crop_seconds)))
+    return int(_frames_of(model, stage, np.array([config.crop_seconds])))
 
 
 def _frames_of(model: SpeechClassifier, stage: Stage, seconds: np.ndarray) -> Tensor:
