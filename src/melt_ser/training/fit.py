@@ -220,8 +220,10 @@ def _shapes_of(
     """Return rows and greatest number of frames of each micro-batch of the first epoch, (micro-batches, 2)."""
     rows = [batch.rows for batch in batches.micro_batches(epoch=1)]
     longest = np.array([train.seconds[own].max() for own in rows])
-    frames = _frames_of(model, stage, longest).clamp(max=crop_frames)
-    return np.stack([[len(own) for own in rows], frames.numpy()], axis=1)
+    frames = _frames_of(model, stage, longest).numpy()
+    if crop_frames is not None:
+        frames = frames.clip(max=crop_frames)
+    return np.stack([[len(own) for own in rows], frames], axis=1)
 
 
 def _sum_over_processes(totals: np.ndarray, accelerator: Accelerator) -> list[float]:

@@ -14,11 +14,9 @@ from torch import Tensor, nn
 
 from melt_ser.config import TrainerConfig
 from melt_ser.data.ladder import Ladder, Shape
-from melt_ser.data.stage import Stage
-from melt_ser.models.classifier import SpeechClassifier
 from melt_ser.training.device import make_accelerator
-from melt_ser.training.recorded import Gradients, RecordedGradients, StepInput, recorded_gradients
-from small_models import KINDS, batch_of, small_classifier
+from melt_ser.training.recorded import RecordedGradients, recorded_gradients
+from small_models import KINDS, model_with_gradients, step_input
 
 
 def stand_in(compute: Callable[[], Tensor]) -> tuple[Callable[[], None], Tensor]:
@@ -31,32 +29,10 @@ def stand_in(compute: Callable[[], Tensor]) -> tuple[Callable[[], None], Tensor]
     return repeat, loss
 
 
-def small_model(kind: str, freeze: str | int) -> tuple[SpeechClassifier, Stage, list[nn.Parameter], Gradients]:
-    model = small_classifier(kind)
-    model.backbone.freeze(freeze)
-    stage = model.frozen_stage(crops=False)
-
-    def gradients(batch: StepInput) -> Tensor:
-        logits = model(batch.features, batch.counts, stage)
-        losses = nn.functional.cross_entropy(logits, batch.classes, reduction="none")
-        loss: Tensor = (losses * batch.weights).sum()
-        (loss * batch.scale).backward()
-        return loss.detach()
-
-    return model, stage, [weight for weight in model.parameters() if weight.requires_grad], gradients
-
-
-def step_input(model: SpeechClassifier, stage: Stage, *lengths: int) -> StepInput:
-    features, counts = model.compute_stage(stage, *batch_of(*lengths))
-    number = len(lengths)
-    classes, weights = torch.arange(number) % 4, torch.linspace(0.5, 2.0, number)
-    return StepInput(features, counts, classes, weights, torch.tensor(1.0 / number))
-
-
 @pytest.mark.parametrize("freeze", ["convolution", 1])
 @pytest.mark.parametrize("kind", KINDS)
 def test_padded_shapes_give_the_loss_and_the_gradients_of_each_batch(kind: str, freeze: str | int) -> None:
-    model, stage, learning, gradients = small_model(kind, freeze)
+    model, stage, learning, gradients = model_with_gradients(kind, freeze)
     recorded = RecordedGradients(gradients, Ladder((Shape(4, 30), Shape(4, 60))), learning, stand_in)
     for lengths in ((16000, 400, 4321), (9000, 5000), (700, 800, 900, 8000), (19000,)):
         batch = step_input(model, stage, *lengths)
@@ -75,7 +51,7 @@ def test_padded_shapes_give_the_loss_and_the_gradients_of_each_batch(kind: str, 
 
 
 def test_a_batch_without_room_is_computed_as_it_is() -> None:
-    model, stage, learning, gradients = small_model("hubert-base", "convolution")
+    model, stage, learning, gradients = model_with_gradients("hubert-base", "convolution")
     recorded = RecordedGradients(gradients, Ladder((Shape(2, 20),)), learning, stand_in)
     batch = step_input(model, stage, 16000, 400)
     assert recorded(batch) == gradients(batch)
@@ -86,7 +62,7 @@ def test_a_failed_recording_is_said_once_and_training_goes_on(capsys: pytest.Cap
     def fail(compute: Callable[[], Tensor]) -> tuple[Callable[[], None], Tensor]:
         raise RuntimeError("operation not permitted when stream is capturing")
 
-    model, stage, learning, gradients = small_model("hubert-base", "convolution")
+    model, stage, learning, gradients = model_with_gradients("hubert-base", "convolution")
     recorded = RecordedGradients(gradients, Ladder((Shape(4, 60),)), learning, fail)
     batch = step_input(model, stage, 16000, 400)
     for _ in range(2):
@@ -95,7 +71,7 @@ def test_a_failed_recording_is_said_once_and_training_goes_on(capsys: pytest.Cap
 
 
 def test_a_training_on_a_cpu_says_that_graphs_have_no_effect(capsys: pytest.CaptureFixture[str]) -> None:
-    model, stage, learning, gradients = small_model("hubert-base", "convolution")
+    model, stage, learning, gradients = model_with_gradients("hubert-base", "convolution")
     settings, shapes = TrainerConfig(cuda_graphs=True), np.array([[8, 50]])
     accelerator = make_accelerator("cpu")
     assert recorded_gradients(gradients, settings, model.backbone, stage, learning, shapes, accelerator) is None
