@@ -5,7 +5,7 @@
 
 Each family and batch size is trained with and without recorded graphs (`trainer.cuda_graphs`), in a process of its own:
 once by the clock and once under torch's profiler. Features of the frozen convolutions come from the cache, as is the
-default. A row is appended to FILE as soon as it is known, as a line of JSON. On a CPU the script only shows that it runs;
+default. Each row is appended to FILE as a line of JSON. On a CPU the script only shows that it runs;
 the columns of kernels are empty there.
 
     clips/s      of the steps after the first, which records graphs
