@@ -17,7 +17,7 @@ from melt_ser.models.backbone import Backbone
 from melt_ser.models.checkpoint_config import MODEL_TYPES
 from melt_ser.models.classifier import SpeechClassifier
 from melt_ser.models.families import load_backbone
-from melt_ser.training.recorded import Gradients, StepInput
+from melt_ser.training.fit import Gradients, StepInput
 
 FAMILIES = (  # those that read waveforms by convolutions
     "wav2vec2",

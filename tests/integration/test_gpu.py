@@ -19,7 +19,8 @@ from melt_ser.evaluation.inference import exact_products
 from melt_ser.models.kernels.positions import convolve_by_blocks
 from melt_ser.predict import main as predict
 from melt_ser.training.device import make_accelerator
-from melt_ser.training.recorded import RecordedGradients, StepInput
+from melt_ser.training.fit import StepInput
+from melt_ser.training.recorded import RecordedGradients
 from small_models import (
     FAMILIES,
     KINDS,

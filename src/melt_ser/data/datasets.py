@@ -117,8 +117,10 @@ class ClipDataset(Dataset[Any], ABC):
     classes: the class index of each utterance, (utterances,).
     corpora: the number of each utterance's corpus, (utterances,); all 0 unless the corpus is a union of several.
     epoch: the training epoch; the random draws depend on it. Processes that read for this one see it change.
+    is_cached: whether the items are cached features, so that nothing is decoded.
     """
 
+    is_cached = False
     seconds: np.ndarray
     classes: np.ndarray
     corpora: np.ndarray

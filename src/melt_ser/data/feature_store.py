@@ -95,6 +95,8 @@ class FeatureDataset(ClipDataset):
     If `utterances` are cropped, it draws the same crops as they do.
     """
 
+    is_cached = True
+
     def __init__(self, utterances: WaveformDataset, table: pd.DataFrame, store: FeatureStore) -> None:
         """Replace the audio of `utterances`, the rows of `table`, by their features in `store`."""
         super().__init__()

@@ -12,15 +12,16 @@ from __future__ import annotations
 import contextlib
 import math
 import time
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
 import torch
 from accelerate import Accelerator
-from torch import Tensor
+from torch import Tensor, nn
 
 from melt_ser.audio import SAMPLE_RATE
 from melt_ser.config import TrainerConfig
@@ -28,7 +29,6 @@ from melt_ser.core import files
 from melt_ser.core.memory import memory_advice
 from melt_ser.data.batches import Shard, ShuffledBatches
 from melt_ser.data.datasets import Batch, ClipDataset
-from melt_ser.data.feature_store import FeatureDataset
 from melt_ser.data.loading import EpochLoader
 from melt_ser.data.stage import Stage
 from melt_ser.evaluation.inference import dev_scores, predict_probabilities
@@ -36,14 +36,33 @@ from melt_ser.models.classifier import SpeechClassifier
 from melt_ser.training.average import WeightAverage
 from melt_ser.training.checkpoints import FitState, learning_weights, load_checkpoint, load_weights, save_checkpoint
 from melt_ser.training.optimisation import Weighting, make_loss, make_optimiser, make_schedule
-from melt_ser.training.progress import TrainingProgress
-from melt_ser.training.recorded import StepInput, recorded_gradients
-from melt_ser.training.running_loss import RunningLoss
+from melt_ser.training.progress import RunningLoss, TrainingProgress
 
 LESS_MEMORY = (
     "set trainer.batch_seconds, the audio that is computed at once, or lower it (the steps stay as they are), "
     "lower trainer.crop_seconds, or set trainer.gradient_checkpointing=true"
 )
+
+
+class StepInput(NamedTuple):
+    """A micro-batch on the device.
+
+    features: (batch, frames, ...), those of the frozen stage. counts: the frames of each utterance, (batch,).
+    classes: (batch,). weights: of each utterance in the loss, (batch,). scale: a number, the factor of the gradients.
+    """
+
+    features: Tensor
+    counts: Tensor
+    classes: Tensor
+    weights: Tensor
+    scale: Tensor
+
+
+Gradients = Callable[[StepInput], Tensor]
+"""Add the gradients of a micro-batch to those of the weights; return its loss, a number on the device."""
+
+RecordGradients = Callable[[Gradients, Stage, list[nn.Parameter], np.ndarray, Accelerator], Gradients | None]
+"""Return gradients by recorded graphs, or None if the training cannot use them (recorded.py)."""
 
 
 def fit(
@@ -56,6 +75,7 @@ def fit(
     folder: Path,
     accelerator: Accelerator,
     title: str = "",
+    record: RecordGradients | None = None,
 ) -> FitState:
     """Train `model` in place, up to `config.epochs`, and leave it with the weights of its best epoch.
 
@@ -76,6 +96,7 @@ def fit(
             than a checkpoint.
         accelerator: device, precision and processes.
         title: a name for the progress, such as "fold 1/5".
+        record: records the computation of gradients; None: they are computed each time.
 
     Raises InputError if the loss is not finite or a checkpoint cannot be read, SetupError if memory runs out.
     """
@@ -104,11 +125,11 @@ def fit(
         return loss.detach()
 
     recorded = None
-    if config.cuda_graphs:
+    if record is not None:
         shapes = _shapes_of(batches, train, model, stage, crop_frames)
-        recorded = recorded_gradients(gradients, config, model.backbone, stage, learning, shapes, accelerator)
-    loader = EpochLoader(train, batches, shard, _workers(config, train, accelerator), device.type == "cuda")
-    epochs_between_checkpoints = 10 if stage is Stage.pooled and isinstance(train, FeatureDataset) else 1
+        recorded = record(gradients, stage, learning, shapes, accelerator)
+    loader = EpochLoader(train, batches, shard, config.workers, for_gpu=device.type == "cuda")
+    epochs_between_checkpoints = 10 if stage is Stage.pooled and train.is_cached else 1
     average = WeightAverage(learning, config.average)
     state = load_checkpoint(folder / "checkpoints", model, optimiser, schedule, average, accelerator)
 
@@ -177,17 +198,6 @@ def fit(
     accelerator.unwrap_model(wrapped, keep_fp32_wrapper=False)
     load_weights(model, state.best_weights)
     return state
-
-
-def _workers(config: TrainerConfig, train: ClipDataset, accelerator: Accelerator) -> int:
-    """Return the number of decoding processes.
-
-    With a GPU there are up to 8. There are none for cached features, or on a CPU, because the model needs its cores.
-    """
-    if config.workers is not None:
-        return config.workers
-    decodes_for_gpu = accelerator.device.type == "cuda" and not isinstance(train, FeatureDataset)
-    return min(8, torch.multiprocessing.cpu_count()) if decodes_for_gpu else 0
 
 
 def _frozen_features(model: SpeechClassifier, stage: Stage, batch: Batch, accelerator: Accelerator) -> Batch:

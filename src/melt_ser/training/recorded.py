@@ -8,7 +8,6 @@ again. Frozen convolutions, clipping and the update of the weights stay outside.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -21,28 +20,7 @@ from melt_ser.core.errors import first_line
 from melt_ser.data.ladder import Ladder, Shape
 from melt_ser.data.stage import Stage
 from melt_ser.models.backbone import Backbone
-
-
-class StepInput(NamedTuple):
-    """A micro-batch on the device.
-
-    features: (batch, frames, ...), those of the frozen stage. counts: the frames of each utterance, (batch,).
-    classes: (batch,). weights: of each utterance in the loss, (batch,). scale: a number, the factor of the gradients.
-    """
-
-    features: Tensor
-    counts: Tensor
-    classes: Tensor
-    weights: Tensor
-    scale: Tensor
-
-    @property
-    def shape(self) -> Shape:
-        return Shape(self.features.shape[0], self.features.shape[1])
-
-
-Gradients = Callable[[StepInput], Tensor]
-"""Add the gradients of a micro-batch to those of the weights; return its loss, a number on the device."""
+from melt_ser.training.fit import Gradients, StepInput
 
 Record = Callable[[Callable[[], Tensor]], tuple[Callable[[], None], Tensor]]
 """Record a computation; return a function that repeats it, and the tensor that it writes."""
@@ -75,7 +53,7 @@ class RecordedGradients:
                 weight.grad = torch.zeros_like(weight)
 
     def __call__(self, batch: StepInput) -> Tensor:
-        rung = self.ladder.rung_for(batch.shape) if self.works else None
+        rung = self.ladder.rung_for(_shape(batch)) if self.works else None
         if rung is not None and rung not in self.graphs:
             self._record(rung, batch)
         if rung is None or not self.works:
@@ -125,9 +103,9 @@ class CudaRecorder:
 
 
 def recorded_gradients(
-    gradients: Gradients,
     config: TrainerConfig,
     backbone: Backbone,
+    gradients: Gradients,
     stage: Stage,
     learning: list[nn.Parameter],
     shapes: np.ndarray,
@@ -154,6 +132,10 @@ def recorded_gradients(
     return RecordedGradients(gradients, Ladder.of(shapes), learning)
 
 
+def _shape(batch: StepInput) -> Shape:
+    return Shape(*batch.features.shape[:2])
+
+
 def _room_for(rung: Shape, batch: StepInput) -> StepInput:
     features = batch.features.new_zeros(*rung, *batch.features.shape[2:])
     counts, classes, weights = (tensor.new_zeros(rung.rows) for tensor in (batch.counts, batch.classes, batch.weights))
@@ -162,7 +144,7 @@ def _room_for(rung: Shape, batch: StepInput) -> StepInput:
 
 def _fill(fixed: StepInput, batch: StepInput) -> None:
     """Copy a batch into a rung's tensors; the rest is zero, and one frame long."""
-    rows, frames = batch.shape
+    rows, frames = _shape(batch)
     fixed.features.zero_()
     fixed.features[:rows, :frames].copy_(batch.features)
     for own, given, rest in zip(fixed[1:4], batch[1:4], (1, 0, 0), strict=True):

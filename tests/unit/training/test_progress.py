@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from melt_ser.core.errors import InputError
-from melt_ser.training.running_loss import RunningLoss
+from melt_ser.training.progress import RunningLoss
 
 CLIPS: Any = SimpleNamespace(path=lambda row: Path(f"clip{row}.wav"))
 
@@ -19,7 +19,7 @@ CLIPS: Any = SimpleNamespace(path=lambda row: Path(f"clip{row}.wav"))
 def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     """Return a list whose only number is the time that the loss sees."""
     now = [100.0]
-    monkeypatch.setattr("melt_ser.training.running_loss.time.monotonic", lambda: now[0])
+    monkeypatch.setattr("melt_ser.training.progress.time.monotonic", lambda: now[0])
     return now
 
 
