@@ -109,7 +109,8 @@ def save_classifier(family: str, size: str, folder: Path, seed: int) -> None:
     from melt_ser.runs.fold import build_model
 
     checkpoint = save_checkpoint(family, size, folder / "checkpoint", seed)
-    settings = (f"backbone={family}", f"backbone.checkpoint={checkpoint}", "backbone.revision=null", f"seed={seed}")
+    settings = [f"backbone={family}", f"backbone.checkpoint={checkpoint}", "backbone.revision=null", f"seed={seed}"]
+    settings += ["head=linear"]  # the pipeline can load no other
     save_model(build_model(load_config(*settings), list(CLASSES)), folder / "model")
 
 

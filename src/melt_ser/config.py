@@ -455,6 +455,9 @@ class TrainerConfig:
     """Number format of the computation."""
     gradient_checkpointing: bool = False
     """Save memory: compute the backbone's intermediate results again in the backward pass."""
+    cuda_graphs: bool = False
+    """Compute loss and gradients by recorded CUDA graphs, for batches padded to a few shapes. For a GPU and frozen
+    convolutions; a training that cannot use them says why. It has not been run on a GPU yet (docs/speed.md)."""
     refit: Union[bool, str] = False
     """When dev has chosen the best epoch, train anew on train and dev for that number of epochs, in which the learning
     rates run through their whole schedule; that model is scored. It takes up to twice the time, and there is no

@@ -12,10 +12,12 @@ from transformers import CONFIG_MAPPING, AutoModel
 
 from melt_ser.audio.waveform import pad_together, prepare_waveform
 from melt_ser.config import BackboneConfig, HeadConfig, Kernels
+from melt_ser.data.stage import Stage
 from melt_ser.models.backbone import Backbone
 from melt_ser.models.checkpoint_config import MODEL_TYPES
 from melt_ser.models.classifier import SpeechClassifier
 from melt_ser.models.families import load_backbone
+from melt_ser.training.fit import Gradients, StepInput
 
 FAMILIES = (  # those that read waveforms by convolutions
     "wav2vec2",
@@ -155,3 +157,27 @@ def assert_same_gradients(actual: dict[str, Tensor], expected: dict[str, Tensor]
     assert actual.keys() == expected.keys()
     for name, gradient in expected.items():
         assert (actual[name] - gradient).abs().max() <= tolerance * max(1.0, float(gradient.abs().max())), name
+
+
+def model_with_gradients(kind: str, freeze: str | int) -> tuple[SpeechClassifier, Stage, list[nn.Parameter], Gradients]:
+    """Return a model with a frozen part, its stage, the weights that learn, and the computation of their gradients."""
+    model = small_classifier(kind)
+    model.backbone.freeze(freeze)
+    stage = model.frozen_stage(crops=False)
+
+    def gradients(batch: StepInput) -> Tensor:
+        logits = model(batch.features, batch.counts, stage)
+        losses = nn.functional.cross_entropy(logits, batch.classes, reduction="none")
+        loss: Tensor = (losses * batch.weights).sum()
+        (loss * batch.scale).backward()
+        return loss.detach()
+
+    return model, stage, [weight for weight in model.parameters() if weight.requires_grad], gradients
+
+
+def step_input(model: SpeechClassifier, stage: Stage, *lengths: int) -> StepInput:
+    """Return a micro-batch of noise of these lengths in samples, with classes and weights."""
+    features, counts = model.compute_stage(stage, *batch_of(*lengths))
+    number = len(lengths)
+    classes, weights = torch.arange(number) % 4, torch.linspace(0.5, 2.0, number)
+    return StepInput(features, counts, classes, weights, torch.tensor(1.0 / number))

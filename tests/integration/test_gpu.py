@@ -13,11 +13,14 @@ import torch
 
 from melt_ser.config import Kernels
 from melt_ser.core.errors import SetupError
+from melt_ser.data.ladder import Ladder, Shape
 from melt_ser.data.stage import Stage
 from melt_ser.evaluation.inference import exact_products
 from melt_ser.models.kernels.positions import convolve_by_blocks
 from melt_ser.predict import main as predict
 from melt_ser.training.device import make_accelerator
+from melt_ser.training.fit import StepInput
+from melt_ser.training.recorded import RecordedGradients
 from small_models import (
     FAMILIES,
     KINDS,
@@ -25,8 +28,10 @@ from small_models import (
     assert_same_gradients,
     batch_of,
     gradients,
+    model_with_gradients,
     small_backbone,
     small_classifier,
+    step_input,
 )
 from small_runs import CLASSES, FROZEN_RUNS, corpus, outcome, predictions, train
 
@@ -43,6 +48,7 @@ SETTINGS = [
     ("trainer.freeze=1", "head=attentive_statistics", "trainer.schedule=cosine"),
     ("trainer.gradient_checkpointing=true", "head=weighted", "trainer.optimiser=adam"),
     ("backbone.layer_drop=0.5", "head=mlp", "trainer.balance=sampling", "trainer.workers=2"),
+    ("trainer.cuda_graphs=true",),
     ("trainer=frozen", "head=attention"),
     ("trainer=paper", "head=paper"),
 ]
@@ -164,6 +170,55 @@ def test_results_with_and_without_cached_features_agree(
     without, _ = train(tmp_path / "without", root, *settings, "cache.features=false")
     # Training computes its own features in TF32; the cached ones are in float32.
     assert np.abs(predictions(kept) - predictions(without)).to_numpy().max() < 5e-3
+
+
+@every_kind
+@pytest.mark.parametrize("freeze", ["convolution", 1])
+def test_graphs_give_the_loss_and_the_gradients_of_each_batch(kind: str, freeze: str | int) -> None:
+    make_accelerator("cuda")
+    model, stage, learning, gradients = model_with_gradients(kind, freeze)
+    model.cuda()
+    recorded = RecordedGradients(gradients, Ladder((Shape(4, 30), Shape(4, 60))), learning)
+    for lengths in ((16000, 400, 4321), (9000, 5000), (700, 800, 900, 8000), (19000,)):
+        batch = StepInput(*(tensor.cuda() for tensor in step_input(copy.deepcopy(model).cpu(), stage, *lengths)))
+        results = []
+        with exact_products():
+            for compute in (gradients, recorded):
+                for weight in learning:
+                    torch.nn.init.zeros_(weight.grad)
+                loss = compute(batch).item()
+                results.append((loss, [weight.grad.clone() for weight in learning]))
+        (loss, expected), (same_loss, actual) = results
+        assert recorded.works and same_loss == pytest.approx(loss, rel=1e-4)
+        largest = max(gradient.abs().max().item() for gradient in expected)
+        for own, theirs in zip(actual, expected, strict=True):
+            assert (own - theirs).abs().max() < 1e-4 * max(1.0, largest)
+
+
+def test_graphs_draw_a_new_dropout_each_time() -> None:
+    """A graph that repeats the mask of its recording would train on a part of the units alone."""
+    make_accelerator("cuda")
+    model, stage, learning, gradients = model_with_gradients("hubert-base", "convolution")
+    model.cuda().train()
+    recorded = RecordedGradients(gradients, Ladder((Shape(3, 60),)), learning)
+    batch = StepInput(*(tensor.cuda() for tensor in step_input(copy.deepcopy(model).cpu(), stage, 16000, 400, 4321)))
+    losses = [recorded(batch).item() for _ in range(8)]
+    assert recorded.works and len(set(losses)) == 8
+
+
+@pytest.mark.parametrize("family", ["wav2vec2", "wavlm"])
+def test_a_training_with_graphs_goes_on_after_a_stop(
+    family: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = corpus(tmp_path / "c")
+    settings = (*ON_GPU, f"backbone={RANDOM[family]}", "trainer.freeze=convolution", "trainer.cuda_graphs=true")
+    whole, _ = train(tmp_path / "whole", root, *settings)
+    monkeypatch.setattr("melt_ser.runs.fold.fit", _stopped_after_an_epoch)
+    with pytest.raises(KeyboardInterrupt):
+        train(tmp_path / "stopped", root, *settings)
+    monkeypatch.undo()
+    resumed, _ = train(tmp_path / "stopped", root, *settings)
+    assert outcome(resumed) == outcome(whole)
 
 
 def test_a_saved_model_gives_the_same_answers_on_a_cpu(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

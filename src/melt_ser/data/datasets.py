@@ -17,7 +17,7 @@ import pandas as pd
 import pyarrow
 import torch
 from torch import Tensor
-from torch.utils.data import Dataset
+from torch.utils.data import Dataset, get_worker_info
 
 from melt_ser.audio import SAMPLE_RATE
 from melt_ser.audio.augment import Augmentation
@@ -116,13 +116,26 @@ class ClipDataset(Dataset[Any], ABC):
     seconds: the greatest length of each utterance after augmentation, (utterances,).
     classes: the class index of each utterance, (utterances,).
     corpora: the number of each utterance's corpus, (utterances,); all 0 unless the corpus is a union of several.
-    epoch: the training epoch; the random draws depend on it.
+    epoch: the training epoch; the random draws depend on it. Processes that read for this one see it change.
+    is_cached: whether the items are cached features, so that nothing is decoded.
     """
 
+    is_cached = False
     seconds: np.ndarray
     classes: np.ndarray
     corpora: np.ndarray
-    epoch: int
+
+    def __init__(self) -> None:
+        self._epoch = torch.zeros((), dtype=torch.int64).share_memory_()  # type: ignore[no-untyped-call]
+
+    @property
+    def epoch(self) -> int:
+        """Return the training epoch."""
+        return int(self._epoch)
+
+    @epoch.setter
+    def epoch(self, number: int) -> None:
+        self._epoch.fill_(number)
 
     def __len__(self) -> int:
         return len(self.classes)
@@ -172,6 +185,7 @@ class WaveformDataset(ClipDataset):
             seed: the seed of augmentation and crops.
             cache: decoded clips, read and filled.
         """
+        super().__init__()
         numbers = {name: number for number, name in enumerate(classes)}
         self.root = root
         self.audio = pyarrow.array(table["audio"], pyarrow.large_string())
@@ -186,7 +200,6 @@ class WaveformDataset(ClipDataset):
         self.places = table["place"].to_numpy() if "place" in table else None
         self.pad_samples = round(pad_seconds * SAMPLE_RATE) if pad_seconds else 0
         self.seed = seed
-        self.epoch = 0
         durations = table["duration"].to_numpy(dtype="float64")
         self.seconds = _greatest_lengths(durations, augment, crop, pad_seconds)
         self.cache = cache
@@ -236,7 +249,7 @@ class WaveformDataset(ClipDataset):
             )
             if self.cache is not None and clip >= 0:
                 self.cache.write(clip, waveform)
-        if self.keeps_decoded:
+        if self.keeps_decoded and get_worker_info() is None:  # each decoding process would keep the whole corpus
             self.decoded[row] = waveform
         return waveform
 

@@ -95,12 +95,14 @@ class FeatureDataset(ClipDataset):
     If `utterances` are cropped, it draws the same crops as they do.
     """
 
+    is_cached = True
+
     def __init__(self, utterances: WaveformDataset, table: pd.DataFrame, store: FeatureStore) -> None:
         """Replace the audio of `utterances`, the rows of `table`, by their features in `store`."""
+        super().__init__()
         self.utterances = utterances
         self.seconds = utterances.seconds
         self.classes, self.corpora = utterances.classes, utterances.corpora
-        self.epoch = 0
         self.store = store
         crop = utterances.crop
         self.places = np.ones(len(table), dtype=np.int64)

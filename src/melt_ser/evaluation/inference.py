@@ -9,12 +9,12 @@ import numpy as np
 import torch
 from accelerate import Accelerator
 from torch import Tensor
-from torch.utils.data import DataLoader
 
 from melt_ser.core.console import Progress
 from melt_ser.core.memory import memory_advice
 from melt_ser.data.batches import Shard, SortedBatches
 from melt_ser.data.datasets import Batch, ClipDataset
+from melt_ser.data.loading import AheadLoader
 from melt_ser.evaluation.metrics import confusion_matrix, unweighted_accuracy, weighted_accuracy
 from melt_ser.models.classifier import SpeechClassifier, logits_of_all
 
@@ -72,7 +72,7 @@ def in_batches(
     """
     share = Shard(accelerator.process_index, accelerator.num_processes)
     batches = SortedBatches(utterances.seconds, batch_size, share)
-    loader = DataLoader(utterances, batch_sampler=batches, collate_fn=utterances.collate, generator=generator)
+    loader = AheadLoader(utterances, batches, accelerator.device.type == "cuda", generator=generator)
     with exact_products(), memory_advice(less_memory), Progress(title, len(batches.order)) as shown:
         for batch in loader:
             batch = batch.to(accelerator.device)

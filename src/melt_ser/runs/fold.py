@@ -6,6 +6,7 @@ import shutil
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import msgspec
@@ -36,6 +37,7 @@ from melt_ser.training.device import make_accelerator
 from melt_ser.training.fit import fit
 from melt_ser.training.pooled import set_scale
 from melt_ser.training.probe import Choice, fit_probe
+from melt_ser.training.recorded import recorded_gradients
 
 ReadBackbone = Callable[[], Backbone]
 FOLD_FILE = "fold.json"  # the mark of a finished fold
@@ -142,7 +144,8 @@ def _train(
         trainer = config.trainer
         if chosen is not None and chosen.best_epoch is not None:
             trainer = replace(trainer, epochs=chosen.best_epoch)
-        state = fit(trainer, model, inputs.stage, train, dev, config.seed, folder, accelerator, title)
+        record = partial(recorded_gradients, trainer, model.backbone) if trainer.cuda_graphs else None
+        state = fit(trainer, model, inputs.stage, train, dev, config.seed, folder, accelerator, title, record)
         training = FoldTraining(state.best_epoch, state.best_dev_ua)
     else:
         choice = Choice(**chosen.chosen) if chosen else None

@@ -55,6 +55,7 @@ AS_BEFORE: dict[str, dict[str, Any]] = {
     "head": {"last_state": "before_norm", "standardise": False},
     "trainer": {
         "crop_places": None,
+        "cuda_graphs": False,
         "refit": False,
         "average": 0.0,
         "layer_decay": 1.0,

@@ -28,7 +28,6 @@ import pandas as pd
 import torch
 from accelerate import Accelerator
 from accelerate.utils import gather_object
-from torch.utils.data import DataLoader
 from xxhash import xxh3_128
 
 from melt_ser.audio import SAMPLE_RATE
@@ -43,6 +42,7 @@ from melt_ser.data.batches import Shard, SortedBatches
 from melt_ser.data.cache_budget import GIB, subfolder, why_not_cached
 from melt_ser.data.datasets import ClipDataset, WaveformDataset
 from melt_ser.data.feature_store import FeatureDataset, FeatureStore, crops_of, feature_names, write_description
+from melt_ser.data.loading import AheadLoader
 from melt_ser.data.stage import Stage
 from melt_ser.evaluation.inference import exact_products
 from melt_ser.models.backbone import Backbone
@@ -207,7 +207,7 @@ class FeatureCache:
         shard = Shard(self.accelerator.process_index, self.accelerator.num_processes)
         batches = SortedBatches(clips.seconds, len(clips), shard, BATCH_SECONDS)
         # A loader draws a random number. Its own generator keeps the filling of the cache from changing the training.
-        loader = DataLoader(clips, batch_sampler=batches, collate_fn=clips.collate, generator=torch.Generator())
+        loader = AheadLoader(clips, batches, device.type == "cuda", generator=torch.Generator())
         training = model.training
         model.eval()
         with exact_products(), memory_advice("set cache.features=false"):

@@ -10,40 +10,59 @@ micro-batches (`trainer.batch_seconds`) and processes does not change the mean, 
 from __future__ import annotations
 
 import contextlib
-import itertools
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
 import torch
 from accelerate import Accelerator
-from torch.utils.data import DataLoader
+from torch import Tensor, nn
 
 from melt_ser.audio import SAMPLE_RATE
 from melt_ser.config import TrainerConfig
 from melt_ser.core import files
-from melt_ser.core.errors import InputError
 from melt_ser.core.memory import memory_advice
-from melt_ser.data.batches import MicroBatch, Shard, ShuffledBatches
+from melt_ser.data.batches import Shard, ShuffledBatches
 from melt_ser.data.datasets import Batch, ClipDataset
-from melt_ser.data.feature_store import FeatureDataset
+from melt_ser.data.loading import EpochLoader
 from melt_ser.data.stage import Stage
 from melt_ser.evaluation.inference import dev_scores, predict_probabilities
 from melt_ser.models.classifier import SpeechClassifier
 from melt_ser.training.average import WeightAverage
 from melt_ser.training.checkpoints import FitState, learning_weights, load_checkpoint, load_weights, save_checkpoint
 from melt_ser.training.optimisation import Weighting, make_loss, make_optimiser, make_schedule
-from melt_ser.training.progress import TrainingProgress
+from melt_ser.training.progress import RunningLoss, TrainingProgress
 
 LESS_MEMORY = (
     "set trainer.batch_seconds, the audio that is computed at once, or lower it (the steps stay as they are), "
     "lower trainer.crop_seconds, or set trainer.gradient_checkpointing=true"
 )
+
+
+class StepInput(NamedTuple):
+    """A micro-batch on the device.
+
+    features: (batch, frames, ...), those of the frozen stage. counts: the frames of each utterance, (batch,).
+    classes: (batch,). weights: of each utterance in the loss, (batch,). scale: a number, the factor of the gradients.
+    """
+
+    features: Tensor
+    counts: Tensor
+    classes: Tensor
+    weights: Tensor
+    scale: Tensor
+
+
+Gradients = Callable[[StepInput], Tensor]
+"""Add the gradients of a micro-batch to those of the weights; return its loss, a number on the device."""
+
+RecordGradients = Callable[[Gradients, Stage, list[nn.Parameter], np.ndarray, Accelerator], Gradients | None]
+"""Return gradients by recorded graphs, or None if the training cannot use them (recorded.py)."""
 
 
 def fit(
@@ -56,6 +75,7 @@ def fit(
     folder: Path,
     accelerator: Accelerator,
     title: str = "",
+    record: RecordGradients | None = None,
 ) -> FitState:
     """Train `model` in place, up to `config.epochs`, and leave it with the weights of its best epoch.
 
@@ -76,6 +96,7 @@ def fit(
             than a checkpoint.
         accelerator: device, precision and processes.
         title: a name for the progress, such as "fold 1/5".
+        record: records the computation of gradients; None: they are computed each time.
 
     Raises InputError if the loss is not finite or a checkpoint cannot be read, SetupError if memory runs out.
     """
@@ -96,34 +117,45 @@ def fit(
     learning = [weight for weight in wrapped.parameters() if weight.requires_grad]
     if shard.process > 0:
         torch.manual_seed(hash((seed, shard.process)))  # so that dropout differs between processes
-    epochs_between_checkpoints = 10 if stage is Stage.pooled and isinstance(train, FeatureDataset) else 1
+
+    def gradients(batch: StepInput) -> Tensor:
+        losses = loss_function(wrapped(batch.features, batch.counts, stage), batch.classes)
+        loss: Tensor = (losses * batch.weights).sum()
+        accelerator.backward(loss * batch.scale)
+        return loss.detach()
+
+    recorded = None
+    if record is not None:
+        shapes = _shapes_of(batches, train, model, stage, crop_frames)
+        recorded = record(gradients, stage, learning, shapes, accelerator)
+    loader = EpochLoader(train, batches, shard, config.workers, for_gpu=device.type == "cuda")
+    epochs_between_checkpoints = 10 if stage is Stage.pooled and train.is_cached else 1
     average = WeightAverage(learning, config.average)
     state = load_checkpoint(folder / "checkpoints", model, optimiser, schedule, average, accelerator)
 
     with TrainingProgress(title, batches.steps_per_epoch, config.epochs, state.epoch) as progress:
         while not _is_done(config, state):
             state.epoch += 1
-            train.epoch = state.epoch
             wrapped.train()
             started, clips = time.perf_counter(), 0
-            totals = np.zeros(3)  # of this process: loss, lengths, lengths with padding
+            running_loss = RunningLoss(state.epoch, train, device)
+            lengths = np.zeros(2)  # of this process: of the utterances alone, and with padding
             with memory_advice(LESS_MEMORY):
-                for micro_batch, batch in _load(config, train, batches, shard, accelerator):
-                    batch = batch.to(device)
+                torch.empty((), dtype=torch.int64).random_()  # a loader drew it before; dropout stays the same with it
+                for micro_batch, loaded in loader.epoch(state.epoch):
+                    batch = loaded.to(device)
                     with contextlib.nullcontext() if micro_batch.ends_step else accelerator.no_sync(wrapped):
                         features = _frozen_features(model, stage, batch, accelerator)
                         if crop_frames is not None:
                             features = features.crop_frames(crop_frames, seed, state.epoch)
-                        losses = loss_function(wrapped(features.inputs, features.lengths, stage), batch.classes)
-                        losses = losses * weights[batch.rows]
-                        loss = losses.sum() if shard.of(micro_batch.rows) else 0.0 * losses.sum()
-                        loss_value = loss.item()
-                        _check_finite(loss_value, state.epoch, micro_batch.step, batch, train)
+                        counted = weights[batch.rows] * float(bool(shard.of(micro_batch.rows)))
                         # Processes average their gradients, hence the factor.
-                        accelerator.backward(loss * (accelerator.num_processes / len(micro_batch.step_rows)))
+                        scale = torch.full((), accelerator.num_processes / len(micro_batch.step_rows), device=device)
+                        step_input = StepInput(features.inputs, features.lengths, batch.classes, counted, scale)
+                        loss = (recorded or gradients)(step_input)
+                    running_loss.add(loss, micro_batch.step, loaded.rows, len(shard.of(micro_batch.rows)))
                     clips += len(micro_batch.rows)
-                    computed_length = batch.inputs.shape[1] * len(batch.rows)
-                    totals += np.array([loss_value, batch.lengths.sum().item(), computed_length])
+                    lengths += np.array([batch.lengths.sum().item(), batch.inputs.shape[1] * len(batch.rows)])
                     if not micro_batch.ends_step:
                         continue
                     if config.max_grad_norm > 0:
@@ -132,9 +164,9 @@ def fit(
                     if not accelerator.optimizer_step_was_skipped:  # fp16 skips a step if a gradient overflows
                         schedule.step()
                         average.update()
-                    optimiser.zero_grad()
-                    shown_loss = totals[0] * accelerator.num_processes / clips
-                    progress.step(state.epoch, shown_loss, clips / (time.perf_counter() - started))
+                    optimiser.zero_grad(set_to_none=recorded is None)
+                    progress.step(state.epoch, running_loss.mean, clips / (time.perf_counter() - started))
+                totals = np.array([running_loss.read(), *lengths])
             seconds = time.perf_counter() - started
 
             loss_sum, own_length, padded_length = _sum_over_processes(totals, accelerator)
@@ -168,40 +200,6 @@ def fit(
     return state
 
 
-def _load(
-    config: TrainerConfig, train: ClipDataset, batches: ShuffledBatches, shard: Shard, accelerator: Accelerator
-) -> Iterator[tuple[MicroBatch, Batch]]:
-    """Return an iterator over the micro-batches of an epoch, each with the rows that this process computes.
-
-    Args:
-        config: gives the number of decoding processes.
-        train: the utterances; its `epoch` is the epoch.
-        batches: the plan of all micro-batches.
-        shard: the share of this process.
-        accelerator: its device decides on decoding processes and pinned memory.
-    """
-    plan, ahead = itertools.tee(batches.micro_batches(train.epoch))  # decoding processes read ahead
-    loader = DataLoader(
-        train,
-        batch_sampler=(shard.to_compute(micro_batch.rows) for micro_batch in ahead),
-        collate_fn=train.collate,
-        num_workers=_workers(config, train, accelerator),
-        pin_memory=accelerator.device.type == "cuda",
-    )
-    return zip(plan, loader, strict=True)
-
-
-def _workers(config: TrainerConfig, train: ClipDataset, accelerator: Accelerator) -> int:
-    """Return the number of decoding processes.
-
-    With a GPU there are up to 8. There are none for cached features, or on a CPU, because the model needs its cores.
-    """
-    if config.workers is not None:
-        return config.workers
-    decodes_for_gpu = accelerator.device.type == "cuda" and not isinstance(train, FeatureDataset)
-    return min(8, torch.multiprocessing.cpu_count()) if decodes_for_gpu else 0
-
-
 def _frozen_features(model: SpeechClassifier, stage: Stage, batch: Batch, accelerator: Accelerator) -> Batch:
     """Return the batch at the frozen stage: unchanged if its features are cached, otherwise computed."""
     if batch.stage is stage:
@@ -219,7 +217,23 @@ def _crop_frames(config: TrainerConfig, model: SpeechClassifier, stage: Stage) -
     """
     if config.crop_seconds is None or config.crop_places is not None or stage in (Stage.nothing, Stage.pooled):
         return None
-    return int(model.frames_of(stage, torch.tensor(round(config.crop_seconds * SAMPLE_RATE))))
+    return int(_frames_of(model, stage, np.array([config.crop_seconds])))
+
+
+def _frames_of(model: SpeechClassifier, stage: Stage, seconds: np.ndarray) -> Tensor:
+    return model.frames_of(stage, torch.from_numpy(np.rint(seconds * SAMPLE_RATE).astype(np.int64)))
+
+
+def _shapes_of(
+    batches: ShuffledBatches, train: ClipDataset, model: SpeechClassifier, stage: Stage, crop_frames: int | None
+) -> np.ndarray:
+    """Return rows and greatest number of frames of each micro-batch of the first epoch, (micro-batches, 2)."""
+    rows = [batch.rows for batch in batches.micro_batches(epoch=1)]
+    longest = np.array([train.seconds[own].max() for own in rows])
+    frames = _frames_of(model, stage, longest).numpy()
+    if crop_frames is not None:
+        frames = frames.clip(max=crop_frames)
+    return np.stack([[len(own) for own in rows], frames], axis=1)
 
 
 def _sum_over_processes(totals: np.ndarray, accelerator: Accelerator) -> list[float]:
@@ -240,16 +254,6 @@ def _scores_of(
 def _is_done(config: TrainerConfig, state: FitState) -> bool:
     out_of_patience = config.patience is not None and state.epoch - state.best_epoch >= config.patience
     return state.epoch >= config.epochs or out_of_patience
-
-
-def _check_finite(loss: float, epoch: int, step: int, batch: Batch, train: ClipDataset) -> None:
-    if loss - loss == 0.0:  # false for NaN and infinity
-        return
-    clips = ", ".join(str(train.path(row)) for row in batch.rows.tolist())
-    raise InputError(
-        f"The loss is {loss} at epoch {epoch}, step {step}; lower trainer.head_learning_rate or "
-        f"trainer.backbone_learning_rate, or check the clips of that batch: {clips}"
-    )
 
 
 def _tensorboard(config: TrainerConfig, folder: Path, state: FitState) -> None:

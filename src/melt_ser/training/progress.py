@@ -1,14 +1,85 @@
-"""The progress of a training on the screen: epoch, loss, dev UA, clips per second and the time left."""
+"""The loss of an epoch while it is computed, and what the screen shows of a training.
+
+The loss is kept on the device and read once a second: to read a number of a GPU, the CPU waits until the GPU has
+computed it, and then the GPU waits for its next kernels.
+"""
 
 from __future__ import annotations
 
 import math
+import time
+
+import torch
+from torch import Tensor
 
 from melt_ser.core.console import Progress
+from melt_ser.core.errors import InputError
+from melt_ser.data.datasets import ClipDataset
+
+SECONDS_BETWEEN = 1.0
+
+
+class RunningLoss:
+    """The sum of the losses of an epoch's micro-batches, on this process.
+
+    mean: the loss of an utterance at the last reading.
+    """
+
+    def __init__(self, epoch: int, train: ClipDataset, device: torch.device) -> None:
+        """Begin an epoch.
+
+        Args:
+            epoch: its number, for errors.
+            train: its utterances, for errors.
+            device: the device of the losses.
+        """
+        self.epoch, self.train = epoch, train
+        self.mean = math.nan
+        self._utterances = 0
+        self._sum = torch.zeros((), dtype=torch.float64, device=device)
+        # The place in `_unread` of the first loss that is not finite; -1: all are finite.
+        self._first_bad = torch.full((), -1, dtype=torch.int64, device=device)
+        self._unread: list[tuple[int, Tensor]] = []  # step and rows of each micro-batch since the last reading
+        self._last_reading = -math.inf
+
+    def add(self, loss: Tensor, step: int, rows: Tensor, utterances: int) -> None:
+        """Add the loss of a micro-batch, and read the sum if the time has come.
+
+        Args:
+            loss: the sum over its utterances, a number on the device.
+            step: the number of its step in the epoch, for errors.
+            rows: its rows of the table, on the CPU, for errors.
+            utterances: the number of utterances that the loss sums.
+
+        Raises InputError if a loss since the last reading is not finite.
+        """
+        loss = loss.detach().double()
+        is_bad = ~loss.isfinite() & (self._first_bad < 0)
+        self._first_bad = torch.where(is_bad, len(self._unread), self._first_bad)
+        self._sum = self._sum + loss
+        self._unread.append((step, rows))
+        self._utterances += utterances
+        if time.monotonic() - self._last_reading >= SECONDS_BETWEEN:
+            self.read()
+
+    def read(self) -> float:
+        """Return the sum so far. Raises InputError if a loss since the last reading is not finite."""
+        total, first_bad = torch.stack([self._sum, self._first_bad.double()]).tolist()
+        if first_bad >= 0:
+            step, rows = self._unread[int(first_bad)]
+            clips = ", ".join(str(self.train.path(row)) for row in rows.tolist())
+            raise InputError(
+                f"The loss is not finite at epoch {self.epoch}, step {step}; lower trainer.head_learning_rate or "
+                f"trainer.backbone_learning_rate, or check the clips of that batch: {clips}"
+            )
+        self._unread.clear()
+        self._last_reading = time.monotonic()
+        self.mean = total / max(self._utterances, 1)
+        return float(total)
 
 
 class TrainingProgress(Progress):
-    """Show the progress of a fit; the last line appears even if the training is short."""
+    """Show epoch, loss, dev UA, clips per second and the time left; the last line appears even if it was short."""
 
     def __init__(self, title: str, steps: int, epochs: int, done: int) -> None:
         """Describe a fit: the `steps` of an epoch, all `epochs`, and those `done` by an interrupted run."""

@@ -26,6 +26,7 @@ class Silence(ClipDataset):
     """Utterances whose pooled features are all 0, so that their gradients differ by their weight alone."""
 
     def __init__(self, classes: np.ndarray, seconds: np.ndarray) -> None:
+        super().__init__()
         self.classes, self.seconds, self.corpora = classes, seconds, np.zeros_like(classes)
 
     def path(self, row: int) -> Path:

@@ -154,7 +154,7 @@ def test_fit_stops_when_its_patience_is_over(
 
 def test_fit_names_step_and_files_of_a_loss_that_is_not_finite(tmp_path: Path) -> None:
     settings = ("trainer.head_learning_rate=1e30", "trainer.backbone_learning_rate=1e30", "trainer.max_grad_norm=0")
-    with pytest.raises(InputError, match=r"The loss is (nan|inf) at epoch \d+, step \d+.*wav/s\d_\d\.wav"):
+    with pytest.raises(InputError, match=r"The loss is not finite at epoch \d+, step \d+.*wav/s\d_\d\.wav"):
         train(tmp_path / "runs", corpus(tmp_path / "c"), *settings, "trainer.epochs=5")
 
 

@@ -69,9 +69,14 @@ def conformer_layer_input(encoder: Any, hidden: Tensor, frame_mask: Tensor) -> L
     """Arrange frames, (batch, frames, features), and their mask for the layers of a conformer."""
     from transformers.masking_utils import create_bidirectional_mask
 
-    mask = create_bidirectional_mask(
-        config=encoder.config, inputs_embeds=hidden, attention_mask=mask_if_padded(frame_mask)
-    )
+    mask = mask_if_padded(frame_mask)
+    if mask is not None:
+        mask = create_bidirectional_mask(
+            config=encoder.config,
+            inputs_embeds=hidden,
+            attention_mask=mask,
+            allow_is_bidirectional_skip=False,  # to find out whether it may be skipped, the CPU would wait for a GPU
+        )
     positions = encoder.embed_positions
     if positions is not None:
         # transformers keeps the table of the last call in the type and on the device that it had then.

@@ -9,8 +9,9 @@ closes each:
    normalises over time: y[c, t] = w[c] * (x[c, t] - mean) / sqrt(variance + eps) + b[c]. Padding lets the mean and
    variance run over the frames of all N samples, not the utterance's own T(L) = (L - kernel) // stride + 1. The models
    were trained on unpadded crops, so their weights expect the statistics over the first T(L) frames.
-   `UtteranceGroupNorm` normalises these frames alone and writes zeros after them. (If the encoder needs no gradient,
-   the fast kernels for a CPU compute each utterance alone: see convolution.py.)
+   `UtteranceGroupNorm` normalises these frames alone and writes zeros after them: on a CPU one utterance after another,
+   on a GPU all at once. (If the encoder needs no gradient, the fast kernels for a CPU compute each utterance alone: see
+   convolution.py.)
 2. data2vec's positional encoder is a stack of padded convolutions. The frames after an utterance enter it as zeros but
    leave each layer with other values, and the next layer reads these. An unpadded utterance has zeros there, so the
    padded frames are zeroed before every layer.
@@ -95,11 +96,12 @@ class UtteranceGroupNorm(nn.GroupNorm):
         self.padding = padding
 
     def forward(self, features: Tensor) -> Tensor:
-        if self.padding.first_frames is None:
+        frames = self.padding.first_frames
+        if frames is None:
             return super().forward(features.float()).to(features.dtype)
-        normalised: Tensor = _NormaliseEach.apply(
-            features, self.weight, self.bias, self.padding.first_frames, self.num_groups, self.eps
-        )
+        if features.device.type != "cpu":
+            return normalise_together(features, self.weight, self.bias, frames, self.num_groups, self.eps)
+        normalised: Tensor = _NormaliseEach.apply(features, self.weight, self.bias, frames, self.num_groups, self.eps)
         return normalised
 
 
@@ -146,6 +148,33 @@ class _NormaliseEach(torch.autograd.Function):
             if wanted[2]:
                 bias_gradient += parts[2]
         return feature_gradient, weight_gradient, bias_gradient, None, None, None
+
+
+def normalise_together(
+    features: Tensor, weight: Tensor, bias: Tensor, frames: list[int], groups: int, eps: float
+) -> Tensor:
+    """Return the group norm of each utterance's first frames, for all utterances at once, with zeros after them.
+
+    A GPU needs a dozen kernels for it, whatever the number of utterances; the copies of a batch cost it little.
+
+    Args:
+        features: (batch, channels, frames).
+        weight, bias: (channels,).
+        frames: the number of frames of each utterance.
+        groups, eps: as in `nn.GroupNorm`.
+    """
+    batch, channels, length = features.shape
+    counts = torch.tensor(frames).to(features.device, non_blocking=True)[:, None, None]
+    beyond = torch.arange(length, device=features.device) >= counts  # (batch, 1, frames)
+    grouped = (batch, groups, -1)
+    own = features.float().masked_fill(beyond, 0.0)
+    numbers = counts * (channels // groups)  # that a mean is taken over
+    mean = own.view(grouped).sum(dim=2, keepdim=True) / numbers
+    centred = (own.view(grouped) - mean).view_as(own).masked_fill(beyond, 0.0)
+    variance = centred.square().view(grouped).sum(dim=2, keepdim=True) / numbers
+    scaled = (centred.view(grouped) * torch.rsqrt(variance + eps)).view_as(own)
+    normalised = scaled * weight.float()[:, None] + bias.float()[:, None]
+    return normalised.masked_fill(beyond, 0.0).to(features.dtype)
 
 
 def _own_frames(features: Tensor, utterance: int, length: int) -> Tensor:

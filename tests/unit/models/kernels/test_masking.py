@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from melt_ser.models.kernels.masking import BatchPadding, UtteranceGroupNorm
+from melt_ser.models.kernels.masking import BatchPadding, UtteranceGroupNorm, normalise_together
 from small_models import KINDS, batch_of, plain_transformers, small_classifier
 
 TOLERANCE = 1e-5
@@ -193,6 +193,27 @@ def test_group_norm_computes_statistics_of_bfloat16_in_float32():
     assert (actual[0, :, :200] - expected[0]).abs().max() < 0.02
     assert actual.dtype == torch.bfloat16
     assert actual[0, :, 200:].abs().max() == 0
+
+
+@pytest.mark.parametrize("groups", [8, 2])
+def test_group_norm_of_all_utterances_at_once_is_that_of_each(groups: int) -> None:
+    """A GPU computes it at once; its results and gradients are those of one utterance after another."""
+    generator = torch.Generator().manual_seed(2)
+    features = (3 * torch.randn(3, 8, 50, generator=generator) + 5).requires_grad_()
+    padding, frames = BatchPadding(), [50, 1, 17]
+    norm = UtteranceGroupNorm(nn.GroupNorm(groups, 8), padding)
+    with torch.no_grad():
+        norm.weight.copy_(torch.randn(8, generator=generator))
+        norm.bias.copy_(torch.randn(8, generator=generator))
+    direction = torch.randn(features.shape, generator=generator)
+    results = []
+    for together in (False, True):
+        with padding.set(first_frames=frames):
+            arguments = (features, norm.weight, norm.bias, frames, groups, norm.eps)
+            output = normalise_together(*arguments) if together else norm(features)
+        results.append([output, *torch.autograd.grad(output, (features, norm.weight, norm.bias), direction)])
+    for each, at_once in zip(*results, strict=True):
+        assert (each - at_once).abs().max() < 1e-4  # of values and gradients around 30
 
 
 def test_group_norm_has_the_gradient_of_finite_differences():
