@@ -78,6 +78,11 @@ def explain(error: BaseException, schema: type[Any]) -> str | None:
     chain = _chain(error)
     if isinstance(error, yaml.YAMLError | UnicodeDecodeError):
         return _unreadable(error)
+    if isinstance(error, OSError) and re.search(r"Could not load this library: .*torchaudio", str(error)):
+        return (
+            "torchaudio does not load next to this torch: a CUDA build needs a CUDA build. Install both anew from one "
+            "index, such as pip install torch torchaudio --index-url https://download.pytorch.org/whl/cpu"
+        )
     text = "\n".join(str(link) for link in chain)
     theirs = any(isinstance(link, HydraException | OmegaConfBaseException) for link in chain)
     if not theirs and not _raised_by_hydra(error):

@@ -162,3 +162,10 @@ def test_a_new_setting_is_hashed_only_if_it_differs_from_before(monkeypatch: pyt
     assert without_infrastructure(settings) == before
     settings["trainer"]["novel"] = 1
     assert without_infrastructure(settings) != before
+
+
+def test_a_torchaudio_of_another_build_than_torch_is_told_with_the_command_that_mends_it() -> None:
+    error = OSError("Could not load this library: /venv/lib/python3.11/site-packages/torchaudio/lib/_torchaudio.so")
+    failure = failure_of(error, Config)
+    assert failure.known and failure.exit_code == 2
+    assert "pip install torch torchaudio --index-url https://download.pytorch.org/whl/cpu" in failure.sentence
