@@ -17,6 +17,7 @@ RENAMED = {
     "trainer.accumulation": "trainer.gradient_accumulation",
     "trainer.clip_norm": "trainer.max_grad_norm",
     "trainer.learning_rate": "trainer.head_learning_rate",
+    "trainer.tensorboard": "logger.tensorboard",
 }
 """Old key: new key. An old key stops the command, which names the new one. Run ids still use the old key."""
 
@@ -464,8 +465,6 @@ class TrainerConfig:
     temperature. A probe is fitted anew likewise, with the C and the layer that dev has chosen. false: never; true:
     always; cut_dev: only if dev was cut from train, so that a dev part of the release is never trained on, as in
     publications."""
-    tensorboard: bool = False
-    """Write TensorBoard files into the run folder."""
     workers: Optional[int] = None
     """Processes that decode audio. null: none on a CPU, up to 8 with a GPU."""
 
@@ -507,6 +506,22 @@ class CacheConfig:
 
 
 @dataclass
+class LoggerConfig:
+    """Experiment trackers of a run; several: logger=[mlflow,wandb] (docs/tracking.md)."""
+
+    project: str = "melt_ser"
+    """Name that a tracker shows the runs under: the project, in MLflow the experiment."""
+    tensorboard: bool = False
+    """TensorBoard: event files in the folder tensorboard of the run folder."""
+    wandb: bool = False
+    """Weights & Biases: its server, or with WANDB_MODE=offline the folder wandb of the run folder."""
+    mlflow: bool = False
+    """MLflow: the server of MLFLOW_TRACKING_URI, or else mlflow.db in the current folder."""
+    trackio: bool = False
+    """Trackio: the server of TRACKIO_SERVER_URL, the space of TRACKIO_SPACE_ID, or else a store on this machine."""
+
+
+@dataclass
 class Config:
     """Everything that `train` reads."""
 
@@ -518,6 +533,7 @@ class Config:
     trainer: TrainerConfig = field(default_factory=TrainerConfig)
     eval: EvalConfig = field(default_factory=EvalConfig)
     cache: CacheConfig = field(default_factory=CacheConfig)
+    logger: LoggerConfig = field(default_factory=LoggerConfig)
     experiment_name: Optional[str] = None
     """Name that reports group runs by. null: none."""
     seed: int = 0

@@ -12,7 +12,8 @@ from small_runs import corpus, typed
 # torch and transformers need these themselves; the model's own class of transformers brings scipy and jinja2.
 NEEDED = "import torch, accelerate, safetensors.torch\nfrom transformers import HubertModel, Wav2Vec2FeatureExtractor\n"
 AFTERWARDS = {"matplotlib", "sklearn", "scipy.optimize", "scipy.stats", "jinja2", "statsmodels", "melt_ser.reporting"}
-NEVER = {"datasets", "audformat", "opensmile", "openai", "tensorboard", "IPython", "requests", "melt_ser.label_study"}
+NEVER = {"datasets", "audformat", "opensmile", "openai", "IPython", "requests", "melt_ser.label_study"}
+NEVER |= {"tensorboard", "wandb", "mlflow", "trackio", "melt_ser.runs.trackers"}
 FIRST_STEP = """
 import json, sys
 from melt_ser.models import classifier

@@ -41,12 +41,13 @@ def launched(launcher: tuple[str, ...], verb: str, out: Path, *overrides: str) -
 def test_two_processes_train_and_score_as_one_does(tmp_path: Path) -> None:
     root = corpus(tmp_path / "c", each=7)
     one, result = train(tmp_path / "one", root, *TEN_STEPS)
-    done = launched(TORCHRUN, "train", tmp_path, *typed(tmp_path / "two", root, *TEN_STEPS))
+    done = launched(TORCHRUN, "train", tmp_path, *typed(tmp_path / "two", root, *TEN_STEPS, "logger=tensorboard"))
     assert done.returncode == 0, done.stderr
     lines = [line for line in done.stdout.splitlines() if line.startswith("result: ")]
     assert len(lines) == 1  # one process speaks
     two = Path(lines[0].removeprefix("result: ")).parent
     assert two.name == one.name  # the run's identity is the same
+    assert len(list((two / "tensorboard").iterdir())) == 1  # one process tracks
 
     alone, together = pd.read_csv(one / "metrics.csv"), pd.read_csv(two / "metrics.csv")
     assert len(together) == 10

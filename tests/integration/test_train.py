@@ -162,7 +162,7 @@ def test_two_runs_of_a_seed_agree_to_the_byte_and_another_seed_does_not(tmp_path
         ("trainer.freeze=nothing", "trainer.gradient_checkpointing=true", "trainer.gradient_accumulation=2"),
         ("trainer=paper", "head=paper", "trainer.epochs=2", "trainer.crop_seconds=0.3"),
         ("trainer.precision=bf16", "trainer.balance=sampling", "augment=light", "head=attentive_statistics"),
-        ("trainer.schedule=cosine", "trainer.label_smoothing=0.1", "trainer.patience=1", "trainer.tensorboard=true"),
+        ("trainer.schedule=cosine", "trainer.label_smoothing=0.1", "trainer.patience=1"),
     ],
 )
 def test_training_runs_through_with_every_kind_of_setting(settings: tuple[str, ...], tmp_path: Path) -> None:
@@ -170,7 +170,6 @@ def test_training_runs_through_with_every_kind_of_setting(settings: tuple[str, .
     metrics = pd.read_csv(folder / "metrics.csv")
     assert np.isfinite(metrics["train_loss"]).all()
     assert 0 <= result["evals"][0]["ua"] <= 1
-    assert bool(list(folder.glob("tensorboard/events*"))) == ("trainer.tensorboard=true" in settings)
 
 
 def test_a_model_learns(tmp_path: Path) -> None:
@@ -337,8 +336,9 @@ def test_a_run_with_old_names_of_settings_is_skipped_scored_labelled_and_run_aga
     root = corpus(tmp_path / "c")
     folder, result = train(tmp_path / "runs", root)
     for old, new in RENAMED.items():
-        group, _, name = new.partition(".")
-        result["config"][group][old.partition(".")[2]] = result["config"][group].pop(name)
+        (old_group, old_name), (group, name) = old.split("."), new.split(".")
+        result["config"][old_group][old_name] = result["config"][group].pop(name)
+    del result["config"]["logger"]  # the group is newer than the names
     (folder / "result.json").write_text(json.dumps(result))
     (folder / "config.yaml").write_text(yaml.safe_dump(result["config"]))
 

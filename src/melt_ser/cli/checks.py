@@ -31,7 +31,7 @@ from melt_ser.core.vocabulary import (
 OF_STEPS = (
     *("epochs", "gradient_accumulation", "batch_seconds", "head_learning_rate", "backbone_learning_rate"),
     *("optimiser", "weight_decay", "schedule", "warmup_fraction", "max_grad_norm", "label_smoothing", "patience"),
-    *("crop_places", "pad_to_crop", "gradient_checkpointing", "tensorboard", "average", "layer_decay", "lora_rank"),
+    *("crop_places", "pad_to_crop", "gradient_checkpointing", "average", "layer_decay", "lora_rank"),
     *("lora_alpha", "lora_dropout", "lora_targets"),
 )
 """The settings of the group `trainer` that only trainer.method=gradient reads."""

@@ -23,6 +23,7 @@ from melt_ser.cli.keys import place_of, renamed, unknown_key, unknown_name
 from melt_ser.cli.quoting import shell_setting, shell_word, unreadable
 from melt_ser.config import RENAMED
 from melt_ser.core.errors import MeltSerError, did_you_mean, one_line
+from melt_ser.core.package import conf_folder
 
 WORKER_TRACEBACK = re.compile(
     r"Caught \w+ in DataLoader worker.*^melt_ser\.core\.errors\.\w+: ", re.DOTALL | re.MULTILINE
@@ -95,6 +96,7 @@ def explain(error: BaseException, schema: type[Any]) -> str | None:
         return _unparsed(unparsed.override)
     for pattern, tell in (
         (r"Could not find '(?:[^']*/)?([\w@.]+)/([^'/]+)'", _unknown_choice),
+        (r"Could not load '(?:[^']*/)?([\w@.]+)/([^'/]+)'", _unknown_choice_of_several),
         (r"Key '([^']+)' (?:is )?not in '(\w+)'", _unknown_field),
         (r"Could not override '([^']+)'", _unknown_key),
         (r"config group '([^']+)' does not exist", _unknown_key),
@@ -162,6 +164,13 @@ def _unknown_choice(match: re.Match[str], text: str, schema: type[Any]) -> str:
     group, name = match.groups()
     options = re.search(r"Available options in '[^']*':\n((?:\t\S+\n?)*)", text)
     choices = options.group(1).split() if options else []
+    return f"There is no {group} '{name}'; {did_you_mean(name, choices)}"
+
+
+def _unknown_choice_of_several(match: re.Match[str], text: str, schema: type[Any]) -> str:
+    """Return a sentence about a name in `group=[a,b]`; Hydra lists no options there."""
+    group, name = match.groups()
+    choices = [path.stem for path in (conf_folder() / group).glob("*.yaml")]
     return f"There is no {group} '{name}'; {did_you_mean(name, choices)}"
 
 

@@ -34,7 +34,7 @@ from melt_ser.runs.fold_inputs import FoldInputs
 from melt_ser.runs.plan import RunPlan
 from melt_ser.runs.probabilities import predict_each
 from melt_ser.training.device import make_accelerator
-from melt_ser.training.fit import fit
+from melt_ser.training.fit import Report, fit
 from melt_ser.training.pooled import set_scale
 from melt_ser.training.probe import Choice, fit_probe
 from melt_ser.training.recorded import recorded_gradients
@@ -77,7 +77,11 @@ def build_model(config: Config, classes: list[str], read_backbone: ReadBackbone 
 
 
 def load_or_train(
-    plan: RunPlan, split: FoldSplit, cache: AudioCache | None = None, read_backbone: ReadBackbone | None = None
+    plan: RunPlan,
+    split: FoldSplit,
+    cache: AudioCache | None = None,
+    read_backbone: ReadBackbone | None = None,
+    report: Report | None = None,
 ) -> tuple[FoldInputs, FoldTraining]:
     """Train the model of one fold, or load it if an interrupted run had finished it.
 
@@ -97,12 +101,12 @@ def load_or_train(
     started = time.perf_counter()
     check_fold_split(split, config.dataset)  # once more, just before the split is used
     title = "" if plan.one_model else f"fold {split.fold}/{len(plan.splits)}"
-    inputs, training = _train(plan, split, folder, title, cache, read_backbone)
+    inputs, training = _train(plan, split, folder, title, cache, read_backbone, report)
     if plan.refits(split):
         del inputs  # and with it the first model
         both = replace(split, train=pd.concat([split.train, split.dev]))
         title = f"{title} on train and dev".strip()
-        inputs, _ = _train(plan, both, folder / REFIT_FOLDER, title, cache, read_backbone, training)
+        inputs, _ = _train(plan, both, folder / REFIT_FOLDER, title, cache, read_backbone, report, training)
     training.seconds = time.perf_counter() - started
     if inputs.accelerator.is_main_process:
         with_same_backbone = _model_with_same_backbone(plan)
@@ -122,6 +126,7 @@ def _train(
     title: str,
     cache: AudioCache | None,
     read_backbone: ReadBackbone | None,
+    report: Report | None,
     chosen: FoldTraining | None = None,
 ) -> tuple[FoldInputs, FoldTraining]:
     """Train a new model; return its inputs and the record of its training.
@@ -145,7 +150,7 @@ def _train(
         if chosen is not None and chosen.best_epoch is not None:
             trainer = replace(trainer, epochs=chosen.best_epoch)
         record = partial(recorded_gradients, trainer, model.backbone) if trainer.cuda_graphs else None
-        state = fit(trainer, model, inputs.stage, train, dev, config.seed, folder, accelerator, title, record)
+        state = fit(trainer, model, inputs.stage, train, dev, config.seed, folder, accelerator, title, record, report)
         training = FoldTraining(state.best_epoch, state.best_dev_ua)
     else:
         choice = Choice(**chosen.chosen) if chosen else None

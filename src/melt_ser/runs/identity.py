@@ -14,7 +14,7 @@ from melt_ser.core import files
 Settings = dict[str, Any]
 
 INFRASTRUCTURE = {
-    "": {"out", "device", "force", "eval", "cache", "experiment_name"},
+    "": {"out", "device", "force", "eval", "cache", "logger", "experiment_name"},
     "backbone": {
         "learning_rate",  # this, freeze and state are defaults of other groups, whose values are hashed
         "freeze",
@@ -42,7 +42,7 @@ INFRASTRUCTURE = {
     "labels": {"name"},
     "head": {"name"},
     "augment": {"name"},
-    "trainer": {"name", "workers", "tensorboard"},
+    "trainer": {"name", "workers", "tensorboard"},  # tensorboard: in results from before the group logger
 }
 """Settings that do not change a run's results, by group ("" for the keys outside any group).
 

@@ -40,6 +40,7 @@ from melt_ser.runs.make_result import FoldOutcome, make_result
 from melt_ser.runs.plan import RunPlan, evaluation_sets, make_plan
 from melt_ser.runs.run_figures import draw_figures
 from melt_ser.runs.table import evaluation_table
+from melt_ser.runs.tracking import Tracking, check_packages, tracking
 from melt_ser.runs.warnings import single_fold, warnings_before
 from melt_ser.training.main_process import main_process_first
 
@@ -61,6 +62,7 @@ def run_or_skip(composed: DictConfig) -> tuple[Path, bool, dict[str, float]]:
     config = typed(composed, Config)
     check(config)
     check_family(config.backbone.family)
+    check_packages(config.logger)
     with noting_failure(run_folder(config), command(), Config):
         return _run(config)
 
@@ -79,10 +81,12 @@ def _run(config: Config) -> tuple[Path, bool, dict[str, float]]:
         told = [] if is_finished else warnings_before(plan)  # before hours of training, not after them
         for warning in told:
             say(f"note: {warning}")
-        result, skipped = _complete(plan) if is_finished else (_train_and_score(plan), False)
-        if result is not None and processes.is_main_process():
-            draw_figures(plan.folder, result, config.eval.figures, () if is_finished else None)
-            shutil.rmtree(previous_folder(plan.folder), ignore_errors=True)
+        with tracking(config, plan.folder) as tracked:
+            result, skipped = _complete(plan) if is_finished else (_train_and_score(plan, tracked), False)
+            if result is not None and processes.is_main_process():
+                draw_figures(plan.folder, result, config.eval.figures, () if is_finished else None)
+                shutil.rmtree(previous_folder(plan.folder), ignore_errors=True)
+                tracked.result(result)
     if result is not None:
         show(evaluation_table(result.evals))
         shown = set(told) - set(single_fold(plan))  # the sentence about a single fold stands next to its numbers too
@@ -168,7 +172,7 @@ def _say_if_small(backbone: BackboneConfig) -> None:
     )
 
 
-def _train_and_score(plan: RunPlan) -> Result | None:
+def _train_and_score(plan: RunPlan, tracked: Tracking) -> Result | None:
     """Train and predict in every process; the main process scores and writes, and only it gets the result."""
     config = plan.config
     if config.backbone.family not in WITHOUT_WEIGHTS:
@@ -182,6 +186,7 @@ def _train_and_score(plan: RunPlan) -> Result | None:
     accelerator = make_accelerator(config.device, config.trainer.precision)
     if accelerator.is_main_process:
         _open_folder(plan)
+        tracked.start()
     accelerator.wait_for_everyone()
     cache = open_audio_cache(plan.corpus.name, plan.corpus.table, config.cache)
     read_backbone: ReadBackbone = functools.partial(configured_backbone, config)
@@ -191,7 +196,7 @@ def _train_and_score(plan: RunPlan) -> Result | None:
     folds: list[FoldOutcome] = []
     models: list[SpeechClassifier] = []  # that have not been scored yet
     for split in plan.splits:
-        inputs, training = load_or_train(plan, split, cache, read_backbone)
+        inputs, training = load_or_train(plan, split, cache, read_backbone, tracked.epochs)
         folds.append(FoldOutcome(split, training, calibrate_on_dev(inputs), evaluation_sets(plan, split)))
         models = share_backbones([*models, inputs.model])
         if not is_shared or split is plan.splits[-1]:

@@ -12,20 +12,32 @@ from melt_ser.runs.folder import read_epochs
 from melt_ser.runs.table import fold_text
 
 
-def draw_figures(folder: Path, result: Result, form: FigureFormat, corpora: Collection[str] | None = None) -> None:
+def draw_figures(
+    folder: Path,
+    result: Result,
+    form: FigureFormat,
+    corpora: Collection[str] | None = None,
+    into: Path | None = None,
+) -> None:
     """Draw the training curve, if there are epochs, and a confusion matrix for each corpus.
 
     The confusion matrices are those of the answer set closed; their files are named after the predictions. In a run
     with several folds, a single fold has none.
 
-    corpora: draw the figures of these, and those that have no file; None: draw all.
+    Args:
+        folder: the run folder.
+        result: its result.
+        form: the format of the files.
+        corpora: draw the figures of these, and those that have no file; None: draw all.
+        into: the folder for the files; None: `figures` in the run folder.
     """
+    into = into or folder / "figures"
     rows = [row for row in result.evals if len(result.train.folds) == 1 or not isinstance(row.fold, int)]
     for row in rows:
-        path = folder / "figures" / f"confusion_{Path(row.predictions).stem}.{form.value}"
+        path = into / f"confusion_{Path(row.predictions).stem}.{form.value}"
         if row.answer_set == "closed" and (corpora is None or row.corpus in corpora or not path.exists()):
             confusion_figure(row, title_of(row), path)
-    path = folder / "figures" / f"training_curve.{form.value}"
+    path = into / f"training_curve.{form.value}"
     is_probe = any(info.chosen for info in result.train.folds)  # without epochs, like a published classifier
     if not (is_probe or result.is_published) and (corpora is None or not path.exists()):
         training_curve_figure([(info.fold, read_epochs(folder / info.folder)) for info in result.train.folds], path)

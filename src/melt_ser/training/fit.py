@@ -64,6 +64,9 @@ Gradients = Callable[[StepInput], Tensor]
 RecordGradients = Callable[[Gradients, Stage, list[nn.Parameter], np.ndarray, Accelerator], Gradients | None]
 """Return gradients by recorded graphs, or None if the training cannot use them (recorded.py)."""
 
+Report = Callable[[Path, list[dict[str, Any]]], None]
+"""Receive the folder of a training and its rows of metrics so far, one for each epoch."""
+
 
 def fit(
     config: TrainerConfig,
@@ -76,6 +79,7 @@ def fit(
     accelerator: Accelerator,
     title: str = "",
     record: RecordGradients | None = None,
+    report: Report | None = None,
 ) -> FitState:
     """Train `model` in place, up to `config.epochs`, and leave it with the weights of its best epoch.
 
@@ -97,6 +101,7 @@ def fit(
         accelerator: device, precision and processes.
         title: a name for the progress, such as "fold 1/5".
         record: records the computation of gradients; None: they are computed each time.
+        report: is called after each epoch, in the main process.
 
     Raises InputError if the loss is not finite or a checkpoint cannot be read, SetupError if memory runs out.
     """
@@ -191,7 +196,8 @@ def fit(
             if accelerator.is_main_process:
                 if due or _is_done(config, state):
                     files.write_csv(folder / "metrics.csv", pd.DataFrame(state.history))
-                _tensorboard(config, folder, state)
+                if report is not None:
+                    report(folder, state.history)
             if due:
                 save_checkpoint(folder / "checkpoints", state, model, optimiser, schedule, average, accelerator)
             progress.scored(dev_ua)
@@ -254,14 +260,3 @@ def _scores_of(
 def _is_done(config: TrainerConfig, state: FitState) -> bool:
     out_of_patience = config.patience is not None and state.epoch - state.best_epoch >= config.patience
     return state.epoch >= config.epochs or out_of_patience
-
-
-def _tensorboard(config: TrainerConfig, folder: Path, state: FitState) -> None:
-    """Add the last epoch to TensorBoard's log, if the settings ask for it."""
-    if not config.tensorboard:
-        return
-    from torch.utils.tensorboard import SummaryWriter
-
-    with SummaryWriter(folder / "tensorboard", purge_step=state.epoch) as writer:
-        for name, value in state.history[-1].items():
-            writer.add_scalar(name, value, state.epoch)

@@ -48,8 +48,8 @@ REFUSED = {
         "trainer.epochs has no effect with trainer.method=linear_svm, which takes no steps; leave it out, or set "
         "trainer=probe."
     ),
-    "trainer=probe trainer.tensorboard=true": (
-        f"trainer.tensorboard has no effect with {LR}, which takes no steps; leave it out."
+    "trainer=probe trainer.gradient_checkpointing=true": (
+        f"trainer.gradient_checkpointing has no effect with {LR}, which takes no steps; leave it out."
     ),
     "trainer=probe trainer.inverse_regularisation=[]": (
         "trainer.inverse_regularisation is empty; give at least one value of C."

@@ -23,6 +23,9 @@ def run(*arguments: str, module: str = "train", cwd: Path | None = None) -> subp
     [
         ("trainer.epochz=3", "There is no key 'epochz' in 'trainer'; did you mean 'epochs'?"),
         ("backbone=wavlmm", "There is no backbone 'wavlmm'; did you mean 'wavlm'?"),
+        ("logger=mlfow", "There is no logger 'mlfow'; did you mean 'mlflow'?"),
+        ("logger=[wandb,mlfow]", "There is no logger 'mlfow'; did you mean 'mlflow'?"),
+        ("logger=csv", "There is no logger 'csv'; choose from: mlflow, nothing, tensorboard, trackio, wandb."),
         ("bakbone=wavlm", "There is no key 'bakbone'; did you mean 'backbone'?"),
         ("trainer.optimiser=adamx", "trainer.optimiser cannot be 'adamx'; did you mean 'adam'?"),
         ("trainer.epochs=many", "trainer.epochs: Value 'many' of type 'str' could not be converted to Integer."),

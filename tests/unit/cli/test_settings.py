@@ -141,8 +141,8 @@ def test_a_stored_configuration_with_old_keys_gives_the_same_settings() -> None:
     new = plain(load_config())
     stored = plain(load_config())
     for old, renamed in RENAMED.items():
-        group, key = renamed.split(".")
-        stored[group][old.split(".")[1]] = stored[group].pop(key)
+        (old_group, old_key), (group, key) = old.split("."), renamed.split(".")
+        stored[old_group][old_key] = stored[group].pop(key)
     assert stored != new
     assert without_infrastructure(stored) == without_infrastructure(new)
     assert "head_learning_rate" in without_infrastructure(stored)["trainer"], "reports name settings as one types them"

@@ -1,0 +1,249 @@
+"""The experiment trackers: what a run sends to each, through accelerate's classes.
+
+Each tracker's package is imported when it starts. Its methods raise that package's own errors.
+"""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any, ClassVar, NamedTuple
+
+import pandas as pd
+from accelerate.tracking import GeneralTracker, MLflowTracker, TensorBoardTracker, TrackioTracker, WandBTracker
+
+Scalars = dict[str, float]
+
+
+class Description(NamedTuple):
+    """A run as a tracker shows it.
+
+    project: the name that it stands under. name: the run id. group: the name that reports group runs by, if it has one.
+    settings: each setting by its full name; lists and mappings as text. folder: the run folder.
+    """
+
+    project: str
+    name: str
+    group: str | None
+    settings: dict[str, str | float]
+    folder: Path
+
+
+class Tracker(ABC):
+    """One tracker's copy of a run."""
+
+    def __init__(self, run: Description, identifier: str | None) -> None:
+        """Begin a copy, or continue the one with the `identifier` that an earlier command began."""
+        self.run = run
+        self.own: Any = self.make(identifier)
+        self.own.start()
+        if identifier is not None and self.identifier != identifier:
+            raise LookupError(f"it has no run {identifier}")
+        if identifier is None:
+            self.send_settings()
+
+    @abstractmethod
+    def make(self, identifier: str | None) -> GeneralTracker:
+        """Return accelerate's tracker, not started yet."""
+
+    @property
+    @abstractmethod
+    def identifier(self) -> str:
+        """Return the name by which the tracker finds this copy again."""
+
+    @property
+    @abstractmethod
+    def place(self) -> str:
+        """Return the place of the copy, for a person."""
+
+    def send_settings(self) -> None:
+        """Send the settings of a copy that has just begun."""
+        self.own.store_init_configuration(self.run.settings)
+
+    def send_epoch(self, values: Scalars, epoch: int, training: str) -> None:
+        """Send the metrics of an epoch. training: the part before the names, "" or one that ends with "/"."""
+        self.own.log(values, step=epoch)
+
+    @abstractmethod
+    def send_result(self, scores: Scalars, table: pd.DataFrame, figures: list[Path]) -> None:
+        """Send the scores, the table of all evaluations, and the figures (PNG)."""
+
+    def finish(self, complete: bool) -> None:
+        """End the copy. complete: False if the run failed or was stopped."""
+        self.own.finish()
+
+
+class TensorBoard(Tracker):
+    """Event files in the folder `tensorboard` of the run folder."""
+
+    FOLDER: ClassVar[str] = "tensorboard"
+
+    def make(self, identifier: str | None) -> GeneralTracker:
+        if identifier is not None and not (self.run.folder / identifier).is_dir():
+            raise LookupError(f"it has no folder {self.run.folder / identifier}")
+        return TensorBoardTracker(self.FOLDER, self.run.folder)
+
+    @property
+    def identifier(self) -> str:
+        return self.FOLDER
+
+    @property
+    def place(self) -> str:
+        return f"tensorboard --logdir {self.run.folder}"
+
+    def send_settings(self) -> None:
+        """Write the settings as text; accelerate would write them to event files in folders of their own."""
+        rows = pd.DataFrame({"setting": self.run.settings.keys(), "value": self.run.settings.values()})
+        self.own.log({"settings": markdown(rows)}, step=0)
+
+    def send_result(self, scores: Scalars, table: pd.DataFrame, figures: list[Path]) -> None:
+        from matplotlib.image import imread
+        from torch.utils.tensorboard.summary import hparams
+
+        own_page = hparams(self.run.settings, scores)  # type: ignore[no-untyped-call]
+        for summary in own_page:  # so that the page HPARAMS compares runs by their scores
+            self.own.writer.file_writer.add_summary(summary)
+        self.own.log({**scores, "results": markdown(table)}, step=0)
+        images = {f"figures/{path.stem}": imread(path)[None, ..., :3] for path in figures}
+        self.own.log_images(images, step=0, dataformats="NHWC")
+
+
+class WandB(Tracker):
+    """Weights & Biases."""
+
+    def __init__(self, run: Description, identifier: str | None) -> None:
+        self.has_axis: set[str] = set()  # metrics whose axis wandb knows
+        super().__init__(run, identifier)
+
+    def make(self, identifier: str | None) -> GeneralTracker:
+        import wandb
+
+        # console: wandb would replace sys.stdout and send all that is printed
+        settings = wandb.Settings(console="off", quiet=True)
+        known = {} if identifier is None else {"id": identifier, "resume": "must"}
+        return WandBTracker(
+            self.run.project,
+            name=self.run.name,
+            group=self.run.group,
+            dir=str(self.run.folder),
+            settings=settings,
+            **known,
+        )
+
+    @property
+    def identifier(self) -> str:
+        return str(self.own.run.id)
+
+    @property
+    def place(self) -> str:
+        return f"wandb sync {Path(self.own.run.dir).parent}" if self.own.run.offline else str(self.own.run.url)
+
+    def send_epoch(self, values: Scalars, epoch: int, training: str) -> None:
+        """Send an epoch with an axis of its own: the steps of wandb only rise, but each fold begins with epoch 1."""
+        axis = f"{training}epoch"
+        for name in values.keys() - self.has_axis:
+            self.own.run.define_metric(name, step_metric=axis)
+        self.has_axis |= values.keys()
+        self.own.log({axis: epoch, **values})
+
+    def send_result(self, scores: Scalars, table: pd.DataFrame, figures: list[Path]) -> None:
+        self.own.log(scores)
+        self.own.log_table("results", dataframe=table)
+        self.own.log_images({f"figures/{path.stem}": [str(path)] for path in figures})
+
+    def finish(self, complete: bool) -> None:
+        self.own.run.finish(exit_code=0 if complete else 1)
+
+
+class MLflow(Tracker):
+    """MLflow."""
+
+    def make(self, identifier: str | None) -> GeneralTracker:
+        return MLflowTracker(self.run.project, run_id=identifier, run_name=self.run.name)
+
+    @property
+    def identifier(self) -> str:
+        return str(self.own.active_run.info.run_id)
+
+    @property
+    def place(self) -> str:
+        import mlflow
+
+        return f"run {self.identifier} in {mlflow.get_tracking_uri()}"
+
+    def send_settings(self) -> None:
+        super().send_settings()
+        self.own.log_artifact(str(self.run.folder / "config.yaml"))  # a parameter has at most 6,000 characters
+
+    def send_result(self, scores: Scalars, table: pd.DataFrame, figures: list[Path]) -> None:
+        import mlflow
+
+        self.own.log(scores)
+        mlflow.log_text(table.to_csv(index=False), "results.csv")
+        for path in figures:
+            self.own.log_artifact(str(path), "figures")
+
+    def finish(self, complete: bool) -> None:
+        import mlflow
+
+        mlflow.end_run("FINISHED" if complete else "FAILED")
+
+
+class Trackio(Tracker):
+    """Trackio."""
+
+    def make(self, identifier: str | None) -> GeneralTracker:
+        return TrackioTracker(
+            self.run.project,
+            name=self.run.name,
+            group=self.run.group,
+            config=self.run.settings,
+            resume="never" if identifier is None else "must",
+            embed=False,
+            private=True,  # a space of the hub would be public
+        )
+
+    @property
+    def identifier(self) -> str:
+        return str(self.own.run.id)
+
+    @property
+    def place(self) -> str:
+        return f"trackio show --project {self.run.project}"
+
+    def send_settings(self) -> None:
+        """Nothing is left to send: trackio takes the settings at its start, and again when it continues."""
+
+    def send_result(self, scores: Scalars, table: pd.DataFrame, figures: list[Path]) -> None:
+        import trackio
+
+        images = {f"figures/{path.stem}": trackio.Image(path) for path in figures}
+        self.own.log({**scores, "results": trackio.Table(dataframe=table), **images})
+
+    def finish(self, complete: bool) -> None:
+        import trackio
+
+        trackio.finish()  # unlike accelerate's, it also tells trackio not to finish the run again at the exit
+
+
+TRACKERS: dict[str, type[Tracker]] = {
+    "tensorboard": TensorBoard,
+    "wandb": WandB,
+    "mlflow": MLflow,
+    "trackio": Trackio,
+}
+"""By the name of the setting in the group `logger`, of the package, and of the extra that brings it."""
+
+
+def markdown(table: pd.DataFrame) -> str:
+    """Return a table in Markdown, as TensorBoard shows texts; numbers have four digits."""
+
+    def text(cell: object) -> str:
+        if isinstance(cell, float):
+            return "" if math.isnan(cell) else f"{cell:.4g}"
+        return str(cell).replace("|", "\\|")
+
+    rows: list[Iterable[object]] = [table.columns, ["---"] * len(table.columns), *table.itertuples(index=False)]
+    return "\n".join("| " + " | ".join(map(text, row)) + " |" for row in rows)
