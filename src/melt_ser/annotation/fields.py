@@ -115,6 +115,17 @@ class Field:
         return {label: share / total for label, share in shares.items()}
 
     @property
+    def usual(self) -> Any:
+        """A JSON value of the usual length, to count its tokens; a text is empty, since its length is not known."""
+        return {
+            "label": max(self.labels, key=len, default=""),
+            "labels": sorted(self.labels, key=len)[-2:],
+            "distribution": dict.fromkeys(self.labels, 0.25),
+            "score": 5,
+            "text": "",
+        }[self.kind]
+
+    @property
     def wanted(self) -> str:
         """What a value is, for the sentence that asks a model to repair its answer."""
         choices = ", ".join(self.labels)
