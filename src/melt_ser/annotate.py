@@ -271,7 +271,8 @@ def _write(out: Path, job: Job, journal: Journal, rules: dict[str, str], failure
 
 def _combine(options: argparse.Namespace) -> int:
     """Write one labels file from several."""
-    from melt_ser.annotation.labels_file import combine, few_lines, write_labels
+    from melt_ser.annotation.combining import combine, few_lines
+    from melt_ser.annotation.labels_file import write_labels
 
     labelled = combine(options.tables, options.method)
     if caution := few_lines(labelled, options.method):
