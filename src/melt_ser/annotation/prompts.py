@@ -22,6 +22,7 @@ from jinja2 import StrictUndefined, Template, TemplateError, Undefined, meta
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from melt_ser.annotation.engines import Message, Schema
+from melt_ser.annotation.examples import wrong_examples
 from melt_ser.annotation.fields import (
     Field,
     WrongFields,
@@ -169,7 +170,9 @@ def load_prompt(name_or_path: str, corpus: str | None = None) -> Prompt:
     try:
         fields = read_fields(content["answer"], labels) if "answer" in content else paper_fields(labels)
     except WrongFields as error:
-        raise SetupError(f"The prompt {path} {error}; correct it there.") from None
+        raise _wrong(path, str(error)) from None
+    if problem := wrong_examples(content.get("examples", ()), fields):
+        raise _wrong(path, problem)
     prompt = Prompt(
         name=content["name"],
         version=f"{content['version']}-{_digest(content)}",
@@ -228,4 +231,9 @@ def _check(content: Any, path: Path) -> None:
             if not isinstance(example, dict) or {"utterance", "answer"} - set(example):
                 problem = f"has an example {number} without utterance and answer"
     if problem:
-        raise SetupError(f"The prompt {path} {problem}; correct it there.")
+        raise _wrong(path, problem)
+
+
+def _wrong(path: Path, problem: str) -> SetupError:
+    """Return the error for a prompt with a problem, the rest of a sentence; one that ends with choices has its fix."""
+    return SetupError(f"The prompt {path} {problem}" + ("" if problem.endswith(("?", ".")) else "; correct it there."))

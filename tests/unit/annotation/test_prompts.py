@@ -144,6 +144,9 @@ def test_load_prompt_reads_a_yaml_of_the_users(tmp_path: Path) -> None:
     assert prompt.messages(line("Hi!")) == [{"role": "user", "content": '"Hi!"'}]
 
 
+JOY = {"elements": {"emotion": "joy"}}
+
+
 @pytest.mark.parametrize(
     ("changes", "error"),
     [
@@ -161,7 +164,7 @@ def test_load_prompt_reads_a_yaml_of_the_users(tmp_path: Path) -> None:
         ({"history": "all"}, "has a 'history' that is no int"),
         ({"examples": [{"utterance": "Hi!"}]}, "has an example 1 without utterance and answer"),
         ({"template": "{{ uterance }}"}, "does not ask about the line; put {{ utterance }} into its template"),
-        ({"examples": [{"utterance": "Hi!", "answer": {}, "topic": "x"}]}, "has an example with 'topic'"),
+        ({"examples": [{"utterance": "Hi!", "answer": JOY, "topic": "x"}]}, "has an example with 'topic'"),
         ({"following": -1}, "has a 'following' that is no number of lines"),
         ({"answer": {}}, "has an 'answer' without a field that is not optional"),
         ({"answer": {"emotion": "lable"}}, "field 'emotion' has the type 'lable': did you mean 'label'"),
@@ -179,6 +182,52 @@ def test_load_prompt_reads_a_yaml_of_the_users(tmp_path: Path) -> None:
 def test_a_wrong_yaml_of_a_prompt_is_a_sentence(tmp_path: Path, changes: dict[str, object], error: str) -> None:
     with pytest.raises(SetupError, match=error):
         load_prompt(write(tmp_path, **changes))
+
+
+OWN = {
+    "mood": {"type": "label", "labels": ["good", "bad"]},
+    "arousal": {"type": "score", "from": 1, "to": 7},
+    "parts": {"type": "distribution", "labels": ["a", "b"], "optional": True},
+    "why": {"type": "text", "optional": True},
+}
+
+
+@pytest.mark.parametrize(
+    ("answer", "error"),
+    [
+        ({"mood": "good"}, "lacks the field 'arousal'; correct it there"),
+        ({"mood": "good", "arousal": 8}, "has a 'arousal' that is not a number from 1 to 7"),
+        ({"mood": "good", "arousal": "much"}, "has a 'arousal' that is not a number from 1 to 7"),
+        ({"mood": "god", "arousal": 4}, "has 'god' as 'mood': did you mean 'good'.$"),
+        ({"mood": ["good", "bad"], "arousal": 4}, "has a 'mood' that is not one of good, bad"),
+        ({"mood": "good", "arousel": 4}, "has the unknown field 'arousel': did you mean 'arousal'"),
+        ({"mood": "good", "arousal": 4, "parts": {"a": 0.5, "c": 0.5}}, "has 'c' as 'parts': choose from: a, b.$"),
+        ({"mood": "good", "arousal": 4, "parts": {"a": -1}}, "has a 'parts' that is not an object with a number"),
+        (["good", 4], "is no mapping of fields; correct it there"),
+    ],
+)
+def test_an_example_that_does_not_answer_as_the_prompt_asks_is_a_sentence(
+    tmp_path: Path, answer: object, error: str
+) -> None:
+    right = {"utterance": "Hi!", "answer": {"mood": "Good", "arousal": 6.5, "parts": {"a": 3, "b": 1}}}
+    load_prompt(write(tmp_path, answer=OWN, examples=[right, right | {"answer": {"mood": "bad", "arousal": "4"}}]))
+    with pytest.raises(SetupError, match=f"mine.yaml has an example 1 whose answer {error}"):
+        load_prompt(write(tmp_path, answer=OWN, examples=[{"utterance": "Hi!", "answer": answer}, right]))
+
+
+@pytest.mark.parametrize(
+    ("answer", "error"),
+    [
+        ({"emotion": "joy"}, "has the unknown field 'emotion'"),
+        ({"elements": {"loudness": "high"}}, "lacks the field 'emotion' in 'elements'"),
+        ({"elements": {"emotion": "joy", "loudness": "huge"}}, "has 'huge' as 'loudness' in 'elements': choose"),
+        ({"elements": "joy"}, "has a 'elements' that is no mapping"),
+    ],
+)
+def test_an_example_of_a_prompt_like_the_papers_has_its_form(tmp_path: Path, answer: object, error: str) -> None:
+    load_prompt(write(tmp_path, examples=[{"utterance": "Hi!", "answer": JOY}]))
+    with pytest.raises(SetupError, match=error):
+        load_prompt(write(tmp_path, examples=[{"utterance": "Hi!", "answer": answer}]))
 
 
 def test_a_missing_prompt_is_a_sentence(tmp_path: Path) -> None:
