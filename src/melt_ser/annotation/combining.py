@@ -46,8 +46,8 @@ def combine(paths: Sequence[Path], method: str = "majority") -> list[LabelledLin
     number = len(raters) if method == "majority" else sum(with_labels)
     if number < FEWEST_FILES[method]:
         raise SetupError(
-            f"{method} needs {FEWEST_FILES[method]} labels files or more, not {number}; "
-            "give more files, or --method majority."
+            f"{method} needs {FEWEST_FILES[method]} labels files or more, not {number}; give more files"
+            + (", or --method majority." if method != "majority" else ".")
         )
     names = list(dict.fromkeys(name for rater in raters for name in rater))
     raters = _in_one_spelling(raters)

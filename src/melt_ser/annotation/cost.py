@@ -183,7 +183,7 @@ def describe(
     model = f"{job.model} by the prompt {job.prompt.name} ({job.prompt.version}) at {temperature}"
     answered = len(job) - estimate.calls
     before = f"; {answered:,} are answered or submitted already" if answered else ""
-    sentences = [f"{len(job):,} calls of {model}{before}"]
+    sentences = [f"{_calls(len(job))} of {model}{before}"]
     if not estimate.calls:
         return sentences
     if engine == "local":  # it scores labels, one line after the other, and writes no answer
@@ -203,8 +203,12 @@ def describe(
     if engine == "batch":
         sentences.append("time: within a day of each batch, as the Batch API promises")
     else:
-        sentences.append(f"time: about {duration(estimate.seconds(concurrency))}, {concurrency} calls at a time")
+        sentences.append(f"time: about {duration(estimate.seconds(concurrency))}, {_calls(concurrency)} at a time")
     return sentences
+
+
+def _calls(number: int) -> str:
+    return f"{number:,} call{'s' if number != 1 else ''}"
 
 
 def confirm_cost(dollars: float | None, limit: float) -> None:

@@ -59,7 +59,7 @@ def _lines(path: Path) -> list[Line]:
     if column is None:
         raise InputError(
             f"{path} has no column utterance or audio that says which recording a label is of; its columns are: "
-            f"{listed(map(str, table))}."
+            f"{listed(map(str, table))}; rename the one with the names."
         )
     names = table[column] if column == "utterance" else table[column].map(lambda name: posixpath.splitext(name)[0])
     rows = [{str(key): str(cell) for key, cell in row.items()} for row in table.to_dict("records")]
@@ -108,8 +108,8 @@ def relabel(release: Release, path: Path) -> Release:
     if len(unlabelled) == len(names):
         raise InputError(
             f"{path} has no label for any utterance of the corpus: it names them as '{next(iter(labels), '')}', "
-            f"the corpus as '{next(iter(release.table['utterance']), '')}'; annotate the corpus' own table, as prepare "
-            f"writes it."
+            f"the corpus as '{next(iter(release.table['utterance']), '')}'; if your table has the file's names, give "
+            f"+dataset.columns.utterance=<column>, or annotate the corpus' table as prepare writes it."
         )
     skipped = [
         Skipped(name, audio, f"{'not' if absent else 'no label'} in {path.name}")

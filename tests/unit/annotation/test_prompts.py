@@ -151,7 +151,13 @@ JOY = {"elements": {"emotion": "joy"}}
     ("changes", "error"),
     [
         ({"template": None}, "lacks the key 'template'"),
-        ({"tempalte": ""}, "has an unknown key 'tempalte': did you mean 'template'"),
+        ({"tempalte": ""}, "has an unknown key 'tempalte': did you mean 'template'.$"),
+        ({"tempalte": "x", "template": None}, "has an unknown key 'tempalte': did you mean 'template'"),
+        ({"version": "1"}, "has a 'version' that is no whole number; correct it there"),
+        ({"template": "one\n{% for x in previous %}"}, "block that needs to be closed is 'for', in line 2; c"),
+        ({"answer": {"mood": {"typ": "label"}}}, "field 'mood' lacks its 'type': choose from: distribution, label"),
+        ({"answer": {"mood": {"type": "label", "wat": 1}}}, "has the unknown key 'wat': choose from: labels, option"),
+        ({"answer": {"mood": {"type": "label", "optional": "no"}}}, "an 'optional' that is not true or false; correct"),
         ({"labels": "joy"}, "has a 'labels' that is no list"),
         ({"labels": []}, "needs labels"),
         ({"labels": None}, "needs labels"),
@@ -161,7 +167,7 @@ JOY = {"elements": {"emotion": "joy"}}
         ({"labels": ["joy"]}, "or only one label"),
         ({"template": "What is felt?"}, "does not ask about the line; put {{ utterance }} into its template"),
         ({"history": -1}, "has a 'history' that is no number of lines"),
-        ({"history": "all"}, "has a 'history' that is no int"),
+        ({"history": "all"}, "has a 'history' that is no whole number"),
         ({"examples": [{"utterance": "Hi!"}]}, "has an example 1 without utterance and answer"),
         ({"template": "{{ uterance }}"}, "does not ask about the line; put {{ utterance }} into its template"),
         ({"examples": [{"utterance": "Hi!", "answer": JOY, "topic": "x"}]}, "has an example with 'topic'"),
@@ -171,7 +177,7 @@ JOY = {"elements": {"emotion": "joy"}}
         ({"answer": {"the mood": "text"}}, "field 'the mood' has no name of letters, digits and _"),
         ({"answer": {"arousal": "score"}}, "needs the numbers 'from' and 'to'"),
         ({"answer": {"arousal": {"type": "score", "from": 7, "to": 1}}}, "needs the numbers 'from' and 'to'"),
-        ({"answer": {"mood": {"type": "label", "from": 7}}}, "the unknown key .'from'."),
+        ({"answer": {"mood": {"type": "label", "from": 7}}}, "the unknown key 'from'"),
         ({"answer": {"mood": {"type": "label", "labels": ["a"]}}}, "field 'mood' has a label twice"),
         ({"answer": {"a": "text", "A": "text"}}, "two fields of the same name"),
         ({"answer": {"emotion": "label", "label": "label"}}, "has a field 'label' that is not the label of a line"),
@@ -235,8 +241,8 @@ def test_a_missing_prompt_is_a_sentence(tmp_path: Path) -> None:
         load_prompt("metl")
     with pytest.raises(SetupError, match="cannot be read: No such file"):
         load_prompt(str(tmp_path / "none.yaml"))
-    (tmp_path / "bad.yaml").write_text("a: [", encoding="utf-8")
-    with pytest.raises(SetupError, match="is not YAML"):
+    (tmp_path / "bad.yaml").write_text("labels: [a, b\ntemplate: x", encoding="utf-8")
+    with pytest.raises(SetupError, match="bad.yaml is not YAML: expected ',' or .*, but got ':' in line 2, column 9; "):
         load_prompt(str(tmp_path / "bad.yaml"))
 
 
@@ -288,6 +294,13 @@ def test_a_template_shows_any_column_of_the_table(tmp_path: Path) -> None:
         SetupError, match="shows {{ topic }}, but not every table has such a column: did you mean 'tpic'"
     ):
         check_columns(prompt, [replace(line("Hi!"), columns={"tpic": ""})])
+
+
+def test_a_template_shows_a_column_with_spaces_and_signs_by_underscores(tmp_path: Path) -> None:
+    prompt = load_prompt(write(tmp_path, template="{{ tema_principal_s }}, {{ _x }}, {{ utterance }}"))
+    row = replace(line("Hi!"), columns={"Tema principal (s)": "food", "_x": "1"})
+    check_columns(prompt, [row])
+    assert prompt.messages(row)[0]["content"] == '"food", "1", "Hi!"'
 
 
 def test_an_answer_of_the_users_own_asks_for_its_fields_and_nothing_else(tmp_path: Path) -> None:
