@@ -36,7 +36,7 @@ def _parser() -> argparse.ArgumentParser:
         "--labels",
         type=names,
         metavar="LABELS",
-        help="the label set (default: MELD's seven emotions; of more than two sources all labels)",
+        help="the label set (default: MELD's seven emotions, or all labels if most are others or of more sources)",
     )
     parser.add_argument(
         "--by", type=names, metavar="COLUMNS", help="divide the utterances by these (default: speaker,season,length)"
@@ -83,14 +83,14 @@ def _compare_two(options: argparse.Namespace) -> int:
     import msgspec
 
     from melt_ser.core import files
-    from melt_ser.label_study.agreement import LABELS, agreement
+    from melt_ser.label_study.agreement import agreement
     from melt_ser.label_study.agreement_report import agreement_page, sections
     from melt_ser.label_study.label_pairs import read_pairs
 
     second = options.others[0] if options.others else None
     pairs = read_pairs(options.first, second, options.first_column, options.second_column, options.keys)
     with Progress("comparing the labels"):
-        result = agreement(pairs, options.labels or LABELS, options.by, seed=options.seed)
+        result = agreement(pairs, options.labels, options.by, seed=options.seed)
     write(options, sections(result), msgspec.to_builtins(result))
     if options.html is not None:
         files.write_text(options.html, agreement_page(result))

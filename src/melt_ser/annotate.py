@@ -142,7 +142,7 @@ def annotate(options: argparse.Namespace) -> int:
     notes += notes_on(prompt, lines)
     rules = parse_rules(options.map, prompt.labels)  # before anything is paid
     earlier, later = earlier_lines(lines, prompt.history), later_lines(lines, prompt.following)
-    chosen = _chosen_lines(lines, options)
+    chosen = _chosen_lines(lines, options, notes)
     local = None
     if options.engine == "local" and not options.dry_run:
         from melt_ser.annotation.local import open_engine
@@ -192,16 +192,24 @@ def _check_engine(options: argparse.Namespace) -> None:
     options.model = options.model or PAPER_MODEL
 
 
-def _chosen_lines(lines: list[Line], options: argparse.Namespace) -> list[Line]:
-    """Return the lines that pass the filters, at most --first of them, and print how many each filter leaves out."""
+def _chosen_lines(lines: list[Line], options: argparse.Namespace, notes: list[str]) -> list[Line]:
+    """Return the lines that pass the filters, at most --first of them, and note how many each filter leaves out."""
     from melt_ser.annotation.filters import filter_lines
 
     passing, left_out = filter_lines(lines, [name for name in options.filter.split(",") if name])
+    tables = ", ".join(map(str, options.tables))
+    if not lines:
+        raise InputError(f"{tables} has no line; give a table with a line in each row.")
+    if len(left_out["no_text"]) == len(lines):
+        raise InputError(f"No line of {tables} has a text; name the column with the text by --text.")
     for name, out in left_out.items():
-        if out or name in options.filter:
-            say(f"the filter {name} leaves out {len(out):,} of {len(lines):,} lines")
+        if name in options.filter:
+            notes.append(f"the filter {name} leaves out {len(out):,} of {len(lines):,} lines")
+        elif out:
+            first = out[0].utterance
+            notes.append(f"{len(out):,} of {len(lines):,} lines have no text and are left out, such as {first}")
     if not passing:
-        raise InputError(f"No line of {', '.join(map(str, options.tables))} is left to annotate.")
+        raise InputError(f"No line of {tables} passes --filter {options.filter}; leave a filter out.")
     return passing[: options.first]
 
 
@@ -271,7 +279,8 @@ def _write(out: Path, job: Job, journal: Journal, rules: dict[str, str], failure
 
 def _combine(options: argparse.Namespace) -> int:
     """Write one labels file from several."""
-    from melt_ser.annotation.labels_file import combine, few_lines, write_labels
+    from melt_ser.annotation.combining import combine, few_lines
+    from melt_ser.annotation.labels_file import write_labels
 
     labelled = combine(options.tables, options.method)
     if caution := few_lines(labelled, options.method):

@@ -74,6 +74,7 @@ class Behaviour:
     batch_fails: bool = False  # every request of a batch ends in its file of errors
     batch_lost: int = 0  # connections to drop after a batch has begun
     file_cuts: int = 0  # downloads of a batch's answers to cut off
+    no_batches: bool = False  # it lists none, like an address without the Batch API
     batch_ends: list[str] = field(default_factory=list)  # status of the first batches, such as "expired" or "failed"
 
     port: int = 0  # where it listens, again if it is started again; 0: any
@@ -196,15 +197,22 @@ def annotating(behaviour: Behaviour) -> Iterator[str]:
         def do_GET(self) -> None:
             path = self.path.split("?")[0].removeprefix("/v1/")
             with behaviour.lock:
-                if path == "batches":
+                if path == "batches" and behaviour.no_batches:
+                    self._send(404, {"error": {"message": "Not Found"}})
+                elif path == "batches":
                     batches = [behaviour.batches[name] | {"polls": 0} for name in reversed(behaviour.batches)]
                     self._send(200, {"object": "list", "data": batches, "has_more": False})
+                elif path.startswith("batches/") and path.removeprefix("batches/") not in behaviour.batches:
+                    self._send(404, {"error": {"message": f"No batch found with id '{path}'"}})
                 elif path.startswith("batches/") and behaviour.poll_status:
                     self._send(behaviour.poll_status, {"error": {"message": behaviour.message}})
                 elif path.startswith("batches/"):
                     self._send(200, behaviour.batch(path.removeprefix("batches/")))
                 elif path.startswith("files/") and path.endswith("/content"):
-                    content = behaviour.files[path.split("/")[1]]
+                    content = behaviour.files.get(path.split("/")[1])
+                    if content is None:
+                        self._send(404, {"error": {"message": "No such File object"}})
+                        return
                     cut, behaviour.file_cuts = behaviour.file_cuts > 0, max(behaviour.file_cuts - 1, 0)
                     self._send(200, content[:-9] if cut else content, {"Content-Length": str(len(content))})
                     self.close_connection = cut

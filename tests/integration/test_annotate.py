@@ -185,7 +185,7 @@ def test_annotate_names_the_most_frequent_labels_outside_the_set(
 @pytest.mark.parametrize(
     ("more", "sentence"),
     [
-        (["--prompt", "melt2"], "There is no prompt 'melt2' (did you mean 'melt'?)"),
+        (["--prompt", "melt2"], "There is no prompt 'melt2' (did you mean 'melt'); the path of a YAML file ends in"),
         (["--filter", "short"], "There is no filter 'short': did you mean 'short_clips'?"),
         (["--map", "comfort=happy"], "--map comfort=happy does not end in a label of the prompt"),
         (["--price", "2.5"], "--price is US dollars a million tokens of prompts and of answers"),

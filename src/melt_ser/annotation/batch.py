@@ -11,14 +11,15 @@ import asyncio
 import json
 import tempfile
 import uuid
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from melt_ser.annotation.answering import AnnotationProgress, all_of
 from melt_ser.annotation.completions import read_json
+from melt_ser.annotation.cost import answer_tokens
 from melt_ser.annotation.dialect import (
     ANSWER_LIMIT,
     MALFORMED,
@@ -37,8 +38,13 @@ from melt_ser.annotation.token_counts import BY_RULE, TokenCounter
 from melt_ser.core.console import say
 from melt_ser.core.errors import SetupError
 
+Result = TypeVar("Result")
 ENDED = ("completed", "expired", "cancelled")  # each leaves the answers up to then in the file of answers
 METADATA_KEY = "melt_ser"  # the key of our batch name in the metadata of a batch
+
+
+class Forgotten(Exception):
+    """The server has no such batch, or not its answers any more."""
 
 
 class Batches:
@@ -82,7 +88,7 @@ class Batches:
         self.limit = self.options.max_tokens or limit
         self.dialect = first_dialect(endpoint.official)  # what the server takes, as far as it has refused
         self._sent: dict[str, Dialect] = {}  # by our name of a batch
-        self.answered = 0
+        self.answered = self.forgotten = 0  # calls, and batches of an earlier process
         self.reasons: dict[str, str] = {}  # why a call got no answer, by the call's name
 
     async def answer_all(self) -> list[Failure]:
@@ -92,7 +98,7 @@ class Batches:
         cancelled, or the money is spent.
         """
         while True:
-            before = self.answered, self.dialect, self.limit
+            before = self._done
             waiting = iter(self.journal.batches(self.job.settings))
             calls = open_calls(self.job, self.journal)
             try:
@@ -107,8 +113,13 @@ class Batches:
             ]
             if unanswered and not self.progress.purse.allows():
                 raise self.progress.purse.is_empty(len(unanswered))
-            if not unanswered or (self.answered, self.dialect, self.limit) == before:
+            if not unanswered or self._done == before:
                 return unanswered
+
+    @property
+    def _done(self) -> tuple[object, ...]:
+        """What a round may change; if it changes nothing, another one would not either."""
+        return self.answered, self.forgotten, self.dialect, self.limit
 
     async def _work(self, waiting: Iterator[Batch], calls: Iterator[Call]) -> None:
         """Do one batch after another: first those of an earlier process, then new ones, as far as the money goes."""
@@ -119,8 +130,11 @@ class Batches:
             else:
                 self.journal.batch_submitted(batch.name, server_name)
                 say(f"batch {server_name} was submitted before; waiting for it")
-                await self._collect(batch._replace(identity=server_name), server_name)
+                self.forgotten += not await self._collect(batch._replace(identity=server_name), server_name)
         purse = self.progress.purse
+        if not purse.each and (call := next(open_calls(self.job, self.journal), None)) is not None:
+            usual = answer_tokens(self.job.prompt.fields, self.counter)
+            purse.expect(self.counter.of_messages(call.question()), usual)
         while chunk := list(islice(calls, int(min(self.requests, purse.room())))):
             with purse.call_under_way(len(chunk)):
                 batch = Batch(uuid.uuid4().hex, None, self.limit)
@@ -136,6 +150,25 @@ class Batches:
                 if (listed.metadata or {}).get(METADATA_KEY) == batch:
                     return listed.id
         return None
+
+    async def _forget(self, batch: str, server_name: str) -> None:
+        """Count the calls of a batch as not asked. Raises SetupError if the server has no batches at all."""
+        await self._find(batch)
+        unanswered = self.journal.batch_done(batch)
+        say(
+            f"note: {self.endpoint.address} has batch {server_name} or its answers no longer, or not for this key; its "
+            f"{unanswered:,} unanswered calls count as not asked, and are asked again"
+        )
+
+    async def _known(self, ask: Callable[[], Awaitable[Result]]) -> Result:
+        """Return what a request about a batch returns, repeated once. Raises Forgotten for a status of 404."""
+        import openai
+
+        with self.endpoint.translated_errors():
+            try:
+                return await self.endpoint.twice(ask)
+            except openai.NotFoundError:
+                raise Forgotten from None
 
     async def _submit(self, batch: str, calls: list[Call]) -> str:
         """Upload the calls, begin the batch, and return the server's name for it."""
@@ -177,11 +210,19 @@ class Batches:
                     raise
                 await asyncio.sleep(self.poll)
 
-    async def _collect(self, batch: Batch, identity: str) -> None:
+    async def _collect(self, batch: Batch, identity: str) -> bool:
+        """Write the answers of a batch into the journal once it has ended; return whether the server still has it."""
+        try:
+            await self._read_ended(batch, identity)
+        except Forgotten:
+            await self._forget(batch.name, identity)
+            return False
+        return True
+
+    async def _read_ended(self, batch: Batch, identity: str) -> None:
         """Wait until a batch has ended, and write its answers into the journal."""
         while True:
-            with self.endpoint.translated_errors():
-                state = await self.endpoint.twice(lambda: self.endpoint.client.batches.retrieve(identity))
+            state = await self._known(lambda: self.endpoint.client.batches.retrieve(identity))
             if state.status == "failed":
                 self.journal.batch_done(batch.name)
                 messages = "; ".join(str(error.message) for error in (state.errors and state.errors.data) or [])
@@ -201,8 +242,8 @@ class Batches:
 
     async def _read(self, batch: Batch, file: str) -> None:
         """Write the answers in a file of the server into the journal, and keep the reasons of the failed calls."""
-        with self.endpoint.translated_errors():  # not streamed, so that the client repeats a broken download
-            content = await self.endpoint.twice(lambda: self.endpoint.client.files.content(file))
+        # not streamed, so that the client repeats a broken download
+        content = await self._known(lambda: self.endpoint.client.files.content(file))
         for line in content.content.splitlines():
             row = _row(line)
             if row is not None:

@@ -9,6 +9,7 @@ ROLES = {
     "utterance": "its name",
     "speaker": "who says it",
     "dialogue": "the dialogue that it is part of",
+    "audio": "the path of its audio",
     "start": "when it begins, in seconds, which orders the lines of a dialogue",
 }
 

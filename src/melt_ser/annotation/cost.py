@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 from melt_ser.annotation.dialect import ANSWER_TOKENS
 from melt_ser.annotation.endpoint import OPENAI
 from melt_ser.annotation.engines import Message
+from melt_ser.annotation.fields import Field
 from melt_ser.annotation.job import Job, open_calls
 from melt_ser.annotation.journal import Journal, Spent
 from melt_ser.annotation.token_counts import TokenCounter
@@ -21,7 +22,8 @@ from melt_ser.core.console import duration
 from melt_ser.core.errors import SetupError
 
 BATCH_SHARE = 0.5  # the Batch API's share of the price
-SECONDS_A_CALL = 2.0  # the time that a service takes for an answer of that length
+SECONDS_A_CALL = 2.0  # the time that a service takes for an answer like the paper's
+TEXT_TOKENS = 20  # a sentence
 ENOUGH = 20  # with this many answers in the journal, their means replace the rules of thumb
 
 
@@ -107,6 +109,7 @@ class Estimate:
 
     counter: TokenCounter
     schema_tokens: int
+    answer_tokens: int  # as the prompt's fields let expect
     spent: Spent  # by earlier answers of the same model to the same prompt
     calls: int = 0
     prompt_tokens: float = 0.0
@@ -127,7 +130,7 @@ class Estimate:
     @property
     def completion_tokens(self) -> float:
         """Tokens of the answers."""
-        each = self.spent.completion_tokens / self.spent.answers if self.measured else ANSWER_TOKENS
+        each = self.spent.completion_tokens / self.spent.answers if self.measured else self.answer_tokens
         return self.calls * each
 
     def cost(self, price: Price) -> float:
@@ -143,10 +146,24 @@ class Estimate:
 def estimate_job(job: Job, journal: Journal, counter: TokenCounter) -> Estimate:
     """Return the estimate of a job's open calls; `counter` counts the tokens of their questions."""
     schema_tokens = counter.count(json.dumps(job.prompt.schema))
-    estimate = Estimate(counter, schema_tokens, journal.spent(job.model, job.prompt.version))
+    spent = journal.spent(job.model, job.prompt.version)
+    estimate = Estimate(counter, schema_tokens, answer_tokens(job.prompt.fields, counter), spent)
     for call in open_calls(job, journal):
         estimate.add(call.question())
     return estimate
+
+
+def answer_tokens(fields: Sequence[Field], counter: TokenCounter) -> int:
+    """Return how many tokens an answer with these fields has, without thoughts.
+
+    The paper's answer was measured. Of another one the JSON is counted, with its longest labels and a sentence for
+    each text.
+    """
+    if any(field.group for field in fields):
+        return ANSWER_TOKENS
+    texts = sum(field.kind == "text" for field in fields)
+    usual = json.dumps({field.name: field.usual for field in fields}, ensure_ascii=False)
+    return counter.count(usual) + texts * TEXT_TOKENS
 
 
 def describe(
@@ -166,13 +183,13 @@ def describe(
     model = f"{job.model} by the prompt {job.prompt.name} ({job.prompt.version}) at {temperature}"
     answered = len(job) - estimate.calls
     before = f"; {answered:,} are answered or submitted already" if answered else ""
-    sentences = [f"{len(job):,} calls of {model}{before}"]
+    sentences = [f"{_calls(len(job))} of {model}{before}"]
     if not estimate.calls:
         return sentences
     if engine == "local":  # it scores labels, one line after the other, and writes no answer
         time = f"about {duration(estimate.seconds(1))}" if estimate.measured else f"not known before {ENOUGH} answers"
         return [*sentences, f"time: {time}; nothing is paid"]
-    basis = f"by {estimate.counter.name}; {ANSWER_TOKENS} tokens an answer, thoughts not counted"
+    basis = f"by {estimate.counter.name}; {estimate.answer_tokens} tokens an answer, thoughts not counted"
     basis = f"as the {estimate.spent.answers:,} answers before" if estimate.measured else basis
     prompts, answers = thousands(estimate.prompt_tokens), thousands(estimate.completion_tokens)
     sentences.append(f"tokens: about {prompts} thousand of prompts and {answers} thousand of answers ({basis})")
@@ -186,8 +203,12 @@ def describe(
     if engine == "batch":
         sentences.append("time: within a day of each batch, as the Batch API promises")
     else:
-        sentences.append(f"time: about {duration(estimate.seconds(concurrency))}, {concurrency} calls at a time")
+        sentences.append(f"time: about {duration(estimate.seconds(concurrency))}, {_calls(concurrency)} at a time")
     return sentences
+
+
+def _calls(number: int) -> str:
+    return f"{number:,} call{'s' if number != 1 else ''}"
 
 
 def confirm_cost(dollars: float | None, limit: float) -> None:

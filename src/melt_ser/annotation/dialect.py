@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 from melt_ser.annotation.engines import Message, Schema
 from melt_ser.core.errors import SetupError
 
-ANSWER_TOKENS = 110  # an answer with every field that the prompts ask for, a sentence each for context and impact
+ANSWER_TOKENS = 110  # the paper's answer with every field, a sentence each for context and impact
 ANSWER_LIMIT = 500  # tokens; the limit caps the cost of an answer that rambles
 THINKING_LIMIT = 8_000  # tokens of an answer and of the thoughts before it, for a model that was seen to think
 # Three ways to send the answer's schema: OpenAI's, the older one of llama-cpp-python and others, and not at all.

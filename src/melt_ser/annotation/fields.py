@@ -115,6 +115,17 @@ class Field:
         return {label: share / total for label, share in shares.items()}
 
     @property
+    def usual(self) -> Any:
+        """A JSON value of the usual length, to count its tokens; a text is empty, since its length is not known."""
+        return {
+            "label": max(self.labels, key=len, default=""),
+            "labels": sorted(self.labels, key=len)[-2:],
+            "distribution": dict.fromkeys(self.labels, 0.25),
+            "score": 5,
+            "text": "",
+        }[self.kind]
+
+    @property
     def wanted(self) -> str:
         """What a value is, for the sentence that asks a model to repair its answer."""
         choices = ", ".join(self.labels)
@@ -177,11 +188,16 @@ def _field(name: Any, content: Any, labels: Sequence[str]) -> Field:
     where = f"has an answer whose field '{name}'"
     if not isinstance(name, str) or not name.isidentifier():
         raise WrongFields(f"{where} has no name of letters, digits and _")
+    if kind is None:
+        raise WrongFields(f"{where} lacks its 'type': {did_you_mean('', KINDS)}")
     if kind not in KINDS:
         raise WrongFields(f"{where} has the type '{kind}': {did_you_mean(str(kind), KINDS)}")
-    unknown = set(content) - {"type", "optional"} - OPTIONS[kind]
-    if unknown or not isinstance(optional, bool):
-        raise WrongFields(f"{where} has an 'optional' that is not true or false, or the unknown key {sorted(unknown)}")
+    known = {"type", "optional"} | OPTIONS[kind]
+    for key in content:
+        if key not in known:
+            raise WrongFields(f"{where} has the unknown key '{key}': {did_you_mean(str(key), known)}")
+    if not isinstance(optional, bool):
+        raise WrongFields(f"{where} has an 'optional' that is not true or false")
     chosen: tuple[str, ...] = ()
     lowest = highest = 0.0
     if kind in WITH_LABELS:

@@ -233,10 +233,12 @@ class Journal:
         with self.connection:
             self.connection.execute("UPDATE batches SET id = ? WHERE batch = ?", (identity, batch))
 
-    def batch_done(self, batch: str) -> None:
-        """Forget a collected batch; its unanswered calls are open again."""
+    def batch_done(self, batch: str) -> int:
+        """Forget a batch, and return the number of its unanswered calls, which are open again."""
         with self.connection:
+            unanswered = self.connection.execute("SELECT count(*) FROM submitted WHERE batch = ?", (batch,)).fetchone()
             self.connection.execute("DELETE FROM batches WHERE batch = ?", (batch,))
+        return int(unanswered[0])
 
     def batches(self, settings: Settings) -> list[Batch]:
         """Return the batches of a job that are not collected yet."""

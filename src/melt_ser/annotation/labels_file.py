@@ -9,19 +9,17 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from textwrap import shorten
 
 import pandas as pd
 
 from melt_ser.annotation.answers import Answer
-from melt_ser.annotation.consensus import LINES_PER_LABEL, Consensus, dawid_skene, majority, one_coin
+from melt_ser.annotation.consensus import Consensus
 from melt_ser.annotation.fields import PAPER_COLUMNS, Field, main_field
 from melt_ser.annotation.summary import columns_of, consensus_of, summary_of, vote_of
 from melt_ser.core import files
-from melt_ser.core.errors import InputError, SetupError, did_you_mean
-from melt_ser.corpora.label_file import read_labelled
 from melt_ser.corpora.lines import LABEL_COLUMN, RELEASE_COLUMNS, Line
 
 ABOUT = (
@@ -31,7 +29,6 @@ ABOUT = (
 PROVENANCE = ("answered_by", "fingerprint", "finish_reason", "address", "options", "answered_at")
 CONFIDENCE = "confidence_"  # prefix of the columns with each label's share or probability
 FIELD = "llm_"  # prefix of the columns with the fields of an answer of the user's own
-FEWEST_FILES = {"majority": 2, "dawid_skene": 3, "one_coin": 3}  # for each method
 MOST_COUNTED = 10  # labels outside the set that a sentence counts
 LONGEST_SHOWN = 40  # characters of each
 
@@ -111,73 +108,6 @@ def outside_the_set(labelled: Sequence[LabelledLine]) -> str:
     return f"{sum(outside.values()):,} lines have no label, {reason}; see --map"
 
 
-def combine(paths: Sequence[Path], method: str = "majority") -> list[LabelledLine]:
-    """Combine labels files of several models, prompts or people; return a consensus for each line of any file.
-
-    Lines keep the order of the first file that has them. For `majority`, an empty label is a vote outside the set, and
-    the first file wins among equal counts. For `dawid_skene` and `one_coin`, an empty label is no vote; they need three
-    files to tell the raters' errors apart. Raises SetupError for an unknown method or too few files, InputError if no
-    file has a label.
-    """
-    if method not in FEWEST_FILES:
-        raise SetupError(f"There is no method '{method}' to combine labels: {did_you_mean(method, FEWEST_FILES)}")
-    if len(paths) < FEWEST_FILES[method]:
-        raise SetupError(
-            f"{method} needs {FEWEST_FILES[method]} labels files or more, not {len(paths)}; "
-            "give more files, or --method majority."
-        )
-    raters = [{line.utterance: line for line in read_labelled(path)} for path in paths]
-    lines = {name: line for rater in reversed(raters) for name, line in rater.items()}
-    names = list(dict.fromkeys(name for rater in raters for name in rater))
-    spelled: dict[str, str] = {}  # JOY in one file is joy in another: the first spelling is kept
-    for rater in raters:
-        for name, line in rater.items():
-            label = spelled.setdefault(line.columns[LABEL_COLUMN].casefold(), line.columns[LABEL_COLUMN])
-            rater[name] = replace(line, columns={**line.columns, LABEL_COLUMN: label})
-    votes = [[_vote(rater.get(name)) for rater in raters] for name in names]
-    labels = sorted({vote for row in votes for vote in row if vote})
-    if not labels:
-        raise InputError(f"{', '.join(map(str, paths))} have no label to combine; check their column llm_label.")
-    if method == "majority":
-        consensuses = [majority([_vote(rater[name]) for rater in raters if name in rater], labels) for name in names]
-    else:
-        fitted = {"dawid_skene": dawid_skene, "one_coin": one_coin}[method](votes, labels)
-        unknown = majority([None], labels)  # for a line without a vote, instead of the most frequent label
-        consensuses = [consensus if any(row) else unknown for row, consensus in zip(votes, fitted, strict=True)]
-    labelled = []
-    for name, consensus in zip(names, consensuses, strict=True):
-        given = [(rater[name], path) for rater, path in zip(raters, paths, strict=True) if name in rater]
-        labelled.append(_combined(lines[name], consensus, given))
-    return labelled
-
-
-def few_lines(labelled: Sequence[LabelledLine], method: str) -> str:
-    """Return a caution if Dawid and Skene's model had few lines to learn each file's errors from; otherwise ""."""
-    labels = {name for line in labelled if line.consensus for name in line.consensus.confidences}
-    if method != "dawid_skene" or len(labelled) >= LINES_PER_LABEL * len(labels):
-        return ""
-    return (
-        f"caution: {len(labelled):,} lines with {len(labels)} labels are few for dawid_skene, which estimates "
-        f"{len(labels)} x {len(labels)} errors of each file and can be worse than a vote; from about "
-        f"{LINES_PER_LABEL * len(labels):,} lines on it is better. Compare with --method majority or one_coin."
-    )
-
-
-def _vote(line: Line | None) -> str | None:
-    return line.columns[LABEL_COLUMN] or None if line else None
-
-
-def _combined(line: Line, consensus: Consensus, given: Sequence[tuple[Line, Path]]) -> LabelledLine:
-    """Return a line with its consensus; `given` has its row in each file. The first row with its label is shown."""
-    shown, path = next((row for row in given if _vote(row[0]) == consensus.label), given[0])
-    described = {"label_raw": ""} | {column: cell for column, cell in shown.columns.items() if _is_field(column)}
-    distinct = {
-        column: " + ".join(dict.fromkeys(row.columns.get(column, "") for row, _ in given))
-        for column in ("model", "prompt", "prompt_version", "temperature")
-    }
-    return LabelledLine(line, Origin(**distinct), consensus, described, path.name, len(given))
-
-
 def write_labels(path: Path, labelled: Iterable[LabelledLine]) -> None:
     """Write the labels file, a row for each line. Raises OutputError if that fails."""
     described: dict[str, None] = {}
@@ -232,9 +162,10 @@ def replaced_columns(lines: Sequence[Line], fields: Sequence[Field]) -> list[str
 
 
 def _is_ours(column: str) -> bool:
-    return column in ("split", *ABOUT, *PROVENANCE) or _is_field(column) or column.startswith((CONFIDENCE, FIELD))
+    return column in ("split", *ABOUT, *PROVENANCE) or is_field(column) or column.startswith((CONFIDENCE, FIELD))
 
 
-def _is_field(column: str) -> bool:
+def is_field(column: str) -> bool:
+    """Return whether a column of a labels file is a field of the answer, other than the label."""
     is_own = column.startswith(FIELD) and column != LABEL_COLUMN
     return column in ("label_raw", *PAPER_COLUMNS) or is_own

@@ -3,7 +3,8 @@
 `system` and `template` are Jinja templates. Every value in double braces comes out as JSON (a text as a string in
 quotes), so that no utterance can leave its quotes, end the turn or change the schema. `template` knows `speaker`,
 `season`, `episode`, `utterance` (its text), `previous` and `later` (the lines before and after, if `history` and
-`following` ask for some), every column of the table by its name in lower case, `labels` and `corpus`; `system` knows
+`following` ask for some), every column of the table by its name in lower case (with _ for spaces and signs), `labels`
+and `corpus`; `system` knows
 only the last two. `fields.py` describes `answer`.
 """
 
@@ -22,6 +23,7 @@ from jinja2 import StrictUndefined, Template, TemplateError, Undefined, meta
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from melt_ser.annotation.engines import Message, Schema
+from melt_ser.annotation.examples import wrong_examples
 from melt_ser.annotation.fields import (
     Field,
     WrongFields,
@@ -31,11 +33,12 @@ from melt_ser.annotation.fields import (
     read_fields,
     wrong_labels,
 )
-from melt_ser.core.errors import SetupError, did_you_mean
+from melt_ser.core.errors import SetupError, did_you_mean, one_line
 from melt_ser.core.files import sha256
 from melt_ser.core.package import conf_folder
 from melt_ser.corpora.lines import Line
 
+WORDS = {str: "text", int: "whole number", list: "list", dict: "mapping of fields"}
 KEYS = {"name": str, "version": int, "template": str}  # required keys and their types
 OPTIONAL = {
     **{"labels": list, "answer": dict, "system": str, "corpus": str},
@@ -127,7 +130,17 @@ class Prompt:
 def _values(line: Line) -> dict[str, Any]:
     """Return what a template knows of a line; our names win over columns of the same name."""
     ours = {"speaker": line.speaker, "season": line.season, "episode": line.episode, "utterance": line.text}
-    return {column.lower(): cell for column, cell in line.columns.items()} | ours
+    return {_variable(column): cell for column, cell in line.columns.items()} | ours
+
+
+def _variable(column: str) -> str:
+    """Return the name of a column in a template.
+
+    >>> _variable("Topic"), _variable("Start (s)")
+    ('topic', 'start_s')
+    """
+    name = column.lower()
+    return name if name.isidentifier() else re.sub(r"\W+", "_", name).strip("_")
 
 
 def check_columns(prompt: Prompt, lines: Sequence[Line]) -> None:
@@ -151,17 +164,16 @@ def load_prompt(name_or_path: str, corpus: str | None = None) -> Prompt:
         shipped = conf_folder() / "prompt"
         path = shipped / f"{name_or_path}.yaml"
         if not path.is_file():
-            names = [file.stem for file in shipped.glob("*.yaml")]
+            names = did_you_mean(name_or_path, [file.stem for file in shipped.glob("*.yaml")]).rstrip(".?")
             raise SetupError(
-                f"There is no prompt '{name_or_path}' ({did_you_mean(name_or_path, names)}); "
-                "or give the path of a YAML file."
+                f"There is no prompt '{name_or_path}' ({names}); the path of a YAML file ends in .yaml or .yml."
             )
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise SetupError(f"The prompt {path} cannot be read: {error.strerror}; give the path of a YAML.") from None
     except (UnicodeDecodeError, yaml.YAMLError) as error:
-        raise SetupError(f"The prompt {path} is not YAML: {' '.join(str(error).split())}; correct it there.") from None
+        raise SetupError(f"The prompt {path} is not YAML: {_place(error)}; correct it there.") from None
     if corpus is not None and isinstance(content, dict):
         content["corpus"] = corpus
     _check(content, path)
@@ -169,7 +181,9 @@ def load_prompt(name_or_path: str, corpus: str | None = None) -> Prompt:
     try:
         fields = read_fields(content["answer"], labels) if "answer" in content else paper_fields(labels)
     except WrongFields as error:
-        raise SetupError(f"The prompt {path} {error}; correct it there.") from None
+        raise _wrong(path, str(error)) from None
+    if problem := wrong_examples(content.get("examples", ()), fields):
+        raise _wrong(path, problem)
     prompt = Prompt(
         name=content["name"],
         version=f"{content['version']}-{_digest(content)}",
@@ -187,7 +201,7 @@ def load_prompt(name_or_path: str, corpus: str | None = None) -> Prompt:
         one, other = map(prompt.messages, lines)
         unknown = {key for example in prompt.examples for key in example} - {*EMPTY_LINE, "answer", *columns}
     except (TemplateError, TypeError) as error:
-        raise SetupError(f"The prompt {path} has a template that fails: {error}; correct it there.") from None
+        raise SetupError(f"The prompt {path} has a template that fails: {_place(error)}; correct it there.") from None
     if one == other:
         raise SetupError(f"The prompt {path} does not ask about the line; put {{{{ utterance }}}} into its template.")
     if unknown:
@@ -212,12 +226,14 @@ def _check(content: Any, path: Path) -> None:
     known = KEYS | OPTIONAL
     problem = "" if isinstance(content, dict) else "is no mapping of keys"
     for key in [] if problem else [*content, *KEYS]:
+        if problem:
+            break
         if key not in known:
             problem = f"has an unknown key '{key}': {did_you_mean(str(key), known)}"
         elif key not in content:
             problem = f"lacks the key '{key}'"
         elif not isinstance(content[key], known[key]):
-            problem = f"has a '{key}' that is no {known[key].__name__}"
+            problem = f"has a '{key}' that is no {WORDS[known[key]]}"
     if not problem:
         if "labels" in content or "answer" not in content:
             problem = wrong_labels(content.get("labels"))
@@ -228,4 +244,17 @@ def _check(content: Any, path: Path) -> None:
             if not isinstance(example, dict) or {"utterance", "answer"} - set(example):
                 problem = f"has an example {number} without utterance and answer"
     if problem:
-        raise SetupError(f"The prompt {path} {problem}; correct it there.")
+        raise _wrong(path, problem)
+
+
+def _place(error: Exception) -> str:
+    """Return what a reader of YAML or of templates says, with the place, on one line and without a full stop."""
+    mark, line = getattr(error, "problem_mark", None), getattr(error, "lineno", None)
+    text = str(getattr(error, "problem", None) or error)
+    where = f" in line {mark.line + 1}, column {mark.column + 1}" if mark else f", in line {line}" if line else ""
+    return one_line(" ".join(text.split())).rstrip(".") + where
+
+
+def _wrong(path: Path, problem: str) -> SetupError:
+    """Return the error for a prompt with a problem, the rest of a sentence; one that ends with choices has its fix."""
+    return SetupError(f"The prompt {path} {problem}" + ("" if problem.endswith(("?", ".")) else "; correct it there."))

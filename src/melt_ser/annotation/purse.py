@@ -34,6 +34,11 @@ class Purse:
         self._paid = self._under_way = 0
         self._ended = asyncio.Event()  # a call has ended
 
+    def expect(self, prompt_tokens: int, completion_tokens: int) -> None:
+        """Take these tokens for those of a call, if no call was estimated: batches can leave calls open again."""
+        if self.price is not None and not self.each:
+            self.each = self.price.of(prompt_tokens, completion_tokens)
+
     def room(self) -> float:
         """Return how many further calls keep to the limit."""
         each = max(self.each, self.spent / self._paid if self._paid else 0.0)

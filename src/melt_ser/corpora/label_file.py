@@ -26,10 +26,11 @@ NAMES = ("utterance", "audio", *COMMON_NAMES["audio"])
 DIALOGUE = {"dialogue_id", "utterance_id"}  # a table like MELD's, where `utterance` is the text
 
 
-def read_labelled(path: Path) -> list[Line]:
+def read_labelled(path: Path, needs_label: bool = True) -> list[Line]:
     """Return the lines of a labels file, or of a folder of MELT's; `Line.columns["llm_label"]` is the label ("": none).
 
-    Raises SetupError if there is no such file, InputError if one has no label or no name, or a name occurs twice.
+    A file without a column of labels is an error if it `needs_label`; otherwise its lines have no such column. Raises
+    SetupError if there is no such file, InputError if one has no label or no name, or a name occurs twice.
     """
     files = files_of(path)
     lines = [line for file in files for line in _lines(file)]
@@ -39,7 +40,7 @@ def read_labelled(path: Path) -> list[Line]:
             f"{path} has the utterance '{repeated[0]}' more than once ({len(repeated)} such names); give each row a "
             f"name of its own in the column utterance, and the labels of each rater a file of their own."
         )
-    return [_with_label(line, path) for line in lines]
+    return [_with_label(line, path, needs_label) for line in lines]
 
 
 def label_column(path: Path) -> str:
@@ -58,7 +59,7 @@ def _lines(path: Path) -> list[Line]:
     if column is None:
         raise InputError(
             f"{path} has no column utterance or audio that says which recording a label is of; its columns are: "
-            f"{listed(map(str, table))}."
+            f"{listed(map(str, table))}; rename the one with the names."
         )
     names = table[column] if column == "utterance" else table[column].map(lambda name: posixpath.splitext(name)[0])
     rows = [{str(key): str(cell) for key, cell in row.items()} for row in table.to_dict("records")]
@@ -77,10 +78,12 @@ def _table(path: Path) -> pd.DataFrame:
     return pd.read_parquet(path).rename(columns=str.lower) if path.suffix == ".parquet" else read_table(path, ())
 
 
-def _with_label(line: Line, path: Path) -> Line:
+def _with_label(line: Line, path: Path, needs_label: bool) -> Line:
     """Return the line with its label in `columns["llm_label"]`."""
     spelled = {column.lower(): column for column in line.columns}
     column = next((spelled[name] for name in LABEL_COLUMNS if name in spelled), None)
+    if column is None and not needs_label:
+        return line
     if column is None:
         raise InputError(
             f"{path} lacks the column {LABEL_COLUMN}; give a labels file as annotate writes it, or a table with the "
@@ -105,8 +108,8 @@ def relabel(release: Release, path: Path) -> Release:
     if len(unlabelled) == len(names):
         raise InputError(
             f"{path} has no label for any utterance of the corpus: it names them as '{next(iter(labels), '')}', "
-            f"the corpus as '{next(iter(release.table['utterance']), '')}'; annotate the corpus' own table, as prepare "
-            f"writes it."
+            f"the corpus as '{next(iter(release.table['utterance']), '')}'; if your table has the file's names, give "
+            f"+dataset.columns.utterance=<column>, or annotate the corpus' table as prepare writes it."
         )
     skipped = [
         Skipped(name, audio, f"{'not' if absent else 'no label'} in {path.name}")

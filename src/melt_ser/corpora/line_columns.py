@@ -26,6 +26,7 @@ NAMES: dict[str, tuple[str, ...]] = {
 }
 MELD = ("utterance", "speaker", "dialogue_id", "utterance_id")
 SHOWN = {"text": "the text", "utterance": "the name", "speaker": "the speaker", "dialogue": "the dialogue"}
+ALSO_SHOWN = {"audio": "the audio", "start": "the start"}  # if the table has them
 
 
 def is_like_meld(columns: Sequence[str]) -> bool:
@@ -80,9 +81,11 @@ def described(roles: Mapping[str, str]) -> str:
     """
     names = [roles[role] for role in ("utterance", "audio", "number") if role in roles]
     named = {**roles, "utterance": names[0]} if names else roles
-    found = [f"{name} from '{named[role]}'" for role, name in SHOWN.items() if role in named]
+    also = {role: name for role, name in ALSO_SHOWN.items() if role in named and named[role] != named.get("utterance")}
+    found = [f"{name} from '{named[role]}'" for role, name in (SHOWN | also).items() if role in named]
     missing = [name for role, name in SHOWN.items() if role not in named]
-    return ", ".join(found) + (f"; no column for {', '.join(missing)}" if missing else "")
+    by_row = "; each line is called by the number of its row" if not names else ""
+    return ", ".join(found) + (f"; no column for {', '.join(missing)}" if missing else "") + by_row
 
 
 def _letters(column: str) -> str:

@@ -99,7 +99,7 @@ MEASURES: dict[str, Measure] = {
 
 def agreement(
     pairs: LabelPairs,
-    labels: Sequence[str] = LABELS,
+    labels: Sequence[str] | None = None,
     by: Sequence[str] | None = None,
     resamples: int = RESAMPLES,
     seed: int = 0,
@@ -110,7 +110,7 @@ def agreement(
 
     Args:
         pairs: two labels for each utterance.
-        labels: the set.
+        labels: the set; None: MELD's seven, or all labels that occur if most of them are others.
         by: columns of the table or "length"; None: the columns of `BY` that the table has.
         resamples: of the bootstrap.
         seed: of the bootstrap.
@@ -118,6 +118,7 @@ def agreement(
     Raises InputError if no utterance has two labels of the set or a column has too many labels outside it, SetupError
     for an unknown column or a set of fewer than two labels.
     """
+    labels = labels or usual_labels(pairs)
     spelled = {label.casefold(): label for label in labels}
     if len(spelled) < max(2, len(labels)):
         raise SetupError(f"The label set needs two or more different labels, not: {', '.join(labels)}.")
@@ -154,6 +155,15 @@ def agreement(
         shift=(confusion - confusion.T).tolist(),
         slices=list(_slices(table, categories, _dividing_columns(table, by), **draw)),
     )
+
+
+def usual_labels(pairs: LabelPairs) -> Sequence[str]:
+    """Return MELD's seven emotions, or all labels that occur, in the first spelling, if most of them are others."""
+    found: dict[str, str] = {}
+    for label in pd.concat([pairs.table["first"], pairs.table["second"]]):
+        found.setdefault(label.casefold(), label)
+    few_of_melds = len(found.keys() & set(LABELS)) < len(found) / 2
+    return sorted(found.values()) if few_of_melds and 1 < len(found) <= MOST_OUTSIDE else LABELS
 
 
 def in_one_spelling(given: pd.Series, spelled: Mapping[str, str]) -> pd.Series:

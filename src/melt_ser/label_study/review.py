@@ -168,9 +168,13 @@ def _least_certain(
 def _write_clip(line: Line, root: Path, path: Path) -> str | None:
     """Write a line's clip; return the reason if there is none."""
     if not line.columns.get("audio"):
-        raise SetupError("--root needs labels of a table with the column audio, and these have none; leave it out.")
+        raise SetupError(
+            "--root needs labels of a table with the column audio, and these have none; leave it out, or annotate with "
+            "--audio COLUMN."
+        )
+    whole = {} if line.columns.get("end") else {"start": ""}  # without an end, a start only orders the lines
     try:
-        waveform, rate = cut_clip(dict(line.columns), root, LONGEST)
+        waveform, rate = cut_clip({**line.columns, **whole}, root, LONGEST)
     except InputError as error:
         return str(error)
     soundfile.write(path, waveform, rate, "PCM_16")

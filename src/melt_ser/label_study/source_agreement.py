@@ -2,7 +2,7 @@
 
 Labels are nominal (the same or not), ordinal (in an order, by ranks) or interval (numbers). Krippendorff's alpha takes
 the distances of its level. Cohen's kappa is plain, weighted by the steps between ordered labels, or by squared
-differences of numbers.
+differences of numbers. Numbers may be many, such as means: then what counts utterances by label is left out.
 """
 
 from __future__ import annotations
@@ -18,21 +18,22 @@ import pandas as pd
 from scipy import sparse
 
 from melt_ser.core.errors import InputError, SetupError
-from melt_ser.evaluation.metrics import Floats, Integers, weighted_accuracy
+from melt_ser.evaluation.metrics import Floats, Integers
 from melt_ser.evaluation.statistics import RESAMPLES, Units, count_per_unit, resample, resampling_units
 from melt_ser.label_study.agreement import Bounds, in_one_spelling, with_interval
 from melt_ser.label_study.label_sources import LabelTable
 from melt_ser.label_study.reliability import (
+    alpha_of_numbers,
+    alpha_of_ranks,
     cohens_kappa,
     coincidences_of_items,
+    kappa_of_numbers,
     krippendorffs_alpha,
-    squared_differences,
-    squared_ranks,
     steps,
 )
 
 SCHEMA_VERSION = 1
-MOST_LABELS = 50  # different labels or numbers
+MOST_LABELS = 50  # with more numbers, the figures that count equal ones say nothing
 Level = Literal["nominal", "ordinal", "interval"]
 
 
@@ -42,10 +43,20 @@ class PairAgreement(msgspec.Struct, frozen=True, kw_only=True):
     first: str
     second: str
     n: int
-    changed: float | None  # share of utterances with two different labels, 0..1
+    changed: float | None  # share of utterances with two different labels, 0..1; None for many numbers
     changed_ci95: Bounds | None
-    kappa: float | None  # Cohen's, weighted for ordinal and interval labels
+    kappa: float | None  # Cohen's, weighted for ordinal and interval labels; None for many ordinal numbers
     kappa_ci95: Bounds | None
+
+
+class Numbers(msgspec.Struct, frozen=True, kw_only=True):
+    """The numbers that one source gives."""
+
+    n: int
+    mean: float
+    deviation: float  # of the numbers, not of their mean
+    lowest: float
+    highest: float
 
 
 class SourceAgreement(msgspec.Struct, frozen=True, kw_only=True):
@@ -55,6 +66,7 @@ class SourceAgreement(msgspec.Struct, frozen=True, kw_only=True):
     level: Level
     labels: list[str]  # the set, in its order
     sources: dict[str, dict[str, int]]  # utterances of each source, by label
+    numbers: dict[str, Numbers]  # of each source; empty unless the level is interval
     outside: dict[str, dict[str, int]]  # labels outside the set, which count as no label
     n: int  # utterances with two or more labels of the set
     left_out: dict[str, int]
@@ -62,6 +74,11 @@ class SourceAgreement(msgspec.Struct, frozen=True, kw_only=True):
     alpha: float | None  # Krippendorff's
     alpha_ci95: Bounds | None
     pairs: list[PairAgreement]
+
+    @property
+    def by_label(self) -> bool:
+        """Whether the labels are few enough to count utterances by them."""
+        return len(self.labels) <= MOST_LABELS
 
 
 def source_agreement(
@@ -80,26 +97,29 @@ def source_agreement(
         resamples: of the bootstrap, over speakers if all are known and otherwise over utterances.
         seed: of the bootstrap.
 
-    Raises InputError for too many labels or labels that are no numbers, SetupError for a set that does not fit.
+    Raises InputError for more than 50 labels that are no numbers of their level, SetupError for a set that does not
+    fit.
     """
     table = given.labels.apply(_plain_numbers) if level == "interval" else given.labels
     chosen = _label_set(table, labels, level)
-    values = _numbers_of(chosen) if level == "interval" else None
     spelled = {label.casefold(): label for label in chosen}
     table = table.apply(in_one_spelling, spelled=spelled)
     codes = np.column_stack([pd.Categorical(table[name], chosen).codes for name in table]).astype(np.int64)
     enough = (codes >= 0).sum(axis=1) >= 2
     if not enough.any():
-        raise InputError(f"No utterance has two labels of the set {', '.join(chosen)}; set --labels or --columns.")
+        raise InputError(f"No utterance has two labels of the set {_shown(chosen)}; set --labels or --columns.")
     beyond = {"without two labels of the set": int((~enough).sum())} if not enough.all() else {}
     speakers = None if given.speakers is None else given.speakers[enough]
+    values = np.array([_number(label, level) for label in chosen]) if level == "interval" else None
     counted = _Counted(codes[enough], len(chosen), speakers, level, values, resamples, seed)
     alpha, alpha_interval = counted.alpha()
     sources = {str(name): table[name] for name in table}
+    numbers = {} if values is None else dict(zip(sources, map(_numbers, _values_of(codes, values).T), strict=True))
     return SourceAgreement(
         level=level,
         labels=chosen,
         sources={name: _counts(column[column.isin(chosen)]) for name, column in sources.items()},
+        numbers={name: found for name, found in numbers.items() if found is not None},
         outside={name: _counts(column[~column.isin([*chosen, ""])]) for name, column in sources.items()},
         n=int(enough.sum()),
         left_out=given.left_out | beyond,
@@ -119,12 +139,13 @@ class _Counted:
         categories: int,
         speakers: pd.Series | None,
         level: Level,
-        values: list[float] | None,
+        values: Floats | None,
         resamples: int,
         seed: int,
     ) -> None:
         """Count and resample the rows of `codes`, (utterances, sources); -1 is no label."""
         self.level, self.values, self.categories = level, values, categories
+        self.by_label = categories <= MOST_LABELS
         self.patterns, pattern_of_row = np.unique(codes, axis=0, return_inverse=True)
         pattern_of_row = pattern_of_row.ravel()
         self.units: Units = resampling_units(len(codes), speakers)
@@ -137,37 +158,43 @@ class _Counted:
 
     def alpha(self) -> tuple[float, Bounds] | tuple[None, None]:
         """Return Krippendorff's alpha with its interval."""
+        if self.values is not None:
+            return self._with_interval(alpha_of_numbers(_values_of(self.patterns, self.values), self.counts))
+        if self.level == "ordinal":
+            return self._with_interval(alpha_of_ranks(self.patterns, self.counts))
         labels = (self.patterns[:, :, None] == np.arange(self.categories)).sum(axis=1)  # (patterns, categories)
         matrices = [coincidences_of_items(row[None]).ravel() for row in labels]
-        coincidences = self._summed(sparse.csr_matrix(np.asarray(matrices)))
-        return self._with_interval(krippendorffs_alpha(coincidences, self._squares(coincidences)))
+        return self._with_interval(krippendorffs_alpha(self._summed(sparse.csr_matrix(np.asarray(matrices)))))
 
     def pair(self, first: int, second: int, names: Sequence[str]) -> PairAgreement:
         """Return the agreement of two sources, by their numbers."""
-        ours, theirs = self.patterns[:, first], self.patterns[:, second]
-        both = np.flatnonzero((ours >= 0) & (theirs >= 0))
-        cells = ours[both] * self.categories + theirs[both]
-        shape = (len(self.patterns), self.categories**2)
-        confusions = self._summed(sparse.csr_matrix((np.ones(len(both)), (both, cells)), shape=shape)).astype(np.int64)
-        interval = None if self.values is None else squared_differences(self.values)
-        weights = {"nominal": None, "ordinal": steps(self.categories), "interval": interval}
+        both = np.flatnonzero((self.patterns[:, [first, second]] >= 0).all(axis=1))
+        ours, theirs = self.patterns[both, first], self.patterns[both, second]
+        times = self.counts[:, both]
+        changed: tuple[float, Bounds] | tuple[None, None] = (None, None)
+        kappa = changed
         with np.errstate(invalid="ignore", divide="ignore"):  # a resample may have no utterance that both labelled
-            changed = self._with_interval(1 - weighted_accuracy(confusions), least=0.0)
-            kappa = self._with_interval(cohens_kappa(confusions, weights[self.level]))
+            if self.by_label:
+                changed = self._with_interval(1 - times @ (ours == theirs) / times.sum(axis=1), least=0.0)
+            if self.values is not None:
+                kappa = self._with_interval(kappa_of_numbers(self.values[ours], self.values[theirs], times))
+            elif self.by_label:
+                kappa = self._with_interval(self._kappa(both, ours, theirs))
         return PairAgreement(
             first=names[first],
             second=names[second],
-            n=int(confusions[0].sum()),
+            n=int(times[0].sum()),
             changed=changed[0],
             changed_ci95=changed[1],
             kappa=kappa[0],
             kappa_ci95=kappa[1],
         )
 
-    def _squares(self, coincidences: Floats) -> Floats | None:
-        if self.level == "ordinal":
-            return squared_ranks(coincidences)
-        return None if self.values is None else squared_differences(self.values)
+    def _kappa(self, both: Integers, ours: Integers, theirs: Integers) -> Floats:
+        shape = (len(self.patterns), self.categories**2)
+        cells = ours * self.categories + theirs
+        confusions = self._summed(sparse.csr_matrix((np.ones(len(both)), (both, cells)), shape=shape)).astype(np.int64)
+        return cohens_kappa(confusions, steps(self.categories) if self.level == "ordinal" else None)
 
     def _summed(self, matrices: sparse.csr_matrix) -> Floats:
         """Return the sums of a matrix of each pattern, (1 + resamples, categories, categories)."""
@@ -183,11 +210,11 @@ def _label_set(table: pd.DataFrame, labels: Sequence[str] | None, level: Level) 
     given = [_plain_number(label) for label in labels or []] if level == "interval" else list(labels or [])
     chosen = given or (found if level == "nominal" else sorted(found, key=lambda label: _number(label, level)))
     if len({label.casefold() for label in chosen}) < max(2, len(chosen)):
-        raise SetupError(f"The label set needs two or more different labels, not: {', '.join(chosen)}.")
-    if len(chosen) > MOST_LABELS:
+        raise SetupError(f"The label set needs two or more different labels, not: {_shown(chosen)}.")
+    if len(chosen) > MOST_LABELS and (level == "nominal" or given):
         raise InputError(
             f"There are {len(chosen)} different labels (such as '{chosen[0]}'), and agreement reads at most "
-            f"{MOST_LABELS}; round numbers, or choose the columns with --columns."
+            f"{MOST_LABELS}; for numbers give --level interval, or choose the columns with --columns."
         )
     return chosen
 
@@ -203,8 +230,21 @@ def _number(label: str, level: Level) -> float:
     return number
 
 
-def _numbers_of(labels: Sequence[str]) -> list[float]:
-    return [_number(label, "interval") for label in labels]
+def _shown(labels: Sequence[str]) -> str:
+    return ", ".join(labels if len(labels) <= MOST_LABELS else [*labels[:3], "…", labels[-1]])
+
+
+def _values_of(codes: Integers, values: Floats) -> Floats:
+    """Return the numbers of codes; NaN for -1."""
+    return np.where(codes >= 0, values[codes], np.nan)
+
+
+def _numbers(values: Floats) -> Numbers | None:
+    given = values[~np.isnan(values)]
+    if not given.size:
+        return None
+    mean, deviation = float(given.mean()), float(given.std())
+    return Numbers(n=given.size, mean=mean, deviation=deviation, lowest=float(given.min()), highest=float(given.max()))
 
 
 def _plain_number(text: str) -> str:

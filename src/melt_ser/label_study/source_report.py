@@ -11,6 +11,7 @@ from melt_ser.reporting.pages import render
 from melt_ser.reporting.small_report import Section, percent_with_interval, value_with_interval
 
 PAIR_COLUMNS = ("first", "second", "n", "changed %", "kappa")
+NUMBER_COLUMNS = ("mean", "deviation", "lowest", "highest")
 KAPPAS = {
     "nominal": "Cohen's kappa",
     "ordinal": "Cohen's kappa, weighted by the steps between two labels",
@@ -30,7 +31,7 @@ def sections(result: SourceAgreement) -> list[Section]:
         Section(
             "Pairs", [f"On the utterances that both labelled; {KAPPAS[result.level]}."], PAIR_COLUMNS, pair_rows(result)
         ),
-        Section("Sources", ["Utterances by label."], ("source", "n", *result.labels), source_rows(result)),
+        Section("Sources", [sources_title(result)], source_columns(result), source_rows(result)),
     ]
 
 
@@ -45,7 +46,8 @@ def source_page(result: SourceAgreement) -> str:
         alpha=alpha(result),
         pair_columns=[(name, number > 1) for number, name in enumerate(PAIR_COLUMNS)],
         pairs=pair_rows(result),
-        source_columns=[("source", False), ("n", True), *((label, True) for label in result.labels)],
+        sources_title=sources_title(result),
+        source_columns=[(name, number > 0) for number, name in enumerate(source_columns(result))],
         sources=source_rows(result),
     )
 
@@ -74,17 +76,36 @@ def pair_rows(result: SourceAgreement) -> list[list[str]]:
     ]
 
 
+def sources_title(result: SourceAgreement) -> str:
+    """Return the sentence over the table of sources."""
+    shown = ["numbers"] * bool(result.numbers) + ["utterances by label"] * result.by_label
+    return f"{' and '.join(shown) or 'utterances'} of each source.".capitalize()
+
+
+def source_columns(result: SourceAgreement) -> tuple[str, ...]:
+    """Return the names of the columns of `source_rows`."""
+    return ("source", "n", *(NUMBER_COLUMNS if result.numbers else ()), *(result.labels if result.by_label else ()))
+
+
 def source_rows(result: SourceAgreement) -> list[list[str]]:
-    """Return for each source its name, its utterances, and those of each label."""
-    return [
-        [name, f"{sum(counts.values()):,}", *(f"{counts.get(label, 0):,}" for label in result.labels)]
-        for name, counts in result.sources.items()
-    ]
+    """Return for each source its name and its utterances, the mean and spread of numbers, and those of each label."""
+    rows = []
+    for name, counts in result.sources.items():
+        row = [name, f"{sum(counts.values()):,}"]
+        if result.numbers:
+            numbers = result.numbers.get(name)
+            row += [f"{getattr(numbers, column):.4g}" if numbers else "–" for column in NUMBER_COLUMNS]
+        rows.append([*row, *(f"{counts.get(label, 0):,}" for label in result.labels if result.by_label)])
+    return rows
 
 
 def _sentences(result: SourceAgreement) -> Iterator[str]:
-    order = ", in this order" if result.level == "ordinal" else ""
-    yield f"{len(result.sources)} sources; {result.level} labels{order}: {', '.join(result.labels)}."
+    order = (", in this order" if result.by_label else ", by rank") if result.level == "ordinal" else ""
+    shown = ", ".join(result.labels) if result.by_label else f"{len(result.labels):,} different numbers"
+    yield f"{len(result.sources)} sources; {result.level} labels{order}: {shown}."
+    if not result.by_label:
+        kappa = "kappa by steps, " if result.level == "ordinal" else ""
+        yield f"Of so many numbers, few are equal: {kappa}the share changed and utterances by label are left out."
     for name, counts in result.outside.items():
         if counts:
             listed = ", ".join(f"{label} ({count})" for label, count in counts.items())

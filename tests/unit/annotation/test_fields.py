@@ -11,7 +11,8 @@ import pytest
 import yaml
 
 from melt_ser.annotation.answers import Answer, AnswerError, label_of, parse_answer, parse_rules
-from melt_ser.annotation.labels_file import Origin, combine, label_line, replaced_columns, write_labels
+from melt_ser.annotation.combining import combine
+from melt_ser.annotation.labels_file import Origin, label_line, replaced_columns, write_labels
 from melt_ser.annotation.prompts import Prompt, load_prompt
 from melt_ser.corpora.lines import Line, read_lines
 

@@ -16,13 +16,15 @@ from annotation_server import KEY, LABELS, UNREADABLE, Behaviour, annotating, an
 from melt_ser.annotation.answering import GIVE_UP, AnnotationProgress, answer_all
 from melt_ser.annotation.answers import parse_answer
 from melt_ser.annotation.batch import Batches
+from melt_ser.annotation.cost import Price, estimate_job
 from melt_ser.annotation.endpoint import Endpoint
 from melt_ser.annotation.engines import CallFailed, Message, Reply, Schema
 from melt_ser.annotation.job import Failure, Job, open_calls, without_answer
 from melt_ser.annotation.journal import Journal, open_journal
 from melt_ser.annotation.openai_engine import OpenAIEngine
 from melt_ser.annotation.prompts import load_prompt
-from melt_ser.annotation.purse import Purse
+from melt_ser.annotation.purse import Purse, purse_for
+from melt_ser.annotation.token_counts import BY_RULE
 from melt_ser.core.errors import SetupError
 from melt_ser.corpora.lines import Line, earlier_lines
 
@@ -60,12 +62,15 @@ def annotate(server: Behaviour, asked: Job, journal: Journal, concurrency: int =
         return asyncio.run(run(address))
 
 
-def batches(server: Behaviour, asked: Job, journal: Journal, requests: int = 10) -> list[Failure]:
+def batches(
+    server: Behaviour, asked: Job, journal: Journal, requests: int = 10, purse: Purse | None = None
+) -> list[Failure]:
     """Return the failures of a job by the Batch API, two batches at a time."""
+    progress = AnnotationProgress(len(asked), 0, purse or Purse())
 
     async def run(address: str) -> list[Failure]:
         async with aclosing(Endpoint(address)) as endpoint:
-            return await Batches(asked, endpoint, journal, requests, 2, 0.01, progress_of(asked)).answer_all()
+            return await Batches(asked, endpoint, journal, requests, 2, 0.01, progress).answer_all()
 
     with annotating(server) as address:
         return asyncio.run(run(address))
@@ -257,6 +262,57 @@ def test_a_submitted_batch_that_a_kill_left_unnoted_is_found_on_the_server(journ
     journal.plan_batch("never", asked.settings, [])
     assert batches(server, asked, journal) == []
     assert list(server.batches) == ["batch-x"] and len(labels(asked, journal)) == 4
+
+
+@pytest.mark.parametrize("lost", ["the batch", "its answers"])
+def test_calls_of_a_batch_that_the_server_has_forgotten_are_asked_again(
+    lost: str, journal: Journal, capsys: pytest.CaptureFixture[str]
+) -> None:
+    server, asked = Behaviour(), job(TEXTS[:4])
+    server.poll_status = 418
+    with pytest.raises(SetupError, match="something is wrong"):  # stops while it waits
+        batches(server, asked, journal)
+    server.poll_status = None
+    if lost == "the batch":
+        server.batches.clear()
+    else:
+        server.batches["batch-0"] |= {"status": "completed", "output_file_id": "file-gone"}
+    assert batches(server, asked, journal) == []
+    assert len(labels(asked, journal)) == 4 and set(server.answered.values()) == {1}
+    assert "its 4 unanswered calls count as not asked, and are asked again" in capsys.readouterr().err
+
+
+def test_a_server_that_forgets_every_batch_is_not_asked_for_ever(
+    journal: Journal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def forget(server: Behaviour, batch: dict[str, Any]) -> None:
+        batch["output_file_id"] = "file-gone"
+
+    monkeypatch.setattr(Behaviour, "_compute", forget)
+    server = Behaviour()
+    assert len(batches(server, job(TEXTS[:4]), journal)) == 4 and len(server.batches) == 1
+
+
+def test_calls_of_a_forgotten_batch_keep_to_the_limit(journal: Journal) -> None:
+    server, asked = Behaviour(poll_status=418), job(TEXTS[:4])
+    with pytest.raises(SetupError, match="something is wrong"):
+        batches(server, asked, journal)
+    server.poll_status = None
+    server.batches.clear()
+    estimate = estimate_job(asked, journal, BY_RULE)
+    with pytest.raises(SetupError, match="4 calls are missing"):
+        batches(server, asked, journal, purse=purse_for(estimate, Price(0.0, 1000.0), 0.05))
+    assert not server.answered
+
+
+def test_a_batch_is_not_forgotten_at_an_address_without_batches(journal: Journal) -> None:
+    server, asked = Behaviour(poll_status=418), job(TEXTS[:4])
+    with pytest.raises(SetupError, match="something is wrong"):
+        batches(server, asked, journal)
+    with pytest.raises(SetupError, match=r"does not know this model or address .*; correct --model or --base-url"):
+        batches(Behaviour(no_batches=True), asked, journal)
+    server.poll_status = None
+    assert batches(server, asked, journal) == [] and len(server.batches) == 1
 
 
 def test_an_expired_batch_gives_its_answers_and_the_rest_is_submitted_again(journal: Journal) -> None:

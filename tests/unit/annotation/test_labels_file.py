@@ -13,8 +13,9 @@ import pytest
 from corpus_trees import MELT_COLUMNS, meld_release
 from melt_ser.annotate import main as annotate
 from melt_ser.annotation.answers import Answer
+from melt_ser.annotation.combining import combine, few_lines
 from melt_ser.annotation.fields import paper_fields
-from melt_ser.annotation.labels_file import LabelledLine, Origin, combine, few_lines, label_line, write_labels
+from melt_ser.annotation.labels_file import LabelledLine, Origin, label_line, write_labels
 from melt_ser.cli.compose import load_dataset
 from melt_ser.core.errors import InputError, SetupError
 from melt_ser.corpora.label_file import read_labelled, relabel
@@ -141,6 +142,55 @@ def test_combine_takes_any_table_with_a_name_and_a_label(tmp_path: Path) -> None
     combined = combine([tmp_path / f"{name}.csv" for name in ("model", *people)])
     assert [line.label for line in combined] == ["joy", "Neutral", "joy"]
     assert [line.consensus.confidence for line in combined if line.consensus] == pytest.approx([1, 2 / 3, 1])
+
+
+SCORES = {
+    "a": "utterance,llm_arousal,llm_arousal_deviation,llm_why\nu1,2,0.5,loud\nu2,5,0.5,calm\nu3,6,0.5,3\n",
+    "b": "utterance,llm_arousal,llm_valence\nu2,6.5,1\nu1,4,2\nu3,,3\n",
+}
+
+
+def written(folder: Path, texts: dict[str, str]) -> list[Path]:
+    for name, text in texts.items():
+        (folder / f"{name}.csv").write_text(text, encoding="utf-8")
+    return [folder / f"{name}.csv" for name in texts]
+
+
+def test_combine_takes_the_mean_of_scores(tmp_path: Path) -> None:
+    out = tmp_path / "out.csv"
+    assert annotate([*map(str, written(tmp_path, SCORES)), "--combine", "--out", str(out)]) == 0
+    rows = rows_of(out)
+    columns = ("utterance", "llm_arousal", "llm_arousal_deviation", "llm_valence", "llm_why", "samples")
+    assert [tuple(row[column] for column in columns) for row in rows] == [
+        ("u1", "3", "1.41421", "2", "loud", "2"),
+        ("u2", "5.75", "1.06066", "1", "calm", "2"),
+        ("u3", "6", "", "3", "3", "2"),
+    ]
+    assert "llm_label" not in rows[0] and "confidence" not in rows[0]
+
+
+def test_combine_takes_labels_from_the_files_that_have_them_and_scores_from_all(tmp_path: Path) -> None:
+    labels = {
+        "c": "utterance,llm_label,llm_arousal\nu1,joy,3\nu2,joy,3\n",
+        "d": "utterance,label\nu1,fear\nu2,Joy\n",
+        "e": "utterance,label\nu1,fear\nu2,joy\n",
+    }
+    paths = written(tmp_path, {**SCORES, **labels})
+    for method in ("majority", "one_coin"):
+        combined = combine(paths, method)
+        assert [line.label for line in combined] == ["fear", "joy", ""]
+        assert [line.consensus is None for line in combined] == [False, False, True]
+        assert [line.described["llm_arousal"] for line in combined] == ["3", "4.83333", "6"]
+    with pytest.raises(SetupError, match="one_coin needs 3 labels files or more, not 2"):
+        combine(paths[:4], "one_coin")
+
+
+def test_combine_of_files_without_labels_or_scores_is_a_sentence(tmp_path: Path) -> None:
+    paths = written(tmp_path, {**SCORES, "other": "utterance,arousal\nu1,3\n"})
+    with pytest.raises(InputError, match=r"other.csv has neither a label .* nor scores \(columns llm_… of numbers\); "):
+        combine(paths)
+    with pytest.raises(SetupError, match="have scores alone, .* by their mean; leave --method one_coin"):
+        combine(paths[:2], "one_coin")
 
 
 def test_combine_cautions_where_lines_are_few_for_dawid_and_skene(

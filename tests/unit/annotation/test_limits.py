@@ -114,7 +114,7 @@ def test_thoughts_count_as_tokens_if_the_server_counts_none(journal: Journal) ->
 
 
 def test_consent_to_an_estimate_above_the_limit_allows_twice_the_estimate() -> None:
-    estimate = Estimate(BY_RULE, 0, Spent(20, 2_000_000, 0, None), calls=4, prompt_tokens=4_000_000)
+    estimate = Estimate(BY_RULE, 0, 110, Spent(20, 2_000_000, 0, None), calls=4, prompt_tokens=4_000_000)
     dollar = Price(1.0, 0.0)  # a million tokens
     assert purse_for(estimate, dollar, 5.0).limit == 5.0
     assert purse_for(estimate, dollar, 1.0).limit == 8.0

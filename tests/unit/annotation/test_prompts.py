@@ -144,11 +144,20 @@ def test_load_prompt_reads_a_yaml_of_the_users(tmp_path: Path) -> None:
     assert prompt.messages(line("Hi!")) == [{"role": "user", "content": '"Hi!"'}]
 
 
+JOY = {"elements": {"emotion": "joy"}}
+
+
 @pytest.mark.parametrize(
     ("changes", "error"),
     [
         ({"template": None}, "lacks the key 'template'"),
-        ({"tempalte": ""}, "has an unknown key 'tempalte': did you mean 'template'"),
+        ({"tempalte": ""}, "has an unknown key 'tempalte': did you mean 'template'.$"),
+        ({"tempalte": "x", "template": None}, "has an unknown key 'tempalte': did you mean 'template'"),
+        ({"version": "1"}, "has a 'version' that is no whole number; correct it there"),
+        ({"template": "one\n{% for x in previous %}"}, "block that needs to be closed is 'for', in line 2; c"),
+        ({"answer": {"mood": {"typ": "label"}}}, "field 'mood' lacks its 'type': choose from: distribution, label"),
+        ({"answer": {"mood": {"type": "label", "wat": 1}}}, "has the unknown key 'wat': choose from: labels, option"),
+        ({"answer": {"mood": {"type": "label", "optional": "no"}}}, "an 'optional' that is not true or false; correct"),
         ({"labels": "joy"}, "has a 'labels' that is no list"),
         ({"labels": []}, "needs labels"),
         ({"labels": None}, "needs labels"),
@@ -158,17 +167,17 @@ def test_load_prompt_reads_a_yaml_of_the_users(tmp_path: Path) -> None:
         ({"labels": ["joy"]}, "or only one label"),
         ({"template": "What is felt?"}, "does not ask about the line; put {{ utterance }} into its template"),
         ({"history": -1}, "has a 'history' that is no number of lines"),
-        ({"history": "all"}, "has a 'history' that is no int"),
+        ({"history": "all"}, "has a 'history' that is no whole number"),
         ({"examples": [{"utterance": "Hi!"}]}, "has an example 1 without utterance and answer"),
         ({"template": "{{ uterance }}"}, "does not ask about the line; put {{ utterance }} into its template"),
-        ({"examples": [{"utterance": "Hi!", "answer": {}, "topic": "x"}]}, "has an example with 'topic'"),
+        ({"examples": [{"utterance": "Hi!", "answer": JOY, "topic": "x"}]}, "has an example with 'topic'"),
         ({"following": -1}, "has a 'following' that is no number of lines"),
         ({"answer": {}}, "has an 'answer' without a field that is not optional"),
         ({"answer": {"emotion": "lable"}}, "field 'emotion' has the type 'lable': did you mean 'label'"),
         ({"answer": {"the mood": "text"}}, "field 'the mood' has no name of letters, digits and _"),
         ({"answer": {"arousal": "score"}}, "needs the numbers 'from' and 'to'"),
         ({"answer": {"arousal": {"type": "score", "from": 7, "to": 1}}}, "needs the numbers 'from' and 'to'"),
-        ({"answer": {"mood": {"type": "label", "from": 7}}}, "the unknown key .'from'."),
+        ({"answer": {"mood": {"type": "label", "from": 7}}}, "the unknown key 'from'"),
         ({"answer": {"mood": {"type": "label", "labels": ["a"]}}}, "field 'mood' has a label twice"),
         ({"answer": {"a": "text", "A": "text"}}, "two fields of the same name"),
         ({"answer": {"emotion": "label", "label": "label"}}, "has a field 'label' that is not the label of a line"),
@@ -181,13 +190,59 @@ def test_a_wrong_yaml_of_a_prompt_is_a_sentence(tmp_path: Path, changes: dict[st
         load_prompt(write(tmp_path, **changes))
 
 
+OWN = {
+    "mood": {"type": "label", "labels": ["good", "bad"]},
+    "arousal": {"type": "score", "from": 1, "to": 7},
+    "parts": {"type": "distribution", "labels": ["a", "b"], "optional": True},
+    "why": {"type": "text", "optional": True},
+}
+
+
+@pytest.mark.parametrize(
+    ("answer", "error"),
+    [
+        ({"mood": "good"}, "lacks the field 'arousal'; correct it there"),
+        ({"mood": "good", "arousal": 8}, "has a 'arousal' that is not a number from 1 to 7"),
+        ({"mood": "good", "arousal": "much"}, "has a 'arousal' that is not a number from 1 to 7"),
+        ({"mood": "god", "arousal": 4}, "has 'god' as 'mood': did you mean 'good'.$"),
+        ({"mood": ["good", "bad"], "arousal": 4}, "has a 'mood' that is not one of good, bad"),
+        ({"mood": "good", "arousel": 4}, "has the unknown field 'arousel': did you mean 'arousal'"),
+        ({"mood": "good", "arousal": 4, "parts": {"a": 0.5, "c": 0.5}}, "has 'c' as 'parts': choose from: a, b.$"),
+        ({"mood": "good", "arousal": 4, "parts": {"a": -1}}, "has a 'parts' that is not an object with a number"),
+        (["good", 4], "is no mapping of fields; correct it there"),
+    ],
+)
+def test_an_example_that_does_not_answer_as_the_prompt_asks_is_a_sentence(
+    tmp_path: Path, answer: object, error: str
+) -> None:
+    right = {"utterance": "Hi!", "answer": {"mood": "Good", "arousal": 6.5, "parts": {"a": 3, "b": 1}}}
+    load_prompt(write(tmp_path, answer=OWN, examples=[right, right | {"answer": {"mood": "bad", "arousal": "4"}}]))
+    with pytest.raises(SetupError, match=f"mine.yaml has an example 1 whose answer {error}"):
+        load_prompt(write(tmp_path, answer=OWN, examples=[{"utterance": "Hi!", "answer": answer}, right]))
+
+
+@pytest.mark.parametrize(
+    ("answer", "error"),
+    [
+        ({"emotion": "joy"}, "has the unknown field 'emotion'"),
+        ({"elements": {"loudness": "high"}}, "lacks the field 'emotion' in 'elements'"),
+        ({"elements": {"emotion": "joy", "loudness": "huge"}}, "has 'huge' as 'loudness' in 'elements': choose"),
+        ({"elements": "joy"}, "has a 'elements' that is no mapping"),
+    ],
+)
+def test_an_example_of_a_prompt_like_the_papers_has_its_form(tmp_path: Path, answer: object, error: str) -> None:
+    load_prompt(write(tmp_path, examples=[{"utterance": "Hi!", "answer": JOY}]))
+    with pytest.raises(SetupError, match=error):
+        load_prompt(write(tmp_path, examples=[{"utterance": "Hi!", "answer": answer}]))
+
+
 def test_a_missing_prompt_is_a_sentence(tmp_path: Path) -> None:
     with pytest.raises(SetupError, match="There is no prompt 'metl' .did you mean 'melt'"):
         load_prompt("metl")
     with pytest.raises(SetupError, match="cannot be read: No such file"):
         load_prompt(str(tmp_path / "none.yaml"))
-    (tmp_path / "bad.yaml").write_text("a: [", encoding="utf-8")
-    with pytest.raises(SetupError, match="is not YAML"):
+    (tmp_path / "bad.yaml").write_text("labels: [a, b\ntemplate: x", encoding="utf-8")
+    with pytest.raises(SetupError, match="bad.yaml is not YAML: expected ',' or .*, but got ':' in line 2, column 9; "):
         load_prompt(str(tmp_path / "bad.yaml"))
 
 
@@ -239,6 +294,13 @@ def test_a_template_shows_any_column_of_the_table(tmp_path: Path) -> None:
         SetupError, match="shows {{ topic }}, but not every table has such a column: did you mean 'tpic'"
     ):
         check_columns(prompt, [replace(line("Hi!"), columns={"tpic": ""})])
+
+
+def test_a_template_shows_a_column_with_spaces_and_signs_by_underscores(tmp_path: Path) -> None:
+    prompt = load_prompt(write(tmp_path, template="{{ tema_principal_s }}, {{ _x }}, {{ utterance }}"))
+    row = replace(line("Hi!"), columns={"Tema principal (s)": "food", "_x": "1"})
+    check_columns(prompt, [row])
+    assert prompt.messages(row)[0]["content"] == '"food", "1", "Hi!"'
 
 
 def test_an_answer_of_the_users_own_asks_for_its_fields_and_nothing_else(tmp_path: Path) -> None:

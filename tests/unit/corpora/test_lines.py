@@ -117,7 +117,7 @@ def test_read_lines_takes_the_columns_that_it_is_told_and_says_what_it_took_for_
         ("mine_2", "Tag!", "Ben", "s-1"),
     ]
     found = "the text from 'utterance', the speaker from 'wer', the dialogue from 'szene'; no column for the name"
-    assert told == [f"{path}: {found}"]
+    assert told == [f"{path}: {found}; each line is called by the number of its row"]
     assert list(lines[0].columns) == ["text", "dialogue", "speaker", "thema", "utterance"]  # read again without options
     with pytest.raises(InputError, match=r"has no column 'tema' \(--text\); its columns are: utterance, szene"):
         read_lines(path, {"text": "tema"})

@@ -250,6 +250,24 @@ def test_agreement_ignores_the_case_of_labels(tmp_path: Path, capsys: pytest.Cap
     assert named["labels"] == ["Joy", "Anger"] and named["confusion"][:2] == [[1, 0, 0], [1, 1, 0]]
 
 
+@pytest.mark.parametrize(
+    ("labels", "expected"),
+    [
+        (["joy", "anger", "calm"], "anger, disgust, fear, joy, neutral, sadness, surprise"),
+        (["Freude", "Spaß", "Ärger", "neutral"], "Freude, Spaß, neutral, Ärger"),
+        (["angry", "anger", "calm", "bored"], "anger, angry, bored, calm"),
+    ],
+)
+def test_the_usual_set_is_melds_unless_most_labels_are_others(
+    labels: list[str], expected: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows = "".join(f"u{number},{label},{label.upper()}\n" for number, label in enumerate(labels))
+    path = tmp_path / "a.csv"
+    path.write_text(f"utterance,label,llm_label\n{rows}", encoding="utf-8")
+    assert main([str(path)]) == 0
+    assert f"The set: {expected}." in capsys.readouterr().out
+
+
 def test_read_pairs_keeps_columns_called_first_and_second_apart_from_labels(tmp_path: Path) -> None:
     first = write(tmp_path / "a.csv", "id,second,label\n1,fear,joy\n2,fear,joy\n")
     second = write(tmp_path / "b.csv", "id,first,label\n1,fear,joy\n2,fear,anger\n")

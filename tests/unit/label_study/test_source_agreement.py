@@ -11,6 +11,7 @@ import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.stats import rankdata
 from sklearn.metrics import cohen_kappa_score
 
 from browser import CONTRASTS, Seen
@@ -19,11 +20,12 @@ from melt_ser.core.errors import InputError, SetupError
 from melt_ser.evaluation.metrics import confusion_matrix
 from melt_ser.label_study.label_sources import LabelTable, read_sources
 from melt_ser.label_study.reliability import (
+    alpha_of_numbers,
+    alpha_of_ranks,
     cohens_kappa,
     coincidences_of_items,
+    kappa_of_numbers,
     krippendorffs_alpha,
-    squared_differences,
-    squared_ranks,
     steps,
 )
 from melt_ser.label_study.source_agreement import Level, SourceAgreement, source_agreement
@@ -43,17 +45,17 @@ def measured(rows: list[list[str]], level: Level) -> SourceAgreement:
 
 def test_alpha_of_each_level_equals_its_authors_example() -> None:
     """Krippendorff 2011, section E: four observers with missing values, at each level."""
-    columns = zip("123321412...", "1233224125.3", ".3332342251.", "12332441251.", strict=True)
+    columns = list(zip("123321412...", "1233224125.3", ".3332342251.", "12332441251.", strict=True))
     counts = np.asarray([[item.count(label) for label in "12345"] for item in columns])
     coincidences = coincidences_of_items(counts)
-    interval = squared_differences([1, 2, 3, 4, 5])
     assert float(krippendorffs_alpha(coincidences)) == pytest.approx(0.743, abs=5e-4)
-    assert float(krippendorffs_alpha(coincidences, squared_ranks(coincidences))) == pytest.approx(0.815, abs=5e-4)
-    assert float(krippendorffs_alpha(coincidences, interval)) == pytest.approx(0.849, abs=5e-4)
-    stacked = np.stack([coincidences, coincidences])
-    assert krippendorffs_alpha(stacked, interval) == pytest.approx([0.849, 0.849], abs=5e-4)
-    nominal = 1.0 - np.eye(5)
-    assert krippendorffs_alpha(stacked, nominal) == pytest.approx(krippendorffs_alpha(stacked))
+    codes = np.asarray([["12345".find(label) for label in item] for item in columns])
+    twice = np.ones((2, len(codes)), dtype=int)
+    assert alpha_of_ranks(codes, twice) == pytest.approx([0.815, 0.815], abs=5e-4)
+    assert alpha_of_numbers(np.where(codes < 0, np.nan, codes), twice) == pytest.approx([0.849, 0.849], abs=5e-4)
+    first_item_twice = twice[:1] + (np.arange(len(codes)) == 0)
+    written_out = alpha_of_ranks(np.vstack([codes[:1], codes]), np.ones((1, len(codes) + 1), dtype=int))
+    assert alpha_of_ranks(codes, first_item_twice) == pytest.approx(written_out)
 
 
 @given(RATED)
@@ -79,7 +81,8 @@ def test_weighted_kappa_equals_scikit_learns(rows: list[tuple[str, str]]) -> Non
     linear = cohen_kappa_score(first, second, labels=list("1235"), weights="linear")
     assert float(cohens_kappa(confusion, steps(4))) == pytest.approx(linear)
     quadratic = cohen_kappa_score(first, second, labels=list("1235"), weights="quadratic")
-    assert float(cohens_kappa(confusion, squared_differences([0, 1, 2, 3]))) == pytest.approx(quadratic)
+    numbers = (np.asarray(["1235".index(label) for label in labels], dtype=float) for labels in (first, second))
+    assert float(kappa_of_numbers(*numbers, np.ones((1, len(rows))))[0]) == pytest.approx(quadratic)
 
 
 def test_each_pair_is_that_of_the_comparison_of_two(shared_data: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -162,6 +165,45 @@ def test_scores_are_numbers_however_they_are_written(raters: list[Path], capsys:
     assert pair["kappa"] == pytest.approx(1 - (1 + 0 + 4) / 13), "5, 6, 4 against 4, 6, 2"
 
 
+def means(lines: int = 500) -> list[list[str]]:
+    """Return two raters' means of a score from 1 to 7, nearly all of them different; each lacks a few."""
+    random = np.random.default_rng(0)
+    ours = random.uniform(1, 7, lines)
+    rows = [[f"{value:.4f}" for value in pair] for pair in zip(ours, ours + random.normal(0, 1, lines), strict=True)]
+    for number in range(0, lines, 50):
+        rows[number][number % 100 // 50] = ""
+    return rows
+
+
+@pytest.mark.parametrize("level", ["interval", "ordinal"])
+def test_many_means_are_compared_without_a_label_set(
+    level: Level, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    frame = pd.DataFrame(means(), columns=["one", "two"])
+    frame.insert(0, "utterance", [f"u{number}" for number in range(500)])
+    frame.to_csv(tmp_path / "a.csv", index=False)
+    command = [str(tmp_path / "a.csv"), "--columns", "one,two", "--level", level]
+    assert main([*command, "--format", "json"]) == 0
+    result: dict[str, Any] = json.loads(capsys.readouterr().out)
+    numbers = frame[["one", "two"]].replace("", "nan").astype(float).to_numpy()
+    both = numbers[~np.isnan(numbers).any(axis=1)].T
+    places = (rankdata(both) if level == "ordinal" else both.ravel()).reshape(both.shape)
+    by_chance = (places.ravel()[:, None] - places.ravel()) ** 2
+    expected = 1 - ((places[0] - places[1]) ** 2).mean() / (by_chance.sum() / (places.size * (places.size - 1)))
+    low, high = result["alpha_ci95"]
+    assert result["n"] == 490 and result["alpha"] == pytest.approx(expected) and low < expected < high < low + 0.1
+    [pair] = result["pairs"]
+    assert pair["changed"] is None
+    concordance = 2 * np.cov(*both, bias=True)[0, 1] / (both.var(axis=1).sum() + np.diff(both.mean(axis=1))[0] ** 2)
+    assert pair["kappa"] == (pytest.approx(concordance) if level == "interval" else None)
+    assert main([*command, "--html", str(tmp_path / "page.html")]) == 0
+    told, page = capsys.readouterr().out, (tmp_path / "page.html").read_text()
+    for text in (" ".join(told.split()), page):
+        assert "different numbers." in text and "the share changed and utterances by label are left out" in text
+        assert ("kappa by steps, " in text) == (level == "ordinal")
+        assert ("deviation" in text) == (level == "interval")
+
+
 @pytest.mark.parametrize(
     ("options", "code", "words"),
     [
@@ -185,8 +227,8 @@ def test_bad_input_is_refused_in_one_sentence(
 def test_too_many_labels_and_single_columns_are_refused(tmp_path: Path) -> None:
     rows = "".join(f"u{number},{number},{number}\n" for number in range(51))
     path = write(tmp_path / "a.csv", f"utterance,one,two\n{rows}")
-    with pytest.raises(InputError, match="There are 51 different labels .* reads at most 50"):
-        source_agreement(read_sources([path], ["one", "two"]), None, "interval")
+    with pytest.raises(InputError, match="There are 51 different labels .* reads at most 50; for numbers give --level"):
+        source_agreement(read_sources([path], ["one", "two"]))
     with pytest.raises(SetupError, match="Of one file, --columns names two or more columns"):
         read_sources([path])
 
