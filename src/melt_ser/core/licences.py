@@ -1,16 +1,14 @@
 """Licences as texts: whether they let a model that learned from the licensed work be passed on.
 
-The text is that of a YAML or of a user: a licence with its source, such as "CC BY 4.0 by its card". It may name several;
-then the strictest counts. This is no legal advice: a text that is not understood counts as no permission.
+The text is that of a YAML or of a user: a licence with its source, such as "CC BY 4.0 by its card". It may name
+several; then the strictest counts. This is no legal advice: a text that is not understood counts as no permission.
 """
 
 from __future__ import annotations
 
 import re
 
-RESTRICTED = re.compile(
-    r"\b(research|academic|agreement|request|registration|nd|no[ -]?deriv\w*)\b", re.IGNORECASE
-)
+RESTRICTED = re.compile(r"\b(research|academic|agreement|request|registration|nd|no[ -]?deriv\w*)\b", re.IGNORECASE)
 UNCLEAR = re.compile(r"not (clear|stated|settled|known)|unknown|no licen[cs]e|television|\bthat of\b", re.IGNORECASE)
 FREE = re.compile(
     r"\b(MIT|BSD|Apache|CC0|CC[ -]BY|ODbL|ODC-By|PDDL|DbCL|L?GPL|AGPL|MPL|public domain|unlicense|ISC)\b", re.IGNORECASE
