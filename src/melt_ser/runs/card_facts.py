@@ -9,7 +9,7 @@ import yaml
 
 from melt_ser.core.markdown import code, escaped, table
 from melt_ser.core.package import STUDENTS
-from melt_ser.evaluation.metrics import METRICS, percent
+from melt_ser.evaluation.metrics import percent, table_metrics
 from melt_ser.evaluation.results import Evaluation, FoldInfo, Result
 from melt_ser.runs.card_metadata import closed_rows
 from melt_ser.runs.identity import without_infrastructure
@@ -85,13 +85,14 @@ def _built(result: Result) -> str:
 
 def _results(result: Result) -> Iterator[str]:
     """Yield the table of results: a row for each corpus, split and answer set, over all folds."""
-    columns = ["corpus", "split", "answers", "utterances", "chance", *(metric.label for metric in METRICS.values())]
-    rows = [
+    metrics = table_metrics()
+    columns = ["corpus", "split", "answers", "utterances", "chance", *(metric.label for metric in metrics.values())]
+    rows = (
         [row.corpus, row.split if row.fold is None else f"{row.split}, {fold_text(row)}", answers, f"{row.n:,}"]
-        + [percent(row.chance), *(shown(row, name, metric) for name, metric in METRICS.items())]
+        + [percent(row.chance), *(shown(row, name, metric) for name, metric in metrics.items())]
         + ["–" if row.ece is None else percent(row.ece)]
         for row, answers in merged(result.whole_evals())
-    ]
+    )
     yield from table([*columns, "ECE"], rows)
 
 

@@ -73,7 +73,7 @@ def test_a_card_names_data_labels_parts_licence_limits_and_settings(run: Path) -
     assert "Not for decisions about people" in text and "Seed 0, fp32, melt\\_ser" not in text
     settings = yaml.safe_load(re.search(r"```yaml\n(.*?)```", text, re.DOTALL).group(1))  # type: ignore[union-attr]
     assert settings["trainer"]["epochs"] == 1 and "out" not in settings
-    for path in re.findall(r"\]\((figures/.*?)\)", text):
+    for path in re.findall(r'<img src="(.*?)"', text):
         assert (run / "model" / path).read_bytes() == (run / path).read_bytes()
 
 
