@@ -82,7 +82,7 @@ def load_model(
     """Load the model of a finished run.
 
     Args:
-        run: a `Run`, the folder of a finished run, or one of its model folders.
+        run: a `Run`, the folder of a finished run, one of its model folders, or "hub:owner/name" (docs/sharing.md).
         fold: the number of a fold; by default the models of all folds answer together, with their mean.
         device: auto, cpu, cuda or cuda:<number>.
         family: a module of your own that is the family of the run's backbone (`backbone.family`); it is imported. A

@@ -181,6 +181,8 @@ class BackboneConfig:
     """Commit of the hub repository. null: its newest state."""
     pretraining: str = "not stated"
     """Last training of the checkpoint, for `info` and reports: self-supervised, speech recognition, emotion, none …"""
+    licence: str = ""
+    """Licence of the checkpoint, for the model card and `push`. Empty: not known."""
     init: Init = Init.pretrained
     """Weights to start from, if there is a checkpoint."""
     architecture: dict[str, Any] = field(default_factory=dict)
@@ -251,7 +253,7 @@ class DatasetConfig:
     language: str = ""
     """Language code, such as en or de."""
     licence: str = ""
-    """Licence of the corpus."""
+    """Licence of the corpus, for the model card and `push`. Empty: not known."""
     access: str = ""
     """How to get the release."""
     download: list[DownloadConfig] = field(default_factory=list)

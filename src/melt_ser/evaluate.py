@@ -21,6 +21,7 @@ def evaluate(composed: DictConfig) -> None:
     from melt_ser.core.processes import is_main_process
     from melt_ser.corpora.load import load_corpus
     from melt_ser.runs.folder import RESULT_FILE
+    from melt_ser.runs.model_card import write_card
     from melt_ser.runs.published_classifier import is_published, published_system
     from melt_ser.runs.rescore import finished_system
     from melt_ser.runs.run_figures import draw_figures
@@ -48,6 +49,7 @@ def evaluate(composed: DictConfig) -> None:
         result = system.score(corpus)
         if is_main_process():
             draw_figures(folder, result, config.eval.figures, [name])
+            write_card(folder, result)
     show(evaluation_table([row for row in result.evals if row.corpus == name]))
     finish(folder / RESULT_FILE)
 

@@ -28,7 +28,11 @@ LIST = "-"  # in the place of AUDIO: standard input has a path on each line
 def main(arguments: list[str] | None = None) -> int:
     """Label every file; a bad file is a row with its reason, and makes the exit code 1."""
     parser = argparse.ArgumentParser(prog="melt-ser predict", description="Label audio files and folders.")
-    parser.add_argument("run", type=Path, help="folder of a finished run (or of one of its models)")
+    parser.add_argument(
+        "run",
+        type=Path,
+        help="folder of a finished run (or of one of its models), or hub:<owner>/<name>, a model that push has shared",
+    )
     parser.add_argument(
         "audio",
         nargs="+",

@@ -54,6 +54,7 @@ def settle_checkpoint(composed: DictConfig, choice: str, overrides: Iterable[str
         "name": name_of(backbone.checkpoint),
         "revision": None,
         "pretraining": BackboneConfig.pretraining,
+        "licence": BackboneConfig.licence,
         "allow_pickle": False,  # the YAML allows it for one commit of its own checkpoint
         "learning_rate": rates.learning_rate,
         "freeze": rates.freeze if backbone.init == Init.pretrained else "nothing",

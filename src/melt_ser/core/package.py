@@ -42,8 +42,13 @@ def checkpoint_path(checkpoint: str) -> Path:
     The path need not exist: `checkpoint` may be a name of the hub.
     """
     if checkpoint.startswith(STUDENTS):
-        return Path(__file__).parents[1] / "students" / checkpoint.removeprefix(STUDENTS)
+        return students_folder() / checkpoint.removeprefix(STUDENTS)
     return expanded(checkpoint)
+
+
+def students_folder() -> Path:
+    """Return the folder of the small encoders in the package, and of their card."""
+    return Path(__file__).parents[1] / "students"
 
 
 def conf_folder() -> Path:

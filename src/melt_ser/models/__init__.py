@@ -11,5 +11,6 @@ pooling.py           the frames of an utterance to one vector
 classifier.py        backbone and head: logits
 quiet.py             keep transformers quiet
 export.py            saved models that plain transformers loads
+hub_model.py         a model that `push` has shared: its files, from the cache or the hub
 published_*.py       a published classifier: its files and labels; as ours, batch invariant, with our classes
 """

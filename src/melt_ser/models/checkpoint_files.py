@@ -12,6 +12,7 @@ from melt_ser.core.package import checkpoint_path
 
 CONFIG = "config.json"
 DESCRIPTION = "melt_ser.json"  # of a model that melt_ser has saved
+HEAD_WEIGHTS = "head.safetensors"  # of one whose head no class of transformers has
 SAFE_WEIGHTS = ("model.safetensors", "model.safetensors.index.json")
 PICKLED_WEIGHTS = ("pytorch_model.bin", "pytorch_model.bin.index.json")
 EXTRACTOR = ("preprocessor_config.json", "processor_config.json")  # the second is the joint file of transformers 5
@@ -150,17 +151,18 @@ def _download(config: BackboneConfig) -> Path:
         Exception
     ) as error:  # the hub's client passes on the errors of its HTTP library, and has changed that library once
         raise SetupError(
-            f"{where} is not in the Hugging Face cache and {_why(error)}; connect once, or run "
+            f"{where} is not in the Hugging Face cache and {why_not_downloaded(error)}; connect once, or run "
             f"`{download_command(config)}` on a machine with a network and copy its cache, or set "
             f"backbone.checkpoint=<local folder>, or try a small encoder of the package: backbone=wavlm_tiny."
         ) from error
     return Path(paths[0]).parent
 
 
-def _why(error: Exception) -> str:
+def why_not_downloaded(error: Exception) -> str:
+    """Return why the hub gave no file, from an error of its client or of the HTTP library below it."""
     from huggingface_hub.errors import HfHubHTTPError, OfflineModeIsEnabled
 
-    if isinstance(error, OfflineModeIsEnabled):
+    if isinstance(error.__cause__ or error, OfflineModeIsEnabled):
         return "HF_HUB_OFFLINE forbids asking the hub"
     if isinstance(error, HfHubHTTPError):
         return f"the hub answered {error.response.status_code}"

@@ -39,7 +39,7 @@ from melt_ser.core.errors import InputError, SetupError
 from melt_ser.core.files import replacing_folder, write_json
 from melt_ser.core.memory import NO_ROOM_FOR_MODEL, memory_advice
 from melt_ser.models.backbone import Backbone
-from melt_ser.models.checkpoint_files import DESCRIPTION, SAFE_WEIGHTS
+from melt_ser.models.checkpoint_files import DESCRIPTION, HEAD_WEIGHTS, SAFE_WEIGHTS
 from melt_ser.models.classifier import SpeechClassifier
 from melt_ser.models.description import checked, describe, read_description
 from melt_ser.models.families import check_trusted, load_backbone
@@ -50,7 +50,6 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
 METADATA = {"format": "pt"}  # as transformers writes it
-HEAD_WEIGHTS = "head.safetensors"
 WHOLE, INDEX = SAFE_WEIGHTS
 BACKBONE, LEARNED = "model-00001-of-00002.safetensors", "model-00002-of-00002.safetensors"
 FIRST_FORM = {

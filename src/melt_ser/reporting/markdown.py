@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator
 
-from melt_ser.core.errors import one_line
+from melt_ser.core.markdown import code, escaped, raw_table, table
 from melt_ser.evaluation.metrics import percent, table_metrics
 from melt_ser.reporting import label_sources
 from melt_ser.reporting.blocks import Block
@@ -16,7 +15,6 @@ from melt_ser.reporting.ranking import Ranking
 from melt_ser.reporting.scores import interval_shown
 from melt_ser.runs.table import interval_legend
 
-SPECIAL = re.compile(r"([\\`*_{}\[\]<>#|~&])")
 LEGEND = (
     "UA in % with its 95 % interval; **bold**: the best on these test data. † and ‡: below the best at p < 0.05 and "
     "0.01. ±: standard deviation over seeds, folds, or the models of a mean; the interval of a mean over seeds is the "
@@ -31,22 +29,6 @@ NAMES = (
 def markdown(contents: ReportData) -> str:
     """Return the whole report as Markdown."""
     return "\n".join(_lines(contents)) + "\n"
-
-
-def escaped(text: object) -> str:
-    """Return text on one line, escaped for Markdown.
-
-    >>> escaped("a|b_c")
-    'a\\\\|b\\\\_c'
-    """
-    return SPECIAL.sub(r"\\\1", one_line(str(text)))
-
-
-def code(text: str) -> str:
-    """Return text as code, between more backticks than it has in a row."""
-    fence = "`" * (max(map(len, re.findall("`+", text)), default=0) + 1)
-    space = " " if "`" in text else ""
-    return f"{fence}{space}{one_line(text)}{space}{fence}"
 
 
 def _lines(contents: ReportData) -> Iterator[str]:
@@ -151,7 +133,7 @@ def _block(block: Block) -> Iterator[str]:
         [escaped(row), *(_cell(block, cells.get(corpus)) for corpus in block.columns)]
         for row, cells in block.rows.items()
     ]
-    yield from _raw_table([block.row_head, *map(escaped, names)], rows)
+    yield from raw_table([block.row_head, *map(escaped, names)], rows)
 
 
 def _cell(block: Block, cell: Cell | None) -> str:
@@ -187,14 +169,3 @@ def _published(contents: ReportData) -> Iterator[str]:
     yield ""
     for source in dict.fromkeys((row.source, row.where, row.protocol) for row in contents.published):
         yield "- " + escaped("{}: {}. Protocol: {}.".format(*source))
-
-
-def table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> Iterator[str]:
-    """Yield the lines of a table with escaped cells."""
-    return _raw_table([escaped(name) for name in columns], ([escaped(value) for value in row] for row in rows))
-
-
-def _raw_table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> Iterator[str]:
-    yield f"| {' | '.join(columns)} |"
-    yield f"|{' --- |' * len(columns)}"
-    yield from (f"| {' | '.join(row)} |" for row in rows)

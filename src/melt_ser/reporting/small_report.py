@@ -69,7 +69,7 @@ def as_markdown(sections: Sequence[Section]) -> str:
 
 
 def _markdown_lines(sections: Sequence[Section]) -> Iterator[str]:
-    from melt_ser.reporting.markdown import escaped, table
+    from melt_ser.core.markdown import escaped, table
 
     for number, section in enumerate(sections):
         yield f"{'##' if number else '#'} {escaped(section.title)}\n"

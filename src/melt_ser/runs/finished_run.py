@@ -13,6 +13,7 @@ from melt_ser.core.errors import SetupError, did_you_mean
 from melt_ser.evaluation.labelling import Model
 from melt_ser.evaluation.results import ENSEMBLE, Evaluation
 from melt_ser.models.checkpoint_files import CONFIG, DESCRIPTION
+from melt_ser.models.hub_model import fetch_models, is_on_hub
 from melt_ser.runs.folder import model_folders, read_result
 from melt_ser.runs.predictions import read_prediction_table
 
@@ -95,7 +96,7 @@ class Run:
 
 
 def load_model(folder: Path, fold: int | None = None, device: str = "auto", family: str | None = None) -> Model:
-    """Load the model of a finished run, or of one of its model folders.
+    """Load the model of a finished run, of one of its model folders, or of hub:<owner>/<name>, which `push` has filled.
 
     The model of a run with several folds answers with the mean of their probabilities. `fold` chooses one of them.
     `device` is auto, cpu, cuda or cuda:<number>. `family` is imported: the module of the user's own that the model was
@@ -106,7 +107,7 @@ def load_model(folder: Path, fold: int | None = None, device: str = "auto", fami
     from melt_ser.models.families import find_family
     from melt_ser.training.device import make_accelerator
 
-    folders = _model_folders(folder, fold)
+    folders = _chosen_models(folder, fold)
     if family is not None:
         find_family(family, "--family (family= in Python)")
     target = make_accelerator(device).device
@@ -119,16 +120,20 @@ def load_model(folder: Path, fold: int | None = None, device: str = "auto", fami
     return Model(share_backbones(load_classifier(one, target) for one in folders))
 
 
-def _model_folders(folder: Path, fold: int | None) -> list[Path]:
-    if (folder / DESCRIPTION).is_file() or (folder / CONFIG).is_file():
-        if fold is not None:
-            raise SetupError(f"{folder} holds one model; give the folder of its run, or leave out fold={fold}.")
-        return [folder]
-    models = model_folders(folder, read_result(folder))
+def _chosen_models(folder: Path, fold: int | None) -> list[Path]:
+    """Return the folders of the model of one fold, or of all models; SetupError if there is no such fold."""
+    is_model = (folder / DESCRIPTION).is_file() or (folder / CONFIG).is_file()
+    models: dict[int | None, Path] = {None: folder} if is_model else _models(folder)
     if fold is None:
-        return [model for _, model in models]
-    chosen = [model for number, model in models if number == fold]
-    if not chosen:
-        numbers = ", ".join(str(number) for number, _ in models if number is not None)
+        return list(models.values())
+    if is_model or (is_on_hub(folder) and None in models):
+        raise SetupError(f"{folder} holds one model; give the folder of its run, or leave out fold={fold}.")
+    if fold not in models:
+        numbers = ", ".join(str(number) for number in models if number is not None)
         raise SetupError(f"{folder} has no fold {fold}; {f'choose from: {numbers}' if numbers else 'it has none'}.")
-    return chosen
+    return [models[fold]]
+
+
+def _models(folder: Path) -> dict[int | None, Path]:
+    """Return the models of a run, here or on the hub, by the number of their fold."""
+    return fetch_models(folder) if is_on_hub(folder) else dict(model_folders(folder, read_result(folder)))

@@ -19,7 +19,8 @@ INFRASTRUCTURE = {
         "learning_rate",  # this, freeze and state are defaults of other groups, whose values are hashed
         "freeze",
         "state",
-        "pretraining",  # a description of the checkpoint
+        "pretraining",  # this and the licence describe the checkpoint
+        "licence",
         "kernels",  # like devices, they differ only in rounding and in the dropout that they draw
     },
     "dataset": {

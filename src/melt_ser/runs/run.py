@@ -37,6 +37,7 @@ from melt_ser.runs.folder import (
 )
 from melt_ser.runs.identity import plain
 from melt_ser.runs.make_result import FoldOutcome, make_result
+from melt_ser.runs.model_card import write_card
 from melt_ser.runs.plan import RunPlan, evaluation_sets, make_plan
 from melt_ser.runs.run_figures import draw_figures
 from melt_ser.runs.table import evaluation_table
@@ -85,6 +86,7 @@ def _run(config: Config) -> tuple[Path, bool, dict[str, float]]:
             result, skipped = _complete(plan) if is_finished else (_train_and_score(plan, tracked), False)
             if result is not None and processes.is_main_process():
                 draw_figures(plan.folder, result, config.eval.figures, () if is_finished else None)
+                write_card(plan.folder, result)
                 shutil.rmtree(previous_folder(plan.folder), ignore_errors=True)
                 tracked.result(result)
     if result is not None:
