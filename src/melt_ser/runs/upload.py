@@ -62,7 +62,8 @@ def check_licences(result: Result, permission: str | None) -> None:
         )
         raise SetupError(
             f"This model is not pushed: {reasons}. If you may share a model that learned from it, say why with "
-            f"--permission '<sentence>', which the card will show; a licence of your own data is {settings} of train."
+            f"--permission '<sentence>', which the card will show. If the licence is another, state it with "
+            f"{settings} of train."
         )
 
 
