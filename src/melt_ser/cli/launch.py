@@ -87,6 +87,7 @@ def _launch(config_name: str, task: Callable[[DictConfig], Ended | None]) -> int
     finally:
         if Outcomes.last is not None:
             codes.append(Outcomes.last.end())
+            Outcomes.last = None  # a further command of this process is no part of the sweep
     return max(codes)
 
 

@@ -113,6 +113,8 @@ def test_the_same_mistake_in_nine_jobs_is_told_once(
     told = capsys.readouterr().err
     assert told.count("error: Corpus 'emodb' is not at") == 1
     assert "failed: seed=0 and 8 more: Corpus 'emodb' is not at" in told
+    assert start(monkeypatch, train, "seed=b") == 2  # a later command of the process is no part of the sweep
+    assert "sweep" not in capsys.readouterr().err
 
 
 def test_a_sweep_whose_values_do_not_compose_runs_no_job_and_says_so(tmp_path: Path) -> None:
