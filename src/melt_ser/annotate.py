@@ -19,7 +19,7 @@ from melt_ser.annotation.engine_options import PAPER_MODEL, add_engine_options, 
 from melt_ser.cli.signals import run_async
 from melt_ser.cli.verb import run, whole_number
 from melt_ser.core.console import finish, say
-from melt_ser.core.errors import InputError, MeltSerError, SetupError
+from melt_ser.core.errors import MeltSerError, SetupError
 from melt_ser.label_study.options import add_review_options
 
 if TYPE_CHECKING:
@@ -29,7 +29,6 @@ if TYPE_CHECKING:
     from melt_ser.annotation.job import Failure, Job
     from melt_ser.annotation.journal import Journal
     from melt_ser.annotation.token_counts import TokenCounter
-    from melt_ser.corpora.lines import Line
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -120,6 +119,7 @@ def annotate(options: argparse.Namespace) -> int:
     from melt_ser.annotation.cost import confirm_cost, describe, estimate_job, price_of
     from melt_ser.annotation.dialect import Options
     from melt_ser.annotation.endpoint import Endpoint, address_of
+    from melt_ser.annotation.filters import passing_lines
     from melt_ser.annotation.job import Job, adopt
     from melt_ser.annotation.journal import empty_journal, open_journal
     from melt_ser.annotation.prompts import load_prompt
@@ -142,7 +142,7 @@ def annotate(options: argparse.Namespace) -> int:
     notes += notes_on(prompt, lines)
     rules = parse_rules(options.map, prompt.labels)  # before anything is paid
     earlier, later = earlier_lines(lines, prompt.history), later_lines(lines, prompt.following)
-    chosen = _chosen_lines(lines, options, notes)
+    chosen = passing_lines(lines, options.filter, ", ".join(map(str, options.tables)), notes.append)[: options.first]
     local = None
     if options.engine == "local" and not options.dry_run:
         from melt_ser.annotation.local import open_engine
@@ -190,27 +190,6 @@ def _check_engine(options: argparse.Namespace) -> None:
     if options.engine == "local" and not options.temperature:
         raise SetupError("--engine local needs a --temperature above 0 for its probabilities; leave the option out.")
     options.model = options.model or PAPER_MODEL
-
-
-def _chosen_lines(lines: list[Line], options: argparse.Namespace, notes: list[str]) -> list[Line]:
-    """Return the lines that pass the filters, at most --first of them, and note how many each filter leaves out."""
-    from melt_ser.annotation.filters import filter_lines
-
-    passing, left_out = filter_lines(lines, [name for name in options.filter.split(",") if name])
-    tables = ", ".join(map(str, options.tables))
-    if not lines:
-        raise InputError(f"{tables} has no line; give a table with a line in each row.")
-    if len(left_out["no_text"]) == len(lines):
-        raise InputError(f"No line of {tables} has a text; name the column with the text by --text.")
-    for name, out in left_out.items():
-        if name in options.filter:
-            notes.append(f"the filter {name} leaves out {len(out):,} of {len(lines):,} lines")
-        elif out:
-            first = out[0].utterance
-            notes.append(f"{len(out):,} of {len(lines):,} lines have no text and are left out, such as {first}")
-    if not passing:
-        raise InputError(f"No line of {tables} passes --filter {options.filter}; leave a filter out.")
-    return passing[: options.first]
 
 
 async def _answer_all(

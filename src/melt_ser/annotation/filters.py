@@ -13,7 +13,7 @@ import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 
-from melt_ser.core.errors import SetupError, did_you_mean
+from melt_ser.core.errors import InputError, SetupError, did_you_mean
 from melt_ser.corpora.lines import Line
 
 SHORTEST = 1.0  # seconds
@@ -98,3 +98,30 @@ def filter_lines(lines: Sequence[Line], names: Iterable[str] = ()) -> tuple[list
             left_out[name] = [line for line, out in zip(passing, failed, strict=True) if out]
             passing = [line for line, out in zip(passing, failed, strict=True) if not out]
     return passing, left_out
+
+
+def passing_lines(lines: Sequence[Line], names: str, tables: str, tell: Callable[[str], None]) -> list[Line]:
+    """Return the lines that a command asks about.
+
+    Args:
+        lines: those of the tables.
+        names: of filters, with commas between them (--filter).
+        tables: their paths, for the sentences of errors.
+        tell: gets a sentence for each filter that leaves lines out.
+
+    Raises InputError if no line is left, SetupError for an unknown name.
+    """
+    chosen = [name for name in names.split(",") if name]
+    passing, left_out = filter_lines(lines, chosen)
+    if not lines:
+        raise InputError(f"{tables} has no line; give a table with a line in each row.")
+    if len(left_out["no_text"]) == len(lines):
+        raise InputError(f"No line of {tables} has a text; name the column with the text by --text.")
+    if not passing:
+        raise InputError(f"No line of {tables} passes --filter {names}; leave a filter out.")
+    for name, out in left_out.items():
+        if name in chosen:
+            tell(f"the filter {name} leaves out {len(out):,} of {len(lines):,} lines")
+        elif out:
+            tell(f"{len(out):,} of {len(lines):,} lines have no text and are left out, such as {out[0].utterance}")
+    return passing
