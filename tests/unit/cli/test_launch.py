@@ -140,6 +140,7 @@ def test_what_needs_no_torch_imports_without_it() -> None:
     assert done.returncode == 0, done.stderr
 
 
+@pytest.mark.slow
 def test_every_dataset_composes_with_every_label_space() -> None:
     from melt_ser.info import names
 
