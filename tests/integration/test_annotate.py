@@ -44,35 +44,19 @@ def server() -> Iterator[Behaviour]:
     yield Behaviour()
 
 
+def arguments(address: str, table: Path, *more: str, out: str = "labels.csv") -> list[str]:
+    """Return the arguments of `annotate` that ask the test server about a table by the paper's prompt."""
+    given = [str(table), "--out", str(table.with_name(out)), "--base-url", address]
+    return [*given, "--model", "test", "--prompt", "melt", *more]
+
+
 def start(server: Behaviour, table: Path, *more: str, out: str = "labels.csv") -> int:
     with annotating(server) as address:
-        given = [
-            str(table),
-            "--out",
-            str(table.with_name(out)),
-            "--base-url",
-            address,
-            "--model",
-            "test",
-            "--prompt",
-            "melt",
-        ]
-        return main([*given, *more])
+        return main(arguments(address, table, *more, out=out))
 
 
 def command(address: str, table: Path, *more: str) -> list[str]:
-    given = [
-        str(table),
-        "--out",
-        str(table.with_name("labels.csv")),
-        "--base-url",
-        address,
-        "--model",
-        "test",
-        "--prompt",
-        "melt",
-    ]
-    return [sys.executable, "-m", "melt_ser.annotate", *given, *more]
+    return [sys.executable, "-m", "melt_ser.annotate", *arguments(address, table, *more)]
 
 
 def test_annotate_turns_lines_into_labels(server: Behaviour, table: Path, capsys: pytest.CaptureFixture[str]) -> None:
