@@ -25,11 +25,6 @@ from melt_ser.corpora.lines import Line
 TEXTS = ("the emotion is joy", "the emotion is anger")
 
 
-@pytest.fixture(autouse=True)
-def key(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("OPENAI_API_KEY", KEY)
-
-
 def run(known: Known, server: Behaviour, journal: Journal) -> list[str]:
     """Return how each line of a job ends: "label", or the reason why it has none. Raises what the job raises."""
 

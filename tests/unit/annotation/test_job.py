@@ -5,9 +5,8 @@ from __future__ import annotations
 import asyncio
 import json
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from contextlib import aclosing
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -20,7 +19,7 @@ from melt_ser.annotation.cost import Price, estimate_job
 from melt_ser.annotation.endpoint import Endpoint
 from melt_ser.annotation.engines import CallFailed, Message, Reply, Schema
 from melt_ser.annotation.job import Failure, Job, open_calls, without_answer
-from melt_ser.annotation.journal import Journal, open_journal
+from melt_ser.annotation.journal import Journal
 from melt_ser.annotation.openai_engine import OpenAIEngine
 from melt_ser.annotation.prompts import load_prompt
 from melt_ser.annotation.purse import Purse, purse_for
@@ -29,17 +28,6 @@ from melt_ser.core.errors import SetupError
 from melt_ser.corpora.lines import Line, earlier_lines
 
 TEXTS = [f"Line number {number}, and I am glad." for number in range(24)]
-
-
-@pytest.fixture(autouse=True)
-def key(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("OPENAI_API_KEY", KEY)
-
-
-@pytest.fixture
-def journal(tmp_path: Path) -> Iterator[Journal]:
-    with open_journal(tmp_path / "journal.sqlite") as opened:
-        yield opened
 
 
 def job(texts: Sequence[str] = TEXTS, prompt: str = "melt", samples: int = 1, model: str = "gpt-4o") -> Job:

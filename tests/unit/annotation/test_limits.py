@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
-from collections.abc import Iterator
 from contextlib import aclosing
 from dataclasses import replace
 from pathlib import Path
@@ -12,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from annotation_behaviours import ended, message, without
-from annotation_server import KEY, Behaviour, annotating
+from annotation_server import Behaviour, annotating
 from melt_ser.annotation.answering import GIVE_UP, AnnotationProgress, answer_all
 from melt_ser.annotation.batch import Batches
 from melt_ser.annotation.cost import Estimate, Price
@@ -28,17 +27,6 @@ from melt_ser.core.errors import SetupError
 from melt_ser.corpora.lines import Line
 
 CENT = Price(0.0, 10_000.0)  # US$ for a million tokens, so that each token of an answer costs a cent
-
-
-@pytest.fixture(autouse=True)
-def key(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("OPENAI_API_KEY", KEY)
-
-
-@pytest.fixture
-def journal(tmp_path: Path) -> Iterator[Journal]:
-    with open_journal(tmp_path / "journal.sqlite") as opened:
-        yield opened
 
 
 def job(many: int = 24, **more: object) -> Job:

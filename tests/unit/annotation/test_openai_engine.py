@@ -27,11 +27,6 @@ MESSAGES = [{"role": "user", "content": "What does Ross feel?"}]
 SCHEMA = {"type": "object", "properties": {"emotion": {"type": "string", "enum": ["joy", "anger"]}}}
 
 
-@pytest.fixture(autouse=True)
-def key(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("OPENAI_API_KEY", KEY)
-
-
 def ask(behaviour: Behaviour, times: int = 1, at_once: int = 1) -> list[Reply]:
     """Return the replies of an engine to `times` questions, `at_once` at a time."""
 
