@@ -51,7 +51,7 @@ def _run(options: argparse.Namespace) -> int:
     except MeltSerError:
         raise
     except Exception:  # a bug of ours; its traceback must not show the key either
-        from melt_ser.annotation.secret import without_key
+        from melt_ser.core.secret import without_key
 
         key = os.environ.get(options.key_variable, "").strip()
         print(without_key(traceback.format_exc(), key), file=sys.stderr)

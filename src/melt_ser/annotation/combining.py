@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from statistics import fmean, stdev
 
-from melt_ser.annotation.consensus import LINES_PER_LABEL, Consensus, dawid_skene, majority, one_coin
+from melt_ser.annotation.consensus import FEWEST_RATERS, LINES_PER_LABEL, MODELS, Consensus, majority
 from melt_ser.annotation.labels_file import FIELD, LabelledLine, Origin, is_field
 from melt_ser.annotation.summary import DEVIATION
 from melt_ser.core.errors import InputError, SetupError, did_you_mean
 from melt_ser.corpora.label_file import read_labelled
 from melt_ser.corpora.lines import LABEL_COLUMN, Line
 
-FEWEST_FILES = {"majority": 2, "dawid_skene": 3, "one_coin": 3}  # for each method
+FEWEST_FILES = {"majority": 2} | dict.fromkeys(MODELS, FEWEST_RATERS)  # for each method
 Rater = Mapping[str, Line]  # the lines of a file, by utterance
 
 
@@ -116,10 +116,9 @@ def _consensuses(
     if method == "majority":
         found = [majority([_vote(line) for line in row], labels) if row else None for row in rows]
         return dict(zip(names, found, strict=True))
-    fit: Callable[..., list[Consensus]] = {"dawid_skene": dawid_skene, "one_coin": one_coin}[method]
     votes = [[_vote(rater.get(name)) for rater in raters] for name in names]
     unknown = majority([None], labels)  # for a line without a vote, instead of the most frequent label
-    fitted = zip(names, rows, votes, fit(votes, labels), strict=True)
+    fitted = zip(names, rows, votes, MODELS[method](votes, labels), strict=True)
     return {name: (consensus if any(votes) else unknown) if row else None for name, row, votes, consensus in fitted}
 
 

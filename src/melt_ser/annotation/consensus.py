@@ -94,6 +94,11 @@ def dawid_skene(votes: Sequence[Sequence[str | None]], labels: Sequence[str]) ->
     return _fitted(votes, labels, lambda counts: counts / counts.sum(axis=2, keepdims=True))
 
 
+MODELS = {"dawid_skene": dawid_skene, "one_coin": one_coin}
+"""The models of raters' errors, by the name of the method."""
+FEWEST_RATERS = 3  # that such a model needs to tell their errors apart
+
+
 def _fitted(
     votes: Sequence[Sequence[str | None]], labels: Sequence[str], errors_of: Callable[[Floats], Floats]
 ) -> list[Consensus]:

@@ -16,10 +16,10 @@ from urllib.parse import SplitResult, urlsplit
 from melt_ser.annotation.completions import read_completion
 from melt_ser.annotation.dialect import Refusal
 from melt_ser.annotation.engines import CallFailed, Message, Reply
-from melt_ser.annotation.secret import without_key
 from melt_ser.annotation.token_counts import TokenCounter
 from melt_ser.core.console import say
 from melt_ser.core.errors import SetupError, one_line
+from melt_ser.core.secret import without_key
 
 if TYPE_CHECKING:
     from openai import AsyncOpenAI

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from melt_ser.core.errors import InputError
-from melt_ser.corpora.readers.columns import listed
+from melt_ser.corpora.readers.columns import letters, listed
 
 # The names of columns that may hold each role, without case, spaces and signs; the first one that a table has counts.
 NAMES: dict[str, tuple[str, ...]] = {
@@ -31,7 +30,7 @@ ALSO_SHOWN = {"audio": "the audio", "start": "the start"}  # if the table has th
 
 def is_like_meld(columns: Sequence[str]) -> bool:
     """Return whether a table has MELD's columns, with the text in `Utterance`."""
-    return set(MELD) <= set(columns) and not set(NAMES["text"]) & {_letters(column) for column in columns}
+    return set(MELD) <= set(columns) and not set(NAMES["text"]) & {letters(column) for column in columns}
 
 
 def find_roles(columns: Sequence[str], chosen: Mapping[str, str], path: Path) -> dict[str, str]:
@@ -49,7 +48,7 @@ def find_roles(columns: Sequence[str], chosen: Mapping[str, str], path: Path) ->
             raise InputError(f"{path} has no column '{column}' (--{role}); its columns are: {listed(columns)}.")
     roles = {role: column.lower() for role, column in chosen.items()}
     for role, names in NAMES.items():
-        free = {_letters(column): column for column in reversed(columns) if column not in roles.values()}
+        free = {letters(column): column for column in reversed(columns) if column not in roles.values()}
         named = [free[name] for name in names if name in free]
         if role not in roles and named:
             roles[role] = named[0]
@@ -86,7 +85,3 @@ def described(roles: Mapping[str, str]) -> str:
     missing = [name for role, name in SHOWN.items() if role not in named]
     by_row = "; each line is called by the number of its row" if not names else ""
     return ", ".join(found) + (f"; no column for {', '.join(missing)}" if missing else "") + by_row
-
-
-def _letters(column: str) -> str:
-    return re.sub(r"[\W_]+", "", column.casefold())

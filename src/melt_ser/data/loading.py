@@ -84,6 +84,7 @@ class EpochLoader:
     def epoch(self, number: int) -> Iterator[tuple[MicroBatch, Batch]]:
         """Return an iterator over the micro-batches of an epoch."""
         self.utterances.epoch = number
+        # The plan is made twice, here and in `_Rows`, which another thread may read: kept lists of rows take memory.
         return zip(self.batches.micro_batches(number), self.loader, strict=True)
 
 

@@ -268,6 +268,10 @@ class _Result(Struct, Generic[Row], kw_only=True):
         """Return all rows; in a run with several folds, those over all folds, without the ensemble."""
         return [row for row in self.evals if len(self.train.folds) == 1 or row.fold in (POOLED, MEAN)]
 
+    def closed_evals(self) -> list[Row]:
+        """Return those of `whole_evals` in which the model answers with the classes that the test corpus has."""
+        return [row for row in self.whole_evals() if row.answer_set == "closed"]
+
 
 Result = _Result[Evaluation]
 ResultSummary = _Result[EvaluationSummary]

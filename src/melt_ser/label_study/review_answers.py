@@ -7,14 +7,13 @@ from pathlib import Path
 
 import pandas as pd
 
-from melt_ser.annotation.consensus import Consensus, dawid_skene, majority, one_coin
+from melt_ser.annotation.consensus import FEWEST_RATERS, MODELS, Consensus, majority
 from melt_ser.core.errors import InputError, SetupError
 from melt_ser.label_study.answer_files import Given, read_answers, read_versioned
 from melt_ser.label_study.label_sources import LabelTable
 from melt_ser.label_study.review import ReviewItem, ReviewKey
 from melt_ser.label_study.source_agreement import SourceAgreement, source_agreement
 
-FEWEST = 3  # label sources that a model of their errors needs
 MODEL, RATER = "model", "rater_"  # columns: of a model's labels, and the beginning of a rater's
 
 
@@ -78,11 +77,12 @@ def _column(source: str) -> str:
 def _consensus(votes: list[list[str | None]], labels: list[str], method: str) -> list[Consensus]:
     if method == "majority":
         return [majority([vote for vote in row if vote] or [None], labels) for row in votes]
-    if len(votes[0]) < FEWEST:
+    if len(votes[0]) < FEWEST_RATERS:
         raise SetupError(
-            f"{method} needs {FEWEST} raters and label sources or more, not {len(votes[0])}; use --method majority."
+            f"{method} needs {FEWEST_RATERS} raters and label sources or more, not {len(votes[0])}; "
+            "use --method majority."
         )
-    return {"dawid_skene": dawid_skene, "one_coin": one_coin}[method](votes, labels)
+    return MODELS[method](votes, labels)
 
 
 def _told(answers: dict[str, str]) -> str:

@@ -8,9 +8,9 @@ from __future__ import annotations
 from pathlib import Path
 
 from melt_ser.cli.published_classifier import HUB
-from melt_ser.core.console import shows_bars
 from melt_ser.core.errors import SetupError, one_line
 from melt_ser.models.checkpoint_files import DESCRIPTION, why_not_downloaded
+from melt_ser.models.quiet import quiet_hub
 
 FOLDS = "folds/*/model"
 WEIGHTS = ["*.json", "*.safetensors"]  # neither the card nor its figures
@@ -48,10 +48,8 @@ def _download(name: str, revision: str | None, patterns: list[str]) -> Path:
     """Return the snapshot of a repository in the cache, with the files that match the patterns."""
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HFValidationError, RepositoryNotFoundError, RevisionNotFoundError
-    from huggingface_hub.utils.tqdm import disable_progress_bars
 
-    if not shows_bars():
-        disable_progress_bars()
+    quiet_hub()
     where = f"The model {HUB}{one_line(name)}{f'@{one_line(revision)}' if revision else ''}"
     try:
         return Path(snapshot_download(name, revision=revision, allow_patterns=patterns))

@@ -1,9 +1,11 @@
-"""Keep transformers quiet while it reads or writes a model."""
+"""Keep transformers and the client of the hub quiet."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+
+from melt_ser.core.console import shows_bars
 
 
 @contextmanager
@@ -23,3 +25,11 @@ def quiet_transformers() -> Iterator[None]:
         logging.set_verbosity(verbosity)
         if bars:
             logging.enable_progress_bar()
+
+
+def quiet_hub() -> None:
+    """Switch the progress bars of the hub's client off where ours are."""
+    from huggingface_hub.utils.tqdm import disable_progress_bars
+
+    if not shows_bars():
+        disable_progress_bars()

@@ -11,7 +11,6 @@ from melt_ser.core.markdown import code, escaped, table
 from melt_ser.core.package import STUDENTS
 from melt_ser.evaluation.metrics import percent, table_metrics
 from melt_ser.evaluation.results import Evaluation, FoldInfo, Result
-from melt_ser.runs.card_metadata import closed_rows
 from melt_ser.runs.identity import without_infrastructure
 from melt_ser.runs.origins import is_student, origins, starts_from_checkpoint, training_corpora
 from melt_ser.runs.public_text import public_command, public_settings, without_examples
@@ -109,7 +108,7 @@ def _scope(result: Result) -> str:
 
 def _recalls(result: Result) -> Iterator[str]:
     """Yield a table of the recall of each class, a row for each corpus."""
-    rows = closed_rows(result)
+    rows = result.closed_evals()
     columns = ["recall in % (utterances)", *result.train.classes]
     yield from table(columns, ([row.corpus, *(_recall(row, name) for name in result.train.classes)] for row in rows))
 

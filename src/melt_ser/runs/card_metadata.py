@@ -50,13 +50,8 @@ def card_data(result: Result, name: str, loads_in_transformers: bool, licence: s
         datasets=repositories or None,
         metrics=sorted({HUB_METRICS[metric][0] for metric in METRICS if metric in HUB_METRICS}),
         model_name=name,
-        eval_results=[entry for row in closed_rows(result) for entry in _entries(row, result)],
+        eval_results=[entry for row in result.closed_evals() for entry in _entries(row, result)],
     )
-
-
-def closed_rows(result: Result) -> list[Evaluation]:
-    """Return the rows over all folds in which the model answers with the classes that the test corpus has."""
-    return [row for row in result.whole_evals() if row.answer_set == "closed"]
 
 
 def benchmark_files(result: Result) -> dict[str, str]:
@@ -67,7 +62,7 @@ def benchmark_files(result: Result) -> dict[str, str]:
     from huggingface_hub import EvalResultEntry, eval_result_entries_to_yaml
 
     corpora, found = training_corpora(result), {}
-    for row in closed_rows(result):
+    for row in result.closed_evals():
         corpus = corpora.get(row.corpus, {})
         if not corpus.get("repository"):
             continue

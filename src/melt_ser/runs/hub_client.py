@@ -10,10 +10,10 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from melt_ser.annotation.secret import without_key
-from melt_ser.core.console import shows_bars
 from melt_ser.core.errors import SetupError, first_line, one_line
 from melt_ser.core.package import __version__
+from melt_ser.core.secret import without_key
+from melt_ser.models.quiet import quiet_hub
 
 if TYPE_CHECKING:
     from melt_ser.runs.upload import Upload
@@ -59,10 +59,8 @@ class HubClient:
     def upload(self, files: Sequence[Upload]) -> str:
         """Make the repository if it is not there, add the files in one commit, and return the address of that."""
         from huggingface_hub import CommitOperationAdd
-        from huggingface_hub.utils.tqdm import disable_progress_bars
 
-        if not shows_bars():
-            disable_progress_bars()
+        quiet_hub()
         with self._sentences("did not take the model"):
             self.api.create_repo(self.repository, private=not self.public, exist_ok=True)
             operations = [CommitOperationAdd(file.path, file.source) for file in files]

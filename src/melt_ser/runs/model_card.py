@@ -17,7 +17,7 @@ from melt_ser.core import files
 from melt_ser.evaluation.results import Result
 from melt_ser.models.checkpoint_files import HEAD_WEIGHTS
 from melt_ser.runs.card_facts import card_facts
-from melt_ser.runs.card_metadata import benchmark_files, card_data, closed_rows
+from melt_ser.runs.card_metadata import benchmark_files, card_data
 from melt_ser.runs.folder import model_folders
 from melt_ser.runs.run_figures import title_of
 
@@ -99,7 +99,7 @@ def card_text(
 
 def figures_of(folder: Path, result: Result) -> list[Figure]:
     """Return the figures of a run that its card shows: the confusion on each corpus, and the training curve."""
-    titles = {f"confusion_{Path(row.predictions).stem}": f"Confusion: {title_of(row)}" for row in closed_rows(result)}
+    titles = {f"confusion_{Path(row.predictions).stem}": f"Confusion: {title_of(row)}" for row in result.closed_evals()}
     titles["training_curve"] = "Training curve"
     found = []
     for stem, title in titles.items():

@@ -103,8 +103,7 @@ def _run(config: Config) -> tuple[Path, bool, dict[str, float]]:
             f"The run is finished, but {', '.join(plan.unscored)} could not be scored; the same command adds the "
             f"missing scores. {reasons}"
         )
-    rows = [] if result is None else result.whole_evals()  # no result: another process has it
-    closed = [row for row in rows if row.answer_set == "closed"]
+    closed = [] if result is None else result.closed_evals()  # no result: another process has it
     return path, skipped, {row.corpus: ua for row in closed if (ua := row.value("ua")) is not None}
 
 

@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, ClassVar, NamedTuple
 
 import pandas as pd
 from accelerate.tracking import GeneralTracker, MLflowTracker, TensorBoardTracker, TrackioTracker, WandBTracker
+
+from melt_ser.core.markdown import raw_table
 
 Scalars = dict[str, float]
 
@@ -245,5 +246,5 @@ def markdown(table: pd.DataFrame) -> str:
             return "" if math.isnan(cell) else f"{cell:.4g}"
         return str(cell).replace("|", "\\|")
 
-    rows: list[Iterable[object]] = [table.columns, ["---"] * len(table.columns), *table.itertuples(index=False)]
-    return "\n".join("| " + " | ".join(map(text, row)) + " |" for row in rows)
+    rows = ([text(cell) for cell in row] for row in table.itertuples(index=False))
+    return "\n".join(raw_table([text(name) for name in table.columns], rows))

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from annotation_server import KEY
-from melt_ser.annotation.secret import without_key
+from melt_ser.core.secret import without_key
 
 SHOWN = [
     f"Bearer {KEY}",

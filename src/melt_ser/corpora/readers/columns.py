@@ -60,7 +60,7 @@ def find_columns(
     taken = set(theirs.values())
     understood = {}
     for our in COMMON_NAMES:
-        candidates = [column for column in present if _letters(column) in COMMON_NAMES[our] and column not in taken]
+        candidates = [column for column in present if letters(column) in COMMON_NAMES[our] and column not in taken]
         if our in theirs or our in mapping or not candidates:
             continue
         if len(candidates) > 1:
@@ -81,5 +81,6 @@ def listed(columns: Iterable[str]) -> str:
     return ", ".join(names[:LISTED]) + more if names else "none"
 
 
-def _letters(column: str) -> str:
+def letters(column: str) -> str:
+    """Return the name of a column without case, spaces and signs."""
     return re.sub(r"[\W_]+", "", column.casefold())
