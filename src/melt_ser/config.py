@@ -159,6 +159,54 @@ class DevGroup(str, Enum):
     """only the segments of one recording"""
 
 
+class Target(str, Enum):
+    """The judgement of each clip that a model learns."""
+
+    label = "class"
+    """one class for each clip, from its label"""
+    distribution = "distribution"
+    """the shares of the classes among the votes of several raters"""
+    attributes = "attributes"
+    """numbers on a scale, such as arousal and valence"""
+    several = "several"
+    """the class and the attributes"""
+
+
+class ClassLoss(str, Enum):
+    """The loss of the classes."""
+
+    cross_entropy = "cross_entropy"
+    """cross-entropy with the label, or with the shares of the votes"""
+    divergence = "divergence"
+    """Kullback-Leibler divergence from the shares of the votes; its gradient is that of the cross-entropy"""
+    multi_label = "multi_label"
+    """a binary cross-entropy for each class: it is right if its share is above 1 / classes (all-inclusive rule)"""
+    focal = "focal"
+    """focal loss: clips that are already right count less (Lin et al., ICCV 2017)"""
+    logit_adjusted = "logit_adjusted"
+    """cross-entropy with the log of each class's share added to its logit (Menon et al., ICLR 2021)"""
+    vector_scaling = "vector_scaling"
+    """VS loss: logits are also scaled, less for rare classes (Kini et al., NeurIPS 2021)"""
+
+
+class AttributeLoss(str, Enum):
+    """The loss of the attributes."""
+
+    concordance = "concordance"
+    """1 - CCC (concordance correlation coefficient) over the clips of a batch"""
+    squared_error = "squared_error"
+    """mean squared error, on a scale from -1 to 1"""
+
+
+class Smoothing(str, Enum):
+    """The classes that label smoothing spreads a part of the target over."""
+
+    uniform = "uniform"
+    """all classes alike"""
+    confusability = "confusability"
+    """the classes that raters choose beside a clip's own, as often as they do so in the training part"""
+
+
 class RaterVote(str, Enum):
     """The label of a recording or segment that has several rows, one from each rater."""
 
@@ -265,6 +313,18 @@ class DatasetConfig:
     which then needs none. null: the release's labels."""
     label_map: dict[str, Optional[str]] = field(default_factory=dict)
     """Mapping of each label of the release to an emotion. null leaves out the rows with that label."""
+    target: Optional[Target] = None
+    """Judgement of each clip to learn (docs/targets.md). null: class if the corpus has labels, otherwise attributes, or
+    else the distribution of its votes."""
+    attributes: dict[str, list[float]] = field(default_factory=dict)
+    """Numeric attributes to learn, each with the lowest and highest value of its scale, such as {arousal: [1, 7]}. A
+    table of your own has a column for each. Empty: those that the release has, or your columns arousal, valence and
+    dominance, with the range of their values as the scale."""
+    votes: dict[str, str] = field(default_factory=dict)
+    """Mapping of each label to the column with the number or share of its votes. Only the reader csv uses it."""
+    raters: Optional[str] = None
+    """Table of single ratings, with the columns utterance (or audio), rater, and label or a column for each attribute.
+    null: those of the release."""
     rater_vote: Optional[RaterVote] = None
     """How several rows of one recording or segment, one from each rater, become one. Only the readers csv, hub and
     audformat use it. null: such rows stop the run."""
@@ -368,6 +428,35 @@ class HeadConfig:
     """Sizes of the hidden layers, with ReLU between the layers. []: one linear layer; [256]: two linear layers."""
     dropout: float = 0.0
     """Dropout probability in the head, at least 0 and below 1."""
+
+
+@dataclass
+class ObjectiveConfig:
+    """The loss, and the weights of its parts."""
+
+    name: str = "standard"
+    """Name of the objective."""
+    class_loss: ClassLoss = ClassLoss.cross_entropy
+    """Loss of the classes."""
+    attribute_loss: AttributeLoss = AttributeLoss.concordance
+    """Loss of the attributes."""
+    class_weight: float = 1.0
+    """Weight of the classes' loss, if dataset.target=several."""
+    attribute_weight: float = 1.0
+    """Weight of the attributes' loss, the mean over the attributes, if dataset.target=several."""
+    learned_weights: bool = False
+    """Learn both weights, as the uncertainty of each part (Kendall et al., CVPR 2018), if dataset.target=several."""
+    smoothing: Smoothing = Smoothing.uniform
+    """Classes that trainer.label_smoothing spreads a part of the target over."""
+    focal_gamma: float = 2.0
+    """Exponent of the focal loss, at least 0. 0: cross-entropy."""
+    adjustment: float = 1.0
+    """Factor of the log shares that logit_adjusted and vector_scaling add to the logits."""
+    scaling: float = 0.15
+    """Exponent of a class's relative size, by which vector_scaling multiplies its logit, at least 0."""
+    prior_correction: float = 0.0
+    """Power of the classes' shares in the training part that the trained model's probabilities are divided by: 1.0
+    makes up for training on classes of unequal size, 0.0 changes nothing. The result says so."""
 
 
 @dataclass
@@ -531,6 +620,7 @@ class Config:
     dataset: DatasetConfig = field(default_factory=DatasetConfig)
     labels: LabelsConfig = field(default_factory=LabelsConfig)
     head: HeadConfig = field(default_factory=HeadConfig)
+    objective: ObjectiveConfig = field(default_factory=ObjectiveConfig)
     augment: AugmentConfig = field(default_factory=AugmentConfig)
     trainer: TrainerConfig = field(default_factory=TrainerConfig)
     eval: EvalConfig = field(default_factory=EvalConfig)

@@ -10,19 +10,22 @@ import os
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import combinations
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-from melt_ser.config import DatasetConfig
+from melt_ser.config import DatasetConfig, Target
 from melt_ser.core.errors import InputError
 from melt_ser.core.files import sha256
 from melt_ser.corpora.labels import LabelSpace
+from melt_ser.corpora.ratings import ATTRIBUTE, VOTES, Ratings, rescaled, united
 from melt_ser.corpora.reader import is_own_corpus
 from melt_ser.corpora.sentences import shared_script_note
 from melt_ser.corpora.table import shared_values
+from melt_ser.corpora.targets import attribute_names, check_target, target_of, voted_emotions, with_classes
 from melt_ser.corpora.verification import rules
 
 
@@ -41,6 +44,7 @@ class Corpus:
         digest: SHA-256 of the rows (function `table.digest`), or of the members' digests in a union.
         annotated: every row of the release with the release's label, even if it is left out later, with `COLUMNS`.
             Folds and dev parts are drawn from it (corpora/splits.py).
+        ratings: attributes and votes; None: it has none. `table` has them too, in columns of their own.
     """
 
     config: DatasetConfig
@@ -51,6 +55,7 @@ class Corpus:
     notes: list[str]
     digest: str
     annotated: pd.DataFrame
+    ratings: Ratings | None = None
 
     @property
     def name(self) -> str:
@@ -68,11 +73,28 @@ class Corpus:
         """The rows of `table` that have the same samples as another recording, one group after the other."""
         return same_audio(self.table)
 
+    @cached_property
+    def target(self) -> Target:
+        """The judgement that a model learns of this corpus. Raises InputError if the corpus lacks it."""
+        target = target_of(self.config, self.table, self.ratings)
+        check_target(target, self.table, self.name)
+        return target
+
+    @property
+    def emotions(self) -> list[str | None]:
+        """The emotions of the rows, or those that have a vote if votes are the target."""
+        if self.target is Target.distribution:
+            return list(voted_emotions(self.table))
+        return [] if self.target is Target.attributes else list(self.table["emotion"])
+
     def usable(self, space: LabelSpace) -> tuple[pd.DataFrame, Counter[str]]:
         """Return the rows with a class in the label space, in the column `class`, and counts of the others by reason.
 
-        With `dataset.both_labels`, the label of the other source must have a class too.
+        With `dataset.both_labels`, the label of the other source must have a class too. Votes and attributes as the
+        target: see `targets.with_classes`.
         """
+        if self.target in (Target.distribution, Target.attributes):
+            return with_classes(self.table, self.target, space)
         classes = space.classify(self.table["emotion"])
         left_out = Counter[str]()
         for label, emotion in self.table.loc[classes.isna(), ["label", "emotion"]].itertuples(index=False):
@@ -101,7 +123,8 @@ def unite(config: DatasetConfig, members: Sequence[Corpus]) -> Corpus:
 
     Raises InputError if two members share a recording: it would be used twice, perhaps with two labels.
     """
-    tables = [_rows_in_union(member, member.table) for member in members]
+    ratings = united([member.ratings for member in members], [member.name for member in members])
+    tables = [_rows_in_union(member, _on_scales(member, ratings)) for member in members]
     shared_scripts = []
     for (first, first_table), (second, second_table) in combinations(zip(members, tables, strict=True), 2):
         shared = shared_values(first_table, second_table, "source")
@@ -118,13 +141,33 @@ def unite(config: DatasetConfig, members: Sequence[Corpus]) -> Corpus:
     return Corpus(
         config,
         Path("/"),  # full paths are relative to this
-        pd.concat(tables, ignore_index=True),
+        _without_missing_votes(pd.concat(tables, ignore_index=True)),
         pd.concat([_with_member_names(member.clips, member) for member in members], ignore_index=True),
         pd.concat([_with_member_names(member.dropped, member) for member in members], ignore_index=True),
         notes,
         sha256(repr([(member.name, member.digest) for member in members])),
         pd.concat([_rows_in_union(member, member.annotated) for member in members], ignore_index=True),
+        ratings,
     )
+
+
+def _on_scales(member: Corpus, ratings: Ratings | None) -> pd.DataFrame:
+    """Return a member's table with the attributes of the union alone, on the union's scales."""
+    kept = {} if ratings is None else ratings.scales
+    dropped = [ATTRIBUTE + name for name in attribute_names(member.table) if name not in kept]
+    scales = {} if member.ratings is None else member.ratings.scales
+    moved = {
+        ATTRIBUTE + name: rescaled(member.table[ATTRIBUTE + name], scales[name], scale)
+        for name, scale in kept.items()
+        if name in scales
+    }
+    return member.table.drop(columns=dropped).assign(**moved)
+
+
+def _without_missing_votes(table: pd.DataFrame) -> pd.DataFrame:
+    """Return a union's table with 0 votes for the emotions that a member has no votes for."""
+    votes = [column for column in map(str, table) if column.startswith(VOTES)]
+    return table.assign(**{column: table[column].fillna(0.0) for column in votes})
 
 
 def _rows_in_union(member: Corpus, rows: pd.DataFrame) -> pd.DataFrame:

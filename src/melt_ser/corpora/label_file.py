@@ -120,4 +120,6 @@ def relabel(release: Release, path: Path) -> Release:
     notes = [f"the labels are those of {path.name}" + ("" if column == LABEL_COLUMN else f" (column {column})")]
     notes += [f"{beyond} utterances of {path.name} are not in the corpus"] if beyond else []
     table = release.table.assign(label=label_of_row)[label_of_row != ""].reset_index(drop=True)
-    return Release(table, release.skipped + skipped, release.notes + notes, release.root, release.drawn_from)
+    return Release(
+        table, release.skipped + skipped, release.notes + notes, release.root, release.drawn_from, release.ratings
+    )

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
 
-from melt_ser.config import UNION, DatasetConfig
+from melt_ser.config import UNION, DatasetConfig, Target
 from melt_ser.core.errors import InputError, SetupError
 from melt_ser.core.files import sha256
 from melt_ser.core.package import cache_folder, expanded
@@ -17,8 +19,11 @@ from melt_ser.corpora.corpus import Corpus, unite
 from melt_ser.corpora.download.hub import hub_folder
 from melt_ser.corpora.label_file import relabel
 from melt_ser.corpora.labels import common_label_map, map_labels
+from melt_ser.corpora.rater_table import read_raters
+from melt_ser.corpora.ratings import Ratings, joined, with_scales
 from melt_ser.corpora.reader import find_reader, is_own_corpus, read_with
 from melt_ser.corpora.table import Release, digest, encodable, validate
+from melt_ser.corpora.targets import target_of
 from melt_ser.corpora.verification import Progress, header_notes, judge, verify
 
 DATA_VARIABLE = "MELT_SER_DATA"
@@ -95,7 +100,14 @@ def read_release(config: DatasetConfig) -> tuple[Path, Release]:
         )
     if config.label_file is not None:
         release = relabel(release, expanded(config.label_file))
-    validate(release.table, config.name)
+    if config.raters is not None:
+        rated, notes = read_raters(release.table, root, config)
+        release = replace(release, ratings=joined(release.ratings, rated), notes=[*release.notes, *notes])
+    if release.ratings is not None and not release.ratings.is_empty:
+        ratings, notes = with_scales(release.ratings, config.attributes, config.name)
+        learnt = target_of(config, release.table, ratings) in (Target.attributes, Target.several)
+        release = replace(release, ratings=ratings, notes=[*release.notes, *(notes if learnt else [])])
+    validate(release.table, config.name, is_rated=release.ratings is not None)
     return release.root or root, release
 
 
@@ -142,13 +154,28 @@ def load_corpus(config: DatasetConfig, force: bool = False, progress: Progress |
     own_labels = config.label_file is not None or (is_own_corpus(config) and not config.bundled)
     common = common_label_map(table["label"]) if own_labels else {}
     label_map = {**common, **config.label_map}
+    label_map |= {"": None} if release.ratings is not None else {}  # a rated row needs no label
     table["emotion"] = map_labels(table["label"], label_map, config.name)
     if "other_label" in clips:
         other = clips.loc[~refused, "other_label"].reset_index(drop=True)
         table["other_emotion"] = map_labels(other, label_map, config.name)
     elif config.both_labels:
         raise SetupError(f"dataset.both_labels is for melt and melt_human; '{config.name}' has one label a row.")
-    return Corpus(config, root, table, clips, dropped, release.notes, digest(table), release.drawn_from)
+    corpus = Corpus(config, root, table, clips, dropped, release.notes, digest(table), release.drawn_from)
+    if release.ratings is None:
+        return corpus
+    of_votes = common_label_map(pd.Series(list(release.ratings.votes), dtype="str"))
+    return _with_ratings(corpus, release.ratings, {**of_votes, **label_map})
+
+
+def _with_ratings(corpus: Corpus, ratings: Ratings, label_map: Mapping[str, str | None]) -> Corpus:
+    """Return a corpus with the columns of its ratings, and with a digest that covers them if they are the target."""
+    map_labels(pd.Series(list(ratings.votes), dtype="str"), label_map, corpus.name)  # refuses unknown labels
+    columns = ratings.columns(corpus.table["utterance"], label_map)
+    rated = replace(corpus, table=corpus.table.assign(**columns), ratings=ratings)
+    if rated.target is Target.label:
+        return rated
+    return replace(rated, digest=sha256(corpus.digest + ratings.digest()))
 
 
 def _load_union(config: DatasetConfig, force: bool, progress: Progress | None) -> Corpus:
@@ -159,7 +186,8 @@ def _load_union(config: DatasetConfig, force: bool, progress: Progress | None) -
         )
     for member in config.member_settings.values():
         corpus_root(member)  # report a missing member before any audio is verified
-    return unite(config, [load_corpus(member, force, progress) for member in config.member_settings.values()])
+    members = [replace(member, target=config.target or member.target) for member in config.member_settings.values()]
+    return unite(config, [load_corpus(member, force, progress) for member in members])
 
 
 def _skipped(release: Release) -> pd.DataFrame:

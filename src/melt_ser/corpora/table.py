@@ -18,6 +18,7 @@ import pandas as pd
 
 from melt_ser.core.errors import InputError
 from melt_ser.core.vocabulary import COLUMNS
+from melt_ser.corpora.ratings import Ratings
 
 SECONDS = ("start", "end", "duration")
 SPLITS = ("train", "dev", "test", "")  # the values of the column `split`, in the order of every listing
@@ -53,6 +54,7 @@ class Release:
         skipped: everything that is not used, with its reason; it is counted in the result.
         notes: sentences for the report and the result.
         root: the folder of the audio, if it differs from the folder that was read.
+        ratings: attributes and votes of its utterances; None: it has none.
         annotated: every annotated row, from which folds and dev parts are drawn; None: `table`. A reader gives it if
             the rows of `table` depend on a label, or to name the dialogues (in a column `dialogue`).
     """
@@ -62,6 +64,7 @@ class Release:
     notes: list[str] = field(default_factory=list)
     root: Path | None = None
     annotated: pd.DataFrame | None = None
+    ratings: Ratings | None = None
 
     @property
     def drawn_from(self) -> pd.DataFrame:
@@ -97,8 +100,11 @@ def encodable(text: str) -> str:
     return text.encode("utf-8", errors="backslashreplace").decode("utf-8")
 
 
-def validate(table: pd.DataFrame, corpus: str) -> None:
-    """Raise InputError if a table has no rows, or its columns or values are not as `COLUMNS` describes them."""
+def validate(table: pd.DataFrame, corpus: str, is_rated: bool = False) -> None:
+    """Raise InputError if a table has no rows, or its columns or values are not as `COLUMNS` describes them.
+
+    is_rated: whether the release has ratings; then rows need no label.
+    """
     missing = [column for column in COLUMNS if column not in table.columns]
     if missing:
         raise InputError(f"The table of '{corpus}' lacks the column {', '.join(missing)}; build it with make_table.")
@@ -110,7 +116,7 @@ def validate(table: pd.DataFrame, corpus: str) -> None:
             f"The table of '{corpus}' has the utterance '{repeated.iloc[0]}' more than once "
             f"({len(repeated)} repeated rows); utterance names must be unique."
         )
-    for column in ("utterance", "source", "audio", "label"):
+    for column in ("utterance", "source", "audio", *(() if is_rated else ("label",))):
         empty = table.index[table[column] == ""]
         if len(empty):
             raise InputError(f"The table of '{corpus}' has an empty {column} in row {empty[0] + 1}; fill it in.")

@@ -191,7 +191,9 @@ class WaveformDataset(ClipDataset):
         self.audio = pyarrow.array(table["audio"], pyarrow.large_string())
         self.starts = table["start"].to_numpy(dtype="float64")
         self.ends = table["end"].to_numpy(dtype="float64")
-        self.classes = table["class"].map(numbers).to_numpy(dtype="int64")
+        self.classes = np.zeros(len(table), dtype=np.int64)  # a model may know no classes
+        if numbers:
+            self.classes = table["class"].map(numbers).to_numpy(dtype="int64")
         members = table["corpus"] if "corpus" in table else pd.Series("", table.index)
         self.corpora = pd.factorize(members, sort=True)[0]
         self.do_normalize = do_normalize

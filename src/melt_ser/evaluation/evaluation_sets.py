@@ -9,13 +9,16 @@ from pathlib import Path
 
 import pandas as pd
 
-from melt_ser.config import RELEASE_LABELS, Config, DatasetConfig, EvalConfig
+from melt_ser.config import RELEASE_LABELS, Config, DatasetConfig, EvalConfig, Target
 from melt_ser.core.errors import InputError
 from melt_ser.corpora.corpus import Corpus
 from melt_ser.corpora.emobox import EMOBOX
 from melt_ser.corpora.grouping import groups_of
 from melt_ser.corpora.labels import LabelSpace
 from melt_ser.corpora.sentences import shared_sentences_note
+from melt_ser.corpora.targets import shares_of
+
+SHARE = "share_"  # begins the columns with the shares of the votes
 
 
 @dataclass
@@ -39,6 +42,11 @@ class EvaluationSet:
     @property
     def name(self) -> str:
         return self.corpus.name
+
+    @property
+    def scales(self) -> dict[str, tuple[float, float]]:
+        """Return the scale of each attribute of the corpus."""
+        return {} if self.corpus.ratings is None else self.corpus.ratings.scales
 
     @property
     def overlap(self) -> int:
@@ -82,8 +90,9 @@ def make_evaluation_set(
     Raises InputError if nothing is left, or if recordings were trained on and `eval.allow_overlap` is off.
     """
     used, _ = corpus.usable(space)
-    used = used[used["class"].isin(classes)]
-    corpus_classes = [name for name in classes if name in set(used["class"])]
+    if classes:
+        used = used[used["class"].isin(classes)]
+    used, corpus_classes = _with_shares(corpus, used, space, classes)
     split = split_to_score(corpus, settings) if test is None else "test"
     rows = _with_left_out(corpus, used, test) if test is not None else _rows(corpus, split)
     table = used[used["utterance"].isin(rows["utterance"])]
@@ -105,6 +114,19 @@ def make_evaluation_set(
     notes = shared_sentences_note(table, trained_sentences) if test is None else _reference_note(corpus, settings)
     table = table.assign(trained_on=known).reset_index(drop=True)
     return EvaluationSet(corpus, split, table, corpus_classes, dropped, notes)
+
+
+def _with_shares(
+    corpus: Corpus, used: pd.DataFrame, space: LabelSpace, classes: list[str]
+) -> tuple[pd.DataFrame, list[str]]:
+    """Return the rows, with a column `share_<class>` of each class if votes are the target, and the corpus' classes."""
+    if corpus.target is not Target.distribution:
+        present = set(used["class"])
+        return used, [name for name in classes if name in present]
+    shares = shares_of(used, space, classes)
+    voted = shares.sum(axis=0) > 0
+    columns = {SHARE + name: shares[:, number] for number, name in enumerate(classes)}
+    return used.assign(**columns), [name for name, has_vote in zip(classes, voted, strict=True) if has_vote]
 
 
 def _reference_note(corpus: Corpus, settings: EvalConfig) -> list[str]:
@@ -156,6 +178,9 @@ def _dropped(
     left_out = corpus.table[corpus.table["utterance"].isin(rows["utterance"])]
     left_out = left_out[~left_out["utterance"].isin(table["utterance"])]
     reasons = Counter[str]()
+    if corpus.target in (Target.distribution, Target.attributes):
+        reasons += Counter({f"no {corpus.target.value}": len(left_out)})
+        left_out = left_out.iloc[:0]
     has_class = space.classify(left_out["emotion"]).isin(classes)
     by_other = "dataset.both_labels: the label of the other source is no class of the model"
     reasons += Counter({by_other: int(has_class.sum())})

@@ -1,4 +1,4 @@
-"""Compute a model's probabilities for utterances, and its scores on a dev part."""
+"""Compute a model's answers for utterances."""
 
 from __future__ import annotations
 
@@ -15,7 +15,6 @@ from melt_ser.core.memory import memory_advice
 from melt_ser.data.batches import Shard, SortedBatches
 from melt_ser.data.datasets import Batch, ClipDataset
 from melt_ser.data.loading import AheadLoader
-from melt_ser.evaluation.metrics import confusion_matrix, unweighted_accuracy, weighted_accuracy
 from melt_ser.models.classifier import SpeechClassifier, logits_of_all
 
 
@@ -89,13 +88,15 @@ def predict_with_all(
     less_memory: str = "lower eval.batch_size",
     title: str = "scoring",
 ) -> np.ndarray:
-    """Return the probabilities of each model, (models, utterances, classes), in the order of the table and in float32.
+    """Return the answers of each model, (models, utterances, outputs), in the order of the table and in float32.
+
+    They are probabilities of classes, then attributes on their scales (`models/outputs.py`).
 
     A backbone that models share is computed once. Several processes share the work; each utterance is computed exactly
     once, and every process gets all results.
 
     Args:
-        models: have the same classes; they are set to evaluation mode.
+        models: have the same outputs; they are set to evaluation mode.
         utterances: audio, or cached features of the models.
         batch_size: utterances per batch of a process.
         accelerator: gives the device and the processes.
@@ -107,7 +108,7 @@ def predict_with_all(
     for model in models:
         model.eval()
     device = accelerator.device
-    shape = (len(models), len(utterances), len(models[0].classes))
+    shape = (len(models), len(utterances), len(models[0].outputs))
     probabilities = torch.zeros(shape, dtype=torch.float32, device=device)
     times = torch.zeros(len(utterances), dtype=torch.int64, device=device)
 
@@ -115,21 +116,10 @@ def predict_with_all(
         return torch.stack(logits_of_all(models, batch.inputs, batch.lengths, batch.stage))
 
     for rows, logits in in_batches(logits_of, utterances, batch_size, accelerator, less_memory, title):
-        probabilities[:, rows] = logits.float().softmax(dim=-1)
+        probabilities[:, rows] = models[0].outputs.answers(logits)
         times[rows] += 1
     probabilities, times = accelerator.reduce((probabilities, times), "sum")
     if not bool((times == 1).all()):
         raise RuntimeError(f"Utterances were computed {times.min().item()} to {times.max().item()} times, not once.")
     computed: np.ndarray = probabilities.cpu().numpy()
     return computed
-
-
-def dev_scores(probabilities: np.ndarray, dev: ClipDataset) -> tuple[float, float, float]:
-    """Return UA, WA and the mean cross-entropy of probabilities, (utterances, classes), for the dev part."""
-    names = [str(number) for number in range(probabilities.shape[1])]
-    reference = [names[number] for number in dev.classes]
-    prediction = [names[number] for number in probabilities.argmax(axis=1)]
-    confusion = confusion_matrix(reference, prediction, names)
-    right = probabilities[np.arange(len(probabilities)), dev.classes]
-    loss = float(-np.log(np.maximum(right, 1e-12)).mean())
-    return float(unweighted_accuracy(confusion)), float(weighted_accuracy(confusion)), loss

@@ -191,8 +191,8 @@ class Model:
         audio, lengths = pad_together([prepared])
         with torch.no_grad(), exact_products(), memory_advice("use a shorter window, such as --window 10"):
             logits = torch.cat(logits_of_all(self.classifiers, audio.to(device), lengths))
-            probabilities: list[float] = logits.float().softmax(dim=-1).mean(dim=0).tolist()
-        return probabilities
+            answers: list[float] = self.classifiers[0].outputs.answers(logits).mean(dim=0).tolist()
+        return answers
 
     def _label(self, probabilities: list[float]) -> Row:
         best = max(range(len(probabilities)), key=probabilities.__getitem__)

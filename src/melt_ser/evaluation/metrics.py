@@ -66,14 +66,17 @@ def confusion_matrix(
 
 def recall(confusion: Integers) -> Floats:
     """Return the recall of each class, (..., classes); NaN for a class that does not occur."""
-    return _divide(_hits(confusion), _support(confusion))
+    return quotient(_hits(confusion), _support(confusion))
 
 
 def f1(confusion: Integers) -> Floats:
     """Return the F1 of each class, (..., classes); 0 if it is never predicted, NaN if it does not occur."""
-    support = _support(confusion)
-    score = _divide(2 * _hits(confusion), support + confusion.sum(axis=-2))
-    return np.where(support > 0, score, np.nan)
+    return f1_of_counts(_hits(confusion), confusion.sum(axis=-2), _support(confusion))
+
+
+def f1_of_counts(hits: Integers | Floats, answers: Integers | Floats, support: Integers | Floats) -> Floats:
+    """Return the F1 of each class, (..., classes), from its right answers, its answers and its references."""
+    return np.where(support > 0, quotient(2 * hits, support + answers), np.nan)
 
 
 def unweighted_accuracy(confusion: Integers) -> Floats:
@@ -83,23 +86,23 @@ def unweighted_accuracy(confusion: Integers) -> Floats:
 
 def mean_recall(hits: Integers, support: Integers) -> Floats:
     """Return UA, (...), from the right answers and the utterances of each class, (..., classes)."""
-    return _mean_over_occurring(_divide(hits, np.broadcast_to(support, hits.shape)))
+    return mean_over_occurring(quotient(hits, np.broadcast_to(support, hits.shape)))
 
 
 def weighted_accuracy(confusion: Integers) -> Floats:
     """Return WA, (...): the share of utterances predicted right (accuracy, recall weighted by support)."""
-    return _divide(_hits(confusion).sum(axis=-1), confusion.sum(axis=(-2, -1)))
+    return quotient(_hits(confusion).sum(axis=-1), confusion.sum(axis=(-2, -1)))
 
 
 def macro_f1(confusion: Integers) -> Floats:
     """Return the mean F1 over the classes that occur, (...)."""
-    return _mean_over_occurring(f1(confusion))
+    return mean_over_occurring(f1(confusion))
 
 
 def weighted_f1(confusion: Integers) -> Floats:
     """Return the mean F1 weighted by the support of each class, (...)."""
     support = _support(confusion)
-    return _divide(np.nansum(f1(confusion) * support, axis=-1), support.sum(axis=-1))
+    return quotient(np.nansum(f1(confusion) * support, axis=-1), support.sum(axis=-1))
 
 
 def _hits(confusion: Integers) -> Integers:
@@ -110,17 +113,17 @@ def _support(confusion: Integers) -> Integers:
     return np.asarray(confusion.sum(axis=-1), dtype=np.int64)
 
 
-def _divide(numerator: npt.NDArray[np.generic], denominator: npt.NDArray[np.generic]) -> Floats:
+def quotient(numerator: npt.NDArray[np.generic], denominator: npt.NDArray[np.generic]) -> Floats:
     """Return the quotient as float64; NaN if the denominator is 0."""
     result = np.full(np.shape(denominator), np.nan)
     np.divide(numerator, denominator, out=result, where=np.asarray(denominator) > 0)
     return result
 
 
-def _mean_over_occurring(values: Floats) -> Floats:
+def mean_over_occurring(values: Floats) -> Floats:
     """Return the mean over the last axis without NaN; NaN for a matrix without any utterance."""
     occurs = ~np.isnan(values)
-    return _divide(np.where(occurs, values, 0.0).sum(axis=-1), occurs.sum(axis=-1))
+    return quotient(np.where(occurs, values, 0.0).sum(axis=-1), occurs.sum(axis=-1))
 
 
 def percent(fraction: float) -> str:

@@ -52,9 +52,10 @@ class FoldTraining(Struct):
     """`fold.json`, the mark of a finished fold."""
 
     best_epoch: int | None  # None for a probe
-    dev_ua: float  # of the best epoch, or of the chosen settings
+    dev_ua: float | None  # of the best epoch, or of the chosen settings; None: the model has no classes
     seconds: float = 0.0
     chosen: dict[str, Any] = {}  # the settings of a probe that dev chose: layers, inverse_regularisation, temperature
+    dev_value: float | None = None  # of the score that chose (`train.dev_metric`); None in older files: UA chose
 
 
 class Failure(Struct):
@@ -98,6 +99,7 @@ class FoldInfo(Struct, kw_only=True):
     n_test: int | None = None
     best_epoch: int | None = None
     dev_ua: float | None = None
+    dev_value: float | None = None
     dev_ece: float | None = None
     temperature: float | None = None  # fitted on dev
     seconds: float | None = None
@@ -110,7 +112,11 @@ class TrainInfo(Inputs, kw_only=True):
     n: int | None = None  # training utterances; with several folds, all usable utterances of the corpus
     classes: list[str]
     best_epoch: int | None = None  # None with several folds, and for a probe
-    dev_ua: float | None = None  # with several folds, their mean
+    dev_ua: float | None = None  # with several folds, their mean; None: the model has no classes
+    dev_metric: str = "ua"  # the score on dev that chose the epoch: ua, -kl, ccc or ua+ccc
+    dev_value: float | None = None  # that score; with several folds, the mean
+    target: str = "class"  # as dataset.target
+    scales: dict[str, Interval] = {}  # of the attributes that were learnt
     rules: dict[str, Any] = {}
     dropped: dict[str, int] = {}  # utterances by reason
     folds: list[FoldInfo]
@@ -245,6 +251,35 @@ class Evaluation(EvaluationSummary, kw_only=True):
     warnings: list[str] = msgspec.field(default_factory=list)
 
 
+class RatingScore(Struct, kw_only=True):
+    """A row of `ratings`: the scores of an attribute, of the mean over the attributes, or of a distribution of votes.
+
+    The metrics are those of `rating_metrics.py`; one that is not defined is None. The other fields are as in `evals`.
+    """
+
+    corpus: str
+    split: str
+    fold: Fold
+    of: str  # the attribute, "mean" or "distribution"
+    n: int
+    values: dict[str, float | None]
+    ci95: dict[str, Interval | None] = {}
+    ci_unit: str = "utterance"
+    interval_note: str = ""
+    models: int = 1
+    spread: dict[str, float] = {}
+    scale: Interval | None = None  # of the attribute in the corpus
+    dropped: dict[str, int] = {}
+    overlap: int = 0
+    digest: str = ""
+    predictions: str = ""
+
+    @property
+    def interval_mark(self) -> str:
+        """Return the one of INTERVAL_MARKS that says what the intervals are over."""
+        return "ˢ" if self.ci_unit == "speaker" else "ᵘ"
+
+
 Row = TypeVar("Row", bound=EvaluationFields)
 
 
@@ -256,6 +291,7 @@ class _Result(Struct, Generic[Row], kw_only=True):
     config: dict[str, Any]
     train: TrainInfo
     evals: list[Row]
+    ratings: list[RatingScore] = []
     unscored: list[Unscored] = []
     warnings: list[str]
 
@@ -267,6 +303,10 @@ class _Result(Struct, Generic[Row], kw_only=True):
     def whole_evals(self) -> list[Row]:
         """Return all rows; in a run with several folds, those over all folds, without the ensemble."""
         return [row for row in self.evals if len(self.train.folds) == 1 or row.fold in (POOLED, MEAN)]
+
+    def whole_ratings(self) -> list[RatingScore]:
+        """Return all rows of ratings; in a run with several folds, those over all folds, without the ensemble."""
+        return [row for row in self.ratings if len(self.train.folds) == 1 or row.fold in (POOLED, MEAN)]
 
     def closed_evals(self) -> list[Row]:
         """Return those of `whole_evals` in which the model answers with the classes that the test corpus has."""

@@ -19,7 +19,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, TypeVar
 
 import numpy as np
 import pandas as pd
@@ -30,6 +30,7 @@ from melt_ser.evaluation.metrics import METRICS, Floats, Integers, class_indices
 from melt_ser.evaluation.results import ONE_SPEAKER
 
 Names = Sequence[str] | pd.Series
+Numbers = TypeVar("Numbers", Integers, Floats)
 RESAMPLES = 2000
 ROUNDING = 1e-9  # a spread below it is that of floating-point sums
 BLOCK = 2**23  # resampled numbers that are in memory at once
@@ -96,7 +97,7 @@ def bootstrap_intervals(
     Raises InputError for no utterances, lengths that differ, or a label outside `classes`.
     """
     units = resampling_units(len(reference), speakers, recordings)
-    model_of_row = _numbers(models, len(reference))
+    model_of_row = numbers_of(models, len(reference))
     shape = (int(model_of_row.max(initial=0)) + 1, len(classes), len(classes))
     per_unit = _confusions_per_unit(reference, prediction, classes, units, model_of_row)
     whole, drawn = per_unit.sum(axis=0).reshape(shape), resample(per_unit, resamples, seed).reshape(-1, *shape)
@@ -107,7 +108,7 @@ def bootstrap_intervals(
             continue
         values, estimate = metric.function(drawn).mean(axis=-1), float(metric.function(whole).mean())
         low, high = interval(estimate, values, units, level)
-        reason = _why_none(low, high, np.ptp(values), units)
+        reason = why_none(low, high, float(np.ptp(values)), units)
         intervals[name] = None if reason else [max(low, 0.0), min(high, 1.0)]
         if reason:
             reasons.setdefault(reason, []).append(metric.label)
@@ -117,12 +118,16 @@ def bootstrap_intervals(
     return Intervals(intervals, units.kind, " ".join(notes))
 
 
-def _why_none(low: float, high: float, spread: float, units: Units) -> str:
-    """Return the reason why these bounds are no interval; "" if they are one."""
+def why_none(low: float, high: float, spread: float, units: Units, least: float = 0.0, most: float = 1.0) -> str:
+    """Return the reason why these bounds are no interval; "" if they are one.
+
+    spread: the range of the values on resamples. least, most: the bounds of the metric.
+    """
     if spread <= ROUNDING or high - low <= ROUNDING:
         return f"resampled {units.kind}s always give the same value"
-    if low <= 0 and high >= 1:
-        return f"{units.number} {units.kind}s are too few, it would be 0 to 100 %"
+    if low <= least and high >= most:
+        whole = "0 to 100 %" if (least, most) == (0.0, 1.0) else f"{least:g} to {most:.2g}"
+        return f"{units.number} {units.kind}s are too few, it would be {whole}"
     return ""
 
 
@@ -147,12 +152,15 @@ def resampling_units(utterances: int, speakers: Names | None = None, recordings:
         if not known.eq("").any() and len(distinct) >= 2:
             return Units("speaker", np.asarray(of_row, dtype=np.int64))
     if recordings is not None:
-        return Units("utterance", _numbers(recordings, utterances))
+        return Units("utterance", numbers_of(recordings, utterances))
     return Units("utterance", np.arange(utterances, dtype=np.int64))
 
 
-def resample(per_unit: Integers, resamples: int, seed: int) -> Integers:
-    """Draw units with replacement; return the sums of their counts, (resamples, cells), from (units, cells)."""
+def resample(per_unit: Numbers, resamples: int, seed: int) -> Numbers:
+    """Draw units with replacement; return the sums of their counts or terms, (resamples, cells), from (units, cells).
+
+    The sums have the type of `per_unit`.
+    """
     # Units with the same counts are interchangeable, so drawing the number of each distinct row is the same bootstrap.
     # For utterances, this is a multinomial over the cells of the confusion matrix.
     distinct, times = _distinct_rows(per_unit)
@@ -160,7 +168,7 @@ def resample(per_unit: Integers, resamples: int, seed: int) -> Integers:
     blocks = []
     for begin in range(0, resamples, size := max(1, BLOCK // len(times))):
         draws = generator.multinomial(times.sum(), times / times.sum(), size=min(size, resamples - begin))
-        blocks.append((draws.astype(np.float64) @ rows).astype(np.int64))  # fast and, for counts, exact
+        blocks.append((draws.astype(np.float64) @ rows).astype(per_unit.dtype))  # fast and, for counts, exact
     return np.concatenate(blocks)
 
 
@@ -178,7 +186,7 @@ def standard_error(resampled: Floats, units: Units) -> float:
     return float(np.std(resampled) * np.sqrt(units.effective / (units.effective - 1)))
 
 
-def _numbers(names: Names | None, rows: int) -> Integers:
+def numbers_of(names: Names | None, rows: int) -> Integers:
     """Return the place of each name among the sorted names; all 0 without names."""
     if names is None:
         return np.zeros(rows, dtype=np.int64)
@@ -206,7 +214,7 @@ def count_per_unit(cell_of_row: Integers, cells: int, unit_of_row: Integers) -> 
     return flat.reshape(-1, cells).astype(np.int64)
 
 
-def _distinct_rows(matrix: Integers) -> tuple[Integers, Integers]:
+def _distinct_rows(matrix: Numbers) -> tuple[Numbers, Integers]:
     """Return the distinct rows and the count of each, as `np.unique(axis=0)` does; bytes compare 8 times faster."""
     row_bytes = np.ascontiguousarray(matrix).view(np.dtype((np.void, matrix.itemsize * matrix.shape[1]))).ravel()
     _, first, counts = np.unique(row_bytes, return_index=True, return_counts=True)

@@ -1,4 +1,4 @@
-"""A classifier of speech: a backbone, and a head that maps its frames to one logit per class."""
+"""A classifier of speech: a backbone, and a head that maps its frames to one logit per class or attribute."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from melt_ser.core.errors import SetupError
 from melt_ser.data.stage import Stage
 from melt_ser.models.backbone import Backbone, BackboneOutput, mask_of
 from melt_ser.models.head import Head, checked_layers
+from melt_ser.models.outputs import Outputs
 
 
 class SpeechClassifier(nn.Module):
@@ -23,7 +24,13 @@ class SpeechClassifier(nn.Module):
     rounding. So the output of the frozen part can be computed once and cached.
     """
 
-    def __init__(self, backbone: Backbone, head: HeadConfig, classes: Sequence[str]) -> None:
+    uncertainties: nn.Parameter | None
+
+    def __init__(self, backbone: Backbone, head: HeadConfig, outputs: Outputs | Sequence[str]) -> None:
+        """Put a new head on a backbone.
+
+        outputs: those of the model, or the names of its classes if it has no others.
+        """
         super().__init__()
         if head.layers != "last" and backbone.layer_drop > 0:
             raise SetupError(f"head.layers={head.layers} needs every layer's output; set backbone.layer_drop=0.")
@@ -33,15 +40,21 @@ class SpeechClassifier(nn.Module):
         if head.layers == "last" or not backbone.normalises_last:
             head = replace(head, last_state=LastState.before_norm)  # both are the same
         self.backbone = backbone
-        self.classes = list(classes)
+        self.register_parameter("uncertainties", None)  # of classes and attributes, while their weights are learnt
+        self.outputs = outputs if isinstance(outputs, Outputs) else Outputs(list(outputs))
         self.set_head(head)
+
+    @property
+    def classes(self) -> list[str]:
+        """Return the classes, in the order of their outputs."""
+        return list(self.outputs.classes)
 
     def set_head(self, config: HeadConfig) -> None:
         """Replace the head by a new one."""
         backbone = self.backbone
         self.head_config = config
         features = backbone.output_size if config.layers == "last" else backbone.hidden_size
-        self.head = Head(config, features, backbone.number_of_layers, len(self.classes)).to(backbone.device)
+        self.head = Head(config, features, backbone.number_of_layers, len(self.outputs)).to(backbone.device)
 
     def fold_standardisation(self) -> None:
         """Put the standardisation of the pooled features into the first linear layer; the logits stay the same.
@@ -61,7 +74,7 @@ class SpeechClassifier(nn.Module):
         self.head.load_state_dict(weights)
 
     def forward(self, inputs: Tensor, lengths: Tensor, stage: Stage = Stage.nothing) -> Tensor:
-        """Return logits, (batch, classes).
+        """Return logits, (batch, outputs).
 
         Args:
             inputs: audio, (batch, samples), padded by `pad_together`, or the output of `compute_stage`,
@@ -154,7 +167,7 @@ class SpeechClassifier(nn.Module):
 def logits_of_all(
     classifiers: Sequence[SpeechClassifier], inputs: Tensor, lengths: Tensor, stage: Stage = Stage.nothing
 ) -> list[Tensor]:
-    """Return the logits of each classifier, (batch, classes); a shared backbone is computed once.
+    """Return the logits of each classifier, (batch, outputs); a shared backbone is computed once.
 
     inputs, lengths, stage: as for `SpeechClassifier.forward`.
     """

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 from typing import Any
 
@@ -11,14 +12,16 @@ from melt_ser.core.errors import SetupError, one_line
 from melt_ser.corpora.labels import RESERVED
 from melt_ser.models.checkpoint_files import DESCRIPTION
 from melt_ser.models.classifier import SpeechClassifier
+from melt_ser.models.outputs import Outputs
 
-FORMAT_VERSION = 3  # the newest; a model is written in the lowest version that can describe it
+FORMAT_VERSION = 4  # the newest; a model is written in the lowest version that can describe it
 
 
 def describe(classifier: SpeechClassifier) -> dict[str, Any]:
     """Return the content of melt_ser.json.
 
-    Version 2 added the key `last_state`; version 3 the pooling "statistics", state k, all states and `standardise`.
+    Version 2 added the key `last_state`; version 3 the pooling "statistics", state k, all states and `standardise`;
+    version 4 `scales` (of attributes) and `independent` (classes).
     """
     head = classifier.head_config
     described: dict[str, Any] = {
@@ -35,10 +38,17 @@ def describe(classifier: SpeechClassifier) -> dict[str, Any]:
         described["standardise"] = True
     if head.standardise or head.layers not in ("last", "weighted") or Pooling(head.pooling) is Pooling.statistics:
         version = 3
+    outputs: dict[str, Any] = {}
+    if classifier.outputs.scales:
+        outputs["scales"] = {name: list(scale) for name, scale in classifier.outputs.scales.items()}
+    if classifier.outputs.independent:
+        outputs["independent"] = True
+    version = 4 if outputs else version
     return {
         "format_version": version,
         "family": classifier.backbone.family,
         "classes": classifier.classes,
+        **outputs,
         "head": described,
         **classifier.backbone.options,
     }
@@ -59,8 +69,8 @@ def read_description(folder: Path) -> dict[str, Any]:
     return description
 
 
-def checked(description: dict[str, Any], path: Path) -> tuple[str, HeadConfig, list[str]]:
-    """Return family, head and classes from the description; raise SetupError if `save_model` cannot have written it."""
+def checked(description: dict[str, Any], path: Path) -> tuple[str, HeadConfig, Outputs]:
+    """Return family, head and outputs from the description; raise SetupError if `save_model` cannot have written it."""
     try:
         classes, head = description["classes"], description["head"]
         settings = HeadConfig(
@@ -74,25 +84,30 @@ def checked(description: dict[str, Any], path: Path) -> tuple[str, HeadConfig, l
         layers = settings.layers
         is_word = layers in LAYERS and layers != "chosen"  # a finished probe has the number
         sound = is_word or (type(layers) is int and layers >= 0)
-        sound &= len(classes) > 0 and all(isinstance(name, str) for name in classes)
+        scales = {str(name): (float(low), float(high)) for name, (low, high) in description.get("scales", {}).items()}
+        outputs = Outputs(list(classes), scales, description.get("independent") is True)
+        sound &= len(outputs) > 0 and all(isinstance(name, str) for name in classes)
+        sound &= all(-math.inf < low < high < math.inf for low, high in scales.values())
         sound &= all(0 < size < 2**16 for size in settings.hidden_sizes) and 0 <= settings.dropout < 1
         if sound:
-            _check_classes(classes, path)
-            return str(description["family"]), settings, list(classes)
+            _check_names(outputs.names, path)
+            return str(description["family"]), settings, outputs
     except (ValueError, KeyError, TypeError, OverflowError):
         pass
     raise SetupError(f"{path} does not describe a model of ours; save the model again.")
 
 
-def _check_classes(classes: list[str], path: Path) -> None:
-    """Raise SetupError if a class name is empty, unprintable, used twice, or another column of predictions."""
-    for number, name in enumerate(classes):
+def _check_names(names: list[str], path: Path) -> None:
+    """Raise SetupError if the name of an output is empty, unprintable, used twice, or another column of predictions."""
+    for number, name in enumerate(names):
         fault = ""
-        if name in classes[:number]:
+        if name in names[:number]:
             fault = " twice"
         elif name in RESERVED:
             fault = ", which is also a column of predictions"
         elif name != one_line(name).strip() or not name:
             fault = ", which is no name"
         if fault:
-            raise SetupError(f"{path} has the class '{one_line(name)}'{fault}; train the model again with other names.")
+            raise SetupError(
+                f"{path} has the output '{one_line(name)}'{fault}; train the model again with other names."
+            )

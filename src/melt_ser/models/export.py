@@ -8,7 +8,7 @@ A folder holds melt_ser.json (classes, head, format version) and one of two form
 
 A head that reads state k is a weighted sum in which all other layers weigh 0. Other heads are a sum whose last state
 comes after the norm (`head.last_state`; transformers 5 takes the state before the norm), all states side by side, and
-a standardised sum.
+a standardised sum. A model of attributes, or of classes learnt each by itself, has the second form too.
 
 A family that is no transformers model, such as egemaps, has the second form with its own files (`Backbone.save`).
 
@@ -34,7 +34,7 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from melt_ser.config import BackboneConfig, HeadConfig, Pooling
+from melt_ser.config import BackboneConfig, Pooling
 from melt_ser.core.errors import InputError, SetupError
 from melt_ser.core.files import replacing_folder, write_json
 from melt_ser.core.memory import NO_ROOM_FOR_MODEL, memory_advice
@@ -67,7 +67,7 @@ def save_model(classifier: SpeechClassifier, folder: Path) -> None:
     """
     backbone = classifier.backbone
     with replacing_folder(folder) as temporary:
-        if _has_first_form(classifier.head_config, backbone):
+        if _has_first_form(classifier):
             with quiet_transformers():
                 whole = _transformers_classifier(classifier)
                 if backbone.freezing == "everything":
@@ -90,7 +90,7 @@ def save_head(classifier: SpeechClassifier, folder: Path, like: Path) -> None:
     """
     with replacing_folder(folder) as temporary:
         _copy_model(like, temporary)
-        if _has_first_form(classifier.head_config, classifier.backbone):
+        if _has_first_form(classifier):
             path = _file_of_the_head(temporary)
             head = load_file(path) | _on_cpu(_first_form(classifier))
         else:
@@ -108,16 +108,16 @@ def load_model(folder: Path, device: str | torch.device = "cpu") -> SpeechClassi
     was trained with transformers: our head has no projection.
     """
     description = read_description(folder)
-    family, head, classes = checked(description, folder / DESCRIPTION)
+    family, head, outputs = checked(description, folder / DESCRIPTION)
     check_trusted(family, folder)
     backbone = load_backbone(
         BackboneConfig(family=family, checkpoint=str(folder), pad_to_window=description.get("pad_to_window") is True),
         seed=0,
     )
     with torch.random.fork_rng(devices=[]):  # the saved weights replace the head's initial ones
-        classifier = SpeechClassifier(backbone, head, classes)
+        classifier = SpeechClassifier(backbone, head, outputs)
     try:
-        weights = _read_first_form(folder) if _has_first_form(head, backbone) else load_file(folder / HEAD_WEIGHTS)
+        weights = _read_first_form(folder) if _has_first_form(classifier) else load_file(folder / HEAD_WEIGHTS)
         if head.layers != "weighted":
             weights.pop("layer_weights", None)  # of `_one_layer`
         classifier.head.load_state_dict(weights)
@@ -149,7 +149,10 @@ def share_backbones(classifiers: Iterable[SpeechClassifier]) -> list[SpeechClass
     return kept
 
 
-def _has_first_form(head: HeadConfig, backbone: Backbone) -> bool:
+def _has_first_form(classifier: SpeechClassifier) -> bool:
+    head, backbone = classifier.head_config, classifier.backbone
+    if classifier.outputs.scales or classifier.outputs.independent:  # the pipeline of transformers takes the softmax
+        return False
     fits = Pooling(head.pooling) is Pooling.mean and not head.hidden_sizes and not head.standardise
     return fits and head.layers != "all" and backbone.equals_transformers(head)
 

@@ -27,6 +27,7 @@ from melt_ser.models.backbone import Backbone
 from melt_ser.models.checkpoint_files import CONFIG, shards_of, weights_file
 from melt_ser.models.classifier import SpeechClassifier
 from melt_ser.models.families import load_backbone
+from melt_ser.models.outputs import Outputs
 from melt_ser.models.published_checkpoint import PublishedCheckpoint, naming_settings_of_evaluate
 from melt_ser.models.weights import UNREADABLE, check_finite
 
@@ -48,7 +49,7 @@ class PublishedClassifier(SpeechClassifier):
     ) -> None:
         super().__init__(backbone, head, labels)
         self.labels = list(labels)
-        self.classes = list(members)
+        self.outputs = Outputs(list(members))
         self.members = [list(numbers) for numbers in members.values()]
 
     def forward(self, inputs: Tensor, lengths: Tensor, stage: Stage = Stage.nothing) -> Tensor:

@@ -13,12 +13,13 @@ import pandas as pd
 
 from melt_ser.core.errors import InputError
 from melt_ser.evaluation.calibration import normalised
+from melt_ser.evaluation.dev_metric import METRIC_LABELS
 from melt_ser.evaluation.results import Evaluation, FoldInfo, Slice
 from melt_ser.evaluation.scoring import answers_among
 from melt_ser.reporting.collect import Run
 from melt_ser.reporting.pages import confusion_lines
 from melt_ser.reporting.utterances import Corpora, Recordings, read_predictions
-from melt_ser.runs.figures import CURVE_COLUMNS
+from melt_ser.runs.figures import curve_columns
 from melt_ser.runs.table import fold_text, merged
 
 MOST_CURVES = 12  # folds with a drawn training curve
@@ -71,24 +72,28 @@ def _slices(slices: list[Slice]) -> list[tuple[str, list[Slice], int]]:
 
 
 def _curve(run: Run, fold: FoldInfo) -> Details:
-    """Return a fold's losses and dev UA by epoch; `epochs` is None if its metrics.csv cannot be read.
+    """Return a fold's losses and dev score by epoch; `epochs` is None if its metrics.csv cannot be read.
 
     A probe has no epochs; `chosen` has its settings.
     """
     path = run.folder / fold.folder / "metrics.csv"
+    metric = run.result.train.dev_metric
+    columns, is_share = curve_columns(metric), metric == "ua"
     epochs: list[dict[str, float]] | None
     try:
-        table = pd.read_csv(path)[list(CURVE_COLUMNS)].astype(float)
+        table = pd.read_csv(path)[list(columns)].astype(float)
         epochs = [{str(name): value for name, value in row.items()} for row in table.to_dict("records")]
     except (OSError, ValueError, KeyError):
         epochs = None
     return {
         "fold": fold.fold,
         "epochs": epochs or None,
-        "percent": [100 * epoch["dev_ua"] for epoch in epochs or ()],
+        "scores": [(100 if is_share else 1) * epoch[columns[-1]] for epoch in epochs or ()],
+        "score": f"dev {METRIC_LABELS[metric]}",
+        "is_share": is_share,
         "best_epoch": fold.best_epoch,
         "chosen": fold.chosen,
-        "dev_ua": fold.dev_ua,
+        "best": fold.dev_ua if is_share else fold.dev_value,
         "path": str(path),
     }
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -11,77 +11,89 @@ import pandas as pd
 
 from melt_ser.core import files
 from melt_ser.evaluation.evaluation_sets import EvaluationSet, are_the_same
-from melt_ser.evaluation.metrics import Floats
-from melt_ser.evaluation.results import ENSEMBLE, MEAN, POOLED, Evaluation, Fold, Slice, Unscored
+from melt_ser.evaluation.results import (
+    ENSEMBLE,
+    MEAN,
+    POOLED,
+    Evaluation,
+    Fold,
+    RatingScore,
+    Result,
+    Slice,
+    Unscored,
+)
 from melt_ser.evaluation.scoring import ANSWER_SETS, answers_among, constant_prediction_warning, score
 from melt_ser.evaluation.slices import mean_slices, slices
+from melt_ser.models.outputs import Outputs
+from melt_ser.runs.answers import Answers
 from melt_ser.runs.predictions import prediction_table
-
-
-@dataclass
-class Answers:
-    """The answers of one or several models for an evaluation set.
-
-    fold: the number of the model's fold, None for the release's own split, or `POOLED`, `MEAN` or `ENSEMBLE`.
-    scored: the utterances.
-    predictions: a `prediction_table` of each model, one below the other.
-    temperature: fitted on dev: one number, or one for each prediction, (predictions,); None: unknown.
-    models: the number of models that answered each utterance.
-    """
-
-    fold: Fold
-    scored: EvaluationSet
-    predictions: pd.DataFrame
-    temperature: float | Floats | None
-    models: int = 1
+from melt_ser.runs.rating_rows import rating_rows, without_ties
 
 
 def answers_of(
     fold: Fold,
     scored: EvaluationSet,
-    probabilities: np.ndarray,
-    classes: list[str],
+    answers: np.ndarray,
+    outputs: Outputs,
     temperature: float | None,
     models: int = 1,
 ) -> Answers:
-    """Return the answers for probabilities, (utterances, classes); the other arguments are those of `Answers`."""
-    return Answers(fold, scored, prediction_table(scored, probabilities, classes, fold), temperature, models)
+    """Return the answers as a table, from an array, (utterances, outputs); the others are those of `Answers`."""
+    return Answers(fold, scored, prediction_table(scored, answers, outputs, fold), temperature, models)
 
 
-def evaluation_rows(folder: Path, folds: Sequence[Answers], classes: list[str]) -> list[Evaluation]:
+@dataclass
+class Rows:
+    """The rows of a result on one or several corpora: of classes (`evals`), and of ratings."""
+
+    evals: list[Evaluation]
+    ratings: list[RatingScore]
+
+    @classmethod
+    def of(cls, parts: Iterable[Rows]) -> Rows:
+        """Return the rows of several corpora, those over all folds of every corpus before those of single folds."""
+        listed = list(parts)
+        evals = [row for part in listed for row in part.evals]
+        ratings = [row for part in listed for row in part.ratings]
+        return cls(
+            sorted(evals, key=lambda row: isinstance(row.fold, int)),
+            sorted(ratings, key=lambda row: isinstance(row.fold, int)),
+        )
+
+
+def evaluation_rows(folder: Path, folds: Sequence[Answers], outputs: Outputs) -> Rows:
     """Return the rows of one corpus: those over all folds, then those of each fold; write their files.
 
-    folder: the run folder. folds: the answers of each fold's model. classes: the classes of the models.
+    folder: the run folder. folds: the answers of each fold's model. outputs: those of the models.
     """
     whole: list[Answers] = []
     if len(folds) > 1:
         share_a_test = are_the_same([answers.scored for answers in folds])
-        whole = _mean_and_ensemble(folds, classes) if share_a_test else [_pooled(folds)]
-    rows = [row for answers in whole for row in _rows(folder, answers, classes)]
-    return rows + [row for answers in folds for row in _rows(folder, answers, classes, one_of_many=bool(whole))]
+        whole = _mean_and_ensemble(folds, outputs) if share_a_test else [_pooled(folds)]
+    rows = [_rows(folder, answers, outputs) for answers in whole]
+    rows += [_rows(folder, answers, outputs, one_of_many=bool(whole)) for answers in folds]
+    return Rows([row for part in rows for row in part.evals], [row for part in rows for row in part.ratings])
 
 
-def in_order(rows: list[Evaluation]) -> list[Evaluation]:
-    """Return the rows over all folds of every corpus before those of single folds."""
-    return sorted(rows, key=lambda row: isinstance(row.fold, int))
+def with_rows(result: Result, rows: Rows) -> None:
+    """Put new rows, of one part of a corpus, into a result, in place of the old ones of that part."""
+    first = (rows.evals or rows.ratings)[0]
+    replaced = (first.corpus, first.split)
+    result.evals = [row for row in result.evals if (row.corpus, row.split) != replaced] + rows.evals
+    result.ratings = [row for row in result.ratings if (row.corpus, row.split) != replaced] + rows.ratings
 
 
-def with_rows(before: Sequence[Evaluation], rows: list[Evaluation]) -> list[Evaluation]:
-    """Return rows with new ones, of one part of a corpus, in place of the old ones of that part."""
-    replaced = (rows[0].corpus, rows[0].split)
-    return [row for row in before if (row.corpus, row.split) != replaced] + rows
-
-
-def _mean_and_ensemble(folds: Sequence[Answers], classes: list[str]) -> list[Answers]:
+def _mean_and_ensemble(folds: Sequence[Answers], outputs: Outputs) -> list[Answers]:
     """Return the answers of all models, and the answers of the mean of their probabilities."""
     first, together = folds[0].scored, _joined(folds)
     trained_on = np.any([answers.scored.table["trained_on"] for answers in folds], axis=0)
     scored = replace(first, table=first.table.assign(trained_on=trained_on))
-    probabilities = np.stack([answers.predictions[classes].to_numpy() for answers in folds])
-    mean = probabilities.mean(axis=0, dtype=np.float64).astype(probabilities.dtype)
+    of_models = np.stack([answers.predictions[outputs.names].to_numpy() for answers in folds])
+    mean = of_models.mean(axis=0, dtype=np.float64).astype(of_models.dtype)
+    on_this_scale = replace(outputs, scales={name: scored.scales[name] for name in outputs.scales})
     return [
         Answers(MEAN, scored, together.predictions, together.temperature, len(folds)),
-        answers_of(ENSEMBLE, scored, mean, classes, None, len(folds)),
+        answers_of(ENSEMBLE, scored, mean, on_this_scale, None, len(folds)),
     ]
 
 
@@ -104,17 +116,26 @@ def _joined(folds: Sequence[Answers]) -> Answers:
     )
 
 
-def _rows(folder: Path, answers: Answers, classes: list[str], one_of_many: bool = False) -> list[Evaluation]:
-    """Score answers with each answer set; write them under the run folder.
+def _rows(folder: Path, answers: Answers, outputs: Outputs, one_of_many: bool = False) -> Rows:
+    """Score answers, and write them under the run folder.
 
-    Answers are chosen among the classes of the corpus (answer set closed), or among all classes (open). The files are
-    named after the corpus. The split is added if it is not "test" or "all", or if the model was trained on some of the
-    recordings; the fold is added if it is one of many.
+    The files are named after the corpus. The split is added if it is not "test" or "all", or if the model was trained
+    on some of the recordings; the fold is added if it is one of many.
+    """
+    stem = _file_stem(answers.scored, answers.fold if one_of_many or answers.fold == ENSEMBLE else None)
+    path = Path("predictions") / f"{stem}.csv"
+    files.write_csv(folder / path, answers.predictions)
+    evals = _class_rows(without_ties(answers), list(outputs.classes), path) if outputs.classes else []
+    return Rows(evals, rating_rows(answers, outputs, path))
+
+
+def _class_rows(answers: Answers, classes: list[str], path: Path) -> list[Evaluation]:
+    """Score classes with each answer set.
+
+    Answers are chosen among the classes of the corpus (answer set closed), or among all classes (open). path: of the
+    predictions, in the run folder.
     """
     scored, predictions = answers.scored, answers.predictions
-    stem = _file_stem(scored, answers.fold if one_of_many or answers.fold == ENSEMBLE else None)
-    path = Path("predictions") / f"{stem}.csv"
-    files.write_csv(folder / path, predictions)
     models = predictions["fold"] if answers.fold == MEAN else None
     rows, warnings = [], []
     for answer_set in ANSWER_SETS:

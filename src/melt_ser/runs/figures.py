@@ -17,6 +17,7 @@ import pandas as pd
 
 from melt_ser.core.errors import InputError
 from melt_ser.core.files import replacing_file
+from melt_ser.evaluation.dev_metric import METRIC_LABELS
 from melt_ser.evaluation.metrics import METRICS
 from melt_ser.evaluation.results import Evaluation
 
@@ -30,7 +31,14 @@ PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#0
 MARKERS = "osD^v<>Ph*"
 MOST_MARKERS = 50  # epochs; more markers would run into one thick line
 GREY = "#6B6B6B"
-CURVE_COLUMNS = ("epoch", "train_loss", "dev_loss", "dev_ua")
+
+
+def curve_columns(metric: str) -> tuple[str, ...]:
+    """Return the columns of a training curve; the last is the score on dev that chose the epoch.
+
+    metric: the name of that score, of `dev_metric`.
+    """
+    return "epoch", "train_loss", "dev_loss", "dev_ua" if metric == "ua" else "dev_value"
 
 
 def confusion_figure(row: Evaluation, title: str, path: Path) -> None:
@@ -50,43 +58,45 @@ def confusion_figure(row: Evaluation, title: str, path: Path) -> None:
     _save(figure, path)
 
 
-def training_curve_figure(folds: list[tuple[int | None, pd.DataFrame]], path: Path) -> None:
-    """Draw losses and dev UA over epochs into `path`, with the epoch of the best dev UA of each fold marked.
+def training_curve_figure(folds: list[tuple[int | None, pd.DataFrame]], path: Path, metric: str = "ua") -> None:
+    """Draw losses and the dev score over epochs into `path`, with the epoch of each fold's best score marked.
 
-    Each fold has its number and a table with a row for each epoch and the columns epoch, train_loss, dev_loss, dev_ua
-    (fraction in 0..1), as in a run's `metrics.csv`. Each fold has its own colour, a marker (up to 50 epochs; after ten
+    Each fold has its number and a table with a row for each epoch and the columns of `curve_columns(metric)` (UA is a
+    fraction in 0..1), as in a run's `metrics.csv`. Each fold has its own colour, a marker (up to 50 epochs; after ten
     folds the markers repeat), and a line in the legend. Of equally good epochs, the first is marked. Raises InputError
     for a missing column or no row.
     """
     for _, epochs in folds:
-        missing = [column for column in CURVE_COLUMNS if column not in epochs.columns]
+        missing = [column for column in curve_columns(metric) if column not in epochs.columns]
         if missing or epochs.empty:
             raise InputError(
-                f"A training curve needs the columns {', '.join(CURVE_COLUMNS)} and at least one epoch; "
+                f"A training curve needs the columns {', '.join(curve_columns(metric))} and at least one epoch; "
                 f"missing: {', '.join(missing) or 'epochs'}."
             )
     figure = _new_figure(6.4, max(5.2, 2.7 + 0.3 * len(folds)))
-    loss_axes, ua_axes = figure.subplots(2, 1, sharex=True)
+    loss_axes, score_axes = figure.subplots(2, 1, sharex=True)
+    factor, unit = (100, " %") if metric == "ua" else (1, "")
     for (number, epochs), colour, marker in zip(folds, _fold_colours(len(folds)), cycle(MARKERS), strict=False):
         style = {"color": colour, "marker": marker if len(epochs) <= MOST_MARKERS else "", "markersize": 4}
         loss_axes.plot(epochs["epoch"], epochs["train_loss"], "-", **style)
         loss_axes.plot(epochs["epoch"], epochs["dev_loss"], "--", **style)
-        best = _best(epochs)
-        ua_axes.plot(epochs["epoch"], 100 * epochs["dev_ua"], "--", **style, label=_fold_label(number, best))
+        scores = factor * epochs[curve_columns(metric)[-1]]
+        best = _best(epochs["epoch"], scores)
+        score_axes.plot(epochs["epoch"], scores, "--", **style, label=_fold_label(number, best, unit))
         if best is not None:
-            ua_axes.plot(*best, "*", color=colour, markeredgecolor="black", markersize=11, linestyle="none")
+            score_axes.plot(*best, "*", color=colour, markeredgecolor="black", markersize=11, linestyle="none")
     title = "Training curve" if len(folds) == 1 else f"Training curves of {len(folds)} folds"
     loss_axes.set_title(title, fontsize=12, fontweight="bold")
     loss_axes.set_ylabel("loss")
-    ua_axes.set_ylabel("dev UA (%)")
-    ua_axes.set_xlabel("epoch")
+    score_axes.set_ylabel(f"dev {METRIC_LABELS[metric]}" + (" (%)" if unit else ""))
+    score_axes.set_xlabel("epoch")
     for line, label in (("-", "training"), ("--", "dev")):
         loss_axes.plot([], [], line, color=GREY, label=label)
-    for axes in (loss_axes, ua_axes):
+    for axes in (loss_axes, score_axes):
         axes.grid(alpha=0.25)
         axes.spines[["top", "right"]].set_visible(False)
         axes.legend(loc="center left", bbox_to_anchor=(1.01, 0.5), frameon=False, fontsize=9)
-    _whole_epoch_ticks(ua_axes, pd.concat([epochs["epoch"] for _, epochs in folds]))
+    _whole_epoch_ticks(score_axes, pd.concat([epochs["epoch"] for _, epochs in folds]))
     _save(figure, path)
 
 
@@ -133,18 +143,18 @@ def _fold_colours(number: int) -> list[Any]:
     )
 
 
-def _fold_label(number: int | None, best: tuple[int, float] | None) -> str:
-    told = "" if best is None else f"best: epoch {best[0]}, {best[1]:.1f} %"
+def _fold_label(number: int | None, best: tuple[int, float] | None, unit: str) -> str:
+    told = "" if best is None else f"best: epoch {best[0]}, {best[1]:.{1 if unit else 3}f}{unit}"
     return told if number is None else f"fold {number}, {told}".removesuffix(", ")
 
 
-def _best(epochs: pd.DataFrame) -> tuple[int, float] | None:
-    """Return the epoch of the best dev UA, and that UA in per cent; None if it is never known."""
-    dev_ua = epochs["dev_ua"].to_numpy(dtype=np.float64)
-    if np.isnan(dev_ua).all():
+def _best(epochs: pd.Series, scores: pd.Series) -> tuple[int, float] | None:
+    """Return the epoch of the best score on dev, and that score; None if it is never known."""
+    values = scores.to_numpy(dtype=np.float64)
+    if np.isnan(values).all():
         return None
-    best = int(np.nanargmax(dev_ua))
-    return int(epochs["epoch"].iloc[best]), 100 * float(dev_ua[best])
+    best = int(np.nanargmax(values))
+    return int(epochs.iloc[best]), float(values[best])
 
 
 def _whole_epoch_ticks(axes: Axes, epochs: pd.Series) -> None:

@@ -30,7 +30,9 @@ from melt_ser.models.classifier import SpeechClassifier
 from melt_ser.models.export import load_model, save_head, save_model
 from melt_ser.models.families import load_backbone
 from melt_ser.models.head import checked_layers
+from melt_ser.models.outputs import Outputs
 from melt_ser.runs.fold_inputs import FoldInputs
+from melt_ser.runs.goals import correct_priors, goals_of, with_uncertainties
 from melt_ser.runs.plan import RunPlan
 from melt_ser.runs.probabilities import predict_each
 from melt_ser.training.device import make_accelerator
@@ -64,16 +66,19 @@ def configured_backbone(config: Config) -> Backbone:
     return backbone
 
 
-def build_model(config: Config, classes: list[str], read_backbone: ReadBackbone | None = None) -> SpeechClassifier:
+def build_model(
+    config: Config, outputs: Outputs | list[str], read_backbone: ReadBackbone | None = None
+) -> SpeechClassifier:
     """Return the backbone and head of a configuration; the seed decides the head's weights.
 
+    outputs: those of the model, or the names of its classes.
     read_backbone: returns the backbone, by default `configured_backbone(config)`; folds may share a frozen backbone.
     """
     backbone = read_backbone() if read_backbone else configured_backbone(config)
     if not backbone.has_frames and config.trainer.method is Method.gradient:
         raise SetupError(f"backbone.family={config.backbone.family} has no frames to train on; set trainer=probe.")
     torch.manual_seed(config.seed)
-    return SpeechClassifier(backbone, config.head, classes)
+    return SpeechClassifier(backbone, config.head, outputs)
 
 
 def load_or_train(
@@ -137,7 +142,7 @@ def _train(
     """
     config = plan.config
     accelerator = make_accelerator(config.device, config.trainer.precision)
-    model = build_model(config, plan.classes, read_backbone)
+    model = build_model(config, plan.outputs, read_backbone)
     with memory_advice(NO_ROOM_FOR_MODEL):
         model.to(accelerator.device)
     inputs = FoldInputs(plan, split, model, accelerator, cache)
@@ -150,12 +155,18 @@ def _train(
         if chosen is not None and chosen.best_epoch is not None:
             trainer = replace(trainer, epochs=chosen.best_epoch)
         record = partial(recorded_gradients, trainer, model.backbone) if trainer.cuda_graphs else None
-        state = fit(trainer, model, inputs.stage, train, dev, config.seed, folder, accelerator, title, record, report)
-        training = FoldTraining(state.best_epoch, state.best_dev_ua)
+        goals = goals_of(plan, split)
+        with_uncertainties(model, plan)
+        state = fit(
+            *(trainer, model, inputs.stage, train, dev, config.seed, folder, accelerator, title, record, report, goals)
+        )
+        model.uncertainties = None
+        correct_priors(model, goals, config.objective.prior_correction)
+        training = FoldTraining(state.best_epoch, state.best_dev_ua, dev_value=state.best_dev_value)
     else:
         choice = Choice(**chosen.chosen) if chosen else None
-        choice = fit_probe(config.trainer, model, train, dev, folder, accelerator, choice)
-        training = FoldTraining(None, choice.dev_ua, chosen=choice._asdict())
+        choice = fit_probe(config.trainer, model, train, dev, folder, accelerator, choice, goals_of(plan, split))
+        training = FoldTraining(None, choice.dev_ua, chosen=choice._asdict(), dev_value=choice.dev_value)
     if config.trainer.lora_rank > 0:
         merge_adapters(model.backbone)
     model.fold_standardisation()
@@ -178,12 +189,14 @@ def _model_with_same_backbone(plan: RunPlan) -> Path | None:
 def calibrate_on_dev(inputs: FoldInputs) -> DevCalibration | None:
     """Calibrate a fold's final model on its dev utterances, in batches of the same size as in training.
 
-    Return None after a refit: that model has learned from dev, so its confidence there says nothing.
+    Return None after a refit: that model has learned from dev, so its confidence there says nothing; and for a model
+    without classes.
     """
-    if inputs.plan.refits(inputs.split):
+    if inputs.plan.refits(inputs.split) or not inputs.plan.classes:
         return None
     dev, batch_size = inputs.dev, inputs.plan.config.trainer.batch_size
-    return calibrate(predict_probabilities(inputs.model, dev, batch_size, inputs.accelerator), dev.classes)
+    answers = predict_probabilities(inputs.model, dev, batch_size, inputs.accelerator)
+    return calibrate(answers[:, : len(inputs.plan.classes)], dev.classes)
 
 
 def predict_sets(

@@ -42,6 +42,7 @@ INFRASTRUCTURE = {
     },
     "labels": {"name"},
     "head": {"name"},
+    "objective": {"name"},
     "augment": {"name"},
     "trainer": {"name", "workers", "tensorboard"},  # tensorboard: in results from before the group logger
 }
@@ -52,8 +53,20 @@ The names of YAML files are among them, because the values in the files are hash
 
 AS_BEFORE: dict[str, dict[str, Any]] = {
     "backbone": {"init": "pretrained", "layers": None, "pad_to_window": False},
-    "dataset": {"rater_vote": None, "dev_group": None},
+    "dataset": {"rater_vote": None, "dev_group": None, "target": None, "attributes": {}, "votes": {}, "raters": None},
     "head": {"last_state": "before_norm", "standardise": False},
+    "objective": {
+        "class_loss": "cross_entropy",
+        "attribute_loss": "concordance",
+        "class_weight": 1.0,
+        "attribute_weight": 1.0,
+        "learned_weights": False,
+        "smoothing": "uniform",
+        "focal_gamma": 2.0,
+        "adjustment": 1.0,
+        "scaling": 0.15,
+        "prior_correction": 0.0,
+    },
     "trainer": {
         "crop_places": None,
         "cuda_graphs": False,
@@ -116,8 +129,10 @@ def without_infrastructure(config: Settings) -> Settings:
     """
     settings = _relevant("", config)
     for group in INFRASTRUCTURE:
-        if group:
+        if group and group in config:
             settings[group] = _relevant(group, config[group])
+    if not settings.get("objective"):  # as before the group existed
+        settings.pop("objective", None)
     members = settings["dataset"].get("member_settings", {})
     settings["dataset"]["member_settings"] = {name: _relevant("dataset", member) for name, member in members.items()}
     return settings

@@ -15,10 +15,12 @@ import msgspec
 import numpy as np
 import pandas as pd
 
+from melt_ser.config import Target
 from melt_ser.core.package import __version__
 from melt_ser.corpora.fold_split import FoldSplit
 from melt_ser.corpora.sentences import script
 from melt_ser.evaluation.calibration import DevCalibration
+from melt_ser.evaluation.dev_metric import dev_metric
 from melt_ser.evaluation.evaluation_sets import EvaluationSet
 from melt_ser.evaluation.results import (
     SCHEMA_VERSION,
@@ -29,7 +31,8 @@ from melt_ser.evaluation.results import (
     RunInfo,
     TrainInfo,
 )
-from melt_ser.runs.evaluations import Answers, answers_of, evaluation_rows, in_order, unscored_entries
+from melt_ser.runs.answers import Answers
+from melt_ser.runs.evaluations import Rows, answers_of, evaluation_rows, unscored_entries
 from melt_ser.runs.folder import read_epochs, read_inputs
 from melt_ser.runs.identity import settings_of
 from melt_ser.runs.plan import RunPlan
@@ -69,7 +72,7 @@ def make_result(plan: RunPlan, folds: list[FoldOutcome], command: str, accelerat
     """
     curves = [read_epochs(plan.fold_folder(fold.split)) for fold in folds if fold.training.best_epoch is not None]
     answers = _answers(plan, folds)
-    rows = in_order([row for corpus in answers for row in evaluation_rows(plan.folder, corpus, plan.classes)])
+    rows = Rows.of(evaluation_rows(plan.folder, corpus, plan.outputs) for corpus in answers)
     return Result(
         schema_version=SCHEMA_VERSION,
         run=RunInfo(
@@ -86,9 +89,10 @@ def make_result(plan: RunPlan, folds: list[FoldOutcome], command: str, accelerat
         ),
         config=settings_of(plan.config),
         train=_train_info(plan, folds, [float(curve["padding"].mean()) for curve in curves]),
-        evals=rows,
+        evals=rows.evals,
+        ratings=rows.ratings,
         unscored=unscored_entries(plan.unscored),
-        warnings=warnings_before(plan) + warnings_after(plan, rows),
+        warnings=warnings_before(plan) + warnings_after(plan, rows.evals, rows.ratings),
     )
 
 
@@ -100,7 +104,7 @@ def _answers(plan: RunPlan, folds: list[FoldOutcome]) -> Iterator[list[Answers]]
                 fold.split.fold,
                 fold.evaluation_sets[position],
                 fold.probabilities[position],
-                plan.classes,
+                plan.outputs,
                 fold.temperature,
             )
             for fold in folds
@@ -116,7 +120,11 @@ def _train_info(plan: RunPlan, folds: list[FoldOutcome], padding: list[float]) -
         n=_trained_on(plan, single) if single else len(usable),
         classes=plan.classes,
         best_epoch=single.training.best_epoch if single else None,
-        dev_ua=_mean(fold.training.dev_ua for fold in folds),
+        dev_ua=_mean_known([fold.training.dev_ua for fold in folds]),
+        dev_metric=dev_metric(bool(plan.classes), bool(plan.scales), plan.corpus.target is Target.distribution),
+        dev_value=_mean_known([_dev_value(fold.training) for fold in folds]),
+        target=plan.corpus.target.value,
+        scales={name: list(scale) for name, scale in plan.scales.items()},
         rules=plan.corpus.rules,
         dropped={**left_out, **dict(refused.most_common())},
         folds=[_fold_info(plan, fold) for fold in folds],
@@ -140,10 +148,22 @@ def _fold_info(plan: RunPlan, fold: FoldOutcome) -> FoldInfo:
         best_epoch=fold.training.best_epoch,
         chosen=fold.training.chosen,
         dev_ua=fold.training.dev_ua,
+        dev_value=_dev_value(fold.training),
         dev_ece=fold.calibration.ece if fold.calibration else None,
         temperature=fold.temperature,
         seconds=round(fold.training.seconds, 3),
     )
+
+
+def _dev_value(training: FoldTraining) -> float | None:
+    """Return the score that chose the epoch; UA in the record of a fold from before other targets."""
+    return training.dev_ua if training.dev_value is None else training.dev_value
+
+
+def _mean_known(values: list[float | None]) -> float | None:
+    """Return the mean; None if the value of a fold is not known."""
+    known = [value for value in values if value is not None]
+    return _mean(known) if len(known) == len(values) else None
 
 
 def _trained_on(plan: RunPlan, fold: FoldOutcome) -> int:

@@ -11,17 +11,21 @@ from typing import TypeVar
 import pandas as pd
 
 from melt_ser.cli.compose import load_dataset
-from melt_ser.config import RELEASE_LABELS, Config, DatasetConfig, Method
+from melt_ser.config import RELEASE_LABELS, ClassLoss, Config, DatasetConfig, Method, Target
 from melt_ser.core.console import say, verification_bar
 from melt_ser.core.errors import InputError, MeltSerError, SetupError
 from melt_ser.corpora.corpus import Corpus
 from melt_ser.corpora.fold_split import FoldSplit
 from melt_ser.corpora.labels import LabelSpace
 from melt_ser.corpora.load import corpus_root, load_corpus
+from melt_ser.corpora.ratings import Scale
 from melt_ser.corpora.sentences import script
 from melt_ser.corpora.splits import make_fold_splits
+from melt_ser.corpora.targets import attribute_names, shares_of
 from melt_ser.evaluation.evaluation_sets import EvaluationSet, make_evaluation_set, other_corpora
+from melt_ser.models.outputs import Outputs
 from melt_ser.runs.folder import run_folder
+from melt_ser.runs.target_checks import check_target_settings
 
 Read = TypeVar("Read")
 
@@ -41,6 +45,20 @@ class RunPlan:
     reference: Corpus  # the training corpus with the labels that its test part is scored against
     unscored: dict[str, str]  # corpora of eval.corpora that cannot be read: name, reason
     failed_folders: set[Path] = field(default_factory=set)  # of the feature cache; no fold tries these again
+
+    @property
+    def scales(self) -> dict[str, Scale]:
+        """Return the scale of each attribute that the model learns."""
+        if self.corpus.target not in (Target.attributes, Target.several):
+            return {}
+        assert self.corpus.ratings is not None
+        return {name: self.corpus.ratings.scales[name] for name in attribute_names(self.corpus.table)}
+
+    @property
+    def outputs(self) -> Outputs:
+        """Return the outputs of the run's models."""
+        independent = bool(self.classes) and self.config.objective.class_loss is ClassLoss.multi_label
+        return Outputs(self.classes, self.scales, independent)
 
     @property
     def one_model(self) -> bool:
@@ -77,18 +95,19 @@ def make_plan(config: Config) -> RunPlan:
     corpus = load_corpus(config.dataset, progress=verification_bar)
     space = label_space(config, corpus)
     usable, _ = corpus.usable(space)
-    classes = [name for name in space.classes if name in set(usable["class"])]
-    if len(classes) < 2:
+    classes = _classes(corpus, space, usable)
+    if len(classes) < 2 and corpus.target is not Target.attributes:
         raise InputError(
             f"Corpus '{corpus.name}' has {len(classes)} of the classes of label space '{space.name}' "
             f"({', '.join(space.classes)}); training needs two or more."
         )
+    check_target_settings(config, corpus.target)
     reference = read_reference(config, corpus)
     tested = None if reference is corpus else reference.usable(space)[0]
     splits = make_fold_splits(usable, config.dataset, corpus.annotated, tested)
     for split in splits:
         own = split.train["class"].unique()
-        if len(own) == 1 and config.trainer.method is not Method.gradient:
+        if classes and len(own) == 1 and config.trainer.method is not Method.gradient:
             raise InputError(
                 f"The training part of '{corpus.name}' has the class '{own[0]}' alone, and a probe needs two or more; "
                 f"choose another split (dataset.split_seed, dataset.folds)."
@@ -97,7 +116,9 @@ def make_plan(config: Config) -> RunPlan:
         raise SetupError("No member of the union has a test part; name a test corpus: 'eval.corpora=[<corpus>]'.")
     verified = partial(load_corpus, progress=verification_bar)
     others, unsound = _readable(
-        [other for other in other_configs if other.name in at_hand], verified, needed=not scores_itself
+        [replace(other, target=corpus.target) for other in other_configs if other.name in at_hand],
+        verified,
+        needed=not scores_itself,
     )
     unscored = {**missing, **unsound}
     for name, reason in unscored.items():
@@ -147,8 +168,17 @@ def _readable(
 def label_space(config: Config, corpus: Corpus) -> LabelSpace:
     """Return the label space of the run; `native` has the emotions of the training corpus."""
     if config.labels.classes is None:
-        return LabelSpace.native(corpus.table["emotion"])
+        return LabelSpace.native(corpus.emotions)
     return LabelSpace(config.labels.name, config.labels.classes)
+
+
+def _classes(corpus: Corpus, space: LabelSpace, usable: pd.DataFrame) -> list[str]:
+    """Return the classes to learn, in the order of the space: those of the rows, or those that have a vote."""
+    if corpus.target is Target.distribution:
+        voted = shares_of(usable, space, list(space.classes)).sum(axis=0) > 0
+        return [name for name, has_vote in zip(space.classes, voted, strict=True) if has_vote]
+    present = set(usable["class"])
+    return [name for name in space.classes if name in present]
 
 
 def evaluation_sets(plan: RunPlan, split: FoldSplit) -> list[EvaluationSet]:

@@ -5,6 +5,10 @@
     reference, prediction       classes; the prediction is the open answer, chosen among all classes of the model
     correct                     whether the prediction is the reference
     <class>                     a probability for each class of the model
+    share_<class>               the share of the class among the votes, if votes are the target
+    <attribute>_reference, <attribute>    on the scale of the corpus, if attributes are a target
+
+A model without classes has no reference, prediction and correct.
 
 Older tables have no file, speaker, fold and correct.
 """
@@ -13,33 +17,42 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from melt_ser.core import files
-from melt_ser.evaluation.evaluation_sets import EvaluationSet
+from melt_ser.corpora.ratings import ATTRIBUTE, rescaled
+from melt_ser.evaluation.evaluation_sets import SHARE, EvaluationSet
 from melt_ser.evaluation.results import MEAN, RERUN_HINT, Fold
+from melt_ser.models.outputs import Outputs
+
+REFERENCE = "_reference"  # ends the column with the right number of an attribute
 
 
-def prediction_table(
-    evaluation_set: EvaluationSet, probabilities: np.ndarray, classes: list[str], fold: Fold
-) -> pd.DataFrame:
-    """Return the table for probabilities, (utterances, classes), in the order of the set."""
-    table = evaluation_set.table
-    prediction = np.asarray(classes, dtype=object)[probabilities.argmax(axis=1)]
-    frame = pd.DataFrame(
-        {
-            "utterance": table["utterance"],
-            "file": table["audio"],
-            "speaker": table["speaker"],
-            "fold": "" if fold is None else fold,
+def prediction_table(evaluation_set: EvaluationSet, answers: np.ndarray, outputs: Outputs, fold: Fold) -> pd.DataFrame:
+    """Return the table for answers, (utterances, outputs), in the order of the set."""
+    table, classes = evaluation_set.table, list(outputs.classes)
+    columns: dict[str, Any] = {
+        "utterance": table["utterance"],
+        "file": table["audio"],
+        "speaker": table["speaker"],
+        "fold": "" if fold is None else fold,
+    }
+    if classes:
+        prediction = np.asarray(classes, dtype=object)[answers[:, : len(classes)].argmax(axis=1)]
+        columns |= {
             "reference": table["class"],
             "prediction": prediction,
             "correct": prediction == table["class"],
         }
-    )
-    return pd.concat([frame, pd.DataFrame(probabilities, columns=classes)], axis=1)
+    columns |= {name: answers[:, number] for number, name in enumerate(classes)}
+    columns |= {name: table[name] for name in map(str, table) if name.startswith(SHARE)}
+    for number, (name, scale) in enumerate(outputs.scales.items(), start=len(classes)):
+        columns[name + REFERENCE] = table[ATTRIBUTE + name]
+        columns[name] = rescaled(answers[:, number], scale, evaluation_set.scales[name])
+    return pd.DataFrame(columns)
 
 
 def read_prediction_table(path: Path, classes: Sequence[str], fold: Fold = None) -> pd.DataFrame:

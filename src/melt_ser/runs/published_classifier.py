@@ -39,6 +39,7 @@ from melt_ser.evaluation.results import (
     write_result,
 )
 from melt_ser.models.checkpoint_files import CONFIG, DESCRIPTION
+from melt_ser.models.outputs import Outputs
 from melt_ser.models.published_checkpoint import PublishedCheckpoint, find_published, read_labels
 from melt_ser.runs.evaluations import answers_of, evaluation_rows, with_rows
 from melt_ser.runs.folder import RESULT_FILE, read_result
@@ -88,8 +89,9 @@ class PublishedSystem:
         probabilities, result.run.device = self._predict(scored)
         if not is_main_process():
             return result
-        answers = answers_of(None, scored, probabilities, list(self.space.classes), None)
-        result.evals = with_rows(result.evals, evaluation_rows(self.folder, [answers], list(self.space.classes)))
+        outputs = Outputs(list(self.space.classes))
+        answers = answers_of(None, scored, probabilities, outputs, None)
+        with_rows(result, evaluation_rows(self.folder, [answers], outputs))
         about_it = self._warnings(result)
         for sentence in about_it:
             say(f"note: {sentence}")

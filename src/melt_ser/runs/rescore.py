@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from melt_ser.config import ClassifierConfig, EvalConfig, EvaluateConfig
+from melt_ser.config import ClassifierConfig, ClassLoss, EvalConfig, EvaluateConfig
 from melt_ser.core import files
 from melt_ser.core.console import say
 from melt_ser.core.errors import InputError, SetupError
@@ -19,8 +19,9 @@ from melt_ser.corpora.corpus import Corpus
 from melt_ser.corpora.fold_split import SPLIT_COLUMNS
 from melt_ser.corpora.labels import LabelSpace
 from melt_ser.evaluation.evaluation_sets import EvaluationSet, make_evaluation_set, split_to_score
-from melt_ser.evaluation.results import RERUN_HINT, Evaluation, Result, write_result
+from melt_ser.evaluation.results import RERUN_HINT, Evaluation, RatingScore, Result, write_result
 from melt_ser.models.families import check_trusted, find_family
+from melt_ser.models.outputs import Outputs
 from melt_ser.runs.evaluations import answers_of, evaluation_rows, unscored_entries, with_rows
 from melt_ser.runs.folder import RESULT_FILE, model_folders, read_result
 from melt_ser.runs.plan import RunPlan
@@ -66,7 +67,8 @@ def complete(plan: RunPlan, result: Result) -> Result:
     """Score the corpora of `eval.corpora` that a finished run lacks; note the reason for each unreadable one."""
     _note_unscored(plan, result)
     settings = plan.config.eval
-    scored = {(row.corpus, row.split) for row in result.evals if not _has_other_reference(row, plan)}
+    rows: list[Evaluation | RatingScore] = [*result.evals, *result.ratings]
+    scored = {(row.corpus, row.split) for row in rows if not _has_other_reference(row, plan)}
     wanted = [(other, split_to_score(other, settings)) for other in plan.others]
     wanted += [(plan.reference, "test")] if plan.scores_itself else []
     missing = [(corpus, split) for corpus, split in wanted if (corpus.name, split) not in scored]
@@ -81,7 +83,7 @@ def complete(plan: RunPlan, result: Result) -> Result:
     return result
 
 
-def _has_other_reference(row: Evaluation, plan: RunPlan) -> bool:
+def _has_other_reference(row: Evaluation | RatingScore, plan: RunPlan) -> bool:
     """Return whether a row of the training corpus is scored against other labels than those of `eval.reference`."""
     own = (row.corpus, row.split) == (plan.reference.name, "test")
     return own and row.digest != plan.reference.digest
@@ -116,13 +118,13 @@ def rescore(
     Raises InputError if recordings of the corpus were trained on (unless `eval.allow_overlap` is on), or if the run's
     own corpus has changed.
     """
-    models, classes = model_folders(folder, result), result.train.classes
+    models, outputs = model_folders(folder, result), outputs_of(result)
     splits = _read_splits(folder / "splits.csv")
     evaluation_sets = [
         make_evaluation_set(
             corpus,
             trained_space(result),
-            classes,
+            list(outputs.classes),
             settings,
             _trained(splits, fold),
             own_tests[fold] if own_tests else _own_test(splits, corpus, result, settings, fold),
@@ -137,13 +139,21 @@ def rescore(
     if not is_main_process():
         return result
     answers = [
-        answers_of(entry.fold, scored, found, classes, entry.temperature)
+        answers_of(entry.fold, scored, found, outputs, entry.temperature)
         for entry, scored, found in zip(result.train.folds, evaluation_sets, probabilities, strict=True)
     ]
-    result.evals = with_rows(result.evals, evaluation_rows(folder, answers, classes))
+    with_rows(result, evaluation_rows(folder, answers, outputs))
     result.unscored = [entry for entry in result.unscored if entry.corpus != corpus.name]
     write_result(folder / RESULT_FILE, result)
     return result
+
+
+def outputs_of(result: Result) -> Outputs:
+    """Return the outputs of a run's models."""
+    objective = result.config.get("objective", {})  # older results have none
+    independent = bool(result.train.classes) and objective.get("class_loss") == ClassLoss.multi_label.value
+    scales = {name: (low, high) for name, (low, high) in result.train.scales.items()}
+    return Outputs(result.train.classes, scales, independent)
 
 
 def _read_splits(path: Path) -> pd.DataFrame:

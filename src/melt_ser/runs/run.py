@@ -39,6 +39,7 @@ from melt_ser.runs.identity import plain
 from melt_ser.runs.make_result import FoldOutcome, make_result
 from melt_ser.runs.model_card import write_card
 from melt_ser.runs.plan import RunPlan, evaluation_sets, make_plan
+from melt_ser.runs.rating_table import rating_tables
 from melt_ser.runs.run_figures import draw_figures
 from melt_ser.runs.table import evaluation_table
 from melt_ser.runs.tracking import Tracking, check_packages, tracking
@@ -90,7 +91,10 @@ def _run(config: Config) -> tuple[Path, bool, dict[str, float]]:
                 shutil.rmtree(previous_folder(plan.folder), ignore_errors=True)
                 tracked.result(result)
     if result is not None:
-        show(evaluation_table(result.evals))
+        if result.evals:
+            show(evaluation_table(result.evals))
+        for table in rating_tables(result.ratings):
+            show(table)
         shown = set(told) - set(single_fold(plan))  # the sentence about a single fold stands next to its numbers too
         for warning in result.warnings:
             if warning not in shown:
@@ -112,11 +116,11 @@ def _complete(plan: RunPlan) -> tuple[Result, bool]:
     from melt_ser.runs.rescore import complete
 
     result = finished(plan)
-    scored = {row.corpus for row in result.evals}
+    scored = {row.corpus for row in (*result.evals, *result.ratings)}
     plan.unscored = {name: reason for name, reason in plan.unscored.items() if name not in scored}
-    before = list(result.evals)
+    before = list(result.evals), list(result.ratings)
     result = complete(plan, result)
-    return result, result.evals == before
+    return result, (result.evals, result.ratings) == before
 
 
 def finished(plan: RunPlan) -> Result:

@@ -40,7 +40,8 @@ def draw_figures(
     path = into / f"training_curve.{form.value}"
     is_probe = any(info.chosen for info in result.train.folds)  # without epochs, like a published classifier
     if not (is_probe or result.is_published) and (corpora is None or not path.exists()):
-        training_curve_figure([(info.fold, read_epochs(folder / info.folder)) for info in result.train.folds], path)
+        epochs = [(info.fold, read_epochs(folder / info.folder)) for info in result.train.folds]
+        training_curve_figure(epochs, path, result.train.dev_metric)
 
 
 def title_of(row: Evaluation) -> str:

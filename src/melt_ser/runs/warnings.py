@@ -8,7 +8,7 @@ from melt_ser.config import Method
 from melt_ser.core.vocabulary import WITHOUT_WEIGHTS
 from melt_ser.corpora.fold_split import FoldSplit, group_warnings, shared_audio_warnings
 from melt_ser.evaluation.calibration import TEMPERATURES
-from melt_ser.evaluation.results import Evaluation
+from melt_ser.evaluation.results import Evaluation, RatingScore
 from melt_ser.runs.plan import RunPlan
 
 
@@ -47,7 +47,7 @@ def warnings_before(plan: RunPlan) -> list[str]:
     return sentences
 
 
-def warnings_after(plan: RunPlan, rows: Sequence[Evaluation]) -> list[str]:
+def warnings_after(plan: RunPlan, rows: Sequence[Evaluation], ratings: Sequence[RatingScore] = ()) -> list[str]:
     """Return the sentences about the trained model and its scores."""
     sentences = []
     backbone = plan.config.backbone
@@ -56,6 +56,14 @@ def warnings_after(plan: RunPlan, rows: Sequence[Evaluation]) -> list[str]:
             f"The backbone '{backbone.name}' starts from random weights: it is for trying things out, "
             f"and its numbers say nothing about pretrained models."
         )
+    power = plan.config.objective.prior_correction
+    if power:
+        sentences.append(
+            f"The probabilities are divided by the classes' shares in train to the power {power:g} "
+            "(objective.prior_correction)."
+        )
+    noted = [row for row in ratings if row.interval_note and (plan.one_model or not isinstance(row.fold, int))]
+    sentences += dict.fromkeys(f"{row.corpus}, {row.of}: {row.interval_note}" for row in noted)
     whole = [row for row in rows if plan.one_model or not isinstance(row.fold, int)]
     return sentences + warnings_of_scores(rows, whole)
 

@@ -14,6 +14,7 @@ newest folder with such a name is always whole, even if the process is killed. T
 from __future__ import annotations
 
 import dataclasses
+import math
 import shutil
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -34,11 +35,12 @@ from melt_ser.training.average import WeightAverage
 
 @dataclass
 class FitState:
-    """The progress of a fit: epochs done, the best epoch, and a row of metrics per epoch."""
+    """The progress of a fit: epochs done, the best epoch and its scores on dev, and a row of metrics per epoch."""
 
     epoch: int = 0
     best_epoch: int = 0
-    best_dev_ua: float = -1.0
+    best_dev_value: float = -math.inf  # of the score that chooses, such as UA
+    best_dev_ua: float | None = None  # None: the model has no classes
     best_dev_loss: float = float("inf")
     history: list[dict[str, Any]] = field(default_factory=list)
     best_weights: dict[str, Tensor] = field(default_factory=dict)  # only those that learn; on the CPU
@@ -139,7 +141,9 @@ def load_checkpoint(
             average.load_state_dict(saved["average"])
         if accelerator.scaler is not None and saved["scaler"] is not None:
             accelerator.scaler.load_state_dict(saved["scaler"])
-        state = FitState(**saved["progress"], best_weights=best)
+        progress = saved["progress"]
+        progress.setdefault("best_dev_value", progress["best_dev_ua"])  # checkpoints from before other targets
+        state = FitState(**progress, best_weights=best)
     except Exception as error:  # torch, safetensors and pickle each raise their own errors for damaged files
         raise InputError(
             f"The checkpoint {newest} cannot be read ({first_line(error)}); delete that folder or set force=true."

@@ -1,16 +1,15 @@
 """The training loop.
 
-for each epoch:  for each micro-batch: loss, gradient; at the end of a step: update    then: dev UA, keep the best
+for each epoch:  for each micro-batch: loss, gradient; at the end of a step: update    then: dev, keep the best
 
-A step's loss is the mean of weight times cross-entropy over the utterances of `trainer.gradient_accumulation` batches;
-the weights (`trainer.balance`) have mean 1 over the training part. The distribution of the utterances over
+A step's loss is the mean of weight times loss (`objective.py`) over the utterances of `trainer.gradient_accumulation`
+batches; the weights (`trainer.balance`) have mean 1 over the training part. The distribution of the utterances over
 micro-batches (`trainer.batch_seconds`) and processes does not change the mean, up to rounding and the draws of dropout.
 """
 
 from __future__ import annotations
 
 import contextlib
-import math
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -31,12 +30,15 @@ from melt_ser.data.batches import Shard, ShuffledBatches
 from melt_ser.data.datasets import Batch, ClipDataset
 from melt_ser.data.loading import EpochLoader
 from melt_ser.data.stage import Stage
-from melt_ser.evaluation.inference import dev_scores, predict_probabilities
+from melt_ser.evaluation.inference import predict_probabilities
 from melt_ser.models.classifier import SpeechClassifier
 from melt_ser.training.average import WeightAverage
 from melt_ser.training.checkpoints import FitState, learning_weights, load_checkpoint, load_weights, save_checkpoint
-from melt_ser.training.optimisation import Weighting, make_loss, make_optimiser, make_schedule
+from melt_ser.training.dev_scores import DevScores, dev_scores, no_dev
+from melt_ser.training.objective import Objective
+from melt_ser.training.optimisation import Weighting, make_optimiser, make_schedule
 from melt_ser.training.progress import RunningLoss, TrainingProgress
+from melt_ser.training.targets import Goals
 
 LESS_MEMORY = (
     "set trainer.batch_seconds, the audio that is computed at once, or lower it (the steps stay as they are), "
@@ -48,12 +50,13 @@ class StepInput(NamedTuple):
     """A micro-batch on the device.
 
     features: (batch, frames, ...), those of the frozen stage. counts: the frames of each utterance, (batch,).
-    classes: (batch,). weights: of each utterance in the loss, (batch,). scale: a number, the factor of the gradients.
+    rows: of the training part, (batch,). weights: of each utterance in the loss, (batch,). scale: a number, the factor
+    of the gradients.
     """
 
     features: Tensor
     counts: Tensor
-    classes: Tensor
+    rows: Tensor
     weights: Tensor
     scale: Tensor
 
@@ -80,12 +83,14 @@ def fit(
     title: str = "",
     record: RecordGradients | None = None,
     report: Report | None = None,
+    goals: Goals | None = None,
 ) -> FitState:
     """Train `model` in place, up to `config.epochs`, and leave it with the weights of its best epoch.
 
-    The best epoch has the highest dev UA; among equals, the lowest dev loss. Dev is scored in the precision and batch
-    size of the training, since the best epoch may depend on either. With `config.average` the weights of an epoch are
-    their moving average. Afterwards the model computes in float32, like a model that is loaded from its folder.
+    The best epoch has the highest dev score (`dev_scores.py`); among equals, the lowest dev loss. Dev is scored in the
+    precision and batch size of the training, since the best epoch may depend on either. With `config.average` the
+    weights of an epoch are their moving average. Afterwards the model computes in float32, like a model that is loaded
+    from its folder.
 
     Args:
         config: the `trainer` settings.
@@ -102,18 +107,22 @@ def fit(
         title: a name for the progress, such as "fold 1/5".
         record: records the computation of gradients; None: they are computed each time.
         report: is called after each epoch, in the main process.
+        goals: the loss and the right answers; None: the cross-entropy of the utterances' classes.
 
     Raises InputError if the loss is not finite or a checkpoint cannot be read, SetupError if memory runs out.
     """
     device = accelerator.device
     shard = Shard(accelerator.process_index, accelerator.num_processes)
-    weighting = Weighting.of(config.balance, train.classes, train.corpora, len(model.classes))
+    goals = goals or Goals.of_classes(train, dev)
+    weighting = Weighting.of_targets(config.balance, goals.train, train.corpora, len(model.classes))
     weights = torch.from_numpy(weighting.in_loss).to(device)
     batches = ShuffledBatches(
         train.seconds, config.batch_size, seed, weighting.sampling, config.gradient_accumulation, config.batch_seconds
     )
     crop_frames = _crop_frames(config, model, stage)
-    loss_function = make_loss(config, weighting).to(device)
+    objective = Objective(goals.objective, model.outputs, goals.train, weighting.smoothed, config.label_smoothing).to(
+        device
+    )
     optimiser = make_optimiser(config, model, scaled=accelerator.scaler is not None)
     schedule = make_schedule(config, optimiser, batches.steps_per_epoch * config.epochs)
     wrapped = accelerator.prepare(model)
@@ -124,7 +133,7 @@ def fit(
         torch.manual_seed(hash((seed, shard.process)))  # so that dropout differs between processes
 
     def gradients(batch: StepInput) -> Tensor:
-        losses = loss_function(wrapped(batch.features, batch.counts, stage), batch.classes)
+        losses = objective(wrapped(batch.features, batch.counts, stage), batch.rows, model.uncertainties)
         loss: Tensor = (losses * batch.weights).sum()
         accelerator.backward(loss * batch.scale)
         return loss.detach()
@@ -156,7 +165,7 @@ def fit(
                         counted = weights[batch.rows] * float(bool(shard.of(micro_batch.rows)))
                         # Processes average their gradients, hence the factor.
                         scale = torch.full((), accelerator.num_processes / len(micro_batch.step_rows), device=device)
-                        step_input = StepInput(features.inputs, features.lengths, batch.classes, counted, scale)
+                        step_input = StepInput(features.inputs, features.lengths, batch.rows, counted, scale)
                         loss = (recorded or gradients)(step_input)
                     running_loss.add(loss, micro_batch.step, loaded.rows, len(shard.of(micro_batch.rows)))
                     clips += len(micro_batch.rows)
@@ -176,16 +185,17 @@ def fit(
 
             loss_sum, own_length, padded_length = _sum_over_processes(totals, accelerator)
             with average.in_model():
-                dev_ua, dev_wa, dev_loss = _scores_of(dev, model, config, accelerator)
-                if dev is None or (dev_ua, -dev_loss) > (state.best_dev_ua, -state.best_dev_loss):
-                    state.best_epoch, state.best_dev_ua, state.best_dev_loss = state.epoch, dev_ua, dev_loss
+                scores = _scores_of(dev, goals, model, config, accelerator)
+                if dev is None or scores.rank > (state.best_dev_value, -state.best_dev_loss):
+                    state.best_epoch, state.best_dev_value, state.best_dev_loss = state.epoch, scores.value, scores.loss
+                    state.best_dev_ua = scores.ua
                     state.best_weights = learning_weights(model)
             row = {
                 "epoch": state.epoch,
                 "train_loss": loss_sum / clips,
-                "dev_loss": dev_loss,
-                "dev_ua": dev_ua,
-                "dev_wa": dev_wa,
+                "dev_loss": scores.loss,
+                **scores.columns,
+                **({} if scores.metric == "ua" else {"dev_value": scores.value}),
                 "head_learning_rate": schedule.get_last_lr()[-1],
                 "seconds": seconds,
                 "clips_per_second": clips / seconds,
@@ -200,7 +210,7 @@ def fit(
                     report(folder, state.history)
             if due:
                 save_checkpoint(folder / "checkpoints", state, model, optimiser, schedule, average, accelerator)
-            progress.scored(dev_ua)
+            progress.scored(scores.metric, scores.value)
     accelerator.unwrap_model(wrapped, keep_fp32_wrapper=False)
     load_weights(model, state.best_weights)
     return state
@@ -249,12 +259,14 @@ def _sum_over_processes(totals: np.ndarray, accelerator: Accelerator) -> list[fl
 
 
 def _scores_of(
-    dev: ClipDataset | None, model: SpeechClassifier, config: TrainerConfig, accelerator: Accelerator
-) -> tuple[float, float, float]:
-    """Return UA, WA and loss on dev; NaN without a dev part."""
+    dev: ClipDataset | None, goals: Goals, model: SpeechClassifier, config: TrainerConfig, accelerator: Accelerator
+) -> DevScores:
+    """Return the scores on dev; NaN without a dev part."""
     if dev is None:
-        return math.nan, math.nan, math.nan
-    return dev_scores(predict_probabilities(model, dev, config.batch_size, accelerator, LESS_MEMORY), dev)
+        return no_dev(model.outputs, goals.train.is_distribution)
+    assert goals.dev is not None
+    answers = predict_probabilities(model, dev, config.batch_size, accelerator, LESS_MEMORY)
+    return dev_scores(answers, goals.dev, model.outputs)
 
 
 def _is_done(config: TrainerConfig, state: FitState) -> bool:

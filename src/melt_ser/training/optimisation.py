@@ -14,6 +14,7 @@ from melt_ser.config import Balance, Schedule, TrainerConfig
 from melt_ser.config import Optimiser as OptimiserName
 from melt_ser.models.backbone import Backbone
 from melt_ser.models.classifier import SpeechClassifier
+from melt_ser.training.targets import Targets
 
 SCHEDULES = {
     Schedule.linear: "linear",
@@ -34,6 +35,16 @@ class Weighting:
     in_loss: np.ndarray
     sampling: np.ndarray | None
     smoothed: np.ndarray
+
+    @classmethod
+    def of_targets(cls, balance: Balance, targets: Targets, corpora: np.ndarray, number: int) -> Weighting:
+        """Weigh utterances by their classes; shares of votes are learnt as they are, unless classes are sampled.
+
+        The arguments are those of `of`.
+        """
+        if targets.is_distribution and balance is Balance.loss:
+            balance = Balance.nothing
+        return cls.of(balance, targets.classes, corpora, number)
 
     @classmethod
     def of(cls, balance: Balance, classes: np.ndarray, corpora: np.ndarray, number: int) -> Weighting:
@@ -62,17 +73,6 @@ def cell_weights(classes: np.ndarray, corpora: np.ndarray) -> np.ndarray:
     return weights.astype(np.float32)
 
 
-def make_loss(config: TrainerConfig, weighting: Weighting) -> nn.CrossEntropyLoss:
-    """Return a loss that gives each utterance's cross-entropy, (utterances,), without its weight.
-
-    The caller multiplies by `weighting.in_loss` and divides the sum over a step by the number of its utterances. The
-    sum of their weights would be the wrong divisor: it is large in a step with a rare class, so that rare classes
-    would lose a part of their weight.
-    """
-    smoothed = torch.from_numpy(weighting.smoothed).float()
-    return nn.CrossEntropyLoss(weight=smoothed, label_smoothing=config.label_smoothing, reduction="none")
-
-
 def make_optimiser(config: TrainerConfig, model: SpeechClassifier, scaled: bool = False) -> Optimizer:
     """Return Adam or AdamW with the learning rates of the head and of the backbone's layers.
 
@@ -82,7 +82,7 @@ def make_optimiser(config: TrainerConfig, model: SpeechClassifier, scaled: bool 
     groups = []
     for weights, rate in (
         *_backbone_rates(config, model.backbone),
-        (model.head.parameters(), config.head_learning_rate),
+        ([*model.head.parameters(), *model.parameters(recurse=False)], config.head_learning_rate),
     ):
         learning = [weight for weight in weights if weight.requires_grad]
         for decay in (True, False):

@@ -23,11 +23,12 @@ from melt_ser.config import Method, TrainerConfig
 from melt_ser.core import files
 from melt_ser.core.console import say
 from melt_ser.data.datasets import ClipDataset
-from melt_ser.evaluation.calibration import fit_temperature, normalised, with_temperature
-from melt_ser.evaluation.inference import dev_scores
+from melt_ser.evaluation.calibration import fit_temperature, normalised
 from melt_ser.models.classifier import SpeechClassifier
+from melt_ser.training.dev_scores import dev_scores
 from melt_ser.training.optimisation import Weighting
 from melt_ser.training.pooled import pooled_features
+from melt_ser.training.targets import Goals, Targets
 
 MOST_STEPS = 1000  # of the solver
 TOLERANCE = 1e-6  # of the gradient; scikit-learn's 1e-4 leaves an error as large as the logits of a low C
@@ -40,39 +41,46 @@ class Choice(NamedTuple):
 
     layers: as head.layers, but a number in place of "chosen".
     inverse_regularisation: C of scikit-learn.
-    temperature: the decision values of a support-vector machine are divided by it; 1 for logistic regression.
+    temperature: the decision values of a support-vector machine are divided by it; 1 for the others.
+    dev_value: the score that chose; None in the record of an older run, which UA chose. dev_ua: None without classes.
     """
 
     layers: int | str
     inverse_regularisation: float
     temperature: float
-    dev_ua: float
+    dev_ua: float | None
+    dev_value: float | None = None
 
 
 class Linear(NamedTuple):
     """A fitted probe: the logits of features, (features,), are weight @ features + bias.
 
-    weight: (classes, features). bias: (classes,). is_best: whether the solver reached its best fit within MOST_STEPS.
+    weight: (outputs, features). bias: (outputs,). is_best: whether the solver reached its best fit within MOST_STEPS.
     """
 
     weight: np.ndarray
     bias: np.ndarray
     is_best: bool = True
 
+    def logits(self, features: np.ndarray) -> np.ndarray:
+        """Return the logits, (utterances, outputs), for features, (utterances, features)."""
+        logits: np.ndarray = features @ self.weight.T + self.bias
+        return logits
+
     def probabilities(self, features: np.ndarray) -> np.ndarray:
         """Return the probabilities, (utterances, classes), for features, (utterances, features)."""
-        logits = features @ self.weight.T + self.bias
+        logits = self.logits(features)
         return normalised(np.exp(logits - logits.max(axis=1, keepdims=True)))
 
 
 class Examples(NamedTuple):
     """Utterances to learn from.
 
-    features: (utterances, states, features). classes: as indices, (utterances,). weights: with mean 1, (utterances,).
+    features: (utterances, states, features). targets: their right answers. weights: with mean 1, (utterances,).
     """
 
     features: np.ndarray
-    classes: np.ndarray
+    targets: Targets
     weights: np.ndarray
 
 
@@ -84,6 +92,7 @@ def fit_probe(
     folder: Path,
     accelerator: Accelerator,
     choice: Choice | None = None,
+    goals: Goals | None = None,
 ) -> Choice:
     """Fit the head of `model` in place, on the features of its frozen backbone; return the settings that dev chose.
 
@@ -95,23 +104,25 @@ def fit_probe(
         folder: receives probe.csv (the candidates and their dev scores), probe.json and probe.safetensors.
         accelerator: the processes and the device that compute features.
         choice: the settings to fit with; None: dev chooses.
+        goals: the right answers; None: the classes of the utterances.
     """
+    goals = goals or Goals.of_classes(train, dev)
     features = pooled_features(model, train, config.batch_size, accelerator)
     dev_features = None if dev is None else pooled_features(model, dev, config.batch_size, accelerator)
     with threadpool_limits(1 if features.size < MANY_NUMBERS else None):
         if model.head.standardises:
             mean, deviation = features.mean(axis=0, dtype=np.float64), features.std(axis=0, dtype=np.float64)
             model.head.set_scale(torch.from_numpy(mean), torch.from_numpy(deviation))
-        weighting = Weighting.of(config.balance, train.classes, train.corpora, len(model.classes))
+        weighting = Weighting.of_targets(config.balance, goals.train, train.corpora, len(model.classes))
         weights = weighting.in_loss if weighting.sampling is None else weighting.sampling
-        examples = Examples(_scaled(model, features), train.classes, weights)
+        examples = Examples(_scaled(model, features), goals.train, weights)
         if choice is None:
-            assert dev is not None and dev_features is not None
-            choice, candidates = _choose(config, model, examples, _scaled(model, dev_features), dev)
+            assert goals.dev is not None and dev_features is not None
+            choice, candidates = _choose(config, model, examples, _scaled(model, dev_features), goals.dev)
             if accelerator.is_main_process:
                 files.write_csv(folder / "probe.csv", candidates)
         view = _view(examples.features, choice.layers)
-        [probe] = _fits(config.method, view, examples, [choice.inverse_regularisation], len(model.classes))
+        [probe] = _fits(config.method, view, examples, [choice.inverse_regularisation], len(model.outputs))
     if not probe.is_best:
         c = choice.inverse_regularisation
         say(f"note: with C={c:g} the probe was stopped after {MOST_STEPS} steps, before its best fit.")
@@ -123,11 +134,11 @@ def fit_probe(
 
 
 def _choose(
-    config: TrainerConfig, model: SpeechClassifier, examples: Examples, dev_features: np.ndarray, dev: ClipDataset
+    config: TrainerConfig, model: SpeechClassifier, examples: Examples, dev_features: np.ndarray, dev: Targets
 ) -> tuple[Choice, pd.DataFrame]:
-    """Return the candidate with the highest dev UA, and the scores of all; among equals, the lowest dev loss wins.
+    """Return the candidate with the highest dev score, and the scores of all; among equals, the lowest dev loss wins.
 
-    dev_features: those of the dev utterances, (utterances, states, features).
+    dev_features: those of the dev utterances, (utterances, states, features). dev: their right answers.
     """
     states = range(examples.features.shape[1])
     layers_of_candidates = list(states) if model.head.layers == "chosen" else [model.head.layers]
@@ -135,16 +146,16 @@ def _choose(
     rows, best = [], (-np.inf, -np.inf)
     for layers in layers_of_candidates:
         view, dev_view = _view(examples.features, layers), _view(dev_features, layers)
-        probes = _fits(config.method, view, examples, strengths, len(model.classes))
+        probes = _fits(config.method, view, examples, strengths, len(model.outputs))
         for strength, probe in zip(strengths, probes, strict=True):
-            probabilities, temperature = probe.probabilities(dev_view), 1.0
+            temperature = 1.0
             if config.method is Method.linear_svm:  # trained to decide, not to give probabilities
-                temperature = fit_temperature(probabilities, dev.classes)
-                probabilities = with_temperature(probabilities, temperature)
-            ua, wa, loss = dev_scores(probabilities, dev)
-            rows.append({"layers": layers, "C": strength, "dev_ua": ua, "dev_wa": wa, "dev_loss": loss})
-            if (ua, -loss) > best:
-                best, choice = (ua, -loss), Choice(layers, strength, temperature, ua)
+                temperature = fit_temperature(probe.probabilities(dev_view), dev.classes)
+            logits = torch.from_numpy(probe.logits(dev_view) / temperature)
+            scores = dev_scores(model.outputs.answers(logits).numpy(), dev, model.outputs)
+            rows.append({"layers": layers, "C": strength, **scores.columns, "dev_loss": scores.loss})
+            if scores.rank > best:
+                best, choice = scores.rank, Choice(layers, strength, temperature, scores.ua, scores.value)
     return choice, pd.DataFrame(rows)
 
 
@@ -165,9 +176,11 @@ def _view(features: np.ndarray, layers: int | str) -> np.ndarray:
 
 
 def _fits(
-    method: Method, view: np.ndarray, examples: Examples, strengths: list[float], classes: int
+    method: Method, view: np.ndarray, examples: Examples, strengths: list[float], outputs: int
 ) -> Iterator[Linear]:
     """Yield the probe that is fitted with each value of C, from the lowest up.
+
+    Attributes are learnt by a ridge regression with the penalty 1 / C.
 
     Both classifiers depend on the inner products of the utterances alone. So if there are more features than
     utterances, the utterances are first rotated into as many dimensions as there are utterances; the result is the
@@ -176,10 +189,13 @@ def _fits(
     Args:
         method: the classifier.
         view: the features, (utterances, features).
-        examples: gives classes and weights.
+        examples: gives right answers and weights.
         strengths: values of C, rising.
-        classes: the number of classes; some may have no examples.
+        outputs: the number of classes, of which some may have no examples, or of attributes.
     """
+    if examples.targets.attributes.size:
+        yield from _ridges(view, examples, strengths)
+        return
     from sklearn.exceptions import ConvergenceWarning
     from sklearn.linear_model import LogisticRegression
     from sklearn.svm import LinearSVC
@@ -197,14 +213,31 @@ def _fits(
             classifier.set_params(C=strength)
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always", ConvergenceWarning)
-            classifier.fit(view, examples.classes, sample_weight=examples.weights)
+            classifier.fit(view, examples.targets.classes, sample_weight=examples.weights)
         weight, bias = classifier.coef_, classifier.intercept_
         if len(bias) == 1:  # of two classes, only the second has coefficients
             weight, bias = np.concatenate([-weight, weight]) / 2, np.concatenate([-bias, bias]) / 2
         weight = weight if rotation is None else weight @ rotation.T
         is_best = not any(issubclass(warning.category, ConvergenceWarning) for warning in caught)
-        whole = Linear(np.zeros((classes, weight.shape[1])), np.full(classes, ABSENT), is_best)
+        whole = Linear(np.zeros((outputs, weight.shape[1])), np.full(outputs, ABSENT), is_best)
         whole.weight[classifier.classes_], whole.bias[classifier.classes_] = weight, bias
+        yield whole
+
+
+def _ridges(view: np.ndarray, examples: Examples, strengths: list[float]) -> Iterator[Linear]:
+    """Yield the ridge regression of the attributes with each value of C; an unknown attribute is left out of its own.
+
+    The arguments are those of `_fits`.
+    """
+    from sklearn.linear_model import Ridge
+
+    goal = examples.targets.attributes
+    for strength in strengths:
+        whole = Linear(np.zeros((goal.shape[1], view.shape[1])), np.zeros(goal.shape[1]))
+        for number, column in enumerate(goal.T):
+            known = ~np.isnan(column)
+            ridge = Ridge(alpha=1 / strength).fit(view[known], column[known], sample_weight=examples.weights[known])
+            whole.weight[number], whole.bias[number] = ridge.coef_, ridge.intercept_
         yield whole
 
 
@@ -224,6 +257,8 @@ def _put_into_head(model: SpeechClassifier, probe: Linear, layers: int | str) ->
 def _save(folder: Path, method: Method, model: SpeechClassifier, choice: Choice) -> None:
     """Write probe.json, the settings, and probe.safetensors: mean, deviation, weight and bias."""
     settings = {"method": method.value, **choice._asdict(), "classes": model.classes}
+    if model.outputs.scales:
+        settings["scales"] = model.outputs.scales
     files.write_json(folder / "probe.json", settings)
     names = {"shift": "mean", "scale": "deviation", "output.weight": "weight", "output.bias": "bias"}
     weights = {names[name]: weight.cpu().numpy() for name, weight in model.head.state_dict().items()}

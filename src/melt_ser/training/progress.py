@@ -15,6 +15,7 @@ from torch import Tensor
 from melt_ser.core.console import Progress
 from melt_ser.core.errors import InputError
 from melt_ser.data.datasets import ClipDataset
+from melt_ser.evaluation.dev_metric import METRIC_LABELS
 
 SECONDS_BETWEEN = 1.0
 
@@ -93,10 +94,10 @@ class TrainingProgress(Progress):
         self.now |= {"loss": f"loss {loss:.3f}", "speed": f"{clips_per_second:.1f} clips/s"}
         self.advance()
 
-    def scored(self, dev_ua: float) -> None:
-        """Show the dev UA of a finished epoch; NaN: without a dev part."""
-        if not math.isnan(dev_ua):
-            self.now["dev UA"] = f"dev UA {dev_ua:.3f}"
+    def scored(self, metric: str, value: float) -> None:
+        """Show the dev score of a finished epoch, by a name of METRIC_LABELS; NaN: without a dev part."""
+        if not math.isnan(value):
+            self.now["dev"] = f"dev {METRIC_LABELS[metric]} {value:.3f}"
         self.advance(0)
 
     def _status(self, done: int) -> str:

@@ -138,8 +138,8 @@ def _shape(batch: StepInput) -> Shape:
 
 def _room_for(rung: Shape, batch: StepInput) -> StepInput:
     features = batch.features.new_zeros(*rung, *batch.features.shape[2:])
-    counts, classes, weights = (tensor.new_zeros(rung.rows) for tensor in (batch.counts, batch.classes, batch.weights))
-    return StepInput(features, counts, classes, weights, batch.scale.clone())
+    counts, rows, weights = (tensor.new_zeros(rung.rows) for tensor in (batch.counts, batch.rows, batch.weights))
+    return StepInput(features, counts, rows, weights, batch.scale.clone())
 
 
 def _fill(fixed: StepInput, batch: StepInput) -> None:

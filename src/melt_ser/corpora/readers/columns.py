@@ -9,6 +9,7 @@ from pathlib import Path
 from melt_ser.config import DatasetConfig
 from melt_ser.core.errors import InputError, SetupError
 from melt_ser.core.vocabulary import USED_COLUMNS, unknown_column
+from melt_ser.corpora.ratings import ATTRIBUTES
 
 # Other names of our columns: lower-case letters and digits, so that "Speaker ID" and speaker_id are one name. Times are
 # not among them: in tables of cut clips they often are times in the uncut recording.
@@ -26,11 +27,12 @@ LISTED, LONGEST = 20, 40  # columns that an error names, and the characters of e
 
 
 def columns_of(config: DatasetConfig) -> dict[str, str | None]:
-    """Return `dataset.columns`; raise SetupError if it has a column that the corpus table does not have."""
+    """Return `dataset.columns` without attributes; raise SetupError if the corpus table does not have such a column."""
+    attributes = {*ATTRIBUTES, *config.attributes}
     for our in config.columns:
-        if our not in USED_COLUMNS:
+        if our not in USED_COLUMNS and our not in attributes:
             raise SetupError(unknown_column(our))
-    return config.columns
+    return {our: their for our, their in config.columns.items() if our not in attributes}
 
 
 def needs_label(config: DatasetConfig) -> bool:

@@ -29,11 +29,13 @@ from melt_ser.config import DatasetConfig
 from melt_ser.core.errors import InputError, SetupError
 from melt_ser.core.package import expanded
 from melt_ser.core.vocabulary import USED_COLUMNS
+from melt_ser.corpora.ratings import ATTRIBUTE, VOTES
 from melt_ser.corpora.readers.annotations import Record
 from melt_ser.corpora.readers.audio_paths import RootFolder
 from melt_ser.corpora.readers.columns import columns_of, find_columns, listed, needs_label
 from melt_ser.corpora.readers.delimited import read_table
 from melt_ser.corpora.readers.placeholders import without_placeholders
+from melt_ser.corpora.readers.rated import has_ratings, rating_columns, ratings_of
 from melt_ser.corpora.readers.raters import one_row_each
 from melt_ser.corpora.readers.release import not_found
 from melt_ser.corpora.table import GENDER_WORDS, SPLIT_WORDS, Release, Skipped, make_table
@@ -56,13 +58,15 @@ def read(root: Path, config: DatasetConfig) -> Release:
     table = read_table(path, (), strict=True)
     present = [str(column) for column in table]
     columns, notes = find_columns(present, _column_mapping(config), path)
-    _require(columns, present, path, config)
+    rated = rating_columns(table, path, config)
+    _require(columns, present, path, config, is_rated=not rated.empty or config.raters is not None)
     if table.empty:
         raise InputError(f"{path} has a header and no rows; give it a row for each utterance.")
-    ignored = [column for column in present if column not in columns.values()]
+    used = {*columns.values(), *rated.attrs["columns"]}
+    ignored = [column for column in present if column not in used]
     notes += [f"columns that are not used: {', '.join(ignored)}"] if ignored else []
     ours = pd.DataFrame({our: table[their] for our, their in columns.items()})
-    release = release_of(ours, root, path, config)
+    release = release_of(ours.join(rated), root, path, config)
     release.notes = notes + release.notes
     return release
 
@@ -73,9 +77,15 @@ def _column_mapping(config: DatasetConfig) -> dict[str, str | None]:
     return {**label, **columns_of(config)}
 
 
-def _require(found: Mapping[str, str], present: Sequence[str], path: Path, config: DatasetConfig) -> None:
-    """Raise InputError if the table lacks the audio, or a label that is in no other file (`dataset.label_file`)."""
-    missing = [our for our in ("audio", "label") if our not in found and (our != "label" or needs_label(config))]
+def _require(
+    found: Mapping[str, str], present: Sequence[str], path: Path, config: DatasetConfig, is_rated: bool
+) -> None:
+    """Raise InputError if the table lacks the audio, or anything to learn.
+
+    A label may be in another file (`dataset.label_file`), and a corpus with ratings needs none.
+    """
+    label = needs_label(config) and not is_rated
+    missing = [our for our in ("audio", "label") if our not in found and (our != "label" or label)]
     if not missing:
         return
     fix = "name yours with " + " and ".join(f"+dataset.columns.{our}=<column>" for our in missing)
@@ -99,7 +109,10 @@ def release_of(given: pd.DataFrame | Iterable[Record], root: Path, path: Path, c
         config: the settings of the corpus.
     """
     table = given if isinstance(given, pd.DataFrame) else pd.DataFrame(list(given), dtype="str").fillna("")
-    table = table[[column for column in table if column in USED_COLUMNS]].set_axis(range(1, len(table) + 1))
+    table = table.set_axis(range(1, len(table) + 1))
+    rated = table[[column for column in table if str(column).startswith((ATTRIBUTE, VOTES))]]
+    needs = needs_label(config) and not has_ratings(rated, table, config)
+    table = table[[column for column in table if column in USED_COLUMNS]]
     for column in USED_COLUMNS - set(table.columns):
         table[column] = pd.Series("", table.index, "str")
     folder = RootFolder(root)
@@ -107,7 +120,7 @@ def release_of(given: pd.DataFrame | Iterable[Record], root: Path, path: Path, c
         table["audio"], lambda audio, row: folder.relative(audio, f"{path}, row {row}") if audio else ""
     )
     table["label"] = _map_values(table["label"], lambda label, _: unicodedata.normalize("NFC", label))
-    reasons = _missing(table, root, needs_label(config))
+    reasons = _missing(table, root, needs)
     complete, unknown = without_placeholders(table[reasons == ""])
     used, left_out, notes = one_row_each(_with_values(complete, path, config), config, path)
     reasons.update(pd.Series(left_out, dtype="str"))
@@ -115,7 +128,8 @@ def release_of(given: pd.DataFrame | Iterable[Record], root: Path, path: Path, c
     rest = pd.DataFrame({"name": names, "audio": table["audio"], "reason": reasons})[reasons != ""]
     skipped = [Skipped(name, audio, f"{reason}: row {row}") for row, name, audio, reason in rest.to_records().tolist()]
     used = used.assign(utterance=names[used.index], source=_sources(used, config.name))
-    return Release(make_table(used), skipped, unknown + notes)
+    ratings = ratings_of(rated.loc[used.index].set_axis(used["utterance"]), path)
+    return Release(make_table(used), skipped, unknown + notes, ratings=ratings)
 
 
 def _missing(table: pd.DataFrame, root: Path, needs_label: bool) -> pd.Series:

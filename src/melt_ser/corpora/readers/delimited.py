@@ -150,3 +150,12 @@ def _read_with_python(path: Path, content: bytes, delimiter: str, strict: bool) 
             )
         row[len(header) :] = [""] * (len(header) - len(row))
     return pd.DataFrame(rows, dtype="str")
+
+
+def numbers(column: pd.Series, path: Path) -> pd.Series:
+    """Return a column of text as numbers; an empty cell becomes NaN. Raises InputError with the row of a wrong one."""
+    values = pd.to_numeric(column.where(column != ""), errors="coerce").astype("float64")
+    wrong = column.index[(column != "") & ~values.abs().lt(float("inf"))]
+    if len(wrong):
+        raise InputError(f"{path}, row {wrong[0]}: the {column.name} '{column[wrong[0]]}' is no number.")
+    return values

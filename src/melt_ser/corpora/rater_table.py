@@ -1,0 +1,97 @@
+"""Read a table of single ratings (`dataset.raters`): one row for what one rater said of one utterance."""
+
+from __future__ import annotations
+
+import posixpath
+from collections.abc import Collection
+from pathlib import Path
+
+import pandas as pd
+
+from melt_ser.config import DatasetConfig
+from melt_ser.core.errors import InputError, SetupError
+from melt_ser.core.package import expanded
+from melt_ser.corpora.ratings import ATTRIBUTES, Ratings
+from melt_ser.corpora.readers.columns import letters, listed
+from melt_ser.corpora.readers.delimited import numbers, read_table
+
+NAMES = {
+    "utterance": ("utterance", "utteranceid", "id", "clip", "stimulus", "item"),
+    "audio": ("audio", "file", "filename", "path", "wav"),
+    "rater": ("rater", "raterid", "annotator", "annotatorid", "worker", "workerid", "listener", "evaluator"),
+    "label": ("label", "emotion", "answer", "category"),
+}
+"""The names that a column may have, in lower-case letters and digits."""
+
+
+def read_raters(table: pd.DataFrame, root: Path, config: DatasetConfig) -> tuple[Ratings, list[str]]:
+    """Return the ratings of a corpus' utterances, and notes.
+
+    Args:
+        table: the corpus table, whose `utterance` or `audio` the ratings name.
+        root: the folder of the corpus, which the path of the table may be relative to.
+        config: the settings of the corpus.
+
+    Raises SetupError if there is no such table, InputError if it lacks a column, has a number that is none, or names no
+    utterance of the corpus.
+    """
+    assert config.raters is not None
+    path = root / expanded(config.raters)
+    path = path if path.is_file() else expanded(config.raters)
+    if not path.is_file():
+        raise SetupError(f"There is no table of ratings at {path}; set dataset.raters to its path.")
+    given = read_table(path, (), strict=True)
+    columns = _columns(list(map(str, given)), path, config.attributes)
+    single = pd.DataFrame({our: given[their] for our, their in columns.items()})
+    single = single.set_axis(range(1, len(single) + 1))
+    for name in single.columns.difference(["utterance", "audio", "rater", "label"]):
+        single[name] = numbers(single[name], path)
+    single, notes = _of_utterances(single, table, path)
+    repeated = single.duplicated(["utterance", "rater"])
+    if repeated.any():
+        row = single.index[repeated][0]
+        raise InputError(
+            f"{path}, row {row}: rater '{single.loc[row, 'rater']}' has rated '{single.loc[row, 'utterance']}' before; "
+            f"keep one row for each."
+        )
+    return Ratings(single=single.reset_index(drop=True)), notes
+
+
+def _columns(present: list[str], path: Path, attributes: Collection[str]) -> dict[str, str]:
+    """Return the table's column for each of ours; InputError if one is missing."""
+    found = {}
+    for our, names in NAMES.items():
+        fitting = [column for column in present if letters(column) in names]
+        if fitting:
+            found[our] = fitting[0]
+    found |= {name: name for name in (attributes or ATTRIBUTES) if name in present}
+    if not {"utterance", "audio"} & found.keys() or "rater" not in found:
+        raise InputError(
+            f"{path} needs the columns utterance (or audio) and rater, and label or attributes; its columns are: "
+            f"{listed(present)}."
+        )
+    if "label" not in found and not set(found) - {*NAMES}:
+        raise InputError(f"{path} has no ratings: add a column label, or one for each attribute, such as arousal.")
+    return found
+
+
+def _of_utterances(single: pd.DataFrame, table: pd.DataFrame, path: Path) -> tuple[pd.DataFrame, list[str]]:
+    """Return the ratings with the corpus' names of utterances; ratings of other clips are counted in a note.
+
+    The ratings name utterances, or the paths of their audio with or without suffix.
+    """
+    given = single["utterance"] if "utterance" in single else single["audio"]
+    stems = table["audio"].map(lambda audio: posixpath.splitext(audio)[0])
+    known = pd.Series(False, single.index)
+    for theirs in (table["utterance"], table["audio"], stems):
+        names = given.map(dict(zip(theirs, table["utterance"], strict=True)))
+        known = names.notna()
+        if known.any():
+            break
+    else:
+        first = "" if single.empty else f" (its first row is of '{single.iloc[0].drop('rater').iloc[0]!s}')"
+        raise InputError(f"{path} rates no utterance of the corpus{first}; check dataset.raters.")
+    single = single.assign(utterance=names)[known].drop(columns="audio", errors="ignore")
+    notes = [f"{int((~known).sum())} of {len(known)} ratings are of clips that are not used"] if not known.all() else []
+    raters = single["rater"].nunique()
+    return single, [f"{len(single)} ratings by {raters} raters of {single['utterance'].nunique()} utterances", *notes]
