@@ -23,6 +23,7 @@ def evaluate(composed: DictConfig) -> None:
     from melt_ser.runs.folder import RESULT_FILE
     from melt_ser.runs.model_card import write_card
     from melt_ser.runs.published_classifier import is_published, published_system
+    from melt_ser.runs.rating_table import rating_tables
     from melt_ser.runs.rescore import finished_system
     from melt_ser.runs.run_figures import draw_figures
     from melt_ser.runs.table import evaluation_table
@@ -43,6 +44,7 @@ def evaluate(composed: DictConfig) -> None:
     folder = system.folder
     name = config.dataset.name
     config.dataset.root = config.eval.roots.get(name, config.dataset.root)
+    config.dataset.target = system.target
     with main_process_first(config.device):
         corpus = load_corpus(config.dataset, progress=verification_bar)
     with exclusive_lock(folder, waits=True):  # another `evaluate` may be adding its rows
@@ -50,7 +52,11 @@ def evaluate(composed: DictConfig) -> None:
         if is_main_process():
             draw_figures(folder, result, config.eval.figures, [name])
             write_card(folder, result)
-    show(evaluation_table([row for row in result.evals if row.corpus == name]))
+    evals = [row for row in result.evals if row.corpus == name]
+    if evals:
+        show(evaluation_table(evals))
+    for table in rating_tables([row for row in result.ratings if row.corpus == name]):
+        show(table)
     finish(folder / RESULT_FILE)
 
 

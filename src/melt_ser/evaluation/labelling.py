@@ -48,7 +48,8 @@ class Model:
     """A trained model that labels recordings; `load_model` reads it from a run.
 
     `classifiers` are torch modules, on their device: one, or one for each fold of a run. The model's probabilities are
-    the mean of theirs. `classes` are the names of their outputs, in order.
+    the mean of theirs. `classes` and `attributes` are the names of their outputs, in order: a probability each, and a
+    number on the scale of the training corpus.
     """
 
     def __init__(self, classifiers: Sequence[SpeechClassifier]) -> None:
@@ -57,6 +58,15 @@ class Model:
     @property
     def classes(self) -> list[str]:
         return self.classifiers[0].classes
+
+    @property
+    def attributes(self) -> list[str]:
+        return list(self.classifiers[0].outputs.scales)
+
+    @property
+    def columns(self) -> list[str]:
+        """Return the columns of an answer: the label, if the model has classes, and all outputs."""
+        return [*(["label"] if self.classes else []), *self.classifiers[0].outputs.names]
 
     def digest(self) -> str:
         """Return an identifier of the weights, to tell the answers of different models apart."""
@@ -96,9 +106,10 @@ class Model:
         alone = isinstance(audio, str | os.PathLike) and rows[0]["file"] == str(paths[0])
         if alone and "error" in rows[-1]:
             raise InputError(rows[-1]["error"])
-        columns = ["file", *([] if window is None else ["start", "end"]), "label", *self.classes]
+        columns = ["file", *([] if window is None else ["start", "end"]), *self.columns]
         table = pd.DataFrame(rows, columns=[*columns, "error"])
-        return table[columns] if alone else table.fillna({"label": "", "error": ""})
+        texts = [name for name in ("label", "error") if name in table]
+        return table[columns] if alone else table.fillna(dict.fromkeys(texts, ""))
 
     def label_file(self, path: Path, window: float | None = None) -> Iterator[Row]:
         """Yield the rows of a file: one, or one for each window; a file that cannot be read is a row with `error`."""
@@ -174,7 +185,8 @@ class Model:
             f"note: {name} has {total:.0f} s; its label is from the mean over {len(parts)} parts of up to "
             f"{LONGEST_SECONDS:.0f} s. --window 10 (window=10 in Python) gives a row for each 10 s."
         )
-        return [sum(seconds * part[number] for seconds, part in parts) / total for number in range(len(self.classes))]
+        count = len(self.classifiers[0].outputs)
+        return [sum(seconds * part[number] for seconds, part in parts) / total for number in range(count)]
 
     def _probabilities(self, waveform: Waveform) -> list[float]:
         """Return one probability for each class for a mono waveform at 16 kHz."""
@@ -194,9 +206,9 @@ class Model:
             answers: list[float] = self.classifiers[0].outputs.answers(logits).mean(dim=0).tolist()
         return answers
 
-    def _label(self, probabilities: list[float]) -> Row:
-        best = max(range(len(probabilities)), key=probabilities.__getitem__)
-        return {"label": self.classes[best], **dict(zip(self.classes, probabilities, strict=True))}
+    def _label(self, answers: list[float]) -> Row:
+        named = dict(zip(self.classifiers[0].outputs.names, answers, strict=True))
+        return {**({"label": max(self.classes, key=named.__getitem__)} if self.classes else {}), **named}
 
 
 def _check_rules(levels: Levels, name: str) -> None:

@@ -67,7 +67,8 @@ def concordance(sums: Floats) -> Floats:
 def pearson(sums: Floats) -> Floats:
     """Return the correlation coefficient of sums of `moments`; NaN if one side is constant."""
     _, _, variance_x, variance_y, covariance = _central(sums)
-    return np.clip(quotient(covariance, np.sqrt(variance_x * variance_y)), -1.0, 1.0)
+    correlation: Floats = np.clip(quotient(covariance, np.sqrt(variance_x * variance_y)), -1.0, 1.0)
+    return correlation
 
 
 def root_mean_square_error(sums: Floats) -> Floats:
@@ -157,7 +158,8 @@ def has_tie(shares: Floats) -> np.ndarray:
 
 
 def _one_hot(shares: Floats) -> Floats:
-    return np.eye(shares.shape[1])[shares.argmax(axis=1)]
+    chosen: Floats = np.eye(shares.shape[1])[shares.argmax(axis=1)]
+    return chosen
 
 
 def _counts(reference: Floats, prediction: Floats) -> Floats:

@@ -14,6 +14,8 @@ from melt_ser.reporting.latex_text import OTHER_SCRIPT, needs_lualatex
 from melt_ser.reporting.matrix import Cell, Matrix, ScoredSet
 from melt_ser.reporting.overview import SystemScore, figure, over
 from melt_ser.reporting.ranking import Ranking
+from melt_ser.reporting.rated import HEAD as HEAD_OF_RATED
+from melt_ser.reporting.rated import tables as rated_tables
 from melt_ser.reporting.scores import corpus_names, interval
 from melt_ser.runs.table import interval_legend
 
@@ -46,6 +48,7 @@ def latex(contents: ReportData, longtable: bool = False) -> str:
     tables += [_ranking(contents.ranking)] if contents.ranking and contents.ranking.rows else []
     tests = [(matrix, key) for matrix in contents.matrices for key in matrix.columns]
     tables += [_results(*test, f"tab:results-{number}") for number, test in enumerate(tests, 1)]
+    tables += [_rated(*rated, f"tab:rated-{number}") for number, rated in enumerate(rated_tables(contents.rated), 1)]
     parts = [part for table in tables for part in laid_out(table, longtable)]
     for number in range(MOST_FLOATS, len(parts), MOST_FLOATS):
         parts[number] = "\\clearpage\n" + parts[number]
@@ -143,6 +146,20 @@ def _results(matrix: Matrix, test: ScoredSet, label: str) -> Table:
 
 def _cell(cell: Cell, letter: str = "") -> Figure:
     return Figure(figure(cell.score, "ua"), cell.mark, cell.best, letter)
+
+
+def _rated(title: str, meaning: str, columns: list[str], rows: list[list[str]], label: str) -> Table:
+    """Return the table of attributes or of votes; the arguments are those of `rated.tables`."""
+    texts = len(HEAD_OF_RATED)
+    table = Table(
+        label,
+        f"{title}.",
+        [name[:1].upper() + name[1:] for name in columns[:texts]],
+        columns[texts:],
+        [(row[:texts], [Figure(cell) for cell in row[texts:]]) for row in rows],
+    )
+    table.notes = [*_named(table.constants()), breakable(meaning)]
+    return table
 
 
 def _ranking(ranking: Ranking) -> Table:

@@ -12,6 +12,7 @@ from melt_ser.reporting.contents import ReportData
 from melt_ser.reporting.matrix import Cell
 from melt_ser.reporting.overview import figure, next_to, over
 from melt_ser.reporting.ranking import Ranking
+from melt_ser.reporting.rated import tables
 from melt_ser.reporting.scores import interval_shown
 from melt_ser.runs.table import interval_legend
 
@@ -50,6 +51,9 @@ def _lines(contents: ReportData) -> Iterator[str]:
     if contents.ranking:
         yield "\n## Ranks over corpora\n"
         yield from _ranking(contents.ranking)
+    for title, meaning, heads, rows in tables(contents.rated):
+        yield f"\n## {title}\n\n{escaped(meaning)}\n"
+        yield from table(heads, rows)
     sources = contents.label_sources
     if sources.pairs or sources.notes:
         yield f"\n## Label sources\n\n{escaped(label_sources.MEANING)}\n"

@@ -10,10 +10,14 @@ import yaml
 from melt_ser.core.markdown import code, escaped, table
 from melt_ser.core.package import STUDENTS
 from melt_ser.evaluation.metrics import percent, table_metrics
+from melt_ser.evaluation.rating_metrics import ATTRIBUTE_METRICS, DISTRIBUTION_METRICS
+from melt_ser.evaluation.rating_scores import DISTRIBUTION
 from melt_ser.evaluation.results import Evaluation, FoldInfo, Result
 from melt_ser.runs.identity import without_infrastructure
 from melt_ser.runs.origins import is_student, origins, starts_from_checkpoint, training_corpora
 from melt_ser.runs.public_text import public_command, public_settings, without_examples
+from melt_ser.runs.rating_table import ATTRIBUTES_MEANING, VOTES_MEANING
+from melt_ser.runs.rating_table import shown as shown_rating
 from melt_ser.runs.table import fold_text, interval_legend, merged, shown
 
 VERSIONS = ("melt_ser", "torch", "transformers")  # that the card names; result.json has all
@@ -31,6 +35,8 @@ def card_facts(result: Result, permission: str | None = None) -> dict[str, Any]:
     dataset = result.config["dataset"]
     return {
         "classes": [escaped(name) for name in result.train.classes],
+        "attributes": [f"{escaped(name)} ({low:g} to {high:g})" for name, (low, high) in result.train.scales.items()],
+        "ratings": [(escaped(meaning), _lines(lines)) for meaning, lines in _ratings(result)],
         "built": _built(result),
         "results": _lines(_results(result)),
         "legend": escaped(" ".join(interval_legend(result.whole_evals()))),
@@ -93,6 +99,23 @@ def _results(result: Result) -> Iterator[str]:
         for row, answers in merged(result.whole_evals())
     )
     yield from table([*columns, "ECE"], rows)
+
+
+def _ratings(result: Result) -> Iterator[tuple[str, Iterator[str]]]:
+    """Yield the meaning and the table of attributes, and those of the shares of votes, if there are rows."""
+    for meaning, metrics, is_distribution in (
+        (ATTRIBUTES_MEANING, ATTRIBUTE_METRICS, False),
+        (VOTES_MEANING, DISTRIBUTION_METRICS, True),
+    ):
+        rows = [row for row in result.whole_ratings() if (row.of == DISTRIBUTION) == is_distribution]
+        if rows:
+            columns = ["corpus", "split", "of", "utterances", *(metric.label for metric in metrics.values())]
+            cells = (
+                [row.corpus, row.split, row.of, f"{row.n:,}"]
+                + [shown_rating(row, name, metric) for name, metric in metrics.items()]
+                for row in rows
+            )
+            yield meaning, table(columns, cells)
 
 
 def _scope(result: Result) -> str:

@@ -18,7 +18,7 @@ from melt_ser.cli.own_checkpoint import name_of
 from melt_ser.cli.published_classifier import HUB, yaml_name
 from melt_ser.cli.quoting import shell_setting
 from melt_ser.cli.sweep import command
-from melt_ser.config import ClassifierConfig, EvaluateConfig
+from melt_ser.config import ClassifierConfig, EvaluateConfig, Target
 from melt_ser.core import files
 from melt_ser.core.console import say
 from melt_ser.core.errors import SetupError, did_you_mean
@@ -65,6 +65,11 @@ class PublishedSystem:
     checkpoint: PublishedCheckpoint
     space: LabelSpace
     folder: Path
+
+    @property
+    def target(self) -> Target:
+        """Return the judgement that the classifier gives."""
+        return Target.label
 
     @property
     def name(self) -> str:

@@ -12,6 +12,16 @@ from melt_ser.evaluation.results import INTERVAL_MARKS, RatingScore
 if TYPE_CHECKING:
     from rich.table import Table
 
+ATTRIBUTES_MEANING = (
+    "CCC: concordance correlation coefficient (Lin 1989); RMSE on the scale of the attribute; 95 % intervals. ±: the "
+    "standard deviation over seeds or models; the interval of a mean over seeds is the mean of theirs."
+)
+VOTES_MEANING = (
+    "KL and JS: Kullback-Leibler and Jensen-Shannon divergence from the shares of the votes, in nats, lower is better; "
+    "macro-F1 of the most voted class, and of all classes above their even share; top 2: the most voted class is among "
+    "the two most probable. F1 and top 2 in %; 95 % intervals."
+)
+
 
 def metrics_of(row: RatingScore) -> dict[str, RatingMetric]:
     """Return the metrics that a row has, by their names."""

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from melt_ser.config import ClassifierConfig, ClassLoss, EvalConfig, EvaluateConfig
+from melt_ser.config import ClassifierConfig, ClassLoss, EvalConfig, EvaluateConfig, Target
 from melt_ser.core import files
 from melt_ser.core.console import say
 from melt_ser.core.errors import InputError, SetupError
@@ -36,6 +36,11 @@ class FinishedSystem:
 
     config: EvaluateConfig
     folder: Path
+
+    @property
+    def target(self) -> Target:
+        """Return the judgement that the run's model has learnt."""
+        return Target(read_result(self.folder).train.target)
 
     def score(self, corpus: Corpus) -> Result:
         """Do as `rescore` does, from the result that is in the folder now: another `evaluate` may have added rows."""

@@ -116,7 +116,7 @@ def _complete(plan: RunPlan) -> tuple[Result, bool]:
     from melt_ser.runs.rescore import complete
 
     result = finished(plan)
-    scored = {row.corpus for row in (*result.evals, *result.ratings)}
+    scored = {row.corpus for row in result.evals} | {row.corpus for row in result.ratings}
     plan.unscored = {name: reason for name, reason in plan.unscored.items() if name not in scored}
     before = list(result.evals), list(result.ratings)
     result = complete(plan, result)

@@ -38,8 +38,8 @@ def warnings_before(plan: RunPlan) -> list[str]:
     if any(plan.refits(split) for split in plan.splits):
         chosen = "for the number of epochs" if trainer.method is Method.gradient else "with the settings"
         sentences.append(
-            f"The scored model is trained on train and dev, {chosen} that dev chose (trainer.refit): dev UA is "
-            "that of the model before it, which is trained on train alone."
+            f"The scored model is trained on train and dev, {chosen} that dev chose (trainer.refit): the dev "
+            "score is that of the model before it, which is trained on train alone."
         )
     for split in plan.splits:
         sentences += shared_audio_warnings(plan.corpus.name, split)

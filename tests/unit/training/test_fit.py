@@ -19,6 +19,7 @@ from melt_ser.data.stage import Stage
 from melt_ser.evaluation.inference import predict_probabilities
 from melt_ser.models.classifier import SpeechClassifier
 from melt_ser.training.checkpoints import FitState, learning_weights
+from melt_ser.training.dev_scores import DevScores
 from melt_ser.training.device import make_accelerator
 from melt_ser.training.fit import fit
 from melt_ser.training.optimisation import cell_weights
@@ -108,9 +109,9 @@ def prescribe_dev_scores(monkeypatch: pytest.MonkeyPatch, scores: list[tuple[flo
     """Give each epoch of the next fit a dev UA and a dev loss."""
     remaining = iter(scores)
 
-    def dev_scores(*_: object) -> tuple[float, float, float]:
+    def dev_scores(*_: object) -> DevScores:
         ua, loss = next(remaining)
-        return ua, ua, loss
+        return DevScores("ua", ua, loss, {"dev_ua": ua, "dev_wa": ua})
 
     monkeypatch.setattr("melt_ser.training.fit.dev_scores", dev_scores)
 
@@ -122,7 +123,7 @@ def test_fit_ends_with_the_weights_of_its_best_epoch(
     prescribe_dev_scores(monkeypatch, scores)
     model, state = fit_head(clips, tmp_path / "five", epochs=5)
     assert state.best_epoch == 3  # the highest UA, then the lowest loss, then the first
-    assert (state.best_dev_ua, state.best_dev_loss) == (0.7, 0.8)
+    assert (state.best_dev_ua, state.best_dev_value, state.best_dev_loss) == (0.7, 0.7, 0.8)
     assert [row["dev_ua"] for row in state.history] == [ua for ua, _ in scores]
     prescribe_dev_scores(monkeypatch, scores)
     after_three, _ = fit_head(clips, tmp_path / "three", epochs=3)

@@ -10,10 +10,13 @@ import numpy as np
 import pytest
 import torch
 
-from melt_ser.config import Balance, Optimiser, TrainerConfig
+from melt_ser.config import Balance, ObjectiveConfig, Optimiser, TrainerConfig
 from melt_ser.evaluation.inference import exact_products
 from melt_ser.models.classifier import SpeechClassifier
-from melt_ser.training.optimisation import Weighting, cell_weights, make_loss, make_optimiser
+from melt_ser.models.outputs import Outputs
+from melt_ser.training.objective import Objective
+from melt_ser.training.optimisation import Weighting, cell_weights, make_optimiser
+from melt_ser.training.targets import Targets
 from small_models import batch_of, small_classifier, small_whisper_classifier
 
 CLASS_OF, CORPUS_OF = np.array([0] * 6 + [1] * 2 + [0] * 3 + [1]), np.array([0] * 8 + [1] * 4)
@@ -31,7 +34,7 @@ def test_weighting_balances_the_loss_or_the_sampling_or_neither(balance: Balance
 def test_label_smoothing_does_not_drive_answers_to_an_absent_class() -> None:
     classes = np.repeat([0, 1, 2], 60)
     weighting = Weighting.of(Balance.loss, classes, np.zeros_like(classes), 4)
-    loss = make_loss(TrainerConfig(label_smoothing=0.1), weighting)
+    loss = Objective(ObjectiveConfig(), Outputs("abcd"), Targets(classes), weighting.smoothed, smoothing=0.1)
     right, absent = torch.tensor([[4.0, 0, 0, 0]]), torch.tensor([[4.0, 0, 0, 6]])
     assert loss(right, torch.tensor([0])).item() < loss(absent, torch.tensor([0])).item()
 

@@ -1,0 +1,118 @@
+"""The scores of attributes and of distributions of votes in a report: one row for each system and test set."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from statistics import fmean, stdev
+
+from melt_ser.evaluation.rating_metrics import RatingMetric
+from melt_ser.evaluation.rating_scores import DISTRIBUTION
+from melt_ser.evaluation.results import ENSEMBLE, RatingScore
+from melt_ser.reporting.collect import Run
+from melt_ser.reporting.systems import system_names
+from melt_ser.runs.rating_table import ATTRIBUTES_MEANING, VOTES_MEANING, metrics_of, shown
+
+HEAD = ("system", "trained on", "tested on", "of", "n", "±")
+
+
+@dataclass(frozen=True)
+class RatedSystem:
+    """A system's scores of one attribute, of their mean, or of a distribution: one row of each of its seeds."""
+
+    system: str
+    train: str
+    runs: list[Run]
+    rows: list[RatingScore]
+
+    @property
+    def first(self) -> RatingScore:
+        """Return the row of the first seed."""
+        return self.rows[0]
+
+    @property
+    def metrics(self) -> dict[str, RatingMetric]:
+        """Return the metrics of the row, by their names."""
+        return metrics_of(self.first)
+
+    @property
+    def tested_on(self) -> str:
+        """Return the corpus, with the split if it is not test, and a single fold."""
+        split = "" if self.first.split in ("test", "all") else f" ({self.first.split})"
+        fold = f", fold {self.first.fold}" if isinstance(self.first.fold, int) else ""
+        return f"{self.first.corpus}{split}{fold}"
+
+    @property
+    def over(self) -> str:
+        """Return the number of seeds or models of a mean; "" for a single model."""
+        if len(self.rows) > 1:
+            return f"{len(self.rows)} seeds"
+        return f"{self.first.models} models" if self.first.models > 1 else ""
+
+    @property
+    def cells(self) -> list[str]:
+        """Return the texts of HEAD, and of each metric."""
+        return [
+            *(self.system, self.train, self.tested_on, self.first.of, f"{self.first.n:,}", self.over),
+            *(shown(self.mean, name, metric) for name, metric in self.metrics.items()),
+        ]
+
+    @property
+    def mean(self) -> RatingScore:
+        """Return the mean over the seeds as a row; the interval is the mean of theirs."""
+        if len(self.rows) == 1:
+            return self.first
+        values: dict[str, float | None] = {}
+        spread: dict[str, float] = {}
+        bounds: dict[str, list[float] | None] = {}
+        for name in self.metrics:
+            known = [value for row in self.rows if (value := row.values.get(name)) is not None]
+            intervals = [interval for row in self.rows if (interval := row.ci95.get(name)) is not None]
+            whole = len(known) == len(self.rows)
+            values[name] = fmean(known) if whole else None
+            spread |= {name: stdev(known)} if whole else {}
+            has_all = len(intervals) == len(self.rows)
+            bounds[name] = [fmean(ends) for ends in zip(*intervals, strict=True)] if has_all else None
+        first = self.first
+        return RatingScore(
+            corpus=first.corpus, split=first.split, fold=first.fold, of=first.of, n=first.n, values=values, ci95=bounds,
+            ci_unit=first.ci_unit, interval_note=first.interval_note, spread=spread,
+        )  # fmt: skip
+
+
+def rated_systems(runs: Sequence[Run]) -> list[RatedSystem]:
+    """Return the scores of every system on every test set, the best first; ensembles of folds are left out."""
+    names = system_names(list(runs))
+    alike: dict[tuple[str, ...], list[tuple[Run, RatingScore]]] = defaultdict(list)
+    for run in runs:
+        for row in run.result.whole_ratings():
+            if row.fold != ENSEMBLE:
+                alike[run.system, row.corpus, row.digest, row.split, str(row.fold), row.of].append((run, row))
+    systems = [
+        RatedSystem(names[key], pairs[0][0].result.train.corpus, [run for run, _ in pairs], [row for _, row in pairs])
+        for (key, *_), pairs in alike.items()
+    ]
+    return sorted(systems, key=_rank)
+
+
+def _rank(system: RatedSystem) -> tuple[str, bool, str, float, str]:
+    """Return a sort key: test set, the mean after single attributes, then the best system first."""
+    name = next(iter(system.metrics))
+    value = system.mean.values[name] or 0.0
+    best_first = value if system.first.of == DISTRIBUTION else -value
+    return system.tested_on, system.first.of == "mean", system.first.of, best_first, system.system
+
+
+def tables(systems: Sequence[RatedSystem]) -> list[tuple[str, str, list[str], list[list[str]]]]:
+    """Return title, meaning, columns and rows of the table of attributes and of that of votes, if there are rows."""
+    found = []
+    for title, meaning, is_distribution in (
+        ("Attributes", ATTRIBUTES_MEANING, False),
+        ("Shares of the votes", VOTES_MEANING, True),
+    ):
+        rows = [system for system in systems if (system.first.of == DISTRIBUTION) == is_distribution]
+        if rows:
+            columns = [*HEAD, *(metric.label for metric in rows[0].metrics.values())]
+            found.append((title, meaning, columns, [system.cells for system in rows]))
+    return found
