@@ -103,10 +103,10 @@ def read_release(config: DatasetConfig) -> tuple[Path, Release]:
     if config.raters is not None:
         rated, notes = read_raters(release.table, root, config)
         release = replace(release, ratings=joined(release.ratings, rated), notes=[*release.notes, *notes])
-    if release.ratings is not None and not release.ratings.is_empty:
-        ratings, notes = with_scales(release.ratings, config.attributes, config.name)
-        learnt = target_of(config, release.table, ratings) in (Target.attributes, Target.several)
-        release = replace(release, ratings=ratings, notes=[*release.notes, *(notes if learnt else [])])
+    ratings = release.ratings
+    if ratings and target_of(config, release.table, ratings) in (Target.attributes, Target.several):
+        ratings, notes = with_scales(ratings, config.attributes, config.name)
+        release = replace(release, ratings=ratings, notes=[*release.notes, *notes])
     validate(release.table, config.name, is_rated=release.ratings is not None)
     return release.root or root, release
 
@@ -170,11 +170,12 @@ def load_corpus(config: DatasetConfig, force: bool = False, progress: Progress |
 
 def _with_ratings(corpus: Corpus, ratings: Ratings, label_map: Mapping[str, str | None]) -> Corpus:
     """Return a corpus with the columns of its ratings, and with a digest that covers them if they are the target."""
-    map_labels(pd.Series(list(ratings.votes), dtype="str"), label_map, corpus.name)  # refuses unknown labels
     columns = ratings.columns(corpus.table["utterance"], label_map)
     rated = replace(corpus, table=corpus.table.assign(**columns), ratings=ratings)
     if rated.target is Target.label:
         return rated
+    if rated.target is Target.distribution:
+        map_labels(pd.Series(list(ratings.votes), dtype="str"), label_map, corpus.name)  # refuses unknown labels
     return replace(rated, digest=sha256(corpus.digest + ratings.digest()))
 
 

@@ -55,13 +55,13 @@ class Ratings:
     def columns(self, utterances: pd.Series, label_map: Mapping[str, str | None]) -> dict[str, pd.Series]:
         """Return the columns of a corpus table: `attribute <name>`, and `votes <emotion>` by a label map.
 
-        Votes for labels that the map leaves out (null) are not counted.
+        Votes for labels that the map leaves out are not counted.
         """
         found: dict[str, pd.Series] = {}
         for name in map(str, self.attributes):
             found[ATTRIBUTE + name] = _of(self.attributes[name], utterances)
         for label in self.votes:
-            emotion = label_map[str(label)]
+            emotion = label_map.get(str(label))
             if emotion is not None:
                 votes = _of(self.votes[label], utterances).fillna(0.0)
                 found[VOTES + emotion] = found[VOTES + emotion] + votes if VOTES + emotion in found else votes

@@ -14,7 +14,8 @@ import pandas as pd
 
 from melt_ser.core.console import say
 from melt_ser.evaluation.metrics import METRICS, percent
-from melt_ser.evaluation.results import ELSEWHERE, EvaluationSummary
+from melt_ser.evaluation.rating_metrics import ATTRIBUTE_METRICS, DISTRIBUTION_METRICS
+from melt_ser.evaluation.results import ELSEWHERE, EvaluationSummary, RatingScore
 from melt_ser.evaluation.summary import Summary, summarise
 from melt_ser.reporting.collect import CollectedRuns, Run, collect
 from melt_ser.reporting.systems import system_names
@@ -34,6 +35,14 @@ COLUMNS = (
     *("ci_unit", "interval_note"),
     *("ece", "ece_with_temperature", "overlap", "synthetic", "warnings", "experiment", "seconds", "digest", "weights"),
     *("run", "folder", "command"),
+)
+RATING_COLUMNS = (
+    "of",
+    *(
+        f"{name}{end}"
+        for name in (*ATTRIBUTE_METRICS, *DISTRIBUTION_METRICS)
+        for end in ("", "_low", "_high", "_spread")
+    ),
 )
 
 
@@ -57,30 +66,45 @@ def read_runs(folders: list[Path]) -> pd.DataFrame:
 def overview(runs: list[Run]) -> pd.DataFrame:
     """Return a table of COLUMNS with a row for each run, corpus, split, fold and answer set.
 
-    Metrics and bounds of their 95 % intervals are fractions in 0..1. A cell is empty if its value is not known.
+    Metrics and bounds of their 95 % intervals are fractions in 0..1. A cell is empty if its value is not known. If a
+    run has ratings, they have rows too, and RATING_COLUMNS follow: the attribute ("mean", or "distribution") and its
+    metrics.
     """
     names = system_names(runs)
     rows = [_row(run, names[run.system], row) for run in runs for row in run.evals]
-    return pd.DataFrame(rows, columns=list(COLUMNS))
+    rated = [_rating_row(run, names[run.system], row) for run in runs for row in run.result.ratings]
+    return pd.DataFrame(rows + rated, columns=[*COLUMNS, *(RATING_COLUMNS if rated else ())])
 
 
 def _row(run: Run, system: str, row: EvaluationSummary) -> dict[str, Any]:
+    return {
+        **_common_cells(run, system, row),
+        **{key: getattr(row, key) for key in ("answer_set", "chance", "ece")},
+        "classes": " ".join(row.classes),
+        **_metric_cells(row),
+        "ece_with_temperature": row.calibration.ece_with_temperature if row.calibration else None,
+    }
+
+
+def _rating_row(run: Run, system: str, row: RatingScore) -> dict[str, Any]:
+    cells: dict[str, Any] = {**_common_cells(run, system, row), "of": row.of}
+    for name in row.values:
+        cells[name], cells[f"{name}_spread"] = row.values[name], row.spread.get(name)
+        cells[f"{name}_low"], cells[f"{name}_high"] = row.ci95.get(name) or (None, None)
+    return cells
+
+
+def _common_cells(run: Run, system: str, row: EvaluationSummary | RatingScore) -> dict[str, Any]:
     result = run.result
     return {
         "system": system,
         "backbone": run.backbone,
         "train": result.train.corpus,
-        **{
-            key: getattr(row, key)
-            for key in ("corpus", "split", "fold", "answer_set", "digest", "models", "n", "chance", "ece", "overlap")
-        },
+        **{key: getattr(row, key) for key in ("corpus", "split", "fold", "digest", "models", "n", "overlap")},
         "seed": result.run.seed,
-        "classes": " ".join(row.classes),
         "dropped": sum(row.dropped.values()),
-        **_metric_cells(row),
         "ci_unit": row.ci_unit,
         "interval_note": row.interval_note,
-        "ece_with_temperature": row.calibration.ece_with_temperature if row.calibration else None,
         "synthetic": bool(result.config["dataset"].get("synthetic")),
         "warnings": len(result.warnings),
         "experiment": result.run.experiment,

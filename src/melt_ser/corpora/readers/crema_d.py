@@ -1,8 +1,8 @@
 """CREMA-D: acted American English, 48 men and 43 women, 12 sentences, 6 emotions.
 
 Files: `<root>/AudioWAV/1001_DFA_ANG_XX.wav`, or without the folder. A name is actor, sentence, emotion and level (XX:
-unspecified). The gender is in the release's VideoDemographics.csv, which is read if it is in the root or in the folder
-above the root.
+unspecified). The gender is in the release's VideoDemographics.csv, and the votes of its listeners are in
+processedResults/tabulatedVotes.csv; each is read if it is in the root or in the folder above the root.
 Source: Cao et al., CREMA-D: Crowd-sourced Emotional Multimodal Actors Dataset, IEEE Transactions on Affective
 Computing 2014, and the README of the release.
 """
@@ -10,12 +10,14 @@ Computing 2014, and the README of the release.
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from pathlib import Path, PurePath
 
 import pandas as pd
 
 from melt_ser.config import DatasetConfig
 from melt_ser.core.errors import InputError
+from melt_ser.corpora.readers.crema_d_ratings import read_votes
 from melt_ser.corpora.readers.file_names import Naming, fill, read_names
 from melt_ser.corpora.readers.release import Row
 from melt_ser.corpora.table import Release
@@ -57,7 +59,10 @@ def read(root: Path, config: DatasetConfig) -> Release:
         fill(release, "gender", _genders(tables[0]), by="speaker")
     else:
         release.notes.append(f"no gender is known, since {DEMOGRAPHICS} of the release is not in the root")
-    return release
+    if config.target is None:
+        return release
+    ratings, notes = read_votes([root, root.parent])
+    return replace(release, ratings=ratings, notes=[*release.notes, *notes])
 
 
 def _genders(path: Path) -> dict[str, str]:

@@ -58,7 +58,7 @@ def read(root: Path, config: DatasetConfig) -> Release:
     table = read_table(path, (), strict=True)
     present = [str(column) for column in table]
     columns, notes = find_columns(present, _column_mapping(config), path)
-    rated = rating_columns(table, path, config)
+    rated = rating_columns(table, path, config, has_label="label" in columns)
     _require(columns, present, path, config, is_rated=not rated.empty or config.raters is not None)
     if table.empty:
         raise InputError(f"{path} has a header and no rows; give it a row for each utterance.")

@@ -24,6 +24,7 @@ from typing import Any
 from melt_ser.config import DatasetConfig
 from melt_ser.core.errors import InputError, SetupError, did_you_mean
 from melt_ser.corpora.download.hub import unpack_hub
+from melt_ser.corpora.ratings import ATTRIBUTE, ATTRIBUTES
 from melt_ser.corpora.readers.annotations import Record, read_records
 from melt_ser.corpora.readers.columns import columns_of, needs_label
 from melt_ser.corpora.readers.csv import release_of
@@ -93,11 +94,13 @@ def _records(folder: Path, path: Path, config: DatasetConfig, notes: dict[str, N
 def _our_columns(path: Path, columns: list[str], config: DatasetConfig) -> dict[str, str]:
     """Return the data set's column for each of ours that is read; raise InputError if one is missing."""
     same = {column: column for column in SAME if column in columns}
-    ours = {**same, **columns_of(config), "audio": FILE_NAME}
+    rated = {ATTRIBUTE + name: config.columns.get(name) or name for name in config.attributes or ATTRIBUTES}
+    rated = {our: their for our, their in rated.items() if their.lower() in columns}
+    ours = {**same, **columns_of(config), "audio": FILE_NAME, **rated}
     for our, their in ours.items():
         if their is not None and their.lower() not in columns:
             raise InputError(f"{path} has no column '{their}' (dataset.columns.{our}): {did_you_mean(their, columns)}")
-    if ours.get("label") is None and needs_label(config):
+    if ours.get("label") is None and needs_label(config) and not rated and config.raters is None:
         raise InputError(f"{path} has no column 'label': set +dataset.columns.label to one of {', '.join(columns)}.")
     return {our: their.lower() for our, their in ours.items() if their is not None}
 

@@ -1,9 +1,9 @@
 """IEMOCAP: five sessions of two actors each, scripted and improvised.
 
 Files: `Session1/dialog/EmoEvaluation/<dialogue>.txt` has a line for each turn, `[start - end]` TAB turn TAB label TAB
-[valence, arousal, dominance]; the audio of a turn is `Session1/sentences/wav/<dialogue>/<turn>.wav`. A turn such as
-Ses01F_impro01_M003 begins with the session and the actor who wore the markers; the letter of the last part is the
-speaker, here the man of session 1.
+[valence, arousal, dominance], and under it what each evaluator said (iemocap_ratings.py). The audio of a turn is
+`Session1/sentences/wav/<dialogue>/<turn>.wav`. A turn such as Ses01F_impro01_M003 begins with the session and the actor
+who wore the markers; the letter of the last part is the speaker, here the man of session 1.
 Source: Busso et al., IEMOCAP: Interactive emotional dyadic motion capture database, 2008.
 """
 
@@ -14,10 +14,11 @@ from pathlib import Path
 
 from melt_ser.config import DatasetConfig
 from melt_ser.core.errors import InputError
+from melt_ser.corpora.readers.iemocap_ratings import RatingsOfTurns
 from melt_ser.corpora.readers.release import Row, audio_files, folders, is_hidden, not_found, preference
 from melt_ser.corpora.table import Release, Skipped, make_table
 
-EVALUATION = re.compile(r"\[[\d.]+ - [\d.]+\]\t(\S+)\t(\w+)\t\[.*\]\s*")
+EVALUATION = re.compile(r"\[[\d.]+ - [\d.]+\]\t(\S+)\t(\w+)\t(\[.*\])\s*")
 TRANSCRIPT = re.compile(r"(\S+) \[[^\]]*\]:\s*(.*)")
 TURN = re.compile(r"(Ses0[1-5])[FM]_\w+_([FM])\w*")
 
@@ -29,8 +30,9 @@ def read(root: Path, config: DatasetConfig) -> Release:
         raise not_found(root / "Session1", config)
     rows: list[Row] = []
     skipped: list[Skipped] = []
+    rated = RatingsOfTurns()
     for session in sessions:
-        session_rows, session_skipped = _read_session(root, session, config.language)
+        session_rows, session_skipped = _read_session(root, session, config.language, rated)
         rows += session_rows
         skipped += session_skipped
     if not rows and not skipped:
@@ -39,7 +41,7 @@ def read(root: Path, config: DatasetConfig) -> Release:
     notes = [f"{there} of the five sessions are there"] if there != 5 else []
     table = make_table(rows)
     annotated = table.assign(dialogue=table["utterance"].str.rpartition("_")[0])  # Ses01F_impro01
-    return Release(table, skipped, notes, annotated=annotated)
+    return Release(table, skipped, notes, annotated=annotated, ratings=rated.ratings() if config.target else None)
 
 
 def _sessions(places: list[Path]) -> list[Path]:
@@ -61,22 +63,26 @@ def _sessions(places: list[Path]) -> list[Path]:
     return list(sessions.values())
 
 
-def _read_session(root: Path, session: Path, language: str) -> tuple[list[Row], list[Skipped]]:
-    """Return the turns of a session that have a file, and the skipped lines, turns and files."""
+def _read_session(root: Path, session: Path, language: str, rated: RatingsOfTurns) -> tuple[list[Row], list[Skipped]]:
+    """Return the turns of a session that have a file, and the skipped lines, turns and files; add to the ratings."""
     wavs = session / "sentences" / "wav"
     clips, skipped = _clips(root, wavs)
     rows = []
     for evaluation in _annotations(session):
         texts = _texts(session / "dialog" / "transcriptions" / evaluation.name)
+        utterance = ""
         for line in evaluation.read_text(encoding="utf-8", errors="replace").splitlines():
-            if not line.startswith("["):
-                continue  # the header, and the votes of single evaluators
+            if not line.startswith("["):  # the header, and the votes of single evaluators
+                rated.add_line(utterance, line)
+                continue
+            utterance = ""
             parts = EVALUATION.fullmatch(line)
             turn = TURN.fullmatch(parts[1]) if parts else None
             if not parts or not turn:
                 skipped.append(Skipped(line, evaluation.relative_to(root).as_posix(), "line not understood"))
                 continue
-            utterance, label = parts.groups()
+            utterance, label, means = parts.groups()
+            rated.add_turn(utterance, means)
             audio = clips.pop(utterance, None)
             if audio is None:
                 expected = wavs / evaluation.stem / f"{utterance}.wav"

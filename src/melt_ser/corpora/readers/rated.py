@@ -13,20 +13,22 @@ from melt_ser.corpora.readers.columns import listed
 from melt_ser.corpora.readers.delimited import numbers
 
 
-def rating_columns(table: pd.DataFrame, path: Path, config: DatasetConfig) -> pd.DataFrame:
+def rating_columns(table: pd.DataFrame, path: Path, config: DatasetConfig, has_label: bool) -> pd.DataFrame:
     """Return the columns of attributes and votes, as text, called `attribute <name>` and `votes <label>`.
 
     `attrs["columns"]` of the result has their names in the table. Attributes are those of `dataset.attributes`, or else
-    the columns arousal, valence and dominance; `dataset.columns` may name the column of each. Raises InputError if a
-    column that a setting names is not there.
+    the columns arousal, valence and dominance; `dataset.columns` may name the column of each. If rows have labels and
+    no setting asks for ratings, there are none. Raises InputError if a column that a setting names is not there.
 
     Args:
         table: as `read_table` returns it.
         path: the table's file, for errors.
         config: the settings of the corpus.
+        has_label: whether the table has labels.
     """
     theirs: dict[str, str] = {}
-    for name in config.attributes or ATTRIBUTES:
+    asked = not has_label or config.target is not None
+    for name in config.attributes or (ATTRIBUTES if asked else ()):
         column = (config.columns.get(name) or name).lower()
         if column in table:
             theirs[ATTRIBUTE + name] = column
