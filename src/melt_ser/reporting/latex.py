@@ -44,7 +44,7 @@ def latex(contents: ReportData, longtable: bool = False) -> str:
 
     Each is divided into tables that fit a page, or with `longtable` runs over several pages.
     """
-    tables = [_matrix(matrix) for matrix in contents.matrices]
+    tables = [_matrix(matrix) for matrix in contents.matrices if matrix.rows]
     tables += [_ranking(contents.ranking)] if contents.ranking and contents.ranking.rows else []
     tests = [(matrix, key) for matrix in contents.matrices for key in matrix.columns]
     tables += [_results(*test, f"tab:results-{number}") for number, test in enumerate(tests, 1)]

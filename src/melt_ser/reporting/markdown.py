@@ -43,6 +43,8 @@ def _lines(contents: ReportData) -> Iterator[str]:
     yield f"\n{escaped(' '.join([*legend[:1], '[–]: no interval; the reasons stand under Every score.']))}"
     yield from _best(contents)
     for matrix, blocks in zip(contents.matrices, contents.blocks, strict=True):
+        if not matrix.rows:
+            continue
         yield f"\n## Trained and tested on each corpus, answer set {matrix.answer_set}\n\n{LEGEND}"
         for block in blocks:
             yield f"\n### {escaped(block.title)}{', ' + block.seeds if block.seeds else ''}\n"
@@ -59,10 +61,11 @@ def _lines(contents: ReportData) -> Iterator[str]:
         yield f"\n## Label sources\n\n{escaped(label_sources.MEANING)}\n"
         yield from table(label_sources.COLUMNS, (pair.cells for pair in sources.pairs))
         yield from (f"\n{escaped(note)}" for note in sources.notes)
-    yield "\n## Systems\n"
-    yield from _systems(contents)
-    yield "\n## Every score\n"
-    yield from _results(contents)
+    if contents.systems:
+        yield "\n## Systems\n"
+        yield from _systems(contents)
+        yield "\n## Every score\n"
+        yield from _results(contents)
     if contents.published:
         yield "\n## Published figures next to ours\n"
         yield from _published(contents)

@@ -100,6 +100,7 @@ def card_text(
 def figures_of(folder: Path, result: Result) -> list[Figure]:
     """Return the figures of a run that its card shows: the confusion on each corpus, and the training curve."""
     titles = {f"confusion_{Path(row.predictions).stem}": f"Confusion: {title_of(row)}" for row in result.closed_evals()}
+    titles |= {f"ratings_{Path(row.predictions).stem}": f"Ratings: {row.corpus}" for row in result.whole_ratings()}
     titles["training_curve"] = "Training curve"
     found = []
     for stem, title in titles.items():

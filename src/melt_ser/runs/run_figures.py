@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Collection
 from pathlib import Path
 
 from melt_ser.config import FigureFormat
-from melt_ser.evaluation.results import Evaluation, Result
+from melt_ser.core import files
+from melt_ser.evaluation.rating_scores import DISTRIBUTION
+from melt_ser.evaluation.results import RERUN_HINT, Evaluation, RatingScore, Result
 from melt_ser.runs.figures import confusion_figure, training_curve_figure
 from melt_ser.runs.folder import read_epochs
+from melt_ser.runs.rating_figures import attributes_figure, shares_figure
 from melt_ser.runs.table import fold_text
 
 
@@ -19,7 +23,7 @@ def draw_figures(
     corpora: Collection[str] | None = None,
     into: Path | None = None,
 ) -> None:
-    """Draw the training curve, if there are epochs, and a confusion matrix for each corpus.
+    """Draw the training curve, if there are epochs, and for each corpus a confusion matrix and its ratings.
 
     The confusion matrices are those of the answer set closed; their files are named after the predictions. In a run
     with several folds, a single fold has none.
@@ -37,11 +41,32 @@ def draw_figures(
         path = into / f"confusion_{Path(row.predictions).stem}.{form.value}"
         if row.answer_set == "closed" and (corpora is None or row.corpus in corpora or not path.exists()):
             confusion_figure(row, title_of(row), path)
+    _draw_ratings(folder, result, form, corpora, into)
     path = into / f"training_curve.{form.value}"
     is_probe = any(info.chosen for info in result.train.folds)  # without epochs, like a published classifier
     if not (is_probe or result.is_published) and (corpora is None or not path.exists()):
         epochs = [(info.fold, read_epochs(folder / info.folder)) for info in result.train.folds]
         training_curve_figure(epochs, path, result.train.dev_metric)
+
+
+def _draw_ratings(
+    folder: Path, result: Result, form: FigureFormat, corpora: Collection[str] | None, into: Path
+) -> None:
+    """Draw a figure of the attributes and one of the shares of votes for each corpus."""
+    of_file: dict[str, list[RatingScore]] = defaultdict(list)
+    for row in result.whole_ratings():
+        of_file[row.predictions].append(row)
+    for name, rows in of_file.items():
+        path = into / f"ratings_{Path(name).stem}.{form.value}"
+        if corpora is not None and rows[0].corpus not in corpora and path.exists():
+            continue
+        predictions = files.read_csv(folder / name, {}, RERUN_HINT)
+        title = f"{rows[0].corpus}, n = {rows[0].n:,}"
+        if rows[0].of == DISTRIBUTION:
+            shares_figure(rows[0], predictions, title, path)
+            rows, path = rows[1:], into / f"attributes_{Path(name).stem}.{form.value}"
+        if rows:
+            attributes_figure(rows, predictions, title, path)
 
 
 def title_of(row: Evaluation) -> str:
