@@ -171,6 +171,9 @@ def load_corpus(config: DatasetConfig, force: bool = False, progress: Progress |
 def _with_ratings(corpus: Corpus, ratings: Ratings, label_map: Mapping[str, str | None]) -> Corpus:
     """Return a corpus with the columns of its ratings, and with a digest that covers them if they are the target."""
     columns = ratings.columns(corpus.table["utterance"], label_map)
+    if "label" in ratings.single:
+        emotions = ratings.single["label"].map(lambda label: label_map.get(label))
+        ratings = replace(ratings, single=ratings.single.assign(emotion=emotions))
     rated = replace(corpus, table=corpus.table.assign(**columns), ratings=ratings)
     if rated.target is Target.label:
         return rated

@@ -31,7 +31,8 @@ class Ratings:
     attributes: a column for each attribute, NaN if it is not known; its index is the utterance.
     scales: the lowest and the highest value of each attribute.
     votes: a column for each label, with the number or share of its votes; its index is the utterance.
-    single: a row for each rating of one rater, with the columns utterance and rater, and label or attributes.
+    single: a row for each rating of one rater, with the columns utterance and rater, and label or attributes; of a
+        verified corpus also the emotion of the label.
     """
 
     attributes: pd.DataFrame = field(default_factory=pd.DataFrame)
@@ -43,7 +44,7 @@ class Ratings:
         if not self.single.empty and "label" in self.single and self.votes.empty:
             rated = self.single[self.single["label"] != ""]
             self.votes = pd.crosstab(rated["utterance"], rated["label"]).astype("float64")
-        own = [column for column in self.single if column not in ("utterance", "rater", "label")]
+        own = [column for column in self.single if column not in ("utterance", "rater", "label", "emotion")]
         if own and self.attributes.empty:
             self.attributes = self.single.groupby("utterance")[own].mean()
 

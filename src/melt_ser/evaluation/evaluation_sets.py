@@ -30,6 +30,7 @@ class EvaluationSet:
     corpus_classes: the model's classes that the whole corpus has.
     dropped: the number of utterances that are left out, by reason.
     notes: sentences about limits of the scores.
+    space: maps the labels of the corpus, and of its raters, to classes.
     """
 
     corpus: Corpus
@@ -38,6 +39,7 @@ class EvaluationSet:
     corpus_classes: list[str]
     dropped: dict[str, int]
     notes: list[str] = field(default_factory=list)
+    space: LabelSpace | None = None
 
     @property
     def name(self) -> str:
@@ -113,7 +115,7 @@ def make_evaluation_set(
     dropped = _dropped(corpus, rows, table, space, classes)
     notes = shared_sentences_note(table, trained_sentences) if test is None else _reference_note(corpus, settings)
     table = table.assign(trained_on=known).reset_index(drop=True)
-    return EvaluationSet(corpus, split, table, corpus_classes, dropped, notes)
+    return EvaluationSet(corpus, split, table, corpus_classes, dropped, notes, space)
 
 
 def _with_shares(

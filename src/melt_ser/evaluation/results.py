@@ -260,7 +260,7 @@ class RatingScore(Struct, kw_only=True):
     corpus: str
     split: str
     fold: Fold
-    of: str  # the attribute, "mean" or "distribution"
+    of: str  # the attribute, "mean" or "distribution"; of one rater also "class"
     n: int
     values: dict[str, float | None]
     ci95: dict[str, Interval | None] = {}
@@ -292,6 +292,7 @@ class _Result(Struct, Generic[Row], kw_only=True):
     train: TrainInfo
     evals: list[Row]
     ratings: list[RatingScore] = []
+    one_rater: list[RatingScore] = []  # what one rater scores against the others on the same utterances
     unscored: list[Unscored] = []
     warnings: list[str]
 

@@ -14,7 +14,7 @@ from melt_ser.reporting.notices import Notice, notices
 from melt_ser.reporting.overview import SystemScore, system_scores
 from melt_ser.reporting.published import Published, published_next_to
 from melt_ser.reporting.ranking import Ranking, rank_methods
-from melt_ser.reporting.rated import RatedSystem, rated_systems
+from melt_ser.reporting.rated import RatedSystem, one_rater, rated_systems
 from melt_ser.reporting.system_rows import SystemRow, system_rows
 from melt_ser.reporting.systems import method_names
 
@@ -48,6 +48,7 @@ class ReportData:
     label_sources: LabelSources
     published: list[Published]
     rated: list[RatedSystem]  # scores of attributes and votes
+    one_rater: list[list[str]]  # cells of rated.ONE_RATER
     warnings: dict[str, list[Run]]  # by sentence: the runs with it; the most frequent sentence first
     dropped: list[Dropped]
 
@@ -88,6 +89,7 @@ def make_report_data(collected: CollectedRuns) -> ReportData:
         compare_label_sources(scores, methods),
         published_next_to(scores),
         rated_systems(collected.runs),
+        one_rater(collected.runs),
         by_number,
         _dropped(collected.runs),
     )

@@ -12,7 +12,7 @@ from melt_ser.reporting.contents import ReportData
 from melt_ser.reporting.matrix import Cell
 from melt_ser.reporting.overview import figure, next_to, over
 from melt_ser.reporting.ranking import Ranking
-from melt_ser.reporting.rated import tables
+from melt_ser.reporting.rated import ONE_RATER, ONE_RATER_MEANING, tables
 from melt_ser.reporting.scores import interval_shown
 from melt_ser.runs.table import interval_legend
 
@@ -56,6 +56,9 @@ def _lines(contents: ReportData) -> Iterator[str]:
     for title, meaning, heads, rows in tables(contents.rated):
         yield f"\n## {title}\n\n{escaped(meaning)}\n"
         yield from table(heads, rows)
+    if contents.one_rater:
+        yield f"\n## One rater against the others\n\n{escaped(ONE_RATER_MEANING)}\n"
+        yield from table(ONE_RATER, contents.one_rater)
     sources = contents.label_sources
     if sources.pairs or sources.notes:
         yield f"\n## Label sources\n\n{escaped(label_sources.MEANING)}\n"

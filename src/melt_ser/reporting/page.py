@@ -18,7 +18,7 @@ from melt_ser.reporting.contents import ReportData
 from melt_ser.reporting.forest import forest, styles
 from melt_ser.reporting.overview import SystemScore, figure, next_to, over, points
 from melt_ser.reporting.pages import render, script
-from melt_ser.reporting.rated import HEAD, tables
+from melt_ser.reporting.rated import HEAD, ONE_RATER, ONE_RATER_MEANING, tables
 from melt_ser.reporting.run_details import run_details
 from melt_ser.reporting.scores import above_chance, interval_shown
 from melt_ser.reporting.systems import method_of
@@ -80,6 +80,8 @@ def page(contents: ReportData, folder: Path | None) -> str:
         label_sources=label_sources,
         rated_tables=tables(contents.rated),
         rated_texts=len(HEAD),
+        one_rater_columns=[(name, name == "utterances") for name in ONE_RATER],
+        one_rater_meaning=ONE_RATER_MEANING,
         label_source_columns=[(name, name not in TEXTS) for name in label_sources.COLUMNS],
         training_of=training_of,
         points=points,

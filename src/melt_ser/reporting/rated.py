@@ -7,13 +7,24 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import fmean, stdev
 
-from melt_ser.evaluation.rating_metrics import RatingMetric
+from melt_ser.evaluation.metrics import METRICS, percent
+from melt_ser.evaluation.rating_metrics import ATTRIBUTE_METRICS, RatingMetric
 from melt_ser.evaluation.rating_scores import DISTRIBUTION
 from melt_ser.evaluation.results import ENSEMBLE, RatingScore
 from melt_ser.reporting.collect import Run
 from melt_ser.reporting.systems import system_names
 from melt_ser.runs.rating_table import ATTRIBUTES_MEANING, VOTES_MEANING, metrics_of, shown
 
+CLASS = "class"
+ONE_RATER = ("tested on", "of", "utterances", "one rater")
+ONE_RATER_MEANING = (
+    "What one rater scores against the others, as far as an utterance has three raters or more: a label against the "
+    "class that most of the others chose (none if that is a tie), a number against their mean. UA and WA in %."
+)
+LABELS = {
+    **{name: metric.label for name, metric in METRICS.items()},
+    **{name: metric.label for name, metric in ATTRIBUTE_METRICS.items()},
+}
 HEAD = ("system", "trained on", "tested on", "of", "n", "±")
 
 
@@ -94,6 +105,23 @@ def rated_systems(runs: Sequence[Run]) -> list[RatedSystem]:
         for (key, *_), pairs in alike.items()
     ]
     return sorted(systems, key=_rank)
+
+
+def one_rater(runs: Sequence[Run]) -> list[list[str]]:
+    """Return the cells of ONE_RATER: what one rater scores against the others on each test set, each once."""
+    found: dict[tuple[str, ...], list[str]] = {}
+    for run in runs:
+        for row in run.result.one_rater:
+            split = "" if row.split in ("test", "all") else f" ({row.split})"
+            fold = f", fold {row.fold}" if isinstance(row.fold, int) else ""
+            shown_values = [
+                f"{LABELS[name]} {percent(value) if row.of == CLASS else f'{value:.3f}'}"
+                for name, value in row.values.items()
+                if value is not None
+            ]
+            cells = [f"{row.corpus}{split}{fold}", row.of, f"{row.n:,}", ", ".join(shown_values)]
+            found.setdefault((row.digest, *cells), cells)
+    return list(found.values())
 
 
 def _rank(system: RatedSystem) -> tuple[str, bool, str, float, str]:

@@ -27,7 +27,7 @@ from melt_ser.evaluation.slices import mean_slices, slices
 from melt_ser.models.outputs import Outputs
 from melt_ser.runs.answers import Answers
 from melt_ser.runs.predictions import prediction_table
-from melt_ser.runs.rating_rows import rating_rows, without_ties
+from melt_ser.runs.rating_rows import one_rater_rows, rating_rows, without_ties
 
 
 def answers_of(
@@ -44,10 +44,11 @@ def answers_of(
 
 @dataclass
 class Rows:
-    """The rows of a result on one or several corpora: of classes (`evals`), and of ratings."""
+    """The rows of a result on one or several corpora: of classes (`evals`), of ratings, and of one rater."""
 
     evals: list[Evaluation]
     ratings: list[RatingScore]
+    one_rater: list[RatingScore]
 
     @classmethod
     def of(cls, parts: Iterable[Rows]) -> Rows:
@@ -58,6 +59,7 @@ class Rows:
         return cls(
             sorted(evals, key=lambda row: isinstance(row.fold, int)),
             sorted(ratings, key=lambda row: isinstance(row.fold, int)),
+            [row for part in listed for row in part.one_rater],
         )
 
 
@@ -72,7 +74,8 @@ def evaluation_rows(folder: Path, folds: Sequence[Answers], outputs: Outputs) ->
         whole = _mean_and_ensemble(folds, outputs) if share_a_test else [_pooled(folds)]
     rows = [_rows(folder, answers, outputs) for answers in whole]
     rows += [_rows(folder, answers, outputs, one_of_many=bool(whole)) for answers in folds]
-    return Rows([row for part in rows for row in part.evals], [row for part in rows for row in part.ratings])
+    evals, ratings = [row for part in rows for row in part.evals], [row for part in rows for row in part.ratings]
+    return Rows(evals, ratings, one_rater_rows((whole or folds)[0], outputs))
 
 
 def with_rows(result: Result, rows: Rows) -> None:
@@ -81,6 +84,7 @@ def with_rows(result: Result, rows: Rows) -> None:
     replaced = (first.corpus, first.split)
     result.evals = [row for row in result.evals if (row.corpus, row.split) != replaced] + rows.evals
     result.ratings = [row for row in result.ratings if (row.corpus, row.split) != replaced] + rows.ratings
+    result.one_rater = [row for row in result.one_rater if (row.corpus, row.split) != replaced] + rows.one_rater
 
 
 def _mean_and_ensemble(folds: Sequence[Answers], outputs: Outputs) -> list[Answers]:
@@ -126,7 +130,7 @@ def _rows(folder: Path, answers: Answers, outputs: Outputs, one_of_many: bool = 
     path = Path("predictions") / f"{stem}.csv"
     files.write_csv(folder / path, answers.predictions)
     evals = _class_rows(without_ties(answers), list(outputs.classes), path) if outputs.classes else []
-    return Rows(evals, rating_rows(answers, outputs, path))
+    return Rows(evals, rating_rows(answers, outputs, path), [])
 
 
 def _class_rows(answers: Answers, classes: list[str], path: Path) -> list[Evaluation]:

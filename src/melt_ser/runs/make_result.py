@@ -91,6 +91,7 @@ def make_result(plan: RunPlan, folds: list[FoldOutcome], command: str, accelerat
         train=_train_info(plan, folds, [float(curve["padding"].mean()) for curve in curves]),
         evals=rows.evals,
         ratings=rows.ratings,
+        one_rater=rows.one_rater,
         unscored=unscored_entries(plan.unscored),
         warnings=warnings_before(plan) + warnings_after(plan, rows.evals, rows.ratings),
     )

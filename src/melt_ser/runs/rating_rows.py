@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from melt_ser.evaluation.evaluation_sets import SHARE
+from melt_ser.evaluation.one_rater import score_labels, score_numbers
 from melt_ser.evaluation.rating_metrics import has_tie
 from melt_ser.evaluation.rating_scores import Answered, RatingScores, score_attributes, score_distribution
 from melt_ser.evaluation.results import MEAN, RatingScore
@@ -62,6 +63,27 @@ def _as_rows(scores: Iterable[RatingScores], answers: Answers, path: Path) -> It
             digest=scored.corpus.digest,
             predictions=path.as_posix(),
         )
+
+
+def one_rater_rows(answers: Answers, outputs: Outputs) -> list[RatingScore]:
+    """Return what one rater scores against the others on the same utterances; [] if no single ratings are known."""
+    scored, ratings = answers.scored, answers.scored.corpus.ratings
+    if ratings is None or ratings.single.empty:
+        return []
+    single = ratings.single[ratings.single["utterance"].isin(scored.table["utterance"])]
+    found: list[tuple[str, dict[str, float | None], int]] = []
+    if outputs.classes and "emotion" in single and scored.space is not None:
+        of_class = single.assign(**{"class": scored.space.classify(single["emotion"])})
+        found.append(("class", *score_labels(of_class, scored.corpus_classes)))
+    found += [(name, *score_numbers(single, name)) for name in outputs.scales if name in single]
+    return [
+        RatingScore(
+            corpus=scored.name, split=scored.split, fold=answers.fold, of=of, n=n, values=values,
+            digest=scored.corpus.digest,
+        )
+        for of, values, n in found
+        if n
+    ]  # fmt: skip
 
 
 def without_ties(answers: Answers) -> Answers:
