@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from melt_ser.config import RELEASE_LABELS, Config, DatasetConfig, EvalConfig
+from melt_ser.config import RELEASE_LABELS, Config, DatasetConfig, EvalConfig, ScorePrecision
 from melt_ser.core.errors import InputError
 from melt_ser.corpora.corpus import Corpus
 from melt_ser.corpora.emobox import EMOBOX
@@ -27,6 +27,7 @@ class EvaluationSet:
     corpus_classes: the model's classes that the whole corpus has.
     dropped: the number of utterances that are left out, by reason.
     notes: sentences about limits of the scores.
+    precision: the number format in which the answers are computed.
     """
 
     corpus: Corpus
@@ -35,6 +36,7 @@ class EvaluationSet:
     corpus_classes: list[str]
     dropped: dict[str, int]
     notes: list[str] = field(default_factory=list)
+    precision: ScorePrecision = ScorePrecision.fp32
 
     @property
     def name(self) -> str:
@@ -103,8 +105,10 @@ def make_evaluation_set(
         )
     dropped = _dropped(corpus, rows, table, space, classes)
     notes = shared_sentences_note(table, trained_sentences) if test is None else _reference_note(corpus, settings)
+    if settings.precision is not ScorePrecision.fp32:
+        notes = [*notes, f"Computed in {settings.precision.value} (eval.precision), not in float32: scores may differ."]
     table = table.assign(trained_on=known).reset_index(drop=True)
-    return EvaluationSet(corpus, split, table, corpus_classes, dropped, notes)
+    return EvaluationSet(corpus, split, table, corpus_classes, dropped, notes, settings.precision)
 
 
 def _reference_note(corpus: Corpus, settings: EvalConfig) -> list[str]:

@@ -135,6 +135,7 @@ def _rows(folder: Path, answers: Answers, classes: list[str], one_of_many: bool 
             digest=scored.corpus.digest,
             dropped=scored.dropped,
             models=answers.models,
+            precision=scored.precision.value,
             slices=_slices(answers, scores.classes),
             overlap=scored.overlap,
             predictions=path.as_posix(),
