@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 
 import numpy as np
 import torch
@@ -22,12 +22,17 @@ from melt_ser.evaluation.metrics import confusion_matrix, unweighted_accuracy, w
 from melt_ser.models.classifier import SpeechClassifier, logits_of_all
 
 
-@contextmanager
-def exact_products(tf32: bool = False) -> Iterator[None]:
-    """Forbid TF32 in a GPU's convolutions and matrix products within the block, or allow it.
+def exact_products() -> AbstractContextManager[None]:
+    """Forbid TF32 in a GPU's convolutions and matrix products within the block.
 
     TF32 has errors of about 1e-3 that depend on the batch.
     """
+    return _with_tf32(False)
+
+
+@contextmanager
+def _with_tf32(tf32: bool) -> Iterator[None]:
+    """Allow or forbid TF32 within the block."""
     allowed = torch.backends.cuda.matmul.allow_tf32
     torch.backends.cuda.matmul.allow_tf32 = tf32
     try:
@@ -43,7 +48,7 @@ def computing_in(precision: ScorePrecision, device: torch.device) -> Iterator[No
     if precision is ScorePrecision.tf32 and device.type != "cuda":
         raise SetupError(f"The precision tf32 needs a CUDA GPU, and this device is {device}; choose fp32 or bf16.")
     half = torch.autocast(device.type, torch.bfloat16, enabled=precision is ScorePrecision.bf16)
-    with exact_products(precision is ScorePrecision.tf32), half:
+    with _with_tf32(precision is ScorePrecision.tf32), half:
         yield
 
 
