@@ -33,10 +33,10 @@ def make_parser(description: str | None, rounds: int = 3) -> argparse.ArgumentPa
     return parser
 
 
-def add_model_options(parser: argparse.ArgumentParser, clips: int) -> None:
+def add_model_options(parser: argparse.ArgumentParser, clips: int, families: Sequence[str] = FAMILIES) -> None:
     """Add the options for models, clips and settings of melt_ser."""
-    parser.add_argument("--families", nargs="+", choices=FAMILIES, default=list(FAMILIES))
-    parser.add_argument("--size", choices=("tiny", "base"), default="tiny")
+    parser.add_argument("--families", nargs="+", choices=families, default=list(families))
+    parser.add_argument("--size", choices=("tiny", "base", "large"), default="tiny")
     parser.add_argument("--clips", type=int, default=clips, help=f"(default: {clips})")
     parser.add_argument("--lengths", type=Path, help="seconds of clips, one a line (default: see clips.py)")
     parser.add_argument("--overrides", nargs="*", default=[], help="settings of melt_ser, as typed to train")

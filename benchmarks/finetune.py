@@ -48,7 +48,7 @@ from sampling import Choice, EpochSample
 
 SYSTEMS = ("melt_ser", "trainer", "grouped")
 SCORED = np.array([1.0, 1.0])  # seconds of the clip of dev (its scoring is not timed) and of the clip of test
-SAMPLE_ON_CPU = {"tiny": 256, "base": 64}  # clips of an epoch; a GPU computes whole epochs
+SAMPLE_ON_CPU = {"tiny": 256, "base": 64, "large": 24}  # clips of an epoch; a GPU computes whole epochs
 
 
 @dataclasses.dataclass
@@ -113,7 +113,8 @@ class MeltSer:
         from melt_ser.data.batches import ShuffledBatches
         from melt_ser.runs.fold import build_model, load_or_train
 
-        epoch = ShuffledBatches(self.seconds, self.job.batch_size, self.job.seed)
+        step_seconds = self.plan.config.trainer.step_seconds
+        epoch = ShuffledBatches(self.seconds, self.job.batch_size, self.job.seed, step_seconds=step_seconds)
         chosen = choice(list(epoch.batches(1)))
         rows = sorted(row for batch in chosen for row in batch)
         times: dict[str, float] = {}

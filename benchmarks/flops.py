@@ -61,6 +61,8 @@ def step_flops(config: Any, samples: int, classes: int, backward: bool = True, k
         backward: count the backward pass too.
         kept: the features of the frozen encoder are cached, so it counts nothing.
     """
+    if config.model_type == "whisper":
+        return _whisper_flops(config, samples, classes, backward, kept)
     encoder, frames, channels = 0.0, samples, 1
     for width, kernel, stride in zip(config.conv_dim, config.conv_kernel, config.conv_stride, strict=True):
         frames = (frames - kernel) // stride + 1
@@ -74,6 +76,16 @@ def step_flops(config: Any, samples: int, classes: int, backward: bool = True, k
     learning += layers * (2.0 * frames * linear + 4.0 * frames * frames * hidden)
     learning += position_flops(config, frames)
     learning += 2.0 * hidden * classes
+    return (0.0 if kept else encoder) + (3.0 if backward else 1.0) * learning
+
+
+def _whisper_flops(config: Any, samples: int, classes: int, backward: bool, kept: bool) -> float:
+    """Return the same for Whisper's encoder: two convolutions with a kernel of 3, the second with a stride of 2."""
+    hidden, mel_frames = config.d_model, samples // 160
+    frames = -(-mel_frames // 2)
+    encoder = 2.0 * 3 * hidden * (mel_frames * config.num_mel_bins + frames * hidden)
+    linear = 4 * hidden * hidden + 2 * hidden * config.encoder_ffn_dim
+    learning = config.encoder_layers * (2.0 * frames * linear + 4.0 * frames * frames * hidden) + 2.0 * hidden * classes
     return (0.0 if kept else encoder) + (3.0 if backward else 1.0) * learning
 
 

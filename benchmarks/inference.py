@@ -3,12 +3,13 @@
     python benchmarks/inference.py [--families ...] [--size tiny] [--clips 64] [--device auto]
         [--overrides eval.batch_size=32 ...]
 
-Systems: `melt_ser` (evaluation.inference.predict_probabilities on a saved model), `pipeline_1` and `pipeline_8`
+Systems: `melt_ser` (evaluation.inference.predict_probabilities on a saved model) in float32, the same in the other
+precisions of the device (`melt_ser_bf16`, on a GPU `melt_ser_tf32`: `eval.precision`), `pipeline_1` and `pipeline_8`
 (pipeline("audio-classification") with that batch size). All read the same wav files with soundfile; the pipeline gets
 samples, since file names would make it start an ffmpeg process for each. Each system runs in a process of its own,
 rounds alternate; loading the model and a first clip are off the clock. `difference` is the largest difference of a
-probability from melt_ser's: if the pipeline pads (batch 8), its answers change with the padding. The script prints a
-table and a line of JSON.
+probability from melt_ser's in float32: if the pipeline pads (batch 8), its answers change with the padding. The script
+prints a table and a line of JSON.
 """
 
 from __future__ import annotations
@@ -43,6 +44,7 @@ from common import (
 )
 
 PIPELINES = {"pipeline_1": 1, "pipeline_8": 8}
+PRECISIONS = {"melt_ser": "fp32", "melt_ser_bf16": "bf16", "melt_ser_tf32": "tf32"}
 
 
 def with_melt_ser(model_folder: Path, table: pd.DataFrame, clips: Path, job: Figures) -> tuple[float, np.ndarray]:
@@ -53,13 +55,15 @@ def with_melt_ser(model_folder: Path, table: pd.DataFrame, clips: Path, job: Fig
     from melt_ser.models.export import load_model
     from melt_ser.training.device import make_accelerator
 
-    config = load_config(f"device={job['device']}", *job["overrides"])
+    precision = PRECISIONS[job["system"]]
+    config = load_config(f"device={job['device']}", f"eval.precision={precision}", *job["overrides"])
     accelerator = make_accelerator(config.device)
     model = load_model(model_folder, accelerator.device)
 
     def label(rows: pd.DataFrame) -> np.ndarray:
         utterances = WaveformDataset(rows, clips, model.classes, model.backbone.do_normalize)
-        return predict_probabilities(model, utterances, config.eval.batch_size, accelerator)
+        batch_size, precision = config.eval.batch_size, config.eval.precision
+        return predict_probabilities(model, utterances, batch_size, accelerator, precision=precision)
 
     label(table[:1])
     started = time.perf_counter()
@@ -95,7 +99,7 @@ def measure(job: Figures) -> Figures:
     """Measure one system in this process; write its probabilities into the folder."""
     folder, clips = Path(job["folder"]), Path(job["clips"])
     table = pd.read_csv(clips / TABLE)
-    system = with_melt_ser if job["system"] == "melt_ser" else with_pipeline
+    system = with_melt_ser if job["system"] in PRECISIONS else with_pipeline
     seconds, probabilities = system(folder / "model", table, clips, job)
     np.save(folder / f"{job['system']}.npy", probabilities)
     return {"clips_per_second": len(table) / seconds, "peak_MiB": peak_memory(job["device"])}
@@ -122,7 +126,9 @@ def compare(options: Any, device: str, family: str, clips: Path, folder: Path) -
     def run(system: str, _: int) -> Figures:
         return run_process(__file__, "--job", json.dumps({**job, "system": system}))
 
-    systems = ("melt_ser", *PIPELINES)
+    systems = [*PRECISIONS, *PIPELINES]
+    if device == "cpu":
+        systems.remove("melt_ser_tf32")
     found = alternate({system: partial(run, system) for system in systems}, options.rounds)
     ours = np.load(folder / "melt_ser.npy")
     rows = []

@@ -77,7 +77,11 @@ def train(settings: Mapping[str, Any] | None = None, /, **more: Any) -> Run:
 
 
 def load_model(
-    run: Run | str | os.PathLike[str], fold: int | None = None, device: str = "auto", family: str | None = None
+    run: Run | str | os.PathLike[str],
+    fold: int | None = None,
+    device: str = "auto",
+    family: str | None = None,
+    precision: str = "fp32",
 ) -> Model:
     """Load the model of a finished run.
 
@@ -87,13 +91,14 @@ def load_model(
         device: auto, cpu, cuda or cuda:<number>.
         family: a module of your own that is the family of the run's backbone (`backbone.family`); it is imported. A
             family of melt_ser needs no name.
+        precision: the number format in which the model computes: fp32, tf32 (on a CUDA GPU) or bf16.
 
-    Raises SetupError if there is no such run, model, device or module.
+    Raises SetupError if there is no such run, model, device, module or precision.
     """
     from melt_ser.runs.finished_run import Run
     from melt_ser.runs.finished_run import load_model as load
 
-    return load(run.folder if isinstance(run, Run) else Path(run), fold, device, family)
+    return load(run.folder if isinstance(run, Run) else Path(run), fold, device, family, precision)
 
 
 def predict(

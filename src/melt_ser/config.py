@@ -11,6 +11,7 @@ from enum import Enum
 from typing import Any, Optional, Union
 
 UNION = "union"  # the reader of dataset=union
+AUTO = "auto"  # trainer.step_seconds: the most that fits
 RELEASE_LABELS = "release"  # eval.reference: the release's own labels
 
 RENAMED = {
@@ -133,6 +134,17 @@ class Precision(str, Enum):
     """mixed precision with bfloat16"""
     fp16 = "fp16"
     """mixed precision with 16-bit floating point and loss scaling"""
+
+
+class ScorePrecision(str, Enum):
+    """The number format in which a model answers."""
+
+    fp32 = "fp32"
+    """32-bit floating point: an answer does not depend on the batch or the device, up to 1e-5"""
+    tf32 = "tf32"
+    """matrix products of a CUDA GPU with 10 bits of mantissa"""
+    bf16 = "bf16"
+    """mixed precision with bfloat16"""
 
 
 class Group(str, Enum):
@@ -501,6 +513,11 @@ class TrainerConfig:
     """Batches in one optimiser step. 1: a step for each batch."""
     batch_seconds: Optional[float] = None
     """Most audio to compute at once, in seconds with padding; larger batches go in pieces. null: a whole batch."""
+    step_seconds: Optional[Union[int, str]] = None
+    """Steps by audio instead of clips: a step has as many clips of similar length as fit into this many seconds, with
+    padding. auto: the most that fits on the GPU, found before the training and kept by the run. The learning rates are
+    then multiplied by the square root of the mean clips in a step over batch_size (docs/training.md). null: steps of
+    batch_size clips."""
     head_learning_rate: float = 1e-3
     """Learning rate of the head."""
     backbone_learning_rate: float = 2e-5
@@ -575,6 +592,8 @@ class EvalConfig:
     """Part of another corpus to test on, if it has a split of its own: train, dev or test. Others are used whole."""
     batch_size: int = 32
     """Clips in a batch of a test."""
+    precision: ScorePrecision = ScorePrecision.fp32
+    """Number format in which a test is computed; each score in the result says it. Cached features are float32."""
     allow_overlap: bool = False
     """Also score recordings that were trained on; the result records how many."""
     figures: FigureFormat = FigureFormat.png

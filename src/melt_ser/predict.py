@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
 from melt_ser.cli.verb import exit_code_of, run, whole_number
+from melt_ser.config import ScorePrecision
 from melt_ser.core import files
 from melt_ser.core.console import finish, progress, say, say_last
 from melt_ser.core.errors import SetupError
@@ -54,6 +55,12 @@ def main(arguments: list[str] | None = None) -> int:
     )
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1 (default: auto)")
     parser.add_argument(
+        "--precision",
+        choices=[precision.value for precision in ScorePrecision],
+        default="fp32",
+        help="number format of the computation; tf32 and bf16 are faster on a GPU, and less exact (default: fp32)",
+    )
+    parser.add_argument(
         "--window",
         type=_seconds,
         metavar="SECONDS",
@@ -79,7 +86,7 @@ def predict(options: argparse.Namespace) -> int:
 
     form, out = _format(options), options.out
     paths = audio_files(_paths(options.audio))
-    model = load_model(options.run, options.fold, options.device, options.family)
+    model = load_model(options.run, options.fold, options.device, options.family, options.precision)
     windows, names = options.window is not None, [str(path) for path in paths]
     rows = _label(model, paths, options.window)
     if out is None:

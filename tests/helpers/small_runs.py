@@ -12,6 +12,8 @@ import pandas as pd
 import soundfile
 
 from melt_ser.cli.compose import compose
+from melt_ser.data.datasets import WaveformDataset
+from small_models import CLASSES as MODEL_CLASSES
 
 SMALL = (
     "backbone=hubert_tiny_random",
@@ -60,6 +62,13 @@ def corpus(root: Path, speakers: int = 4, each: int = 6, classes: tuple[str, ...
             rows.append({"audio": name, "label": classes[label], "speaker": f"s{speaker}"})
     pd.DataFrame(rows).to_csv(root / "table.csv", index=False)
     return root
+
+
+def tones(root: Path) -> WaveformDataset:
+    """Return a corpus that `corpus` wrote as input of a model, with the classes of small_models.py."""
+    table = pd.read_csv(root / "table.csv").assign(start=np.nan, end=np.nan)
+    table["duration"] = [soundfile.info(root / audio).duration for audio in table["audio"]]
+    return WaveformDataset(table.rename(columns={"label": "class"}), root, MODEL_CLASSES, do_normalize=True)
 
 
 def small(*overrides: str) -> list[str]:

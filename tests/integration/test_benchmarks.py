@@ -15,6 +15,7 @@ from clips import draw_seconds, make_corpus
 from common import FAMILIES, alternate, watched
 from finetune import SCORED, Job, measure
 from flops import position_flops, step_flops
+from melt_ser.config import BackboneConfig, Kernels
 from melt_ser.models.families import load_backbone
 from sampling import EpochSample
 from small_models import small_config
@@ -115,6 +116,31 @@ def test_the_base_size_of_benchmarks_is_the_published_shape(family: str) -> None
     config = model_config(family, "base")
     assert (config.hidden_size, config.num_hidden_layers, config.intermediate_size) == (768, 12, 3072)
     assert config.layerdrop == 0.0 and not config.apply_spec_augment and config.num_labels == 7
+
+
+@pytest.mark.parametrize("family", [*FAMILIES, "whisper"])
+def test_the_large_size_of_benchmarks_is_the_published_shape(family: str) -> None:
+    config = model_config(family, "large")
+    assert (config.hidden_size, config.num_hidden_layers, config.num_labels) == (1024, 24, 7)
+    if family in ("wav2vec2", "hubert", "wavlm"):
+        assert config.do_stable_layer_norm and config.feat_extract_norm == "layer"
+        assert config.conv_bias == (family != "wavlm")
+
+
+def test_benchmark_operations_of_whisper_are_those_that_torch_counts() -> None:
+    """The counter knows no attention on a CPU, and it has the mel filters, which are computed beside the model."""
+    shape = {"d_model": 32, "encoder_layers": 2, "encoder_attention_heads": 2, "encoder_ffn_dim": 64}
+    backbone = load_backbone(BackboneConfig("small", "whisper", architecture=shape, kernels=Kernels.transformers), 0)
+    backbone.freeze("convolution")
+    head, audio = torch.nn.Linear(32, 3), torch.zeros(1, 480_000)  # a whole window of 3,000 mel frames and 1,500 frames
+    attention, mel_filters = 2 * 4.0 * 1500**2 * 32, 2.0 * 3000 * 201 * 80
+    for backward in (False, True):
+        with FlopCounterMode(display=False) as counter:
+            logits = head(backbone(audio, torch.tensor([480_000])).last_hidden_state.mean(dim=1))
+            if backward:
+                logits.sum().backward()
+        expected = step_flops(backbone.model.config, 480_000, 3, backward) - attention * (3 if backward else 1)
+        assert counter.get_total_flops() == pytest.approx(expected + mel_filters, rel=1e-3)
 
 
 @pytest.mark.slow

@@ -11,15 +11,16 @@ import pandas as pd
 import pytest
 import torch
 
-from melt_ser.config import Kernels
+from melt_ser.config import Kernels, ScorePrecision, TrainerConfig
 from melt_ser.core.errors import SetupError
 from melt_ser.data.ladder import Ladder, Shape
 from melt_ser.data.stage import Stage
-from melt_ser.evaluation.inference import exact_products
+from melt_ser.evaluation.inference import exact_products, predict_probabilities
 from melt_ser.models.kernels.positions import convolve_by_blocks
 from melt_ser.predict import main as predict
 from melt_ser.training.device import make_accelerator
 from melt_ser.training.fit import StepInput
+from melt_ser.training.largest_step import SECONDS, TrialStep, largest_that_fits
 from melt_ser.training.recorded import RecordedGradients
 from small_models import (
     FAMILIES,
@@ -33,7 +34,7 @@ from small_models import (
     small_classifier,
     step_input,
 )
-from small_runs import CLASSES, FROZEN_RUNS, corpus, outcome, predictions, train
+from small_runs import CLASSES, FROZEN_RUNS, corpus, outcome, predictions, tones, train
 
 pytestmark = [pytest.mark.gpu, pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA GPU")]
 every_kind = pytest.mark.parametrize("kind", KINDS)
@@ -49,6 +50,7 @@ SETTINGS = [
     ("trainer.gradient_checkpointing=true", "head=weighted", "trainer.optimiser=adam"),
     ("backbone.layer_drop=0.5", "head=mlp", "trainer.balance=sampling", "trainer.workers=2"),
     ("trainer.cuda_graphs=true",),
+    ("trainer.cuda_graphs=true", "trainer.step_seconds=1"),
     ("trainer=frozen", "head=attention"),
     ("trainer=paper", "head=paper"),
 ]
@@ -244,6 +246,44 @@ def test_a_model_too_large_for_the_gpu_is_an_error_with_the_setting_to_lower(tmp
             train(tmp_path / "large", root, *ON_GPU, *LARGE)
     finally:
         torch.cuda.set_per_process_memory_fraction(1.0)
+
+
+def test_auto_finds_the_most_seconds_that_fit_and_leaves_no_memory_behind(tmp_path: Path) -> None:
+    clips, model = tones(corpus(tmp_path / "c")), small_classifier("hubert-base").cuda()
+    trial = TrialStep(TrainerConfig(), model, Stage.nothing, clips, make_accelerator("cuda"))
+    assert trial.fits(SECONDS[0])  # libraries allocate at their first call
+    torch.cuda.empty_cache()
+    before = torch.cuda.memory_allocated()
+    limit = torch.cuda.memory_reserved() + 300 * 2**20
+    torch.cuda.set_per_process_memory_fraction(limit / torch.cuda.mem_get_info()[1])
+    try:
+        found = largest_that_fits(trial.fits, SECONDS)
+        assert found is not None and SECONDS[0] < found < SECONDS[-1]
+        assert trial.fits(found) and not trial.fits(SECONDS[SECONDS.index(found) + 1])
+    finally:
+        torch.cuda.set_per_process_memory_fraction(1.0)
+    assert torch.cuda.memory_allocated() == before
+
+
+def test_a_run_keeps_the_seconds_that_auto_finds_on_a_gpu(tmp_path: Path) -> None:
+    root = corpus(tmp_path / "c")
+    folder, result = train(tmp_path / "runs", root, *ON_GPU, "trainer.step_seconds=auto")
+    assert result["train"]["step_seconds"] == result["config"]["trainer"]["step_seconds"] == SECONDS[0]
+    by_hand, _ = train(tmp_path / "runs", root, *ON_GPU, f"trainer.step_seconds={SECONDS[0]}")
+    assert predictions(by_hand).equals(predictions(folder))  # the search has drawn nothing
+
+
+@pytest.mark.parametrize("precision", [ScorePrecision.tf32, ScorePrecision.bf16])
+@pytest.mark.parametrize("family", FAMILIES)
+def test_answers_in_another_precision_are_almost_those_in_float32(
+    family: str, precision: ScorePrecision, tmp_path: Path
+) -> None:
+    model, clips = small_classifier(family).cuda(), tones(corpus(tmp_path / "c", speakers=1))
+    exact, other = (
+        predict_probabilities(model, clips, 4, make_accelerator("cuda"), precision=each)
+        for each in (ScorePrecision.fp32, precision)
+    )
+    assert np.abs(exact - other).max() < 0.05
 
 
 def test_the_name_of_the_gpu_is_in_the_result(tmp_path: Path) -> None:

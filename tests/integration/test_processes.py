@@ -114,6 +114,21 @@ def test_two_processes_learn_the_adapters_and_the_average_that_one_does(tmp_path
     assert np.abs(predictions(one) - predictions(two)).to_numpy().max() < 1e-3
 
 
+@pytest.mark.slow
+def test_two_processes_take_the_steps_by_seconds_that_one_does(tmp_path: Path) -> None:
+    """Some steps have one clip alone, which one process counts and the other only computes."""
+    root = corpus(tmp_path / "c", each=7)
+    settings = (*TEN_STEPS[:-1], "trainer.step_seconds=1", "trainer.head_learning_rate=3e-3", "trainer.epochs=4")
+    one, _ = train(tmp_path / "one", root, *settings)
+    done = launched(TORCHRUN, "train", tmp_path, *typed(tmp_path / "two", root, *settings))
+    assert done.returncode == 0, done.stderr
+    [line] = [line for line in done.stdout.splitlines() if line.startswith("result: ")]
+    two = Path(line.removeprefix("result: ")).parent
+    assert (two.name, json.loads((two / "result.json").read_text())["run"]["processes"]) == (one.name, 2)
+    alone, together = (pd.read_csv(folder / "metrics.csv") for folder in (one, two))
+    assert np.abs(alone[["train_loss", "dev_loss"]] - together[["train_loss", "dev_loss"]]).to_numpy().max() < 1e-4
+
+
 @pytest.mark.parametrize("processes", [1, 2, 3, 5])
 def test_shards_of_all_processes_together_are_the_batch(processes: int) -> None:
     seconds = np.random.default_rng(0).uniform(1, 9, 23)

@@ -19,7 +19,7 @@ from melt_ser.models.export import save_model
 from melt_ser.runs.folder import read_result
 from melt_ser.training.progress import TrainingProgress
 from small_models import small_classifier
-from small_runs import corpus, outcome, train
+from small_runs import corpus, outcome, predictions, train
 from stopped_runs import stopped_after_checkpoint, stopped_at
 
 
@@ -94,6 +94,43 @@ def test_each_kind_of_encoder_resumes_to_the_bit(backbone: str, settings: tuple[
         train(tmp_path / "stopped", root, *settings)
     resumed, _ = train(tmp_path / "stopped", root, *settings)
     assert outcome(resumed) == outcome(folder)
+
+
+def test_steps_by_seconds_resume_to_the_bit(tmp_path: Path) -> None:
+    root = corpus(tmp_path / "c")
+    settings = ("trainer.step_seconds=1", "trainer.epochs=2", f"cache.folder={tmp_path / 'cache'}")
+    folder, result = train(tmp_path / "whole", root, *settings)
+    assert result["config"]["trainer"]["step_seconds"] == 1 and result["train"]["step_seconds"] is None
+    with stopped_after_checkpoint(lambda _, state: state.epoch == 1):
+        train(tmp_path / "stopped", root, *settings)
+    resumed, _ = train(tmp_path / "stopped", root, *settings)
+    assert outcome(resumed) == outcome(folder)
+
+
+def test_the_seconds_that_auto_finds_are_found_once_and_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    root = corpus(tmp_path / "c")
+    settings = ("trainer.step_seconds=auto", "trainer.epochs=2", f"cache.folder={tmp_path / 'cache'}")
+    with pytest.raises(SetupError, match=r"this device is cpu; give a number of seconds, such as .*step_seconds=120"):
+        train(tmp_path / "cpu", root, *settings)
+    assert not list((tmp_path / "cpu").rglob("inputs.json"))
+
+    found = []
+    monkeypatch.setattr("melt_ser.runs.step_seconds.can_measure", lambda _: True)
+    monkeypatch.setattr("melt_ser.training.largest_step.largest_step_seconds", lambda *_: found.append(1) or 1)
+    folder, result = train(tmp_path / "whole", root, *settings)
+    assert result["config"]["trainer"]["step_seconds"] == result["train"]["step_seconds"] == 1
+    with stopped_after_checkpoint(lambda _, state: state.epoch == 1):
+        train(tmp_path / "stopped", root, *settings)
+    assert len(found) == 2
+    monkeypatch.undo()
+    resumed, _ = train(tmp_path / "stopped", root, *settings)  # even without a GPU
+    assert outcome(resumed) == outcome(folder)
+    assert resumed.name == folder.name
+    by_hand, _ = train(tmp_path / "by_hand", root, "trainer.step_seconds=1", *settings[1:])
+    assert predictions(by_hand).equals(predictions(folder)) and by_hand.name != folder.name
+    train(tmp_path / "whole", root, *settings)  # finished: nothing to find
+    with pytest.raises(SetupError, match="this device is cpu"):
+        train(tmp_path / "whole", root, *settings, "force=true")
 
 
 def test_a_refit_goes_on_from_its_own_checkpoint(tmp_path: Path) -> None:

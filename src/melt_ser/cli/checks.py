@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from melt_ser.cli.step_checks import check_steps
 from melt_ser.config import (
     FIXED_POOLINGS,
     LAYERS,
@@ -29,7 +30,8 @@ from melt_ser.core.vocabulary import (
 )
 
 OF_STEPS = (
-    *("epochs", "gradient_accumulation", "batch_seconds", "head_learning_rate", "backbone_learning_rate"),
+    *("epochs", "gradient_accumulation", "batch_seconds", "step_seconds"),
+    *("head_learning_rate", "backbone_learning_rate"),
     *("optimiser", "weight_decay", "schedule", "warmup_fraction", "max_grad_norm", "label_smoothing", "patience"),
     *("crop_places", "pad_to_crop", "gradient_checkpointing", "average", "layer_decay", "lora_rank"),
     *("lora_alpha", "lora_dropout", "lora_targets"),
@@ -78,8 +80,7 @@ def check(config: Config) -> None:
         raise SetupError(
             "trainer.layer_decay has no effect with trainer.freeze=everything, which trains no layer; leave it out."
         )
-    if trainer.batch_seconds is not None and not 1.0 <= trainer.batch_seconds < float("inf"):
-        raise SetupError(f"trainer.batch_seconds is a number from 1 up or null, not {trainer.batch_seconds}.")
+    check_steps(trainer)
     if trainer.crop_seconds is not None and trainer.crop_seconds < 0.1:
         raise SetupError(f"trainer.crop_seconds is at least 0.1 or null, not {trainer.crop_seconds}.")
     if trainer.pad_to_crop and trainer.crop_seconds is None:

@@ -1,7 +1,7 @@
 """Batches of utterances of similar length, so that little of a batch is padding.
 
     training     pools of 24 batches, at random -> sorted by length, cut into batches -> batches shuffled
-    a step       `gradient_accumulation` batches
+    a step       `gradient_accumulation` batches; with `step_seconds` a batch, cut by seconds, not by a number
     micro-batch  the utterances that are computed at once: one of these batches, or, with `batch_seconds`, a part of
                  the step with at most that many seconds of audio, padding included
 
@@ -56,12 +56,14 @@ class MicroBatch:
     step: the number of the step in its epoch, from 1.
     rows: the rows of the table, of all processes together.
     step_rows: the rows of the whole step, (utterances,).
+    divisor: the number that the sum of the step's losses is divided by.
     ends_step: whether this is the last micro-batch of its step.
     """
 
     step: int
     rows: list[int]
     step_rows: npt.NDArray[np.int64]
+    divisor: float
     ends_step: bool
 
 
@@ -80,6 +82,7 @@ class ShuffledBatches:
         weights: npt.ArrayLike | None = None,
         gradient_accumulation: int = 1,
         batch_seconds: float | None = None,
+        step_seconds: float | None = None,
     ) -> None:
         """Plan the batches of some utterances.
 
@@ -91,6 +94,8 @@ class ShuffledBatches:
             gradient_accumulation: batches of a step.
             batch_seconds: if given, cut each step again into micro-batches of at most this many seconds, computed as
                 number of utterances times the longest. A longer utterance has a micro-batch of its own.
+            step_seconds: if given, a batch is a step and has, in place of `batch_size` utterances, as many as fit into
+                this many seconds, computed in the same way. A longer utterance has a step of its own.
         """
         self.seconds = np.asarray(seconds)
         self.batch_size = batch_size
@@ -98,19 +103,27 @@ class ShuffledBatches:
         self.weights = None if weights is None else np.asarray(weights) / np.sum(weights)
         self.gradient_accumulation = gradient_accumulation
         self.batch_seconds = batch_seconds
+        self.step_seconds = step_seconds
 
-    @property
-    def steps_per_epoch(self) -> int:
-        """Return the number of optimiser steps in an epoch."""
+    def steps_until(self, epoch: int) -> int:
+        """Return the number of optimiser steps from the start of the training to the end of an epoch."""
+        if self.step_seconds is not None:
+            return sum(len(self._plan(number)[1]) for number in range(1, epoch + 1))
         batches = -(-len(self.seconds) // self.batch_size)
-        return -(-batches // self.gradient_accumulation)
+        return -(-batches // self.gradient_accumulation) * epoch
 
     def micro_batches(self, epoch: int) -> Iterator[MicroBatch]:
-        """Yield the micro-batches of an epoch, step by step."""
+        """Yield the micro-batches of an epoch, step by step.
+
+        The loss of a step is a mean over its utterances. With `step_seconds`, a step of short utterances has many and
+        one of long utterances few; then the divisor is the mean number of utterances in a step of this epoch, so that
+        each utterance counts the same.
+        """
+        same = None if self.step_seconds is None else len(self.seconds) / len(self._plan(epoch)[1])
         for number, step in enumerate(self.steps(epoch), start=1):
             step_rows = np.concatenate(step)
             for rows in step:
-                yield MicroBatch(number, rows, step_rows, ends_step=rows is step[-1])
+                yield MicroBatch(number, rows, step_rows, same or len(step_rows), ends_step=rows is step[-1])
 
     def steps(self, epoch: int) -> Iterator[list[list[int]]]:
         """Yield the steps of an epoch, each as the rows of its micro-batches."""
@@ -124,17 +137,29 @@ class ShuffledBatches:
 
     def batches(self, epoch: int) -> Iterator[list[int]]:
         """Yield the batches of an epoch, as rows of the table."""
+        order, bounds = self._plan(epoch)
+        for first, last in bounds:
+            yield order[first:last].tolist()
+
+    def _plan(self, epoch: int) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]]:
+        """Return the order of an epoch's rows, and the first and the last place of each batch in it, (batches, 2)."""
         generator = np.random.default_rng([self.seed, epoch])
         number = len(self.seconds)
         order = generator.permutation(number)
         if self.weights is not None:
             order = generator.choice(number, number, p=self.weights)
-        pool = POOL_BATCHES * self.batch_size
+        most, pool = self.batch_size, POOL_BATCHES * self.batch_size
+        if self.step_seconds is not None:
+            most = pool = max(1, round(POOL_BATCHES * self.step_seconds / max(self.seconds.mean(), 1e-3)))
+        ends: list[int] = []
         for first in range(0, number, pool):
             rows = order[first : first + pool]
-            order[first : first + pool] = rows[np.argsort(self.seconds[rows], kind="stable")]
-        for first in generator.permutation(np.arange(0, number, self.batch_size)):
-            yield order[first : first + self.batch_size].tolist()
+            rows = rows[np.argsort(self.seconds[rows], kind="stable")]
+            if self.step_seconds is not None:
+                rows = rows[::-1]  # longest first, as the cuts by seconds need them
+            order[first : first + pool] = rows
+            ends += [first + end for end in find_cuts(self.seconds[rows], most, self.step_seconds or math.inf)]
+        return order, generator.permutation(np.stack([[0, *ends[:-1]], ends], axis=1))
 
 
 class SortedBatches(Sampler[list[int]]):

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from melt_ser.config import RELEASE_LABELS, Config, DatasetConfig, EvalConfig, Target
+from melt_ser.config import RELEASE_LABELS, Config, DatasetConfig, EvalConfig, ScorePrecision, Target
 from melt_ser.core.errors import InputError
 from melt_ser.corpora.corpus import Corpus
 from melt_ser.corpora.emobox import EMOBOX
@@ -31,6 +31,7 @@ class EvaluationSet:
     dropped: the number of utterances that are left out, by reason.
     notes: sentences about limits of the scores.
     space: maps the labels of the corpus, and of its raters, to classes.
+    precision: the number format in which the answers are computed.
     """
 
     corpus: Corpus
@@ -40,6 +41,7 @@ class EvaluationSet:
     dropped: dict[str, int]
     notes: list[str] = field(default_factory=list)
     space: LabelSpace | None = None
+    precision: ScorePrecision = ScorePrecision.fp32
 
     @property
     def name(self) -> str:
@@ -114,8 +116,10 @@ def make_evaluation_set(
         )
     dropped = _dropped(corpus, rows, table, space, classes)
     notes = shared_sentences_note(table, trained_sentences) if test is None else _reference_note(corpus, settings)
+    if settings.precision is not ScorePrecision.fp32:
+        notes = [*notes, f"Computed in {settings.precision.value} (eval.precision), not in float32: scores may differ."]
     table = table.assign(trained_on=known).reset_index(drop=True)
-    return EvaluationSet(corpus, split, table, corpus_classes, dropped, notes, space)
+    return EvaluationSet(corpus, split, table, corpus_classes, dropped, notes, space, settings.precision)
 
 
 def _with_shares(

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 
 import numpy as np
 import torch
 from accelerate import Accelerator
 from torch import Tensor
 
+from melt_ser.config import ScorePrecision
 from melt_ser.core.console import Progress
+from melt_ser.core.errors import SetupError
 from melt_ser.core.memory import memory_advice
 from melt_ser.data.batches import Shard, SortedBatches
 from melt_ser.data.datasets import Batch, ClipDataset
@@ -18,19 +21,34 @@ from melt_ser.data.loading import AheadLoader
 from melt_ser.models.classifier import SpeechClassifier, logits_of_all
 
 
-@contextmanager
-def exact_products() -> Iterator[None]:
+def exact_products() -> AbstractContextManager[None]:
     """Forbid TF32 in a GPU's convolutions and matrix products within the block.
 
     TF32 has errors of about 1e-3 that depend on the batch.
     """
+    return _with_tf32(False)
+
+
+@contextmanager
+def _with_tf32(tf32: bool) -> Iterator[None]:
+    """Allow or forbid TF32 within the block."""
     allowed = torch.backends.cuda.matmul.allow_tf32
-    torch.backends.cuda.matmul.allow_tf32 = False
+    torch.backends.cuda.matmul.allow_tf32 = tf32
     try:
-        with torch.backends.cudnn.flags(enabled=True, allow_tf32=False):
+        with torch.backends.cudnn.flags(enabled=True, allow_tf32=tf32):
             yield
     finally:
         torch.backends.cuda.matmul.allow_tf32 = allowed
+
+
+@contextmanager
+def computing_in(precision: ScorePrecision, device: torch.device) -> Iterator[None]:
+    """Compute in this number format within the block; raises SetupError for tf32 without a CUDA GPU."""
+    if precision is ScorePrecision.tf32 and device.type != "cuda":
+        raise SetupError(f"The precision tf32 needs a CUDA GPU, and this device is {device}; choose fp32 or bf16.")
+    half = torch.autocast(device.type, torch.bfloat16, enabled=precision is ScorePrecision.bf16)
+    with _with_tf32(precision is ScorePrecision.tf32), half:
+        yield
 
 
 def predict_probabilities(
@@ -40,9 +58,12 @@ def predict_probabilities(
     accelerator: Accelerator,
     less_memory: str = "lower eval.batch_size",
     title: str = "scoring",
+    precision: ScorePrecision | None = None,
 ) -> np.ndarray:
     """Return the probabilities of one model, (utterances, classes); the arguments are those of `predict_with_all`."""
-    probabilities: np.ndarray = predict_with_all([model], utterances, batch_size, accelerator, less_memory, title)[0]
+    probabilities: np.ndarray = predict_with_all(
+        [model], utterances, batch_size, accelerator, less_memory, title, precision
+    )[0]
     return probabilities
 
 
@@ -87,6 +108,7 @@ def predict_with_all(
     accelerator: Accelerator,
     less_memory: str = "lower eval.batch_size",
     title: str = "scoring",
+    precision: ScorePrecision | None = None,
 ) -> np.ndarray:
     """Return the answers of each model, (models, utterances, outputs), in the order of the table and in float32.
 
@@ -102,8 +124,10 @@ def predict_with_all(
         accelerator: gives the device and the processes.
         less_memory: the advice in the error if memory runs out.
         title: a name for the progress.
+        precision: the number format; None: that of the models, which may be in training.
 
-    Raises SetupError if memory runs out, RuntimeError if an utterance was not computed exactly once.
+    Raises SetupError if memory runs out or the device lacks the precision, RuntimeError if an utterance was not
+    computed exactly once.
     """
     for model in models:
         model.eval()
@@ -113,7 +137,8 @@ def predict_with_all(
     times = torch.zeros(len(utterances), dtype=torch.int64, device=device)
 
     def logits_of(batch: Batch) -> Tensor:
-        return torch.stack(logits_of_all(models, batch.inputs, batch.lengths, batch.stage))
+        with contextlib.nullcontext() if precision is None else computing_in(precision, device):
+            return torch.stack(logits_of_all(models, batch.inputs, batch.lengths, batch.stage))
 
     for rows, logits in in_batches(logits_of, utterances, batch_size, accelerator, less_memory, title):
         probabilities[:, rows] = models[0].outputs.answers(logits)

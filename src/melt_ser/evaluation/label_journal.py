@@ -81,7 +81,7 @@ class LabelJournal:
                 for number, line in enumerate(lines):
                     value = json.loads(line) if line.endswith(b"\n") else None
                     if number == 0 and value != self.made_with:
-                        say(f"note: {self.path} is from another model or window; labelling starts again.")
+                        say(f"note: {self.path} is from another model, precision or window; labelling starts again.")
                         return 0
                     if not isinstance(value, dict):
                         break

@@ -25,7 +25,7 @@ from melt_ser.audio.decoders import RATES
 from melt_ser.audio.resample import resample
 from melt_ser.audio.rules import Levels, refusal
 from melt_ser.audio.sound import Mixer, Waveform, check_sound
-from melt_ser.config import DatasetConfig
+from melt_ser.config import DatasetConfig, ScorePrecision
 from melt_ser.core.console import progress, say
 from melt_ser.core.errors import InputError, MeltSerError, SetupError
 
@@ -49,11 +49,14 @@ class Model:
 
     `classifiers` are torch modules, on their device: one, or one for each fold of a run. The model's probabilities are
     the mean of theirs. `classes` and `attributes` are the names of their outputs, in order: a probability each, and a
-    number on the scale of the training corpus.
+    number on the scale of the training corpus. `precision` is the number format in which they compute.
     """
 
-    def __init__(self, classifiers: Sequence[SpeechClassifier]) -> None:
+    def __init__(
+        self, classifiers: Sequence[SpeechClassifier], precision: ScorePrecision = ScorePrecision.fp32
+    ) -> None:
         self.classifiers = [classifier.eval() for classifier in classifiers]
+        self.precision = precision
 
     @property
     def classes(self) -> list[str]:
@@ -69,8 +72,10 @@ class Model:
         return [*(["label"] if self.classes else []), *self.classifiers[0].outputs.names]
 
     def digest(self) -> str:
-        """Return an identifier of the weights, to tell the answers of different models apart."""
+        """Return an identifier of weights and precision, to tell the answers of different models apart."""
         total = xxhash.xxh3_128()
+        if self.precision is not ScorePrecision.fp32:
+            total.update(self.precision.value.encode())
         for classifier in self.classifiers:
             for name, weight in classifier.state_dict().items():
                 total.update(name.encode())
@@ -194,14 +199,15 @@ class Model:
 
         from melt_ser.audio.waveform import pad_together, prepare_waveform
         from melt_ser.core.memory import memory_advice
-        from melt_ser.evaluation.inference import exact_products
+        from melt_ser.evaluation.inference import computing_in
         from melt_ser.models.classifier import logits_of_all
 
         backbone = self.classifiers[0].backbone
         device = next(self.classifiers[0].parameters()).device
         prepared = prepare_waveform(torch.from_numpy(waveform), backbone.do_normalize)
         audio, lengths = pad_together([prepared])
-        with torch.no_grad(), exact_products(), memory_advice("use a shorter window, such as --window 10"):
+        too_long = memory_advice("use a shorter window, such as --window 10")
+        with torch.no_grad(), computing_in(self.precision, device), too_long:
             logits = torch.cat(logits_of_all(self.classifiers, audio.to(device), lengths))
             answers: list[float] = self.classifiers[0].outputs.answers(logits).mean(dim=0).tolist()
         return answers

@@ -41,11 +41,12 @@ def training_of(corpus: str) -> str:
 
 
 class Inputs(Struct, kw_only=True):
-    """`inputs.json`: the corpus and the weights that a run started with."""
+    """`inputs.json`: the corpus and the weights that a run started with, and what it found before its training."""
 
     corpus: str
     digest: str  # SHA-256 of the corpus table with the decoded audio
     weights: str | None  # the commit on the hub, or the SHA-256 of the files; the opensmile version; None: random
+    step_seconds: int | None = None  # the seconds that trainer.step_seconds=auto found
 
 
 class FoldTraining(Struct):
@@ -183,6 +184,7 @@ class EvaluationFields(Struct, kw_only=True):
     calibration: CalibrationSummary | None = None
     ci_unit: str = "utterance"  # unit of resampling of the intervals: speaker or utterance
     models: int = 1  # that answered each utterance
+    precision: str = "fp32"  # of the computation: fp32, tf32 or bf16
     spread: dict[str, float] = {}  # if the row is a mean: standard deviation over models, by metric
     interval_note: str = ""  # why there is no interval, or what limits it
     overlap: int = 0  # recordings that the model was trained on
@@ -272,6 +274,7 @@ class RatingScore(Struct, kw_only=True):
     dropped: dict[str, int] = {}
     overlap: int = 0
     digest: str = ""
+    precision: str = "fp32"
     predictions: str = ""
 
     @property

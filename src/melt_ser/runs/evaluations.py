@@ -160,6 +160,7 @@ def _class_rows(answers: Answers, classes: list[str], path: Path) -> list[Evalua
             digest=scored.corpus.digest,
             dropped=scored.dropped,
             models=answers.models,
+            precision=scored.precision.value,
             slices=_slices(answers, scores.classes),
             overlap=scored.overlap,
             predictions=path.as_posix(),

@@ -8,6 +8,7 @@ from pathlib import Path
 import msgspec
 import pandas as pd
 
+from melt_ser.config import ScorePrecision
 from melt_ser.core.console import say
 from melt_ser.core.errors import SetupError, did_you_mean
 from melt_ser.evaluation.labelling import Model
@@ -95,18 +96,24 @@ class Run:
         raise SetupError(f"{self.folder} has no fold {fold} of '{name}'; {has}.")
 
 
-def load_model(folder: Path, fold: int | None = None, device: str = "auto", family: str | None = None) -> Model:
+def load_model(
+    folder: Path, fold: int | None = None, device: str = "auto", family: str | None = None, precision: str = "fp32"
+) -> Model:
     """Load the model of a finished run, of one of its model folders, or of hub:<owner>/<name>, which `push` has filled.
 
     The model of a run with several folds answers with the mean of their probabilities. `fold` chooses one of them.
     `device` is auto, cpu, cuda or cuda:<number>. `family` is imported: the module of the user's own that the model was
-    trained with. Raises SetupError if there is no such run, model, device or module.
+    trained with. `precision` is the number format in which it computes: fp32, tf32 (on a CUDA GPU) or bf16. Raises
+    SetupError if there is no such run, model, device, module or precision.
     """
-    from melt_ser.models.export import load_model as load_classifier  # imports torch
+    from melt_ser.evaluation.inference import computing_in  # imports torch
+    from melt_ser.models.export import load_model as load_classifier
     from melt_ser.models.export import share_backbones
     from melt_ser.models.families import find_family
     from melt_ser.training.device import make_accelerator
 
+    if precision not in list(ScorePrecision):
+        raise SetupError(f"precision is {', '.join(ScorePrecision)}, not '{precision}'.")
     folders = _chosen_models(folder, fold)
     if family is not None:
         find_family(family, "--family (family= in Python)")
@@ -117,7 +124,8 @@ def load_model(folder: Path, fold: int | None = None, device: str = "auto", fami
             "--fold (fold= in Python) chooses one. All but one have learnt from each recording of the run's own "
             "corpus: for these, read predictions/ in the run folder."
         )
-    return Model(share_backbones(load_classifier(one, target) for one in folders))
+    with computing_in(ScorePrecision(precision), target):  # so that a device without it is told at once
+        return Model(share_backbones(load_classifier(one, target) for one in folders), ScorePrecision(precision))
 
 
 def _chosen_models(folder: Path, fold: int | None) -> list[Path]:

@@ -35,6 +35,7 @@ from melt_ser.runs.fold_inputs import FoldInputs
 from melt_ser.runs.goals import correct_priors, goals_of, with_uncertainties
 from melt_ser.runs.plan import RunPlan
 from melt_ser.runs.probabilities import predict_each
+from melt_ser.runs.step_seconds import find_step_seconds
 from melt_ser.training.device import make_accelerator
 from melt_ser.training.fit import Report, fit
 from melt_ser.training.pooled import set_scale
@@ -151,7 +152,8 @@ def _train(
     if config.trainer.method is Method.gradient:
         if model.head.standardises:
             set_scale(model, train, config.trainer.batch_size, accelerator)
-        trainer = config.trainer
+        find_step_seconds(plan, inputs)
+        trainer = plan.config.trainer
         if chosen is not None and chosen.best_epoch is not None:
             trainer = replace(trainer, epochs=chosen.best_epoch)
         record = partial(recorded_gradients, trainer, model.backbone) if trainer.cuda_graphs else None

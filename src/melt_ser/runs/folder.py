@@ -18,6 +18,7 @@ import shutil
 from pathlib import Path
 
 import pandas as pd
+import yaml
 
 from melt_ser.config import Config
 from melt_ser.core import files
@@ -26,7 +27,7 @@ from melt_ser.core.errors import InputError, SetupError, first_line
 from melt_ser.core.places import refuse_unfit_name
 from melt_ser.evaluation.result_files import load_result
 from melt_ser.evaluation.results import RERUN_HINT, Inputs, Result
-from melt_ser.runs.identity import identity
+from melt_ser.runs.identity import identity, plain
 
 RESULT_FILE, INPUTS_FILE = "result.json", "inputs.json"  # the marks of a finished and of a started run
 PREVIOUS = ".previous"
@@ -73,6 +74,11 @@ def read_inputs(folder: Path) -> Inputs:
     """Read the inputs that a run started with; InputError if the file is not sound."""
     inputs: Inputs = files.read_typed(folder / INPUTS_FILE, Inputs, RERUN_HINT)
     return inputs
+
+
+def write_settings(folder: Path, config: Config) -> None:
+    """Write `config.yaml`."""
+    files.write_text(folder / "config.yaml", yaml.safe_dump(plain(config), sort_keys=False, allow_unicode=True))
 
 
 def model_folders(folder: Path, result: Result) -> list[tuple[int | None, Path]]:

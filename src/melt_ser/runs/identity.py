@@ -70,6 +70,7 @@ AS_BEFORE: dict[str, dict[str, Any]] = {
     "trainer": {
         "crop_places": None,
         "cuda_graphs": False,
+        "step_seconds": None,
         "refit": False,
         "average": 0.0,
         "layer_decay": 1.0,

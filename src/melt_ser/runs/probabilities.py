@@ -27,11 +27,12 @@ def predict_each(
     once. `read` returns the utterances of a set, `which` names the model in the progress, and the other arguments are
     those of `predict_with_all`.
     """
-    title = f"scoring {evaluation_sets[0].name}{which}"
+    title, precision = f"scoring {evaluation_sets[0].name}{which}", evaluation_sets[0].precision
     if are_the_same(evaluation_sets):
         title += f" by {len(models)} models" if len(models) > 1 else ""
-        return list(predict_with_all(models, read(evaluation_sets[0]), batch_size, accelerator, title=title))
+        utterances = read(evaluation_sets[0])
+        return list(predict_with_all(models, utterances, batch_size, accelerator, title=title, precision=precision))
     return [
-        predict_probabilities(model, read(scored), batch_size, accelerator, title=title)
+        predict_probabilities(model, read(scored), batch_size, accelerator, title=title, precision=precision)
         for model, scored in zip(models, evaluation_sets, strict=True)
     ]

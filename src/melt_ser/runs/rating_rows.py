@@ -61,6 +61,7 @@ def _as_rows(scores: Iterable[RatingScores], answers: Answers, path: Path) -> It
             dropped=scored.dropped,
             overlap=scored.overlap,
             digest=scored.corpus.digest,
+            precision=scored.precision.value,
             predictions=path.as_posix(),
         )
 

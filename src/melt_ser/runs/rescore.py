@@ -69,11 +69,18 @@ def finished_system(config: EvaluateConfig) -> FinishedSystem:
 
 
 def complete(plan: RunPlan, result: Result) -> Result:
-    """Score the corpora of `eval.corpora` that a finished run lacks; note the reason for each unreadable one."""
+    """Score the corpora of `eval.corpora` that a finished run lacks in `eval.precision`.
+
+    The reason for each unreadable corpus is noted.
+    """
     _note_unscored(plan, result)
     settings = plan.config.eval
     rows: list[Evaluation | RatingScore] = [*result.evals, *result.ratings]
-    scored = {(row.corpus, row.split) for row in rows if not _has_other_reference(row, plan)}
+    scored = {
+        (row.corpus, row.split)
+        for row in rows
+        if row.precision == settings.precision and not _has_other_reference(row, plan)
+    }
     wanted = [(other, split_to_score(other, settings)) for other in plan.others]
     wanted += [(plan.reference, "test")] if plan.scores_itself else []
     missing = [(corpus, split) for corpus, split in wanted if (corpus.name, split) not in scored]

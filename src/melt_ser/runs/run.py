@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 
 import msgspec
 import pandas as pd
-import yaml
 from omegaconf import DictConfig
 
 from melt_ser.cli.checks import check
@@ -34,13 +33,14 @@ from melt_ser.runs.folder import (
     read_result,
     run_folder,
     set_aside,
+    write_settings,
 )
-from melt_ser.runs.identity import plain
 from melt_ser.runs.make_result import FoldOutcome, make_result
 from melt_ser.runs.model_card import write_card
 from melt_ser.runs.plan import RunPlan, evaluation_sets, make_plan
 from melt_ser.runs.rating_table import rating_tables
 from melt_ser.runs.run_figures import draw_figures
+from melt_ser.runs.step_seconds import use_found_step_seconds
 from melt_ser.runs.table import evaluation_table
 from melt_ser.runs.tracking import Tracking, check_packages, tracking
 from melt_ser.runs.warnings import single_fold, warnings_before
@@ -154,11 +154,13 @@ def _open_folder(plan: RunPlan) -> None:
         set_aside(folder)
     files.remove_leftovers(folder)
     started = folder / INPUTS_FILE
-    if started.is_file():
-        _refuse_changed_inputs(plan, weights, read_inputs(folder), "was begun")
     inputs = Inputs(corpus=plan.corpus.name, digest=plan.corpus.digest, weights=weights)
+    if started.is_file():
+        before = read_inputs(folder)
+        _refuse_changed_inputs(plan, weights, before, "was begun")
+        inputs.step_seconds = before.step_seconds
     files.write_json(started, msgspec.to_builtins(inputs))
-    files.write_text(folder / "config.yaml", yaml.safe_dump(plain(config), sort_keys=False, allow_unicode=True))
+    write_settings(folder, config)
     assignment = pd.concat([split.assignment() for split in plan.splits], ignore_index=True)
     files.write_csv(folder / "splits.csv", assignment)
 
@@ -189,6 +191,7 @@ def _train_and_score(plan: RunPlan, tracked: Tracking) -> Result | None:
     from melt_ser.training.device import make_accelerator
 
     accelerator = make_accelerator(config.device, config.trainer.precision)
+    use_found_step_seconds(plan, accelerator)
     if accelerator.is_main_process:
         _open_folder(plan)
         tracked.start()

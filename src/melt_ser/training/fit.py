@@ -3,8 +3,9 @@
 for each epoch:  for each micro-batch: loss, gradient; at the end of a step: update    then: dev, keep the best
 
 A step's loss is the mean of weight times loss (`objective.py`) over the utterances of `trainer.gradient_accumulation`
-batches; the weights (`trainer.balance`) have mean 1 over the training part. The distribution of the utterances over
-micro-batches (`trainer.batch_seconds`) and processes does not change the mean, up to rounding and the draws of dropout.
+batches; the weights (`trainer.balance`) have mean 1 over the training part. With `trainer.step_seconds` the sum is
+divided by the mean number of utterances in a step. The distribution of the utterances over micro-batches
+(`trainer.batch_seconds`) and processes does not change the loss, up to rounding and the draws of dropout.
 """
 
 from __future__ import annotations
@@ -36,13 +37,13 @@ from melt_ser.training.average import WeightAverage
 from melt_ser.training.checkpoints import FitState, learning_weights, load_checkpoint, load_weights, save_checkpoint
 from melt_ser.training.dev_scores import DevScores, dev_scores, no_dev
 from melt_ser.training.objective import Objective
-from melt_ser.training.optimisation import Weighting, make_optimiser, make_schedule
+from melt_ser.training.optimisation import Weighting, make_optimiser, make_schedule, rates_for
 from melt_ser.training.progress import RunningLoss, TrainingProgress
 from melt_ser.training.targets import Goals
 
 LESS_MEMORY = (
     "set trainer.batch_seconds, the audio that is computed at once, or lower it (the steps stay as they are), "
-    "lower trainer.crop_seconds, or set trainer.gradient_checkpointing=true"
+    "lower trainer.step_seconds or trainer.crop_seconds, or set trainer.gradient_checkpointing=true"
 )
 
 
@@ -116,15 +117,16 @@ def fit(
     goals = goals or Goals.of_classes(train, dev)
     weighting = Weighting.of_targets(config.balance, goals.train, train.corpora, len(model.classes))
     weights = torch.from_numpy(weighting.in_loss).to(device)
-    batches = ShuffledBatches(
-        train.seconds, config.batch_size, seed, weighting.sampling, config.gradient_accumulation, config.batch_seconds
-    )
-    crop_frames = _crop_frames(config, model, stage)
+    batches = _plan_batches(config, train, seed, weighting)
+    steps = batches.steps_until(config.epochs)
+    if config.step_seconds is not None:
+        config = rates_for(config, len(train) * config.epochs / steps)
+    crop_frames = frames_of_crops(config, model, stage)
     objective = Objective(goals.objective, model.outputs, goals.train, weighting.smoothed, config.label_smoothing).to(
         device
     )
     optimiser = make_optimiser(config, model, scaled=accelerator.scaler is not None)
-    schedule = make_schedule(config, optimiser, batches.steps_per_epoch * config.epochs)
+    schedule = make_schedule(config, optimiser, steps)
     wrapped = accelerator.prepare(model)
     if accelerator.scaler is not None:  # only the scaler of fp16 needs a prepared optimiser
         optimiser = accelerator.prepare(optimiser)
@@ -147,7 +149,7 @@ def fit(
     average = WeightAverage(learning, config.average)
     state = load_checkpoint(folder / "checkpoints", model, optimiser, schedule, average, accelerator)
 
-    with TrainingProgress(title, batches.steps_per_epoch, config.epochs, state.epoch) as progress:
+    with TrainingProgress(title, steps, config.epochs, batches.steps_until(state.epoch), state.epoch) as progress:
         while not _is_done(config, state):
             state.epoch += 1
             wrapped.train()
@@ -159,12 +161,12 @@ def fit(
                 for micro_batch, loaded in loader.epoch(state.epoch):
                     batch = loaded.to(device)
                     with contextlib.nullcontext() if micro_batch.ends_step else accelerator.no_sync(wrapped):
-                        features = _frozen_features(model, stage, batch, accelerator)
+                        features = frozen_features(model, stage, batch, accelerator)
                         if crop_frames is not None:
                             features = features.crop_frames(crop_frames, seed, state.epoch)
                         counted = weights[batch.rows] * float(bool(shard.of(micro_batch.rows)))
                         # Processes average their gradients, hence the factor.
-                        scale = torch.full((), accelerator.num_processes / len(micro_batch.step_rows), device=device)
+                        scale = torch.full((), accelerator.num_processes / micro_batch.divisor, device=device)
                         step_input = StepInput(features.inputs, features.lengths, batch.rows, counted, scale)
                         loss = (recorded or gradients)(step_input)
                     running_loss.add(loss, micro_batch.step, loaded.rows, len(shard.of(micro_batch.rows)))
@@ -216,7 +218,20 @@ def fit(
     return state
 
 
-def _frozen_features(model: SpeechClassifier, stage: Stage, batch: Batch, accelerator: Accelerator) -> Batch:
+def _plan_batches(config: TrainerConfig, train: ClipDataset, seed: int, weighting: Weighting) -> ShuffledBatches:
+    """Return the plan of all batches of a training."""
+    return ShuffledBatches(
+        train.seconds,
+        config.batch_size,
+        seed,
+        weighting.sampling,
+        config.gradient_accumulation,
+        config.batch_seconds,
+        None if config.step_seconds is None else float(config.step_seconds),
+    )
+
+
+def frozen_features(model: SpeechClassifier, stage: Stage, batch: Batch, accelerator: Accelerator) -> Batch:
     """Return the batch at the frozen stage: unchanged if its features are cached, otherwise computed."""
     if batch.stage is stage:
         return batch
@@ -225,7 +240,7 @@ def _frozen_features(model: SpeechClassifier, stage: Stage, batch: Batch, accele
     return replace(batch, inputs=features, lengths=counts, stage=stage)
 
 
-def _crop_frames(config: TrainerConfig, model: SpeechClassifier, stage: Stage) -> int | None:
+def frames_of_crops(config: TrainerConfig, model: SpeechClassifier, stage: Stage) -> int | None:
     """Return the greatest number of frames to train on; None if no features are cropped.
 
     If a part is frozen, its features are cropped instead of the audio, unless `crop_places` is set. So the frozen part

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import math
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -12,6 +13,7 @@ from torch.optim.lr_scheduler import LRScheduler
 
 from melt_ser.config import Balance, Schedule, TrainerConfig
 from melt_ser.config import Optimiser as OptimiserName
+from melt_ser.core.console import say
 from melt_ser.models.backbone import Backbone
 from melt_ser.models.classifier import SpeechClassifier
 from melt_ser.training.targets import Targets
@@ -71,6 +73,24 @@ def cell_weights(classes: np.ndarray, corpora: np.ndarray) -> np.ndarray:
     _, cells, counts = np.unique(np.stack([classes, corpora]), axis=1, return_inverse=True, return_counts=True)
     weights: np.ndarray = (len(classes) / (len(counts) * counts))[cells.ravel()]
     return weights.astype(np.float32)
+
+
+def rates_for(config: TrainerConfig, utterances: float) -> TrainerConfig:
+    """Return the settings with the learning rates for steps of this mean number of utterances, and say the factor.
+
+    The rates of a recipe are those of its `batch_size`. They grow with the square root of the step, the rule for Adam
+    and AdamW (Malladi et al. 2022, arXiv:2205.10287); the linear rule is for plain gradient descent.
+    """
+    factor = math.sqrt(utterances / config.batch_size)
+    say(
+        f"note: steps of up to {config.step_seconds} s have {utterances:.1f} clips on average; the learning rates are "
+        f"{factor:.2f} times those of trainer.batch_size={config.batch_size}."
+    )
+    return replace(
+        config,
+        head_learning_rate=config.head_learning_rate * factor,
+        backbone_learning_rate=config.backbone_learning_rate * factor,
+    )
 
 
 def make_optimiser(config: TrainerConfig, model: SpeechClassifier, scaled: bool = False) -> Optimizer:

@@ -82,10 +82,10 @@ class RunningLoss:
 class TrainingProgress(Progress):
     """Show epoch, loss, dev UA, clips per second and the time left; the last line appears even if it was short."""
 
-    def __init__(self, title: str, steps: int, epochs: int, done: int) -> None:
-        """Describe a fit: the `steps` of an epoch, all `epochs`, and those `done` by an interrupted run."""
-        super().__init__(f"training {title}".strip(), steps * epochs, steps * done, self._status, brief=0.0)
-        self.epochs, self.epoch = epochs, done
+    def __init__(self, title: str, steps: int, epochs: int, steps_done: int, epochs_done: int) -> None:
+        """Describe a fit: all its steps and epochs, and those that an interrupted run has done."""
+        super().__init__(f"training {title}".strip(), steps, steps_done, self._status, brief=0.0)
+        self.epochs, self.epoch = epochs, epochs_done
         self.now: dict[str, str] = {}  # the latest figures by their names
 
     def step(self, epoch: int, loss: float, clips_per_second: float) -> None:

@@ -92,6 +92,19 @@ REFUSED = {
     "trainer=probe trainer.lora_rank=8": (
         f"trainer.lora_rank has no effect with {LR}, which takes no steps; leave it out."
     ),
+    "trainer.step_seconds=0": "trainer.step_seconds is a whole number from 1 up, auto or null, not '0'.",
+    "trainer.step_seconds=most": "trainer.step_seconds is a whole number from 1 up, auto or null, not 'most'.",
+    "trainer.step_seconds=60 trainer.gradient_accumulation=2": (
+        "trainer.gradient_accumulation joins batches of a number of clips; with trainer.step_seconds, leave it out and "
+        "raise the seconds."
+    ),
+    "trainer.step_seconds=auto trainer.batch_seconds=60": (
+        "trainer.step_seconds=auto is the most that is computed at once; leave trainer.batch_seconds out, or give "
+        "step_seconds as a number."
+    ),
+    "trainer=probe trainer.step_seconds=60": (
+        f"trainer.step_seconds has no effect with {LR}, which takes no steps; leave it out."
+    ),
     "trainer.refit=cut": "trainer.refit is false, true or cut_dev, not 'cut'.",
     "head.layers=chosen": "head.layers=chosen is for trainer=probe; give last, weighted, all or a number.",
     "head.layers=-1": f"{LAYERS} -1.",
@@ -120,6 +133,8 @@ def test_a_setting_that_does_not_fit_is_refused_with_the_fix(typed: str) -> None
         "trainer=probe experiment=superb_er head=probe",
         "trainer=probe trainer.balance=sampling trainer.precision=fp32 trainer.batch_size=1 trainer.workers=0",
         "trainer=frozen head=probe",
+        "trainer.step_seconds=auto",
+        "trainer.step_seconds=240 trainer.batch_seconds=60",
         "trainer=lora trainer.lora_targets=[q_proj,v_proj] trainer.freeze=-2 trainer.lora_alpha=4",
         "head.layers=2 head.pooling=statistics head.standardise=true",
     ],

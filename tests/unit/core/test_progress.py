@@ -70,7 +70,7 @@ def test_only_the_outer_of_two_works_speaks(capsys: pytest.CaptureFixture[str]) 
 
 def test_a_training_of_many_short_epochs_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
     console.EVERY = 60.0
-    with TrainingProgress("fold 1/5", 2, 90, 0) as shown:
+    with TrainingProgress("fold 1/5", 180, 90, 0, 0) as shown:
         for epoch in range(1, 91):
             for _ in range(2):
                 shown.step(epoch, 0.5, 12.0)

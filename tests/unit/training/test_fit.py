@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
-import soundfile
 import torch
 from accelerate import Accelerator
 
 from melt_ser.config import Balance, Schedule, TrainerConfig
 from melt_ser.core.errors import InputError
+from melt_ser.data.batches import ShuffledBatches
 from melt_ser.data.datasets import WaveformDataset
 from melt_ser.data.stage import Stage
 from melt_ser.evaluation.inference import predict_probabilities
@@ -23,8 +24,8 @@ from melt_ser.training.dev_scores import DevScores
 from melt_ser.training.device import make_accelerator
 from melt_ser.training.fit import fit
 from melt_ser.training.optimisation import cell_weights
-from small_models import CLASSES, small_classifier
-from small_runs import NO_DROPOUT, corpus, train
+from small_models import small_classifier
+from small_runs import NO_DROPOUT, corpus, tones, train
 
 FROZEN = TrainerConfig(
     epochs=1,
@@ -40,10 +41,7 @@ FROZEN = TrainerConfig(
 @pytest.fixture
 def clips(tmp_path: Path) -> WaveformDataset:
     """Tones of three of the four classes; the first class has twice as many as each other."""
-    root = corpus(tmp_path / "tones", speakers=2, each=8, classes=("angry", "happy", "angry", "sad"))
-    table = pd.read_csv(root / "table.csv").assign(start=np.nan, end=np.nan)
-    table["duration"] = [soundfile.info(root / audio).duration for audio in table["audio"]]
-    return WaveformDataset(table.rename(columns={"label": "class"}), root, CLASSES, do_normalize=True)
+    return tones(corpus(tmp_path / "tones", speakers=2, each=8, classes=("angry", "happy", "angry", "sad")))
 
 
 def fit_head(clips: WaveformDataset, folder: Path, **settings: object) -> tuple[SpeechClassifier, FitState]:
@@ -87,6 +85,45 @@ def test_fit_steps_in_micro_batches_learn_what_whole_steps_learn(tmp_path: Path)
         for more in ((), ("trainer.batch_seconds=1",))
     ]
     assert 0 < np.abs(losses[0] - losses[1]).max() < 1e-4  # only rounding: the cuts differ, the steps do not
+
+
+def test_steps_by_seconds_give_each_clip_the_same_weight_in_an_epoch(
+    clips: WaveformDataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """At one point, the mean gradient of an epoch's steps is the gradient of the mean loss over all clips.
+
+    Steps that were means over their own clips would give a clip among few others more weight.
+    """
+    gradients: list[torch.Tensor] = []
+
+    class Recorder(torch.optim.SGD):
+        def step(self, closure: object = None) -> None:
+            gradients.append(torch.cat([weight.grad.flatten() for weight in self.param_groups[0]["params"]]))
+
+    monkeypatch.setattr(
+        "melt_ser.training.fit.make_optimiser", lambda config, model, **_: Recorder(model.head.parameters(), 1.0)
+    )
+    fit_head(clips, tmp_path / "whole", batch_size=16, max_grad_norm=0.0)
+    [whole] = gradients
+    gradients.clear()
+    fit_head(clips, tmp_path / "by_seconds", step_seconds=1, max_grad_norm=0.0)
+    assert len(gradients) > 4
+    mean = torch.stack(gradients).mean(dim=0)
+    assert torch.allclose(mean, whole, rtol=1e-4, atol=1e-5 * float(whole.abs().max()))
+
+
+def test_the_rates_of_steps_by_seconds_grow_with_the_root_of_their_clips(
+    clips: WaveformDataset, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The mean number of clips in a step is counted over all epochs, and `batch_size` has the rates of the settings."""
+    _, state = fit_head(clips, tmp_path, epochs=3, batch_size=4, step_seconds=1)
+    steps = ShuffledBatches(clips.seconds, 4, 0, step_seconds=1).steps_until(3)
+    factor = math.sqrt(16 * 3 / steps / 4)
+    assert factor < 1
+    assert [row["head_learning_rate"] for row in state.history] == pytest.approx(
+        [FROZEN.head_learning_rate * factor] * 3
+    )
+    assert f"the learning rates are {factor:.2f} times those of trainer.batch_size=4." in capsys.readouterr().err
 
 
 def test_fit_learns_from_accumulated_batches_as_from_one_batch(tmp_path: Path) -> None:
