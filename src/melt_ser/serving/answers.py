@@ -22,7 +22,7 @@ class Labelled(BaseModel):
     seconds: float = Field(description="length of the recording")
     label: str = Field(description="the most probable class of the whole recording")
     probabilities: dict[str, float] = Field(description="of each class for the whole recording, 0 to 1")
-    windows: list[Window] = Field(description="the answers over time; empty without `window`")
+    windows: list[Window] = Field(description="the answers over time; empty if none were asked for")
     notes: list[str] = Field(description="sentences to know before using the answer")
     peaks: list[float] = Field(description="the waveform to draw: the largest magnitude of each of equal parts, 0 to 1")
 

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import threading
 import time
 from collections.abc import AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from typing import Annotated
 
-from fastapi import FastAPI, File, Query, UploadFile, WebSocket
+from fastapi import FastAPI, File, Query, Request, UploadFile, WebSocket
 from fastapi.responses import HTMLResponse, PlainTextResponse, Response
 from prometheus_client import CONTENT_TYPE_LATEST
 from starlette.exceptions import HTTPException
@@ -23,7 +22,7 @@ from melt_ser.serving.failures import add_error_handlers, error_answer
 from melt_ser.serving.limits import Bounded, Limits
 from melt_ser.serving.metrics import Metrics
 from melt_ser.serving.pages import interface_page, label_page
-from melt_ser.serving.recordings import Labeller
+from melt_ser.serving.recordings import Labeller, Patience
 from melt_ser.serving.stream import answer_stream
 
 DECODERS = 4  # recordings decoded at the same time
@@ -32,11 +31,11 @@ UPLOAD, STREAM = "/label", "/stream"
 REASONS = {
     413: "The upload, or the audio in it, is too large.",
     422: "It cannot be labelled, or a parameter is wrong.",
-    503: "Too many requests wait; `Retry-After` says when to try again.",
+    503: "Too many requests wait; the header Retry-After says when to try again.",
     504: "It took too long.",
 }
 SECURITY = {"X-Content-Type-Options": "nosniff", "Referrer-Policy": "no-referrer", "X-Frame-Options": "DENY"}
-DESCRIPTION = "Emotion of speech, by a run of melt_ser. An error is one sentence in `error`."
+DESCRIPTION = "Emotion of speech, by a run of melt_ser. An error is one sentence."
 
 
 def make_app(model: Model, facts: ModelFacts, limits: Limits, batch: int) -> FastAPI:
@@ -70,8 +69,8 @@ def make_app(model: Model, facts: ModelFacts, limits: Limits, batch: int) -> Fas
         peaks: Annotated[int, Query(ge=0, le=MOST_PEAKS, description="points of the waveform to return")] = 0,
     ) -> Labelled:
         """Label a recording, and each window of it."""
-        abandoned, begun = threading.Event(), time.monotonic()
-        work = (file.file, file.filename or "", window, peaks, abandoned)
+        patience, begun = Patience(), time.monotonic()
+        work = (file.file, file.filename or "", window, peaks, patience)
         try:
             answer = await asyncio.get_running_loop().run_in_executor(decoders, labeller.label_upload, *work)
         except OSError as error:
@@ -79,7 +78,7 @@ def make_app(model: Model, facts: ModelFacts, limits: Limits, batch: int) -> Fas
                 503, f"The upload cannot be stored ({error.strerror}); tell who runs the server."
             ) from None
         finally:
-            abandoned.set()
+            patience.end()
         metrics.audio.inc(answer.seconds)
         metrics.seconds.observe(time.monotonic() - begun)
         return answer
@@ -107,8 +106,8 @@ def make_app(model: Model, facts: ModelFacts, limits: Limits, batch: int) -> Fas
         return HTMLResponse(label_page(facts), headers=SECURITY)
 
     @app.get("/docs", include_in_schema=False)
-    async def interface() -> HTMLResponse:
-        return HTMLResponse(interface_page(app.openapi()), headers=SECURITY)
+    async def interface(request: Request) -> HTMLResponse:
+        return HTMLResponse(interface_page(app.openapi(), str(request.base_url)), headers=SECURITY)
 
     @app.websocket(STREAM)
     async def stream(websocket: WebSocket) -> None:

@@ -23,8 +23,8 @@ def label_page(facts: ModelFacts) -> str:
     )
 
 
-def interface_page(description: dict[str, Any]) -> str:
-    """Return the interface as a page, from its OpenAPI description; it needs no network."""
+def interface_page(description: dict[str, Any], address: str) -> str:
+    """Return the interface at an address as a page, from its OpenAPI description; it needs no network."""
     addresses = [
         (method.upper(), path, {**operation, "answers": _answers(operation)})
         for path, methods in description["paths"].items()
@@ -33,7 +33,13 @@ def interface_page(description: dict[str, Any]) -> str:
     stream = {"window": DEFAULT_WINDOW, "encodings": list(ENCODINGS), "end": END, "bytes": MOST_BYTES}
     schemas = {name: one for name, one in description["components"]["schemas"].items() if not name.startswith("Body")}
     return render(
-        "interface.html", PACKAGE, info=description["info"], addresses=addresses, schemas=schemas, stream=stream
+        "interface.html",
+        PACKAGE,
+        address=address,
+        info=description["info"],
+        addresses=addresses,
+        schemas=schemas,
+        stream=stream,
     )
 
 

@@ -5,9 +5,8 @@ from __future__ import annotations
 import itertools
 import shutil
 import tempfile
-import threading
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future
+from concurrent.futures import CancelledError, Future
 from pathlib import Path, PurePosixPath
 from typing import Any, BinaryIO
 
@@ -22,15 +21,43 @@ from melt_ser.audio.sound import Waveform
 from melt_ser.core.errors import InputError, one_line
 from melt_ser.evaluation.labelling import LONGEST_SECONDS, RULES, windows_of
 from melt_ser.serving.answers import Labelled, Window
+from melt_ser.serving.batching import Probabilities
 
 SUFFIXES = SOUNDFILE_SUFFIXES.union(AUDIO_SUFFIXES)
 AT_ONCE = 16  # windows of a request that wait together; so a long recording does not hold up the short ones
 LONGEST_NAME = 120  # characters
-Submit = Callable[[Waveform], "Future[list[float]]"]
+Submit = Callable[[Waveform], "Future[Probabilities]"]
 
 
 class Abandoned(Exception):
     """Nobody waits for the answer any more."""
+
+
+class Patience:
+    """Whether somebody waits for an answer. When it ends, the windows that are not yet computed are given up."""
+
+    def __init__(self) -> None:
+        self._over, self._awaited = False, list[Future[Probabilities]]()
+
+    def check(self) -> None:
+        """Raise Abandoned if nobody waits."""
+        if self._over:
+            raise Abandoned
+
+    def wait(self, futures: list[Future[Probabilities]]) -> list[Probabilities]:
+        """Return the results; raises Abandoned if the patience ends before."""
+        self._awaited = futures
+        self.check()
+        try:
+            return [future.result() for future in futures]
+        except CancelledError:
+            raise Abandoned from None
+
+    def end(self) -> None:
+        """Give up."""
+        self._over = True
+        for future in self._awaited:
+            future.cancel()
 
 
 class Labeller:
@@ -39,9 +66,7 @@ class Labeller:
     def __init__(self, classes: list[str], submit: Submit, longest: float) -> None:
         self.classes, self.submit, self.longest = classes, submit, longest
 
-    def label_upload(
-        self, file: BinaryIO, name: str, window: float | None, peaks: int, abandoned: threading.Event
-    ) -> Labelled:
+    def label_upload(self, file: BinaryIO, name: str, window: float | None, peaks: int, patience: Patience) -> Labelled:
         """Return the answer to an uploaded file.
 
         Args:
@@ -49,7 +74,7 @@ class Labeller:
             name: the client's name for it, for the answer.
             window: seconds; None: no windows.
             peaks: the number of points of the waveform to return.
-            abandoned: set if nobody waits any more; the work then ends soon.
+            patience: that of whoever waits; the work ends soon after it.
 
         Raises InputError with a sentence if it cannot be labelled, TooLong if it is too long, Abandoned.
         """
@@ -61,18 +86,19 @@ class Labeller:
                 shutil.copyfileobj(file, target)
             try:
                 found = contents_of(path).found
-                waveform = self._decode(path, abandoned)
+                waveform = self._decode(path, patience)
             except InputError as error:
-                raise type(error)(str(error).replace(str(path), shown)) from None
-        whole = self._whole(waveform, abandoned)
-        windows = [] if window is None else list(self.windows([waveform], window, abandoned))
+                kind = TooLong if isinstance(error, TooLong) else InputError
+                raise kind(str(error).replace(str(path), shown)) from None
+        whole = self._whole(waveform, patience)
+        windows = [] if window is None else list(self.windows([waveform], window, patience))
         notes = [f"It {found}."] if found else []
         if len(waveform) > LONGEST_SECONDS * SAMPLE_RATE:
             notes.append(f"The label is from the mean over parts of up to {LONGEST_SECONDS:.0f} s.")
         empty = [one for one in windows if one.note]
         if empty:
             first = f"the first is from {empty[0].start:g} s on ({empty[0].note})"
-            notes.append(f"{len(empty)} windows have labels that mean nothing; {first}.")
+            notes.append(f"Labels that mean nothing: {len(empty)} of {len(windows)} windows; {first}.")
         return Labelled(
             file=shown,
             seconds=len(waveform) / SAMPLE_RATE,
@@ -82,24 +108,21 @@ class Labeller:
             peaks=peaks_of(waveform, peaks),
         )
 
-    def windows(self, blocks: Iterable[Waveform], seconds: float, abandoned: threading.Event) -> Iterator[Window]:
+    def windows(self, blocks: Iterable[Waveform], seconds: float, patience: Patience) -> Iterator[Window]:
         """Yield the answers to the windows of a recording, mono at 16 kHz in blocks of any length."""
         waiting = windows_of(blocks, seconds)
         while some := list(itertools.islice(waiting, AT_ONCE)):
-            futures = [self.submit(waveform) for _, _, waveform, _ in some]
-            for (start, end, _, reason), future in zip(some, futures, strict=True):
-                yield Window(start=start, end=end, **self._label(future.result()), note=reason)
-            if abandoned.is_set():
-                raise Abandoned
+            answers = patience.wait([self.submit(waveform) for _, _, waveform, _ in some])
+            for (start, end, _, reason), answer in zip(some, answers, strict=True):
+                yield Window(start=start, end=end, **self._label(answer), note=reason)
 
-    def _decode(self, path: Path, abandoned: threading.Event) -> Waveform:
+    def _decode(self, path: Path, patience: Patience) -> Waveform:
         """Return an upload as mono at 16 kHz, (samples,); never more than its longest duration is in memory."""
         levels = Levels()
 
         def observe(block: Waveform, rate: int) -> None:
             levels.add(block, rate)
-            if abandoned.is_set():
-                raise Abandoned
+            patience.check()
             if levels.duration > self.longest:
                 raise TooLong(f"{path}: lasts more than {self.longest:g} s; send a part of it.")
 
@@ -109,9 +132,9 @@ class Labeller:
             raise InputError(f"{path}: cannot be labelled ({reason}).")
         return waveform
 
-    def _whole(self, waveform: Waveform, abandoned: threading.Event) -> list[float]:
+    def _whole(self, waveform: Waveform, patience: Patience) -> list[float]:
         """Return the probabilities of a recording: the mean over its parts, weighted by their seconds."""
-        parts = list(self.windows([waveform], LONGEST_SECONDS, abandoned))
+        parts = list(self.windows([waveform], LONGEST_SECONDS, patience))
         total = sum(part.end - part.start for part in parts)
         return [
             sum((part.end - part.start) * part.probabilities[name] for part in parts) / total for name in self.classes

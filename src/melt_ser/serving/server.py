@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import socket
 from collections.abc import Callable, Iterator
 
@@ -11,7 +12,7 @@ import uvicorn
 from fastapi import FastAPI
 
 from melt_ser.cli.signals import run_async
-from melt_ser.core.errors import SetupError
+from melt_ser.core.errors import SetupError, first_line
 from melt_ser.serving.stream import MOST_BYTES
 
 TIDY_UP = 10  # seconds that requests have to end after a signal
@@ -32,8 +33,9 @@ def listen(host: str, port: int) -> socket.socket:
         return socket.create_server(
             (host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET, backlog=512
         )
-    except OSError as error:
-        raise SetupError(f"{host}:{port} cannot be used ({error.strerror}); choose another --port or --host.") from None
+    except (OSError, OverflowError) as error:  # a port beyond 65535 is an OverflowError
+        reason = os.strerror(error.errno) if isinstance(error, OSError) and error.errno else first_line(error)
+        raise SetupError(f"{host}:{port} cannot be used ({reason}); choose another --port or --host.") from None
 
 
 def address_of(listener: socket.socket) -> str:

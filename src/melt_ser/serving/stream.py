@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import threading
 from collections.abc import Mapping
 from typing import Any
 
@@ -18,7 +17,7 @@ from melt_ser.core.errors import MeltSerError
 from melt_ser.evaluation.labelling import LONGEST_SECONDS, SHORTEST_WINDOW
 from melt_ser.serving.answers import Window
 from melt_ser.serving.limits import Limits
-from melt_ser.serving.recordings import Labeller
+from melt_ser.serving.recordings import Labeller, Patience
 
 ENCODINGS = {"float32": "<f4", "int16": "<i2"}  # as numpy calls them
 FULL_SCALE = np.float32(2**15)  # of int16
@@ -137,5 +136,5 @@ class Stream:
         self.held = list(pieces)
         begin = self.answered / SAMPLE_RATE
         self.answered, self.held_samples = self.answered + samples, self.held_samples - samples
-        windows = self.labeller.windows([first], self.window, threading.Event())
+        windows = self.labeller.windows([first], self.window, Patience())
         return [one.model_copy(update={"start": one.start + begin, "end": one.end + begin}) for one in windows]

@@ -12,7 +12,7 @@ let request = null; // what aborts the request under way
 let answer = null; // of the server, for the file
 let recorder = null; // while the microphone records
 
-const percent = (share) => `${(100 * share).toFixed(share > 0.9995 || share < 0.0005 ? 0 : 1)} %`;
+const percent = (share) => `${(100 * share).toFixed(1)} %`;
 const clock = (seconds) => `${Math.floor(seconds / 60)}:${(seconds % 60).toFixed(seconds % 1 ? 1 : 0).padStart(seconds % 1 ? 4 : 2, "0")}`;
 
 function made(name, text = "", attributes = {}, space = null) {
