@@ -12,7 +12,7 @@ import time
 import urllib.error
 import urllib.request
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -103,3 +103,11 @@ def served_process(*arguments: str) -> Iterator[tuple[Served, subprocess.Popen[s
     finally:
         process.kill()
         process.communicate()
+
+
+def until(true: Callable[[], object]) -> None:
+    """Wait until a condition holds."""
+    end = time.monotonic() + 30
+    while not true():
+        assert time.monotonic() < end
+        time.sleep(0.02)

@@ -25,7 +25,7 @@ from melt_ser.serve import main
 from small_runs import CLASSES, corpus, train
 
 pytest.importorskip("fastapi", reason="the extra `serve` is not installed")
-from serving import Served, served_process, serving, small_run  # needs fastapi
+from serving import Served, served_process, serving, small_run, until  # needs fastapi
 
 SAME = pytest.approx
 NOT_IN_THE_CONTENT = ("an_hour_long", "missing", "folder", "pipe", "device", "link", "not_there", "a_name_longer")
@@ -209,14 +209,6 @@ def unfinished_upload(served: Served) -> socket.socket:
 def connect(served: Served) -> socket.socket:
     host, port = served.address.removeprefix("http://").split(":")
     return socket.create_connection((host, int(port)), timeout=30)
-
-
-def until(true: Any) -> None:
-    """Wait until a condition holds."""
-    end = time.monotonic() + 30
-    while not true():
-        assert time.monotonic() < end
-        time.sleep(0.02)
 
 
 def test_the_model_has_its_results_and_calibration_without_paths(served: Served, run: Path) -> None:

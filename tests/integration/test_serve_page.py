@@ -18,7 +18,7 @@ from melt_ser.predict import main as predict
 from small_runs import CLASSES
 
 pytest.importorskip("fastapi", reason="the extra `serve` is not installed")
-from serving import Served, serving, small_run  # needs fastapi
+from serving import Served, serving, small_run, until  # needs fastapi
 
 
 @pytest.fixture(scope="module")
@@ -96,7 +96,7 @@ def test_a_chosen_file_is_shown_with_its_answer_over_time_and_its_calibration(
 def test_another_window_labels_the_same_file_again(seen: Seen, folder: Path) -> None:
     label(seen, folder / "a clip.wav")
     seen.page.locator("#window").select_option("2.0")
-    seen.page.wait_for_function("document.querySelectorAll('#cells rect:not(.best)').length === 6")
+    until(lambda: seen.page.evaluate("document.querySelectorAll('#cells rect:not(.best)').length === 6"))
 
 
 def test_downloads_are_those_of_predict_and_of_audacity(
@@ -128,7 +128,7 @@ def test_downloads_are_those_of_predict_and_of_audacity(
 def test_a_recording_of_the_microphone_is_labelled(browser: Any, served: Served) -> None:
     one = Seen(browser, served.address + "/")
     one.page.locator("#record").click()
-    one.page.wait_for_function("document.getElementById('level').value > 0.05")
+    until(lambda: one.page.evaluate("document.getElementById('level').value > 0.05"))
     assert one.page.locator("#record").get_attribute("aria-pressed") == "true"
     one.page.wait_for_timeout(1500)
     one.page.locator("#record").click()
@@ -167,13 +167,17 @@ def test_a_bad_file_a_large_one_and_a_closed_server_are_said_in_a_sentence(
         one.page.locator("#file").set_input_files(folder / "a clip.wav")
         assert trouble() == "a clip.wav is larger than 0.001 MB; choose a part of it."
         one.page.locator("#file").set_input_files(folder / "text.wav")
-        one.page.wait_for_function(
-            "document.getElementById('trouble').textContent.startsWith('text.wav: cannot be decoded')"
+        until(
+            lambda: one.page.evaluate(
+                "document.getElementById('trouble').textContent.startsWith('text.wav: cannot be decoded')"
+            )
         )
         assert not one.page.locator("#result").is_visible()
     one.page.locator("#file").set_input_files(folder / "text.wav")
-    one.page.wait_for_function(
-        "document.getElementById('trouble').textContent === 'The server does not answer; is it still running?'"
+    until(
+        lambda: one.page.evaluate(
+            "document.getElementById('trouble').textContent === 'The server does not answer; is it still running?'"
+        )
     )
     one.context.close()
 
@@ -187,7 +191,7 @@ def test_the_page_works_by_keyboard_and_a_click_on_the_timeline_listens_from_the
     seen.page.locator("#result").wait_for()
     box = seen.page.locator("#plot").bounding_box()
     seen.page.locator("#plot").click(position={"x": box["width"] / 2, "y": 20})
-    seen.page.wait_for_function("document.getElementById('sound').currentTime >= 1.7")
+    until(lambda: seen.page.evaluate("document.getElementById('sound').currentTime >= 1.7"))
     assert seen.page.locator("#head").is_visible()
 
 
