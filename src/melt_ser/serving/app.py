@@ -25,7 +25,6 @@ from melt_ser.serving.pages import interface_page, label_page
 from melt_ser.serving.recordings import Labeller, Patience
 from melt_ser.serving.stream import answer_stream
 
-DECODERS = 4  # recordings decoded at the same time
 MOST_PEAKS = 4000
 UPLOAD, STREAM = "/label", "/stream"
 REASONS = {
@@ -43,12 +42,12 @@ def make_app(model: Model, facts: ModelFacts, limits: Limits, batch: int) -> Fas
     metrics = Metrics()
     batcher = Batcher(model.probabilities, batch, metrics.batches.observe)
     labeller = Labeller(model.classes, batcher.submit, limits.seconds)
-    decoders = ThreadPoolExecutor(DECODERS, "decoder")
+    uploads = ThreadPoolExecutor(limits.requests, "upload")  # they decode, and wait for their windows
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         yield
-        decoders.shutdown(cancel_futures=True)
+        uploads.shutdown(cancel_futures=True)
         batcher.close()
 
     app = FastAPI(
@@ -72,7 +71,7 @@ def make_app(model: Model, facts: ModelFacts, limits: Limits, batch: int) -> Fas
         patience, begun = Patience(), time.monotonic()
         work = (file.file, file.filename or "", window, peaks, patience)
         try:
-            answer = await asyncio.get_running_loop().run_in_executor(decoders, labeller.label_upload, *work)
+            answer = await asyncio.get_running_loop().run_in_executor(uploads, labeller.label_upload, *work)
         except OSError as error:
             raise HTTPException(
                 503, f"The upload cannot be stored ({error.strerror}); tell who runs the server."

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 from collections.abc import Mapping
 from typing import Any
@@ -23,6 +24,7 @@ ENCODINGS = {"float32": "<f4", "int16": "<i2"}  # as numpy calls them
 FULL_SCALE = np.float32(2**15)  # of int16
 DEFAULT_WINDOW = 3.0  # seconds
 MOST_BYTES = 2**20  # of a message
+FAREWELL = 5.0  # seconds that a client has to read the last sentence
 END = "end"
 NORMAL, GOING_AWAY, BAD_DATA, BEYOND_A_LIMIT, FAILED = 1000, 1001, 1007, 1008, 1011  # closing codes of RFC 6455
 
@@ -52,12 +54,12 @@ async def answer_stream(websocket: WebSocket, labeller: Labeller, limits: Limits
         return GOING_AWAY
     except (Ended, MeltSerError) as error:
         code = error.code if isinstance(error, Ended) else BAD_DATA
-        await _last_words(websocket, str(error))
+        await _close(websocket, code, str(error))
     except Exception:
-        await _last_words(websocket, "The server failed; its log has the reason.")
-        await websocket.close(FAILED)
+        await _close(websocket, FAILED, "The server failed; its log has the reason.")
         raise
-    await websocket.close(code)
+    else:
+        await _close(websocket, code)
     return code
 
 
@@ -67,8 +69,13 @@ async def _send(websocket: WebSocket, windows: list[Window], limits: Limits) -> 
             await websocket.send_text(window.model_dump_json())
 
 
-async def _last_words(websocket: WebSocket, sentence: str) -> None:
-    await websocket.send_text(json.dumps({"error": sentence}))
+async def _close(websocket: WebSocket, code: int, sentence: str | None = None) -> None:
+    """Close a stream, with a last sentence; the client may be gone."""
+    with contextlib.suppress(WebSocketDisconnect, RuntimeError, TimeoutError):
+        async with asyncio.timeout(FAREWELL):
+            if sentence is not None:
+                await websocket.send_text(json.dumps({"error": sentence}))
+            await websocket.close(code)
 
 
 class Stream:
