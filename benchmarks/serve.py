@@ -5,12 +5,14 @@
 Systems: `alone` (one client, which waits for each answer), `one_by_one` (`--clients` at once, `--batch 1`) and
 `batched` (the same clients, `--batch` as many). All upload the same wav files to a server in a process of its own; each
 system has a new server, and rounds alternate. Loading the model and a first clip are off the clock. `difference` is the
-largest difference of a probability from that of `alone`. The script prints a table and a line of JSON.
+largest difference of a probability from that of `alone`. `processor ms` is what a request costs the server, which other
+programs on the machine hardly change. The script prints a table and a line of JSON.
 """
 
 from __future__ import annotations
 
 import json
+import math
 import os
 import signal
 import subprocess
@@ -54,6 +56,15 @@ def upload(address: str, content: bytes) -> list[float]:
     return [probabilities[name] for name in CLASSES]
 
 
+def processor_seconds(process: int) -> float:
+    """Return the seconds of all its cores that a process has used (Linux; NaN elsewhere)."""
+    try:
+        fields = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return math.nan
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
 def measure(job: Figures) -> Figures:
     """Measure one system; write its probabilities into the folder."""
     clips = [path.read_bytes() for path in sorted(Path(job["clips"]).rglob("*.wav"))]
@@ -64,13 +75,13 @@ def measure(job: Figures) -> Figures:
         assert server.stdout is not None
         address = server.stdout.readline().strip()
         upload(address, clips[0])
-        started = time.perf_counter()
+        started, used = time.perf_counter(), processor_seconds(server.pid)
         with ThreadPoolExecutor(clients) as pool:
             probabilities = list(pool.map(partial(upload, address), clips))
-        seconds = time.perf_counter() - started
+        seconds, used = time.perf_counter() - started, processor_seconds(server.pid) - used
         server.send_signal(signal.SIGTERM)
     np.save(Path(job["folder"]) / f"{job['system']}.npy", np.array(probabilities))
-    return {"requests_per_second": len(clips) / seconds}
+    return {"requests_per_second": len(clips) / seconds, "processor_ms": 1000 * used / len(clips)}
 
 
 def compare(options: Any, device: str, family: str, clips: Path, folder: Path) -> list[Figures]:
@@ -87,6 +98,7 @@ def compare(options: Any, device: str, family: str, clips: Path, folder: Path) -
     rows = []
     for system, rounds in found.items():
         faster = ratios(rounds, found["one_by_one"], "requests_per_second")
+        cheaper = ratios(found["one_by_one"], rounds, "processor_ms")
         rows.append(
             {
                 "family": family,
@@ -96,6 +108,8 @@ def compare(options: Any, device: str, family: str, clips: Path, folder: Path) -
                 "from-to": spread(rounds, "requests_per_second"),
                 "this/one_by_one": median(faster, "ratio"),
                 "ratio from-to": spread(faster, "ratio"),
+                "processor ms": median(rounds, "processor_ms"),
+                "one_by_one/this": spread(cheaper, "ratio"),
                 "difference": float(np.abs(np.load(folder / f"{system}.npy") - alone).max()),
                 "others' CPU": spread(rounds, "others_cpu"),
             }
