@@ -15,6 +15,7 @@ VERBS = {
     "evaluate": "score a finished run on another corpus",
     "prepare": "verify a corpus and describe its content",
     "predict": "label audio files with a finished run",
+    "serve": "answer over HTTP with a finished run, with a page",
     "push": "share the model of a finished run on the Hugging Face hub",
     "annotate": "label text with a language model",
     "report": "collect finished runs into tables and a page",

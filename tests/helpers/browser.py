@@ -42,12 +42,12 @@ CONTRASTS = """() => {
 
 
 @contextmanager
-def chromium() -> Iterator[Any]:
-    """Run the browser without a window, and yield it."""
+def chromium(*more: str) -> Iterator[Any]:
+    """Run the browser without a window, with more options if wanted, and yield it."""
     from playwright.sync_api import sync_playwright
 
     with sync_playwright() as playwright:
-        running = playwright.chromium.launch(executable_path=BROWSER, args=QUIET)
+        running = playwright.chromium.launch(executable_path=BROWSER, args=[*QUIET, *more])
         yield running
         running.close()
 
@@ -55,7 +55,9 @@ def chromium() -> Iterator[Any]:
 class Seen:
     """A page in the browser, with its complaints (console messages and errors) and its requests."""
 
-    def __init__(self, browser: Any, path: Path, width: int = 1280, height: int = 900, scheme: str = "light") -> None:
+    def __init__(
+        self, browser: Any, path: Path | str, width: int = 1280, height: int = 900, scheme: str = "light"
+    ) -> None:
         self.context = browser.new_context(viewport={"width": width, "height": height}, color_scheme=scheme)
         self.context.set_default_timeout(0)  # none: a busy machine takes long for a picture
         self.page = self.context.new_page()
@@ -64,7 +66,7 @@ class Seen:
         self.page.on("console", lambda message: self.complaints.append(message.text))
         self.page.on("pageerror", lambda error: self.complaints.append(str(error)))
         self.page.on("request", lambda request: self.requests.append(request.url))
-        self.page.goto(path.as_uri())
+        self.page.goto(path if isinstance(path, str) else path.as_uri())
 
     def open_runs(self) -> None:
         """Open the part of a report with every run."""

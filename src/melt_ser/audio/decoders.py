@@ -8,6 +8,7 @@ import os
 import re
 import sys
 from collections.abc import Iterator
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,9 @@ RATES = range(1_000, 384_001)  # Hz; a damaged header may give 1 Hz or 2 GHz, an
 MATROSKA_DURATION = re.compile(
     rb"\x15\x49\xa9\x66.{,4096}?\x44\x89[\x84\x88]", re.DOTALL
 )  # in the segment's information
+NAMES_OTHERS = {  # formats whose files name other files or addresses, which FFmpeg would open
+    *("applehttp", "concat", "dash", "hls", "image2", "imf", "rtp", "rtsp", "sap", "sdp", "webm_dash_manifest"),
+}
 BLOCK = 2**20  # samples of all channels read at once, so that an hour of them is never in memory together
 
 
@@ -121,7 +125,10 @@ def _pyav_blocks(
 
     decoded, rate, promised = 0, 0, 0.0
     try:
-        with _opened(path, part) as source, av.open(_name(source), metadata_errors="ignore") as container:
+        with (
+            _opened(path, part) as source,
+            av.open(_name(source), metadata_errors="ignore", options={"format_whitelist": _formats()}) as container,
+        ):
             if not container.streams.audio:  # old tags, above, are rarely UTF-8
                 raise InputError(f"{path}: has no audio stream.")
             stream = container.streams.audio[0]
@@ -152,6 +159,15 @@ def _pyav_blocks(
         raise InputError(f"{path}: cannot be decoded{beyond} ({reasons}); replace or remove the file.") from None
     if decoded < last and decoded / rate < promised - TOLERANCE:
         raise cut_off(path, decoded / rate, promised)
+
+
+@lru_cache(maxsize=1)
+def _formats() -> str:
+    """Return the formats that FFmpeg may read, as its option wants them."""
+    import av
+
+    names = {name for group in av.formats_available for name in group.split(",")}
+    return ",".join(sorted(names.difference(NAMES_OTHERS)))
 
 
 def _name(source: Any) -> Any:

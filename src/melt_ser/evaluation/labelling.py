@@ -135,7 +135,7 @@ class Model:
                 waveform, rate = read_native(path, longest=LONGEST_SECONDS)
                 levels.add(waveform, rate)
                 _check_rules(levels, name)
-                probabilities = self._probabilities(resample(waveform, rate, SAMPLE_RATE))
+                [probabilities] = self.probabilities([resample(waveform, rate, SAMPLE_RATE)])
             except TooLong:
                 probabilities = self._mean(self._windows(stream_audio(path, levels.add), LONGEST_SECONDS), name)
                 _check_rules(levels, name)
@@ -157,7 +157,7 @@ class Model:
         if len(waveform) > LONGEST_SECONDS * SAMPLE_RATE:
             yield self._label(self._mean(self._windows([waveform], LONGEST_SECONDS), "the waveform"))
         else:
-            yield self._label(self._probabilities(waveform))
+            yield self._label(self.probabilities([waveform])[0])
 
     def _window_rows(self, windows: Windows, name: str) -> Iterator[Row]:
         """Yield a row for each window; print a note about those that the rules would refuse."""
@@ -169,18 +169,9 @@ class Model:
             say(f"note: {name}: {len(refused)} windows have labels that mean nothing; the first is {refused[0]}.")
 
     def _windows(self, blocks: Iterable[Waveform], seconds: float) -> Iterator[Window]:
-        """Yield the windows of a recording, one after the other; the last is shorter.
-
-        `blocks` are the recording, mono at 16 kHz, in parts of any length.
-        """
-        first = 0
-        for waveform in in_pieces(blocks, round(seconds * SAMPLE_RATE)):
-            last = first + len(waveform)
-            levels = Levels()
-            levels.add(waveform, SAMPLE_RATE)
-            reason = refusal(levels, RULES)
-            yield first / SAMPLE_RATE, last / SAMPLE_RATE, self._probabilities(waveform), reason
-            first = last
+        """Yield the windows of a recording, one after the other, with their probabilities."""
+        for start, end, waveform, reason in windows_of(blocks, seconds):
+            yield start, end, self.probabilities([waveform])[0], reason
 
     def _mean(self, windows: Windows, name: str) -> list[float]:
         """Return the mean of the windows' probabilities, weighted by their seconds; print a note about it."""
@@ -193,8 +184,11 @@ class Model:
         count = len(self.classifiers[0].outputs)
         return [sum(seconds * part[number] for seconds, part in parts) / total for number in range(count)]
 
-    def _probabilities(self, waveform: Waveform) -> list[float]:
-        """Return one probability for each class for a mono waveform at 16 kHz."""
+    def probabilities(self, waveforms: Sequence[Waveform]) -> list[list[float]]:
+        """Return the outputs for each mono waveform at 16 kHz, computed as one batch: probabilities, then attributes.
+
+        The answer for a waveform does not depend on the others, up to rounding.
+        """
         import torch
 
         from melt_ser.audio.waveform import pad_together, prepare_waveform
@@ -204,17 +198,31 @@ class Model:
 
         backbone = self.classifiers[0].backbone
         device = next(self.classifiers[0].parameters()).device
-        prepared = prepare_waveform(torch.from_numpy(waveform), backbone.do_normalize)
-        audio, lengths = pad_together([prepared])
+        prepared = [prepare_waveform(torch.from_numpy(waveform), backbone.do_normalize) for waveform in waveforms]
+        audio, lengths = pad_together(prepared)
         too_long = memory_advice("use a shorter window, such as --window 10")
         with torch.no_grad(), computing_in(self.precision, device), too_long:
-            logits = torch.cat(logits_of_all(self.classifiers, audio.to(device), lengths))
-            answers: list[float] = self.classifiers[0].outputs.answers(logits).mean(dim=0).tolist()
+            logits = torch.stack(logits_of_all(self.classifiers, audio.to(device), lengths))
+            answers: list[list[float]] = self.classifiers[0].outputs.answers(logits).mean(dim=0).tolist()
         return answers
 
     def _label(self, answers: list[float]) -> Row:
         named = dict(zip(self.classifiers[0].outputs.names, answers, strict=True))
         return {**({"label": max(self.classes, key=named.__getitem__)} if self.classes else {}), **named}
+
+
+def windows_of(blocks: Iterable[Waveform], seconds: float) -> Iterator[tuple[float, float, Waveform, str | None]]:
+    """Yield the windows of a recording: start and end in seconds, samples, and the reason if the rules refuse it.
+
+    `blocks` are the recording, mono at 16 kHz, in parts of any length. The last window is shorter.
+    """
+    first = 0
+    for waveform in in_pieces(blocks, round(seconds * SAMPLE_RATE)):
+        last = first + len(waveform)
+        levels = Levels()
+        levels.add(waveform, SAMPLE_RATE)
+        yield first / SAMPLE_RATE, last / SAMPLE_RATE, waveform, refusal(levels, RULES)
+        first = last
 
 
 def _check_rules(levels: Levels, name: str) -> None:

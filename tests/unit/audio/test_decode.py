@@ -280,3 +280,12 @@ def test_resampling_without_torchaudio_is_one_sentence(monkeypatch: pytest.Monke
     monkeypatch.setitem(sys.modules, "torchaudio.transforms", None)
     with pytest.raises(SetupError, match="install a matching pair"):
         resample(sine(11_999), 11_999, SAMPLE_RATE)
+
+
+@pytest.mark.parametrize("name", ["a.mp4", "a.m3u8", "a.wav", "a"])
+def test_a_file_that_names_another_does_not_lead_to_it(tmp_path: Path, name: str) -> None:
+    soundfile.write(tmp_path / "other.wav", sine(16_000), 16_000)
+    for text in ("ffconcat version 1.0\nfile other.wav\n", f"#EXTM3U\n#EXTINF:1,\nfile://{tmp_path}/other.wav\n"):
+        (tmp_path / name).write_text(text)
+        with pytest.raises(InputError, match="cannot be decoded"):
+            read_audio(tmp_path / name)

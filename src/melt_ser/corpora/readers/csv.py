@@ -128,7 +128,7 @@ def release_of(given: pd.DataFrame | Iterable[Record], root: Path, path: Path, c
     rest = pd.DataFrame({"name": names, "audio": table["audio"], "reason": reasons})[reasons != ""]
     skipped = [Skipped(name, audio, f"{reason}: row {row}") for row, name, audio, reason in rest.to_records().tolist()]
     used = used.assign(utterance=names[used.index], source=_sources(used, config.name))
-    ratings = ratings_of(rated.loc[used.index].set_axis(used["utterance"]), path)
+    ratings = ratings_of(rated.loc[used.index], used["utterance"], path)
     return Release(make_table(used), skipped, unknown + notes, ratings=ratings)
 
 

@@ -56,14 +56,14 @@ def has_ratings(rated: pd.DataFrame, table: pd.DataFrame, config: DatasetConfig)
     return is_rated and (config.target is not None or "label" not in table)
 
 
-def ratings_of(rated: pd.DataFrame, path: Path) -> Ratings | None:
-    """Return ratings from their columns as text, whose index is the utterance; None if there are none.
+def ratings_of(rated: pd.DataFrame, utterances: pd.Series, path: Path) -> Ratings | None:
+    """Return ratings from their columns as text, by the number of the row; None if there are none.
 
-    Raises InputError if a cell is no number, or a number of votes is below 0.
+    utterances: the name of each row. Raises InputError if a cell is no number, or a number of votes is below 0.
     """
     if rated.empty:
         return None
-    values = rated.apply(lambda column: numbers(column, path))
+    values = rated.apply(lambda column: numbers(column.rename(_name(column)), path)).set_axis(utterances)
     names = list(map(str, values))
     votes = values[[column for column in names if column.startswith(VOTES)]]
     below = votes.index[(votes < 0).any(axis=1)]
@@ -74,3 +74,8 @@ def ratings_of(rated: pd.DataFrame, path: Path) -> Ratings | None:
         attributes=attributes.rename(columns=lambda column: column.removeprefix(ATTRIBUTE)),
         votes=votes.rename(columns=lambda column: column.removeprefix(VOTES)),
     )
+
+
+def _name(column: pd.Series) -> str:
+    """Return the name of an attribute, or of a label, without the beginning of its column."""
+    return str(column.name).removeprefix(ATTRIBUTE).removeprefix(VOTES)

@@ -1,0 +1,80 @@
+"""What a client should know of the model: its classes, its results, and what its probabilities were worth."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from melt_ser.core.errors import SetupError
+from melt_ser.core.package import __version__
+from melt_ser.evaluation.labelling import LONGEST_SECONDS, SHORTEST_WINDOW
+from melt_ser.evaluation.results import ENSEMBLE, Evaluation, Result
+from melt_ser.models.hub_model import is_on_hub
+from melt_ser.runs.folder import read_result
+from melt_ser.runs.public_text import without_examples
+from melt_ser.serving.answers import Bin, LimitFacts, ModelFacts, Score
+from melt_ser.serving.limits import Limits
+
+
+def model_facts(folder: Path, fold: int | None, classes: list[str], models: int, limits: Limits) -> ModelFacts:
+    """Return the facts of the model of a run, of one of its model folders, or of the hub; without paths and examples.
+
+    Only a run folder has results, so only then there are scores.
+    """
+    result = _result(folder)
+    return ModelFacts(
+        name=str(folder) if is_on_hub(folder) else folder.resolve().name,
+        version=__version__,
+        classes=classes,
+        models=models,
+        backbone=None if result is None else result.config["backbone"]["name"],
+        trained_on=None if result is None else result.train.corpus,
+        scores=[] if result is None else [_score(row) for row in _rows(result, fold)],
+        warnings=[] if result is None else list(dict.fromkeys(map(without_examples, result.warnings))),
+        limits=LimitFacts(
+            upload_megabytes=limits.megabytes,
+            audio_seconds=limits.seconds,
+            stream_seconds=limits.stream_seconds,
+            requests=limits.requests,
+            timeout_seconds=limits.timeout,
+            window_seconds=[SHORTEST_WINDOW, LONGEST_SECONDS],
+        ),
+    )
+
+
+def _result(folder: Path) -> Result | None:
+    if is_on_hub(folder):
+        return None
+    try:
+        return read_result(folder)
+    except SetupError:  # a model folder
+        return None
+
+
+def _rows(result: Result, fold: int | None) -> list[Evaluation]:
+    """Return a row for each corpus and split: of the fold, or of all folds together.
+
+    The mean of the folds' probabilities, which is what the server answers then, has results on other corpora alone; on
+    the run's own the answers of the single models stand for it.
+    """
+    closed = [row for row in result.evals if row.answer_set == "closed"]
+    if fold is not None:
+        return [row for row in closed if row.fold == fold]
+    rows = {(row.corpus, row.split): row for row in result.closed_evals()}
+    rows |= {(row.corpus, row.split): row for row in closed if row.fold == ENSEMBLE}
+    return list(rows.values())
+
+
+def _score(row: Evaluation) -> Score:
+    return Score(
+        corpus=row.corpus,
+        split=row.split,
+        utterances=row.n,
+        classes=row.classes,
+        ua=row.known_value("ua"),
+        ua_ci95=row.interval("ua"),
+        chance=row.chance,
+        ece=row.ece,
+        calibration=[]
+        if row.calibration is None
+        else [Bin(confidence=one.confidence, accuracy=one.accuracy, n=one.n) for one in row.calibration.curve],
+    )
