@@ -119,11 +119,11 @@ class Model:
                 waveform, rate = read_native(path, longest=LONGEST_SECONDS)
                 levels.add(waveform, rate)
                 _check_rules(levels, name)
-                probabilities = self._probabilities(resample(waveform, rate, SAMPLE_RATE))
+                probabilities = self.probabilities(resample(waveform, rate, SAMPLE_RATE))
             except TooLong:
                 probabilities = self._mean(self._windows(stream_audio(path, levels.add), LONGEST_SECONDS), name)
                 _check_rules(levels, name)
-            yield {"file": name, **self._label(probabilities)}
+            yield {"file": name, **self.row_of(probabilities)}
         except MeltSerError as error:
             yield {"file": name, "error": str(error)}
 
@@ -139,15 +139,15 @@ class Model:
         levels.add(waveform, SAMPLE_RATE)
         _check_rules(levels, "the waveform")
         if len(waveform) > LONGEST_SECONDS * SAMPLE_RATE:
-            yield self._label(self._mean(self._windows([waveform], LONGEST_SECONDS), "the waveform"))
+            yield self.row_of(self._mean(self._windows([waveform], LONGEST_SECONDS), "the waveform"))
         else:
-            yield self._label(self._probabilities(waveform))
+            yield self.row_of(self.probabilities(waveform))
 
     def _window_rows(self, windows: Windows, name: str) -> Iterator[Row]:
         """Yield a row for each window; print a note about those that the rules would refuse."""
         refused: list[str] = []
         for start, end, probabilities, reason in windows:
-            yield {"start": start, "end": end, **self._label(probabilities)}
+            yield {"start": start, "end": end, **self.row_of(probabilities)}
             refused += [f"from {start:g} s on ({reason})"] if reason else []
         if refused:
             say(f"note: {name}: {len(refused)} windows have labels that mean nothing; the first is {refused[0]}.")
@@ -163,7 +163,7 @@ class Model:
             levels = Levels()
             levels.add(waveform, SAMPLE_RATE)
             reason = refusal(levels, RULES)
-            yield first / SAMPLE_RATE, last / SAMPLE_RATE, self._probabilities(waveform), reason
+            yield first / SAMPLE_RATE, last / SAMPLE_RATE, self.probabilities(waveform), reason
             first = last
 
     def _mean(self, windows: Windows, name: str) -> list[float]:
@@ -176,7 +176,7 @@ class Model:
         )
         return [sum(seconds * part[number] for seconds, part in parts) / total for number in range(len(self.classes))]
 
-    def _probabilities(self, waveform: Waveform) -> list[float]:
+    def probabilities(self, waveform: Waveform) -> list[float]:
         """Return one probability for each class for a mono waveform at 16 kHz."""
         import torch
 
@@ -194,7 +194,7 @@ class Model:
             probabilities: list[float] = logits.float().softmax(dim=-1).mean(dim=0).tolist()
         return probabilities
 
-    def _label(self, probabilities: list[float]) -> Row:
+    def row_of(self, probabilities: list[float]) -> Row:
         best = max(range(len(probabilities)), key=probabilities.__getitem__)
         return {"label": self.classes[best], **dict(zip(self.classes, probabilities, strict=True))}
 
