@@ -46,6 +46,7 @@ class Inputs(Struct, kw_only=True):
     corpus: str
     digest: str  # SHA-256 of the corpus table with the decoded audio
     weights: str | None  # the commit on the hub, or the SHA-256 of the files; the opensmile version; None: random
+    sounds: str | None = None  # SHA-256 of the noise and the impulse responses that clips are augmented with
 
 
 class FoldTraining(Struct):

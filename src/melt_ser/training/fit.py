@@ -48,7 +48,8 @@ class StepInput(NamedTuple):
     """A micro-batch on the device.
 
     features: (batch, frames, ...), those of the frozen stage. counts: the frames of each utterance, (batch,).
-    classes: (batch,). weights: of each utterance in the loss, (batch,). scale: a number, the factor of the gradients.
+    classes: (batch,), or with mixup the share of each, (batch, classes). weights: of each utterance in the loss,
+    (batch,). scale: a number, the factor of the gradients.
     """
 
     features: Tensor
