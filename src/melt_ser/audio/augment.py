@@ -8,7 +8,15 @@ from __future__ import annotations
 import numpy as np
 
 from melt_ser.audio import SAMPLE_RATE
-from melt_ser.audio.effects import band_limited, in_room, pitch_shifted, power, through_codec, with_noise
+from melt_ser.audio.effects import (
+    band_limited,
+    check_encoders,
+    in_room,
+    pitch_shifted,
+    power,
+    through_codec,
+    with_noise,
+)
 from melt_ser.audio.resample import resample
 from melt_ser.audio.sound import Waveform
 from melt_ser.audio.sounds import Sounds
@@ -26,7 +34,11 @@ class Augmentation:
             config: the settings of `augment`.
             noise: the recordings of `config.noise_folder`; None: white noise.
             rooms: the impulse responses of `config.room_folder`; they may be None if no clip is placed in a room.
+
+        Raises SetupError if a codec of the settings cannot be encoded here.
         """
+        if config.codec_probability > 0:
+            check_encoders(config.codecs)
         self.config, self.noise, self.rooms = config, noise, rooms
 
     @property

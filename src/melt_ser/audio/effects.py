@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import io
 import itertools
+from collections.abc import Iterable
 from fractions import Fraction
 from functools import lru_cache
 from typing import Any
@@ -17,6 +18,7 @@ from melt_ser.audio import SAMPLE_RATE
 from melt_ser.audio.resample import resample
 from melt_ser.audio.sound import Waveform
 from melt_ser.config import Codec
+from melt_ser.core.errors import SetupError
 
 # Container, encoder and sampling rate of each codec. The containers of mp3, opus and G.711 undo the codec's delay.
 ENCODERS = {
@@ -26,6 +28,19 @@ ENCODERS = {
     Codec.amr: ("amr", "libopencore_amrnb", 8_000),
 }
 ATEMPO_LOSES = 0.1  # seconds; atempo drops its last window
+
+
+def check_encoders(codecs: Iterable[Codec]) -> None:
+    """Raise SetupError if the installed FFmpeg cannot encode with one of the codecs."""
+    import av
+
+    for codec in codecs:
+        try:
+            av.Codec(ENCODERS[codec][1], "w")
+        except av.codec.codec.UnknownCodecError:
+            raise SetupError(
+                f"The installed PyAV cannot encode {codec.value}; leave it out of augment.codecs, or pip install -U av."
+            ) from None
 
 
 def power(waveform: Waveform) -> float:

@@ -81,7 +81,7 @@ def _answers(model: Model, path: Path, turns: Sequence[Turn]) -> Iterator[Row]:
     for (_, _, number), (waveform, rate) in zip(parts, segments, strict=True):
         turn, progress = turns[number], open_turns[number]
         progress.waiting -= 1
-        if number not in answers:
+        if number >= sent and number not in answers:  # no earlier part has failed
             try:
                 _add(model, path, turn, progress, waveform, rate)
                 if not progress.waiting:

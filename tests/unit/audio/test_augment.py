@@ -17,6 +17,7 @@ from melt_ser.audio.effects import ENCODERS, band_limited, in_room, pitch_shifte
 from melt_ser.audio.resample import resample
 from melt_ser.audio.sounds import Sounds
 from melt_ser.config import AugmentConfig, Codec
+from melt_ser.core.errors import SetupError
 from melt_ser.corpora.sounds import read_sounds
 
 
@@ -136,6 +137,14 @@ def test_a_codec_keeps_speech_in_its_place_and_loses_some_of_it(codec: Codec, sp
     assert np.abs(coded - speech).max() > 1e-3
     if ENCODERS[codec][2] == 8_000:
         assert decibels(coded, 4500, 8000) < decibels(speech, 4500, 8000) - 10
+
+
+def test_a_codec_that_cannot_be_encoded_is_told_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    Augmentation(AugmentConfig(codec_probability=0.5, codecs=list(Codec)))
+    monkeypatch.setitem(ENCODERS, Codec.amr, ("amr", "libnothing", 8_000))
+    Augmentation(AugmentConfig(codec_probability=0.5))
+    with pytest.raises(SetupError, match="The installed PyAV cannot encode amr; leave it out of augment.codecs"):
+        Augmentation(AugmentConfig(codec_probability=0.5, codecs=list(Codec)))
 
 
 def test_a_lower_bit_rate_loses_more(speech: np.ndarray) -> None:
