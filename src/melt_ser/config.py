@@ -44,6 +44,19 @@ class Init(str, Enum):
     """drawn with the seed, in the checkpoint's architecture: to see what the pretraining gains"""
 
 
+class Codec(str, Enum):
+    """A codec that clips are encoded and decoded with."""
+
+    mp3 = "mp3"
+    """MP3, of music and podcasts, at 16 kHz"""
+    opus = "opus"
+    """Opus, of calls over the internet, at 16 kHz"""
+    g711 = "g711"
+    """G.711 (mu-law), of landlines: 8 kHz, always at 64 kbit/s"""
+    amr = "amr"
+    """AMR, of mobile calls: 8 kHz, at the nearest of its rates from 4.75 to 12.2 kbit/s"""
+
+
 class FigureFormat(str, Enum):
     """The format of a figure's file."""
 
@@ -473,18 +486,42 @@ class ObjectiveConfig:
 
 @dataclass
 class AugmentConfig:
-    """Random changes to the training clips."""
+    """Random changes to the training clips; several: augment=[room,noise] (docs/augmentation.md)."""
 
     name: str = "nothing"
     """Name of the augmentation."""
     gain_decibels: float = 0.0
     """Largest random change of level, up or down, in dB. 0: none."""
     noise_probability: float = 0.0
-    """Probability of adding white noise to a clip, from 0 to 1."""
+    """Probability of adding noise to a clip, from 0 to 1."""
     noise_snr_decibels: list[float] = field(default_factory=lambda: [10.0, 30.0])
     """Lowest and highest signal-to-noise ratio of that noise, in dB."""
+    noise_folder: Optional[str] = None
+    """Folder that is searched for recordings of noise; a random part of one is added. null: white noise."""
     speed_factors: list[float] = field(default_factory=lambda: [1.0])
     """Playing speeds to choose from, each from 0.5 to 2. [1.0]: unchanged."""
+    pitch_probability: float = 0.0
+    """Probability of shifting the pitch of a clip, from 0 to 1; its length stays."""
+    pitch_semitones: float = 2.0
+    """Largest shift of pitch, up or down, in semitones, above 0 and up to 12."""
+    room_probability: float = 0.0
+    """Probability of placing a clip in a room, from 0 to 1."""
+    room_folder: Optional[str] = None
+    """Folder that is searched for impulse responses of rooms; a clip is convolved with a random one."""
+    band_limit_probability: float = 0.0
+    """Probability of limiting the frequencies of a clip, from 0 to 1."""
+    band_limit_hertz: list[float] = field(default_factory=lambda: [300.0, 3400.0])
+    """Lowest and highest frequency that remains, in Hz; the default is the band of a telephone."""
+    codec_probability: float = 0.0
+    """Probability of encoding and decoding a clip, from 0 to 1."""
+    codecs: list[Codec] = field(default_factory=lambda: [Codec.mp3, Codec.opus, Codec.g711])
+    """Codecs to choose from."""
+    codec_kilobits: list[float] = field(default_factory=lambda: [12.0, 48.0])
+    """Lowest and highest bit rate, in kbit/s, each from 6 to 160."""
+    mixup_probability: float = 0.0
+    """Probability of mixing a clip with another training clip, and their labels by the same shares, from 0 to 1."""
+    mixup_alpha: float = 0.4
+    """Both parameters of the beta distribution of the shares, above 0. Below 1, one of the clips dominates."""
     time_mask_probability: float = 0.0
     """Probability of SpecAugment's masks over time, inside the backbone, from 0 to 1. 0: none."""
     feature_mask_probability: float = 0.0

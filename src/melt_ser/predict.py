@@ -1,14 +1,18 @@
-"""`python -m melt_ser.predict RUN AUDIO… [--window SECONDS] [--out FILE]`: label files, folders, patterns and lists."""
+"""`python -m melt_ser.predict RUN AUDIO… [--out FILE]`: label files, folders, patterns and lists.
+
+`--window`, `--turns` and `--voice-activity` give a row for each part of a recording.
+"""
 
 from __future__ import annotations
 
 import argparse
+import hashlib
 import math
 import os
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, TextIO
+from typing import TYPE_CHECKING, Any, NamedTuple, TextIO
 
 from melt_ser.cli.verb import exit_code_of, run, whole_number
 from melt_ser.config import ScorePrecision
@@ -60,12 +64,25 @@ def main(arguments: list[str] | None = None) -> int:
         default="fp32",
         help="number format of the computation; tf32 and bf16 are faster on a GPU, and less exact (default: fp32)",
     )
-    parser.add_argument(
+    parts = parser.add_mutually_exclusive_group()
+    parts.add_argument(
         "--window",
         type=_seconds,
         metavar="SECONDS",
         help=f"a row for each window of so many seconds, {SHORTEST_WINDOW} to {LONGEST_SECONDS:.0f} (default: a row "
         f"for each file; a file longer than {LONGEST_SECONDS:.0f} s gets the mean over its parts of that length)",
+    )
+    parts.add_argument(
+        "--turns",
+        type=Path,
+        metavar="FILE",
+        help="a row for each turn of a speaker: an .rttm, or a .csv or .tsv with the columns start, end (seconds) and "
+        "speaker, and audio if it is about several recordings",
+    )
+    parts.add_argument(
+        "--voice-activity",
+        action="store_true",
+        help="a row for each stretch of speech, found by silero-vad",
     )
     return run(lambda: _run(parser.parse_args(arguments)))
 
@@ -80,53 +97,85 @@ def _run(options: argparse.Namespace) -> int:
         return exit_code_of(stop)
 
 
+class Parts(NamedTuple):
+    """How recordings are cut into the parts that have a row each."""
+
+    label: Callable[[Model, Path], Iterator[Row]]  # the rows of a recording
+    place: tuple[str, ...]  # the columns of a row that place it in its recording
+    settings: dict[str, Any]  # what the rows depend on, besides the model; plain JSON values
+    name: str = "files"  # of what a row is about; in a message
+
+
 def predict(options: argparse.Namespace) -> int:
     """Write the rows of every file, and return the exit code."""
     from melt_ser.runs.finished_run import load_model
 
     form, out = _format(options), options.out
     paths = audio_files(_paths(options.audio))
+    parts = _parts(options, paths)
     model = load_model(options.run, options.fold, options.device, options.family, options.precision)
-    windows, names = options.window is not None, [str(path) for path in paths]
-    rows = _label(model, paths, options.window)
+    names = [str(path) for path in paths]
+    rows = _label(model, paths, parts)
     if out is None:
-        failed = _write(row_writer(form, sys.stdout, model.classes, windows, names), rows)
+        done, failed = _write(row_writer(form, sys.stdout, model.columns, parts.place, names, model.attributes), rows)
     elif is_stream(out):  # it cannot be continued
         with files.telling_failed_writes(out), _open(stream_to_open(out)) as stream:
-            failed = _write(row_writer(form, stream, model.classes, windows), rows)
+            done, failed = _write(row_writer(form, stream, model.columns, parts.place), rows)
     else:
-        with journal_of(out, model, options.window) as journal:
-            _complete(journal, model, paths, options.window)
+        with journal_of(out, model, parts.settings) as journal:
+            _complete(journal, model, paths, parts)
             with files.replacing_file(out) as temporary, _open(temporary) as stream:
-                failed = _write(row_writer(form, stream, model.classes, windows), journal.rows(names))
+                done, failed = _write(row_writer(form, stream, model.columns, parts.place), journal.rows(names))
         finish(out)
     if failed:
-        say(f"{failed} of {len(paths)} files could not be labelled.")
+        say(f"{failed} of {len(paths) if parts.name == 'files' else done} {parts.name} could not be labelled.")
     return 1 if failed else 0
 
 
-def _label(model: Model, paths: list[Path], window: float | None) -> Iterator[Row]:
+def _parts(options: argparse.Namespace, paths: list[Path]) -> Parts:
+    """Return how the options cut recordings; a wrong file of turns or a missing package is told before any work."""
+    if options.turns is not None:
+        from melt_ser.evaluation.turn_labelling import label_turns
+        from melt_ser.evaluation.turns import turns_of
+
+        turns = turns_of(options.turns, paths)
+        place = ("start", "end", "speaker")
+        settings = {"turns": hashlib.sha256(options.turns.read_bytes()).hexdigest()}
+        return Parts(lambda model, path: label_turns(model, path, turns[path], place), place, settings, "turns")
+    if options.voice_activity:
+        from melt_ser.audio.speech import check_detector
+        from melt_ser.evaluation.turn_labelling import label_speech
+
+        settings = {"voice activity": check_detector()}
+        return Parts(label_speech, ("start", "end"), settings, "stretches of speech")
+    window = options.window
+    place_of_window = () if window is None else ("start", "end")
+    return Parts(lambda model, path: model.label_file(path, window), place_of_window, {"window": window})
+
+
+def _label(model: Model, paths: list[Path], parts: Parts) -> Iterator[Row]:
     for path in progress(paths, len(paths), "labelling"):
-        yield from model.label_file(path, window)
+        yield from parts.label(model, path)
 
 
-def _write(writer: RowWriter, rows: Iterable[Row]) -> int:
-    """Write each row as soon as it is ready, and return the number of files without a label."""
-    failed = 0
+def _write(writer: RowWriter, rows: Iterable[Row]) -> tuple[int, int]:
+    """Write each row as soon as it is ready; return the number of rows, and of those without a label."""
+    done = failed = 0
     for row in rows:
         writer.add(row)
+        done += 1
         failed += "error" in row
     writer.end()
-    return failed
+    return done, failed
 
 
-def _complete(journal: LabelJournal, model: Model, paths: list[Path], window: float | None) -> None:
+def _complete(journal: LabelJournal, model: Model, paths: list[Path], parts: Parts) -> None:
     """Label the files that the journal lacks."""
     missing = [path for path in paths if str(path) not in journal.finished]
     if len(missing) < len(paths):
         say(f"{len(paths) - len(missing)} of {len(paths)} files have labels; labelling the rest.")
     for path in progress(missing, len(missing), "labelling"):
-        journal.add(path, list(model.label_file(path, window)))
+        journal.add(path, list(parts.label(model, path)))
 
 
 def _open(place: Path | int) -> TextIO:

@@ -1,28 +1,61 @@
-"""Augment training clips: speed, level and white noise, drawn from the caller's generator."""
+"""Augment training clips: each change with its probability, drawn from the caller's generator.
+
+The order is that of the world: the speaker (speed, pitch), the room, the level, the noise, the line (band, codec).
+"""
 
 from __future__ import annotations
 
 import numpy as np
-import numpy.typing as npt
 
 from melt_ser.audio import SAMPLE_RATE
+from melt_ser.audio.effects import (
+    band_limited,
+    check_encoders,
+    in_room,
+    pitch_shifted,
+    power,
+    through_codec,
+    with_noise,
+)
 from melt_ser.audio.resample import resample
+from melt_ser.audio.sound import Waveform
+from melt_ser.audio.sounds import Sounds
 from melt_ser.config import AugmentConfig
-
-Waveform = npt.NDArray[np.float32]
+from melt_ser.core.files import sha256
 
 
 class Augmentation:
     """Augments waveforms, (samples,) at 16 kHz, by the settings of `augment`; their defaults change nothing."""
 
-    def __init__(self, config: AugmentConfig) -> None:
-        self.config = config
+    def __init__(self, config: AugmentConfig, noise: Sounds | None = None, rooms: Sounds | None = None) -> None:
+        """Prepare to augment.
+
+        Args:
+            config: the settings of `augment`.
+            noise: the recordings of `config.noise_folder`; None: white noise.
+            rooms: the impulse responses of `config.room_folder`; they may be None if no clip is placed in a room.
+
+        Raises SetupError if a codec of the settings cannot be encoded here.
+        """
+        if config.codec_probability > 0:
+            check_encoders(config.codecs)
+        self.config, self.noise, self.rooms = config, noise, rooms
 
     @property
     def changes_nothing(self) -> bool:
-        """Whether clips are returned unchanged."""
+        """Whether clips are returned unchanged, and not mixed with others."""
         config = self.config
-        return config.speed_factors == [1.0] and config.gain_decibels <= 0 and config.noise_probability <= 0
+        probabilities = (
+            *(config.noise_probability, config.pitch_probability, config.room_probability),
+            *(config.band_limit_probability, config.codec_probability, config.mixup_probability),
+        )
+        return config.speed_factors == [1.0] and config.gain_decibels <= 0 and max(probabilities) <= 0
+
+    @property
+    def digest(self) -> str | None:
+        """Identifier of the recordings that it draws from; None if there are none."""
+        digests = [sounds.digest for sounds in (self.noise, self.rooms) if sounds is not None]
+        return sha256(" ".join(digests)) if digests else None
 
     def __call__(self, waveform: Waveform, generator: np.random.Generator) -> Waveform:
         """Return the augmented waveform; a speed factor f gives it ceil(samples / f) samples."""
@@ -30,17 +63,36 @@ class Augmentation:
         if config.speed_factors != [1.0]:
             factor = config.speed_factors[int(generator.integers(len(config.speed_factors)))]
             waveform = resample(waveform, round(SAMPLE_RATE * factor), SAMPLE_RATE)
+        if happens(config.pitch_probability, generator):
+            largest = config.pitch_semitones
+            waveform = pitch_shifted(waveform, generator.uniform(-largest, largest))
+        if happens(config.room_probability, generator):
+            assert self.rooms is not None
+            waveform = in_room(waveform, self.rooms.draw(generator))
         if config.gain_decibels > 0:
             decibels = generator.uniform(-config.gain_decibels, config.gain_decibels)
             waveform = waveform * np.float32(10 ** (decibels / 20))
-        if config.noise_probability > 0 and generator.random() < config.noise_probability:
-            waveform = self._with_noise(waveform, generator)
+        if happens(config.noise_probability, generator):
+            lowest, highest = config.noise_snr_decibels
+            decibels = generator.uniform(lowest, highest)
+            waveform = with_noise(waveform, *self._noise(len(waveform), generator), decibels)
+        if happens(config.band_limit_probability, generator):
+            lowest, highest = config.band_limit_hertz
+            waveform = band_limited(waveform, lowest, highest)
+        if happens(config.codec_probability, generator):
+            codec = config.codecs[int(generator.integers(len(config.codecs)))]
+            lowest, highest = config.codec_kilobits
+            waveform = through_codec(waveform, codec, generator.uniform(lowest, highest))
         return waveform
 
-    def _with_noise(self, waveform: Waveform, generator: np.random.Generator) -> Waveform:
-        """Add white noise at a signal-to-noise ratio (decibels) drawn from the configured range."""
-        low, high = self.config.noise_snr_decibels
-        ratio = 10 ** (generator.uniform(low, high) / 10)
-        noise = generator.standard_normal(len(waveform)).astype(np.float32)
-        power = float(np.mean(waveform.astype(np.float64) ** 2))
-        return waveform + noise * np.float32(np.sqrt(power / ratio))
+    def _noise(self, samples: int, generator: np.random.Generator) -> tuple[Waveform, float]:
+        """Return noise, (samples,), and its power; that of white noise is its expected one."""
+        if self.noise is None:
+            return generator.standard_normal(samples).astype(np.float32), 1.0
+        noise = self.noise.draw_part(generator, samples)
+        return noise, power(noise)
+
+
+def happens(probability: float, generator: np.random.Generator) -> bool:
+    """Return whether an event of this probability happens; nothing is drawn if it cannot."""
+    return probability > 0 and generator.random() < probability

@@ -1,15 +1,15 @@
 """Decode any recording to mono float32: wav, flac, ogg and mp3 by soundfile, all other formats by PyAV.
 
 `read_native` keeps the recording's own sampling rate, for verification; `read_audio` resamples to 16 kHz;
-`stream_audio` does the same in blocks, for recordings of hours that would not fit into memory. All three read what the
-file holds, whatever its header states (`contents`).
+`stream_audio` does the same in blocks, and `read_segments` segment by segment, for recordings of hours that would not
+fit into memory. All of them read what the file holds, whatever its header states (`contents`).
 """
 
 from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -22,7 +22,7 @@ from melt_ser.audio.resample import resample, resample_blocks
 from melt_ser.audio.sound import Mixer, Waveform, check_sound
 from melt_ser.core.errors import InputError
 
-__all__ = ["TooLong", "in_pieces", "read_audio", "read_native", "stream_audio"]
+__all__ = ["TooLong", "in_pieces", "read_audio", "read_native", "read_segments", "stream_audio"]
 Observe = Callable[[Waveform, int], None]  # takes a block at the recording's own rate, and the rate in Hz
 
 
@@ -57,6 +57,37 @@ def stream_audio(path: Path, observe: Observe | None = None) -> Iterator[Wavefor
             yield block
 
     yield from resample_blocks(native(), rate, SAMPLE_RATE)
+
+
+def read_segments(path: Path, segments: Sequence[tuple[float, float]]) -> Iterator[tuple[Waveform, int]]:
+    """Yield segments of a recording as mono at its own rate, (samples,) each, and that rate in Hz.
+
+    The samples are those of `read_native`, but the file is decoded once, to its end, and little more than a segment is
+    in memory. A segment that ends after the recording has the samples that there are, perhaps none. Raises the errors
+    of `read_native` for the file as a whole; `check_sound` is left to the caller.
+
+    segments: start and end in seconds, in the order of their starts; they may overlap.
+    """
+    blocks = _native_blocks(path, WHOLE)
+    held: list[Waveform] = []  # the samples from `first` on
+    first = count = rate = 0
+    for start, end in segments:
+        while not rate or first + count < round(end * rate):
+            block, rate = next(blocks, (None, rate))
+            if block is None:
+                break
+            held.append(block)
+            count += len(block)
+            if first + count <= round(start * rate):
+                held, first, count = [], first + count, 0
+        if not rate:
+            raise InputError(f"{path}: there are no samples; replace or remove the file.")
+        together = np.concatenate(held) if held else np.zeros(0, dtype=np.float32)
+        passed = min(max(0, round(start * rate) - first), count)
+        held, first, count = [together[passed:]], first + passed, count - passed
+        yield held[0][: max(0, round(end * rate) - first)], rate
+    for _ in blocks:
+        pass  # a fault of the file shows at its end
 
 
 def in_pieces(blocks: Iterable[Waveform], samples: int) -> Iterator[Waveform]:

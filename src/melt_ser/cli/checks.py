@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from melt_ser.cli.augment_checks import check_augment
 from melt_ser.cli.step_checks import check_steps
 from melt_ser.config import (
     FIXED_POOLINGS,
@@ -242,20 +243,6 @@ def check_words(dataset: DatasetConfig, labels: LabelsConfig) -> None:
     for column in dataset.columns if dataset.reader in GENERAL_READERS else ():
         if column not in USED_COLUMNS:
             raise SetupError(unknown_column(column))
-
-
-def check_augment(settings: AugmentConfig) -> None:
-    """Raise SetupError if a value of the `augment` group is out of its range."""
-    for key in ("noise_probability", "time_mask_probability", "feature_mask_probability"):
-        if not 0.0 <= getattr(settings, key) <= 1.0:
-            raise SetupError(f"augment.{key} is from 0 to 1, not {getattr(settings, key)}.")
-    if not 0.0 <= settings.gain_decibels < float("inf"):
-        raise SetupError(f"augment.gain_decibels is a number from 0 up, not {settings.gain_decibels}.")
-    snr = settings.noise_snr_decibels
-    if len(snr) != 2 or not float("-inf") < snr[0] <= snr[1] < float("inf"):
-        raise SetupError(f"augment.noise_snr_decibels is [lowest, highest], not {snr}.")
-    if not settings.speed_factors or not all(0.5 <= factor <= 2.0 for factor in settings.speed_factors):
-        raise SetupError(f"augment.speed_factors is one or more numbers from 0.5 to 2, not {settings.speed_factors}.")
 
 
 def check_eval(settings: EvalConfig) -> None:

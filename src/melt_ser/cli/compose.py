@@ -18,6 +18,7 @@ from hydra.core.global_hydra import GlobalHydra
 from omegaconf import MISSING, DictConfig, OmegaConf, flag_override
 
 from melt_ser.cli.checks import check_entries
+from melt_ser.cli.combination import name_combination
 from melt_ser.cli.failures import failure_of
 from melt_ser.cli.keys import refuse_unknown_keys
 from melt_ser.cli.overrides import for_hydra, with_entries
@@ -57,6 +58,8 @@ def compose(overrides: list[str], config_name: str = "config") -> DictConfig:
         del composed["hydra"]
     if choice is not None:
         settle_checkpoint(composed, choice, overrides)
+    if "augment" in composed:
+        name_combination(composed, overrides)
     return with_entries(composed, schema)
 
 

@@ -111,8 +111,7 @@ def as_text(value: Any) -> str:
     if isinstance(value, str):
         return value or "''"
     if isinstance(value, dict | list):
-        plain = {_plain(key): _plain(item) for key, item in value.items()} if isinstance(value, dict) else value
-        text = yaml.safe_dump(plain, default_flow_style=True, width=10**6, allow_unicode=True).strip()
+        text = yaml.safe_dump(_plain(value), default_flow_style=True, width=10**6, allow_unicode=True).strip()
         return text if len(text) <= LONGEST else f"({len(value)} entries)"
     if value is None or isinstance(value, bool):
         return "null" if value is None else str(value).lower()
@@ -120,9 +119,11 @@ def as_text(value: Any) -> str:
 
 
 def _plain(value: Any) -> Any:
-    """Return a value of a mapping without enum members; YAML cannot write them."""
+    """Return a value without enum members; YAML cannot write them."""
     if isinstance(value, dict):
-        return {key: _plain(item) for key, item in value.items()}
+        return {_plain(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_plain(item) for item in value]
     return value.value if isinstance(value, Enum) else value
 
 

@@ -15,6 +15,7 @@ from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
+from melt_ser.cli.combination import name_combination
 from melt_ser.config import BackboneConfig, Init
 from melt_ser.core.console import say
 from melt_ser.core.package import STUDENTS, expanded
@@ -71,10 +72,11 @@ def settle_checkpoint(composed: DictConfig, choice: str, overrides: Iterable[str
 
 
 def settle_job(composed: DictConfig) -> None:
-    """Do as `settle_checkpoint` within a job of Hydra, with the choices and overrides that Hydra records."""
+    """Do as `compose` does, within a job of Hydra, with the choices and overrides that Hydra records."""
     if "backbone" in composed:
         job = HydraConfig.get()
         settle_checkpoint(composed, job.runtime.choices["backbone"], job.overrides.task)
+        name_combination(composed, job.overrides.task)
 
 
 def _settings_of(choice: str) -> Any:

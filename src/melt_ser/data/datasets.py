@@ -20,11 +20,12 @@ from torch import Tensor
 from torch.utils.data import Dataset, get_worker_info
 
 from melt_ser.audio import SAMPLE_RATE
-from melt_ser.audio.augment import Augmentation
+from melt_ser.audio.augment import Augmentation, happens
 from melt_ser.audio.decode import read_audio
 from melt_ser.audio.waveform import pad_together, prepare_waveform
 from melt_ser.config import AugmentConfig
 from melt_ser.data.audio_cache import AudioCache
+from melt_ser.data.mixup import mix, shares_of
 from melt_ser.data.stage import Stage
 
 # Decoded clips or cached features stay in memory if those of the whole data set are not larger.
@@ -37,7 +38,7 @@ class Batch:
 
     inputs: audio, (batch, samples) float32, or the features of a frozen stage, (batch, frames, ...).
     lengths: samples or frames of each utterance, (batch,); always on the CPU.
-    classes: the class index of each utterance, (batch,).
+    classes: the class index of each utterance, (batch,), or the share of each class, (batch, classes), with mixup.
     rows: the rows of the table, (batch,).
     stage: the stage of `inputs`.
     """
@@ -151,7 +152,9 @@ class ClipDataset(Dataset[Any], ABC):
 
 
 class WaveformDataset(ClipDataset):
-    """The rows of a corpus table as (waveform, class index, row).
+    """The rows of a corpus table as (waveform, class, row).
+
+    The class is its index, or with mixup the shares of all classes, (classes,).
 
     Without `augment` and `crop`, an item is a function of the clip alone. Both draw from a generator of (seed, epoch,
     row), so that neither order nor workers nor resuming changes the draws. If the table has a column `place` (see
@@ -165,7 +168,7 @@ class WaveformDataset(ClipDataset):
         root: Path,
         classes: Sequence[str],
         do_normalize: bool,
-        augment: AugmentConfig | None = None,
+        augment: Augmentation | None = None,
         crop: Crop | None = None,
         pad_seconds: float | None = None,
         seed: int = 0,
@@ -197,7 +200,8 @@ class WaveformDataset(ClipDataset):
         members = table["corpus"] if "corpus" in table else pd.Series("", table.index)
         self.corpora = pd.factorize(members, sort=True)[0]
         self.do_normalize = do_normalize
-        self.augmentation = Augmentation(augment) if augment is not None else None
+        self.number_of_classes = len(classes)
+        self.augmentation = augment
         self.crop = crop
         self.places = table["place"].to_numpy() if "place" in table else None
         self.pad_samples = round(pad_seconds * SAMPLE_RATE) if pad_seconds else 0
@@ -216,9 +220,19 @@ class WaveformDataset(ClipDataset):
         """Return the audio file of a row."""
         return self.root / str(self.audio[row])
 
-    def __getitem__(self, row: int) -> tuple[Tensor, int, int]:
-        waveform = self._decode(row)
+    def __getitem__(self, row: int) -> tuple[Tensor, int | np.ndarray, int]:
         generator = np.random.default_rng([self.seed, self.epoch, row])
+        waveform = self._draw(row, generator)
+        target: int | np.ndarray = int(self.classes[row])
+        if self.augmentation is not None and self.augmentation.config.mixup_probability > 0:
+            waveform, target = self._mixed(waveform, row, generator, self.augmentation.config)
+        prepared = prepare_waveform(torch.from_numpy(waveform), self.do_normalize)
+        padded = torch.nn.functional.pad(prepared, (0, max(0, self.pad_samples - len(prepared))))
+        return padded, target, row
+
+    def _draw(self, row: int, generator: np.random.Generator) -> np.ndarray:
+        """Return the waveform of a row, augmented and cropped."""
+        waveform = self._decode(row)
         if self.augmentation is not None:
             waveform = self.augmentation(waveform, generator)
         if self.crop is not None:
@@ -226,15 +240,24 @@ class WaveformDataset(ClipDataset):
             place = None if self.places is None else int(self.places[row])
             first = self.crop.draw(generator, spare) if place is None else self.crop.first_sample(place, spare)
             waveform = waveform[first : first + self.crop.samples]
-        prepared = prepare_waveform(torch.from_numpy(waveform), self.do_normalize)
-        padded = torch.nn.functional.pad(prepared, (0, max(0, self.pad_samples - len(prepared))))
-        return padded, int(self.classes[row]), row
+        return waveform
+
+    def _mixed(
+        self, waveform: np.ndarray, row: int, generator: np.random.Generator, config: AugmentConfig
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Return the waveform of a row, perhaps mixed with that of a random row, and the shares of the classes."""
+        own = shares_of(self.classes[row], self.number_of_classes)
+        if not happens(config.mixup_probability, generator):
+            return waveform, own
+        other = int(generator.integers(len(self)))
+        mixed, share = mix(waveform, self._draw(other, generator), config.mixup_alpha, generator)
+        return mixed, share * own + (1 - share) * shares_of(self.classes[other], self.number_of_classes)
 
     @staticmethod
-    def collate(items: Sequence[tuple[Tensor, int, int]]) -> Batch:
+    def collate(items: Sequence[tuple[Tensor, int | np.ndarray, int]]) -> Batch:
         """Pad the waveforms with zeros to the longest and return them as a batch."""
         audio, lengths = pad_together([waveform for waveform, _, _ in items])
-        classes = torch.tensor([label for _, label, _ in items])
+        classes = torch.from_numpy(np.stack([target for _, target, _ in items]))
         return Batch(audio, lengths, classes, torch.tensor([row for _, _, row in items]))
 
     def _decode(self, row: int) -> np.ndarray:
@@ -257,9 +280,9 @@ class WaveformDataset(ClipDataset):
 
 
 def _greatest_lengths(
-    durations: np.ndarray, augment: AugmentConfig | None, crop: Crop | None, pad_seconds: float | None
+    durations: np.ndarray, augment: Augmentation | None, crop: Crop | None, pad_seconds: float | None
 ) -> np.ndarray:
     """Return the greatest length in seconds of each utterance after augmentation, cropping and padding."""
-    seconds = durations / min(augment.speed_factors) if augment is not None else durations
+    seconds = durations / min(augment.config.speed_factors) if augment is not None else durations
     seconds = np.minimum(seconds, crop.seconds) if crop is not None else seconds
     return np.maximum(seconds, pad_seconds) if pad_seconds else seconds

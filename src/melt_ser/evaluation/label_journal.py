@@ -1,7 +1,7 @@
 """The labels of an interrupted `predict --out`: a line for each finished file, in `<out>.unfinished`.
 
-The first line identifies the model and the window. The same command continues from the file; with another model or
-window it starts again. A recording that had no label, or has changed since, is labelled again.
+The first line identifies the model and the window or turns. The same command continues from the file; with others it
+starts again. A recording that had no label, or has changed since, is labelled again.
 """
 
 from __future__ import annotations
@@ -20,10 +20,13 @@ from melt_ser.evaluation.labelling import Model, Row
 
 
 @contextmanager
-def journal_of(out: Path, model: Model, window: float | None) -> Iterator[LabelJournal]:
-    """Lock and open the journal of `out` for this process; delete it if the block succeeds."""
+def journal_of(out: Path, model: Model, settings: dict[str, Any]) -> Iterator[LabelJournal]:
+    """Lock and open the journal of `out` for this process; delete it if the block succeeds.
+
+    settings: the settings that the labels depend on, as plain JSON values.
+    """
     with exclusive_lock(out):
-        journal = LabelJournal(out, {"weights": model.digest(), "classes": model.classes, "window": window})
+        journal = LabelJournal(out, {"weights": model.digest(), "classes": model.classes}, settings)
         try:
             yield journal
         finally:
@@ -34,12 +37,13 @@ def journal_of(out: Path, model: Model, window: float | None) -> Iterator[LabelJ
 class LabelJournal:
     """The finished files of one `--out`.
 
-    made_with: the weights and settings that the labels depend on, as plain JSON values.
+    model, settings: what the labels depend on, as plain JSON values.
     """
 
-    def __init__(self, out: Path, made_with: dict[str, Any]) -> None:
+    def __init__(self, out: Path, model: dict[str, Any], settings: dict[str, Any]) -> None:
         self.path = neighbour(out, "", ".unfinished")
-        self.made_with = json.loads(json.dumps(made_with))
+        self.made_with = json.loads(json.dumps({**model, **settings}))
+        self.differing = " or ".join(["model", *settings])
         self.finished: dict[str, int] = {}  # the position of a file's line, in bytes
         kept = self._read()
         with files.telling_failed_writes(self.path):
@@ -81,7 +85,7 @@ class LabelJournal:
                 for number, line in enumerate(lines):
                     value = json.loads(line) if line.endswith(b"\n") else None
                     if number == 0 and value != self.made_with:
-                        say(f"note: {self.path} is from another model, precision or window; labelling starts again.")
+                        say(f"note: {self.path} is from another {self.differing}; labelling starts again.")
                         return 0
                     if not isinstance(value, dict):
                         break

@@ -16,23 +16,36 @@ from melt_ser.evaluation.labelling import Row
 class RowWriter(Protocol):
     """Write rows: `add` writes a row at once; call `end` after the last."""
 
-    def __init__(self, stream: TextIO, classes: Sequence[str], windows: bool, names: Sequence[str]) -> None: ...
+    def __init__(
+        self,
+        stream: TextIO,
+        columns: Sequence[str],
+        place: Sequence[str],
+        names: Sequence[str],
+        attributes: Sequence[str],
+    ) -> None: ...
 
     def add(self, row: Row) -> None: ...
 
     def end(self) -> None: ...
 
 
-PLACE = ("start", "end")  # seconds, of a window
 WIDEST_NAME = 60  # characters; the columns after a longer file name move to the right
 
 
 class CsvRows:
-    """A line for each row, with a probability for each class."""
+    """A line for each row, with a probability for each class and a number for each attribute."""
 
-    def __init__(self, stream: TextIO, classes: Sequence[str], windows: bool, names: Sequence[str]) -> None:
+    def __init__(
+        self,
+        stream: TextIO,
+        columns: Sequence[str],
+        place: Sequence[str],
+        names: Sequence[str],
+        attributes: Sequence[str],
+    ) -> None:
         self.stream = stream
-        self.columns = ["file", *(PLACE if windows else ()), "label", *classes, "error"]
+        self.columns = ["file", *place, *columns, "error"]
         self._write(dict(zip(self.columns, self.columns, strict=True)))
 
     def add(self, row: Row) -> None:
@@ -51,7 +64,14 @@ class CsvRows:
 class JsonRows:
     """A JSON array with an object for each row."""
 
-    def __init__(self, stream: TextIO, classes: Sequence[str], windows: bool, names: Sequence[str]) -> None:
+    def __init__(
+        self,
+        stream: TextIO,
+        columns: Sequence[str],
+        place: Sequence[str],
+        names: Sequence[str],
+        attributes: Sequence[str],
+    ) -> None:
         self.stream, self.separator = stream, "[\n"
 
     def add(self, row: Row) -> None:
@@ -66,7 +86,14 @@ class JsonRows:
 class JsonLines:
     """A JSON object on a line for each row."""
 
-    def __init__(self, stream: TextIO, classes: Sequence[str], windows: bool, names: Sequence[str]) -> None:
+    def __init__(
+        self,
+        stream: TextIO,
+        columns: Sequence[str],
+        place: Sequence[str],
+        names: Sequence[str],
+        attributes: Sequence[str],
+    ) -> None:
         self.stream = stream
 
     def add(self, row: Row) -> None:
@@ -78,22 +105,33 @@ class JsonLines:
 
 
 class TableRows:
-    """A line for people for each row: the label and its probability, or the reason why there is none."""
+    """A line for people for each row: the label and its probability, and attributes; or the reason why there is none."""
 
-    def __init__(self, stream: TextIO, classes: Sequence[str], windows: bool, names: Sequence[str]) -> None:
+    def __init__(
+        self,
+        stream: TextIO,
+        columns: Sequence[str],
+        place: Sequence[str],
+        names: Sequence[str],
+        attributes: Sequence[str],
+    ) -> None:
         from rich.cells import cell_len  # letters of some scripts are two columns wide
 
-        self.stream, self.windows, self.length = stream, windows, cell_len
+        self.stream, self.place, self.length = stream, place, cell_len
         self.name_width = min(max([cell_len(one_line(name)) for name in names], default=4), WIDEST_NAME)
-        self.label_width = max(cell_len(name) for name in ("label", *classes))
-        self._write("file", *(f"{name:>8}" for name in (PLACE if windows else ())), self._label("label"), "probability")
+        self.label_width = max(cell_len(name) for name in columns)
+        self.has_label, self.attributes = "label" in columns, list(attributes)
+        label = [self._label("label"), "probability"] if self.has_label else []
+        self._write("file", *(f"{name:>8}" for name in place), *label, *(f"{name:>11}" for name in self.attributes))
 
     def add(self, row: Row) -> None:
         if "error" in row:
             self._write(row["file"], f"– {one_line(row['error'])}")
             return
-        place = [f"{row[name]:8.2f}" for name in PLACE] if self.windows else []
-        self._write(row["file"], *place, self._label(row["label"]), f"{row[row['label']]:.3f}")
+        cells = (row[name] for name in self.place)
+        place = [f"{one_line(cell):>8}" if isinstance(cell, str) else f"{cell:8.2f}" for cell in cells]
+        label = [self._label(row["label"]), f"{row[row['label']]:<11.3f}"] if self.has_label else []
+        self._write(row["file"], *place, *label, *(f"{row[name]:11.3f}" for name in self.attributes))
 
     def end(self) -> None:
         """Nothing follows the last row."""
@@ -112,15 +150,21 @@ FORMATS: dict[str, type[RowWriter]] = {"table": TableRows, "csv": CsvRows, "json
 
 
 def row_writer(
-    form: str, stream: TextIO, classes: Sequence[str], windows: bool, names: Sequence[str] = ()
+    form: str,
+    stream: TextIO,
+    columns: Sequence[str],
+    place: Sequence[str],
+    names: Sequence[str] = (),
+    attributes: Sequence[str] = (),
 ) -> RowWriter:
     """Return a writer of rows.
 
     Args:
         form: a key of FORMATS.
         stream: receives the text.
-        classes: the classes of the model, in the order of the columns.
-        windows: whether a row is a window, with its start and end.
+        columns: the columns of an answer: the label and the classes, if the model has classes, and its attributes.
+        place: the columns that place a row in its file: none, or start and end in seconds, and perhaps speaker.
         names: the files to come, for the width of a table's first column.
+        attributes: those of the model, which a table shows.
     """
-    return FORMATS[form](stream, classes, windows, names)
+    return FORMATS[form](stream, columns, place, names, attributes)

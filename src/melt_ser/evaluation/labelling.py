@@ -139,7 +139,7 @@ class Model:
             except TooLong:
                 probabilities = self._mean(self._windows(stream_audio(path, levels.add), LONGEST_SECONDS), name)
                 _check_rules(levels, name)
-            yield {"file": name, **self._label(probabilities)}
+            yield {"file": name, **self.row_of(probabilities)}
         except MeltSerError as error:
             yield {"file": name, "error": str(error)}
 
@@ -155,15 +155,15 @@ class Model:
         levels.add(waveform, SAMPLE_RATE)
         _check_rules(levels, "the waveform")
         if len(waveform) > LONGEST_SECONDS * SAMPLE_RATE:
-            yield self._label(self._mean(self._windows([waveform], LONGEST_SECONDS), "the waveform"))
+            yield self.row_of(self._mean(self._windows([waveform], LONGEST_SECONDS), "the waveform"))
         else:
-            yield self._label(self.probabilities([waveform])[0])
+            yield self.row_of(self.probabilities([waveform])[0])
 
     def _window_rows(self, windows: Windows, name: str) -> Iterator[Row]:
         """Yield a row for each window; print a note about those that the rules would refuse."""
         refused: list[str] = []
         for start, end, probabilities, reason in windows:
-            yield {"start": start, "end": end, **self._label(probabilities)}
+            yield {"start": start, "end": end, **self.row_of(probabilities)}
             refused += [f"from {start:g} s on ({reason})"] if reason else []
         if refused:
             say(f"note: {name}: {len(refused)} windows have labels that mean nothing; the first is {refused[0]}.")
@@ -206,7 +206,8 @@ class Model:
             answers: list[list[float]] = self.classifiers[0].outputs.answers(logits).mean(dim=0).tolist()
         return answers
 
-    def _label(self, answers: list[float]) -> Row:
+    def row_of(self, answers: list[float]) -> Row:
+        """Return the label, if the model has classes, and all outputs by their names."""
         named = dict(zip(self.classifiers[0].outputs.names, answers, strict=True))
         return {**({"label": max(self.classes, key=named.__getitem__)} if self.classes else {}), **named}
 

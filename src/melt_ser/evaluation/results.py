@@ -47,6 +47,7 @@ class Inputs(Struct, kw_only=True):
     digest: str  # SHA-256 of the corpus table with the decoded audio
     weights: str | None  # the commit on the hub, or the SHA-256 of the files; the opensmile version; None: random
     step_seconds: int | None = None  # the seconds that trainer.step_seconds=auto found
+    sounds: str | None = None  # SHA-256 of the noise and the impulse responses that clips are augmented with
 
 
 class FoldTraining(Struct):

@@ -7,7 +7,6 @@ from functools import cached_property, partial
 import pandas as pd
 from accelerate import Accelerator
 
-from melt_ser.audio.augment import Augmentation
 from melt_ser.corpora.fold_split import FoldSplit
 from melt_ser.data.audio_cache import AudioCache
 from melt_ser.data.datasets import ClipDataset, Crop, WaveformDataset
@@ -54,20 +53,20 @@ class FoldInputs:
 
     def train(self) -> ClipDataset:
         """Return the utterances to train on, augmented and cropped."""
-        config, trainer = self.plan.config, self.plan.config.trainer
+        config, trainer, augmentation = self.plan.config, self.plan.config.trainer, self.plan.augmentation
         pad_seconds = trainer.crop_seconds if trainer.pad_to_crop else None
         utterances = WaveformDataset(
             self.split.train,
             self.plan.corpus.root,
             self.model.classes,
             self.model.backbone.do_normalize,
-            config.augment,
+            augmentation,
             self.crop,
             pad_seconds,
             config.seed,
             self.cache,
         )
-        if not Augmentation(config.augment).changes_nothing:
+        if not augmentation.changes_nothing:
             return utterances
         read = partial(self._read, crop=self.crop, pad_seconds=pad_seconds)
         return self.feature_cache.features_of(utterances, self.split.train, self.plan.utterances, read)

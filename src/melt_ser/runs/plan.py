@@ -10,6 +10,7 @@ from typing import TypeVar
 
 import pandas as pd
 
+from melt_ser.audio.augment import Augmentation
 from melt_ser.cli.compose import load_dataset
 from melt_ser.config import RELEASE_LABELS, ClassLoss, Config, DatasetConfig, Method, Target
 from melt_ser.core.console import say, verification_bar
@@ -20,6 +21,7 @@ from melt_ser.corpora.labels import LabelSpace
 from melt_ser.corpora.load import corpus_root, load_corpus
 from melt_ser.corpora.ratings import Scale
 from melt_ser.corpora.sentences import script
+from melt_ser.corpora.sounds import read_sounds
 from melt_ser.corpora.splits import make_fold_splits
 from melt_ser.corpora.targets import attribute_names, shares_of
 from melt_ser.evaluation.evaluation_sets import EvaluationSet, make_evaluation_set, other_corpora
@@ -70,6 +72,14 @@ class RunPlan:
         """Return the utterances of all folds, each once."""
         tables = [table for split in self.splits for table in (split.train, split.dev, split.test)]
         return pd.concat(tables).drop_duplicates("utterance", ignore_index=True)
+
+    @cached_property
+    def augmentation(self) -> Augmentation:
+        """Return the augmentation of the training clips; its folders are read when it is first asked for."""
+        augment = self.config.augment
+        noise = read_sounds("augment.noise_folder", augment.noise_folder) if augment.noise_folder else None
+        rooms = read_sounds("augment.room_folder", augment.room_folder) if augment.room_folder else None
+        return Augmentation(augment, noise, rooms)
 
     def refits(self, split: FoldSplit) -> bool:
         """Return whether the scored model of a fold learns from train and dev (`trainer.refit`)."""

@@ -75,7 +75,9 @@ def _run(config: Config) -> tuple[Path, bool, dict[str, float]]:
         say(f"note: {warning}")
     with main_process_first(config.device):  # the main process verifies the audio, the others find its results
         plan = make_plan(config)
-    path = plan.folder / RESULT_FILE
+        path = plan.folder / RESULT_FILE
+        if config.force or not path.is_file():
+            _ = plan.augmentation  # a missing folder is told before the training
     with exclusive_lock(plan.folder, waits=sweeping()):  # jobs of a sweep may score one run on different corpora
         if processes.is_main_process():
             (plan.folder / FAILED).unlink(missing_ok=True)
@@ -134,11 +136,15 @@ def finished(plan: RunPlan) -> Result:
     return result
 
 
-def _refuse_changed_inputs(plan: RunPlan, weights: str | None, before: Inputs, event: str) -> None:
+def _refuse_changed_inputs(
+    plan: RunPlan, weights: str | None, before: Inputs, event: str, sounds: str | None = None
+) -> None:
     changed = [f"Corpus '{plan.corpus.name}' has"] if before.digest != plan.corpus.digest else []
     if before.weights != weights:
         measured = plan.config.backbone.family in WITHOUT_WEIGHTS
         changed += ["opensmile has" if measured else f"The checkpoint {plan.config.backbone.checkpoint} has"]
+    if before.sounds is not None and sounds is not None and before.sounds != sounds:
+        changed.append("The recordings in augment.noise_folder or augment.room_folder have")
     for subject in changed:
         raise InputError(
             f"{subject} changed since the run in {plan.folder} {event}; "
@@ -148,16 +154,16 @@ def _refuse_changed_inputs(plan: RunPlan, weights: str | None, before: Inputs, e
 
 def _open_folder(plan: RunPlan) -> None:
     """Make the run folder and describe the run in it; InputError if it was started with other inputs."""
-    config, folder = plan.config, plan.folder
+    config, folder, sounds = plan.config, plan.folder, plan.augmentation.digest
     weights = weights_digest(config.backbone)
     if config.force:
         set_aside(folder)
     files.remove_leftovers(folder)
     started = folder / INPUTS_FILE
-    inputs = Inputs(corpus=plan.corpus.name, digest=plan.corpus.digest, weights=weights)
+    inputs = Inputs(corpus=plan.corpus.name, digest=plan.corpus.digest, weights=weights, sounds=sounds)
     if started.is_file():
         before = read_inputs(folder)
-        _refuse_changed_inputs(plan, weights, before, "was begun")
+        _refuse_changed_inputs(plan, weights, before, "was begun", sounds)
         inputs.step_seconds = before.step_seconds
     files.write_json(started, msgspec.to_builtins(inputs))
     write_settings(folder, config)

@@ -18,6 +18,8 @@ def check_target_settings(config: Config, target: Target) -> None:
             "objective.class_loss=divergence compares distributions; set dataset.target=distribution, or take "
             "objective=standard."
         )
+    if config.augment.mixup_probability > 0 and target is not Target.label:
+        raise SetupError(f"augment=mixup mixes classes, not dataset.target={target.value}; leave it out.")
     if trainer.method is not Method.gradient:
         return _check_probe(config, target)
     if objective.smoothing is Smoothing.confusability and trainer.label_smoothing == 0.0:

@@ -51,8 +51,8 @@ class StepInput(NamedTuple):
     """A micro-batch on the device.
 
     features: (batch, frames, ...), those of the frozen stage. counts: the frames of each utterance, (batch,).
-    rows: of the training part, (batch,). weights: of each utterance in the loss, (batch,). scale: a number, the factor
-    of the gradients.
+    rows: of the training part, (batch,), or with mixup the share of each class, (batch, classes). weights: of each
+    utterance in the loss, (batch,). scale: a number, the factor of the gradients.
     """
 
     features: Tensor
@@ -167,7 +167,8 @@ def fit(
                         counted = weights[batch.rows] * float(bool(shard.of(micro_batch.rows)))
                         # Processes average their gradients, hence the factor.
                         scale = torch.full((), accelerator.num_processes / micro_batch.divisor, device=device)
-                        step_input = StepInput(features.inputs, features.lengths, batch.rows, counted, scale)
+                        answers = batch.rows if batch.classes.ndim == 1 else batch.classes  # shares, with mixup
+                        step_input = StepInput(features.inputs, features.lengths, answers, counted, scale)
                         loss = (recorded or gradients)(step_input)
                     running_loss.add(loss, micro_batch.step, loaded.rows, len(shard.of(micro_batch.rows)))
                     clips += len(micro_batch.rows)

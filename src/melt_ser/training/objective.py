@@ -67,7 +67,8 @@ class Objective(nn.Module):
 
         Args:
             logits: those of the model, (batch, outputs).
-            rows: the rows of the utterances in the training part, (batch,).
+            rows: the rows of the utterances in the training part, (batch,), or with mixup the shares of the classes,
+                (batch, classes).
             uncertainties: of the classes and of the attributes, if their weights are learnt, (2,).
         """
         of_classes = self._of_classes(logits[:, : self.count], rows) if self.count else None
@@ -84,9 +85,9 @@ class Objective(nn.Module):
 
     def _of_classes(self, logits: Tensor, rows: Tensor) -> Tensor:
         if self.plain is not None:
-            losses: Tensor = self.plain(logits, self.classes[rows])
+            losses: Tensor = self.plain(logits, self.classes[rows] if rows.ndim == 1 else rows)
             return losses
-        goal, kind = self.goal[rows], self.config.class_loss
+        goal, kind = self.goal[rows] if rows.ndim == 1 else rows, self.config.class_loss
         if kind is ClassLoss.multi_label:
             return nn.functional.binary_cross_entropy_with_logits(logits, goal, reduction="none").mean(dim=1)
         if kind is ClassLoss.vector_scaling:

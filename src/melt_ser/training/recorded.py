@@ -138,7 +138,7 @@ def _shape(batch: StepInput) -> Shape:
 
 def _room_for(rung: Shape, batch: StepInput) -> StepInput:
     features = batch.features.new_zeros(*rung, *batch.features.shape[2:])
-    counts, rows, weights = (tensor.new_zeros(rung.rows) for tensor in (batch.counts, batch.rows, batch.weights))
+    counts, rows, weights = (tensor.new_zeros(rung.rows, *tensor.shape[1:]) for tensor in batch[1:4])
     return StepInput(features, counts, rows, weights, batch.scale.clone())
 
 

@@ -13,6 +13,7 @@ import pytest
 import soundfile
 from torch.utils.data import DataLoader
 
+from melt_ser.audio.augment import Augmentation
 from melt_ser.cli.compose import load_config
 from melt_ser.config import AugmentConfig, CacheConfig
 from melt_ser.core.package import CACHE_VARIABLE, cache_folder
@@ -50,7 +51,8 @@ def corpus(tmp_path: Path) -> Corpus:
 
 def utterances(corpus: Corpus, cache: AudioCache | None) -> WaveformDataset:
     table = corpus.table.assign(**{"class": corpus.table["emotion"]})
-    data = WaveformDataset(table, corpus.root, CLASSES, True, AugmentConfig(gain_decibels=6.0), Crop(0.25), cache=cache)
+    augment = Augmentation(AugmentConfig(gain_decibels=6.0))
+    data = WaveformDataset(table, corpus.root, CLASSES, True, augment, Crop(0.25), cache=cache)
     data.keeps_decoded = False  # a small corpus would stay in memory
     return data
 

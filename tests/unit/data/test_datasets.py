@@ -10,6 +10,7 @@ import pytest
 import soundfile
 import torch
 
+from melt_ser.audio.augment import Augmentation
 from melt_ser.config import AugmentConfig
 from melt_ser.data.datasets import Batch, Crop, WaveformDataset
 from melt_ser.data.feature_store import crops_of
@@ -19,7 +20,7 @@ from melt_ser.data.stage import Stage
 def test_dataset_lengths_are_those_after_speed_and_crop(tmp_path: Path) -> None:
     table = pd.DataFrame({"audio": ["a.wav", "b.wav"], "start": np.nan, "end": np.nan, "duration": [1.8, 9.0]})
     table["class"] = "sad"
-    slow = AugmentConfig(speed_factors=[0.9, 1.0])
+    slow = Augmentation(AugmentConfig(speed_factors=[0.9, 1.0]))
     assert WaveformDataset(table, tmp_path, ["sad"], True).seconds.tolist() == [1.8, 9.0]
     assert WaveformDataset(table, tmp_path, ["sad"], True, slow).seconds.tolist() == [2.0, 10.0]
     assert WaveformDataset(table, tmp_path, ["sad"], True, slow, Crop(5.0)).seconds.tolist() == [2.0, 5.0]

@@ -13,6 +13,7 @@ import pytest
 import soundfile
 import torch
 
+from melt_ser.audio.augment import Augmentation
 from melt_ser.config import AugmentConfig
 from melt_ser.data.batches import Shard, ShuffledBatches
 from melt_ser.data.datasets import WaveformDataset
@@ -34,7 +35,7 @@ def test_an_epoch_has_its_own_batches_and_draws_whoever_reads_them(tmp_path: Pat
         soundfile.write(tmp_path / f"{number}.wav", generator.normal(0, 0.1, 8000 + 100 * number), 16000)
     table = pd.DataFrame({"audio": [f"{number}.wav" for number in range(6)], "class": "sad", "duration": 0.5})
     table = table.assign(start=np.nan, end=np.nan)
-    augment = AugmentConfig(gain_decibels=6.0)
+    augment = Augmentation(AugmentConfig(gain_decibels=6.0))
     plan = ShuffledBatches(table["duration"], batch_size=2, seed=0)
     data = Watched(table, tmp_path, ["sad"], False, augment)
     loader = EpochLoader(data, plan, Shard(), workers, for_gpu=False)

@@ -64,7 +64,7 @@ def read_table(path: Path, required: Iterable[str], delimiters: str = ",;\t", st
 
 def _parse(path: Path, delimiters: str, strict: bool) -> pd.DataFrame:
     """Return all rows, with the header as the first."""
-    content = _in_utf8(path)
+    content = in_utf8(path)
     stated = STATED_DELIMITER.match(content)
     if stated and stated[1].decode("latin-1") in delimiters:
         delimiters, content = stated[1].decode("latin-1"), content[stated.end() :]
@@ -75,7 +75,7 @@ def _parse(path: Path, delimiters: str, strict: bool) -> pd.DataFrame:
     return _read_with_python(path, content, delimiter, strict) if table is None else table
 
 
-def _in_utf8(path: Path) -> bytes:
+def in_utf8(path: Path) -> bytes:
     """Return the bytes of a file without byte-order marks; UTF-16 that has one becomes UTF-8."""
     content = path.read_bytes()
     if content.startswith(UTF16_MARKS):
