@@ -25,6 +25,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from melt_ser.audio.shards import is_recording
 from melt_ser.config import DatasetConfig
 from melt_ser.core.errors import InputError, SetupError
 from melt_ser.core.package import expanded
@@ -56,7 +57,7 @@ def read(root: Path, config: DatasetConfig) -> Release:
     table = read_table(path, (), strict=True)
     present = [str(column) for column in table]
     columns, notes = find_columns(present, _column_mapping(config), path)
-    _require(columns, present, path, config)
+    require_columns(columns, present, path, config)
     if table.empty:
         raise InputError(f"{path} has a header and no rows; give it a row for each utterance.")
     ignored = [column for column in present if column not in columns.values()]
@@ -73,7 +74,7 @@ def _column_mapping(config: DatasetConfig) -> dict[str, str | None]:
     return {**label, **columns_of(config)}
 
 
-def _require(found: Mapping[str, str], present: Sequence[str], path: Path, config: DatasetConfig) -> None:
+def require_columns(found: Mapping[str, str], present: Sequence[str], path: Path, config: DatasetConfig) -> None:
     """Raise InputError if the table lacks the audio, or a label that is in no other file (`dataset.label_file`)."""
     missing = [our for our in ("audio", "label") if our not in found and (our != "label" or needs_label(config))]
     if not missing:
@@ -86,7 +87,9 @@ def _require(found: Mapping[str, str], present: Sequence[str], path: Path, confi
     raise InputError(f"{path} lacks the column {' and '.join(missing)}; its columns are: {listed(present)}; {fix}.")
 
 
-def release_of(given: pd.DataFrame | Iterable[Record], root: Path, path: Path, config: DatasetConfig) -> Release:
+def release_of(
+    given: pd.DataFrame | Iterable[Record], root: Path, path: Path, config: DatasetConfig, is_found: bool = False
+) -> Release:
     """Return the rows that have a label and a file, one for each recording or segment; list the others as skipped.
 
     A row needs no label if `dataset.label_file` gives it. Whole columns are processed at once, so that a million rows
@@ -97,17 +100,19 @@ def release_of(given: pd.DataFrame | Iterable[Record], root: Path, path: Path, c
         root: the folder that the paths in `audio` are relative to.
         path: the table that the rows come from, for error messages.
         config: the settings of the corpus.
+        is_found: whether the paths are known to be of recordings below the root, and need no look at each.
     """
     table = given if isinstance(given, pd.DataFrame) else pd.DataFrame(list(given), dtype="str").fillna("")
     table = table[[column for column in table if column in USED_COLUMNS]].set_axis(range(1, len(table) + 1))
     for column in USED_COLUMNS - set(table.columns):
         table[column] = pd.Series("", table.index, "str")
     folder = RootFolder(root)
-    table["audio"] = _map_values(
-        table["audio"], lambda audio, row: folder.relative(audio, f"{path}, row {row}") if audio else ""
-    )
+    if not is_found:
+        table["audio"] = _map_values(
+            table["audio"], lambda audio, row: folder.relative(audio, f"{path}, row {row}") if audio else ""
+        )
     table["label"] = _map_values(table["label"], lambda label, _: unicodedata.normalize("NFC", label))
-    reasons = _missing(table, root, needs_label(config))
+    reasons = _missing(table, None if is_found else root, needs_label(config))
     complete, unknown = without_placeholders(table[reasons == ""])
     used, left_out, notes = one_row_each(_with_values(complete, path, config), config, path)
     reasons.update(pd.Series(left_out, dtype="str"))
@@ -118,11 +123,16 @@ def release_of(given: pd.DataFrame | Iterable[Record], root: Path, path: Path, c
     return Release(make_table(used), skipped, unknown + notes)
 
 
-def _missing(table: pd.DataFrame, root: Path, needs_label: bool) -> pd.Series:
-    """Return what each row lacks: "no audio", "no label" (if it needs one), "no audio file", or "" if complete."""
-    is_file = _map_values(table["audio"], lambda audio, _: os.path.isfile(f"{root}/{audio}"), "bool")
-    lacks = [table["audio"] == "", (table["label"] == "") & needs_label, ~is_file]
-    return pd.Series(np.select(lacks, ["no audio", "no label", "no audio file"], ""), table.index, "str")
+def _missing(table: pd.DataFrame, root: Path | None, needs_label: bool) -> pd.Series:
+    """Return what each row lacks: "no audio", "no label" (if it needs one), "no audio file", or "" if complete.
+
+    root: the folder of the files; None: all are there.
+    """
+    lacks = {"no audio": table["audio"] == "", "no label": (table["label"] == "") & needs_label}
+    if root is not None:
+        is_file = _map_values(table["audio"], lambda audio, _: is_recording(f"{root}/{audio}"), "bool")
+        lacks["no audio file"] = ~is_file
+    return pd.Series(np.select(list(lacks.values()), list(lacks), ""), table.index, "str")
 
 
 def _with_values(table: pd.DataFrame, path: Path, config: DatasetConfig) -> pd.DataFrame:
