@@ -54,7 +54,8 @@ def load(folder: Path) -> float:
 
 def fetch(folder: Path) -> float:
     """Return the seconds to find and read `READ` clips of all shards in random order, with their indexes in memory."""
-    from melt_ser.audio.shards import index_of, place_of
+    from melt_ser.audio.shard_index import index_of
+    from melt_ser.audio.shards import place_of
 
     shards = sorted(folder.glob("*.tar"))
     for number, shard in enumerate(shards):

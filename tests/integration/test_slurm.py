@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import shutil
@@ -21,6 +20,7 @@ from small_runs import corpus, outcome, train, typed
 SCRIPT = CHECKOUT / "scripts" / "slurm_on_one_machine.sh"
 LAUNCHER = ("--multirun", "hydra/launcher=submitit_slurm")
 LONG = ("trainer.epochs=40", "trainer.patience=null")  # some seconds, with a checkpoint each epoch
+NAMING = ("result.json", "model/README.md", "slurm_job.txt")
 
 pytestmark = pytest.mark.slow
 
@@ -60,6 +60,11 @@ def logs(out: Path) -> str:
     return "".join(path.read_text() for path in (out / ".sweep" / ".submitit").glob("*/*_log.err"))
 
 
+def numbers(folder: Path) -> dict[str, str]:
+    """Return the SHA-256 of the files of a run that do not name its command or its job."""
+    return {name: digest for name, digest in outcome(folder).items() if name not in NAMING}
+
+
 def wait_for_epoch(out: Path, process: subprocess.Popen[str]) -> None:
     while not list(out.glob("*/*/*/metrics.csv")):
         assert process.poll() is None, process.communicate()
@@ -88,7 +93,7 @@ def test_a_job_near_its_time_limit_is_queued_again_and_ends_with_the_same_number
     assert "this job is timed-out" in logs(out)
     [result] = out.glob("*/*/*/result.json")
     alone, _ = train(tmp_path / "alone", root, *settings)
-    assert outcome(result.parent) == outcome(alone)
+    assert numbers(result.parent) == numbers(alone)
 
 
 def test_a_job_without_a_further_try_says_how_it_goes_on(tmp_path: Path) -> None:
@@ -111,7 +116,6 @@ def test_a_preempted_job_goes_on_even_if_it_was_forced(tmp_path: Path) -> None:
     assert summary(process).startswith("sweep: 1 finished, 0 skipped, 0 failed")
     assert "DUE TO PREEMPTION" in logs(out)
     [result] = out.glob("*/*/*/result.json")
+    assert (result.parent / "slurm_job.txt").is_file()
     alone, _ = train(tmp_path / "alone", root, *LONG, "force=true")
-    ours, theirs = outcome(result.parent), outcome(alone)
-    assert ours.pop("slurm_job.txt") and ours == theirs
-    assert json.loads(result.read_text())["train"]["n"] > 0
+    assert numbers(result.parent) == numbers(alone)

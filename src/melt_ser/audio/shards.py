@@ -1,8 +1,8 @@
 """Recordings within a shard: members of a tar file, or rows of a parquet file, read in place.
 
-A path that goes on behind a shard names one: `corpus/train-0001.tar/anna_7.flac`. An index of each shard says where its
-recordings are. It is made once, without reading any audio, and kept in `shards/` of the cache folder until the shard
-changes. So a recording is read by one seek, in any order.
+A path that goes on behind a shard names one: `corpus/train-0001.tar/anna_7.flac`. The index of the shard
+(`shard_index`) says where it is, so a recording of a tar file is read by one seek, in any order. One of a parquet file
+is read with its row group.
 """
 
 from __future__ import annotations
@@ -13,26 +13,31 @@ import io
 import os
 import re
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, lru_cache
+from itertools import accumulate
 from pathlib import Path
 from typing import BinaryIO
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow
-import pyarrow.parquet
 
-from melt_ser.audio import parquet_shards, tar_shards
-from melt_ser.core import files
-from melt_ser.core.errors import OutputError
-from melt_ser.core.package import cache_folder
+from melt_ser.audio.shard_index import (
+    FIRST,
+    MEMBER,
+    SIZE,
+    Stamp,
+    audio_column,
+    damaged,
+    index_of,
+    is_parquet,
+    open_parquet,
+)
+from melt_ser.core.errors import InputError
 from melt_ser.core.places import stamp_of
 
-VERSION = 1  # of the index
 SHARD = re.compile(r"\.(?:tar|parquet)(?=/|$)", re.IGNORECASE)
-MEMBER, FIRST, SIZE = "member", "first", "size"  # the columns of an index that say where a recording is
-
-Stamp = tuple[int, int, int]
+GROUPS = 4  # row groups of parquet files in memory; the datasets library writes 100 rows of audio into each
 
 
 @dataclass(frozen=True)
@@ -49,17 +54,13 @@ class Place:
     def open(self) -> tuple[BinaryIO, int, int]:
         """Return a file that has the recording, to be closed, its first byte there, and the number of its bytes."""
         if self.is_row:
-            content = parquet_shards.content(self.file, self.stamp, self.first)
+            content = _content(self.file, self.stamp, self.first)
             return io.BytesIO(content), 0, len(content)
         return self.file.open("rb", buffering=0), self.first, self.size
 
 
 def shard_of(path: str) -> str:
-    """Return the shard that a path leads into; "" if it leads into none.
-
-    >>> shard_of("a/train-1.tar/b.wav"), shard_of("a/b.wav"), shard_of("a/train-1.tar")
-    ('a/train-1.tar', '', '')
-    """
+    """Return the shard that a path leads into (a/train-1.tar of a/train-1.tar/b.wav); "" if it leads into none."""
     found = SHARD.search(path)
     return path[: found.end()] if found and found.end() < len(path) and os.path.isfile(path[: found.end()]) else ""
 
@@ -109,41 +110,29 @@ class _Index:
         return Place(self.shard, int(self.firsts[number]), int(self.sizes[number]), self.stamp, is_row)
 
 
-def is_parquet(shard: Path) -> bool:
-    """Return whether a shard is a parquet file; otherwise it is a tar file."""
-    return shard.suffix.lower() == ".parquet"
+def _content(path: Path, stamp: tuple[int, int, int], row: int) -> bytes:
+    """Return the bytes of the recording in a row; raise InputError if there are none."""
+    ends = _ends(path, stamp)
+    group = bisect.bisect_right(ends, row)
+    first = ends[group - 1] if group else 0
+    found = _group(path, stamp, group)[row - first].as_py()
+    if not found:
+        raise InputError(f"{path}: row {row} has no bytes of audio; write the file with its audio embedded.")
+    return bytes(found)
 
 
-def index_of(shard: Path, stamp: Stamp | None = None) -> pyarrow.Table:
-    """Return the index of a shard: a row for each sample, in the order of the shard, from the cache if it is there.
+@lru_cache(maxsize=4096)
+def _ends(path: Path, stamp: tuple[int, int, int]) -> list[int]:
+    """Return the number of rows up to the end of each row group."""
+    metadata = open_parquet(path).metadata
+    return list(accumulate(metadata.row_group(number).num_rows for number in range(metadata.num_row_groups)))
 
-    The columns are `member` ("": the sample has no audio), `first` and `size`, `key` (the name of the sample), and
-    `data.<name>` for each of its data, as text. Raises InputError if the shard is damaged, or its names are not sound.
-    """
-    stamp = stamp or stamp_of(shard)
-    owner = files.sha256(f"{VERSION}\n{os.path.realpath(shard)}")[:20]
-    path = cache_folder() / "shards" / f"{owner}-{files.sha256(repr(stamp))[:20]}.parquet"
-    with contextlib.suppress(OSError, pyarrow.ArrowInvalid):
-        table: pyarrow.Table = pyarrow.parquet.read_table(path)
-        return table
-    scan = parquet_shards.scan if is_parquet(shard) else tar_shards.scan
-    samples = scan(shard)
-    names = dict.fromkeys(name for sample in samples for name in sample.data)
-    table = pyarrow.table(
-        {
-            MEMBER: pyarrow.array([sample.member for sample in samples], pyarrow.large_string()),
-            FIRST: pyarrow.array([sample.first for sample in samples], pyarrow.int64()),
-            SIZE: pyarrow.array([sample.size for sample in samples], pyarrow.int64()),
-            "key": pyarrow.array([sample.key for sample in samples], pyarrow.large_string()),
-            **{
-                f"data.{name}": pyarrow.array([sample.data.get(name, "") for sample in samples], pyarrow.large_string())
-                for name in names
-            },
-        }
-    )
-    with contextlib.suppress(OutputError), files.replacing_file(path) as temporary:
-        pyarrow.parquet.write_table(table, temporary)
-    with contextlib.suppress(OSError):
-        for older in set(path.parent.glob(f"{owner}-*")) - {path}:  # of the shard before it changed
-            older.unlink()
-    return table
+
+@lru_cache(maxsize=GROUPS)
+def _group(path: Path, stamp: tuple[int, int, int], group: int) -> pyarrow.Array:
+    file = open_parquet(path)
+    audio = audio_column(path, file.schema_arrow)
+    try:
+        return file.read_row_group(group, [f"{audio}.bytes"])[audio].combine_chunks().field("bytes")
+    except (pyarrow.ArrowException, OSError) as error:
+        raise damaged(path, error) from None

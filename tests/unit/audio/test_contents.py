@@ -271,8 +271,8 @@ def test_every_format_that_promises_a_length_shows_that_it_is_cut_off(name: str,
 
 
 def test_a_window_shows_a_stretch_of_a_file_with_its_patches(tmp_path: Path) -> None:
-    (tmp_path / "a").write_bytes(b"0123456789")
-    with Window(tmp_path / "a", 2, 8, {3: b"ab"}) as window:
+    (tmp_path / "a").write_bytes(b"--0123456789")
+    with Window((tmp_path / "a").open("rb"), 2, 2, 8, {3: b"ab"}) as window:
         assert window.read() == b"2ab567"
         assert window.seek(-2, 2) == 4 and window.read(9) == b"67" and window.read(1) == b""
         assert window.seek(1) == 1 and window.read(2) == b"ab" and window.tell() == 3

@@ -10,10 +10,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from melt_ser.audio import shards
+from melt_ser.audio import shard_index
 from melt_ser.audio.contents import contents_of
 from melt_ser.audio.decode import read_audio, read_native, stream_audio
-from melt_ser.audio.shards import index_of, is_recording, place_of, shard_of
+from melt_ser.audio.shard_index import index_of
+from melt_ser.audio.shards import is_recording, place_of, shard_of
 from melt_ser.audio.verify import verify_clip
 from melt_ser.core.errors import InputError
 from melt_ser.core.package import cache_folder
@@ -63,8 +64,8 @@ def test_rows_of_a_parquet_file_are_decoded_in_any_order(tmp_path: Path) -> None
 def test_an_index_is_made_once_and_again_if_the_shard_changes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     shard = write_tar(tmp_path / "a.tar", [{"__key__": "x", "wav": recording(300)}])
     scanned: list[Path] = []
-    scan = shards.tar_shards.scan
-    monkeypatch.setattr(shards.tar_shards, "scan", lambda path: scanned.append(path) or scan(path))
+    scan = shard_index._scan_tar
+    monkeypatch.setattr(shard_index, "_scan_tar", lambda path: scanned.append(path) or scan(path))
     first = index_of(shard)
     assert index_of(shard) == first and len(scanned) == 1
     longer = recording(300, seconds=0.5)

@@ -1,7 +1,7 @@
 """A corpus in shards: tar files in WebDataset's layout, or parquet files with the audio inside, read in place.
 
 A sample of a tar file is the members with the same key, such as `anna/7.flac` and `anna/7.json`; a row of a parquet
-file is one too (`audio.tar_shards`, `audio.parquet_shards`). Its data become columns of the corpus table by the same
+file is one too (`audio.shard_index`). Its data become columns of the corpus table by the same
 names, common names and settings as those of a CSV (`dataset.columns`). Its audio keeps its place:
 `train-0001.tar/anna/7.flac` is a path like any other, in the table, in label files and in results.
 
@@ -16,7 +16,7 @@ from pathlib import Path
 import pandas as pd
 import pyarrow
 
-from melt_ser.audio.shards import MEMBER, index_of, is_parquet
+from melt_ser.audio.shard_index import MEMBER, index_of, is_parquet
 from melt_ser.config import DatasetConfig
 from melt_ser.core.console import Progress
 from melt_ser.core.errors import InputError, SetupError
