@@ -56,7 +56,7 @@ class Place:
         if self.is_row:
             content = _content(self.file, self.stamp, self.first)
             return io.BytesIO(content), 0, len(content)
-        return self.file.open("rb", buffering=0), self.first, self.size
+        return self.file.open("rb"), self.first, self.size
 
 
 def shard_of(path: str) -> str:
