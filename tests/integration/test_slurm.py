@@ -51,7 +51,7 @@ def sweep(*overrides: str) -> subprocess.Popen[str]:
 
 def summary(process: subprocess.Popen[str]) -> str:
     """Wait for a sweep; return its summary, the last lines of its output."""
-    said, _ = process.communicate(timeout=600)
+    said, _ = process.communicate(timeout=1800)
     return said[said.index("sweep: ") :]
 
 
