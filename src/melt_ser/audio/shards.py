@@ -88,7 +88,7 @@ def place_of(path: Path) -> Place:
 
 
 class _Index:
-    """The recordings of a shard, sorted by name, in arrays: a million of them take some 40 MB."""
+    """The recordings of a shard, sorted by name, in arrays: a million of them take some 60 MB."""
 
     def __init__(self, shard: Path, stamp: Stamp) -> None:
         table = index_of(shard, stamp).select([MEMBER, FIRST, SIZE]).sort_by(MEMBER).combine_chunks()
