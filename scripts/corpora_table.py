@@ -6,7 +6,7 @@ from melt_ser.cli.compose import load_dataset
 from melt_ser.config import DatasetConfig
 from melt_ser.info import names
 
-GENERAL = ("csv", "hub", "audformat", "union", "demo", "demo_de")
+GENERAL = ("csv", "hub", "audformat", "shards", "union", "demo", "demo_de")
 
 
 def row(dataset: DatasetConfig) -> list[str]:

@@ -351,10 +351,10 @@ class DatasetConfig:
     """Table of single ratings, with the columns utterance (or audio), rater, and label or a column for each attribute.
     null: those of the release."""
     rater_vote: Optional[RaterVote] = None
-    """How several rows of one recording or segment, one from each rater, become one. Only the readers csv, hub and
-    audformat use it. null: such rows stop the run."""
+    """How several rows of one recording or segment, one from each rater, become one. Only the readers csv, hub,
+    audformat and shards use it. null: such rows stop the run."""
     columns: dict[str, Optional[str]] = field(default_factory=dict)
-    """Mapping of our column names to those of the release. Only the readers csv, hub and audformat use it."""
+    """Mapping of our column names to those of the release. Only the readers csv, hub, audformat and shards use it."""
     parts: Optional[list[str]] = None
     """Splits (reader hub) or tables (reader audformat) to read. null: all."""
     repository: Optional[str] = None

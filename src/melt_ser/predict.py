@@ -21,7 +21,7 @@ from melt_ser.core.console import finish, progress, say, say_last
 from melt_ser.core.errors import SetupError
 from melt_ser.core.places import is_stream, stream_to_open
 from melt_ser.evaluation.label_journal import LabelJournal, journal_of
-from melt_ser.evaluation.label_rows import FORMATS, RowWriter, row_writer
+from melt_ser.evaluation.label_rows import FORMATS, Layout, RowWriter, row_writer
 from melt_ser.evaluation.labelling import LONGEST_SECONDS, SHORTEST_WINDOW, Row, audio_files
 
 if TYPE_CHECKING:
@@ -115,17 +115,18 @@ def predict(options: argparse.Namespace) -> int:
     parts = _parts(options, paths)
     model = load_model(options.run, options.fold, options.device, options.family, options.precision)
     names = [str(path) for path in paths]
+    layout = Layout(model.columns, parts.place, names, model.attributes)
     rows = _label(model, paths, parts)
     if out is None:
-        done, failed = _write(row_writer(form, sys.stdout, model.columns, parts.place, names, model.attributes), rows)
+        done, failed = _write(row_writer(form, sys.stdout, layout), rows)
     elif is_stream(out):  # it cannot be continued
         with files.telling_failed_writes(out), _open(stream_to_open(out)) as stream:
-            done, failed = _write(row_writer(form, stream, model.columns, parts.place), rows)
+            done, failed = _write(row_writer(form, stream, layout), rows)
     else:
         with journal_of(out, model, parts.settings) as journal:
             _complete(journal, model, paths, parts)
             with files.replacing_file(out) as temporary, _open(temporary) as stream:
-                done, failed = _write(row_writer(form, stream, model.columns, parts.place), journal.rows(names))
+                done, failed = _write(row_writer(form, stream, layout), journal.rows(names))
         finish(out)
     if failed:
         say(f"{failed} of {len(paths) if parts.name == 'files' else done} {parts.name} could not be labelled.")

@@ -1,4 +1,4 @@
-"""Two processes (gloo) train and score as one does, on the same global batches."""
+"""Two and four processes (gloo) train and score as one does, on the same global batches."""
 
 from __future__ import annotations
 
@@ -15,24 +15,27 @@ import pytest
 from melt_ser.data.batches import Shard, ShuffledBatches, SortedBatches
 from small_runs import CLASSES, NO_DROPOUT, corpus, predictions, train, typed
 
-# Ten steps of one batch in micro-batches. The utterances do not divide evenly, and classes have unequal weights.
+# Ten steps of three batches in micro-batches. The utterances do not divide evenly, and classes have unequal weights.
 TEN_STEPS = (
     *NO_DROPOUT,
     "trainer.epochs=10",
-    "trainer.batch_size=64",
+    "trainer.batch_size=8",
+    "trainer.gradient_accumulation=3",
     "trainer.head_learning_rate=1e-2",
     "dataset.folds=4",
 )
 TEN_STEPS += ("trainer.batch_seconds=1",)
 
 
-TORCHRUN = ("torch.distributed.run", "--standalone", "--nproc_per_node", "2")
-ACCELERATE = ("accelerate.commands.launch", "--multi_gpu", "--num_processes", "2", "--main_process_port", "0")
+TORCHRUN = ("torch.distributed.run", "--standalone", "--nproc_per_node")
+ACCELERATE = ("accelerate.commands.launch", "--multi_gpu", "--main_process_port", "0", "--num_processes")
 
 
-def launched(launcher: tuple[str, ...], verb: str, out: Path, *overrides: str) -> subprocess.CompletedProcess[str]:
-    """Run a verb on two processes, such as `torchrun --standalone --nproc_per_node 2 -m melt_ser.<verb>`."""
-    command = [sys.executable, "-m", *launcher, "-m", f"melt_ser.{verb}", *overrides]
+def launched(
+    launcher: tuple[str, ...], verb: str, out: Path, *overrides: str, processes: int = 2
+) -> subprocess.CompletedProcess[str]:
+    """Run a verb on some processes, such as `torchrun --standalone --nproc_per_node 2 -m melt_ser.<verb>`."""
+    command = [sys.executable, "-m", *launcher, str(processes), "-m", f"melt_ser.{verb}", *overrides]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     return subprocess.run(command, capture_output=True, text=True, env=environment, cwd=out)
 
@@ -73,6 +76,22 @@ def test_two_processes_train_and_score_as_one_does(tmp_path: Path) -> None:
     alone = pd.read_csv(two / "predictions" / "other_all.csv")
     assert list(alone["utterance"]) == list(together["utterance"])
     assert np.abs(alone[list(CLASSES)] - together[list(CLASSES)]).to_numpy().max() < 1e-6
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("launcher", [TORCHRUN, ACCELERATE], ids=["torchrun", "accelerate"])
+def test_four_processes_accumulate_the_gradients_that_one_does(launcher: tuple[str, ...], tmp_path: Path) -> None:
+    root = corpus(tmp_path / "c", each=7)
+    one, _ = train(tmp_path / "one", root, *TEN_STEPS)
+    settings = typed(tmp_path / "four", root, *TEN_STEPS)
+    done = launched(launcher, "train", tmp_path, *settings, processes=4)
+    assert done.returncode == 0, done.stderr
+    [line] = [line for line in done.stdout.splitlines() if line.startswith("result: ")]
+    four = Path(line.removeprefix("result: ")).parent
+    assert (four.name, json.loads((four / "result.json").read_text())["run"]["processes"]) == (one.name, 4)
+    alone, together = (pd.read_csv(folder / "metrics.csv") for folder in (one, four))
+    assert np.abs(alone[["train_loss", "dev_loss"]] - together[["train_loss", "dev_loss"]]).to_numpy().max() < 1e-4
+    assert np.abs(predictions(one) - predictions(four)).to_numpy().max() < 1e-4
 
 
 @pytest.mark.slow

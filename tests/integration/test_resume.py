@@ -180,6 +180,27 @@ def test_a_finished_run_is_kept_until_the_forced_one_is_finished(tmp_path: Path)
     assert not previous.exists()
 
 
+def test_a_forced_run_of_a_job_that_slurm_queues_again_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The command of such a job stays the same, so force=true would begin anew after each preemption."""
+    root, settings = corpus(tmp_path / "c"), ("trainer.epochs=2", "force=true")
+    folder, _ = train(tmp_path / "runs", root, *settings)
+    monkeypatch.setenv("SLURM_JOB_ID", "17")
+    with stopped_at():
+        train(tmp_path / "runs", root, *settings)
+    written = (folder / "checkpoints" / "epoch0002").stat().st_mtime_ns
+    monkeypatch.setenv("SLURM_RESTART_COUNT", "1")
+    with stopped_at():
+        train(tmp_path / "runs", root, *settings)
+    assert (folder / "checkpoints" / "epoch0002").stat().st_mtime_ns == written
+    train(tmp_path / "runs", root, *settings)
+    finished = (folder / "result.json").stat().st_mtime_ns
+    train(tmp_path / "runs", root, *settings)
+    assert (folder / "result.json").stat().st_mtime_ns == finished
+    monkeypatch.setenv("SLURM_JOB_ID", "18")
+    train(tmp_path / "runs", root, *settings)
+    assert (folder / "result.json").stat().st_mtime_ns > finished
+
+
 def test_two_runs_never_share_a_folder(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     root = corpus(tmp_path / "c")
     folder, _ = train(tmp_path / "runs", root)

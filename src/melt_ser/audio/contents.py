@@ -19,6 +19,7 @@ from pathlib import Path
 from melt_ser.audio import headers, mpeg
 from melt_ser.audio.headers import Layout, layout_of
 from melt_ser.audio.parts import TOLERANCE, Bytes, Contents, Part, bytes_missing, cut_off, together
+from melt_ser.audio.shards import Place, place_of
 from melt_ser.core.errors import InputError
 
 LFS_POINTER = b"version https://git-lfs"
@@ -60,12 +61,13 @@ CHUNK_SIZES = (("<I", 4), (">I", 4), (">q", 4), ("<q", 16))  # form and place of
 def contents_of(path: Path) -> Contents:
     """Return what a file holds; raise InputError if it is no recording or is cut off."""
     try:
-        status = path.stat()
-        if stat.S_ISDIR(status.st_mode):
+        place = place_of(path)
+        mode = os.stat(place.file).st_mode
+        if stat.S_ISDIR(mode):
             raise InputError(f"{path}: is a folder, not a recording.")
-        if not stat.S_ISREG(status.st_mode):  # opening a pipe waits for a writer, and a device may never end
+        if not stat.S_ISREG(mode):  # opening a pipe waits for a writer, and a device may never end
             raise InputError(f"{path}: is a pipe or a device, not a file; replace it by the recording.")
-        return _contents_of(path, status.st_size, (status.st_mtime_ns, status.st_ctime_ns))
+        return _contents_of(path, place)
     except FileNotFoundError:
         raise InputError(f"{path}: there is no such file.") from None
     except (OSError, ValueError) as error:  # ValueError: a path with a null character
@@ -73,10 +75,10 @@ def contents_of(path: Path) -> Contents:
 
 
 @lru_cache(maxsize=4096)  # a file may have thousands of segments
-def _contents_of(path: Path, size: int, changed: tuple[int, int]) -> Contents:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        file = Bytes(descriptor, size)
+def _contents_of(path: Path, place: Place) -> Contents:
+    opened, first, size = place.open()
+    with opened:
+        file = Bytes(opened, size, first)
         head = file.at(0, LONGEST_SIGNATURE)
         if not head:
             raise InputError(f"{path}: the file is empty (zero bytes); download it again.")
@@ -92,8 +94,6 @@ def _contents_of(path: Path, size: int, changed: tuple[int, int]) -> Contents:
         if path.suffix.lower() == ".mp3" or mpeg.parse(head) is not None or head[:3] == b"ID3":
             return _mp3(path, file)
         return Contents()
-    finally:
-        os.close(descriptor)
 
 
 def _mp3(path: Path, file: Bytes) -> Contents:

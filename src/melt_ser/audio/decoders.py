@@ -15,6 +15,7 @@ from typing import Any
 import soundfile
 
 from melt_ser.audio.parts import TOLERANCE, Part, Window, cut_off
+from melt_ser.audio.shards import place_of
 from melt_ser.audio.sound import Mixer, Waveform
 from melt_ser.core.errors import InputError, first_line
 
@@ -83,10 +84,12 @@ def decode_part(path: Path, part: Part, segment: Segment, mix: Mixer) -> Iterato
 @contextlib.contextmanager
 def _opened(path: Path, part: Part) -> Iterator[Any]:
     """Give what a decoder opens: the name of the file (as bytes, since it need not be UTF-8), or a window into it."""
-    if part.last is None:
+    place = place_of(path)
+    if part.last is None and place.is_file:
         yield os.fsencode(path)
         return
-    with Window(path, part.first, part.last, part.patches) as window:
+    file, base, size = place.open()
+    with Window(file, base, part.first, size if part.last is None else part.last, part.patches) as window:
         yield window
 
 
@@ -179,8 +182,9 @@ def _promised(path: Path, container: Any) -> float:
     import av
 
     if "matroska" in container.format.name and len(container.streams) == 1:
-        with path.open("rb") as file:
-            states = MATROSKA_DURATION.search(file.read(2**16)) is not None
+        file, base, size = place_of(path).open()
+        with Window(file, base, 0, size, {}) as window:
+            states = MATROSKA_DURATION.search(window.read(2**16)) is not None
     else:
         states = container.format.name == "flac"
     return float((container.duration or 0) / av.time_base) if states else 0.0

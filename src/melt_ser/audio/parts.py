@@ -6,11 +6,11 @@
 from __future__ import annotations
 
 import io
-import os
 import struct
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import BinaryIO
 
 from melt_ser.core.errors import InputError
 
@@ -55,15 +55,15 @@ def bytes_missing(path: Path, present: int, stated: int) -> InputError:
 
 
 class Bytes:
-    """The bytes of an open file, read at any position through a buffer.
+    """The bytes of an open file from `base` on, read at any position through a buffer.
 
     The file is read and not mapped: a file that shrinks meanwhile would then kill the process.
     """
 
-    def __init__(self, descriptor: int, size: int) -> None:
+    def __init__(self, file: BinaryIO, size: int, base: int = 0) -> None:
         self.size = size
-        self._descriptor = descriptor
-        self._buffer, self._first = os.pread(descriptor, BUFFER, 0), 0
+        self._file, self._base = file, base
+        self._buffer, self._first = self._read(0, BUFFER), 0
 
     def at(self, position: int, size: int) -> bytes:
         """Return bytes from a position on, fewer at the end of the file."""
@@ -71,8 +71,12 @@ class Bytes:
         if offset < 0 or offset + size > len(self._buffer):
             if position < 0 or position >= self.size:
                 return b""
-            self._buffer, self._first, offset = os.pread(self._descriptor, max(size, BUFFER), position), position, 0
+            self._buffer, self._first, offset = self._read(position, max(size, BUFFER)), position, 0
         return self._buffer[offset : offset + size]
+
+    def _read(self, position: int, size: int) -> bytes:
+        self._file.seek(self._base + position)
+        return self._file.read(min(size, self.size - position))
 
     def number(self, position: int, form: str) -> int | float:
         """Return a number that `struct` would write as `form`; 0 beyond the end."""
@@ -82,14 +86,14 @@ class Bytes:
 
 
 class Window(io.RawIOBase):
-    """The bytes `first` to before `last` of a file, to read and seek; `patches` are bytes to show at positions of it.
+    """The bytes `first` to before `last` of a recording, to read and seek; `patches` are bytes to show in it.
 
-    The positions of `patches` are those of the file, not of the window.
+    The positions of `patches` are those in the recording, which begins at byte `base` of its file.
     """
 
-    def __init__(self, path: Path, first: int, last: int, patches: Mapping[int, bytes]) -> None:
+    def __init__(self, file: BinaryIO, base: int, first: int, last: int, patches: Mapping[int, bytes]) -> None:
         super().__init__()
-        self._file = path.open("rb")
+        self._file, self._base = file, base
         self._first, self._last, self._patches = first, last, patches
         self._position = first
 
@@ -114,7 +118,7 @@ class Window(io.RawIOBase):
 
     def read(self, size: int = -1) -> bytes:
         rest = max(0, self._last - self._position)
-        self._file.seek(self._position)
+        self._file.seek(self._base + self._position)
         content = bytearray(self._file.read(rest if size < 0 else min(size, rest)))
         for position, replacement in self._patches.items():
             for number, byte in enumerate(replacement):

@@ -13,6 +13,7 @@ import xxhash
 from melt_ser.audio.contents import contents_of
 from melt_ser.audio.decode import TooLong, read_native
 from melt_ser.audio.rules import Levels
+from melt_ser.audio.shards import shard_of
 from melt_ser.audio.sound import WrongSound
 from melt_ser.core.errors import InputError
 
@@ -52,7 +53,8 @@ def verify_clip(
     """
     path = root / audio
     try:
-        inside = _real_path(path).startswith(os.path.join(_real_folder(str(root)), ""))  # "/" is a root too
+        file = Path(shard_of(str(path)) or path)
+        inside = _real_path(file).startswith(os.path.join(_real_folder(str(root)), ""))  # "/" is a root too
     except (OSError, ValueError) as error:  # a name that is too long, a null character, a loop of links
         return _undecoded(f"unreadable: the path leads nowhere ({error})")
     if not inside:

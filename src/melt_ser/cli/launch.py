@@ -21,6 +21,7 @@ from melt_ser.cli.failures import Failure, failure_of
 from melt_ser.cli.help import is_asked, print_help
 from melt_ser.cli.overrides import for_hydra
 from melt_ser.cli.own_checkpoint import settle_job
+from melt_ser.cli.signals import queued_again
 from melt_ser.cli.sweep import Ended, Outcomes, one_gpu, outcome, sweeping
 from melt_ser.cli.verb import exit_code_of, run
 from melt_ser.core.console import say_last, terminal
@@ -55,7 +56,7 @@ def _launch(config_name: str, task: Callable[[DictConfig], Ended | None]) -> int
     @functools.wraps(task)
     def guarded(composed: DictConfig) -> dict[str, Any]:
         try:
-            with terminal(), one_gpu():  # a job of a sweep may run in a process of its own
+            with queued_again(), terminal(), one_gpu():  # a job of a sweep may run in a process of its own
                 settle_job(composed)
                 return outcome(task(composed) or Ended())
         except Exception as error:  # Hydra would print a line of its own for an exception

@@ -12,6 +12,7 @@ from types import FrameType
 from typing import Any, TypeVar
 
 from melt_ser.cli.early import release
+from melt_ser.core.errors import SetupError, first_line
 from melt_ser.core.processes import several
 
 Result = TypeVar("Result")
@@ -59,6 +60,46 @@ def stopping_in_order() -> Iterator[None]:
         for number in heeded:
             ignored = stopped_at is not None and number != signal.SIGTERM
             signal.signal(number, signal.SIG_IGN if ignored else before[number])
+
+
+@contextmanager
+def queued_again() -> Iterator[None]:
+    """Within a job of submitit, end the block in order if the job is preempted or near its time limit, then requeue it.
+
+    submitit's own handler would act wherever the signal arrives, and its exception is one that libraries catch. Here
+    the signal raises Stopped, and submitit's handler is called after the block: it queues the job again and raises
+    SystemExit. The decoding processes of the job get the signal too, and ignore it. Raises SetupError if the job may
+    not be queued again.
+    """
+    name = f"SIG{os.environ.get('SUBMITIT_PREEMPT_SIGNAL', 'USR2')}"
+    queue_again = signal.getsignal(signal.Signals[name]) if "SUBMITIT_EXECUTOR" in os.environ else None
+    if not callable(queue_again) or not _in_main_thread():
+        yield
+        return
+    number, process, arrived = signal.Signals[name], os.getpid(), False
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        nonlocal arrived
+        if os.getpid() == process and not arrived:
+            arrived = True
+            raise Stopped(number)
+
+    signal.signal(number, stop)
+    try:
+        yield
+    except BaseException:
+        if not arrived:
+            raise
+        try:
+            queue_again(number, None)
+        except Exception as error:
+            raise SetupError(
+                f"The job was stopped before its time limit and not queued again ({first_line(error)}); the same "
+                "command goes on from the last epoch, and a higher hydra.launcher.timeout_min, or on Slurm "
+                "hydra.launcher.max_num_timeout, lets it run longer."
+            ) from None
+    finally:
+        signal.signal(number, queue_again)
 
 
 def run_async(work: Coroutine[Any, Any, Result]) -> Result:

@@ -24,7 +24,7 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.core.utils import JobReturn
 from hydra.experimental.callback import Callback
 from hydra.types import RunMode
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 
 from melt_ser.cli.overrides import as_typed
 from melt_ser.core.errors import one_line
@@ -56,8 +56,9 @@ class Outcomes(Callback):
         self.folder: Path | None = None
 
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
-        """Create the folder for the outcomes; Hydra calls this in the process of the command."""
+        """Create the folder for the outcomes; Hydra calls this in the command's process, before it makes a launcher."""
         Outcomes.last = self
+        _let_ray_join(config)
         place = Path(str(config.hydra.sweep.dir)).absolute()
         place.mkdir(parents=True, exist_ok=True)
         self.folder = Path(tempfile.mkdtemp(prefix="outcomes-", dir=place))
@@ -105,6 +106,14 @@ class Outcomes(Callback):
         if len(jobs) > REASONS:
             say(f"failed: for {len(jobs) - REASONS} more reasons; failed.json in each run folder says its own")
         return max((outcome["exit_code"] for outcome in outcomes), default=0)
+
+
+def _let_ray_join(config: DictConfig) -> None:
+    """Let the launcher of Ray join a cluster: it would give a size of the object store, and Ray refuses that there."""
+    init = OmegaConf.select(config, "hydra.launcher.ray.init")
+    if init is not None and (init.get("address") or "RAY_ADDRESS" in os.environ):
+        with read_write(config), open_dict(config):
+            init.setdefault("object_store_memory", None)
 
 
 def sweeping() -> bool:

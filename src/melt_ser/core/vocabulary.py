@@ -65,7 +65,7 @@ COLUMNS = (
     "label",  # raw, as the release writes it
 )
 USED_COLUMNS = frozenset(COLUMNS) - {"duration"}  # a table of the user's may have them; durations are measured
-GENERAL_READERS = ("csv", "hub", "audformat_database")  # the package's readers that take any corpus
+GENERAL_READERS = ("csv", "hub", "audformat_database", "shards")  # the package's readers that take any corpus
 
 
 def unknown_column(name: str) -> str:

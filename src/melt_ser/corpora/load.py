@@ -114,14 +114,18 @@ def read_release(config: DatasetConfig) -> tuple[Path, Release]:
 def _refuse_unread_settings(config: DatasetConfig) -> None:
     """Raise SetupError if the reader would ignore a setting about columns, and so read other labels than expected."""
     if config.columns and not is_own_corpus(config):
-        raise SetupError(f"dataset.columns is for csv, hub and audformat; '{config.name}' is read as it is released.")
+        raise SetupError(
+            f"dataset.columns is for csv, hub, audformat, shards; '{config.name}' is read as it is released."
+        )
     if config.rater_vote is not None and config.reader not in GENERAL_READERS:
-        raise SetupError(f"dataset.rater_vote is for csv, hub and audformat, not for '{config.name}'; leave it out.")
-    ignored = not is_own_corpus(config) or config.reader in ("hub", "audformat_database")
+        raise SetupError(
+            f"dataset.rater_vote is for csv, hub, audformat, shards, not for '{config.name}'; leave it out."
+        )
+    ignored = not is_own_corpus(config) or config.reader in ("hub", "audformat_database", "shards")
     if config.label_column != DatasetConfig.label_column and ignored and config.reader != "melt":
         raise SetupError(
             f"dataset.label_column is for melt and csv, not for '{config.name}'; "
-            f"hub and audformat have +dataset.columns.label=<column>."
+            f"hub, audformat and shards have +dataset.columns.label=<column>."
         )
 
 

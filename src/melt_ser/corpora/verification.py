@@ -19,6 +19,7 @@ import os
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,7 @@ import pandas as pd
 from xxhash import xxh3_64_hexdigest
 
 from melt_ser.audio.rules import DESTROYED, SILENCE, broken_rules, sentence
+from melt_ser.audio.shards import SHARD
 from melt_ser.audio.verify import verify_clip
 from melt_ser.config import DatasetConfig
 from melt_ser.core import files
@@ -148,8 +150,17 @@ def _read_part(path: Path) -> pd.DataFrame | None:
 
 
 def _stamps(root: Path, audio: pd.Series) -> pd.DataFrame:
-    """Return the stamp of each row's file (see `core.places.stamp_of`); -1 if it does not exist."""
+    """Return the stamp of each row's file or shard (see `core.places.stamp_of`); -1 if it does not exist."""
 
+    @cache
+    def is_shard(name: str) -> bool:
+        return os.path.isfile(f"{root}/{name}")
+
+    def file_of(name: str) -> str:
+        inside = SHARD.search(name)  # asked for each of a million rows, so the shards alone are looked at
+        return name[: inside.end()] if inside and is_shard(name[: inside.end()]) else name
+
+    @cache
     def stamp(name: str) -> tuple[int, int, int]:
         try:
             return stamp_of(f"{root}/{name}")
@@ -157,7 +168,7 @@ def _stamps(root: Path, audio: pd.Series) -> pd.DataFrame:
             return -1, -1, -1
 
     rows, names = pd.factorize(audio)
-    stamps = np.array([stamp(name) for name in names], dtype=np.int64)
+    stamps = np.array([stamp(file_of(name)) for name in names], dtype=np.int64)
     return pd.DataFrame(stamps[rows], columns=["size", "modified", "changed"], index=audio.index)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import json
 from collections.abc import Sequence
-from typing import Protocol, TextIO
+from typing import NamedTuple, Protocol, TextIO
 
 from melt_ser.core.errors import one_line
 from melt_ser.core.files import csv_quoting
@@ -13,17 +13,25 @@ from melt_ser.core.spreadsheet import guarded
 from melt_ser.evaluation.labelling import Row
 
 
+class Layout(NamedTuple):
+    """What the rows have.
+
+    columns: of an answer: the label and the classes, if the model has classes, and its attributes.
+    place: the columns that place a row in its file: none, or start and end in seconds, and perhaps speaker.
+    names: the files to come, for the width of a table's first column.
+    attributes: those among the columns, which a table for people shows.
+    """
+
+    columns: Sequence[str]
+    place: Sequence[str] = ()
+    names: Sequence[str] = ()
+    attributes: Sequence[str] = ()
+
+
 class RowWriter(Protocol):
     """Write rows: `add` writes a row at once; call `end` after the last."""
 
-    def __init__(
-        self,
-        stream: TextIO,
-        columns: Sequence[str],
-        place: Sequence[str],
-        names: Sequence[str],
-        attributes: Sequence[str],
-    ) -> None: ...
+    def __init__(self, stream: TextIO, layout: Layout) -> None: ...
 
     def add(self, row: Row) -> None: ...
 
@@ -36,16 +44,9 @@ WIDEST_NAME = 60  # characters; the columns after a longer file name move to the
 class CsvRows:
     """A line for each row, with a probability for each class and a number for each attribute."""
 
-    def __init__(
-        self,
-        stream: TextIO,
-        columns: Sequence[str],
-        place: Sequence[str],
-        names: Sequence[str],
-        attributes: Sequence[str],
-    ) -> None:
+    def __init__(self, stream: TextIO, layout: Layout) -> None:
         self.stream = stream
-        self.columns = ["file", *place, *columns, "error"]
+        self.columns = ["file", *layout.place, *layout.columns, "error"]
         self._write(dict(zip(self.columns, self.columns, strict=True)))
 
     def add(self, row: Row) -> None:
@@ -64,14 +65,7 @@ class CsvRows:
 class JsonRows:
     """A JSON array with an object for each row."""
 
-    def __init__(
-        self,
-        stream: TextIO,
-        columns: Sequence[str],
-        place: Sequence[str],
-        names: Sequence[str],
-        attributes: Sequence[str],
-    ) -> None:
+    def __init__(self, stream: TextIO, layout: Layout) -> None:
         self.stream, self.separator = stream, "[\n"
 
     def add(self, row: Row) -> None:
@@ -86,14 +80,7 @@ class JsonRows:
 class JsonLines:
     """A JSON object on a line for each row."""
 
-    def __init__(
-        self,
-        stream: TextIO,
-        columns: Sequence[str],
-        place: Sequence[str],
-        names: Sequence[str],
-        attributes: Sequence[str],
-    ) -> None:
+    def __init__(self, stream: TextIO, layout: Layout) -> None:
         self.stream = stream
 
     def add(self, row: Row) -> None:
@@ -105,24 +92,19 @@ class JsonLines:
 
 
 class TableRows:
-    """A line for people for each row: the label and its probability, and attributes; or the reason why there is none."""
+    """A line for people for each row: the label with its probability and the attributes, or the reason for none."""
 
-    def __init__(
-        self,
-        stream: TextIO,
-        columns: Sequence[str],
-        place: Sequence[str],
-        names: Sequence[str],
-        attributes: Sequence[str],
-    ) -> None:
+    def __init__(self, stream: TextIO, layout: Layout) -> None:
         from rich.cells import cell_len  # letters of some scripts are two columns wide
 
-        self.stream, self.place, self.length = stream, place, cell_len
-        self.name_width = min(max([cell_len(one_line(name)) for name in names], default=4), WIDEST_NAME)
-        self.label_width = max(cell_len(name) for name in columns)
-        self.has_label, self.attributes = "label" in columns, list(attributes)
+        self.stream, self.place, self.length = stream, layout.place, cell_len
+        self.name_width = min(max([cell_len(one_line(name)) for name in layout.names], default=4), WIDEST_NAME)
+        self.label_width = max(cell_len(name) for name in layout.columns)
+        self.has_label, self.attributes = "label" in layout.columns, layout.attributes
         label = [self._label("label"), "probability"] if self.has_label else []
-        self._write("file", *(f"{name:>8}" for name in place), *label, *(f"{name:>11}" for name in self.attributes))
+        self._write(
+            "file", *(f"{name:>8}" for name in self.place), *label, *(f"{name:>11}" for name in self.attributes)
+        )
 
     def add(self, row: Row) -> None:
         if "error" in row:
@@ -149,22 +131,6 @@ class TableRows:
 FORMATS: dict[str, type[RowWriter]] = {"table": TableRows, "csv": CsvRows, "json": JsonRows, "jsonl": JsonLines}
 
 
-def row_writer(
-    form: str,
-    stream: TextIO,
-    columns: Sequence[str],
-    place: Sequence[str],
-    names: Sequence[str] = (),
-    attributes: Sequence[str] = (),
-) -> RowWriter:
-    """Return a writer of rows.
-
-    Args:
-        form: a key of FORMATS.
-        stream: receives the text.
-        columns: the columns of an answer: the label and the classes, if the model has classes, and its attributes.
-        place: the columns that place a row in its file: none, or start and end in seconds, and perhaps speaker.
-        names: the files to come, for the width of a table's first column.
-        attributes: those of the model, which a table shows.
-    """
-    return FORMATS[form](stream, columns, place, names, attributes)
+def row_writer(form: str, stream: TextIO, layout: Layout) -> RowWriter:
+    """Return a writer of rows into a stream; `form` is a key of FORMATS."""
+    return FORMATS[form](stream, layout)

@@ -4,6 +4,7 @@
         config.yaml  inputs.json  splits.csv  predictions/<corpus>.csv  figures/  result.json
         metrics.csv  model/  fold.json   with dataset.fold=all, these are in folds/<k>/ for each fold
         model/README.md  model/figures/   the model card of the run, also with dataset.fold=all
+        slurm_job.txt   the Slurm job that began the run with force=true
         probe.csv  probe.json  probe.safetensors   of trainer=probe, in place of metrics.csv
     <out>/<backbone>/<dataset>/<run id>.previous/   the finished run, while force=true runs it again
 
@@ -31,6 +32,7 @@ from melt_ser.runs.identity import identity, plain
 
 RESULT_FILE, INPUTS_FILE = "result.json", "inputs.json"  # the marks of a finished and of a started run
 PREVIOUS = ".previous"
+JOB_FILE = "slurm_job.txt"  # the Slurm job that began the run with force=true
 
 
 def run_folder(config: Config) -> Path:
@@ -55,6 +57,19 @@ def set_aside(folder: Path) -> None:
     with files.telling_failed_writes(previous):
         os.replace(folder, previous)
     say(f"the finished run stays in {previous} until the new run is finished")
+
+
+def note_job(folder: Path) -> None:
+    """Note in a run folder that this Slurm job began the run; do nothing outside Slurm."""
+    if "SLURM_JOB_ID" in os.environ:
+        files.write_text(folder / JOB_FILE, os.environ["SLURM_JOB_ID"])
+
+
+def begun_by_this_job(folder: Path) -> bool:
+    """Return whether this Slurm job began the run and was queued again since; `force=true` then goes on with it."""
+    path = folder / JOB_FILE
+    was_queued_again = os.environ.get("SLURM_RESTART_COUNT", "0") != "0"
+    return was_queued_again and path.is_file() and path.read_text(encoding="utf-8") == os.environ.get("SLURM_JOB_ID")
 
 
 def read_result(folder: Path) -> Result:

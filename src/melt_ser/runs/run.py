@@ -28,6 +28,8 @@ from melt_ser.models.families import check_family
 from melt_ser.runs.folder import (
     INPUTS_FILE,
     RESULT_FILE,
+    begun_by_this_job,
+    note_job,
     previous_folder,
     read_inputs,
     read_result,
@@ -81,7 +83,7 @@ def _run(config: Config) -> tuple[Path, bool, dict[str, float]]:
     with exclusive_lock(plan.folder, waits=sweeping()):  # jobs of a sweep may score one run on different corpora
         if processes.is_main_process():
             (plan.folder / FAILED).unlink(missing_ok=True)
-        is_finished = path.is_file() and not config.force
+        is_finished = path.is_file() and (not config.force or begun_by_this_job(plan.folder))
         told = [] if is_finished else warnings_before(plan)  # before hours of training, not after them
         for warning in told:
             say(f"note: {warning}")
@@ -156,8 +158,9 @@ def _open_folder(plan: RunPlan) -> None:
     """Make the run folder and describe the run in it; InputError if it was started with other inputs."""
     config, folder, sounds = plan.config, plan.folder, plan.augmentation.digest
     weights = weights_digest(config.backbone)
-    if config.force:
+    if config.force and not begun_by_this_job(folder):
         set_aside(folder)
+        note_job(folder)
     files.remove_leftovers(folder)
     started = folder / INPUTS_FILE
     inputs = Inputs(corpus=plan.corpus.name, digest=plan.corpus.digest, weights=weights, sounds=sounds)

@@ -17,12 +17,22 @@ from melt_ser.core.memory import keep_freed_memory
 
 LONGEST_WAIT = timedelta(hours=12)  # the other processes wait while the main one verifies a corpus
 
+SHARDING = ("FSDP", "DEEPSPEED", "MEGATRON_LM")  # ways of accelerate to divide a model among processes
+
 
 def make_accelerator(device: str, precision: Precision = Precision.fp32) -> Accelerator:
     """Return an accelerator on `device` (auto, cpu, cuda, cuda:1).
 
-    Raises SetupError if the device does not exist or cannot compute in `precision`.
+    Raises SetupError if the device does not exist or cannot compute in `precision`, or if accelerate is to divide the
+    model among the processes.
     """
+    for name in SHARDING:
+        if os.environ.get(f"ACCELERATE_USE_{name}", "").lower() == "true":
+            raise SetupError(
+                f"accelerate launch is set to {name}, but each process here holds the whole model; start it with "
+                "--multi_gpu, and save memory with trainer.batch_seconds=60, trainer.gradient_checkpointing=true or "
+                "trainer=lora."
+            )
     if device not in ("auto", "cpu") and not device.startswith("cuda"):
         raise SetupError(f"device is auto, cpu, cuda or cuda:<number>, not '{device}'.")
     if device.startswith("cuda") and not torch.cuda.is_available():

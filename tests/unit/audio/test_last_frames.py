@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import random
 import time
 from pathlib import Path
@@ -60,10 +59,10 @@ def test_the_samples_of_a_flac_are_counted(rate: int, channels: int, frames: int
     noise = np.random.default_rng(0).uniform(-0.3, 0.3, (frames, channels))
     for stated, expected in ((frames, None), (frames + 1, None), (max(1, frames - 1), frames if frames > 1 else None)):
         path = flac(tmp_path / "a.flac", stated, samples=noise, rate=rate, subtype=subtype)
-        descriptor = os.open(path, os.O_RDONLY)
+        file = path.open("rb")
         size = path.stat().st_size
-        assert flac_samples(Bytes(descriptor, size), 0, size) == expected
-        os.close(descriptor)
+        assert flac_samples(Bytes(file, size), 0, size) == expected
+        file.close()
 
 
 def test_what_stands_behind_a_flac_is_no_frame(tmp_path: Path) -> None:

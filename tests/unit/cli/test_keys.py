@@ -145,7 +145,7 @@ def test_a_word_that_is_no_emotion_is_told_with_the_nearest_before_a_corpus_is_r
     assert refusal("dataset=emodb", f"dataset.label_map.x={word}").endswith(f"; did you mean '{nearest}'?")
 
 
-@pytest.mark.parametrize("reader", ["csv", "hub", "audformat"])
+@pytest.mark.parametrize("reader", ["csv", "hub", "audformat", "shards"])
 def test_a_column_that_is_none_of_ours_is_told_before_a_corpus_is_read(reader: str) -> None:
     sentence = refusal(f"dataset={reader}", "dataset.columns.speakr=who")
     assert sentence == "dataset.columns has 'speakr', which is no column of ours; did you mean 'speaker'?"

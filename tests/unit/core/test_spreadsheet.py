@@ -19,7 +19,7 @@ from melt_ser.core.files import read_csv, write_csv
 from melt_ser.core.spreadsheet import SIGNS, guarded, unguarded
 from melt_ser.corpora.load import load_corpus
 from melt_ser.corpora.readers.delimited import read_table
-from melt_ser.evaluation.label_rows import CsvRows
+from melt_ser.evaluation.label_rows import CsvRows, Layout
 from melt_ser.reporting.preparation import summarise, write_report
 
 FORMULAS = ["=1+1", "+cmd|' /C calc'!A0", "-2+3", "@SUM(A1)", "\t=1", "\r=1", "＝1+1", '=HYPERLINK("http://a","b")']
@@ -97,6 +97,6 @@ def test_every_csv_for_people_is_guarded_and_read_back_by_us(tmp_path: Path) -> 
     (root / "theirs.csv").write_text("audio,text\n'=a.wav,'-\n")  # the apostrophes are the user's own
     assert read_table(root / "theirs.csv", ()).values.tolist() == [["'=a.wav", "'-"]]
     written = io.StringIO()
-    rows = CsvRows(written, ["=x"], windows=False, names=[])
+    rows = CsvRows(written, Layout(["label", "=x"]))
     rows.add({"file": "=a.wav", "label": "=x", "=x": 0.5})
     assert written.getvalue() == "file,label,'=x,error\n'=a.wav,'=x,0.5,\n"

@@ -18,7 +18,7 @@ from melt_ser.corpora.download.transfer import checksum
 from melt_ser.corpora.download.unpack import is_archive
 from melt_ser.info import names
 
-GENERAL = {"csv", "hub", "audformat", "union"}  # they read any corpus, so only the user knows its facts
+GENERAL = {"csv", "hub", "audformat", "shards", "union"}  # they read any corpus, so only the user knows its facts
 UNKNOWN_LABELS = {"asvp_esd": 1}  # one clip has label 17, and no source explains it
 RELEASES = [name for name in names("dataset") if name not in GENERAL and not name.startswith("demo")]
 

@@ -25,6 +25,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from melt_ser.audio.shards import is_recording
 from melt_ser.config import DatasetConfig
 from melt_ser.core.errors import InputError, SetupError
 from melt_ser.core.package import expanded
@@ -59,7 +60,7 @@ def read(root: Path, config: DatasetConfig) -> Release:
     present = [str(column) for column in table]
     columns, notes = find_columns(present, _column_mapping(config), path)
     rated = rating_columns(table, path, config, has_label="label" in columns)
-    _require(columns, present, path, config, is_rated=not rated.empty or config.raters is not None)
+    require_columns(columns, present, path, config, is_rated=not rated.empty or config.raters is not None)
     if table.empty:
         raise InputError(f"{path} has a header and no rows; give it a row for each utterance.")
     used = {*columns.values(), *rated.attrs["columns"]}
@@ -77,8 +78,8 @@ def _column_mapping(config: DatasetConfig) -> dict[str, str | None]:
     return {**label, **columns_of(config)}
 
 
-def _require(
-    found: Mapping[str, str], present: Sequence[str], path: Path, config: DatasetConfig, is_rated: bool
+def require_columns(
+    found: Mapping[str, str], present: Sequence[str], path: Path, config: DatasetConfig, is_rated: bool = False
 ) -> None:
     """Raise InputError if the table lacks the audio, or anything to learn.
 
@@ -96,7 +97,9 @@ def _require(
     raise InputError(f"{path} lacks the column {' and '.join(missing)}; its columns are: {listed(present)}; {fix}.")
 
 
-def release_of(given: pd.DataFrame | Iterable[Record], root: Path, path: Path, config: DatasetConfig) -> Release:
+def release_of(
+    given: pd.DataFrame | Iterable[Record], root: Path, path: Path, config: DatasetConfig, is_found: bool = False
+) -> Release:
     """Return the rows that have a label and a file, one for each recording or segment; list the others as skipped.
 
     A row needs no label if `dataset.label_file` gives it. Whole columns are processed at once, so that a million rows
@@ -107,6 +110,7 @@ def release_of(given: pd.DataFrame | Iterable[Record], root: Path, path: Path, c
         root: the folder that the paths in `audio` are relative to.
         path: the table that the rows come from, for error messages.
         config: the settings of the corpus.
+        is_found: whether the paths are known to be of recordings below the root, and need no look at each.
     """
     table = given if isinstance(given, pd.DataFrame) else pd.DataFrame(list(given), dtype="str").fillna("")
     table = table.set_axis(range(1, len(table) + 1))
@@ -116,11 +120,12 @@ def release_of(given: pd.DataFrame | Iterable[Record], root: Path, path: Path, c
     for column in USED_COLUMNS - set(table.columns):
         table[column] = pd.Series("", table.index, "str")
     folder = RootFolder(root)
-    table["audio"] = _map_values(
-        table["audio"], lambda audio, row: folder.relative(audio, f"{path}, row {row}") if audio else ""
-    )
+    if not is_found:
+        table["audio"] = _map_values(
+            table["audio"], lambda audio, row: folder.relative(audio, f"{path}, row {row}") if audio else ""
+        )
     table["label"] = _map_values(table["label"], lambda label, _: unicodedata.normalize("NFC", label))
-    reasons = _missing(table, root, needs)
+    reasons = _missing(table, None if is_found else root, needs)
     complete, unknown = without_placeholders(table[reasons == ""])
     used, left_out, notes = one_row_each(_with_values(complete, path, config), config, path)
     reasons.update(pd.Series(left_out, dtype="str"))
@@ -132,11 +137,16 @@ def release_of(given: pd.DataFrame | Iterable[Record], root: Path, path: Path, c
     return Release(make_table(used), skipped, unknown + notes, ratings=ratings)
 
 
-def _missing(table: pd.DataFrame, root: Path, needs_label: bool) -> pd.Series:
-    """Return what each row lacks: "no audio", "no label" (if it needs one), "no audio file", or "" if complete."""
-    is_file = _map_values(table["audio"], lambda audio, _: os.path.isfile(f"{root}/{audio}"), "bool")
-    lacks = [table["audio"] == "", (table["label"] == "") & needs_label, ~is_file]
-    return pd.Series(np.select(lacks, ["no audio", "no label", "no audio file"], ""), table.index, "str")
+def _missing(table: pd.DataFrame, root: Path | None, needs_label: bool) -> pd.Series:
+    """Return what each row lacks: "no audio", "no label" (if it needs one), "no audio file", or "" if complete.
+
+    root: the folder of the files; None: all are there.
+    """
+    lacks = {"no audio": table["audio"] == "", "no label": (table["label"] == "") & needs_label}
+    if root is not None:
+        is_file = _map_values(table["audio"], lambda audio, _: is_recording(f"{root}/{audio}"), "bool")
+        lacks["no audio file"] = ~is_file
+    return pd.Series(np.select(list(lacks.values()), list(lacks), ""), table.index, "str")
 
 
 def _with_values(table: pd.DataFrame, path: Path, config: DatasetConfig) -> pd.DataFrame:

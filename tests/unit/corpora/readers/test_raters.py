@@ -103,7 +103,7 @@ def test_the_raters_rows_may_share_an_utterance_name_and_not_a_speaker(tmp_path:
 
 def test_a_vote_is_refused_for_a_release(tmp_path: Path) -> None:
     config = load_config("dataset=emodb", f"dataset.root={tmp_path}", "dataset.rater_vote=majority").dataset
-    with pytest.raises(SetupError, match=r"dataset\.rater_vote is for csv, hub and audformat, not for 'emodb'"):
+    with pytest.raises(SetupError, match=r"dataset\.rater_vote is for csv, hub, audformat, shards, not for 'emodb'"):
         load_corpus(config)
 
 
