@@ -42,12 +42,12 @@ def confusion_figure(row: Evaluation, title: str, path: Path) -> None:
     """
     classes, counts = row.classes, np.asarray(row.confusion)
     width = 3.4 + 0.82 * max(len(classes), 3)
-    figure = _new_figure(width, 2.6 + 0.66 * max(len(classes), 2))
+    figure = new_figure(width, 2.6 + 0.66 * max(len(classes), 2))
     axes = figure.subplots()
     _draw_confusion(axes, classes, counts)
     figure.suptitle(_wrapped(title, width, points=12), fontsize=12, fontweight="bold", parse_math=False)
     axes.set_title(_summary(row), fontsize=9.5, color=GREY, pad=9)
-    _save(figure, path)
+    save_figure(figure, path)
 
 
 def training_curve_figure(folds: list[tuple[int | None, pd.DataFrame]], path: Path) -> None:
@@ -65,7 +65,7 @@ def training_curve_figure(folds: list[tuple[int | None, pd.DataFrame]], path: Pa
                 f"A training curve needs the columns {', '.join(CURVE_COLUMNS)} and at least one epoch; "
                 f"missing: {', '.join(missing) or 'epochs'}."
             )
-    figure = _new_figure(6.4, max(5.2, 2.7 + 0.3 * len(folds)))
+    figure = new_figure(6.4, max(5.2, 2.7 + 0.3 * len(folds)))
     loss_axes, ua_axes = figure.subplots(2, 1, sharex=True)
     for (number, epochs), colour, marker in zip(folds, _fold_colours(len(folds)), cycle(MARKERS), strict=False):
         style = {"color": colour, "marker": marker if len(epochs) <= MOST_MARKERS else "", "markersize": 4}
@@ -87,7 +87,7 @@ def training_curve_figure(folds: list[tuple[int | None, pd.DataFrame]], path: Pa
         axes.spines[["top", "right"]].set_visible(False)
         axes.legend(loc="center left", bbox_to_anchor=(1.01, 0.5), frameon=False, fontsize=9)
     _whole_epoch_ticks(ua_axes, pd.concat([epochs["epoch"] for _, epochs in folds]))
-    _save(figure, path)
+    save_figure(figure, path)
 
 
 def _draw_confusion(axes: Axes, classes: list[str], counts: npt.NDArray[Any]) -> None:
@@ -179,13 +179,15 @@ def _wrapped(text: str, inches: float, points: float) -> str:
     return textwrap.fill(text, width=int(inches * 72 / (0.6 * points)))
 
 
-def _new_figure(width: float, height: float) -> Figure:
+def new_figure(width: float, height: float) -> Figure:
+    """Return an empty figure in the style of the project; width and height in inches."""
     from matplotlib.figure import Figure
 
     return Figure(figsize=(width, height), dpi=DOTS_PER_INCH, layout="constrained")
 
 
-def _save(figure: Figure, path: Path) -> None:
+def save_figure(figure: Figure, path: Path) -> None:
+    """Write a figure; the suffix of the path is the format."""
     from matplotlib import rc_context
 
     with replacing_file(path) as temporary, rc_context({"pdf.fonttype": 42}):  # TrueType: publishers refuse Type 3

@@ -112,7 +112,7 @@ def fit(
     batches = ShuffledBatches(
         train.seconds, config.batch_size, seed, weighting.sampling, config.gradient_accumulation, config.batch_seconds
     )
-    crop_frames = _crop_frames(config, model, stage)
+    crop_frames = crop_frames_of(config, model, stage)
     loss_function = make_loss(config, weighting).to(device)
     optimiser = make_optimiser(config, model, scaled=accelerator.scaler is not None)
     schedule = make_schedule(config, optimiser, batches.steps_per_epoch * config.epochs)
@@ -150,7 +150,7 @@ def fit(
                 for micro_batch, loaded in loader.epoch(state.epoch):
                     batch = loaded.to(device)
                     with contextlib.nullcontext() if micro_batch.ends_step else accelerator.no_sync(wrapped):
-                        features = _frozen_features(model, stage, batch, accelerator)
+                        features = frozen_features(model, stage, batch, accelerator)
                         if crop_frames is not None:
                             features = features.crop_frames(crop_frames, seed, state.epoch)
                         counted = weights[batch.rows] * float(bool(shard.of(micro_batch.rows)))
@@ -206,7 +206,7 @@ def fit(
     return state
 
 
-def _frozen_features(model: SpeechClassifier, stage: Stage, batch: Batch, accelerator: Accelerator) -> Batch:
+def frozen_features(model: SpeechClassifier, stage: Stage, batch: Batch, accelerator: Accelerator) -> Batch:
     """Return the batch at the frozen stage: unchanged if its features are cached, otherwise computed."""
     if batch.stage is stage:
         return batch
@@ -215,7 +215,7 @@ def _frozen_features(model: SpeechClassifier, stage: Stage, batch: Batch, accele
     return replace(batch, inputs=features, lengths=counts, stage=stage)
 
 
-def _crop_frames(config: TrainerConfig, model: SpeechClassifier, stage: Stage) -> int | None:
+def crop_frames_of(config: TrainerConfig, model: SpeechClassifier, stage: Stage) -> int | None:
     """Return the greatest number of frames to train on; None if no features are cropped.
 
     If a part is frozen, its features are cropped instead of the audio, unless `crop_places` is set. So the frozen part
