@@ -44,7 +44,9 @@ def run_search(composed: DictConfig, options: argparse.Namespace, command: Seque
     path = expanded(options.space) if options.space else default_space(config.trainer)
     typed_keys = {word.partition("=")[0].lstrip("+~") for word in words}
     space = read_space(path).without(typed_keys)
-    check_space(space, words)
+    is_worker = STARTED_BY_WORKERS in command
+    if not is_worker:  # the process that started it has done so
+        check_space(space, words)
     plan = search_plan(config)
     settings = identity(config)
     digest = sha256(settings + space.digest)[:8]
@@ -62,13 +64,13 @@ def run_search(composed: DictConfig, options: argparse.Namespace, command: Seque
     url = storage_url(options.storage, folder)
     study = Study(folder, url, space, inputs, config.seed, prune_after)
     trials = options.trials if options.trials is not None else None if options.hours is not None else TRIALS
-    if STARTED_BY_WORKERS not in command:
+    if not is_worker:
         say(f"study: {folder} ({study.count()} trials so far; searched: {', '.join(space.settings)}; {path})")
     if options.workers > 1 and trials != 0:
         _run_workers(options.workers, command)
     else:
         search(study, Trainer(plan, folder), words, trials, options.hours)
-    if STARTED_BY_WORKERS not in command:
+    if not is_worker:
         report(study, plan, words)
 
 

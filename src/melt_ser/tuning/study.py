@@ -25,7 +25,7 @@ from optuna.trial import FrozenTrial, TrialState
 from melt_ser.core import files
 from melt_ser.core.errors import InputError, SetupError, first_line
 from melt_ser.tuning.space import Space
-from melt_ser.tuning.trial import Outcome, Pruned
+from melt_ser.tuning.trial import STEPS_OF_A_FOLD, Outcome, Pruned
 
 REASON, SETTINGS = "reason", "settings"  # user attributes of a trial
 PATIENT_TRIALS = 5  # finished trials before the first is pruned
@@ -35,8 +35,8 @@ optuna.logging.set_verbosity(optuna.logging.WARNING)
 class Begun:
     """A trial under way: its number, the value of each searched setting, and its reports."""
 
-    def __init__(self, trial: optuna.Trial, settings: dict[str, str], lock: FileLock, prunes: bool) -> None:
-        self._trial, self._lock, self._prunes = trial, lock, prunes
+    def __init__(self, trial: optuna.Trial, settings: dict[str, str], lock: FileLock, prune_after: int | None) -> None:
+        self._trial, self._lock, self._prune_after = trial, lock, prune_after
         self.number, self.settings = trial.number, settings
         self._last = 0
 
@@ -46,7 +46,8 @@ class Begun:
             return
         self._last = step
         self._trial.report(dev_ua, step)
-        if self._prunes and self._trial.should_prune():
+        is_early = self._prune_after is None or step % STEPS_OF_A_FOLD <= self._prune_after
+        if not is_early and self._trial.should_prune():
             raise Pruned
 
     def note(self, **values: Any) -> None:
@@ -69,12 +70,12 @@ class Study:
             space: the searched settings.
             inputs: what the study depends on: settings, space, corpus, weights.
             seed: seed of the sampler.
-            prune_after: epochs before a trial may be pruned; None: no trial is pruned.
+            prune_after: epochs of each fold in which no trial is pruned; None: none is pruned at all.
 
         Raises SetupError if the storage cannot be opened, InputError if the study was begun with other inputs.
         """
-        self.folder, self.space, self.seed, self.prunes = folder, space, seed, prune_after is not None
-        pruner = optuna.pruners.MedianPruner(PATIENT_TRIALS, (prune_after or 0) + 1)
+        self.folder, self.space, self.seed, self.prune_after = folder, space, seed, prune_after
+        pruner = optuna.pruners.MedianPruner(PATIENT_TRIALS)
         with self._exclusively():
             self.study = _open(url, folder.name, pruner)
             before = self.study.user_attrs.get("inputs")
@@ -113,7 +114,7 @@ class Study:
             lock.acquire()
             settings = self.space.suggest(trial)
             trial.set_user_attr(SETTINGS, settings)
-        return Begun(trial, settings, lock, self.prunes)
+        return Begun(trial, settings, lock, self.prune_after)
 
     def end(self, begun: Begun, outcome: Outcome | None, reason: str | None = None) -> None:
         """Close a trial: with its outcome, as pruned (neither), or as failed, with the reason."""

@@ -114,9 +114,13 @@ def cautions(plan: RunPlan, best: float, trials: int) -> list[str]:
 
 
 def standard_error(split: FoldSplit, ua: float) -> float:
-    """Return the standard error of a UA on the dev part of a split, if utterances are independent."""
+    """Return the standard error of a UA on the dev part of a split, if utterances are independent.
+
+    Each class counts as if it had this recall. Two answers are added, one of them right, so that 100 % has an error.
+    """
     counts = split.dev["class"].value_counts().to_numpy()
-    return float(math.sqrt(max(ua * (1 - ua), 0.0) * (1 / counts).sum()) / len(counts))
+    recall = (ua * counts.sum() + 1) / (counts.sum() + 2)
+    return float(math.sqrt(recall * (1 - recall) * (1 / counts).sum()) / len(counts))
 
 
 def best_of(number: int) -> float:

@@ -37,7 +37,7 @@ from melt_ser.runs.plan import RunPlan, make_plan
 from melt_ser.runs.tracking import chosen
 
 TRIAL_FILE = "trial.json"  # the mark of a finished trial
-STEPS_OF_A_FOLD = 10_000  # more than any fold has epochs: epoch e of the second fold is step 10,000 + e
+STEPS_OF_A_FOLD = 10_000  # epoch e of the second fold is step 10,000 + e; the last step of a fold is its end
 
 
 class Outcome(msgspec.Struct):
@@ -129,7 +129,7 @@ class Trainer:
             best.append(training.dev_ua)
             best_epochs.append(training.best_epoch)
             if split is not plan.splits[-1]:
-                report((number + 1) * STEPS_OF_A_FOLD, sum(best) / len(plan.splits))
+                report((number + 1) * STEPS_OF_A_FOLD - 1, sum(best) / len(plan.splits))
         return Outcome(sum(best) / len(best), best_epochs, time.perf_counter() - started)
 
     def _report_epochs(
