@@ -46,10 +46,15 @@ def noisy(folder: Path) -> Path:
     return folder
 
 
+@pytest.mark.parametrize("own_yamls", [False, True])
 def test_a_search_ends_in_a_table_a_plot_and_a_yaml_that_runs_to_the_same_dev_ua(
-    tmp_path: Path, root: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    own_yamls: bool, tmp_path: Path, root: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert tune(monkeypatch, *words(tmp_path, root, RATES + HEADS, *FROZEN, "--trials", "4")) == 0
+    (tmp_path / "conf" / "head").mkdir(parents=True)
+    (tmp_path / "conf" / "head" / "mine.yaml").write_text("defaults: [mlp]\nname: mine\nhidden_sizes: [8]\n")
+    own = ["--config-dir", str(tmp_path / "conf")] if own_yamls else []
+    space = RATES + ("head: [mine]\n" if own_yamls else HEADS)
+    assert tune(monkeypatch, *own, *words(tmp_path, root, space, *FROZEN, "--trials", "4")) == 0
     shown, said = capsys.readouterr()
     trials = study_of(tmp_path)
     assert list(trials["state"]) == ["finished"] * 4

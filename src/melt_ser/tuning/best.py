@@ -16,7 +16,7 @@ from hydra.core.global_hydra import GlobalHydra
 
 from melt_ser.cli.compose import compose, sentences, typed
 from melt_ser.cli.overrides import for_hydra
-from melt_ser.cli.quoting import shell_setting
+from melt_ser.cli.quoting import written
 from melt_ser.config import Config
 from melt_ser.core import files
 from melt_ser.core.console import say, silence
@@ -41,18 +41,20 @@ def write_best(folder: Path, overrides: Sequence[str], settings: dict[str, str],
         told: a sentence about the trial, for a comment.
     """
     config = configured(overrides, settings)
-    out = [] if config.out == Config.out else [shell_setting("out", config.out)]
-    typed_out = shlex.join(["python", "-m", "melt_ser.train", *overrides, *texts_of(settings)])
+    all_settings = [*overrides, *texts_of(settings)]
+    own = _own_folder()
+    own_place = [] if own is None else ["--config-dir", own]
+    whole_command = shlex.join(["python", "-m", "melt_ser.train", *own_place, *all_settings])
     path = folder / "best" / "experiment" / f"{folder.name}.yaml"
-    files.write_text(path, _yaml_of(config, [*overrides, *texts_of(settings)], f"{told}\nThe same run: {typed_out}"))
+    files.write_text(path, _yaml_of(config, all_settings, f"{told}\nThe same run: {whole_command}"))
     if not _gives_the_same_run(path, config):
         say(f"note: {path} does not give the same run, because a YAML cannot remove a key; use the command.")
-        return typed_out
-    own = _own_folder()
-    places = f"--config-dir {shlex.quote(str(folder / 'best'))}"
-    if own is not None:  # the command has a --config-dir already
-        places = f"--config-dir {shlex.quote(own)} {shell_setting('hydra.searchpath', [_address(folder / 'best')])}"
-    return " ".join(["python -m melt_ser.train", places, f"experiment={folder.name}", *out])
+        return whole_command
+    place = ["--config-dir", str(folder / "best")]
+    if own is not None:  # a command takes one --config-dir
+        place = [*own_place, f"hydra.searchpath={_search_path(path)}"]
+    out = [] if config.out == Config.out else [f"out={written(config.out)}"]
+    return shlex.join(["python", "-m", "melt_ser.train", *place, f"experiment={folder.name}", *out])
 
 
 def _yaml_of(config: Config, overrides: list[str], comment: str) -> str:
@@ -77,22 +79,17 @@ def _changed(values: dict[str, Any], usual: dict[str, Any]) -> dict[str, Any]:
 
 def _gives_the_same_run(path: Path, config: Config) -> bool:
     """Return whether the YAML leads to the run id of a configuration."""
-    search = shell_free([_address(path.parents[1]), *([] if _own_folder() is None else [f"file://{_own_folder()}"])])
     try:
         with silence(), sentences():
-            again = typed(compose([f"experiment={path.stem}", f"hydra.searchpath={search}"]), Config)
+            again = typed(compose([f"experiment={path.stem}", f"hydra.searchpath={_search_path(path)}"]), Config)
     except MeltSerError:
         return False
     return identity(again) == identity(config)
 
 
-def shell_free(addresses: list[str]) -> str:
-    """Return a list of addresses in the grammar of Hydra."""
-    return "[" + ",".join(f"'{address}'" for address in addresses) + "]"
-
-
-def _address(folder: Path) -> str:
-    return f"file://{folder.absolute()}"
+def _search_path(path: Path) -> str:
+    """Return the setting of Hydra that finds a YAML of the group `experiment`."""
+    return written([f"file://{path.absolute().parents[1]}"])
 
 
 def _own_folder() -> str | None:

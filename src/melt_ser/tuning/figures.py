@@ -123,6 +123,7 @@ def _draw_setting(axes: Axes, study: Study, key: str) -> None:
         )
     axes.set_title(key, fontsize=10, **TEXT)
     axes.tick_params(labelsize=9)
+    axes.margins(y=0.1)
     _tidy(axes)
 
 
