@@ -10,6 +10,7 @@ range have three significant digits, so that a person can type them.
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import json
 import math
 import typing
@@ -48,7 +49,7 @@ class Range:
     @property
     def ends(self) -> list[str]:
         """Return the least and the greatest value, as texts."""
-        return [written(int(end) if self.whole else end) for end in (self.low, self.high)]
+        return [self.text(self.low), self.text(self.high)]
 
     @property
     def size(self) -> int | None:
@@ -61,11 +62,15 @@ class Range:
         step = self.step or 1
         return [self.low + number * step for number in range(self.size or 0)]
 
-    def suggest(self, key: str, trial: Trial) -> str:
+    def suggest(self, key: str, trial: Trial) -> float:
+        """Return the value that the study's sampler chooses for a trial."""
         if self.whole:
-            return str(trial.suggest_int(key, int(self.low), int(self.high), step=int(self.step or 1), log=self.log))
-        value = trial.suggest_float(key, self.low, self.high, step=self.step, log=self.log)
-        return written(min(max(float(f"{value:.3g}"), self.low), self.high))
+            return trial.suggest_int(key, int(self.low), int(self.high), step=int(self.step or 1), log=self.log)
+        return trial.suggest_float(key, self.low, self.high, step=self.step, log=self.log)
+
+    def text(self, value: float) -> str:
+        """Return a value as one types it."""
+        return str(int(value)) if self.whole else written(min(max(float(f"{value:.3g}"), self.low), self.high))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -84,7 +89,12 @@ class Choice:
         return list(self.ends)
 
     def suggest(self, key: str, trial: Trial) -> str:
+        """Return the value that the study's sampler chooses for a trial."""
         return str(trial.suggest_categorical(key, self.ends))
+
+    def text(self, value: str) -> str:
+        """Return a value as one types it."""
+        return value
 
 
 @dataclasses.dataclass(frozen=True)
@@ -107,8 +117,17 @@ class Space:
         return None if None in sizes else math.prod(size for size in sizes if size is not None)
 
     def suggest(self, trial: Trial) -> dict[str, str]:
-        """Return the value of each setting that the study's sampler chooses for a trial."""
-        return {key: values.suggest(key, trial) for key, values in self.settings.items()}
+        """Return the text of each setting that the study's sampler chooses for a trial."""
+        return self.texts({key: values.suggest(key, trial) for key, values in self.settings.items()})
+
+    def texts(self, combination: dict[str, Any]) -> dict[str, str]:
+        """Return the values of a combination as one types them."""
+        return {key: self.settings[key].text(value) for key, value in combination.items()}
+
+    def combinations(self) -> list[dict[str, Any]]:
+        """Return every combination of the values, as the study stores them; the space has a finite `size`."""
+        every = itertools.product(*(values.values() for values in self.settings.values()))
+        return [dict(zip(self.settings, values, strict=True)) for values in every]
 
     def without(self, keys: Iterable[str]) -> Space:
         """Return the space without some settings; SetupError if none is left."""

@@ -11,7 +11,6 @@ continued draws the same settings as one that was not, if a single worker does b
 from __future__ import annotations
 
 import contextlib
-import itertools
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -100,13 +99,11 @@ class Study:
         """Begin the next trial; return None if the study has `most` trials, or every combination of the space."""
         with self._exclusively():
             self._close_stopped()
-            size = self.space.size
+            number, size = self.count(), self.space.size
             if size is not None and (most is None or size <= most):
-                most = size
-                if not self.trials:
-                    self._enqueue_every_combination()
-            number = self.count()
-            if most is not None and number >= most:
+                if not self._enqueue_untried():
+                    return None
+            elif most is not None and number >= most:
                 return None
             self.study.sampler = optuna.samplers.TPESampler(seed=_seed_of(self.seed, number))
             trial = self.study.ask()
@@ -143,12 +140,17 @@ class Study:
             self.study.tell(trial.number, state=TrialState.FAIL)
             self.study.enqueue_trial(trial.params)
 
-    def _enqueue_every_combination(self) -> None:
-        keys = list(self.space.settings)
-        choices = [self.space.settings[key].values() for key in keys]
-        combinations = list(itertools.product(*choices))
+    def _enqueue_untried(self) -> bool:
+        """Let the next trial have a combination that no trial has had; return False if there is none."""
+        if any(trial.state is TrialState.WAITING for trial in self.study.get_trials(deepcopy=False)):
+            return True  # a stopped trial goes on first
+        tried = [trial.user_attrs.get(SETTINGS) for trial in self.trials if not was_stopped(trial)]
+        combinations = self.space.combinations()
         for place in np.random.default_rng(self.seed).permutation(len(combinations)):
-            self.study.enqueue_trial(dict(zip(keys, combinations[place], strict=True)))
+            if self.space.texts(combinations[place]) not in tried:
+                self.study.enqueue_trial(combinations[place])
+                return True
+        return False
 
     @contextmanager
     def _exclusively(self) -> Iterator[None]:

@@ -110,10 +110,14 @@ def test_a_small_space_is_tried_in_full_and_in_an_order_of_its_seed(tmp_path: Pa
     space = Space({"head": Choice(["linear", "mlp"]), "head.dropout": Range(0.0, 0.2, step=0.1)}, "a test")
     study = opened(tmp_path / "s", space)
     tried = []
-    while (begun := study.begin(20)) is not None:
+    for most in (2, 2, 2, *[20] * 9):  # the first two are drawn by the sampler
+        begun = study.begin(most)
+        if begun is None:
+            continue
         tried.append(tuple(begun.settings.values()))
         study.end(begun, Outcome(0.5, [1], 0.0))
-    assert sorted(tried) == [(head, dropout) for head in ("linear", "mlp") for dropout in ("0.0", "0.1", "0.2")]
+    assert sorted(set(tried)) == [(head, dropout) for head in ("linear", "mlp") for dropout in ("0.0", "0.1", "0.2")]
+    assert len(tried) <= 7  # the sampler may have drawn one twice
     assert opened(tmp_path / "t", space).begin(0) is None
 
 
