@@ -358,3 +358,19 @@ def test_a_range_test_raises_the_rates_and_suggests_values(
     said = capsys.readouterr().err
     [rate] = re.findall(r"^trainer.head_learning_rate=(\S+) is a tenth of the rate", said, re.MULTILINE)
     assert 1e-5 < float(rate) < 0.1
+
+
+def test_a_bug_in_a_trial_is_shown_and_the_same_command_goes_on(
+    tmp_path: Path, root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise RuntimeError("a bug")
+
+    search = words(tmp_path, root, "trainer.balance: [loss, nothing]", "trainer=probe", "dataset.folds=leave_one_out")
+    with monkeypatch.context() as patch, pytest.raises(RuntimeError, match="a bug"):
+        patch.setattr("melt_ser.tuning.trial.train_model", fail)
+        tune(patch, *search)
+    assert tune(monkeypatch, *search) == 1
+    trials = study_of(tmp_path)
+    assert list(trials["state"]) == ["failed", "finished"]
+    assert trials["reason"][0] == "RuntimeError: a bug"

@@ -80,6 +80,9 @@ def _train(study: Study, trainer: Trainer, overrides: Sequence[str], begun: Begu
         study.end(begun, None)
         say(f"{name}: pruned")
         return None
+    except Exception as error:  # a bug: the same command goes on with the next trial
+        study.end(begun, None, one_line(f"{type(error).__name__}: {error}"))
+        raise
     begun.note(best_epochs=outcome.best_epochs, seconds=round(outcome.seconds, 1))
     study.end(begun, outcome)
     best = study.study.best_trial
