@@ -12,6 +12,7 @@ from melt_ser.core.package import __version__
 
 VERBS = {
     "train": "fine-tune a backbone on a corpus and evaluate it",
+    "tune": "search the settings of a training on dev",
     "evaluate": "score a finished run on another corpus",
     "prepare": "verify a corpus and describe its content",
     "predict": "label audio files with a finished run",

@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 
 from melt_ser.core.errors import SetupError, did_you_mean
 
-HYDRA_VERBS = "train|evaluate|prepare"  # Hydra completes their settings itself, by a query for the words typed so far
+# Hydra completes the settings of these verbs itself, by a query for the words typed so far.
+HYDRA_VERBS = "train|tune|evaluate|prepare"
 
 BASH = """\
 _melt_ser() {{

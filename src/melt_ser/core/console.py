@@ -56,6 +56,16 @@ def terminal() -> Iterator[None]:
         logger.propagate = before[1]
 
 
+@contextmanager
+def silence() -> Iterator[None]:
+    """Say nothing while the block runs, such as what has been said before."""
+    before, logger.disabled = logger.disabled, True
+    try:
+        yield
+    finally:
+        logger.disabled = before
+
+
 def speaking() -> bool:
     """Return whether a person is listening (see `terminal`)."""
     return _standard_error in logger.handlers

@@ -190,7 +190,7 @@ def _wrapped(text: str, inches: float, points: float) -> str:
 
 
 def new_figure(width: float, height: float) -> Figure:
-    """Return an empty figure of this size in inches."""
+    """Return an empty figure in the style of the project; width and height in inches."""
     from matplotlib.figure import Figure
 
     return Figure(figsize=(width, height), dpi=DOTS_PER_INCH, layout="constrained")

@@ -99,7 +99,7 @@ def load_or_train(
     if done.is_file():
         accelerator = make_accelerator(config.device, config.trainer.precision)
         if accelerator.is_main_process:  # the interrupted run may have been killed before it deleted them
-            _delete_checkpoints(folder)
+            delete_checkpoints(folder)
         model = load_model(folder / "model", accelerator.device)
         model.backbone.freeze(config.trainer.freeze)  # its stage must equal that of the trained model
         training: FoldTraining = files.read_typed(done, FoldTraining, "delete it to train that fold again")
@@ -107,12 +107,12 @@ def load_or_train(
     started = time.perf_counter()
     check_fold_split(split, config.dataset)  # once more, just before the split is used
     title = "" if plan.one_model else f"fold {split.fold}/{len(plan.splits)}"
-    inputs, training = _train(plan, split, folder, title, cache, read_backbone, report)
+    inputs, training = train_model(plan, split, folder, title, cache, read_backbone, report)
     if plan.refits(split):
         del inputs  # and with it the first model
         both = replace(split, train=pd.concat([split.train, split.dev]))
         title = f"{title} on train and dev".strip()
-        inputs, _ = _train(plan, both, folder / REFIT_FOLDER, title, cache, read_backbone, report, training)
+        inputs, _ = train_model(plan, both, folder / REFIT_FOLDER, title, cache, read_backbone, report, training)
     training.seconds = time.perf_counter() - started
     if inputs.accelerator.is_main_process:
         with_same_backbone = _model_with_same_backbone(plan)
@@ -121,11 +121,11 @@ def load_or_train(
         else:
             save_head(inputs.model, folder / "model", with_same_backbone)
         files.write_json(done, msgspec.structs.asdict(training))
-        _delete_checkpoints(folder)
+        delete_checkpoints(folder)
     return inputs, training
 
 
-def _train(
+def train_model(
     plan: RunPlan,
     split: FoldSplit,
     folder: Path,
@@ -135,7 +135,7 @@ def _train(
     report: Report | None,
     chosen: FoldTraining | None = None,
 ) -> tuple[FoldInputs, FoldTraining]:
-    """Train a new model; return its inputs and the record of its training.
+    """Train a new model without saving or testing it; return its inputs and the record of its training.
 
     Each training has its own accelerator, since an accelerator keeps every model, optimiser and loss scale that it has
     prepared. chosen: train without a dev part, for as many epochs or with the settings that dev chose before; None: dev
@@ -175,7 +175,8 @@ def _train(
     return inputs, training
 
 
-def _delete_checkpoints(folder: Path) -> None:
+def delete_checkpoints(folder: Path) -> None:
+    """Delete the checkpoints of a fold's trainings."""
     for place in (folder, folder / REFIT_FOLDER):
         shutil.rmtree(place / "checkpoints", ignore_errors=True)
 

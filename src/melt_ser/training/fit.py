@@ -167,7 +167,7 @@ def fit(
                         counted = weights[batch.rows] * float(bool(shard.of(micro_batch.rows)))
                         # Processes average their gradients, hence the factor.
                         scale = torch.full((), accelerator.num_processes / micro_batch.divisor, device=device)
-                        answers = batch.rows if batch.classes.ndim == 1 else batch.classes  # shares, with mixup
+                        answers = answers_of_batch(batch)
                         step_input = StepInput(features.inputs, features.lengths, answers, counted, scale)
                         loss = (recorded or gradients)(step_input)
                     running_loss.add(loss, micro_batch.step, loaded.rows, len(shard.of(micro_batch.rows)))
@@ -230,6 +230,11 @@ def _plan_batches(config: TrainerConfig, train: ClipDataset, seed: int, weightin
         config.batch_seconds,
         None if config.step_seconds is None else float(config.step_seconds),
     )
+
+
+def answers_of_batch(batch: Batch) -> Tensor:
+    """Return the rows of a batch, whose answers the objective knows, (batch,), or with mixup the shares of classes."""
+    return batch.rows if batch.classes.ndim == 1 else batch.classes
 
 
 def frozen_features(model: SpeechClassifier, stage: Stage, batch: Batch, accelerator: Accelerator) -> Batch:
