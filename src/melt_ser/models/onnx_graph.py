@@ -5,7 +5,7 @@ softmax, and the mean over folds. It computes padded batches with masks, as a GP
 the answer to a clip does not depend on its batch.
 
 The exporter is that of TorchScript (`dynamo=False`). It records the operations of one call, and nothing in that call
-depends on the values or sizes of the example: kernels/recording.py sees to it, and `runs/onnx_file.py` checks the
+depends on the values or sizes of the example: kernels/recording.py sees to it, and `runs/onnx_check.py` checks the
 file on clips of other lengths. torch's newer exporter (`dynamo=True`) gives the same answers for wav2vec 2.0, WavLM and
 conformers, but takes 10 to 20 s for two layers in place of 0.3 to 1 s, needs onnxscript, and has no windows of Whisper,
 whose number depends on the length.
@@ -13,14 +13,12 @@ whose number depends on the length.
 
 from __future__ import annotations
 
-import copy
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
-from torch.nn.utils import parametrize
 
 from melt_ser.audio import RECEPTIVE_FIELD
 from melt_ser.models.backbone import mask_of
@@ -65,11 +63,7 @@ def normalised(audio: Tensor, lengths: Tensor) -> Tensor:
 
 def write_onnx(classifiers: Sequence[SpeechClassifier], path: Path) -> None:
     """Write the graph of classifiers, in evaluation mode on the CPU."""
-    graph = OnnxGraph(copy.deepcopy(list(classifiers))).eval()
-    graph.requires_grad_(False)
-    for module in graph.modules():
-        if parametrize.is_parametrized(module, "weight"):  # the norm of a weight is the same in every call
-            parametrize.remove_parametrizations(module, "weight")
+    graph = OnnxGraph(classifiers).eval()
     example = torch.linspace(-1.0, 1.0, 2 * 8000).view(2, 8000), torch.tensor([8000, 6400])
     with torch.no_grad(), warnings.catch_warnings():
         warnings.simplefilter("ignore")
