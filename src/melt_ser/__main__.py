@@ -16,6 +16,7 @@ VERBS = {
     "prepare": "verify a corpus and describe its content",
     "predict": "label audio files with a finished run",
     "push": "share the model of a finished run on the Hugging Face hub",
+    "export": "write the model of a finished run as an ONNX file",
     "annotate": "label text with a language model",
     "report": "collect finished runs into tables and a page",
     "agreement": "compare two sources of labels",

@@ -24,7 +24,10 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("run", type=Path, help="folder of a finished run (or of one of its models)")
     parser.add_argument("--format", choices=("onnx",), default="onnx", help="of the file (default: onnx)")
     parser.add_argument(
-        "--dtype", choices=TYPES, default="float32", help="float16 has half the size; int8 has a third (default: float32)"
+        "--dtype",
+        choices=TYPES,
+        default="float32",
+        help="of the encoder's numbers (default: float32)",
     )
     parser.add_argument("--fold", type=whole_number(0), help="the model of one fold (default: the mean of all)")
     parser.add_argument(

@@ -8,7 +8,7 @@ quantisation of ONNX Runtime: a scale for each output of a layer, and one for it
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -43,16 +43,11 @@ def is_of_encoder(name: str) -> bool:
     return "/" in within and not within.startswith(KEPT)
 
 
-def _others(source: Path) -> list[str]:
-    """Return the names of the nodes that stay in float32."""
-    graph = onnx.load(source, load_external_data=False).graph
-    return [node.name for node in graph.node if not is_of_encoder(node.name)]
-
-
 def _half(source: Path) -> Any:
     from onnxruntime.transformers.float16 import convert_float_to_float16
 
-    return convert_float_to_float16(str(source), keep_io_types=True, node_block_list=_others(source))
+    kept = [node.name for node in _nodes(source) if not is_of_encoder(node.name)]
+    return convert_float_to_float16(str(source), keep_io_types=True, node_block_list=kept)
 
 
 def _quantised(source: Path) -> Any:
@@ -64,17 +59,24 @@ def _quantised(source: Path) -> Any:
             source,
             target,
             op_types_to_quantize=["MatMul"],
+            # nodes_to_exclude would not keep the head: its Gemm becomes a MatMul of another name, which is quantised.
+            nodes_to_quantize=[node.name for node in _nodes(source) if is_of_encoder(node.name)],
             per_channel=True,
             weight_type=QuantType.QInt8,
-            nodes_to_exclude=_others(source),
-            use_external_data_format=source.stat().st_size > MOST_BYTES or _has_data_beside(source),
+            use_external_data_format=has_data_beside(source),
         )
     return onnx.load(target)
 
 
-def _has_data_beside(source: Path) -> bool:
-    graph = onnx.load(source, load_external_data=False).graph
+def has_data_beside(path: Path) -> bool:
+    """Return whether the weights of an ONNX file lie beside it."""
+    graph = onnx.load(path, load_external_data=False).graph
     return any(weight.data_location == onnx.TensorProto.EXTERNAL for weight in graph.initializer)
+
+
+def _nodes(path: Path) -> Sequence[Any]:
+    nodes: Sequence[Any] = onnx.load(path, load_external_data=False).graph.node
+    return nodes
 
 
 @contextmanager

@@ -4,9 +4,9 @@
         model.onnx              the graph with its metadata; weights over 2 GiB are in model.onnx.data
         run_onnx.py             how to use it, without melt_ser
 
-The metadata are texts: `classes` (a JSON list in the order of the probabilities), `sampling_rate` (Hz), `longest_seconds`
-of a clip, `number_type`, `opset`, `model` (the folder's name, which is the run id), `digest` of the weights, and
-`melt_ser` (its version).
+The metadata are texts: `classes` (a JSON list in the order of the probabilities), `sampling_rate` (Hz),
+`longest_seconds` of a clip, `number_type`, `opset`, `model` (the folder's name, which is the run id), `digest` of the
+weights, and `melt_ser` (its version).
 """
 
 from __future__ import annotations

@@ -29,8 +29,9 @@ class OnnxModel:
         samples, rate = soundfile.read(path, dtype="float32", always_2d=True)
         if rate != self.sampling_rate:
             raise ValueError(f"{path} has {rate} Hz; resample it to {self.sampling_rate} Hz.")
-        if not 0 < len(samples) <= self.longest_seconds * rate:
-            raise ValueError(f"{path} has {len(samples) / rate:.1f} s; cut it into parts of up to {self.longest_seconds:g} s.")
+        seconds = len(samples) / rate
+        if not 0 < seconds <= self.longest_seconds:
+            raise ValueError(f"{path} has {seconds:.1f} s; cut it into parts of up to {self.longest_seconds:g} s.")
         mono: np.ndarray = samples.mean(axis=1)
         return mono
 
