@@ -1,13 +1,14 @@
 """A trained model as an ONNX graph: waveforms in, probabilities out, for any number of clips of any lengths.
 
 The graph has all that `predict` does after decoding: padding of short clips, normalisation, filter banks, encoder,
-head, softmax, and the mean over folds. It computes padded batches with masks, as a GPU does (kernels/recording.py), so that
-the answer to a clip does not depend on its batch.
+head, softmax, and the mean over folds. It computes padded batches with masks, as a GPU does (kernels/recording.py), so
+that the answer to a clip does not depend on its batch.
 
 The exporter is that of TorchScript (`dynamo=False`). It records the operations of one call, and nothing in that call
 depends on the values or sizes of the example: kernels/recording.py sees to it, and `runs/onnx_check.py` checks the
 file on clips of other lengths. torch's newer exporter (`dynamo=True`) gives the same answers for wav2vec 2.0, WavLM and
-conformers, but takes 9 to 23 s for two small layers in place of 0.3 to 1 s, and needs onnxscript; other families were not tried with it.
+conformers, but takes 9 to 23 s for two small layers in place of 0.3 to 1 s, and needs onnxscript. The other families
+were not tried with it.
 """
 
 from __future__ import annotations
