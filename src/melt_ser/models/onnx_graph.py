@@ -21,6 +21,7 @@ import torch
 from torch import Tensor, nn
 
 from melt_ser.audio import RECEPTIVE_FIELD
+from melt_ser.core.errors import SetupError, first_line
 from melt_ser.models.backbone import mask_of
 from melt_ser.models.classifier import SpeechClassifier, logits_of_all
 from melt_ser.models.kernels.recording import least
@@ -62,18 +63,24 @@ def normalised(audio: Tensor, lengths: Tensor) -> Tensor:
 
 
 def write_onnx(classifiers: Sequence[SpeechClassifier], path: Path) -> None:
-    """Write the graph of classifiers, in evaluation mode on the CPU."""
+    """Write the graph of classifiers, which are in evaluation mode on the CPU.
+
+    Raises SetupError if torch cannot record them: a family of the user's own may do what ONNX has no operation for.
+    """
     graph = OnnxGraph(classifiers).eval()
     example = torch.linspace(-1.0, 1.0, 2 * 8000).view(2, 8000), torch.tensor([8000, 6400])
     with torch.no_grad(), warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        torch.onnx.export(
-            graph,
-            example,
-            str(path),
-            dynamo=False,
-            input_names=INPUTS,
-            output_names=OUTPUTS,
-            dynamic_axes=AXES,
-            opset_version=OPSET,
-        )
+        try:
+            torch.onnx.export(
+                graph,
+                example,
+                str(path),
+                dynamo=False,
+                input_names=INPUTS,
+                output_names=OUTPUTS,
+                dynamic_axes=AXES,
+                opset_version=OPSET,
+            )
+        except Exception as error:  # the exporter raises errors of many kinds
+            raise SetupError(f"torch cannot record the model as an ONNX graph ({first_line(error)}).") from error

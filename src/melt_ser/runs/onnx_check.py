@@ -90,7 +90,10 @@ def clips_of(folder: Path, fold: int | None, number: int) -> Clips:
 
 def _from_corpus(run: Run, fold: int | None, number: int) -> Clips:
     name = run.result.train.corpus
-    config = msgspec.convert(run.result.config["dataset"], DatasetConfig)
+    try:
+        config = msgspec.convert(run.result.config["dataset"], DatasetConfig)
+    except msgspec.ValidationError as error:  # of another version of melt_ser
+        raise InputError(f"The settings of '{name}' in {run.folder} cannot be read ({error}).") from None
     root, release = read_release(config)
     predictions = run.predictions(name, fold).drop_duplicates("utterance")
     rows = predictions[["utterance", "reference"]].merge(release.table, on="utterance")

@@ -22,6 +22,7 @@ from melt_ser.core.errors import InputError, SetupError
 from melt_ser.core.files import replacing_folder
 from melt_ser.core.package import __version__
 from melt_ser.evaluation.labelling import LONGEST_SECONDS, Model
+from melt_ser.models.hub_model import is_on_hub
 from melt_ser.models.onnx_graph import OPSET, write_onnx
 from melt_ser.models.onnx_types import convert
 from melt_ser.runs import run_onnx
@@ -45,7 +46,9 @@ class Wishes:
 
 
 def default_folder(run: Path, wishes: Wishes) -> Path:
-    """Return the folder that an export is written to if the user names none."""
+    """Return the folder that an export is written to if the user names none; SetupError for a model of the hub."""
+    if is_on_hub(run):
+        raise SetupError(f"{run} is not on this machine; name a folder for the file with --out.")
     suffix = "" if wishes.fold is None else f"_fold{wishes.fold}"
     return run / "onnx" / f"{wishes.number_type}{suffix}"
 
