@@ -89,6 +89,7 @@ def test_without_the_corpus_the_file_is_checked_on_noise(
     shutil.copytree(corpus, moved)
     run = small_runs.train(tmp_path / "runs", moved, "trainer=probe", "dataset.folds=2", "dataset.fold=all")[0]
     shutil.rmtree(moved)
+    capsys.readouterr()
     assert main([str(run), "--fold", "2", "--clips", "4"]) == 0
     printed = capsys.readouterr()
     assert "4 clips of noise" in printed.out and "UA" not in printed.out
@@ -113,7 +114,8 @@ def test_a_wrong_argument_is_a_sentence(
 
 def test_egemaps_is_no_graph(corpus: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     pytest.importorskip("opensmile")
-    run = small_runs.train(tmp_path / "runs", corpus, "backbone=egemaps", "trainer=probe", "dataset.folds=2")[0]
+    settings = ("backbone=egemaps", "backbone.checkpoint=null", "trainer=probe", "dataset.folds=2")
+    run = small_runs.train(tmp_path / "runs", corpus, *settings)[0]
     assert main([str(run)]) == 2
     assert "whose features are measured by a library and are no graph" in capsys.readouterr().err
 

@@ -49,7 +49,7 @@ def assert_same(
     model: OnnxModel, classifiers: list[SpeechClassifier], lengths: tuple[int, ...] = LENGTHS, tolerance: float = 1e-5
 ) -> None:
     expected = by_torch(classifiers, lengths)
-    assert np.ptp(expected, axis=0).max() > 10 * tolerance  # the answers depend on the clip
+    assert np.ptp(expected, axis=0).max() > 2 * tolerance  # the answers depend on the clip
     clips = [speechlike(length).numpy() for length in lengths]
     alone = np.concatenate([model.probabilities([clip]) for clip in clips])
     np.testing.assert_allclose(alone, expected, atol=tolerance)
@@ -97,20 +97,23 @@ def test_the_answer_of_several_folds_is_their_mean(shared: bool, tmp_path: Path)
     assert_same(model, [first, second])
     size = (tmp_path / "model.onnx").stat().st_size
     written([first], tmp_path)
-    assert (size > 1.8 * (tmp_path / "model.onnx").stat().st_size) is not shared
+    assert (size > 1.5 * (tmp_path / "model.onnx").stat().st_size) is not shared
 
 
 @pytest.mark.parametrize("kind", ["wavlm-base", "conformer-relative", "w2v_bert"])
-def test_float16_is_near_and_half_as_large(kind: str, tmp_path: Path) -> None:
+def test_float16_is_near_and_halves_the_encoder_alone(kind: str, tmp_path: Path) -> None:
     classifier = small_classifier(kind)
-    assert_same(written([classifier], tmp_path, "float16"), [classifier], tolerance=1e-2)
-    half, whole = ((tmp_path / name).stat().st_size for name in ("model.onnx", "graph.onnx"))
-    assert half < 0.9 * whole
+    assert_same(written([classifier], tmp_path, "float16"), [classifier], (16000, 9000, 23000), tolerance=1e-2)
+    graph = onnx.load(tmp_path / "model.onnx").graph
+    types = {weight.name: weight.data_type for weight in graph.initializer}
+    products = [node for node in graph.node if node.op_type in ("MatMul", "Gemm") and node.input[1] in types]
+    halves = {node.name for node in products if types[node.input[1]] == onnx.TensorProto.FLOAT16}
+    assert len(halves) > 12 and halves == {node.name for node in products if is_of_encoder(node.name)}
 
 
 def test_int8_changes_the_linear_layers_of_the_encoder_alone(tmp_path: Path) -> None:
     classifier = small_classifier("hubert-base")
-    assert_same(written([classifier], tmp_path, "int8"), [classifier], tolerance=3e-2)
+    assert_same(written([classifier], tmp_path, "int8"), [classifier], tolerance=2e-2)
     names = [node.name for node in onnx.load(tmp_path / "model.onnx").graph.node if node.op_type == "MatMulInteger"]
     assert len(names) == 1 + 2 * 6  # the projection; queries, keys, values, output and two feed-forward layers
     assert all(is_of_encoder(name) for name in names)

@@ -12,7 +12,8 @@ from torch import Tensor
 
 def is_recording() -> bool:
     """Say whether torch records the operations of this call as a graph."""
-    return torch.jit.is_tracing() or torch.compiler.is_exporting()
+    tracing: bool = torch.jit.is_tracing()  # type: ignore[attr-defined, no-untyped-call]
+    return tracing or torch.compiler.is_exporting()
 
 
 def reads_lengths(device: torch.device) -> bool:
