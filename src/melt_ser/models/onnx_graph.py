@@ -41,7 +41,7 @@ class OnnxGraph(nn.Module):
 
     def __init__(self, classifiers: Sequence[SpeechClassifier]) -> None:
         super().__init__()
-        self.classifiers = nn.ModuleList(classifiers)
+        self.parts, self.classifiers = nn.ModuleList(classifiers), list(classifiers)
         self.do_normalize = classifiers[0].backbone.do_normalize
 
     def forward(self, audio: Tensor, lengths: Tensor) -> Tensor:
@@ -49,7 +49,7 @@ class OnnxGraph(nn.Module):
         audio = nn.functional.pad(audio, (0, SHORTEST - least(audio.shape[1], SHORTEST)))
         if self.do_normalize:
             audio = normalised(audio, lengths)
-        logits = logits_of_all(list(self.classifiers), audio, lengths)
+        logits = logits_of_all(self.classifiers, audio, lengths)
         return torch.stack(logits).softmax(dim=-1).mean(dim=0)
 
 

@@ -74,7 +74,7 @@ def check(path: Path, model: Model, clips: Clips) -> Check:
     if clips.classes is not None:
         reference = [clips.classes[number] for number in kept]
         ua = _ua(reference, wanted, model.classes), _ua(reference, alone, model.classes)
-    difference = max(float(np.abs(answers - wanted).max()) for answers in (alone, together))
+    difference = float(np.abs(np.stack([alone, together]) - wanted).max())  # NaN if one of them is
     agreement = float((alone.argmax(axis=1) == wanted.argmax(axis=1)).mean())
     return Check(len(kept), clips.source, difference, agreement, ua)
 
@@ -100,10 +100,11 @@ def _from_corpus(run: Run, fold: int | None, number: int) -> Clips:
     if rows.empty:
         raise InputError(f"The corpus '{name}' at {root} has none of the run's test clips.")
     chosen = rows.iloc[np.unique(np.linspace(0, len(rows) - 1, number).round().astype(int))]
+    segments = zip(chosen["audio"].astype(str), chosen["start"].astype(float), chosen["end"].astype(float), strict=True)
     waveforms = []
-    for row in chosen.itertuples():
-        start, end = (None if np.isnan(time) else float(time) for time in (row.start, row.end))
-        waveforms.append(read_audio(root / row.audio, start, end)[:MOST_SAMPLES])
+    for audio, start, end in segments:
+        first, last = (None if np.isnan(time) else time for time in (start, end))
+        waveforms.append(read_audio(root / audio, first, last)[:MOST_SAMPLES])
     return Clips(waveforms, chosen["reference"].tolist(), f"clips of {name}")
 
 

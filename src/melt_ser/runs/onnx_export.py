@@ -12,6 +12,7 @@ weights, and `melt_ser` (its version).
 from __future__ import annotations
 
 import json
+import math
 import shutil
 import tempfile
 from dataclasses import dataclass
@@ -70,7 +71,11 @@ def export_onnx(run: Path, folder: Path, wishes: Wishes) -> Check:
             convert(graph, temporary / FILE, wishes.number_type, _metadata(run, model, wishes))
         shutil.copyfile(run_onnx.__file__, temporary / SCRIPT)
         found = check(temporary / FILE, model, clips_of(run, wishes.fold, wishes.clips))
-        if not found.difference <= tolerance:  # also for NaN
+        if math.isnan(found.difference):
+            raise InputError(
+                f"No file was left: the {wishes.number_type} file answers NaN, since its numbers overflow; use float32."
+            )
+        if found.difference > tolerance:
             raise InputError(
                 f"No file was left: on {found.clips} {found.source} the probabilities of the {wishes.number_type} file "
                 f"differ from torch's by up to {found.difference:.2g}, and {tolerance:g} is accepted; if the larger "
