@@ -18,6 +18,7 @@ VERBS = {
     "predict": "label audio files with a finished run",
     "serve": "answer over HTTP with a finished run, with a page",
     "push": "share the model of a finished run on the Hugging Face hub",
+    "export": "write the model of a finished run as an ONNX file",
     "annotate": "label text with a language model",
     "report": "collect finished runs into tables and a page",
     "agreement": "compare two sources of labels",

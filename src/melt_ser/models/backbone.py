@@ -17,6 +17,7 @@ from melt_ser.audio import RECEPTIVE_FIELD
 from melt_ser.config import Kernels
 from melt_ser.core.errors import SetupError, did_you_mean
 from melt_ser.models.kernels import layer_input
+from melt_ser.models.kernels.recording import is_recording
 from melt_ser.models.quiet import quiet_transformers
 
 if TYPE_CHECKING:
@@ -120,8 +121,11 @@ class Backbone(nn.Module, ABC):
         """Return the numbers of frames for these lengths in samples."""
 
     @abstractmethod
-    def compute_convolution(self, audio: Tensor, lengths: list[int]) -> Tensor:
-        """Return the features of audio, (batch, samples), as (batch, frames, channels)."""
+    def compute_convolution(self, audio: Tensor, lengths: list[int] | Tensor) -> Tensor:
+        """Return the features of audio, (batch, samples), as (batch, frames, channels).
+
+        lengths: in samples; a tensor, (batch,), while a graph is recorded (kernels/recording.py).
+        """
 
     @abstractmethod
     def embed(self, convolved: Tensor, frame_mask: Tensor) -> Tensor:
@@ -201,8 +205,8 @@ class Backbone(nn.Module, ABC):
         Raises ValueError for lengths under 400 samples or over those of the batch.
         """
         samples = audio.shape[1]
-        own_samples = lengths.tolist()
-        if min(own_samples) < RECEPTIVE_FIELD or max(own_samples) > samples:
+        own_samples = lengths if is_recording() else lengths.tolist()
+        if isinstance(own_samples, list) and (min(own_samples) < RECEPTIVE_FIELD or max(own_samples) > samples):
             raise ValueError(f"Lengths are {RECEPTIVE_FIELD}..{samples} samples (see prepare_waveform): {own_samples}")
         features = self.compute_convolution(audio, own_samples)
         return features, mask_of(self.frames_of(lengths), features.shape[1], audio.device)

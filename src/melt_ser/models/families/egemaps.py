@@ -93,7 +93,7 @@ class EgemapsBackbone(Backbone):
     def frames_of(self, lengths: Tensor) -> Tensor:
         return torch.ones_like(lengths)
 
-    def compute_convolution(self, audio: Tensor, lengths: list[int]) -> Tensor:
+    def compute_convolution(self, audio: Tensor, lengths: list[int] | Tensor) -> Tensor:
         clips = [clip[:length] for clip, length in zip(audio.cpu().numpy(), lengths, strict=True)]
         features = egemaps.functionals(clips, torch.get_num_threads())
         return torch.from_numpy(features)[:, None].to(audio.device)

@@ -10,6 +10,8 @@ from torch import Tensor, nn
 
 from melt_ser.audio import SAMPLE_RATE
 from melt_ser.models.backbone import mask_of
+from melt_ser.models.families.spectrum import frames_of_audio, power_spectrum
+from melt_ser.models.kernels.recording import is_recording
 
 WINDOW, HOP, POINTS = 400, 160, 512  # samples, samples, of the Fourier transform
 PRE_EMPHASIS = 0.97
@@ -78,8 +80,8 @@ class FilterBank(nn.Module):
             centred = (levels - mean.float()).masked_fill(~inside, 0.0)
             variance = centred.square().sum(dim=1, keepdim=True) / (number - 1)
             normalised = centred / torch.sqrt(variance + EPSILON)
-        frames = normalised.shape[1] // self.stride
-        joined = normalised[:, : frames * self.stride].reshape(len(audio), frames, -1)
+        frames = normalised.shape[1] // self.stride  # len() of a tensor would be fixed in a recorded graph
+        joined = normalised[:, : frames * self.stride].reshape(audio.shape[0], frames, -1)
         heard = mask_of(self.frames_of(lengths), frames, audio.device)
         return joined.masked_fill(~heard[:, :, None], 0.0)
 
@@ -92,9 +94,14 @@ class FilterBank(nn.Module):
         In float64, as transformers, because there are quiet bands beside loud ones. It rounds the spectrum, the
         logarithm and its mean to float32, and a band that hardly varies in a clip shows that; so all are rounded here.
         """
-        frames = audio.double().unfold(1, WINDOW, HOP) * FULL_SCALE
+        recording = is_recording()
+        frames = frames_of_audio(audio, WINDOW, HOP) if recording else audio.unfold(1, WINDOW, HOP)
+        frames = frames.double() * FULL_SCALE
         frames = frames - frames.mean(dim=2, keepdim=True)
         previous = torch.cat([frames[..., :1], frames[..., :-1]], dim=2)
-        spectrum = torch.fft.rfft((frames - PRE_EMPHASIS * previous) * self.window, POINTS)
-        power = torch.view_as_real(spectrum).float().double().square().sum(dim=-1)
+        windowed = (frames - PRE_EMPHASIS * previous) * self.window
+        if recording:
+            power = power_spectrum(windowed, POINTS)
+        else:
+            power = torch.view_as_real(torch.fft.rfft(windowed, POINTS)).float().double().square().sum(dim=-1)
         return (power @ self.filters).clamp(min=FLOOR).log().float()

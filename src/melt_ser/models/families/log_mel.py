@@ -10,6 +10,8 @@ from torch import Tensor, nn
 
 from melt_ser.audio import SAMPLE_RATE
 from melt_ser.models.backbone import mask_of
+from melt_ser.models.families.spectrum import frames_of_audio, power_spectrum
+from melt_ser.models.kernels.recording import is_recording
 
 WINDOW, HOP = 400, 160  # samples
 DYNAMIC_RANGE = 8.0  # in log10 of power: values further below the clip's loudest one are raised
@@ -52,13 +54,20 @@ class LogMel(nn.Module):
         lengths = lengths.to(audio.device)
         with torch.autocast(audio.device.type, enabled=False):
             mirrored = _mirror_ends(audio.float(), lengths, WINDOW // 2)
-            spectrum = torch.stft(mirrored, WINDOW, HOP, window=self.window, center=False, return_complex=True)
-            power = spectrum[..., :-1].abs().square()  # Whisper leaves out the last frame
+            power = self._power(mirrored)[..., :-1]  # Whisper leaves out the last frame
             levels = (self.filters @ power).clamp(min=FLOOR).log10()
         outside = ~mask_of(lengths // HOP, levels.shape[-1], audio.device)
         loudest = levels.masked_fill(outside[:, None], -torch.inf).amax(dim=(1, 2), keepdim=True)
         levels = torch.maximum(levels, loudest - DYNAMIC_RANGE)
         return ((levels + 4.0) / 4.0).masked_fill(outside[:, None], 0.0)
+
+    def _power(self, audio: Tensor) -> Tensor:
+        """Return the power of each frequency and frame, (batch, frequencies, frames)."""
+        if is_recording():
+            frames = frames_of_audio(audio, WINDOW, HOP).double() * self.window
+            return power_spectrum(frames, WINDOW).transpose(1, 2).float()
+        spectrum = torch.stft(audio, WINDOW, HOP, window=self.window, center=False, return_complex=True)
+        return spectrum.abs().square()
 
 
 def _mirror_ends(audio: Tensor, lengths: Tensor, width: int) -> Tensor:

@@ -57,8 +57,8 @@ class W2vBertBackbone(ConformerBackbone):
     def frames_of(self, lengths: Tensor) -> Tensor:
         return self.filter_bank.frames_of(lengths)
 
-    def compute_convolution(self, audio: Tensor, lengths: list[int]) -> Tensor:
-        features: Tensor = self.filter_bank(audio, torch.tensor(lengths))
+    def compute_convolution(self, audio: Tensor, lengths: list[int] | Tensor) -> Tensor:
+        features: Tensor = self.filter_bank(audio, torch.as_tensor(lengths))
         return features
 
     def adapt(self, state: Tensor, frame_mask: Tensor) -> tuple[Tensor, Tensor]:

@@ -161,7 +161,7 @@ class Wav2Vec2Backbone(Backbone):
             frames = shortened(frames, layer)
         return frames
 
-    def compute_convolution(self, audio: Tensor, lengths: list[int]) -> Tensor:
+    def compute_convolution(self, audio: Tensor, lengths: list[int] | Tensor) -> Tensor:
         return encode_waveforms(self.model, self.kernels, self.padding, audio, lengths).transpose(1, 2)
 
     def project(self, convolved: Tensor, frame_mask: Tensor) -> Tensor:

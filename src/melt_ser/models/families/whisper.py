@@ -8,7 +8,6 @@ long. Longer clips are cut into windows of 30 s; each window is encoded alone, a
 
 from __future__ import annotations
 
-import math
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -22,6 +21,7 @@ from melt_ser.models.checkpoint_config import extractor_settings
 from melt_ser.models.checkpoint_files import find_checkpoint
 from melt_ser.models.families.log_mel import HOP, LogMel
 from melt_ser.models.kernels.attention import use_fast_attention
+from melt_ser.models.kernels.recording import is_recording, least
 from melt_ser.models.weights import pretrained_model, random_model
 
 if TYPE_CHECKING:
@@ -121,19 +121,20 @@ class WhisperBackbone(Backbone):
             rest_frames = self.window * (rest_frames > 0)
         return lengths // samples * self.window + rest_frames
 
-    def compute_convolution(self, audio: Tensor, lengths: list[int]) -> Tensor:
-        samples = self.window * SAMPLES_PER_FRAME
-        width = samples if self.pad_to_window else min(samples, audio.shape[1])
-        windows = math.ceil(audio.shape[1] / width)
+    def compute_convolution(self, audio: Tensor, lengths: list[int] | Tensor) -> Tensor:
+        own_lengths, samples = torch.as_tensor(lengths), self.window * SAMPLES_PER_FRAME
+        width = samples if self.pad_to_window else least(audio.shape[1], samples)
+        windows = (audio.shape[1] + width - 1) // width
         audio = nn.functional.pad(audio, (0, windows * width - audio.shape[1]))
-        own = torch.tensor(lengths)[:, None] - width * torch.arange(windows)
-        own = own.clamp(max=width).flatten()
+        own = own_lengths[:, None] - width * torch.arange(windows)
+        own = torch.minimum(own, torch.as_tensor(width)).flatten()
         is_heard = own >= RECEPTIVE_FIELD  # a shorter rest of a clip has no frame
         heard_audio = audio.view(-1, width)[is_heard.to(audio.device)]
         heard = torch.full_like(own[is_heard], width) if self.pad_to_window else own[is_heard]
         features = self._convolved(self.log_mel(heard_audio, heard), heard)
-        joined = side_by_side(features, is_heard.to(audio.device), len(lengths))
-        return joined[:, : int(self.frames_of(torch.tensor(max(lengths))))]
+        joined = side_by_side(features, is_heard.to(audio.device), own_lengths.shape[0])
+        longest = self.frames_of(own_lengths).max()
+        return joined[:, : longest if is_recording() else int(longest)]
 
     def _convolved(self, mel: Tensor, lengths: Tensor) -> Tensor:
         """Return the output of the convolutions, (windows, frames, features), for mel frames, (windows, bins, frames).
@@ -170,15 +171,15 @@ class WhisperBackbone(Backbone):
         self.model.embed_positions.requires_grad_(False)  # sinusoids, fixed in pretraining too
 
     def layers(self, hidden: Tensor, frame_mask: Tensor, first: int, last: int, every: bool = False) -> list[Tensor]:
-        if hidden.shape[1] <= self.window:
+        frames, width = hidden.shape[1], least(hidden.shape[1], self.window)
+        if not is_recording() and frames == width:
             return super().layers(hidden, frame_mask, first, last, every)
-        frames = hidden.shape[1]
-        rest = -frames % self.window
-        windows = nn.functional.pad(hidden, (0, 0, 0, rest)).view(-1, self.window, hidden.shape[2])
-        masks = nn.functional.pad(frame_mask, (0, rest)).view(-1, self.window)
+        rest = -frames % width
+        windows = nn.functional.pad(hidden, (0, 0, 0, rest)).view(-1, width, hidden.shape[2])
+        masks = nn.functional.pad(frame_mask, (0, rest)).view(-1, width)
         heard = masks.any(dim=1)
         states = super().layers(windows[heard], masks[heard], first, last, every)
-        return [side_by_side(state, heard, len(hidden))[:, :frames] for state in states]
+        return [side_by_side(state, heard, hidden.shape[0])[:, :frames] for state in states]
 
     @property
     def normalises_last(self) -> bool:
@@ -193,7 +194,7 @@ def side_by_side(computed: Tensor, heard: Tensor, clips: int) -> Tensor:
         heard: whether each window is heard, (windows of all clips,).
         clips: the number of clips.
     """
-    windows = computed.new_zeros(len(heard), *computed.shape[1:])
+    windows = computed.new_zeros(heard.shape[0], *computed.shape[1:])  # len() would be fixed in a recorded graph
     windows[heard] = computed
     return windows.view(clips, -1, computed.shape[2])
 

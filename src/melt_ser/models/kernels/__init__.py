@@ -58,7 +58,7 @@ def apply_kernels(model: PreTrainedModel, kernels: Kernels) -> BatchPadding:
 
 
 def encode_waveforms(
-    model: PreTrainedModel, kernels: Kernels, padding: BatchPadding, audio: Tensor, samples: list[int]
+    model: PreTrainedModel, kernels: Kernels, padding: BatchPadding, audio: Tensor, samples: list[int] | Tensor
 ) -> Tensor:
     """Run the waveform encoder of a model: return features, (batch, channels, frames).
 
@@ -67,13 +67,17 @@ def encode_waveforms(
         kernels: the argument of `apply_kernels`.
         padding: the result of `apply_kernels`.
         audio: (batch, samples), zero padded.
-        samples: the number of samples of each utterance; features beyond its end mean nothing.
+        samples: the number of samples of each utterance, a tensor in a recorded graph; features beyond its end mean
+            nothing.
     """
     encoder = model.feature_extractor
-    if kernels is Kernels.fast and is_frozen_on_cpu(encoder, audio):
+    first_frames: list[int] | Tensor | None = None
+    if isinstance(samples, Tensor):
+        first_frames = frames_of_first_convolution(model.config, samples)
+    elif kernels is Kernels.fast and is_frozen_on_cpu(encoder, audio):
         return encode_frozen(encoder, audio, samples)
-    is_padded = min(samples) < audio.shape[1]
-    first_frames = [frames_of_first_convolution(model.config, length) for length in samples] if is_padded else None
+    elif min(samples) < audio.shape[1]:
+        first_frames = [frames_of_first_convolution(model.config, length) for length in samples]
     with padding.set(first_frames=first_frames):
         features: Tensor = encoder(audio)
     return features

@@ -22,6 +22,7 @@ import torch
 from torch import Tensor, nn
 
 from melt_ser.models.kernels.dropout import drop_out
+from melt_ser.models.kernels.recording import is_recording
 
 PaddingInfo = Tensor | list[int] | None
 """How a layer learns about padding, in its argument `attention_mask`.
@@ -50,8 +51,12 @@ def has_position_bias(encoder: Any) -> bool:
 def position_bias(module: Any, frames: int) -> Tensor:
     """Return the bias of frame i's attention to frame j, (heads, i, j); `module` is the first layer's attention."""
     distances = torch.arange(1 - frames, frames, device=module.rel_attn_embed.weight.device)  # j - i
-    values = module.rel_attn_embed(module._relative_positions_bucket(distances))
-    bias: Tensor = values.t().unfold(1, frames, 1).flip(1)
+    values = module.rel_attn_embed(module._relative_positions_bucket(distances)).t()
+    if is_recording():  # ONNX has no unfold of any size
+        order = torch.arange(frames)
+        looked_up: Tensor = values[:, order - order[:, None] + frames - 1]
+        return looked_up
+    bias: Tensor = values.unfold(1, frames, 1).flip(1)
     return bias
 
 

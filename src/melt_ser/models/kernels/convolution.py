@@ -14,11 +14,13 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from melt_ser.models.kernels.recording import reads_lengths
+
 
 def is_frozen_on_cpu(encoder: nn.Module, audio: Tensor) -> bool:
     """Say whether `encode_frozen` can do the work: on a CPU, without a gradient for the waveform encoder."""
     learning = torch.is_grad_enabled() and any(parameter.requires_grad for parameter in encoder.parameters())
-    return audio.device.type == "cpu" and not learning
+    return reads_lengths(audio.device) and not learning
 
 
 def encode_frozen(encoder: Any, audio: Tensor, samples: list[int]) -> Tensor:

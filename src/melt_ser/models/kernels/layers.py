@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from melt_ser.models.kernels.attention import has_position_bias, position_bias
 from melt_ser.models.kernels.masking import mask_if_padded
+from melt_ser.models.kernels.recording import reads_lengths
 
 
 @dataclass(frozen=True)
@@ -87,7 +88,7 @@ def conformer_layer_input(encoder: Any, hidden: Tensor, frame_mask: Tensor) -> L
 
 def packs_on(device: torch.device) -> bool:
     """Say whether our layers compute packed frames on this device."""
-    return device.type == "cpu"
+    return reads_lengths(device)
 
 
 def pack(frames: Tensor, counts: list[int]) -> Tensor:

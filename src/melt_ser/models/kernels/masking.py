@@ -28,13 +28,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import torch
 from torch import Tensor, nn
 
+from melt_ser.models.kernels.recording import reads_lengths
+
 if TYPE_CHECKING:
     from transformers import PreTrainedConfig, PreTrainedModel
+
+Samples = TypeVar("Samples", int, Tensor)
 
 normalise_forward = torch.ops.aten.native_group_norm
 normalise_backward = torch.ops.aten.native_group_norm_backward
@@ -51,11 +55,11 @@ class BatchPadding:
     """
 
     def __init__(self) -> None:
-        self.first_frames: list[int] | None = None
+        self.first_frames: list[int] | Tensor | None = None
         self.frame_mask: Tensor | None = None
 
     @contextmanager
-    def set(self, first_frames: list[int] | None = None, frame_mask: Tensor | None = None) -> Iterator[None]:
+    def set(self, first_frames: list[int] | Tensor | None = None, frame_mask: Tensor | None = None) -> Iterator[None]:
         """Set both values within the block; restore the earlier ones after it.
 
         frame_mask: may be true everywhere.
@@ -99,7 +103,7 @@ class UtteranceGroupNorm(nn.GroupNorm):
         frames = self.padding.first_frames
         if frames is None:
             return super().forward(features.float()).to(features.dtype)
-        if features.device.type != "cpu":
+        if not reads_lengths(features.device):
             return normalise_together(features, self.weight, self.bias, frames, self.num_groups, self.eps)
         normalised: Tensor = _NormaliseEach.apply(features, self.weight, self.bias, frames, self.num_groups, self.eps)
         return normalised
@@ -151,7 +155,7 @@ class _NormaliseEach(torch.autograd.Function):
 
 
 def normalise_together(
-    features: Tensor, weight: Tensor, bias: Tensor, frames: list[int], groups: int, eps: float
+    features: Tensor, weight: Tensor, bias: Tensor, frames: list[int] | Tensor, groups: int, eps: float
 ) -> Tensor:
     """Return the group norm of each utterance's first frames, for all utterances at once, with zeros after them.
 
@@ -164,7 +168,7 @@ def normalise_together(
         groups, eps: as in `nn.GroupNorm`.
     """
     batch, channels, length = features.shape
-    counts = torch.tensor(frames).to(features.device, non_blocking=True)[:, None, None]
+    counts = torch.as_tensor(frames).to(features.device, non_blocking=True)[:, None, None]
     beyond = torch.arange(length, device=features.device) >= counts  # (batch, 1, frames)
     grouped = (batch, groups, -1)
     own = features.float().masked_fill(beyond, 0.0)
@@ -184,13 +188,13 @@ def _own_frames(features: Tensor, utterance: int, length: int) -> Tensor:
 def mask_if_padded(frame_mask: Tensor) -> Tensor | None:
     """Return None if no frame of (batch, frames) is padded, otherwise the mask.
 
-    On a GPU, always return the mask: reading it would make the CPU wait for the GPU.
+    Where lengths may not be read (recording.py), always return the mask.
     """
-    return None if frame_mask.device.type == "cpu" and bool(frame_mask.all()) else frame_mask
+    return None if reads_lengths(frame_mask.device) and bool(frame_mask.all()) else frame_mask
 
 
-def frames_of_first_convolution(config: PreTrainedConfig, samples: int) -> int:
-    """Return the number of frames that the first convolution makes of this number of samples."""
+def frames_of_first_convolution(config: PreTrainedConfig, samples: Samples) -> Samples:
+    """Return the number of frames that the first convolution makes of this number of samples, or of each of them."""
     return (samples - int(config.conv_kernel[0])) // int(config.conv_stride[0]) + 1
 
 

@@ -20,6 +20,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from melt_ser.models.kernels.recording import is_recording
+
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
@@ -35,6 +37,8 @@ def use_fast_positions(model: PreTrainedModel) -> None:
 
 def _convolve(convolution: nn.Conv1d, features: Tensor) -> Tensor:
     """Convolve (batch, channels, frames) as `nn.Conv1d` does; an even kernel gives one frame more."""
+    if is_recording():  # the number of blocks would be fixed in the graph
+        return nn.Conv1d.forward(convolution, features)
     weight, padding = convolution.weight, int(convolution.padding[0])
     with torch.autocast(features.device.type, enabled=False):
         convolved = convolve_by_blocks(features.to(weight.dtype), weight, padding, convolution.groups)
