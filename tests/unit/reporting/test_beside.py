@@ -124,9 +124,7 @@ def test_the_same_test_utterances_are_told_and_the_unknown_training_makes_the_ro
 def test_a_report_shows_results_of_other_tools(ours: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     both = ("--beside", f"emodb={NKULULEKO}", "--beside", f"emodb={EMOBOX}")
     code, text, _ = report(ours, *both, capsys=capsys)
-    rows = [
-        line for line in text.splitlines() if "| nkululeko; " in line or "| EmoBox; " in line or "| nkululeko |" in line
-    ]
+    rows = [line for line in text.splitlines() if "| nkululeko " in line or "| EmoBox; " in line]
     assert code == 0 and "Figures from elsewhere next to ours" in text
     assert any("(54.9, " in row and UNKNOWN_TRAINING in row for row in rows)
     assert any("(87.7, " in row and "the mean of 2 folds, epochs 2, 2" in row for row in rows)
