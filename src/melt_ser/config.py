@@ -356,11 +356,12 @@ class DatasetConfig:
     columns: dict[str, Optional[str]] = field(default_factory=dict)
     """Mapping of our column names to those of the release. Only the readers csv, hub, audformat and shards use it."""
     parts: Optional[list[str]] = None
-    """Splits (reader hub) or tables (reader audformat) to read. null: all."""
+    """Splits (reader hub) or tables (reader audformat, with * for any letters) to read. null: all."""
     repository: Optional[str] = None
-    """Data set on the Hugging Face hub, owner/name (reader hub). null: the data set lies in the root."""
+    """Data set on the Hugging Face hub, owner/name (reader hub), or the name of a database of audb (reader audformat).
+    null: the data set lies in the root."""
     revision: Optional[str] = None
-    """Commit of that repository. null: its newest state."""
+    """Commit of that repository (null: its newest state), or version of the database (always needed)."""
     subset: Optional[str] = None
     """Configuration of the hub data set, if it has several."""
     protocol: Optional[str] = None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 from melt_ser.cli.failures import FAILED
@@ -28,6 +29,13 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--format", choices=FORMATS, help="(default: by the suffix of --out; md)")
     parser.add_argument("--out", type=Path, help="file to write (default: standard output)")
     parser.add_argument(
+        "--beside",
+        action="append",
+        default=[],
+        metavar="CORPUS=PATH",
+        help="a result file or folder of nkululeko or EmoBox on a test corpus, next to ours (md, html); repeatable",
+    )
+    parser.add_argument(
         "--longtable", action="store_true", help="LaTeX: tables that run over several pages, for a paper of one column"
     )
     parser.add_argument(
@@ -40,11 +48,13 @@ def report(options: argparse.Namespace) -> int:
     form = options.format or _format_of(options.out)
     if options.longtable and form != "latex":
         raise SetupError(f"--longtable is for LaTeX, and this report is {form}; give --format latex or leave it out.")
+    if options.beside and form not in ("md", "html"):
+        raise SetupError(f"--beside is for md and html, and this report is {form}; give --format md or leave it out.")
     found = collect(options.runs)
     if not options.clear_failed:
         _check_finished(found, options.runs)
     if found.runs:
-        write(found, form, options.out, options.longtable)
+        write(found, form, options.out, options.longtable, options.beside)
     for what, notes in (("not read", found.unreadable), ("left out", found.copies)):
         for note in notes:
             say(f"{what}: {note.folder}: {note.reason}")
@@ -77,10 +87,12 @@ def _format_of(out: Path | None) -> str:
     return SUFFIXES[out.suffix.lower()]
 
 
-def write(found: CollectedRuns, form: str, out: Path | None, longtable: bool = False) -> None:
-    """Write the report on what was found to a file, or to standard output."""
+def write(
+    found: CollectedRuns, form: str, out: Path | None, longtable: bool = False, beside: Sequence[str] = ()
+) -> None:
+    """Write the report on what was found to a file, or to standard output; `beside`: see `read_beside`."""
     with Progress(f"describing {len(found.runs):,} runs"):
-        text = _text(found, form, out, longtable)
+        text = _text(found, form, out, longtable, beside)
     if out is None:
         sys.stdout.write(text)
     else:
@@ -106,15 +118,16 @@ def _check_finished(found: CollectedRuns, folders: list[Path]) -> None:
         raise SetupError(f"There is no finished run in {where}{counts or '; give the out=<folder> of train'}.")
 
 
-def _text(found: CollectedRuns, form: str, out: Path | None, longtable: bool) -> str:
+def _text(found: CollectedRuns, form: str, out: Path | None, longtable: bool, beside: Sequence[str]) -> str:
     if form == "csv":
         from melt_ser.reporting.overview import overview
 
         return files.csv_text(overview(found.runs))
 
+    from melt_ser.reporting.beside import read_beside
     from melt_ser.reporting.contents import make_report_data
 
-    contents = make_report_data(found)
+    contents = make_report_data(found, read_beside(beside, found))
     if form == "md":
         from melt_ser.reporting.markdown import markdown
 

@@ -16,6 +16,7 @@ from melt_ser.core.package import cache_folder, expanded
 from melt_ser.core.places import refuse_unfit_name
 from melt_ser.core.vocabulary import COLUMNS, GENERAL_READERS
 from melt_ser.corpora.corpus import Corpus, unite
+from melt_ser.corpora.download.audb import audb_folder
 from melt_ser.corpora.download.hub import hub_folder
 from melt_ser.corpora.label_file import relabel
 from melt_ser.corpora.labels import common_label_map, map_labels
@@ -30,7 +31,7 @@ DATA_VARIABLE = "MELT_SER_DATA"
 
 
 def corpus_root(config: DatasetConfig) -> Path:
-    """Return the folder of a corpus: in this package (`bundled`), in the cache (from the hub), or `own_root`.
+    """Return the folder of a corpus: in this package (`bundled`), in a cache (from the hub or audb), or `own_root`.
 
     Raises SetupError if it is not there, if `dataset.name` is no valid file name, or for a union (it has no folder).
     """
@@ -42,7 +43,8 @@ def corpus_root(config: DatasetConfig) -> Path:
             f"'{config.name}' is no corpus of its own: train on it with its members, dataset.members=[emodb,urdu]."
         )
     if config.repository is not None and config.root is None:
-        return hub_folder(config.repository, config.revision)
+        folder_of = audb_folder if config.reader == "audformat_database" else hub_folder
+        return folder_of(config.repository, config.revision)
     root = own_root(config)
     if not root.is_dir():
         if config.table is not None and config.root is None:

@@ -101,7 +101,7 @@ class Model:
 
         check_window(window)
         if isinstance(audio, np.ndarray):
-            rows = list(self.label_waveform(_checked_waveform(audio, sampling_rate), window))
+            rows = list(self.label_waveform(checked_waveform(audio, sampling_rate), window))
             return pd.DataFrame(rows)
         if sampling_rate is not None:
             raise SetupError("sampling_rate is for a waveform; a file states its own.")
@@ -271,7 +271,7 @@ def _audio_in(path: Path) -> list[Path]:
     return audio or [path]
 
 
-def _checked_waveform(samples: npt.NDArray[Any], sampling_rate: int | None) -> Waveform:
+def checked_waveform(samples: npt.NDArray[Any], sampling_rate: int | None) -> Waveform:
     """Return the samples as mono float32 at 16 kHz, (samples,)."""
     if sampling_rate is None:
         raise SetupError("A waveform needs its sampling_rate in Hz, such as sampling_rate=16000.")

@@ -81,8 +81,13 @@ class Head(nn.Module):
     def forward(self, backbone: BackboneOutput) -> Tensor:
         """Return logits, (batch, classes), in float32 even if the backbone ran in a lower precision."""
         with torch.autocast(backbone.last_hidden_state.device.type, enabled=False):
-            logits: Tensor = self.output(self.network(self._vector(backbone)))
+            logits: Tensor = self.output(self.embeddings(backbone))
             return logits
+
+    def embeddings(self, backbone: BackboneOutput) -> Tensor:
+        """Return the input of the last linear layer, (batch, features): pooled features, after any hidden layers."""
+        hidden: Tensor = self.network(self._vector(backbone))
+        return hidden
 
     def states(self, backbone: BackboneOutput) -> tuple[Tensor, ...]:
         """Return the states that the head reads, each (batch, frames, features); for state k, all of them."""

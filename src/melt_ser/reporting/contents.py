@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
+from collections.abc import Sequence
 from dataclasses import dataclass
 
+from melt_ser.reporting.beside import other_results_next_to
 from melt_ser.reporting.blocks import Block, blocks_of
 from melt_ser.reporting.collect import CollectedRuns, Note, Run
 from melt_ser.reporting.headline import TestSet, test_sets
 from melt_ser.reporting.label_sources import LabelSources, compare_label_sources
 from melt_ser.reporting.matrix import Matrix, matrices
 from melt_ser.reporting.notices import Notice, notices
+from melt_ser.reporting.other_tools import OtherResult
 from melt_ser.reporting.overview import SystemScore, system_scores
 from melt_ser.reporting.published import Published, published_next_to
 from melt_ser.reporting.ranking import Ranking, rank_methods
@@ -46,7 +49,7 @@ class ReportData:
     test_sets: list[TestSet]  # of the first matrix: answer set closed
     ranking: Ranking | None
     label_sources: LabelSources
-    published: list[Published]
+    published: list[Published]  # figures of publications, and results of other tools
     rated: list[RatedSystem]  # scores of attributes and votes
     one_rater: list[list[str]]  # cells of rated.ONE_RATER
     warnings: dict[str, list[Run]]  # by sentence: the runs with it; the most frequent sentence first
@@ -68,8 +71,8 @@ class ReportData:
         return notices(self.warnings)
 
 
-def make_report_data(collected: CollectedRuns) -> ReportData:
-    """Return the content of a report on these runs."""
+def make_report_data(collected: CollectedRuns, others: Sequence[OtherResult] = ()) -> ReportData:
+    """Return the content of a report on these runs; `others` are results of other tools to stand next to them."""
     scores = system_scores(collected.runs)
     warnings: dict[str, list[Run]] = defaultdict(list)
     for run in collected.runs:
@@ -87,7 +90,7 @@ def make_report_data(collected: CollectedRuns) -> ReportData:
         test_sets(tables[0]),
         rank_methods(scores),
         compare_label_sources(scores, methods),
-        published_next_to(scores),
+        other_results_next_to(others, scores) + published_next_to(scores),
         rated_systems(collected.runs),
         one_rater(collected.runs),
         by_number,

@@ -70,7 +70,7 @@ def _lines(contents: ReportData) -> Iterator[str]:
         yield "\n## Every score\n"
         yield from _results(contents)
     if contents.published:
-        yield "\n## Published figures next to ours\n"
+        yield "\n## Figures from elsewhere next to ours\n"
         yield from _published(contents)
     if contents.dropped:
         yield "\n## Dropped data\n"
@@ -164,7 +164,7 @@ def _ranking(ranking: Ranking) -> Iterator[str]:
 
 
 def _published(contents: ReportData) -> Iterator[str]:
-    yield "Ours (published, difference; – if not known). If the protocols differ, the figures cannot be compared.\n"
+    yield "Ours (theirs, difference; – if not known). If the protocols differ, the figures cannot be compared.\n"
     metrics = table_metrics()
     labels = [metric.label for metric in metrics.values()]
     columns = ["system", "trained on", "tested on", *labels, "model", "source", "protocol differs in"]

@@ -1,10 +1,11 @@
 """A database in audformat, such as those that audb publishes: `db.yaml`, its tables, and the audio files.
 
 `dataset.columns` maps our columns to the database's schemes (or columns, or labels of a scheme, such as the gender of
-a speaker); `dataset.parts` names the tables with the labels (default: all). Tables with a split of their own
-define train, dev and test. Only tables stored as CSV or parquet are read: audformat prefers a pickle if the database
-has one, and a pickle can run any code.
-Source: audeering.github.io/audformat; get a database with audb.load_to(<folder>, <name>).
+a speaker); `dataset.parts` names the tables with the labels (default: all), with `*` for any letters. Tables with a
+split of their own define train, dev and test. The language is that of the speaker or the recording if a scheme states
+it, and otherwise the only one of the header. Only tables stored as CSV or parquet are read: audformat prefers a pickle
+if the database has one, and a pickle can run any code.
+Source: audeering.github.io/audformat; `download.audb` gets a database by its name.
 """
 
 from __future__ import annotations
@@ -12,6 +13,8 @@ from __future__ import annotations
 import shutil
 import tempfile
 from collections import Counter
+from dataclasses import replace
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +34,7 @@ Segment = tuple[str, float, float | None]  # a file, its start and end in second
 HEADER = "db.yaml"
 AGAIN = "get the database again, or correct that file"
 # Names that databases commonly use; each is read if the database has it.
-COMMON = {"label": "emotion", "speaker": "speaker", "gender": "gender", "text": "transcription"}
+COMMON = {"label": "emotion", **{name: name for name in ("speaker", "gender", "language")}, "text": "transcription"}
 
 
 def read(root: Path, config: DatasetConfig) -> Release:
@@ -42,21 +45,25 @@ def read(root: Path, config: DatasetConfig) -> Release:
     if not (root / HEADER).is_file():
         raise not_found(root / HEADER, config)
     database = _load(root)
+    config = replace(config, parts=_tables_of_parts(database, config, root), language=_language(database, config))
     columns = _columns(database, config, root)
     try:
         label, *others = sorted(columns.values(), key=lambda name: name != columns.get("label"))
         frame = database.get(label, others, tables=config.parts)
         splits, notes = _splits(database, label, config, root)
     except (ValueError, KeyError) as error:
-        reason = first_line(error).strip("'\".: ")
+        reason = first_line(error).rstrip(".: ")
+        tables = ", ".join(name for name, table in database.tables.items() if columns.get("label") in table.columns)
         raise InputError(
-            f"The tables of {root / HEADER} do not go together ({reason}); name those to read with dataset.parts."
+            f"The tables of {root / HEADER} do not go together ({reason}); name those to read with dataset.parts, of "
+            f"{tables}."
         ) from None
     records = [
         _record(index, row, columns, splits) for index, row in zip(frame.index, frame.to_dict("records"), strict=True)
     ]
     release = release_of(records, root, root / HEADER, config)
-    release.notes += notes
+    licence = [f"licence of the database: {database.license}"] if database.license else []
+    release.notes += notes + licence
     return release
 
 
@@ -133,10 +140,38 @@ def _reason(error: Exception) -> str:
     return f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
 
 
+def _tables_of_parts(database: Any, config: DatasetConfig, root: Path) -> list[str] | None:
+    """Return the tables that `dataset.parts` names (None: all); raise SetupError if one of its names fits no table."""
+    if config.parts is None:
+        return None
+    for part in config.parts:
+        if not any(fnmatchcase(table, part) for table in database.tables):
+            raise SetupError(
+                f"{root / HEADER} has no table '{part}' (dataset.parts); {did_you_mean(part, database.tables)}"
+            )
+    return [table for table in database.tables if any(fnmatchcase(table, part) for part in config.parts)]
+
+
+def _language(database: Any, config: DatasetConfig) -> str:
+    """Return `dataset.language`, or the language of the header if it states a single one."""
+    languages = database.languages or []
+    return config.language or (_two_letters(languages[0]) if len(languages) == 1 else "")
+
+
+def _two_letters(language: str) -> str:
+    """Return the code of ISO 639-1 for a language that audformat names by ISO 639-3; the name itself if it has none."""
+    import iso639  # comes with audformat
+
+    try:
+        return iso639.Lang(language).pt1 or language
+    except iso639.exceptions.InvalidLanguageValue:
+        return language
+
+
 def _columns(database: Any, config: DatasetConfig, root: Path) -> dict[str, str]:
     """Return the database's name for each of our columns: the configured names, and common names that it has.
 
-    Raises InputError if a configured name or the label is missing, SetupError if a table of dataset.parts is missing.
+    Raises InputError if a configured name or the label is missing.
     """
     names = set(database.schemes) | {column for table in _tables(database) for column in table.columns}
     for scheme in database.schemes.values():
@@ -145,11 +180,6 @@ def _columns(database: Any, config: DatasetConfig, root: Path) -> dict[str, str]
     for our, name in columns_of(config).items():
         if name is not None and name not in names:
             raise InputError(f"{root / HEADER} has no '{name}' (dataset.columns.{our}); {did_you_mean(name, names)}")
-    for part in config.parts or []:
-        if part not in database.tables:
-            raise SetupError(
-                f"{root / HEADER} has no table '{part}' (dataset.parts); {did_you_mean(part, database.tables)}"
-            )
     columns = {our: name for our, name in {**COMMON, **config.columns}.items() if name is not None and name in names}
     if "label" not in columns and (needs_label(config) or not columns):
         raise InputError(
@@ -170,4 +200,5 @@ def _record(index: Any, row: dict[str, Any], columns: dict[str, str], splits: di
         record["start"] = str(start)
         record["end"] = "" if end is None else str(end)
     gender = GENDER_WORDS.get(record.get("gender", "").lower(), "")
-    return {**record, "audio": file, "split": splits.get(segment, ""), "gender": gender}
+    language = _two_letters(record["language"]) if record.get("language") else ""
+    return {**record, "audio": file, "split": splits.get(segment, ""), "gender": gender, "language": language}

@@ -1,0 +1,1 @@
+"""Use what this package makes in other tools; each module needs its tool."""
