@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import shlex
+from itertools import dropwhile
 from pathlib import Path
 from typing import NamedTuple
 
@@ -13,7 +14,12 @@ PAGES = ("README.md", "CONTRIBUTING.md", "docs/*.md", "benchmarks/README.md")
 BLOCK = re.compile(r"^```sh\n(.*?)^```", re.DOTALL | re.MULTILINE)
 IN_TEXT = re.compile(r"`((?:python -m melt_ser\.|melt-ser )[^`]+)`")
 PLACEHOLDER = re.compile(r"<(\w[\w ]*)>")  # <run id>: a redirection for a shell
-EXAMPLES = {"dataset=<name>": "dataset=emodb"}  # placeholders in whose place only some names can stand
+EXAMPLES = {  # placeholders in whose place only some names can stand
+    "dataset=<name>": "dataset=emodb",
+    "melt_ser.<verb>": "melt_ser.info",
+    "melt-ser <verb>": "melt-ser info",
+}
+VARIABLE = re.compile(r"\w+=")  # set for the command, or for those below
 SEPARATORS = ("&&", "||", "|", ";")
 
 
@@ -24,16 +30,26 @@ class Command(NamedTuple):
     words: tuple[str, ...]
 
     @property
+    def place(self) -> int | None:
+        """The place of the verb, if the command starts one of this package, in whatever way."""
+        if self.words[:2] == ("docker", "build"):
+            return None
+        for place, word in enumerate(self.words):
+            if word.startswith("melt_ser.") and self.words[place - 1] == "-m":
+                return place
+            if word in ("melt-ser", "melt_ser") and self.words[0] in ("melt-ser", "uv", "docker"):
+                return place + 1
+        return None
+
+    @property
     def verb(self) -> str | None:
-        """The verb, if it is one of this package, in whatever way it is started."""
-        names = [word.removeprefix("melt_ser.") for word in self.words if word.startswith("melt_ser.")]
-        return names[0] if names and "-m" in self.words else self.words[1] if self.words[0] == "melt-ser" else None
+        """The verb of this package, or None."""
+        return None if self.place is None else self.words[self.place].removeprefix("melt_ser.")
 
     @property
     def arguments(self) -> list[str]:
         """The words behind the verb."""
-        place = 1 if self.words[0] == "melt-ser" else self.words.index(f"melt_ser.{self.verb}")
-        return list(self.words[place + 1 :])
+        return [] if self.place is None else list(self.words[self.place + 1 :])
 
     def __str__(self) -> str:
         return f"{self.page}: {shlex.join(self.words)}"
@@ -68,6 +84,7 @@ def split(text: str) -> list[tuple[str, ...]]:
                 commands.append([])
             else:
                 commands[-1].append(word)
+    commands = [list(dropwhile(VARIABLE.match, words)) for words in commands]
     return [tuple(words) for words in commands if words]
 
 

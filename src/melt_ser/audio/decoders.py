@@ -110,6 +110,13 @@ def _soundfile_blocks(path: Path, part: Part, segment: Segment, mix: Mixer) -> I
             missing -= len(frames)
 
 
+def _any_tags() -> dict[str, str]:
+    """Return the option with which PyAV reads old tags, which are rarely UTF-8; from version 19 on it needs none."""
+    import av
+
+    return {"metadata_errors": "ignore"} if int(av.__version__.partition(".")[0]) < 19 else {}
+
+
 def _pyav_blocks(
     path: Path, part: Part, segment: Segment, mix: Mixer, skip: int, soundfile_reason: str | None
 ) -> Iterator[tuple[Waveform, int]]:
@@ -121,8 +128,8 @@ def _pyav_blocks(
 
     decoded, rate, promised = 0, 0, 0.0
     try:
-        with _opened(path, part) as source, av.open(_name(source), metadata_errors="ignore") as container:
-            if not container.streams.audio:  # old tags, above, are rarely UTF-8
+        with _opened(path, part) as source, av.open(_name(source), **_any_tags()) as container:
+            if not container.streams.audio:
                 raise InputError(f"{path}: has no audio stream.")
             stream = container.streams.audio[0]
             context = stream.codec_context
