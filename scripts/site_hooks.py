@@ -1,4 +1,4 @@
-"""Hooks of mkdocs: the README and other files outside docs/ belong to the site, and every link to them leads there.
+"""Hooks of mkdocs: the README and other files outside docs/ belong to the site, and the pages are read as GitHub does.
 
 The documents link to each other as GitHub needs it, by paths within the repository (`../CONTRIBUTING.md`). A file that
 such a link names becomes a page, or is copied if it is no Markdown, under its path in the repository.
@@ -17,6 +17,7 @@ from mkdocs.structure.pages import Page
 REPOSITORY = Path(__file__).parents[1]
 DOCS = "docs/"
 ALWAYS = ("README.md", "CONTRIBUTING.md", "CHANGELOG.md")
+CODE_IN_ROW = re.compile(r"(?<=`)[^`\n]*\\\|[^`\n]*(?=`)")
 LINK = re.compile(r"(?<=\]\()([^)\s#:]+)(?=[)#])")
 
 
@@ -44,6 +45,7 @@ def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Fil
         target = target_of(source, match[0])
         return posixpath.relpath(target.removeprefix(DOCS), posixpath.dirname(here) or ".") if target else match[0]
 
+    markdown = CODE_IN_ROW.sub(lambda code: code[0].replace("\\|", "|"), markdown)  # GitHub needs \| in a table
     return LINK.sub(on_site, markdown)
 
 

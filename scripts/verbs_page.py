@@ -58,20 +58,26 @@ def parser_of(verb: str) -> argparse.ArgumentParser:
 
 def page() -> str:
     """Return the text of docs/verbs.md."""
+    rows = "\n".join(f"| [`{verb}`](#{verb}) | {purpose} |" for verb, purpose in VERBS.items())
+    parts = [verb_part(verb, purpose) for verb, purpose in VERBS.items()]
+    return "\n\n".join([INTRODUCTION.strip(), f"| verb | |\n|---|---|\n{rows}", *parts]) + "\n"
+
+
+def verb_part(verb: str, purpose: str) -> str:
+    """Return the section of a verb: its purpose, a first command, and its arguments or settings."""
     names = {verb: name for name, verb in BY_YAML.items()}
-    shared = {group.name for group in groups_of("config", [])}
-    parts = [INTRODUCTION, "| verb | |\n|---|---|\n" + "\n".join(f"| [`{v}`](#{v}) | {VERBS[v]} |" for v in VERBS)]
-    for verb, purpose in VERBS.items():
-        arguments, more = EXAMPLES.get(verb, ("", ""))
-        parts.append(f"## {verb}\n\n{purpose[0].upper()}{purpose[1:]}." + (f" More: [{more}]({more})." if more else ""))
-        if more:
-            parts.append(f"```sh\n{' '.join(['python -m melt_ser.' + verb, arguments]).strip()}\n```")
-        parts.append(settings_part(names[verb], shared) if verb in names else options_part(parser_of(verb)))
-    return "\n\n".join(part.strip() for part in parts if part) + "\n"
+    about = settings_part(names[verb]) if verb in names else options_part(parser_of(verb))
+    first = f"## {verb}\n\n{purpose[0].upper()}{purpose[1:]}."
+    if verb not in EXAMPLES:
+        return f"{first}\n\n{about}"
+    arguments, more = EXAMPLES[verb]
+    command = f"python -m melt_ser.{verb} {arguments}".strip()
+    return f"{first} More: [{more.partition('#')[0]}]({more}).\n\n```sh\n{command}\n```\n\n{about}"
 
 
-def settings_part(config_name: str, shared: set[str]) -> str:
+def settings_part(config_name: str) -> str:
     """Return the groups of settings of a verb, and its keys outside the groups."""
+    shared = {group.name for group in groups_of("config", [])}  # those of docs/settings.md
     *groups, own = groups_of(config_name, [])
     names = ", ".join(f"[`{group.name}`](settings.md#{group.name})" for group in groups if group.name in shared)
     others = ", ".join(f"`{group.name}`" for group in groups if group.name not in shared)
@@ -102,8 +108,8 @@ def written(action: argparse.Action) -> str:
         return f"{value} …" if action.nargs in ("+", "*") else value
     if action.nargs == 0:
         return action.option_strings[-1]
-    words = "|".join(map(str, action.choices)) if action.choices else value.upper()
-    return f"{action.option_strings[-1]} {words}{' …' if action.nargs in ('+', '*') else ''}".replace("|", "\\|")
+    words = f"{{{','.join(map(str, action.choices))}}}" if action.choices else value.upper()
+    return f"{action.option_strings[-1]} {words}{' …' if action.nargs in ('+', '*') else ''}"
 
 
 def cell(text: str) -> str:
