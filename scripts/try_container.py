@@ -1,8 +1,8 @@
 """Run the lines of the Dockerfile in a chroot, where no container engine is at hand; needs root and debootstrap.
 
-    python scripts/try_container.py FOLDER [--build-arg TORCH_INDEX=https://pypi.org/simple] -- train trainer=probe
+    python scripts/try_container.py [--build-arg TORCH_INDEX=https://pypi.org/simple] FOLDER train trainer=probe
 
-FOLDER becomes Debian bookworm, unless it is there already. The words behind `--` are for the entry point; without
+FOLDER becomes Debian bookworm, unless it is there already. The words behind it are for the entry point; without
 them it gets those of CMD. A chroot has the network, the devices and the kernel of the machine, so this shows that the
 lines install what the program needs, and nothing about an engine.
 """
@@ -20,20 +20,22 @@ from pathlib import Path
 
 CHECKOUT = Path(__file__).parents[1]
 MIRROR = "http://deb.debian.org/debian"
+CERTIFICATES = Path("/etc/ssl/certs/ca-certificates.crt")  # of the machine, whose registries may have their own
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path)
     parser.add_argument("--build-arg", action="append", default=[], metavar="NAME=VALUE")
-    parser.add_argument("words", nargs="*")
+    parser.add_argument("words", nargs=argparse.REMAINDER)
     options = parser.parse_args()
     root = options.folder.absolute()
     if not (root / "etc").is_dir():
         subprocess.run(["debootstrap", "--variant=minbase", "bookworm", str(root), MIRROR], check=True)
     shutil.copy("/etc/resolv.conf", root / "etc")
     given = dict(item.split("=", 1) for item in options.build_arg)
-    variables = {"PATH": os.defpath + ":/usr/sbin:/sbin", "HOME": "/root"}
+    shutil.copy(CERTIFICATES, root / "etc")
+    variables = {"PATH": f"{os.defpath}:/usr/sbin:/sbin", "HOME": "/root", "PIP_CERT": f"/etc/{CERTIFICATES.name}"}
     place, entry, command = "/", [], []
     for name, text in instructions((CHECKOUT / "Dockerfile").read_text(encoding="utf-8")):
         print(f"{name} {text}", flush=True)

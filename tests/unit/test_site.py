@@ -7,6 +7,7 @@ import re
 import runpy
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -59,6 +60,15 @@ def test_a_page_fits_a_phone_and_asks_for_nothing(page: str, site: Path, browser
 def test_the_page_of_verbs_is_up_to_date() -> None:
     made = runpy.run_path(str(CHECKOUT / "scripts" / "verbs_page.py"))["page"]()
     assert (CHECKOUT / "docs" / "verbs.md").read_text(encoding="utf-8") == made, "run: python scripts/verbs_page.py"
+
+
+def test_each_extra_is_explained_and_has_a_check() -> None:
+    project = tomllib.loads((CHECKOUT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    page = (CHECKOUT / "docs" / "install.md").read_text(encoding="utf-8")
+    script = (CHECKOUT / "scripts" / "check_extras.sh").read_text(encoding="utf-8")
+    for extra in project["optional-dependencies"]:
+        assert f"`{extra}`" in page, extra
+        assert extra == "dev" or f"[{extra}]=" in script, extra
 
 
 def test_the_citation_has_the_version_of_the_package() -> None:
