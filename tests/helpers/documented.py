@@ -11,7 +11,7 @@ from typing import NamedTuple
 from checkout import CHECKOUT
 
 PAGES = ("README.md", "CONTRIBUTING.md", "docs/*.md", "benchmarks/README.md")
-BLOCK = re.compile(r"^```sh\n(.*?)^```", re.DOTALL | re.MULTILINE)
+BLOCK = re.compile(r"^ *```sh\n(.*?)^ *```", re.DOTALL | re.MULTILINE)
 IN_TEXT = re.compile(r"`((?:python -m melt_ser\.|melt-ser )[^`]+)`")
 PLACEHOLDER = re.compile(r"<(\w[\w ]*)>")  # <run id>: a redirection for a shell
 EXAMPLES = {  # placeholders in whose place only some names can stand
@@ -19,7 +19,8 @@ EXAMPLES = {  # placeholders in whose place only some names can stand
     "melt_ser.<verb>": "melt_ser.info",
     "melt-ser <verb>": "melt-ser info",
 }
-VARIABLE = re.compile(r"\w+=")  # set for the command, or for those below
+ASSIGNMENT = re.compile(r'^(\w+)="([^"\n]*)"$', re.MULTILINE)  # a variable of the lines below it
+VARIABLE = re.compile(r"\w+=")  # in front of a command, or alone
 SEPARATORS = ("&&", "||", "|", ";")
 
 
@@ -65,14 +66,16 @@ def commands_of(path: Path) -> list[Command]:
     """Return the commands of a page in their order; a command of the text stands without its surroundings."""
     text, page = path.read_text(encoding="utf-8"), str(path.relative_to(CHECKOUT))
     found = [command for block in BLOCK.findall(text) for command in split(block)]
-    without_blocks = re.sub(r"^```.*?^```", "", text, flags=re.DOTALL | re.MULTILINE)
+    without_blocks = re.sub(r"^ *```.*?^ *```", "", text, flags=re.DOTALL | re.MULTILINE)
     found += [command for line in IN_TEXT.findall(without_blocks) for command in split(" ".join(line.split()))]
     return [Command(page, words) for words in found]
 
 
 def split(text: str) -> list[tuple[str, ...]]:
-    """Return the commands of a shell text as their words, without comments, variables and what a command reads."""
+    """Return the commands of a shell text as their words, without comments, variables and redirections."""
     text = re.sub(r"<<'(\w+)'(.*?)\n.*?^\1$", r"\2", text, flags=re.DOTALL | re.MULTILINE)
+    for name, value in ASSIGNMENT.findall(text):
+        text = text.replace(f"${name}", value)
     for placeholder, example in EXAMPLES.items():
         text = text.replace(placeholder, example)
     lines = re.sub(r"\\\n\s*", "", PLACEHOLDER.sub(lambda name: name[1].replace(" ", "_"), text)).splitlines()

@@ -118,7 +118,7 @@ def test_the_program_is_there(command: Command, monkeypatch: pytest.MonkeyPatch)
         compile(rest[1] if rest[0] == "-c" else "", "code", "exec")
     elif program == "python" and rest[0].endswith(".py"):
         script = CHECKOUT / rest[0]
-        if "argparse" in script.read_text(encoding="utf-8") and "--help" not in rest:
+        if "parse_args" in script.read_text(encoding="utf-8") and "--help" not in rest:
             monkeypatch.setattr(sys, "argv", [str(script), *rest[1:]])
             with parsing_only(), pytest.raises(Parsed):
                 runpy.run_path(str(script), run_name="__main__")
