@@ -27,7 +27,6 @@ from melt_ser.config import Config
 COMMANDS = documented()
 YAML_OF = {verb: name for name, verb in BY_YAML.items()}
 OTHERS = {  # programs of others, which no test starts here
-    "accelerate": "tests/integration/test_processes.py starts it",
     "docker": "scripts/try_container.py runs the lines of the Dockerfile; what runs in it is looked at above",
     "git": "the releaser's",
     "hf": "huggingface_hub's; it needs an account",
@@ -36,9 +35,8 @@ OTHERS = {  # programs of others, which no test starts here
     "uv": "scripts/check_extras.sh starts it",
     "export": "a variable of the shell",
     "source": "the shell's",
-    "cd": "the shell's",
 }
-OTHER_MODULES = {"llama_cpp.server": "a server of others", "http.server": "Python's own"}
+OTHER_MODULES = {"llama_cpp.server": "a server of others"}
 
 
 class Parsed(Exception):
