@@ -3,12 +3,12 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN = $(VENV)/bin
 
-.PHONY: demo test lint types unit slow notebooks study bench soak soak-kills soak-input soak-annotation clean
+.PHONY: demo test lint types unit docs package slow notebooks study bench soak soak-kills soak-input soak-annotation clean
 
 demo: $(VENV)/.installed
 	$(BIN)/python -m melt_ser.train --multirun backbone.init=pretrained,random trainer.epochs=3
 
-test: lint types unit
+test: lint types unit docs
 
 lint: $(VENV)/.installed-dev
 	$(BIN)/ruff check .
@@ -22,6 +22,15 @@ PYTEST = OMP_NUM_THREADS=1 HF_HUB_OFFLINE=1 $(BIN)/python -m pytest -n auto  # o
 
 unit: $(VENV)/.installed-dev
 	$(PYTEST) -m "not slow"
+
+docs: $(VENV)/.installed-dev  # the documents as a site, in build/site; `$(BIN)/mkdocs serve` shows it while they change
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet
+
+package: $(VENV)/.installed-dev  # the wheel and the source distribution, in dist
+	rm -rf dist
+	$(BIN)/python -m build
+	$(BIN)/twine check --strict dist/*
+	$(BIN)/check-wheel-contents dist/*.whl
 
 slow: $(VENV)/.installed-dev
 	$(PYTEST) -m slow

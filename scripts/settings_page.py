@@ -41,10 +41,8 @@ def page() -> str:
 def group_part(group: Group) -> str:
     """Return the section of a group: its text, its YAML files and its settings."""
     choices = f"\n\n`{group.name}=` " + ", ".join(f"`{name}`" for name in group.choices) if group.choices else ""
-    return (
-        f"## {group.name or 'Keys outside the groups'}\n\n{group.text}{choices}\n\n{table(group.settings)}".rstrip()
-        + "\n"
-    )
+    title = group.name or "Keys outside the groups"
+    return f"## {title}\n\n{literal(group.text)}{choices}\n\n{table(group.settings)}".rstrip() + "\n"
 
 
 def table(settings: list[Setting]) -> str:
@@ -54,8 +52,13 @@ def table(settings: list[Setting]) -> str:
     rows = []
     for setting in settings:
         words = "".join(f"<br>`{word}`: {meaning}" for word, meaning in setting.choices.items())
-        rows.append(f"| `{setting.key}` | `{setting.default}` | {setting.text}{words} |")
+        rows.append(f"| `{setting.key}` | `{setting.default}` | {literal(setting.text)}{words} |")
     return "\n".join(["| key | default | meaning |", "|---|---|---|", *rows, ""])
+
+
+def literal(text: str) -> str:
+    """Return a text whose <run> is shown; otherwise it would be a tag of HTML."""
+    return text.replace("<", "&lt;")
 
 
 if __name__ == "__main__":

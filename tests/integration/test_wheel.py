@@ -14,15 +14,18 @@ import pytest
 from checkout import CHECKOUT
 
 
+def passes(module: str, *arguments: str) -> None:
+    """Run a module of Python, as `make package` does."""
+    done = subprocess.run([sys.executable, "-m", module, *arguments], capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
 @pytest.mark.slow
 def test_the_wheel_trains_from_any_folder(tmp_path: Path) -> None:
-    built = subprocess.run(
-        [sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", str(tmp_path), str(CHECKOUT)],
-        capture_output=True,
-        text=True,
-    )
-    assert built.returncode == 0, built.stdout + built.stderr
-    [wheel] = tmp_path.glob("*.whl")
+    passes("build", "--no-isolation", "--outdir", str(tmp_path), str(CHECKOUT))
+    [wheel], [source] = tmp_path.glob("*.whl"), tmp_path.glob("*.tar.gz")
+    passes("twine", "check", "--strict", str(wheel), str(source))
+    passes("check_wheel_contents", "--config", str(CHECKOUT / "pyproject.toml"), str(wheel))
     names = zipfile.ZipFile(wheel).namelist()
     assert "melt_ser/conf/config.yaml" in names
     assert "melt_ser/py.typed" in names

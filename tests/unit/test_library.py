@@ -270,6 +270,18 @@ def test_the_ten_lines_of_the_readme_run(
     assert (tmp_path / "confusion.png").stat().st_size > 0
 
 
+@pytest.mark.slow
+def test_the_lines_of_the_readme_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    page = (CHECKOUT / "README.md").read_text(encoding="utf-8")
+    [lines] = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
+    soundfile.write(tmp_path / "clip.wav", np.sin(np.arange(16_000)), 16_000)
+    monkeypatch.chdir(tmp_path)
+    exec(lines, {})
+    assert "speaker" in capsys.readouterr().out
+
+
 USER = """
 import numpy as np
 import pandas as pd

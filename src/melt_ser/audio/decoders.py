@@ -117,6 +117,13 @@ def _soundfile_blocks(path: Path, part: Part, segment: Segment, mix: Mixer) -> I
             missing -= len(frames)
 
 
+def _any_tags() -> dict[str, str]:
+    """Return the option with which PyAV reads old tags, which are rarely UTF-8; from version 19 on it needs none."""
+    import av
+
+    return {"metadata_errors": "ignore"} if int(av.__version__.partition(".")[0]) < 19 else {}
+
+
 def _pyav_blocks(
     path: Path, part: Part, segment: Segment, mix: Mixer, skip: int, soundfile_reason: str | None
 ) -> Iterator[tuple[Waveform, int]]:
@@ -130,9 +137,9 @@ def _pyav_blocks(
     try:
         with (
             _opened(path, part) as source,
-            av.open(_name(source), metadata_errors="ignore", options={"format_whitelist": _formats()}) as container,
+            av.open(_name(source), options={"format_whitelist": _formats()}, **_any_tags()) as container,
         ):
-            if not container.streams.audio:  # old tags, above, are rarely UTF-8
+            if not container.streams.audio:
                 raise InputError(f"{path}: has no audio stream.")
             stream = container.streams.audio[0]
             context = stream.codec_context
