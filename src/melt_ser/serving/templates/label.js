@@ -135,10 +135,10 @@ function show() {
   }));
   drawWave();
   drawCells();
-  drawTicks();
   fillTable();
   say("");
   element("result").hidden = false;
+  drawTicks(); // it measures what is visible
   element("head").hidden = true;
   element("answer").focus({ preventScroll: true });
   element("result").scrollIntoView({ block: "nearest" });
@@ -191,9 +191,9 @@ function summary() {
 }
 
 function drawTicks() {
-  const steps = [0.1, 0.2, 0.5, 1, 2, 5, 10, 30, 60, 120, 300, 600], most = Math.max(2, plot.clientWidth / 90 || 6);
+  const steps = [0.1, 0.2, 0.5, 1, 2, 5, 10, 30, 60, 120, 300, 600], most = plot.clientWidth / 70;
   const step = steps.find((one) => answer.seconds / one <= most) ?? 1200, ticks = [];
-  for (let at = 0; at < answer.seconds - step / 2; at += step) ticks.push(at);
+  for (let at = 0; at < answer.seconds * (1 - 55 / plot.clientWidth); at += step) ticks.push(at);
   ticks.push(answer.seconds);
   element("ticks").replaceChildren(...ticks.map((at) => made("span", clock(Math.round(10 * at) / 10), { style: `left:${(100 * at) / answer.seconds}%` })));
 }
