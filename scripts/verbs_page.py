@@ -51,7 +51,7 @@ def parser_of(verb: str) -> argparse.ArgumentParser:
     def stop(parser: argparse.ArgumentParser, *_: Any) -> None:
         raise Found(parser)
 
-    patched = {name: stop for name in ("parse_args", "parse_known_args")}
+    patched = dict.fromkeys(("parse_args", "parse_known_args"), stop)
     with mock.patch.multiple(argparse.ArgumentParser, **patched), mock.patch("sys.argv", [verb]):
         try:
             importlib.import_module(f"melt_ser.{verb}").main()

@@ -27,6 +27,7 @@ from melt_ser.config import Config
 COMMANDS = documented()
 YAML_OF = {verb: name for name, verb in BY_YAML.items()}
 OTHERS = {  # programs of others, which no test starts here
+    "curl": "tests/integration/test_serve.py posts the same forms",
     "docker": "scripts/try_container.py runs the lines of the Dockerfile; what runs in it is looked at above",
     "git": "the releaser's",
     "hf": "huggingface_hub's; it needs an account",
