@@ -356,7 +356,8 @@ class DatasetConfig:
     columns: dict[str, Optional[str]] = field(default_factory=dict)
     """Mapping of our column names to those of the release. Only the readers csv, hub, audformat and shards use it."""
     parts: Optional[list[str]] = None
-    """Splits (reader hub) or tables (reader audformat, with * for any letters) to read. null: all."""
+    """Splits (reader hub) or tables (reader audformat, with * for any letters) to read; null: all. [Test2] of
+    msp_podcast; null: Train, Development and Test1."""
     repository: Optional[str] = None
     """Data set on the Hugging Face hub, owner/name (reader hub), or the name of a database of audb (reader audformat).
     null: the data set lies in the root."""

@@ -22,6 +22,7 @@ from melt_ser.config import (
 )
 from melt_ser.core.errors import SetupError, did_you_mean
 from melt_ser.core.vocabulary import (
+    ATTRIBUTES,
     EMOTIONS,
     GENERAL_READERS,
     USED_COLUMNS,
@@ -241,7 +242,7 @@ def check_words(dataset: DatasetConfig, labels: LabelsConfig) -> None:
             if emotion not in EMOTIONS:
                 raise SetupError(no_emotion(f"labels.classes puts '{emotion}' into '{name}'", emotion))
     for column in dataset.columns if dataset.reader in GENERAL_READERS else ():
-        if column not in USED_COLUMNS:
+        if column not in (*USED_COLUMNS, *ATTRIBUTES, *dataset.attributes):
             raise SetupError(unknown_column(column))
 
 

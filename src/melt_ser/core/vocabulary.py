@@ -65,6 +65,8 @@ COLUMNS = (
     "label",  # raw, as the release writes it
 )
 USED_COLUMNS = frozenset(COLUMNS) - {"duration"}  # a table of the user's may have them; durations are measured
+ATTRIBUTES = ("arousal", "valence", "dominance")  # that a table of a user's own may have without a setting
+
 GENERAL_READERS = ("csv", "hub", "audformat_database", "shards")  # the package's readers that take any corpus
 
 

@@ -106,6 +106,11 @@ def read_release(config: DatasetConfig) -> tuple[Path, Release]:
         rated, notes = read_raters(release.table, root, config)
         release = replace(release, ratings=joined(release.ratings, rated), notes=[*release.notes, *notes])
     ratings = release.ratings
+    if ratings is None and (config.attributes or config.votes):
+        raise SetupError(
+            f"dataset.attributes and dataset.votes are not read from '{config.name}'; leave them out, or set "
+            f"dataset.target if the release has ratings."
+        )
     if ratings and target_of(config, release.table, ratings) in (Target.attributes, Target.several):
         ratings, notes = with_scales(ratings, config.attributes, config.name)
         release = replace(release, ratings=ratings, notes=[*release.notes, *notes])

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import posixpath
-from collections.abc import Collection
 from pathlib import Path
 
 import pandas as pd
@@ -11,7 +10,8 @@ import pandas as pd
 from melt_ser.config import DatasetConfig
 from melt_ser.core.errors import InputError, SetupError
 from melt_ser.core.package import expanded
-from melt_ser.corpora.ratings import ATTRIBUTES, Ratings
+from melt_ser.core.vocabulary import ATTRIBUTES
+from melt_ser.corpora.ratings import Ratings
 from melt_ser.corpora.readers.columns import letters, listed
 from melt_ser.corpora.readers.delimited import numbers, read_table
 
@@ -41,7 +41,7 @@ def read_raters(table: pd.DataFrame, root: Path, config: DatasetConfig) -> tuple
     if not path.is_file():
         raise SetupError(f"There is no table of ratings at {path}; set dataset.raters to its path.")
     given = read_table(path, (), strict=True)
-    columns = _columns(list(map(str, given)), path, config.attributes)
+    columns = _columns(list(map(str, given)), path, config)
     single = pd.DataFrame({our: given[their] for our, their in columns.items()})
     single = single.set_axis(range(1, len(single) + 1))
     for name in single.columns.difference(["utterance", "audio", "rater", "label"]):
@@ -57,14 +57,17 @@ def read_raters(table: pd.DataFrame, root: Path, config: DatasetConfig) -> tuple
     return Ratings(single=single.reset_index(drop=True)), notes
 
 
-def _columns(present: list[str], path: Path, attributes: Collection[str]) -> dict[str, str]:
+def _columns(present: list[str], path: Path, config: DatasetConfig) -> dict[str, str]:
     """Return the table's column for each of ours; InputError if one is missing."""
     found = {}
     for our, names in NAMES.items():
         fitting = [column for column in present if letters(column) in names]
         if fitting:
             found[our] = fitting[0]
-    found |= {name: name for name in (attributes or ATTRIBUTES) if name in present}
+    in_lower_case = {column.lower(): column for column in present}
+    for name in config.attributes or ATTRIBUTES:
+        column = (config.columns.get(name) or name).lower()
+        found |= {name: in_lower_case[column]} if column in in_lower_case else {}
     if not {"utterance", "audio"} & found.keys() or "rater" not in found:
         raise InputError(
             f"{path} needs the columns utterance (or audio) and rater, and label or attributes; its columns are: "
@@ -87,6 +90,12 @@ def _of_utterances(single: pd.DataFrame, table: pd.DataFrame, path: Path) -> tup
         names = given.map(dict(zip(theirs, table["utterance"], strict=True)))
         known = names.notna()
         if known.any():
+            repeated = theirs[theirs.duplicated() & theirs.isin(given)]
+            if len(repeated):
+                raise InputError(
+                    f"{path} rates '{repeated.iloc[0]}', but '{repeated.iloc[0]}' has several utterances; give the "
+                    f"names of the utterances in the column utterance."
+                )
             break
     else:
         first = "" if single.empty else f" (its first row is of '{single.iloc[0].drop('rater').iloc[0]!s}')"

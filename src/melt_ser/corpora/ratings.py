@@ -13,7 +13,6 @@ import pandas as pd
 from melt_ser.core.errors import InputError
 from melt_ser.core.files import sha256
 
-ATTRIBUTES = ("arousal", "valence", "dominance")  # that a user's table may have without a setting
 ATTRIBUTE, VOTES = "attribute ", "votes "
 """The beginnings of the columns that ratings have in the table of a verified corpus."""
 
@@ -93,48 +92,71 @@ def _of(values: pd.Series, utterances: pd.Series) -> pd.Series:
 
 
 def with_scales(ratings: Ratings, given: Mapping[str, Sequence[float]], corpus: str) -> tuple[Ratings, list[str]]:
-    """Return the ratings with a scale for each attribute, and notes on those that were taken from the values.
+    """Return the ratings with a scale for each attribute, and notes; an attribute without a value is left out.
 
-    given: `dataset.attributes`; if it has any, the others are left out. Raises InputError if a value is outside its
-    scale, or a scale is no range.
+    given: `dataset.attributes`; if it has any, the others are left out. Raises InputError if one of these has no value,
+    if a scale is no range, or if a value is outside a scale that is given. A value outside the scale of a release is
+    kept and noted.
     """
-    chosen = [name for name in map(str, ratings.attributes) if name in given or not given]
-    missing = [name for name in given if name not in chosen]
-    if missing:
-        known = ", ".join(map(str, ratings.attributes)) or "none"
-        raise InputError(
-            f"'{corpus}' has no attribute '{missing[0]}' (dataset.attributes); its attributes are: {known}."
-        )
-    scales, notes = {}, []
+    values = {str(name): column.dropna() for name, column in ratings.attributes.items()}
+    for name in given:
+        if name not in values:
+            known = ", ".join(values) or "none"
+            raise InputError(f"'{corpus}' has no attribute '{name}' (dataset.attributes); its attributes are: {known}.")
+        if values[name].empty:
+            raise InputError(f"No utterance of '{corpus}' has a value of '{name}' (dataset.attributes); leave it out.")
+    wanted = [name for name in values if name in given or not given]
+    chosen = [name for name in wanted if not values[name].empty]
+    notes = [f"no utterance has a value of {name}, so it is not learnt" for name in wanted if name not in chosen]
+    scales = {}
     for name in chosen:
-        values = ratings.attributes[name]
-        low, high = given.get(name) or ratings.scales.get(name) or (values.min(), values.max())
-        if not (math.isfinite(low) and math.isfinite(high) and low < high):
-            raise InputError(f"dataset.attributes.{name} of '{corpus}' is [lowest, highest], not [{low:g}, {high:g}].")
-        outside = values[(values < low - 1e-9) | (values > high + 1e-9)]
-        if len(outside):
-            raise InputError(
-                f"Utterance '{outside.index[0]}' of '{corpus}' has the {name} {outside.iloc[0]:g}, outside the scale "
-                f"from {low:g} to {high:g}; correct it, or set +dataset.attributes.{name}=[lowest,highest]."
-            )
-        if name not in given and name not in ratings.scales:
-            notes.append(
-                f"the scale of {name} is that of its values, {low:g} to {high:g} "
-                f"(+dataset.attributes.{name}=[lowest,highest] changes it)"
-            )
-        scales[name] = (float(low), float(high))
+        scales[name], more = _scale(name, values[name], given.get(name), ratings.scales.get(name), corpus)
+        notes += more
     return replace(ratings, attributes=ratings.attributes[chosen], scales=scales), notes
+
+
+def _scale(
+    name: str, values: pd.Series, given: Sequence[float] | None, of_release: Scale | None, corpus: str
+) -> tuple[Scale, list[str]]:
+    """Return the scale of an attribute, and notes; see `with_scales`."""
+    if given is not None:
+        low, high = given if len(given) == 2 else (math.nan, math.nan)
+        if not (math.isfinite(low) and math.isfinite(high) and low < high):
+            raise InputError(f"dataset.attributes.{name} of '{corpus}' is [lowest, highest], not {list(given)}.")
+    elif of_release is not None:
+        low, high = of_release
+    else:
+        low, high = float(values.min()), float(values.max())
+        if low == high:
+            raise InputError(
+                f"Every {name} of '{corpus}' is {low:g}; set +dataset.attributes.{name}=[lowest,highest], or name only "
+                f"the other attributes so."
+            )
+        note = (
+            f"the scale of {name} is that of its values, {low:g} to {high:g} "
+            f"(+dataset.attributes.{name}=[lowest,highest] changes it)"
+        )
+        return (low, high), [note]
+    outside = values[(values < low - 1e-9) | (values > high + 1e-9)]
+    if outside.empty:
+        return (low, high), []
+    if given is not None:
+        raise InputError(
+            f"Utterance '{outside.index[0]}' of '{corpus}' has the {name} {outside.iloc[0]:g}, outside the scale "
+            f"from {low:g} to {high:g}; correct it, or set +dataset.attributes.{name}=[lowest,highest]."
+        )
+    return (low, high), [f"{len(outside)} values of {name} are outside its scale, {low:g} to {high:g}, and are kept"]
 
 
 def united(members: Sequence[Ratings | None], names: Sequence[str]) -> Ratings | None:
     """Return the ratings of the members of a union; each utterance has the name of its member in front.
 
-    Attributes that every member has are kept, on the first member's scale. None: no member has ratings.
+    Attributes that every member has with a scale are kept, on the first member's scale. None: no member has ratings.
     """
     present = [(member, name) for member, name in zip(members, names, strict=True) if member is not None]
     if not present:
         return None
-    shared = set.intersection(*(set(member.attributes) if member else set() for member in members))
+    shared = set.intersection(*(set(member.scales) if member else set() for member in members))
     scales = {name: scale for name, scale in present[0][0].scales.items() if name in shared}
     attributes, votes, single = [], [], []
     for member, prefix in present:
@@ -142,7 +164,10 @@ def united(members: Sequence[Ratings | None], names: Sequence[str]) -> Ratings |
         moved = {name: rescaled(own[name].to_numpy(), member.scales[name], scale) for name, scale in scales.items()}
         attributes.append(pd.DataFrame(moved, index=f"{prefix}/" + own.index.astype("str")))
         votes.append(member.votes.set_axis(f"{prefix}/" + member.votes.index.astype("str")))
-        single.append(member.single.assign(utterance=f"{prefix}/" + member.single["utterance"]))
+        said = member.single.assign(utterance=f"{prefix}/" + member.single["utterance"])
+        of_raters = {name: scale for name, scale in scales.items() if name in said}
+        said = said.drop(columns=[name for name in said if name in member.attributes and name not in scales])
+        single.append(said.assign(**{n: rescaled(said[n], member.scales[n], scale) for n, scale in of_raters.items()}))
     joined = pd.concat(votes).fillna(0.0)
     return Ratings(pd.concat(attributes), scales, joined, pd.concat(single, ignore_index=True))
 

@@ -13,6 +13,9 @@ from melt_ser.core.errors import InputError
 from melt_ser.corpora.labels import LabelSpace
 from melt_ser.corpora.ratings import ATTRIBUTE, VOTES, Ratings
 
+WITHOUT = {Target.distribution: "no vote for one of the classes", Target.attributes: "no attribute"}
+"""The reason why a row is left out, by the target."""
+
 
 def target_of(config: DatasetConfig, table: pd.DataFrame, ratings: Ratings | None) -> Target:
     """Return `dataset.target`, or else what the corpus has: classes, attributes, or a distribution of votes."""
@@ -47,12 +50,10 @@ def with_classes(table: pd.DataFrame, target: Target, space: LabelSpace) -> tupl
         shares = shares_of(table, space, list(space.classes))
         voted = shares.sum(axis=1) > 0
         names = np.array(list(space.classes), dtype=object)[shares.argmax(axis=1)]
-        reason = "no vote for one of the classes"
     else:
         voted = (~np.isnan(attributes_of(table, attribute_names(table)))).any(axis=1)
         names = np.full(len(table), "", dtype=object)
-        reason = "no attribute"
-    left_out = Counter({reason: int((~voted).sum())})
+    left_out = Counter({WITHOUT[target]: int((~voted).sum())})
     return table.assign(**{"class": names})[voted], +left_out
 
 

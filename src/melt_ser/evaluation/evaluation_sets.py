@@ -15,8 +15,9 @@ from melt_ser.corpora.corpus import Corpus
 from melt_ser.corpora.emobox import EMOBOX
 from melt_ser.corpora.grouping import groups_of
 from melt_ser.corpora.labels import LabelSpace
+from melt_ser.corpora.ratings import ATTRIBUTE
 from melt_ser.corpora.sentences import shared_sentences_note
-from melt_ser.corpora.targets import shares_of
+from melt_ser.corpora.targets import WITHOUT, shares_of
 
 SHARE = "share_"  # begins the columns with the shares of the votes
 
@@ -77,6 +78,7 @@ def make_evaluation_set(
     trained: pd.DataFrame,
     test: pd.DataFrame | None = None,
     trained_sentences: Collection[str] = (),
+    attributes: Collection[str] = (),
 ) -> EvaluationSet:
     """Choose the part of a corpus to score.
 
@@ -90,9 +92,14 @@ def make_evaluation_set(
         test: the fold's own test part, for the model's training corpus. None: `eval.split` is scored, or the whole
             corpus if it lacks that split or is cut into folds.
         trained_sentences: the sentences of a scripted training corpus (corpora/sentences.py).
+        attributes: those of the model.
 
-    Raises InputError if nothing is left, or if recordings were trained on and `eval.allow_overlap` is off.
+    Raises InputError if nothing is left, if the corpus has none of the model's attributes, or if recordings were
+    trained on and `eval.allow_overlap` is off.
     """
+    unknown = [name for name in attributes if ATTRIBUTE + name not in corpus.table]
+    if attributes and len(unknown) == len(attributes):
+        raise InputError(f"'{corpus.name}' has none of the model's attributes ({', '.join(attributes)}).")
     used, _ = corpus.usable(space)
     if classes:
         used = used[used["class"].isin(classes)]
@@ -104,6 +111,8 @@ def make_evaluation_set(
         raise InputError(
             f"No utterance of '{corpus.name}' ({split}) has a class of the model ({', '.join(classes)}); "
             f"check eval.split and the label space."
+            if classes
+            else f"No utterance of '{corpus.name}' ({split}) has an attribute; check eval.split."
         )
     known = table["source"].isin(trained["source"])
     if test is None:  # copies within the training corpus only get a warning (see corpora/fold_split.py)
@@ -116,6 +125,8 @@ def make_evaluation_set(
         )
     dropped = _dropped(corpus, rows, table, space, classes)
     notes = shared_sentences_note(table, trained_sentences) if test is None else _reference_note(corpus, settings)
+    if unknown:
+        notes = [*notes, f"'{corpus.name}' has no {', '.join(unknown)}, which is therefore not scored."]
     if settings.precision is not ScorePrecision.fp32:
         notes = [*notes, f"Computed in {settings.precision.value} (eval.precision), not in float32: scores may differ."]
     table = table.assign(trained_on=known).reset_index(drop=True)
@@ -185,7 +196,7 @@ def _dropped(
     left_out = left_out[~left_out["utterance"].isin(table["utterance"])]
     reasons = Counter[str]()
     if corpus.target in (Target.distribution, Target.attributes):
-        reasons += Counter({f"no {corpus.target.value}": len(left_out)})
+        reasons += Counter({WITHOUT[corpus.target]: len(left_out)})
         left_out = left_out.iloc[:0]
     has_class = space.classify(left_out["emotion"]).isin(classes)
     by_other = "dataset.both_labels: the label of the other source is no class of the model"

@@ -39,6 +39,7 @@ class RatingScore(Struct, kw_only=True):
     digest: str = ""
     precision: str = "fp32"
     predictions: str = ""
+    warnings: list[str] = []
 
     @property
     def interval_mark(self) -> str:

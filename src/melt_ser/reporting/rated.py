@@ -13,9 +13,9 @@ from melt_ser.evaluation.rating_scores import DISTRIBUTION
 from melt_ser.evaluation.results import ENSEMBLE, RatingScore
 from melt_ser.reporting.collect import Run
 from melt_ser.reporting.systems import system_names
+from melt_ser.runs.rating_rows import CLASS
 from melt_ser.runs.rating_table import ATTRIBUTES_MEANING, VOTES_MEANING, metrics_of, shown
 
-CLASS = "class"
 ONE_RATER = ("tested on", "of", "utterances", "one rater")
 ONE_RATER_MEANING = (
     "What one rater scores against the others, as far as an utterance has three raters or more: a label against the "

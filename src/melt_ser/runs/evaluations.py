@@ -94,11 +94,16 @@ def _mean_and_ensemble(folds: Sequence[Answers], outputs: Outputs) -> list[Answe
     scored = replace(first, table=first.table.assign(trained_on=trained_on))
     of_models = np.stack([answers.predictions[outputs.names].to_numpy() for answers in folds])
     mean = of_models.mean(axis=0, dtype=np.float64).astype(of_models.dtype)
-    on_this_scale = replace(outputs, scales={name: scored.scales[name] for name in outputs.scales})
+    on_this_scale = replace(outputs, scales={**outputs.scales, **_known(scored, outputs)})
     return [
         Answers(MEAN, scored, together.predictions, together.temperature, len(folds)),
         answers_of(ENSEMBLE, scored, mean, on_this_scale, None, len(folds)),
     ]
+
+
+def _known(scored: EvaluationSet, outputs: Outputs) -> dict[str, tuple[float, float]]:
+    """Return the corpus' own scale of each attribute of the model that it has."""
+    return {name: scale for name, scale in scored.scales.items() if name in outputs.scales}
 
 
 def _pooled(folds: Sequence[Answers]) -> Answers:
@@ -129,7 +134,8 @@ def _rows(folder: Path, answers: Answers, outputs: Outputs, one_of_many: bool = 
     stem = _file_stem(answers.scored, answers.fold if one_of_many or answers.fold == ENSEMBLE else None)
     path = Path("predictions") / f"{stem}.csv"
     files.write_csv(folder / path, answers.predictions)
-    evals = _class_rows(without_ties(answers), list(outputs.classes), path) if outputs.classes else []
+    decided = without_ties(answers)
+    evals = _class_rows(decided, list(outputs.classes), path) if outputs.classes and len(decided.predictions) else []
     return Rows(evals, rating_rows(answers, outputs, path), [])
 
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
+from typing import TypeVar
 
 import msgspec
 import pandas as pd
@@ -11,12 +13,15 @@ import pandas as pd
 from melt_ser.config import ScorePrecision
 from melt_ser.core.console import say
 from melt_ser.core.errors import SetupError, did_you_mean
+from melt_ser.core.files import read_csv
 from melt_ser.evaluation.labelling import Model
-from melt_ser.evaluation.results import ENSEMBLE, Evaluation
+from melt_ser.evaluation.results import ENSEMBLE, RERUN_HINT, Evaluation, RatingScore
 from melt_ser.models.checkpoint_files import CONFIG, DESCRIPTION
 from melt_ser.models.hub_model import fetch_models, is_on_hub
 from melt_ser.runs.folder import model_folders, read_result
 from melt_ser.runs.predictions import read_prediction_table
+
+Row = TypeVar("Row", Evaluation, RatingScore)
 
 
 class Run:
@@ -49,15 +54,21 @@ class Run:
     @property
     def corpora(self) -> list[str]:
         """Return the test corpora that were scored."""
-        return list(dict.fromkeys(row.corpus for row in self.result.evals))
+        return list(dict.fromkeys(row.corpus for row in [*self.result.evals, *self.result.ratings]))
 
     def predictions(self, corpus: str | None = None, fold: int | str | None = None) -> pd.DataFrame:
         """Return a row for each test utterance; with a mean over models, one for each utterance and model.
 
         The columns are utterance, file, speaker, fold (of the model), reference, prediction, correct, and a probability
         for each class; files of older runs lack file, speaker, fold and correct. `prediction` is the most probable
-        class of those in the test corpus. Raises InputError if the file is damaged.
+        class of those in the test corpus. A model without classes has no reference, prediction and correct; attributes
+        have the columns <attribute>_reference and <attribute>. Raises InputError if the file is damaged.
         """
+        if not self.classes:
+            rated = self._row(self.result.ratings, corpus, fold)
+            return read_csv(
+                self.folder / rated.predictions, {"utterance": str}, RERUN_HINT, {"file": str, "speaker": str}
+            )
         row = self._evaluation(corpus, fold)
         table = read_prediction_table(self.folder / row.predictions, [*self.classes, *row.classes])
         table["prediction"] = table[row.classes].idxmax(axis="columns")
@@ -84,10 +95,16 @@ class Run:
 
     def _evaluation(self, corpus: str | None, fold: int | str | None) -> Evaluation:
         """Return the first matching row of the result; rows over all folds stand before those of single folds."""
+        return self._row(self.result.evals, corpus, fold)
+
+    def _row(self, rows: Sequence[Row], corpus: str | None, fold: int | str | None) -> Row:
+        """Return the first matching row of these; see `_evaluation`."""
         name = self.corpora[0] if corpus is None else corpus
         if name not in self.corpora:
             raise SetupError(f"{self.folder} was not scored on '{name}'; {did_you_mean(name, self.corpora)}")
-        rows = [row for row in self.result.evals if row.corpus == name]
+        rows = [row for row in rows if row.corpus == name]
+        if not rows:
+            raise SetupError(f"{self.folder} has no scores of classes on '{name}'; its scores are in result.ratings.")
         for row in rows:
             if fold is None or row.fold == fold:
                 return row

@@ -27,7 +27,7 @@ from melt_ser.corpora.targets import attribute_names, shares_of
 from melt_ser.evaluation.evaluation_sets import EvaluationSet, make_evaluation_set, other_corpora
 from melt_ser.models.outputs import Outputs
 from melt_ser.runs.folder import run_folder
-from melt_ser.runs.target_checks import check_target_settings
+from melt_ser.runs.target_checks import check_attributes, check_target_settings
 
 Read = TypeVar("Read")
 
@@ -115,6 +115,7 @@ def make_plan(config: Config) -> RunPlan:
     reference = read_reference(config, corpus)
     tested = None if reference is corpus else reference.usable(space)[0]
     splits = make_fold_splits(usable, config.dataset, corpus.annotated, tested)
+    check_attributes(corpus, classes, [split.train for split in splits])
     for split in splits:
         own = split.train["class"].unique()
         if classes and len(own) == 1 and config.trainer.method is not Method.gradient:
@@ -205,6 +206,8 @@ def evaluation_sets(plan: RunPlan, split: FoldSplit) -> list[EvaluationSet]:
     )
     sentences = script(trained) if plan.others else []
     return own + [
-        make_evaluation_set(other, space, classes, settings, trained, trained_sentences=sentences)
+        make_evaluation_set(
+            other, space, classes, settings, trained, trained_sentences=sentences, attributes=plan.scales
+        )
         for other in plan.others
     ]

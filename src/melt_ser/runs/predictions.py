@@ -6,7 +6,8 @@
     correct                     whether the prediction is the reference
     <class>                     a probability for each class of the model
     share_<class>               the share of the class among the votes, if votes are the target
-    <attribute>_reference, <attribute>    on the scale of the corpus, if attributes are a target
+    <attribute>_reference, <attribute>    on the scale of the corpus, if attributes are a target; one that the corpus
+                                lacks has no reference, and is on the scale of the training
 
 A model without classes has no reference, prediction and correct.
 
@@ -50,8 +51,9 @@ def prediction_table(evaluation_set: EvaluationSet, answers: np.ndarray, outputs
     columns |= {name: answers[:, number] for number, name in enumerate(classes)}
     columns |= {name: table[name] for name in map(str, table) if name.startswith(SHARE)}
     for number, (name, scale) in enumerate(outputs.scales.items(), start=len(classes)):
-        columns[name + REFERENCE] = table[ATTRIBUTE + name]
-        columns[name] = rescaled(answers[:, number], scale, evaluation_set.scales[name])
+        if ATTRIBUTE + name in table:
+            columns[name + REFERENCE] = table[ATTRIBUTE + name]
+        columns[name] = rescaled(answers[:, number], scale, evaluation_set.scales.get(name, scale))
     return pd.DataFrame(columns)
 
 

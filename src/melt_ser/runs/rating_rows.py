@@ -18,6 +18,7 @@ from melt_ser.models.outputs import Outputs
 from melt_ser.runs.answers import Answers
 from melt_ser.runs.predictions import REFERENCE
 
+CLASS = "class"  # of one rater: the label
 TIED = "no single most voted class"
 
 
@@ -35,14 +36,18 @@ def rating_rows(answers: Answers, outputs: Outputs, path: Path) -> list[RatingSc
     if _has_shares(predictions, classes):
         scores.append(score_distribution(_shares(predictions, classes), predictions[classes].to_numpy("float64"), rows))
     if outputs.scales:
-        references = {name: predictions[name + REFERENCE].to_numpy("float64") for name in outputs.scales}
-        found = {name: predictions[name].to_numpy("float64") for name in outputs.scales}
+        names = [name for name in outputs.scales if name + REFERENCE in predictions]
+        references = {name: predictions[name + REFERENCE].to_numpy("float64") for name in names}
+        found = {name: predictions[name].to_numpy("float64") for name in names}
         scores += score_attributes(references, found, rows)
     return list(_as_rows(scores, answers, path))
 
 
 def _as_rows(scores: Iterable[RatingScores], answers: Answers, path: Path) -> Iterable[RatingScore]:
     scored = answers.scored
+    warnings = list(scored.notes)
+    if without_ties(answers).predictions.empty:
+        warnings.append("No utterance has a single most voted class, so UA and WA are not known.")
     for of in scores:
         scale = scored.scales.get(of.of)
         yield RatingScore(
@@ -63,6 +68,7 @@ def _as_rows(scores: Iterable[RatingScores], answers: Answers, path: Path) -> It
             digest=scored.corpus.digest,
             precision=scored.precision.value,
             predictions=path.as_posix(),
+            warnings=warnings,
         )
 
 
@@ -75,7 +81,7 @@ def one_rater_rows(answers: Answers, outputs: Outputs) -> list[RatingScore]:
     found: list[tuple[str, dict[str, float | None], int]] = []
     if outputs.classes and "emotion" in single and scored.space is not None:
         of_class = single.assign(**{"class": scored.space.classify(single["emotion"])})
-        found.append(("class", *score_labels(of_class, scored.corpus_classes)))
+        found.append((CLASS, *score_labels(of_class, scored.corpus_classes)))
     found += [(name, *score_numbers(single, name)) for name in outputs.scales if name in single]
     return [
         RatingScore(

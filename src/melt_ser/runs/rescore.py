@@ -141,6 +141,7 @@ def rescore(
             _trained(splits, fold),
             own_tests[fold] if own_tests else _own_test(splits, corpus, result, settings, fold),
             result.train.sentences if corpus.name != result.train.corpus else (),
+            outputs.scales,
         )
         for fold, _ in models
     ]

@@ -2,15 +2,25 @@
 
 from __future__ import annotations
 
-from melt_ser.config import AttributeLoss, ClassLoss, Config, Method, Smoothing, Target
-from melt_ser.core.errors import SetupError
+from collections.abc import Sequence
+
+import pandas as pd
+
+from melt_ser.config import AttributeLoss, ClassLoss, Config, Method, ObjectiveConfig, Smoothing, Target
+from melt_ser.core.errors import InputError, SetupError
 from melt_ser.core.processes import several
+from melt_ser.corpora.corpus import Corpus
+from melt_ser.corpora.ratings import ATTRIBUTE
+from melt_ser.corpora.targets import attribute_names
+from melt_ser.evaluation.rating_scores import DISTRIBUTION, MEAN_OF_ATTRIBUTES
+from melt_ser.runs.rating_rows import CLASS
 
 
 def check_target_settings(config: Config, target: Target) -> None:
     """Raise SetupError if a setting does not fit the target of the run."""
     objective, trainer = config.objective, config.trainer
     rates_attributes = target in (Target.attributes, Target.several)
+    _check_losses(objective, target, is_probe=trainer.method is not Method.gradient)
     if objective.learned_weights and target is not Target.several:
         raise SetupError("objective.learned_weights=true weighs classes and attributes; set dataset.target=several.")
     if objective.class_loss is ClassLoss.divergence and target is not Target.distribution:
@@ -40,6 +50,59 @@ def check_target_settings(config: Config, target: Target) -> None:
     if objective.learned_weights and several():
         raise SetupError("objective.learned_weights=true needs one process.")
     return None
+
+
+def _check_losses(objective: ObjectiveConfig, target: Target, is_probe: bool) -> None:
+    """Raise SetupError if a setting of the objective would have no effect."""
+    default, correction = ObjectiveConfig(), objective.prior_correction
+    class_settings = {"class_loss": default.class_loss, "smoothing": default.smoothing, "prior_correction": 0.0}
+    of_classes = [key for key, usual in class_settings.items() if getattr(objective, key) != usual]
+    if of_classes and target is Target.attributes:
+        raise SetupError(f"objective.{of_classes[0]} is for classes, not for dataset.target=attributes; leave it out.")
+    if of_classes and is_probe:
+        raise SetupError(f"A probe has its own loss, and objective.{of_classes[0]} no effect; leave it out.")
+    if objective.attribute_loss is not default.attribute_loss and target in (Target.label, Target.distribution):
+        raise SetupError(
+            f"objective.attribute_loss={objective.attribute_loss.value} is a loss of attributes; set "
+            f"dataset.target=attributes or several, or leave it out."
+        )
+    if objective.class_loss is ClassLoss.multi_label:
+        if objective.smoothing is not default.smoothing:
+            raise SetupError(
+                "objective.smoothing does not fit objective.class_loss=multi_label; leave one of them out."
+            )
+        if correction:
+            raise SetupError(
+                "objective.prior_correction divides probabilities of exclusive classes, which "
+                "objective.class_loss=multi_label does not learn; leave one of them out."
+            )
+
+
+TAKEN = (
+    *("utterance", "file", "speaker", "fold", "reference", "prediction", "correct", "start", "end", "label", "error"),
+    *(CLASS, DISTRIBUTION, MEAN_OF_ATTRIBUTES),
+)
+"""Columns of predictions, and rows of results, whose names an attribute cannot have."""
+
+
+def check_attributes(corpus: Corpus, classes: Sequence[str], parts: Sequence[pd.DataFrame]) -> None:
+    """Raise InputError if an attribute has a name that is taken, or no value in one of the training parts.
+
+    classes: those that the model learns.
+    """
+    if corpus.target not in (Target.attributes, Target.several):
+        return
+    for name in attribute_names(corpus.table):
+        if name in (*TAKEN, *classes):
+            raise InputError(
+                f"The attribute '{name}' of '{corpus.name}' has the name of a class or of a column of the predictions; "
+                f"give it another name: +dataset.columns.<name>={name} +dataset.attributes.<name>=[lowest,highest]."
+            )
+        if any(part[ATTRIBUTE + name].isna().all() for part in parts):
+            raise InputError(
+                f"The training part of '{corpus.name}' has no value of '{name}'; choose another split, or name the "
+                f"other attributes alone (+dataset.attributes.<name>=[lowest,highest])."
+            )
 
 
 def _check_probe(config: Config, target: Target) -> None:

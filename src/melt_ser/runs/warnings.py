@@ -65,10 +65,12 @@ def warnings_after(plan: RunPlan, rows: Sequence[Evaluation], ratings: Sequence[
     noted = [row for row in ratings if row.interval_note and (plan.one_model or not isinstance(row.fold, int))]
     sentences += dict.fromkeys(f"{row.corpus}, {row.of}: {row.interval_note}" for row in noted)
     whole = [row for row in rows if plan.one_model or not isinstance(row.fold, int)]
-    return sentences + warnings_of_scores(rows, whole)
+    return sentences + warnings_of_scores(rows, whole, ratings)
 
 
-def warnings_of_scores(rows: Sequence[Evaluation], whole: Sequence[Evaluation]) -> list[str]:
+def warnings_of_scores(
+    rows: Sequence[Evaluation], whole: Sequence[Evaluation], ratings: Sequence[RatingScore] = ()
+) -> list[str]:
     """Return the sentences about scores; `whole` are the rows over all folds."""
     sentences: list[str] = []
     closed = [row for row in rows if row.answer_set == "closed"]
@@ -80,9 +82,10 @@ def warnings_of_scores(rows: Sequence[Evaluation], whole: Sequence[Evaluation]) 
             f"A temperature is at a bound of the fit ({low:g} to {high:g}): dev gave no best value, so do not trust "
             "the calibration error with it."
         )
-    sentences += dict.fromkeys(f"{row.corpus}: {warning}" for row in closed for warning in row.warnings)
+    scored: list[Evaluation | RatingScore] = [*closed, *ratings]
+    sentences += dict.fromkeys(f"{row.corpus}: {warning}" for row in scored for warning in row.warnings)
     overlaps: dict[str, int] = {}
-    for row in rows:  # rows of single folds have a part of the overlap of all folds
+    for row in scored:  # rows of single folds have a part of the overlap of all folds
         overlaps[row.corpus] = max(row.overlap, overlaps.get(row.corpus, 0))
     sentences += [f"{count} recordings of '{name}' were trained on." for name, count in overlaps.items() if count]
     return sentences

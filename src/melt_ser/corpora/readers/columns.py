@@ -8,8 +8,7 @@ from pathlib import Path
 
 from melt_ser.config import DatasetConfig
 from melt_ser.core.errors import InputError, SetupError
-from melt_ser.core.vocabulary import USED_COLUMNS, unknown_column
-from melt_ser.corpora.ratings import ATTRIBUTES
+from melt_ser.core.vocabulary import ATTRIBUTES, USED_COLUMNS, unknown_column
 
 # Other names of our columns: lower-case letters and digits, so that "Speaker ID" and speaker_id are one name. Times are
 # not among them: in tables of cut clips they often are times in the uncut recording.

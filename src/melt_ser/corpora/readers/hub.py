@@ -23,8 +23,9 @@ from typing import Any
 
 from melt_ser.config import DatasetConfig
 from melt_ser.core.errors import InputError, SetupError, did_you_mean
+from melt_ser.core.vocabulary import ATTRIBUTES
 from melt_ser.corpora.download.hub import unpack_hub
-from melt_ser.corpora.ratings import ATTRIBUTE, ATTRIBUTES
+from melt_ser.corpora.ratings import ATTRIBUTE
 from melt_ser.corpora.readers.annotations import Record, read_records
 from melt_ser.corpora.readers.columns import columns_of, needs_label
 from melt_ser.corpora.readers.csv import release_of

@@ -14,7 +14,8 @@ from typing import Any
 
 import pandas as pd
 
-from melt_ser.corpora.ratings import ATTRIBUTES, Ratings, Scale
+from melt_ser.core.vocabulary import ATTRIBUTES
+from melt_ser.corpora.ratings import Ratings, Scale
 
 CODES = {
     "angry": "A",

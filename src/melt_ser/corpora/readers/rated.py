@@ -8,7 +8,8 @@ import pandas as pd
 
 from melt_ser.config import DatasetConfig, Target
 from melt_ser.core.errors import InputError
-from melt_ser.corpora.ratings import ATTRIBUTE, ATTRIBUTES, VOTES, Ratings
+from melt_ser.core.vocabulary import ATTRIBUTES
+from melt_ser.corpora.ratings import ATTRIBUTE, VOTES, Ratings
 from melt_ser.corpora.readers.columns import listed
 from melt_ser.corpora.readers.delimited import numbers
 
@@ -18,7 +19,8 @@ def rating_columns(table: pd.DataFrame, path: Path, config: DatasetConfig, has_l
 
     `attrs["columns"]` of the result has their names in the table. Attributes are those of `dataset.attributes`, or else
     the columns arousal, valence and dominance; `dataset.columns` may name the column of each. If rows have labels and
-    no setting asks for ratings, there are none. Raises InputError if a column that a setting names is not there.
+    no setting asks for ratings, there are none. Raises InputError if a column that a setting names is not there; with
+    `dataset.raters` it may be in that table.
 
     Args:
         table: as `read_table` returns it.
@@ -32,7 +34,7 @@ def rating_columns(table: pd.DataFrame, path: Path, config: DatasetConfig, has_l
         column = (config.columns.get(name) or name).lower()
         if column in table:
             theirs[ATTRIBUTE + name] = column
-        elif name in config.attributes or config.columns.get(name):
+        elif config.raters is None and (name in config.attributes or config.columns.get(name)):
             raise InputError(f"{path} has no column '{column}' for {name}; its columns are: {listed(map(str, table))}.")
     for label, column in config.votes.items():
         if column.lower() not in table:

@@ -66,6 +66,16 @@ def test_iemocap_learns_turns_without_agreement_by_their_votes(iemocap_root: Pat
     assert corpus.table["emotion"].tolist() == ["neutral", None]
 
 
+def test_values_outside_the_scale_of_a_release_are_kept_and_noted(iemocap_root: Path) -> None:
+    text = EVALUATION.replace("[2.5000, 3.0000, 2.0000]", "[5.5000, 3.0000, 0.5000]")
+    write_text(iemocap_root / "Session1/dialog/EmoEvaluation/Ses01F_impro01.txt", text)
+    config = settings("iemocap", Target.attributes)
+    config.root = str(iemocap_root)
+    corpus = load_corpus(config)
+    assert corpus.table["attribute valence"].tolist() == [5.5, 3.0]
+    assert "1 values of valence are outside its scale, 1 to 5, and are kept" in corpus.notes
+
+
 def test_a_class_corpus_reads_no_ratings(iemocap_root: Path) -> None:
     assert iemocap.read(iemocap_root, settings("iemocap", None)).ratings is None
 
