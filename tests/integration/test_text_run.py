@@ -63,6 +63,13 @@ def test_text_a_probe_of_the_words_learns_what_the_words_say(done: tuple[Path, d
     assert "2 of 24 utterances of 'csv' have no words in the column text." in result["warnings"]
 
 
+def test_text_the_model_card_says_that_it_reads_words(done: tuple[Path, dict[str, Any]]) -> None:
+    card = (done[0] / "model" / "README.md").read_text()
+    assert "pipeline_tag: text-classification" in card
+    assert "one of 3 emotions for the words of an utterance: angry, happy, sad." in card
+    assert "predict" not in card.partition("## How to use it")[2].partition("## Training data")[0]
+
+
 def test_text_the_folds_are_those_of_the_speech_run(folder: Path, done: tuple[Path, dict[str, Any]]) -> None:
     [speech] = (folder / "runs" / "hubert_tiny_random" / "csv").glob("*/splits.csv")
     heard = pd.read_csv(speech).set_index(["fold", "utterance"])["split"]
