@@ -20,12 +20,11 @@ from torch import Tensor
 from torch.utils.data import Dataset, get_worker_info
 
 from melt_ser.audio import SAMPLE_RATE
-from melt_ser.audio.augment import Augmentation, happens
+from melt_ser.audio.augment import Augmentation, happens, mix
 from melt_ser.audio.decode import read_audio
 from melt_ser.audio.waveform import pad_together, prepare_waveform
 from melt_ser.config import AugmentConfig
 from melt_ser.data.audio_cache import AudioCache
-from melt_ser.data.mixup import mix, shares_of
 from melt_ser.data.stage import Stage
 
 # Decoded clips or cached features stay in memory if those of the whole data set are not larger.
@@ -258,12 +257,13 @@ class WaveformDataset(ClipDataset):
         self, waveform: np.ndarray, row: int, generator: np.random.Generator, config: AugmentConfig
     ) -> tuple[np.ndarray, np.ndarray]:
         """Return the waveform of a row, perhaps mixed with that of a random row, and the shares of the classes."""
-        own = shares_of(self.classes[row], self.number_of_classes)
+        shares = np.eye(self.number_of_classes, dtype=np.float32)
+        own = shares[self.classes[row]]
         if not happens(config.mixup_probability, generator):
             return waveform, own
         other = int(generator.integers(len(self)))
         mixed, share = mix(waveform, self._draw(other, generator), config.mixup_alpha, generator)
-        return mixed, share * own + (1 - share) * shares_of(self.classes[other], self.number_of_classes)
+        return mixed, share * own + (1 - share) * shares[self.classes[other]]
 
     @staticmethod
     def collate(items: Sequence[tuple[Tensor, int | np.ndarray, int]]) -> Batch:
