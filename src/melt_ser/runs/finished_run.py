@@ -142,7 +142,13 @@ def load_model(
             "corpus: for these, read predictions/ in the run folder."
         )
     with computing_in(ScorePrecision(precision), target):  # so that a device without it is told at once
-        return Model(share_backbones(load_classifier(one, target) for one in folders), ScorePrecision(precision))
+        classifiers = share_backbones(load_classifier(one, target) for one in folders)
+    if classifiers[0].backbone.reads_words:
+        raise SetupError(
+            f"{folder} reads words, not audio; score it on a corpus with a column text: melt-ser evaluate <run> "
+            "dataset=<name>."
+        )
+    return Model(classifiers, ScorePrecision(precision))
 
 
 def check_classes(model: Model, verb: str) -> None:
