@@ -30,7 +30,7 @@ def targets_of(table: pd.DataFrame, outputs: Outputs, space: LabelSpace, is_dist
     space: the classes by emotion, for the votes. is_distribution: see `Targets`.
     """
     numbers = {name: number for number, name in enumerate(outputs.classes)}
-    classes = np.zeros(len(table), dtype=np.int64)
+    classes: np.ndarray = np.zeros(len(table), dtype=np.int64)
     if numbers:
         classes = table["class"].map(numbers).to_numpy(dtype="int64")
     shares = shares_of(table, space, outputs.classes) if numbers else None
