@@ -54,7 +54,8 @@ class Run:
     @property
     def corpora(self) -> list[str]:
         """Return the test corpora that were scored."""
-        return list(dict.fromkeys(row.corpus for row in [*self.result.evals, *self.result.ratings]))
+        rows: list[Evaluation | RatingScore] = [*self.result.evals, *self.result.ratings]
+        return list(dict.fromkeys(row.corpus for row in rows))
 
     def predictions(self, corpus: str | None = None, fold: int | str | None = None) -> pd.DataFrame:
         """Return a row for each test utterance; with a mean over models, one for each utterance and model.
