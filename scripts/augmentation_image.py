@@ -18,10 +18,10 @@ from PIL import Image
 
 import melt_ser
 from melt_ser.audio import SAMPLE_RATE
+from melt_ser.audio.augment import mix
 from melt_ser.audio.decode import read_audio
 from melt_ser.audio.effects import band_limited, in_room, pitch_shifted, power, through_codec, with_noise
 from melt_ser.config import Codec
-from melt_ser.data.mixup import mix
 
 CHECKOUT = Path(__file__).parents[1]
 QUIET = 1e-9  # instead of digital silence, which has no decibels

@@ -70,9 +70,12 @@ def instructions(text: str) -> list[tuple[str, str]]:
 def inside(root: Path, place: str, variables: dict[str, str], words: list[str]) -> None:
     """Run a command in the chroot; stop if it fails."""
     script = f"cd {shlex.quote(place)} && exec {shlex.join(words)}"
+    chroot = shutil.which("chroot", path=f"{os.defpath}:/usr/sbin:/sbin")
+    if chroot is None:
+        raise SystemExit("error: chroot is not installed; on Debian it is part of coreutils.")
     subprocess.run(["mount", "-t", "proc", "proc", str(root / "proc")], check=True)
     try:
-        subprocess.run(["chroot", str(root), "/bin/sh", "-c", script], env=variables, check=True)
+        subprocess.run([chroot, str(root), "/bin/sh", "-c", script], env=variables, check=True)
     finally:
         subprocess.run(["umount", str(root / "proc")], check=True)
 

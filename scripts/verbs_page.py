@@ -25,6 +25,9 @@ EXAMPLES = {  # a first command, and the page with the rest
     "evaluate": ("<run> dataset=urdu dataset.root=/data/urdu", "results.md"),
     "prepare": ("dataset=emodb dataset.root=/data/emodb", "corpora.md"),
     "predict": ("<run> clip.wav folder/ --out labels.csv", "scale.md#long-recordings"),
+    "tune": ("backbone=wavlm_tiny dataset=emodb dataset.root=/data/emodb trainer=frozen --trials 30", "tuning.md"),
+    "serve": ("<run>", "deploy.md#serve"),
+    "export": ("<run> --format onnx", "deploy.md#onnx"),
     "push": ("<run> owner/name --dry-run", "sharing.md"),
     "annotate": ("lines.csv --out labels.csv --dry-run", "annotation.md"),
     "report": ("runs --out report.html", "report.md"),
@@ -48,9 +51,10 @@ def parser_of(verb: str) -> argparse.ArgumentParser:
     def stop(parser: argparse.ArgumentParser, *_: Any) -> None:
         raise Found(parser)
 
-    with mock.patch.object(argparse.ArgumentParser, "parse_args", stop):
+    patched = dict.fromkeys(("parse_args", "parse_known_args"), stop)
+    with mock.patch.multiple(argparse.ArgumentParser, **patched), mock.patch("sys.argv", [verb]):
         try:
-            importlib.import_module(f"melt_ser.{verb}").main([])
+            importlib.import_module(f"melt_ser.{verb}").main()
         except Found as found:
             return found.parser
     raise AssertionError(f"{verb} parsed no options")

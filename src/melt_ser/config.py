@@ -247,7 +247,8 @@ class BackboneConfig:
     """Name of the backbone in tables and results."""
     family: str = "wavlm"
     """Model family of the checkpoint: wav2vec2, hubert, wavlm, data2vec, unispeech, unispeech_sat, wav2vec2_conformer,
-    w2v_bert, whisper, or a module of your own; or egemaps, measured features that have no checkpoint."""
+    w2v_bert, whisper, or a module of your own; text, which reads the words in place of audio; or egemaps, measured
+    features that have no checkpoint."""
     checkpoint: Optional[str] = None
     """Hugging Face hub id or local folder of the pretrained weights. null: random weights drawn from the seed."""
     revision: Optional[str] = None

@@ -83,11 +83,12 @@ def rttm(interview: Interview, path: Path, *more: str, name: str = "interview") 
 
 
 def rows_of(arguments: list[Any], capsys: pytest.CaptureFixture[str], code: int = 0) -> tuple[list[Any], str]:
-    """Return the rows of `predict` and what it said."""
+    """Return the rows of `predict` and what it said, apart from its progress."""
     capsys.readouterr()
     assert predict([*map(str, arguments), "--format", "json", "--device", "cpu"]) == code
     captured = capsys.readouterr()
-    return json.loads(captured.out), captured.err
+    said = [line for line in captured.err.splitlines() if not line.startswith("labelling:")]
+    return json.loads(captured.out), "\n".join(said)
 
 
 @pytest.mark.parametrize("kind", ["interview", "real_interview"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import csv
 import io
 import json
@@ -141,11 +142,11 @@ def test_a_recording_of_the_microphone_is_labelled(browser: Any, served: Served)
 
 
 def test_a_dropped_file_is_labelled(seen: Seen, folder: Path) -> None:
-    content = list((folder / "a clip.wav").read_bytes())
+    content = base64.b64encode((folder / "a clip.wav").read_bytes()).decode()
     seen.page.evaluate(
         """(content) => {
           const transfer = new DataTransfer();
-          transfer.items.add(new File([new Uint8Array(content)], "dropped.wav"));
+          transfer.items.add(new File([Uint8Array.from(atob(content), (one) => one.charCodeAt(0))], "dropped.wav"));
           document.getElementById("drop").dispatchEvent(
             new DragEvent("drop", { dataTransfer: transfer, bubbles: true, cancelable: true }));
         }""",

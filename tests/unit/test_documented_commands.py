@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import importlib.util
 import re
 import runpy
 import sys
 import tomllib
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
 from hydra.core.override_parser.overrides_parser import OverridesParser
 
 from checkout import CHECKOUT
 from documented import Command, documented
+from melt_ser import tune
 from melt_ser.__main__ import VERBS
 from melt_ser.cli.checks import check
 from melt_ser.cli.compose import SCHEMAS, compose, typed
@@ -26,7 +29,9 @@ from melt_ser.config import Config
 
 COMMANDS = documented()
 YAML_OF = {verb: name for name, verb in BY_YAML.items()}
+HAS_RAY = importlib.util.find_spec("hydra_plugins.hydra_ray_launcher") is not None
 OTHERS = {  # programs of others, which no test starts here
+    "curl": "tests/integration/test_serve.py posts the same forms",
     "docker": "scripts/try_container.py runs the lines of the Dockerfile; what runs in it is looked at above",
     "git": "the releaser's",
     "hf": "huggingface_hub's; it needs an account",
@@ -34,6 +39,7 @@ OTHERS = {  # programs of others, which no test starts here
     "twine": "tests/integration/test_wheel.py checks by it; an upload needs an account",
     "uv": "scripts/check_extras.sh starts it",
     "export": "a variable of the shell",
+    "ray": "tests/integration/test_ray_cluster.py starts a cluster by it",
     "source": "the shell's",
 }
 OTHER_MODULES = {"llama_cpp.server": "a server of others"}
@@ -76,7 +82,7 @@ def of_hydra() -> list[Command]:
 
 
 def of_argparse() -> list[Command]:
-    return [command for command in COMMANDS if command.verb and command.verb not in YAML_OF]
+    return [command for command in COMMANDS if command.verb and command.verb not in (*YAML_OF, "tune")]
 
 
 def others() -> list[Command]:
@@ -91,13 +97,23 @@ def test_the_documents_show_every_verb() -> None:
 def test_settings_compose(command: Command) -> None:
     assert command.verb is not None
     name = YAML_OF[command.verb]
-    words = command.arguments
+    words = [
+        word for word in command.arguments if HAS_RAY or not re.match(r"hydra/launcher=ray|hydra\.launcher\.ray", word)
+    ]
     if command.verb == "evaluate":
         words = with_classifier(with_run(words))
     for job in jobs(words):
         settings = typed(compose(job, name), SCHEMAS[name])
         if isinstance(settings, Config):
             check(settings)
+
+
+@pytest.mark.parametrize("command", [command for command in COMMANDS if command.verb == "tune"], ids=str)
+def test_a_search_has_options_and_settings(command: Command) -> None:
+    parser = tune._parser()
+    options, words = parser.parse_known_args(command.arguments)
+    assert tune._mistake(parser, options, words) is None
+    check(typed(compose(words, "config"), Config))
 
 
 @pytest.mark.parametrize("command", of_argparse(), ids=str)
@@ -114,6 +130,8 @@ def test_the_program_is_there(command: Command, monkeypatch: pytest.MonkeyPatch)
         assert rest[1] in OTHER_MODULES
     elif program == "python" and rest[0] in ("-", "-c"):
         compile(rest[1] if rest[0] == "-c" else "", "code", "exec")
+    elif program == "python" and rest[0].startswith("RUN/"):  # a program beside an exported model
+        assert (CHECKOUT / "src/melt_ser/runs" / Path(rest[0]).name).is_file()
     elif program == "python" and rest[0].endswith(".py"):
         script = CHECKOUT / rest[0]
         if "parse_args" in script.read_text(encoding="utf-8") and "--help" not in rest:

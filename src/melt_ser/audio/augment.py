@@ -5,6 +5,8 @@ The order is that of the world: the speaker (speed, pitch), the room, the level,
 
 from __future__ import annotations
 
+import hashlib
+
 import numpy as np
 
 from melt_ser.audio import SAMPLE_RATE
@@ -21,7 +23,6 @@ from melt_ser.audio.resample import resample
 from melt_ser.audio.sound import Waveform
 from melt_ser.audio.sounds import Sounds
 from melt_ser.config import AugmentConfig
-from melt_ser.core.files import sha256
 
 
 class Augmentation:
@@ -55,7 +56,7 @@ class Augmentation:
     def digest(self) -> str | None:
         """Identifier of the recordings that it draws from; None if there are none."""
         digests = [sounds.digest for sounds in (self.noise, self.rooms) if sounds is not None]
-        return sha256(" ".join(digests)) if digests else None
+        return hashlib.sha256(" ".join(digests).encode()).hexdigest() if digests else None
 
     def __call__(self, waveform: Waveform, generator: np.random.Generator) -> Waveform:
         """Return the augmented waveform; a speed factor f gives it ceil(samples / f) samples."""
@@ -96,3 +97,19 @@ class Augmentation:
 def happens(probability: float, generator: np.random.Generator) -> bool:
     """Return whether an event of this probability happens; nothing is drawn if it cannot."""
     return probability > 0 and generator.random() < probability
+
+
+def mix(
+    waveform: Waveform, other: Waveform, alpha: float, generator: np.random.Generator
+) -> tuple[Waveform, np.float32]:
+    """Return a mix of two waveforms, with the length of the first, and the first one's share in it (mixup).
+
+    The share is drawn from the beta distribution (alpha, alpha). A longer other waveform is cut at a random place, a
+    shorter one ends earlier. Zhang et al., 2018: https://arxiv.org/abs/1710.09412
+    """
+    share = np.float32(generator.beta(alpha, alpha))
+    first = int(generator.integers(max(0, len(other) - len(waveform)) + 1))
+    mixed = share * waveform
+    heard = other[first : first + len(mixed)]
+    mixed[: len(heard)] += (1 - share) * heard
+    return mixed, share

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from melt_ser.cli.augment_checks import check_augment
 from melt_ser.cli.step_checks import check_steps
+from melt_ser.cli.word_checks import check_words_alone
 from melt_ser.config import (
     FIXED_POOLINGS,
     LAYERS,
@@ -25,6 +26,7 @@ from melt_ser.core.vocabulary import (
     ATTRIBUTES,
     EMOTIONS,
     GENERAL_READERS,
+    READ_WORDS,
     USED_COLUMNS,
     WITHOUT_WEIGHTS,
     no_emotion,
@@ -135,6 +137,8 @@ def check(config: Config) -> None:
 def check_backbone(config: Config) -> None:
     """Raise SetupError if a backbone without weights has settings of weights, or is to be trained."""
     family = config.backbone.family
+    if family in READ_WORDS:
+        check_words_alone(config)
     if family not in WITHOUT_WEIGHTS:
         return
     untouched = BackboneConfig()

@@ -10,6 +10,9 @@ from melt_ser.core.errors import did_you_mean
 WITHOUT_WEIGHTS = ("egemaps",)
 """The families of backbones whose features are measured, not learned: they have no checkpoint, and no frames."""
 
+READ_WORDS = ("text",)
+"""The families of backbones that read the words of the corpus table (column `text`) in place of audio."""
+
 EMOTIONS: dict[str, str] = {
     "angry": "anger, from cold to hot",
     "happy": "joy, amusement",

@@ -1,7 +1,7 @@
 """Utterances as model input: decoded, augmented and cropped for training, normalised, padded to one length.
 
-`ClipDataset` is the interface that training and scoring read. `WaveformDataset`, here, yields audio; `FeatureDataset`,
-in feature_store.py, yields cached features of a frozen stage.
+`ClipDataset` is the interface that training and scoring read. `WaveformDataset`, here, yields audio; `TextDataset`, in
+words.py, the words; `FeatureDataset`, in feature_store.py, yields cached features of a frozen stage.
 """
 
 from __future__ import annotations
@@ -20,12 +20,11 @@ from torch import Tensor
 from torch.utils.data import Dataset, get_worker_info
 
 from melt_ser.audio import SAMPLE_RATE
-from melt_ser.audio.augment import Augmentation, happens
+from melt_ser.audio.augment import Augmentation, happens, mix
 from melt_ser.audio.decode import read_audio
 from melt_ser.audio.waveform import pad_together, prepare_waveform
 from melt_ser.config import AugmentConfig
 from melt_ser.data.audio_cache import AudioCache
-from melt_ser.data.mixup import mix, shares_of
 from melt_ser.data.stage import Stage
 
 # Decoded clips or cached features stay in memory if those of the whole data set are not larger.
@@ -36,8 +35,9 @@ MEMORY_LIMIT = 512 * 2**20  # bytes
 class Batch:
     """The input of a model for some utterances.
 
-    inputs: audio, (batch, samples) float32, or the features of a frozen stage, (batch, frames, ...).
-    lengths: samples or frames of each utterance, (batch,); always on the CPU.
+    inputs: audio, (batch, samples) float32, token ids, (batch, tokens), or the features of a frozen stage,
+        (batch, frames, ...).
+    lengths: samples, tokens or frames of each utterance, (batch,); always on the CPU.
     classes: the class index of each utterance, (batch,), or the share of each class, (batch, classes), with mixup.
     rows: the rows of the table, (batch,).
     stage: the stage of `inputs`.
@@ -119,9 +119,14 @@ class ClipDataset(Dataset[Any], ABC):
     corpora: the number of each utterance's corpus, (utterances,); all 0 unless the corpus is a union of several.
     epoch: the training epoch; the random draws depend on it. Processes that read for this one see it change.
     is_cached: whether the items are cached features, so that nothing is decoded.
+    do_normalize, pad_samples, crop, seed: as for audio (`WaveformDataset`); these are the values of words.
     """
 
     is_cached = False
+    do_normalize = False
+    pad_samples = 0
+    crop: Crop | None = None
+    seed = 0
     seconds: np.ndarray
     classes: np.ndarray
     corpora: np.ndarray
@@ -140,6 +145,20 @@ class ClipDataset(Dataset[Any], ABC):
 
     def __len__(self) -> int:
         return len(self.classes)
+
+    @property
+    def lengths(self) -> Tensor:
+        """Return the greatest number of samples (of words: tokens) of each utterance, (utterances,)."""
+        return torch.tensor(self.seconds * SAMPLE_RATE).round().long()
+
+    def read_labels(self, table: pd.DataFrame, classes: Sequence[str]) -> None:
+        """Set `classes` and `corpora` from a corpus table with a column `class`; a model may know no classes."""
+        numbers = {name: number for number, name in enumerate(classes)}
+        self.classes = np.zeros(len(table), dtype=np.int64)
+        if numbers:
+            self.classes = table["class"].map(numbers).to_numpy(dtype="int64")
+        members = table["corpus"] if "corpus" in table else pd.Series("", table.index)
+        self.corpora = pd.factorize(members, sort=True)[0]
 
     @abstractmethod
     def path(self, row: int) -> Path:
@@ -189,16 +208,11 @@ class WaveformDataset(ClipDataset):
             cache: decoded clips, read and filled.
         """
         super().__init__()
-        numbers = {name: number for number, name in enumerate(classes)}
         self.root = root
         self.audio = pyarrow.array(table["audio"], pyarrow.large_string())
         self.starts = table["start"].to_numpy(dtype="float64")
         self.ends = table["end"].to_numpy(dtype="float64")
-        self.classes = np.zeros(len(table), dtype=np.int64)  # a model may know no classes
-        if numbers:
-            self.classes = table["class"].map(numbers).to_numpy(dtype="int64")
-        members = table["corpus"] if "corpus" in table else pd.Series("", table.index)
-        self.corpora = pd.factorize(members, sort=True)[0]
+        self.read_labels(table, classes)
         self.do_normalize = do_normalize
         self.number_of_classes = len(classes)
         self.augmentation = augment
@@ -212,9 +226,6 @@ class WaveformDataset(ClipDataset):
         self.clips = cache.numbers(table) if cache is not None else np.full(len(table), -1)
         self.decoded: dict[int, np.ndarray] = {}
         self.keeps_decoded = durations.sum() * SAMPLE_RATE * 4 <= MEMORY_LIMIT
-
-    def __len__(self) -> int:
-        return len(self.audio)
 
     def path(self, row: int) -> Path:
         """Return the audio file of a row."""
@@ -246,12 +257,13 @@ class WaveformDataset(ClipDataset):
         self, waveform: np.ndarray, row: int, generator: np.random.Generator, config: AugmentConfig
     ) -> tuple[np.ndarray, np.ndarray]:
         """Return the waveform of a row, perhaps mixed with that of a random row, and the shares of the classes."""
-        own = shares_of(self.classes[row], self.number_of_classes)
+        shares = np.eye(self.number_of_classes, dtype=np.float32)
+        own = shares[self.classes[row]]
         if not happens(config.mixup_probability, generator):
             return waveform, own
         other = int(generator.integers(len(self)))
         mixed, share = mix(waveform, self._draw(other, generator), config.mixup_alpha, generator)
-        return mixed, share * own + (1 - share) * shares_of(self.classes[other], self.number_of_classes)
+        return mixed, share * own + (1 - share) * shares[self.classes[other]]
 
     @staticmethod
     def collate(items: Sequence[tuple[Tensor, int | np.ndarray, int]]) -> Batch:

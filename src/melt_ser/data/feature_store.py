@@ -26,7 +26,7 @@ import torch
 from melt_ser.core import files
 from melt_ser.core.errors import InputError
 from melt_ser.data.audio_cache import clip_names
-from melt_ser.data.datasets import MEMORY_LIMIT, Batch, ClipDataset, Crop, WaveformDataset
+from melt_ser.data.datasets import MEMORY_LIMIT, Batch, ClipDataset, Crop
 from melt_ser.data.stage import Stage
 
 ABOUT, CLIPS = "about.json", "clips.parquet"
@@ -97,7 +97,7 @@ class FeatureDataset(ClipDataset):
 
     is_cached = True
 
-    def __init__(self, utterances: WaveformDataset, table: pd.DataFrame, store: FeatureStore) -> None:
+    def __init__(self, utterances: ClipDataset, table: pd.DataFrame, store: FeatureStore) -> None:
         """Replace the audio of `utterances`, the rows of `table`, by their features in `store`."""
         super().__init__()
         self.utterances = utterances

@@ -188,7 +188,7 @@ ATTRIBUTE_METRICS: dict[str, RatingMetric] = {
 DISTRIBUTION_METRICS: dict[str, RatingMetric] = {
     "kl": RatingMetric(divergence, mean_of_second, "KL"),
     "js": RatingMetric(jensen_shannon, mean_of_second, "JS", highest=float(np.log(2))),
-    "most_voted_f1": RatingMetric(most_voted, macro_f1_of_sums, "macro-F1 most voted", highest=1.0, show=percent),
-    "multi_label_f1": RatingMetric(chosen_classes, macro_f1_of_sums, "macro-F1 multi-label", highest=1.0, show=percent),
+    "most_voted_f1": RatingMetric(most_voted, macro_f1_of_sums, "F1 most voted", highest=1.0, show=percent),
+    "multi_label_f1": RatingMetric(chosen_classes, macro_f1_of_sums, "F1 multi-label", highest=1.0, show=percent),
     "top_2": RatingMetric(among_two, mean_of_second, "top 2", highest=1.0, show=percent),
 }

@@ -8,30 +8,27 @@ may lack the fields that have a default here. A report reads a `ResultSummary`, 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import msgspec
-from msgspec import UNSET, Meta, Struct, UnsetType
+from msgspec import UNSET, Struct, UnsetType
 
 from melt_ser.core import files
 from melt_ser.evaluation.metrics import METRICS
+from melt_ser.evaluation.rating_score import INTERVAL_MARKS as INTERVAL_MARKS
+from melt_ser.evaluation.rating_score import Fold as Fold
+from melt_ser.evaluation.rating_score import Interval as Interval
+from melt_ser.evaluation.rating_score import RatingScore as RatingScore
 
 SCHEMA_VERSION = 2
 RERUN_HINT = "run again with force=true"
 
 ONE_SPEAKER = "All utterances are of one speaker: the intervals say nothing about other speakers."  # an interval_note
-INTERVAL_MARKS = {
-    "ˢ": "over speakers",
-    "ᵘ": "over utterances, taken as independent",
-    "¹": "over the utterances of one speaker, says nothing about others",
-}
 ELSEWHERE = "elsewhere; may have seen the test"
 """`train.corpus` of a published classifier, in the place of a name: tables show it, and no corpus can be called so."""
 
 
-Interval = Annotated[list[float], Meta(min_length=2, max_length=2)]  # [low, high]
 POOLED, MEAN, ENSEMBLE = "all", "mean", "ensemble"  # over all folds; docs/results.md tells them apart
-Fold = int | str | None  # a number, one of these three, or None: the release's own split
 Count = int | float  # of utterances; a mean over models may be a fraction
 
 
@@ -252,37 +249,6 @@ class Evaluation(EvaluationSummary, kw_only=True):
     predicted: dict[str, Count] = msgspec.field(default_factory=dict)  # number of answers by class
     slices: list[Slice] | None = None
     warnings: list[str] = msgspec.field(default_factory=list)
-
-
-class RatingScore(Struct, kw_only=True):
-    """A row of `ratings`: the scores of an attribute, of the mean over the attributes, or of a distribution of votes.
-
-    The metrics are those of `rating_metrics.py`; one that is not defined is None. The other fields are as in `evals`.
-    """
-
-    corpus: str
-    split: str
-    fold: Fold
-    of: str  # the attribute, "mean" or "distribution"; of one rater also "class"
-    n: int
-    values: dict[str, float | None]
-    ci95: dict[str, Interval | None] = {}
-    ci_unit: str = "utterance"
-    interval_note: str = ""
-    models: int = 1
-    spread: dict[str, float] = {}
-    scale: Interval | None = None  # of the attribute in the corpus
-    dropped: dict[str, int] = {}
-    overlap: int = 0
-    digest: str = ""
-    precision: str = "fp32"
-    predictions: str = ""
-    warnings: list[str] = []
-
-    @property
-    def interval_mark(self) -> str:
-        """Return the one of INTERVAL_MARKS that says what the intervals are over."""
-        return "ˢ" if self.ci_unit == "speaker" else "ᵘ"
 
 
 Row = TypeVar("Row", bound=EvaluationFields)

@@ -57,6 +57,7 @@ class Backbone(nn.Module, ABC):
 
     family: the name of its family, `backbone.family`.
     has_frames: whether a clip has frames over time. If not, it has one frame, and a head has nothing to pool or choose.
+    reads_words: whether its input is token ids, (batch, tokens), in place of audio; a frame is a token then.
     model: the transformers model with the weights.
     do_normalize: whether the model wants audio of zero mean and unit variance.
     kernels: the code that computes the layers (see kernels/__init__.py).
@@ -65,6 +66,7 @@ class Backbone(nn.Module, ABC):
 
     family: str
     has_frames: bool = True
+    reads_words: bool = False
 
     def __init__(self, model: PreTrainedModel | nn.Identity, do_normalize: bool, kernels: Kernels) -> None:
         super().__init__()
@@ -216,10 +218,8 @@ class Backbone(nn.Module, ABC):
     ) -> BackboneOutput:
         """Third stage: run the transformer layers from `first_layer` on, and the last norm.
 
-        hidden: the input of `first_layer`, (batch, frames, features).
+        hidden: the input of `first_layer`, (batch, frames, features); `hidden_states` of the output begin with it.
         frame_mask: (batch, frames).
-
-        The `hidden_states` of the output begin with `hidden`.
         """
         states = self.layers(hidden, frame_mask, first_layer, self.number_of_layers, output_hidden_states)
         last = self.normalise_last(states[-1])

@@ -15,6 +15,7 @@ from huggingface_hub.errors import StrictDataclassError
 from melt_ser.audio import RECEPTIVE_FIELD, SAMPLE_RATE
 from melt_ser.config import BackboneConfig
 from melt_ser.core.errors import SetupError, first_line
+from melt_ser.core.vocabulary import READ_WORDS
 from melt_ser.models.checkpoint_files import ADAPTER, CONFIG, EXTRACTOR
 
 if TYPE_CHECKING:
@@ -32,6 +33,9 @@ MODEL_TYPES = {
     "whisper": "whisper",
 }
 """The `model_type` of transformers for each of our families."""
+
+TEXT_MODEL_TYPES = ("bert", "roberta", "xlm-roberta", "camembert")
+"""The `model_type` of each text encoder that the family `text` reads."""
 
 INVALID = (ValueError, TypeError, AttributeError, StrictDataclassError)  # the errors of a wrong configuration
 LARGEST = {  # far above every published encoder; a larger number would keep the machine busy for hours
@@ -79,9 +83,11 @@ def read_config(folder: Path, config: BackboneConfig) -> PreTrainedConfig:
     path = folder / CONFIG
     described = read_json(path)
     family, model_type = config.family, described.get("model_type")
-    if model_type != MODEL_TYPES[family]:
+    known = TEXT_MODEL_TYPES if family in READ_WORDS else (MODEL_TYPES[family],)
+    if model_type not in known:
         right = family_of(model_type)
-        fix = f"set backbone.family={right}" if right else f"choose a checkpoint of {', '.join(MODEL_TYPES)}"
+        of_family = TEXT_MODEL_TYPES if family in READ_WORDS else MODEL_TYPES
+        fix = f"set backbone.family={right}" if right else f"choose a checkpoint of {', '.join(of_family)}"
         raise SetupError(f"backbone.family is {family}, but {config.checkpoint} is a '{model_type}' model; {fix}.")
     if described.get("quantization_config"):
         raise SetupError(f"{config.checkpoint} has quantised weights (quantization_config); give the original weights.")

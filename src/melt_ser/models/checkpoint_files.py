@@ -9,6 +9,7 @@ from melt_ser.audio import egemaps
 from melt_ser.config import BackboneConfig
 from melt_ser.core.errors import SetupError
 from melt_ser.core.package import checkpoint_path
+from melt_ser.core.vocabulary import READ_WORDS
 
 CONFIG = "config.json"
 DESCRIPTION = "melt_ser.json"  # of a model that melt_ser has saved
@@ -16,6 +17,10 @@ HEAD_WEIGHTS = "head.safetensors"  # of one whose head no class of transformers 
 SAFE_WEIGHTS = ("model.safetensors", "model.safetensors.index.json")
 PICKLED_WEIGHTS = ("pytorch_model.bin", "pytorch_model.bin.index.json")
 EXTRACTOR = ("preprocessor_config.json", "processor_config.json")  # the second is the joint file of transformers 5
+TOKENIZER = (
+    *("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json", "vocab.txt"),
+    *("vocab.json", "merges.txt", "sentencepiece.bpe.model"),
+)
 ADAPTER = "adapter_config.json"
 WEIGHT_SUFFIXES = {".pt", ".pth", ".ckpt", ".bin", ".safetensors"}  # no name of the hub ends like this
 SECONDS_TO_ANSWER = 10.0
@@ -67,7 +72,7 @@ def weights_digest(config: BackboneConfig) -> str | None:
     total = hashlib.sha256()
     names = {path.name for path in folder.iterdir()}
     weights = weights_file(folder, config).name
-    for name in sorted(names.intersection({CONFIG, *EXTRACTOR, weights, *_shards(names, weights)})):
+    for name in sorted(names.intersection({CONFIG, *_input_files(config), weights, *_shards(names, weights)})):
         with (folder / name).open("rb") as file:
             total.update(f"{name} {hashlib.file_digest(file, 'sha256').hexdigest()}\n".encode())
     return f"sha256:{total.hexdigest()}"
@@ -125,7 +130,7 @@ def _cached(config: BackboneConfig) -> Path | None:
     folder = Path(path).parent
     names = {path.name for path in folder.iterdir() if path.exists()}  # a link of the cache may be broken
     usable = SAFE_WEIGHTS + (PICKLED_WEIGHTS if config.allow_pickle else ())
-    return folder if names.intersection(usable) and names.intersection(EXTRACTOR) else None
+    return folder if names.intersection(usable) and names.intersection(_input_files(config)) else None
 
 
 def _download(config: BackboneConfig) -> Path:
@@ -140,7 +145,7 @@ def _download(config: BackboneConfig) -> Path:
         info = HfApi().model_info(config.checkpoint, revision=config.revision, timeout=SECONDS_TO_ANSWER)
         names = {sibling.rfilename for sibling in info.siblings or []}
         weights = _choose_weights(names, where, config.allow_pickle)
-        wanted = names.intersection({CONFIG, *EXTRACTOR, weights, *_shards(names, weights)})
+        wanted = names.intersection({CONFIG, *_input_files(config), weights, *_shards(names, weights)})
         paths = [hf_hub_download(config.checkpoint, name, revision=config.revision) for name in sorted(wanted)]
     except SetupError:
         raise
@@ -173,6 +178,11 @@ def download_command(config: BackboneConfig) -> str:
     """Return the command that puts the checkpoint into the Hugging Face cache."""
     revision = f" --revision {config.revision}" if config.revision else ""
     return f"hf download {config.checkpoint}{revision}"
+
+
+def _input_files(config: BackboneConfig) -> tuple[str, ...]:
+    """Return the names of the files that say how a checkpoint of this family reads its input."""
+    return TOKENIZER if config.family in READ_WORDS else EXTRACTOR
 
 
 def shards_of(weights: Path) -> list[Path]:

@@ -98,7 +98,8 @@ class SpeechClassifier(nn.Module):
         random = backbone.layer_drop > 0 or backbone.masks_input
         # A head that reads several layers reads the frozen ones too.
         whole_layers = isinstance(backbone.freezing, int) and not random and not head.reads_all
-        return Stage.layers if whole_layers else Stage.convolution
+        before_layers = Stage.nothing if backbone.reads_words else Stage.convolution  # token ids are no features
+        return Stage.layers if whole_layers else before_layers
 
     @torch.no_grad()
     def compute_stage(self, stage: Stage, audio: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:

@@ -47,7 +47,24 @@ def _half(source: Path) -> Any:
     from onnxruntime.transformers.float16 import convert_float_to_float16
 
     kept = [node.name for node in _nodes(source) if not is_of_encoder(node.name)]
-    return convert_float_to_float16(str(source), keep_io_types=True, node_block_list=kept)
+    model = convert_float_to_float16(str(source), keep_io_types=True, node_block_list=kept)
+    _keep_exact(model.graph.node, set(kept))
+    return model
+
+
+def _keep_exact(nodes: Sequence[Any], kept: set[str]) -> None:
+    """Pass numbers between nodes that stay in float32 as they are; the conversion rounds them to float16 on the way."""
+    exact = {output for node in nodes if node.name in kept for output in node.output}
+    rounded = {node.output[0]: node.input[0] for node in nodes if _casts(node, "FLOAT16") and node.input[0] in exact}
+    for node in nodes:
+        if _casts(node, "FLOAT") and node.input[0] in rounded:
+            node.op_type = "Identity"
+            del node.attribute[:]
+            node.input[0] = rounded[node.input[0]]
+
+
+def _casts(node: Any, number_type: str) -> bool:
+    return bool(node.op_type == "Cast" and node.attribute[0].i == getattr(onnx.TensorProto, number_type))
 
 
 def _quantised(source: Path) -> Any:

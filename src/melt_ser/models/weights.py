@@ -32,6 +32,7 @@ from melt_ser.models.quiet import quiet_transformers
 if TYPE_CHECKING:
     from transformers import PreTrainedConfig, PreTrainedModel
 
+MAY_LACK = ("masked_spec_embed", "pooler.dense.weight", "pooler.dense.bias")  # the pooler of a text encoder is unused
 # The errors of broken weights: torch, pickle, safetensors and transformers each have their own.
 UNREADABLE = (OSError, RuntimeError, ValueError, KeyError, EOFError, pickle.UnpicklingError, SafetensorError)
 
@@ -121,7 +122,7 @@ def pretrained_model(
             )
     except UNREADABLE as error:
         raise SetupError(f"The weights {weights} cannot be read ({first_line(error)}); get them again.") from error
-    missing = sorted(name for name in report["missing_keys"] if name != "masked_spec_embed")
+    missing = sorted(name for name in report["missing_keys"] if name not in MAY_LACK)
     if len(missing) >= len(expected.state_dict()) - 1:
         raise SetupError(
             f"The weights {weights} are of another model: no name in them is one of a {model_config.model_type} "

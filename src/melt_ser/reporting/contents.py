@@ -21,6 +21,7 @@ from melt_ser.reporting.ranking import Ranking, rank_methods
 from melt_ser.reporting.rated import RatedSystem, one_rater, rated_systems
 from melt_ser.reporting.system_rows import SystemRow, system_rows
 from melt_ser.reporting.systems import method_names
+from melt_ser.reporting.together import Together, speech_and_text_together
 
 
 @dataclass
@@ -50,6 +51,7 @@ class ReportData:
     test_sets: list[TestSet]  # of the first matrix: answer set closed
     ranking: Ranking | None
     label_sources: LabelSources
+    together: Together  # speech and text
     published: list[Published]  # figures of publications, and results of other tools
     rated: list[RatedSystem]  # scores of attributes and votes
     published_ratings: list[PublishedRating]
@@ -93,6 +95,7 @@ def make_report_data(collected: CollectedRuns, others: Sequence[OtherResult] = (
         test_sets(tables[0]),
         rank_methods(scores),
         compare_label_sources(scores, methods),
+        speech_and_text_together(scores),
         other_results_next_to(others, scores) + published_next_to(scores),
         rated,
         published_ratings(rated),

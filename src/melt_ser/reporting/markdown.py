@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from melt_ser.core.markdown import code, escaped, raw_table, table
 from melt_ser.evaluation.metrics import percent, table_metrics
-from melt_ser.reporting import label_sources, published_ratings
+from melt_ser.reporting import label_sources, published_ratings, together
 from melt_ser.reporting.blocks import Block
 from melt_ser.reporting.contents import ReportData
 from melt_ser.reporting.matrix import Cell
@@ -70,6 +70,10 @@ def _lines(contents: ReportData) -> Iterator[str]:
         yield f"\n## Label sources\n\n{escaped(label_sources.MEANING)}\n"
         yield from table(label_sources.COLUMNS, (pair.cells for pair in sources.pairs))
         yield from (f"\n{escaped(note)}" for note in sources.notes)
+    if contents.together.pairs or contents.together.notes:
+        yield f"\n## Speech and text together\n\n{escaped(together.MEANING)}\n"
+        yield from table(together.COLUMNS, (pair.cells for pair in contents.together.pairs))
+        yield from (f"\n{escaped(note)}" for note in contents.together.notes)
     if contents.systems:
         yield "\n## Systems\n"
         yield from _systems(contents)

@@ -102,7 +102,12 @@ def _paired(scores: Sequence[SystemScore], notes: list[str]) -> tuple[list[int],
 
 
 def predictions_of(score: SystemScore) -> pd.DataFrame:
-    """Return the predictions of all seeds, models or folds of a system, with their `group`, the speaker.
+    """Return the tables of `answers_of` as one."""
+    return pd.concat(answers_of(score), ignore_index=True)
+
+
+def answers_of(score: SystemScore) -> list[pd.DataFrame]:
+    """Return the predictions of each seed, model or fold of a system, with their `group`, the speaker.
 
     If speakers are not known, `group` is empty, and its value becomes the name of the utterance.
     """
@@ -111,7 +116,7 @@ def predictions_of(score: SystemScore) -> pd.DataFrame:
         for table in read_answers(run, row):
             known = row.ci_unit == "speaker"
             tables.append(table if known else table.assign(utterance=table["group"], group=""))
-    return pd.concat(tables, ignore_index=True)
+    return tables
 
 
 def _sentence(tested: list[tuple[SystemScore, int, PairedScores]]) -> str:

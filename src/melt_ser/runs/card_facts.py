@@ -9,6 +9,7 @@ import yaml
 
 from melt_ser.core.markdown import code, escaped, table
 from melt_ser.core.package import STUDENTS
+from melt_ser.core.vocabulary import READ_WORDS
 from melt_ser.evaluation.metrics import percent, table_metrics
 from melt_ser.evaluation.rating_metrics import ATTRIBUTE_METRICS, DISTRIBUTION_METRICS
 from melt_ser.evaluation.rating_scores import DISTRIBUTION
@@ -34,6 +35,7 @@ def card_facts(result: Result, permission: str | None = None) -> dict[str, Any]:
     """
     dataset = result.config["dataset"]
     return {
+        "reads_words": result.config["backbone"]["family"] in READ_WORDS,
         "classes": [escaped(name) for name in result.train.classes],
         "attributes": [f"{escaped(name)} ({low:g} to {high:g})" for name, (low, high) in result.train.scales.items()],
         "ratings": [(escaped(meaning), _lines(lines)) for meaning, lines in _ratings(result)],

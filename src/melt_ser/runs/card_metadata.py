@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
+from melt_ser.core.vocabulary import READ_WORDS
 from melt_ser.evaluation.metrics import METRICS
 from melt_ser.evaluation.results import Evaluation, Result
 from melt_ser.runs.origins import starts_from_checkpoint, training_corpora
@@ -16,7 +17,6 @@ from melt_ser.runs.origins import starts_from_checkpoint, training_corpora
 if TYPE_CHECKING:
     from huggingface_hub import EvalResult, ModelCardData
 
-TASK = "audio-classification"
 HUB_METRICS: dict[str, tuple[str, dict[str, str]]] = {
     "ua": ("recall", {"average": "macro"}),
     "wa": ("accuracy", {}),
@@ -44,7 +44,7 @@ def card_data(result: Result, name: str, loads_in_transformers: bool, licence: s
         license=licence or "other",
         license_name=None if licence else "not-settled",
         library_name="transformers" if loads_in_transformers else "melt_ser",
-        pipeline_tag=TASK,
+        pipeline_tag=_task(result),
         tags=["speech-emotion-recognition", "melt_ser", result.config["backbone"]["family"]],
         base_model=_hub_checkpoint(result),
         datasets=repositories or None,
@@ -52,6 +52,12 @@ def card_data(result: Result, name: str, loads_in_transformers: bool, licence: s
         model_name=name,
         eval_results=[entry for row in result.closed_evals() for entry in _entries(row, result)],
     )
+
+
+def _task(result: Result) -> str:
+    """Return the hub's name of what the model does."""
+    reads_words = result.config["backbone"]["family"] in READ_WORDS
+    return "text-classification" if reads_words else "audio-classification"
 
 
 def benchmark_files(result: Result) -> dict[str, str]:
@@ -98,7 +104,7 @@ def _entries(row: Evaluation, result: Result) -> list[EvalResult]:
         interval = {"ci95": [_rounded(bound) for bound in bounds], "ci95_over": unit_of(row)} if bounds else {}
         entries.append(
             EvalResult(
-                task_type=TASK,
+                task_type=_task(result),
                 task_name="Speech emotion recognition",
                 dataset_type=corpus.get("repository") or row.corpus,
                 dataset_name=row.corpus,

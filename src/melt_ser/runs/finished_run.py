@@ -54,8 +54,8 @@ class Run:
     @property
     def corpora(self) -> list[str]:
         """Return the test corpora that were scored."""
-        rows: list[Evaluation | RatingScore] = [*self.result.evals, *self.result.ratings]
-        return list(dict.fromkeys(row.corpus for row in rows))
+        scored = [row.corpus for row in self.result.evals] + [row.corpus for row in self.result.ratings]
+        return list(dict.fromkeys(scored))
 
     def predictions(self, corpus: str | None = None, fold: int | str | None = None) -> pd.DataFrame:
         """Return a row for each test utterance; with a mean over models, one for each utterance and model.
@@ -143,7 +143,13 @@ def load_model(
             "corpus: for these, read predictions/ in the run folder."
         )
     with computing_in(ScorePrecision(precision), target):  # so that a device without it is told at once
-        return Model(share_backbones(load_classifier(one, target) for one in folders), ScorePrecision(precision))
+        classifiers = share_backbones(load_classifier(one, target) for one in folders)
+    if classifiers[0].backbone.reads_words:
+        raise SetupError(
+            f"{folder} reads words, not audio; score it on a corpus with a column text: melt-ser evaluate <run> "
+            "dataset=<name>."
+        )
+    return Model(classifiers, ScorePrecision(precision))
 
 
 def check_classes(model: Model, verb: str) -> None:

@@ -1,7 +1,8 @@
-"""The inputs of one fold's model: audio, or cached features of its frozen stage."""
+"""The inputs of one fold's model: audio or words, or cached features of its frozen stage."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import cached_property, partial
 
 import pandas as pd
@@ -9,19 +10,21 @@ from accelerate import Accelerator
 
 from melt_ser.corpora.fold_split import FoldSplit
 from melt_ser.data.audio_cache import AudioCache
-from melt_ser.data.datasets import ClipDataset, Crop, WaveformDataset
+from melt_ser.data.datasets import ClipDataset, Crop
 from melt_ser.data.stage import Stage
+from melt_ser.data.words import named_by_words
 from melt_ser.evaluation.evaluation_sets import EvaluationSet
 from melt_ser.models.classifier import SpeechClassifier
 from melt_ser.runs.plan import RunPlan
+from melt_ser.runs.utterances import read_utterances
 from melt_ser.training.features import FeatureCache
 
 
 class FoldInputs:
-    """The inputs of one fold's model: audio, or cached features of its frozen stage (see data/stage.py).
+    """The inputs of one fold's model: audio or words, or cached features of its frozen stage (see data/stage.py).
 
-    Features are computed once for a corpus, for the utterances of all folds. Test utterances are read as audio, so that
-    the reported answers are those of the saved model. Pooled features are the exception: they are stored in float32 and
+    Features are computed once for a corpus, for the utterances of all folds. Test utterances are read anew, so that the
+    reported answers are those of the saved model. Pooled features are the exception: they are stored in float32 and
     give the same answers.
     """
 
@@ -44,8 +47,10 @@ class FoldInputs:
         """
         self.plan, self.split, self.model, self.accelerator, self.cache = plan, split, model, accelerator, cache
         trainer = plan.config.trainer
-        cut = trainer.crop_seconds is not None and bool((plan.utterances["duration"] > trainer.crop_seconds).any())
-        self.crop = Crop(trainer.crop_seconds, trainer.crop_places) if trainer.crop_seconds else None
+        self.reads_words = model.backbone.reads_words
+        seconds = None if self.reads_words else trainer.crop_seconds  # words are not cropped
+        cut = seconds is not None and bool((plan.utterances["duration"] > seconds).any())
+        self.crop = Crop(seconds, trainer.crop_places) if seconds else None
         self.stage = model.frozen_stage(crops=cut and trainer.crop_places is None)
         if trainer.crop_places is None and self.stage is not Stage.nothing:
             self.crop = None  # `fit` crops the features of the frozen stage
@@ -55,21 +60,20 @@ class FoldInputs:
         """Return the utterances to train on, augmented and cropped."""
         config, trainer, augmentation = self.plan.config, self.plan.config.trainer, self.plan.augmentation
         pad_seconds = trainer.crop_seconds if trainer.pad_to_crop else None
-        utterances = WaveformDataset(
+        utterances = read_utterances(
+            self.model,
             self.split.train,
-            self.plan.corpus.root,
-            self.model.classes,
-            self.model.backbone.do_normalize,
-            augmentation,
-            self.crop,
-            pad_seconds,
-            config.seed,
-            self.cache,
+            self.plan.corpus,
+            augment=augmentation,
+            crop=self.crop,
+            pad_seconds=pad_seconds,
+            seed=config.seed,
+            cache=self.cache,
         )
         if not augmentation.changes_nothing:
             return utterances
         read = partial(self._read, crop=self.crop, pad_seconds=pad_seconds)
-        return self.feature_cache.features_of(utterances, self.split.train, self.plan.utterances, read)
+        return self._features_of(utterances, self.split.train, self.plan.utterances, read)
 
     @cached_property
     def dev(self) -> ClipDataset:
@@ -82,21 +86,31 @@ class FoldInputs:
         if evaluation_set.corpus is self.plan.corpus:
             return self._cached_features(table) if self.stage is Stage.pooled else self._read(table)
 
-        def read(rows: pd.DataFrame) -> WaveformDataset:
-            root, normalize = evaluation_set.corpus.root, self.model.backbone.do_normalize
-            return WaveformDataset(rows, root, self.model.classes, normalize)
+        def read(rows: pd.DataFrame) -> ClipDataset:
+            return read_utterances(self.model, rows, evaluation_set.corpus)
 
         utterances = read(table)
         if self.stage is not Stage.pooled:
             return utterances
-        return self.feature_cache.features_of(utterances, table, table, read)
+        return self._features_of(utterances, table, table, read)
 
     def _cached_features(self, table: pd.DataFrame) -> ClipDataset:
-        return self.feature_cache.features_of(self._read(table), table, self.plan.utterances, self._read)
+        return self._features_of(self._read(table), table, self.plan.utterances, self._read)
 
-    def _read(self, table: pd.DataFrame, crop: Crop | None = None, pad_seconds: float | None = None) -> WaveformDataset:
-        """Return rows of the training corpus as audio, without augmentation."""
-        root, normalize = self.plan.corpus.root, self.model.backbone.do_normalize
-        return WaveformDataset(
-            table, root, self.model.classes, normalize, crop=crop, pad_seconds=pad_seconds, cache=self.cache
+    def _features_of(
+        self,
+        utterances: ClipDataset,
+        table: pd.DataFrame,
+        whole: pd.DataFrame,
+        read: Callable[[pd.DataFrame], ClipDataset],
+    ) -> ClipDataset:
+        """Do as `FeatureCache.features_of` does; utterances are the same clip if what the model reads is the same."""
+        if self.reads_words:
+            table, whole = named_by_words(table), named_by_words(whole)
+        return self.feature_cache.features_of(utterances, table, whole, read)
+
+    def _read(self, table: pd.DataFrame, crop: Crop | None = None, pad_seconds: float | None = None) -> ClipDataset:
+        """Return rows of the training corpus, without augmentation."""
+        return read_utterances(
+            self.model, table, self.plan.corpus, crop=crop, pad_seconds=pad_seconds, cache=self.cache
         )

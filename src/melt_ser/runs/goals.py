@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import numpy as np
+import pandas as pd
 import torch
 from torch import nn
 
 from melt_ser.config import Target
 from melt_ser.corpora.fold_split import FoldSplit
+from melt_ser.corpora.labels import LabelSpace
+from melt_ser.corpora.targets import attributes_of, shares_of
 from melt_ser.models.classifier import SpeechClassifier
+from melt_ser.models.outputs import Outputs
 from melt_ser.runs.plan import RunPlan
 from melt_ser.training.targets import Goals, Targets
 
@@ -15,8 +20,25 @@ from melt_ser.training.targets import Goals, Targets
 def goals_of(plan: RunPlan, split: FoldSplit) -> Goals:
     """Return the goals of a fold."""
     is_distribution = plan.corpus.target is Target.distribution
-    train, dev = (Targets.of(part, plan.outputs, plan.space, is_distribution) for part in (split.train, split.dev))
+    train, dev = (targets_of(part, plan.outputs, plan.space, is_distribution) for part in (split.train, split.dev))
     return Goals(plan.config.objective, train, dev)
+
+
+def targets_of(table: pd.DataFrame, outputs: Outputs, space: LabelSpace, is_distribution: bool) -> Targets:
+    """Return the targets of the rows of a corpus table.
+
+    space: the classes by emotion, for the votes. is_distribution: see `Targets`.
+    """
+    numbers = {name: number for number, name in enumerate(outputs.classes)}
+    classes: np.ndarray = np.zeros(len(table), dtype=np.int64)
+    if numbers:
+        classes = table["class"].map(numbers).to_numpy(dtype="int64")
+    shares = shares_of(table, space, outputs.classes) if numbers else None
+    if shares is not None and not shares.any():
+        shares = None
+    low, high = np.array(list(outputs.scales.values()), dtype=np.float64).reshape(-1, 2).T
+    attributes = 2 * (attributes_of(table, list(outputs.scales)) - low) / (high - low) - 1
+    return Targets(classes, shares, attributes, is_distribution)
 
 
 def with_uncertainties(model: SpeechClassifier, plan: RunPlan) -> None:

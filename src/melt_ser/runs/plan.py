@@ -15,6 +15,7 @@ from melt_ser.cli.compose import load_dataset
 from melt_ser.config import RELEASE_LABELS, ClassLoss, Config, DatasetConfig, Method, Target
 from melt_ser.core.console import say, verification_bar
 from melt_ser.core.errors import InputError, MeltSerError, SetupError
+from melt_ser.core.vocabulary import READ_WORDS
 from melt_ser.corpora.corpus import Corpus
 from melt_ser.corpora.fold_split import FoldSplit
 from melt_ser.corpora.labels import LabelSpace
@@ -24,6 +25,7 @@ from melt_ser.corpora.sentences import script
 from melt_ser.corpora.sounds import read_sounds
 from melt_ser.corpora.splits import make_fold_splits
 from melt_ser.corpora.targets import attribute_names, shares_of
+from melt_ser.corpora.words import only_with_words
 from melt_ser.evaluation.evaluation_sets import EvaluationSet, make_evaluation_set, other_corpora
 from melt_ser.models.outputs import Outputs
 from melt_ser.runs.folder import run_folder
@@ -102,7 +104,7 @@ def make_plan(config: Config) -> RunPlan:
     config.dataset.root = config.dataset.root or config.eval.roots.get(
         config.dataset.name
     )  # a sweep over datasets has their roots in eval.roots
-    corpus = load_corpus(config.dataset, progress=verification_bar)
+    corpus = read_corpus(config, config.dataset)
     space = label_space(config, corpus)
     usable, _ = corpus.usable(space)
     classes = _classes(corpus, space, usable)
@@ -125,7 +127,7 @@ def make_plan(config: Config) -> RunPlan:
             )
     if config.dataset.members and scores_itself and splits[0].test.empty:
         raise SetupError("No member of the union has a test part; name a test corpus: 'eval.corpora=[<corpus>]'.")
-    verified = partial(load_corpus, progress=verification_bar)
+    verified = partial(read_corpus, config)
     others, unsound = _readable(
         [replace(other, target=corpus.target) for other in other_configs if other.name in at_hand],
         verified,
@@ -154,7 +156,13 @@ def read_reference(config: Config, corpus: Corpus) -> Corpus:
     if config.dataset.members:
         raise SetupError("eval.reference is for one corpus; a union's members may have labels files of their own.")
     file = None if chosen == RELEASE_LABELS else chosen
-    return load_corpus(replace(config.dataset, label_file=file), progress=verification_bar)
+    return read_corpus(config, replace(config.dataset, label_file=file))
+
+
+def read_corpus(config: Config, dataset: DatasetConfig) -> Corpus:
+    """Return a verified corpus; only the rows with words if the backbone reads words. The errors of `load_corpus`."""
+    corpus = load_corpus(dataset, progress=verification_bar)
+    return only_with_words(corpus) if config.backbone.family in READ_WORDS else corpus
 
 
 def _readable(

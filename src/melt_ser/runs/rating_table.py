@@ -18,8 +18,8 @@ ATTRIBUTES_MEANING = (
 )
 VOTES_MEANING = (
     "KL and JS: Kullback-Leibler and Jensen-Shannon divergence from the shares of the votes, in nats, lower is better; "
-    "macro-F1 of the most voted class, and of all classes above their even share; top 2: the most voted class is among "
-    "the two most probable. F1 and top 2 in %; 95 % intervals."
+    "F1: macro-F1 of the most voted class, and of all classes above their even share; top 2: the most voted class is "
+    "among the two most probable. F1 and top 2 in %; 95 % intervals."
 )
 
 

@@ -15,9 +15,11 @@ from melt_ser.core import files
 from melt_ser.core.console import say
 from melt_ser.core.errors import InputError, SetupError
 from melt_ser.core.processes import is_main_process
+from melt_ser.core.vocabulary import READ_WORDS
 from melt_ser.corpora.corpus import Corpus
 from melt_ser.corpora.fold_split import SPLIT_COLUMNS
 from melt_ser.corpora.labels import LabelSpace
+from melt_ser.corpora.words import only_with_words
 from melt_ser.evaluation.evaluation_sets import EvaluationSet, make_evaluation_set, split_to_score
 from melt_ser.evaluation.results import RERUN_HINT, Evaluation, RatingScore, Result, write_result
 from melt_ser.models.families import check_trusted, find_family
@@ -27,6 +29,7 @@ from melt_ser.runs.folder import RESULT_FILE, model_folders, read_result
 from melt_ser.runs.plan import RunPlan
 
 if TYPE_CHECKING:
+    from melt_ser.data.datasets import ClipDataset
     from melt_ser.models.classifier import SpeechClassifier
 
 
@@ -44,7 +47,10 @@ class FinishedSystem:
 
     def score(self, corpus: Corpus) -> Result:
         """Do as `rescore` does, from the result that is in the folder now: another `evaluate` may have added rows."""
-        return rescore(self.folder, read_result(self.folder), corpus, self.config.eval, self.config.device)
+        result = read_result(self.folder)
+        if result.config["backbone"]["family"] in READ_WORDS:
+            corpus = only_with_words(corpus)
+        return rescore(self.folder, result, corpus, self.config.eval, self.config.device)
 
 
 def finished_system(config: EvaluateConfig) -> FinishedSystem:
@@ -188,9 +194,9 @@ def _predict(
     Models that share their backbone are computed together; others are in memory one at a time.
     """
     # These import torch; a result that needs no scores is shown without it.
-    from melt_ser.data.datasets import WaveformDataset
     from melt_ser.models.export import load_model, share_backbones
     from melt_ser.runs.probabilities import predict_each
+    from melt_ser.runs.utterances import read_utterances
     from melt_ser.training.device import make_accelerator
 
     accelerator = make_accelerator(device)
@@ -199,8 +205,8 @@ def _predict(
     for models in [share_backbones(loaded)] if is_shared else ([model] for model in loaded):
         first = models[0]
 
-        def read(scored: EvaluationSet, first: SpeechClassifier = first) -> WaveformDataset:
-            return WaveformDataset(scored.table, scored.corpus.root, first.classes, first.backbone.do_normalize)
+        def read(scored: EvaluationSet, first: SpeechClassifier = first) -> ClipDataset:
+            return read_utterances(first, scored.table, scored.corpus)
 
         own = evaluation_sets[len(probabilities) :][: len(models)]
         which = "" if len(models) == len(folders) else f" by model {len(probabilities) + 1}/{len(folders)}"

@@ -21,7 +21,7 @@ from melt_ser.core.console import finish, say, show
 from melt_ser.core.errors import InputError
 from melt_ser.core.locks import exclusive_lock
 from melt_ser.core.package import STUDENTS
-from melt_ser.core.vocabulary import WITHOUT_WEIGHTS
+from melt_ser.core.vocabulary import READ_WORDS, WITHOUT_WEIGHTS
 from melt_ser.evaluation.results import Inputs, Result, write_result
 from melt_ser.models.checkpoint_files import is_cached, weights_digest
 from melt_ser.models.families import check_family
@@ -205,7 +205,8 @@ def _train_and_score(plan: RunPlan, tracked: Tracking) -> Result | None:
         _open_folder(plan)
         tracked.start()
     accelerator.wait_for_everyone()
-    cache = open_audio_cache(plan.corpus.name, plan.corpus.table, config.cache)
+    hears = config.backbone.family not in READ_WORDS
+    cache = open_audio_cache(plan.corpus.name, plan.corpus.table, config.cache) if hears else None
     read_backbone: ReadBackbone = functools.partial(configured_backbone, config)
     is_shared = config.trainer.freeze == "everything"  # the backbone is the same in every fold
     if is_shared:

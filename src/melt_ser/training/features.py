@@ -30,7 +30,6 @@ from accelerate import Accelerator
 from accelerate.utils import gather_object
 from xxhash import xxh3_128
 
-from melt_ser.audio import SAMPLE_RATE
 from melt_ser.config import CacheConfig
 from melt_ser.core import files
 from melt_ser.core.console import progress, say
@@ -40,7 +39,7 @@ from melt_ser.core.memory import memory_advice
 from melt_ser.data.audio_cache import distinct_clips
 from melt_ser.data.batches import Shard, SortedBatches
 from melt_ser.data.cache_budget import GIB, subfolder, why_not_cached
-from melt_ser.data.datasets import ClipDataset, WaveformDataset
+from melt_ser.data.datasets import ClipDataset
 from melt_ser.data.feature_store import FeatureDataset, FeatureStore, crops_of, feature_names, write_description
 from melt_ser.data.loading import AheadLoader
 from melt_ser.data.stage import Stage
@@ -89,10 +88,10 @@ class FeatureCache:
 
     def features_of(
         self,
-        utterances: WaveformDataset,
+        utterances: ClipDataset,
         table: pd.DataFrame,
         whole: pd.DataFrame,
-        read: Callable[[pd.DataFrame], WaveformDataset],
+        read: Callable[[pd.DataFrame], ClipDataset],
     ) -> ClipDataset:
         """Return utterances as cached features, or unchanged if the cache is off or cannot hold them.
 
@@ -115,7 +114,7 @@ class FeatureCache:
         """Say whether the features are in `folder` for every process; all processes get the same answer."""
         return all(gather_object([FeatureStore.is_in(folder)]))
 
-    def _key(self, names: list[str], clips: WaveformDataset) -> str:
+    def _key(self, names: list[str], clips: ClipDataset) -> str:
         parts: tuple[Any, ...] = (VERSION, self.model_digest, names, clips.pad_samples, clips.do_normalize)
         if clips.pad_samples:
             parts += ("padded after normalisation",)
@@ -123,7 +122,7 @@ class FeatureCache:
             parts += (clips.crop.seconds, clips.crop.places)
         return f"{self.stage.value}-{files.sha256(json.dumps(parts))[:20]}"
 
-    def _try_to_fill(self, folder: Path, clips: WaveformDataset, names: list[str]) -> None:
+    def _try_to_fill(self, folder: Path, clips: ClipDataset, names: list[str]) -> None:
         """Compute and write features, unless another job has just done so; print the reason if this fails."""
         try:
             with contextlib.ExitStack() as stack:
@@ -135,7 +134,7 @@ class FeatureCache:
             self.failed_folders.add(folder)
             say(f"note: features of the frozen part ({self.stage.value}) are computed anew every epoch: {reason}.")
 
-    def _fill(self, folder: Path, clips: WaveformDataset, names: list[str]) -> str | None:
+    def _fill(self, folder: Path, clips: ClipDataset, names: list[str]) -> str | None:
         """Compute and write features; return the reason if they do not fit. Raises OutputError if a write fails."""
         for dtype in map(np.dtype, [np.float32] if self.stage is Stage.pooled else [np.float16, np.float32]):
             size = self._count_frames(clips) * math.prod(self.model.frame_shape(self.stage)) * dtype.itemsize
@@ -152,14 +151,13 @@ class FeatureCache:
                 return None
         raise RuntimeError("Features in float32 cannot overflow.")
 
-    def _count_frames(self, clips: WaveformDataset) -> int:
+    def _count_frames(self, clips: ClipDataset) -> int:
         """Return the number of frames of all clips together."""
         if self.stage is Stage.pooled:
             return len(clips)
-        lengths = torch.tensor(clips.seconds * SAMPLE_RATE).round().long()
-        return int(self.model.frames_of(self.stage, lengths).sum())
+        return int(self.model.frames_of(self.stage, clips.lengths).sum())
 
-    def _write(self, folder: Path, clips: WaveformDataset, names: list[str], dtype: np.dtype) -> None:
+    def _write(self, folder: Path, clips: ClipDataset, names: list[str], dtype: np.dtype) -> None:
         """Compute the features of clips and write them to `folder`, whole or not at all; the caller holds its lock.
 
         names: the name of each clip, see `feature_names`; dtype: the type to store.
@@ -179,7 +177,7 @@ class FeatureCache:
             if main:
                 shutil.rmtree(building, ignore_errors=True)
 
-    def _write_part(self, building: Path, clips: WaveformDataset, names: list[str], dtype: np.dtype) -> list[Place]:
+    def _write_part(self, building: Path, clips: ClipDataset, names: list[str], dtype: np.dtype) -> list[Place]:
         """Write this process's part of the features; stop before a clip that `dtype` cannot hold."""
         part, first, places = self.accelerator.process_index, 0, list[Place]()
         path = building / f"features{part}.bin"
@@ -201,7 +199,7 @@ class FeatureCache:
             building.replace(folder)
 
     @torch.no_grad()
-    def _compute(self, clips: WaveformDataset) -> Iterator[tuple[int, np.ndarray]]:
+    def _compute(self, clips: ClipDataset) -> Iterator[tuple[int, np.ndarray]]:
         """Yield this process's clips as (row, features in float32), longest first."""
         model, device = self.model, self.accelerator.device
         shard = Shard(self.accelerator.process_index, self.accelerator.num_processes)

@@ -5,13 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 import numpy as np
-import pandas as pd
 
 from melt_ser.config import ObjectiveConfig
-from melt_ser.corpora.labels import LabelSpace
-from melt_ser.corpora.targets import attributes_of, shares_of
 from melt_ser.data.datasets import ClipDataset
-from melt_ser.models.outputs import Outputs
 
 
 @dataclass(frozen=True)
@@ -39,24 +35,6 @@ class Targets:
             return self.shares
         of_class: np.ndarray = np.eye(count)[self.classes]
         return of_class
-
-    @classmethod
-    def of(cls, table: pd.DataFrame, outputs: Outputs, space: LabelSpace, is_distribution: bool) -> Targets:
-        """Return the targets of the rows of a corpus table.
-
-        space: the classes by emotion, for the votes. is_distribution: see `Targets`.
-        """
-        numbers = {name: number for number, name in enumerate(outputs.classes)}
-        if numbers:
-            classes = table["class"].map(numbers).to_numpy(dtype="int64")
-        else:
-            classes = np.zeros(len(table), dtype=np.int64)
-        shares = shares_of(table, space, outputs.classes) if numbers else None
-        if shares is not None and not shares.any():
-            shares = None
-        low, high = np.array(list(outputs.scales.values()), dtype=np.float64).reshape(-1, 2).T
-        attributes = 2 * (attributes_of(table, list(outputs.scales)) - low) / (high - low) - 1
-        return cls(classes, shares, attributes, is_distribution)
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from melt_ser.config import DatasetConfig, LabelsConfig
 from melt_ser.corpora.corpus import Corpus
 from melt_ser.corpora.fold_split import group_warnings
 from melt_ser.corpora.load import load_corpus, read_release
-from melt_ser.corpora.sentences import script, shared_sentences_note, telling_sentences_note, words
+from melt_ser.corpora.sentences import script, shared_sentences_note, telling_sentences_note, words, words_alone_note
 from melt_ser.reporting.preparation import summarise
 
 EMOTIONS = {"an": "anger", "di": "disgust", "fe": "fear", "ha": "happiness", "sa": "sadness", "su": "surprise"}
@@ -119,3 +119,13 @@ def test_enterface_has_42_subjects_with_30_clips_and_says_what_is_uncut(tmp_path
         "6 recordings of subject 6 are uncut, all five sentences in one file; those longer than "
         "dataset.maximum_seconds are left out"
     ]
+
+
+def test_a_model_of_the_words_alone_is_told_of_a_scripted_corpus_even_if_no_sentence_tells_a_class() -> None:
+    both = said({"It is eleven o'clock": "sad", "it is eleven o'clock!": "angry"})
+    assert words_alone_note(both, "x") == [
+        "The speakers of 'x' read 1 sentence in 10 of its 10 utterances: what a model of the words alone scores there "
+        "is about the choice of sentences, and says nothing about emotion."
+    ]
+    free = said({f"text {number}": ("sad", "angry")[number % 2] for number in range(40)}, times=4)
+    assert words_alone_note(free, "x") == []

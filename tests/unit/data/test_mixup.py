@@ -11,10 +11,9 @@ import soundfile
 import torch
 from torch.utils.data import DataLoader
 
-from melt_ser.audio.augment import Augmentation
+from melt_ser.audio.augment import Augmentation, mix
 from melt_ser.config import AugmentConfig, Balance, TrainerConfig
 from melt_ser.data.datasets import WaveformDataset
-from melt_ser.data.mixup import mix
 from melt_ser.training.optimisation import Weighting, make_loss
 
 CLASSES = ["angry", "happy", "sad"]

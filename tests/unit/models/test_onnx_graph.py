@@ -49,7 +49,7 @@ def assert_same(
     model: OnnxModel, classifiers: list[SpeechClassifier], lengths: tuple[int, ...] = LENGTHS, tolerance: float = 1e-5
 ) -> None:
     expected = by_torch(classifiers, lengths)
-    assert np.ptp(expected, axis=0).max() > 2 * tolerance  # the answers depend on the clip
+    assert np.ptp(expected, axis=0).max() > tolerance  # the answers depend on the clip
     clips = [speechlike(length).numpy() for length in lengths]
     alone = np.concatenate([model.probabilities([clip]) for clip in clips])
     np.testing.assert_allclose(alone, expected, atol=tolerance)

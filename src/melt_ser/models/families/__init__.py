@@ -6,6 +6,7 @@ w2v_bert.py    w2v-BERT 2.0
 filter_bank.py w2v-BERT's input
 whisper.py     the encoder of Whisper
 log_mel.py     Whisper's input
+text.py        encoders of text (BERT, RoBERTa, XLM-RoBERTa, CamemBERT), which read the words in place of audio
 egemaps.py     the classic features eGeMAPS, by openSMILE: no weights, no frames
 
 A family of your own is a module with a function `load_backbone`, with the arguments of the function here, that returns
@@ -36,6 +37,7 @@ MODULES = dict.fromkeys(MODEL_TYPES, "wav2vec2") | {
     "wav2vec2_conformer": "conformer",
     "w2v_bert": "w2v_bert",
     "whisper": "whisper",
+    "text": "text",
     "egemaps": "egemaps",
 }
 
