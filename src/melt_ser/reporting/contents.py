@@ -16,6 +16,7 @@ from melt_ser.reporting.notices import Notice, notices
 from melt_ser.reporting.other_tools import OtherResult
 from melt_ser.reporting.overview import SystemScore, system_scores
 from melt_ser.reporting.published import Published, published_next_to
+from melt_ser.reporting.published_ratings import PublishedRating, published_ratings
 from melt_ser.reporting.ranking import Ranking, rank_methods
 from melt_ser.reporting.rated import RatedSystem, one_rater, rated_systems
 from melt_ser.reporting.system_rows import SystemRow, system_rows
@@ -53,6 +54,7 @@ class ReportData:
     together: Together  # speech and text
     published: list[Published]  # figures of publications, and results of other tools
     rated: list[RatedSystem]  # scores of attributes and votes
+    published_ratings: list[PublishedRating]
     one_rater: list[list[str]]  # cells of rated.ONE_RATER
     warnings: dict[str, list[Run]]  # by sentence: the runs with it; the most frequent sentence first
     dropped: list[Dropped]
@@ -82,6 +84,7 @@ def make_report_data(collected: CollectedRuns, others: Sequence[OtherResult] = (
             warnings[sentence].append(run)
     by_number = dict(sorted(warnings.items(), key=lambda item: -len(item[1])))
     methods, tables = method_names(collected.runs), matrices(scores)
+    rated = rated_systems(collected.runs)
     return ReportData(
         collected,
         scores,
@@ -94,7 +97,8 @@ def make_report_data(collected: CollectedRuns, others: Sequence[OtherResult] = (
         compare_label_sources(scores, methods),
         speech_and_text_together(scores),
         other_results_next_to(others, scores) + published_next_to(scores),
-        rated_systems(collected.runs),
+        rated,
+        published_ratings(rated),
         one_rater(collected.runs),
         by_number,
         _dropped(collected.runs),

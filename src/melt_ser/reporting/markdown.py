@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from melt_ser.core.markdown import code, escaped, raw_table, table
 from melt_ser.evaluation.metrics import percent, table_metrics
-from melt_ser.reporting import label_sources, together
+from melt_ser.reporting import label_sources, published_ratings, together
 from melt_ser.reporting.blocks import Block
 from melt_ser.reporting.contents import ReportData
 from melt_ser.reporting.matrix import Cell
@@ -56,6 +56,12 @@ def _lines(contents: ReportData) -> Iterator[str]:
     for title, meaning, heads, rows in tables(contents.rated):
         yield f"\n## {title}\n\n{escaped(meaning)}\n"
         yield from table(heads, rows)
+    if contents.published_ratings:
+        yield f"\n## Published attributes next to ours\n\n{published_ratings.MEANING}\n"
+        yield from table(published_ratings.COLUMNS, (row.cells for row in contents.published_ratings))
+        yield ""
+        origins = dict.fromkeys(row.origin for row in contents.published_ratings)
+        yield from (f"- {escaped(origin)}" for origin in origins)
     if contents.one_rater:
         yield f"\n## One rater against the others\n\n{escaped(ONE_RATER_MEANING)}\n"
         yield from table(ONE_RATER, contents.one_rater)

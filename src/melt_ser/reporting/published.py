@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -34,16 +35,17 @@ class Published:
 
 
 @cache
-def _facts() -> dict[str, Any]:
-    facts: dict[str, Any] = yaml.safe_load(Path(__file__).with_suffix(".yaml").read_text(encoding="utf-8"))
-    return facts
+def facts() -> dict[str, Any]:
+    """Return the content of `published.yaml`."""
+    read: dict[str, Any] = yaml.safe_load(Path(__file__).with_suffix(".yaml").read_text(encoding="utf-8"))
+    return read
 
 
 def published_next_to(system_scores: list[SystemScore]) -> list[Published]:
     """Return the published figures with the corpus and model family of one of these scores."""
     closed = [score for score in system_scores if score.answer_set.startswith("closed")]
-    figures = [figure for score in closed for table in _facts()["tables"] for figure in _of_table(table, score)]
-    return figures + [figure for gain in _facts()["gains"] for figure in _gains(gain, closed)]
+    figures = [figure for score in closed for table in facts()["tables"] for figure in _of_table(table, score)]
+    return figures + [figure for gain in facts()["gains"] for figure in _gains(gain, closed)]
 
 
 def _of_table(table: dict[str, Any], score: SystemScore) -> list[Published]:
@@ -52,7 +54,7 @@ def _of_table(table: dict[str, Any], score: SystemScore) -> list[Published]:
     names = [f"{score.train} -> {score.corpus}", *([score.corpus] if score.train == score.corpus else [])]
     published = []
     for column, model in enumerate(table["models"]):
-        known = _facts()["models"][model]
+        known = facts()["models"][model]
         theirs = {
             metric: by_corpus[name][column]
             for metric, by_corpus in table["figures"].items()
@@ -105,15 +107,20 @@ def _comparable(score: SystemScore) -> tuple[Any, ...]:
 
 def _differences(same: dict[str, Any], score: SystemScore) -> list[str]:
     """Return a phrase for each setting in which a score differs from the publication."""
+    of_row = {"fold": score.fold or None, "classes": len(score.rows[0].classes)}
+    return differences(same, score.runs[0].result.config, of_row)
+
+
+def differences(same: Mapping[str, Any], config: Mapping[str, Any], of_row: Mapping[str, Any]) -> list[str]:
+    """Return a phrase for each setting in which a run differs from the publication.
+
+    same: the published settings, by their keys. config: that of the run. of_row: our values of the keys `fold` and
+    `classes`, which belong to the row of the result.
+    """
     phrases = []
     for key, theirs in same.items():
-        if key == "fold":
-            ours: Any = score.fold or None
-        elif key == "classes":
-            ours = len(score.rows[0].classes)
-        else:
-            group, name = key.split(".")
-            ours = score.runs[0].result.config[group].get(name)
+        group, _, name = key.partition(".")
+        ours = config.get(group, {}).get(name) if name else of_row[key]
         if ours != theirs:
             phrases.append(f"{key} is {_shown(theirs)} there, {_shown(ours)} here")
     return phrases

@@ -29,7 +29,7 @@ def run(*arguments: str, module: str = "train", cwd: Path | None = None) -> subp
         ("bakbone=wavlm", "There is no key 'bakbone'; did you mean 'backbone'?"),
         ("trainer.optimiser=adamx", "trainer.optimiser cannot be 'adamx'; did you mean 'adam'?"),
         ("trainer.epochs=many", "trainer.epochs: Value 'many' of type 'str' could not be converted to Integer."),
-        ("experiment=nothing", "There is no experiment 'nothing'; choose from: cross_corpus, emobox_intra, emodb_s"),
+        ("experiment=nothing", "There is no experiment 'nothing'; choose from: cross_corpus, emo_superb, emobox_i"),
         ("trainer.batch_size=0", "trainer.batch_size is at least 1, not 0."),
         (
             "trainer.crop_places=1",

@@ -9,9 +9,12 @@ import pandas as pd
 import pytest
 import yaml
 
+from melt_ser.report import main as report
 from melt_ser.reporting.collect import collect
 from melt_ser.reporting.overview import next_to, system_scores
 from melt_ser.reporting.published import published_next_to
+from melt_ser.reporting.published_ratings import published_ratings
+from melt_ser.reporting.rated import rated_systems
 from report_runs import copy, rename, results
 
 EMOBOX_RUN = {
@@ -97,6 +100,37 @@ def test_unknown_figures_of_the_paper_stay_empty_and_each_condition_has_its_gain
     assert sorted(gain.figures["ua"] for gain in gains) == [pytest.approx((0.1, None)), pytest.approx((0.3, None))]
     assert {next_to(gain.figures["ua"]) for gain in gains} == {"10.0 (–)", "30.0 (–)"}
     assert {gain.note for gain in gains} == {"a gain; mixed by backbone, wav2vec 2.0 Aud gains most"}
+
+
+def test_published_ccc_of_attributes_stand_next_to_ours(runs: Path, tmp_path: Path) -> None:
+    one = next(folder for folder, result in results(runs).items() if result["config"]["head"]["name"] == "mlp")
+
+    def change(result: dict[str, Any], pooling: str = "attentive_statistics") -> None:
+        rename(result, "msp_podcast")
+        result["config"]["backbone"].update(family="wavlm", checkpoint="microsoft/wavlm-large")
+        result["config"]["head"]["pooling"] = pooling
+        result["config"]["trainer"]["freeze"] = "convolution"
+        result["train"]["folds"] = result["train"]["folds"][:1]
+        place = {"corpus": "msp_podcast", "split": "test", "fold": None, "n": 9}
+        values = {"arousal": 0.6, "mean": 0.5}
+        result["ratings"] = [
+            {**place, "of": of, "values": {"ccc": ccc, "pearson": ccc, "rmse": 1.0}} for of, ccc in values.items()
+        ]
+
+    copy(one, tmp_path / "a" / "run", change)
+    copy(one, tmp_path / "b" / "run", lambda result: change(result, "mean"))
+    [*same] = published_ratings(rated_systems(collect([tmp_path / "a"]).runs))
+    assert [row.cells[2:5] for row in same] == [
+        ("mean", "0.500 (0.533, -0.033)", "WavLM-large"),
+        ("arousal", "0.600 (0.623, -0.023)", "WavLM-large"),
+        ("mean", "0.500 (0.579, -0.079)", "WavLM-large"),
+    ]
+    assert {row.differs for row in same[1:]} == {("the challenge's test labels are not public",)}
+    other = published_ratings(rated_systems(collect([tmp_path / "b"]).runs))
+    assert other[-1].differs[0] == "head.pooling is attentive_statistics there, mean here"
+    for name in ("report.md", "report.html"):
+        assert report([str(tmp_path / "a"), "--out", str(tmp_path / name)]) == 0
+        assert "Published attributes next to ours" in (tmp_path / name).read_text()
 
 
 FACTS = yaml.safe_load(Path("src/melt_ser/reporting/published.yaml").read_text())

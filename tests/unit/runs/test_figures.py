@@ -47,8 +47,8 @@ def png_size(path):
 def drawn(monkeypatch):
     """Keep the figures drawn by a test, to examine their content."""
     kept = []
-    new_figure = figures._new_figure
-    monkeypatch.setattr(figures, "_new_figure", lambda *size: kept.append(new_figure(*size)) or kept[-1])
+    new_figure = figures.new_figure
+    monkeypatch.setattr(figures, "new_figure", lambda *size: kept.append(new_figure(*size)) or kept[-1])
     return kept
 
 
