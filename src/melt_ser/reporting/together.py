@@ -126,9 +126,7 @@ def _side_by_side(
 ) -> list[tuple[pd.DataFrame, pd.DataFrame]]:
     """Pair the answers seed by seed; a single seed goes with each seed of the other. InputError for other numbers."""
     if len(heard) != len(read) and 1 not in (len(heard), len(read)):
-        raise InputError(
-            f"they have {len(heard)} and {len(read)} seeds or models; give both as many, or one of them one."
-        )
+        raise InputError(f"they have {len(heard)} and {len(read)} seeds; give both as many, or one a single seed.")
     number = max(len(heard), len(read))
     return list(zip(list(heard) * (number // len(heard)), list(read) * (number // len(read)), strict=True))
 

@@ -1,0 +1,78 @@
+"""Speech and text together: which answers are combined, and which are refused with a sentence."""
+
+from __future__ import annotations
+
+import pandas as pd
+import pytest
+
+from melt_ser.reporting import together
+from melt_ser.reporting.together import speech_and_text_together
+
+
+class Score:
+    """A system's score, as far as pairs are made of it."""
+
+    def __init__(self, family: str, tables: list[pd.DataFrame], fold: str | None = None, corpus: str = "c") -> None:
+        config = {"backbone": {"family": family}}
+        result = type("Result", (), {"config": config, "train": type("Train", (), {"folds": [None]})})
+        self.system, self.answer_set, self.train, self.corpus, self.fold = family, "closed = open", corpus, corpus, fold
+        self.runs = [type("Run", (), {"result": result})]
+        self.rows = [type("Row", (), {"split": "test", "classes": ["angry", "sad"], "fold": fold, "models": 1})]
+        self.summary = type("Summary", (), {"over": None, "count": 1})
+        self.tables = tables
+
+
+def answers(angry: dict[str, float], references: str = "as") -> pd.DataFrame:
+    """Return predictions, from the probability of anger of each utterance; the references begin with a or s."""
+    names = {"a": "angry", "s": "sad"}
+    rows = [
+        {"utterance": name, "group": name, "reference": names[reference], "angry": share, "sad": 1 - share}
+        for (name, share), reference in zip(angry.items(), references * len(angry), strict=False)
+    ]
+    return pd.DataFrame(rows)
+
+
+@pytest.fixture(autouse=True)
+def no_files(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(together, "answers_of", lambda score: score.tables)
+
+
+def combined(*scores: Score) -> together.Together:
+    return speech_and_text_together(scores)  # type: ignore[arg-type]
+
+
+HEARD = answers({"1": 0.9, "2": 0.6, "3": 0.2, "4": 0.1})  # right, wrong, wrong, right
+READ = answers({"4": 0.4, "3": 0.9, "2": 0.1}, "sas")  # another order, without the first: all right
+
+
+def test_the_mean_of_the_probabilities_is_scored_on_the_utterances_that_both_answered() -> None:
+    [pair] = combined(Score("wavlm", [HEARD]), Score("text", [READ])).pairs
+    assert pair.over_speech.n == 3
+    assert pair.uas == (0.25, 1.0, 1.0)  # speech: none of one angry, one of two sad clips
+    assert (pair.over_speech.difference, pair.over_text.difference) == (0.75, 0.0)
+
+
+def test_one_seed_goes_with_each_of_the_other_and_other_numbers_are_refused() -> None:
+    [pair] = combined(Score("wavlm", [HEARD, HEARD]), Score("text", [READ])).pairs
+    assert pair.uas == (0.25, 1.0, 1.0)
+    found = combined(Score("wavlm", [HEARD] * 3), Score("text", [READ] * 2))
+    assert (len(found.pairs), found.notes) == (
+        0,
+        ["wavlm and text on c are not combined: they have 3 and 2 seeds; give both as many, or one a single seed."],
+    )
+
+
+def test_other_labels_and_other_utterances_are_told_and_other_tests_are_no_pair() -> None:
+    other_labels = READ.assign(reference="sad")
+    found = combined(Score("wavlm", [HEARD]), Score("text", [other_labels]))
+    assert found.notes == ["wavlm and text on c are not combined: they were tested against other labels."]
+    found = combined(Score("wavlm", [HEARD]), Score("text", [answers({"9": 0.1})]))
+    assert found.notes == ["wavlm and text on c are not combined: they were tested on no utterance in common."]
+    alone = combined(Score("wavlm", [HEARD]), Score("text", [READ], corpus="d"), Score("hubert", [HEARD]))
+    assert (alone.pairs, alone.notes) == ([], [])
+
+
+def test_p_is_that_of_both_gains_corrected_together() -> None:
+    [pair] = combined(Score("wavlm", [HEARD]), Score("text", [READ])).pairs
+    raw = pair.over_speech.bootstrap_p, pair.over_text.bootstrap_p
+    assert pair.p == tuple(together.holm(raw))
