@@ -12,9 +12,12 @@ import torch
 from torch.utils.data import DataLoader
 
 from melt_ser.audio.augment import Augmentation, mix
-from melt_ser.config import AugmentConfig, Balance, TrainerConfig
+from melt_ser.config import AugmentConfig, Balance, ObjectiveConfig
 from melt_ser.data.datasets import WaveformDataset
-from melt_ser.training.optimisation import Weighting, make_loss
+from melt_ser.models.outputs import Outputs
+from melt_ser.training.objective import Objective
+from melt_ser.training.optimisation import Weighting
+from melt_ser.training.targets import Targets
 
 CLASSES = ["angry", "happy", "sad"]
 
@@ -94,10 +97,11 @@ def test_without_mixup_classes_stay_numbers(table: pd.DataFrame, tmp_path: Path)
 def test_the_loss_of_a_mix_is_the_mix_of_the_losses(balance: Balance, smoothing: float) -> None:
     classes = np.array([0, 0, 0, 1, 1, 3])  # no utterance has class 2
     weighting = Weighting.of(balance, classes, np.zeros(6, dtype=int), 4)
-    loss = make_loss(TrainerConfig(label_smoothing=smoothing), weighting)
+    loss = Objective(ObjectiveConfig(), Outputs("abcd"), Targets(classes), weighting.smoothed, smoothing)
     logits = torch.randn(3, 4, generator=torch.Generator().manual_seed(0))
-    first, second = torch.tensor([0, 1, 3]), torch.tensor([1, 1, 0])
+    rows, others = torch.tensor([0, 3, 5]), torch.tensor([3, 4, 0])
+    first, second = torch.from_numpy(classes)[rows], torch.from_numpy(classes)[others]
     share = torch.tensor([0.7, 0.2, 1.0])
     one_hot = torch.eye(4)
     mixed = share[:, None] * one_hot[first] + (1 - share)[:, None] * one_hot[second]
-    torch.testing.assert_close(loss(logits, mixed), share * loss(logits, first) + (1 - share) * loss(logits, second))
+    torch.testing.assert_close(loss(logits, mixed), share * loss(logits, rows) + (1 - share) * loss(logits, others))
