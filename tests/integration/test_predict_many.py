@@ -117,7 +117,7 @@ def test_another_window_and_a_changed_file_are_not_taken_from_an_interrupted_out
     labelled.clear()
     with pytest.raises(Interrupted):
         predict([*command, "--window", "0.5"])
-    assert "is from another model, precision or window; labelling starts again" in capsys.readouterr().err
+    assert "is from another model or window; labelling starts again" in capsys.readouterr().err
     assert labelled == ["0.wav", "1.wav", "2.wav"]
 
 

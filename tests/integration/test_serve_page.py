@@ -129,7 +129,7 @@ def test_downloads_are_those_of_predict_and_of_audacity(
 def test_a_recording_of_the_microphone_is_labelled(browser: Any, served: Served) -> None:
     one = Seen(browser, served.address + "/")
     one.page.locator("#record").click()
-    until(lambda: one.page.evaluate("document.getElementById('level').value > 0.05"))
+    one.page.wait_for_function("document.getElementById('level').value > 0.05", timeout=30_000)
     assert one.page.locator("#record").get_attribute("aria-pressed") == "true"
     one.page.wait_for_timeout(1500)
     one.page.locator("#record").click()
@@ -192,7 +192,7 @@ def test_the_page_works_by_keyboard_and_a_click_on_the_timeline_listens_from_the
     seen.page.locator("#result").wait_for()
     box = seen.page.locator("#plot").bounding_box()
     seen.page.locator("#plot").click(position={"x": box["width"] / 2, "y": 20})
-    until(lambda: seen.page.evaluate("document.getElementById('sound').currentTime >= 1.7"))
+    seen.page.wait_for_function("document.getElementById('sound').currentTime >= 1.7", timeout=30_000)
     assert seen.page.locator("#head").is_visible()
 
 

@@ -40,7 +40,17 @@ def test_a_run_folder_is_complete_and_its_metrics_follow_from_its_predictions(
     assert {"predictions/csv.csv", "figures/confusion_csv.png", "figures/training_curve.png"} <= present
     assert not (folder / "checkpoints").exists()
     assert result["schema_version"] == 2
-    assert set(result) == {"schema_version", "run", "config", "train", "evals", "unscored", "warnings"}
+    assert set(result) == {
+        "schema_version",
+        "run",
+        "config",
+        "train",
+        "evals",
+        "ratings",
+        "one_rater",
+        "unscored",
+        "warnings",
+    }
     assert {"id", "experiment", "git", "versions", "device", "seed", "seconds"} <= set(result["run"])
     assert {"corpus", "digest", "n", "classes", "best_epoch", "dev_ua"} <= set(result["train"])
     assert result["train"]["classes"] == list(CLASSES)

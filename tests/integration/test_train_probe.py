@@ -99,9 +99,9 @@ def test_a_refit_learns_from_train_and_dev_with_what_dev_chose(
 ) -> None:
     calls: list[tuple[int, int | None, Any]] = []
 
-    def noted(config: Any, model: Any, learned: Any, dev: Any, folder: Any, accelerator: Any, choice: Any) -> Any:
-        calls.append((len(learned), None if dev is None else len(dev), choice))
-        return fit_probe(config, model, learned, dev, folder, accelerator, choice)
+    def noted(config: Any, model: Any, learned: Any, dev: Any, folder: Any, accelerator: Any, *rest: Any) -> Any:
+        calls.append((len(learned), None if dev is None else len(dev), rest[0]))
+        return fit_probe(config, model, learned, dev, folder, accelerator, *rest)
 
     monkeypatch.setattr("melt_ser.runs.fold.fit_probe", noted)
     _, result = train(tmp_path / "runs", root, *PROBE, "head.layers=chosen")

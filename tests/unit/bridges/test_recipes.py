@@ -12,7 +12,7 @@ import melt_ser
 from checkout import CHECKOUT
 from melt_ser.cli.compose import load_dataset
 from melt_ser.corpora.readers.audformat_database import read
-from melt_ser.evaluation.label_rows import CsvRows
+from melt_ser.evaluation.label_rows import CsvRows, Layout
 from small_runs import corpus
 
 
@@ -27,7 +27,7 @@ def test_labels_of_predict_become_a_database_of_audformat(tmp_path: Path, monkey
     pytest.importorskip("audformat")
     root = corpus(tmp_path / "c", speakers=1, each=3)
     with (root / "labels.csv").open("w") as stream:  # as predict writes it
-        writer = CsvRows(stream, ["angry", "happy"], windows=False, names=[])
+        writer = CsvRows(stream, Layout(["label", "angry", "happy"]))
         for number, label in enumerate(("angry", "happy", "angry")):
             writer.add({"file": f"wav/s0_{number}.wav", "label": label, "angry": 0.9, "happy": 0.1})
         writer.add({"file": "wav/x.wav", "error": "no audio"})

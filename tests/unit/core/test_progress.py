@@ -74,7 +74,7 @@ def test_a_training_of_many_short_epochs_is_one_line(capsys: pytest.CaptureFixtu
         for epoch in range(1, 91):
             for _ in range(2):
                 shown.step(epoch, 0.5, 12.0)
-            shown.scored(0.25)
+            shown.scored("ua", 0.25)
     assert capsys.readouterr().err == (
         "training fold 1/5: epoch 90/90, loss 0.500, 12.0 clips/s, dev UA 0.250, done in 0 s\n"
     )
