@@ -166,6 +166,7 @@ def test_the_report_shows_runs_of_every_target(data: Path, tmp_path: Path) -> No
         assert report([str(out), "--out", str(tmp_path / name)]) == 0
     text = (tmp_path / "report.md").read_text()
     assert "## Attributes" in text and "2 seeds" in text
-    assert "Attributes" in (tmp_path / "report.html").read_text()
+    page = (tmp_path / "report.html").read_text()
+    assert "Attributes" in page and "No run answers classes" in page and "0 systems" not in page
     assert "CCC" in (tmp_path / "report.tex").read_text()
     assert set(pd.read_csv(tmp_path / "report.csv")["of"]) == {"arousal", "valence", "mean"}

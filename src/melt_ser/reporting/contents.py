@@ -6,6 +6,7 @@ from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from melt_ser.evaluation.results import EvaluationSummary, RatingScore
 from melt_ser.reporting.beside import other_results_next_to
 from melt_ser.reporting.blocks import Block, blocks_of
 from melt_ser.reporting.collect import CollectedRuns, Note, Run
@@ -110,7 +111,8 @@ def _dropped(runs: list[Run]) -> list[Dropped]:
     for run in runs:
         train = run.result.train
         dropped = {(train.corpus, "trained on", reason, n) for reason, n in train.dropped.items()}
-        for row in run.whole_evals():
+        rows: list[EvaluationSummary | RatingScore] = [*run.whole_evals(), *run.result.whole_ratings()]
+        for row in rows:
             dropped |= {(row.corpus, row.split, reason, n) for reason, n in row.dropped.items()}
         counts.update(dropped)
     return [Dropped(*key, runs) for key, runs in sorted(counts.items())]

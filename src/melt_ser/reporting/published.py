@@ -114,8 +114,8 @@ def _differences(same: dict[str, Any], score: SystemScore) -> list[str]:
 def differences(same: Mapping[str, Any], config: Mapping[str, Any], of_row: Mapping[str, Any]) -> list[str]:
     """Return a phrase for each setting in which a run differs from the publication.
 
-    same: the published settings, by their keys. config: that of the run. of_row: our values of the keys `fold` and
-    `classes`, which belong to the row of the result.
+    same: the published settings, by their keys. config: that of the run. of_row: our values of the keys without a
+    group, such as `fold`, which belong to the row of the result.
     """
     phrases = []
     for key, theirs in same.items():

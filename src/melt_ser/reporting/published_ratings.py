@@ -27,14 +27,15 @@ def published_ratings(systems: Sequence[RatedSystem]) -> list[PublishedRating]:
     for table in facts()["attributes"]:
         known = facts()["models"][table["model"]]
         for system in systems:
-            row, config = system.first, system.runs[0].result.config
+            row, result = system.first, system.runs[0].result
             ours, theirs = system.mean.values.get("ccc"), table["ccc"].get(row.of)
-            if ours is None or theirs is None or known["family"] != config["backbone"]["family"]:
+            if ours is None or theirs is None or known["family"] != result.config["backbone"]["family"]:
                 continue
             if {system.train, row.corpus} != {table["corpus"]}:
                 continue
             same = {**table["same"], "backbone.checkpoint": known["checkpoint"]}
-            differs = (*differences(same, config, {"fold": row.fold}), *table["differs"])
+            of_row = {"fold": row.fold, "attributes": len(result.train.scales)}
+            differs = (*differences(same, result.config, of_row), *table["differs"])
             shown = f"{ours:.3f} ({theirs:.3f}, {ours - theirs:+.3f})"
             texts = (system.system, system.tested_on, row.of, shown, table["model"], table["source"])
             origin = f"{table['source']}: {table['certainty']}, {table['where']}. Protocol: {table['protocol']}."

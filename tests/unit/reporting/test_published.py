@@ -111,6 +111,7 @@ def test_published_ccc_of_attributes_stand_next_to_ours(runs: Path, tmp_path: Pa
         result["config"]["head"]["pooling"] = pooling
         result["config"]["trainer"]["freeze"] = "convolution"
         result["train"]["folds"] = result["train"]["folds"][:1]
+        result["train"]["scales"] = {name: [1, 7] for name in ("arousal", "valence", "dominance")}
         place = {"corpus": "msp_podcast", "split": "test", "fold": None, "n": 9}
         values = {"arousal": 0.6, "mean": 0.5}
         result["ratings"] = [
