@@ -129,7 +129,7 @@ def test_downloads_are_those_of_predict_and_of_audacity(
 def test_a_recording_of_the_microphone_is_labelled(browser: Any, served: Served) -> None:
     one = Seen(browser, served.address + "/")
     one.page.locator("#record").click()
-    one.page.wait_for_function("document.getElementById('level').value > 0.05", timeout=30_000)
+    until(lambda: one.page.evaluate("document.getElementById('level').value > 0.05"))
     assert one.page.locator("#record").get_attribute("aria-pressed") == "true"
     one.page.wait_for_timeout(1500)
     one.page.locator("#record").click()

@@ -103,8 +103,8 @@ def test_the_answer_of_several_folds_is_their_mean(shared: bool, tmp_path: Path)
 @pytest.mark.parametrize("kind", ["wavlm-base", "conformer-relative", "w2v_bert"])
 def test_float16_is_near_and_halves_the_encoder_alone(kind: str, tmp_path: Path) -> None:
     classifier = small_classifier(kind)
-    drawn = torch.Generator().manual_seed(0)
-    torch.nn.init.normal_(classifier.head.output.weight, std=1.0, generator=drawn)  # or all clips get nearly one answer
+    drawn = torch.Generator().manual_seed(22)  # with most others all clips get nearly the same answer
+    torch.nn.init.normal_(classifier.head.output.weight, std=0.5, generator=drawn)
     assert_same(written([classifier], tmp_path, "float16"), [classifier], (16000, 9000, 23000), tolerance=1e-2)
     graph = onnx.load(tmp_path / "model.onnx").graph
     types = {weight.name: weight.data_type for weight in graph.initializer}
