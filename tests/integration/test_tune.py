@@ -224,14 +224,16 @@ def test_a_killed_search_goes_on_with_the_trial_under_way(
 
     epochs: list[int] = []
 
-    def counted(config: Any, *others: Any, report: Any, **named: Any) -> Any:
+    def counted(*arguments: Any) -> Any:
+        *others, report, goals = arguments
+
         def follow(folder: Path, history: list[dict[str, Any]]) -> None:
             epochs.append(int(history[-1]["epoch"]))
             report(folder, history)
 
-        return fit(config, *others[:-1], follow, **named)
+        return fit(*others, follow, goals)
 
-    monkeypatch.setattr("melt_ser.runs.fold.fit", lambda *arguments: counted(*arguments, report=arguments[-1]))
+    monkeypatch.setattr("melt_ser.runs.fold.fit", counted)
     assert tune(monkeypatch, *killed) == 0
     assert epochs == [2, 3, 1, 2, 3]  # the rest of the second trial, and the third
     trials = study_of(tmp_path / "killed")
