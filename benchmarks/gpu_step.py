@@ -179,7 +179,7 @@ def most_seconds(job: Job) -> Figures:
 
 
 def with_step(job: Job, step: str) -> tuple[Job, Figures]:
-    """Return the job with a step, and what was found for it."""
+    """Return the job with a step, and the findings for it."""
     if step.isdigit():
         return dataclasses.replace(job, batch_size=int(step)), {}
     found: Figures = {}

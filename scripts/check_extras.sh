@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Install each extra of the package in an environment of its own, by uv, and run a test of what it is for:
+# Install each extra of the package in an environment of its own, by uv, and run a test of its purpose:
 #
 #   scripts/check_extras.sh [EXTRA ...]      all of them without a name; "plain" is the package without an extra
 #

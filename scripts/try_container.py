@@ -81,7 +81,7 @@ def inside(root: Path, place: str, variables: dict[str, str], words: list[str]) 
 
 
 def copy_checkout(target: Path) -> None:
-    """Copy what git knows of the checkout, as .dockerignore leaves little else."""
+    """Copy the files of the checkout that git knows; .dockerignore leaves little else."""
     listed = subprocess.run(["git", "ls-files", "-z"], cwd=CHECKOUT, capture_output=True, check=True).stdout
     for name in filter(None, listed.decode().split("\0")):
         if (CHECKOUT / name).is_file():

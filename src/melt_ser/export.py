@@ -15,7 +15,7 @@ TYPES = ("float32", "float16", "int8")  # those of models/onnx_types.py, which i
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Write the file, check it against torch, and print what the check found; return the exit code."""
+    """Write the file, check it against torch, and print the findings of the check; return the exit code."""
     parser = argparse.ArgumentParser(
         prog="melt-ser export",
         description="Write the model of a finished run as an ONNX file that ONNX Runtime runs without torch and "

@@ -102,7 +102,7 @@ class Parts(NamedTuple):
 
     label: Callable[[Model, Path], Iterator[Row]]  # the rows of a recording
     place: tuple[str, ...]  # the columns of a row that place it in its recording
-    settings: dict[str, Any]  # what the rows depend on, besides the model; plain JSON values
+    settings: dict[str, Any]  # the things that decide the rows, besides the model; plain JSON values
     name: str = "files"  # of what a row is about; in a message
 
 

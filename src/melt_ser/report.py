@@ -90,7 +90,7 @@ def _format_of(out: Path | None) -> str:
 def write(
     found: CollectedRuns, form: str, out: Path | None, longtable: bool = False, beside: Sequence[str] = ()
 ) -> None:
-    """Write the report on what was found to a file, or to standard output; `beside`: see `read_beside`."""
+    """Write the report on the runs that were found to a file, or to standard output; `beside`: see `read_beside`."""
     with Progress(f"describing {len(found.runs):,} runs"):
         text = _text(found, form, out, longtable, beside)
     if out is None:

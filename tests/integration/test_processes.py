@@ -40,6 +40,22 @@ def launched(
     return subprocess.run(command, capture_output=True, text=True, env=environment, cwd=out)
 
 
+def trained_alike(
+    out: Path, root: Path, *settings: str, launcher: tuple[str, ...] = TORCHRUN, processes: int = 2
+) -> tuple[Path, Path]:
+    """Train with one process and with several; assert that the losses are the same, and return both runs' folders."""
+    one, _ = train(out / "one", root, *settings)
+    done = launched(launcher, "train", out, *typed(out / "several", root, *settings), processes=processes)
+    assert done.returncode == 0, done.stderr
+    [line] = [line for line in done.stdout.splitlines() if line.startswith("result: ")]
+    several = Path(line.removeprefix("result: ")).parent
+    found = json.loads((several / "result.json").read_text())
+    assert (several.name, found["run"]["processes"]) == (one.name, processes)
+    alone, together = (pd.read_csv(folder / "metrics.csv") for folder in (one, several))
+    assert np.abs(alone[["train_loss", "dev_loss"]] - together[["train_loss", "dev_loss"]]).to_numpy().max() < 1e-4
+    return one, several
+
+
 @pytest.mark.slow
 def test_two_processes_train_and_score_as_one_does(tmp_path: Path) -> None:
     root = corpus(tmp_path / "c", each=7)
@@ -82,15 +98,7 @@ def test_two_processes_train_and_score_as_one_does(tmp_path: Path) -> None:
 @pytest.mark.parametrize("launcher", [TORCHRUN, ACCELERATE], ids=["torchrun", "accelerate"])
 def test_four_processes_accumulate_the_gradients_that_one_does(launcher: tuple[str, ...], tmp_path: Path) -> None:
     root = corpus(tmp_path / "c", each=7)
-    one, _ = train(tmp_path / "one", root, *TEN_STEPS)
-    settings = typed(tmp_path / "four", root, *TEN_STEPS)
-    done = launched(launcher, "train", tmp_path, *settings, processes=4)
-    assert done.returncode == 0, done.stderr
-    [line] = [line for line in done.stdout.splitlines() if line.startswith("result: ")]
-    four = Path(line.removeprefix("result: ")).parent
-    assert (four.name, json.loads((four / "result.json").read_text())["run"]["processes"]) == (one.name, 4)
-    alone, together = (pd.read_csv(folder / "metrics.csv") for folder in (one, four))
-    assert np.abs(alone[["train_loss", "dev_loss"]] - together[["train_loss", "dev_loss"]]).to_numpy().max() < 1e-4
+    one, four = trained_alike(tmp_path, root, *TEN_STEPS, launcher=launcher, processes=4)
     assert np.abs(predictions(one) - predictions(four)).to_numpy().max() < 1e-4
 
 
@@ -122,14 +130,7 @@ def test_two_processes_learn_the_adapters_and_the_average_that_one_does(tmp_path
         "trainer.average=0.9",
     )
     settings += ("trainer.backbone_learning_rate=3e-3",)
-    one, _ = train(tmp_path / "one", root, *settings)
-    done = launched(TORCHRUN, "train", tmp_path, *typed(tmp_path / "two", root, *settings))
-    assert done.returncode == 0, done.stderr
-    [line] = [line for line in done.stdout.splitlines() if line.startswith("result: ")]
-    two = Path(line.removeprefix("result: ")).parent
-    assert (two.name, json.loads((two / "result.json").read_text())["run"]["processes"]) == (one.name, 2)
-    alone, together = (pd.read_csv(folder / "metrics.csv") for folder in (one, two))
-    assert np.abs(alone[["train_loss", "dev_loss"]] - together[["train_loss", "dev_loss"]]).to_numpy().max() < 1e-4
+    one, two = trained_alike(tmp_path, root, *settings)
     assert np.abs(predictions(one) - predictions(two)).to_numpy().max() < 1e-3
 
 
@@ -144,14 +145,7 @@ def test_two_processes_take_the_steps_by_seconds_that_one_does(tmp_path: Path) -
         "trainer.head_learning_rate=3e-3",
         "trainer.epochs=4",
     )
-    one, _ = train(tmp_path / "one", root, *settings)
-    done = launched(TORCHRUN, "train", tmp_path, *typed(tmp_path / "two", root, *settings))
-    assert done.returncode == 0, done.stderr
-    [line] = [line for line in done.stdout.splitlines() if line.startswith("result: ")]
-    two = Path(line.removeprefix("result: ")).parent
-    assert (two.name, json.loads((two / "result.json").read_text())["run"]["processes"]) == (one.name, 2)
-    alone, together = (pd.read_csv(folder / "metrics.csv") for folder in (one, two))
-    assert np.abs(alone[["train_loss", "dev_loss"]] - together[["train_loss", "dev_loss"]]).to_numpy().max() < 1e-4
+    trained_alike(tmp_path, root, *settings)
 
 
 @pytest.mark.parametrize("processes", [1, 2, 3, 5])

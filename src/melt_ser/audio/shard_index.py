@@ -32,7 +32,7 @@ VERSION = 1  # of the index
 MEMBER, FIRST, SIZE = "member", "first", "size"  # the columns of an index that say where a recording is
 BLOCK = 512  # bytes, of a tar file; a block of zeros ends it
 LARGEST_DATA = 2**20  # bytes of a JSON or text member
-TEXTS = {".cls": "label", ".txt": "text"}  # what a member holds beside the audio and the JSON, by its ending
+TEXTS = {".cls": "label", ".txt": "text"}  # the content of members beside the audio and the JSON, by their ending
 
 Stamp = tuple[int, int, int]  # of a file, see `core.places.stamp_of`
 

@@ -1,1 +1,1 @@
-"""Use what this package makes in other tools; each module needs its tool."""
+"""Use the models and corpora of this package in other tools; each module needs its tool."""

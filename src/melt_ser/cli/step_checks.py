@@ -1,4 +1,4 @@
-"""Check the settings that cut an epoch into steps and steps into what is computed at once."""
+"""Check the settings that cut an epoch into steps, and steps into batches that are computed at once."""
 
 from __future__ import annotations
 

@@ -58,7 +58,7 @@ def terminal() -> Iterator[None]:
 
 @contextmanager
 def silence() -> Iterator[None]:
-    """Say nothing while the block runs, such as what has been said before."""
+    """Say nothing while the block runs, for example notes that were printed before."""
     before, logger.disabled = logger.disabled, True
     try:
         yield

@@ -1,4 +1,4 @@
-"""Read a table of single ratings (`dataset.raters`): one row for what one rater said of one utterance."""
+"""Read a table of single ratings (`dataset.raters`): a row is one rater's answer for one utterance."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Ratings of a corpus beside its labels: attributes on a scale, the votes of raters, and what each rater said."""
+"""Ratings of a corpus beside its labels: attributes on a scale, the votes of raters, and the answers of each rater."""
 
 from __future__ import annotations
 

@@ -18,7 +18,7 @@ WITHOUT = {Target.distribution: "no vote for one of the classes", Target.attribu
 
 
 def target_of(config: DatasetConfig, table: pd.DataFrame, ratings: Ratings | None) -> Target:
-    """Return `dataset.target`, or else what the corpus has: classes, attributes, or a distribution of votes."""
+    """Return `dataset.target`, or without it the one that the corpus has: classes, attributes or votes."""
     if config.target is not None:
         return Target(config.target)
     if (table["label"] != "").any() or ratings is None or ratings.is_empty:
@@ -27,7 +27,7 @@ def target_of(config: DatasetConfig, table: pd.DataFrame, ratings: Ratings | Non
 
 
 def check_target(target: Target, table: pd.DataFrame, corpus: str) -> None:
-    """Raise InputError if a corpus has not what a target needs."""
+    """Raise InputError if a corpus lacks labels or ratings that a target needs."""
     if target in (Target.attributes, Target.several) and not _columns(table, ATTRIBUTE):
         raise InputError(
             f"'{corpus}' has no attributes, which dataset.target={target.value} needs; give columns such as arousal, "

@@ -1,4 +1,4 @@
-"""The words of a corpus (the column `text`) as what a model reads."""
+"""The words of a corpus (the column `text`) as the input of a model."""
 
 from __future__ import annotations
 

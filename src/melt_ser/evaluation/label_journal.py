@@ -37,7 +37,7 @@ def journal_of(out: Path, model: Model, settings: dict[str, Any]) -> Iterator[La
 class LabelJournal:
     """The finished files of one `--out`.
 
-    model, settings: what the labels depend on, as plain JSON values.
+    model, settings: the things that decide the labels, as plain JSON values.
     """
 
     def __init__(self, out: Path, model: dict[str, Any], settings: dict[str, Any]) -> None:

@@ -1,4 +1,4 @@
-"""What one rater scores against the others: the ceiling that people set for a system.
+"""The scores of one rater against the others: the ceiling that people set for a system.
 
 Each rating is scored against the other ratings of its utterance: a label against the class that most of the others
 chose (no score if that is a tie), a number against their mean. A system that is as good as one rater scores as much

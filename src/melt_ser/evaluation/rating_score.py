@@ -1,4 +1,4 @@
-"""The type of a row of `ratings` in `result.json`, and what it shares with the rows of classes."""
+"""The type of a row of `ratings` in `result.json`, and the fields that it shares with the rows of classes."""
 
 from __future__ import annotations
 
@@ -43,5 +43,5 @@ class RatingScore(Struct, kw_only=True):
 
     @property
     def interval_mark(self) -> str:
-        """Return the one of INTERVAL_MARKS that says what the intervals are over."""
+        """Return the one of INTERVAL_MARKS that names the unit of the intervals."""
         return "ˢ" if self.ci_unit == "speaker" else "ᵘ"

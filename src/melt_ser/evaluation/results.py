@@ -38,7 +38,7 @@ def training_of(corpus: str) -> str:
 
 
 class Inputs(Struct, kw_only=True):
-    """`inputs.json`: the corpus and the weights that a run started with, and what it found before its training."""
+    """`inputs.json`: the corpus and the weights that a run started with, and its findings before the training."""
 
     corpus: str
     digest: str  # SHA-256 of the corpus table with the decoded audio
@@ -263,7 +263,7 @@ class _Result(Struct, Generic[Row], kw_only=True):
     train: TrainInfo
     evals: list[Row]
     ratings: list[RatingScore] = []
-    one_rater: list[RatingScore] = []  # what one rater scores against the others on the same utterances
+    one_rater: list[RatingScore] = []  # one rater against the others on the same utterances
     unscored: list[Unscored] = []
     warnings: list[str]
 

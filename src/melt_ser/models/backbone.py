@@ -138,18 +138,20 @@ class Backbone(nn.Module, ABC):
     def normalises_last(self) -> bool:
         """Whether the model has a norm behind its last layer."""
 
-    @property
-    @abstractmethod
-    def name_in_classifier(self) -> str:
-        """The attribute that holds the model in transformers' classifier of the family."""
-
-    @abstractmethod
-    def equals_transformers(self, head: HeadConfig) -> bool:
-        """Return whether transformers' classifier of the family gives the same frames to this head, for one clip."""
-
     @abstractmethod
     def feature_extractor(self) -> Any:
         """Return transformers' feature extractor, to be saved with the model."""
+
+    # A family that transformers has a classifier for, over all frames, replaces these.
+
+    @property
+    def name_in_classifier(self) -> str:
+        """The attribute that holds the model in transformers' classifier of the family."""
+        return ""
+
+    def equals_transformers(self, head: HeadConfig) -> bool:
+        """Return whether transformers' classifier of the family gives the same frames to this head, for one clip."""
+        return False
 
     # Every family shares these; one that is no transformers model replaces `device`, `settings`, `save`, `keep_layers`.
 

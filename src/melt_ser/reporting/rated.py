@@ -108,7 +108,7 @@ def rated_systems(runs: Sequence[Run]) -> list[RatedSystem]:
 
 
 def one_rater(runs: Sequence[Run]) -> list[list[str]]:
-    """Return the cells of ONE_RATER: what one rater scores against the others on each test set, each once."""
+    """Return the cells of ONE_RATER: the scores of one rater against the others on each test set, each once."""
     found: dict[tuple[str, ...], list[str]] = {}
     for run in runs:
         for row in run.result.one_rater:

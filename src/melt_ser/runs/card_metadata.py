@@ -55,7 +55,7 @@ def card_data(result: Result, name: str, loads_in_transformers: bool, licence: s
 
 
 def _task(result: Result) -> str:
-    """Return the hub's name of what the model does."""
+    """Return the hub's name of the model's task."""
     reads_words = result.config["backbone"]["family"] in READ_WORDS
     return "text-classification" if reads_words else "audio-classification"
 

@@ -36,7 +36,7 @@ class Clips:
 
 @dataclass(frozen=True)
 class Check:
-    """What a check has found.
+    """The findings of a check.
 
     difference: the largest difference of a probability, of clips alone and in batches.
     agreement: the share of clips with the same label.

@@ -55,7 +55,7 @@ def default_folder(run: Path, wishes: Wishes) -> Path:
 
 
 def export_onnx(run: Path, folder: Path, wishes: Wishes) -> Check:
-    """Write the folder of an export, whole or not at all, and return what its check has found.
+    """Write the folder of an export, whole or not at all, and return the findings of its check.
 
     Raises SetupError if there is no such run or fold, if its model cannot be a graph, or if the folder holds other
     files; InputError if the answers of the file differ by more than the tolerance.

@@ -73,7 +73,7 @@ def _as_rows(scores: Iterable[RatingScores], answers: Answers, path: Path) -> It
 
 
 def one_rater_rows(answers: Answers, outputs: Outputs) -> list[RatingScore]:
-    """Return what one rater scores against the others on the same utterances; [] if no single ratings are known."""
+    """Return the scores of one rater against the others on the same utterances; [] if no single ratings are known."""
     scored, ratings = answers.scored, answers.scored.corpus.ratings
     if ratings is None or ratings.single.empty:
         return []

@@ -1,4 +1,4 @@
-"""What the server answers, as types: FastAPI writes the description of the interface from them."""
+"""The answers of the server, as types: FastAPI writes the description of the interface from them."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ class Score(BaseModel):
 
 
 class LimitFacts(BaseModel):
-    """What a request may ask for."""
+    """The limits of a request."""
 
     upload_megabytes: float
     audio_seconds: float

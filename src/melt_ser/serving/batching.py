@@ -1,7 +1,7 @@
 """Compute the windows of all requests together: the ones that wait share a forward pass.
 
-One thread computes. It takes the first waiting window, collects what else arrives within `WAIT`, and computes it in
-batches of similar length. While it computes, more windows collect by themselves.
+One thread computes. It takes the first waiting window, collects the others that arrive within `WAIT`, and computes them
+in batches of similar length. While it computes, more windows collect by themselves.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ class Batcher:
         return future
 
     def close(self) -> None:
-        """Answer what waits, and end."""
+        """Answer the waiting requests, and end."""
         self._waiting.put(None)
         self._thread.join()
 

@@ -1,4 +1,4 @@
-"""What a client may ask for: the size of an upload, seconds of audio, requests at once, and the time for an answer."""
+"""The limits of a client: the size of an upload, seconds of audio, requests at once, and the time for an answer."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a client should know of the model: its classes, its results, and what its probabilities were worth."""
+"""Facts about the model for a client: its classes, its results, and the calibration of its probabilities."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Run the server until a signal: it answers what has begun, and closes its streams."""
+"""Run the server until a signal: it answers the requests under way, and closes its streams."""
 
 from __future__ import annotations
 

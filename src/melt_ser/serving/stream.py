@@ -131,7 +131,7 @@ class Stream:
         return self._label(whole) if whole else []
 
     def rest(self) -> list[Window]:
-        """Return the answer to what fills no window."""
+        """Return the answer to the rest that fills no window."""
         return self._label(self.held_samples)
 
     def _label(self, samples: int) -> list[Window]:

@@ -125,7 +125,7 @@ def concordance(answers: Tensor, goal: Tensor, weights: Tensor) -> Tensor:
 
 
 def _goal(config: ObjectiveConfig, targets: Targets, count: int, smoothed: np.ndarray, smoothing: float) -> np.ndarray:
-    """Return what the class loss compares with, (utterances, classes): shares, or for multi_label 0 and 1."""
+    """Return the targets of the class loss, (utterances, classes): shares, or for multi_label 0 and 1."""
     goal = targets.shares_to_learn(count)
     if config.class_loss is ClassLoss.multi_label:
         goal = (goal > 1 / count).astype(np.float64)

@@ -1,4 +1,4 @@
-"""What a model should answer for each utterance of a part, as arrays."""
+"""The right answers for each utterance of a part, as arrays."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class Targets:
 
 @dataclass(frozen=True)
 class Goals:
-    """What a training aims at: the loss, and the right answers of its parts; `dev` is None without a dev part."""
+    """The goals of a training: the loss, and the right answers of its parts; `dev` is None without a dev part."""
 
     objective: ObjectiveConfig
     train: Targets

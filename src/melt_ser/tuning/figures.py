@@ -1,4 +1,4 @@
-"""Draw a search: its history, what mattered, and each setting against dev UA; and a range test of learning rates."""
+"""Draw a search (history, importance of settings, each setting against dev UA) and a range test of learning rates."""
 
 from __future__ import annotations
 

@@ -50,7 +50,7 @@ class Begun:
             raise Pruned
 
     def note(self, **values: Any) -> None:
-        """Note what the report of the search shows of this trial."""
+        """Note the facts of this trial that the report of the search shows."""
         for name, value in values.items():
             self._trial.set_user_attr(name, value)
 
@@ -67,7 +67,7 @@ class Study:
             folder: the folder of the study; its name is that of the study.
             url: the storage, as Optuna names it.
             space: the searched settings.
-            inputs: what the study depends on: settings, space, corpus, weights.
+            inputs: the things that decide the study: settings, space, corpus, weights.
             seed: seed of the sampler.
             prune_after: epochs of each fold in which no trial is pruned; None: none is pruned at all.
 

@@ -1,4 +1,4 @@
-"""The report of a search: study.csv, a table of the best ten, figures, the YAML of the best, and what to make of it."""
+"""The report of a search: study.csv, a table of the best ten, figures, the YAML of the best, and how to read it."""
 
 from __future__ import annotations
 

@@ -15,7 +15,7 @@ from melt_ser.core.errors import SetupError, first_line
 
 @cache  # audb reads all tables of a database to find that it is complete
 def audb_folder(name: str, version: str | None) -> Path:
-    """Return the folder of a database in audb's cache; load what it lacks.
+    """Return the folder of a database in audb's cache; load the files that it lacks.
 
     A database that is complete in the cache needs no network. Raises SetupError if audb is not installed, the version
     is not given (the newest may change between two runs), or the database cannot be loaded.

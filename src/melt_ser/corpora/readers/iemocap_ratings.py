@@ -50,7 +50,7 @@ class RatingsOfTurns:
             self.means[utterance] = dict(zip(NAMES.values(), map(float, values.groups()), strict=True))
 
     def add_line(self, utterance: str, line: str) -> None:
-        """Add what an evaluator said of a turn; other lines are ignored."""
+        """Add the answer of an evaluator about a turn; ignore other lines."""
         parts = LINE.fullmatch(line)
         if parts is None or not utterance:
             return

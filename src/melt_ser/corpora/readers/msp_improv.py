@@ -63,7 +63,7 @@ def _labels(root: Path, config: DatasetConfig) -> tuple[dict[str, str], list[Ski
     skipped = []
     utterance, consensus, single = "", dict[str, dict[str, str]](), list[Single]()
     for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
-        if not line.startswith("UTD-"):  # what a single evaluator said of the turn above
+        if not line.startswith("UTD-"):  # a single evaluator's answer about the turn above
             parsed = parse_rating(utterance, line) if utterance else None
             single += [parsed] if parsed else []
             continue

@@ -1,4 +1,4 @@
-"""The ratings of MSP corpora: one line for what a worker said of a clip.
+"""The ratings of MSP corpora: a line is a worker's answer about a clip.
 
 A line such as `WORKER00000077; Neutral; Neutral,Concerned; A:4.000000; V:4.000000; D:4.000000;` has the worker, the
 class, further classes, and the attributes activation, valence and dominance. MSP-IMPROV adds the naturalness (N). The

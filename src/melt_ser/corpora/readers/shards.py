@@ -27,7 +27,7 @@ from melt_ser.corpora.table import SPLIT_WORDS, Release
 
 COMPRESSED = re.compile(r"\.(?:tar\.\w+|tgz|tbz2?|txz)$", re.IGNORECASE)
 FIRST_WORD = re.compile(r"[a-z]+")
-DATA = "data."  # what the columns of an index with the data of a sample begin with
+DATA = "data."  # the prefix of the columns that hold the data of a sample
 
 
 def read(root: Path, config: DatasetConfig) -> Release:

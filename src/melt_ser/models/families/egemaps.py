@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from melt_ser.audio import egemaps
-from melt_ser.config import BackboneConfig, HeadConfig, Kernels
+from melt_ser.config import BackboneConfig, Kernels
 from melt_ser.core.console import say
 from melt_ser.core.errors import one_line
 from melt_ser.models.backbone import Backbone
@@ -70,13 +70,6 @@ class EgemapsBackbone(Backbone):
 
     @property
     def normalises_last(self) -> bool:
-        return False
-
-    @property
-    def name_in_classifier(self) -> str:
-        return ""
-
-    def equals_transformers(self, head: HeadConfig) -> bool:
         return False
 
     def feature_extractor(self) -> Any:

@@ -2,7 +2,8 @@
 
 A frame is a token. The first stage only puts the encoder's own padding behind the token ids, by which RoBERTa counts
 positions; the second looks up the embeddings. The layers are transformers' own, and their attention does not see the
-padding. A saved model has the tokenizer next to the encoder.
+padding. A saved model has the tokenizer next to the encoder. The classifiers of transformers read the first token
+alone, so none of them equals a model of ours.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from torch import Tensor, nn
 
-from melt_ser.config import BackboneConfig, HeadConfig, Kernels
+from melt_ser.config import BackboneConfig, Kernels
 from melt_ser.core.errors import SetupError, first_line
 from melt_ser.core.files import sha256
 from melt_ser.models.backbone import Backbone, mask_of
@@ -91,13 +92,6 @@ class TextBackbone(Backbone):
     @property
     def normalises_last(self) -> bool:
         return False
-
-    @property
-    def name_in_classifier(self) -> str:
-        return ""
-
-    def equals_transformers(self, head: HeadConfig) -> bool:
-        return False  # its classifiers read the first token
 
     def feature_extractor(self) -> Any:
         """Return the tokenizer, which is to text what the feature extractor is to audio."""
