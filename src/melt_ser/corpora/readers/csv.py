@@ -138,7 +138,7 @@ def release_of(
 
 
 def _missing(table: pd.DataFrame, root: Path | None, needs_label: bool) -> pd.Series:
-    """Return the missing part: "no audio", "no label" (if it needs one), "no audio file", or "" if complete.
+    """Return what each row lacks: "no audio", "no label" (if it needs one), "no audio file", or "" if complete.
 
     root: the folder of the files; None: all are there.
     """
