@@ -57,9 +57,10 @@ def train(rows: int, workers: int, folder: Path) -> dict[str, float]:
     """Train some steps from a table with this number of rows."""
     import torch
 
+    from melt_ser.audio.augment import Crop
     from melt_ser.cli.compose import load_config
     from melt_ser.data.batches import ShuffledBatches
-    from melt_ser.data.datasets import Crop, WaveformDataset
+    from melt_ser.data.datasets import WaveformDataset
     from melt_ser.data.stage import Stage
     from melt_ser.runs.fold import build_model
     from melt_ser.training import fit

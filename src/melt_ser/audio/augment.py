@@ -1,4 +1,4 @@
-"""Augment training clips: each change with its probability, drawn from the caller's generator.
+"""Augment training clips: each change with its probability, drawn from the caller's generator; crop long ones.
 
 The order is that of the world: the speaker (speed, pitch), the room, the level, the noise, the line (band, codec).
 """
@@ -6,6 +6,7 @@ The order is that of the world: the speaker (speed, pitch), the room, the level,
 from __future__ import annotations
 
 import hashlib
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -113,3 +114,39 @@ def mix(
     heard = other[first : first + len(mixed)]
     mixed[: len(heard)] += (1 - share) * heard
     return mixed, share
+
+
+@dataclass(frozen=True)
+class Crop:
+    """The cut of longer training clips to one length.
+
+    seconds: the length.
+    places: the number of places to choose from, evenly spaced from the first samples of a clip to its last ones. None:
+        every sample may be the first.
+    """
+
+    seconds: float
+    places: int | None = None
+
+    @property
+    def samples(self) -> int:
+        """Return the length in samples."""
+        return round(self.seconds * SAMPLE_RATE)
+
+    def places_of(self, seconds: np.ndarray) -> np.ndarray:
+        """Return the number of different crops of clips of these lengths, (clips,): 1 if a clip is not cut."""
+        assert self.places is not None
+        return np.where(seconds > self.seconds, self.places, 1)
+
+    def draw(self, generator: np.random.Generator, spare: int) -> int:
+        """Draw the first sample of a crop of a clip that has `spare` samples more than the crop."""
+        if spare <= 0:
+            return 0
+        if self.places is None:
+            return int(generator.integers(spare + 1))
+        return self.first_sample(int(generator.integers(self.places)), spare)
+
+    def first_sample(self, place: int, spare: int) -> int:
+        """Return the first sample of the crop at a place, counted from 0."""
+        assert self.places is not None
+        return round(max(spare, 0) * place / (self.places - 1))

@@ -20,7 +20,7 @@ from torch import Tensor
 from torch.utils.data import Dataset, get_worker_info
 
 from melt_ser.audio import SAMPLE_RATE
-from melt_ser.audio.augment import Augmentation, happens, mix
+from melt_ser.audio.augment import Augmentation, Crop, happens, mix
 from melt_ser.audio.decode import read_audio
 from melt_ser.audio.waveform import pad_together, prepare_waveform
 from melt_ser.config import AugmentConfig
@@ -75,40 +75,12 @@ class Batch:
         return replace(self, inputs=change(self.inputs), classes=change(self.classes), rows=change(self.rows))
 
 
-@dataclass(frozen=True)
-class Crop:
-    """The cut of longer training clips to one length.
-
-    seconds: the length.
-    places: the number of places to choose from, evenly spaced from the first samples of a clip to its last ones. None:
-        every sample may be the first.
-    """
-
-    seconds: float
-    places: int | None = None
-
-    @property
-    def samples(self) -> int:
-        """Return the length in samples."""
-        return round(self.seconds * SAMPLE_RATE)
-
-    def places_of(self, seconds: np.ndarray) -> np.ndarray:
-        """Return the number of different crops of clips of these lengths, (clips,): 1 if a clip is not cut."""
-        assert self.places is not None
-        return np.where(seconds > self.seconds, self.places, 1)
-
-    def draw(self, generator: np.random.Generator, spare: int) -> int:
-        """Draw the first sample of a crop of a clip that has `spare` samples more than the crop."""
-        if spare <= 0:
-            return 0
-        if self.places is None:
-            return int(generator.integers(spare + 1))
-        return self.first_sample(int(generator.integers(self.places)), spare)
-
-    def first_sample(self, place: int, spare: int) -> int:
-        """Return the first sample of the crop at a place, counted from 0."""
-        assert self.places is not None
-        return round(max(spare, 0) * place / (self.places - 1))
+def class_numbers(table: pd.DataFrame, classes: Sequence[str]) -> np.ndarray:
+    """Return the place of each row's class among `classes`, (rows,); zeros if there are none."""
+    numbers: np.ndarray = np.zeros(len(table), dtype=np.int64)
+    if classes:
+        numbers = table["class"].map({name: number for number, name in enumerate(classes)}).to_numpy(dtype="int64")
+    return numbers
 
 
 class ClipDataset(Dataset[Any], ABC):
@@ -153,10 +125,7 @@ class ClipDataset(Dataset[Any], ABC):
 
     def read_labels(self, table: pd.DataFrame, classes: Sequence[str]) -> None:
         """Set `classes` and `corpora` from a corpus table with a column `class`; a model may know no classes."""
-        numbers = {name: number for number, name in enumerate(classes)}
-        self.classes = np.zeros(len(table), dtype=np.int64)
-        if numbers:
-            self.classes = table["class"].map(numbers).to_numpy(dtype="int64")
+        self.classes = class_numbers(table, classes)
         members = table["corpus"] if "corpus" in table else pd.Series("", table.index)
         self.corpora = pd.factorize(members, sort=True)[0]
 

@@ -23,10 +23,11 @@ import numpy as np
 import pandas as pd
 import torch
 
+from melt_ser.audio.augment import Crop
 from melt_ser.core import files
 from melt_ser.core.errors import InputError
 from melt_ser.data.audio_cache import clip_names
-from melt_ser.data.datasets import MEMORY_LIMIT, Batch, ClipDataset, Crop
+from melt_ser.data.datasets import MEMORY_LIMIT, Batch, ClipDataset
 from melt_ser.data.stage import Stage
 
 ABOUT, CLIPS = "about.json", "clips.parquet"

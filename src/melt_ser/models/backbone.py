@@ -17,6 +17,7 @@ from melt_ser.audio import RECEPTIVE_FIELD
 from melt_ser.config import Kernels
 from melt_ser.core.errors import SetupError, did_you_mean
 from melt_ser.models.kernels import layer_input
+from melt_ser.models.kernels.masking import mask_of
 from melt_ser.models.kernels.recording import is_recording
 from melt_ser.models.quiet import quiet_transformers
 
@@ -24,11 +25,6 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
     from melt_ser.config import HeadConfig
-
-
-def mask_of(counts: Tensor, frames: int, device: torch.device) -> Tensor:
-    """Return the frame mask, (batch, frames), true for the first `counts` frames of each utterance, (batch,)."""
-    return torch.arange(frames, device=device) < counts.to(device, non_blocking=True)[:, None]
 
 
 @dataclass(frozen=True)

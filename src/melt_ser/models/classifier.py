@@ -11,8 +11,9 @@ from torch import Tensor, nn
 from melt_ser.config import HeadConfig, LastState, Pooling
 from melt_ser.core.errors import SetupError
 from melt_ser.data.stage import Stage
-from melt_ser.models.backbone import Backbone, BackboneOutput, mask_of
+from melt_ser.models.backbone import Backbone, BackboneOutput
 from melt_ser.models.head import Head, checked_layers
+from melt_ser.models.kernels.masking import mask_of
 from melt_ser.models.outputs import Outputs
 
 

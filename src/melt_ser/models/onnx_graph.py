@@ -22,8 +22,8 @@ from torch import Tensor, nn
 
 from melt_ser.audio import RECEPTIVE_FIELD
 from melt_ser.core.errors import SetupError, first_line
-from melt_ser.models.backbone import mask_of
 from melt_ser.models.classifier import SpeechClassifier, logits_of_all
+from melt_ser.models.kernels.masking import mask_of
 from melt_ser.models.kernels.recording import least
 
 OPSET = 17  # the first with LayerNormalization; ONNX Runtime has it since 1.12

@@ -74,8 +74,7 @@ def evaluation_rows(folder: Path, folds: Sequence[Answers], outputs: Outputs) ->
         whole = _mean_and_ensemble(folds, outputs) if share_a_test else [_pooled(folds)]
     rows = [_rows(folder, answers, outputs) for answers in whole]
     rows += [_rows(folder, answers, outputs, one_of_many=bool(whole)) for answers in folds]
-    evals, ratings = [row for part in rows for row in part.evals], [row for part in rows for row in part.ratings]
-    return Rows(evals, ratings, one_rater_rows((whole or folds)[0], outputs))
+    return replace(Rows.of(rows), one_rater=one_rater_rows((whole or folds)[0], outputs))
 
 
 def with_rows(result: Result, rows: Rows) -> None:
@@ -94,16 +93,11 @@ def _mean_and_ensemble(folds: Sequence[Answers], outputs: Outputs) -> list[Answe
     scored = replace(first, table=first.table.assign(trained_on=trained_on))
     of_models = np.stack([answers.predictions[outputs.names].to_numpy() for answers in folds])
     mean = of_models.mean(axis=0, dtype=np.float64).astype(of_models.dtype)
-    on_this_scale = replace(outputs, scales={**outputs.scales, **_known(scored, outputs)})
+    scales = {name: scored.scales.get(name, scale) for name, scale in outputs.scales.items()}
     return [
         Answers(MEAN, scored, together.predictions, together.temperature, len(folds)),
-        answers_of(ENSEMBLE, scored, mean, on_this_scale, None, len(folds)),
+        answers_of(ENSEMBLE, scored, mean, replace(outputs, scales=scales), None, len(folds)),
     ]
-
-
-def _known(scored: EvaluationSet, outputs: Outputs) -> dict[str, tuple[float, float]]:
-    """Return the corpus' own scale of each attribute of the model that it has."""
-    return {name: scale for name, scale in scored.scales.items() if name in outputs.scales}
 
 
 def _pooled(folds: Sequence[Answers]) -> Answers:
@@ -135,8 +129,9 @@ def _rows(folder: Path, answers: Answers, outputs: Outputs, one_of_many: bool = 
     path = Path("predictions") / f"{stem}.csv"
     files.write_csv(folder / path, answers.predictions)
     decided = without_ties(answers)
-    evals = _class_rows(decided, list(outputs.classes), path) if outputs.classes and len(decided.predictions) else []
-    return Rows(evals, rating_rows(answers, outputs, path), [])
+    none_decided = decided.predictions.empty
+    evals = _class_rows(decided, list(outputs.classes), path) if outputs.classes and not none_decided else []
+    return Rows(evals, rating_rows(answers, outputs, path, none_decided), [])
 
 
 def _class_rows(answers: Answers, classes: list[str], path: Path) -> list[Evaluation]:

@@ -13,9 +13,8 @@ import pandas as pd
 from melt_ser.config import ScorePrecision
 from melt_ser.core.console import say
 from melt_ser.core.errors import SetupError, did_you_mean
-from melt_ser.core.files import read_csv
 from melt_ser.evaluation.labelling import Model
-from melt_ser.evaluation.results import ENSEMBLE, RERUN_HINT, Evaluation, RatingScore
+from melt_ser.evaluation.results import ENSEMBLE, Evaluation, RatingScore
 from melt_ser.models.checkpoint_files import CONFIG, DESCRIPTION
 from melt_ser.models.hub_model import fetch_models, is_on_hub
 from melt_ser.runs.folder import model_folders, read_result
@@ -67,9 +66,7 @@ class Run:
         """
         if not self.classes:
             rated = self._row(self.result.ratings, corpus, fold)
-            return read_csv(
-                self.folder / rated.predictions, {"utterance": str}, RERUN_HINT, {"file": str, "speaker": str}
-            )
+            return read_prediction_table(self.folder / rated.predictions, [])
         row = self._evaluation(corpus, fold)
         table = read_prediction_table(self.folder / row.predictions, [*self.classes, *row.classes])
         table["prediction"] = table[row.classes].idxmax(axis="columns")

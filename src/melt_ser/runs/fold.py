@@ -152,7 +152,7 @@ def train_model(
     if config.trainer.method is Method.gradient:
         if model.head.standardises:
             set_scale(model, train, config.trainer.batch_size, accelerator)
-        find_step_seconds(plan, inputs)
+        find_step_seconds(plan, inputs, train)
         trainer = plan.config.trainer
         if chosen is not None and chosen.best_epoch is not None:
             trainer = replace(trainer, epochs=chosen.best_epoch)

@@ -8,9 +8,11 @@ from functools import cached_property, partial
 import pandas as pd
 from accelerate import Accelerator
 
+from melt_ser.audio.augment import Crop
+from melt_ser.core.vocabulary import READ_WORDS
 from melt_ser.corpora.fold_split import FoldSplit
-from melt_ser.data.audio_cache import AudioCache
-from melt_ser.data.datasets import ClipDataset, Crop
+from melt_ser.data.audio_cache import AudioCache, open_audio_cache
+from melt_ser.data.datasets import ClipDataset
 from melt_ser.data.stage import Stage
 from melt_ser.data.words import named_by_words
 from melt_ser.evaluation.evaluation_sets import EvaluationSet
@@ -18,6 +20,13 @@ from melt_ser.models.classifier import SpeechClassifier
 from melt_ser.runs.plan import RunPlan
 from melt_ser.runs.utterances import read_utterances
 from melt_ser.training.features import FeatureCache
+
+
+def open_cache(plan: RunPlan) -> AudioCache | None:
+    """Return the cache of the corpus' decoded clips; None if it is off, or if the backbone reads words."""
+    if plan.config.backbone.family in READ_WORDS:
+        return None
+    return open_audio_cache(plan.corpus.name, plan.corpus.table, plan.config.cache)
 
 
 class FoldInputs:

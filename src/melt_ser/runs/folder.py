@@ -72,6 +72,11 @@ def begun_by_this_job(folder: Path) -> bool:
     return was_queued_again and path.is_file() and path.read_text(encoding="utf-8") == os.environ.get("SLURM_JOB_ID")
 
 
+def goes_on(folder: Path, force: bool) -> bool:
+    """Return whether a command uses the files that it finds in a run folder; `force=true` begins anew."""
+    return not force or begun_by_this_job(folder)
+
+
 def read_result(folder: Path) -> Result:
     """Read the result of a finished run; SetupError if there is none, InputError if it is not sound."""
     path, previous = folder / RESULT_FILE, previous_folder(folder)

@@ -11,9 +11,11 @@ from melt_ser.config import Target
 from melt_ser.corpora.fold_split import FoldSplit
 from melt_ser.corpora.labels import LabelSpace
 from melt_ser.corpora.targets import attributes_of, shares_of
+from melt_ser.data.datasets import class_numbers
 from melt_ser.models.classifier import SpeechClassifier
 from melt_ser.models.outputs import Outputs
 from melt_ser.runs.plan import RunPlan
+from melt_ser.training.objective import SMALLEST_SHARE
 from melt_ser.training.targets import Goals, Targets
 
 
@@ -29,16 +31,12 @@ def targets_of(table: pd.DataFrame, outputs: Outputs, space: LabelSpace, is_dist
 
     space: the classes by emotion, for the votes. is_distribution: see `Targets`.
     """
-    numbers = {name: number for number, name in enumerate(outputs.classes)}
-    classes: np.ndarray = np.zeros(len(table), dtype=np.int64)
-    if numbers:
-        classes = table["class"].map(numbers).to_numpy(dtype="int64")
-    shares = shares_of(table, space, outputs.classes) if numbers else None
+    shares = shares_of(table, space, outputs.classes) if outputs.classes else None
     if shares is not None and not shares.any():
         shares = None
     low, high = np.array(list(outputs.scales.values()), dtype=np.float64).reshape(-1, 2).T
     attributes = 2 * (attributes_of(table, list(outputs.scales)) - low) / (high - low) - 1
-    return Targets(classes, shares, attributes, is_distribution)
+    return Targets(class_numbers(table, outputs.classes), shares, attributes, is_distribution)
 
 
 def with_uncertainties(model: SpeechClassifier, plan: RunPlan) -> None:
@@ -57,6 +55,6 @@ def correct_priors(model: SpeechClassifier, goals: Goals, power: float) -> None:
     count = len(model.classes)
     if power == 0.0 or not count:
         return
-    shares = torch.from_numpy(goals.train.shares_to_learn(count).mean(axis=0)).clamp(min=1e-8)
+    shares = torch.from_numpy(goals.train.shares_to_learn(count).mean(axis=0)).clamp(min=SMALLEST_SHARE)
     bias = model.head.output.bias
     bias[:count] -= power * shares.log().to(bias)

@@ -58,7 +58,11 @@ def prediction_table(evaluation_set: EvaluationSet, answers: np.ndarray, outputs
 
 
 def read_prediction_table(path: Path, classes: Sequence[str], fold: Fold = None) -> pd.DataFrame:
-    """Read the table of a result row with this fold and these classes; InputError if it is missing, or not sound."""
-    texts = ("utterance", "reference", "prediction", *(["fold"] if fold == MEAN else []))
+    """Read the table of a result row with this fold and these classes; InputError if it is missing, or not sound.
+
+    A table without classes has no reference and no prediction: it is of attributes alone.
+    """
+    of_classes = ("reference", "prediction") if classes else ()
+    texts = ("utterance", *of_classes, *(["fold"] if fold == MEAN else []))
     needed = dict.fromkeys(texts, str) | dict.fromkeys(classes, float)
     return files.read_csv(path, needed, RERUN_HINT, {"file": str, "speaker": str})

@@ -22,10 +22,10 @@ CLASS = "class"  # of one rater: the label
 TIED = "no single most voted class"
 
 
-def rating_rows(answers: Answers, outputs: Outputs, path: Path) -> list[RatingScore]:
+def rating_rows(answers: Answers, outputs: Outputs, path: Path, none_decided: bool) -> list[RatingScore]:
     """Return the rows of the attributes that the models answer, and of the distribution if votes are the target.
 
-    path: of the predictions, in the run folder.
+    path: of the predictions, in the run folder. none_decided: whether no utterance has a single most voted class.
     """
     predictions = answers.predictions
     rows = Answered(
@@ -40,13 +40,13 @@ def rating_rows(answers: Answers, outputs: Outputs, path: Path) -> list[RatingSc
         references = {name: predictions[name + REFERENCE].to_numpy("float64") for name in names}
         found = {name: predictions[name].to_numpy("float64") for name in names}
         scores += score_attributes(references, found, rows)
-    return list(_as_rows(scores, answers, path))
+    return list(_as_rows(scores, answers, path, none_decided))
 
 
-def _as_rows(scores: Iterable[RatingScores], answers: Answers, path: Path) -> Iterable[RatingScore]:
+def _as_rows(scores: Iterable[RatingScores], answers: Answers, path: Path, none_decided: bool) -> Iterable[RatingScore]:
     scored = answers.scored
     warnings = list(scored.notes)
-    if without_ties(answers).predictions.empty:
+    if none_decided:
         warnings.append("No utterance has a single most voted class, so UA and WA are not known.")
     for of in scores:
         scale = scored.scales.get(of.of)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from melt_ser.evaluation.rating_metrics import ATTRIBUTE_METRICS, DISTRIBUTION_METRICS, RatingMetric
 from melt_ser.evaluation.rating_scores import DISTRIBUTION
 from melt_ser.evaluation.results import INTERVAL_MARKS, RatingScore
+from melt_ser.runs.table import interval_text
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -67,8 +68,6 @@ def shown(row: RatingScore, name: str, metric: RatingMetric) -> str:
     value = row.values.get(name)
     if value is None:
         return "–"
-    spread, bounds = row.spread.get(name), row.ci95.get(name)
+    spread = row.spread.get(name)
     text = metric.show(value) + ("" if spread is None else f" ± {metric.show(spread)}")
-    if bounds is None:
-        return f"{text} [–]" if row.interval_note else text
-    return f"{text} [{metric.show(bounds[0])}, {metric.show(bounds[1])}]{row.interval_mark}"
+    return text + interval_text(row.ci95.get(name), row, metric)

@@ -35,15 +35,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class FinishedSystem:
-    """A finished run that `evaluate` scores on another corpus."""
+    """A finished run that `evaluate` scores on another corpus; `target` is the judgement that its model has learnt."""
 
     config: EvaluateConfig
     folder: Path
-
-    @property
-    def target(self) -> Target:
-        """Return the judgement that the run's model has learnt."""
-        return Target(read_result(self.folder).train.target)
+    target: Target
 
     def score(self, corpus: Corpus) -> Result:
         """Do as `rescore` does, from the result that is in the folder now: another `evaluate` may have added rows."""
@@ -71,7 +67,7 @@ def finished_system(config: EvaluateConfig) -> FinishedSystem:
     if config.family is not None:
         find_family(config.family, "family")
     check_trusted(result.config["backbone"]["family"], folder)
-    return FinishedSystem(config, folder)
+    return FinishedSystem(config, folder, Target(result.train.target))
 
 
 def complete(plan: RunPlan, result: Result) -> Result:

@@ -21,14 +21,14 @@ from melt_ser.core.console import finish, say, show
 from melt_ser.core.errors import InputError
 from melt_ser.core.locks import exclusive_lock
 from melt_ser.core.package import STUDENTS
-from melt_ser.core.vocabulary import READ_WORDS, WITHOUT_WEIGHTS
+from melt_ser.core.vocabulary import WITHOUT_WEIGHTS
 from melt_ser.evaluation.results import Inputs, Result, write_result
 from melt_ser.models.checkpoint_files import is_cached, weights_digest
 from melt_ser.models.families import check_family
 from melt_ser.runs.folder import (
     INPUTS_FILE,
     RESULT_FILE,
-    begun_by_this_job,
+    goes_on,
     note_job,
     previous_folder,
     read_inputs,
@@ -83,7 +83,7 @@ def _run(config: Config) -> tuple[Path, bool, dict[str, float]]:
     with exclusive_lock(plan.folder, waits=sweeping()):  # jobs of a sweep may score one run on different corpora
         if processes.is_main_process():
             (plan.folder / FAILED).unlink(missing_ok=True)
-        is_finished = path.is_file() and (not config.force or begun_by_this_job(plan.folder))
+        is_finished = path.is_file() and goes_on(plan.folder, config.force)
         told = [] if is_finished else warnings_before(plan)  # before hours of training, not after them
         for warning in told:
             say(f"note: {warning}")
@@ -158,7 +158,7 @@ def _open_folder(plan: RunPlan) -> None:
     """Make the run folder and describe the run in it; InputError if it was started with other inputs."""
     config, folder, sounds = plan.config, plan.folder, plan.augmentation.digest
     weights = weights_digest(config.backbone)
-    if config.force and not begun_by_this_job(folder):
+    if not goes_on(folder, config.force):
         set_aside(folder)
         note_job(folder)
     files.remove_leftovers(folder)
@@ -194,9 +194,9 @@ def _train_and_score(plan: RunPlan, tracked: Tracking) -> Result | None:
     if config.backbone.family not in WITHOUT_WEIGHTS:
         _say_if_small(config.backbone)
 
-    from melt_ser.data.audio_cache import open_audio_cache  # imports torch; a missing corpus is reported without it
-    from melt_ser.models.export import share_backbones
+    from melt_ser.models.export import share_backbones  # imports torch; a missing corpus is reported without it
     from melt_ser.runs.fold import ReadBackbone, calibrate_on_dev, configured_backbone, load_or_train, predict_sets
+    from melt_ser.runs.fold_inputs import open_cache
     from melt_ser.training.device import make_accelerator
 
     accelerator = make_accelerator(config.device, config.trainer.precision)
@@ -205,8 +205,7 @@ def _train_and_score(plan: RunPlan, tracked: Tracking) -> Result | None:
         _open_folder(plan)
         tracked.start()
     accelerator.wait_for_everyone()
-    hears = config.backbone.family not in READ_WORDS
-    cache = open_audio_cache(plan.corpus.name, plan.corpus.table, config.cache) if hears else None
+    cache = open_cache(plan)
     read_backbone: ReadBackbone = functools.partial(configured_backbone, config)
     is_shared = config.trainer.freeze == "everything"  # the backbone is the same in every fold
     if is_shared:

@@ -11,11 +11,12 @@ from melt_ser.config import AUTO
 from melt_ser.core import files
 from melt_ser.core.console import say
 from melt_ser.core.errors import SetupError
-from melt_ser.runs.folder import INPUTS_FILE, read_inputs, write_settings
+from melt_ser.runs.folder import INPUTS_FILE, goes_on, read_inputs, write_settings
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
 
+    from melt_ser.data.datasets import ClipDataset
     from melt_ser.runs.fold_inputs import FoldInputs
     from melt_ser.runs.plan import RunPlan
 
@@ -27,7 +28,7 @@ def use_found_step_seconds(plan: RunPlan, accelerator: Accelerator) -> None:
     """
     if plan.config.trainer.step_seconds != AUTO:
         return
-    is_begun = (plan.folder / INPUTS_FILE).is_file() and not plan.config.force
+    is_begun = (plan.folder / INPUTS_FILE).is_file() and goes_on(plan.folder, plan.config.force)
     found = read_inputs(plan.folder).step_seconds if is_begun else None
     if found is not None:
         _settle(plan, found)
@@ -43,14 +44,17 @@ def can_measure(accelerator: Accelerator) -> bool:
     return bool(accelerator.device.type == "cuda")
 
 
-def find_step_seconds(plan: RunPlan, inputs: FoldInputs) -> None:
-    """Find the seconds of `auto` with a fold's model, and keep them in the run folder; do nothing for a number."""
+def find_step_seconds(plan: RunPlan, inputs: FoldInputs, train: ClipDataset) -> None:
+    """Find the seconds of `auto` with a fold's model, and keep them in the run folder; do nothing for a number.
+
+    train: the utterances that the fold trains on.
+    """
     from melt_ser.training.largest_step import largest_step_seconds
 
     trainer = plan.config.trainer
     if trainer.step_seconds != AUTO:
         return
-    found = largest_step_seconds(trainer, inputs.model, inputs.stage, inputs.train(), inputs.accelerator)
+    found = largest_step_seconds(trainer, inputs.model, inputs.stage, train, inputs.accelerator)
     say(f"note: trainer.step_seconds=auto is {found}: a step of {found} s fits; the run keeps this number.")
     _settle(plan, found)
     if inputs.accelerator.is_main_process:

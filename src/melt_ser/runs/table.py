@@ -10,7 +10,8 @@ from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
 from melt_ser.evaluation.metrics import METRICS, Metric, percent, table_metrics
-from melt_ser.evaluation.results import ENSEMBLE, INTERVAL_MARKS, MEAN, POOLED, EvaluationFields
+from melt_ser.evaluation.rating_metrics import RatingMetric
+from melt_ser.evaluation.results import ENSEMBLE, INTERVAL_MARKS, MEAN, POOLED, EvaluationFields, RatingScore
 
 NO_INTERVAL = re.compile(r"No interval of [^:]*: ([^.]*)\.")  # as in `EvaluationFields.interval_note`
 Row = TypeVar("Row", bound=EvaluationFields)
@@ -73,7 +74,9 @@ def shown(row: EvaluationFields, name: str, metric: Metric, in_full: bool = True
     return text + (interval_text(row.interval(name), row, metric) if metric.has_interval else "")
 
 
-def interval_text(bounds: Sequence[float] | None, row: EvaluationFields, metric: Metric) -> str:
+def interval_text(
+    bounds: Sequence[float] | None, row: EvaluationFields | RatingScore, metric: Metric | RatingMetric
+) -> str:
     """Return " [low, high]" with the row's mark, " [–]" if its note has a reason for no bounds, otherwise ""."""
     if bounds is None:
         return " [–]" if row.interval_note else ""

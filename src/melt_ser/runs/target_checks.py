@@ -10,6 +10,7 @@ from melt_ser.config import AttributeLoss, ClassLoss, Config, Method, ObjectiveC
 from melt_ser.core.errors import InputError, SetupError
 from melt_ser.core.processes import several
 from melt_ser.corpora.corpus import Corpus
+from melt_ser.corpora.labels import RESERVED
 from melt_ser.corpora.ratings import ATTRIBUTE
 from melt_ser.corpora.targets import attribute_names
 from melt_ser.evaluation.rating_scores import DISTRIBUTION, MEAN_OF_ATTRIBUTES
@@ -78,10 +79,7 @@ def _check_losses(objective: ObjectiveConfig, target: Target, is_probe: bool) ->
             )
 
 
-TAKEN = (
-    *("utterance", "file", "speaker", "fold", "reference", "prediction", "correct", "start", "end", "label", "error"),
-    *(CLASS, DISTRIBUTION, MEAN_OF_ATTRIBUTES),
-)
+TAKEN = (*RESERVED, CLASS, DISTRIBUTION, MEAN_OF_ATTRIBUTES)
 """Columns of predictions, and rows of results, whose names an attribute cannot have."""
 
 

@@ -104,10 +104,10 @@ class FeatureCache:
         if not self.used:
             return utterances
         distinct = crops_of(distinct_clips(whole), utterances.crop)
-        names, clips = feature_names(distinct), read(distinct)
-        folder = self.folder / self._key(names, clips)
+        names = feature_names(distinct)
+        folder = self.folder / self._key(names, utterances)
         if not self._is_cached(folder) and folder not in self.failed_folders:
-            self._try_to_fill(folder, clips, names)
+            self._try_to_fill(folder, read(distinct), names)
         return FeatureDataset(utterances, table, FeatureStore(folder)) if self._is_cached(folder) else utterances
 
     def _is_cached(self, folder: Path) -> bool:

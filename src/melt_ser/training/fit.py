@@ -117,7 +117,7 @@ def fit(
     goals = goals or Goals.of_classes(train, dev)
     weighting = Weighting.of_targets(config.balance, goals.train, train.corpora, len(model.classes))
     weights = torch.from_numpy(weighting.in_loss).to(device)
-    batches = _plan_batches(config, train, seed, weighting)
+    batches = plan_batches(config, train, seed, weighting)
     steps = batches.steps_until(config.epochs)
     if config.step_seconds is not None:
         config = rates_for(config, len(train) * config.epochs / steps)
@@ -219,7 +219,7 @@ def fit(
     return state
 
 
-def _plan_batches(config: TrainerConfig, train: ClipDataset, seed: int, weighting: Weighting) -> ShuffledBatches:
+def plan_batches(config: TrainerConfig, train: ClipDataset, seed: int, weighting: Weighting) -> ShuffledBatches:
     """Return the plan of all batches of a training."""
     return ShuffledBatches(
         train.seconds,

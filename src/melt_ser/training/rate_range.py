@@ -13,12 +13,12 @@ from accelerate import Accelerator
 from melt_ser.config import TrainerConfig
 from melt_ser.core.console import Progress
 from melt_ser.core.memory import memory_advice
-from melt_ser.data.batches import Shard, ShuffledBatches
+from melt_ser.data.batches import Shard
 from melt_ser.data.datasets import ClipDataset
 from melt_ser.data.loading import EpochLoader
 from melt_ser.data.stage import Stage
 from melt_ser.models.classifier import SpeechClassifier
-from melt_ser.training.fit import LESS_MEMORY, answers_of_batch, frames_of_crops, frozen_features
+from melt_ser.training.fit import LESS_MEMORY, answers_of_batch, frames_of_crops, frozen_features, plan_batches
 from melt_ser.training.objective import Objective
 from melt_ser.training.optimisation import Weighting, make_optimiser
 from melt_ser.training.targets import Goals
@@ -51,9 +51,7 @@ def losses_of_rates(
     weights = torch.from_numpy(weighting.in_loss).to(device)
     objective = Objective(goals.objective, model.outputs, goals.train, weighting.smoothed, config.label_smoothing)
     objective.to(device)
-    batches = ShuffledBatches(
-        train.seconds, config.batch_size, seed, weighting.sampling, config.gradient_accumulation, config.batch_seconds
-    )
+    batches = plan_batches(replace(config, step_seconds=None), train, seed, weighting)
     loader = EpochLoader(train, batches, Shard(), config.workers, for_gpu=device.type == "cuda")
     scaled = accelerator.scaler is not None
     optimiser = make_optimiser(replace(config, head_learning_rate=1.0, backbone_learning_rate=1.0), model, scaled)

@@ -28,10 +28,11 @@ from melt_ser.core.console import say
 from melt_ser.core.errors import MeltSerError, SetupError
 from melt_ser.core.locks import exclusive_lock
 from melt_ser.core.processes import several
-from melt_ser.data.audio_cache import AudioCache, open_audio_cache
+from melt_ser.data.audio_cache import AudioCache
 from melt_ser.models.backbone import Backbone
 from melt_ser.models.families import check_family
 from melt_ser.runs.fold import ReadBackbone, configured_backbone, delete_checkpoints, train_model
+from melt_ser.runs.fold_inputs import open_cache
 from melt_ser.runs.identity import identity, plain
 from melt_ser.runs.plan import RunPlan, make_plan
 from melt_ser.runs.tracking import chosen
@@ -98,7 +99,7 @@ class Trainer:
     @functools.cached_property
     def cache(self) -> AudioCache | None:
         """Return the cache of decoded clips."""
-        return open_audio_cache(self.plan.corpus.name, self.plan.corpus.table, self.plan.config.cache)
+        return open_cache(self.plan)
 
     def train(self, config: Config, report: ReportStep) -> Outcome:
         """Train with the settings of a trial, or read the outcome of a finished one; return its outcome.

@@ -13,14 +13,14 @@ import pytest
 import soundfile
 from torch.utils.data import DataLoader
 
-from melt_ser.audio.augment import Augmentation
+from melt_ser.audio.augment import Augmentation, Crop
 from melt_ser.cli.compose import load_config
 from melt_ser.config import AugmentConfig, CacheConfig
 from melt_ser.core.package import CACHE_VARIABLE, cache_folder
 from melt_ser.corpora.corpus import Corpus
 from melt_ser.corpora.load import load_corpus
 from melt_ser.data.audio_cache import AudioCache, open_audio_cache
-from melt_ser.data.datasets import Crop, WaveformDataset
+from melt_ser.data.datasets import WaveformDataset
 from small_runs import CLASSES, outcome, train
 from small_runs import corpus as tones
 

@@ -10,9 +10,9 @@ import pytest
 import soundfile
 import torch
 
-from melt_ser.audio.augment import Augmentation
+from melt_ser.audio.augment import Augmentation, Crop
 from melt_ser.config import AugmentConfig
-from melt_ser.data.datasets import Batch, Crop, WaveformDataset
+from melt_ser.data.datasets import Batch, WaveformDataset
 from melt_ser.data.feature_store import crops_of
 from melt_ser.data.stage import Stage
 

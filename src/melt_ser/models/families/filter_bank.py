@@ -9,8 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from melt_ser.audio import SAMPLE_RATE
-from melt_ser.models.backbone import mask_of
 from melt_ser.models.families.spectrum import frames_of_audio, power_spectrum
+from melt_ser.models.kernels.masking import mask_of
 from melt_ser.models.kernels.recording import is_recording
 
 WINDOW, HOP, POINTS = 400, 160, 512  # samples, samples, of the Fourier transform

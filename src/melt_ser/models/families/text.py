@@ -18,8 +18,9 @@ from torch import Tensor, nn
 from melt_ser.config import BackboneConfig, Kernels
 from melt_ser.core.errors import SetupError, first_line
 from melt_ser.core.files import sha256
-from melt_ser.models.backbone import Backbone, mask_of
+from melt_ser.models.backbone import Backbone
 from melt_ser.models.checkpoint_files import TOKENIZER, find_checkpoint
+from melt_ser.models.kernels.masking import mask_of
 from melt_ser.models.quiet import quiet_transformers
 from melt_ser.models.weights import pretrained_model
 

@@ -17,10 +17,11 @@ from torch import Tensor, nn
 
 from melt_ser.audio import SAMPLE_RATE
 from melt_ser.config import BackboneConfig, HeadConfig, Kernels, LastState
-from melt_ser.models.backbone import Backbone, mask_of
+from melt_ser.models.backbone import Backbone
 from melt_ser.models.checkpoint_config import extractor_settings
 from melt_ser.models.checkpoint_files import find_checkpoint
 from melt_ser.models.kernels import apply_kernels, encode_waveforms
+from melt_ser.models.kernels.masking import mask_of
 from melt_ser.models.weights import pretrained_model, random_model
 
 if TYPE_CHECKING:

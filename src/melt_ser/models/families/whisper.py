@@ -16,11 +16,12 @@ from torch import Tensor, nn
 from melt_ser.audio import RECEPTIVE_FIELD
 from melt_ser.config import BackboneConfig, HeadConfig, Kernels, LastState
 from melt_ser.core.errors import SetupError
-from melt_ser.models.backbone import Backbone, mask_of
+from melt_ser.models.backbone import Backbone
 from melt_ser.models.checkpoint_config import extractor_settings
 from melt_ser.models.checkpoint_files import find_checkpoint
 from melt_ser.models.families.log_mel import HOP, LogMel
 from melt_ser.models.kernels.attention import use_fast_attention
+from melt_ser.models.kernels.masking import mask_of
 from melt_ser.models.kernels.recording import is_recording, least
 from melt_ser.models.weights import pretrained_model, random_model
 

@@ -218,3 +218,8 @@ def make_batch_invariant(model: PreTrainedModel) -> BatchPadding:
     if getattr(positions, "batch_norm", None) is not None:
         positions.batch_norm.register_forward_hook(padding.zero_output)
     return padding
+
+
+def mask_of(counts: Tensor, frames: int, device: torch.device) -> Tensor:
+    """Return the frame mask, (batch, frames), true for the first `counts` frames of each utterance, (batch,)."""
+    return torch.arange(frames, device=device) < counts.to(device, non_blocking=True)[:, None]
