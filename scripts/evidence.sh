@@ -44,23 +44,30 @@ frozen() {
 }
 
 recipes() { # from the recipe of version 1 to that of today, one step at a time
+    constant="trainer.schedule=constant"
     for corpus in "$emodb" "$urdu"; do
         for steps in \
-            "head=linear trainer.refit=false" \
-            "head=linear trainer.refit=false trainer.head_learning_rate=1e-2" \
-            "head=linear trainer.refit=false trainer.head_learning_rate=1e-2 trainer.epochs=100" \
-            "head=weighted trainer.refit=false" \
-            "head=weighted trainer.refit=false trainer.head_learning_rate=1e-2 trainer.epochs=100" \
-            "head=weighted trainer.refit=false head.standardise=true" \
-            "head=weighted trainer.refit=false head.standardise=true head.pooling=statistics" \
-            "head=statistics trainer.refit=false head.pooling=mean" \
-            "head=statistics trainer.refit=false" \
-            "head=statistics" \
-            "head=statistics trainer.head_learning_rate=1e-2" \
-            "head=statistics trainer.head_learning_rate=3e-4 trainer.epochs=100" \
-            "head=statistics head.dropout=0.3" \
-            "head=statistics trainer.weight_decay=1 trainer.optimiser=adamw trainer.schedule=cosine"; do
+            "head=linear trainer.refit=false $constant" \
+            "head=linear trainer.refit=false trainer.head_learning_rate=1e-2 $constant" \
+            "head=linear trainer.refit=false trainer.head_learning_rate=1e-2 trainer.epochs=100 $constant" \
+            "head=weighted trainer.refit=false $constant" \
+            "head=weighted trainer.refit=false trainer.head_learning_rate=1e-2 trainer.epochs=100 $constant" \
+            "head=weighted trainer.refit=false head.standardise=true $constant" \
+            "head=weighted trainer.refit=false head.standardise=true head.pooling=statistics $constant" \
+            "head=statistics head.dropout=0 trainer.refit=false head.pooling=mean $constant" \
+            "head=statistics head.dropout=0 trainer.refit=false $constant" \
+            "head=statistics head.dropout=0 $constant" \
+            "head=statistics head.dropout=0 trainer.head_learning_rate=1e-2 $constant" \
+            "head=statistics head.dropout=0 trainer.head_learning_rate=3e-4 trainer.epochs=100 $constant" \
+            "head=statistics head.dropout=0.3 $constant" \
+            "head=statistics head.dropout=0 trainer.weight_decay=1 trainer.optimiser=adamw trainer.schedule=cosine"; do
             train $whisper trainer=frozen $corpus $steps
+        done
+        for model in "$whisper" "backbone=wavlm_tiny" "backbone=wav2vec2_tiny"; do
+            train $model trainer=frozen $corpus $constant
+            for steps in "" "$constant" "trainer.weight_decay=0.03" "trainer.weight_decay=0.1"; do
+                train $model trainer=frozen $corpus head.dropout=0 $steps
+            done
         done
     done
 }
