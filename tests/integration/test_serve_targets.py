@@ -96,7 +96,8 @@ def test_the_answers_are_those_of_predict(
         for name, value in {**found["probabilities"], **found["attributes"]}.items():
             assert value == pytest.approx(float(row[name]), abs=1e-5)
     assert [bool(one["note"]) for one in answer["windows"]] == [False, False, False, True, False]
-    assert any(note.startswith("Answers that mean nothing: 1 of 5 windows") for note in answer["notes"])
+    kind = "Labels" if target == "several" else "Numbers"
+    assert any(note.startswith(f"{kind} that mean nothing: 1 of 5 windows") for note in answer["notes"])
     assert facts["attributes"] == SCALES and bool(facts["classes"]) == bool(facts["scores"]) == (target == "several")
     rated = json.loads((run / "result.json").read_text())["ratings"]
     assert [(one["attribute"], one["ccc"]) for one in facts["ratings"]] == [

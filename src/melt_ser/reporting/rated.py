@@ -25,7 +25,7 @@ LABELS = {
     **{name: metric.label for name, metric in METRICS.items()},
     **{name: metric.label for name, metric in ATTRIBUTE_METRICS.items()},
 }
-MARKS_MEANING = " † ‡: below the best of the same training corpus and test data at p < 0.05, 0.01."
+MARKS_MEANING = " † ‡: worse than the best of the same training corpus and test data at p < 0.05, 0.01."
 HEAD = ("system", "trained on", "tested on", "of", "n", "±")
 
 
@@ -146,8 +146,6 @@ def tables(systems: Sequence[RatedSystem]) -> list[tuple[str, str, list[str], li
         rows = [system for system in systems if (system.first.of == DISTRIBUTION) == is_distribution]
         if rows:
             columns = [*HEAD, *(metric.label for metric in rows[0].metrics.values())]
-            marks = (
-                " † ‡: below the best of these test data at p < 0.05, 0.01." if any(row.mark for row in rows) else ""
-            )
-            found.append((title, meaning + marks, columns, [system.cells for system in rows]))
+            meaning += MARKS_MEANING if any(row.mark for row in rows) else ""
+            found.append((title, meaning, columns, [system.cells for system in rows]))
     return found

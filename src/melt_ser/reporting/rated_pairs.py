@@ -32,8 +32,8 @@ COLUMNS = ("system", "trained on", "tested on", "of", "best", "utterances", "dif
 NUMBERS = ("utterances", "difference", "p")
 MEANING = (
     "The best on the test data minus this system, in CCC, or in KL for shares of votes, with its 95 % interval by a "
-    "paired jackknife, on the utterances that both answered. p is corrected over all pairs of systems with the same "
-    "training corpus, test data and attribute (Holm), not only those with the best. The units are left out in turn."
+    "paired jackknife, which leaves out each unit in turn, on the utterances that both answered. All pairs of systems "
+    "with the same training corpus, test data and attribute are tested, and p is corrected over all of them (Holm)."
 )
 
 

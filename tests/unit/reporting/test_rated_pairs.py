@@ -94,7 +94,7 @@ def test_the_report_and_the_library_show_the_comparisons(
     code, text, _ = report(tmp_path / "runs", capsys=capsys)
     assert code == 0
     assert "## Attributes and votes, compared with the best" in text and "8 speakers" in text
-    assert "0.900‡" in text and "† ‡: below the best" in text
+    assert "0.900‡" in text and "† ‡: worse than the best" in text
     for name in ("report.html", "report.tex"):
         assert report(tmp_path / "runs", "--out", tmp_path / name, capsys=capsys)[0] == 0
     assert 'id="rated-pairs"' in (tmp_path / "report.html").read_text()
