@@ -95,13 +95,13 @@ class Labeller:
         windows = [] if window is None else list(self.windows([waveform], window, patience))
         notes = [f"It {found}."] if found else []
         if len(waveform) > LONGEST_SECONDS * SAMPLE_RATE:
-            kind = "label is" if self.outputs.classes else "numbers are"
-            notes.append(f"The {kind} from the mean over parts of up to {LONGEST_SECONDS:.0f} s.")
+            subject = "label is" if self.outputs.classes else "numbers are"
+            notes.append(f"The {subject} from the mean over parts of up to {LONGEST_SECONDS:.0f} s.")
         empty = [one for one in windows if one.note]
         if empty:
             first = f"the first is from {empty[0].start:g} s on ({empty[0].note})"
-            kind = "Labels" if self.outputs.classes else "Numbers"
-            notes.append(f"{kind} that mean nothing: {len(empty)} of {len(windows)} windows; {first}.")
+            subject = "Labels" if self.outputs.classes else "Numbers"
+            notes.append(f"{subject} that mean nothing: {len(empty)} of {len(windows)} windows; {first}.")
         return Labelled(
             file=shown,
             seconds=len(waveform) / SAMPLE_RATE,
