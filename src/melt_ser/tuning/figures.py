@@ -54,7 +54,7 @@ def _draw_history(axes: Axes, study: Study) -> None:
     axes.plot(numbers, values, "o", color=BLUE, markersize=5, label="finished")
     last = [_shown(list(trial.intermediate_values.values())[-1], study) for trial in pruned]
     if pruned:
-        least = 2 * min(values) - max(values)  # folds that a pruned trial lacks count as the lowest score
+        least = _least(values, study)
         told = "pruned, at its last epoch" + (" (at the edge: lower)" if min(last) < least else "")
         axes.plot([trial.number for trial in pruned], np.maximum(last, least), "x", color=GREY, label=told)
     axes.step(numbers, np.maximum.accumulate(values), where="post", color=ORANGE, label="the best so far")
@@ -141,6 +141,14 @@ def _of(study: Study, state: TrialState) -> list[FrozenTrial]:
 
 def _label(study: Study) -> str:
     return f"dev {METRIC_LABELS[study.metric]}" + (" (%)" if study.metric == "ua" else "")
+
+
+def _least(values: np.ndarray, study: Study) -> float:
+    """Return the lowest height of a pruned trial: of several folds, those that it lacks count as the lowest score.
+
+    That of UA is 0, which leaves the finished trials apart.
+    """
+    return -math.inf if study.metric == "ua" else min(values) - max(np.ptp(values), 0.1 * abs(min(values)))
 
 
 def _shown(value: float | None, study: Study) -> float:
