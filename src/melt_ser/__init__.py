@@ -161,7 +161,7 @@ def compare_runs(*folders: str | os.PathLike[str]) -> pd.DataFrame:
     A system is a set of settings without its seed. The columns are explained in docs/library.md.
     Raises SetupError if a folder is not there.
     """
-    from melt_ser.reporting.matrix import compare_runs as compare
+    from melt_ser.reporting.comparisons import compare_runs as compare
 
     return compare([Path(folder) for folder in folders])
 

@@ -19,7 +19,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         prog="melt-ser export",
         description="Write the model of a finished run as an ONNX file that ONNX Runtime runs without torch and "
-        "melt_ser: waveforms in, probabilities out. It is checked against torch first.",
+        "melt_ser: waveforms in, probabilities or attributes out. It is checked against torch first.",
     )
     parser.add_argument("run", type=Path, help="folder of a finished run (or of one of its models)")
     parser.add_argument("--format", choices=("onnx",), default="onnx", help="of the file (default: onnx)")
@@ -42,7 +42,8 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument(
         "--tolerance",
         type=number,
-        help="the largest accepted difference of a probability from torch's (default: 1e-4, float16 1e-2, int8 any)",
+        help="the largest accepted difference from torch's of a probability, or of an attribute as a share of its "
+        "scale (default: 1e-4, float16 1e-2; int8 any, attributes 0.1)",
     )
     parser.add_argument(
         "--family",
@@ -62,13 +63,20 @@ def export(options: argparse.Namespace) -> int:
     wishes = Wishes(options.dtype, options.fold, options.clips, options.tolerance, options.family)
     folder = options.out or default_folder(options.run, wishes)
     found = export_onnx(options.run, folder, wishes)
-    print(
-        f"{found.clips} {found.source}, alone and in batches: probabilities differ from torch's by up to "
-        f"{found.difference:.1e}, and {found.agreement:.1%} of the labels agree"
-    )
+    checked = f"{found.clips} {found.source}, alone and in batches:"
+    if found.difference is not None:
+        print(
+            f"{checked} probabilities differ from torch's by up to {found.difference:.1e}, and {found.agreement:.1%} "
+            "of the labels agree"
+        )
+    if found.of_scale is not None:
+        print(f"{checked} attributes differ from torch's by up to {found.of_scale:.1e} of their scale")
     if found.ua is not None:
         before, after = found.ua
         print(f"UA on these clips: {before:.1%} with torch, {after:.1%} with the file")
+    if found.ccc is not None:
+        before, after = found.ccc
+        print(f"CCC on these clips: {before:.3f} with torch, {after:.3f} with the file")
     finish(folder / FILE)
     return 0
 

@@ -45,7 +45,7 @@ def serve(options: argparse.Namespace) -> int:
         from melt_ser.serving import server
     except ImportError as error:
         raise SetupError(f"serve needs more packages ({error.name}): pip install 'melt-ser[serve]'.") from None
-    from melt_ser.runs.finished_run import check_classes, load_model
+    from melt_ser.runs.finished_run import load_model
     from melt_ser.serving.limits import Limits
     from melt_ser.serving.model_facts import model_facts
 
@@ -53,8 +53,7 @@ def serve(options: argparse.Namespace) -> int:
     listener = server.listen(options.host, options.port)
     with listener:
         model = load_model(options.run, options.fold, options.device, options.family)
-        check_classes(model, "serve")
-        facts = model_facts(options.run, options.fold, model.classes, len(model.classifiers), limits)
+        facts = model_facts(options.run, options.fold, model, limits)
         app = application.make_app(model, facts, limits, options.batch)
         print(server.address_of(listener), flush=True)
         if options.host not in LOCAL:

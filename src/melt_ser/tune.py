@@ -1,4 +1,4 @@
-"""`python -m melt_ser.tune <settings as for train> [--trials N] [--hours H] …`: search settings by their UA on dev."""
+"""`python -m melt_ser.tune <settings as for train> [--trials N] [--hours H] …`: search settings by the score on dev."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="melt-ser tune",
         usage="python -m melt_ser.tune [GROUP=NAME ...] [KEY=VALUE ...] [--config-dir FOLDER] [options]",
-        description="Search the settings of a training by its UA on dev; the test part is not read. GROUP=NAME and "
+        description="Search the settings of a training by its score on dev; the test part is not read. GROUP=NAME and "
         "KEY=VALUE are those of train (python -m melt_ser.train --help), and what they set is not searched. The same "
         "command again goes on, also while another one is at work.",
         allow_abbrev=False,

@@ -73,7 +73,7 @@ def _value(content: bytes) -> Any:
 def serving(run: Path, batch: int = 16, **limits: float) -> Iterator[Served]:
     """Serve a run in a thread of this process."""
     model, bounds = load_model(run, device="cpu"), Limits(**limits)  # type: ignore[arg-type]
-    app = make_app(model, model_facts(run, None, model.classes, len(model.classifiers), bounds), bounds, batch)
+    app = make_app(model, model_facts(run, None, model, bounds), bounds, batch)
     listener = server.listen("127.0.0.1", 0)
     address, running = server.address_of(listener), []
     thread = threading.Thread(target=server.serve, args=(app, listener, running.append))

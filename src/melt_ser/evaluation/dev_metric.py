@@ -2,8 +2,20 @@
 
 from __future__ import annotations
 
+from math import log
+
+from melt_ser.evaluation.rating_metrics import LEAST_SHARE
+
 METRIC_LABELS = {"ua": "UA", "-kl": "-KL", "ccc": "CCC", "ua+ccc": "UA and CCC"}
 """The name of each in tables; -kl is the negative divergence, so that the highest score is the best."""
+
+LOWEST = {"ua": 0.0, "-kl": log(LEAST_SHARE), "ccc": -1.0, "ua+ccc": -0.5}
+"""The lowest value of each."""
+
+
+def score_text(metric: str, value: float) -> str:
+    """Return a score as text: UA in per cent, the others with three decimals."""
+    return f"{100 * value:.1f} %" if metric == "ua" else f"{value:.3f}"
 
 
 def dev_metric(has_classes: bool, has_attributes: bool, is_distribution: bool) -> str:

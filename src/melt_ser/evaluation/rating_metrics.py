@@ -96,10 +96,21 @@ def fisher(values: Floats) -> Floats:
     return z
 
 
-def logarithm(values: Floats) -> Floats:
-    """Return the logarithm of positive numbers, finite at 0."""
-    logarithms: Floats = np.log(np.maximum(values, 1e-12))
-    return logarithms
+def reciprocal(values: Floats) -> Floats:
+    """Return 1 / x of errors, finite at 0.
+
+    The spread of an error over speakers rises with the error, and too low ones are the more frequent: the reciprocal
+    makes both even, better than the logarithm.
+    """
+    inverses: Floats = 1 / np.maximum(values, 1e-12)
+    return inverses
+
+
+def from_reciprocal(values: Floats) -> Floats:
+    """Return the inverse of `reciprocal`; infinite at 0 and below."""
+    with np.errstate(divide="ignore"):
+        errors: Floats = 1 / np.maximum(values, 0.0)
+    return errors
 
 
 def divergence(reference: Floats, prediction: Floats) -> Floats:
@@ -183,7 +194,7 @@ def _relative_entropy(shares: Floats, others: Floats) -> Floats:
 ATTRIBUTE_METRICS: dict[str, RatingMetric] = {
     "ccc": RatingMetric(moments, concordance, "CCC", -1.0, 1.0, fisher, np.tanh),
     "pearson": RatingMetric(moments, pearson, "Pearson", -1.0, 1.0, fisher, np.tanh),
-    "rmse": RatingMetric(moments, root_mean_square_error, "RMSE", stretch=logarithm, back=np.exp),
+    "rmse": RatingMetric(moments, root_mean_square_error, "RMSE", stretch=reciprocal, back=from_reciprocal),
 }
 DISTRIBUTION_METRICS: dict[str, RatingMetric] = {
     "kl": RatingMetric(divergence, mean_of_second, "KL"),

@@ -1,10 +1,8 @@
 """Score ratings: every metric of `rating_metrics`, with 95 % intervals over speakers or utterances.
 
-The interval over speakers is that of the jackknife (each speaker left out once) with Student's t, on the metric's
+The interval over speakers is that of the `jackknife` (each speaker left out once) with Student's t, on the metric's
 stretched scale: for correlations and errors of few speakers it covers better than the bootstrap of `statistics`
 (docs/targets.md has the measured coverage). The interval over utterances is the percentile bootstrap.
-
-Source: Efron and Tibshirani 1993, chapter 11 (jackknife).
 """
 
 from __future__ import annotations
@@ -13,10 +11,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.special import stdtrit
 
 from melt_ser.core.errors import InputError
-from melt_ser.evaluation.metrics import Floats, Integers
+from melt_ser.evaluation.jackknife import jackknife
+from melt_ser.evaluation.metrics import Floats
 from melt_ser.evaluation.rating_metrics import ATTRIBUTE_METRICS, DISTRIBUTION_METRICS, RatingMetric
 from melt_ser.evaluation.statistics import (
     RESAMPLES,
@@ -26,6 +24,7 @@ from melt_ser.evaluation.statistics import (
     numbers_of,
     resample,
     resampling_units,
+    sums_per_unit,
     why_none,
 )
 
@@ -108,7 +107,7 @@ def _scores(
     columns = [(of, name) for of, by_metric in terms.items() for name in by_metric]
     widths = [terms[of][name].shape[1] for of, name in columns]
     joined = np.concatenate([terms[of][name] for of, name in columns], axis=1)
-    per_unit = _sums(joined, units.of_row * models + model_of_row, units.number * models)
+    per_unit = sums_per_unit(joined, units.of_row * models + model_of_row, units.number * models)
     per_unit = per_unit.reshape(units.number, models * joined.shape[1])
     whole = per_unit.sum(axis=0)
     drawn = whole - per_unit if units.kind == "speaker" else resample(per_unit, RESAMPLES, seed)
@@ -151,6 +150,8 @@ def _with_intervals(
         else:
             low, high = _interval(estimate, means, metric, units)
             reason = why_none(low, high, float(np.ptp(means)), units, metric.lowest, metric.highest)
+            if not reason and not np.isfinite(high):
+                reason = f"{units.number} {units.kind}s are too few, it would have no upper end"
         intervals[name] = None if reason else [max(low, metric.lowest), min(high, metric.highest)]
         if reason:
             reasons.setdefault(reason, []).append(metric.label)
@@ -163,13 +164,6 @@ def _interval(estimate: float, means: Floats, metric: RatingMetric, units: Units
     if units.kind == "utterance":
         return interval(estimate, means, units)
     centre, left_out = float(metric.stretch(np.array(estimate))), metric.stretch(means)
-    error = np.sqrt((units.number - 1) * np.var(left_out))
-    margin = float(stdtrit(units.effective - 1, 0.975) * error)
-    return float(metric.back(np.array(centre - margin))), float(metric.back(np.array(centre + margin)))
-
-
-def _sums(terms: Floats, group_of_row: Integers, groups: int) -> Floats:
-    """Return the sum of the terms, (rows, terms), of each group, (groups, terms)."""
-    sums = np.zeros((groups, terms.shape[1]))
-    np.add.at(sums, group_of_row, terms)
-    return sums
+    margin = jackknife(left_out, units).margin()
+    ends = metric.back(np.array([centre - margin, centre + margin]))
+    return float(ends.min()), float(ends.max())

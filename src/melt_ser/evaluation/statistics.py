@@ -214,6 +214,13 @@ def count_per_unit(cell_of_row: Integers, cells: int, unit_of_row: Integers) -> 
     return flat.reshape(-1, cells).astype(np.int64)
 
 
+def sums_per_unit(terms: Floats, unit_of_row: Integers, units: int) -> Floats:
+    """Return the sum of the terms, (utterances, terms), of each unit, (units, terms)."""
+    sums = np.zeros((units, terms.shape[1]))
+    np.add.at(sums, unit_of_row, terms)
+    return sums
+
+
 def _distinct_rows(matrix: Numbers) -> tuple[Numbers, Integers]:
     """Return the distinct rows and the count of each, as `np.unique(axis=0)` does; bytes compare 8 times faster."""
     row_bytes = np.ascontiguousarray(matrix).view(np.dtype((np.void, matrix.itemsize * matrix.shape[1]))).ravel()

@@ -1,4 +1,4 @@
-"""A trained model as an ONNX graph: waveforms in, probabilities out, for any number of clips of any lengths.
+"""A trained model as an ONNX graph: waveforms in, probabilities and attributes out, for any clips of any lengths.
 
 The graph has all that `predict` does after decoding: padding of short clips, normalisation, filter banks, encoder,
 head, softmax, and the mean over folds. It computes padded batches with masks, as a GPU does (kernels/recording.py), so
@@ -25,18 +25,18 @@ from melt_ser.core.errors import SetupError, first_line
 from melt_ser.models.classifier import SpeechClassifier, logits_of_all
 from melt_ser.models.kernels.masking import mask_of
 from melt_ser.models.kernels.recording import least
+from melt_ser.models.outputs import Outputs
 
 OPSET = 17  # the first with LayerNormalization; ONNX Runtime has it since 1.12
 SHORTEST = 560  # samples; w2v-BERT, which joins two frames, has no frame of fewer
-INPUTS, OUTPUTS = ["audio", "lengths"], ["probabilities"]
-AXES = {"audio": {0: "clips", 1: "samples"}, "lengths": {0: "clips"}, "probabilities": {0: "clips"}}
+INPUTS, PROBABILITIES = ["audio", "lengths"], "probabilities"
 
 
 class OnnxGraph(nn.Module):
-    """Map audio, (clips, samples) float32 and zero padded, and lengths, (clips,) int64, to (clips, classes).
+    """Map audio, (clips, samples) float32 and zero padded, and lengths, (clips,) int64, to the model's outputs.
 
-    Samples are between -1 and 1, mono at 16 kHz, as they were decoded. The probabilities are the mean of those of the
-    classifiers.
+    Samples are between -1 and 1, mono at 16 kHz, as they were decoded. The outputs are the probabilities, (clips,
+    classes), if the model has classes, and each attribute on its scale, (clips,): means over the classifiers.
     """
 
     def __init__(self, classifiers: Sequence[SpeechClassifier]) -> None:
@@ -44,13 +44,15 @@ class OnnxGraph(nn.Module):
         self.parts, self.classifiers = nn.ModuleList(classifiers), list(classifiers)
         self.do_normalize = classifiers[0].backbone.do_normalize
 
-    def forward(self, audio: Tensor, lengths: Tensor) -> Tensor:
+    def forward(self, audio: Tensor, lengths: Tensor) -> tuple[Tensor, ...]:
         lengths = lengths.clamp(min=RECEPTIVE_FIELD)
         audio = nn.functional.pad(audio, (0, SHORTEST - least(audio.shape[1], SHORTEST)))
         if self.do_normalize:
             audio = normalised(audio, lengths)
         logits = logits_of_all(self.classifiers, audio, lengths)
-        return self.classifiers[0].outputs.answers(torch.stack(logits)).mean(dim=0)
+        outputs = self.classifiers[0].outputs
+        answers, count = outputs.answers(torch.stack(logits)).mean(dim=0), len(outputs.classes)
+        return *((answers[:, :count],) if count else ()), *answers[:, count:].unbind(dim=1)
 
 
 def normalised(audio: Tensor, lengths: Tensor) -> Tensor:
@@ -62,12 +64,23 @@ def normalised(audio: Tensor, lengths: Tensor) -> Tensor:
     return centred / torch.sqrt(centred.square().sum(dim=1, keepdim=True) / number + 1e-7)
 
 
+def output_names(outputs: Outputs) -> list[str]:
+    """Return the names of the graph's outputs; SetupError if an attribute has the name of something else in it."""
+    names = [*([PROBABILITIES] if outputs.classes else []), *outputs.scales]
+    taken = [name for name in outputs.scales if name in (*INPUTS, PROBABILITIES)]
+    if taken:
+        raise SetupError(f"An ONNX file has an input or output '{taken[0]}' already; give the attribute another name.")
+    return names
+
+
 def write_onnx(classifiers: Sequence[SpeechClassifier], path: Path) -> None:
     """Write the graph of classifiers, which are in evaluation mode on the CPU.
 
     Raises SetupError if torch cannot record them: a family of the user's own may do what ONNX has no operation for.
     """
     graph = OnnxGraph(classifiers).eval()
+    outputs = output_names(classifiers[0].outputs)
+    axes = {INPUTS[0]: {0: "clips", 1: "samples"}} | {name: {0: "clips"} for name in (INPUTS[1], *outputs)}
     example = torch.linspace(-1.0, 1.0, 2 * 8000).view(2, 8000), torch.tensor([8000, 6400])
     with torch.no_grad(), warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -78,8 +91,8 @@ def write_onnx(classifiers: Sequence[SpeechClassifier], path: Path) -> None:
                 str(path),
                 dynamo=False,
                 input_names=INPUTS,
-                output_names=OUTPUTS,
-                dynamic_axes=AXES,
+                output_names=outputs,
+                dynamic_axes=axes,
                 opset_version=OPSET,
             )
         except Exception as error:  # the exporter raises errors of many kinds

@@ -20,6 +20,7 @@ from melt_ser.reporting.published import Published, published_next_to
 from melt_ser.reporting.published_ratings import PublishedRating, published_ratings
 from melt_ser.reporting.ranking import Ranking, rank_methods
 from melt_ser.reporting.rated import RatedSystem, one_rater, rated_systems
+from melt_ser.reporting.rated_pairs import RatedPairs, compare_rated
 from melt_ser.reporting.system_rows import SystemRow, system_rows
 from melt_ser.reporting.systems import method_names
 from melt_ser.reporting.together import Together, speech_and_text_together
@@ -55,6 +56,7 @@ class ReportData:
     together: Together  # speech and text
     published: list[Published]  # figures of publications, and results of other tools
     rated: list[RatedSystem]  # scores of attributes and votes
+    rated_pairs: RatedPairs
     published_ratings: list[PublishedRating]
     one_rater: list[list[str]]  # cells of rated.ONE_RATER
     warnings: dict[str, list[Run]]  # by sentence: the runs with it; the most frequent sentence first
@@ -86,6 +88,7 @@ def make_report_data(collected: CollectedRuns, others: Sequence[OtherResult] = (
     by_number = dict(sorted(warnings.items(), key=lambda item: -len(item[1])))
     methods, tables = method_names(collected.runs), matrices(scores)
     rated = rated_systems(collected.runs)
+    pairs = compare_rated(rated)
     return ReportData(
         collected,
         scores,
@@ -98,7 +101,8 @@ def make_report_data(collected: CollectedRuns, others: Sequence[OtherResult] = (
         compare_label_sources(scores, methods),
         speech_and_text_together(scores),
         other_results_next_to(others, scores) + published_next_to(scores),
-        rated,
+        pairs.marked(rated),
+        pairs,
         published_ratings(rated),
         one_rater(collected.runs),
         by_number,

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from melt_ser.core.markdown import code, escaped, raw_table, table
 from melt_ser.evaluation.metrics import percent, table_metrics
-from melt_ser.reporting import label_sources, published_ratings, together
+from melt_ser.reporting import label_sources, published_ratings, rated_pairs, together
 from melt_ser.reporting.blocks import Block
 from melt_ser.reporting.contents import ReportData
 from melt_ser.reporting.matrix import Cell
@@ -56,6 +56,10 @@ def _lines(contents: ReportData) -> Iterator[str]:
     for title, meaning, heads, rows in tables(contents.rated):
         yield f"\n## {title}\n\n{escaped(meaning)}\n"
         yield from table(heads, rows)
+    if contents.rated_pairs.pairs or contents.rated_pairs.notes:
+        yield f"\n## Attributes and votes, compared with the best\n\n{escaped(rated_pairs.MEANING)}\n"
+        yield from table(rated_pairs.COLUMNS, (pair.cells for pair in contents.rated_pairs.pairs))
+        yield from (f"\n{escaped(note)}" for note in contents.rated_pairs.notes)
     if contents.published_ratings:
         yield f"\n## Published attributes next to ours\n\n{published_ratings.MEANING}\n"
         yield from table(published_ratings.COLUMNS, (row.cells for row in contents.published_ratings))

@@ -8,22 +8,14 @@ from __future__ import annotations
 
 from collections import defaultdict
 from dataclasses import dataclass
-from pathlib import Path
 from typing import NamedTuple
 
-import pandas as pd
-
-from melt_ser.core.console import say
 from melt_ser.evaluation.comparison import Comparison
 from melt_ser.evaluation.results import POOLED
-from melt_ser.reporting.overview import SystemScore, collect_runs, system_scores
+from melt_ser.reporting.overview import SystemScore
 from melt_ser.reporting.scores import is_whole
 from melt_ser.reporting.significance import significance
 
-COMPARISON_COLUMNS = (
-    *("tested_on", "answer_set", "best", "best_train", "system", "train"),
-    *("difference", "low", "high", "p", "mcnemar_p", "units", "unit"),
-)
 MARKS = ((0.01, "‡"), (0.05, "†"))  # corrected p-value up to which a system is marked as below the best
 
 
@@ -90,32 +82,6 @@ class Matrix:
     def column_of(self, cell: Cell) -> str:
         """Return the name of a cell's column."""
         return self.columns[ScoredSet.of(cell.score)]
-
-
-def compare_runs(folders: list[Path]) -> pd.DataFrame:
-    """Return a row of COMPARISON_COLUMNS for each system below the best one (`best`) of a test set.
-
-    Both systems answered the same utterances, so their answers are paired. `difference` is the lead of the best in UA,
-    0 to 1, with its 95 % interval `low` to `high`. `p` comes from a bootstrap over `units` speakers (`unit`; utterances
-    if speakers are not known), corrected over all pairs of systems of an answer set. McNemar's test, `mcnemar_p`, takes
-    utterances as independent: it is given only if speakers are not known. Raises SetupError if a folder is missing.
-    """
-    rows = []
-    for matrix in matrices(system_scores(collect_runs(folders).runs)):
-        for note in matrix.notes:
-            say(f"note: {note}")
-        for cell in matrix.cells:
-            ahead, behind, compared = cell.compared_with, cell.score, cell.comparison
-            if ahead is not None and compared is not None:
-                names = (ahead.system, ahead.train, behind.system, behind.train)
-                low, high = compared.interval or (None, None)
-                rows.append(
-                    (
-                        *(matrix.column_of(cell), matrix.answer_set, *names, compared.difference, low, high),
-                        *(cell.p, compared.mcnemar_p, compared.units, compared.unit),
-                    )
-                )
-    return pd.DataFrame(rows, columns=list(COMPARISON_COLUMNS))
 
 
 def matrices(scores: list[SystemScore]) -> list[Matrix]:

@@ -12,7 +12,7 @@ from typing import Any
 from melt_ser.core.errors import InputError
 from melt_ser.evaluation.metrics import percent, table_metrics
 from melt_ser.evaluation.results import training_of
-from melt_ser.reporting import label_sources, published_ratings, together
+from melt_ser.reporting import label_sources, published_ratings, rated_pairs, together
 from melt_ser.reporting.blocks import share
 from melt_ser.reporting.contents import ReportData
 from melt_ser.reporting.forest import forest, styles
@@ -82,6 +82,8 @@ def page(contents: ReportData, folder: Path | None) -> str:
         rated_texts=len(HEAD),
         one_rater_columns=[(name, name == "utterances") for name in ONE_RATER],
         one_rater_meaning=ONE_RATER_MEANING,
+        rated_pairs=rated_pairs,
+        rated_pair_columns=[(name, name in rated_pairs.NUMBERS) for name in rated_pairs.COLUMNS],
         published_ratings=published_ratings,
         label_source_columns=[(name, name not in TEXTS) for name in label_sources.COLUMNS],
         together=together,

@@ -25,6 +25,7 @@ LABELS = {
     **{name: metric.label for name, metric in METRICS.items()},
     **{name: metric.label for name, metric in ATTRIBUTE_METRICS.items()},
 }
+MARKS_MEANING = " † ‡: worse than the best of the same training corpus and test data at p < 0.05, 0.01."
 HEAD = ("system", "trained on", "tested on", "of", "n", "±")
 
 
@@ -36,6 +37,7 @@ class RatedSystem:
     train: str
     runs: list[Run]
     rows: list[RatingScore]
+    mark: str = ""  # of `rated_pairs`: significantly below the best of its test set
 
     @property
     def first(self) -> RatingScore:
@@ -63,10 +65,12 @@ class RatedSystem:
 
     @property
     def cells(self) -> list[str]:
-        """Return the texts of HEAD, and of each metric."""
+        """Return the texts of HEAD, and of each metric; the first one has the mark."""
+        ranked, *others = (shown(self.mean, name, metric) for name, metric in self.metrics.items())
+        value, bracket, interval = ranked.partition(" [")
         return [
             *(self.system, self.train, self.tested_on, self.first.of, f"{self.first.n:,}", self.over),
-            *(shown(self.mean, name, metric) for name, metric in self.metrics.items()),
+            *(value + self.mark + bracket + interval, *others),
         ]
 
     @property
@@ -142,5 +146,6 @@ def tables(systems: Sequence[RatedSystem]) -> list[tuple[str, str, list[str], li
         rows = [system for system in systems if (system.first.of == DISTRIBUTION) == is_distribution]
         if rows:
             columns = [*HEAD, *(metric.label for metric in rows[0].metrics.values())]
+            meaning += MARKS_MEANING if any(row.mark for row in rows) else ""
             found.append((title, meaning, columns, [system.cells for system in rows]))
     return found

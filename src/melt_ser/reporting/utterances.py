@@ -16,7 +16,7 @@ import pandas as pd
 from melt_ser.config import DatasetConfig
 from melt_ser.core import files
 from melt_ser.core.errors import InputError, MeltSerError
-from melt_ser.evaluation.results import MEAN, RERUN_HINT, EvaluationFields
+from melt_ser.evaluation.results import MEAN, RERUN_HINT, EvaluationFields, Fold
 from melt_ser.evaluation.statistics import resampling_units
 from melt_ser.reporting.collect import Run
 from melt_ser.runs.predictions import read_prediction_table
@@ -33,8 +33,12 @@ def read_answers(run: Run, row: EvaluationFields) -> list[pd.DataFrame]:
     Raises InputError if a file is missing or not sound.
     """
     table = read_predictions(run, row)
-    table = table.assign(group=_units(run, row, table))
-    if row.fold == MEAN:
+    return by_model(table.assign(group=_units(run, row, table)), row.fold)
+
+
+def by_model(table: pd.DataFrame, fold: Fold) -> list[pd.DataFrame]:
+    """Return the table of each model of a row with this fold, from its predictions; each has an utterance once."""
+    if fold == MEAN:
         return [of_model.reset_index(drop=True) for _, of_model in table.groupby("fold", sort=False)]
     if "fold" in table and table["utterance"].duplicated().any():  # parts of EmoBox's folds may share utterances
         table["utterance"] += "#" + table["fold"].astype(str)

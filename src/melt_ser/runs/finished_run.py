@@ -149,14 +149,6 @@ def load_model(
     return Model(classifiers, ScorePrecision(precision))
 
 
-def check_classes(model: Model, verb: str) -> None:
-    """Raise SetupError if a model rates attributes, which a verb does not show."""
-    if model.attributes:
-        raise SetupError(
-            f"This model rates {', '.join(model.attributes)}, and {verb} knows classes alone; use predict."
-        )
-
-
 def _chosen_models(folder: Path, fold: int | None) -> list[Path]:
     """Return the folders of the model of one fold, or of all models; SetupError if there is no such fold."""
     is_model = (folder / DESCRIPTION).is_file() or (folder / CONFIG).is_file()

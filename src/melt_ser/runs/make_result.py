@@ -15,12 +15,10 @@ import msgspec
 import numpy as np
 import pandas as pd
 
-from melt_ser.config import Target
 from melt_ser.core.package import __version__
 from melt_ser.corpora.fold_split import FoldSplit
 from melt_ser.corpora.sentences import script
 from melt_ser.evaluation.calibration import DevCalibration
-from melt_ser.evaluation.dev_metric import dev_metric
 from melt_ser.evaluation.evaluation_sets import EvaluationSet
 from melt_ser.evaluation.results import (
     SCHEMA_VERSION,
@@ -122,7 +120,7 @@ def _train_info(plan: RunPlan, folds: list[FoldOutcome], padding: list[float]) -
         classes=plan.classes,
         best_epoch=single.training.best_epoch if single else None,
         dev_ua=_mean_known([fold.training.dev_ua for fold in folds]),
-        dev_metric=dev_metric(bool(plan.classes), bool(plan.scales), plan.corpus.target is Target.distribution),
+        dev_metric=plan.dev_metric,
         dev_value=_mean_known([_dev_value(fold.training) for fold in folds]),
         target=plan.corpus.target.value,
         scales={name: list(scale) for name, scale in plan.scales.items()},

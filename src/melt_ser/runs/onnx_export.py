@@ -4,9 +4,9 @@
         model.onnx              the graph with its metadata; weights over 2 GiB are in model.onnx.data
         run_onnx.py             how to use it, without melt_ser
 
-The metadata are texts: `classes` (a JSON list in the order of the probabilities), `sampling_rate` (Hz),
-`longest_seconds` of a clip, `number_type`, `opset`, `model` (the folder's name, which is the run id), `digest` of the
-weights, and `melt_ser` (its version).
+The metadata are texts: `classes` (a JSON list in the order of the probabilities), `attributes` (a JSON object with the
+lowest and highest value of each), `sampling_rate` (Hz), `longest_seconds` of a clip, `number_type`, `opset`, `model`
+(the folder's name, which is the run id), `digest` of the weights, and `melt_ser` (its version).
 """
 
 from __future__ import annotations
@@ -27,12 +27,14 @@ from melt_ser.models.hub_model import is_on_hub
 from melt_ser.models.onnx_graph import OPSET, write_onnx
 from melt_ser.models.onnx_types import convert
 from melt_ser.runs import run_onnx
-from melt_ser.runs.finished_run import check_classes, load_model
+from melt_ser.runs.finished_run import load_model
 from melt_ser.runs.onnx_check import Check, check, clips_of
 
 FILE, SCRIPT = "model.onnx", "run_onnx.py"
 TOLERANCES = {"float32": 1e-4, "float16": 1e-2, "int8": 1.0}
 """The largest difference of a probability from torch's that is accepted; int8 is judged by its labels and its UA."""
+OF_SCALE = {**TOLERANCES, "int8": 0.1}
+"""The largest difference of an attribute that is accepted, as a share of its scale."""
 
 
 @dataclass(frozen=True)
@@ -62,9 +64,7 @@ def export_onnx(run: Path, folder: Path, wishes: Wishes) -> Check:
     """
     _refuse_other_files(folder)
     model = load_model(run, wishes.fold, "cpu", wishes.family)
-    check_classes(model, "export")
     _refuse_measured(run, model)
-    tolerance = TOLERANCES[wishes.number_type] if wishes.tolerance is None else wishes.tolerance
     with replacing_folder(folder) as temporary:
         with tempfile.TemporaryDirectory(dir=temporary) as scratch:
             graph = Path(scratch) / FILE
@@ -72,22 +72,35 @@ def export_onnx(run: Path, folder: Path, wishes: Wishes) -> Check:
             convert(graph, temporary / FILE, wishes.number_type, _metadata(run, model, wishes))
         shutil.copyfile(run_onnx.__file__, temporary / SCRIPT)
         found = check(temporary / FILE, model, clips_of(run, wishes.fold, wishes.clips))
-        if math.isnan(found.difference):
+        _refuse_different(found, wishes)
+    return found
+
+
+def _refuse_different(found: Check, wishes: Wishes) -> None:
+    """Raise InputError if the answers of the file differ from torch's by more than is accepted."""
+    for difference, accepted, what, of_scale in (
+        (found.difference, TOLERANCES, "probabilities", ""),
+        (found.of_scale, OF_SCALE, "attributes", " of the scale"),
+    ):
+        if difference is None:
+            continue
+        if math.isnan(difference):
             raise InputError(
                 f"No file was left: the {wishes.number_type} file answers NaN, since its numbers overflow; use float32."
             )
-        if found.difference > tolerance:
+        tolerance = accepted[wishes.number_type] if wishes.tolerance is None else wishes.tolerance
+        if difference > tolerance:
             raise InputError(
-                f"No file was left: on {found.clips} {found.source} the probabilities of the {wishes.number_type} file "
-                f"differ from torch's by up to {found.difference:.2g}, and {tolerance:g} is accepted; if the larger "
-                f"difference is fine for you, give --tolerance {2 * found.difference:.1g}."
+                f"No file was left: on {found.clips} {found.source} the {what} of the {wishes.number_type} file differ "
+                f"from torch's by up to {difference:.2g}{of_scale}, and {tolerance:g} is accepted; if the larger "
+                f"difference is fine for you, give --tolerance {2 * difference:.1g}."
             )
-    return found
 
 
 def _metadata(run: Path, model: Model, wishes: Wishes) -> dict[str, str]:
     return {
         "classes": json.dumps(model.classes, ensure_ascii=False),
+        "attributes": json.dumps(model.classifiers[0].outputs.scales, ensure_ascii=False),
         "sampling_rate": str(SAMPLE_RATE),
         "longest_seconds": f"{LONGEST_SECONDS:g}",
         "number_type": wishes.number_type,

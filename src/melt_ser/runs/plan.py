@@ -26,6 +26,7 @@ from melt_ser.corpora.sounds import read_sounds
 from melt_ser.corpora.splits import make_fold_splits
 from melt_ser.corpora.targets import attribute_names, shares_of
 from melt_ser.corpora.words import only_with_words
+from melt_ser.evaluation.dev_metric import dev_metric
 from melt_ser.evaluation.evaluation_sets import EvaluationSet, make_evaluation_set, other_corpora
 from melt_ser.models.outputs import Outputs
 from melt_ser.runs.folder import run_folder
@@ -63,6 +64,11 @@ class RunPlan:
         """Return the outputs of the run's models."""
         independent = bool(self.classes) and self.config.objective.class_loss is ClassLoss.multi_label
         return Outputs(self.classes, self.scales, independent)
+
+    @property
+    def dev_metric(self) -> str:
+        """Return the name of the score on dev that chooses."""
+        return dev_metric(bool(self.classes), bool(self.scales), self.corpus.target is Target.distribution)
 
     @property
     def one_model(self) -> bool:

@@ -1,7 +1,7 @@
 """Label audio files with a model that `melt-ser export` has written: python run_onnx.py model.onnx clip.wav …
 
-It needs numpy, soundfile and onnxruntime, and nothing of melt_ser. A line of the output is a file, its label, and the
-probability of each class.
+It needs numpy, soundfile and onnxruntime, and nothing of melt_ser. A line of the output is a file, its label with the
+probability of each class, and its attributes, as far as the model has them.
 """
 
 from __future__ import annotations
@@ -15,12 +15,17 @@ import soundfile
 
 
 class OnnxModel:
-    """An ONNX file: `classes`, `sampling_rate` (Hz), `longest_seconds` of a clip, and the probabilities of clips."""
+    """An ONNX file, and its answers to clips.
+
+    It has `classes` (a list), `attributes` (the lowest and highest value of each), `sampling_rate` (Hz) and
+    `longest_seconds` of a clip.
+    """
 
     def __init__(self, path: str) -> None:
         self.session = onnxruntime.InferenceSession(path, providers=onnxruntime.get_available_providers())
         self.metadata = self.session.get_modelmeta().custom_metadata_map
         self.classes = json.loads(self.metadata["classes"])
+        self.attributes = json.loads(self.metadata.get("attributes", "{}"))
         self.sampling_rate = int(self.metadata["sampling_rate"])
         self.longest_seconds = float(self.metadata["longest_seconds"])
 
@@ -35,19 +40,30 @@ class OnnxModel:
         mono: np.ndarray = samples.mean(axis=1)
         return mono
 
-    def probabilities(self, clips: list[np.ndarray]) -> np.ndarray:
-        """Return the probabilities of clips, (clips, classes); clips of similar length waste less time on padding."""
+    def answers(self, clips: list[np.ndarray]) -> dict[str, np.ndarray]:
+        """Return the outputs for clips by name; clips of similar length waste less time on padding.
+
+        `probabilities`, (clips, classes), if the model has classes, and each attribute, (clips,), on its scale.
+        """
         lengths = np.array([len(clip) for clip in clips], dtype=np.int64)
         audio = np.zeros((len(clips), lengths.max()), dtype=np.float32)
         for row, clip in zip(audio, clips, strict=True):
             row[: len(clip)] = clip
-        answer: np.ndarray = self.session.run(["probabilities"], {"audio": audio, "lengths": lengths})[0]
-        return answer
+        names = [output.name for output in self.session.get_outputs()]
+        return dict(zip(names, self.session.run(names, {"audio": audio, "lengths": lengths}), strict=True))
+
+    def probabilities(self, clips: list[np.ndarray]) -> np.ndarray:
+        """Return the probabilities of clips, (clips, classes), of a model with classes."""
+        return self.answers(clips)["probabilities"]
 
 
 if __name__ == "__main__":
     model = OnnxModel(sys.argv[1])
     for path in sys.argv[2:]:
-        (row,) = model.probabilities([model.read(path)])
-        shares = ", ".join(f"{name} {share:.3f}" for name, share in zip(model.classes, row, strict=True))
-        print(f"{path}: {model.classes[row.argmax()]} ({shares})")
+        answers = model.answers([model.read(path)])
+        told = [f"{name} {answers[name][0]:.3f}" for name in model.attributes]
+        if model.classes:
+            row = answers["probabilities"][0]
+            shares = ", ".join(f"{name} {share:.3f}" for name, share in zip(model.classes, row, strict=True))
+            told.insert(0, f"{model.classes[row.argmax()]} ({shares})")
+        print(f"{path}: {', '.join(told)}")

@@ -10,9 +10,10 @@ class Window(BaseModel):
 
     start: float = Field(description="seconds from the beginning")
     end: float = Field(description="seconds from the beginning")
-    label: str = Field(description="the most probable class")
+    label: str | None = Field(description="the most probable class; null if the model has no classes")
     probabilities: dict[str, float] = Field(description="of each class, 0 to 1")
-    note: str | None = Field(None, description="why the label means nothing, such as silence; otherwise null")
+    attributes: dict[str, float] = Field(description="the number of each attribute that the model rates, on its scale")
+    note: str | None = Field(None, description="why the answer means nothing, such as silence; otherwise null")
 
 
 class Labelled(BaseModel):
@@ -20,8 +21,9 @@ class Labelled(BaseModel):
 
     file: str = Field(description="the name of the upload")
     seconds: float = Field(description="length of the recording")
-    label: str = Field(description="the most probable class of the whole recording")
+    label: str | None = Field(description="the most probable class of the whole recording; null without classes")
     probabilities: dict[str, float] = Field(description="of each class for the whole recording, 0 to 1")
+    attributes: dict[str, float] = Field(description="of the whole recording, each on its scale")
     windows: list[Window] = Field(description="the answers over time; empty if none were asked for")
     notes: list[str] = Field(description="sentences to know before using the answer")
     peaks: list[float] = Field(description="the waveform to draw: the largest magnitude of each of equal parts, 0 to 1")
@@ -61,6 +63,18 @@ class Score(BaseModel):
     calibration: list[Bin] = Field(description="by confidence: what a probability was worth on this corpus")
 
 
+class Rating(BaseModel):
+    """The run's result on a test corpus for an attribute."""
+
+    corpus: str
+    split: str
+    attribute: str
+    utterances: int
+    ccc: float | None = Field(description="concordance correlation coefficient, -1 to 1")
+    ccc_ci95: list[float] | None = Field(description="95 % interval")
+    rmse: float | None = Field(description="root mean squared error, on the scale of the attribute in that corpus")
+
+
 class LimitFacts(BaseModel):
     """The limits of a request."""
 
@@ -77,10 +91,12 @@ class ModelFacts(BaseModel):
 
     name: str
     version: str = Field(description="of melt_ser")
-    classes: list[str] = Field(description="the labels, in the order of the model's outputs")
+    classes: list[str] = Field(description="the labels, in the order of the model's outputs; empty without classes")
+    attributes: dict[str, list[float]] = Field(description="lowest and highest value of each attribute")
     models: int = Field(description="whose mean is the answer")
     backbone: str | None
     trained_on: str | None
-    scores: list[Score] = Field(description="empty if no result lies beside the model")
+    scores: list[Score] = Field(description="of classes; empty if no result lies beside the model")
+    ratings: list[Rating] = Field(description="of attributes; empty if no result lies beside the model")
     warnings: list[str]
     limits: LimitFacts

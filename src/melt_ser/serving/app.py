@@ -41,7 +41,7 @@ def make_app(model: Model, facts: ModelFacts, limits: Limits, batch: int) -> Fas
     """Return the application that answers with a model; `batch` is the most windows in a forward pass."""
     metrics = Metrics()
     batcher = Batcher(model.probabilities, batch, metrics.batches.observe)
-    labeller = Labeller(model.classes, batcher.submit, limits.seconds)
+    labeller = Labeller(model.classifiers[0].outputs, batcher.submit, limits.seconds)
     uploads = ThreadPoolExecutor(limits.requests, "upload")  # they decode, and wait for their windows
 
     @asynccontextmanager
@@ -84,7 +84,7 @@ def make_app(model: Model, facts: ModelFacts, limits: Limits, batch: int) -> Fas
 
     @app.get("/model")
     async def model_facts() -> ModelFacts:
-        """Return the classes, the results and the calibration of the model, and the limits of the server."""
+        """Return the outputs, the results and the calibration of the model, and the limits of the server."""
         return facts
 
     @app.get("/health", responses={503: error_answer("The model does not answer any more.")})

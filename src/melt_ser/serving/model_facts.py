@@ -1,4 +1,4 @@
-"""Facts about the model for a client: its classes, its results, and the calibration of its probabilities."""
+"""Facts about the model for a client: its outputs, its results, and the calibration of its probabilities."""
 
 from __future__ import annotations
 
@@ -6,16 +6,16 @@ from pathlib import Path
 
 from melt_ser.core.errors import SetupError
 from melt_ser.core.package import __version__
-from melt_ser.evaluation.labelling import LONGEST_SECONDS, SHORTEST_WINDOW
-from melt_ser.evaluation.results import ENSEMBLE, Evaluation, Result
+from melt_ser.evaluation.labelling import LONGEST_SECONDS, SHORTEST_WINDOW, Model
+from melt_ser.evaluation.results import ENSEMBLE, Evaluation, RatingScore, Result
 from melt_ser.models.hub_model import is_on_hub
 from melt_ser.runs.folder import read_result
 from melt_ser.runs.public_text import without_examples
-from melt_ser.serving.answers import Bin, LimitFacts, ModelFacts, Score
+from melt_ser.serving.answers import Bin, LimitFacts, ModelFacts, Rating, Score
 from melt_ser.serving.limits import Limits
 
 
-def model_facts(folder: Path, fold: int | None, classes: list[str], models: int, limits: Limits) -> ModelFacts:
+def model_facts(folder: Path, fold: int | None, model: Model, limits: Limits) -> ModelFacts:
     """Return the facts of the model of a run, of one of its model folders, or of the hub; without paths and examples.
 
     Only a run folder has results, so only then there are scores.
@@ -24,11 +24,13 @@ def model_facts(folder: Path, fold: int | None, classes: list[str], models: int,
     return ModelFacts(
         name=str(folder) if is_on_hub(folder) else folder.resolve().name,
         version=__version__,
-        classes=classes,
-        models=models,
+        classes=model.classes,
+        attributes={name: list(scale) for name, scale in model.classifiers[0].outputs.scales.items()},
+        models=len(model.classifiers),
         backbone=None if result is None else result.config["backbone"]["name"],
         trained_on=None if result is None else result.train.corpus,
         scores=[] if result is None else [_score(row) for row in _rows(result, fold)],
+        ratings=[] if result is None else [_rating(row) for row in _rating_rows(result, fold, model.attributes)],
         warnings=[] if result is None else list(dict.fromkeys(map(without_examples, result.warnings))),
         limits=LimitFacts(
             upload_megabytes=limits.megabytes,
@@ -77,4 +79,26 @@ def _score(row: Evaluation) -> Score:
         calibration=[]
         if row.calibration is None
         else [Bin(confidence=one.confidence, accuracy=one.accuracy, n=one.n) for one in row.calibration.curve],
+    )
+
+
+def _rating_rows(result: Result, fold: int | None, attributes: list[str]) -> list[RatingScore]:
+    """Return a row for each corpus, split and attribute, chosen as in `_rows`."""
+    rated = [row for row in result.ratings if row.of in attributes]
+    if fold is not None:
+        return [row for row in rated if row.fold == fold]
+    rows = {(row.corpus, row.split, row.of): row for row in result.whole_ratings() if row.of in attributes}
+    rows |= {(row.corpus, row.split, row.of): row for row in rated if row.fold == ENSEMBLE}
+    return list(rows.values())
+
+
+def _rating(row: RatingScore) -> Rating:
+    return Rating(
+        corpus=row.corpus,
+        split=row.split,
+        attribute=row.of,
+        utterances=row.n,
+        ccc=row.values.get("ccc"),
+        ccc_ci95=row.ci95.get("ccc"),
+        rmse=row.values.get("rmse"),
     )

@@ -20,6 +20,7 @@ from melt_ser.audio.rules import Levels, refusal
 from melt_ser.audio.sound import Waveform
 from melt_ser.core.errors import InputError, one_line
 from melt_ser.evaluation.labelling import LONGEST_SECONDS, RULES, windows_of
+from melt_ser.models.outputs import Outputs
 from melt_ser.serving.answers import Labelled, Window
 from melt_ser.serving.batching import Probabilities
 
@@ -61,10 +62,10 @@ class Patience:
 
 
 class Labeller:
-    """Label uploads with the classes of a model; `submit` computes windows, `longest` bounds the seconds of audio."""
+    """Label uploads with the outputs of a model; `submit` computes windows, `longest` bounds the seconds of audio."""
 
-    def __init__(self, classes: list[str], submit: Submit, longest: float) -> None:
-        self.classes, self.submit, self.longest = classes, submit, longest
+    def __init__(self, outputs: Outputs, submit: Submit, longest: float) -> None:
+        self.outputs, self.submit, self.longest = outputs, submit, longest
 
     def label_upload(self, file: BinaryIO, name: str, window: float | None, peaks: int, patience: Patience) -> Labelled:
         """Return the answer to an uploaded file.
@@ -94,11 +95,13 @@ class Labeller:
         windows = [] if window is None else list(self.windows([waveform], window, patience))
         notes = [f"It {found}."] if found else []
         if len(waveform) > LONGEST_SECONDS * SAMPLE_RATE:
-            notes.append(f"The label is from the mean over parts of up to {LONGEST_SECONDS:.0f} s.")
+            subject = "label is" if self.outputs.classes else "numbers are"
+            notes.append(f"The {subject} from the mean over parts of up to {LONGEST_SECONDS:.0f} s.")
         empty = [one for one in windows if one.note]
         if empty:
             first = f"the first is from {empty[0].start:g} s on ({empty[0].note})"
-            notes.append(f"Labels that mean nothing: {len(empty)} of {len(windows)} windows; {first}.")
+            subject = "Labels" if self.outputs.classes else "Numbers"
+            notes.append(f"{subject} that mean nothing: {len(empty)} of {len(windows)} windows; {first}.")
         return Labelled(
             file=shown,
             seconds=len(waveform) / SAMPLE_RATE,
@@ -133,16 +136,25 @@ class Labeller:
         return waveform
 
     def _whole(self, waveform: Waveform, patience: Patience) -> list[float]:
-        """Return the probabilities of a recording: the mean over its parts, weighted by their seconds."""
+        """Return the outputs for a recording: the mean over its parts, weighted by their seconds."""
         parts = list(self.windows([waveform], LONGEST_SECONDS, patience))
         total = sum(part.end - part.start for part in parts)
+        answers = [[*part.probabilities.values(), *part.attributes.values()] for part in parts]
+        weights = [(part.end - part.start) / total for part in parts]
         return [
-            sum((part.end - part.start) * part.probabilities[name] for part in parts) / total for name in self.classes
+            sum(weight * answer[at] for weight, answer in zip(weights, answers, strict=True))
+            for at in range(len(self.outputs))
         ]
 
-    def _label(self, probabilities: list[float]) -> dict[str, Any]:
-        best = max(range(len(probabilities)), key=probabilities.__getitem__)
-        return {"label": self.classes[best], "probabilities": dict(zip(self.classes, probabilities, strict=True))}
+    def _label(self, answers: list[float]) -> dict[str, Any]:
+        """Return the outputs as the fields of an answer; there is no label without classes."""
+        classes, count = self.outputs.classes, len(self.outputs.classes)
+        probabilities = dict(zip(classes, answers[:count], strict=True))
+        return {
+            "label": max(classes, key=probabilities.__getitem__, default=None),
+            "probabilities": probabilities,
+            "attributes": dict(zip(self.outputs.scales, answers[count:], strict=True)),
+        }
 
 
 def shown_name(name: str) -> str:

@@ -24,7 +24,7 @@ from melt_ser.core.errors import MeltSerError
 from melt_ser.runs.identity import identity, plain
 from melt_ser.tuning.search import configured, texts_of
 
-GROUPS = ("backbone", "dataset", "labels", "head", "augment", "eval", "trainer")
+GROUPS = ("backbone", "dataset", "labels", "head", "augment", "objective", "eval", "trainer")
 LEFT_OUT = ("out", "force", "logger", "experiment_name")  # of this command, not of the run
 FILLED_IN = ("member_settings", "left_out")  # of a union: made from its members
 

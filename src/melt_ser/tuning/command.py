@@ -62,7 +62,7 @@ def run_search(composed: DictConfig, options: argparse.Namespace, command: Seque
     is_probe = config.trainer.method is not Method.gradient
     prune_after = None if options.no_pruning or (is_probe and plan.one_model) else config.trainer.epochs // 5
     url = storage_url(options.storage, folder)
-    study = Study(folder, url, space, inputs, config.seed, prune_after)
+    study = Study(folder, url, space, inputs, config.seed, prune_after, plan.dev_metric)
     trials = options.trials if options.trials is not None else None if options.hours is not None else TRIALS
     if not is_worker:
         say(f"study: {folder} ({study.count()} trials so far; searched: {', '.join(space.settings)}; {path})")

@@ -1,4 +1,4 @@
-"""Draw a search (history, importance of settings, each setting against dev UA) and a range test of learning rates."""
+"""Draw a search (history, importance of settings, each setting against dev) and a range test of learning rates."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import numpy as np
 import optuna
 from optuna.trial import FrozenTrial, TrialState
 
+from melt_ser.evaluation.dev_metric import METRIC_LABELS
 from melt_ser.runs.figures import GREY, PALETTE, new_figure, save_figure
 from melt_ser.tuning.space import Range
 from melt_ser.tuning.study import Study
@@ -40,7 +41,7 @@ def search_figure(study: Study, path: Path) -> None:
 
 
 def importances(study: Study, keys: list[str]) -> dict[str, float]:
-    """Return the share of each setting in the differences of dev UA (Optuna's PED-ANOVA); {} if it is not known."""
+    """Return the share of each setting in the differences on dev (Optuna's PED-ANOVA); {} if it is not known."""
     values = {trial.value for trial in _of(study, TrialState.COMPLETE)}
     if len(values) < 2 or not keys:
         return {}
@@ -49,15 +50,17 @@ def importances(study: Study, keys: list[str]) -> dict[str, float]:
 
 def _draw_history(axes: Axes, study: Study) -> None:
     finished, pruned = _of(study, TrialState.COMPLETE), _of(study, TrialState.PRUNED)
-    numbers, values = [trial.number for trial in finished], np.array([_per_cent(trial) for trial in finished])
+    numbers, values = [trial.number for trial in finished], np.array([_shown(trial.value, study) for trial in finished])
     axes.plot(numbers, values, "o", color=BLUE, markersize=5, label="finished")
-    last = [100 * list(trial.intermediate_values.values())[-1] for trial in pruned]
+    last = [_shown(list(trial.intermediate_values.values())[-1], study) for trial in pruned]
     if pruned:
-        axes.plot([trial.number for trial in pruned], last, "x", color=GREY, label="pruned, at its last epoch")
+        least = _least(values, study)
+        told = "pruned, at its last epoch" + (" (at the edge: lower)" if min(last) < least else "")
+        axes.plot([trial.number for trial in pruned], np.maximum(last, least), "x", color=GREY, label=told)
     axes.step(numbers, np.maximum.accumulate(values), where="post", color=ORANGE, label="the best so far")
     axes.set_title("History", fontsize=11)
     axes.set_xlabel("trial")
-    axes.set_ylabel("dev UA (%)")
+    axes.set_ylabel(_label(study))
     axes.legend(frameon=False, fontsize=9)
     _tidy(axes)
     from matplotlib.ticker import MaxNLocator
@@ -89,11 +92,11 @@ def _draw_settings(axes: Any, study: Study, shares: dict[str, float], keys: list
         else:
             one.set_visible(False)
     for row in axes:
-        row[0].set_ylabel("dev UA (%)")
+        row[0].set_ylabel(_label(study))
 
 
 def _draw_setting(axes: Axes, study: Study, key: str) -> None:
-    """Draw the dev UA of each finished trial against its value of a setting; the best trial is a star."""
+    """Draw the dev score of each finished trial against its value of a setting; the best trial is a star."""
     values = study.space.settings[key]
     finished = _of(study, TrialState.COMPLETE)
     best = study.study.best_trial.number
@@ -117,10 +120,9 @@ def _draw_setting(axes: Axes, study: Study, key: str) -> None:
         axes.set_xlim(-0.6, len(labels) - 0.4)
     for trial, place in zip(finished, places, strict=True):
         is_best = trial.number == best
+        height, edge = _shown(trial.value, study), "black" if is_best else BLUE
         style = {"marker": "*", "color": ORANGE, "markersize": 13} if is_best else {"marker": "o", "color": BLUE}
-        axes.plot(
-            place, _per_cent(trial), markeredgecolor="black" if is_best else BLUE, alpha=1 if is_best else 0.6, **style
-        )
+        axes.plot(place, height, markeredgecolor=edge, alpha=1 if is_best else 0.6, **style)
     axes.set_title(key, fontsize=10, **TEXT)
     axes.tick_params(labelsize=9)
     axes.margins(y=0.1)
@@ -137,6 +139,19 @@ def _of(study: Study, state: TrialState) -> list[FrozenTrial]:
     return [trial for trial in study.trials if trial.state is state]
 
 
-def _per_cent(trial: FrozenTrial) -> float:
-    assert trial.value is not None
-    return 100 * trial.value
+def _label(study: Study) -> str:
+    return f"dev {METRIC_LABELS[study.metric]}" + (" (%)" if study.metric == "ua" else "")
+
+
+def _least(values: np.ndarray, study: Study) -> float:
+    """Return the lowest height of a pruned trial: of several folds, those that it lacks count as the lowest score.
+
+    That of UA is 0, which leaves the finished trials apart.
+    """
+    return -math.inf if study.metric == "ua" else min(values) - max(np.ptp(values), 0.1 * abs(min(values)))
+
+
+def _shown(value: float | None, study: Study) -> float:
+    """Return a dev score as the figure shows it: UA in per cent."""
+    assert value is not None
+    return 100 * value if study.metric == "ua" else value

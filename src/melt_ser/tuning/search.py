@@ -10,6 +10,7 @@ from melt_ser.cli.compose import compose, sentences, typed
 from melt_ser.config import Config
 from melt_ser.core.console import Progress, duration, say, silence
 from melt_ser.core.errors import MeltSerError, OutputError, SetupError, one_line
+from melt_ser.evaluation.dev_metric import score_text
 from melt_ser.tuning.space import Space
 from melt_ser.tuning.study import Begun, Study
 from melt_ser.tuning.trial import Pruned, Trainer
@@ -87,7 +88,7 @@ def _train(study: Study, trainer: Trainer, overrides: Sequence[str], begun: Begu
     study.end(begun, outcome)
     best = study.study.best_trial
     say(
-        f"{name}: dev UA {100 * outcome.dev_ua:.1f} % in {duration(outcome.seconds)}"
-        f" (best: {100 * (best.value or 0.0):.1f} %, trial {best.number})"
+        f"{name}: {study.score(outcome.value)} in {duration(outcome.seconds)}"
+        f" (best: {score_text(study.metric, best.value or 0.0)}, trial {best.number})"
     )
     return None

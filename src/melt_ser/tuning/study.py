@@ -23,6 +23,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from melt_ser.core import files
 from melt_ser.core.errors import InputError, SetupError, first_line
+from melt_ser.evaluation.dev_metric import METRIC_LABELS, score_text
 from melt_ser.tuning.space import Space
 from melt_ser.tuning.trial import STEPS_OF_A_FOLD, Outcome, Pruned
 
@@ -39,12 +40,12 @@ class Begun:
         self.number, self.settings = trial.number, settings
         self._last = 0
 
-    def report(self, step: int, dev_ua: float) -> None:
-        """Report the dev UA up to a step; raise Pruned if the trial is not worth going on."""
+    def report(self, step: int, value: float) -> None:
+        """Report the dev score up to a step; raise Pruned if the trial is not worth going on."""
         if step <= self._last:
             return
         self._last = step
-        self._trial.report(dev_ua, step)
+        self._trial.report(value, step)
         is_early = self._prune_after is None or step % STEPS_OF_A_FOLD <= self._prune_after
         if not is_early and self._trial.should_prune():
             raise Pruned
@@ -59,7 +60,14 @@ class Study:
     """A search in a storage that several workers may share; they all see the folder of the study too."""
 
     def __init__(
-        self, folder: Path, url: str, space: Space, inputs: Mapping[str, Any], seed: int, prune_after: int | None
+        self,
+        folder: Path,
+        url: str,
+        space: Space,
+        inputs: Mapping[str, Any],
+        seed: int,
+        prune_after: int | None,
+        metric: str = "ua",
     ) -> None:
         """Open the study, or begin it.
 
@@ -70,10 +78,12 @@ class Study:
             inputs: the things that decide the study: settings, space, corpus, weights.
             seed: seed of the sampler.
             prune_after: epochs of each fold in which no trial is pruned; None: none is pruned at all.
+            metric: the score on dev that chooses, of `dev_metric`.
 
         Raises SetupError if the storage cannot be opened, InputError if the study was begun with other inputs.
         """
         self.folder, self.space, self.seed, self.prune_after = folder, space, seed, prune_after
+        self.metric = metric
         pruner = optuna.pruners.MedianPruner(PATIENT_TRIALS)
         with self._exclusively():
             self.study = _open(url, folder.name, pruner)
@@ -90,6 +100,10 @@ class Study:
     def trials(self) -> list[FrozenTrial]:
         """Return the trials that were begun, in their order."""
         return [trial for trial in self.study.get_trials(deepcopy=False) if trial.state is not TrialState.WAITING]
+
+    def score(self, value: float) -> str:
+        """Return a score with its name: dev UA 71.2 %."""
+        return f"dev {METRIC_LABELS[self.metric]} {score_text(self.metric, value)}"
 
     def count(self) -> int:
         """Return the number of trials that are finished, pruned, failed for a reason of their own, or under way."""
@@ -121,7 +135,7 @@ class Study:
         elif outcome is None:
             self.study.tell(begun.number, state=TrialState.PRUNED)
         else:
-            self.study.tell(begun.number, outcome.dev_ua)
+            self.study.tell(begun.number, outcome.value)
         begun._lock.release()
         with contextlib.suppress(OSError):
             Path(begun._lock.lock_file).unlink()

@@ -15,6 +15,7 @@ from melt_ser.core import files
 from melt_ser.core.console import finish, say, show
 from melt_ser.core.errors import InputError
 from melt_ser.corpora.fold_split import FoldSplit, number_known
+from melt_ser.evaluation.dev_metric import METRIC_LABELS, score_text
 from melt_ser.runs.plan import RunPlan
 from melt_ser.tuning.best import write_best
 from melt_ser.tuning.figures import search_figure
@@ -40,16 +41,16 @@ def report(study: Study, plan: RunPlan, overrides: Sequence[str]) -> None:
         raise InputError(f"No trial of {study.folder} is finished{reason}; the same command goes on.")
     best = study.study.best_trial
     assert best.value is not None
-    show(best_table(table, list(study.space.settings)))
+    show(best_table(table, list(study.space.settings), study.metric))
     figure = study.folder / f"search.{plan.config.eval.figures.value}"
     search_figure(study, figure)
     settings = best.user_attrs[SETTINGS]
-    told = f"Trial {best.number} of {len(table)}: dev UA {100 * best.value:.1f} %."
+    told = f"Trial {best.number} of {len(table)}: {study.score(best.value)}."
     command = write_best(study.folder, overrides, settings, told)
     for sentence in cautions(plan, best.value, int(table["state"].isin(["finished", "pruned"]).sum())):
         say(f"note: {sentence}")
     say(f"plots: {figure}")
-    say(f"best: trial {best.number}, dev UA {100 * best.value:.1f} %: {' '.join(texts_of(settings))}")
+    say(f"best: trial {best.number}, {study.score(best.value)}: {' '.join(texts_of(settings))}")
     say(f"run it: {command}")
     finish(path)
     if len(failed):
@@ -57,10 +58,14 @@ def report(study: Study, plan: RunPlan, overrides: Sequence[str]) -> None:
 
 
 def trials_table(study: Study) -> pd.DataFrame:
-    """Return a row for each trial in its order: state, dev UA (0 to 1), epochs, seconds, settings, reason."""
+    """Return a row for each trial in its order: state, dev score, epochs, seconds, settings, reason.
+
+    The column of the score has the name of the metric: dev_ua (0 to 1), dev_ccc, dev_-kl, dev_ua+ccc.
+    """
     rows = []
+    score = f"dev_{study.metric}"
     for trial in study.trials:
-        row: dict[str, Any] = {"trial": trial.number, "state": _state_of(trial), "dev_ua": trial.value}
+        row: dict[str, Any] = {"trial": trial.number, "state": _state_of(trial), score: trial.value}
         epochs = trial.user_attrs.get("best_epochs", [])
         row["best_epoch"] = " ".join(str(epoch) for epoch in epochs if epoch is not None)
         row["seconds"] = trial.user_attrs.get("seconds", math.nan)
@@ -68,7 +73,7 @@ def trials_table(study: Study) -> pd.DataFrame:
         row |= {key: settings.get(key, "") for key in study.space.settings}
         row["reason"] = trial.user_attrs.get(REASON, "")
         rows.append(row)
-    columns = ["trial", "state", "dev_ua", "best_epoch", "seconds", *study.space.settings, "reason"]
+    columns = ["trial", "state", score, "best_epoch", "seconds", *study.space.settings, "reason"]
     return pd.DataFrame(rows, columns=columns)
 
 
@@ -78,32 +83,32 @@ def _state_of(trial: FrozenTrial) -> str:
     return "stopped" if was_stopped(trial) else "failed"
 
 
-def best_table(trials: pd.DataFrame, keys: list[str]) -> Table:
-    """Return the finished trials with the highest dev UA, at most ten, for the terminal."""
+def best_table(trials: pd.DataFrame, keys: list[str], metric: str) -> Table:
+    """Return the finished trials with the highest dev score, at most ten, for the terminal."""
     finished = trials[trials["state"] == "finished"]
     counts = ", ".join(f"{count} {state}" for state, count in trials["state"].value_counts().items())
-    table = Table(title=f"The best trials by dev UA ({counts})", box=SIMPLE_HEAD, padding=0)
-    for heading in ("trial", "dev UA (%)", "epoch"):
+    label = f"dev {METRIC_LABELS[metric]}"
+    table = Table(title=f"The best trials by {label} ({counts})", box=SIMPLE_HEAD, padding=0)
+    for heading in ("trial", f"{label} (%)" if metric == "ua" else label, "epoch"):
         table.add_column(heading, justify="right", min_width=len(heading))
     for key in keys:
         table.add_column(key.rpartition(".")[2].replace("_", " "), overflow="fold", min_width=8)
-    for _, row in finished.sort_values("dev_ua", ascending=False, kind="stable").head(SHOWN).iterrows():
-        table.add_row(str(row["trial"]), f"{100 * row['dev_ua']:.1f}", row["best_epoch"], *(row[key] for key in keys))
+    for _, row in finished.sort_values(f"dev_{metric}", ascending=False, kind="stable").head(SHOWN).iterrows():
+        score = score_text(metric, row[f"dev_{metric}"]).removesuffix(" %")
+        table.add_row(str(row["trial"]), score, row["best_epoch"], *(row[key] for key in keys))
     return table
 
 
 def cautions(plan: RunPlan, best: float, trials: int) -> list[str]:
-    """Return sentences on how far the best dev UA (0 to 1) of a number of trials can be trusted."""
+    """Return sentences on how far the best dev score of a number of trials can be trusted."""
     utterances = sum(len(split.dev) for split in plan.splits)
     speakers = number_known(pd.concat([split.dev for split in plan.splits]), "speaker")
     parts = "one dev part" if plan.one_model else f"the mean over the dev parts of {len(plan.splits)} folds"
     voices = f" of {speakers} speaker{'s' if speakers > 1 else ''}" if speakers else ""
-    error = math.sqrt(sum(standard_error(split, best) ** 2 for split in plan.splits)) / len(plan.splits)
+    label = METRIC_LABELS[plan.dev_metric]
     sentences = [
-        f"{trials} trials were chosen among by {parts}, {utterances} utterances{voices}: the best dev UA is too good. "
-        f"The standard error of such a UA is about {100 * error:.1f} points, and among {trials} settings that are "
-        f"equally good the best shows about {100 * error * best_of(trials):.1f} points too much by chance. "
-        "Only the test part, read once, says how good the chosen settings are."
+        f"{trials} trials were chosen among by {parts}, {utterances} utterances{voices}: the best dev {label} is too "
+        f"good. {_luck(plan, best, trials)}Only the test part, read once, says how good the chosen settings are."
     ]
     if not plan.one_model:
         sentences.append(
@@ -111,6 +116,31 @@ def cautions(plan: RunPlan, best: float, trials: int) -> list[str]:
             "clean test. For that, search within one fold (dataset.fold=1), or report another corpus."
         )
     return sentences
+
+
+def _luck(plan: RunPlan, best: float, trials: int) -> str:
+    """Return a sentence on the error of UA or CCC, and on the luck of the best; "" for other scores."""
+    if plan.dev_metric not in ("ua", "ccc"):
+        return ""  # the error of a divergence does not follow from its value
+    is_ua = plan.dev_metric == "ua"
+    errors = [(standard_error if is_ua else error_of_ccc)(split, best) for split in plan.splits]
+    error = math.sqrt(sum(one**2 for one in errors)) / len(errors)
+
+    def shown(value: float) -> str:
+        return f"{100 * value:.1f} points" if is_ua else f"{value:.3f}"
+
+    return (
+        f"The standard error of such a {METRIC_LABELS[plan.dev_metric]} is about {shown(error)}, and among {trials} "
+        f"settings that are equally good the best shows about {shown(error * best_of(trials))} too much by chance. "
+    )
+
+
+def error_of_ccc(split: FoldSplit, ccc: float) -> float:
+    """Return the standard error of a CCC on the dev part of a split, if utterances are independent.
+
+    It is that of a correlation of this height. A mean over attributes counts as one of them, since they go together.
+    """
+    return (1 - ccc**2) / math.sqrt(max(len(split.dev) - 2, 1))
 
 
 def standard_error(split: FoldSplit, ua: float) -> float:

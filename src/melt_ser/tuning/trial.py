@@ -9,6 +9,7 @@ goes on from its last checkpoint. The checkpoints are deleted when the trial end
 from __future__ import annotations
 
 import functools
+import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
@@ -22,15 +23,17 @@ from omegaconf import DictConfig
 from melt_ser.cli.checks import check
 from melt_ser.cli.compose import typed
 from melt_ser.cli.sweep import sweeping
-from melt_ser.config import Config, Target
+from melt_ser.config import Config
 from melt_ser.core import files
 from melt_ser.core.console import say
 from melt_ser.core.errors import MeltSerError, SetupError
 from melt_ser.core.locks import exclusive_lock
 from melt_ser.core.processes import several
 from melt_ser.data.audio_cache import AudioCache
+from melt_ser.evaluation.dev_metric import LOWEST
 from melt_ser.models.backbone import Backbone
 from melt_ser.models.families import check_family
+from melt_ser.runs.figures import curve_columns
 from melt_ser.runs.fold import ReadBackbone, configured_backbone, delete_checkpoints, train_model
 from melt_ser.runs.fold_inputs import open_cache
 from melt_ser.runs.identity import identity, plain
@@ -42,11 +45,22 @@ STEPS_OF_A_FOLD = 10_000  # epoch e of the second fold is step 10,000 + e; the l
 
 
 class Outcome(msgspec.Struct):
-    """A finished trial: its dev UA (the mean over folds), the best epoch of each fold (None: a probe), and its time."""
+    """A finished trial: its score on dev, the best epoch of each fold (None: a probe), and its time.
 
-    dev_ua: float
+    dev_ua, dev_value: the mean over folds of UA if it chose, and of another score that chose; otherwise None.
+    """
+
+    dev_ua: float | None
     best_epochs: list[int | None]
     seconds: float
+    dev_value: float | None = None
+
+    @property
+    def value(self) -> float:
+        """Return the score that chose."""
+        value = self.dev_ua if self.dev_value is None else self.dev_value
+        assert value is not None
+        return value
 
 
 class Pruned(Exception):
@@ -54,7 +68,7 @@ class Pruned(Exception):
 
 
 ReportStep = Callable[[int, float], None]
-"""Receive a step and the dev UA up to it, of all folds together; raise `Pruned` to stop the trial."""
+"""Receive a step and the dev score up to it, of all folds together; raise `Pruned` to stop the trial."""
 
 
 def checked(composed: DictConfig) -> Config:
@@ -75,11 +89,6 @@ def checked(composed: DictConfig) -> Config:
 def search_plan(config: Config) -> RunPlan:
     """Return the plan of a run for a search: no corpus is tested on, and every test part is empty."""
     plan = make_plan(untested(config))
-    target = plan.corpus.target
-    if target is not Target.label:
-        raise SetupError(
-            f"tune chooses by UA on dev, and dataset.target={target.value} has another score; leave it out."
-        )
     return replace(plan, splits=[replace(split, test=split.test.iloc[:0]) for split in plan.splits])
 
 
@@ -125,32 +134,41 @@ class Trainer:
 
     def _train_folds(self, plan: RunPlan, report: ReportStep) -> Outcome:
         started = time.perf_counter()
-        best: list[float] = []  # dev UA of the finished folds
+        best: list[float] = []  # dev scores of the finished folds
         best_epochs: list[int | None] = []
         for number, split in enumerate(plan.splits):
             title = "" if plan.one_model else f"fold {split.fold}"
-            follow = functools.partial(self._report_epochs, report, number, sum(best))
+            follow = functools.partial(self._report_epochs, report, best)
             read_backbone = self._reader(plan.config)
             _, training = train_model(plan, split, plan.fold_folder(split), title, self.cache, read_backbone, follow)
-            assert training.dev_ua is not None  # classes are the target
-            best.append(training.dev_ua)
+            score = training.dev_ua if training.dev_value is None else training.dev_value
+            assert score is not None
+            best.append(score)
             best_epochs.append(training.best_epoch)
             if split is not plan.splits[-1]:
-                report((number + 1) * STEPS_OF_A_FOLD - 1, sum(best) / len(plan.splits))
-        return Outcome(sum(best) / len(best), best_epochs, time.perf_counter() - started)
+                report((number + 1) * STEPS_OF_A_FOLD - 1, self._so_far(best))
+        value, seconds = self._so_far(best), time.perf_counter() - started
+        if plan.dev_metric == "ua":
+            return Outcome(value, best_epochs, seconds)
+        return Outcome(None, best_epochs, seconds, value)
+
+    def _so_far(self, best: Sequence[float]) -> float:
+        """Return the mean score of the folds; one that is not trained yet counts as the lowest score."""
+        waiting = len(self.plan.splits) - len(best)
+        return (sum(best) + waiting * LOWEST[self.plan.dev_metric]) / len(self.plan.splits)
 
     def _report_epochs(
-        self, report: ReportStep, number: int, before: float, _: Path, history: Sequence[Mapping[str, Any]]
+        self, report: ReportStep, finished: Sequence[float], _: Path, history: Sequence[Mapping[str, Any]]
     ) -> None:
-        """Report each epoch of a fold: the sum of the best dev UA of the folds so far, over the number of all folds.
+        """Report each epoch of a fold: the mean of the best dev scores so far, over all folds.
 
         So the value rises from epoch to epoch, and the last one is that of the trial. The pruner compares it with
         other trials at the same epoch of the same fold.
         """
-        best = 0.0
+        name, best = curve_columns(self.plan.dev_metric)[-1], -math.inf
         for row in history:
-            best = max(best, row["dev_ua"])
-            report(number * STEPS_OF_A_FOLD + int(row["epoch"]), (before + best) / len(self.plan.splits))
+            best = max(best, row[name])
+            report(len(finished) * STEPS_OF_A_FOLD + int(row["epoch"]), self._so_far([*finished, best]))
 
     def _reader(self, config: Config) -> ReadBackbone:
         """Return a function that returns the backbone; a frozen one is read once for all trials with its settings."""

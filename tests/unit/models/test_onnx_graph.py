@@ -13,13 +13,24 @@ import yaml
 from checkout import CHECKOUT
 from melt_ser.audio.waveform import pad_together, prepare_waveform
 from melt_ser.config import HeadConfig
+from melt_ser.core.errors import SetupError
+from melt_ser.evaluation.labelling import Model
 from melt_ser.models import onnx_types
 from melt_ser.models.classifier import SpeechClassifier
 from melt_ser.models.families import load_backbone
-from melt_ser.models.onnx_graph import write_onnx
+from melt_ser.models.onnx_graph import output_names, write_onnx
 from melt_ser.models.onnx_types import convert, has_data_beside, is_of_encoder
+from melt_ser.models.outputs import Outputs
 from melt_ser.runs.run_onnx import OnnxModel
-from small_models import CLASSES, KINDS, small_classifier, small_config, small_whisper_classifier, speechlike
+from small_models import (
+    CLASSES,
+    KINDS,
+    small_backbone,
+    small_classifier,
+    small_config,
+    small_whisper_classifier,
+    speechlike,
+)
 
 METADATA = {"classes": '["a", "b"]', "sampling_rate": "16000", "longest_seconds": "60"}
 LENGTHS = (16000, 100, 450, 23000)  # two are shorter than the first frame of some families
@@ -98,6 +109,31 @@ def test_the_answer_of_several_folds_is_their_mean(shared: bool, tmp_path: Path)
     size = (tmp_path / "model.onnx").stat().st_size
     written([first], tmp_path)
     assert (size > 1.5 * (tmp_path / "model.onnx").stat().st_size) is not shared
+
+
+@pytest.mark.parametrize("classes", [(), CLASSES], ids=["attributes", "several"])
+@pytest.mark.parametrize(("number_type", "tolerance"), [("float32", 1e-5), ("float16", 1e-2), ("int8", 5e-2)])
+def test_attributes_are_outputs_of_their_own_on_their_scale(
+    classes: tuple[str, ...], number_type: str, tolerance: float, tmp_path: Path
+) -> None:
+    outputs = Outputs(classes, {"arousal": (1.0, 7.0), "valence": (-1.0, 1.0)})
+    models = [SpeechClassifier(small_backbone("hubert-base", seed), HeadConfig(), outputs).eval() for seed in (0, 1)]
+    onnx_model = written(models, tmp_path, number_type)
+    clips = [speechlike(length).numpy() for length in LENGTHS]
+    found = onnx_model.answers(clips)
+    assert list(found) == [*(["probabilities"] if classes else []), "arousal", "valence"]
+    expected = np.array(Model(models).probabilities(clips))
+    count = len(classes)
+    for number, (name, (low, high)) in enumerate(outputs.scales.items(), start=count):
+        assert found[name].shape == (4,) and found[name].dtype == np.float32
+        np.testing.assert_allclose(found[name], expected[:, number], atol=tolerance * (high - low))
+    if classes:
+        np.testing.assert_allclose(found["probabilities"], expected[:, :count], atol=tolerance)
+
+
+def test_an_attribute_with_the_name_of_an_input_is_refused() -> None:
+    with pytest.raises(SetupError, match="has an input or output 'lengths' already; give the attribute another name"):
+        output_names(Outputs([], {"lengths": (0.0, 1.0)}))
 
 
 @pytest.mark.parametrize("kind", ["wavlm-base", "conformer-relative", "w2v_bert"])

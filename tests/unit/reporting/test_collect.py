@@ -13,7 +13,7 @@ import pytest
 from melt_ser.core.errors import InputError, one_line
 from melt_ser.reporting import significance
 from melt_ser.reporting.collect import collect
-from melt_ser.reporting.matrix import compare_runs
+from melt_ser.reporting.comparisons import compare_runs
 from melt_ser.reporting.overview import read_runs
 from melt_ser.runs.finished_run import Run
 from odd_json import odd_versions

@@ -14,7 +14,8 @@ import pytest
 
 from melt_ser.evaluation.results import ONE_SPEAKER
 from melt_ser.reporting.collect import collect
-from melt_ser.reporting.matrix import compare_runs, matrices
+from melt_ser.reporting.comparisons import compare_runs
+from melt_ser.reporting.matrix import matrices
 from melt_ser.reporting.overview import figure, system_scores
 from melt_ser.reporting.ranking import rank_methods
 from melt_ser.reporting.systems import method_names, system_names

@@ -9,6 +9,7 @@ import pytest
 
 pytest.importorskip("optuna", reason="optuna is not installed: pip install 'melt-ser[tune]'")
 
+from melt_ser.core.files import read_typed
 from melt_ser.corpora.fold_split import FoldSplit
 from melt_ser.tuning.space import Choice, Range, Space
 from melt_ser.tuning.study import Study, storage_url
@@ -119,6 +120,18 @@ def test_a_small_space_is_tried_in_full_and_in_an_order_of_its_seed(tmp_path: Pa
     assert sorted(set(tried)) == [(head, dropout) for head in ("linear", "mlp") for dropout in ("0.0", "0.1", "0.2")]
     assert len(tried) <= 7  # the sampler may have drawn one twice
     assert opened(tmp_path / "t", space).begin(0) is None
+
+
+def test_a_study_of_another_score_names_it_and_the_outcome_of_an_older_trial_is_read(tmp_path: Path) -> None:
+    study = Study(tmp_path / "s", storage_url(None, tmp_path / "s"), RATES, {}, 0, None, "-kl")
+    for value in (-0.5, -0.3):
+        begun = study.begin(None)
+        assert begun is not None
+        study.end(begun, Outcome(None, [1], 0.0, value))
+    assert study.study.best_trial.number == 1 and study.score(-0.3) == "dev -KL -0.300"
+    assert list(trials_table(study)["dev_-kl"]) == [-0.5, -0.3]
+    (tmp_path / "trial.json").write_text('{"dev_ua": 0.25, "best_epochs": [1], "seconds": 2.0}')
+    assert read_typed(tmp_path / "trial.json", Outcome, "").value == 0.25
 
 
 def test_a_place_without_a_scheme_is_a_sqlite_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,6 +12,10 @@ let request = null; // what aborts the request under way
 let answer = null; // of the server, for the file
 let recorder = null; // while the microphone records
 
+const scales = page.attributes, attributes = Object.keys(scales); // the lowest and highest value of each
+const height = (name, value) => Math.min(Math.max((value - scales[name][0]) / (scales[name][1] - scales[name][0]), 0), 1);
+const number = (value) => value.toFixed(2);
+const numbers = (one) => attributes.map((name) => `${name} ${number(one.attributes[name])}`).join(", ");
 const percent = (share) => `${(100 * share).toFixed(1)} %`;
 const clock = (seconds) => `${Math.floor(seconds / 60)}:${(seconds % 60).toFixed(seconds % 1 ? 1 : 0).padStart(seconds % 1 ? 4 : 2, "0")}`;
 
@@ -122,19 +126,26 @@ async function send(file) {
 // ---- The answer
 
 function show() {
-  const share = answer.probabilities[answer.label];
+  const share = answer.probabilities[answer.label]; // undefined without classes
   const classes = Object.entries(answer.probabilities).sort((one, other) => other[1] - one[1]);
-  element("answer").replaceChildren(`${answer.label} `, made("small", percent(share)));
+  const bars = [
+    ...classes.map(([name, value]) => [name, value, percent(value)]),
+    ...attributes.map((name) => [name, height(name, answer.attributes[name]), `${number(answer.attributes[name])} of ${scales[name].join(" to ")}`]),
+  ];
+  if (answer.label === null) element("answer").replaceChildren(numbers(answer));
+  else element("answer").replaceChildren(`${answer.label} `, made("small", [percent(share), numbers(answer)].filter(Boolean).join(", ")));
   element("facts").textContent = `${answer.file}, ${answer.seconds.toFixed(1)} s, the whole recording`;
-  element("worth").textContent = worth(share);
+  element("worth").textContent = answer.label === null ? agreement() : worth(share);
   element("notes").replaceChildren(...answer.notes.map((note) => made("li", note)));
-  element("classes").replaceChildren(...classes.flatMap(([name, value]) => {
+  element("classes").replaceChildren(...bars.flatMap(([name, share, text]) => {
     const bar = made("dd");
-    bar.append(made("i", "", { style: `--share:${value}` }));
-    return [made("dt", name), bar, made("dd", percent(value))];
+    bar.append(made("i", "", { style: `--share:${share}` }));
+    return [made("dt", name), bar, made("dd", text)];
   }));
   drawWave();
-  drawCells();
+  drawNames();
+  if (element("cells")) drawCells();
+  if (element("lines")) drawLines();
   fillTable();
   say("");
   element("result").hidden = false;
@@ -157,6 +168,14 @@ function worth(share) {
   return `${where}${percent(bin.accuracy)} of the answers with a probability of ${range} were right (${+bin.n.toFixed(1)} answers${few}).`;
 }
 
+// How well the numbers agreed with those of people on the first test corpus of the run.
+function agreement() {
+  const rated = page.ratings.filter((one) => one.corpus === page.ratings[0].corpus && one.ccc !== null);
+  if (!rated.length) return "How well such numbers agree with those of people is not known: no result lies beside the model.";
+  const told = rated.map((one) => `${one.attribute} ${one.ccc.toFixed(2)}`).join(", ");
+  return `On the test of this run (${rated[0].corpus}), the numbers agreed with those of people with a CCC of ${told} (1: always, 0: not at all).`;
+}
+
 function drawWave() {
   const step = WIDTH / answer.peaks.length;
   const edge = answer.peaks.map((peak, at) => [((at + 0.5) * step).toFixed(1), Math.max(Math.min(peak, 1), 0.004)]);
@@ -164,12 +183,50 @@ function drawWave() {
   element("wave").replaceChildren(made("path", "", { d: `M${[...above, ...below].join("L")}Z` }, SVG));
 }
 
+function drawNames() {
+  const named = Object.keys(answer.probabilities).map((name) => made("span", name, { title: name }));
+  const rated = attributes.map((name) => {
+    const one = made("span", name, { title: name, class: "attribute" });
+    one.append(made("small", scales[name].join(" to ")));
+    return one;
+  });
+  element("names").replaceChildren(...named, ...rated);
+}
+
+// A step for each window, and a gap where the audio says nothing.
+function drawLines() {
+  const lines = element("lines"), scale = WIDTH / answer.seconds, at = (row, name, value) => (row + 0.92 - 0.84 * height(name, value)).toFixed(3);
+  plot.style.setProperty("--lines", attributes.length);
+  lines.setAttribute("viewBox", `0 0 ${WIDTH} ${attributes.length}`);
+  lines.setAttribute("aria-label", `Attributes over time: ${course()}`);
+  lines.replaceChildren(...attributes.flatMap((name, row) => {
+    const heard = answer.windows.map((one, place) => one.note ? "" :
+      `${place && !answer.windows[place - 1].note ? "L" : "M"}${(one.start * scale).toFixed(2)} ${at(row, name, one.attributes[name])}H${(one.end * scale).toFixed(2)}`);
+    const places = answer.windows.map((one) => {
+      const place = made("rect", "", { x: one.start * scale, width: (one.end - one.start) * scale, y: row, height: 1 }, SVG);
+      place.append(made("title", `${clock(one.start)} to ${clock(one.end)}: ${one.note ?? `${name} ${number(one.attributes[name])}`}`, {}, SVG));
+      return place;
+    });
+    const across = (y, kind) => made("line", "", { x1: 0, x2: WIDTH, y1: y, y2: y, class: kind }, SVG);
+    return [across(row + 0.08, "edge"), across(row + 0.5, "middle"), across(row + 0.92, "edge"), made("path", "", { d: heard.join("") }, SVG), ...places];
+  }));
+}
+
+// The attributes over time in words: "arousal from 2.10 to 4.50, at the end 3.20".
+function course() {
+  const heard = answer.windows.filter((one) => !one.note);
+  if (!heard.length) return "the audio says nothing";
+  return attributes.map((name) => {
+    const values = heard.map((one) => one.attributes[name]);
+    return `${name} from ${number(Math.min(...values))} to ${number(Math.max(...values))}, at the end ${number(values.at(-1))}`;
+  }).join("; ");
+}
+
 function drawCells() {
   const names = Object.keys(answer.probabilities), cells = element("cells"), scale = WIDTH / answer.seconds;
   plot.style.setProperty("--rows", names.length);
   cells.setAttribute("viewBox", `0 0 ${WIDTH} ${names.length}`);
   cells.setAttribute("aria-label", `Emotions over time: ${summary()}`);
-  element("names").replaceChildren(...names.map((name) => made("span", name, { title: name })));
   cells.replaceChildren(...answer.windows.flatMap((one) => names.flatMap((name, row) => {
     const place = { x: (one.start * scale).toFixed(2), width: ((one.end - one.start) * scale).toFixed(2) };
     const cell = made("rect", "", { ...place, y: row, height: 1, "fill-opacity": one.probabilities[name].toFixed(3) }, SVG);
@@ -200,13 +257,15 @@ function drawTicks() {
 
 function fillTable() {
   const names = Object.keys(answer.probabilities), table = element("listed").querySelector("table");
-  const row = made("tr");
-  row.append(...["from", "to", "label", ...names].map((name, at) => made("th", name, at === 2 ? { scope: "col" } : { scope: "col", class: "number" })));
+  const row = made("tr"), label = names.length ? ["label"] : [];
+  row.append(...["from", "to", ...label, ...names, ...attributes, ...(names.length ? [] : ["note"])].map((name) => made("th", name, ["label", "note"].includes(name) ? { scope: "col" } : { scope: "col", class: "number" })));
   table.tHead.replaceChildren(row);
   table.tBodies[0].replaceChildren(...answer.windows.map((one) => {
-    const line = made("tr"), numbers = names.map((name) => made("td", percent(one.probabilities[name]), { class: "number" }));
+    const line = made("tr"), shares = names.map((name) => made("td", percent(one.probabilities[name]), { class: "number" }));
+    const rated = attributes.map((name) => made("td", number(one.attributes[name]), { class: "number" }));
     line.append(made("td", clock(one.start), { class: "number" }), made("td", clock(one.end), { class: "number" }));
-    line.append(made("td", one.note ? `– (${one.note})` : one.label), ...numbers);
+    if (names.length) line.append(made("td", one.note ? `– (${one.note})` : one.label), ...shares, ...rated);
+    else line.append(...rated, made("td", one.note ?? ""));
     return line;
   }));
 }
@@ -238,11 +297,12 @@ function cell(value) {
 const CONTENTS = {
   csv: () => { // the columns of `predict --window`
     const names = Object.keys(answer.probabilities);
-    const rows = answer.windows.map((one) => [answer.file, one.start, one.end, one.label, ...names.map((name) => one.probabilities[name]), ""]);
-    return [["file", "start", "end", "label", ...names, "error"], ...rows].map((row) => row.map(cell).join(",") + "\n").join("");
+    const label = (text) => names.length ? [text] : [];
+    const rows = answer.windows.map((one) => [answer.file, one.start, one.end, ...label(one.label), ...names.map((name) => one.probabilities[name]), ...attributes.map((name) => one.attributes[name]), ""]);
+    return [["file", "start", "end", ...label("label"), ...names, ...attributes, "error"], ...rows].map((row) => row.map(cell).join(",") + "\n").join("");
   },
   json: () => JSON.stringify(answer, null, 1) + "\n",
-  txt: () => answer.windows.map((one) => `${one.start.toFixed(6)}\t${one.end.toFixed(6)}\t${one.label.replace(/\s/g, " ")}\n`).join(""),
+  txt: () => answer.windows.map((one) => `${one.start.toFixed(6)}\t${one.end.toFixed(6)}\t${[one.label, numbers(one)].filter(Boolean).join(", ").replace(/\s/g, " ")}\n`).join(""),
 };
 
 for (const button of document.querySelectorAll("[data-kind]")) {
