@@ -168,6 +168,10 @@ def check_method(config: Config) -> None:
     probe = f"trainer.method={trainer.method.value}"
     if trainer.freeze != "everything":
         raise SetupError(f"{probe} needs a frozen backbone; set trainer.freeze=everything, not {trainer.freeze}.")
+    for key in OF_STEPS:
+        if getattr(trainer, key) != getattr(untouched, key):
+            hint = "leave it out" if trainer.name == "probe" else "leave it out, or set trainer=probe"
+            raise SetupError(f"trainer.{key} has no effect with {probe}, which takes no steps; {hint}.")
     if head.pooling not in FIXED_POOLINGS:
         raise SetupError(
             f"{probe} cannot learn head.pooling={head.pooling.value}; set mean or statistics, or head=probe."
@@ -182,10 +186,6 @@ def check_method(config: Config) -> None:
         raise SetupError(f"{probe} reads whole clips; set trainer.crop_seconds=null, or trainer=probe.")
     if config.augment != AugmentConfig(name=config.augment.name):
         raise SetupError(f"{probe} reads each clip once, so it cannot learn from changed clips; set augment=nothing.")
-    for key in OF_STEPS:
-        if getattr(trainer, key) != getattr(untouched, key):
-            hint = "leave it out" if trainer.name == "probe" else "leave it out, or set trainer=probe"
-            raise SetupError(f"trainer.{key} has no effect with {probe}, which takes no steps; {hint}.")
 
 
 def check_lora(trainer: TrainerConfig) -> None:
