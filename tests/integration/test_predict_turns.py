@@ -172,6 +172,18 @@ def test_finding_speech_leaves_the_threads_of_torch(interview: Interview) -> Non
         torch.set_num_threads(before)
 
 
+def test_speech_does_not_depend_on_the_recording_before_and_the_detector_is_loaded_once(
+    interview: Interview, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("silero_vad")
+    from melt_ser.audio.speech import find_speech
+
+    first = find_speech(interview.path, 60.0)
+    monkeypatch.delattr("silero_vad.load_silero_vad")
+    find_speech(interview.clips[0], 60.0)
+    assert find_speech(interview.path, 60.0) == first
+
+
 def test_a_turn_without_a_label_is_a_row_with_its_reason_and_is_counted(
     run_folder: Path, interview: Interview, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
