@@ -76,7 +76,11 @@ def stream_to_open(path: Path) -> Path | int:
     return path if descriptor is None else os.dup(descriptor)
 
 
-def stamp_of(path: str | Path) -> tuple[int, int, int]:
+Stamp = tuple[int, int, int]
+"""Size (bytes), modification time and change time (ns) of a file."""
+
+
+def stamp_of(path: str | Path) -> Stamp:
     """Return size (bytes), modification time and change time (ns) of a file; together they show that it has changed.
 
     Every write and every rename sets the change time to the clock, and no program can set it back, unlike the
