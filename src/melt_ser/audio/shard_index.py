@@ -23,7 +23,7 @@ import pyarrow
 
 from melt_ser.audio import AUDIO_SUFFIXES
 from melt_ser.core import files
-from melt_ser.core.errors import InputError, OutputError, first_line
+from melt_ser.core.errors import InputError, OutputError, encodable, first_line
 from melt_ser.core.package import cache_folder
 from melt_ser.core.places import Stamp, stamp_of
 
@@ -142,7 +142,7 @@ def _checked_name(path: Path, member: tarfile.TarInfo) -> str | None:
     parts = [part for part in member.name.split("/") if part != "."]
     if member.isdir() or not parts or parts[-1].startswith("."):
         return None
-    shown = member.name.encode("utf-8", errors="backslashreplace").decode()
+    shown = encodable(member.name)
     if ".." in parts or "" in parts or any(sign in member.name for sign in "\\\0"):
         raise InputError(f"{path}: the member '{shown}' has a name that leads out of the shard; rename it.")
     if not member.isreg() or member.issparse():
@@ -177,7 +177,7 @@ def _fields(path: Path, name: str, text: str) -> dict[str, str]:
 def _as_text(value: Any) -> str:
     """Return a value as text that UTF-8 can encode; an unknown one (None) is ""."""
     text = value if isinstance(value, str) else "" if value is None else json.dumps(value, ensure_ascii=False)
-    return text.encode("utf-8", errors="backslashreplace").decode()
+    return encodable(text)
 
 
 def _check_end(path: Path, file: IO[bytes], position: int) -> None:
