@@ -12,30 +12,23 @@ import pytest
 
 from corpus_trees import emodb_tree
 from melt_ser import Run
-from melt_ser.cli.compose import compose, load_dataset
+from melt_ser.cli.compose import load_dataset
 from melt_ser.config import Target
 from melt_ser.core.errors import InputError, SetupError
 from melt_ser.corpora.load import load_corpus
 from melt_ser.corpora.ratings import Ratings, united, with_scales
 from melt_ser.evaluate import main as evaluate
-from melt_ser.runs.run import run
-from small_runs import CLASSES, corpus, small
+from rated_runs import AROUSAL, loaded, rated_corpus, train
+from small_runs import CLASSES, corpus
 from stopped_runs import stopped_after_checkpoint
 
-AROUSAL = {"angry": 6.0, "happy": 5.0, "sad": 2.0}
-VALENCE = {"angry": 2.0, "happy": 6.0, "sad": 2.5}
 PROBE = ("trainer=probe", "backbone=hubert_tiny_random")
 
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Tones of four speakers; `rated.csv` has attributes and no labels."""
-    root = corpus(tmp_path_factory.mktemp("tones"), each=6)
-    table = pd.read_csv(root / "table.csv")
-    table["arousal"], table["valence"] = table["label"].map(AROUSAL), table["label"].map(VALENCE)
-    table.to_csv(root / "both.csv", index=False)
-    table.drop(columns="label").to_csv(root / "rated.csv", index=False)
-    return root
+    return rated_corpus(tmp_path_factory.mktemp("tones"), each=6)
 
 
 @pytest.fixture(scope="module")
@@ -44,24 +37,10 @@ def probe(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return train(tmp_path_factory.mktemp("runs"), data, "rated.csv", *PROBE)[0]
 
 
-def train(out: Path, data: Path, table: str, *overrides: str) -> tuple[Path, dict[str, Any]]:
-    where = ["dataset=csv", f"dataset.root={data}", f"dataset.table={table}", f"out={out}", "labels=native"]
-    path = run(compose([*small(*overrides), *where, *overrides]))
-    return path.parent, json.loads(path.read_text())
-
-
 def changed(data: Path, name: str, **columns: Any) -> str:
     """Write `rated.csv` with other columns; return the name of the table."""
     pd.read_csv(data / "rated.csv").assign(**columns).to_csv(data / name, index=False)
     return name
-
-
-def loaded(data: Path, table: str, **settings: Any) -> Any:
-    config = load_dataset("csv")
-    config.root, config.table = str(data), table
-    for key, value in settings.items():
-        setattr(config, key, value)
-    return load_corpus(config)
 
 
 def scored(monkeypatch: pytest.MonkeyPatch, folder: Path, other: Path, *overrides: str) -> dict[str, Any]:

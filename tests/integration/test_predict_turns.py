@@ -36,15 +36,15 @@ class Interview(NamedTuple):
     turns: list[tuple[float, float, str]]  # start, end (seconds), speaker
 
 
-def joined(clips: list[Path], folder: Path, gap: float = 1.5) -> Interview:
-    """Join clips to a recording: silence after every second clip, and faint noise after the others."""
+def joined(clips: list[Path], folder: Path) -> Interview:
+    """Join clips to a recording: 1.5 s of silence after every second clip, and faint noise after the others."""
     generator = np.random.default_rng(0)
     waves, turns, place = [], [], 0
     rate = soundfile.info(clips[0]).samplerate
     for number, clip in enumerate(clips):
         wave, own_rate = soundfile.read(clip, dtype="int16")
         assert own_rate == rate and wave.ndim == 1
-        pause = (60 * (number % 2) * generator.standard_normal(round(gap * rate))).astype("int16")
+        pause = (60 * (number % 2) * generator.standard_normal(round(1.5 * rate))).astype("int16")
         turns.append((place / rate, (place + len(wave)) / rate, f"S{number % 2}"))
         waves += [wave, pause]
         place += len(wave) + len(pause)
@@ -73,9 +73,9 @@ def real_interview(shared_data: Path, tmp_path_factory: pytest.TempPathFactory) 
     return joined(clips, tmp_path_factory.mktemp("real"))
 
 
-def rttm(interview: Interview, path: Path, *more: str, name: str = "interview") -> Path:
+def rttm(interview: Interview, path: Path, *more: str) -> Path:
     lines = [
-        f"SPEAKER {name} 1 {start:.7f} {end - start:.7f} <NA> <NA> {speaker} <NA> <NA>"
+        f"SPEAKER interview 1 {start:.7f} {end - start:.7f} <NA> <NA> {speaker} <NA> <NA>"
         for start, end, speaker in interview.turns
     ]
     path.write_text("\n".join([*lines, *more]) + "\n")
