@@ -12,6 +12,7 @@ from pathlib import Path
 from melt_ser.core.errors import SetupError
 
 NAME = re.compile(r"(?!\.)[\w.-]{1,100}")  # of a folder that any system, page and shell takes
+Stamp = tuple[int, int, int]  # of a file, see `stamp_of`
 LONGEST_NAME = 240  # bytes of a neighbour's name; file systems allow 255, and SQLite and renames append to it
 
 
@@ -74,10 +75,6 @@ def stream_to_open(path: Path) -> Path | int:
         stream.flush()
     descriptor = descriptor_of(path)
     return path if descriptor is None else os.dup(descriptor)
-
-
-Stamp = tuple[int, int, int]
-"""Size (bytes), modification time and change time (ns) of a file."""
 
 
 def stamp_of(path: str | Path) -> Stamp:

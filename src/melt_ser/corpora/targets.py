@@ -14,6 +14,8 @@ from melt_ser.corpora.labels import LabelSpace
 from melt_ser.corpora.ratings import ATTRIBUTE, VOTES, Ratings
 
 WITH_ATTRIBUTES = (Target.attributes, Target.several)
+"""The targets that have a scale for each attribute."""
+
 WITHOUT = {Target.distribution: "no vote for one of the classes", Target.attributes: "no attribute"}
 """The reason why a row is left out, by the target."""
 
