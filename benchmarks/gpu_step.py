@@ -158,21 +158,21 @@ def kernel_figures(system: MeltSer, folder: Path, batches: int, step_seconds: fl
     return {"in kernels": round(min(share, 1.0), 3), "kernels": round(starts / (steps - 1))}
 
 
-def most_seconds(job: Job) -> Figures:
+def most_seconds(system: MeltSer) -> Figures:
     """Find the seconds of `trainer.step_seconds=auto`, and the time that this takes."""
     from melt_ser.runs.fold import build_model
     from melt_ser.runs.fold_inputs import FoldInputs
     from melt_ser.training import largest_step
     from melt_ser.training.device import make_accelerator
 
-    plan = MeltSer(job).plan
+    plan = system.plan
     config, split = plan.config, plan.splits[0]
     accelerator = make_accelerator(config.device, config.trainer.precision)
     model = build_model(config, plan.classes).to(accelerator.device)
     inputs = FoldInputs(plan, split, model, accelerator)
     train_part = inputs.train()
     started = time.perf_counter()
-    limit = 1e-3 if job.device == "cuda" else FEWEST_STEPS  # a CPU has no end
+    limit = 1e-3 if system.job.device == "cuda" else FEWEST_STEPS  # a CPU has no end
     with mock.patch.object(largest_step, "FEWEST_STEPS", limit):
         found = largest_step.largest_step_seconds(config.trainer, model, inputs.stage, train_part, accelerator)
     return {"fits s": found, "search s": round(time.perf_counter() - started, 2)}
@@ -184,8 +184,9 @@ def with_step(job: Job, step: str) -> tuple[Job, Figures]:
         return dataclasses.replace(job, batch_size=int(step)), {}
     found: Figures = {}
     if step == AUTO:
-        found = most_seconds(job)
-        seconds = int(min(found["fits s"], MeltSer(job).seconds.sum() / FEWEST_STEPS))
+        system = MeltSer(job)
+        found = most_seconds(system)
+        seconds = int(min(found["fits s"], system.seconds.sum() / FEWEST_STEPS))
     else:
         seconds = int(step.removesuffix("s"))
     return dataclasses.replace(job, overrides=[*job.overrides, f"trainer.step_seconds={seconds}"]), found

@@ -6,10 +6,13 @@ import argparse
 import importlib.util
 import sys
 from pathlib import Path
+from typing import TypeVar
 
 from melt_ser.cli.verb import run
-from melt_ser.config import DatasetConfig
+from melt_ser.config import UNION, BackboneConfig, DatasetConfig
 from melt_ser.core.console import show
+
+Settings = TypeVar("Settings", BackboneConfig, DatasetConfig)
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -51,15 +54,28 @@ def names(group: str) -> list[str]:
     return sorted(path.stem for path in Path(conf_folder() / group).glob("*.yaml"))
 
 
+def _settings(group: str, name: str, schema: type[Settings]) -> Settings:
+    """Return a YAML of the package over the defaults of its schema; composing all groups for each would take long."""
+    from omegaconf import OmegaConf
+
+    from melt_ser.core.package import conf_folder
+
+    node = OmegaConf.to_container(OmegaConf.load(conf_folder() / group / f"{name}.yaml"))
+    assert isinstance(node, dict)
+    node.pop("defaults", None)
+    settings = OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(schema), node))
+    assert isinstance(settings, schema)
+    return settings
+
+
 def _backbones() -> list[tuple[str, str, str, str]]:
-    from melt_ser.cli.compose import load_config
     from melt_ser.core.package import STUDENTS
     from melt_ser.core.vocabulary import WITHOUT_WEIGHTS
     from melt_ser.models.checkpoint_files import download_command, is_cached
 
     rows = []
     for name in names("backbone"):
-        backbone = load_config(f"backbone={name}").backbone
+        backbone = _settings("backbone", name, BackboneConfig)
         if backbone.family in WITHOUT_WEIGHTS:
             installed = importlib.util.find_spec("opensmile") is not None
             state, how = ("ready", "") if installed else ("needs opensmile", "pip install 'melt-ser[acoustics]'")
@@ -76,22 +92,8 @@ def _backbones() -> list[tuple[str, str, str, str]]:
 
 
 def _corpora() -> list[tuple[str, str, str]]:
-    from omegaconf import OmegaConf
-
-    from melt_ser.config import UNION
-    from melt_ser.core.package import conf_folder
-
-    rows = []
-    for name in names("dataset"):
-        if name == UNION:
-            continue
-        node = OmegaConf.to_container(OmegaConf.load(conf_folder() / "dataset" / f"{name}.yaml"))
-        assert isinstance(node, dict)
-        node.pop("defaults", None)  # composing all groups for each corpus would take seconds
-        dataset = OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(DatasetConfig), node))
-        assert isinstance(dataset, DatasetConfig)
-        rows.append((name, *_corpus(dataset)))
-    return rows
+    corpora = [name for name in names("dataset") if name != UNION]
+    return [(name, *_corpus(_settings("dataset", name, DatasetConfig))) for name in corpora]
 
 
 def _corpus(dataset: DatasetConfig) -> tuple[str, str]:

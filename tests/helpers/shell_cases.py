@@ -48,7 +48,6 @@ FULL = CANNOT + "No space left on device; free space there, or send it elsewhere
 CLOSED = CANNOT + "it is closed; send it elsewhere."
 DELETED = "error: The current folder was deleted; change to another (cd) and start again."
 HOMELESS = "error: ~/.cache: there is no home folder for ~; set HOME, or MELT_SER_CACHE for the cache."
-NOTHING = "error: There is no file nothing.csv; give a CSV of labels."
 
 
 class Case(NamedTuple):

@@ -35,6 +35,7 @@ from small_models import (
     step_input,
 )
 from small_runs import CLASSES, FROZEN_RUNS, corpus, outcome, predictions, tones, train
+from stopped_runs import stopped_after_checkpoint
 
 pytestmark = [pytest.mark.gpu, pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA GPU")]
 every_kind = pytest.mark.parametrize("kind", KINDS)
@@ -146,16 +147,12 @@ def test_each_setting_trains_and_repeats_itself_to_the_bit(
 @pytest.mark.filterwarnings("error:.*determinis")
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
 @pytest.mark.parametrize("family", FAMILIES)
-def test_each_family_repeats_itself_and_goes_on_after_a_stop(
-    family: str, precision: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_each_family_repeats_itself_and_goes_on_after_a_stop(family: str, precision: str, tmp_path: Path) -> None:
     root = corpus(tmp_path / "c")
     settings = (*ON_GPU, f"backbone={RANDOM[family]}", f"trainer.precision={precision}", "trainer.batch_size=4")
     whole, _ = train(tmp_path / "whole", root, *settings)
-    monkeypatch.setattr("melt_ser.runs.fold.fit", _stopped_after_an_epoch)
-    with pytest.raises(KeyboardInterrupt):
+    with stopped_after_checkpoint(lambda *_: True):
         train(tmp_path / "stopped", root, *settings)
-    monkeypatch.undo()
     assert list((tmp_path / "stopped").glob("*/*/*/checkpoints/epoch0001"))
     resumed, _ = train(tmp_path / "stopped", root, *settings)
     assert outcome(resumed) == outcome(whole)
@@ -209,16 +206,12 @@ def test_graphs_draw_a_new_dropout_each_time() -> None:
 
 
 @pytest.mark.parametrize("family", ["wav2vec2", "wavlm"])
-def test_a_training_with_graphs_goes_on_after_a_stop(
-    family: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_training_with_graphs_goes_on_after_a_stop(family: str, tmp_path: Path) -> None:
     root = corpus(tmp_path / "c")
     settings = (*ON_GPU, f"backbone={RANDOM[family]}", "trainer.freeze=convolution", "trainer.cuda_graphs=true")
     whole, _ = train(tmp_path / "whole", root, *settings)
-    monkeypatch.setattr("melt_ser.runs.fold.fit", _stopped_after_an_epoch)
-    with pytest.raises(KeyboardInterrupt):
+    with stopped_after_checkpoint(lambda *_: True):
         train(tmp_path / "stopped", root, *settings)
-    monkeypatch.undo()
     resumed, _ = train(tmp_path / "stopped", root, *settings)
     assert outcome(resumed) == outcome(whole)
 
@@ -290,18 +283,3 @@ def test_the_name_of_the_gpu_is_in_the_result(tmp_path: Path) -> None:
     _, result = train(tmp_path / "runs", corpus(tmp_path / "c"), "device=auto")
     assert result["run"]["device"].startswith("cuda")
     assert torch.cuda.get_device_name() in result["run"]["device"]
-
-
-def _stopped_after_an_epoch(*arguments, **more):
-    """Run `fit` and interrupt it after its first checkpoint."""
-    from melt_ser.training import fit as module
-
-    save = module.save_checkpoint
-
-    def save_and_stop(*state):
-        save(*state)
-        raise KeyboardInterrupt
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(module, "save_checkpoint", save_and_stop)
-        return module.fit(*arguments, **more)

@@ -12,29 +12,23 @@ import pytest
 
 from corpus_trees import emodb_tree
 from melt_ser import Run
-from melt_ser.cli.compose import compose, load_dataset
+from melt_ser.cli.compose import load_dataset
 from melt_ser.config import Target
 from melt_ser.core.errors import InputError, SetupError
 from melt_ser.corpora.load import load_corpus
+from melt_ser.corpora.ratings import Ratings, united, with_scales
 from melt_ser.evaluate import main as evaluate
-from melt_ser.runs.run import run
-from small_runs import CLASSES, corpus, small
+from rated_runs import AROUSAL, loaded, rated_corpus, train
+from small_runs import CLASSES, corpus
 from stopped_runs import stopped_after_checkpoint
 
-AROUSAL = {"angry": 6.0, "happy": 5.0, "sad": 2.0}
-VALENCE = {"angry": 2.0, "happy": 6.0, "sad": 2.5}
 PROBE = ("trainer=probe", "backbone=hubert_tiny_random")
 
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Tones of four speakers; `rated.csv` has attributes and no labels."""
-    root = corpus(tmp_path_factory.mktemp("tones"), each=6)
-    table = pd.read_csv(root / "table.csv")
-    table["arousal"], table["valence"] = table["label"].map(AROUSAL), table["label"].map(VALENCE)
-    table.to_csv(root / "both.csv", index=False)
-    table.drop(columns="label").to_csv(root / "rated.csv", index=False)
-    return root
+    return rated_corpus(tmp_path_factory.mktemp("tones"), each=6)
 
 
 @pytest.fixture(scope="module")
@@ -43,24 +37,10 @@ def probe(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return train(tmp_path_factory.mktemp("runs"), data, "rated.csv", *PROBE)[0]
 
 
-def train(out: Path, data: Path, table: str, *overrides: str) -> tuple[Path, dict[str, Any]]:
-    where = ["dataset=csv", f"dataset.root={data}", f"dataset.table={table}", f"out={out}", "labels=native"]
-    path = run(compose([*small(*overrides), *where, *overrides]))
-    return path.parent, json.loads(path.read_text())
-
-
 def changed(data: Path, name: str, **columns: Any) -> str:
     """Write `rated.csv` with other columns; return the name of the table."""
     pd.read_csv(data / "rated.csv").assign(**columns).to_csv(data / name, index=False)
     return name
-
-
-def loaded(data: Path, table: str, **settings: Any) -> Any:
-    config = load_dataset("csv")
-    config.root, config.table = str(data), table
-    for key, value in settings.items():
-        setattr(config, key, value)
-    return load_corpus(config)
 
 
 def scored(monkeypatch: pytest.MonkeyPatch, folder: Path, other: Path, *overrides: str) -> dict[str, Any]:
@@ -244,8 +224,6 @@ def test_a_run_of_attributes_gives_its_predictions_in_python(probe: Path) -> Non
 
 
 def test_members_of_a_union_have_one_scale_and_so_have_their_raters(tmp_path: Path) -> None:
-    from melt_ser.corpora.ratings import Ratings, united
-
     def rated(low: float, high: float) -> Ratings:
         single = pd.DataFrame({"utterance": ["a"] * 3, "rater": ["1", "2", "3"], "arousal": [low, high, high]})
         return Ratings(scales={"arousal": (low, high)}, single=single)
@@ -256,6 +234,14 @@ def test_members_of_a_union_have_one_scale_and_so_have_their_raters(tmp_path: Pa
     assert whole.single["arousal"].tolist() == pytest.approx([1, 7, 7] * 2)
     without_scale = Ratings(single=rated(0, 1).single)  # as of a corpus whose votes are the target
     assert united([rated(1, 7), without_scale], ["x", "y"]).attributes.empty  # type: ignore[union-attr]
+
+
+def test_a_union_without_a_shared_attribute_learns_none() -> None:
+    """Those that members leave out (`dataset.attributes`) once came back from the single ratings: a KeyError."""
+    single = pd.DataFrame({"utterance": ["a", "b"], "rater": "1", "arousal": [1, 7], "valence": [2, 6]})
+    members = [with_scales(Ratings(single=single), {name: [1, 7]}, name)[0] for name in ("arousal", "valence")]
+    whole = united(members, ["x", "y"])
+    assert whole is not None and whole.scales == {} and list(whole.attributes) == []
 
 
 def test_a_stopped_run_with_learned_weights_ends_with_the_same_numbers(data: Path, tmp_path: Path) -> None:
@@ -274,3 +260,11 @@ def test_a_named_attribute_may_be_in_the_table_of_raters_alone(data: Path, tmp_p
     rated = loaded(data, "table.csv", raters=str(raters), target=Target.attributes, **named)
     assert rated.ratings.scales == {"arousal": (1.0, 7.0)}
     assert rated.ratings.attributes.loc["wav/s0_1", "arousal"] == 5.0
+
+
+def test_an_attribute_that_no_rater_has_rated_is_not_learnt(data: Path, tmp_path: Path) -> None:
+    """It once came back from the single ratings, without a scale."""
+    raters = tmp_path / "raters.csv"
+    raters.write_text("audio,rater,label,arousal\nwav/s0_0.wav,r1,sad,\nwav/s0_1.wav,r1,happy,\n")
+    with pytest.raises(InputError, match="'csv' has no attributes, which dataset.target=several needs"):
+        train(tmp_path, data, "table.csv", f"dataset.raters={raters}", "dataset.target=several")

@@ -36,15 +36,15 @@ class Interview(NamedTuple):
     turns: list[tuple[float, float, str]]  # start, end (seconds), speaker
 
 
-def joined(clips: list[Path], folder: Path, gap: float = 1.5) -> Interview:
-    """Join clips to a recording: silence after every second clip, and faint noise after the others."""
+def joined(clips: list[Path], folder: Path) -> Interview:
+    """Join clips to a recording: 1.5 s of silence after every second clip, and faint noise after the others."""
     generator = np.random.default_rng(0)
     waves, turns, place = [], [], 0
     rate = soundfile.info(clips[0]).samplerate
     for number, clip in enumerate(clips):
         wave, own_rate = soundfile.read(clip, dtype="int16")
         assert own_rate == rate and wave.ndim == 1
-        pause = (60 * (number % 2) * generator.standard_normal(round(gap * rate))).astype("int16")
+        pause = (60 * (number % 2) * generator.standard_normal(round(1.5 * rate))).astype("int16")
         turns.append((place / rate, (place + len(wave)) / rate, f"S{number % 2}"))
         waves += [wave, pause]
         place += len(wave) + len(pause)
@@ -73,9 +73,9 @@ def real_interview(shared_data: Path, tmp_path_factory: pytest.TempPathFactory) 
     return joined(clips, tmp_path_factory.mktemp("real"))
 
 
-def rttm(interview: Interview, path: Path, *more: str, name: str = "interview") -> Path:
+def rttm(interview: Interview, path: Path, *more: str) -> Path:
     lines = [
-        f"SPEAKER {name} 1 {start:.7f} {end - start:.7f} <NA> <NA> {speaker} <NA> <NA>"
+        f"SPEAKER interview 1 {start:.7f} {end - start:.7f} <NA> <NA> {speaker} <NA> <NA>"
         for start, end, speaker in interview.turns
     ]
     path.write_text("\n".join([*lines, *more]) + "\n")
@@ -170,6 +170,18 @@ def test_finding_speech_leaves_the_threads_of_torch(interview: Interview) -> Non
         assert torch.get_num_threads() == 2
     finally:
         torch.set_num_threads(before)
+
+
+def test_speech_does_not_depend_on_the_recording_before_and_the_detector_is_loaded_once(
+    interview: Interview, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("silero_vad")
+    from melt_ser.audio.speech import find_speech
+
+    first = find_speech(interview.path, 60.0)
+    monkeypatch.delattr("silero_vad.load_silero_vad")
+    find_speech(interview.clips[0], 60.0)
+    assert find_speech(interview.path, 60.0) == first
 
 
 def test_a_turn_without_a_label_is_a_row_with_its_reason_and_is_counted(

@@ -115,14 +115,14 @@ def test_the_seconds_that_auto_finds_are_found_once_and_kept(tmp_path: Path, mon
     assert not list((tmp_path / "cpu").rglob("inputs.json"))
 
     found = []
-    monkeypatch.setattr("melt_ser.runs.step_seconds.can_measure", lambda _: True)
-    monkeypatch.setattr("melt_ser.training.largest_step.largest_step_seconds", lambda *_: found.append(1) or 1)
-    folder, result = train(tmp_path / "whole", root, *settings)
-    assert result["config"]["trainer"]["step_seconds"] == result["train"]["step_seconds"] == 1
-    with stopped_after_checkpoint(lambda _, state: state.epoch == 1):
-        train(tmp_path / "stopped", root, *settings)
+    with monkeypatch.context() as patch:
+        patch.setattr("melt_ser.runs.step_seconds.can_measure", lambda _: True)
+        patch.setattr("melt_ser.training.largest_step.largest_step_seconds", lambda *_: found.append(1) or 1)
+        folder, result = train(tmp_path / "whole", root, *settings)
+        assert result["config"]["trainer"]["step_seconds"] == result["train"]["step_seconds"] == 1
+        with stopped_after_checkpoint(lambda _, state: state.epoch == 1):
+            train(tmp_path / "stopped", root, *settings)
     assert len(found) == 2
-    monkeypatch.undo()
     resumed, _ = train(tmp_path / "stopped", root, *settings)  # even without a GPU
     assert outcome(resumed) == outcome(folder)
     assert resumed.name == folder.name

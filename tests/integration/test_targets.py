@@ -4,34 +4,24 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
 
 from melt_ser import load_model
-from melt_ser.cli.compose import compose, load_dataset
 from melt_ser.config import Target
 from melt_ser.core.errors import InputError, SetupError
-from melt_ser.corpora.load import load_corpus
 from melt_ser.report import main as report
-from melt_ser.runs.run import run
-from small_runs import CLASSES, corpus, small
-
-SCALE = {"angry": (6.0, 2.0), "happy": (5.0, 6.0), "sad": (2.0, 2.5)}
-"""Arousal and valence of each class, on scales from 1 to 7."""
+from rated_runs import loaded, rated_corpus, train
+from small_runs import CLASSES
 
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Tones of four speakers: a table with attributes and without labels, and one of three raters."""
-    root = corpus(tmp_path_factory.mktemp("tones"), each=9)
+    root = rated_corpus(tmp_path_factory.mktemp("tones"), each=9)
     table = pd.read_csv(root / "table.csv")
-    for number, name in enumerate(("arousal", "valence")):
-        table[name] = [SCALE[label][number] for label in table["label"]]
-    table.to_csv(root / "both.csv", index=False)
-    table.drop(columns="label").to_csv(root / "rated.csv", index=False)
     generator, rows = np.random.default_rng(0), []
     for audio, label in zip(table["audio"], table["label"], strict=True):
         for rater in ("r1", "r2", "r3"):
@@ -39,12 +29,6 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
             rows.append({"audio": audio, "rater": rater, "label": vote})
     pd.DataFrame(rows).to_csv(root / "raters.csv", index=False)
     return root
-
-
-def train(out: Path, data: Path, table: str, *overrides: str) -> tuple[Path, dict[str, Any]]:
-    where = ["dataset=csv", f"dataset.root={data}", f"dataset.table={table}", f"out={out}", "labels=native"]
-    path = run(compose([*small(*overrides), *where, *overrides]))
-    return path.parent, json.loads(path.read_text())
 
 
 def test_a_table_with_attributes_and_no_labels_is_learnt(data: Path, tmp_path: Path) -> None:
@@ -106,27 +90,19 @@ def test_class_and_attributes_are_learnt_together_with_learned_weights(data: Pat
 
 
 def test_a_corpus_with_labels_is_learnt_as_classes_unless_the_target_is_named(data: Path) -> None:
-    config = load_dataset("csv")
-    config.root, config.table = str(data), "both.csv"
-    corpus_of_classes = load_corpus(config)
-    assert corpus_of_classes.target is Target.label
-    plain = load_dataset("csv")
-    plain.root, plain.table = str(data), "table.csv"
-    assert corpus_of_classes.digest == load_corpus(plain).digest  # the ratings are not what is learnt
-    config.target = Target.attributes
-    assert load_corpus(config).digest != corpus_of_classes.digest
+    of_classes = loaded(data, "both.csv")
+    assert of_classes.target is Target.label
+    assert of_classes.digest == loaded(data, "table.csv").digest  # the ratings are not what is learnt
+    assert of_classes.digest != loaded(data, "both.csv", target=Target.attributes).digest
 
 
 def test_counts_of_votes_in_columns_are_read(data: Path, tmp_path: Path) -> None:
     votes = pd.read_csv(data / "raters.csv").pipe(lambda rows: pd.crosstab(rows["audio"], rows["label"])).reset_index()
     counted = pd.read_csv(data / "rated.csv").merge(votes, on="audio").drop(columns=["arousal", "valence"])
     counted.rename(columns={name: f"n_{name}" for name in CLASSES}).to_csv(data / "counted.csv", index=False)
-    config = load_dataset("csv")
-    config.root, config.table = str(data), "counted.csv"
-    config.votes = {name: f"n_{name}" for name in CLASSES}
-    loaded = load_corpus(config)
-    assert loaded.target is Target.distribution
-    assert loaded.table["votes angry"].tolist() == votes["angry"].tolist()
+    found = loaded(data, "counted.csv", votes={name: f"n_{name}" for name in CLASSES})
+    assert found.target is Target.distribution
+    assert found.table["votes angry"].tolist() == votes["angry"].tolist()
 
 
 def test_settings_that_do_not_fit_the_target_are_refused(data: Path, tmp_path: Path) -> None:
@@ -152,10 +128,8 @@ def test_settings_that_do_not_fit_the_target_are_refused(data: Path, tmp_path: P
 )
 def test_a_wrong_table_of_raters_is_refused_with_its_row(data: Path, tmp_path: Path, text: str, wanted: str) -> None:
     (tmp_path / "raters.csv").write_text(text)
-    config = load_dataset("csv")
-    config.root, config.table, config.raters = str(data), "rated.csv", str(tmp_path / "raters.csv")
     with pytest.raises(InputError, match=wanted):
-        load_corpus(config)
+        loaded(data, "rated.csv", raters=str(tmp_path / "raters.csv"))
 
 
 def test_the_report_shows_runs_of_every_target(data: Path, tmp_path: Path) -> None:

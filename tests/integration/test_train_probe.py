@@ -24,6 +24,7 @@ from melt_ser.runs.fold import fit_probe
 from melt_ser.runs.run import run
 from small_models import small_classifier
 from small_runs import CLASSES, SMALL, corpus, outcome, predictions, train
+from stopped_runs import stopped_at
 
 PROBE = ("trainer=probe",)
 HEADS = [
@@ -152,21 +153,17 @@ def test_answers_without_cached_features_are_the_same(tmp_path: Path, root: Path
 FOLDS = (*PROBE, "dataset.folds=leave_one_out", "dataset.fold=all", "head.layers=chosen")
 
 
-def test_a_run_that_was_stopped_between_folds_ends_as_if_it_had_not_been(
-    tmp_path: Path, root: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_run_that_was_stopped_between_folds_ends_as_if_it_had_not_been(tmp_path: Path, root: Path) -> None:
     whole, _ = train(tmp_path / "whole", root, *FOLDS)
-    stopped = _stopped_in_the_second_fold(tmp_path, root, monkeypatch)
+    stopped = _stopped_in_the_second_fold(tmp_path, root)
     assert [path.parent.name for path in stopped.rglob("fold.json")] == ["1"]
     resumed, _ = train(tmp_path / "stopped", root, *FOLDS)
     assert outcome(resumed) == outcome(whole)
 
 
 @pytest.mark.parametrize("content", ["{", '{"best_epoch": 2}', '{"best_epoch": null, "dev_ua": "high"}', "[]"])
-def test_a_damaged_mark_of_a_fold_is_one_sentence(
-    tmp_path: Path, root: Path, monkeypatch: pytest.MonkeyPatch, content: str
-) -> None:
-    stopped = _stopped_in_the_second_fold(tmp_path, root, monkeypatch)
+def test_a_damaged_mark_of_a_fold_is_one_sentence(tmp_path: Path, root: Path, content: str) -> None:
+    stopped = _stopped_in_the_second_fold(tmp_path, root)
     [mark] = stopped.rglob("fold.json")
     mark.write_text(content)
     with pytest.raises((InputError, SetupError), match=r"fold\.json .*delete it to train that fold again") as caught:
@@ -176,15 +173,9 @@ def test_a_damaged_mark_of_a_fold_is_one_sentence(
     train(tmp_path / "stopped", root, *FOLDS)
 
 
-def _stopped_in_the_second_fold(tmp_path: Path, root: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    def stop(*_: object) -> None:
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr("melt_ser.runs.fold.save_head", stop)  # the second fold's is the first to share a backbone
-    with pytest.raises(KeyboardInterrupt):
+def _stopped_in_the_second_fold(tmp_path: Path, root: Path) -> Path:
+    with stopped_at("melt_ser.runs.fold.save_head"):  # the second fold's is the first to share a backbone
         train(tmp_path / "stopped", root, *FOLDS)
-    monkeypatch.undo()
-    monkeypatch.setenv("MELT_SER_CACHE", str(tmp_path / "cache"))
     [folder] = (tmp_path / "stopped").glob("*/*/seed0-*")
     return folder
 

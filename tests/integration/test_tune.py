@@ -24,6 +24,7 @@ from melt_ser.training.features import FeatureCache
 from melt_ser.training.fit import fit
 from small_runs import corpus, typed
 from small_studies import FROZEN, start, study_of, tune, words
+from stopped_runs import stop
 
 optuna = pytest.importorskip("optuna", reason="optuna is not installed: pip install 'melt-ser[tune]'")
 
@@ -243,6 +244,26 @@ def test_a_killed_search_goes_on_with_the_trial_under_way(
     kept = trials[trials["state"] == "finished"]
     for column in ("dev_ua", "trainer.head_learning_rate", "best_epoch"):
         assert list(kept[column]) == list(whole[column])
+
+
+def test_a_trial_finds_the_seconds_of_auto_once_and_keeps_them(
+    tmp_path: Path, root: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    settings = (*FROZEN, "trainer.step_seconds=auto", "--trials", "1")
+    assert tune(monkeypatch, *words(tmp_path / "cpu", root, RATES, *settings[:-1], "3")) == 2
+    assert "this device is cpu; give a number of seconds, such as trainer.step_seconds=120" in capsys.readouterr().err
+
+    search, found = words(tmp_path, root, RATES, *settings), []
+    with monkeypatch.context() as patch:
+        patch.setattr("melt_ser.runs.step_seconds.can_measure", lambda _: True)
+        patch.setattr("melt_ser.training.largest_step.largest_step_seconds", lambda *_: found.append(1) or 1)
+        patch.setattr("melt_ser.runs.fold.fit", stop)
+        assert tune(patch, *search) == 130
+    assert tune(monkeypatch, *search) == 0  # goes on even without a GPU
+    assert list(study_of(tmp_path)["state"]) == ["stopped", "finished"] and found == [1]
+    [written] = tmp_path.glob("runs/tune/small/trials/*/config.yaml")
+    assert yaml.safe_load(written.read_text())["trainer"]["step_seconds"] == 1
+    assert collect([tmp_path / "runs"]).unfinished == []  # a trial is no run
 
 
 @pytest.mark.slow

@@ -6,6 +6,8 @@ import json
 import math
 from typing import Any, NamedTuple
 
+from melt_ser.core.errors import encodable
+
 MOST_TOKENS = 10**9  # a count above this is an error of the server
 LONGEST_NAME = 200  # characters of a model's name, its fingerprint or a reason
 CUT = ("length", "max_tokens", "model_length")  # reasons to end an answer before it is complete
@@ -51,7 +53,7 @@ def read_completion(content: Any) -> Completion | None:
     message = choice.get("message", {"content": choice.get("text")})
     if not isinstance(message, dict):
         return None
-    finish = _writable(str(choice.get("finish_reason") or "")).casefold()[:LONGEST_NAME]
+    finish = encodable(str(choice.get("finish_reason") or "")).casefold()[:LONGEST_NAME]
     text, thought = _texts(message, cut=finish in CUT)
     refusal = message.get("refusal") or _of_parts(message.get("content"), "refusal")
     if refusal and not text:
@@ -70,11 +72,11 @@ def _completion(content: dict[str, Any], text: str, thought: str, finish: str) -
     usage = content.get("usage")
     counts = usage if isinstance(usage, dict) else {}
     return Completion(
-        _writable(text),
-        _writable(thought),
+        encodable(text),
+        encodable(thought),
         finish,
-        _writable(str(content.get("model") or ""))[:LONGEST_NAME],
-        _writable(str(content.get("system_fingerprint") or ""))[:LONGEST_NAME],
+        encodable(str(content.get("model") or ""))[:LONGEST_NAME],
+        encodable(str(content.get("system_fingerprint") or ""))[:LONGEST_NAME],
         _count(counts.get("prompt_tokens", counts.get("input_tokens"))),
         _count(counts.get("completion_tokens", counts.get("output_tokens"))),
     )
@@ -137,7 +139,3 @@ def _count(value: Any) -> int | None:
     except (TypeError, ValueError, OverflowError):
         return None
     return int(number) if 0 <= number <= MOST_TOKENS else None
-
-
-def _writable(text: str) -> str:
-    return text.encode("utf-8", "backslashreplace").decode()  # half an emoji cannot be written to a file

@@ -17,24 +17,25 @@ import os
 import tarfile
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath, PureWindowsPath
-from typing import IO, Any
+from typing import IO, TYPE_CHECKING, Any
 
 import pyarrow
-import pyarrow.parquet
 
 from melt_ser.audio import AUDIO_SUFFIXES
 from melt_ser.core import files
-from melt_ser.core.errors import InputError, OutputError, first_line
+from melt_ser.core.errors import InputError, OutputError, encodable, first_line
 from melt_ser.core.package import cache_folder
-from melt_ser.core.places import stamp_of
+from melt_ser.core.places import Stamp, stamp_of
+
+if TYPE_CHECKING:
+    import pyarrow.parquet  # slow to import: only functions that open a file do
 
 VERSION = 1  # of the index
 MEMBER, FIRST, SIZE = "member", "first", "size"  # the columns of an index that say where a recording is
+KEY, DATA = "key", "data."  # the column of the samples' names, and the beginning of the columns of their data
 BLOCK = 512  # bytes, of a tar file; a block of zeros ends it
 LARGEST_DATA = 2**20  # bytes of a JSON or text member
 TEXTS = {".cls": "label", ".txt": "text"}  # the content of members beside the audio and the JSON, by their ending
-
-Stamp = tuple[int, int, int]  # of a file, see `core.places.stamp_of`
 
 
 def index_of(shard: Path, stamp: Stamp | None = None) -> pyarrow.Table:
@@ -43,11 +44,13 @@ def index_of(shard: Path, stamp: Stamp | None = None) -> pyarrow.Table:
     The columns are `member` ("": the sample has no audio), `first` and `size`, `key` (the name of the sample), and
     `data.<name>` for each of its data, as text. Raises InputError if the shard is damaged, or its names are not sound.
     """
+    from pyarrow import parquet
+
     stamp = stamp or stamp_of(shard)
     owner = files.sha256(f"{VERSION}\n{os.path.realpath(shard)}")[:20]
     path = cache_folder() / "shards" / f"{owner}-{files.sha256(repr(stamp))[:20]}.parquet"
     with contextlib.suppress(OSError, pyarrow.ArrowInvalid):
-        table: pyarrow.Table = pyarrow.parquet.read_table(path)
+        table: pyarrow.Table = parquet.read_table(path)
         return table
     samples = (_scan_parquet if is_parquet(shard) else _scan_tar)(shard)
     names = dict.fromkeys(name for sample in samples for name in sample.data)
@@ -56,15 +59,15 @@ def index_of(shard: Path, stamp: Stamp | None = None) -> pyarrow.Table:
             MEMBER: pyarrow.array([sample.member for sample in samples], pyarrow.large_string()),
             FIRST: pyarrow.array([sample.first for sample in samples], pyarrow.int64()),
             SIZE: pyarrow.array([sample.size for sample in samples], pyarrow.int64()),
-            "key": pyarrow.array([sample.key for sample in samples], pyarrow.large_string()),
+            KEY: pyarrow.array([sample.key for sample in samples], pyarrow.large_string()),
             **{
-                f"data.{name}": pyarrow.array([sample.data.get(name, "") for sample in samples], pyarrow.large_string())
+                DATA + name: pyarrow.array([sample.data.get(name, "") for sample in samples], pyarrow.large_string())
                 for name in names
             },
         }
     )
     with contextlib.suppress(OutputError), files.replacing_file(path) as temporary:
-        pyarrow.parquet.write_table(table, temporary)
+        parquet.write_table(table, temporary)
     with contextlib.suppress(OSError):
         for older in set(path.parent.glob(f"{owner}-*")) - {path}:  # of the shard before it changed
             older.unlink()
@@ -139,7 +142,7 @@ def _checked_name(path: Path, member: tarfile.TarInfo) -> str | None:
     parts = [part for part in member.name.split("/") if part != "."]
     if member.isdir() or not parts or parts[-1].startswith("."):
         return None
-    shown = member.name.encode("utf-8", errors="backslashreplace").decode()
+    shown = encodable(member.name)
     if ".." in parts or "" in parts or any(sign in member.name for sign in "\\\0"):
         raise InputError(f"{path}: the member '{shown}' has a name that leads out of the shard; rename it.")
     if not member.isreg() or member.issparse():
@@ -174,7 +177,7 @@ def _fields(path: Path, name: str, text: str) -> dict[str, str]:
 def _as_text(value: Any) -> str:
     """Return a value as text that UTF-8 can encode; an unknown one (None) is ""."""
     text = value if isinstance(value, str) else "" if value is None else json.dumps(value, ensure_ascii=False)
-    return text.encode("utf-8", errors="backslashreplace").decode()
+    return encodable(text)
 
 
 def _check_end(path: Path, file: IO[bytes], position: int) -> None:
@@ -228,8 +231,10 @@ def audio_column(path: Path, schema: pyarrow.Schema) -> str:
 
 def open_parquet(path: Path) -> pyarrow.parquet.ParquetFile:
     """Open a parquet file; raise InputError if it is damaged."""
+    from pyarrow import parquet
+
     try:
-        return pyarrow.parquet.ParquetFile(path)
+        return parquet.ParquetFile(path)
     except (pyarrow.ArrowException, OSError) as error:
         raise damaged(path, error) from None
 

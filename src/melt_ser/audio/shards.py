@@ -26,7 +26,6 @@ from melt_ser.audio.shard_index import (
     FIRST,
     MEMBER,
     SIZE,
-    Stamp,
     audio_column,
     damaged,
     index_of,
@@ -34,7 +33,7 @@ from melt_ser.audio.shard_index import (
     open_parquet,
 )
 from melt_ser.core.errors import InputError
-from melt_ser.core.places import stamp_of
+from melt_ser.core.places import Stamp, stamp_of
 
 SHARD = re.compile(r"\.(?:tar|parquet)(?=/|$)", re.IGNORECASE)
 GROUPS = 4  # row groups of parquet files in memory; the datasets library writes 100 rows of audio into each
@@ -110,7 +109,7 @@ class _Index:
         return Place(self.shard, int(self.firsts[number]), int(self.sizes[number]), self.stamp, is_row)
 
 
-def _content(path: Path, stamp: tuple[int, int, int], row: int) -> bytes:
+def _content(path: Path, stamp: Stamp, row: int) -> bytes:
     """Return the bytes of the recording in a row; raise InputError if there are none."""
     ends = _ends(path, stamp)
     group = bisect.bisect_right(ends, row)
@@ -122,14 +121,14 @@ def _content(path: Path, stamp: tuple[int, int, int], row: int) -> bytes:
 
 
 @lru_cache(maxsize=4096)
-def _ends(path: Path, stamp: tuple[int, int, int]) -> list[int]:
+def _ends(path: Path, stamp: Stamp) -> list[int]:
     """Return the number of rows up to the end of each row group."""
     metadata = open_parquet(path).metadata
     return list(accumulate(metadata.row_group(number).num_rows for number in range(metadata.num_row_groups)))
 
 
 @lru_cache(maxsize=GROUPS)
-def _group(path: Path, stamp: tuple[int, int, int], group: int) -> pyarrow.Array:
+def _group(path: Path, stamp: Stamp, group: int) -> pyarrow.Array:
     file = open_parquet(path)
     audio = audio_column(path, file.schema_arrow)
     try:

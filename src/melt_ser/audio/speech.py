@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -54,10 +55,19 @@ def _detector() -> Iterator[tuple[Any, Any]]:
     try:
         import silero_vad  # sets torch to one thread, which is right for frames this small
 
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # torch.jit.load, which the package uses, is deprecated
-            model = silero_vad.load_silero_vad()
+        model = _model()
+        model.reset_states()
         torch.set_num_threads(1)
         yield model, silero_vad.get_speech_timestamps_from_probs
     finally:
         torch.set_num_threads(threads)
+
+
+@cache
+def _model() -> Any:
+    """Load the detector, once for all recordings: it takes longer than a short recording."""
+    import silero_vad
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # torch.jit.load, which the package uses, is deprecated
+        return silero_vad.load_silero_vad()

@@ -80,8 +80,13 @@ def settle_job(composed: DictConfig) -> None:
 
 
 def _settings_of(choice: str) -> Any:
-    """Return the settings of `backbone=<choice>`; Hydra has to be initialised, as it is during composition."""
-    return hydra.compose("config", overrides=[f"backbone={choice}"]).backbone
+    """Return the settings of `backbone=<choice>`; Hydra has to be initialised, as it is during composition.
+
+    They are composed without the other groups, which takes half the time.
+    """
+    defaults = OmegaConf.structured(BackboneConfig)
+    OmegaConf.set_struct(defaults, False)  # unknown keys are refused with those of the whole configuration
+    return OmegaConf.merge(defaults, hydra.compose(overrides=[f"+backbone={choice}"]).backbone)
 
 
 def name_of(checkpoint: str) -> str:

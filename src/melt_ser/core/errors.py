@@ -56,6 +56,15 @@ def one_line(text: str) -> str:
     )
 
 
+def encodable(text: str) -> str:
+    """Return text that UTF-8 can encode: undecodable bytes of a file name, or half an emoji, become escapes.
+
+    >>> encodable("caf\\udce9")
+    'caf\\\\udce9'
+    """
+    return text.encode("utf-8", errors="backslashreplace").decode()
+
+
 def did_you_mean(word: str, choices: Iterable[str]) -> str:
     """Return the end of an error sentence: the nearest valid choice, or all choices if none is near.
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from melt_ser.core.errors import SetupError
 
 NAME = re.compile(r"(?!\.)[\w.-]{1,100}")  # of a folder that any system, page and shell takes
+Stamp = tuple[int, int, int]  # of a file, see `stamp_of`
 LONGEST_NAME = 240  # bytes of a neighbour's name; file systems allow 255, and SQLite and renames append to it
 
 
@@ -76,7 +77,7 @@ def stream_to_open(path: Path) -> Path | int:
     return path if descriptor is None else os.dup(descriptor)
 
 
-def stamp_of(path: str | Path) -> tuple[int, int, int]:
+def stamp_of(path: str | Path) -> Stamp:
     """Return size (bytes), modification time and change time (ns) of a file; together they show that it has changed.
 
     Every write and every rename sets the change time to the clock, and no program can set it back, unlike the

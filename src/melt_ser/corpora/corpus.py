@@ -25,7 +25,7 @@ from melt_ser.corpora.ratings import ATTRIBUTE, VOTES, Ratings, rescaled, united
 from melt_ser.corpora.reader import is_own_corpus
 from melt_ser.corpora.sentences import shared_script_note
 from melt_ser.corpora.table import shared_values
-from melt_ser.corpora.targets import attribute_names, check_target, target_of, voted_emotions, with_classes
+from melt_ser.corpora.targets import WITHOUT, attribute_names, check_target, target_of, voted_emotions, with_classes
 from melt_ser.corpora.verification import rules
 
 
@@ -93,7 +93,7 @@ class Corpus:
         With `dataset.both_labels`, the label of the other source must have a class too. Votes and attributes as the
         target: see `targets.with_classes`.
         """
-        if self.target in (Target.distribution, Target.attributes):
+        if self.target in WITHOUT:
             return with_classes(self.table, self.target, space)
         classes = space.classify(self.table["emotion"])
         left_out = Counter[str]()

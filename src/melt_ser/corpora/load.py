@@ -10,7 +10,7 @@ from pathlib import Path
 import pandas as pd
 
 from melt_ser.config import UNION, DatasetConfig, Target
-from melt_ser.core.errors import InputError, SetupError
+from melt_ser.core.errors import InputError, SetupError, encodable
 from melt_ser.core.files import sha256
 from melt_ser.core.package import cache_folder, expanded
 from melt_ser.core.places import refuse_unfit_name
@@ -23,8 +23,8 @@ from melt_ser.corpora.labels import common_label_map, map_labels
 from melt_ser.corpora.rater_table import read_raters
 from melt_ser.corpora.ratings import Ratings, joined, with_scales
 from melt_ser.corpora.reader import find_reader, is_own_corpus, read_with
-from melt_ser.corpora.table import Release, digest, encodable, validate
-from melt_ser.corpora.targets import target_of
+from melt_ser.corpora.table import Release, digest, validate
+from melt_ser.corpora.targets import WITH_ATTRIBUTES, target_of
 from melt_ser.corpora.verification import Progress, header_notes, judge, verify
 
 DATA_VARIABLE = "MELT_SER_DATA"
@@ -111,7 +111,7 @@ def read_release(config: DatasetConfig) -> tuple[Path, Release]:
             f"dataset.attributes and dataset.votes are not read from '{config.name}'; leave them out, or set "
             f"dataset.target if the release has ratings."
         )
-    if ratings and target_of(config, release.table, ratings) in (Target.attributes, Target.several):
+    if ratings and target_of(config, release.table, ratings) in WITH_ATTRIBUTES:
         ratings, notes = with_scales(ratings, config.attributes, config.name)
         release = replace(release, ratings=ratings, notes=[*release.notes, *notes])
     validate(release.table, config.name, is_rated=release.ratings is not None)

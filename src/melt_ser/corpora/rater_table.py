@@ -10,9 +10,8 @@ import pandas as pd
 from melt_ser.config import DatasetConfig
 from melt_ser.core.errors import InputError, SetupError
 from melt_ser.core.package import expanded
-from melt_ser.core.vocabulary import ATTRIBUTES
 from melt_ser.corpora.ratings import Ratings
-from melt_ser.corpora.readers.columns import letters, listed
+from melt_ser.corpora.readers.columns import attribute_columns, letters, listed
 from melt_ser.corpora.readers.delimited import numbers, read_table
 
 NAMES = {
@@ -65,8 +64,7 @@ def _columns(present: list[str], path: Path, config: DatasetConfig) -> dict[str,
         if fitting:
             found[our] = fitting[0]
     in_lower_case = {column.lower(): column for column in present}
-    for name in config.attributes or ATTRIBUTES:
-        column = (config.columns.get(name) or name).lower()
+    for name, column in attribute_columns(config).items():
         found |= {name: in_lower_case[column]} if column in in_lower_case else {}
     if not {"utterance", "audio"} & found.keys() or "rater" not in found:
         raise InputError(

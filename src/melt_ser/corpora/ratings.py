@@ -44,7 +44,7 @@ class Ratings:
             rated = self.single[self.single["label"] != ""]
             self.votes = pd.crosstab(rated["utterance"], rated["label"]).astype("float64")
         own = [column for column in self.single if column not in ("utterance", "rater", "label", "emotion")]
-        if own and self.attributes.empty:
+        if own and not len(self.attributes.index):  # rows without a column: they were left out
             self.attributes = self.single.groupby("utterance")[own].mean()
 
     @property

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from melt_ser.core.errors import InputError
+from melt_ser.core.errors import InputError, encodable
 from melt_ser.core.vocabulary import COLUMNS
 from melt_ser.corpora.ratings import Ratings
 
@@ -90,14 +90,6 @@ def _column(given: pd.DataFrame, column: str) -> pd.Series:
         return pd.Series("", given.index, "str")
     values = given[column].where(given[column].notna(), "")
     return (values if values.dtype == "str" else values.map(str).map(encodable)).astype("str")
-
-
-def encodable(text: str) -> str:
-    """Return text that UTF-8 can encode: bytes of a file name that are not UTF-8 become escapes.
-
-    The file of such a name is then reported as missing.
-    """
-    return text.encode("utf-8", errors="backslashreplace").decode("utf-8")
 
 
 def validate(table: pd.DataFrame, corpus: str, is_rated: bool = False) -> None:

@@ -13,6 +13,9 @@ from melt_ser.core.errors import InputError
 from melt_ser.corpora.labels import LabelSpace
 from melt_ser.corpora.ratings import ATTRIBUTE, VOTES, Ratings
 
+WITH_ATTRIBUTES = (Target.attributes, Target.several)
+"""The targets that have a scale for each attribute."""
+
 WITHOUT = {Target.distribution: "no vote for one of the classes", Target.attributes: "no attribute"}
 """The reason why a row is left out, by the target."""
 
@@ -28,7 +31,7 @@ def target_of(config: DatasetConfig, table: pd.DataFrame, ratings: Ratings | Non
 
 def check_target(target: Target, table: pd.DataFrame, corpus: str) -> None:
     """Raise InputError if a corpus lacks labels or ratings that a target needs."""
-    if target in (Target.attributes, Target.several) and not _columns(table, ATTRIBUTE):
+    if target in WITH_ATTRIBUTES and not _columns(table, ATTRIBUTE):
         raise InputError(
             f"'{corpus}' has no attributes, which dataset.target={target.value} needs; give columns such as arousal, "
             f"or name them with +dataset.attributes.<name>=[lowest,highest]."

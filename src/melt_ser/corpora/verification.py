@@ -35,7 +35,7 @@ from melt_ser.core import files
 from melt_ser.core.errors import OutputError
 from melt_ser.core.locks import exclusive_lock
 from melt_ser.core.package import cache_folder
-from melt_ser.core.places import stamp_of
+from melt_ser.core.places import Stamp, stamp_of
 
 RULES_VERSION = 6  # raise it when a rule or the way of measuring changes; clips are then measured again
 CLIPPED = 1e-3  # share of samples at full scale from which a clip is listed; it stays in use
@@ -161,7 +161,7 @@ def _stamps(root: Path, audio: pd.Series) -> pd.DataFrame:
         return name[: inside.end()] if inside and is_shard(name[: inside.end()]) else name
 
     @cache
-    def stamp(name: str) -> tuple[int, int, int]:
+    def stamp(name: str) -> Stamp:
         try:
             return stamp_of(f"{root}/{name}")
         except (OSError, ValueError):  # ValueError: a null character

@@ -104,11 +104,12 @@ class ShuffledBatches:
         self.gradient_accumulation = gradient_accumulation
         self.batch_seconds = batch_seconds
         self.step_seconds = step_seconds
+        self._numbers: dict[int, int] = {}  # of batches, by the epoch
 
     def steps_until(self, epoch: int) -> int:
         """Return the number of optimiser steps from the start of the training to the end of an epoch."""
         if self.step_seconds is not None:
-            return sum(len(self._plan(number)[1]) for number in range(1, epoch + 1))
+            return sum(map(self._number_of_batches, range(1, epoch + 1)))
         batches = -(-len(self.seconds) // self.batch_size)
         return -(-batches // self.gradient_accumulation) * epoch
 
@@ -119,7 +120,7 @@ class ShuffledBatches:
         one of long utterances few; then the divisor is the mean number of utterances in a step of this epoch, so that
         each utterance counts the same.
         """
-        same = None if self.step_seconds is None else len(self.seconds) / len(self._plan(epoch)[1])
+        same = None if self.step_seconds is None else len(self.seconds) / self._number_of_batches(epoch)
         for number, step in enumerate(self.steps(epoch), start=1):
             step_rows = np.concatenate(step)
             for rows in step:
@@ -140,6 +141,12 @@ class ShuffledBatches:
         order, bounds = self._plan(epoch)
         for first, last in bounds:
             yield order[first:last].tolist()
+
+    def _number_of_batches(self, epoch: int) -> int:
+        """Return the number of batches of an epoch; it is counted once, since the schedule asks for all epochs."""
+        if epoch not in self._numbers:
+            self._numbers[epoch] = len(self._plan(epoch)[1])
+        return self._numbers[epoch]
 
     def _plan(self, epoch: int) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]]:
         """Return the order of an epoch's rows, and the first and the last place of each batch in it, (batches, 2)."""

@@ -30,8 +30,8 @@ class EvaluationSet:
     table: the rows of the utterances, with `class` and `trained_on` (whether the model was trained on the utterance).
     corpus_classes: the model's classes that the whole corpus has.
     dropped: the number of utterances that are left out, by reason.
-    notes: sentences about limits of the scores.
     space: maps the labels of the corpus, and of its raters, to classes.
+    notes: sentences about limits of the scores.
     precision: the number format in which the answers are computed.
     """
 
@@ -40,8 +40,8 @@ class EvaluationSet:
     table: pd.DataFrame
     corpus_classes: list[str]
     dropped: dict[str, int]
+    space: LabelSpace
     notes: list[str] = field(default_factory=list)
-    space: LabelSpace | None = None
     precision: ScorePrecision = ScorePrecision.fp32
 
     @property
@@ -130,7 +130,7 @@ def make_evaluation_set(
     if settings.precision is not ScorePrecision.fp32:
         notes = [*notes, f"Computed in {settings.precision.value} (eval.precision), not in float32: scores may differ."]
     table = table.assign(trained_on=known).reset_index(drop=True)
-    return EvaluationSet(corpus, split, table, corpus_classes, dropped, notes, space, settings.precision)
+    return EvaluationSet(corpus, split, table, corpus_classes, dropped, space, notes, settings.precision)
 
 
 def _with_shares(
@@ -195,7 +195,7 @@ def _dropped(
     left_out = corpus.table[corpus.table["utterance"].isin(rows["utterance"])]
     left_out = left_out[~left_out["utterance"].isin(table["utterance"])]
     reasons = Counter[str]()
-    if corpus.target in (Target.distribution, Target.attributes):
+    if corpus.target in WITHOUT:
         reasons += Counter({WITHOUT[corpus.target]: len(left_out)})
         left_out = left_out.iloc[:0]
     has_class = space.classify(left_out["emotion"]).isin(classes)

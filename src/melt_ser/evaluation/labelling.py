@@ -134,11 +134,11 @@ class Model:
             try:
                 waveform, rate = read_native(path, longest=LONGEST_SECONDS)
                 levels.add(waveform, rate)
-                _check_rules(levels, name)
+                check_rules(levels, name)
                 [probabilities] = self.probabilities([resample(waveform, rate, SAMPLE_RATE)])
             except TooLong:
                 probabilities = self._mean(self._windows(stream_audio(path, levels.add), LONGEST_SECONDS), name)
-                _check_rules(levels, name)
+                check_rules(levels, name)
             yield {"file": name, **self.row_of(probabilities)}
         except MeltSerError as error:
             yield {"file": name, "error": str(error)}
@@ -153,7 +153,7 @@ class Model:
             return
         levels = Levels()
         levels.add(waveform, SAMPLE_RATE)
-        _check_rules(levels, "the waveform")
+        check_rules(levels, "the waveform")
         if len(waveform) > LONGEST_SECONDS * SAMPLE_RATE:
             yield self.row_of(self._mean(self._windows([waveform], LONGEST_SECONDS), "the waveform"))
         else:
@@ -226,7 +226,7 @@ def windows_of(blocks: Iterable[Waveform], seconds: float) -> Iterator[tuple[flo
         first = last
 
 
-def _check_rules(levels: Levels, name: str) -> None:
+def check_rules(levels: Levels, name: str) -> None:
     """Raise InputError if `prepare` would refuse the recording as a clip of a corpus."""
     reason = refusal(levels, RULES)
     if reason is not None:

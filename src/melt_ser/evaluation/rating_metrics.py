@@ -33,7 +33,6 @@ class RatingMetric:
         lowest, highest: the bounds of its values, and so of its interval.
         stretch, back: a function that makes its sampling distribution more even, and its inverse; the interval is
             computed between the two (Lin 1989: Fisher's z of CCC).
-        in_tables: whether tables for people show it; `result.json` and CSV have every metric.
         show: returns the text of a value in a table.
     """
 
@@ -44,7 +43,6 @@ class RatingMetric:
     highest: float = np.inf
     stretch: Callable[[Floats], Floats] = np.positive
     back: Callable[[Floats], Floats] = np.positive
-    in_tables: bool = True
     show: Callable[[float], str] = "{:.3f}".format
 
 

@@ -62,7 +62,7 @@ class Answered:
 
 
 def score_attributes(
-    references: Mapping[str, Floats], predictions: Mapping[str, Floats], rows: Answered, seed: int = 0
+    references: Mapping[str, Floats], predictions: Mapping[str, Floats], rows: Answered
 ) -> list[RatingScores]:
     """Return the scores of each attribute, and of their mean if there are several.
 
@@ -80,13 +80,13 @@ def score_attributes(
             terms[name][metric_name] = np.zeros((len(reference), own.shape[1]))
             terms[name][metric_name][known] = own
     counts = {name: int((~np.isnan(reference)).sum()) for name, reference in references.items()}
-    return _scores(ATTRIBUTE_METRICS, terms, counts, rows, seed)
+    return _scores(ATTRIBUTE_METRICS, terms, counts, rows)
 
 
-def score_distribution(reference: Floats, prediction: Floats, rows: Answered, seed: int = 0) -> RatingScores:
+def score_distribution(reference: Floats, prediction: Floats, rows: Answered) -> RatingScores:
     """Return the scores of predicted distributions; both have the shape (rows, classes)."""
     terms = {DISTRIBUTION: {name: metric.terms(reference, prediction) for name, metric in DISTRIBUTION_METRICS.items()}}
-    return _scores(DISTRIBUTION_METRICS, terms, {DISTRIBUTION: len(reference)}, rows, seed)[0]
+    return _scores(DISTRIBUTION_METRICS, terms, {DISTRIBUTION: len(reference)}, rows)[0]
 
 
 def _scores(
@@ -94,7 +94,6 @@ def _scores(
     terms: dict[str, dict[str, Floats]],
     counts: dict[str, int],
     rows: Answered,
-    seed: int,
 ) -> list[RatingScores]:
     """Return the scores of everything in `terms`, and of its mean, from one bootstrap of all.
 
@@ -110,7 +109,7 @@ def _scores(
     per_unit = sums_per_unit(joined, units.of_row * models + model_of_row, units.number * models)
     per_unit = per_unit.reshape(units.number, models * joined.shape[1])
     whole = per_unit.sum(axis=0)
-    drawn = whole - per_unit if units.kind == "speaker" else resample(per_unit, RESAMPLES, seed)
+    drawn = whole - per_unit if units.kind == "speaker" else resample(per_unit, RESAMPLES, seed=0)
     drawn = drawn.reshape(-1, models, joined.shape[1])
     ends = np.cumsum(widths)
     values: dict[str, dict[str, tuple[Floats, Floats]]] = {of: {} for of in terms}

@@ -66,11 +66,11 @@ def summarise(rows: Sequence[EvaluationSummary], over: Literal["seed", "fold"]) 
         len(rows),
         {name: float(value.mean()) for name, value in values.items()},
         {name: float(value.std(ddof=1)) if len(rows) > 1 else None for name, value in values.items()},
-        {name: _mean_interval(rows, name) if over == "seed" else None for name in values},
+        {name: mean_interval([row.interval(name) for row in rows]) if over == "seed" else None for name in values},
     )
 
 
-def _mean_interval(rows: Sequence[EvaluationSummary], metric: str) -> list[float] | None:
-    bounds = [row.interval(metric) for row in rows]
+def mean_interval(bounds: Sequence[Sequence[float] | None]) -> list[float] | None:
+    """Return the mean of the intervals of several seeds; None if one of them has none."""
     known = [pair for pair in bounds if pair is not None]
     return [float(bound) for bound in np.mean(known, axis=0)] if len(known) == len(bounds) else None

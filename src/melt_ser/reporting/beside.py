@@ -7,6 +7,7 @@ another protocol, with what is known of the difference.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import cache
 from pathlib import Path
 
 import pandas as pd
@@ -49,16 +50,22 @@ def other_results_next_to(results: Iterable[OtherResult], scores: list[SystemSco
         if score.answer_set.startswith("closed"):
             row = score.rows[0]
             best.setdefault((score.corpus, row.digest, row.split, score.fold, *row.classes), score)
-    return [_beside(one, score) for one in results for score in best.values() if score.corpus == one.corpus]
+    read = cache(_references)
+    return [
+        _beside(one, score, None if one.answers is None else read(score))
+        for one in results
+        for score in best.values()
+        if score.corpus == one.corpus
+    ]
 
 
-def _beside(other: OtherResult, score: SystemScore) -> Published:
+def _beside(other: OtherResult, score: SystemScore, ours: pd.Series | None) -> Published:
     means = score.summary.mean
     figures: dict[str, tuple[float, float | None]] = {
         name: (means[name], other.figures.get(name)) for name in METRICS if name in means
     }
     tested = f"{other.n} test utterances" + (f" in {other.classes} classes" if other.classes else "")
-    difference, note = _test_part(other, score)
+    difference, note = _test_part(other, score, ours)
     differs = [*difference, UNKNOWN_TRAINING]
     classes = len(score.rows[0].classes)
     if other.classes not in (None, classes):
@@ -77,10 +84,12 @@ def _beside(other: OtherResult, score: SystemScore) -> Published:
     )
 
 
-def _test_part(other: OtherResult, score: SystemScore) -> tuple[list[str], str]:
-    """Return the known differences of the test utterances, and a note if these are the same."""
+def _test_part(other: OtherResult, score: SystemScore, ours: pd.Series | None) -> tuple[list[str], str]:
+    """Return the known differences of the test utterances, and a note if these are the same.
+
+    ours: the references of our test files, None if they are not known.
+    """
     row = score.rows[0]
-    ours = _references(score)
     if other.answers is None or ours is None:
         numbers = f"{other.n} test utterances there, {row.n} here"
         return ([numbers] if other.n != row.n else [f"which {other.n} utterances were tested is not stated"]), ""

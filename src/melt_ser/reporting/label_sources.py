@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cache
 from itertools import combinations
 from typing import Any
 
@@ -83,7 +84,7 @@ def compare_label_sources(scores: Sequence[SystemScore], methods: dict[str, str]
     if len(candidates) > MOST_COMPARISONS:
         found.notes.append(f"{len(candidates):,} pairs of label sources are too many to compare; report fewer runs.")
         return found
-    tables: dict[int, pd.DataFrame] = {}
+    read = cache(predictions_of)
     for group in alike.values():
         names = _names(group)
         for first, second in combinations(group, 2):
@@ -91,9 +92,7 @@ def compare_label_sources(scores: Sequence[SystemScore], methods: dict[str, str]
                 continue
             told = names[id(first)], names[id(second)]
             try:
-                for score in (first, second):
-                    tables.setdefault(id(score), predictions_of(score))
-                found.pairs += _compared((first, second), told, tables, methods[method_of(first.key)])
+                found.pairs += _compared((first, second), told, read, methods[method_of(first.key)])
             except InputError as error:
                 found.notes.append(f"{told[0]} and {told[1]} on {first.corpus} are not compared: {error}")
     corrected = holm([pair.p for pair in found.pairs])
@@ -122,13 +121,16 @@ def _names(group: Sequence[SystemScore]) -> dict[int, str]:
 
 
 def _compared(
-    scores: tuple[SystemScore, SystemScore], names: tuple[str, str], tables: dict[int, pd.DataFrame], method: str
+    scores: tuple[SystemScore, SystemScore],
+    names: tuple[str, str],
+    read: Callable[[SystemScore], pd.DataFrame],
+    method: str,
 ) -> Iterator[SourcePair]:
     """Yield the pair against the labels of each source, or once if they are the same. Its p is not corrected yet.
 
     Raises InputError if the two have no utterance, or fewer than two classes, in common.
     """
-    first, second = (tables[id(score)] for score in scores)
+    first, second = (read(score) for score in scores)
     classes = [name for name in scores[0].rows[0].classes if name in scores[1].rows[0].classes]
     labels = [table.drop_duplicates("utterance").set_index("utterance")["reference"] for table in (first, second)]
     common = labels[0].index.intersection(labels[1].index)

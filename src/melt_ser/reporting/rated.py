@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from statistics import fmean, stdev
 
 from melt_ser.evaluation.metrics import METRICS, percent
 from melt_ser.evaluation.rating_metrics import ATTRIBUTE_METRICS, RatingMetric
 from melt_ser.evaluation.rating_scores import DISTRIBUTION
 from melt_ser.evaluation.results import ENSEMBLE, RatingScore
+from melt_ser.evaluation.summary import mean_interval
 from melt_ser.reporting.collect import Run
 from melt_ser.reporting.systems import system_names
 from melt_ser.runs.rating_rows import CLASS
@@ -52,9 +54,7 @@ class RatedSystem:
     @property
     def tested_on(self) -> str:
         """Return the corpus, with the split if it is not test, and a single fold."""
-        split = "" if self.first.split in ("test", "all") else f" ({self.first.split})"
-        fold = f", fold {self.first.fold}" if isinstance(self.first.fold, int) else ""
-        return f"{self.first.corpus}{split}{fold}"
+        return _tested_on(self.first)
 
     @property
     def over(self) -> str:
@@ -73,22 +73,19 @@ class RatedSystem:
             *(value + self.mark + bracket + interval, *others),
         ]
 
-    @property
+    @cached_property
     def mean(self) -> RatingScore:
         """Return the mean over the seeds as a row; the interval is the mean of theirs."""
         if len(self.rows) == 1:
             return self.first
         values: dict[str, float | None] = {}
         spread: dict[str, float] = {}
-        bounds: dict[str, list[float] | None] = {}
         for name in self.metrics:
             known = [value for row in self.rows if (value := row.values.get(name)) is not None]
-            intervals = [interval for row in self.rows if (interval := row.ci95.get(name)) is not None]
             whole = len(known) == len(self.rows)
             values[name] = fmean(known) if whole else None
             spread |= {name: stdev(known)} if whole else {}
-            has_all = len(intervals) == len(self.rows)
-            bounds[name] = [fmean(ends) for ends in zip(*intervals, strict=True)] if has_all else None
+        bounds = {name: mean_interval([row.ci95.get(name) for row in self.rows]) for name in self.metrics}
         first = self.first
         return RatingScore(
             corpus=first.corpus, split=first.split, fold=first.fold, of=first.of, n=first.n, values=values, ci95=bounds,
@@ -116,16 +113,20 @@ def one_rater(runs: Sequence[Run]) -> list[list[str]]:
     found: dict[tuple[str, ...], list[str]] = {}
     for run in runs:
         for row in run.result.one_rater:
-            split = "" if row.split in ("test", "all") else f" ({row.split})"
-            fold = f", fold {row.fold}" if isinstance(row.fold, int) else ""
             shown_values = [
                 f"{LABELS[name]} {percent(value) if row.of == CLASS else f'{value:.3f}'}"
                 for name, value in row.values.items()
                 if value is not None
             ]
-            cells = [f"{row.corpus}{split}{fold}", row.of, f"{row.n:,}", ", ".join(shown_values)]
+            cells = [_tested_on(row), row.of, f"{row.n:,}", ", ".join(shown_values)]
             found.setdefault((row.digest, *cells), cells)
     return list(found.values())
+
+
+def _tested_on(row: RatingScore) -> str:
+    split = "" if row.split in ("test", "all") else f" ({row.split})"
+    fold = f", fold {row.fold}" if isinstance(row.fold, int) else ""
+    return f"{row.corpus}{split}{fold}"
 
 
 def _rank(system: RatedSystem) -> tuple[str, bool, str, float, str]:

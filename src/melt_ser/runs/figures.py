@@ -9,7 +9,7 @@ from __future__ import annotations
 import textwrap
 from itertools import cycle
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -93,8 +93,7 @@ def training_curve_figure(folds: list[tuple[int | None, pd.DataFrame]], path: Pa
     for line, label in (("-", "training"), ("--", "dev")):
         loss_axes.plot([], [], line, color=GREY, label=label)
     for axes in (loss_axes, score_axes):
-        axes.grid(alpha=0.25)
-        axes.spines[["top", "right"]].set_visible(False)
+        tidy(axes)
         axes.legend(loc="center left", bbox_to_anchor=(1.01, 0.5), frameon=False, fontsize=9)
     _whole_epoch_ticks(score_axes, pd.concat([epochs["epoch"] for _, epochs in folds]))
     save_figure(figure, path)
@@ -194,6 +193,13 @@ def new_figure(width: float, height: float) -> Figure:
     from matplotlib.figure import Figure
 
     return Figure(figsize=(width, height), dpi=DOTS_PER_INCH, layout="constrained")
+
+
+def tidy(axes: Axes, grid: Literal["both", "x", "y"] = "both") -> None:
+    """Draw a pale grid behind the data, and no frame above and on the right."""
+    axes.grid(alpha=0.25, axis=grid)
+    axes.set_axisbelow(True)
+    axes.spines[["top", "right"]].set_visible(False)
 
 
 def save_figure(figure: Figure, path: Path) -> None:

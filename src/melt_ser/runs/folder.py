@@ -28,9 +28,10 @@ from melt_ser.core.errors import InputError, SetupError, first_line
 from melt_ser.core.places import refuse_unfit_name
 from melt_ser.evaluation.result_files import load_result
 from melt_ser.evaluation.results import RERUN_HINT, Inputs, Result
-from melt_ser.runs.identity import identity, plain
+from melt_ser.runs.identity import Settings, identity, plain
 
 RESULT_FILE, INPUTS_FILE = "result.json", "inputs.json"  # the marks of a finished and of a started run
+CONFIG_FILE = "config.yaml"
 PREVIOUS = ".previous"
 JOB_FILE = "slurm_job.txt"  # the Slurm job that began the run with force=true
 
@@ -98,7 +99,21 @@ def read_inputs(folder: Path) -> Inputs:
 
 def write_settings(folder: Path, config: Config) -> None:
     """Write `config.yaml`."""
-    files.write_text(folder / "config.yaml", yaml.safe_dump(plain(config), sort_keys=False, allow_unicode=True))
+    files.write_text(folder / CONFIG_FILE, yaml.safe_dump(plain(config), sort_keys=False, allow_unicode=True))
+
+
+def read_settings(folder: Path) -> Settings:
+    """Read `config.yaml` as plain values, {} if there is none; InputError if it is damaged."""
+    path = folder / CONFIG_FILE
+    if not path.is_file():
+        return {}
+    try:
+        settings = yaml.safe_load(path.read_text(encoding="utf-8"))
+        if not isinstance(settings, dict):
+            raise ValueError("no settings")
+    except (OSError, ValueError, yaml.YAMLError) as error:
+        raise InputError(f"{path} cannot be read ({first_line(error)}); delete it, and it is written again.") from None
+    return settings
 
 
 def model_folders(folder: Path, result: Result) -> list[tuple[int | None, Path]]:

@@ -24,7 +24,7 @@ from melt_ser.corpora.ratings import Scale
 from melt_ser.corpora.sentences import script
 from melt_ser.corpora.sounds import read_sounds
 from melt_ser.corpora.splits import make_fold_splits
-from melt_ser.corpora.targets import attribute_names, shares_of
+from melt_ser.corpora.targets import WITH_ATTRIBUTES, attribute_names, shares_of
 from melt_ser.corpora.words import only_with_words
 from melt_ser.evaluation.dev_metric import dev_metric
 from melt_ser.evaluation.evaluation_sets import EvaluationSet, make_evaluation_set, other_corpora
@@ -54,7 +54,7 @@ class RunPlan:
     @property
     def scales(self) -> dict[str, Scale]:
         """Return the scale of each attribute that the model learns."""
-        if self.corpus.target not in (Target.attributes, Target.several):
+        if self.corpus.target not in WITH_ATTRIBUTES:
             return {}
         assert self.corpus.ratings is not None
         return {name: self.corpus.ratings.scales[name] for name in attribute_names(self.corpus.table)}

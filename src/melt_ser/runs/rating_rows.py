@@ -79,7 +79,7 @@ def one_rater_rows(answers: Answers, outputs: Outputs) -> list[RatingScore]:
         return []
     single = ratings.single[ratings.single["utterance"].isin(scored.table["utterance"])]
     found: list[tuple[str, dict[str, float | None], int]] = []
-    if outputs.classes and "emotion" in single and scored.space is not None:
+    if outputs.classes and "emotion" in single:
         of_class = single.assign(**{"class": scored.space.classify(single["emotion"])})
         found.append((CLASS, *score_labels(of_class, scored.corpus_classes)))
     found += [(name, *score_numbers(single, name)) for name in outputs.scales if name in single]

@@ -12,7 +12,7 @@ from melt_ser.core.processes import several
 from melt_ser.corpora.corpus import Corpus
 from melt_ser.corpora.labels import RESERVED
 from melt_ser.corpora.ratings import ATTRIBUTE
-from melt_ser.corpora.targets import attribute_names
+from melt_ser.corpora.targets import WITH_ATTRIBUTES, attribute_names
 from melt_ser.evaluation.rating_scores import DISTRIBUTION, MEAN_OF_ATTRIBUTES
 from melt_ser.runs.rating_rows import CLASS
 
@@ -20,7 +20,7 @@ from melt_ser.runs.rating_rows import CLASS
 def check_target_settings(config: Config, target: Target) -> None:
     """Raise SetupError if a setting does not fit the target of the run."""
     objective, trainer = config.objective, config.trainer
-    rates_attributes = target in (Target.attributes, Target.several)
+    rates_attributes = target in WITH_ATTRIBUTES
     _check_losses(objective, target, is_probe=trainer.method is not Method.gradient)
     if objective.learned_weights and target is not Target.several:
         raise SetupError("objective.learned_weights=true weighs classes and attributes; set dataset.target=several.")
@@ -88,7 +88,7 @@ def check_attributes(corpus: Corpus, classes: Sequence[str], parts: Sequence[pd.
 
     classes: those that the model learns.
     """
-    if corpus.target not in (Target.attributes, Target.several):
+    if corpus.target not in WITH_ATTRIBUTES:
         return
     for name in attribute_names(corpus.table):
         if name in (*TAKEN, *classes):

@@ -16,10 +16,10 @@ from melt_ser.audio import AUDIO_SUFFIXES, SAMPLE_RATE
 from melt_ser.audio.contents import contents_of
 from melt_ser.audio.decode import TooLong, stream_audio
 from melt_ser.audio.decoders import SOUNDFILE_SUFFIXES
-from melt_ser.audio.rules import Levels, refusal
+from melt_ser.audio.rules import Levels
 from melt_ser.audio.sound import Waveform
 from melt_ser.core.errors import InputError, one_line
-from melt_ser.evaluation.labelling import LONGEST_SECONDS, RULES, windows_of
+from melt_ser.evaluation.labelling import LONGEST_SECONDS, check_rules, windows_of
 from melt_ser.models.outputs import Outputs
 from melt_ser.serving.answers import Labelled, Window
 from melt_ser.serving.batching import Probabilities
@@ -130,9 +130,7 @@ class Labeller:
                 raise TooLong(f"{path}: lasts more than {self.longest:g} s; send a part of it.")
 
         waveform = np.concatenate(list(stream_audio(path, observe)))
-        reason = refusal(levels, RULES)
-        if reason is not None:
-            raise InputError(f"{path}: cannot be labelled ({reason}).")
+        check_rules(levels, str(path))
         return waveform
 
     def _whole(self, waveform: Waveform, patience: Patience) -> list[float]:

@@ -44,7 +44,7 @@ def run_search(composed: DictConfig, options: argparse.Namespace, command: Seque
     path = expanded(options.space) if options.space else default_space(config.trainer)
     typed_keys = {word.partition("=")[0].lstrip("+~") for word in words}
     space = read_space(path).without(typed_keys)
-    is_worker = STARTED_BY_WORKERS in command
+    is_worker = options.one_of_several
     if not is_worker:  # the process that started it has done so
         check_space(space, words)
     plan = search_plan(config)

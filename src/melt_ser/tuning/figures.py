@@ -1,17 +1,17 @@
-"""Draw a search (history, importance of settings, each setting against dev) and a range test of learning rates."""
+"""Draw a search: its history, the importance of settings, and each setting against the score on dev."""
 
 from __future__ import annotations
 
 import math
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import optuna
 from optuna.trial import FrozenTrial, TrialState
 
 from melt_ser.evaluation.dev_metric import METRIC_LABELS
-from melt_ser.runs.figures import GREY, PALETTE, new_figure, save_figure
+from melt_ser.runs.figures import GREY, PALETTE, new_figure, save_figure, tidy
 from melt_ser.tuning.space import Range
 from melt_ser.tuning.study import Study
 
@@ -62,7 +62,7 @@ def _draw_history(axes: Axes, study: Study) -> None:
     axes.set_xlabel("trial")
     axes.set_ylabel(_label(study))
     axes.legend(frameon=False, fontsize=9)
-    _tidy(axes)
+    tidy(axes)
     from matplotlib.ticker import MaxNLocator
 
     axes.xaxis.set_major_locator(MaxNLocator(nbins=10, integer=True, min_n_ticks=1))
@@ -80,7 +80,7 @@ def _draw_importances(axes: Axes, shares: dict[str, float], study: Study) -> Non
     axes.set_yticks(range(len(names)), names, fontsize=9, **TEXT)
     axes.set_xlim(0, 118 * max(shares.values()) + 1)
     axes.set_xlabel("importance (%)")
-    _tidy(axes, grid="x")
+    tidy(axes, grid="x")
 
 
 def _draw_settings(axes: Any, study: Study, shares: dict[str, float], keys: list[str]) -> None:
@@ -126,13 +126,7 @@ def _draw_setting(axes: Axes, study: Study, key: str) -> None:
     axes.set_title(key, fontsize=10, **TEXT)
     axes.tick_params(labelsize=9)
     axes.margins(y=0.1)
-    _tidy(axes)
-
-
-def _tidy(axes: Axes, grid: Literal["both", "x", "y"] = "both") -> None:
-    axes.grid(alpha=0.25, axis=grid)
-    axes.set_axisbelow(True)
-    axes.spines[["top", "right"]].set_visible(False)
+    tidy(axes)
 
 
 def _of(study: Study, state: TrialState) -> list[FrozenTrial]:

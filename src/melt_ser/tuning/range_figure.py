@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from melt_ser.runs.figures import GREY, PALETTE, new_figure, save_figure
+from melt_ser.runs.figures import GREY, PALETTE, new_figure, save_figure, tidy
 from melt_ser.training.rate_range import Part
 
 
@@ -39,8 +39,7 @@ def range_figure(
         axes.set_title(f"{part}", fontsize=11)
         axes.set_xlabel(f"trainer.{part}_learning_rate")
         axes.set_ylabel("loss")
-        axes.grid(alpha=0.25)
-        axes.spines[["top", "right"]].set_visible(False)
+        tidy(axes)
         axes.legend(frameon=False, fontsize=9)
     figure.suptitle("Range test of the learning rates", fontsize=12, fontweight="bold")
     save_figure(figure, path)

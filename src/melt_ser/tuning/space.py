@@ -200,8 +200,8 @@ def _range_of(key: str, value: dict[Any, Any], kind: Any, path: Path) -> Range:
     members = {kind, *typing.get_args(kind)}
     if not members & {int, float, Any}:
         raise SetupError(f"{path}: {key} takes no numbers, so it has no range; give a list of choices.")
-    whole = not members & {float, Any} or all(isinstance(value.get(name), int | None) for name in OF_RANGE)
-    whole = whole and float not in members
+    are_whole = all(isinstance(value.get(name), int | None) for name in OF_RANGE)
+    whole = float not in members and (Any not in members or are_whole)
     for name in ("low", "high", "step"):
         number = value.get(name)
         if number is None and name == "step":

@@ -17,7 +17,6 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
-import yaml
 from omegaconf import DictConfig
 
 from melt_ser.cli.checks import check
@@ -36,9 +35,12 @@ from melt_ser.models.families import check_family
 from melt_ser.runs.figures import curve_columns
 from melt_ser.runs.fold import ReadBackbone, configured_backbone, delete_checkpoints, train_model
 from melt_ser.runs.fold_inputs import open_cache
-from melt_ser.runs.identity import identity, plain
+from melt_ser.runs.folder import write_settings
+from melt_ser.runs.identity import identity
 from melt_ser.runs.plan import RunPlan, make_plan
+from melt_ser.runs.step_seconds import use_found_step_seconds
 from melt_ser.runs.tracking import chosen
+from melt_ser.training.device import make_accelerator
 
 TRIAL_FILE = "trial.json"  # the mark of a finished trial
 STEPS_OF_A_FOLD = 10_000  # epoch e of the second fold is step 10,000 + e; the last step of a fold is its end
@@ -122,7 +124,8 @@ class Trainer:
                 return outcome
             check_family(config.backbone.family)
             plan = replace(self.plan, config=untested(config), folder=folder)
-            files.write_text(folder / "config.yaml", yaml.safe_dump(plain(config), sort_keys=False, allow_unicode=True))
+            use_found_step_seconds(plan, make_accelerator(config.device, config.trainer.precision))
+            write_settings(folder, plan.config)
             try:
                 outcome = self._train_folds(plan, report)
             except (Pruned, MeltSerError):

@@ -64,8 +64,8 @@ def test_a_pasted_setting_of_a_likely_value_gives_it(value: str) -> None:
     assert load_config(typed).dataset.root == value
 
 
-@settings(max_examples=25, deadline=None)
-@given(st.dictionaries(TEXT, st.one_of(TEXT, st.none()), min_size=1, max_size=5))
+@settings(max_examples=5, deadline=None)  # composing takes longest, so few mappings with many entries
+@given(st.dictionaries(TEXT, st.one_of(TEXT, st.none()), min_size=20, max_size=30))
 def test_a_pasted_mapping_gives_its_entries(entries: dict[str, str | None]) -> None:
     [typed] = words_of_bash(shell_setting("dataset.columns", entries))
     assert load_config("dataset=csv", "dataset.reader=my_reader", typed).dataset.columns == entries  # of any name

@@ -119,8 +119,9 @@ def test_digest_depends_on_the_rows_and_not_on_their_order(table: pd.DataFrame, 
         assert digest(changed) != digest(table)
 
 
-@settings(max_examples=60)
-@given(st.lists(TEXTS.map(str.strip), min_size=1, max_size=4))
+@settings(max_examples=12)  # loading takes longest, so few corpora with many texts
+@given(st.lists(TEXTS.map(str.strip), min_size=10, max_size=20))
+@example([""])
 @example(["a\rb", "a\nb", "a\r\nb", "a\0b", 'a"b', "nan", "1.50", "\ufeffa"])
 def test_a_corpus_with_cached_verification_has_the_same_text_and_digest(
     tmp_path_factory: pytest.TempPathFactory, texts: list[str]

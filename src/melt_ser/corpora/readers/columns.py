@@ -34,6 +34,11 @@ def columns_of(config: DatasetConfig) -> dict[str, str | None]:
     return {our: their for our, their in config.columns.items() if our not in attributes}
 
 
+def attribute_columns(config: DatasetConfig) -> dict[str, str]:
+    """Return the column of each attribute, in lower case: of those in `dataset.attributes`, or of the common ones."""
+    return {name: (config.columns.get(name) or name).lower() for name in config.attributes or ATTRIBUTES}
+
+
 def needs_label(config: DatasetConfig) -> bool:
     """Return whether the corpus' own labels are used: for training, or for the vote of its raters."""
     return config.label_file is None or config.rater_vote is not None

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from melt_ser.audio.contents import LFS_POINTER
 from melt_ser.core.errors import InputError
 from melt_ser.corpora.ratings import Ratings
 
@@ -45,4 +46,4 @@ def read_votes(folders: list[Path]) -> tuple[Ratings | None, list[str]]:
 
 def _is_pointer(path: Path) -> bool:
     with path.open("rb") as file:
-        return file.read(20).startswith(b"version https://git-")
+        return file.read(len(LFS_POINTER)) == LFS_POINTER

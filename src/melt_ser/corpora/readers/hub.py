@@ -23,11 +23,10 @@ from typing import Any
 
 from melt_ser.config import DatasetConfig
 from melt_ser.core.errors import InputError, SetupError, did_you_mean
-from melt_ser.core.vocabulary import ATTRIBUTES
 from melt_ser.corpora.download.hub import unpack_hub
 from melt_ser.corpora.ratings import ATTRIBUTE
 from melt_ser.corpora.readers.annotations import Record, read_records
-from melt_ser.corpora.readers.columns import columns_of, needs_label
+from melt_ser.corpora.readers.columns import attribute_columns, columns_of, needs_label
 from melt_ser.corpora.readers.csv import release_of
 from melt_ser.corpora.readers.release import not_found, visible_files
 from melt_ser.corpora.table import GENDER_WORDS, SPLIT_WORDS, Release
@@ -95,8 +94,7 @@ def _records(folder: Path, path: Path, config: DatasetConfig, notes: dict[str, N
 def _our_columns(path: Path, columns: list[str], config: DatasetConfig) -> dict[str, str]:
     """Return the data set's column for each of ours that is read; raise InputError if one is missing."""
     same = {column: column for column in SAME if column in columns}
-    rated = {ATTRIBUTE + name: config.columns.get(name) or name for name in config.attributes or ATTRIBUTES}
-    rated = {our: their for our, their in rated.items() if their.lower() in columns}
+    rated = {ATTRIBUTE + name: their for name, their in attribute_columns(config).items() if their in columns}
     ours = {**same, **columns_of(config), "audio": FILE_NAME, **rated}
     for our, their in ours.items():
         if their is not None and their.lower() not in columns:

@@ -8,9 +8,8 @@ import pandas as pd
 
 from melt_ser.config import DatasetConfig, Target
 from melt_ser.core.errors import InputError
-from melt_ser.core.vocabulary import ATTRIBUTES
 from melt_ser.corpora.ratings import ATTRIBUTE, VOTES, Ratings
-from melt_ser.corpora.readers.columns import listed
+from melt_ser.corpora.readers.columns import attribute_columns, listed
 from melt_ser.corpora.readers.delimited import numbers
 
 
@@ -30,8 +29,7 @@ def rating_columns(table: pd.DataFrame, path: Path, config: DatasetConfig, has_l
     """
     theirs: dict[str, str] = {}
     asked = not has_label or config.target is not None
-    for name in config.attributes or (ATTRIBUTES if asked else ()):
-        column = (config.columns.get(name) or name).lower()
+    for name, column in attribute_columns(config).items() if config.attributes or asked else ():
         if column in table:
             theirs[ATTRIBUTE + name] = column
         elif config.raters is None and (name in config.attributes or config.columns.get(name)):

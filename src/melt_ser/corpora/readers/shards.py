@@ -16,7 +16,7 @@ from pathlib import Path
 import pandas as pd
 import pyarrow
 
-from melt_ser.audio.shard_index import MEMBER, index_of, is_parquet
+from melt_ser.audio.shard_index import DATA, KEY, MEMBER, index_of, is_parquet
 from melt_ser.config import DatasetConfig
 from melt_ser.core.console import Progress
 from melt_ser.core.errors import InputError, SetupError
@@ -27,7 +27,6 @@ from melt_ser.corpora.table import SPLIT_WORDS, Release
 
 COMPRESSED = re.compile(r"\.(?:tar\.\w+|tgz|tbz2?|txz)$", re.IGNORECASE)
 FIRST_WORD = re.compile(r"[a-z]+")
-DATA = "data."  # the prefix of the columns that hold the data of a sample
 
 
 def read(root: Path, config: DatasetConfig) -> Release:
@@ -48,10 +47,10 @@ def read(root: Path, config: DatasetConfig) -> Release:
     present = sorted(column.removeprefix(DATA) for column in samples if column.startswith(DATA))
     columns, notes = find_columns(present, {**columns_of(config), "audio": None}, root)
     require_columns({**columns, "audio": ""}, present, root, config)
-    ours = pd.DataFrame({our: samples[f"{DATA}{their}"] for our, their in columns.items()}, samples.index)
+    ours = pd.DataFrame({our: samples[DATA + their] for our, their in columns.items()}, samples.index)
     has_audio = samples[MEMBER] != ""
     ours["audio"] = (samples["shard"] + "/" + samples[MEMBER]).where(has_audio, "")
-    for column, own in (("utterance", samples["key"]), ("source", f"{config.name}/" + samples["key"])):
+    for column, own in (("utterance", samples[KEY]), ("source", f"{config.name}/" + samples[KEY])):
         ours[column] = ours[column].where(ours[column] != "", own) if column in ours else own
     if "split" not in ours:
         ours["split"] = samples["shard"].map({name: _split_of(name) for name in samples["shard"].unique()})
@@ -79,10 +78,10 @@ def _shards(root: Path, config: DatasetConfig) -> list[Path]:
 
 
 def _refuse_repeated(samples: pd.DataFrame, root: Path) -> None:
-    repeated = samples["key"].duplicated()
+    repeated = samples[KEY].duplicated()
     if repeated.any():
-        key = samples["key"][repeated].iloc[0]
-        first, second = samples["shard"][samples["key"] == key].iloc[:2]
+        key = samples[KEY][repeated].iloc[0]
+        first, second = samples["shard"][samples[KEY] == key].iloc[:2]
         raise InputError(f"{root / first} and {root / second} both have the key '{key}'; rename one.")
 
 

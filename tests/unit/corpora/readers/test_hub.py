@@ -183,7 +183,7 @@ def test_hub_refuses_a_folder_that_is_no_data_set(tmp_path: Path) -> None:
     assert not list((tmp_path / "cache" / "hub").glob("hub-*"))  # nothing half-written stays
 
 
-def test_hub_repository_is_downloaded_once_or_by_hand(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_hub_repository_is_downloaded_once_or_by_hand(monkeypatch: pytest.MonkeyPatch) -> None:
     config = replace(CONFIG, repository="someone/speech")
     with pytest.raises(SetupError, match="hf download --repo-type dataset someone/speech --local-dir <folder>"):
         corpus_root(config)  # HF_HUB_OFFLINE
@@ -192,10 +192,9 @@ def test_hub_repository_is_downloaded_once_or_by_hand(tmp_path: Path, monkeypatc
         assert (repository, repo_type, revision) == ("someone/speech", "dataset", None)
         parquet_file(local_dir / "train.parquet", ["a.wav", "b.wav"], [0, 1])
 
-    monkeypatch.setattr("huggingface_hub.snapshot_download", download)
-    root = corpus_root(config)
-    monkeypatch.undo()
-    monkeypatch.setenv("MELT_SER_CACHE", str(tmp_path / "cache"))
+    with monkeypatch.context() as patch:
+        patch.setattr("huggingface_hub.snapshot_download", download)
+        root = corpus_root(config)
     assert corpus_root(config) == root
     assert len(read(root, config).table) == 2
 

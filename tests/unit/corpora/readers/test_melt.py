@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 
 import pandas as pd
@@ -142,9 +143,14 @@ def test_melt_labels_agree_with_melds_as_published(real: dict[str, Release], sha
     assert agreement["test"] == pytest.approx(0.525, abs=1e-3)  # 47.55 % changed
 
 
+@cache
+def label_space(name: str) -> LabelSpace:
+    return LabelSpace(name, load_config(f"labels={name}").labels.classes or {})
+
+
 def parts_of(config: DatasetConfig, release: Release, labels: str, both: bool) -> pd.Series:
     """Return the part of each utterance that a run uses, as `train` cuts them."""
-    table, space = release.table, LabelSpace(labels, load_config(f"labels={labels}").labels.classes or {})
+    table, space = release.table, label_space(labels)
     by_source = [
         space.classify(map_labels(table[column], config.label_map, config.name)) for column in ("label", "other_label")
     ]

@@ -1,0 +1,18 @@
+"""The files of a run folder."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from melt_ser.core.errors import InputError
+from melt_ser.runs.folder import read_settings
+
+
+@pytest.mark.parametrize("content", ["trainer: [", "- a list", ""])
+def test_damaged_settings_are_refused_with_their_file(content: str, tmp_path: Path) -> None:
+    assert read_settings(tmp_path) == {}  # not written yet
+    (tmp_path / "config.yaml").write_text(content)
+    with pytest.raises(InputError, match=r"config\.yaml cannot be read .*; delete it, and it is written again"):
+        read_settings(tmp_path)
