@@ -57,7 +57,7 @@ def _lines(contents: ReportData) -> Iterator[str]:
         yield f"\n## {title}\n\n{escaped(meaning)}\n"
         yield from table(heads, rows)
     if contents.published_ratings:
-        yield f"\n## Published attributes next to ours\n\n{published_ratings.MEANING}\n"
+        yield f"\n## Published ratings next to ours\n\n{published_ratings.MEANING}\n"
         yield from table(published_ratings.COLUMNS, (row.cells for row in contents.published_ratings))
         yield ""
         origins = dict.fromkeys(row.origin for row in contents.published_ratings)
