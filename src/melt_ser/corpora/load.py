@@ -19,6 +19,7 @@ from melt_ser.corpora.corpus import Corpus, unite
 from melt_ser.corpora.download.audb import audb_folder
 from melt_ser.corpora.download.hub import hub_folder
 from melt_ser.corpora.label_file import relabel
+from melt_ser.corpora.label_file_ratings import rate_again
 from melt_ser.corpora.labels import LISTED, common_label_map, map_labels
 from melt_ser.corpora.rater_table import read_raters
 from melt_ser.corpora.ratings import Ratings, joined, with_scales
@@ -101,7 +102,9 @@ def read_release(config: DatasetConfig) -> tuple[Path, Release]:
             f"{first.audio or first.utterance or 'a row'}: {first.reason}); check dataset.root."
         )
     if config.label_file is not None:
-        release = relabel(release, expanded(config.label_file))
+        labels = expanded(config.label_file)
+        release = relabel(release, labels, needs_label=config.target not in (Target.distribution, Target.attributes))
+        release = release if config.target in (None, Target.label) else rate_again(release, labels, config)
     if config.raters is not None:
         rated, notes = read_raters(release.table, root, config)
         release = replace(release, ratings=joined(release.ratings, rated), notes=[*release.notes, *notes])

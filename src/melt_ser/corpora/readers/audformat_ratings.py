@@ -26,11 +26,12 @@ PERSON = "human"  # the type of a rater
 def attribute_columns(names: Iterable[str], config: DatasetConfig) -> dict[str, str]:
     """Return the database's name for each attribute that is asked for, by the name of its column in our table.
 
-    names: what the database has. Without `dataset.attributes` these are the usual ones that it has.
+    names: what the database has. Without `dataset.attributes` these are the usual ones that it has; with another table
+    of ratings (`dataset.raters`, `dataset.label_file`) too.
     """
-    present = set(names)
+    present, is_needed = set(names), config.attributes and not (config.raters or config.label_file)
     wanted = {name: config.columns.get(name) or name for name in config.attributes or ATTRIBUTES}
-    return {ATTRIBUTE + ours: theirs for ours, theirs in wanted.items() if config.attributes or theirs in present}
+    return {ATTRIBUTE + ours: theirs for ours, theirs in wanted.items() if is_needed or theirs in present}
 
 
 def segment_of(index: Any) -> Segment:
