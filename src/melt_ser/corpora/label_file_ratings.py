@@ -40,18 +40,17 @@ def rate_again(release: Release, path: Path, config: DatasetConfig) -> Release:
     votes = {spelling.get(label.casefold(), label): column for label, column in shares.items()}
     if not attributes and not votes:
         return replace(release, notes=[*release.notes, f"{path.name} has no ratings; those of the release are used"])
-    rated = release.ratings or Ratings()
     utterances = release.table["utterance"]
     names = names_in([line.utterance for line in lines], release.table)
-    rated = Ratings(rated.attributes, rated.scales, rated.votes)  # what single raters said is no longer what is learnt
+    given = release.ratings or Ratings()
+    rated = Ratings(given.attributes, given.scales, given.votes)  # what single raters said is no longer what is learnt
     if attributes:
         rated = replace(rated, attributes=_of_rows(lines, attributes, names, utterances, path), scales={})
     if votes:
         rated = replace(rated, votes=_of_rows(lines, votes, names, utterances, path))
     found = [f"attributes ({', '.join(attributes)})"] * bool(attributes) + ["shares of labels"] * bool(votes)
-    return replace(
-        release, ratings=rated, notes=[*release.notes, f"the {' and '.join(found)} are those of {path.name}"]
-    )
+    note = f"the {' and '.join(found)} are those of {path.name}"
+    return replace(release, ratings=rated, notes=[*release.notes, note])
 
 
 def _of_rows(

@@ -106,7 +106,7 @@ def _read(path: Path, config: DatasetConfig) -> pd.DataFrame:
     missing = [label for label in config.label_map if label.lower() not in table]
     if missing:
         raise InputError(f"{path} has no column '{missing[0]}'; its columns are: {listed(map(str, table))}.")
-    unknown = table[PARTS][~table[PARTS].str.lower().isin([*SPLIT_WORDS])]
+    unknown = table[PARTS][~table[PARTS].str.lower().isin({*SPLIT_WORDS} - {""})]
     if len(unknown):
         raise InputError(
             f"{path}, row {unknown.index[0] + 1}: '{unknown.iloc[0]}' is no part; it is Train, Development or Test."

@@ -100,6 +100,18 @@ def test_other_corpora_have_no_folds_of_their_own(tmp_path: Path) -> None:
         make_fold_splits(corpus.table, replace(corpus.config, fold=4), corpus.annotated)
 
 
+def test_clips_in_no_part_of_a_fold_are_counted(tmp_path: Path) -> None:
+    emo_superb_tree(tmp_path, "CREMA-D/Primary")
+    corpus = load_corpus(config("crema_d", tmp_path))
+    parts = corpus.annotated.assign(**{"fold 1": ["", *corpus.annotated["fold 1"][1:]]})  # as an own reader may have it
+    [split] = make_fold_splits(corpus.table.assign(**{"class": ""}), corpus.config, parts)
+    assert len(split.test) == 3
+    assert "1 utterances of 'emo_superb_crema_d' are in no part of fold 1 and are left out." in split.notes
+    none = corpus.annotated.assign(**{"fold 1": "train"})
+    with pytest.raises(InputError, match="Fold 1 of 'emo_superb_crema_d' has no test clip here"):
+        make_fold_splits(corpus.table, corpus.config, none)
+
+
 def test_every_partition_has_its_own_classes() -> None:
     """Nine tasks over six corpora; the all-inclusive rule needs their number of classes."""
     sizes = {name.removeprefix("emo_superb_"): len(set(load_dataset(name).label_map.values())) for name in PARTITIONS}
