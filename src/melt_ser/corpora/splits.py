@@ -175,8 +175,8 @@ def _given_split(table: pd.DataFrame, config: DatasetConfig, number: int) -> Fol
     train, dev, test = (table[table[f"{FOLD}{number}"] == part] for part in ("train", "dev", "test"))
     if train.empty or test.empty:
         raise InputError(
-            f"Fold {number} of '{config.name}' has no {'train' if train.empty else 'test'} clip here; check that all of "
-            f"its audio is there."
+            f"Fold {number} of '{config.name}' has no {'train' if train.empty else 'test'} clip here; check that all "
+            f"of its audio is there."
         )
     rest = len(table) - len(train) - len(dev) - len(test)
     notes = (f"{rest} utterances of '{config.name}' are in no part of fold {number} and are left out.",) if rest else ()

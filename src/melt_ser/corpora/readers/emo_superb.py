@@ -15,6 +15,7 @@ github.com/EMOsuperb/EMO-SUPERB-submission, and the supplementary material there
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path, PurePosixPath
 
 import pandas as pd
@@ -61,6 +62,11 @@ def read(root: Path, config: DatasetConfig) -> Release:
                 f"check the repository out again."
             )
     audio = root if config.checkout is not None else root / "data" / corpus / "Audios"
+    if not audio.is_dir():
+        raise SetupError(
+            f"The audio of '{config.name}' is not in {audio}; put it there, or set dataset.root to the release and "
+            f"dataset.checkout to the checkout."
+        )
     columns = ["clip", *map(str, tables[0])]
     records = [dict(zip(columns, row, strict=True)) for row in tables[0].itertuples(name=None)]
 
@@ -78,10 +84,9 @@ def read(root: Path, config: DatasetConfig) -> Release:
     release = join_clips(audio, config, records, "clip", row, needs_label=False)
     parts = {f"{FOLD}{number}": table[PARTS] for number, table in enumerate(tables, start=1)}
     names = release.table["utterance"]
-    release.annotated = release.table.assign(**{fold: names.map(of_clip) for fold, of_clip in parts.items()})
-    release.ratings = _ratings(tables[0], paths[0], config, SCALES.get(corpus, (1.0, 5.0)))
-    release.root = audio
-    return release
+    annotated = release.table.assign(**{fold: names.map(of_clip) for fold, of_clip in parts.items()})
+    ratings = _ratings(tables[0], paths[0], config, SCALES.get(corpus, (1.0, 5.0)))
+    return replace(release, root=audio, annotated=annotated, ratings=ratings)
 
 
 def _paths(checkout: Path, config: DatasetConfig) -> list[Path]:

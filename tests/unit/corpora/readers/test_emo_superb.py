@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -65,6 +66,9 @@ def test_the_audio_may_lie_in_the_release_itself(tmp_path: Path) -> None:
     settings = config("crema_d", tmp_path / "release", checkout=str(tmp_path / "checkout"))
     root, release = read_release(settings)
     assert root == tmp_path / "release" and set(release.table["utterance"]) == set(clips[:6])
+    shutil.rmtree(tmp_path / "checkout/data/CREMA-D/Audios")
+    with pytest.raises(SetupError, match=r"is not in .*Audios; put it there, or set dataset\.root to the release"):
+        read_release(replace(settings, root=str(tmp_path / "checkout"), checkout=None))
     assert {skipped.reason for skipped in release.skipped} == {f"no audio file: row {row}" for row in range(7, 13)}
 
 
