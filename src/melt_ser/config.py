@@ -365,7 +365,7 @@ class DatasetConfig:
     revision: Optional[str] = None
     """Commit of that repository (null: its newest state), or version of the database (always needed)."""
     subset: Optional[str] = None
-    """Configuration of the hub data set, if it has several."""
+    """Configuration of the hub data set, if it has several; the partition of EMO-SUPERB, such as IEMOCAP/Secondary."""
     protocol: Optional[str] = None
     """Named split, one of the protocols. null: group and folds as they are set."""
     protocols: dict[str, ProtocolConfig] = field(default_factory=dict)
@@ -373,8 +373,9 @@ class DatasetConfig:
     group: Group = Group.speaker
     """Recordings that never cross train, dev and test. If set, it wins over the protocol."""
     folds: Optional[Union[int, str]] = None
-    """Number of cross-validation folds, leave_one_out (each group is the test part once), or emobox (EmoBox's
-    folds). null: the release's own split, or 5 folds if it has none. If set, it wins over the protocol."""
+    """Number of cross-validation folds, leave_one_out (each group is the test part once), release (the release's own
+    folds, as EMO-SUPERB has them), or emobox (EmoBox's folds). null: the release's own split, or 5 folds if it has
+    none. If set, it wins over the protocol."""
     fold: Union[int, str] = 1
     """Fold that is the test part, from 1 up, or all: train and test every fold, and pool the predictions."""
     dev_fraction: float = 0.2
@@ -388,6 +389,9 @@ class DatasetConfig:
     it cannot move a part."""
     emobox: Optional[str] = None
     """Folder of a checkout of github.com/emo-box/EmoBox. It is needed for folds=emobox."""
+    checkout: Optional[str] = None
+    """Folder of a checkout of github.com/EMOsuperb/EMO-SUPERB-submission (dataset=emo_superb_iemocap and so on). null:
+    the root is the checkout, with the audio in data/<corpus>/Audios."""
     allow_speaker_overlap: bool = False
     """Accept speakers (or sessions) in several parts, and record how many. false: such a split stops the run."""
     minimum_seconds: float = 0.1

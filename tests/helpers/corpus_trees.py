@@ -212,3 +212,36 @@ def italian_trees(root: Path) -> tuple[Path, Path]:
     write_text(metadata / "samples.csv", "\n".join([*lines, ""]))
     write_text(metadata / "users.csv", "username,gender\nanna,F\n")
     return root / "emovo", root / "emozionalmente"
+
+
+EMO_SUPERB = {
+    "IEMOCAP/Secondary": ("FileName", "frustrated angry sad disgust excited fear neutral surprise happy", True),
+    "CREMA-D/Primary": ("FileName", "angry sad disgust fear neutral happy", False),
+    "NNIME/Secondary": ("", "angry frustrated disappointed sad fear neutral surprise excited happy relax joy", True),
+}
+"""Partitions of EMO-SUPERB: the name of the first column, the classes, and whether a clip has attributes."""
+
+
+def emo_superb_tree(root: Path, partition: str, folds: int = 3, each: int = 4) -> list[str]:
+    """Write tables and audio as EMO-SUPERB's repository has them, with `each` clips of a speaker for each fold.
+
+    Speaker k is tested on in fold k, and dev in the fold before. A clip has one class, whose share is 0.95 of its votes
+    and a part of the other 0.05, as in the repository's tables. Return the names of the clips.
+    """
+    first, words, has_attributes = EMO_SUPERB[partition]
+    classes = words.split()
+    clips = [(f"clip_{person:02}_{number:02}.wav", person, number) for person in range(folds) for number in range(each)]
+    for name, speaker, number in clips:
+        tone(root / "data" / partition.split("/")[0] / "Audios" / name, frequency=200 + 60 * number + 7 * speaker)
+    attributes = ["EmoAct", "EmoVal"] if has_attributes else []
+    for fold in range(folds):
+        rows = []
+        for name, speaker, number in clips:
+            shares = [0.05 / len(classes) + 0.95 * (place == number % len(classes)) for place in range(len(classes))]
+            part = {fold: "Test", (fold + 1) % folds: "Development"}.get(speaker, "Train")
+            values = [f"{1 + number % 5}", f"{5 - number % 5}"][: len(attributes)]
+            person = [f"{speaker // 2 + 1:02}", ("Female", "Male")[speaker % 2]]  # two people share an id
+            rows.append([name, *(f"{share:.6f}" for share in shares), *values, *person, part])
+        columns = [first, *classes, *attributes, "SpkrID", "Gender", "Split_Set"]
+        write_rows(root / "data" / partition / f"labels_consensus_{fold + 1}.csv", columns, rows)
+    return [name.removesuffix(".wav") for name, _, _ in clips]

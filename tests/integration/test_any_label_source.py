@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +12,9 @@ import pytest
 from sklearn.metrics import balanced_accuracy_score
 
 from melt_ser.cli.compose import compose, load_dataset
-from melt_ser.config import DatasetConfig
+from melt_ser.config import DatasetConfig, Target
 from melt_ser.core.errors import InputError, SetupError
+from melt_ser.corpora.labels import LabelSpace
 from melt_ser.corpora.load import load_corpus
 from melt_ser.evaluate import main as evaluate
 from melt_ser.report import main as report
@@ -74,6 +76,31 @@ def test_a_row_without_a_label_of_its_own_is_used_if_the_file_has_one(data: Path
     table.to_csv(data / "gaps.csv", index=False)
     assert len(load_corpus(settings(data, table="gaps.csv")).table) == len(table) - 5
     assert len(load_corpus(settings(data, "gold.csv", table="gaps.csv")).table) == len(table)
+
+
+def test_ratings_of_a_file_replace_those_of_the_corpus(data: Path) -> None:
+    """A row without an answer is left out, and a file without ratings is told."""
+    table = pd.read_csv(data / "table.csv").assign(arousal=3.0)
+    table.to_csv(data / "rated.csv", index=False)
+    answers = pd.DataFrame(
+        {"utterance": table["audio"].str.removesuffix(".wav"), "llm_label": "sad", "llm_arousal": "5"}
+    )
+    answers.loc[0, "llm_arousal"] = ""
+    answers.iloc[:-1].to_csv(data / "scores.csv", index=False)
+    config = replace(
+        settings(data, "scores.csv", "rated.csv"), target=Target.attributes, attributes={"arousal": [1.0, 7.0]}
+    )
+    loaded = load_corpus(config)
+    assert loaded.table["attribute arousal"].dropna().tolist() == [5.0] * (len(table) - 2)
+    used, left_out = loaded.usable(LabelSpace.native([]))
+    assert len(used) == len(table) - 2 and left_out == {"no attribute": 1}
+    assert loaded.dropped["reason"].tolist() == ["not in scores.csv"]
+    loaded = load_corpus(replace(config, label_file=str(data / "gold.csv")))
+    assert loaded.table["attribute arousal"].tolist() == [3.0] * len(table)
+    assert "gold.csv has no ratings; those of the release are used" in loaded.notes
+    answers.assign(llm_arousal="high").to_csv(data / "words.csv", index=False)
+    with pytest.raises(InputError, match=r"words\.csv, row 1: the llm_arousal 'high' is no number"):
+        load_corpus(replace(config, label_file=str(data / "words.csv")))
 
 
 def test_a_labels_file_that_names_no_recording_is_a_sentence(data: Path, tmp_path: Path) -> None:

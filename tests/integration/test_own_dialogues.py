@@ -6,6 +6,7 @@ import json
 import re
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,9 @@ from checkout import CHECKOUT
 from melt_ser.agreement import main as agreement
 from melt_ser.annotate import main
 from melt_ser.annotation.local import load_model
+from melt_ser.cli.compose import load_dataset
+from melt_ser.config import Target
+from melt_ser.corpora.load import load_corpus
 from melt_ser.report import main as report
 from melt_ser.train import main as train
 from own_dialogues import CHINESE, FOLDER, GERMAN, Dialogues
@@ -209,3 +213,29 @@ def test_a_real_small_model_labels_own_dialogues(
     assert shares.tolist() == pytest.approx([1, 1, 1])
     scores = pd.read_csv(tmp_path / "scores.csv")[["llm_arousal", "llm_valence"]]
     assert scores.notna().all(axis=None) and scores.min(axis=None) >= 1 and scores.max(axis=None) <= 7
+
+
+@BOTH
+def test_scores_and_shares_of_a_models_answers_are_learnt(dialogues: Dialogues, tmp_path: Path) -> None:
+    table = dialogues.write(tmp_path)
+    scores, _ = annotate(table, "one.csv", scoring(0), *dialogues.options, "--prompt", SCORES)
+    answers = iter([list(dialogues.emotions)[number % 3 % 2] for number in range(60)])  # two of three agree
+    more = [*dialogues.options, "--prompt", str(dialogues.prompt), "--samples", "3"]
+    labels, _ = annotate(table, "two.csv", lambda _: json.dumps({"emotion": next(answers)}), *more)
+    config = replace(load_dataset("csv"), root=str(tmp_path), table=table.name, label_map=dialogues.emotions)
+    config.columns = {"speaker": dialogues.columns["speaker"], "label": None}
+    scale = {"arousal": [1.0, 7.0], "valence": [1.0, 7.0]}
+    rated = load_corpus(replace(config, label_file=str(scores), target=Target.attributes, attributes=scale))
+    given = pd.read_csv(scores)
+    assert rated.table["attribute arousal"].tolist() == given["llm_arousal"].tolist()
+    assert rated.table["attribute valence"].tolist() == given["llm_valence"].tolist()
+    assert "the attributes (arousal, valence) are those of one.csv" in rated.notes
+    voted = load_corpus(replace(config, label_file=str(labels), target=Target.distribution))
+    shares = (
+        pd.read_csv(labels).filter(like="confidence_").rename(columns=lambda name: name.removeprefix("confidence_"))
+    )
+    first, second = list(dialogues.emotions.items())[:2]
+    assert shares.iloc[0][[first[0], second[0]]].tolist() == pytest.approx([2 / 3, 1 / 3])
+    for label, emotion in (first, second):
+        assert voted.table[f"votes {emotion}"].tolist() == pytest.approx(shares[label].tolist())
+    assert "the shares of labels are those of two.csv" in voted.notes

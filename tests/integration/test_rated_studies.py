@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 import pytest
 
-from corpus_trees import tone, write_rows, write_text
+from corpus_trees import EMO_SUPERB, emo_superb_tree, tone, write_rows, write_text
 from melt_ser.cli.compose import compose
 from melt_ser.runs.run import run
 from small_runs import SMALL
@@ -109,9 +111,9 @@ def test_the_attributes_of_iemocap_are_learnt_in_folds_of_sessions(iemocap: Path
     assert by_rater["arousal"] == pytest.approx((1.5 / 3) ** 0.5)  # two of three differ by 0.5, one by 1
 
 
-def test_the_votes_of_iemocap_are_learnt_by_the_all_inclusive_rule(iemocap: Path, tmp_path: Path) -> None:
-    _, result = study(tmp_path, "experiment=emo_superb", f"dataset.root={iemocap}")
-    assert result["config"]["objective"]["class_loss"] == "multi_label"
+def test_the_votes_of_the_release_of_iemocap_are_learnt_in_its_own_protocol(iemocap: Path, tmp_path: Path) -> None:
+    _, result = study(tmp_path, "experiment=emo_superb", "dataset=iemocap", f"dataset.root={iemocap}")
+    assert result["config"]["objective"]["class_loss"] == "cross_entropy"
     assert [row["of"] for row in result["ratings"] if row["fold"] == "all"] == ["distribution"]
 
 
@@ -122,22 +124,23 @@ def test_a_corpus_with_a_split_is_a_single_fold_of_emo_superb(podcast: Path, tmp
     assert [(row["of"], row["n"]) for row in result["ratings"]] == [("distribution", 6)]
 
 
-def test_a_partition_of_emo_superb_is_read_as_a_table(tmp_path: Path) -> None:
-    """A table of its checkout has shares of the classes, smoothed, and parts called Train, Development and Test."""
-    rows = []
-    for number in range(12):
-        name = f"Ses01F_impro01_F{number:03}.wav"
-        tone(tmp_path / "Audios" / name, frequency=200 + 40 * number)
-        shares = [0.9 if number % 3 == place else 0.05 for place in range(3)]
-        part = ["Train", "Train", "Development", "Test"][number // 3]
-        rows.append([name, *map(str, shares), "3", "2", "2.5", "01", "Female", part])
-    columns = ["FileName", "sad", "disgust", "excited", "EmoAct", "EmoVal", "EmoDom", "SpkrID", "Gender", "Split_Set"]
-    table = tmp_path / "data/IEMOCAP/Secondary/labels_consensus_1.csv"
-    write_rows(table, columns, rows)
-    settings = ["dataset=csv", f"dataset.root={tmp_path}/Audios", f"dataset.table={table}", "dataset.name=iemocap_1"]
-    settings += ["dataset.fold=1"]
-    settings += ["+dataset.columns.audio=FileName", "+dataset.columns.split=Split_Set"]
-    settings += [f"+dataset.votes.{name}={name}" for name in ("sad", "disgust", "excited")]
-    _, result = study(tmp_path / "runs", "experiment=emo_superb", *settings)
-    assert set(result["train"]["classes"]) == {"sad", "disgusted", "excited"} and result["train"]["n"] == 6
-    assert [(row["of"], row["n"]) for row in result["ratings"]] == [("distribution", 3)]
+def test_the_partitions_of_emo_superb_are_read_from_a_checkout_in_their_own_folds(tmp_path: Path) -> None:
+    """One word each: the classes, the votes and the folds are those of the checkout."""
+    for partition in ("IEMOCAP/Secondary", "NNIME/Secondary"):
+        emo_superb_tree(tmp_path / "checkout", partition, folds=3, each=6)
+    settings = ["experiment=emo_superb", f"dataset.root={tmp_path}/checkout"]
+    _, result = study(tmp_path / "runs", *settings, "dataset=emo_superb_iemocap")
+    assert len(result["train"]["classes"]) == 9  # of all the columns, whether or not a clip has most votes for it
+    assert [row["of"] for row in result["ratings"] if row["fold"] == "all"] == ["distribution"]
+    assert {(row["fold"], row["n"]) for row in result["ratings"]} == {(1, 6), (2, 6), (3, 6), ("all", 18)}
+    _, single = study(tmp_path / "runs", *settings, "dataset=emo_superb_nnime", "dataset.fold=2")
+    assert [(row["corpus"], row["n"]) for row in single["ratings"]] == [("emo_superb_nnime", 6)]
+
+
+def test_a_sweep_over_partitions_of_emo_superb_needs_one_root(tmp_path: Path) -> None:
+    for partition in EMO_SUPERB:
+        emo_superb_tree(tmp_path / "checkout", partition, folds=3, each=6)
+    settings = [*TINY, "experiment=emo_superb", f"dataset.root={tmp_path}/checkout", f"out={tmp_path}/runs"]
+    command = ["--multirun", "dataset=emo_superb_crema_d,emo_superb_nnime", "dataset.fold=1", *settings]
+    done = subprocess.run([sys.executable, "-m", "melt_ser.train", *command], capture_output=True, text=True)
+    assert done.returncode == 0 and "sweep: 2 finished" in done.stderr, done.stderr

@@ -105,6 +105,22 @@ def test_counts_of_votes_in_columns_are_read(data: Path, tmp_path: Path) -> None
     assert found.table["votes angry"].tolist() == votes["angry"].tolist()
 
 
+@pytest.mark.parametrize("target", [Target.label, Target.attributes])
+def test_votes_for_unknown_labels_are_counted_in_a_note_if_they_are_not_the_target(data: Path, target: Target) -> None:
+    votes = pd.read_csv(data / "both.csv").assign(n_angry=2, n_meh=[1, 0, 0] * 12, n_odd=0.5)
+    votes.to_csv(data / f"meh_{target.value}.csv", index=False)
+    config = load_dataset("csv")
+    config.root, config.table, config.target = str(data), f"meh_{target.value}.csv", target
+    config.votes = {"angry": "n_angry", "meh": "n_meh", "odd": "n_odd"}
+    note = "votes for labels that the label_map does not know are not counted: 'meh' (12), 'odd' (18)"
+    assert note in load_corpus(config).notes
+    config.label_map = {"meh": None, "odd": "surprised"}  # null is an answer, too
+    assert not [note for note in load_corpus(config).notes if "not counted" in note]
+    config.target, config.label_map = Target.distribution, {"odd": None}
+    with pytest.raises(InputError, match="labels that its label_map does not know: 'meh'"):
+        load_corpus(config)
+
+
 def test_settings_that_do_not_fit_the_target_are_refused(data: Path, tmp_path: Path) -> None:
     for wanted, *settings in (
         ("learned_weights=true weighs classes and attributes", "trainer=frozen", "objective=learned_weights"),

@@ -9,11 +9,11 @@ from pathlib import Path
 from statistics import fmean, stdev
 
 from melt_ser.annotation.consensus import FEWEST_RATERS, LINES_PER_LABEL, MODELS, Consensus, majority
-from melt_ser.annotation.labels_file import FIELD, LabelledLine, Origin, is_field
+from melt_ser.annotation.labels_file import LabelledLine, Origin, is_field
 from melt_ser.annotation.summary import DEVIATION
 from melt_ser.core.errors import InputError, SetupError, did_you_mean
 from melt_ser.corpora.label_file import read_labelled
-from melt_ser.corpora.lines import LABEL_COLUMN, Line
+from melt_ser.corpora.lines import FIELD, LABEL_COLUMN, Line
 
 FEWEST_FILES = {"majority": 2} | dict.fromkeys(MODELS, FEWEST_RATERS)  # for each method
 Rater = Mapping[str, Line]  # the lines of a file, by utterance

@@ -20,15 +20,13 @@ from melt_ser.annotation.consensus import Consensus
 from melt_ser.annotation.fields import PAPER_COLUMNS, Field, main_field
 from melt_ser.annotation.summary import columns_of, consensus_of, summary_of, vote_of
 from melt_ser.core import files
-from melt_ser.corpora.lines import LABEL_COLUMN, RELEASE_COLUMNS, Line
+from melt_ser.corpora.lines import CONFIDENCE, FIELD, LABEL_COLUMN, RELEASE_COLUMNS, Line
 
 ABOUT = (
     *("model", "prompt", "prompt_version", "temperature", "sample", "samples", "confidence", "entropy"),
     "reason",  # why a line has no label
 )
 PROVENANCE = ("answered_by", "fingerprint", "finish_reason", "address", "options", "answered_at")
-CONFIDENCE = "confidence_"  # prefix of the columns with each label's share or probability
-FIELD = "llm_"  # prefix of the columns with the fields of an answer of the user's own
 MOST_COUNTED = 10  # labels outside the set that a sentence counts
 LONGEST_SHOWN = 40  # characters of each
 

@@ -27,6 +27,13 @@ EMOTIONS: dict[str, str] = {
     "contemptuous": "contempt",
     "frustrated": "frustration",
     "sarcastic": "sarcasm, as EMNS has it",
+    "joyful": "joy, which NNIME separates from happy",
+    "amused": "amusement, one of MSP-Podcast's secondary emotions, as are the next ones",
+    "annoyed": "annoyance",
+    "concerned": "concern",
+    "confused": "confusion",
+    "depressed": "depression, which MSP-IMPROV and MSP-Podcast separate from sad",
+    "disappointed": "disappointment",
 }
 
 # Common words and abbreviations for each emotion, for a user's own corpus (such as `dataset=csv`) or label file.

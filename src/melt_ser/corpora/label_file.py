@@ -10,6 +10,7 @@ from __future__ import annotations
 import posixpath
 import unicodedata
 from collections import Counter
+from collections.abc import Collection
 from dataclasses import replace
 from pathlib import Path
 
@@ -92,19 +93,19 @@ def _with_label(line: Line, path: Path, needs_label: bool) -> Line:
     return replace(line, columns={**line.columns, LABEL_COLUMN: line.columns[column]})
 
 
-def relabel(release: Release, path: Path) -> Release:
+def relabel(release: Release, path: Path, needs_label: bool = True) -> Release:
     """Return the release with the labels of a labels file; utterances that have no label in it are skipped.
 
-    Folds and dev parts are still drawn from all rows, with the release's labels (`annotated`). Labels are found by the
-    name of the utterance, or else by the path of its audio without the suffix. Raises InputError if the file has no
-    label for any utterance.
+    If votes or attributes are learnt, rows of the file need no label (`needs_label`). Folds and dev parts are still
+    drawn from all rows, with the release's labels (`annotated`). Labels are found by the name of the utterance, or else
+    by the path of its audio without the suffix. Raises InputError if the file has no label for any utterance.
     """
-    labels = {line.utterance: line.columns[LABEL_COLUMN] for line in read_labelled(path)}
-    names = release.table["utterance"]
-    if not names.isin(list(labels)).any():
-        names = release.table["audio"].map(lambda audio: posixpath.splitext(audio)[0])
+    labels = {line.utterance: line.columns.get(LABEL_COLUMN, "") for line in read_labelled(path, needs_label)}
+    names = names_in(labels, release.table)
     label_of_row = names.map(lambda name: unicodedata.normalize("NFC", labels.get(name, ""))).astype("str")
-    unlabelled = release.table.assign(absent=~names.isin(list(labels)))[label_of_row == ""]
+    absent = ~names.isin(list(labels))
+    left_out = (label_of_row == "") if needs_label else absent
+    unlabelled = release.table.assign(absent=absent)[left_out]
     if len(unlabelled) == len(names):
         raise InputError(
             f"{path} has no label for any utterance of the corpus: it names them as '{next(iter(labels), '')}', "
@@ -118,8 +119,18 @@ def relabel(release: Release, path: Path) -> Release:
     beyond = len(set(labels) - set(names))
     column = label_column(path)
     notes = [f"the labels are those of {path.name}" + ("" if column == LABEL_COLUMN else f" (column {column})")]
+    notes = notes if needs_label or any(labels.values()) else []
     notes += [f"{beyond} utterances of {path.name} are not in the corpus"] if beyond else []
-    table = release.table.assign(label=label_of_row)[label_of_row != ""].reset_index(drop=True)
+    table = release.table.assign(label=label_of_row)[~left_out].reset_index(drop=True)
     return Release(
         table, release.skipped + skipped, release.notes + notes, release.root, release.drawn_from, release.ratings
     )
+
+
+def names_in(known: Collection[str], table: pd.DataFrame) -> pd.Series:
+    """Return the names that a labels file may have for the rows: of utterances, or else paths without the suffix.
+
+    known: the names in the file.
+    """
+    names = table["utterance"]
+    return names if names.isin(list(known)).any() else table["audio"].map(lambda audio: posixpath.splitext(audio)[0])

@@ -19,6 +19,8 @@ from melt_ser.corpora.spoken_times import clock_time, time_of
 from melt_ser.corpora.table import SPLIT_WORDS, SPLITS
 
 LABEL_COLUMN = "llm_label"  # MELT's own name, so that its files are labels files too
+CONFIDENCE = "confidence_"  # prefix of the columns of a labels file with each label's share or probability
+FIELD = "llm_"  # prefix of the columns of a labels file with the fields of an answer of the user's own
 RELEASE_COLUMNS = (  # MELT's columns, in its order
     *("filename", "Sr_No.", "Utterance", "Speaker", "Emotion", "Sentiment", "Dialogue_ID", "Utterance_ID"),
     *("Season", "Episode", "StartTime", "EndTime", LABEL_COLUMN),

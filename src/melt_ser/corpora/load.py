@@ -19,7 +19,8 @@ from melt_ser.corpora.corpus import Corpus, unite
 from melt_ser.corpora.download.audb import audb_folder
 from melt_ser.corpora.download.hub import hub_folder
 from melt_ser.corpora.label_file import relabel
-from melt_ser.corpora.labels import common_label_map, map_labels
+from melt_ser.corpora.label_file_ratings import rate_again
+from melt_ser.corpora.labels import LISTED, common_label_map, map_labels
 from melt_ser.corpora.rater_table import read_raters
 from melt_ser.corpora.ratings import Ratings, joined, with_scales
 from melt_ser.corpora.reader import find_reader, is_own_corpus, read_with
@@ -101,7 +102,9 @@ def read_release(config: DatasetConfig) -> tuple[Path, Release]:
             f"{first.audio or first.utterance or 'a row'}: {first.reason}); check dataset.root."
         )
     if config.label_file is not None:
-        release = relabel(release, expanded(config.label_file))
+        labels = expanded(config.label_file)
+        release = relabel(release, labels, needs_label=config.target not in (Target.distribution, Target.attributes))
+        release = release if config.target in (None, Target.label) else rate_again(release, labels, config)
     if config.raters is not None:
         rated, notes = read_raters(release.table, root, config)
         release = replace(release, ratings=joined(release.ratings, rated), notes=[*release.notes, *notes])
@@ -186,11 +189,23 @@ def _with_ratings(corpus: Corpus, ratings: Ratings, label_map: Mapping[str, str 
         emotions = ratings.single["label"].map(lambda label: label_map.get(label))
         ratings = replace(ratings, single=ratings.single.assign(emotion=emotions))
     rated = replace(corpus, table=corpus.table.assign(**columns), ratings=ratings)
+    if rated.target is not Target.distribution:
+        rated.notes.extend(_uncounted_votes(ratings, label_map))
     if rated.target is Target.label:
         return rated
     if rated.target is Target.distribution:
         map_labels(pd.Series(list(ratings.votes), dtype="str"), label_map, corpus.name)  # refuses unknown labels
     return replace(rated, digest=sha256(corpus.digest + ratings.digest()))
+
+
+def _uncounted_votes(ratings: Ratings, label_map: Mapping[str, str | None]) -> list[str]:
+    """Return a note on the votes for labels that the label map does not know; a distribution refuses them instead."""
+    unknown = {label: ratings.votes[label].sum() for label in map(str, ratings.votes) if label not in label_map}
+    if not unknown:
+        return []
+    named = ", ".join(f"'{label}' ({number:g})" for label, number in list(unknown.items())[:LISTED])
+    more = f" and {len(unknown) - LISTED} more" if len(unknown) > LISTED else ""
+    return [f"votes for labels that the label_map does not know are not counted: {named}{more}"]
 
 
 def _load_union(config: DatasetConfig, force: bool, progress: Progress | None) -> Corpus:

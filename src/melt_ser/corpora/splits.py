@@ -1,4 +1,4 @@
-"""Train, dev and test: a release's own split, generated folds, EmoBox's lists, or the members of a union together.
+"""Train, dev and test: a release's own split or folds, generated folds, EmoBox's lists, or a union's members together.
 
 A group is a speaker, a session (in MELD and MELT: a dialogue), or a single recording; `check_fold_split` refuses parts
 that share one. Folds, and dev parts that a release lacks, are drawn by `split_seed` (corpora/dev_part.py,
@@ -22,8 +22,11 @@ from melt_ser.corpora.dev_part import with_dev
 from melt_ser.corpora.emobox import EMOBOX, emobox_parts, number_of_folds
 from melt_ser.corpora.fold_split import FoldSplit, check_fold_split, overlap_notes
 from melt_ser.corpora.grouping import balanced_sets, groups_of
+from melt_ser.corpora.table import FOLD
 
 LEAVE_ONE_OUT = "leave_one_out"
+OF_RELEASE = "release"  # the value of dataset.folds for folds that the reader gives
+LISTED_FOLDS = (OF_RELEASE, EMOBOX)
 DEFAULT_FOLDS = 5  # if the corpus has no split of its own and dataset.folds is not set
 
 
@@ -65,6 +68,11 @@ def _draw(annotated: pd.DataFrame, config: DatasetConfig) -> list[FoldSplit]:
     """Return the parts of each chosen fold, with all annotated rows."""
     if config.folds == EMOBOX:
         return [_emobox_split(annotated, config, number) for number in _chosen_folds(config, number_of_folds(config))]
+    if config.folds == OF_RELEASE:
+        number = sum(str(column).startswith(FOLD) for column in annotated)
+        if not number:
+            raise SetupError(f"'{config.name}' has no folds of its own; set dataset.folds={LEAVE_ONE_OUT} or a number.")
+        return [_given_split(annotated, config, fold) for fold in _chosen_folds(config, number)]
     if config.folds is None and has_split(annotated, config):
         return [_release_split(annotated, config)]
     test_groups = _test_groups(annotated, config)
@@ -101,8 +109,8 @@ def _seed_notes(annotated: pd.DataFrame, config: DatasetConfig, drawn: list[Fold
     if config.split_seed == 0:
         return ()
     first = replace(config, split_seed=0)
-    if config.folds == EMOBOX:
-        fixed = "EmoBox fixes them"
+    if config.folds in LISTED_FOLDS:
+        fixed = f"{'EmoBox' if config.folds == EMOBOX else 'the release'} fixes them"
     elif drawn[0].fold is None:
         has_dev = (annotated["split"] == "dev").any()
         fixed = (
@@ -160,6 +168,19 @@ def _release_split(table: pd.DataFrame, config: DatasetConfig) -> FoldSplit:
             f"fill it, or set dataset.folds={LEAVE_ONE_OUT} or a number to generate folds."
         )
     return with_dev(FoldSplit(None, train, dev, test), config)
+
+
+def _given_split(table: pd.DataFrame, config: DatasetConfig, number: int) -> FoldSplit:
+    """Return one of the folds that the release has, with a dev part taken from train if it has none."""
+    train, dev, test = (table[table[f"{FOLD}{number}"] == part] for part in ("train", "dev", "test"))
+    if train.empty or test.empty:
+        raise InputError(
+            f"Fold {number} of '{config.name}' has no {'train' if train.empty else 'test'} clip here; check that all "
+            f"of its audio is there."
+        )
+    rest = len(table) - len(train) - len(dev) - len(test)
+    notes = (f"{rest} utterances of '{config.name}' are in no part of fold {number} and are left out.",) if rest else ()
+    return with_dev(FoldSplit(number, train, dev, test, notes), config)
 
 
 def _emobox_split(table: pd.DataFrame, config: DatasetConfig, number: int) -> FoldSplit:
@@ -250,7 +271,7 @@ def _test_groups(table: pd.DataFrame, config: DatasetConfig) -> list[list[str]]:
         number = min(DEFAULT_FOLDS, len(names)) if config.folds is None else int(str(config.folds))
     except ValueError:
         raise SetupError(
-            f"dataset.folds is {LEAVE_ONE_OUT}, a number, {EMOBOX} or null, not '{config.folds}'."
+            f"dataset.folds is {LEAVE_ONE_OUT}, a number, {OF_RELEASE}, {EMOBOX} or null, not '{config.folds}'."
         ) from None
     if not 2 <= number <= len(names):
         raise SetupError(

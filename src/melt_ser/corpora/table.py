@@ -33,6 +33,8 @@ SPLIT_WORDS = {
     "validation": "dev",
     "test": "test",
 }
+FOLD = "fold "
+"""The beginning of the columns of `Release.annotated` with the part of each row in fold 1, 2, ... of the release."""
 GENDER_WORDS = {"": "", "female": "female", "f": "female", "male": "male", "m": "male"}
 
 
@@ -56,7 +58,8 @@ class Release:
         root: the folder of the audio, if it differs from the folder that was read.
         ratings: attributes and votes of its utterances; None: it has none.
         annotated: every annotated row, from which folds and dev parts are drawn; None: `table`. A reader gives it if
-            the rows of `table` depend on a label, or to name the dialogues (in a column `dialogue`).
+            the rows of `table` depend on a label, to name the dialogues (in a column `dialogue`), or to give the parts
+            of the release's own folds (in columns `fold 1`, `fold 2`, ..., for `dataset.folds=release`).
     """
 
     table: pd.DataFrame

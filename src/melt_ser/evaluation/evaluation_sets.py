@@ -12,11 +12,11 @@ import pandas as pd
 from melt_ser.config import RELEASE_LABELS, Config, DatasetConfig, EvalConfig, ScorePrecision, Target
 from melt_ser.core.errors import InputError
 from melt_ser.corpora.corpus import Corpus
-from melt_ser.corpora.emobox import EMOBOX
 from melt_ser.corpora.grouping import groups_of
 from melt_ser.corpora.labels import LabelSpace
 from melt_ser.corpora.ratings import ATTRIBUTE
 from melt_ser.corpora.sentences import shared_sentences_note
+from melt_ser.corpora.splits import LISTED_FOLDS
 from melt_ser.corpora.targets import WITHOUT, shares_of
 
 SHARE = "share_"  # begins the columns with the shares of the votes
@@ -169,10 +169,10 @@ def _with_left_out(corpus: Corpus, used: pd.DataFrame, test: pd.DataFrame) -> pd
     """Return a fold's test part and the unused rows that belong to it, so that these can be counted.
 
     With a release's own split, a row belongs to the test part if its split is test; otherwise, if its group (such as
-    its speaker) is in the test part. For EmoBox's lists and unions of corpora this is not known.
+    its speaker) is in the test part. For folds of the release, EmoBox's lists and unions this is not known.
     """
     config = corpus.config
-    if config.members or config.folds == EMOBOX:
+    if config.members or config.folds in LISTED_FOLDS:
         return test
     rest = corpus.table[~corpus.table["utterance"].isin(used["utterance"])]
     if config.folds is None and (corpus.table["split"] != "").any():

@@ -6,8 +6,8 @@ that it draws, and uses the same definitions.
     attribute        reference and prediction are numbers, (utterances,), on one scale
     distribution     reference and prediction are shares of the classes, (utterances, classes), each row with the sum 1
 
-Sources: Lin 1989 (concordance correlation; variances with the divisor n); Lin 1991 (Jensen-Shannon divergence); Chou
-et al., EMO-SUPERB, ICASSP 2024 (a class counts as chosen if its share is above 1 / classes).
+Sources: Lin 1989 (concordance correlation; variances with the divisor n); Lin 1991 (Jensen-Shannon divergence); Wu
+et al., EMO-SUPERB, 2024 (a class counts as chosen if its share is above 1 / classes).
 """
 
 from __future__ import annotations

@@ -61,7 +61,7 @@ def _lines(contents: ReportData) -> Iterator[str]:
         yield from table(rated_pairs.COLUMNS, (pair.cells for pair in contents.rated_pairs.pairs))
         yield from (f"\n{escaped(note)}" for note in contents.rated_pairs.notes)
     if contents.published_ratings:
-        yield f"\n## Published attributes next to ours\n\n{published_ratings.MEANING}\n"
+        yield f"\n## Published ratings next to ours\n\n{published_ratings.MEANING}\n"
         yield from table(published_ratings.COLUMNS, (row.cells for row in contents.published_ratings))
         yield ""
         origins = dict.fromkeys(row.origin for row in contents.published_ratings)

@@ -168,6 +168,8 @@ def _split(result: Result) -> str:
         kind = f"each {group} is the test part once"
     elif dataset.get("folds") == "emobox":
         kind = "the folds of EmoBox"
+    elif dataset.get("folds") == "release":
+        kind = "the folds of the release"
     else:
         kind = (
             f"{dataset.get('folds') or 5} folds of whole {group}s, drawn with the seed {dataset.get('split_seed', 0)}"

@@ -26,6 +26,7 @@ INFRASTRUCTURE = {
     "dataset": {
         "root",
         "emobox",
+        "checkout",
         "protocol",  # group and folds are hashed instead
         "protocols",
         "allow_speaker_overlap",

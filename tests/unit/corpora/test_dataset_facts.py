@@ -32,7 +32,7 @@ def test_every_dataset_has_its_facts(release: DatasetConfig) -> None:
     assert release.licence and release.access and release.facts and release.expected and release.protocols
     assert release.language or release.name in ("asvp_esd", "esd")  # several languages
     assert release.sampling_rate is not None
-    assert release.speakers is not None or release.name == "msp_podcast"  # grows with each version
+    assert release.speakers is not None or "podcast" in release.name  # not known of every clip
 
 
 def test_dataset_licences_and_facts_name_their_source(release: DatasetConfig) -> None:

@@ -121,17 +121,37 @@ def test_published_ccc_of_attributes_stand_next_to_ours(runs: Path, tmp_path: Pa
     copy(one, tmp_path / "a" / "run", change)
     copy(one, tmp_path / "b" / "run", lambda result: change(result, "mean"))
     [*same] = published_ratings(rated_systems(collect([tmp_path / "a"]).runs))
-    assert [row.cells[2:5] for row in same] == [
-        ("mean", "0.500 (0.533, -0.033)", "WavLM-large"),
-        ("arousal", "0.600 (0.623, -0.023)", "WavLM-large"),
-        ("mean", "0.500 (0.579, -0.079)", "WavLM-large"),
+    assert [row.cells[2:6] for row in same] == [
+        ("mean", "CCC", "0.500 (0.533, -0.033)", "WavLM-large"),
+        ("arousal", "CCC", "0.600 (0.623, -0.023)", "WavLM-large"),
+        ("mean", "CCC", "0.500 (0.579, -0.079)", "WavLM-large"),
     ]
     assert {row.differs for row in same[1:]} == {("the challenge's test labels are not public",)}
     other = published_ratings(rated_systems(collect([tmp_path / "b"]).runs))
     assert other[-1].differs[0] == "head.pooling is attentive_statistics there, mean here"
     for name in ("report.md", "report.html"):
         assert report([str(tmp_path / "a"), "--out", str(tmp_path / name)]) == 0
-        assert "Published attributes next to ours" in (tmp_path / name).read_text()
+        assert "Published ratings next to ours" in (tmp_path / name).read_text()
+
+
+def test_published_scores_of_votes_stand_next_to_ours(runs: Path, tmp_path: Path) -> None:
+    def change(result: dict[str, Any]) -> None:
+        rename(result, "emo_superb_crema_d")
+        result["config"]["backbone"].update(family="hubert", checkpoint="facebook/hubert-large-ll60k")
+        result["config"]["dataset"]["folds"] = "release"
+        place = {"corpus": "emo_superb_crema_d", "split": "test", "fold": "all", "n": 9, "of": "distribution"}
+        result["ratings"] = [{**place, "values": {"kl": 0.5, "multi_label_f1": 0.65}}]
+
+    copy(next(iter(results(runs))), tmp_path / "a" / "run", change)
+    [row] = published_ratings(rated_systems(collect([tmp_path / "a"]).runs))
+    assert row.cells[1:6] == (
+        "emo_superb_crema_d",
+        "distribution",
+        "F1 multi-label",
+        "65.0 (67.5, -2.5)",
+        "HuBERT-large",
+    )
+    assert "head.layers is weighted there, last here" in row.differs
 
 
 FACTS = yaml.safe_load(Path("src/melt_ser/reporting/published.yaml").read_text())
@@ -188,6 +208,15 @@ def test_every_table_is_whole_and_every_corpus_of_ours_has_its_name() -> None:
                 seen += [(*pair, metric, corpus) for pair in zip(table["models"], values, strict=True)]
     assert len({table["source"] for table in FACTS["tables"]}) == len(FACTS["tables"])
     assert len(set(seen)) == len(seen)  # no figure under two sources
+
+
+def test_the_figures_of_votes_are_whole_and_of_partitions_of_ours() -> None:
+    [table] = FACTS["votes"]
+    partitions = {path.stem for path in Path("conf/dataset").glob("emo_superb_*.yaml")}
+    assert set(table["multi_label_f1"]) == partitions and set(table["models"]) <= set(FACTS["models"])
+    assert {len(values) for values in table["multi_label_f1"].values()} == {len(table["models"])}
+    means = [sum(values) / 9 for values in zip(*table["multi_label_f1"].values(), strict=True)]
+    assert [f"{mean:.3f}" for mean in means] == ["0.384", "0.383", "0.383", "0.373", "0.359"]  # its column Average
 
 
 def test_no_key_and_no_figure_is_written_twice() -> None:

@@ -34,6 +34,7 @@ def join_clips(
     file_column: str,
     row: Callable[[str, Record], Row],
     rank: Callable[[Path], Any] = preference,
+    needs_label: bool = True,
 ) -> Release:
     """Return a row for each record that has a label and a clip; list all other records and clips as skipped.
 
@@ -47,6 +48,7 @@ def join_clips(
         row: returns columns of the corpus table from the clip's name and the record; raises `Unused` for a record to
             skip.
         rank: returns the rank of a file; of several files of one clip, the one with the lowest rank is used.
+        needs_label: whether a record without a label is skipped.
     """
     clips: dict[str, str] = {}
     skipped = []
@@ -62,7 +64,7 @@ def join_clips(
         audio = clips.get(name, "")
         try:
             columns = row(name, record)
-            _check_usable(audio, columns, name in rows)
+            _check_usable(audio, needs_label and not columns["label"], name in rows)
         except Unused as reason:
             skipped.append(Skipped(name, audio, f"{reason}: row {number}"))
         else:
@@ -72,10 +74,10 @@ def join_clips(
     return Release(make_table(rows.values()), skipped)
 
 
-def _check_usable(audio: str, row: Row, repeated: bool) -> None:
+def _check_usable(audio: str, unlabelled: bool, repeated: bool) -> None:
     if not audio:
         raise Unused("no audio file")
     if repeated:
         raise Unused("a clip that is named again")
-    if not row["label"]:
+    if unlabelled:
         raise Unused("no label")

@@ -23,13 +23,19 @@ import yaml
 
 from melt_ser.config import DatasetConfig
 from melt_ser.core.errors import InputError, SetupError, did_you_mean, first_line
+from melt_ser.corpora.ratings import ATTRIBUTE
 from melt_ser.corpora.readers.annotations import Record
+from melt_ser.corpora.readers.audformat_ratings import (
+    Segment,
+    attribute_columns,
+    combining,
+    segment_of,
+    with_ratings,
+)
 from melt_ser.corpora.readers.columns import columns_of, needs_label
 from melt_ser.corpora.readers.csv import release_of
 from melt_ser.corpora.readers.release import not_found
 from melt_ser.corpora.table import GENDER_WORDS, SPLIT_WORDS, Release
-
-Segment = tuple[str, float, float | None]  # a file, its start and end in seconds (None: the end of the file)
 
 HEADER = "db.yaml"
 AGAIN = "get the database again, or correct that file"
@@ -49,7 +55,7 @@ def read(root: Path, config: DatasetConfig) -> Release:
     columns = _columns(database, config, root)
     try:
         label, *others = sorted(columns.values(), key=lambda name: name != columns.get("label"))
-        frame = database.get(label, others, tables=config.parts)
+        frame = database.get(label, others, tables=config.parts, aggregate_function=combining(config))
         splits, notes = _splits(database, label, config, root)
     except (ValueError, KeyError) as error:
         reason = first_line(error).rstrip(".: ")
@@ -62,6 +68,8 @@ def read(root: Path, config: DatasetConfig) -> Release:
         _record(index, row, columns, splits) for index, row in zip(frame.index, frame.to_dict("records"), strict=True)
     ]
     release = release_of(records, root, root / HEADER, config)
+    if config.target is not None or "label" not in columns:
+        release = with_ratings(release, database, columns)
     licence = [f"licence of the database: {database.license}"] if database.license else []
     release.notes += notes + licence
     return release
@@ -77,8 +85,8 @@ def _splits(database: Any, label: str, config: DatasetConfig, root: Path) -> tup
     unknown: Counter[str] = Counter()
     for name, description in database.splits.items():
         split = SPLIT_WORDS.get(name.lower()) or SPLIT_WORDS.get(description.type, "")
-        for index in database.get(label, tables=config.parts, splits=name).index:
-            segment = _segment(index)
+        for index in database.get(label, tables=config.parts, splits=name, aggregate_function=combining(config)).index:
+            segment = segment_of(index)
             unknown[name] += not split
             if splits.setdefault(segment, split) != split:
                 conflicts[segment] = f"{segment[0]} in '{splits[segment]}' and '{split}'"
@@ -89,12 +97,6 @@ def _splits(database: Any, label: str, config: DatasetConfig, root: Path) -> tup
         )
     named = ", ".join(f"{name} ({number})" for name, number in unknown.items() if number)
     return splits, [f"rows of splits other than train, dev and test have none: {named}"] if named else []
-
-
-def _segment(index: Any) -> Segment:
-    """Return the segment of a row's index, which is a file, or a file with start and end."""
-    file, start, end = index if isinstance(index, tuple) else (index, pd.Timedelta(0), pd.NaT)
-    return str(file), start.total_seconds(), None if pd.isna(end) else end.total_seconds()
 
 
 def _load(root: Path) -> Any:
@@ -180,8 +182,18 @@ def _columns(database: Any, config: DatasetConfig, root: Path) -> dict[str, str]
     for our, name in columns_of(config).items():
         if name is not None and name not in names:
             raise InputError(f"{root / HEADER} has no '{name}' (dataset.columns.{our}); {did_you_mean(name, names)}")
-    columns = {our: name for our, name in {**COMMON, **config.columns}.items() if name is not None and name in names}
-    if "label" not in columns and (needs_label(config) or not columns):
+    wanted = {our: name for our, name in {**COMMON, **columns_of(config)}.items() if name is not None}
+    columns = {our: name for our, name in wanted.items() if name in names}
+    rated: dict[str, str] = {}
+    if config.target is not None or config.attributes or "label" not in columns:
+        rated = attribute_columns(names, config)
+    for our, name in rated.items():
+        if name not in names:
+            raise InputError(
+                f"{root / HEADER} has no '{name}' for {our.removeprefix(ATTRIBUTE)}; {did_you_mean(name, names)}"
+            )
+    columns |= rated
+    if "label" not in columns and (not columns or (needs_label(config) and not rated)):
         raise InputError(
             f"{root / HEADER} has no 'emotion': set +dataset.columns.label to one of {', '.join(sorted(names))}."
         )
@@ -195,7 +207,7 @@ def _tables(database: Any) -> list[Any]:
 def _record(index: Any, row: dict[str, Any], columns: dict[str, str], splits: dict[Segment, str]) -> Record:
     """Return a row under our column names, with its file, times, split and gender."""
     record = {our: "" if pd.isna(row[name]) else str(row[name]) for our, name in columns.items()}
-    file, start, end = segment = _segment(index)
+    file, start, end = segment = segment_of(index)
     if start or end is not None:
         record["start"] = str(start)
         record["end"] = "" if end is None else str(end)

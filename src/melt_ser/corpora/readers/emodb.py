@@ -20,6 +20,7 @@ from pathlib import Path, PurePath, PurePosixPath
 from melt_ser.config import DatasetConfig
 from melt_ser.core.errors import InputError
 from melt_ser.corpora.readers.annotations import read_records
+from melt_ser.corpora.readers.emodb_ratings import read_ratings
 from melt_ser.corpora.readers.file_names import Naming, read_names
 from melt_ser.corpora.readers.release import Row, Unused, annotation_file, folders
 from melt_ser.corpora.table import Release
@@ -93,7 +94,15 @@ def read(root: Path, config: DatasetConfig) -> Release:
         )
     if added is not None:
         release.notes.append("release 2.0, of which the clips of the first release are used; dataset=emodb2 uses all")
-    return release
+    return rated(release, root, config)
+
+
+def rated(release: Release, root: Path, config: DatasetConfig) -> Release:
+    """Return a release with the shares of its listeners, if a target is named and the root has their table."""
+    if config.target is None:
+        return release
+    ratings, notes = read_ratings(folders(root, config), _spelling)
+    return replace(release, ratings=ratings, notes=[*release.notes, *notes])
 
 
 def added_clips(root: Path, config: DatasetConfig) -> set[str] | None:

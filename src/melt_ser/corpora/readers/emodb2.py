@@ -49,4 +49,4 @@ def read(root: Path, config: DatasetConfig) -> Release:
             f"{doubtful} of the {len(release.table)} clips were recognised by fewer than 80 % of the listeners; most "
             f"published figures of EmoDB are without them, as dataset=emodb is"
         )
-    return release
+    return emodb.rated(release, root, config)

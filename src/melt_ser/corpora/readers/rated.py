@@ -19,7 +19,7 @@ def rating_columns(table: pd.DataFrame, path: Path, config: DatasetConfig, has_l
     `attrs["columns"]` of the result has their names in the table. Attributes are those of `dataset.attributes`, or else
     the columns arousal, valence and dominance; `dataset.columns` may name the column of each. If rows have labels and
     no setting asks for ratings, there are none. Raises InputError if a column that a setting names is not there; with
-    `dataset.raters` it may be in that table.
+    `dataset.raters` or `dataset.label_file` it may be in that table.
 
     Args:
         table: as `read_table` returns it.
@@ -32,7 +32,7 @@ def rating_columns(table: pd.DataFrame, path: Path, config: DatasetConfig, has_l
     for name, column in attribute_columns(config).items() if config.attributes or asked else ():
         if column in table:
             theirs[ATTRIBUTE + name] = column
-        elif config.raters is None and (name in config.attributes or config.columns.get(name)):
+        elif not (config.raters or config.label_file) and (name in config.attributes or config.columns.get(name)):
             raise InputError(f"{path} has no column '{column}' for {name}; its columns are: {listed(map(str, table))}.")
     for label, column in config.votes.items():
         if column.lower() not in table:

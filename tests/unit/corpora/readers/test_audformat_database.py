@@ -11,10 +11,11 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from corpus_trees import placeholder
+from corpus_trees import placeholder, tone
 from melt_ser.cli.compose import load_dataset
+from melt_ser.config import Target
 from melt_ser.core.errors import InputError, SetupError
-from melt_ser.corpora.load import read_release
+from melt_ser.corpora.load import load_corpus, read_release
 from melt_ser.corpora.readers.audformat_database import read
 
 audformat = pytest.importorskip("audformat")
@@ -198,3 +199,73 @@ def test_a_database_without_labels_takes_them_from_a_file(tmp_path: Path) -> Non
         ["wav/03a01Wa.wav", "3", "anger"],
         ["wav/08a02Fa.wav", "8", "joy"],
     ]
+
+
+def rated_database(root: Path, raters: int = 3) -> Any:
+    """Write a database whose table `ratings` has a column of each rater for the emotion, and one for arousal."""
+    mini = audformat.Database("rated")
+    mini.schemes["emotion"] = audformat.Scheme(labels=["anger", "happiness"])
+    mini.schemes["arousal"] = audformat.Scheme(audformat.define.DataType.FLOAT, minimum=-1, maximum=1)
+    mini.schemes["tension"] = audformat.Scheme(audformat.define.DataType.FLOAT)
+    says = [["anger", "anger", "happiness", "anger"], ["anger", "happiness", "happiness", None], ["happiness"] * 4]
+    mini["ratings"] = audformat.Table(audformat.filewise_index(FILES))
+    for number in range(raters):
+        mini.raters[f"r{number}"] = audformat.Rater()
+        mini["ratings"][f"e{number}"] = audformat.Column(scheme_id="emotion", rater_id=f"r{number}")
+        mini["ratings"][f"e{number}"].set(says[number])
+        mini["ratings"][f"a{number}"] = audformat.Column(scheme_id="arousal", rater_id=f"r{number}")
+        mini["ratings"][f"a{number}"].set([0.1 * number, 0.5, -0.5, 1.0])
+    mini["ratings"]["force"] = audformat.Column(scheme_id="tension")
+    mini["ratings"]["force"].set([1.0, 2.0, 3.0, 4.0])
+    mini.save(str(root), storage_format="csv")
+    for number, file in enumerate(FILES):
+        tone(root / file, frequency=200 + 50 * number)
+    return mini
+
+
+def test_the_raters_of_a_database_give_votes_and_its_schemes_the_scales(tmp_path: Path) -> None:
+    rated_database(tmp_path)
+    config = replace(CONFIG, root=str(tmp_path), target=Target.distribution)
+    corpus = load_corpus(config)
+    votes = corpus.table.set_index("utterance")[["votes angry", "votes happy"]]
+    assert votes.loc["wav/03a01Wa"].tolist() == [2.0, 1.0] and votes.loc["wav/08a02Fa"].tolist() == [1.0, 1.0]
+    assert "12 ratings by 3 raters of the database" in corpus.notes
+    corpus = load_corpus(replace(config, target=Target.attributes))
+    assert corpus.ratings is not None and corpus.ratings.scales == {"arousal": (-1.0, 1.0)}
+    assert corpus.table["attribute arousal"].tolist() == pytest.approx([0.1, 0.5, -0.5, 1.0])
+    assert corpus.ratings.single.query("rater == 'r2'")["arousal"].tolist() == pytest.approx([0.2, 0.5, -0.5, 1.0])
+    with pytest.raises(InputError, match="do not go together"):  # classes need one label a file, as before
+        read(tmp_path, replace(CONFIG, target=Target.label))
+
+
+def test_a_tie_of_the_raters_is_a_distribution_like_any_other(tmp_path: Path) -> None:
+    mini = rated_database(tmp_path, raters=2)
+    for column in ("a0", "a1", "force"):
+        del mini["ratings"].columns[column]
+    mini["ratings"].df.drop(columns=["a0", "a1", "force"], inplace=True)
+    mini.save(str(tmp_path), storage_format="csv")
+    table = load_corpus(replace(CONFIG, root=str(tmp_path), target=Target.distribution)).table
+    assert table.set_index("utterance").loc["wav/03a02Fa", ["votes angry", "votes happy"]].tolist() == [1.0, 1.0]
+
+
+def test_a_column_or_a_scheme_of_a_database_is_an_attribute_if_it_is_named(tmp_path: Path) -> None:
+    rated_database(tmp_path, raters=1)
+    config = replace(CONFIG, root=str(tmp_path), attributes={"force": [0.0, 5.0]}, target=Target.several)
+    corpus = load_corpus(config)
+    assert corpus.ratings is not None and corpus.ratings.scales == {"force": (0.0, 5.0)}
+    assert corpus.table["attribute force"].tolist() == [1.0, 2.0, 3.0, 4.0] and corpus.ratings.single.empty
+    renamed = replace(config, attributes={"strain": [0.0, 5.0]}, columns={"strain": "tension"})
+    assert load_corpus(renamed).table["attribute strain"].tolist() == [1.0, 2.0, 3.0, 4.0]
+    with pytest.raises(InputError, match=r"db\.yaml has no 'forse' for forse; did you mean 'force'"):
+        read(tmp_path, replace(config, attributes={"forse": [0.0, 5.0]}))
+    assert read(tmp_path, CONFIG).ratings is None  # without a target, as before
+
+
+def test_a_database_of_attributes_needs_no_label(tmp_path: Path) -> None:
+    mini = rated_database(tmp_path, raters=1)
+    del mini["ratings"].columns["e0"]
+    mini["ratings"].df.drop(columns="e0", inplace=True)
+    del mini.schemes["emotion"]
+    mini.save(str(tmp_path), storage_format="csv")
+    corpus = load_corpus(replace(CONFIG, root=str(tmp_path)))
+    assert corpus.target is Target.attributes and corpus.table["attribute arousal"].tolist() == [0.0, 0.5, -0.5, 1.0]

@@ -8,12 +8,12 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from corpus_trees import placeholder, tone, write_rows, write_text
+from corpus_trees import emodb_tree, placeholder, tone, write_rows, write_text
 from melt_ser.cli.compose import load_dataset
 from melt_ser.config import DatasetConfig, Target
 from melt_ser.core.errors import InputError
 from melt_ser.corpora.load import load_corpus
-from melt_ser.corpora.readers import crema_d, iemocap, msp_improv, msp_podcast
+from melt_ser.corpora.readers import crema_d, emns, emodb, emodb2, iemocap, msp_improv, msp_podcast
 
 
 def settings(name: str, target: Target | None) -> DatasetConfig:
@@ -164,3 +164,50 @@ def test_a_table_with_labels_reads_attributes_only_if_they_are_asked_for(tmp_pat
     assert read(tmp_path, config).ratings is None
     with pytest.raises(InputError, match="row 1: the arousal 'low' is no number"):
         read(tmp_path, replace(config, target=Target.several))
+
+
+def test_emodb_gives_the_shares_of_its_listeners(shared_data: Path, tmp_path: Path) -> None:
+    """Of the released table: every clip of the first release was recognised by 80 % or more."""
+    config = replace(settings("emodb", Target.attributes), root=str(shared_data / "emodb"))
+    corpus = load_corpus(config)
+    table = corpus.table.set_index("utterance")
+    assert table.loc["03a01Fa", ["attribute recognised", "attribute natural"]].tolist() == [0.9, 0.75]
+    assert len(table) == 535 and table["attribute recognised"].min() == 0.8
+    assert corpus.ratings is not None and corpus.ratings.scales["natural"] == (0.0, 1.0)
+    assert "recognised and natural are shares of the listeners, of erkennung.txt" in corpus.notes
+    assert load_corpus(replace(config, target=None)).ratings is None
+    write_text(tmp_path / "erkennung.txt", "Nr.\tSatz\terkannt\tnatuerlich\n1\t03a01Fa.wav\tviel\t75,00\n")
+    placeholder(tmp_path / "wav/03a01Fa.wav")
+    with pytest.raises(InputError, match=r"erkennung\.txt, row 1: the recognised 'viel' is no number"):
+        emodb.read(tmp_path, config)
+    write_text(tmp_path / "erkennung.txt", "a table of something else\n")
+    with pytest.raises(InputError, match=r"erkennung\.txt is not the released table of the listeners"):
+        emodb.read(tmp_path, config)
+
+
+def test_emodb_2_gives_who_recognised_a_clip_and_not_the_naturalness_that_is_set_by_position(tmp_path: Path) -> None:
+    stems = emodb_tree(tmp_path, placeholder)
+    columns = ["file", "emotion", "emotion.confidence", "emotion.naturalness"]
+    write_rows(tmp_path / "db.emotion.csv", columns, [[f"wav/{stem}.wav", "anger", "0.45", "0.9"] for stem in stems])
+    write_rows(tmp_path / emodb.ADDED, columns, [[f"wav/{stems[0]}.wav", "anger", "0.45", "0.9"]])
+    ratings = emodb2.read(tmp_path, settings("emodb2", Target.several)).ratings
+    assert ratings is not None and list(ratings.attributes) == ["recognised"] and ratings.votes.empty
+    assert ratings.attributes.loc[stems[0], "recognised"] == 0.45
+    write_rows(tmp_path / "db.emotion.csv", columns[:2], [[f"wav/{stem}.wav", "anger"] for stem in stems])
+    with pytest.raises(InputError, match=r"db\.emotion\.csv lacks the column emotion\.confidence"):
+        emodb2.read(tmp_path, settings("emodb2", Target.several))
+
+
+def test_emns_gives_the_level_as_intensity(tmp_path: Path) -> None:
+    text = "utterance|emotion|gender|level|audio_recording\n"
+    for number, level in enumerate(("7", "0", "")):
+        placeholder(tmp_path / f"cleaned_webm/recorded_audio_{number}.webm")
+        text += f"Hello.|Sad|Female|{level}|wavs/recorded_audio_{number}.webm\n"
+    write_text(tmp_path / "metadata.csv", text)
+    ratings = emns.read(tmp_path, settings("emns", Target.attributes)).ratings
+    assert ratings is not None and ratings.scales == {"intensity": (0.0, 10.0)}
+    assert ratings.attributes["intensity"].fillna(-1).tolist() == [7.0, 0.0, -1.0]
+    assert emns.read(tmp_path, settings("emns", None)).ratings is None
+    write_text(tmp_path / "metadata.csv", text.replace("|7|", "|high|"))
+    with pytest.raises(InputError, match=r"metadata\.csv, row 1: the level 'high' is no number"):
+        emns.read(tmp_path, settings("emns", Target.attributes))
