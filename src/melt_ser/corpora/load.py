@@ -26,6 +26,7 @@ from melt_ser.corpora.reader import find_reader, is_own_corpus, read_with
 from melt_ser.corpora.table import Release, digest, encodable, validate
 from melt_ser.corpora.targets import target_of
 from melt_ser.corpora.verification import Progress, header_notes, judge, verify
+from melt_ser.corpora.word_table import with_words
 
 DATA_VARIABLE = "MELT_SER_DATA"
 
@@ -102,6 +103,8 @@ def read_release(config: DatasetConfig) -> tuple[Path, Release]:
         )
     if config.label_file is not None:
         release = relabel(release, expanded(config.label_file))
+    if config.words is not None:
+        release = with_words(release, expanded(config.words))
     if config.raters is not None:
         rated, notes = read_raters(release.table, root, config)
         release = replace(release, ratings=joined(release.ratings, rated), notes=[*release.notes, *notes])
