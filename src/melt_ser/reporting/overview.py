@@ -126,9 +126,12 @@ def _metric_cells(row: EvaluationSummary) -> dict[str, float | None]:
     return cells
 
 
-@dataclass
+@dataclass(eq=False)
 class SystemScore:
-    """A system on one test corpus with one answer set: the rows of its runs, and their summary."""
+    """A system on one test corpus with one answer set: the rows of its runs, and their summary.
+
+    It is equal to itself alone, so that functions of a score can keep their values.
+    """
 
     system: str
     key: str  # the `Run.system` of its runs

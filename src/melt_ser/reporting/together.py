@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from functools import cache
 from itertools import product
 
 import pandas as pd
@@ -75,9 +76,10 @@ def speech_and_text_together(scores: Sequence[SystemScore]) -> Together:
     if len(candidates) > MOST_PAIRS:
         found.notes.append(f"{len(candidates):,} pairs of speech and text are too many to combine; report fewer runs.")
         return found
+    read = cache(answers_of)  # each system is in several pairs
     for one, other in candidates:
         try:
-            found.pairs.append(_combined(one, other))
+            found.pairs.append(_combined(one, other, _side_by_side(read(one), read(other))))
         except InputError as error:
             found.notes.append(f"{one.system} and {other.system} on {one.corpus} are not combined: {error}")
     corrected = iter(holm([p for pair in found.pairs for p in pair.p]))
@@ -96,10 +98,12 @@ def _tested_alike(one: SystemScore, other: SystemScore) -> bool:
     return of(one) == of(other)
 
 
-def _combined(speech: SystemScore, text: SystemScore) -> Pair:
-    """Score a pair; its p is not corrected yet. Raises InputError if the two cannot be combined."""
+def _combined(speech: SystemScore, text: SystemScore, answers: Sequence[tuple[pd.DataFrame, pd.DataFrame]]) -> Pair:
+    """Score a pair from the answers of `_side_by_side`; its p is not corrected yet.
+
+    Raises InputError if the two cannot be combined.
+    """
     classes = speech.rows[0].classes
-    answers = _side_by_side(answers_of(speech), answers_of(text))
     alone: tuple[list[pd.DataFrame], list[pd.DataFrame], list[pd.DataFrame]] = ([], [], [])
     for heard, read in answers:
         heard, read = heard.set_index("utterance", drop=False), read.set_index("utterance", drop=False)

@@ -72,6 +72,13 @@ def test_other_labels_and_other_utterances_are_told_and_other_tests_are_no_pair(
     assert (alone.pairs, alone.notes) == ([], [])
 
 
+def test_the_answers_of_each_system_are_read_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    read: list[str] = []
+    monkeypatch.setattr(together, "answers_of", lambda score: read.append(score.system) or score.tables)
+    found = combined(*(Score(family, [HEARD]) for family in ("wavlm", "hubert")), Score("text", [READ]))
+    assert len(found.pairs) == 2 and sorted(read) == ["hubert", "text", "wavlm"]
+
+
 def test_p_is_that_of_both_gains_corrected_together() -> None:
     [pair] = combined(Score("wavlm", [HEARD]), Score("text", [READ])).pairs
     raw = pair.over_speech.bootstrap_p, pair.over_text.bootstrap_p
