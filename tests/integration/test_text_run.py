@@ -117,13 +117,13 @@ def test_text_report_shows_speech_text_and_both(
         both = read.assign(**{name: (1 - weight) * heard[name] + weight * read[name] for name in classes})
         tables = [table.reset_index() for table in (heard, read, both)]
         paired = score_together(tables, heard["speaker"].tolist(), classes)
-        assert cells[4] == "22"
+        assert cells[5] == "22"
         np.testing.assert_allclose([float(cell) for cell in cells[6:9]], 100 * paired.observed, atol=0.051)
         gain = paired.comparison(2, 0)
         low, high = gain.interval or (0.0, 0.0)
         assert cells[9] == f"{100 * gain.difference:+.1f} [{100 * low:+.1f}, {100 * high:+.1f}]"
-    assert half[5] == "0.5"
-    assert chosen[5].startswith(f"{sum(weights.values()) / 2:.2f} (dev")
+    assert half[4] == "0.5"
+    assert chosen[4].startswith(f"{sum(weights.values()) / 2:.2f} (dev")
     assert "No weight is chosen" not in section
 
 

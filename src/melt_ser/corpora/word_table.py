@@ -15,7 +15,7 @@ import pandas as pd
 
 from melt_ser.core import files
 from melt_ser.core.errors import InputError, SetupError
-from melt_ser.corpora.sentences import words
+from melt_ser.corpora.sentences import script, words
 from melt_ser.corpora.table import Release
 
 WORDS_ARE = "the words are those of "
@@ -53,6 +53,8 @@ def with_words(release: Release, path: Path) -> Release:
         note += f"; {int((~known).sum())} of {len(names)} utterances are not in it"
     if wordless := int((text.map(words) == "").sum()):
         note += f"; {wordless} of {len(names)} utterances have none"
+    if read := script(release.table):
+        note += f"; the speakers read {len(read)} sentences, so what the words tell beyond these are the errors in them"
     return replace(release, table=release.table.assign(text=text), notes=[*release.notes, note])
 
 

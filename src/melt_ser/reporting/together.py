@@ -29,9 +29,9 @@ from melt_ser.runs.predictions import read_dev_table
 Answers = tuple[Path, pd.DataFrame]  # the folder of a run, and its answers
 
 MOST_PAIRS = 100
-TEXTS = ("speech", "text", "trained on", "tested on")
+TEXTS = ("speech", "text", "trained on", "tested on", "weight of text")
 COLUMNS = (
-    *(*TEXTS, "utterances", "weight of text", "UA speech", "UA text", "UA together"),
+    *(*TEXTS, "utterances", "UA speech", "UA text", "UA together"),
     *("gain over speech", "p", "gain over text", "p (text)"),
 )
 MEANING = (
@@ -60,7 +60,7 @@ class Pair:
         part = tested_part(self.speech)
         tested = f"{self.speech.corpus} ({part})" if part else self.speech.corpus
         return [
-            *(self.speech.system, self.text.system, self.speech.train, tested, f"{self.over_speech.n:,}", self.weight),
+            *(self.speech.system, self.text.system, self.speech.train, tested, self.weight, f"{self.over_speech.n:,}"),
             *map(percent, self.uas),
             *(_gain(self.over_speech), f"{self.p[0]:.3f}", _gain(self.over_text), f"{self.p[1]:.3f}"),
         ]

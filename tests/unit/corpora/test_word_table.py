@@ -11,7 +11,7 @@ from melt_ser.cli.compose import load_config
 from melt_ser.core.errors import InputError, SetupError
 from melt_ser.corpora.corpus import Corpus
 from melt_ser.corpora.load import load_corpus
-from melt_ser.corpora.word_table import write_words
+from melt_ser.corpora.word_table import word_notes, write_words
 from melt_ser.runs.identity import identity
 from small_texts import spoken_corpus
 
@@ -52,6 +52,14 @@ def test_word_table_of_ones_own_needs_two_columns_and_counts_what_it_lacks(root:
     note = "the words are those of mine.csv; 4 of 24 utterances are not in it; 4 of 24 utterances have none"
     assert note in read.notes
     assert (read.table["text"] == "oh").sum() == 20
+
+
+def test_word_table_of_a_scripted_corpus_is_told_since_only_errors_differ(tmp_path: Path) -> None:
+    root = spoken_corpus(tmp_path / "corpus", scripted=True)
+    names = load_corpus(load_config(*settings(root)).dataset).table["utterance"].to_list()
+    write_words(tmp_path / "words.csv", names, ["oh"] * len(names), "ear")
+    [note] = word_notes(load(root, tmp_path / "words.csv").notes)
+    assert note.endswith("; the speakers read 3 sentences, so what the words tell beyond these are the errors in them")
 
 
 def test_word_table_that_is_missing_unsound_or_of_another_corpus_is_refused(root: Path, tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ import soundfile
 import torch
 
 from melt_ser.cli.compose import load_config
+from melt_ser.core.errors import SetupError
 from melt_ser.core.package import cache_folder
 from melt_ser.corpora.corpus import Corpus
 from melt_ser.corpora.load import load_corpus
@@ -94,6 +95,8 @@ def test_words_each_row_is_heard_in_its_language_if_the_recogniser_knows_it(tmp_
     told = Ear(languages=["en", "de"])
     words(read, told, "en")
     assert {language for _, language in told.heard} == {"en"}
+    with pytest.raises(SetupError, match="recogniser.language: ear has no 'dee'; did you mean 'de'"):
+        words(read, told, "dee")
 
 
 def test_words_other_languages_than_english_are_told_if_the_recogniser_knows_english_alone(
