@@ -91,6 +91,15 @@ def test_words_a_run_reads_the_recognised_words_and_says_so(tmp_path: Path) -> N
     assert any(note.startswith(by) for note in row["warnings"])
 
 
+def test_words_a_missing_recogniser_is_told_before_the_audio_is_verified(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = spoken_corpus(tmp_path / "corpus")
+    monkeypatch.setattr("melt_ser.corpora.load.verify", None)
+    with pytest.raises(SetupError, match="recogniser.checkpoint=.* is neither a folder nor a model of the hub"):
+        prepared(root, tmp_path / "none", tmp_path / "words")
+
+
 def test_words_a_table_and_a_recogniser_at_once_are_refused(tmp_path: Path) -> None:
     root = spoken_corpus(tmp_path / "corpus")
     with pytest.raises(SetupError, match="asr=true makes a table of words, and dataset.words names one"):

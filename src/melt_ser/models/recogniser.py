@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 SECONDS = 30.0  # the longest clip
-FILES = ["*.json", "*.txt", "model*.safetensors"]  # of a repository
+FILES = ["*.json", "*.txt", "model.safetensors", "model-*.safetensors"]  # of a repository; not model.fp32-*
 MULTILINGUAL = 51_865  # tokens from which a vocabulary of Whisper has languages; English alone has one less
 LANGUAGE = re.compile(r"<\|[a-z]{2,3}\|>")
 
@@ -50,7 +50,7 @@ class Recogniser:
                 self.tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(folder, local_files_only=True)
                 self.extractor = WhisperFeatureExtractor.from_pretrained(folder, local_files_only=True)
                 loaded = WhisperForConditionalGeneration.from_pretrained(
-                    folder, local_files_only=True, use_safetensors=True, output_loading_info=True
+                    folder, local_files_only=True, use_safetensors=True, output_loading_info=True, dtype=torch.float32
                 )
         except Exception as error:  # each of the three has errors of its own
             raise SetupError(

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from transformers import WhisperConfig, WhisperModel
+from transformers import WhisperConfig, WhisperForConditionalGeneration, WhisperModel
 
 from melt_ser.core.errors import SetupError
 from melt_ser.models.recogniser import MULTILINGUAL, Recogniser, find_recogniser
@@ -47,6 +47,14 @@ def test_recogniser_settings_of_decoding_from_a_file_or_the_tokenizer_are_the_sa
     kept = write_recogniser(folder.parent / "kept")
     settings.save_pretrained(kept)
     assert Recogniser(kept, "small", CPU)(clips) == filled(clips)
+
+
+def test_recogniser_weights_of_half_precision_are_computed_in_float32(tmp_path: Path, clips: list[np.ndarray]) -> None:
+    folder = write_recogniser(tmp_path / "half")
+    WhisperForConditionalGeneration.from_pretrained(folder).half().save_pretrained(folder)
+    recogniser = Recogniser(folder, "half", CPU)
+    assert {weight.dtype for weight in recogniser.model.parameters()} == {torch.float32}
+    assert all(recogniser(clips))
 
 
 def test_recogniser_of_many_languages_is_told_one_or_hears_it(tmp_path: Path, clips: list[np.ndarray]) -> None:
