@@ -62,6 +62,11 @@ def test_words_prepare_writes_the_words_once_with_their_errors(
     again, _ = prepared(root, recogniser, tmp_path / "words")
     assert again.equals(table)
 
+    pd.read_csv(root / "table.csv").drop(columns="text").to_csv(root / "table.csv", index=False)
+    _, report = prepared(root, recogniser, tmp_path / "words")
+    assert report["word_errors"] == {}
+    assert "word error rate: not known, since the corpus has no transcripts" in capsys.readouterr().out
+
 
 def test_words_a_run_reads_the_recognised_words_and_says_so(tmp_path: Path) -> None:
     root, encoder = spoken_corpus(tmp_path / "corpus"), write_text_encoder(tmp_path / "encoder")

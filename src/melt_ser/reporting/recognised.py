@@ -51,7 +51,7 @@ def _plain(errors: WordErrors) -> dict[str, Any]:
 
 def write_recognised(out: Path, corpus: Corpus, heard: Sequence[str], summary: dict[str, Any]) -> Path:
     """Write the table of words and, under the same name, its report as JSON; return the path of the table."""
-    checkpoint = summary["recogniser"].partition(" ")[0].rpartition("/")[2]
+    checkpoint = summary["recogniser"].rpartition(" (")[0].rpartition("/")[2]
     path = out / f"{corpus.name}_{checkpoint}.csv"
     write_words(path, corpus.table["utterance"].to_list(), heard, summary["recogniser"])
     files.write_json(path.with_suffix(".json"), summary)
@@ -71,5 +71,7 @@ def print_recognised(summary: dict[str, Any], path: Path) -> None:
         )
         by_emotion = {name: 100 * of["rate"] for name, of in errors.items() if name != ALL}
         print("by emotion: " + ", ".join(f"{name} {rate:.1f}" for name, rate in by_emotion.items()))
+    elif can_count():
+        print("word error rate: not known, since the corpus has no transcripts")
     print(f"words: {path}")
     print(f"to read them: dataset.words={path}")
