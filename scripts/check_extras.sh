@@ -14,6 +14,7 @@ declare -A tests=(
     [trackio]="tests/integration/test_tracking.py -k settings_epochs_scores_figures_and_table"
     [annotate]="tests/integration/test_annotate.py -k turns_lines_into_labels"
     [words]="tests/unit/annotation/test_filters.py -k few_words_counts_words"
+    [asr]="tests/unit/evaluation/test_word_error.py"
     [audformat]="tests/unit/corpora/readers/test_audformat_database.py -k splits_come_from_the_tables"
     [audb]="tests/unit/corpora/download/test_audb.py"
     [mteb]="tests/unit/bridges/test_mteb.py"

@@ -339,6 +339,9 @@ class DatasetConfig:
     which then needs none. null: the release's labels."""
     label_map: dict[str, Optional[str]] = field(default_factory=dict)
     """Mapping of each label of the release to an emotion. null leaves out the rows with that label."""
+    words: Optional[str] = None
+    """Table of the words of each utterance, as `prepare asr=true` writes it or with columns utterance and words; they
+    replace the column text of the release. null: the words of the release."""
     target: Optional[Target] = None
     """Judgement of each clip to learn (docs/targets.md). null: class if the corpus has labels, otherwise attributes, or
     else the distribution of its votes."""
@@ -750,6 +753,22 @@ class EvaluateConfig:
 
 
 @dataclass
+class RecogniserConfig:
+    """The recogniser that writes down the words of a corpus (prepare asr=true)."""
+
+    checkpoint: str = "openai/whisper-small"
+    """Whisper with its decoder and tokenizer: hub id or local folder."""
+    revision: Optional[str] = None
+    """Commit of the hub repository. null: its newest state; the table of words names the one that was read."""
+    language: Optional[str] = None
+    """Code of the language that is spoken, such as en. null: that of the corpus, or else what the recogniser hears."""
+    batch_size: int = 16
+    """Clips in a batch, each padded to 30 s."""
+    out: str = "words"
+    """Folder for the table of words, <corpus>_<checkpoint>.csv, and its report."""
+
+
+@dataclass
 class PrepareConfig:
     """Everything that `prepare` reads."""
 
@@ -759,3 +778,8 @@ class PrepareConfig:
     """First download the corpus, if it has a free direct address."""
     force: bool = False
     """Verify the corpus again, even if nothing has changed."""
+    asr: bool = False
+    """Write a table of the words that a recogniser hears in each utterance, for dataset.words (docs/text.md)."""
+    recogniser: RecogniserConfig = field(default_factory=RecogniserConfig)
+    device: str = "auto"
+    """Device of the recogniser: auto (a GPU if the machine has one), cpu, cuda, cuda:1 …"""

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 from omegaconf import DictConfig
 
 from melt_ser.cli.launch import launch
-from melt_ser.config import DatasetConfig
+from melt_ser.config import DatasetConfig, PrepareConfig
+
+if TYPE_CHECKING:
+    from melt_ser.corpora.corpus import Corpus
 
 
 def prepare(composed: DictConfig) -> None:
     """Verify a corpus, downloading it first if asked to, print its summary and write the report."""
     from melt_ser.cli.compose import typed
-    from melt_ser.config import PrepareConfig
     from melt_ser.core.console import Progress, say, verification_bar
     from melt_ser.core.errors import OutputError, SetupError
     from melt_ser.corpora.load import load_corpus
@@ -22,6 +26,9 @@ def prepare(composed: DictConfig) -> None:
     config = typed(composed, PrepareConfig)
     if config.dataset.members:
         raise SetupError(f"'{config.dataset.name}' is several corpora; prepare each: dataset=<member>.")
+    if config.asr and config.dataset.words is not None:
+        raise SetupError("asr=true makes a table of words, and dataset.words names one; give one of the two.")
+    found = _find_recogniser(config) if config.asr else None  # before the audio is verified
     if config.download:
         _download(config.dataset)
     corpus = load_corpus(config.dataset, force=config.force, progress=verification_bar)
@@ -32,6 +39,30 @@ def prepare(composed: DictConfig) -> None:
         print_files(write_report(corpus, summary))
     except OutputError as error:
         say(f"note: the report could not be kept: {error}")
+    if found is not None:
+        _recognise(corpus, config, *found)
+
+
+def _find_recogniser(config: PrepareConfig) -> tuple[Path, str]:
+    """Return the folder of the recogniser and its name."""
+    from melt_ser.models.recogniser import find_recogniser
+
+    return find_recogniser(config.recogniser.checkpoint, config.recogniser.revision)
+
+
+def _recognise(corpus: Corpus, config: PrepareConfig, folder: Path, name: str) -> None:
+    """Write and report the words that a recogniser hears; those that are cached are not heard again."""
+    from melt_ser.core.package import expanded
+    from melt_ser.evaluation.recognition import heard_words
+    from melt_ser.models.recogniser import Recogniser
+    from melt_ser.reporting.recognised import print_recognised, summarise_words, write_recognised
+    from melt_ser.training.device import make_accelerator
+
+    settings = config.recogniser
+    recogniser = Recogniser(folder, name, make_accelerator(config.device).device)
+    heard = heard_words(corpus, recogniser, settings.language, settings.batch_size)
+    summary = summarise_words(corpus, heard, recogniser.name)
+    print_recognised(summary, write_recognised(expanded(settings.out), corpus, heard, summary))
 
 
 def _download(dataset: DatasetConfig) -> None:

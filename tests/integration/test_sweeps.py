@@ -28,11 +28,14 @@ from melt_ser.cli.sweep import _first_free
 from melt_ser.core.package import conf_folder
 from melt_ser.corpora.verification import verify
 from melt_ser.info import names
+from melt_ser.report import main as report
 from naming_cases_english import CREMA_D, RAVDESS, TESS
 from small_runs import SMALL, corpus
+from small_texts import write_text_encoder
 
 SCRIPTS = CHECKOUT / "scripts"
 TINY = [override for override in SMALL if not override.startswith("backbone=")]
+SPEECH_AND_TEXT = "## Speech and text together"
 STUDY = """# @package _global_
 defaults:
   - override /dataset: demo
@@ -329,3 +332,26 @@ def test_the_sweep_of_the_melt_table_in_small(melt_data: Path, tmp_path: Path) -
         assert len({n for _, corpus, n in scored if corpus == corpus_name}) == 1, "the same rows for both sources"
     assert sizes["melt", "four", True] == sizes["melt_human", "four", True]
     assert sizes["melt", "four", True] < min(sizes["melt", "four", False], sizes["melt_human", "four", False])
+
+
+@pytest.mark.slow
+def test_the_report_of_the_melt_table_has_the_words_alone_and_speech_with_words(
+    melt_data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out, encoder = tmp_path / "runs", write_text_encoder(tmp_path / "words")
+    small = ["trainer.epochs=1", "trainer.refit=false", "device=cpu", f"out={out}"]
+    for typed in (
+        ["experiment=melt_table", *SMALL, "eval=melt_seven", "trainer.crop_seconds=0.3"],
+        ["experiment=melt_text", f"backbone.checkpoint={encoder}", "backbone.name=words"],
+    ):
+        code, said = sweep(*typed, *small, MELT_SER_DATA=str(melt_data))
+        assert code == 0, said
+    assert report([str(out)]) == 0
+    page = capsys.readouterr().out.replace("\\", "")
+    alone, both = (page.partition(f"{title}\n")[2].partition("\n## ")[0] for title in ("### words", SPEECH_AND_TEXT))
+    assert [line.split(" | ")[0] for line in alone.splitlines() if "**" in line] == ["| melt", "| melt_human"]
+    rows = [line.strip("| ").split(" | ") for line in both.splitlines() if line.startswith("| hubert")]
+    sources = ("melt", "melt_human")
+    pairs = {(trained, f"{tested} (test)") for trained in sources for tested in sources}
+    assert {tuple(row[2:4]) for row in rows if row[4] == "0.5"} == pairs
+    assert {tuple(row[2:4]) for row in rows if row[4].endswith("(dev)")} == pairs

@@ -10,8 +10,10 @@ import pandas as pd
 import pytest
 
 from melt_ser import load_model
+from melt_ser.cli.compose import load_dataset
 from melt_ser.config import Target
 from melt_ser.core.errors import InputError, SetupError
+from melt_ser.corpora.load import load_corpus
 from melt_ser.report import main as report
 from rated_runs import loaded, rated_corpus, train
 from small_runs import CLASSES

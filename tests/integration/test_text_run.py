@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,8 @@ from melt_ser.evaluate import evaluate
 from melt_ser.evaluation.comparison import score_together
 from melt_ser.predict import main as predict
 from melt_ser.report import main as report
+from melt_ser.reporting.dev_weight import best_weight
+from melt_ser.runs.predictions import read_dev_table
 from melt_ser.runs.run import run as train
 from small_texts import spoken_corpus, write_text_encoder
 
@@ -101,19 +104,53 @@ def test_text_report_shows_speech_text_and_both(
     section = (
         capsys.readouterr().out.replace("\\", "").partition("## Speech and text together")[2].partition("\n## ")[0]
     )
-    [cells] = [line.strip("| ").split(" | ") for line in section.splitlines() if line.startswith("| hubert")]
+    half, chosen = [line.strip("| ").split(" | ") for line in section.splitlines() if line.startswith("| hubert")]
     [speech] = (folder / "runs" / "hubert_tiny_random" / "csv").glob("*/predictions/csv.csv")
     classes = ["angry", "happy", "sad"]
     read = pd.read_csv(done[0] / "predictions" / "csv.csv").set_index("utterance")
     heard = pd.read_csv(speech).set_index("utterance").loc[read.index]
-    both = read.assign(**{name: (heard[name] + read[name]) / 2 for name in classes})
-    tables = [table.reset_index() for table in (heard, read, both)]
-    paired = score_together(tables, heard["speaker"].tolist(), classes)
-    assert cells[4] == "22"
-    np.testing.assert_allclose([float(cell) for cell in cells[5:8]], 100 * paired.observed, atol=0.051)
-    gain = paired.comparison(2, 0)
-    low, high = gain.interval or (0.0, 0.0)
-    assert cells[8] == f"{100 * gain.difference:+.1f} [{100 * low:+.1f}, {100 * high:+.1f}]"
+    weights = {
+        fold: best_weight(*(read_dev_table(path, str(fold), classes) for path in (speech.parents[1], done[0])), classes)
+        for fold in (1, 2)
+    }
+    for cells, weight in ((half, 0.5), (chosen, read["fold"].map(weights))):
+        both = read.assign(**{name: (1 - weight) * heard[name] + weight * read[name] for name in classes})
+        tables = [table.reset_index() for table in (heard, read, both)]
+        paired = score_together(tables, heard["speaker"].tolist(), classes)
+        assert cells[5] == "22"
+        np.testing.assert_allclose([float(cell) for cell in cells[6:9]], 100 * paired.observed, atol=0.051)
+        gain = paired.comparison(2, 0)
+        low, high = gain.interval or (0.0, 0.0)
+        assert cells[9] == f"{100 * gain.difference:+.1f} [{100 * low:+.1f}, {100 * high:+.1f}]"
+    assert half[4] == "0.5"
+    assert chosen[4].startswith(f"{sum(weights.values()) / 2:.2f} (dev")
+    assert "No weight is chosen" not in section
+
+
+def test_text_the_answers_for_dev_are_those_of_the_model_before_a_refit(folder: Path, tmp_path: Path) -> None:
+    root = spoken_corpus(tmp_path / "corpus")
+    paths = [
+        run(text_settings(folder, root, f"trainer.refit={refit}", f"out={tmp_path}"))[0] for refit in ("true", "false")
+    ]
+    for fold in ("1", "2"):
+        with_refit, without = (pd.read_csv(path / "folds" / fold / "dev.csv") for path in paths)
+        assert with_refit.columns.to_list() == ["utterance", "reference", "angry", "happy", "sad"]
+        pd.testing.assert_frame_equal(with_refit, without)
+        dev = pd.read_csv(paths[0] / "splits.csv").query(f"fold == {fold} and split == 'dev'")
+        assert set(with_refit["utterance"]) == set(dev["utterance"])
+
+
+def test_text_an_older_run_has_no_weight_of_dev_and_the_report_says_so(
+    folder: Path, done: tuple[Path, dict[str, Any]], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shutil.copytree(folder / "runs", tmp_path / "runs")
+    for file in (tmp_path / "runs" / "words").rglob("dev.csv"):
+        file.unlink()
+    assert report([str(tmp_path / "runs")]) == 0
+    section = capsys.readouterr().out.replace("\\", "").partition("## Speech and text together")[2]
+    assert sum(line.startswith("| hubert") for line in section.partition("\n## ")[0].splitlines()) == 1
+    assert "No weight is chosen on dev for hubert" in section
+    assert " on csv: a run has no answers for dev (dev.csv), as runs of older versions." in section
 
 
 @pytest.mark.parametrize(

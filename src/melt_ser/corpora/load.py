@@ -27,6 +27,7 @@ from melt_ser.corpora.reader import find_reader, is_own_corpus, read_with
 from melt_ser.corpora.table import Release, digest, validate
 from melt_ser.corpora.targets import WITH_ATTRIBUTES, target_of
 from melt_ser.corpora.verification import Progress, header_notes, judge, verify
+from melt_ser.corpora.word_table import with_words
 
 DATA_VARIABLE = "MELT_SER_DATA"
 
@@ -105,6 +106,8 @@ def read_release(config: DatasetConfig) -> tuple[Path, Release]:
         labels = expanded(config.label_file)
         release = relabel(release, labels, needs_label=config.target not in (Target.distribution, Target.attributes))
         release = release if config.target in (None, Target.label) else rate_again(release, labels, config)
+    if config.words is not None:
+        release = with_words(release, expanded(config.words))
     if config.raters is not None:
         rated, notes = read_raters(release.table, root, config)
         release = replace(release, ratings=joined(release.ratings, rated), notes=[*release.notes, *notes])

@@ -18,6 +18,7 @@ from melt_ser.corpora.ratings import ATTRIBUTE
 from melt_ser.corpora.sentences import shared_sentences_note
 from melt_ser.corpora.splits import LISTED_FOLDS
 from melt_ser.corpora.targets import WITHOUT, shares_of
+from melt_ser.corpora.word_table import word_notes
 
 SHARE = "share_"  # begins the columns with the shares of the votes
 
@@ -124,7 +125,8 @@ def make_evaluation_set(
             f"split, or set eval.allow_overlap=true to score them anyway and record their number in the result."
         )
     dropped = _dropped(corpus, rows, table, space, classes)
-    notes = shared_sentences_note(table, trained_sentences) if test is None else _reference_note(corpus, settings)
+    of_another = [*shared_sentences_note(table, trained_sentences), *word_notes(corpus.notes)]
+    notes = of_another if test is None else _reference_note(corpus, settings)
     if unknown:
         notes = [*notes, f"'{corpus.name}' has no {', '.join(unknown)}, which is therefore not scored."]
     if settings.precision is not ScorePrecision.fp32:

@@ -1,16 +1,17 @@
 """Speech and text together: the mean of the probabilities of a run of audio and a run of the words alone.
 
 Each pair of runs with the same training corpus, test part and classes is scored on the utterances that both were tested
-on (a run of the words leaves out those without words). Both weigh the same: no weight is chosen, so none can be chosen
-on the test part.
+on (a run of the words leaves out those without words): once with the same weight for both, and once with the weight
+that dev chooses (dev_weight.py). No weight is chosen on the test part.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache
 from itertools import product
+from pathlib import Path
 
 import pandas as pd
 
@@ -18,19 +19,25 @@ from melt_ser.core.errors import InputError
 from melt_ser.core.vocabulary import READ_WORDS
 from melt_ser.evaluation.comparison import Comparison, by_utterance, holm, score_tables
 from melt_ser.evaluation.metrics import percent
+from melt_ser.evaluation.results import MEAN
+from melt_ser.reporting.dev_weight import HALF, DevWeights
 from melt_ser.reporting.overview import SystemScore, points
 from melt_ser.reporting.scores import tested_part
 from melt_ser.reporting.significance import answers_of
+from melt_ser.runs.predictions import read_dev_table
+
+Answers = tuple[Path, pd.DataFrame]  # the folder of a run, and its answers
 
 MOST_PAIRS = 100
-TEXTS = ("speech", "text", "trained on", "tested on")
+TEXTS = ("speech", "text", "trained on", "tested on", "weight of text")
 COLUMNS = (
     *(*TEXTS, "utterances", "UA speech", "UA text", "UA together"),
     *("gain over speech", "p", "gain over text", "p (text)"),
 )
 MEANING = (
-    "Together: the mean of the probabilities of both, each with weight 0.5, on the utterances that both answered. "
-    "UA in %; gain: together minus one of them, with its 95 % interval by a paired bootstrap; p is "
+    "Together: the mean of the probabilities of both, on the utterances that both answered: with weight 0.5 for each, "
+    "and with the weight of text that is best on dev. Each fold and seed chooses its own; the table has their mean and "
+    "range. UA in %; gain: together minus one of them, with its 95 % interval by a paired bootstrap; p is "
     "corrected over all gains (Holm)."
 )
 
@@ -41,6 +48,7 @@ class Pair:
 
     speech: SystemScore
     text: SystemScore
+    weight: str  # of text: 0.5, or those that dev chose
     uas: tuple[float, float, float]  # of speech, text, both together
     over_speech: Comparison
     over_text: Comparison
@@ -52,7 +60,7 @@ class Pair:
         part = tested_part(self.speech)
         tested = f"{self.speech.corpus} ({part})" if part else self.speech.corpus
         return [
-            *(self.speech.system, self.text.system, self.speech.train, tested, f"{self.over_speech.n:,}"),
+            *(self.speech.system, self.text.system, self.speech.train, tested, self.weight, f"{self.over_speech.n:,}"),
             *map(percent, self.uas),
             *(_gain(self.over_speech), f"{self.p[0]:.3f}", _gain(self.over_text), f"{self.p[1]:.3f}"),
         ]
@@ -76,12 +84,23 @@ def speech_and_text_together(scores: Sequence[SystemScore]) -> Together:
     if len(candidates) > MOST_PAIRS:
         found.notes.append(f"{len(candidates):,} pairs of speech and text are too many to combine; report fewer runs.")
         return found
-    read = cache(answers_of)  # each system is in several pairs
+    read, read_dev = cache(answers_of), cache(read_dev_table)  # each system is in several pairs
+    unweighted: dict[str, list[str]] = {}  # by the reason why no weight is chosen
     for one, other in candidates:
+        name = f"{one.system} and {other.system} on {one.corpus}"
         try:
-            found.pairs.append(_combined(one, other, _side_by_side(read(one), read(other))))
+            answers = _side_by_side(_with_runs(one, read), _with_runs(other, read))
+            dev = DevWeights(tuple(one.rows[0].classes), read_dev)
+            pairs, reason = _combined(one, other, answers, dev)
         except InputError as error:
-            found.notes.append(f"{one.system} and {other.system} on {one.corpus} are not combined: {error}")
+            found.notes.append(f"{name} are not combined: {error}")
+            continue
+        found.pairs += pairs
+        if reason:
+            unweighted.setdefault(reason, []).append(name)
+    for reason, names in unweighted.items():
+        which = names[0] if len(names) == 1 else f"{len(names)} pairs, such as {names[0]}"
+        found.notes.append(f"No weight is chosen on dev for {which}: {reason}.")
     corrected = iter(holm([p for pair in found.pairs for p in pair.p]))
     found.pairs = [replace(pair, p=(next(corrected), next(corrected))) for pair in found.pairs]
     return found
@@ -98,36 +117,72 @@ def _tested_alike(one: SystemScore, other: SystemScore) -> bool:
     return of(one) == of(other)
 
 
-def _combined(speech: SystemScore, text: SystemScore, answers: Sequence[tuple[pd.DataFrame, pd.DataFrame]]) -> Pair:
-    """Score a pair from the answers of `_side_by_side`; its p is not corrected yet.
+def _with_runs(score: SystemScore, read: Callable[[SystemScore], list[pd.DataFrame]]) -> list[Answers]:
+    """Return the answers of a system, each with the folder of its run."""
+    times = (row.models if row.fold == MEAN else 1 for row in score.rows)
+    folders = [run.folder for run, number in zip(score.runs, times, strict=True) for _ in range(number)]
+    return list(zip(folders, read(score), strict=True))
 
-    Raises InputError if the two cannot be combined.
+
+def _combined(
+    speech: SystemScore, text: SystemScore, answers: Sequence[tuple[Answers, Answers]], dev: DevWeights
+) -> tuple[list[Pair], str | None]:
+    """Score a pair from the answers of `_side_by_side`: with weight 0.5, and with the weights of dev.
+
+    Return why dev chooses no weight, otherwise None. The p are not corrected yet. Raises InputError if the two cannot
+    be combined.
     """
-    classes = speech.rows[0].classes
-    alone: tuple[list[pd.DataFrame], list[pd.DataFrame], list[pd.DataFrame]] = ([], [], [])
-    for heard, read in answers:
-        heard, read = heard.set_index("utterance", drop=False), read.set_index("utterance", drop=False)
-        common = heard.index.intersection(read.index)
-        if common.empty:
-            raise InputError("they were tested on no utterance in common.")
-        heard, read = heard.loc[common], read.loc[common]
-        if (heard["reference"] != read["reference"]).any():
-            raise InputError("they were tested against other labels.")
-        both = heard.assign(**{name: (heard[name] + read[name]) / 2 for name in classes})
-        for tables, table in zip(alone, (heard, read, both), strict=True):
-            tables.append(table)
-    tables = [by_utterance(pd.concat(of_system, ignore_index=True), classes) for of_system in alone]
-    speakers = alone[0][0]["group"].reset_index(drop=True)
-    paired = score_tables(tables, speakers)
-    over_speech, over_text = paired.comparison(2, 0), paired.comparison(2, 1)
-    heard_ua, read_ua, both_ua = (float(ua) for ua in paired.observed)
-    p = (over_speech.bootstrap_p, over_text.bootstrap_p)
-    return Pair(speech, text, (heard_ua, read_ua, both_ua), over_speech, over_text, p)
+    classes = dev.classes
+    common = [(_in_common(heard, read), (a, b)) for (a, heard), (b, read) in answers]
+    heard, read = (pd.concat(tables, ignore_index=True) for tables in zip(*(pair for pair, _ in common), strict=True))
+    mixes = [_mixed(heard, read, pd.Series(HALF, heard.index), classes)]
+    weights, reason = [f"{HALF}"], None
+    try:
+        chosen = [dev.of_rows(*folders, _folds(of_speech)) for (of_speech, _), folders in common]
+        mixes.append(_mixed(heard, read, pd.concat(chosen, ignore_index=True), classes))
+        weights.append(_weight_text(list(dev.chosen.values())))
+    except InputError as error:
+        reason = str(error).rstrip(".")
+    speakers = common[0][0][0]["group"].reset_index(drop=True)  # the tables of all seeds have the same utterances
+    paired = score_tables([by_utterance(table, classes) for table in (heard, read, *mixes)], speakers)
+    pairs = []
+    for place, weight in enumerate(weights, start=2):
+        over_speech, over_text = paired.comparison(place, 0), paired.comparison(place, 1)
+        heard_ua, read_ua, both_ua = (float(paired.observed[number]) for number in (0, 1, place))
+        p = (over_speech.bootstrap_p, over_text.bootstrap_p)
+        pairs.append(Pair(speech, text, weight, (heard_ua, read_ua, both_ua), over_speech, over_text, p))
+    return pairs, reason
 
 
-def _side_by_side(
-    heard: Sequence[pd.DataFrame], read: Sequence[pd.DataFrame]
-) -> list[tuple[pd.DataFrame, pd.DataFrame]]:
+def _in_common(heard: pd.DataFrame, read: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Return the answers for the utterances that both have. Raises InputError if there is none, or for other labels."""
+    heard, read = heard.set_index("utterance", drop=False), read.set_index("utterance", drop=False)
+    common = heard.index.intersection(read.index)
+    if common.empty:
+        raise InputError("they were tested on no utterance in common.")
+    heard, read = heard.loc[common], read.loc[common]
+    if (heard["reference"] != read["reference"]).any():
+        raise InputError("they were tested against other labels.")
+    return heard, read
+
+
+def _folds(answers: pd.DataFrame) -> pd.Series:
+    """Return the fold of the model of each answer; older tables of predictions do not have it."""
+    return answers["fold"] if "fold" in answers else pd.Series("", answers.index)
+
+
+def _mixed(heard: pd.DataFrame, read: pd.DataFrame, weight: pd.Series, classes: Sequence[str]) -> pd.DataFrame:
+    """Return the answers of both together; weight: of text, for each row."""
+    return heard.assign(**{name: (1 - weight) * heard[name] + weight * read[name] for name in classes})
+
+
+def _weight_text(weights: Sequence[float]) -> str:
+    """Return the weights that dev chose: the mean, and the range if there are several."""
+    mean, low, high = sum(weights) / len(weights), min(weights), max(weights)
+    return f"{mean:.2f} (dev)" if low == high else f"{mean:.2f} (dev: {low:.2f} to {high:.2f})"
+
+
+def _side_by_side(heard: Sequence[Answers], read: Sequence[Answers]) -> list[tuple[Answers, Answers]]:
     """Pair the answers seed by seed; a single seed goes with each seed of the other. InputError for other numbers."""
     if len(heard) != len(read) and 1 not in (len(heard), len(read)):
         raise InputError(f"they have {len(heard)} and {len(read)} seeds; give both as many, or one a single seed.")

@@ -34,6 +34,7 @@ from melt_ser.models.outputs import Outputs
 from melt_ser.runs.fold_inputs import FoldInputs
 from melt_ser.runs.goals import correct_priors, goals_of, with_uncertainties
 from melt_ser.runs.plan import RunPlan
+from melt_ser.runs.predictions import DEV_FILE, dev_table
 from melt_ser.runs.probabilities import predict_each
 from melt_ser.runs.step_seconds import find_step_seconds
 from melt_ser.training.device import make_accelerator
@@ -109,6 +110,8 @@ def load_or_train(
     title = "" if plan.one_model else f"fold {split.fold}/{len(plan.splits)}"
     inputs, training = train_model(plan, split, folder, title, cache, read_backbone, report)
     if plan.refits(split):
+        if plan.classes:
+            _dev_answers(inputs)
         del inputs  # and with it the first model
         both = replace(split, train=pd.concat([split.train, split.dev]))
         title = f"{title} on train and dev".strip()
@@ -197,9 +200,16 @@ def calibrate_on_dev(inputs: FoldInputs) -> DevCalibration | None:
     """
     if inputs.plan.refits(inputs.split) or not inputs.plan.classes:
         return None
-    dev, batch_size = inputs.dev, inputs.plan.config.trainer.batch_size
-    answers = predict_probabilities(inputs.model, dev, batch_size, inputs.accelerator)
-    return calibrate(answers[:, : len(inputs.plan.classes)], dev.classes)
+    return calibrate(_dev_answers(inputs)[:, : len(inputs.plan.classes)], inputs.dev.classes)
+
+
+def _dev_answers(inputs: FoldInputs) -> np.ndarray:
+    """Return the answers of a model that learned from train alone for dev, (utterances, outputs); write `dev.csv`."""
+    plan, split = inputs.plan, inputs.split
+    answers = predict_probabilities(inputs.model, inputs.dev, plan.config.trainer.batch_size, inputs.accelerator)
+    if plan.classes and inputs.accelerator.is_main_process:
+        files.write_csv(plan.fold_folder(split) / DEV_FILE, dev_table(split.dev, answers, plan.classes))
+    return answers
 
 
 def predict_sets(

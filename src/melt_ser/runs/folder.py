@@ -2,7 +2,7 @@
 
     <out>/<backbone>/<dataset>/<run id>/
         config.yaml  inputs.json  splits.csv  predictions/<corpus>.csv  figures/  result.json
-        metrics.csv  model/  fold.json   with dataset.fold=all, these are in folds/<k>/ for each fold
+        metrics.csv  dev.csv  model/  fold.json   with dataset.fold=all, these are in folds/<k>/ for each fold
         model/README.md  model/figures/   the model card of the run, also with dataset.fold=all
         slurm_job.txt   the Slurm job that began the run with force=true
         probe.csv  probe.json  probe.safetensors   of trainer=probe, in place of metrics.csv

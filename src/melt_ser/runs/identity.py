@@ -54,7 +54,15 @@ The names of YAML files are among them, because the values in the files are hash
 
 AS_BEFORE: dict[str, dict[str, Any]] = {
     "backbone": {"init": "pretrained", "layers": None, "pad_to_window": False},
-    "dataset": {"rater_vote": None, "dev_group": None, "target": None, "attributes": {}, "votes": {}, "raters": None},
+    "dataset": {
+        "rater_vote": None,
+        "dev_group": None,
+        "words": None,
+        "target": None,
+        "attributes": {},
+        "votes": {},
+        "raters": None,
+    },
     "head": {"last_state": "before_norm", "standardise": False},
     "objective": {
         "class_loss": "cross_entropy",

@@ -12,6 +12,9 @@
 A model without classes has no reference, prediction and correct.
 
 Older tables have no file, speaker, fold and correct.
+
+`dev.csv` in the folder of a fold has the utterance, the reference and the probabilities of its dev part, by the model
+that learned from train alone. A model without classes has none, and neither has a run from before there was this file.
 """
 
 from __future__ import annotations
@@ -24,11 +27,13 @@ import numpy as np
 import pandas as pd
 
 from melt_ser.core import files
+from melt_ser.core.errors import InputError
 from melt_ser.corpora.ratings import ATTRIBUTE, rescaled
 from melt_ser.evaluation.evaluation_sets import SHARE, EvaluationSet
 from melt_ser.evaluation.results import MEAN, RERUN_HINT, Fold
 from melt_ser.models.outputs import Outputs
 
+DEV_FILE = "dev.csv"
 REFERENCE = "_reference"  # ends the column with the right number of an attribute
 
 
@@ -66,3 +71,21 @@ def read_prediction_table(path: Path, classes: Sequence[str], fold: Fold = None)
     texts = ("utterance", *of_classes, *(["fold"] if fold == MEAN else []))
     needed = dict.fromkeys(texts, str) | dict.fromkeys(classes, float)
     return files.read_csv(path, needed, RERUN_HINT, {"file": str, "speaker": str})
+
+
+def dev_table(dev: pd.DataFrame, answers: np.ndarray, classes: Sequence[str]) -> pd.DataFrame:
+    """Return the content of `dev.csv` from the dev part of a fold and answers, (utterances, outputs)."""
+    columns = {name: answers[:, number] for number, name in enumerate(classes)}
+    return pd.DataFrame({"utterance": dev["utterance"].array, "reference": dev["class"].array, **columns})
+
+
+def read_dev_table(folder: Path, fold: str, classes: Sequence[str]) -> pd.DataFrame:
+    """Read the `dev.csv` of a fold ("": the release's own split) of the run in `folder`.
+
+    Raises InputError if there is none, as in older runs, or if it is not sound.
+    """
+    of_one_model = folder / DEV_FILE
+    path = of_one_model if of_one_model.is_file() else folder / "folds" / fold / DEV_FILE
+    if not path.is_file():
+        raise InputError(f"a run has no answers for dev ({DEV_FILE}), as runs of older versions")
+    return files.read_csv(path, {"utterance": str, "reference": str} | dict.fromkeys(classes, float), RERUN_HINT)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pandas as pd
 import pytest
 
@@ -16,8 +18,9 @@ class Score:
         config = {"backbone": {"family": family}}
         result = type("Result", (), {"config": config, "train": type("Train", (), {"folds": [None]})})
         self.system, self.answer_set, self.train, self.corpus, self.fold = family, "closed = open", corpus, corpus, fold
-        self.runs = [type("Run", (), {"result": result})]
-        self.rows = [type("Row", (), {"split": "test", "classes": ["angry", "sad"], "fold": fold, "models": 1})]
+        self.runs = [type("Run", (), {"result": result, "folder": Path("nowhere") / family})] * len(tables)
+        row = {"split": "test", "classes": ["angry", "sad"], "fold": fold, "models": 1}
+        self.rows = [type("Row", (), row)] * len(tables)
         self.summary = type("Summary", (), {"over": None, "count": 1})
         self.tables = tables
 
@@ -47,7 +50,7 @@ READ = answers({"4": 0.4, "3": 0.9, "2": 0.1}, "sas")  # another order, without 
 
 def test_the_mean_of_the_probabilities_is_scored_on_the_utterances_that_both_answered() -> None:
     [pair] = combined(Score("wavlm", [HEARD]), Score("text", [READ])).pairs
-    assert pair.over_speech.n == 3
+    assert (pair.over_speech.n, pair.weight) == (3, "0.5")
     assert pair.uas == (0.25, 1.0, 1.0)  # speech: none of one angry, one of two sad clips
     assert (pair.over_speech.difference, pair.over_text.difference) == (0.75, 0.0)
 
