@@ -4,7 +4,7 @@
 
 No person rated these attributes: they try the path from ratings to a report on real speech (docs/targets.md).
 
-- derived.csv: pleasure (as valence), arousal and dominance of the emotion words, from -1 to 1, by Russell and Mehrabian,
+- derived.csv: pleasure (as valence), arousal and dominance of each emotion, from -1 to 1, by Russell and Mehrabian,
   "Evidence for a three-factor theory of emotions", Journal of Research in Personality 11, 1977. Neutral is 0.
 - raters.csv: for each clip three raters, who give its label in four of five answers and otherwise any label, and an
   arousal that is the derived one plus noise (deviation 0.3).

@@ -28,7 +28,7 @@ LABELS = {
     **{name: metric.label for name, metric in ATTRIBUTE_METRICS.items()},
 }
 MARKS_MEANING = " † ‡: worse than the best of the same training corpus and test data at p < 0.05, 0.01."
-HEAD = ("system", "trained on", "tested on", "of", "n", "±")
+HEAD = ("system", "trained on", "tested on", "of", "n")
 
 
 @dataclass(frozen=True)
@@ -68,8 +68,9 @@ class RatedSystem:
         """Return the texts of HEAD, and of each metric; the first one has the mark."""
         ranked, *others = (shown(self.mean, name, metric) for name, metric in self.metrics.items())
         value, bracket, interval = ranked.partition(" [")
+        number = f"{self.first.n:,}, {self.over}" if self.over else f"{self.first.n:,}"
         return [
-            *(self.system, self.train, self.tested_on, self.first.of, f"{self.first.n:,}", self.over),
+            *(self.system, self.train, self.tested_on, self.first.of, number),
             *(value + self.mark + bracket + interval, *others),
         ]
 
@@ -110,7 +111,7 @@ def rated_systems(runs: Sequence[Run]) -> list[RatedSystem]:
 
 def one_rater(runs: Sequence[Run]) -> list[list[str]]:
     """Return the cells of ONE_RATER: the scores of one rater against the others on each test set, each once."""
-    found: dict[tuple[str, ...], list[str]] = {}
+    found: dict[tuple[str, ...], None] = {}
     for run in runs:
         for row in run.result.one_rater:
             shown_values = [
@@ -118,9 +119,8 @@ def one_rater(runs: Sequence[Run]) -> list[list[str]]:
                 for name, value in row.values.items()
                 if value is not None
             ]
-            cells = [_tested_on(row), row.of, f"{row.n:,}", ", ".join(shown_values)]
-            found.setdefault((row.digest, *cells), cells)
-    return list(found.values())
+            found[_tested_on(row), row.of, f"{row.n:,}", ", ".join(shown_values)] = None
+    return [list(cells) for cells in found]
 
 
 def _tested_on(row: RatingScore) -> str:
