@@ -26,6 +26,7 @@ FIRST_RECIPE = (
 FIRST_BACKBONE = "backbone=wavlm_tiny_random backbone.name=wavlm_tiny"  # the default before the package had students
 FOLD_3_OF_EMODB = "dataset=emodb dataset.fold=3 backbone=hubert_tiny_random backbone.name=hubert_tiny"
 UNION = "dataset=union dataset.members=[demo,emodb]"
+IEMOCAP = "dataset=iemocap dataset.protocol=speakers"
 PINNED = {
     f"{FIRST_RECIPE} {FIRST_BACKBONE}": "seed0-2b68c09edfc7",
     f"{FIRST_RECIPE} {FIRST_BACKBONE} trainer.balance=nothing": "seed0-2657148b273b",
@@ -33,9 +34,7 @@ PINNED = {
     f"{FIRST_RECIPE} backbone=wavlm": "seed0-08a8e95b19e6",
     f"{FIRST_RECIPE} dataset=meld backbone=wavlm trainer.balance=nothing": "seed0-058a995d83fd",
     f"{FIRST_RECIPE} {FOLD_3_OF_EMODB} seed=4": "seed4-a8d89c99485f",
-    "dataset=iemocap dataset.protocol=speakers trainer=frozen trainer.refit=false head=weighted backbone=wav2vec2": (
-        "seed0-b97e1c55a2a7"
-    ),
+    f"{IEMOCAP} trainer=frozen_constant trainer.refit=false head=weighted backbone=wav2vec2": "seed0-b97e1c55a2a7",
     f"{FIRST_RECIPE} {FIRST_BACKBONE} {UNION} labels=four augment=light": "seed0-1d20d5436a36",
     "trainer=paper head=paper backbone=hubert_large dataset=melt labels=four trainer.label_smoothing=0.1": (
         "seed0-6550c8ca5339"

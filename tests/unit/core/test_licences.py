@@ -12,7 +12,7 @@ from melt_ser.core.package import conf_folder
 
 MAY_BE_SHARED = {
     *("cafe", "crema_d", "demo", "demo_de", "emns", "emodb", "emodb2", "emovo", "emozionalmente", "jl_corpus"),
-    *("nemo", "ravdess", "subesco"),
+    *("emo_superb_crema_d", "nemo", "ravdess", "subesco"),
 }
 
 

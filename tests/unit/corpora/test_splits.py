@@ -103,7 +103,7 @@ def test_a_recording_of_two_speakers_is_not_divided() -> None:
         (
             dict(folds="speakers"),
             SetupError,
-            "dataset.folds is leave_one_out, a number, emobox or null, not 'speakers'",
+            "dataset.folds is leave_one_out, a number, release, emobox or null, not 'speakers'",
         ),
         (dict(folds=3, fold=4), SetupError, "dataset.fold is 1 to 3 or all for 'x', not 4"),
         (dict(folds=3, fold="none"), SetupError, "dataset.fold is 1 to 3 or all for 'x', not none"),
