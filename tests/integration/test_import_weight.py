@@ -7,6 +7,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from small_runs import corpus, typed
 
 # torch and transformers need these themselves; the model's own class of transformers brings scipy and jinja2.
@@ -35,6 +37,7 @@ def modules(code: str, *arguments: str) -> set[str]:
     return set(json.loads(done.stdout.splitlines()[-1]))
 
 
+@pytest.mark.slow
 def test_a_training_imports_little_before_its_first_step(tmp_path: Path) -> None:
     settings = typed(tmp_path / "runs", corpus(tmp_path / "c"))
     at_first_step = modules(FIRST_STEP, *settings)

@@ -71,6 +71,7 @@ def annotate(table: Path, out: str, answer: Callable[[dict[str, Any]], str], *mo
     return path, server
 
 
+@pytest.mark.slow
 @BOTH
 def test_own_dialogues_become_labels_runs_and_a_report_that_compares_them(
     dialogues: Dialogues, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch

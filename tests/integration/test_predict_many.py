@@ -21,6 +21,8 @@ from melt_ser.predict import main as predict
 from melt_ser.runs.finished_run import load_model
 from small_runs import corpus, train
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> Path:

@@ -137,6 +137,7 @@ def test_the_partitions_of_emo_superb_are_read_from_a_checkout_in_their_own_fold
     assert [(row["corpus"], row["n"]) for row in single["ratings"]] == [("emo_superb_nnime", 6)]
 
 
+@pytest.mark.slow
 def test_a_sweep_over_partitions_of_emo_superb_needs_one_root(tmp_path: Path) -> None:
     for partition in EMO_SUPERB:
         emo_superb_tree(tmp_path / "checkout", partition, folds=3, each=6)

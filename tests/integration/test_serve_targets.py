@@ -21,6 +21,8 @@ from small_runs import CLASSES, corpus, train
 pytest.importorskip("fastapi", reason="the extra `serve` is not installed")
 from serving import Served, served_process, serving  # needs fastapi
 
+pytestmark = pytest.mark.slow
+
 SCALES = {"arousal": [1.0, 7.0], "valence": [-1.0, 1.0]}
 CLIP = "a clip.wav"
 

@@ -17,6 +17,8 @@ from melt_ser.audio.waveform import pad_together
 from melt_ser.config import BackboneConfig
 from melt_ser.models.families import load_backbone
 
+pytestmark = pytest.mark.slow
+
 SCRIPT = CHECKOUT / "scripts" / "students" / "distil.py"
 
 
@@ -56,7 +58,6 @@ def test_a_student_is_a_checkpoint_in_float16_of_its_family(family, speech, tmp_
     assert (about["family"], about["steps"], about["layers"]) == (family, 2, [1, 2])
 
 
-@pytest.mark.slow
 def test_a_killed_training_goes_on_to_the_same_weights(speech, tmp_path):
     options = ("--steps", "4", "--save-every", "2")
     output_of(command(speech, tmp_path / "whole", *options))
@@ -71,7 +72,6 @@ def test_a_killed_training_goes_on_to_the_same_weights(speech, tmp_path):
     assert all(torch.equal(ours[name], theirs[name]) for name in theirs)
 
 
-@pytest.mark.slow
 def test_the_loss_falls(speech, tmp_path):
     options = ("--steps", "24", "--save-every", "12", "--noise", "0")
     lines = output_of(command(speech, tmp_path / "student", *options)).splitlines()

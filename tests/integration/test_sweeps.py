@@ -96,6 +96,7 @@ def test_every_experiment_composes_and_sweeps_over_known_names(name: str) -> Non
         assert spaces == {"seven", "six", "four"}
 
 
+@pytest.mark.slow
 def test_a_sweep_over_trainers_gives_each_its_own_head(tmp_path: Path) -> None:
     root, out = corpus(tmp_path / "c"), tmp_path / "runs"
     own = [override for override in SMALL if "epochs" not in override]
@@ -167,6 +168,7 @@ def test_a_sweep_is_completed_after_a_kill_and_grows_by_a_seed(tmp_path: Path) -
     assert complete.items() <= grown.items() and len(grown) == 12
 
 
+@pytest.mark.slow
 def test_a_failed_job_of_a_sweep_leaves_its_reason_and_stops_no_other_job(tmp_path: Path) -> None:
     out, root = tmp_path / "runs", tmp_path / "mine"
     typed = ["--multirun", *SMALL, "dataset=csv,demo_de", f"dataset.root={root}", "dataset.table=table.csv"]

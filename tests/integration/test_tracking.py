@@ -17,6 +17,8 @@ from small_runs import corpus, train, typed
 from stopped_runs import stopped_after_checkpoint, stopped_at
 from tracked import READERS, read
 
+pytestmark = pytest.mark.slow
+
 EACH = sorted(READERS)
 
 

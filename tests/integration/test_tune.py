@@ -26,6 +26,8 @@ from small_runs import corpus, typed
 from small_studies import FROZEN, start, study_of, tune, words
 from stopped_runs import stop
 
+pytestmark = pytest.mark.slow
+
 optuna = pytest.importorskip("optuna", reason="optuna is not installed: pip install 'melt-ser[tune]'")
 
 RATES = "trainer.head_learning_rate: {low: 1e-3, high: 3e-2, log: true}\n"
@@ -213,7 +215,6 @@ fit.save_checkpoint = save_then_die
 """
 
 
-@pytest.mark.slow
 def test_a_killed_search_goes_on_with_the_trial_under_way(
     tmp_path: Path, root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -266,7 +267,6 @@ def test_a_trial_finds_the_seconds_of_auto_once_and_keeps_them(
     assert collect([tmp_path / "runs"]).unfinished == []  # a trial is no run
 
 
-@pytest.mark.slow
 def test_two_commands_share_a_search(tmp_path: Path, root: Path) -> None:
     search = words(tmp_path, root, RATES + HEADS, *FROZEN, "--trials", "6", "--storage", str(tmp_path / "tune.db"))
     both = [start(*search) for _ in range(2)]
@@ -277,7 +277,6 @@ def test_two_commands_share_a_search(tmp_path: Path, root: Path) -> None:
     assert list(study_of(tmp_path)["state"]) == ["finished"] * 6
 
 
-@pytest.mark.slow
 def test_workers_share_a_search_and_one_report_follows(tmp_path: Path, root: Path) -> None:
     process = start(*words(tmp_path, root, RATES, *FROZEN, "--trials", "4", "--workers", "2"))
     shown, said = process.communicate()

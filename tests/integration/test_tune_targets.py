@@ -16,6 +16,8 @@ from melt_ser.train import main as train
 from small_runs import CLASSES, corpus, typed
 from small_studies import study_of, tune, words
 
+pytestmark = pytest.mark.slow
+
 pytest.importorskip("optuna", reason="optuna is not installed: pip install 'melt-ser[tune]'")
 
 RATES = "trainer.head_learning_rate: [0.01, 0.0001, 0.0]\n"

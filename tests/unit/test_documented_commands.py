@@ -93,6 +93,7 @@ def test_the_documents_show_every_verb() -> None:
     assert {command.verb for command in COMMANDS if command.verb} == set(VERBS)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("command", of_hydra(), ids=str)
 def test_settings_compose(command: Command) -> None:
     assert command.verb is not None

@@ -241,6 +241,7 @@ def test_runs_are_a_table_and_are_compared(run: melt_ser.Run, root: Path, tmp_pa
         melt_ser.read_runs(tmp_path / "nowhere")
 
 
+@pytest.mark.slow
 def test_a_program_that_uses_the_library_is_silent(root: Path, tmp_path: Path) -> None:
     code = (
         "import melt_ser\n"

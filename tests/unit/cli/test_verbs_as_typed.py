@@ -105,6 +105,7 @@ def test_a_name_that_fits_no_folder_leaves_none(
     assert not (tmp_path / "runs").exists()
 
 
+@pytest.mark.slow
 def test_the_same_mistake_in_nine_jobs_is_told_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -73,6 +73,7 @@ def test_the_graph_of_a_family_answers_as_torch(kind: str, tmp_path: Path) -> No
     assert_same(written([classifier], tmp_path), [classifier])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("pads", [False, True])
 def test_the_graph_of_whisper_has_its_windows(pads: bool, tmp_path: Path) -> None:
     classifier = small_whisper_classifier(pooling="statistics", layers="all")

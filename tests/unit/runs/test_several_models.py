@@ -22,6 +22,8 @@ from melt_ser.reporting.utterances import read_answers
 from melt_ser.runs.table import evaluation_table
 from small_runs import CLASSES, corpus, train
 
+pytestmark = pytest.mark.slow
+
 FOLDS = ("dataset.name=own", "dataset.folds=3", "dataset.fold=all")
 FROZEN = ("trainer.freeze=everything", "trainer.epochs=2")
 COLUMNS = ["utterance", "file", "speaker", "fold", "reference", "prediction", "correct"]

@@ -39,6 +39,7 @@ def stores(kind: str = "*") -> list[Path]:
     return sorted(path for path in folders if not path.name.startswith("."))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("kind", "settings"), FROZEN_RUNS)
 def test_results_with_and_without_cached_features_agree(
     tmp_path: Path, root: Path, kind: str, settings: tuple[str, ...]
@@ -114,6 +115,7 @@ def test_cached_features_belong_to_the_audio_not_to_its_name(tmp_path: Path, roo
     assert len(stores()) == 2
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("settings", [("trainer=frozen",), ("trainer=frozen", "head=attention"), ("trainer.freeze=1",)])
 def test_the_same_audio_under_other_labels_and_names_is_computed_once(
     tmp_path: Path, root: Path, settings: tuple[str, ...], monkeypatch: pytest.MonkeyPatch

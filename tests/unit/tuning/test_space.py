@@ -73,6 +73,7 @@ def test_a_value_that_no_trial_can_have_is_one_sentence(line: str, sentence: str
     assert sentence in str(caught.value)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["finetune", "lora", "frozen", "probe"])
 def test_the_space_of_each_trainer_fits_it(name: str) -> None:
     path = default_space(load_config(f"trainer={name}").trainer)

@@ -135,6 +135,7 @@ def test_audb_mistakes_are_one_sentence(tmp_path: Path, publish: Publish, monkey
         read_release(config)
 
 
+@pytest.mark.slow
 def test_emodb_through_audb_is_the_corpus_that_its_own_reader_reads(
     tmp_path: Path, publish: Publish, shared_data: Path
 ) -> None:
