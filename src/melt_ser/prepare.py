@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import sys
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from omegaconf import DictConfig
 
 from melt_ser.cli.launch import launch
-from melt_ser.config import DatasetConfig, PrepareConfig
+from melt_ser.config import DatasetConfig, PrepareConfig, RecogniserConfig
 
 if TYPE_CHECKING:
     from melt_ser.corpora.corpus import Corpus
+    from melt_ser.models.recogniser import Recogniser
 
 
 def prepare(composed: DictConfig) -> None:
@@ -28,7 +28,9 @@ def prepare(composed: DictConfig) -> None:
         raise SetupError(f"'{config.dataset.name}' is several corpora; prepare each: dataset=<member>.")
     if config.asr and config.dataset.words is not None:
         raise SetupError("asr=true makes a table of words, and dataset.words names one; give one of the two.")
-    found = _find_recogniser(config) if config.asr else None  # before the audio is verified
+    if not config.asr and config.recogniser != RecogniserConfig():
+        raise SetupError("The settings recogniser.* are for asr=true; give it too, or leave them out.")
+    recogniser = _read_recogniser(config) if config.asr else None  # before the audio is verified
     if config.download:
         _download(config.dataset)
     corpus = load_corpus(config.dataset, force=config.force, progress=verification_bar)
@@ -39,27 +41,29 @@ def prepare(composed: DictConfig) -> None:
         print_files(write_report(corpus, summary))
     except OutputError as error:
         say(f"note: the report could not be kept: {error}")
-    if found is not None:
-        _recognise(corpus, config, *found)
+    if recogniser is not None:
+        _recognise(corpus, recogniser, config.recogniser)
 
 
-def _find_recogniser(config: PrepareConfig) -> tuple[Path, str]:
-    """Return the folder of the recogniser and its name."""
-    from melt_ser.models.recogniser import find_recogniser
-
-    return find_recogniser(config.recogniser.checkpoint, config.recogniser.revision)
-
-
-def _recognise(corpus: Corpus, config: PrepareConfig, folder: Path, name: str) -> None:
-    """Write and report the words that a recogniser hears; those that are cached are not heard again."""
-    from melt_ser.core.package import expanded
-    from melt_ser.evaluation.recognition import heard_words
-    from melt_ser.models.recogniser import Recogniser
-    from melt_ser.reporting.recognised import print_recognised, summarise_words, write_recognised
+def _read_recogniser(config: PrepareConfig) -> Recogniser:
+    """Return the recogniser on its device; raise SetupError if a setting is out of its range."""
+    from melt_ser.core.errors import SetupError
+    from melt_ser.models.recogniser import Recogniser, find_recogniser
     from melt_ser.training.device import make_accelerator
 
     settings = config.recogniser
-    recogniser = Recogniser(folder, name, make_accelerator(config.device).device)
+    if settings.batch_size < 1:
+        raise SetupError(f"recogniser.batch_size is at least 1, not {settings.batch_size}.")
+    device = make_accelerator(config.device).device
+    return Recogniser(*find_recogniser(settings.checkpoint, settings.revision), device)
+
+
+def _recognise(corpus: Corpus, recogniser: Recogniser, settings: RecogniserConfig) -> None:
+    """Write and report the words that a recogniser hears; those that are cached are not heard again."""
+    from melt_ser.core.package import expanded
+    from melt_ser.evaluation.recognition import heard_words
+    from melt_ser.reporting.recognised import print_recognised, summarise_words, write_recognised
+
     heard = heard_words(corpus, recogniser, settings.language, settings.batch_size)
     summary = summarise_words(corpus, heard, recogniser.name)
     print_recognised(summary, write_recognised(expanded(settings.out), corpus, heard, summary))

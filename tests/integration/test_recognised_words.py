@@ -11,8 +11,10 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from melt_ser.cli.compose import compose
-from melt_ser.core.errors import SetupError
+from melt_ser.cli.compose import compose, typed
+from melt_ser.config import Config
+from melt_ser.core.errors import InputError, SetupError
+from melt_ser.corpora.load import load_corpus
 from melt_ser.corpora.word_table import write_words
 from melt_ser.evaluate import evaluate
 from melt_ser.models.recogniser import Recogniser
@@ -109,6 +111,51 @@ def test_words_a_table_and_a_recogniser_at_once_are_refused(tmp_path: Path) -> N
     root = spoken_corpus(tmp_path / "corpus")
     with pytest.raises(SetupError, match="asr=true makes a table of words, and dataset.words names one"):
         prepare(compose([*table_of(root), "asr=true", "dataset.words=words.csv"], "prepare"))
+
+
+def test_words_settings_of_the_recogniser_without_asr_or_out_of_range_are_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root, recogniser = spoken_corpus(tmp_path / "corpus"), write_recogniser(tmp_path / "small")
+    checkpoint = f"recogniser.checkpoint={recogniser}"
+    monkeypatch.setattr("melt_ser.corpora.load.verify", None)  # each is told before the audio is verified
+    for settings, told in {
+        (checkpoint,): r"recogniser\.\* are for asr=true",
+        (checkpoint, "asr=true", "recogniser.batch_size=0"): "recogniser.batch_size is at least 1, not 0",
+        (checkpoint, "asr=true", "recogniser.revision=abc"): "recogniser.revision is a commit of the hub",
+        (checkpoint, "asr=true", "device=gpu"): "device is auto, cpu, cuda or cuda:<number>, not 'gpu'",
+        (f"recogniser.checkpoint={root}", "asr=true"): "has no weights .*; give another recogniser.checkpoint",
+    }.items():
+        with pytest.raises(SetupError, match=told):
+            prepare(compose([*table_of(root), *settings], "prepare"))
+
+
+def test_words_of_one_table_for_a_union_are_refused() -> None:
+    union = compose(["dataset=union", "dataset.members=[demo,demo_de]", "dataset.words=words.csv"])
+    with pytest.raises(SetupError, match="dataset.words is a table for one corpus, and 'union' is a union"):
+        load_corpus(typed(union, Config).dataset)
+
+
+def test_words_a_run_of_recognised_words_is_evaluated_on_its_corpus_with_the_same_table(tmp_path: Path) -> None:
+    root, encoder = spoken_corpus(tmp_path / "corpus"), write_text_encoder(tmp_path / "encoder")
+    release = pd.read_csv(root / "table.csv")
+    names = [audio.removesuffix(".wav") for audio in release["audio"]]
+    write_words(tmp_path / "heard.csv", names, [f"well, {text}" for text in release["text"]], "some/whisper")
+    settings = ["backbone=text", f"backbone.checkpoint={encoder}", "trainer=probe", "device=cpu", "dataset.folds=2"]
+    words = f"dataset.words={tmp_path / 'heard.csv'}"
+    path = train(compose([*settings, *table_of(root), words, f"out={tmp_path / 'runs'}"]))
+    again = [f"run={path.parent}", *table_of(root), "device=cpu"]
+    with pytest.raises(InputError, match=f"give its words with {words}, set dataset.name=<another>"):
+        evaluate(compose(again, "evaluate"))
+    evaluate(compose([*again, words], "evaluate"))
+
+
+def test_words_a_corpus_without_any_is_told_how_to_get_them(tmp_path: Path) -> None:
+    root, encoder = spoken_corpus(tmp_path / "corpus"), write_text_encoder(tmp_path / "encoder")
+    pd.read_csv(root / "table.csv").drop(columns="text").to_csv(root / "table.csv", index=False)
+    settings = ["backbone=text", f"backbone.checkpoint={encoder}", "trainer=probe", "device=cpu"]
+    with pytest.raises(InputError, match=r"give recognised words with dataset.words \(prepare asr=true"):
+        train(compose([*settings, *table_of(root), f"out={tmp_path / 'runs'}"]))
 
 
 @pytest.mark.slow

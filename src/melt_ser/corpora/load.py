@@ -217,6 +217,12 @@ def _load_union(config: DatasetConfig, force: bool, progress: Progress | None) -
             f"dataset.root is the folder of one corpus; give each member's own: "
             f"+dataset.roots.{config.members[0]}=<folder>."
         )
+    for name in ("label_file", "raters", "words"):
+        if getattr(config, name) is not None:
+            raise SetupError(
+                f"dataset.{name} is a table for one corpus, and '{config.name}' is a union; write it into the YAML of "
+                "a member instead."
+            )
     for member in config.member_settings.values():
         corpus_root(member)  # report a missing member before any audio is verified
     members = [replace(member, target=config.target or member.target) for member in config.member_settings.values()]

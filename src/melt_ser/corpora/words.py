@@ -24,7 +24,7 @@ def only_with_words(corpus: Corpus) -> Corpus:
     if not has_words.any():
         raise InputError(
             f"No utterance of '{corpus.name}' has words in the column text, which backbone.family=text reads; fill it, "
-            "or choose a speech backbone."
+            "give recognised words with dataset.words (prepare asr=true makes the table), or choose a speech backbone."
         )
     wordless = corpus.table.loc[~has_words, ["utterance", "audio"]].assign(reason=NO_WORDS)
     return replace(

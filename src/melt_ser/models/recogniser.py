@@ -100,14 +100,19 @@ class Recogniser:
 def find_recogniser(checkpoint: str, revision: str | None) -> tuple[Path, str]:
     """Return the folder of a checkpoint, fetched from the hub if it is not here, and its name with the commit.
 
-    Raises SetupError, one sentence with the fix, if there is no such checkpoint.
+    Raises SetupError, one sentence with the fix, if there is no such checkpoint, or for a revision of a folder.
     """
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HFValidationError, RepositoryNotFoundError, RevisionNotFoundError
 
     folder = checkpoint_path(checkpoint)
     if folder.is_dir():
-        digest = weights_digest(BackboneConfig("recogniser", "whisper", str(folder)))
+        if revision is not None:
+            raise SetupError(f"recogniser.revision is a commit of the hub, and {checkpoint} is a folder; leave it out.")
+        try:
+            digest = weights_digest(BackboneConfig("recogniser", "whisper", str(folder)))
+        except SetupError as error:  # it speaks of a backbone
+            raise SetupError(str(error).replace("backbone.checkpoint", "recogniser.checkpoint")) from error
         return folder, f"{folder.resolve().name} ({(digest or '')[:23]})"
     quiet_hub()
     try:

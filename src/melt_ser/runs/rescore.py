@@ -222,10 +222,11 @@ def _own_test(
     if corpus.name != result.train.corpus or settings.split != "test":
         return None
     if corpus.digest != result.train.digest:
+        words = result.config["dataset"].get("words")
+        same_words = "" if words in (None, corpus.config.words) else f"give its words with dataset.words={words}, "
         raise InputError(
-            f"This run was trained on '{corpus.name}', and its rows now differ from those of the "
-            f"training: set dataset.name=<another> to score "
-            f"another corpus, or train again if the corpus itself has changed."
+            f"This run was trained on '{corpus.name}', and its rows now differ from those of the training: {same_words}"
+            "set dataset.name=<another> to score another corpus, or train again if the corpus itself has changed."
         )
     of_fold = splits[(splits["fold"] == ("" if fold is None else str(fold))) & (splits["split"] == "test")]
     return corpus.table[corpus.table["utterance"].isin(of_fold["utterance"])]
