@@ -187,6 +187,7 @@ class DevGroup(str, Enum):
 class Target(str, Enum):
     """The judgement of each clip that a model learns."""
 
+    vars()["class"] = "class"  # the word for settings, which read names; Python has no such name, so `label` is another
     label = "class"
     """one class for each clip, from its label"""
     distribution = "distribution"

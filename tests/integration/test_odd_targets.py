@@ -52,6 +52,13 @@ def scored(monkeypatch: pytest.MonkeyPatch, folder: Path, other: Path, *override
     return result
 
 
+def test_columns_of_votes_without_a_vote_are_refused(data: Path) -> None:
+    changed(data, "unvoted.csv", n_angry=0, n_sad=0)
+    votes = {"angry": "n_angry", "sad": "n_sad"}
+    with pytest.raises(InputError, match="'csv' has no votes, which dataset.target=distribution needs"):
+        _ = loaded(data, "unvoted.csv", votes=votes, target=Target.distribution).emotions
+
+
 def test_another_corpus_without_one_of_the_attributes_is_scored_on_the_others(
     probe: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

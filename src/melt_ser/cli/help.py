@@ -96,7 +96,9 @@ def settings_of(node: Any, values: Any, group: str) -> list[Setting]:
         if dataclasses.is_dataclass(hint):
             continue
         enums = [kind for kind in (hint, *typing.get_args(hint)) if isinstance(kind, type) and issubclass(kind, Enum)]
-        choices = {member.value: texts[enum.__name__][member.name] for enum in enums for member in enum}
+        members = {name: member for enum in enums for name, member in enum.__members__.items()}
+        documented = {name: text for enum in enums for name, text in texts[enum.__name__].items() if name in members}
+        choices = {members[name].value: text for name, text in documented.items()}
         key = f"{group}.{field.name}" if group else field.name
         listed.append(Setting(key, as_text(values[field.name]), texts[node.__name__][field.name], choices))
     return listed

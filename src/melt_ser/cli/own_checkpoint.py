@@ -42,7 +42,7 @@ def settle_checkpoint(composed: DictConfig, choice: str, overrides: Iterable[str
     if backbone.init == Init.random and backbone.freeze != "nothing" and "backbone.freeze" not in given:
         OmegaConf.update(composed, "backbone.freeze", "nothing")
         say("note: backbone.init=random brings backbone.freeze=nothing, since random layers have to learn.")
-    chosen = _settings_of(choice)
+    chosen = _settings_of(choice, composed)
     if backbone.checkpoint == chosen.checkpoint:
         return
     like = choice
@@ -50,7 +50,7 @@ def settle_checkpoint(composed: DictConfig, choice: str, overrides: Iterable[str
     is_small = chosen.checkpoint is None or chosen.checkpoint.startswith(STUDENTS)
     if (is_small or chosen.family != backbone.family) and backbone.family in families:
         like = backbone.family
-    rates = chosen if like == choice else _settings_of(like)
+    rates = chosen if like == choice else _settings_of(like, composed)
     own = {
         "name": name_of(backbone.checkpoint),
         "revision": None,
@@ -79,14 +79,17 @@ def settle_job(composed: DictConfig) -> None:
         name_combination(composed, job.overrides.task)
 
 
-def _settings_of(choice: str) -> Any:
+def _settings_of(choice: str, composed: DictConfig) -> Any:
     """Return the settings of `backbone=<choice>`; Hydra has to be initialised, as it is during composition.
 
-    They are composed without the other groups, which takes half the time.
+    They are composed without the other groups, which takes half the time, and refer to the values of these in
+    `composed` (`${trainer.head_learning_rate}`).
     """
-    defaults = OmegaConf.structured(BackboneConfig)
-    OmegaConf.set_struct(defaults, False)  # unknown keys are refused with those of the whole configuration
-    return OmegaConf.merge(defaults, hydra.compose(overrides=[f"+backbone={choice}"]).backbone)
+    settings = OmegaConf.structured(BackboneConfig)
+    OmegaConf.set_struct(settings, False)  # unknown keys are refused with those of the whole configuration
+    whole = composed.copy()
+    whole.backbone = OmegaConf.merge(settings, hydra.compose(overrides=[f"+backbone={choice}"]).backbone)
+    return whole.backbone
 
 
 def name_of(checkpoint: str) -> str:

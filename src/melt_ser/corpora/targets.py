@@ -36,7 +36,7 @@ def check_target(target: Target, table: pd.DataFrame, corpus: str) -> None:
             f"'{corpus}' has no attributes, which dataset.target={target.value} needs; give columns such as arousal, "
             f"or name them with +dataset.attributes.<name>=[lowest,highest]."
         )
-    if target is Target.distribution and not _columns(table, VOTES):
+    if target is Target.distribution and not voted_emotions(table):
         raise InputError(
             f"'{corpus}' has no votes, which dataset.target=distribution needs; give a table of single ratings "
             f"(dataset.raters), or columns of votes (+dataset.votes.<label>=<column>)."

@@ -43,7 +43,7 @@ def summarise(corpus: Corpus, labels: LabelsConfig) -> Summary:
     their reasons; `not_used` counts utterances without a class, by reason.
     """
     native = labels.classes is None
-    space = LabelSpace.native(corpus.table["emotion"]) if native else LabelSpace(labels.name, labels.classes or {})
+    space = LabelSpace.native(corpus.emotions) if native else LabelSpace(labels.name, labels.classes or {})
     usable, left_out = corpus.usable(space)
     clips, config = corpus.clips, corpus.config
     summary: Summary = {

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from enum import Enum
 from pathlib import Path
 
 import pytest
 
+from melt_ser import config as settings
 from melt_ser.cli.compose import SCHEMAS, compose, compose_settings, load_config, typed
 from melt_ser.cli.failures import failure_of
 from melt_ser.cli.overrides import as_typed, for_hydra
-from melt_ser.config import Config
+from melt_ser.config import Config, Target
 from melt_ser.core.errors import SetupError
 
 
@@ -209,3 +211,11 @@ def test_an_unknown_key_in_an_experiment_is_refused(yaml: str, sentence: str, tm
     assert done.returncode == 2
     assert done.stderr.startswith(f"error: {sentence}")
     assert not (tmp_path / "runs").exists()
+
+
+def test_every_choice_is_typed_as_the_settings_page_names_it() -> None:
+    """The page names values, and OmegaConf reads names."""
+    enums = [each for each in vars(settings).values() if isinstance(each, type) and issubclass(each, Enum)]
+    assert [(enum, member) for enum in enums for member in enum if member.name != member.value] == []
+    for word in ("class", "label"):  # the latter in older files
+        assert load_config("dataset=emodb", f"dataset.target={word}").dataset.target is Target.label

@@ -82,3 +82,12 @@ def test_sizes_of_random_weights_beside_a_checkpoint_are_refused() -> None:
     for checkpoint in ("/m/x", "melt_ser/wavlm_tiny"):
         with pytest.raises(SetupError, match=f"checkpoint={checkpoint} has its own sizes; leave the sizes out, or"):
             check(load_config("backbone.architecture.hidden_size=64", f"backbone.checkpoint={checkpoint}"))
+
+
+def test_a_yaml_of_ones_own_may_refer_to_another_group(tmp_path: Path) -> None:
+    yaml = "name: mine\nfamily: hubert\ncheckpoint: /models/mine\nlearning_rate: ${trainer.head_learning_rate}\n"
+    (tmp_path / "backbone").mkdir()
+    (tmp_path / "backbone/mine.yaml").write_text(yaml)
+    command = [sys.executable, "-m", "melt_ser.train", "--config-dir", str(tmp_path), "backbone=mine"]
+    found = subprocess.run([*command, "backbone.checkpoint=/models/x"], capture_output=True, text=True, timeout=200)
+    assert "note: /models/x runs under the name 'x' with backbone.learning_rate=0.001," in found.stderr

@@ -14,7 +14,7 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from corpus_trees import emodb_tree, tone, write_text
+from corpus_trees import emo_superb_tree, emodb_tree, tone, write_text
 from melt_ser.cli.compose import compose, load_dataset
 from melt_ser.config import LabelsConfig
 from melt_ser.corpora.load import load_corpus
@@ -108,6 +108,14 @@ def test_a_corpus_without_speakers_has_no_table_of_them(tmp_path: Path, capsys: 
     assert summary["by_speaker"] == [] and "No speaker is known." in page
     assert "by speaker" not in capsys.readouterr().out
     assert not (newest_report("csv") / "speakers.csv").exists()
+
+
+def test_a_corpus_of_votes_without_labels_is_counted_by_its_most_voted_class(tmp_path: Path) -> None:
+    emo_superb_tree(tmp_path, "CREMA-D/Primary", each=6)
+    summary, _ = prepared("dataset=emo_superb_crema_d", f"dataset.root={tmp_path}")
+    emotions = ("angry", "sad", "disgusted", "fearful", "neutral", "happy")
+    assert summary["classes"]["counts"] == {emotion: [3] for emotion in emotions}
+    assert summary["by_speaker"][0]["classes"] == dict.fromkeys(emotions, 1)
 
 
 class Page(HTMLParser):

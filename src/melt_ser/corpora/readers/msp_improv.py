@@ -5,16 +5,18 @@ intended emotion (S01A), speaker (F01 to M06; the number is also that of the ses
 target sentence of the improvisation, P between scenes) and turn. The label is the evaluators' plurality: the letter in
 a line of `Evaluation.txt` (some copies: `Evalution.txt`) such as `UTD-IMPROV-S01A-F01-P-FM01.avi; N; A:3.2; V:3.0;
 D:2.8; …`, with the means of activation, valence and dominance from 1 to 5. The lines under it are those of single
-evaluators (msp_ratings.py). Texts are not read.
+evaluators (msp_ratings.py). Activation is 1 for the most active there, so arousal is 6 minus it. Texts are not read.
 Unsure: the person who speaks may be in the speaker field or in the letters of the turn. We read the field, as all
 public code does; folds by session are right in both cases.
 Source: Busso et al., MSP-IMPROV: An Acted Corpus of Dyadic Interactions to Study Emotion Perception, IEEE Transactions
-on Affective Computing 2017; the layout: public code that reads it.
+on Affective Computing 2017; the layout: public code that reads it. The direction of activation: public code that turns
+it, and EMO-SUPERB's tables of the corpus, which have it turned (`flip_aro`), with anger above sadness.
 """
 
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from pathlib import Path, PurePath
 
 from melt_ser.config import DatasetConfig
@@ -74,4 +76,15 @@ def _labels(root: Path, config: DatasetConfig) -> tuple[dict[str, str], list[Ski
             consensus[utterance] = {ATTRIBUTES[letter]: value for letter, value in MEAN.findall(evaluation[3])}
         else:
             skipped.append(Skipped(line, path.relative_to(root).as_posix(), "line not understood"))
-    return labels, skipped, ratings_from(consensus, single, SCALE) if config.target else None
+    return labels, skipped, _turned(ratings_from(consensus, single, SCALE)) if config.target else None
+
+
+def _turned(ratings: Ratings | None) -> Ratings | None:
+    """Return the ratings with arousal from calm to active."""
+    if ratings is None:
+        return None
+    attributes, single = (
+        table.assign(arousal=sum(SCALE) - table["arousal"]) if "arousal" in table else table
+        for table in (ratings.attributes, ratings.single)
+    )
+    return replace(ratings, attributes=attributes, single=single)

@@ -120,6 +120,7 @@ def test_msp_podcast_gives_the_workers_ratings(tmp_path: Path, form: str) -> Non
 
 
 def test_msp_improv_gives_the_evaluators_ratings(tmp_path: Path) -> None:
+    """Its activation is 1 for the most active, so that arousal is 6 minus it, of the means and of each evaluator."""
     placeholder(tmp_path / "session1/S01A/P/MSP-IMPROV-S01A-F01-P-FM01.wav")
     lines = [
         "UTD-IMPROV-S01A-F01-P-FM01.avi; N; A:2.5; V:3.0; D:3.5; N:4.0;",
@@ -130,7 +131,11 @@ def test_msp_improv_gives_the_evaluators_ratings(tmp_path: Path) -> None:
     ratings = msp_improv.read(tmp_path, settings("msp_improv", Target.attributes)).ratings
     assert ratings is not None and ratings.scales["arousal"] == (1.0, 5.0)
     assert ratings.votes.iloc[0].to_dict() == {"A": 1.0, "N": 1.0}
-    assert ratings.attributes.iloc[0].to_dict() == dict(arousal=2.5, valence=3.0, dominance=3.5)
+    assert ratings.attributes.iloc[0].to_dict() == dict(arousal=3.5, valence=3.0, dominance=3.5)
+    assert ratings.single["arousal"].tolist() == [4.0, 3.0]
+    write_text(tmp_path / "Evaluation.txt", lines[0])
+    without_evaluators = msp_improv.read(tmp_path, settings("msp_improv", Target.attributes)).ratings
+    assert without_evaluators is not None and without_evaluators.attributes["arousal"].tolist() == [3.5]
 
 
 VOTES = ["", *"ADFHNS", "fileName", "numResponses", "agreement", "emoVote", "meanEmoResp"]
