@@ -14,7 +14,7 @@ import pytest
 from melt_ser.cli.compose import compose, typed
 from melt_ser.config import Config
 from melt_ser.core.errors import InputError, SetupError
-from melt_ser.corpora.load import load_corpus
+from melt_ser.corpora.load import load_corpus, report_folder
 from melt_ser.corpora.word_table import write_words
 from melt_ser.evaluate import evaluate
 from melt_ser.models.recogniser import Recogniser
@@ -105,6 +105,12 @@ def test_words_a_missing_recogniser_is_told_before_the_audio_is_verified(
     monkeypatch.setattr("melt_ser.corpora.load.verify", None)
     with pytest.raises(SetupError, match="recogniser.checkpoint=.* is neither a folder nor a model of the hub"):
         prepared(root, tmp_path / "none", tmp_path / "words")
+
+
+def test_words_of_a_table_leave_the_report_on_the_corpus_as_it_was(tmp_path: Path) -> None:
+    (tmp_path / "c").mkdir()
+    said, heard = ([*table_of(tmp_path / "c"), *words] for words in ([], ["dataset.words=words.csv"]))
+    assert report_folder(compose(said, "prepare").dataset) != report_folder(compose(heard, "prepare").dataset)
 
 
 def test_words_a_table_and_a_recogniser_at_once_are_refused(tmp_path: Path) -> None:

@@ -83,7 +83,8 @@ def own_root(config: DatasetConfig) -> Path:
 def report_folder(config: DatasetConfig) -> Path:
     """Return the folder for the report of `prepare`; raise SetupError if the corpus is missing."""
     root = corpus_root(config).resolve()
-    release = sha256(repr((str(root), config.table, config.label_file)))
+    words = () if config.words is None else (config.words,)  # so that older folders keep their names
+    release = sha256(repr((str(root), config.table, config.label_file, *words)))
     return cache_folder() / "corpora" / f"{config.name}-{release[:12]}"
 
 
