@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
 from pathlib import Path
+from typing import TypeVar
 
 from melt_ser.core.errors import SetupError
 from melt_ser.core.package import __version__
@@ -13,6 +15,8 @@ from melt_ser.runs.folder import read_result
 from melt_ser.runs.public_text import without_examples
 from melt_ser.serving.answers import Bin, LimitFacts, ModelFacts, Rating, Score
 from melt_ser.serving.limits import Limits
+
+Row = TypeVar("Row", Evaluation, RatingScore)
 
 
 def model_facts(folder: Path, fold: int | None, model: Model, limits: Limits) -> ModelFacts:
@@ -53,16 +57,29 @@ def _result(folder: Path) -> Result | None:
 
 
 def _rows(result: Result, fold: int | None) -> list[Evaluation]:
-    """Return a row for each corpus and split: of the fold, or of all folds together.
-
-    The mean of the folds' probabilities, which is what the server answers then, has results on other corpora alone; on
-    the run's own the answers of the single models stand for it.
-    """
+    """Return the row of each corpus and split."""
     closed = [row for row in result.evals if row.answer_set == "closed"]
+    return _answered(closed, result.closed_evals(), fold, lambda row: (row.corpus, row.split))
+
+
+def _rating_rows(result: Result, fold: int | None, attributes: list[str]) -> list[RatingScore]:
+    """Return the row of each corpus, split and attribute."""
+    every, whole = ([row for row in rows if row.of in attributes] for rows in (result.ratings, result.whole_ratings()))
+    return _answered(every, whole, fold, lambda row: (row.corpus, row.split, row.of))
+
+
+def _answered(
+    every: Iterable[Row], whole: Iterable[Row], fold: int | None, key: Callable[[Row], tuple[str, ...]]
+) -> list[Row]:
+    """Return a row for each key: of the fold, or of all folds together.
+
+    The mean of the folds' answers, which the server gives then, has results on other corpora alone; on the run's own
+    the answers of the single models (`whole`) stand for it.
+    """
     if fold is not None:
-        return [row for row in closed if row.fold == fold]
-    rows = {(row.corpus, row.split): row for row in result.closed_evals()}
-    rows |= {(row.corpus, row.split): row for row in closed if row.fold == ENSEMBLE}
+        return [row for row in every if row.fold == fold]
+    rows = {key(row): row for row in whole}
+    rows |= {key(row): row for row in every if row.fold == ENSEMBLE}
     return list(rows.values())
 
 
@@ -80,16 +97,6 @@ def _score(row: Evaluation) -> Score:
         if row.calibration is None
         else [Bin(confidence=one.confidence, accuracy=one.accuracy, n=one.n) for one in row.calibration.curve],
     )
-
-
-def _rating_rows(result: Result, fold: int | None, attributes: list[str]) -> list[RatingScore]:
-    """Return a row for each corpus, split and attribute, chosen as in `_rows`."""
-    rated = [row for row in result.ratings if row.of in attributes]
-    if fold is not None:
-        return [row for row in rated if row.fold == fold]
-    rows = {(row.corpus, row.split, row.of): row for row in result.whole_ratings() if row.of in attributes}
-    rows |= {(row.corpus, row.split, row.of): row for row in rated if row.fold == ENSEMBLE}
-    return list(rows.values())
 
 
 def _rating(row: RatingScore) -> Rating:
