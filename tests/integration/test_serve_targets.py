@@ -14,7 +14,7 @@ import pandas as pd
 import pytest
 import soundfile
 
-from browser import BROWSER, CONTRASTS, Seen, chromium
+from browser import CONTRASTS, Seen
 from melt_ser.predict import main as predict
 from small_runs import CLASSES, corpus, train
 
@@ -57,15 +57,6 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 def served(runs: dict[str, Path]) -> Iterator[Served]:
     with serving(runs["attributes"]) as one:
         yield one
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    if BROWSER is None:
-        pytest.skip("no Chromium is installed")
-    pytest.importorskip("playwright", reason="playwright is not installed")
-    with chromium() as running:
-        yield running
 
 
 def rows_of(run: Path, folder: Path, capsys: pytest.CaptureFixture[str], *options: str) -> list[dict[str, str]]:

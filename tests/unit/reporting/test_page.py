@@ -16,7 +16,7 @@ from urllib.parse import unquote, urlsplit
 
 import pytest
 
-from browser import BROWSER, CONTRASTS, Seen, chromium
+from browser import CONTRASTS, Seen
 from melt_ser.report import main
 from melt_ser.reporting import page as page_module
 from report_runs import HOSTILE, copy, rename, results, scored
@@ -108,15 +108,6 @@ def test_a_page_of_many_runs_stays_small(folder: Path, tmp_path: Path, monkeypat
     assert addressed <= {one["id"] for _, one in Elements(text).found if "id" in one}
     assert "3 more runs are in the tables above without details" in text
     assert "--format csv</code> has all" in text
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    if BROWSER is None:
-        pytest.skip("no Chromium is installed")
-    pytest.importorskip("playwright", reason="playwright is not installed")
-    with chromium() as running:
-        yield running
 
 
 @pytest.fixture
