@@ -9,9 +9,11 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cache
 from itertools import combinations
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -22,14 +24,16 @@ from melt_ser.evaluation.evaluation_sets import SHARE
 from melt_ser.evaluation.metrics import Floats
 from melt_ser.evaluation.rating_comparison import RatingDifference, compare_ratings
 from melt_ser.evaluation.rating_scores import DISTRIBUTION, MEAN_OF_ATTRIBUTES
+from melt_ser.evaluation.results import Fold
 from melt_ser.reporting.matrix import MARKS
 from melt_ser.reporting.rated import RatedSystem
 from melt_ser.reporting.significance import MOST_COMPARISONS
 from melt_ser.reporting.utterances import by_model
-from melt_ser.runs.predictions import REFERENCE, read_prediction_table
+from melt_ser.runs.predictions import REFERENCE, numbers_in, read_prediction_table
 
 COLUMNS = ("system", "trained on", "tested on", "of", "best", "utterances", "difference", "p", "units")
 NUMBERS = ("utterances", "difference", "p")
+Read = Callable[[Path, Fold], list[pd.DataFrame]]  # `_answers`
 MEANING = (
     "The best on the test data minus this system, in CCC, or in KL for shares of votes, with its 95 % interval by a "
     "paired jackknife, which leaves out each unit in turn, on the utterances that both answered. All pairs of systems "
@@ -94,18 +98,20 @@ def compare_rated(systems: Sequence[RatedSystem]) -> RatedPairs:
             "report fewer runs."
         )
         return found
-    tested = [pair for group in alike.values() if len(group) > 1 for pair in _tested(group, found.notes)]
+    read = cache(_answers)  # a file has every attribute of a system
+    tested = [pair for group in alike.values() if len(group) > 1 for pair in _tested(group, read, found.notes)]
     corrected = holm([pair.p for pair, _ in tested])
     found.pairs = [replace(pair, p=p) for (pair, has_best), p in zip(tested, corrected, strict=True) if has_best]
     return found
 
 
-def _tested(group: Sequence[RatedSystem], notes: list[str]) -> list[tuple[RatedPair, bool]]:
+def _tested(group: Sequence[RatedSystem], read: Read, notes: list[str]) -> list[tuple[RatedPair, bool]]:
     """Return the pairs of a group, their p not yet corrected, and whether the first of the group is in the pair."""
     answers: list[list[pd.DataFrame] | None] = []
     for system in group:
         try:
-            answers.append(_answers(system))
+            runs = zip(system.runs, system.rows, strict=True)
+            answers.append([table for run, row in runs for table in read(run.folder / row.predictions, row.fold)])
         except InputError as error:
             answers.append(None)
             notes.append(f"{system.system} on {system.tested_on} is not compared by its {system.first.of}: {error}")
@@ -124,13 +130,10 @@ def _tested(group: Sequence[RatedSystem], notes: list[str]) -> list[tuple[RatedP
     return pairs
 
 
-def _answers(system: RatedSystem) -> list[pd.DataFrame]:
-    """Return the predictions of each seed or model of a system, by utterance; InputError if a file is not sound."""
-    tables = []
-    for run, row in zip(system.runs, system.rows, strict=True):
-        table = read_prediction_table(run.folder / row.predictions, (), row.fold)
-        tables += [of_model.set_index("utterance", drop=False) for of_model in by_model(table, row.fold)]
-    return tables
+def _answers(path: Path, fold: Fold) -> list[pd.DataFrame]:
+    """Return the predictions of each model in a file, by utterance; InputError if it is not sound."""
+    table = read_prediction_table(path, (), fold)
+    return [of_model.set_index("utterance", drop=False) for of_model in by_model(table, fold)]
 
 
 def _difference(system: RatedSystem, one: list[pd.DataFrame], other: list[pd.DataFrame]) -> RatingDifference:
@@ -155,19 +158,7 @@ def _ratings(system: RatedSystem, table: pd.DataFrame) -> tuple[dict[str, Floats
     train, of = system.runs[0].result.train, system.first.of
     if of == DISTRIBUTION:
         shares, classes = [SHARE + name for name in train.classes], list(train.classes)
-        return {of: _numbers(table, shares)}, {of: _numbers(table, classes)}
+        return {of: numbers_in(table, shares)}, {of: numbers_in(table, classes)}
     names = [name for name in train.scales if name + REFERENCE in table] if of == MEAN_OF_ATTRIBUTES else [of]
-    references = {name: _numbers(table, [name + REFERENCE])[:, 0] for name in names}
-    return references, {name: _numbers(table, [name])[:, 0] for name in names}
-
-
-def _numbers(table: pd.DataFrame, columns: list[str]) -> Floats:
-    """Return columns of numbers, (rows, columns); an empty cell is NaN. InputError if one is missing or has a text."""
-    missing = [name for name in columns if name not in table]
-    if missing:
-        raise InputError(f"the predictions have no column '{missing[0]}'.")
-    try:
-        numbers: Floats = table[columns].replace("", math.nan).to_numpy("float64")
-    except ValueError as error:
-        raise InputError(f"a cell of {', '.join(columns)} is no number ({error}).") from None
-    return numbers
+    references = {name: numbers_in(table, [name + REFERENCE])[:, 0] for name in names}
+    return references, {name: numbers_in(table, [name])[:, 0] for name in names}

@@ -21,7 +21,7 @@ from melt_ser.evaluation.metrics import confusion_matrix, unweighted_accuracy
 from melt_ser.evaluation.rating_metrics import concordance, moments
 from melt_ser.models.onnx_graph import PROBABILITIES
 from melt_ser.runs.finished_run import Run
-from melt_ser.runs.predictions import REFERENCE
+from melt_ser.runs.predictions import REFERENCE, numbers_in
 from melt_ser.runs.run_onnx import OnnxModel
 
 PLACE = ("audio", "start", "end")
@@ -143,9 +143,7 @@ def _from_corpus(run: Run, fold: int | None, number: int) -> Clips:
         waveforms.append(read_audio(root / audio, first, last)[:MOST_SAMPLES])
     classes = chosen["reference"].tolist() if "reference" in known else None
     numbers = {
-        column.removesuffix(REFERENCE): chosen[column].replace("", np.nan).to_numpy("float64")
-        for column in known
-        if column != "reference"
+        column.removesuffix(REFERENCE): numbers_in(chosen, [column])[:, 0] for column in known if column != "reference"
     }
     return Clips(waveforms, classes, numbers, f"clips of {name}")
 

@@ -19,6 +19,7 @@ that learned from train alone. A model without classes has none, and neither has
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -30,6 +31,7 @@ from melt_ser.core import files
 from melt_ser.core.errors import InputError
 from melt_ser.corpora.ratings import ATTRIBUTE, rescaled
 from melt_ser.evaluation.evaluation_sets import SHARE, EvaluationSet
+from melt_ser.evaluation.metrics import Floats
 from melt_ser.evaluation.results import MEAN, RERUN_HINT, Fold
 from melt_ser.models.outputs import Outputs
 
@@ -71,6 +73,18 @@ def read_prediction_table(path: Path, classes: Sequence[str], fold: Fold = None)
     texts = ("utterance", *of_classes, *(["fold"] if fold == MEAN else []))
     needed = dict.fromkeys(texts, str) | dict.fromkeys(classes, float)
     return files.read_csv(path, needed, RERUN_HINT, {"file": str, "speaker": str})
+
+
+def numbers_in(table: pd.DataFrame, columns: list[str]) -> Floats:
+    """Return columns of numbers, (rows, columns); an empty cell is NaN. InputError if one is missing or has a text."""
+    missing = [name for name in columns if name not in table]
+    if missing:
+        raise InputError(f"the predictions have no column '{missing[0]}'.")
+    try:
+        numbers: Floats = table[columns].replace("", math.nan).to_numpy("float64")
+    except ValueError as error:
+        raise InputError(f"a cell of {', '.join(columns)} is no number ({error}).") from None
+    return numbers
 
 
 def dev_table(dev: pd.DataFrame, answers: np.ndarray, classes: Sequence[str]) -> pd.DataFrame:
