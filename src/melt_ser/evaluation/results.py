@@ -56,6 +56,11 @@ class FoldTraining(Struct):
     chosen: dict[str, Any] = {}  # the settings of a probe that dev chose: layers, inverse_regularisation, temperature
     dev_value: float | None = None  # of the score that chose (`train.dev_metric`); None in older files: UA chose
 
+    @property
+    def score(self) -> float | None:
+        """Return the score that chose; UA in the record of a fold from before other targets."""
+        return self.dev_ua if self.dev_value is None else self.dev_value
+
 
 class Failure(Struct):
     """`failed.json`: the reason why a run failed; deleted when the run starts again."""

@@ -121,7 +121,7 @@ def _train_info(plan: RunPlan, folds: list[FoldOutcome], padding: list[float]) -
         best_epoch=single.training.best_epoch if single else None,
         dev_ua=_mean_known([fold.training.dev_ua for fold in folds]),
         dev_metric=plan.dev_metric,
-        dev_value=_mean_known([_dev_value(fold.training) for fold in folds]),
+        dev_value=_mean_known([fold.training.score for fold in folds]),
         target=plan.corpus.target.value,
         scales={name: list(scale) for name, scale in plan.scales.items()},
         rules=plan.corpus.rules,
@@ -147,16 +147,11 @@ def _fold_info(plan: RunPlan, fold: FoldOutcome) -> FoldInfo:
         best_epoch=fold.training.best_epoch,
         chosen=fold.training.chosen,
         dev_ua=fold.training.dev_ua,
-        dev_value=_dev_value(fold.training),
+        dev_value=fold.training.score,
         dev_ece=fold.calibration.ece if fold.calibration else None,
         temperature=fold.temperature,
         seconds=round(fold.training.seconds, 3),
     )
-
-
-def _dev_value(training: FoldTraining) -> float | None:
-    """Return the score that chose the epoch; UA in the record of a fold from before other targets."""
-    return training.dev_ua if training.dev_value is None else training.dev_value
 
 
 def _mean_known(values: list[float | None]) -> float | None:

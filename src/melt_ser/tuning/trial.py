@@ -144,9 +144,8 @@ class Trainer:
             follow = functools.partial(self._report_epochs, report, best)
             read_backbone = self._reader(plan.config)
             _, training = train_model(plan, split, plan.fold_folder(split), title, self.cache, read_backbone, follow)
-            score = training.dev_ua if training.dev_value is None else training.dev_value
-            assert score is not None
-            best.append(score)
+            assert training.score is not None
+            best.append(training.score)
             best_epochs.append(training.best_epoch)
             if split is not plan.splits[-1]:
                 report((number + 1) * STEPS_OF_A_FOLD - 1, self._so_far(best))
