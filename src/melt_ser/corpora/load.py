@@ -25,7 +25,7 @@ from melt_ser.corpora.rater_table import read_raters
 from melt_ser.corpora.ratings import Ratings, joined, with_scales
 from melt_ser.corpora.reader import find_reader, is_own_corpus, read_with
 from melt_ser.corpora.table import Release, digest, validate
-from melt_ser.corpora.targets import WITH_ATTRIBUTES, target_of
+from melt_ser.corpora.targets import WITH_ATTRIBUTES, WITHOUT, target_of
 from melt_ser.corpora.verification import Progress, header_notes, judge, verify
 from melt_ser.corpora.word_table import with_words
 
@@ -105,7 +105,7 @@ def read_release(config: DatasetConfig) -> tuple[Path, Release]:
         )
     if config.label_file is not None:
         labels = expanded(config.label_file)
-        release = relabel(release, labels, needs_label=config.target not in (Target.distribution, Target.attributes))
+        release = relabel(release, labels, needs_label=config.target not in WITHOUT)
         release = release if config.target in (None, Target.label) else rate_again(release, labels, config)
     if config.words is not None:
         release = with_words(release, expanded(config.words))

@@ -17,7 +17,7 @@ WITH_ATTRIBUTES = (Target.attributes, Target.several)
 """The targets that have a scale for each attribute."""
 
 WITHOUT = {Target.distribution: "no vote for one of the classes", Target.attributes: "no attribute"}
-"""The reason why a row is left out, by the target."""
+"""The targets that need no label, and the reason why a row is left out with each."""
 
 
 def target_of(config: DatasetConfig, table: pd.DataFrame, ratings: Ratings | None) -> Target:

@@ -27,8 +27,8 @@ from melt_ser.corpora.ratings import ATTRIBUTE
 from melt_ser.corpora.readers.annotations import Record
 from melt_ser.corpora.readers.audformat_ratings import (
     Segment,
-    attribute_columns,
     combining,
+    rated_columns,
     segment_of,
     with_ratings,
 )
@@ -186,7 +186,7 @@ def _columns(database: Any, config: DatasetConfig, root: Path) -> dict[str, str]
     columns = {our: name for our, name in wanted.items() if name in names}
     rated: dict[str, str] = {}
     if config.target is not None or config.attributes or "label" not in columns:
-        rated = attribute_columns(names, config)
+        rated = rated_columns(names, config)
     for our, name in rated.items():
         if name not in names:
             raise InputError(

@@ -13,17 +13,17 @@ from typing import Any
 
 import pandas as pd
 
-from melt_ser.config import DatasetConfig, Target
+from melt_ser.config import DatasetConfig
 from melt_ser.core.vocabulary import ATTRIBUTES
 from melt_ser.corpora.ratings import ATTRIBUTE, Ratings, Scale, joined
 from melt_ser.corpora.table import Release
+from melt_ser.corpora.targets import WITHOUT
 
 Segment = tuple[str, float, float | None]  # a file, its start and end in seconds (None: the end of the file)
-RATED = (Target.distribution, Target.attributes)  # targets that need no label, so raters may disagree on it
 PERSON = "human"  # the type of a rater
 
 
-def attribute_columns(names: Iterable[str], config: DatasetConfig) -> dict[str, str]:
+def rated_columns(names: Iterable[str], config: DatasetConfig) -> dict[str, str]:
     """Return the database's name for each attribute that is asked for, by the name of its column in our table.
 
     names: what the database has. Without `dataset.attributes` these are the usual ones that it has; with another table
@@ -42,7 +42,7 @@ def segment_of(index: Any) -> Segment:
 
 def combining(config: DatasetConfig) -> Callable[[pd.Series], Any] | None:
     """Return what combines the values of several columns for one segment; None if they have to agree."""
-    return _combined if config.target in RATED else None
+    return _combined if config.target in WITHOUT else None  # raters may disagree on a label that is not needed
 
 
 def _combined(values: pd.Series) -> Any:
