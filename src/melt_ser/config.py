@@ -274,6 +274,11 @@ class BackboneConfig:
     """Probability of skipping a transformer layer in a training step, at least 0 and below 1."""
     pad_to_window: bool = False
     """Only for the family whisper: pad every clip to 30 s, and count the padding as frames, as transformers does."""
+    text: Optional[str] = None
+    """Hub id or local folder of a text encoder that reads the words (column text) beside the audio: the mean of its
+    last states stands behind the pooled frames. It stays frozen. null: the audio alone."""
+    text_revision: Optional[str] = None
+    """Commit of the text encoder's repository. null: its newest state."""
     allow_pickle: bool = False
     """Read pytorch_model.bin, with torch's restricted loader, if the checkpoint has no safetensors file."""
     kernels: Kernels = Kernels.fast
@@ -283,6 +288,13 @@ class BackboneConfig:
     def is_random(self) -> bool:
         """Whether the weights are drawn with the seed; a family without weights (egemaps) draws none either."""
         return self.checkpoint is None or self.init == Init.random
+
+    @property
+    def text_encoder(self) -> BackboneConfig | None:
+        """The settings of the text encoder that stands beside this backbone, as a backbone; None without one."""
+        if self.text is None:
+            return None
+        return BackboneConfig(name="text", family="text", checkpoint=self.text, revision=self.text_revision)
 
 
 @dataclass

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from melt_ser.cli.augment_checks import check_augment
 from melt_ser.cli.step_checks import check_steps
-from melt_ser.cli.word_checks import check_words_alone
+from melt_ser.cli.word_checks import check_words_alone, check_words_beside
 from melt_ser.config import (
     FIXED_POOLINGS,
     LAYERS,
@@ -137,6 +137,7 @@ def check(config: Config) -> None:
 def check_backbone(config: Config) -> None:
     """Raise SetupError if a backbone without weights has settings of weights, or is to be trained."""
     family = config.backbone.family
+    check_words_beside(config)
     if family in READ_WORDS:
         check_words_alone(config)
     if family not in WITHOUT_WEIGHTS:

@@ -71,11 +71,27 @@ def settle_checkpoint(composed: DictConfig, choice: str, overrides: Iterable[str
     )
 
 
+def name_text_encoder(composed: DictConfig, choice: str, overrides: Iterable[str]) -> None:
+    """Add the name of `backbone.text` to that of the backbone (wavlm_and_roberta-base) if no name was chosen.
+
+    The arguments are those of `settle_checkpoint`, which comes first.
+    """
+    backbone = composed.backbone
+    if backbone.text is None or any(override.startswith("backbone.name=") for override in overrides):
+        return
+    unchosen = [_settings_of(choice, composed).name]
+    if backbone.checkpoint is not None:
+        unchosen.append(name_of(backbone.checkpoint))
+    if backbone.name in unchosen:
+        OmegaConf.update(composed, "backbone.name", f"{backbone.name}_and_{name_of(backbone.text)}")
+
+
 def settle_job(composed: DictConfig) -> None:
     """Do as `compose` does, within a job of Hydra, with the choices and overrides that Hydra records."""
     if "backbone" in composed:
         job = HydraConfig.get()
         settle_checkpoint(composed, job.runtime.choices["backbone"], job.overrides.task)
+        name_text_encoder(composed, job.runtime.choices["backbone"], job.overrides.task)
         name_combination(composed, job.overrides.task)
 
 

@@ -1,9 +1,29 @@
-"""Refuse settings of audio for a backbone that reads words."""
+"""Refuse settings that do not fit a model that reads words."""
 
 from __future__ import annotations
 
 from melt_ser.config import AUTO, AugmentConfig, Config
 from melt_ser.core.errors import SetupError
+from melt_ser.core.vocabulary import READ_WORDS
+
+
+def check_words_beside(config: Config) -> None:
+    """Raise SetupError if a setting does not fit words that are read beside the audio (`backbone.text`)."""
+    backbone = config.backbone
+    if backbone.text is None:
+        if backbone.text_revision is not None:
+            raise SetupError("backbone.text_revision needs backbone.text, the text encoder; leave it out.")
+        return
+    if backbone.family in READ_WORDS:
+        raise SetupError(
+            f"backbone.family={backbone.family} reads the words already; leave out backbone.text, or choose a backbone "
+            "of speech."
+        )
+    if config.augment.mixup_probability > 0:
+        raise SetupError(
+            "augment.mixup_probability mixes the audio of two clips, and backbone.text has no words for a mixture; set "
+            "it to 0, or leave out backbone.text."
+        )
 
 
 def check_words_alone(config: Config) -> None:

@@ -60,14 +60,14 @@ def telling_sentences_note(table: pd.DataFrame, corpus: str) -> list[str]:
 
 
 def words_alone_note(table: pd.DataFrame, corpus: str) -> list[str]:
-    """Return a sentence for a model that reads words alone if a corpus is scripted, otherwise nothing."""
+    """Return a sentence for a model that reads words if a corpus is scripted, otherwise nothing."""
     sentences = script(table)
     if not sentences:
         return []
     count = int(read_sentences(table).isin(sentences).sum())
     return [
         f"The speakers of '{corpus}' read {_sentences(len(sentences))} in {count} of its {len(table)} utterances: what "
-        "a model of the words alone scores there is about the choice of sentences, and says nothing about emotion."
+        "the words give a model there is about the choice of sentences, and says nothing about emotion."
     ]
 
 

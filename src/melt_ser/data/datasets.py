@@ -41,6 +41,7 @@ class Batch:
     classes: the class index of each utterance, (batch,), or the share of each class, (batch, classes), with mixup.
     rows: the rows of the table, (batch,).
     stage: the stage of `inputs`.
+    text: the vector of each utterance's words, (batch, features), if the model reads them beside the audio.
     """
 
     inputs: Tensor
@@ -48,6 +49,7 @@ class Batch:
     classes: Tensor
     rows: Tensor
     stage: Stage = Stage.nothing
+    text: Tensor | None = None
 
     def to(self, device: torch.device) -> Batch:
         """Return the batch on a device, its lengths on the CPU; a copy from pinned memory overlaps with computing."""
@@ -72,7 +74,10 @@ class Batch:
         return replace(self, inputs=cropped, lengths=self.lengths.clamp(max=frames))
 
     def _map(self, change: Callable[[Tensor], Tensor]) -> Batch:
-        return replace(self, inputs=change(self.inputs), classes=change(self.classes), rows=change(self.rows))
+        text = None if self.text is None else change(self.text)
+        return replace(
+            self, inputs=change(self.inputs), classes=change(self.classes), rows=change(self.rows), text=text
+        )
 
 
 def class_numbers(table: pd.DataFrame, classes: Sequence[str]) -> np.ndarray:
@@ -91,10 +96,12 @@ class ClipDataset(Dataset[Any], ABC):
     corpora: the number of each utterance's corpus, (utterances,); all 0 unless the corpus is a union of several.
     epoch: the training epoch; the random draws depend on it. Processes that read for this one see it change.
     is_cached: whether the items are cached features, so that nothing is decoded.
+    text: the vector of each utterance's words, (utterances, features), if the model reads them beside the audio.
     do_normalize, pad_samples, crop, seed: as for audio (`WaveformDataset`); these are the values of words.
     """
 
     is_cached = False
+    text: Tensor | None = None
     do_normalize = False
     pad_samples = 0
     crop: Crop | None = None

@@ -103,7 +103,7 @@ class FeatureDataset(ClipDataset):
         super().__init__()
         self.utterances = utterances
         self.seconds = utterances.seconds
-        self.classes, self.corpora = utterances.classes, utterances.corpora
+        self.classes, self.corpora, self.text = utterances.classes, utterances.corpora, utterances.text
         self.store = store
         crop = utterances.crop
         self.places = np.ones(len(table), dtype=np.int64)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import replace
 from typing import TypeVar
 
 import torch
@@ -48,6 +49,7 @@ class AheadLoader:
         most = min(MOST_PROCESSES, torch.multiprocessing.cpu_count(), len(utterances) // CLIPS_OF_A_PROCESS)
         processes = workers if workers is not None else most if decodes else 0
         self.reads_ahead = for_gpu and processes == 0
+        self.text = utterances.text
         self.loader: DataLoader[Batch] = DataLoader(
             utterances,
             batch_sampler=rows,
@@ -59,8 +61,12 @@ class AheadLoader:
         )
 
     def __iter__(self) -> Iterator[Batch]:
-        loaded = iter(self.loader)
+        loaded = map(self._with_text, self.loader)
         return read_ahead(loaded) if self.reads_ahead else loaded
+
+    def _with_text(self, batch: Batch) -> Batch:
+        """Return a batch with the vectors of its words, which stay in this process: they are small."""
+        return batch if self.text is None else replace(batch, text=self.text[batch.rows])
 
 
 class EpochLoader:

@@ -61,8 +61,12 @@ class TextDataset(ClipDataset):
     def collate(items: Sequence[tuple[Tensor, int, int]]) -> Batch:
         """Pad the token ids with zeros to the longest and return them as a batch; the encoder puts its own padding."""
         ids, classes, rows = zip(*items, strict=True)
-        lengths = torch.tensor([len(of_text) for of_text in ids])
-        return Batch(pad_sequence(list(ids), batch_first=True), lengths, torch.tensor(classes), torch.tensor(rows))
+        return Batch(*padded(ids), torch.tensor(classes), torch.tensor(rows))
+
+
+def padded(ids: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
+    """Return the token ids of texts, padded with zeros, (texts, tokens), and the tokens of each, (texts,)."""
+    return pad_sequence(list(ids), batch_first=True), torch.tensor([len(of_text) for of_text in ids])
 
 
 def named_by_words(table: pd.DataFrame) -> pd.DataFrame:

@@ -138,7 +138,7 @@ def predict_with_all(
 
     def logits_of(batch: Batch) -> Tensor:
         with contextlib.nullcontext() if precision is None else computing_in(precision, device):
-            return torch.stack(logits_of_all(models, batch.inputs, batch.lengths, batch.stage))
+            return torch.stack(logits_of_all(models, batch.inputs, batch.lengths, batch.stage, batch.text))
 
     for rows, logits in in_batches(logits_of, utterances, batch_size, accelerator, less_memory, title):
         probabilities[:, rows] = models[0].outputs.answers(logits)

@@ -40,12 +40,14 @@ class BackboneOutput:
         is so in transformers 5; in transformers 4 and in SUPERB's code both are the same (`head.last_state`).
     frame_mask: (batch, frames), true for frames that belong to the utterance; the values of other frames mean nothing.
     is_pooled: whether the states hold one vector of each utterance, (batch, 1, features), that the head's pooling made.
+    text: the vector of each utterance's words, (batch, features), if the head reads them too.
     """
 
     last_hidden_state: Tensor
     hidden_states: tuple[Tensor, ...] | None
     frame_mask: Tensor
     is_pooled: bool = False
+    text: Tensor | None = None
 
 
 class Backbone(nn.Module, ABC):

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from melt_ser.audio import egemaps
@@ -14,6 +16,7 @@ from melt_ser.core.vocabulary import READ_WORDS
 CONFIG = "config.json"
 DESCRIPTION = "melt_ser.json"  # of a model that melt_ser has saved
 HEAD_WEIGHTS = "head.safetensors"  # of one whose head no class of transformers has
+TEXT_ENCODER = "text"  # the folder with the text encoder of one that reads words beside the audio
 SAFE_WEIGHTS = ("model.safetensors", "model.safetensors.index.json")
 PICKLED_WEIGHTS = ("pytorch_model.bin", "pytorch_model.bin.index.json")
 EXTRACTOR = ("preprocessor_config.json", "processor_config.json")  # the second is the joint file of transformers 5
@@ -60,8 +63,30 @@ def weights_digest(config: BackboneConfig) -> str | None:
 
     It is "commit:<hash>" for a checkpoint of the hub and "sha256:<hash>" over the files of a local folder. Hashing
     takes a second per gigabyte. For the family egemaps it is "opensmile:<version>", since that decides the features.
+    That of a text encoder beside the backbone follows, as in "commit:<hash>, text commit:<hash>".
+
     Raises SetupError, one sentence with the fix, if there is no such checkpoint.
     """
+    own = _digest(config)
+    if config.text_encoder is None:
+        return own
+    with naming_the_text_setting():
+        beside = f"text {_digest(config.text_encoder)}"
+    return beside if own is None else f"{own}, {beside}"
+
+
+@contextmanager
+def naming_the_text_setting() -> Iterator[None]:
+    """Name `backbone.text` in the errors of a text encoder that stands beside a backbone of speech."""
+    try:
+        yield
+    except SetupError as error:
+        named = str(error).replace("backbone.checkpoint", "backbone.text")
+        raise SetupError(named.replace("backbone.revision", "backbone.text_revision")) from error
+
+
+def _digest(config: BackboneConfig) -> str | None:
+    """Return `weights_digest` of a single encoder."""
     if config.family == "egemaps":
         return f"opensmile:{egemaps.version()}"
     if config.checkpoint is None or config.is_random:
@@ -141,6 +166,7 @@ def _download(config: BackboneConfig) -> Path:
     assert config.checkpoint is not None
     revision = f" at revision {config.revision}" if config.revision else ""
     where = f"The checkpoint {config.checkpoint}{revision}"
+    small = "" if config.family in READ_WORDS else ", or try a small encoder of the package: backbone=wavlm_tiny"
     try:
         info = HfApi().model_info(config.checkpoint, revision=config.revision, timeout=SECONDS_TO_ANSWER)
         names = {sibling.rfilename for sibling in info.siblings or []}
@@ -158,7 +184,7 @@ def _download(config: BackboneConfig) -> Path:
         raise SetupError(
             f"{where} is not in the Hugging Face cache and {why_not_downloaded(error)}; connect once, or run "
             f"`{download_command(config)}` on a machine with a network and copy its cache, or set "
-            f"backbone.checkpoint=<local folder>, or try a small encoder of the package: backbone=wavlm_tiny."
+            f"backbone.checkpoint=<local folder>{small}."
         ) from error
     return Path(paths[0]).parent
 

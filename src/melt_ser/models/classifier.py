@@ -1,4 +1,7 @@
-"""A classifier of speech: a backbone, and a head that maps its frames to one logit per class or attribute."""
+"""A classifier of speech: a backbone, and a head that maps its frames to one logit per class or attribute.
+
+It may read the words of the utterances too (`backbone.text`): their vectors are an input of the head.
+"""
 
 from __future__ import annotations
 
@@ -15,6 +18,7 @@ from melt_ser.models.backbone import Backbone, BackboneOutput
 from melt_ser.models.head import Head, checked_layers
 from melt_ser.models.kernels.masking import mask_of
 from melt_ser.models.outputs import Outputs
+from melt_ser.models.text_vectors import TextVectors
 
 
 class SpeechClassifier(nn.Module):
@@ -27,10 +31,17 @@ class SpeechClassifier(nn.Module):
 
     uncertainties: nn.Parameter | None
 
-    def __init__(self, backbone: Backbone, head: HeadConfig, outputs: Outputs | Sequence[str]) -> None:
+    def __init__(
+        self,
+        backbone: Backbone,
+        head: HeadConfig,
+        outputs: Outputs | Sequence[str],
+        text: TextVectors | None = None,
+    ) -> None:
         """Put a new head on a backbone.
 
-        outputs: those of the model, or the names of its classes if it has no others.
+        outputs: those of the model, or the names of its classes if it has no others. text: gives the vectors of words
+        that the head reads beside the audio; None: it reads the audio alone.
         """
         super().__init__()
         if head.layers != "last" and backbone.layer_drop > 0:
@@ -43,6 +54,7 @@ class SpeechClassifier(nn.Module):
         self.backbone = backbone
         self.register_parameter("uncertainties", None)  # of classes and attributes, while their weights are learnt
         self.outputs = outputs if isinstance(outputs, Outputs) else Outputs(list(outputs))
+        self.text = text
         self.set_head(head)
 
     @property
@@ -55,7 +67,8 @@ class SpeechClassifier(nn.Module):
         backbone = self.backbone
         self.head_config = config
         features = backbone.output_size if config.layers == "last" else backbone.hidden_size
-        self.head = Head(config, features, backbone.number_of_layers, len(self.outputs)).to(backbone.device)
+        of_text = self.text.features if self.text is not None else 0
+        self.head = Head(config, features, backbone.number_of_layers, len(self.outputs), of_text).to(backbone.device)
 
     def fold_standardisation(self) -> None:
         """Put the standardisation of the pooled features into the first linear layer; the logits stay the same.
@@ -66,7 +79,10 @@ class SpeechClassifier(nn.Module):
         if not head.standardises or head.layers == "weighted":
             return
         weights = head.state_dict()
-        shift, scale = (weights.pop(name).double().flatten() for name in ("shift", "scale"))
+        shift, scale = (
+            torch.cat([weights.pop(name).double().flatten() for name in (kind, f"text_{kind}") if name in weights])
+            for kind in ("shift", "scale")
+        )
         first = "network.1" if self.head_config.hidden_sizes else "output"
         weight = weights[f"{first}.weight"].double() / scale
         weights[f"{first}.weight"] = weight.float()
@@ -74,7 +90,9 @@ class SpeechClassifier(nn.Module):
         self.set_head(replace(self.head_config, standardise=False))
         self.head.load_state_dict(weights)
 
-    def forward(self, inputs: Tensor, lengths: Tensor, stage: Stage = Stage.nothing) -> Tensor:
+    def forward(
+        self, inputs: Tensor, lengths: Tensor, stage: Stage = Stage.nothing, text: Tensor | None = None
+    ) -> Tensor:
         """Return logits, (batch, outputs).
 
         Args:
@@ -82,8 +100,9 @@ class SpeechClassifier(nn.Module):
                 (batch, frames, ...).
             lengths: samples or frames of each utterance, (batch,).
             stage: the stage of `inputs`; the model continues from there.
+            text: the vector of each utterance's words, (batch, features), if the model reads them.
         """
-        logits: Tensor = self.head(self.continue_from(stage, inputs, lengths))
+        logits: Tensor = self.head(replace(self.continue_from(stage, inputs, lengths), text=text))
         return logits
 
     def frozen_stage(self, crops: bool) -> Stage:
@@ -167,19 +186,23 @@ class SpeechClassifier(nn.Module):
 
 
 def logits_of_all(
-    classifiers: Sequence[SpeechClassifier], inputs: Tensor, lengths: Tensor, stage: Stage = Stage.nothing
+    classifiers: Sequence[SpeechClassifier],
+    inputs: Tensor,
+    lengths: Tensor,
+    stage: Stage = Stage.nothing,
+    text: Tensor | None = None,
 ) -> list[Tensor]:
     """Return the logits of each classifier, (batch, outputs); a shared backbone is computed once.
 
-    inputs, lengths, stage: as for `SpeechClassifier.forward`.
+    inputs, lengths, stage, text: as for `SpeechClassifier.forward`.
     """
     if len(classifiers) == 1:  # training in a lower precision wraps the classifier's own call
-        return [classifiers[0](inputs, lengths, stage)]
+        return [classifiers[0](inputs, lengths, stage, text)]
     outputs: dict[tuple[int, bool], BackboneOutput] = {}
     logits = []
     for classifier in classifiers:
         key = (id(classifier.backbone), classifier.head.reads_all)
         if key not in outputs:
-            outputs[key] = classifier.continue_from(stage, inputs, lengths)
+            outputs[key] = replace(classifier.continue_from(stage, inputs, lengths), text=text)
         logits.append(classifier.head(outputs[key]))
     return logits

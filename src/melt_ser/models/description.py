@@ -14,14 +14,14 @@ from melt_ser.models.checkpoint_files import DESCRIPTION
 from melt_ser.models.classifier import SpeechClassifier
 from melt_ser.models.outputs import Outputs
 
-FORMAT_VERSION = 4  # the newest; a model is written in the lowest version that can describe it
+FORMAT_VERSION = 5  # the newest; a model is written in the lowest version that can describe it
 
 
 def describe(classifier: SpeechClassifier) -> dict[str, Any]:
     """Return the content of melt_ser.json.
 
     Version 2 added the key `last_state`; version 3 the pooling "statistics", state k, all states and `standardise`;
-    version 4 `scales` (of attributes) and `independent` (classes).
+    version 4 `scales` (of attributes) and `independent` (classes); version 5 `text` (vectors of words).
     """
     head = classifier.head_config
     described: dict[str, Any] = {
@@ -44,6 +44,9 @@ def describe(classifier: SpeechClassifier) -> dict[str, Any]:
     if classifier.outputs.independent:
         outputs["independent"] = True
     version = 4 if outputs else version
+    if classifier.text is not None:
+        outputs["text"] = True
+        version = 5
     return {
         "format_version": version,
         "family": classifier.backbone.family,

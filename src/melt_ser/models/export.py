@@ -10,6 +10,8 @@ A head that reads state k is a weighted sum in which all other layers weigh 0. O
 comes after the norm (`head.last_state`; transformers 5 takes the state before the norm), all states side by side, and
 a standardised sum. A model of attributes, or of classes learnt each by itself, has the second form too.
 
+A model that reads words beside the audio has the second form, and its text encoder in the folder `text`.
+
 A family that is no transformers model, such as egemaps, has the second form with its own files (`Backbone.save`).
 
 The classifier of the first form has a projection before the mean; it is saved as the identity. transformers lacks
@@ -39,11 +41,12 @@ from melt_ser.core.errors import InputError, SetupError
 from melt_ser.core.files import replacing_folder, write_json
 from melt_ser.core.memory import NO_ROOM_FOR_MODEL, memory_advice
 from melt_ser.models.backbone import Backbone
-from melt_ser.models.checkpoint_files import DESCRIPTION, HEAD_WEIGHTS, SAFE_WEIGHTS
+from melt_ser.models.checkpoint_files import DESCRIPTION, HEAD_WEIGHTS, SAFE_WEIGHTS, TEXT_ENCODER
 from melt_ser.models.classifier import SpeechClassifier
 from melt_ser.models.description import checked, describe, read_description
 from melt_ser.models.families import check_trusted, load_backbone
 from melt_ser.models.quiet import quiet_transformers
+from melt_ser.models.text_encoder import saved_text_vectors
 from melt_ser.models.weights import check_finite
 
 if TYPE_CHECKING:
@@ -60,8 +63,10 @@ FIRST_FORM = {
 """The names of the head's weights in transformers' classifier, and in ours."""
 
 
-def save_model(classifier: SpeechClassifier, folder: Path) -> None:
+def save_model(classifier: SpeechClassifier, folder: Path, sibling: Path | None = None) -> None:
     """Write the folder, whole or not at all; safetensors only.
+
+    sibling: the saved model of another fold, whose text encoder is the same.
 
     Raises OutputError if the folder cannot be written.
     """
@@ -78,6 +83,12 @@ def save_model(classifier: SpeechClassifier, folder: Path) -> None:
         else:
             backbone.save(temporary)
             save_file(_on_cpu(classifier.head.state_dict()), temporary / HEAD_WEIGHTS, METADATA)
+        if classifier.text is not None:
+            (temporary / TEXT_ENCODER).mkdir()
+            if sibling is None:
+                classifier.text.encoder.save(temporary / TEXT_ENCODER)
+            else:
+                _copy_model(sibling / TEXT_ENCODER, temporary / TEXT_ENCODER)
         write_json(temporary / DESCRIPTION, describe(classifier))
 
 
@@ -114,8 +125,9 @@ def load_model(folder: Path, device: str | torch.device = "cpu") -> SpeechClassi
         BackboneConfig(family=family, checkpoint=str(folder), pad_to_window=description.get("pad_to_window") is True),
         seed=0,
     )
+    text = saved_text_vectors(folder / TEXT_ENCODER) if description.get("text") is True else None
     with torch.random.fork_rng(devices=[]):  # the saved weights replace the head's initial ones
-        classifier = SpeechClassifier(backbone, head, outputs)
+        classifier = SpeechClassifier(backbone, head, outputs, text)
     try:
         weights = _read_first_form(folder) if _has_first_form(classifier) else load_file(folder / HEAD_WEIGHTS)
         if head.layers != "weighted":
@@ -133,10 +145,13 @@ def load_model(folder: Path, device: str | torch.device = "cpu") -> SpeechClassi
 def share_backbones(classifiers: Iterable[SpeechClassifier]) -> list[SpeechClassifier]:
     """Make classifiers with equal backbone weights share one backbone; folds of a frozen one differ only in heads.
 
-    The classifiers come one at a time, so that at most one duplicate backbone is in memory.
+    They are of one run, so they share the text encoder too, if they have one. They come one at a time, so that at most
+    one duplicate backbone is in memory.
     """
     kept: list[SpeechClassifier] = []
     for classifier in classifiers:
+        if kept:
+            classifier.text = kept[0].text
         weights = classifier.backbone.state_dict()
         for other in kept:
             theirs = other.backbone
@@ -152,6 +167,8 @@ def share_backbones(classifiers: Iterable[SpeechClassifier]) -> list[SpeechClass
 def _has_first_form(classifier: SpeechClassifier) -> bool:
     head, backbone = classifier.head_config, classifier.backbone
     if classifier.outputs.scales or classifier.outputs.independent:  # the pipeline of transformers takes the softmax
+        return False
+    if classifier.text is not None:
         return False
     fits = Pooling(head.pooling) is Pooling.mean and not head.hidden_sizes and not head.standardise
     return fits and head.layers != "all" and backbone.equals_transformers(head)
@@ -235,9 +252,12 @@ def _save_in_two(model: PreTrainedModel, prefix: str, folder: Path) -> None:
 
 
 def _copy_model(source: Path, target: Path) -> None:
-    """Copy the files of a model with a frozen backbone; link the backbone's file, if the file system can."""
+    """Copy the files of a model with a frozen backbone; link those with its weights, if the file system can."""
     for file in source.iterdir():
-        if file.name not in (WHOLE, BACKBONE) or not _linked(file, target / file.name):
+        if file.name == TEXT_ENCODER:
+            (target / TEXT_ENCODER).mkdir()
+            _copy_model(file, target / TEXT_ENCODER)
+        elif file.name not in (WHOLE, BACKBONE) or not _linked(file, target / file.name):
             shutil.copyfile(file, target / file.name)
 
 

@@ -31,12 +31,19 @@ class Head(nn.Module):
     With `config.standardise`, each feature of each pooled state is shifted and scaled to mean 0 and deviation 1 over
     the training part (`set_scale`), and the last linear layer starts from zeros. The other initial weights are drawn
     from torch's global random state.
+
+    With `text_features`, the vector of the words (`BackboneOutput.text`) stands behind the pooled frames, standardised
+    likewise (`set_text_scale`); the linear layers read both.
     """
 
     shift: Tensor
     scale: Tensor
+    text_shift: Tensor
+    text_scale: Tensor
 
-    def __init__(self, config: HeadConfig, features: int, number_of_layers: int, classes: int) -> None:
+    def __init__(
+        self, config: HeadConfig, features: int, number_of_layers: int, classes: int, text_features: int = 0
+    ) -> None:
         super().__init__()
         pooling = POOLINGS[_checked("head.pooling", config.pooling, POOLINGS)]
         last_state = _checked("head.last_state", config.last_state, LAST_STATES)
@@ -51,11 +58,15 @@ class Head(nn.Module):
         if self.layers == "weighted":
             self.layer_weights = nn.Parameter(torch.full((used,), 1.0 / used))
         self.pooling = pooling(features if pooling.is_fixed else features * joined)
-        width, layers = features * joined * pooling.multiplier, list[nn.Module]()
+        self.text_features = text_features
+        width, layers = features * joined * pooling.multiplier + text_features, list[nn.Module]()
         self.pooled_shape = (used, features * pooling.multiplier)  # of a fixed pooling
         if config.standardise:
             self.register_buffer("shift", torch.zeros(self.pooled_shape))
             self.register_buffer("scale", torch.ones(self.pooled_shape))
+        if config.standardise and text_features:
+            self.register_buffer("text_shift", torch.zeros(text_features))
+            self.register_buffer("text_scale", torch.ones(text_features))
         for size in config.hidden_sizes:
             layers += [nn.Dropout(config.dropout), nn.Linear(width, size), nn.ReLU()]
             width = size
@@ -76,7 +87,13 @@ class Head(nn.Module):
         A feature that does not vary is only shifted.
         """
         self.shift.copy_(mean)
-        self.scale.copy_(torch.where(deviation > 1e-6 * (mean.abs() + 1e-6), deviation, torch.ones_like(deviation)))
+        self.scale.copy_(_without_zeros(mean, deviation))
+
+    def set_text_scale(self, vectors: Tensor) -> None:
+        """Set the mean and deviation of the words' vectors from those of the training part, (utterances, features)."""
+        mean, deviation = vectors.double().mean(dim=0), vectors.double().std(dim=0, correction=0)
+        self.text_shift.copy_(mean)
+        self.text_scale.copy_(_without_zeros(mean, deviation))
 
     def forward(self, backbone: BackboneOutput) -> Tensor:
         """Return logits, (batch, classes), in float32 even if the backbone ran in a lower precision."""
@@ -86,8 +103,16 @@ class Head(nn.Module):
 
     def embeddings(self, backbone: BackboneOutput) -> Tensor:
         """Return the input of the last linear layer, (batch, features): pooled features, after any hidden layers."""
-        hidden: Tensor = self.network(self._vector(backbone))
+        vector = self._vector(backbone)
+        if self.text_features:
+            assert backbone.text is not None
+            vector = torch.cat([vector, self.scaled_text(backbone.text.float())], dim=-1)
+        hidden: Tensor = self.network(vector)
         return hidden
+
+    def scaled_text(self, vectors: Tensor) -> Tensor:
+        """Return vectors of words, (utterances, features), as the linear layers read them."""
+        return (vectors - self.text_shift) / self.text_scale if self.standardises else vectors
 
     def states(self, backbone: BackboneOutput) -> tuple[Tensor, ...]:
         """Return the states that the head reads, each (batch, frames, features); for state k, all of them."""
@@ -131,6 +156,11 @@ class Head(nn.Module):
         for weight, state in zip(self.layer_weights.softmax(dim=0), used, strict=True):
             total = torch.addcmul(total, weight, state.float())
         return total
+
+
+def _without_zeros(mean: Tensor, deviation: Tensor) -> Tensor:
+    """Return the deviations to divide by: 1 for a feature that does not vary."""
+    return torch.where(deviation > 1e-6 * (mean.abs() + 1e-6), deviation, torch.ones_like(deviation))
 
 
 def checked_layers(layers: int | str, number_of_layers: int) -> int | str:

@@ -13,7 +13,7 @@ from melt_ser.models.checkpoint_files import DESCRIPTION, why_not_downloaded
 from melt_ser.models.quiet import quiet_hub
 
 FOLDS = "folds/*/model"
-WEIGHTS = ["*.json", "*.safetensors"]  # neither the card nor its figures
+WEIGHTS = ["*.json", "*.safetensors", "*.txt", "*.model"]  # neither the card nor its figures
 
 
 def is_on_hub(run: Path) -> bool:

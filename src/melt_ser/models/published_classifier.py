@@ -52,9 +52,11 @@ class PublishedClassifier(SpeechClassifier):
         self.outputs = Outputs(list(members))
         self.members = [list(numbers) for numbers in members.values()]
 
-    def forward(self, inputs: Tensor, lengths: Tensor, stage: Stage = Stage.nothing) -> Tensor:
+    def forward(
+        self, inputs: Tensor, lengths: Tensor, stage: Stage = Stage.nothing, text: Tensor | None = None
+    ) -> Tensor:
         """Return logits of the classes, (batch, classes): their softmax is the renormalised probability."""
-        logits = super().forward(inputs, lengths, stage)
+        logits = super().forward(inputs, lengths, stage, text)
         return torch.stack([logits[:, numbers].logsumexp(dim=1) for numbers in self.members], dim=1)
 
 

@@ -2,7 +2,8 @@
 
 Each pair of runs with the same training corpus, test part and classes is scored on the utterances that both were tested
 on (a run of the words leaves out those without words): once with the same weight for both, and once with the weight
-that dev chooses (dev_weight.py). No weight is chosen on the test part.
+that dev chooses (dev_weight.py). No weight is chosen on the test part. If there is a run that joins both encoders in
+one classifier (`backbone.text`) and is trained like the run of speech, it has a row too.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from dataclasses import dataclass, field, replace
 from functools import cache
 from itertools import product
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
@@ -26,9 +28,12 @@ from melt_ser.reporting.scores import tested_part
 from melt_ser.reporting.significance import answers_of
 from melt_ser.runs.predictions import read_dev_table
 
+Settings = dict[str, Any]
 Answers = tuple[Path, pd.DataFrame]  # the folder of a run, and its answers
 
 MOST_PAIRS = 100
+OF_JOINED = ("name", "text", "text_revision")  # the settings of `backbone` in which a joined run differs
+JOINED = "joined vectors"  # in place of a weight
 TEXTS = ("speech", "text", "trained on", "tested on", "weight of text")
 COLUMNS = (
     *(*TEXTS, "utterances", "UA speech", "UA text", "UA together"),
@@ -37,18 +42,18 @@ COLUMNS = (
 MEANING = (
     "Together: the mean of the probabilities of both, on the utterances that both answered: with weight 0.5 for each, "
     "and with the weight of text that is best on dev. Each fold and seed chooses its own; the table has their mean and "
-    "range. UA in %; gain: together minus one of them, with its 95 % interval by a paired bootstrap; p is "
-    "corrected over all gains (Holm)."
+    "range. Joined vectors: one classifier that reads the vectors of both. UA in %; gain: together minus one of them, "
+    "with its 95 % interval by a paired bootstrap; p is corrected over all gains (Holm)."
 )
 
 
 @dataclass(frozen=True)
 class Pair:
-    """A system of speech, one of text, and the mean of their probabilities on one test part."""
+    """A system of speech, one of text, and both together on one test part."""
 
     speech: SystemScore
     text: SystemScore
-    weight: str  # of text: 0.5, or those that dev chose
+    weight: str  # of text: 0.5, or those that dev chose; or JOINED
     uas: tuple[float, float, float]  # of speech, text, both together
     over_speech: Comparison
     over_text: Comparison
@@ -77,8 +82,9 @@ class Together:
 def speech_and_text_together(scores: Sequence[SystemScore]) -> Together:
     """Return the pairs among scores that have the same training corpus, test part and classes."""
     closed = [score for score in scores if score.answer_set.startswith("closed")]
-    texts = [score for score in closed if _reads_words(score)]
-    speech = [score for score in closed if not _reads_words(score)]
+    texts = [score for score in closed if _backbone(score)["family"] in READ_WORDS]
+    joined = [score for score in closed if _backbone(score).get("text") is not None]
+    speech = [score for score in closed if score not in texts and score not in joined]
     candidates = [pair for pair in product(speech, texts) if _tested_alike(*pair)]
     found = Together()
     if len(candidates) > MOST_PAIRS:
@@ -89,9 +95,11 @@ def speech_and_text_together(scores: Sequence[SystemScore]) -> Together:
     for one, other in candidates:
         name = f"{one.system} and {other.system} on {one.corpus}"
         try:
-            answers = _side_by_side(_with_runs(one, read), _with_runs(other, read))
+            systems = [one, other, *(score for score in joined if _joins(score, one, other))]
+            heard, texts_read, *of_joined = _side_by_side([_with_runs(score, read) for score in systems])
+            answers = list(zip(heard, texts_read, strict=True))
             dev = DevWeights(tuple(one.rows[0].classes), read_dev)
-            pairs, reason = _combined(one, other, answers, dev)
+            pairs, reason = _combined(one, other, answers, dev, of_joined)
         except InputError as error:
             found.notes.append(f"{name} are not combined: {error}")
             continue
@@ -106,8 +114,21 @@ def speech_and_text_together(scores: Sequence[SystemScore]) -> Together:
     return found
 
 
-def _reads_words(score: SystemScore) -> bool:
-    return score.runs[0].result.config["backbone"]["family"] in READ_WORDS
+def _backbone(score: SystemScore) -> Settings:
+    settings: Settings = score.runs[0].result.config["backbone"]
+    return settings
+
+
+def _joins(joined: SystemScore, speech: SystemScore, text: SystemScore) -> bool:
+    """Return whether a system joins the encoders of two others, and is trained like that of speech."""
+
+    def of(score: SystemScore) -> tuple[Settings, Settings]:
+        settings = {key: value for key, value in _backbone(score).items() if key not in OF_JOINED}
+        trainer: Settings = score.runs[0].result.config["trainer"]
+        return settings, trainer
+
+    same_text = _backbone(joined)["text"] == _backbone(text)["checkpoint"]
+    return same_text and of(joined) == of(speech) and _tested_alike(joined, speech)
 
 
 def _tested_alike(one: SystemScore, other: SystemScore) -> bool:
@@ -125,9 +146,15 @@ def _with_runs(score: SystemScore, read: Callable[[SystemScore], list[pd.DataFra
 
 
 def _combined(
-    speech: SystemScore, text: SystemScore, answers: Sequence[tuple[Answers, Answers]], dev: DevWeights
+    speech: SystemScore,
+    text: SystemScore,
+    answers: Sequence[tuple[Answers, Answers]],
+    dev: DevWeights,
+    joined: Sequence[Sequence[Answers]],
 ) -> tuple[list[Pair], str | None]:
-    """Score a pair from the answers of `_side_by_side`: with weight 0.5, and with the weights of dev.
+    """Score a pair from the answers of `_side_by_side`: with weight 0.5, with the weights of dev, and joined.
+
+    joined: the answers of each system that joins the encoders.
 
     Return why dev chooses no weight, otherwise None. The p are not corrected yet. Raises InputError if the two cannot
     be combined.
@@ -143,6 +170,10 @@ def _combined(
         weights.append(_weight_text(list(dev.chosen.values())))
     except InputError as error:
         reason = str(error).rstrip(".")
+    for of_seeds in joined:
+        tables = [_of_same(of_speech, table) for (_, table), ((of_speech, _), _) in zip(of_seeds, common, strict=True)]
+        mixes.append(pd.concat(tables, ignore_index=True))
+        weights.append(JOINED)
     speakers = common[0][0][0]["group"].reset_index(drop=True)  # the tables of all seeds have the same utterances
     paired = score_tables([by_utterance(table, classes) for table in (heard, read, *mixes)], speakers)
     pairs = []
@@ -166,6 +197,14 @@ def _in_common(heard: pd.DataFrame, read: pd.DataFrame) -> tuple[pd.DataFrame, p
     return heard, read
 
 
+def _of_same(heard: pd.DataFrame, joined: pd.DataFrame) -> pd.DataFrame:
+    """Return the answers of a joined run for the utterances of `heard`. Raises InputError if it lacks some."""
+    _, found = _in_common(heard, joined)
+    if len(found) < len(heard):
+        raise InputError("the run of joined vectors was tested on fewer utterances.")
+    return found
+
+
 def _folds(answers: pd.DataFrame) -> pd.Series:
     """Return the fold of the model of each answer; older tables of predictions do not have it."""
     return answers["fold"] if "fold" in answers else pd.Series("", answers.index)
@@ -182,12 +221,13 @@ def _weight_text(weights: Sequence[float]) -> str:
     return f"{mean:.2f} (dev)" if low == high else f"{mean:.2f} (dev: {low:.2f} to {high:.2f})"
 
 
-def _side_by_side(heard: Sequence[Answers], read: Sequence[Answers]) -> list[tuple[Answers, Answers]]:
-    """Pair the answers seed by seed; a single seed goes with each seed of the other. InputError for other numbers."""
-    if len(heard) != len(read) and 1 not in (len(heard), len(read)):
-        raise InputError(f"they have {len(heard)} and {len(read)} seeds; give both as many, or one a single seed.")
-    number = max(len(heard), len(read))
-    return list(zip(list(heard) * (number // len(heard)), list(read) * (number // len(read)), strict=True))
+def _side_by_side(systems: Sequence[Sequence[Answers]]) -> list[list[Answers]]:
+    """Return the answers of systems seed by seed; a single seed is repeated. InputError for other numbers of seeds."""
+    number = max(map(len, systems))
+    for seeds in map(len, systems):
+        if seeds not in (1, number):
+            raise InputError(f"they have {seeds} and {number} seeds; give each as many, or a single seed.")
+    return [list(seeds) * (number // len(seeds)) for seeds in systems]
 
 
 def _gain(comparison: Comparison) -> str:

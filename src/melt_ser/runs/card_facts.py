@@ -33,9 +33,13 @@ def card_facts(result: Result, permission: str | None = None) -> dict[str, Any]:
 
     permission: why the model may be passed on although a licence does not plainly say so.
     """
-    dataset = result.config["dataset"]
+    dataset, backbone = result.config["dataset"], result.config["backbone"]
+    words_alone, words_beside = backbone["family"] in READ_WORDS, backbone.get("text") is not None
+    words = "the words of an utterance" if words_alone else "a recording of speech"
     return {
-        "reads_words": result.config["backbone"]["family"] in READ_WORDS,
+        "reads_words": words_alone or words_beside,
+        "reads_audio": not words_alone,
+        "input": f"{words} and its words" if words_beside else words,
         "classes": [escaped(name) for name in result.train.classes],
         "attributes": [f"{escaped(name)} ({low:g} to {high:g})" for name, (low, high) in result.train.scales.items()],
         "ratings": [(escaped(meaning), _lines(lines)) for meaning, lines in _ratings(result)],
@@ -71,7 +75,7 @@ def _built(result: Result) -> str:
     backbone, trainer = result.config["backbone"], result.config["trainer"]
     encoder = code(backbone["name"])
     if starts_from_checkpoint(result):
-        weights = result.train.weights or ""
+        weights = (result.train.weights or "").partition(",")[0]  # that of a text encoder follows
         commit = f" at commit {code(weights.removeprefix('commit:'))}" if weights.startswith("commit:") else ""
         encoder += f" ({code(public_settings(backbone['checkpoint']))}{commit}, {escaped(backbone['pretraining'])})"
     elif result.train.weights:
@@ -85,9 +89,14 @@ def _built(result: Result) -> str:
     is_probe = any(fold.chosen for fold in result.train.folds)
     how = way.get("probe" if is_probe else str(trainer.get("freeze")), "was fine-tuned, with a head on top")
     corpora = " and ".join(code(name) for name in training_corpora(result))
-    return f"The encoder {encoder} {how}, on {corpora}, by melt_ser {result.run.versions.get('melt_ser', '')}.".replace(
-        " .", "."
-    )
+    version = result.run.versions.get("melt_ser", "")
+    built = f"The encoder {encoder} {how}, on {corpora}, by melt_ser {version}.".replace(" .", ".")
+    if backbone.get("text") is not None:
+        built += (
+            f" Beside it, the mean of the last states of the text encoder {code(public_settings(backbone['text']))} "
+            "stands for the words; it was not changed."
+        )
+    return built
 
 
 def _results(result: Result) -> Iterator[str]:

@@ -141,10 +141,11 @@ def load_model(
         )
     with computing_in(ScorePrecision(precision), target):  # so that a device without it is told at once
         classifiers = share_backbones(load_classifier(one, target) for one in folders)
-    if classifiers[0].backbone.reads_words:
+    reads_words = classifiers[0].backbone.reads_words
+    if reads_words or classifiers[0].text is not None:
         raise SetupError(
-            f"{folder} reads words, not audio; score it on a corpus with a column text: melt-ser evaluate <run> "
-            "dataset=<name>."
+            f"{folder} reads {'words, not audio' if reads_words else 'words beside the audio'}; score it on a corpus "
+            "with a column text: melt-ser evaluate <run> dataset=<name>."
         )
     return Model(classifiers, ScorePrecision(precision))
 

@@ -31,6 +31,7 @@ from melt_ser.models.export import load_model, save_head, save_model
 from melt_ser.models.families import load_backbone
 from melt_ser.models.head import checked_layers
 from melt_ser.models.outputs import Outputs
+from melt_ser.models.text_encoder import text_vectors
 from melt_ser.runs.fold_inputs import FoldInputs
 from melt_ser.runs.goals import correct_priors, goals_of, with_uncertainties
 from melt_ser.runs.plan import RunPlan
@@ -80,7 +81,7 @@ def build_model(
     if not backbone.has_frames and config.trainer.method is Method.gradient:
         raise SetupError(f"backbone.family={config.backbone.family} has no frames to train on; set trainer=probe.")
     torch.manual_seed(config.seed)
-    return SpeechClassifier(backbone, config.head, outputs)
+    return SpeechClassifier(backbone, config.head, outputs, text_vectors(config.backbone))
 
 
 def load_or_train(
@@ -118,11 +119,11 @@ def load_or_train(
         inputs, _ = train_model(plan, both, folder / REFIT_FOLDER, title, cache, read_backbone, report, training)
     training.seconds = time.perf_counter() - started
     if inputs.accelerator.is_main_process:
-        with_same_backbone = _model_with_same_backbone(plan)
-        if with_same_backbone is None:
-            save_model(inputs.model, folder / "model")
+        sibling = _model_of_another_fold(plan)
+        if sibling is not None and config.trainer.freeze == "everything":
+            save_head(inputs.model, folder / "model", sibling)
         else:
-            save_head(inputs.model, folder / "model", with_same_backbone)
+            save_model(inputs.model, folder / "model", sibling)
         files.write_json(done, msgspec.structs.asdict(training))
         delete_checkpoints(folder)
     return inputs, training
@@ -159,7 +160,7 @@ def train_model(
         trainer = plan.config.trainer
         if chosen is not None and chosen.best_epoch is not None:
             trainer = replace(trainer, epochs=chosen.best_epoch)
-        record = partial(recorded_gradients, trainer, model.backbone) if trainer.cuda_graphs else None
+        record = partial(recorded_gradients, trainer, model) if trainer.cuda_graphs else None
         goals = goals_of(plan, split)
         with_uncertainties(model, plan)
         state = fit(
@@ -184,10 +185,8 @@ def delete_checkpoints(folder: Path) -> None:
         shutil.rmtree(place / "checkpoints", ignore_errors=True)
 
 
-def _model_with_same_backbone(plan: RunPlan) -> Path | None:
-    """Return a finished fold's model folder if the backbone is frozen, since all folds can share its weights file."""
-    if plan.config.trainer.freeze != "everything":
-        return None
+def _model_of_another_fold(plan: RunPlan) -> Path | None:
+    """Return the model folder of a finished fold; its files of what is frozen can be shared."""
     folders = [plan.fold_folder(split) for split in plan.splits]
     return next((folder / "model" for folder in folders if (folder / FOLD_FILE).is_file()), None)
 

@@ -53,7 +53,7 @@ The names of YAML files are among them, because the values in the files are hash
 """
 
 AS_BEFORE: dict[str, dict[str, Any]] = {
-    "backbone": {"init": "pretrained", "layers": None, "pad_to_window": False},
+    "backbone": {"init": "pretrained", "layers": None, "pad_to_window": False, "text": None, "text_revision": None},
     "dataset": {
         "rater_vote": None,
         "dev_group": None,

@@ -19,7 +19,7 @@ Settings = dict[str, Any]
 class Origin:
     """A checkpoint or a corpus, with its licence in words ("": not known)."""
 
-    kind: str  # checkpoint or corpus
+    kind: str  # checkpoint, text encoder or corpus
     name: str
     licence: str
 
@@ -30,13 +30,17 @@ class Origin:
 
 
 def origins(result: Result) -> list[Origin]:
-    """Return the checkpoint, unless the weights are random or measured, and each training corpus of a run."""
+    """Return each checkpoint, unless the weights are random or measured, and each training corpus of a run."""
     backbone, found = result.config["backbone"], []
     if starts_from_checkpoint(result):
         shipped = _shipped("backbone", backbone["name"])
         same = shipped.get("checkpoint") == backbone["checkpoint"]
         licence = backbone.get("licence") or (shipped.get("licence", "") if same else "")
         found.append(Origin("checkpoint", backbone["checkpoint"], licence))
+    if backbone.get("text") is not None:
+        shipped = _shipped("backbone", "text")
+        licence = shipped["licence"] if shipped["checkpoint"] == backbone["text"] else ""
+        found.append(Origin("text encoder", backbone["text"], licence))
     for name, corpus in training_corpora(result).items():
         shipped = _shipped("dataset", name)
         same = shipped.get("reader") == corpus.get("reader")

@@ -15,7 +15,6 @@ from melt_ser.cli.compose import load_dataset
 from melt_ser.config import RELEASE_LABELS, ClassLoss, Config, DatasetConfig, Method, Target
 from melt_ser.core.console import say, verification_bar
 from melt_ser.core.errors import InputError, MeltSerError, SetupError
-from melt_ser.core.vocabulary import READ_WORDS
 from melt_ser.corpora.corpus import Corpus
 from melt_ser.corpora.fold_split import FoldSplit
 from melt_ser.corpora.labels import LabelSpace
@@ -25,7 +24,7 @@ from melt_ser.corpora.sentences import script
 from melt_ser.corpora.sounds import read_sounds
 from melt_ser.corpora.splits import make_fold_splits
 from melt_ser.corpora.targets import WITH_ATTRIBUTES, attribute_names, shares_of
-from melt_ser.corpora.words import only_with_words
+from melt_ser.corpora.words import readable_by
 from melt_ser.evaluation.dev_metric import dev_metric
 from melt_ser.evaluation.evaluation_sets import EvaluationSet, make_evaluation_set, other_corpora
 from melt_ser.models.outputs import Outputs
@@ -166,9 +165,8 @@ def read_reference(config: Config, corpus: Corpus) -> Corpus:
 
 
 def read_corpus(config: Config, dataset: DatasetConfig) -> Corpus:
-    """Return a verified corpus; only the rows with words if the backbone reads words. The errors of `load_corpus`."""
-    corpus = load_corpus(dataset, progress=verification_bar)
-    return only_with_words(corpus) if config.backbone.family in READ_WORDS else corpus
+    """Return a verified corpus as the backbone reads it. Raises the errors of `load_corpus` and `readable_by`."""
+    return readable_by(load_corpus(dataset, progress=verification_bar), vars(config.backbone))
 
 
 def _readable(

@@ -15,11 +15,10 @@ from melt_ser.core import files
 from melt_ser.core.console import say
 from melt_ser.core.errors import InputError, SetupError
 from melt_ser.core.processes import is_main_process
-from melt_ser.core.vocabulary import READ_WORDS
 from melt_ser.corpora.corpus import Corpus
 from melt_ser.corpora.fold_split import SPLIT_COLUMNS
 from melt_ser.corpora.labels import LabelSpace
-from melt_ser.corpora.words import only_with_words
+from melt_ser.corpora.words import readable_by
 from melt_ser.evaluation.evaluation_sets import EvaluationSet, make_evaluation_set, split_to_score
 from melt_ser.evaluation.results import RERUN_HINT, Evaluation, RatingScore, Result, write_result
 from melt_ser.models.families import check_trusted, find_family
@@ -44,8 +43,7 @@ class FinishedSystem:
     def score(self, corpus: Corpus) -> Result:
         """Do as `rescore` does, from the result that is in the folder now: another `evaluate` may have added rows."""
         result = read_result(self.folder)
-        if result.config["backbone"]["family"] in READ_WORDS:
-            corpus = only_with_words(corpus)
+        corpus = readable_by(corpus, result.config["backbone"])
         return rescore(self.folder, result, corpus, self.config.eval, self.config.device)
 
 

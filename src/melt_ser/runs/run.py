@@ -132,7 +132,9 @@ def finished(plan: RunPlan) -> Result:
     result = read_result(plan.folder)
     backbone = plan.config.backbone
     has_weights = backbone.family not in WITHOUT_WEIGHTS
-    at_hand = has_weights and (backbone.checkpoint is None or is_cached(backbone))  # a finished run downloads nothing
+    encoders = [encoder for encoder in (backbone, backbone.text_encoder) if encoder is not None]
+    # A finished run downloads nothing.
+    at_hand = has_weights and all(encoder.checkpoint is None or is_cached(encoder) for encoder in encoders)
     weights = weights_digest(backbone) if at_hand else result.train.weights
     _refuse_changed_inputs(plan, weights, result.train, "was finished")
     return result
@@ -144,7 +146,9 @@ def _refuse_changed_inputs(
     changed = [f"Corpus '{plan.corpus.name}' has"] if before.digest != plan.corpus.digest else []
     if before.weights != weights:
         measured = plan.config.backbone.family in WITHOUT_WEIGHTS
-        changed += ["opensmile has" if measured else f"The checkpoint {plan.config.backbone.checkpoint} has"]
+        backbone = plan.config.backbone
+        text = "" if backbone.text is None else f" or the text encoder {backbone.text}"
+        changed += ["opensmile has" if measured else f"The checkpoint {backbone.checkpoint}{text} has"]
     if before.sounds is not None and sounds is not None and before.sounds != sounds:
         changed.append("The recordings in augment.noise_folder or augment.room_folder have")
     for subject in changed:

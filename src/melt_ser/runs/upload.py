@@ -14,7 +14,7 @@ from pathlib import Path
 from melt_ser.core.errors import SetupError
 from melt_ser.core.package import students_folder
 from melt_ser.evaluation.results import Result
-from melt_ser.models.checkpoint_files import CONFIG, DESCRIPTION, EXTRACTOR
+from melt_ser.models.checkpoint_files import CONFIG, DESCRIPTION, EXTRACTOR, TEXT_ENCODER, TOKENIZER
 from melt_ser.runs.card_metadata import benchmark_files
 from melt_ser.runs.folder import model_folders
 from melt_ser.runs.model_card import BENCHMARKS, CARD, card_text, figures_of
@@ -22,6 +22,7 @@ from melt_ser.runs.origins import is_student, origins
 
 REVEALING = {"predictions": "predictions/*.csv", "splits": "splits.csv"}  # only if the user asks for them
 STUDENT_CARD = ("README.md", "speech.md")
+LICENCE_SETTINGS = {"checkpoint": "backbone.licence", "corpus": "dataset.licence"}
 
 
 @dataclass(frozen=True)
@@ -58,12 +59,12 @@ def check_licences(result: Result, permission: str | None) -> None:
             for origin in objected
         )
         settings = " or ".join(
-            dict.fromkeys("backbone.licence" if one.kind == "checkpoint" else "dataset.licence" for one in objected)
+            dict.fromkeys(LICENCE_SETTINGS[one.kind] for one in objected if one.kind in LICENCE_SETTINGS)
         )
+        fix = f" If the licence is another, state it with {settings} of train." if settings else ""
         raise SetupError(
             f"This model is not pushed: {reasons}. If you may share a model that learned from it, say why with "
-            f"--permission '<sentence>', which the card will show. If the licence is another, state it with "
-            f"{settings} of train."
+            f"--permission '<sentence>', which the card will show.{fix}"
         )
 
 
@@ -82,7 +83,7 @@ def uploads(folder: Path, result: Result, wishes: Wishes) -> list[Upload]:
     found: list[Upload] = []
     for _, path in chosen:
         place = f"{path.relative_to(folder).as_posix()}/" if len(chosen) > 1 else ""
-        found += [Upload(place + file.name, file) for file in _model_files(path)]
+        found += [Upload(f"{place}{file.relative_to(path).as_posix()}", file) for file in _model_files(path)]
     found += [Upload(figure.path, folder / figure.path) for figure in figures_of(folder, result)]
     found += [Upload(f"{BENCHMARKS}/{name}", text.encode()) for name, text in benchmark_files(result).items()]
     if is_student(result):
@@ -105,7 +106,7 @@ def _model_files(folder: Path) -> list[Path]:
     """Return the files of a saved model; nothing else that lies in its folder."""
     if not (folder / DESCRIPTION).is_file():
         raise SetupError(f"{folder} has no {DESCRIPTION}; the run lacks its model, so train it again with force=true.")
-    names = {CONFIG, DESCRIPTION, *EXTRACTOR}
-    files = (path for path in folder.iterdir() if path.is_file())
+    names = {CONFIG, DESCRIPTION, *EXTRACTOR, *TOKENIZER}
+    files = (path for place in (folder, folder / TEXT_ENCODER) for path in place.glob("*") if path.is_file())
     is_weights = (".safetensors", ".safetensors.index.json")
     return sorted(path for path in files if path.name in names or path.name.endswith(is_weights))

@@ -1,4 +1,4 @@
-"""Rows of a corpus as the input of a model: audio, or the words if the model reads words."""
+"""Rows of a corpus as the input of a model: audio, words, or audio with the vectors of the words."""
 
 from __future__ import annotations
 
@@ -21,4 +21,7 @@ def read_utterances(model: SpeechClassifier, table: pd.DataFrame, corpus: Corpus
     backbone = model.backbone
     if isinstance(backbone, TextBackbone):
         return TextDataset(table, corpus.root, model.classes, backbone.tokenise)
-    return WaveformDataset(table, corpus.root, model.classes, backbone.do_normalize, **of_audio)
+    utterances = WaveformDataset(table, corpus.root, model.classes, backbone.do_normalize, **of_audio)
+    if model.text is not None:
+        utterances.text = model.text.of(table["text"].tolist(), backbone.device)
+    return utterances

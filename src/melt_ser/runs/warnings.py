@@ -34,7 +34,7 @@ def warnings_before(plan: RunPlan) -> list[str]:
     for other in plan.others:
         if other.config.synthetic:
             sentences += group_warnings(other.table, other.config)
-    if plan.config.backbone.family in READ_WORDS:
+    if plan.config.backbone.family in READ_WORDS or plan.config.backbone.text is not None:
         for corpus in (plan.corpus, *plan.others):
             sentences += words_alone_note(corpus.table, corpus.name)
     sentences += dict.fromkeys(note for split in plan.splits for note in split.notes)

@@ -52,7 +52,8 @@ class StepInput(NamedTuple):
 
     features: (batch, frames, ...), those of the frozen stage. counts: the frames of each utterance, (batch,).
     rows: of the training part, (batch,), or with mixup the share of each class, (batch, classes). weights: of each
-    utterance in the loss, (batch,). scale: a number, the factor of the gradients.
+    utterance in the loss, (batch,). scale: a number, the factor of the gradients. text: the vector of each utterance's
+    words, (batch, features), if the model reads them.
     """
 
     features: Tensor
@@ -60,6 +61,7 @@ class StepInput(NamedTuple):
     rows: Tensor
     weights: Tensor
     scale: Tensor
+    text: Tensor | None = None
 
 
 Gradients = Callable[[StepInput], Tensor]
@@ -135,7 +137,7 @@ def fit(
         torch.manual_seed(hash((seed, shard.process)))  # so that dropout differs between processes
 
     def gradients(batch: StepInput) -> Tensor:
-        losses = objective(wrapped(batch.features, batch.counts, stage), batch.rows, model.uncertainties)
+        losses = objective(wrapped(batch.features, batch.counts, stage, batch.text), batch.rows, model.uncertainties)
         loss: Tensor = (losses * batch.weights).sum()
         accelerator.backward(loss * batch.scale)
         return loss.detach()
@@ -168,7 +170,7 @@ def fit(
                         # Processes average their gradients, hence the factor.
                         scale = torch.full((), accelerator.num_processes / micro_batch.divisor, device=device)
                         answers = answers_of_batch(batch)
-                        step_input = StepInput(features.inputs, features.lengths, answers, counted, scale)
+                        step_input = StepInput(features.inputs, features.lengths, answers, counted, scale, batch.text)
                         loss = (recorded or gradients)(step_input)
                     running_loss.add(loss, micro_batch.step, loaded.rows, len(shard.of(micro_batch.rows)))
                     clips += len(micro_batch.rows)

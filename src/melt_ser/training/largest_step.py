@@ -115,7 +115,8 @@ class TrialStep:
             frames = min(self.crop_frames, features.inputs.shape[1])
             features = replace(features, inputs=features.inputs[:, :frames], lengths=features.lengths.clamp(max=frames))
         with self.accelerator.autocast():
-            logits = self.model(features.inputs, features.lengths, self.stage)
+            text = None if one.text is None else one.text.to(device).repeat(utterances, 1)
+            logits = self.model(features.inputs, features.lengths, self.stage, text)
         loss = cross_entropy(logits.float(), one.classes.to(device).repeat(utterances))
         loss.backward()  # type: ignore[no-untyped-call]
 

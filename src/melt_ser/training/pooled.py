@@ -29,7 +29,7 @@ def pooled_features(
 
 
 def set_scale(model: SpeechClassifier, utterances: ClipDataset, batch_size: int, accelerator: Accelerator) -> None:
-    """Set the head's standardisation to the mean and deviation of its pooled features over utterances.
+    """Set the head's standardisation to the mean and deviation of its pooled features, and of words, over utterances.
 
     The arguments are those of `_pooled_batches`. The model is in evaluation mode afterwards.
     """
@@ -39,6 +39,8 @@ def set_scale(model: SpeechClassifier, utterances: ClipDataset, batch_size: int,
         sums += torch.stack([values.sum(dim=0), values.square().sum(dim=0)])
     mean, square = accelerator.reduce(sums.to(accelerator.device), "sum") / len(utterances)
     model.head.set_scale(mean, (square - mean.square()).clamp(min=0.0).sqrt())
+    if utterances.text is not None:
+        model.head.set_text_scale(utterances.text)
 
 
 def _pooled_batches(

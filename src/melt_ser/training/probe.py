@@ -73,13 +73,32 @@ class Linear(NamedTuple):
         return normalised(np.exp(logits - logits.max(axis=1, keepdims=True)))
 
 
+class Features(NamedTuple):
+    """The standardised features of utterances.
+
+    pooled: of their frames, (utterances, states, features). text: of their words, (utterances, features); None: the
+    model reads the audio alone.
+    """
+
+    pooled: np.ndarray
+    text: np.ndarray | None
+
+    def view(self, layers: int | str) -> np.ndarray:
+        """Return the features that a probe reads, (utterances, features): of one state, or of all side by side."""
+        pooled = self.pooled
+        if isinstance(layers, int) and pooled.shape[1] > 1:
+            pooled = pooled[:, layers]
+        view: np.ndarray = pooled.reshape(len(pooled), -1).astype(np.float64)
+        return view if self.text is None else np.concatenate([view, self.text.astype(np.float64)], axis=1)
+
+
 class Examples(NamedTuple):
     """Utterances to learn from.
 
-    features: (utterances, states, features). targets: their right answers. weights: with mean 1, (utterances,).
+    read: the features of their frames and words. targets: their right answers. weights: with mean 1, (utterances,).
     """
 
-    features: np.ndarray
+    read: Features
     targets: Targets
     weights: np.ndarray
 
@@ -113,15 +132,17 @@ def fit_probe(
         if model.head.standardises:
             mean, deviation = features.mean(axis=0, dtype=np.float64), features.std(axis=0, dtype=np.float64)
             model.head.set_scale(torch.from_numpy(mean), torch.from_numpy(deviation))
+            if train.text is not None:
+                model.head.set_text_scale(train.text)
         weighting = Weighting.of_targets(config.balance, goals.train, train.corpora, len(model.classes))
         weights = weighting.in_loss if weighting.sampling is None else weighting.sampling
-        examples = Examples(_scaled(model, features), goals.train, weights)
+        examples = Examples(_scaled(model, features, train), goals.train, weights)
         if choice is None:
-            assert goals.dev is not None and dev_features is not None
-            choice, candidates = _choose(config, model, examples, _scaled(model, dev_features), goals.dev)
+            assert goals.dev is not None and dev is not None and dev_features is not None
+            choice, candidates = _choose(config, model, examples, _scaled(model, dev_features, dev), goals.dev)
             if accelerator.is_main_process:
                 files.write_csv(folder / "probe.csv", candidates)
-        view = _view(examples.features, choice.layers)
+        view = examples.read.view(choice.layers)
         [probe] = _fits(config.method, view, examples, [choice.inverse_regularisation], len(model.outputs))
     if not probe.is_best:
         c = choice.inverse_regularisation
@@ -134,18 +155,18 @@ def fit_probe(
 
 
 def _choose(
-    config: TrainerConfig, model: SpeechClassifier, examples: Examples, dev_features: np.ndarray, dev: Targets
+    config: TrainerConfig, model: SpeechClassifier, examples: Examples, dev_features: Features, dev: Targets
 ) -> tuple[Choice, pd.DataFrame]:
     """Return the candidate with the highest dev score, and the scores of all; among equals, the lowest dev loss wins.
 
-    dev_features: those of the dev utterances, (utterances, states, features). dev: their right answers.
+    dev_features: those of the dev utterances. dev: their right answers.
     """
-    states = range(examples.features.shape[1])
+    states = range(examples.read.pooled.shape[1])
     layers_of_candidates = list(states) if model.head.layers == "chosen" else [model.head.layers]
     strengths = sorted(config.inverse_regularisation)
     rows, best = [], (-np.inf, -np.inf)
     for layers in layers_of_candidates:
-        view, dev_view = _view(examples.features, layers), _view(dev_features, layers)
+        view, dev_view = examples.read.view(layers), dev_features.view(layers)
         probes = _fits(config.method, view, examples, strengths, len(model.outputs))
         for strength, probe in zip(strengths, probes, strict=True):
             temperature = 1.0
@@ -159,20 +180,12 @@ def _choose(
     return choice, pd.DataFrame(rows)
 
 
-def _scaled(model: SpeechClassifier, features: np.ndarray) -> np.ndarray:
-    """Return features, (utterances, states, features), as the head standardises them."""
-    if not model.head.standardises:
-        return features
-    scaled: np.ndarray = (features - model.head.shift.cpu().numpy()) / model.head.scale.cpu().numpy()
-    return scaled
-
-
-def _view(features: np.ndarray, layers: int | str) -> np.ndarray:
-    """Return the features that a probe reads, (utterances, features): of one state of several, or all side by side."""
-    if isinstance(layers, int) and features.shape[1] > 1:
-        features = features[:, layers]
-    view: np.ndarray = features.reshape(len(features), -1).astype(np.float64)
-    return view
+def _scaled(model: SpeechClassifier, pooled: np.ndarray, utterances: ClipDataset) -> Features:
+    """Return pooled features, (utterances, states, features), and those of words as the head standardises them."""
+    head, text = model.head, utterances.text
+    if head.standardises:
+        pooled = (pooled - head.shift.cpu().numpy()) / head.scale.cpu().numpy()
+    return Features(pooled, None if text is None else head.scaled_text(text.to(model.backbone.device)).cpu().numpy())
 
 
 def _fits(
@@ -250,6 +263,9 @@ def _put_into_head(model: SpeechClassifier, probe: Linear, layers: int | str) ->
         rows = slice(layers, layers + 1) if old.layers == "chosen" and isinstance(layers, int) else slice(None)
         model.head.shift.copy_(old.shift[rows])
         model.head.scale.copy_(old.scale[rows])
+        if old.text_features:
+            model.head.text_shift.copy_(old.text_shift)
+            model.head.text_scale.copy_(old.text_scale)
     model.head.output.weight.copy_(torch.from_numpy(probe.weight))
     model.head.output.bias.copy_(torch.from_numpy(probe.bias))
 
@@ -260,7 +276,10 @@ def _save(folder: Path, method: Method, model: SpeechClassifier, choice: Choice)
     if model.outputs.scales:
         settings["scales"] = model.outputs.scales
     files.write_json(folder / "probe.json", settings)
-    names = {"shift": "mean", "scale": "deviation", "output.weight": "weight", "output.bias": "bias"}
+    names = {
+        **{"shift": "mean", "scale": "deviation", "text_shift": "text_mean", "text_scale": "text_deviation"},
+        **{"output.weight": "weight", "output.bias": "bias"},
+    }
     weights = {names[name]: weight.cpu().numpy() for name, weight in model.head.state_dict().items()}
     with files.replacing_file(folder / "probe.safetensors") as temporary:
         save_file(weights, temporary)

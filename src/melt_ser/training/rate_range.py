@@ -72,7 +72,7 @@ def losses_of_rates(
             if crop_frames is not None:
                 features = features.crop_frames(crop_frames, seed, train.epoch)
             with accelerator.autocast():
-                logits = model(features.inputs, features.lengths, stage)
+                logits = model(features.inputs, features.lengths, stage, features.text)
             each = objective(logits.float(), answers_of_batch(features)) * weights[features.rows]
             loss = each.sum() / len(micro_batch.step_rows)
             accelerator.backward(loss)

@@ -19,7 +19,7 @@ from melt_ser.core.console import say
 from melt_ser.core.errors import first_line
 from melt_ser.data.ladder import Ladder, Shape
 from melt_ser.data.stage import Stage
-from melt_ser.models.backbone import Backbone
+from melt_ser.models.classifier import SpeechClassifier
 from melt_ser.training.fit import Gradients, StepInput
 
 Record = Callable[[Callable[[], Tensor]], tuple[Callable[[], None], Tensor]]
@@ -104,7 +104,7 @@ class CudaRecorder:
 
 def recorded_gradients(
     config: TrainerConfig,
-    backbone: Backbone,
+    model: SpeechClassifier,
     gradients: Gradients,
     stage: Stage,
     learning: list[nn.Parameter],
@@ -121,8 +121,9 @@ def recorded_gradients(
         "the loss is scaled (trainer.precision=fp16)": accelerator.scaler is not None,
         "the convolutional encoder learns (trainer.freeze=nothing)": stage is Stage.nothing,
         "only the head learns": stage in (Stage.states, Stage.pooled),
-        "layers are skipped at random (backbone.layer_drop)": backbone.layer_drop > 0,
-        "the input is masked at random (augment=masking)": backbone.masks_input,
+        "layers are skipped at random (backbone.layer_drop)": model.backbone.layer_drop > 0,
+        "the input is masked at random (augment=masking)": model.backbone.masks_input,
+        "words are read beside the audio (backbone.text)": model.text is not None,
         "layers are computed again (trainer.gradient_checkpointing)": config.gradient_checkpointing,
     }
     reason = next((reason for reason, holds in reasons.items() if holds), None)

@@ -124,7 +124,7 @@ def test_enterface_has_42_subjects_with_30_clips_and_says_what_is_uncut(tmp_path
 def test_a_model_of_the_words_alone_is_told_of_a_scripted_corpus_even_if_no_sentence_tells_a_class() -> None:
     both = said({"It is eleven o'clock": "sad", "it is eleven o'clock!": "angry"})
     assert words_alone_note(both, "x") == [
-        "The speakers of 'x' read 1 sentence in 10 of its 10 utterances: what a model of the words alone scores there "
+        "The speakers of 'x' read 1 sentence in 10 of its 10 utterances: what the words give a model there "
         "is about the choice of sentences, and says nothing about emotion."
     ]
     free = said({f"text {number}": ("sad", "angry")[number % 2] for number in range(40)}, times=4)

@@ -14,8 +14,17 @@ from melt_ser.reporting.together import speech_and_text_together
 class Score:
     """A system's score, as far as pairs are made of it."""
 
-    def __init__(self, family: str, tables: list[pd.DataFrame], fold: str | None = None, corpus: str = "c") -> None:
-        config = {"backbone": {"family": family}}
+    def __init__(
+        self,
+        family: str,
+        tables: list[pd.DataFrame],
+        fold: str | None = None,
+        corpus: str = "c",
+        text: str | None = None,
+        trainer: str = "probe",
+    ) -> None:
+        backbone = {"name": f"{family} {text}", "family": family, "checkpoint": f"hub/{family}", "text": text}
+        config = {"backbone": backbone, "trainer": {"name": trainer}}
         result = type("Result", (), {"config": config, "train": type("Train", (), {"folds": [None]})})
         self.system, self.answer_set, self.train, self.corpus, self.fold = family, "closed = open", corpus, corpus, fold
         self.runs = [type("Run", (), {"result": result, "folder": Path("nowhere") / family})] * len(tables)
@@ -61,8 +70,30 @@ def test_one_seed_goes_with_each_of_the_other_and_other_numbers_are_refused() ->
     found = combined(Score("wavlm", [HEARD] * 3), Score("text", [READ] * 2))
     assert (len(found.pairs), found.notes) == (
         0,
-        ["wavlm and text on c are not combined: they have 3 and 2 seeds; give both as many, or one a single seed."],
+        ["wavlm and text on c are not combined: they have 2 and 3 seeds; give each as many, or a single seed."],
     )
+
+
+def test_a_run_of_joined_vectors_stands_beside_the_pair_that_it_joins() -> None:
+    joined = Score("wavlm", [answers({"4": 0.4, "3": 0.1, "2": 0.1, "1": 0.9}, "sasa")], text="hub/text")
+    half, both = combined(Score("wavlm", [HEARD]), Score("text", [READ]), joined).pairs
+    assert (half.weight, both.weight) == ("0.5", "joined vectors")
+    assert both.uas == (0.25, 1.0, 0.5)  # not of the angry clip, but of both sad ones
+    assert both.over_speech.difference == pytest.approx(0.25)
+    for stranger in (
+        Score("wavlm", [HEARD], text="hub/other"),
+        Score("hubert", [HEARD], text="hub/text"),
+        Score("wavlm", [HEARD], text="hub/text", trainer="frozen"),
+    ):
+        assert len(combined(Score("wavlm", [HEARD]), Score("text", [READ]), stranger).pairs) == 1
+
+
+def test_joined_vectors_of_several_seeds_and_of_fewer_utterances() -> None:
+    pair = Score("wavlm", [HEARD]), Score("text", [READ])
+    half, both = combined(*pair, Score("wavlm", [HEARD, HEARD], text="hub/text")).pairs
+    assert (half.uas, both.uas) == ((0.25, 1.0, 1.0), (0.25, 1.0, 0.25))
+    found = combined(*pair, Score("wavlm", [READ[:2]], text="hub/text"))
+    assert found.notes[0].endswith("not combined: the run of joined vectors was tested on fewer utterances.")
 
 
 def test_other_labels_and_other_utterances_are_told_and_other_tests_are_no_pair() -> None:
