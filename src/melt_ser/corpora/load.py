@@ -23,13 +23,20 @@ from melt_ser.corpora.label_file_ratings import rate_again
 from melt_ser.corpora.labels import LISTED, common_label_map, map_labels
 from melt_ser.corpora.rater_table import read_raters
 from melt_ser.corpora.ratings import Ratings, joined, with_scales
-from melt_ser.corpora.reader import find_reader, is_own_corpus, read_with
+from melt_ser.corpora.reader import find_reader, is_in_package, is_own_corpus, read_with
 from melt_ser.corpora.table import Release, digest, validate
 from melt_ser.corpora.targets import WITH_ATTRIBUTES, WITHOUT, target_of
 from melt_ser.corpora.verification import Progress, header_notes, judge, verify
 from melt_ser.corpora.word_table import with_words
 
 DATA_VARIABLE = "MELT_SER_DATA"
+READ_BY = {
+    "table": ("csv",),
+    "parts": ("hub", "audformat_database", "msp_podcast"),
+    "subset": ("hub", "emo_superb"),
+    "checkout": ("emo_superb",),
+}
+"""Settings that few of the package's readers read."""
 
 
 def corpus_root(config: DatasetConfig) -> Path:
@@ -126,7 +133,13 @@ def read_release(config: DatasetConfig) -> tuple[Path, Release]:
 
 
 def _refuse_unread_settings(config: DatasetConfig) -> None:
-    """Raise SetupError if the reader would ignore a setting about columns, and so read other labels than expected."""
+    """Raise SetupError if the reader would ignore a setting, and so read other rows or labels than expected."""
+    for key, readers in READ_BY.items():
+        if getattr(config, key) is not None and config.reader not in readers and is_in_package(config.reader):
+            raise SetupError(
+                f"dataset.{key} is for dataset.reader={' or '.join(readers)}, and '{config.name}' is read by "
+                f"{config.reader}; leave it out."
+            )
     if config.columns and not is_own_corpus(config):
         raise SetupError(
             f"dataset.columns is for csv, hub, audformat, shards; '{config.name}' is read as it is released."

@@ -137,3 +137,14 @@ def test_the_readers_of_the_package_go_first_and_are_the_modules_with_read(path:
     names = package_readers()
     assert {"emovo", "csv", "hub", "audformat_database", "melt"} <= set(names) and len(names) >= 26
     assert not {"release", "delimited", "annotations", "file_names"} & set(names)
+
+
+@pytest.mark.parametrize(
+    "setting", [("table", "mine.csv"), ("parts", ["test"]), ("subset", "English"), ("checkout", "superb")]
+)
+def test_a_setting_that_the_reader_would_ignore_is_refused(root: Path, path: Path, setting: tuple[str, object]) -> None:
+    key, value = setting
+    with pytest.raises(SetupError, match=rf"dataset\.{key} is for .*, and 'mine' is read by savee; leave it out"):
+        read_release(config_for("savee", root, **{key: value}))
+    (path / "documented_reader.py").write_text(DOCUMENTED)
+    read_release(config_for("documented_reader", root, **{key: value}))  # a reader of one's own may read it
