@@ -55,7 +55,9 @@ def _read_recogniser(config: PrepareConfig) -> Recogniser:
     if settings.batch_size < 1:
         raise SetupError(f"recogniser.batch_size is at least 1, not {settings.batch_size}.")
     device = make_accelerator(config.device).device
-    return Recogniser(*find_recogniser(settings.checkpoint, settings.revision), device)
+    recogniser = Recogniser(*find_recogniser(settings.checkpoint, settings.revision), device)
+    recogniser.check_language(settings.language)
+    return recogniser
 
 
 def _recognise(corpus: Corpus, recogniser: Recogniser, settings: RecogniserConfig) -> None:

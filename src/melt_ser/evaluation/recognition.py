@@ -17,7 +17,6 @@ import torch
 
 from melt_ser.core import files
 from melt_ser.core.console import Progress, say
-from melt_ser.core.errors import SetupError, did_you_mean
 from melt_ser.core.locks import exclusive_lock
 from melt_ser.core.memory import memory_advice
 from melt_ser.core.package import cache_folder
@@ -39,6 +38,7 @@ def heard_words(corpus: Corpus, recogniser: Recogniser, language: str | None, ba
 
     Raises SetupError for a language that the recogniser does not know, OutputError if the cache cannot be written.
     """
+    recogniser.check_language(language)
     windows = _windows(corpus.table, _languages(corpus, recogniser, language))
     path = cache_folder() / "words" / f"{files.sha256(f'{VERSION} {recogniser.digest}')[:20]}.jsonl"
     with exclusive_lock(path, waits=True):
@@ -54,8 +54,6 @@ def heard_words(corpus: Corpus, recogniser: Recogniser, language: str | None, ba
 def _languages(corpus: Corpus, recogniser: Recogniser, language: str | None) -> pd.Series:
     """Return the code that the recogniser is told for each row; "" if it finds the language out, or needs none."""
     known = recogniser.languages
-    if language is not None and known and language not in known:
-        raise SetupError(f"recogniser.language: {recogniser.name} has no '{language}'; {did_you_mean(language, known)}")
     own = corpus.table["language"].where(corpus.table["language"] != "", corpus.config.language)
     spoken = own.str.partition("-")[0].str.lower() if language is None else pd.Series(language, own.index)
     if not known and (others := int((~spoken.isin(["en", ""])).sum())):

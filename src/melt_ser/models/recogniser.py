@@ -16,7 +16,7 @@ import torch
 
 from melt_ser.audio import SAMPLE_RATE
 from melt_ser.config import BackboneConfig
-from melt_ser.core.errors import SetupError, first_line
+from melt_ser.core.errors import SetupError, did_you_mean, first_line
 from melt_ser.core.files import sha256
 from melt_ser.core.package import checkpoint_path
 from melt_ser.models.checkpoint_config import read_json
@@ -81,6 +81,12 @@ class Recogniser:
         """Return the codes of the languages that it can be told to hear; empty if it knows English alone."""
         settings = self.model.generation_config
         return [token.strip("<|>") for token in settings.lang_to_id] if settings.is_multilingual else []
+
+    def check_language(self, language: str | None) -> None:
+        """Raise SetupError for a language (`recogniser.language`) that it does not know; one of English ignores it."""
+        known = self.languages
+        if language is not None and known and language not in known:
+            raise SetupError(f"recogniser.language: {self.name} has no '{language}'; {did_you_mean(language, known)}")
 
     @torch.no_grad()
     def __call__(self, clips: Sequence[np.ndarray], language: str | None = None) -> list[str]:

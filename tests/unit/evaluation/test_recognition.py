@@ -18,6 +18,7 @@ from melt_ser.core.package import cache_folder
 from melt_ser.corpora.corpus import Corpus
 from melt_ser.corpora.load import load_corpus
 from melt_ser.evaluation.recognition import heard_words
+from melt_ser.models.recogniser import Recogniser
 
 pytestmark = pytest.mark.usefixtures("empty_cache")
 
@@ -32,6 +33,7 @@ class Ear:
     name: str = "ear"
     device = torch.device("cpu")
     heard: list[tuple[int, str | None]] = field(default_factory=list)
+    check_language = Recogniser.check_language
 
     def __call__(self, clips: Sequence[np.ndarray], language: str | None = None) -> list[str]:
         if not self.batches:

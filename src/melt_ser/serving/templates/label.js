@@ -170,7 +170,8 @@ function worth(share) {
 
 // How well the numbers agreed with those of people on the first test corpus of the run.
 function agreement() {
-  const rated = page.ratings.filter((one) => one.corpus === page.ratings[0].corpus && one.ccc !== null);
+  const [first] = page.ratings;
+  const rated = page.ratings.filter((one) => one.corpus === first.corpus && one.split === first.split && one.ccc !== null);
   if (!rated.length) return "How well such numbers agree with those of people is not known: no result lies beside the model.";
   const told = rated.map((one) => `${one.attribute} ${one.ccc.toFixed(2)}`).join(", ");
   return `On the test of this run (${rated[0].corpus}), the numbers agreed with those of people with a CCC of ${told} (1: always, 0: not at all).`;
