@@ -1,4 +1,4 @@
-"""The accelerator's device: CUDA computes with deterministic kernels only."""
+"""The accelerator's device and precision."""
 
 from __future__ import annotations
 
@@ -7,8 +7,14 @@ import os
 import pytest
 import torch
 
+from melt_ser.config import Precision
 from melt_ser.core.errors import SetupError
-from melt_ser.training.device import make_accelerator, use_deterministic_kernels
+from melt_ser.training.device import (
+    _say_if_bf16_is_slow,
+    make_accelerator,
+    resolve_precision,
+    use_deterministic_kernels,
+)
 
 
 def test_a_cuda_device_uses_only_deterministic_kernels(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -28,3 +34,17 @@ def test_a_model_divided_among_processes_is_refused(name: str, monkeypatch: pyte
     monkeypatch.setenv(f"ACCELERATE_USE_{name}", "true")  # as accelerate launch sets it
     with pytest.raises(SetupError, match=rf"is set to {name}, but each process here holds the whole model; start it"):
         make_accelerator("cpu")
+
+
+@pytest.mark.parametrize(
+    ("found", "is_slow"), [({}, True), ({"avx512_bf16": True}, False), ({"amx_bf16": True}, False)]
+)
+def test_bf16_on_a_cpu_without_instructions_for_it_is_told(
+    found: dict[str, bool], is_slow: bool, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    capabilities = {"architecture": "x86_64", **found}
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: capabilities, raising=False)
+    _say_if_bf16_is_slow.cache_clear()
+    for precision in (Precision.bf16, Precision.bf16, Precision.fp32):
+        resolve_precision(precision, on_cpu=True)
+    assert capsys.readouterr().err.count("set trainer.precision=fp32") == is_slow
