@@ -6,6 +6,7 @@ import atexit
 import os
 from datetime import timedelta
 from functools import cache
+from typing import Any
 
 import torch
 from accelerate import Accelerator, DistributedDataParallelKwargs, InitProcessGroupKwargs
@@ -107,7 +108,7 @@ def resolve_precision(precision: Precision, on_cpu: bool) -> str:
 @cache
 def _say_if_bf16_is_slow() -> None:
     """Say that this CPU has no instructions for bf16: Whisper tiny then trained at a twentieth of its speed in fp32."""
-    has = getattr(torch.cpu, "get_capabilities", dict)()
+    has: dict[str, Any] = getattr(torch.cpu, "get_capabilities", dict)()
     if has.get("architecture") == "x86_64" and not (has.get("avx512_bf16") or has.get("amx_bf16")):
         say(
             "note: this CPU has no instructions for bf16, and computes in it many times as slowly as in fp32; set "
