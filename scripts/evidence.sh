@@ -4,7 +4,7 @@
 # $MELT_SER_DATA (folders emodb, urdu).
 #
 #   scripts/evidence.sh                 all runs, the fast ones first; stopped, the same command goes on
-#   scripts/evidence.sh probe recipes   some of: probe frozen recipes across students finetuned
+#   scripts/evidence.sh probe recipes   some of: probe frozen recipes across students padded finetuned
 #
 # OUT=<folder> for the runs (runs/evidence); WHISPER=<hub id or folder> (openai/whisper-tiny.en); PRECISION=bf16 for the
 # fine-tuned ones, if the CPU has it (auto); PYTHON=<python> chooses one.
@@ -92,6 +92,16 @@ students() { # the four in the package, and random weights in their shape
     done
 }
 
+padded() { # clips padded to 30 s, as in transformers, beside clips as long as they are; dev chooses C, or it is fixed
+    for strengths in "" "trainer.inverse_regularisation=[0.01]" "trainer.inverse_regularisation=[0.1]"; do
+        train $whisper trainer=probe $emodb $strengths
+        train $whisper trainer=probe $emodb $strengths backbone.pad_to_window=true
+    done
+    for seed in 0 1 2; do
+        train $whisper trainer=frozen_constant $emodb head.dropout=0 backbone.pad_to_window=true "seed=$seed"
+    done
+}
+
 finetuned() {
     for corpus in "$emodb" "$urdu"; do
         for model in "backbone=wav2vec2_tiny" "backbone=hubert_tiny" "backbone=wavlm_tiny" "backbone=data2vec_tiny" \
@@ -101,11 +111,11 @@ finetuned() {
     done
 }
 
-[ $# -gt 0 ] || set -- probe frozen recipes across students finetuned
+[ $# -gt 0 ] || set -- probe frozen recipes across students padded finetuned
 for name in "$@"; do
     case $name in
-        probe | frozen | recipes | across | students | finetuned) "$name" ;;
-        *) echo "error: there is no part '$name'; name some of probe frozen recipes across students finetuned." >&2; exit 2 ;;
+        probe | frozen | recipes | across | students | padded | finetuned) "$name" ;;
+        *) echo "error: there is no part '$name'; name some of probe frozen recipes across students padded finetuned." >&2; exit 2 ;;
     esac
 done
 exit $failed
