@@ -32,6 +32,7 @@ from melt_ser.evaluation.results import ONE_SPEAKER
 Names = Sequence[str] | pd.Series
 Numbers = TypeVar("Numbers", Integers, Floats)
 RESAMPLES = 2000
+FEWEST_SPEAKERS = 4  # the interval of fewer is often wrong, whether wide or narrow
 ROUNDING = 1e-9  # a spread below it is that of floating-point sums
 BLOCK = 2**23  # resampled numbers that are in memory at once
 
@@ -123,11 +124,13 @@ def why_none(low: float, high: float, spread: float, units: Units, least: float 
 
     spread: the range of the values on resamples. least, most: the bounds of the metric.
     """
+    if units.kind == "speaker" and units.number < FEWEST_SPEAKERS:
+        return f"{units.number} speakers are too few; it needs {FEWEST_SPEAKERS}"
     if spread <= ROUNDING or high - low <= ROUNDING:
         return f"resampled {units.kind}s always give the same value"
     if low <= least and high >= most:
         whole = "0 to 100 %" if (least, most) == (0.0, 1.0) else f"{least:g} to {most:.2g}"
-        return f"{units.number} {units.kind}s are too few, it would be {whole}"
+        return f"{units.number} {units.kind}s are too few; it would be {whole}"
     return ""
 
 

@@ -158,12 +158,13 @@ def test_pooled_predictions_of_a_recording_are_resampled_together():
 
 
 def test_speakers_who_agree_by_chance_give_no_interval():
-    # Both speakers have 7 of 16 right, in different classes: only macro-F1 has a spread over them.
+    # All four speakers have 7 of 16 right, in different classes: only macro-F1 has a spread over them.
     reference = ["angry", "sad"] * 16
     prediction = (
         ["angry", "sad"] * 3 + ["angry"] + ["neutral"] * 9 + ["angry", "sad"] * 2 + ["angry"] * 5 + ["neutral"] * 7
     )
-    intervals = bootstrap_intervals(reference, prediction, CLASSES, ["a"] * 16 + ["b"] * 16)
+    speakers = [name for name in "abcd" for _ in range(16)]
+    intervals = bootstrap_intervals(reference * 2, prediction * 2, CLASSES, speakers)
     assert intervals.unit == "speaker"
     assert (intervals.of["ua"], intervals.of["wa"]) == (None, None)
     assert "No interval of UA, WA: resampled speakers always give the same value." in intervals.note
@@ -189,7 +190,7 @@ def test_a_class_that_vanishes_from_a_resample_is_left_out_of_it():
     # "angry" (never right) occurs once in three: without it a resample's UA is 1, with it 0.5, or 0 alone.
     intervals = bootstrap_intervals(["sad", "sad", "angry"], ["sad", "sad", "sad"], CLASSES)
     assert intervals.of["ua"] is None
-    assert intervals.note == "No interval of UA, WA, macro-F1: 3 utterances are too few, it would be 0 to 100 %."
+    assert intervals.note == "No interval of UA, WA, macro-F1: 3 utterances are too few; it would be 0 to 100 %."
 
 
 def test_a_degenerate_interval_is_none_with_its_reason():
@@ -199,9 +200,15 @@ def test_a_degenerate_interval_is_none_with_its_reason():
             intervals = bootstrap_intervals(reference, prediction, CLASSES, names)
             assert intervals.of["ua"] is None
             assert "UA" in intervals.note and f"resampled {unit} always give the same value" in intervals.note
-    two = ["a"] * 20 + ["b"] * 20
-    intervals = bootstrap_intervals(reference, reference[:20] + ["sad"] * 20, CLASSES, two)
-    assert intervals.of["ua"] is None and "2 speakers are too few" in intervals.note
+
+
+def test_three_speakers_have_no_interval_and_four_have_one():
+    reference, prediction = simulate(np.random.default_rng(0), 60, 0.6)
+    for number, note in ((2, "2 speakers are too few; it needs 4."), (3, "3 speakers are too few; it needs 4."), (4, "")):
+        speakers = [f"speaker {row % number}" for row in range(60)]
+        intervals = bootstrap_intervals(reference, prediction, CLASSES, speakers)
+        assert (intervals.of["ua"] is None) == bool(note)
+        assert intervals.note == (f"No interval of UA, WA, macro-F1: {note}" if note else "")
 
 
 def test_one_speaker_is_said():
