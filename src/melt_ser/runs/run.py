@@ -15,7 +15,7 @@ from melt_ser.cli.checks import check
 from melt_ser.cli.compose import typed
 from melt_ser.cli.failures import FAILED, noting_failure
 from melt_ser.cli.sweep import command, sweeping
-from melt_ser.config import BackboneConfig, Config
+from melt_ser.config import BackboneConfig, Config, DatasetConfig
 from melt_ser.core import files, processes
 from melt_ser.core.console import finish, say, show
 from melt_ser.core.errors import InputError
@@ -178,17 +178,18 @@ def _open_folder(plan: RunPlan) -> None:
     files.write_csv(folder / "splits.csv", assignment)
 
 
-def _say_if_small(backbone: BackboneConfig) -> None:
-    """Say that a backbone is for trying things out, if its weights are random or a student's."""
+def _say_if_small(backbone: BackboneConfig, dataset: DatasetConfig) -> None:
+    """Say that a backbone is for trying things out, if its weights are random or a student's; so is a demo corpus."""
     if backbone.is_random:
         kind = "has random weights"
     elif (backbone.checkpoint or "").startswith(STUDENTS):
         kind = "is a small student of a larger encoder"
     else:
         return
+    own = ", and your data with dataset=<name> dataset.root=<folder>" if dataset.synthetic else ""
     say(
-        f"backbone={backbone.name} {kind}, for trying things out; choose a published one with backbone=wav2vec2, "
-        "hubert, wavlm or data2vec, and your data with dataset=<name> dataset.root=<folder>."
+        f"The backbone '{backbone.name}' {kind}, for trying things out; choose a published one with backbone=wav2vec2, "
+        f"hubert, wavlm or data2vec{own}."
     )
 
 
@@ -196,7 +197,7 @@ def _train_and_score(plan: RunPlan, tracked: Tracking) -> Result | None:
     """Train and predict in every process; the main process scores and writes, and only it gets the result."""
     config = plan.config
     if config.backbone.family not in WITHOUT_WEIGHTS:
-        _say_if_small(config.backbone)
+        _say_if_small(config.backbone, config.dataset)
 
     from melt_ser.models.export import share_backbones  # imports torch; a missing corpus is reported without it
     from melt_ser.runs.fold import ReadBackbone, calibrate_on_dev, configured_backbone, load_or_train, predict_sets

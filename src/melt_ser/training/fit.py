@@ -215,7 +215,7 @@ def fit(
                     report(folder, state.history)
             if due:
                 save_checkpoint(folder / "checkpoints", state, model, optimiser, schedule, average, accelerator)
-            progress.scored(scores.metric, scores.value)
+            progress.scored(scores.metric, scores.value, state.best_dev_value, state.best_epoch)
     accelerator.unwrap_model(wrapped, keep_fp32_wrapper=False)
     load_weights(model, state.best_weights)
     return state

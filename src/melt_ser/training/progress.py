@@ -15,7 +15,7 @@ from torch import Tensor
 from melt_ser.core.console import Progress
 from melt_ser.core.errors import InputError
 from melt_ser.data.datasets import ClipDataset
-from melt_ser.evaluation.dev_metric import METRIC_LABELS
+from melt_ser.evaluation.dev_metric import METRIC_LABELS, score_text
 
 SECONDS_BETWEEN = 1.0
 
@@ -80,13 +80,17 @@ class RunningLoss:
 
 
 class TrainingProgress(Progress):
-    """Show epoch, loss, dev UA, clips per second and the time left; the last line appears even if it was short."""
+    """Show epoch, loss, clips per second, the dev score of the last epoch, the best one, and the time left.
+
+    The last line appears even if the training was short.
+    """
 
     def __init__(self, title: str, steps: int, epochs: int, steps_done: int, epochs_done: int) -> None:
         """Describe a fit: all its steps and epochs, and those that an interrupted run has done."""
         super().__init__(f"training {title}".strip(), steps, steps_done, self._status, brief=0.0)
         self.epochs, self.epoch = epochs, epochs_done
-        self.now: dict[str, str] = {}  # the latest figures by their names
+        self.now: dict[str, str] = {}  # the latest figures by their names; that of dev is the last one
+        self.scored_epoch, self.best = 0, ""
 
     def step(self, epoch: int, loss: float, clips_per_second: float) -> None:
         """Count a finished step."""
@@ -94,11 +98,17 @@ class TrainingProgress(Progress):
         self.now |= {"loss": f"loss {loss:.3f}", "speed": f"{clips_per_second:.1f} clips/s"}
         self.advance()
 
-    def scored(self, metric: str, value: float) -> None:
-        """Show the dev score of a finished epoch, by a name of METRIC_LABELS; NaN: without a dev part."""
+    def scored(self, metric: str, value: float, best: float, best_epoch: int) -> None:
+        """Show the dev score of a finished epoch, and the best one.
+
+        metric: a name of METRIC_LABELS. value: the score; NaN: without a dev part. best, best_epoch: of all so far.
+        """
         if not math.isnan(value):
-            self.now["dev"] = f"dev {METRIC_LABELS[metric]} {value:.3f}"
+            self.scored_epoch = self.epoch
+            self.now["dev"] = f"dev {METRIC_LABELS[metric]} {score_text(metric, value)}"
+            self.best = f", best {score_text(metric, best)} (epoch {best_epoch})" if best_epoch < self.epoch else ""
         self.advance(0)
 
     def _status(self, done: int) -> str:
-        return ", ".join([f"epoch {self.epoch}/{self.epochs}", *self.now.values()])
+        of_epoch = f" (epoch {self.scored_epoch})" if self.scored_epoch not in (0, self.epoch) else ""
+        return ", ".join([f"epoch {self.epoch}/{self.epochs}", *self.now.values()]) + of_epoch + self.best

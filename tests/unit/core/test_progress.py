@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import pty
 import re
@@ -74,10 +75,26 @@ def test_a_training_of_many_short_epochs_is_one_line(capsys: pytest.CaptureFixtu
         for epoch in range(1, 91):
             for _ in range(2):
                 shown.step(epoch, 0.5, 12.0)
-            shown.scored("ua", 0.25)
+            shown.scored("ua", 0.25, 0.25, epoch)
     assert capsys.readouterr().err == (
-        "training fold 1/5: epoch 90/90, loss 0.500, 12.0 clips/s, dev UA 0.250, done in 0 s\n"
+        "training fold 1/5: epoch 90/90, loss 0.500, 12.0 clips/s, dev UA 25.0 %, done in 0 s\n"
     )
+
+
+def test_a_training_names_the_epoch_of_its_dev_scores() -> None:
+    console.EVERY = 60.0
+    with TrainingProgress("", 3, 3, 0, 0) as shown:
+        shown.step(1, 0.5, 12.0)
+        assert shown._status(1) == "epoch 1/3, loss 0.500, 12.0 clips/s"
+        shown.scored("ua", 0.6, 0.6, 1)
+        assert shown._status(1).endswith("clips/s, dev UA 60.0 %")
+        shown.step(2, 0.4, 12.0)
+        assert shown._status(2).endswith("clips/s, dev UA 60.0 % (epoch 1)")
+        shown.scored("ua", 0.5, 0.6, 1)
+        assert shown._status(2).endswith("clips/s, dev UA 50.0 %, best 60.0 % (epoch 1)")
+        shown.step(3, 0.3, 12.0)
+        shown.scored("ua", math.nan, 0.6, 1)  # without a dev part
+        assert shown._status(3).endswith("clips/s, dev UA 50.0 % (epoch 2), best 60.0 % (epoch 1)")
 
 
 @pytest.mark.parametrize(
