@@ -94,7 +94,7 @@ def test_text_evaluate_scores_the_saved_models_and_predict_refuses_recordings(
     assert {row["n"] for row in rows} == {23}
     assert max(row["ua"] for row in rows) > 0.9
     assert predict([str(done[0]), str(next(other.glob("wav/*.wav")))]) == 2
-    assert "reads words, not audio; score it on a corpus with a column text" in capsys.readouterr().err
+    assert "reads the words of an utterance, which a recording alone does not give" in capsys.readouterr().err
 
 
 def test_text_report_shows_speech_text_and_both(

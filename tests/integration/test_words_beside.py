@@ -191,7 +191,7 @@ def test_recordings_alone_and_corpora_without_words_are_refused(
     folder: Path, done: tuple[Path, dict[str, Any]], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert predict([str(done[0]), str(next((folder / "corpus").glob("wav/*.wav")))]) == 2
-    assert "reads words beside the audio; score it on a corpus with a column text" in capsys.readouterr().err
+    assert "reads the words of an utterance, which a recording alone does not give" in capsys.readouterr().err
     silent = small_runs.corpus(tmp_path / "silent")
     with pytest.raises(InputError, match=r"No utterance of 'csv' has words in the column text, which backbone.text"):
         run(folder, f"dataset.root={silent}")

@@ -13,6 +13,7 @@ import pandas as pd
 from melt_ser.config import ScorePrecision
 from melt_ser.core.console import say
 from melt_ser.core.errors import SetupError, did_you_mean
+from melt_ser.core.vocabulary import READ_WORDS
 from melt_ser.evaluation.labelling import Model
 from melt_ser.evaluation.results import ENSEMBLE, Evaluation, RatingScore
 from melt_ser.models.checkpoint_files import CONFIG, DESCRIPTION
@@ -130,6 +131,7 @@ def load_model(
     if precision not in list(ScorePrecision):
         raise SetupError(f"precision is {', '.join(ScorePrecision)}, not '{precision}'.")
     folders = _chosen_models(folder, fold)
+    _refuse_words(folder, folders[0])
     if family is not None:
         find_family(family, "--family (family= in Python)")
     target = make_accelerator(device).device
@@ -141,13 +143,21 @@ def load_model(
         )
     with computing_in(ScorePrecision(precision), target):  # so that a device without it is told at once
         classifiers = share_backbones(load_classifier(one, target) for one in folders)
-    reads_words = classifiers[0].backbone.reads_words
-    if reads_words or classifiers[0].text is not None:
-        raise SetupError(
-            f"{folder} reads {'words, not audio' if reads_words else 'words beside the audio'}; score it on a corpus "
-            "with a column text: melt-ser evaluate <run> dataset=<name>."
-        )
     return Model(classifiers, ScorePrecision(precision))
+
+
+def _refuse_words(folder: Path, model: Path) -> None:
+    """Raise SetupError if a model reads words: a recording alone does not give them."""
+    from melt_ser.models.description import read_description  # imports torch
+
+    if not (model / DESCRIPTION).is_file():
+        return
+    description = read_description(model)
+    if description.get("family") in READ_WORDS or description.get("text") is True:
+        raise SetupError(
+            f"{folder} reads the words of an utterance, which a recording alone does not give; score it with evaluate, "
+            "on a corpus whose table has a column text: python -m melt_ser.evaluate <run> dataset=<name>."
+        )
 
 
 def _chosen_models(folder: Path, fold: int | None) -> list[Path]:
