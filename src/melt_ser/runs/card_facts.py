@@ -248,10 +248,7 @@ def _label_map(result: Result) -> Iterator[str]:
 def _unmapped(result: Result) -> str:
     """Return the sentences on corpora without a label map, and on the labels that have no class."""
     own_words = [code(name) for name, corpus in training_corpora(result).items() if not corpus.get("label_map")]
-    has = "has" if len(own_words) == 1 else "have"
-    said = (
-        f"{' and '.join(own_words)} {has} no label map: labels are common words for the emotions." if own_words else ""
-    )
+    said = f"Without a label map, by common words for the emotions: {' and '.join(own_words)}." if own_words else ""
     if len(own_words) == len(training_corpora(result)):
         return said
     known = {emotion for emotions in _classes(result).values() for emotion in emotions}
