@@ -97,7 +97,7 @@ def options_part(parser: argparse.ArgumentParser) -> str:
         if isinstance(action, argparse._SubParsersAction):
             for name, command in action.choices.items():
                 parts.append(f"**`{command.prog.split()[-2]} {name}`**\n\n{options_part(command)}")
-        elif not isinstance(action, argparse._HelpAction):
+        elif not isinstance(action, argparse._HelpAction) and action.help != argparse.SUPPRESS:  # a verb's own use
             text = (action.help or "") % {**vars(action), "prog": "melt-ser"}
             rows.append(f"| `{written(action)}` | {cell(text)} |")
     table = "\n".join(["| argument | |", "|---|---|", *rows]) if rows else "It takes no arguments." if not parts else ""

@@ -19,7 +19,7 @@ from melt_ser.annotation.engine_options import PAPER_MODEL, add_engine_options, 
 from melt_ser.cli.signals import run_async
 from melt_ser.cli.verb import run, whole_number
 from melt_ser.core.console import finish, say
-from melt_ser.core.errors import MeltSerError, SetupError
+from melt_ser.core.errors import MeltSerError, SetupError, counted
 from melt_ser.label_study.options import add_review_options
 
 if TYPE_CHECKING:
@@ -168,7 +168,8 @@ def annotate(options: argparse.Namespace) -> int:
                 say(sentence)
         if estimate.calls == len(job):
             for other, count in journal.other_addresses(job.settings).items():
-                say(f"note: {count:,} answers are from {other}; if that is the same server, give --moved-from {other}")
+                answers = counted(count, "answer is", "answers are")
+                say(f"note: {answers} from {other}; if that is the same server, give --moved-from {other}")
         if options.dry_run:
             return 0
         if estimate.calls and not options.yes:

@@ -8,7 +8,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from melt_ser.cli.verb import number, run, whole_number
-from melt_ser.core.console import finish
+from melt_ser.core.console import finish, say
 from melt_ser.core.errors import SetupError
 
 TYPES = ("float32", "float16", "int8")  # those of models/onnx_types.py, which is slow to import
@@ -77,6 +77,11 @@ def export(options: argparse.Namespace) -> int:
     if found.ccc is not None:
         before, after = found.ccc
         print(f"CCC on these clips: {before:.3f} with torch, {after:.3f} with the file")
+    if found.models > 1 and (found.ua or found.ccc):
+        say(
+            f"note: {found.models} models answer together, and each clip was in the training of all but one of them. "
+            "So these figures compare the file with torch. How good the models are is in result.json."
+        )
     finish(folder / FILE)
     return 0
 

@@ -98,7 +98,7 @@ def _corpora() -> list[tuple[str, str, str]]:
 
 def _corpus(dataset: DatasetConfig) -> tuple[str, str]:
     """Return the state of a corpus, and the command that makes it ready if it is not."""
-    from melt_ser.core.errors import SetupError
+    from melt_ser.core.errors import SetupError, counted
     from melt_ser.core.vocabulary import GENERAL_READERS
     from melt_ser.corpora.download.download import unfinished_folder
     from melt_ser.corpora.load import corpus_root, own_root
@@ -114,7 +114,8 @@ def _corpus(dataset: DatasetConfig) -> tuple[str, str]:
     for report in read_reports(dataset.name):
         place = Path(report["root"])
         if place == root or (root is None and place.is_dir()):
-            counts = f"{report['used']} utterances, {report['speakers']['found']} speakers, {report['hours']:.2f} h"
+            utterances, speakers = counted(report["used"], "utterance"), counted(report["speakers"]["found"], "speaker")
+            counts = f"{utterances}, {speakers}, {report['hours']:.2f} h"
             return f"ready: {counts}", "" if root else f"dataset.root={place}"
     if root:
         return "there, not verified", prepare

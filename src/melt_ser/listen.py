@@ -8,7 +8,7 @@ from pathlib import Path
 
 from melt_ser.cli.verb import names, number, run, whole_number
 from melt_ser.core.console import Progress, finish, say
-from melt_ser.core.errors import SetupError
+from melt_ser.core.errors import SetupError, counted
 from melt_ser.label_study.options import add_page_options, add_pair_options
 from melt_ser.reporting.small_report import add_output_options, write
 
@@ -74,7 +74,7 @@ def _build(options: argparse.Namespace) -> int:
     numbers = {name: getattr(options, name) for name in ("clips", "checks", "longest", "seed")}
     key = build(pairs, options.root, options.out, options.labels, **numbers, words=words, questions=questions)
     for reason, count in key["left_out"].items():
-        say(f"not used: {count} utterances, {reason}")
+        say(f"not used: {counted(count, 'utterance')}, {reason}")
     for clip in key["problems"]:
         say(f"skipped: {clip['reason']}")
     say(f"give raters the folder {options.out / SHARED}; keep {options.out / KEY} to yourself")

@@ -118,18 +118,23 @@ def predict(options: argparse.Namespace) -> int:
     layout = Layout(model.columns, parts.place, names, model.attributes)
     rows = _label(model, paths, parts)
     if out is None:
-        done, failed = _write(row_writer(form, sys.stdout, layout), rows)
+        done, failed, first = _write(row_writer(form, sys.stdout, layout), rows)
     elif is_stream(out):  # it cannot be continued
         with files.telling_failed_writes(out), _open(stream_to_open(out)) as stream:
-            done, failed = _write(row_writer(form, stream, layout), rows)
+            done, failed, first = _write(row_writer(form, stream, layout), rows)
     else:
         with journal_of(out, model, parts.settings) as journal:
             _complete(journal, model, paths, parts)
             with files.replacing_file(out) as temporary, _open(temporary) as stream:
-                done, failed = _write(row_writer(form, stream, layout), journal.rows(names))
+                done, failed, first = _write(row_writer(form, stream, layout), journal.rows(names))
         finish(out)
     if failed:
-        say(f"{failed} of {len(paths) if parts.name == 'files' else done} {parts.name} could not be labelled.")
+        of = len(paths) if parts.name == "files" else done
+        told = f"{failed} of {of} {parts.name} could not be labelled."
+        if out is not None:  # otherwise the reasons have just been printed
+            others = f" The other reasons are in {out}, under 'error'." if failed > 1 else ""
+            told += f" The first: {first}{others}"
+        say(told)
     return 1 if failed else 0
 
 
@@ -159,15 +164,18 @@ def _label(model: Model, paths: list[Path], parts: Parts) -> Iterator[Row]:
         yield from parts.label(model, path)
 
 
-def _write(writer: RowWriter, rows: Iterable[Row]) -> tuple[int, int]:
-    """Write each row as soon as it is ready; return the number of rows, and of those without a label."""
-    done = failed = 0
+def _write(writer: RowWriter, rows: Iterable[Row]) -> tuple[int, int, str]:
+    """Write each row as soon as it is ready.
+
+    Return the number of rows, the number of those without a label, and the reason of the first of these.
+    """
+    done, reasons = 0, []
     for row in rows:
         writer.add(row)
         done += 1
-        failed += "error" in row
+        reasons += [row["error"]] if "error" in row else []
     writer.end()
-    return done, failed
+    return done, len(reasons), reasons[0] if reasons else ""
 
 
 def _complete(journal: LabelJournal, model: Model, paths: list[Path], parts: Parts) -> None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from melt_ser.cli.verb import run, whole_number
 from melt_ser.core.console import say, show
-from melt_ser.core.errors import SetupError
+from melt_ser.core.errors import SetupError, counted
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -99,7 +99,7 @@ def _table(files: Sequence[Upload], repository: str, public: bool) -> Table:
     table.add_column("size", justify="right")
     for file in files:
         table.add_row(file.path, size_text(file.size))
-    table.add_row(f"{len(files)} files", size_text(sum(file.size for file in files)))
+    table.add_row(counted(len(files), "file"), size_text(sum(file.size for file in files)))
     return table
 
 

@@ -14,7 +14,7 @@ class Seen(NamedTuple):
     """A tracker's copy of a run: one, or all that the project has.
 
     settings: by their full names, as text. points: by metric: epoch and value of each. figures: their names.
-    table: the text of the table of evaluations.
+    table: the text of the table of evaluations. facts: the text of the facts and warnings.
     """
 
     name: str
@@ -22,6 +22,7 @@ class Seen(NamedTuple):
     points: Points
     figures: set[str]
     table: str
+    facts: str = ""
 
     def last(self, metric: str) -> float:
         return self.points[metric][-1][1]
@@ -41,14 +42,15 @@ def tensorboard(folder: Path, project: str) -> list[Seen]:
     tags = events.Tags()
     texts = {
         name: events.Tensors(f"{name}/text_summary")[-1].tensor_proto.string_val[0].decode()
-        for name in ("settings", "results")
+        for name in ("settings", "results", "facts")
         if f"{name}/text_summary" in tags["tensors"]
     }
     rows = [line.strip("| ").split(" | ") for line in texts["settings"].splitlines()[2:]]
     points = {name: [(event.step, event.value) for event in events.Scalars(name)] for name in tags["scalars"]}
     figures = {name.removeprefix("figures/") for name in tags["images"]}
     assert all(events.Images(name)[0].encoded_image_string.startswith(b"\x89PNG") for name in tags["images"])
-    return [Seen(folder.name, {row[0]: row[-1] for row in rows}, points, figures, texts.get("results", ""))]
+    results = texts.get("results", ""), texts.get("facts", "")
+    return [Seen(folder.name, {row[0]: row[-1] for row in rows}, points, figures, *results)]
 
 
 def mlflow(folder: Path, project: str) -> list[Seen]:
@@ -65,7 +67,7 @@ def mlflow(folder: Path, project: str) -> list[Seen]:
         figures = {Path(file).stem for file in files if file.startswith("figures/")}
         table = mlflow.artifacts.load_text(f"{run.info.artifact_uri}/results.csv") if "results.csv" in files else ""
         assert "config.yaml" in files
-        copies.append(Seen(run.info.run_name, run.data.params, points, figures, table))
+        copies.append(Seen(run.info.run_name, run.data.params, points, figures, table, json.dumps(run.data.tags)))
     return copies
 
 
@@ -75,18 +77,19 @@ def trackio(folder: Path, project: str) -> list[Seen]:
 
     copies = []
     for run in trackio.Api().runs(project):
-        points, figures, table = defaultdict(list), set(), ""
+        points, figures, tables = defaultdict(list), set(), {}
         for row in SQLiteStorage.get_logs(project, run.name, run_id=run.id):
             for name, value in row.items():
                 kind = value.get("_type") if isinstance(value, dict) else None
                 if kind == "trackio.image":
                     figures.add(name.removeprefix("figures/"))
                 elif kind == "trackio.table":
-                    table = json.dumps(value)
+                    tables[name] = json.dumps(value)
                 elif isinstance(value, int | float) and name != "step":
                     points[name].append((row["step"], value))
         settings = {key: str(value) for key, value in run.config.items()}
-        copies.append(Seen(run.name, settings, dict(points), figures, table))
+        texts = tables.get("results", ""), tables.get("facts", "")
+        copies.append(Seen(run.name, settings, dict(points), figures, *texts))
     return copies
 
 
@@ -103,6 +106,7 @@ def wandb(folder: Path, project: str) -> list[Seen]:
                 assert run.project == project
                 seen = copies.setdefault(run.run_id, Seen(run.display_name, {}, {}, set(), ""))
                 seen.settings.update({item.key: str(json.loads(item.value_json)) for item in run.config.update})
+                copies[run.run_id] = seen = seen._replace(facts=seen.facts + run.notes)
             elif record.WhichOneof("record_type") == "config":
                 seen.settings.update({item.key: str(json.loads(item.value_json)) for item in record.config.update})
             elif record.WhichOneof("record_type") == "history":

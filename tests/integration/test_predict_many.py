@@ -131,7 +131,15 @@ def test_a_file_without_a_label_is_tried_again(
     out = tmp_path / "labels.csv"
     command = [str(run), *map(str, clips), "--device", "cpu", "--out", str(out)]
     assert predict(command) == 1
-    assert "1 of 4 files could not be labelled." in capsys.readouterr().err
+    told = capsys.readouterr().err.splitlines()[-1]
+    assert (
+        told.startswith(f"1 of 4 files could not be labelled. The first: {clips[0]}: ") and "under 'error'" not in told
+    )
+    clips[1].write_text("no audio")
+    assert predict([*command[:-1], str(tmp_path / "two.csv")]) == 1
+    told = capsys.readouterr().err.splitlines()[-1]
+    assert told.endswith(f" The other reasons are in {tmp_path / 'two.csv'}, under 'error'.")
+    clips[1].write_bytes(good)
     assert pd.read_csv(out)["error"].notna().sum() == 1
     clips[0].write_bytes(good)
     assert predict(command) == 0
@@ -179,7 +187,7 @@ def test_a_file_that_is_named_twice_is_labelled_once(
     assert predict([str(run), str(clips[0]), str(clips[0].parent), "--format", "jsonl", "--device", "cpu"]) == 0
     captured = capsys.readouterr()
     assert len(captured.out.splitlines()) == 4
-    assert "note: 1 paths are repeated; each file is labelled once." in captured.err
+    assert "note: 1 path is repeated; each file is labelled once." in captured.err
 
 
 def test_a_run_of_several_folds_answers_with_the_mean_of_its_models(

@@ -186,7 +186,7 @@ def test_text_a_scripted_corpus_is_told(folder: Path, tmp_path: Path) -> None:
     typed = text_settings(folder, root)
     typed[typed.index(f"out={folder / 'runs'}")] = f"out={tmp_path}"
     _, result = run(typed)
-    told = "The speakers of 'csv' read 3 sentences in 24 of its 24 utterances: what the words give a model there"
+    told = "The speakers of 'csv' read 3 sentences, in all 24 utterances: a score of the words"
     assert any(sentence.startswith(told) for sentence in result["warnings"])
     assert any(sentence.startswith("The words reveal labels of 'csv'") for sentence in result["warnings"])
 

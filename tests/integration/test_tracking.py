@@ -70,6 +70,10 @@ def test_a_tracker_has_settings_epochs_scores_figures_and_table(tracker: str, tm
         assert f"test/csv/open/{metric}" not in copy.points  # it has the same classes
     assert copy.figures == {"confusion_csv", "training_curve"}
     assert "table" in copy.table if tracker == "wandb" else "closed" in copy.table  # that of wandb is a file
+    facts = copy.facts + json.dumps(copy.settings)  # those of wandb stand among the settings
+    assert result["train"]["digest"] in facts and result["run"]["versions"]["torch"] in facts
+    assert all(f"run.versions.{package}" in facts for package in result["run"]["versions"])
+    assert len(result["warnings"]) > 1 and all(warning in copy.facts for warning in result["warnings"])
 
 
 @pytest.mark.parametrize("tracker", EACH)

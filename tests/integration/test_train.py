@@ -370,9 +370,9 @@ def test_a_refit_learns_from_train_and_dev_for_the_epochs_that_dev_chose(tmp_pat
     [fold] = result["train"]["folds"]
     assert (fold["n"], fold["n_dev"], fold["n_test"]) == (18, 3, 6) and result["train"]["n"] == 18
     assert fold["temperature"] is None
-    assert any(
-        "trained on train and dev, for the number of epochs that dev chose" in note for note in result["warnings"]
-    )
+    assert fold["refit"]
+    card = (folder / "model" / "README.md").read_text()
+    assert "Train includes dev: dev chose the number of epochs, and then the model learned from both." in card
     first, second = (pd.read_csv(folder / name / "metrics.csv") for name in (".", "refit"))
     assert len(first) == 3 and len(second) == fold["best_epoch"]
     assert second["dev_ua"].isna().all()
@@ -399,4 +399,4 @@ def test_cut_dev_refits_on_a_dev_part_that_was_cut_from_train_alone(tmp_path: Pa
     assert (folder / "refit").exists() != has_own_dev
     assert fold["n"] == (12 if has_own_dev else 18)
     assert (fold["temperature"] is None) != has_own_dev
-    assert any("trained on train and dev" in note for note in result["warnings"]) != has_own_dev
+    assert fold["refit"] != has_own_dev

@@ -86,7 +86,9 @@ def test_a_probe_writes_its_settings_its_candidates_and_its_coefficients(tmp_pat
     assert fold["chosen"] == chosen
     assert fold["dev_ua"] == info["dev_ua"] == chosen["dev_ua"] == pd.read_csv(folder / "probe.csv")["dev_ua"].max()
     assert (fold["best_epoch"], info["best_epoch"], info["padding"], fold["temperature"]) == (None,) * 4
-    assert any("trained on train and dev, with the settings that dev chose" in note for note in result["warnings"])
+    assert fold["refit"] and not any("train and dev" in note for note in result["warnings"])
+    card = (folder / "model" / "README.md").read_text()
+    assert "Train includes dev: dev chose the settings, and then the model learned from both." in card
 
     stored = load_file(folder / "refit" / "probe.safetensors")
     states, features = stored["mean"].shape

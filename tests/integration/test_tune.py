@@ -63,9 +63,7 @@ def test_a_search_ends_in_a_table_a_plot_and_a_yaml_that_runs_to_the_same_dev_ua
     assert list(trials["state"]) == ["finished"] * 4
     assert "The best trials by dev UA (4 finished)" in shown
     assert shown.splitlines()[-1] == f"result: {tmp_path}/runs/tune/small/study.csv"
-    assert re.search(
-        r"note: 4 trials were chosen among by one dev part, \d+ utterances of \d speakers?: the best", said
-    )
+    assert re.search(r"note: 4 trials were compared on one dev part \(\d+ utterances of \d speakers?\): the best", said)
     folder = tmp_path / "runs" / "tune" / "small"
     assert (folder / "search.png").read_bytes().startswith(b"\x89PNG")
     assert not [path for path in folder.rglob("*") if path.suffix in (".safetensors", ".pt")]  # no model is kept

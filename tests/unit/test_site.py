@@ -78,3 +78,12 @@ def test_the_citation_has_the_version_of_the_package() -> None:
 
 def test_the_readme_stays_short() -> None:
     assert len((CHECKOUT / "README.md").read_text(encoding="utf-8").splitlines()) <= 150
+
+
+def test_the_page_of_verbs_has_no_option_that_the_help_hides() -> None:
+    assert "SUPPRESS" not in (CHECKOUT / "docs" / "verbs.md").read_text(encoding="utf-8")
+
+
+def test_the_menu_names_no_page_twice() -> None:
+    lines = re.findall(r"^ +- (?:[^:\n]+: )?(\S+\.md)$", (CHECKOUT / "mkdocs.yml").read_text(), flags=re.MULTILINE)
+    assert len(lines) > 20 and len(lines) == len(set(lines))

@@ -36,7 +36,7 @@ from melt_ser.annotation.journal import Batch, Journal
 from melt_ser.annotation.reasons import THINKING
 from melt_ser.annotation.token_counts import BY_RULE, TokenCounter
 from melt_ser.core.console import say
-from melt_ser.core.errors import SetupError
+from melt_ser.core.errors import SetupError, counted
 
 Result = TypeVar("Result")
 ENDED = ("completed", "expired", "cancelled")  # each leaves the answers up to then in the file of answers
@@ -184,7 +184,7 @@ class Batches:
             uploaded = await self.endpoint.twice(lambda: self.endpoint.client.files.create(file=path, purpose="batch"))
         identity = await self._create(batch, uploaded.id)
         self.journal.batch_submitted(batch, identity)
-        say(f"batch {identity} is submitted with {len(calls):,} calls; a stopped command goes on with it")
+        say(f"batch {identity} is submitted with {counted(len(calls), 'call')}; a stopped command goes on with it")
         return identity
 
     async def _create(self, batch: str, file: str) -> str:

@@ -18,7 +18,7 @@ from typing import Any
 import pandas as pd
 
 from melt_ser.config import DatasetConfig, Target
-from melt_ser.core.errors import InputError
+from melt_ser.core.errors import InputError, counted
 from melt_ser.core.files import sha256
 from melt_ser.corpora.labels import LabelSpace
 from melt_ser.corpora.ratings import ATTRIBUTE, VOTES, Ratings, rescaled, united
@@ -130,11 +130,11 @@ def unite(config: DatasetConfig, members: Sequence[Corpus]) -> Corpus:
         shared = shared_values(first_table, second_table, "source")
         if shared:
             raise InputError(
-                f"'{first.name}' and '{second.name}' share {len(shared)} recordings (such as '{shared[0]}'), so "
-                f"'{config.name}' would have them twice; take one of the two out of dataset.members."
+                f"'{first.name}' and '{second.name}' share {counted(len(shared), 'recording')} (such as "
+                f"'{shared[0]}'), so '{config.name}' would have them twice; take one of the two out of dataset.members."
             )
         shared_scripts += shared_script_note(first_table, second_table, (first.name, second.name))
-    sizes = " + ".join(f"{member.name} ({len(member.table)} utterances)" for member in members)
+    sizes = " + ".join(f"{member.name} ({counted(len(member.table), 'utterance')})" for member in members)
     notes = [f"'{config.name}' is {sizes}; each row's corpus is in front of its utterance in splits.csv."]
     notes += shared_scripts
     notes += [f"{member.name}: {note}" for member in members for note in member.notes]

@@ -18,7 +18,7 @@ from pathlib import Path, PurePosixPath
 import pandas as pd
 
 from melt_ser.config import DatasetConfig
-from melt_ser.core.errors import InputError, SetupError, did_you_mean
+from melt_ser.core.errors import InputError, SetupError, counted, did_you_mean
 from melt_ser.core.package import expanded
 from melt_ser.corpora.reader import find_reader
 from melt_ser.corpora.readers.file_names import Naming
@@ -63,7 +63,7 @@ def emobox_parts(table: pd.DataFrame, config: DatasetConfig, number: int) -> tup
     unlisted = table.loc[parts == "", "utterance"]
     if len(unlisted):
         notes.append(
-            f"{len(unlisted)} utterances of '{config.name}' are in no list of {fold} and are left out of it "
+            f"'{config.name}' leaves out {_utterances(len(unlisted))} that no list of {fold} names "
             f"(such as {unlisted.min()})."
         )
     return parts, tuple(notes)
@@ -98,7 +98,7 @@ def _name(path: PurePosixPath, naming: Naming | None) -> str:
 
 
 def _utterances(number: int) -> str:
-    return f"{number} utterance{'s' if number > 1 else ''}"
+    return counted(number, "utterance")
 
 
 def _corpus_folder(config: DatasetConfig) -> Path:

@@ -14,7 +14,7 @@ from itertools import combinations
 import pandas as pd
 
 from melt_ser.config import DatasetConfig, Group
-from melt_ser.core.errors import InputError
+from melt_ser.core.errors import InputError, counted
 from melt_ser.corpora.emobox import EMOBOX
 from melt_ser.corpora.sentences import telling_sentences_note
 from melt_ser.corpora.table import shared_values
@@ -220,7 +220,8 @@ def shared_audio_warnings(corpus: str, split: FoldSplit) -> list[str]:
     first = pairs.iloc[0]
     where = "" if split.fold is None else f" of fold {split.fold}"
     return [
-        f"'{corpus}' has {len(pairs)} pairs of identical audio under different names across the parts{where}, such as "
-        f"{first['utterance']} ({first['part']}) and {first['other_utterance']} ({first['other_part']}): the parts are "
-        f"not independent; give the copies one source, or leave all but one of them out."
+        f"'{corpus}' has {counted(len(pairs), 'pair')} of identical audio under different names across the "
+        f"parts{where}, such as {first['utterance']} ({first['part']}) and {first['other_utterance']} "
+        f"({first['other_part']}): the parts are not independent; give the copies one source, or leave all but "
+        "one of them out."
     ]

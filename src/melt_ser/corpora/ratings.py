@@ -10,7 +10,7 @@ from typing import TypeVar
 import numpy as np
 import pandas as pd
 
-from melt_ser.core.errors import InputError
+from melt_ser.core.errors import InputError, counted
 from melt_ser.core.files import sha256
 
 ATTRIBUTE, VOTES = "attribute ", "votes "
@@ -145,7 +145,7 @@ def _scale(
             f"Utterance '{outside.index[0]}' of '{corpus}' has the {name} {outside.iloc[0]:g}, outside the scale "
             f"from {low:g} to {high:g}; correct it, or set +dataset.attributes.{name}=[lowest,highest]."
         )
-    return (low, high), [f"{len(outside)} values of {name} are outside its scale, {low:g} to {high:g}, and are kept"]
+    return (low, high), [f"{name} keeps {counted(len(outside), 'value')} outside its scale, {low:g} to {high:g}"]
 
 
 def united(members: Sequence[Ratings | None], names: Sequence[str]) -> Ratings | None:

@@ -12,6 +12,8 @@ from collections.abc import Collection
 
 import pandas as pd
 
+from melt_ser.core.errors import counted
+
 READ = 5  # a sentence with this many utterances in a corpus is one that its speakers read
 SCRIPTED = 0.5  # a corpus is scripted if at least this share of its utterances are sentences that are read
 TELLING = 0.1  # share of utterances that say such a sentence with a single class, from which it is told
@@ -55,7 +57,7 @@ def telling_sentences_note(table: pd.DataFrame, corpus: str) -> list[str]:
         return []
     return [
         f"The words reveal labels of '{corpus}': {len(telling)} of its {len(classes_of_sentence)} sentences occur "
-        f"with one class only, in {count} of its {len(table)} utterances; a model can score well by the words alone."
+        f"with one class only, in {count} of its {len(table)} utterances. A model can score well by the words alone."
     ]
 
 
@@ -65,9 +67,10 @@ def words_alone_note(table: pd.DataFrame, corpus: str) -> list[str]:
     if not sentences:
         return []
     count = int(read_sentences(table).isin(sentences).sum())
+    where = f"all {count}" if count == len(table) else f"{count} of its {len(table)}"
     return [
-        f"The speakers of '{corpus}' read {_sentences(len(sentences))} in {count} of its {len(table)} utterances: what "
-        "the words give a model there is about the choice of sentences, and says nothing about emotion."
+        f"The speakers of '{corpus}' read {_sentences(len(sentences))}, in {where} utterances: a score of the words "
+        "there is about the choice of sentences, and says nothing about emotion."
     ]
 
 
@@ -96,4 +99,4 @@ def shared_script_note(first: pd.DataFrame, second: pd.DataFrame, names: tuple[s
 
 
 def _sentences(number: int) -> str:
-    return f"{number} sentence{'s' if number > 1 else ''}"
+    return counted(number, "sentence")

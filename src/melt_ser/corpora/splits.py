@@ -17,7 +17,7 @@ from dataclasses import replace
 import pandas as pd
 
 from melt_ser.config import DatasetConfig
-from melt_ser.core.errors import InputError, SetupError
+from melt_ser.core.errors import InputError, SetupError, counted
 from melt_ser.corpora.dev_part import with_dev
 from melt_ser.corpora.emobox import EMOBOX, emobox_parts, number_of_folds
 from melt_ser.corpora.fold_split import FoldSplit, check_fold_split, overlap_notes
@@ -95,7 +95,7 @@ def _used(split: FoldSplit, table: pd.DataFrame, config: DatasetConfig) -> FoldS
         unassigned = table["utterance"][table["split"] == ""]
         if len(unassigned):
             notes = (
-                f"{len(unassigned)} utterances of '{config.name}' have no split and are left out (such as "
+                f"'{config.name}' leaves out {counted(len(unassigned), 'utterance')} without a split (such as "
                 f"{unassigned.iloc[0]}).",
             )
     elif config.folds == EMOBOX:

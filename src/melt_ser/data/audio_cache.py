@@ -30,7 +30,7 @@ from xxhash import xxh3_64_intdigest
 from melt_ser.audio import SAMPLE_RATE
 from melt_ser.config import CacheConfig
 from melt_ser.core.console import say
-from melt_ser.data.cache_budget import GIB, subfolder, why_not_cached
+from melt_ser.data.cache_budget import size_text, subfolder, why_not_cached
 
 VERSION = 1  # raise it if decoding, resampling or the layout changes
 SAMPLE_BYTES = 4
@@ -133,7 +133,7 @@ def open_audio_cache(corpus: str, table: pd.DataFrame, settings: CacheConfig) ->
         reason = why_not_cached(path, size, settings)
         if reason is None:
             if not path.exists():
-                say(f"note: decoded clips of '{corpus}' are cached in {path} (up to {size / GIB:.2f} GiB).")
+                say(f"note: decoded clips of '{corpus}' are cached in {path} (up to {size_text(size)}).")
             return AudioCache(path, names, firsts)
     except OSError as error:
         reason = f"{path} cannot be written ({error.strerror}); set cache.folder"

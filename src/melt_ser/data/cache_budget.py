@@ -28,13 +28,24 @@ def why_not_cached(path: Path, size: int, config: CacheConfig) -> str | None:
     own = _bytes_on_disk(path)
     others = sum(_bytes_on_disk(file) for kind in KINDS for file in (root / kind).rglob("*")) - own
     free = shutil.disk_usage(path.parent).free
-    needed = f"{size / GIB:.2f} GiB are needed"
+    needed = f"{size_text(size)} are needed"
     if others + size > config.max_gib * GIB:
-        taken = f"{others / GIB:.2f} of cache.max_gib={config.max_gib:g} are taken in {root}"
+        taken = f"{size_text(others)} of cache.max_gib={config.max_gib:g} are taken in {root}"
         return f"{needed} and {taken}; raise it, or delete old files there"
     if size - own > free:
-        return f"{needed} and {free / GIB:.2f} are free in {root}; set cache.folder"
+        return f"{needed} and {size_text(free)} are free in {root}; set cache.folder"
     return None
+
+
+def size_text(size: int) -> str:
+    """Return a number of bytes in the unit of `cache.max_gib`, or in a smaller one that shows it.
+
+    >>> size_text(0), size_text(5_000), size_text(3_000_000), size_text(30 * GIB)
+    ('0 KiB', '5 KiB', '2.9 MiB', '30.00 GiB')
+    """
+    if size < 2**20:
+        return f"{size / 2**10:.0f} KiB"
+    return f"{size / 2**20:.1f} MiB" if size < 0.1 * GIB else f"{size / GIB:.2f} GiB"
 
 
 def _root(config: CacheConfig) -> Path:

@@ -27,7 +27,7 @@ from melt_ser.audio.rules import Levels, refusal
 from melt_ser.audio.sound import Mixer, Waveform, check_sound
 from melt_ser.config import DatasetConfig, ScorePrecision
 from melt_ser.core.console import progress, say
-from melt_ser.core.errors import InputError, MeltSerError, SetupError
+from melt_ser.core.errors import InputError, MeltSerError, SetupError, counted
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -166,7 +166,9 @@ class Model:
             yield {"start": start, "end": end, **self.row_of(probabilities)}
             refused += [f"from {start:g} s on ({reason})"] if reason else []
         if refused:
-            say(f"note: {name}: {len(refused)} windows have labels that mean nothing; the first is {refused[0]}.")
+            told = counted(len(refused), "window has a label", "windows have labels")
+            means = "means" if len(refused) == 1 else "mean"
+            say(f"note: {name}: {told} that {means} nothing; the first is {refused[0]}.")
 
     def _windows(self, blocks: Iterable[Waveform], seconds: float) -> Iterator[Window]:
         """Yield the windows of a recording, one after the other, with their probabilities."""
@@ -249,7 +251,8 @@ def audio_files(paths: Iterable[Path]) -> list[Path]:
     found = [file for path in paths for match in _matches(path) for file in _audio_in(match)]
     files = list(dict.fromkeys(found))
     if len(files) < len(found):
-        say(f"note: {len(found) - len(files)} paths are repeated; each file is labelled once.")
+        repeated = counted(len(found) - len(files), "path is repeated", "paths are repeated")
+        say(f"note: {repeated}; each file is labelled once.")
     return files
 
 
@@ -267,7 +270,8 @@ def _audio_in(path: Path) -> list[Path]:
     files = [file for file in sorted(path.rglob("*")) if not file.is_dir()]
     audio = [file for file in files if file.suffix.lower() in AUDIO_SUFFIXES and not file.name.startswith(".")]
     if audio and len(audio) < len(files):
-        say(f"note: {len(files) - len(audio)} files in {path} are ignored (hidden, or not named as audio).")
+        ignored = len(files) - len(audio)
+        say(f"note: {counted(ignored, 'file')} ignored in {path} (hidden, or not named as audio).")
     return audio or [path]
 
 

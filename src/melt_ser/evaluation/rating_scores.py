@@ -150,7 +150,7 @@ def _with_intervals(
             low, high = _interval(estimate, means, metric, units)
             reason = why_none(low, high, float(np.ptp(means)), units, metric.lowest, metric.highest)
             if not reason and not np.isfinite(high):
-                reason = f"{units.number} {units.kind}s are too few; it would have no upper end"
+                reason = f"with {units.number} {units.kind}s it would have no upper end"
         intervals[name] = None if reason else [max(low, metric.lowest), min(high, metric.highest)]
         if reason:
             reasons.setdefault(reason, []).append(metric.label)

@@ -27,7 +27,6 @@ ONE_SPEAKER = "All utterances are of one speaker: the intervals say nothing abou
 ELSEWHERE = "elsewhere; may have seen the test"
 """`train.corpus` of a published classifier, in the place of a name: tables show it, and no corpus can be called so."""
 
-
 POOLED, MEAN, ENSEMBLE = "all", "mean", "ensemble"  # over all folds; docs/results.md tells them apart
 Count = int | float  # of utterances; a mean over models may be a fraction
 
@@ -101,6 +100,7 @@ class FoldInfo(Struct, kw_only=True):
     n: int | None = None
     n_dev: int | None = None
     n_test: int | None = None
+    refit: bool | None = None  # whether the model learned from train and dev, after dev had chosen; None: not recorded
     best_epoch: int | None = None
     dev_ua: float | None = None
     dev_value: float | None = None

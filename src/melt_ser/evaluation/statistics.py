@@ -130,7 +130,7 @@ def why_none(low: float, high: float, spread: float, units: Units, least: float 
         return f"resampled {units.kind}s always give the same value"
     if low <= least and high >= most:
         whole = "0 to 100 %" if (least, most) == (0.0, 1.0) else f"{least:g} to {most:.2g}"
-        return f"{units.number} {units.kind}s are too few; it would be {whole}"
+        return f"with {units.number} {units.kind}s it would be {whole}"
     return ""
 
 

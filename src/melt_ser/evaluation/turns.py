@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from melt_ser.core.console import say
-from melt_ser.core.errors import InputError, SetupError
+from melt_ser.core.errors import InputError, SetupError, counted
 from melt_ser.corpora.readers.columns import COMMON_NAMES, letters, listed
 from melt_ser.corpora.readers.delimited import in_utf8, read_table
 
@@ -66,7 +66,8 @@ def turns_of(path: Path, recordings: Sequence[Path]) -> dict[Path, list[Turn]]:
             turns[owner] = sorted([*turns[owner], *own], key=lambda turn: (turn.start, turn.end))
     if others:
         number = sum(len(by_name[name]) for name in others)
-        say(f"note: {path}: {number} turns are of recordings that are not labelled here: {listed(others)}.")
+        told = counted(number, "turn is", "turns are")
+        say(f"note: {path}: {told} of recordings that are not labelled here: {listed(others)}.")
     _tell_overlaps(turns)
     return turns
 

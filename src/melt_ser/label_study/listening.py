@@ -21,7 +21,7 @@ from melt_ser.audio.decode import read_native
 from melt_ser.audio.sound import Waveform
 from melt_ser.core import files
 from melt_ser.core.console import Progress
-from melt_ser.core.errors import InputError, SetupError
+from melt_ser.core.errors import InputError, SetupError, counted
 from melt_ser.core.vocabulary import SYNONYMS
 from melt_ser.corpora.table import Skipped
 from melt_ser.label_study.label_pairs import LabelPairs
@@ -85,7 +85,8 @@ def build(
             items.append(item)
             shown.advance()
         if len(items) < clips + checks:
-            first = f"; {len(skipped)} clips cannot be used, the first: {skipped[0].reason}" if skipped else "."
+            unused = counted(len(skipped), "clip")
+            first = f"; {unused} cannot be used, the first: {skipped[0].reason}" if skipped else "."
             raise InputError(
                 f"The sources differ on {len(candidates)} utterances, too few for {clips} clips and {checks} checks: "
                 f"set --clips and --checks, or check --root{first}"

@@ -9,7 +9,7 @@ from pathlib import Path
 import pandas as pd
 from msgspec import Struct
 
-from melt_ser.core.errors import InputError
+from melt_ser.core.errors import InputError, counted
 from melt_ser.label_study.answer_files import Given, read_answers, read_versioned
 
 
@@ -75,7 +75,8 @@ def read_judgements(key_path: Path, answer_paths: Sequence[Path], allowed_failur
         if items[name].check is None and answer.chosen is not None
     ]
     if not rows:
-        why = f" ({len(left_out)} raters left out, the first {next(iter(left_out.values()))})" if left_out else ""
+        first = next(iter(left_out.values()), "")
+        why = f" ({counted(len(left_out), 'rater')} left out, the first {first})" if left_out else ""
         raise InputError(f"The answers have no judgement to score{why}; give the raters' answer files.")
     not_played = sum(answer.chosen is None for answers in passed.values() for answer in answers.values())
     table = pd.DataFrame(rows)

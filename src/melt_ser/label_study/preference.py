@@ -14,7 +14,7 @@ import msgspec
 import numpy as np
 import pandas as pd
 
-from melt_ser.core.errors import SetupError
+from melt_ser.core.errors import SetupError, counted
 from melt_ser.evaluation.comparison import holm
 from melt_ser.evaluation.metrics import Floats, percent
 from melt_ser.evaluation.statistics import RESAMPLES
@@ -216,7 +216,8 @@ def sections(result: Preference) -> list[Section]:
 def _sentences(result: Preference) -> Iterator[str]:
     yield f"First: {result.sources['first']}. Second: {result.sources['second']}."
     yield (
-        f"{len(result.raters)} raters, {result.clips} clips, {result.overall.n} judgements. 95 % intervals by "
+        f"{counted(len(result.raters), 'rater')}, {counted(result.clips, 'clip')}, "
+        f"{counted(result.overall.n, 'judgement')}. 95 % intervals by "
         "bootstrap over raters and clips."
     )
     yield (

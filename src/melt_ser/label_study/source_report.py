@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 import msgspec
 
+from melt_ser.core.errors import counted
 from melt_ser.label_study.source_agreement import PairAgreement, SourceAgreement
 from melt_ser.reporting.pages import render
 from melt_ser.reporting.small_report import Section, percent_with_interval, value_with_interval
@@ -111,7 +112,7 @@ def _sentences(result: SourceAgreement) -> Iterator[str]:
             listed = ", ".join(f"{label} ({count})" for label, count in counts.items())
             yield f"Outside the set, so no label: {sum(counts.values())} of {name}, {listed}."
     for reason, count in result.left_out.items():
-        yield f"Left out: {count} utterances {reason}."
+        yield f"Left out: {counted(count, 'utterance')} {reason}."
     yield (
         f"Krippendorff's alpha takes every utterance with two or more labels. 95 % intervals by bootstrap over "
         f"{result.ci_unit}s."

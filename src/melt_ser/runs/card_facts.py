@@ -160,11 +160,15 @@ def _corpora(result: Result) -> Iterator[str]:
     for name, corpus in training_corpora(result).items():
         shown_name = f"{name} ({corpus['repository']})" if corpus.get("repository") else name
         synthetic = "synthetic" if corpus.get("synthetic") else "recorded"
-        labels = "a file of labels" if corpus.get("label_file") else "the release"
-        rows.append(
-            [shown_name, corpus.get("language") or "not stated", synthetic, labels, corpus.get("access") or "–"]
-        )
+        labels = "a file of labels" if corpus.get("label_file") else "its table" if _is_own(corpus) else "the release"
+        access = "with the person who trained" if _is_own(corpus) else corpus.get("access") or "–"
+        rows.append([shown_name, corpus.get("language") or "not stated", synthetic, labels, access])
     yield from table(["corpus", "language", "speech", "labels from", "access"], rows)
+
+
+def _is_own(corpus: dict[str, Any]) -> bool:
+    """Return whether a corpus is data of the user's own: no release, and not on the hub."""
+    return "of yours" in (corpus.get("access") or "")  # as conf/dataset/csv.yaml and shards.yaml say
 
 
 def _split(result: Result) -> str:
@@ -191,7 +195,12 @@ def _split(result: Result) -> str:
         f"{part} {size}" for part, of in _PARTS.items() if (size := _range([of(fold) for fold in folds])) is not None
     )
     each = "" if len(folds) == 1 else " in each fold"
-    return f"{named}{kind}{which}. Utterances{each}: {sizes}. Digest of the table: `{result.train.digest[:16]}`."
+    refit = ""
+    if any(fold.refit for fold in folds):
+        chosen = "the settings" if any(fold.chosen for fold in folds) else "the number of epochs"
+        refit = f" Train includes dev: dev chose {chosen}, and then the model learned from both."
+    digest = f"Digest of the table: `{result.train.digest[:16]}`."
+    return f"{named}{kind}{which}. Utterances{each}: {sizes}.{refit} {digest}"
 
 
 _PARTS: dict[str, Callable[[FoldInfo], int | None]] = {
@@ -224,20 +233,24 @@ def _classes(result: Result) -> dict[str, list[str]]:
 
 
 def _label_map(result: Result) -> Iterator[str]:
-    """Yield the table from classes to emotions, and to the labels of each corpus."""
-    corpora = training_corpora(result)
+    """Yield the table from classes to emotions, and to the labels of each corpus that has a map."""
+    corpora = {name: corpus for name, corpus in training_corpora(result).items() if corpus.get("label_map")}
     rows = []
     for name, emotions in _classes(result).items():
         of_corpora = []
         for corpus in corpora.values():
             labels = [label for label, emotion in (corpus.get("label_map") or {}).items() if emotion in emotions]
-            of_corpora.append(", ".join(labels) or "common words for it")
+            of_corpora.append(", ".join(labels) or "–")
         rows.append([name, ", ".join(emotions), *of_corpora])
     yield from table(["class", "emotions", *(f"labels of {name}" for name in corpora)], rows)
 
 
 def _unmapped(result: Result) -> str:
-    """Return a sentence on the labels of the corpora that have no class; "" if all have one."""
+    """Return the sentences on corpora without a label map, and on the labels that have no class."""
+    own_words = [code(name) for name, corpus in training_corpora(result).items() if not corpus.get("label_map")]
+    said = f"Without a label map, by common words for the emotions: {' and '.join(own_words)}." if own_words else ""
+    if len(own_words) == len(training_corpora(result)):
+        return said
     known = {emotion for emotions in _classes(result).values() for emotion in emotions}
     left = [
         f"{label} ({name})"
@@ -245,7 +258,8 @@ def _unmapped(result: Result) -> str:
         for label, emotion in (corpus.get("label_map") or {}).items()
         if emotion not in known
     ]
-    return f"Labels without a class: {escaped(', '.join(left))}." if left else "Every label of the map has a class."
+    told = f"Labels without a class: {escaped(', '.join(left))}." if left else "Every label of the map has a class."
+    return f"{told} {said}".rstrip()
 
 
 def _command(result: Result) -> str:

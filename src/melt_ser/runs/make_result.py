@@ -144,6 +144,7 @@ def _fold_info(plan: RunPlan, fold: FoldOutcome) -> FoldInfo:
         n=_trained_on(plan, fold),
         n_dev=len(fold.split.dev),
         n_test=len(fold.split.test),
+        refit=plan.refits(fold.split),
         best_epoch=fold.training.best_epoch,
         chosen=fold.training.chosen,
         dev_ua=fold.training.dev_ua,

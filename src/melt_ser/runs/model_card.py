@@ -86,8 +86,9 @@ def card_text(
         "figures": figures_of(folder, result),
         "loads_in_transformers": is_plain,
         "models": len(models),
-        "repository": repository or "<owner>/<name>",
-        "place": f"hub:{repository or '<owner>/<name>'}",
+        "is_here": repository is None,
+        "repository": repository or "<run>/model",  # the place of a single model, which transformers loads
+        "place": f"hub:{repository}" if repository else "<run>",
         "exception": " but in `predictions` and `splits.csv`" if reveals else "",
     }
     environment = Environment(

@@ -52,10 +52,12 @@ class Check:
     ua: unweighted accuracy of torch and of the file; None without classes, or for noise.
     of_scale: the largest difference of an attribute, as a share of its scale; None without attributes.
     ccc: the mean CCC over the attributes, of torch and of the file; None without attributes, or for noise.
+    models: those whose mean answers.
     """
 
     clips: int
     source: str
+    models: int = 1
     difference: float | None = None
     agreement: float | None = None
     ua: tuple[float, float] | None = None
@@ -81,7 +83,7 @@ def check(path: Path, model: Model, clips: Clips) -> Check:
         raise InputError("The model refuses every clip that the ONNX file was to be checked on.")
     waveforms = [clips.waveforms[number] for number in kept]
     alone, together = _answers(onnx_model, waveforms, 1), _answers(onnx_model, waveforms, BATCH)
-    found = Check(len(kept), clips.source)
+    found = Check(len(kept), clips.source, len(model.classifiers))
     if model.classes:
         wanted = np.array([[row[name] for name in model.classes] for row in rows])
         shares = alone[PROBABILITIES], together[PROBABILITIES]

@@ -23,29 +23,38 @@ def evaluation_table(evals: Sequence[EvaluationFields]) -> Table:
     The mean over several models has ± and the standard deviation over them.
 
     If both answer sets of a corpus, split and fold have the same classes, their evaluations are equal and share a row,
-    "closed = open".
+    "closed = open". If several rows have the same answers, number of dropped utterances or chance, it stands below the
+    table: the rows of many folds then need no second line.
     """
     spread = "; ±: deviation over the models" if any(row.spread for row in evals) else ""
     title = f"Evaluation (%, 95 % intervals{spread})"
+    rows = merged(evals)
+    dropped = [str(sum(row.dropped.values())) for row, _ in rows]
+    columns = {"answers": [answer_set for _, answer_set in rows], "dropped": dropped}
+    columns["chance"] = [percent(row.chance) for row, _ in rows]
+    shared = [name for name, cells in columns.items() if len(cells) > 1 and len(set(cells)) == 1]
+    told = [f"In each row: {', '.join(f'{name} {columns[name][0]}' for name in shared)}."] if shared else []
     table = Table(title=title, box=SIMPLE_HEAD, padding=0, caption_justify="left")
-    table.caption = " ".join(interval_legend(evals))
+    table.caption = " ".join([*interval_legend(evals), *told])
     # These widths keep every number readable in a terminal of 80 columns; intervals then take a second line.
     table.add_column("corpus", overflow="fold", min_width=7)
     table.add_column("fold", overflow="fold", min_width=4)
-    table.add_column("answers", min_width=6)
+    if "answers" not in shared:
+        table.add_column("answers", min_width=6)
     table.add_column("n", justify="right", min_width=5)
-    table.add_column("dropped", justify="right", min_width=7)
-    table.add_column("chance", justify="right", min_width=6)
+    own = [name for name in ("dropped", "chance") if name not in shared]
+    for name in own:
+        table.add_column(name, justify="right", min_width=len(name))
     for metric in table_metrics().values():
         table.add_column(metric.label, justify="right", min_width=11 if metric.shows_interval else 8)
-    for row, answer_set in merged(evals):
+    for number, (row, answer_set) in enumerate(rows):
+        answers = [] if "answers" in shared else [answer_set]
         table.add_row(
             row.corpus if row.split == "test" else f"{row.corpus} ({row.split})",
             "" if row.fold is None else str(row.fold),
-            answer_set,
+            *answers,
             str(row.n),
-            str(sum(row.dropped.values())),
-            percent(row.chance),
+            *(columns[name][number] for name in own),
             *(shown(row, name, metric, metric.shows_interval) for name, metric in table_metrics().items()),
         )
     return table

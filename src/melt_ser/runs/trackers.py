@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, ClassVar, NamedTuple
 
@@ -16,6 +17,9 @@ from accelerate.tracking import GeneralTracker, MLflowTracker, TensorBoardTracke
 from melt_ser.core.markdown import raw_table
 
 Scalars = dict[str, float]
+
+DESCRIPTION_TAG = "mlflow.note.content"  # the tag that MLflow's page of a run shows as its description, in Markdown
+LONGEST_TAG = 5000  # characters; older servers take no more
 
 
 class Description(NamedTuple):
@@ -30,6 +34,31 @@ class Description(NamedTuple):
     group: str | None
     settings: dict[str, str | float]
     folder: Path
+
+
+class Outcome(NamedTuple):
+    """The result of a run as a tracker gets it; see `tracked_values.py`.
+
+    scores: by name. table: a row for each evaluation. facts: what the numbers rest on, by name. warnings: the sentences
+    that limit them. figures: PNG files.
+    """
+
+    scores: Scalars
+    table: pd.DataFrame
+    facts: dict[str, str]
+    warnings: list[str]
+    figures: Sequence[Path] = ()
+
+    @property
+    def warnings_text(self) -> str:
+        """Return the warnings as a list in Markdown."""
+        return "\n".join(f"- {sentence}" for sentence in self.warnings)
+
+    @property
+    def facts_table(self) -> pd.DataFrame:
+        """Return a row for each fact and each warning, for trackers without a place for them."""
+        rows = [*self.facts.items(), *(("warning", sentence) for sentence in self.warnings)]
+        return pd.DataFrame(rows, columns=["fact", "value"])
 
 
 class Tracker(ABC):
@@ -68,8 +97,8 @@ class Tracker(ABC):
         self.own.log(values, step=epoch)
 
     @abstractmethod
-    def send_result(self, scores: Scalars, table: pd.DataFrame, figures: list[Path]) -> None:
-        """Send the scores, the table of all evaluations, and the figures (PNG)."""
+    def send_result(self, outcome: Outcome) -> None:
+        """Send the scores, the table of all evaluations, the facts and warnings, and the figures."""
 
     def finish(self, complete: bool) -> None:
         """End the copy. complete: False if the run failed or was stopped."""
@@ -99,15 +128,16 @@ class TensorBoard(Tracker):
         rows = pd.DataFrame({"setting": self.run.settings.keys(), "value": self.run.settings.values()})
         self.own.log({"settings": markdown(rows)}, step=0)
 
-    def send_result(self, scores: Scalars, table: pd.DataFrame, figures: list[Path]) -> None:
+    def send_result(self, outcome: Outcome) -> None:
         from matplotlib.image import imread
         from torch.utils.tensorboard.summary import hparams
 
-        own_page = hparams(self.run.settings, scores)  # type: ignore[no-untyped-call]
+        own_page = hparams(self.run.settings, outcome.scores)  # type: ignore[no-untyped-call]
         for summary in own_page:  # so that the page HPARAMS compares runs by their scores
             self.own.writer.file_writer.add_summary(summary)
-        self.own.log({**scores, "results": markdown(table)}, step=0)
-        images = {f"figures/{path.stem}": imread(path)[None, ..., :3] for path in figures}
+        texts = {"results": markdown(outcome.table), "facts": markdown(outcome.facts_table)}
+        self.own.log({**outcome.scores, **texts}, step=0)
+        images = {f"figures/{path.stem}": imread(path)[None, ..., :3] for path in outcome.figures}
         self.own.log_images(images, step=0, dataformats="NHWC")
 
 
@@ -149,10 +179,12 @@ class WandB(Tracker):
         self.has_axis |= values.keys()
         self.own.log({axis: epoch, **values})
 
-    def send_result(self, scores: Scalars, table: pd.DataFrame, figures: list[Path]) -> None:
-        self.own.log(scores)
-        self.own.log_table("results", dataframe=table)
-        self.own.log_images({f"figures/{path.stem}": [str(path)] for path in figures})
+    def send_result(self, outcome: Outcome) -> None:
+        self.own.run.config.update(outcome.facts, allow_val_change=True)
+        self.own.run.notes = outcome.warnings_text
+        self.own.log(outcome.scores)
+        self.own.log_table("results", dataframe=outcome.table)
+        self.own.log_images({f"figures/{path.stem}": [str(path)] for path in outcome.figures})
 
     def finish(self, complete: bool) -> None:
         self.own.run.finish(exit_code=0 if complete else 1)
@@ -178,12 +210,14 @@ class MLflow(Tracker):
         super().send_settings()
         self.own.log_artifact(str(self.run.folder / "config.yaml"))  # a parameter has at most 6,000 characters
 
-    def send_result(self, scores: Scalars, table: pd.DataFrame, figures: list[Path]) -> None:
+    def send_result(self, outcome: Outcome) -> None:
         import mlflow
 
-        self.own.log(scores)
-        mlflow.log_text(table.to_csv(index=False), "results.csv")
-        for path in figures:
+        tags = {name: cut(value) for name, value in outcome.facts.items()}
+        mlflow.set_tags({**tags, DESCRIPTION_TAG: cut(outcome.warnings_text)})
+        self.own.log(outcome.scores)
+        mlflow.log_text(outcome.table.to_csv(index=False), "results.csv")
+        for path in outcome.figures:
             self.own.log_artifact(str(path), "figures")
 
     def finish(self, complete: bool) -> None:
@@ -217,11 +251,13 @@ class Trackio(Tracker):
     def send_settings(self) -> None:
         """Nothing is left to send: trackio takes the settings at its start, and again when it continues."""
 
-    def send_result(self, scores: Scalars, table: pd.DataFrame, figures: list[Path]) -> None:
+    def send_result(self, outcome: Outcome) -> None:
         import trackio
 
-        images = {f"figures/{path.stem}": trackio.Image(path) for path in figures}
-        self.own.log({**scores, "results": trackio.Table(dataframe=table), **images})
+        images = {f"figures/{path.stem}": trackio.Image(path) for path in outcome.figures}
+        tables = {"results": outcome.table, "facts": outcome.facts_table}
+        shown = {name: trackio.Table(dataframe=table) for name, table in tables.items()}
+        self.own.log({**outcome.scores, **shown, **images})
 
     def finish(self, complete: bool) -> None:
         import trackio
@@ -236,6 +272,11 @@ TRACKERS: dict[str, type[Tracker]] = {
     "trackio": Trackio,
 }
 """By the name of the setting in the group `logger`, of the package, and of the extra that brings it."""
+
+
+def cut(text: str) -> str:
+    """Return a text as a tag of MLflow takes it."""
+    return text if len(text) <= LONGEST_TAG else f"{text[: LONGEST_TAG - 1]}…"
 
 
 def markdown(table: pd.DataFrame) -> str:

@@ -10,7 +10,6 @@ from __future__ import annotations
 import contextlib
 import importlib.util
 import json
-import math
 import sys
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -19,22 +18,20 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import msgspec
-import pandas as pd
 
 from melt_ser.config import Config, FigureFormat, LoggerConfig
 from melt_ser.core import files
 from melt_ser.core.console import say
 from melt_ser.core.errors import SetupError, first_line
 from melt_ser.core.processes import is_main_process
-from melt_ser.evaluation.metrics import METRICS, table_metrics
 from melt_ser.evaluation.results import Result
 from melt_ser.runs.folder import read_epochs
 from melt_ser.runs.identity import settings_of
 from melt_ser.runs.run_figures import draw_figures
-from melt_ser.runs.table import merged
+from melt_ser.runs.tracked_values import facts_of, finite, flat, scores_of, table_of
 
 if TYPE_CHECKING:
-    from melt_ser.runs.trackers import Description, Tracker
+    from melt_ser.runs.trackers import Description, Outcome, Tracker
 
 STATE_FILE = "tracking.json"
 PACKAGES = ("tensorboard", "wandb", "mlflow", "trackio")  # as the settings and the extras are called
@@ -103,7 +100,7 @@ class Tracking:
             for row in history:
                 epoch = int(row["epoch"])
                 if epoch > copy.epochs.get(name, 0):
-                    self.trackers[tracker].send_epoch(_numbers(row, prefix), epoch, prefix)
+                    self.trackers[tracker].send_epoch(finite(row, prefix), epoch, prefix)
                     copy.epochs[name] = epoch
 
         self._each(send, list(self.trackers))
@@ -112,8 +109,8 @@ class Tracking:
         """Send the result of the finished run, and the epochs that the trackers lack, if they lack any of it."""
         if not self.names:
             return
-        table = table_of(result)
-        digest = files.sha256(table.to_csv())
+        outcome = self._outcome(result)
+        digest = files.sha256(outcome.table.to_csv() + json.dumps([outcome.facts, outcome.warnings]))
         if not self.copies:  # the run was finished before
             self._read_copies()
         has_it = {name for name, copy in self.copies.items() if copy.result == digest}
@@ -125,10 +122,10 @@ class Tracking:
             self.epochs(path.parent, read_epochs(path.parent).to_dict("records"))
         with tempfile.TemporaryDirectory() as drawn:
             draw_figures(self.folder, result, FigureFormat.png, into=Path(drawn))
-            figures = sorted(Path(drawn).iterdir())
+            drawn_outcome = outcome._replace(figures=sorted(Path(drawn).iterdir()))
 
             def send(tracker: str) -> None:
-                self.trackers[tracker].send_result(scores_of(result), table, figures)
+                self.trackers[tracker].send_result(drawn_outcome)
                 self.copies[tracker].result = digest
 
             self._each(send, [name for name in lacking if name in self.trackers])
@@ -170,9 +167,15 @@ class Tracking:
     def _description(self) -> Description:
         from melt_ser.runs.trackers import Description
 
-        settings = _flat(settings_of(self.config))
+        settings = flat(settings_of(self.config))
         group = self.config.experiment_name
         return Description(self.config.logger.project, self.folder.name, group, settings, self.folder)
+
+    def _outcome(self, result: Result) -> Outcome:
+        """Return what the trackers get of a result, without its figures."""
+        from melt_ser.runs.trackers import Outcome
+
+        return Outcome(scores_of(result), table_of(result), facts_of(result), list(dict.fromkeys(result.warnings)))
 
     def _each(self, act: Callable[[str], None], names: list[str]) -> None:
         """Let trackers act, and note what they have; one that fails is left out from then on."""
@@ -188,50 +191,3 @@ class Tracking:
                     "the same command sends what is missing."
                 )
             files.write_json(self.folder / STATE_FILE, msgspec.to_builtins(self.copies))
-
-
-def scores_of(result: Result) -> dict[str, float]:
-    """Return the metrics of each corpus over all folds, as test/<corpus>/<answer set>/<metric>, and the UA on dev.
-
-    If both answer sets of a corpus have the same classes, only the first is there.
-    """
-    scores = {"best_dev_ua": result.train.dev_ua, "best_epoch": result.train.best_epoch}
-    for row, _ in merged(result.whole_evals()):
-        place = f"test/{Path(row.predictions).stem}/{row.answer_set}"
-        scores |= {f"{place}/{name}": row.value(name) for name in table_metrics()}
-    return _numbers(scores)
-
-
-def table_of(result: Result) -> pd.DataFrame:
-    """Return a row for each evaluation: its metrics (0 to 1), and the bounds of their 95 % intervals."""
-    rows = []
-    for row in result.evals:
-        fold = "" if row.fold is None else str(row.fold)
-        values: dict[str, Any] = {"corpus": row.corpus, "split": row.split, "fold": fold}
-        values |= {"answer_set": row.answer_set, "n": row.n}
-        for name in METRICS:
-            low, high = row.interval(name) or (math.nan, math.nan)
-            values |= {name: row.value(name), f"{name}_low": low, f"{name}_high": high}
-        rows.append(values)
-    return pd.DataFrame(rows).dropna(axis="columns", how="all")
-
-
-def _numbers(values: Mapping[str, Any], prefix: str = "") -> dict[str, float]:
-    """Return the finite numbers among values; a training without a dev part has none of dev."""
-    return {
-        f"{prefix}{name}": float(value)
-        for name, value in values.items()
-        if value is not None and name != "epoch" and math.isfinite(value)
-    }
-
-
-def _flat(settings: Mapping[str, Any], prefix: str = "") -> dict[str, str | float]:
-    """Return settings by their full names, {"trainer.epochs": 10}; lists, mappings and null as JSON."""
-    flat: dict[str, str | float] = {}
-    for key, value in settings.items():
-        if isinstance(value, dict) and not prefix:
-            flat |= _flat(value, f"{key}.")
-        else:
-            is_plain = isinstance(value, str | int | float)
-            flat[f"{prefix}{key}"] = value if is_plain else json.dumps(value, ensure_ascii=False)
-    return flat

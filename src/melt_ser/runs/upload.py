@@ -55,7 +55,7 @@ def check_licences(result: Result, permission: str | None) -> None:
     if objected and not (permission or "").strip():
         reasons = "; ".join(
             f"the {origin.kind} {origin.name} has a licence that {origin.objection}"
-            + (f" ({origin.licence})" if origin.licence else "")
+            + (f": '{origin.licence}'" if origin.licence else "")
             for origin in objected
         )
         settings = " or ".join(

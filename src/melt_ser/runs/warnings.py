@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from melt_ser.config import Method
+from melt_ser.core.errors import counted
 from melt_ser.core.vocabulary import READ_WORDS, WITHOUT_WEIGHTS
 from melt_ser.corpora.fold_split import FoldSplit, group_warnings, shared_audio_warnings
 from melt_ser.corpora.sentences import words_alone_note
@@ -38,13 +38,6 @@ def warnings_before(plan: RunPlan) -> list[str]:
         for corpus in (plan.corpus, *plan.others):
             sentences += words_alone_note(corpus.table, corpus.name)
     sentences += dict.fromkeys(note for split in plan.splits for note in split.notes)
-    trainer = plan.config.trainer
-    if any(plan.refits(split) for split in plan.splits):
-        chosen = "for the number of epochs" if trainer.method is Method.gradient else "with the settings"
-        sentences.append(
-            f"The scored model is trained on train and dev, {chosen} that dev chose (trainer.refit): the dev "
-            "score is that of the model before it, which is trained on train alone."
-        )
     for split in plan.splits:
         sentences += shared_audio_warnings(plan.corpus.name, split)
         sentences += _missing_classes(plan, split)
@@ -91,7 +84,11 @@ def warnings_of_scores(
     overlaps: dict[str, int] = {}
     for row in scored:  # rows of single folds have a part of the overlap of all folds
         overlaps[row.corpus] = max(row.overlap, overlaps.get(row.corpus, 0))
-    sentences += [f"{count} recordings of '{name}' were trained on." for name, count in overlaps.items() if count]
+    sentences += [
+        f"{counted(count, 'recording')} of '{name}' {'was' if count == 1 else 'were'} trained on."
+        for name, count in overlaps.items()
+        if count
+    ]
     return sentences
 
 

@@ -38,7 +38,7 @@ from melt_ser.core.locks import exclusive_lock
 from melt_ser.core.memory import memory_advice
 from melt_ser.data.audio_cache import distinct_clips
 from melt_ser.data.batches import Shard, SortedBatches
-from melt_ser.data.cache_budget import GIB, subfolder, why_not_cached
+from melt_ser.data.cache_budget import size_text, subfolder, why_not_cached
 from melt_ser.data.datasets import ClipDataset
 from melt_ser.data.feature_store import FeatureDataset, FeatureStore, crops_of, feature_names, write_description
 from melt_ser.data.loading import AheadLoader
@@ -144,7 +144,7 @@ class FeatureCache:
                 return reason
             say(
                 f"note: features of the frozen part ({self.stage.value}) are computed once and cached in {folder} "
-                f"({size / GIB:.2f} GiB)."
+                f"({size_text(size)})."
             )
             with contextlib.suppress(OverflowError):  # float16 overflows; then float32 is tried
                 self._write(folder, clips, names, dtype)

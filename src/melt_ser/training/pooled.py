@@ -62,4 +62,4 @@ def _pooled_batches(
 
     own_generator = torch.Generator()  # so that the draws of the training stay as they are
     less_memory = "lower trainer.batch_size"
-    return in_batches(pooled, utterances, batch_size, accelerator, less_memory, "pooling", own_generator)
+    return in_batches(pooled, utterances, batch_size, accelerator, less_memory, "vectors of the clips", own_generator)

@@ -14,7 +14,7 @@ from omegaconf import DictConfig
 from melt_ser.cli.sweep import VISIBLE, overrides, visible_gpus
 from melt_ser.config import Method
 from melt_ser.core.console import say
-from melt_ser.core.errors import InputError
+from melt_ser.core.errors import InputError, counted
 from melt_ser.core.files import sha256
 from melt_ser.core.package import expanded
 from melt_ser.core.places import refuse_unfit_name
@@ -65,7 +65,8 @@ def run_search(composed: DictConfig, options: argparse.Namespace, command: Seque
     study = Study(folder, url, space, inputs, config.seed, prune_after, plan.dev_metric)
     trials = options.trials if options.trials is not None else None if options.hours is not None else TRIALS
     if not is_worker:
-        say(f"study: {folder} ({study.count()} trials so far; searched: {', '.join(space.settings)}; {path})")
+        trials_so_far = counted(study.count(), "trial")
+        say(f"study: {folder} ({trials_so_far} so far; searched: {', '.join(space.settings)}; {path})")
     if options.workers > 1 and trials != 0:
         _run_workers(options.workers, command)
     else:

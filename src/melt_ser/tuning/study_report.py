@@ -13,7 +13,7 @@ from rich.table import Table
 
 from melt_ser.core import files
 from melt_ser.core.console import finish, say, show
-from melt_ser.core.errors import InputError
+from melt_ser.core.errors import InputError, counted
 from melt_ser.corpora.fold_split import FoldSplit, number_known
 from melt_ser.evaluation.dev_metric import METRIC_LABELS, score_text
 from melt_ser.runs.plan import RunPlan
@@ -103,12 +103,13 @@ def cautions(plan: RunPlan, best: float, trials: int) -> list[str]:
     """Return sentences on how far the best dev score of a number of trials can be trusted."""
     utterances = sum(len(split.dev) for split in plan.splits)
     speakers = number_known(pd.concat([split.dev for split in plan.splits]), "speaker")
-    parts = "one dev part" if plan.one_model else f"the mean over the dev parts of {len(plan.splits)} folds"
-    voices = f" of {speakers} speaker{'s' if speakers > 1 else ''}" if speakers else ""
+    parts = "one dev part" if plan.one_model else f"the dev parts of {len(plan.splits)} folds"
+    voices = f" of {counted(speakers, 'speaker')}" if speakers else ""
     label = METRIC_LABELS[plan.dev_metric]
     sentences = [
-        f"{trials} trials were chosen among by {parts}, {utterances} utterances{voices}: the best dev {label} is too "
-        f"good. {_luck(plan, best, trials)}Only the test part, read once, says how good the chosen settings are."
+        f"{counted(trials, 'trial was', 'trials were')} compared on {parts} ({utterances} utterances{voices}): the "
+        f"best dev {label} is too high, since the best trial also had luck. {_luck(plan, best, trials)}Only the test "
+        "part, read once, says how good the chosen settings are."
     ]
     if not plan.one_model:
         sentences.append(

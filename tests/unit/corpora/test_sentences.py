@@ -48,7 +48,7 @@ def test_prepare_says_that_the_words_of_enterface_give_its_labels_away(tmp_path:
     notes = summarise(loaded("enterface", tmp_path), LabelsConfig())["notes"]
     assert (
         "The words reveal labels of 'enterface': 12 of its 12 sentences occur with one class only, in 60 of its 60 "
-        "utterances; a model can score well by the words alone." in notes
+        "utterances. A model can score well by the words alone." in notes
     )
 
 
@@ -62,7 +62,7 @@ def test_a_sentence_in_two_classes_or_said_seldom_gives_nothing_away() -> None:
     mixed = pd.concat([free, said({"I am so lucky": "happy"}, times=20)])
     assert telling_sentences_note(mixed, "x") == [
         "The words reveal labels of 'x': 1 of its 1 sentences occur with one class only, in 20 of its 180 "
-        "utterances; a model can score well by the words alone."
+        "utterances. A model can score well by the words alone."
     ]
 
 
@@ -124,8 +124,8 @@ def test_enterface_has_42_subjects_with_30_clips_and_says_what_is_uncut(tmp_path
 def test_a_model_of_the_words_alone_is_told_of_a_scripted_corpus_even_if_no_sentence_tells_a_class() -> None:
     both = said({"It is eleven o'clock": "sad", "it is eleven o'clock!": "angry"})
     assert words_alone_note(both, "x") == [
-        "The speakers of 'x' read 1 sentence in 10 of its 10 utterances: what the words give a model there "
-        "is about the choice of sentences, and says nothing about emotion."
+        "The speakers of 'x' read 1 sentence, in all 10 utterances: a score of the words there is about the "
+        "choice of sentences, and says nothing about emotion."
     ]
     free = said({f"text {number}": ("sad", "angry")[number % 2] for number in range(40)}, times=4)
     assert words_alone_note(free, "x") == []

@@ -412,5 +412,5 @@ def test_notes_count_rows_without_a_split_and_shared_test_speakers() -> None:
     table["session"] = [f"s{number}" for number in range(len(table))]
     [split] = make_fold_splits(table, settings_for(folds=None, group=Group.session))
     left_out = int((table["split"] == "").sum())
-    assert any(note.startswith(f"{left_out} utterances of 'x' have no split and are left out") for note in split.notes)
+    assert any(note.startswith(f"'x' leaves out {left_out} utterances without a split") for note in split.notes)
     assert "The split of 'x': 4 of the 4 test speakers are in train or dev too." in split.notes

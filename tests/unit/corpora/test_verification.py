@@ -247,7 +247,7 @@ def test_shared_audio_finds_identical_audio_across_the_parts_of_a_split() -> Non
     assert same_audio(table)["utterance"].tolist() == ["a", "b"], "c and d are declared to be one recording"
     assert shared_audio(split_of(table)).to_numpy().tolist() == [["train", "a", "test", "b"]]
     (sentence,) = shared_audio_warnings("mine", split_of(table))
-    assert sentence.startswith("'mine' has 1 pairs of identical audio")
+    assert sentence.startswith("'mine' has 1 pair of identical audio")
     assert "a (train) and b (test)" in sentence
     assert shared_audio_warnings("mine", split_of(table.iloc[:1])) == []
 

@@ -123,7 +123,7 @@ def test_another_recording_or_rate_is_another_clip_in_the_audio_cache(corpus: Co
 @pytest.mark.parametrize(
     ("settings", "sentence"),
     [
-        (CacheConfig(max_gib=1e-6), r"GiB are needed and 0\.00 of cache\.max_gib=1e-06 are taken in"),
+        (CacheConfig(max_gib=1e-6), r"\d KiB are needed and 0 KiB of cache\.max_gib=1e-06 are taken in"),
         (CacheConfig(folder="/proc/nowhere"), r"cannot be written \(.*\); set cache\.folder"),
     ],
 )

@@ -190,7 +190,7 @@ def test_a_class_that_vanishes_from_a_resample_is_left_out_of_it():
     # "angry" (never right) occurs once in three: without it a resample's UA is 1, with it 0.5, or 0 alone.
     intervals = bootstrap_intervals(["sad", "sad", "angry"], ["sad", "sad", "sad"], CLASSES)
     assert intervals.of["ua"] is None
-    assert intervals.note == "No interval of UA, WA, macro-F1: 3 utterances are too few; it would be 0 to 100 %."
+    assert intervals.note == "No interval of UA, WA, macro-F1: with 3 utterances it would be 0 to 100 %."
 
 
 def test_a_degenerate_interval_is_none_with_its_reason():

@@ -17,7 +17,7 @@ from melt_ser.cli.compose import load_config
 from melt_ser.config import FigureFormat
 from melt_ser.runs.folder import read_result
 from melt_ser.runs.identity import settings_of
-from melt_ser.runs.model_card import write_card
+from melt_ser.runs.model_card import card_text, write_card
 from melt_ser.runs.origins import origins
 from melt_ser.runs.run_figures import draw_figures
 
@@ -142,3 +142,15 @@ def test_the_origins_of_a_union_are_its_members_and_an_older_result_takes_the_li
         ("corpus", "emodb", True),
         ("corpus", "iemocap", False),
     ]
+
+
+def test_the_card_of_a_run_on_a_table_of_ones_own_is_true_before_and_after_it_is_shared(
+    run: Path, tmp_path: Path
+) -> None:
+    folder = changed(run, tmp_path / "run", lambda result: result["config"]["dataset"].update(label_map={}))
+    text = rewritten(folder).text
+    assert "| csv | not stated | recorded | its table | with the person who trained |" in text
+    assert "| class | emotions |\n" in text and "Without a label map, by common words for the emotions: `csv`." in text
+    assert 'predict "<run>" clip.wav' in text and "`<run>` is the folder of the run, in which this card lies." in text
+    shared = card_text(folder, read_result(folder), "ann/tones")
+    assert 'predict "hub:ann/tones" clip.wav' in shared and "<run>" not in shared

@@ -73,7 +73,7 @@ def test_values_outside_the_scale_of_a_release_are_kept_and_noted(iemocap_root: 
     config.root = str(iemocap_root)
     corpus = load_corpus(config)
     assert corpus.table["attribute valence"].tolist() == [5.5, 3.0]
-    assert "1 values of valence are outside its scale, 1 to 5, and are kept" in corpus.notes
+    assert "valence keeps 1 value outside its scale, 1 to 5" in corpus.notes
 
 
 def test_a_class_corpus_reads_no_ratings(iemocap_root: Path) -> None:
