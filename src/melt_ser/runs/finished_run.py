@@ -138,8 +138,8 @@ def load_model(
     if len(folders) > 1:
         say(
             f"note: {folder} has {len(folders)} folds; each answer is the mean of the probabilities of their models. "
-            "--fold (fold= in Python) chooses one. Each recording of the run's own corpus was in the training of all but "
-            "one of them; the answers of the model that has not heard it are in predictions/ in the run folder."
+            "--fold (fold= in Python) chooses one. Each recording of the run's own corpus was in the training of all "
+            "but one of them; the answers of the model that has not heard it are in predictions/ in the run folder."
         )
     with computing_in(ScorePrecision(precision), target):  # so that a device without it is told at once
         classifiers = share_backbones(load_classifier(one, target) for one in folders)
