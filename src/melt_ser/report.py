@@ -12,11 +12,13 @@ from melt_ser.cli.failures import FAILED
 from melt_ser.cli.verb import run
 from melt_ser.core import files
 from melt_ser.core.console import Progress, say
+from melt_ser.core.counting import counted
 from melt_ser.core.errors import SetupError
 from melt_ser.core.places import is_stream
 from melt_ser.reporting.collect import CollectedRuns, collect
 
 FORMATS = ("md", "csv", "latex", "html")
+REFUSED = ("run that was refused at the start", "runs that were refused at the start")
 SUFFIXES = {".md": "md", ".csv": "csv", ".tex": "latex", ".html": "html"}
 
 
@@ -63,8 +65,8 @@ def report(options: argparse.Namespace) -> int:
     elif found.refused:
         first = found.refused[0]
         say(
-            f"left out: {len(found.refused)} runs that were refused at the start (the first: {first.folder}: "
-            f"{first.reason}); --clear-failed deletes every failed.json"
+            f"left out: {counted(len(found.refused), *REFUSED)} (the first: {first.folder}: {first.reason}); "
+            "--clear-failed deletes every failed.json"
         )
     return 1 if found.unreadable else 0
 
@@ -76,7 +78,8 @@ def clear_failed(found: CollectedRuns) -> None:
             (note.folder / FAILED).unlink(missing_ok=True)
         with contextlib.suppress(OSError):  # a failed run may have files that its next attempt goes on from
             note.folder.rmdir()
-    say(f"deleted: the notes of {len(found.failed)} failed runs and {len(found.refused)} refused attempts")
+    failed, refused = counted(len(found.failed), "failed run"), counted(len(found.refused), "refused attempt")
+    say(f"deleted: the notes of {failed} and {refused}")
 
 
 def _format_of(out: Path | None) -> str:
@@ -91,13 +94,13 @@ def write(
     found: CollectedRuns, form: str, out: Path | None, longtable: bool = False, beside: Sequence[str] = ()
 ) -> None:
     """Write the report on the runs that were found to a file, or to standard output; `beside`: see `read_beside`."""
-    with Progress(f"describing {len(found.runs):,} runs"):
+    with Progress(f"describing {counted(len(found.runs), 'run')}"):
         text = _text(found, form, out, longtable, beside)
     if out is None:
         sys.stdout.write(text)
     else:
         files.write_text(out, text)
-        say(f"{len(found.runs)} runs: {out}")
+        say(f"{counted(len(found.runs), 'run')}: {out}")
 
 
 def _check_finished(found: CollectedRuns, folders: list[Path]) -> None:

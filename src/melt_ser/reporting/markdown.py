@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from melt_ser.core.counting import counted
 from melt_ser.core.markdown import code, escaped, raw_table, table
 from melt_ser.evaluation.metrics import percent, table_metrics
 from melt_ser.reporting import label_sources, published_ratings, rated_pairs, together
@@ -36,7 +37,7 @@ def _lines(contents: ReportData) -> Iterator[str]:
     collected = contents.collected
     yield "# Report\n"
     yield (
-        f"{len(collected.runs)} finished runs, {len(collected.unfinished)} unfinished, {len(collected.failed)} failed, "
+        f"{counted(len(collected.runs), 'finished run')}, {len(collected.unfinished)} unfinished, {len(collected.failed)} failed, "
         f"{len(collected.unreadable)} not readable."
     )
     legend = interval_legend([row for score in contents.system_scores for row in score.rows], ["ua"])
@@ -112,13 +113,15 @@ def _best(contents: ReportData) -> Iterator[str]:
         if found:
             yield f"\n## {title}\n"
             yield from (f"- {escaped(one.sentence)}" for one in found)
+        if main:
+            yield from (f"\n{escaped(sentence)}" for sentence in contents.several_tables)
 
 
 def _warnings(contents: ReportData) -> Iterator[str]:
     if contents.warnings:
         yield "\n## Warnings\n"
     for sentence, runs in contents.warnings.items():
-        yield f"- {escaped(sentence)} ({len(runs)} of {len(contents.runs)} runs)"
+        yield f"- {escaped(sentence)} ({len(runs)} of {counted(len(contents.runs), 'run')})"
 
 
 def _systems(contents: ReportData) -> Iterator[str]:

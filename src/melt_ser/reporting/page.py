@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from melt_ser.core.errors import InputError
-from melt_ser.evaluation.metrics import percent, table_metrics
+from melt_ser.evaluation.metrics import p_text, percent, table_metrics
 from melt_ser.evaluation.results import training_of
 from melt_ser.reporting import label_sources, published_ratings, rated_pairs, together
 from melt_ser.reporting.blocks import share
@@ -77,6 +77,7 @@ def page(contents: ReportData, folder: Path | None) -> str:
         interval_legend=interval_legend([row for run in contents.runs for row in run.whole_evals()], ["ua"]),
         next_to=next_to,
         percent=percent,
+        p_text=p_text,
         label_sources=label_sources,
         rated_tables=tables(contents.rated),
         rated_texts=len(HEAD),

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 import pandas as pd
 
 from melt_ser.evaluation.ranks import Ranks, ranks
+from melt_ser.reporting.headline import p_value
 from melt_ser.reporting.matrix import ScoredSet
 from melt_ser.reporting.overview import SystemScore
 from melt_ser.reporting.systems import method_names, method_of
@@ -151,7 +152,7 @@ def _meaning(result: Ranks, corpora: list[str]) -> list[str]:
         "once, by the mean over those trainings and test sets that all ranked methods have."
     )
     test = (
-        f"Friedman's test that all methods are equal: p = {result.friedman_p:.3f}. Methods with mean ranks "
+        f"Friedman's test that all methods are equal: {p_value(result.friedman_p)}. Methods with mean ranks "
         f"{difference:.2f} (Nemenyi's critical difference at 5 %) or more apart differ; between methods that "
         f"share a letter no difference is shown."
     )
