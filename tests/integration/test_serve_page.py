@@ -217,7 +217,7 @@ def test_every_text_can_be_read_and_the_page_fits(
 def test_a_screen_reader_is_told_the_emotions_over_time(seen: Seen, folder: Path) -> None:
     label(seen, folder / "a clip.wav")
     name = seen.page.locator("#cells").get_attribute("aria-label")
-    assert name.startswith("Emotions over time: ") and name.endswith("until 0:03.5")
+    assert name.startswith("Emotions over time: ") and name.endswith("until 3.5 s")
     for control in seen.page.locator("button, select, meter, audio, [role=region]").all():
         assert control.evaluate(
             "one => one.getAttribute('aria-label') || one.labels?.[0]?.textContent || one.textContent || one.controls"

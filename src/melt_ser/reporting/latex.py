@@ -59,7 +59,9 @@ def latex(contents: ReportData, longtable: bool = False) -> str:
         for sentence, runs in contents.warnings.items()
     ]
     if len(warnings) > MOST_WARNINGS:
-        warnings[MOST_WARNINGS:] = [f"% In the HTML report: {counted(len(warnings) - MOST_WARNINGS, 'more warning')}.\n"]
+        warnings[MOST_WARNINGS:] = [
+            f"% In the HTML report: {counted(len(warnings) - MOST_WARNINGS, 'more warning')}.\n"
+        ]
     other_script = SCRIPT_HEAD + OTHER_SCRIPT if needs_lualatex(text) else ""
     return "".join([LONG_HEAD if longtable else HEAD, *warnings, other_script, "\n", text])
 
@@ -102,9 +104,7 @@ def _columns(matrix: Matrix) -> dict[str, list[ScoredSet]]:
         corpora[test.corpus, test.digest].append(test)
     names = corpus_names(corpora)
     shown = Counter(_largest(row, tests) for row in matrix.rows.values() for tests in corpora.values())
-    return {
-        names[corpus]: sorted(tests, key=lambda test: (-shown[test], -test.n)) for corpus, tests in corpora.items()
-    }
+    return {names[corpus]: sorted(tests, key=lambda test: (-shown[test], -test.n)) for corpus, tests in corpora.items()}
 
 
 def _largest(row: dict[ScoredSet, Cell], tests: list[ScoredSet]) -> ScoredSet | None:

@@ -23,8 +23,9 @@ LEGEND = (
     "mean of theirs."
 )
 NAMES = (
-    "A name lists what differs among all runs here: backbone, trainer, head, labels, then settings (`#…`: more than a "
-    "name holds; `digest`: another table of the corpus)."
+    "A system is named by what differs among the runs of this report: the backbone, then the trainer, head, labels and "
+    "augmentation, then single settings. The head and the augmentation that a named trainer brings are left out. "
+    "#… stands for more settings than a name holds, and digest for another table of the corpus."
 )
 
 
@@ -37,8 +38,8 @@ def _lines(contents: ReportData) -> Iterator[str]:
     collected = contents.collected
     yield "# Report\n"
     yield (
-        f"{counted(len(collected.runs), 'finished run')}, {len(collected.unfinished)} unfinished, {len(collected.failed)} failed, "
-        f"{len(collected.unreadable)} not readable."
+        f"{counted(len(collected.runs), 'finished run')}, {len(collected.unfinished)} unfinished, "
+        f"{len(collected.failed)} failed, {len(collected.unreadable)} not readable."
     )
     legend = interval_legend([row for score in contents.system_scores for row in score.rows], ["ua"])
     yield f"\n{escaped(' '.join([*legend[:1], '[–]: no interval; the reasons stand under Every score.']))}"
@@ -125,7 +126,7 @@ def _warnings(contents: ReportData) -> Iterator[str]:
 
 
 def _systems(contents: ReportData) -> Iterator[str]:
-    yield NAMES + " Elsewhere: the mean UA over other corpora.\n"
+    yield escaped(NAMES) + " Elsewhere: the mean UA over other corpora.\n"
     columns = ("system", "trained on", "weights", "runs", "seeds and folds", "UA on its own corpus", "UA elsewhere")
     rows = (
         [row.system, row.train, row.weights, len(row.runs), row.trained, row.own_text, row.elsewhere_text]

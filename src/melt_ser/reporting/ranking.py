@@ -151,8 +151,9 @@ def _meaning(result: Ranks, corpora: list[str]) -> list[str]:
         "classes of the corpus (closed). A method is all settings but corpora and seed; each corpus counts "
         "once, by the mean over those trainings and test sets that all ranked methods have."
     )
+    p = "p is not known" if result.friedman_p is None else p_value(result.friedman_p)
     test = (
-        f"Friedman's test that all methods are equal: {p_value(result.friedman_p)}. Methods with mean ranks "
+        f"Friedman's test that all methods are equal: {p}. Methods with mean ranks "
         f"{difference:.2f} (Nemenyi's critical difference at 5 %) or more apart differ; between methods that "
         f"share a letter no difference is shown."
     )

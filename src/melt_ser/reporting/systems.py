@@ -74,8 +74,7 @@ def method_names(runs: list[Run]) -> dict[str, str]:
     names = {}
     for key, run in methods.items():
         groups = [
-            name if group in ALONE and uses[name] == 1 else f"{group}={name}"
-            for group, name in shown[key].items()
+            name if group in ALONE and uses[name] == 1 else f"{group}={name}" for group, name in shown[key].items()
         ]
         names[key] = " ".join([run.backbone, *groups, *told[key]])
     alike = Counter(names.values())
