@@ -165,8 +165,8 @@ function show() {
 function otherwise() {
   const heard = answer.windows.filter((one) => !one.note), alike = heard.filter((one) => one.label === answer.label).length;
   if (answer.label === null || heard.length < 2 || 2 * alike > heard.length) return [];
-  const told = alike ? `only ${alike} of the ${heard.length}` : `none of the ${heard.length}`;
-  return [`The model answered for the whole recording at once, and for each window alone: ${told} windows below say ${answer.label}. It hears less in a window, and a recording can change.`];
+  const told = `${alike || "none"} of the ${heard.length} windows below ${alike > 1 ? "say" : "says"} ${answer.label}`;
+  return [`The model answered for the whole recording at once, and for each window alone: ${told}. It hears less in a window, and a recording can change.`];
 }
 
 // What an answer of this probability was worth on the first test corpus of the run.
