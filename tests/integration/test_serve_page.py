@@ -109,9 +109,12 @@ def test_times_are_seconds_below_a_minute_and_otherwise_minutes_and_seconds(seen
 
 def test_the_calibration_curve_lies_within_its_picture(seen: Seen) -> None:
     seen.page.locator("summary").last.click()
-    outside = seen.page.evaluate("""() => { const chart = document.querySelector("svg.square"), all = chart.getBoundingClientRect();
-      return Array.from(chart.querySelectorAll("circle, text"), (one) => one.getBoundingClientRect()).filter((one) =>
-        one.left < all.left - 1 || one.right > all.right + 1 || one.top < all.top - 1 || one.bottom > all.bottom + 1).length }""")
+    outside = seen.page.evaluate("""() => {
+      const chart = document.querySelector("svg.square"), all = chart.getBoundingClientRect();
+      const boxes = Array.from(chart.querySelectorAll("circle, text"), (one) => one.getBoundingClientRect());
+      return boxes.filter((one) => one.left < all.left - 1 || one.right > all.right + 1
+        || one.top < all.top - 1 || one.bottom > all.bottom + 1).length;
+    }""")
     assert outside == 0
     assert "upward" not in seen.page.locator("svg.square").first.inner_html()
 

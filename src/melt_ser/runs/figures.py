@@ -54,10 +54,15 @@ def confusion_figure(row: Evaluation, title: str, path: Path) -> None:
     figure = new_figure(width, 2.3 + 0.62 * max(len(classes), 2))
     axes = figure.subplots()
     _draw_confusion(axes, classes, counts)
-    heading = {"ha": "center", "va": "bottom", "xycoords": "axes fraction", "textcoords": "offset points"}
+    heading: dict[str, Any] = {
+        "ha": "center",
+        "va": "bottom",
+        "xycoords": "axes fraction",
+        "textcoords": "offset points",
+    }
     axes.annotate(_summary(row), (0.5, 1), (0, 7), fontsize=10, color=GREY, **heading)
-    plain = {"fontsize": 12, "fontweight": "bold", "parse_math": False}
-    axes.annotate(_wrapped(title, width - 1.5, points=12), (0.5, 1), (0, 38), **plain, **heading)
+    bold: dict[str, Any] = {"fontsize": 12, "fontweight": "bold", "parse_math": False}
+    axes.annotate(_wrapped(title, width - 1.5, points=12), (0.5, 1), (0, 38), **bold, **heading)
     save_figure(figure, path)
 
 

@@ -59,23 +59,32 @@ def test_the_figure_of_few_trials_warns_moves_no_value_and_goes_on_to_the_last_t
 ) -> None:
     drawn: list[Any] = []
     monkeypatch.setattr(figures, "new_figure", lambda *size: drawn.append(new_figure(*size)) or drawn[-1])
-    study = opened(tmp_path / "s", Space({"trainer.batch_size": Choice(("16", "32"))}, "a test"))
+    study = opened(tmp_path / "s", Space({"trainer.batch_size": Choice(("16", "32")), **RATES.settings}, "a test"))
     for dev_ua in (0.5, 0.7, 0.6, 0.8, 0.7):
         finish(study, dev_ua)
     begun = study.begin(None)
     assert begun is not None
+    begun.report(1, 0.1)
     study.end(begun, None)
-    begun.report(5, 0.1)
     search_figure(study, tmp_path / "search.png")
-    history, importance, setting = drawn[0].findobj(Axes)[:3]
+    history, importance, *settings = drawn[0].findobj(Axes)
+    [setting] = [axes for axes in settings if axes.get_title() == "trainer.batch_size"]
     [best] = [line for line in history.get_lines() if line.get_label() == "the best so far"]
     assert list(best.get_xdata())[-1] == 5 and list(best.get_ydata())[-1] == pytest.approx(80)
-    assert "a guess, from few trials" in importance.get_xlabel() and "1 pruned trial left out" in importance.get_xlabel()
+    assert (
+        "a guess, from few trials" in importance.get_xlabel() and "1 pruned trial left out" in importance.get_xlabel()
+    )
     assert {float(line.get_xdata()[0]) for line in setting.get_lines()} <= {0.0, 1.0}
 
 
 def test_a_long_value_of_a_trial_stays_in_one_line() -> None:
-    heads = {"trial": [0], "state": ["finished"], "dev_ua": [0.5], "best_epoch": ["1"], "head": ["attentive_statistics"]}
+    heads = {
+        "trial": [0],
+        "state": ["finished"],
+        "dev_ua": [0.5],
+        "best_epoch": ["1"],
+        "head": ["attentive_statistics"],
+    }
     table = best_table(pd.DataFrame(heads | {"seconds": [1.0]}), ["head"], "ua")
     assert table.columns[-1].min_width == len("attentive_statistics")
 
