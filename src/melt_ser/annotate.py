@@ -19,7 +19,8 @@ from melt_ser.annotation.engine_options import PAPER_MODEL, add_engine_options, 
 from melt_ser.cli.signals import run_async
 from melt_ser.cli.verb import run, whole_number
 from melt_ser.core.console import finish, say
-from melt_ser.core.errors import MeltSerError, SetupError, counted
+from melt_ser.core.counting import counted
+from melt_ser.core.errors import MeltSerError, SetupError
 from melt_ser.label_study.options import add_review_options
 
 if TYPE_CHECKING:

@@ -98,7 +98,8 @@ def _corpora() -> list[tuple[str, str, str]]:
 
 def _corpus(dataset: DatasetConfig) -> tuple[str, str]:
     """Return the state of a corpus, and the command that makes it ready if it is not."""
-    from melt_ser.core.errors import SetupError, counted
+    from melt_ser.core.counting import counted
+    from melt_ser.core.errors import SetupError
     from melt_ser.core.vocabulary import GENERAL_READERS
     from melt_ser.corpora.download.download import unfinished_folder
     from melt_ser.corpora.load import corpus_root, own_root

@@ -8,7 +8,8 @@ from pathlib import Path
 
 from melt_ser.cli.verb import names, number, run, whole_number
 from melt_ser.core.console import Progress, finish, say
-from melt_ser.core.errors import SetupError, counted
+from melt_ser.core.counting import counted
+from melt_ser.core.errors import SetupError
 from melt_ser.label_study.options import add_page_options, add_pair_options
 from melt_ser.reporting.small_report import add_output_options, write
 

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 
 from melt_ser.cli.verb import run, whole_number
 from melt_ser.core.console import say, show
-from melt_ser.core.errors import SetupError, counted
+from melt_ser.core.counting import counted
+from melt_ser.core.errors import SetupError
 
 if TYPE_CHECKING:
     from rich.table import Table

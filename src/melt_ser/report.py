@@ -12,11 +12,13 @@ from melt_ser.cli.failures import FAILED
 from melt_ser.cli.verb import run
 from melt_ser.core import files
 from melt_ser.core.console import Progress, say
-from melt_ser.core.errors import SetupError, counted
+from melt_ser.core.counting import counted
+from melt_ser.core.errors import SetupError
 from melt_ser.core.places import is_stream
 from melt_ser.reporting.collect import CollectedRuns, collect
 
 FORMATS = ("md", "csv", "latex", "html")
+REFUSED = ("run that was refused at the start", "runs that were refused at the start")
 SUFFIXES = {".md": "md", ".csv": "csv", ".tex": "latex", ".html": "html"}
 
 
@@ -63,9 +65,8 @@ def report(options: argparse.Namespace) -> int:
     elif found.refused:
         first = found.refused[0]
         say(
-            f"left out: {counted(len(found.refused), 'run that was', 'runs that were')} refused at the start (the "
-            f"first: {first.folder}: "
-            f"{first.reason}); --clear-failed deletes every failed.json"
+            f"left out: {counted(len(found.refused), *REFUSED)} (the first: {first.folder}: {first.reason}); "
+            "--clear-failed deletes every failed.json"
         )
     return 1 if found.unreadable else 0
 

@@ -94,6 +94,31 @@ def test_a_chosen_file_is_shown_with_its_answer_over_time_and_its_calibration(
     assert seen.page.evaluate("document.activeElement.id") == "answer"
 
 
+def test_an_answer_that_most_windows_do_not_have_is_explained(seen: Seen, folder: Path) -> None:
+    label(seen, folder / "a clip.wav")
+    windows = '["sad", "sad", "angry"].map((label) => ({ label }))'
+    [note] = seen.page.evaluate(f"answer = {{ label: 'angry', windows: {windows} }}; otherwise()")
+    assert "1 of the 3 windows below says angry" in note and "for the whole recording at once" in note
+    assert seen.page.evaluate(f"answer = {{ label: 'sad', windows: {windows} }}; otherwise()") == []
+
+
+def test_times_are_seconds_below_a_minute_and_otherwise_minutes_and_seconds(seen: Seen) -> None:
+    shown = seen.page.evaluate("[clock(0.5, 4), clock(3, 4), clock(125, 200), clock(59.96, 70), clock(1.5, 70)]")
+    assert shown == ["0.5 s", "3 s", "2:05", "1:00", "0:01.5"]
+
+
+def test_the_calibration_curve_lies_within_its_picture(seen: Seen) -> None:
+    seen.page.locator("summary").last.click()
+    outside = seen.page.evaluate("""() => {
+      const chart = document.querySelector("svg.square"), all = chart.getBoundingClientRect();
+      const boxes = Array.from(chart.querySelectorAll("circle, text"), (one) => one.getBoundingClientRect());
+      return boxes.filter((one) => one.left < all.left - 1 || one.right > all.right + 1
+        || one.top < all.top - 1 || one.bottom > all.bottom + 1).length;
+    }""")
+    assert outside == 0
+    assert "upward" not in seen.page.locator("svg.square").first.inner_html()
+
+
 def test_another_window_labels_the_same_file_again(seen: Seen, folder: Path) -> None:
     label(seen, folder / "a clip.wav")
     seen.page.locator("#window").select_option("2.0")
@@ -217,7 +242,7 @@ def test_every_text_can_be_read_and_the_page_fits(
 def test_a_screen_reader_is_told_the_emotions_over_time(seen: Seen, folder: Path) -> None:
     label(seen, folder / "a clip.wav")
     name = seen.page.locator("#cells").get_attribute("aria-label")
-    assert name.startswith("Emotions over time: ") and name.endswith("until 0:03.5")
+    assert name.startswith("Emotions over time: ") and name.endswith("until 3.5 s")
     for control in seen.page.locator("button, select, meter, audio, [role=region]").all():
         assert control.evaluate(
             "one => one.getAttribute('aria-label') || one.labels?.[0]?.textContent || one.textContent || one.controls"

@@ -36,7 +36,8 @@ from melt_ser.annotation.journal import Batch, Journal
 from melt_ser.annotation.reasons import THINKING
 from melt_ser.annotation.token_counts import BY_RULE, TokenCounter
 from melt_ser.core.console import say
-from melt_ser.core.errors import SetupError, counted
+from melt_ser.core.counting import counted
+from melt_ser.core.errors import SetupError
 
 Result = TypeVar("Result")
 ENDED = ("completed", "expired", "cancelled")  # each leaves the answers up to then in the file of answers

@@ -65,15 +65,6 @@ def encodable(text: str) -> str:
     return text.encode("utf-8", errors="backslashreplace").decode()
 
 
-def counted(number: int, one: str, several: str | None = None) -> str:
-    """Return a number with the words for it; `several` is by default `one` with an s.
-
-    >>> counted(1, "run"), counted(2000, "run"), counted(3, "clip is silent", "clips are silent")
-    ('1 run', '2,000 runs', '3 clips are silent')
-    """
-    return f"{number:,} {one if number == 1 else several or one + 's'}"
-
-
 def did_you_mean(word: str, choices: Iterable[str]) -> str:
     """Return the end of an error sentence: the nearest valid choice, or all choices if none is near.
 

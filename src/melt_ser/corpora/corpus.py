@@ -18,7 +18,8 @@ from typing import Any
 import pandas as pd
 
 from melt_ser.config import DatasetConfig, Target
-from melt_ser.core.errors import InputError, counted
+from melt_ser.core.counting import counted
+from melt_ser.core.errors import InputError
 from melt_ser.core.files import sha256
 from melt_ser.corpora.labels import LabelSpace
 from melt_ser.corpora.ratings import ATTRIBUTE, VOTES, Ratings, rescaled, united

@@ -18,7 +18,8 @@ from pathlib import Path, PurePosixPath
 import pandas as pd
 
 from melt_ser.config import DatasetConfig
-from melt_ser.core.errors import InputError, SetupError, counted, did_you_mean
+from melt_ser.core.counting import counted
+from melt_ser.core.errors import InputError, SetupError, did_you_mean
 from melt_ser.core.package import expanded
 from melt_ser.corpora.reader import find_reader
 from melt_ser.corpora.readers.file_names import Naming

@@ -14,7 +14,8 @@ from itertools import combinations
 import pandas as pd
 
 from melt_ser.config import DatasetConfig, Group
-from melt_ser.core.errors import InputError, counted
+from melt_ser.core.counting import counted
+from melt_ser.core.errors import InputError
 from melt_ser.corpora.emobox import EMOBOX
 from melt_ser.corpora.sentences import telling_sentences_note
 from melt_ser.corpora.table import shared_values

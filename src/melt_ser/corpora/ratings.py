@@ -10,7 +10,8 @@ from typing import TypeVar
 import numpy as np
 import pandas as pd
 
-from melt_ser.core.errors import InputError, counted
+from melt_ser.core.counting import counted
+from melt_ser.core.errors import InputError
 from melt_ser.core.files import sha256
 
 ATTRIBUTE, VOTES = "attribute ", "votes "

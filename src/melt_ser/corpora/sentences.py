@@ -12,11 +12,12 @@ from collections.abc import Collection
 
 import pandas as pd
 
-from melt_ser.core.errors import counted
+from melt_ser.core.counting import counted
 
 READ = 5  # a sentence with this many utterances in a corpus is one that its speakers read
 SCRIPTED = 0.5  # a corpus is scripted if at least this share of its utterances are sentences that are read
 TELLING = 0.1  # share of utterances that say such a sentence with a single class, from which it is told
+WORDS_ALONE = re.compile(r"The speakers of '(?P<corpus>.+)' read (?P<sentences>\d+ sentences?) ")  # begins its note
 NOT_A_WORD = re.compile(r"[\W_]+")
 
 
@@ -72,6 +73,15 @@ def words_alone_note(table: pd.DataFrame, corpus: str) -> list[str]:
         f"The speakers of '{corpus}' read {_sentences(len(sentences))}, in {where} utterances: a score of the words "
         "there is about the choice of sentences, and says nothing about emotion."
     ]
+
+
+def sentences_read(notes: Collection[str], corpus: str) -> str:
+    """Return how many sentences the speakers of a corpus read, "10 sentences", by its `words_alone_note` in `notes`.
+
+    It is "" without such a note.
+    """
+    found = filter(None, map(WORDS_ALONE.search, notes))
+    return next((note["sentences"] for note in found if note["corpus"] == corpus), "")
 
 
 def shared_sentences_note(table: pd.DataFrame, trained: Collection[str]) -> list[str]:

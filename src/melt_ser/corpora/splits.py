@@ -17,7 +17,8 @@ from dataclasses import replace
 import pandas as pd
 
 from melt_ser.config import DatasetConfig
-from melt_ser.core.errors import InputError, SetupError, counted
+from melt_ser.core.counting import counted
+from melt_ser.core.errors import InputError, SetupError
 from melt_ser.corpora.dev_part import with_dev
 from melt_ser.corpora.emobox import EMOBOX, emobox_parts, number_of_folds
 from melt_ser.corpora.fold_split import FoldSplit, check_fold_split, overlap_notes

@@ -27,7 +27,8 @@ from melt_ser.audio.rules import Levels, refusal
 from melt_ser.audio.sound import Mixer, Waveform, check_sound
 from melt_ser.config import DatasetConfig, ScorePrecision
 from melt_ser.core.console import progress, say
-from melt_ser.core.errors import InputError, MeltSerError, SetupError, counted
+from melt_ser.core.counting import counted
+from melt_ser.core.errors import InputError, MeltSerError, SetupError
 
 if TYPE_CHECKING:
     import pandas as pd

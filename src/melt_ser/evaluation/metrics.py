@@ -135,6 +135,15 @@ def percent(fraction: float) -> str:
     return f"{100 * fraction:.1f}"
 
 
+def p_text(p: float) -> str:
+    """Return a p-value as a table shows it; a test of some thousand resamples cannot tell a smaller one from 0.
+
+    >>> p_text(0.0312), p_text(0.0002)
+    ('0.031', '< 0.001')
+    """
+    return "< 0.001" if p < 0.001 else f"{p:.3f}"
+
+
 @dataclass(frozen=True)
 class Metric:
     """A metric of a confusion matrix, and its treatment in results and reports.

@@ -13,7 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from melt_ser.core.console import say
-from melt_ser.core.errors import InputError, SetupError, counted
+from melt_ser.core.counting import counted
+from melt_ser.core.errors import InputError, SetupError
 from melt_ser.corpora.readers.columns import COMMON_NAMES, letters, listed
 from melt_ser.corpora.readers.delimited import in_utf8, read_table
 

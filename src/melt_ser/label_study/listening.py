@@ -21,7 +21,8 @@ from melt_ser.audio.decode import read_native
 from melt_ser.audio.sound import Waveform
 from melt_ser.core import files
 from melt_ser.core.console import Progress
-from melt_ser.core.errors import InputError, SetupError, counted
+from melt_ser.core.counting import counted
+from melt_ser.core.errors import InputError, SetupError
 from melt_ser.core.vocabulary import SYNONYMS
 from melt_ser.corpora.table import Skipped
 from melt_ser.label_study.label_pairs import LabelPairs

@@ -9,7 +9,8 @@ from pathlib import Path
 import pandas as pd
 from msgspec import Struct
 
-from melt_ser.core.errors import InputError, counted
+from melt_ser.core.counting import counted
+from melt_ser.core.errors import InputError
 from melt_ser.label_study.answer_files import Given, read_answers, read_versioned
 
 

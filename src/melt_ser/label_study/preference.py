@@ -14,9 +14,10 @@ import msgspec
 import numpy as np
 import pandas as pd
 
-from melt_ser.core.errors import SetupError, counted
+from melt_ser.core.counting import counted
+from melt_ser.core.errors import SetupError
 from melt_ser.evaluation.comparison import holm
-from melt_ser.evaluation.metrics import Floats, percent
+from melt_ser.evaluation.metrics import Floats, p_text, percent
 from melt_ser.evaluation.statistics import RESAMPLES
 from melt_ser.label_study.listening_answers import Judgements
 from melt_ser.label_study.mixed_effects import MixedTest, mixed_test
@@ -259,4 +260,4 @@ def _cells(row: Preferred, binomial_p: float, mixed_p: float | msgspec.UnsetType
 def _p(value: float | msgspec.UnsetType | None) -> str:
     if value is None or isinstance(value, msgspec.UnsetType):
         return "–"
-    return "< 0.001" if value < 0.001 else f"{value:.3f}"
+    return p_text(value)

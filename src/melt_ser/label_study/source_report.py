@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import msgspec
 
-from melt_ser.core.errors import counted
+from melt_ser.core.counting import counted
 from melt_ser.label_study.source_agreement import PairAgreement, SourceAgreement
 from melt_ser.reporting.pages import render
 from melt_ser.reporting.small_report import Section, percent_with_interval, value_with_interval

@@ -21,6 +21,7 @@ from melt_ser.reporting.published_ratings import PublishedRating, published_rati
 from melt_ser.reporting.ranking import Ranking, rank_methods
 from melt_ser.reporting.rated import RatedSystem, one_rater, rated_systems
 from melt_ser.reporting.rated_pairs import RatedPairs, compare_rated
+from melt_ser.reporting.several_tables import several_tables
 from melt_ser.reporting.system_rows import SystemRow, system_rows
 from melt_ser.reporting.systems import method_names
 from melt_ser.reporting.together import Together, speech_and_text_together
@@ -51,6 +52,7 @@ class ReportData:
     matrices: list[Matrix]
     blocks: list[list[Block]]  # the small tables of each matrix
     test_sets: list[TestSet]  # of the first matrix: answer set closed
+    several_tables: list[str]  # sentences on corpora with several tables
     ranking: Ranking | None
     label_sources: LabelSources
     together: Together  # speech and text
@@ -97,6 +99,7 @@ def make_report_data(collected: CollectedRuns, others: Sequence[OtherResult] = (
         tables,
         [blocks_of(table, methods) for table in tables],
         test_sets(tables[0]),
+        several_tables(scores),
         rank_methods(scores),
         compare_label_sources(scores, methods),
         speech_and_text_together(scores),

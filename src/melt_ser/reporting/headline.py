@@ -5,23 +5,37 @@ from __future__ import annotations
 from collections import defaultdict
 from dataclasses import dataclass
 
+from melt_ser.corpora.sentences import sentences_read
 from melt_ser.evaluation.metrics import percent
 from melt_ser.evaluation.results import training_of
 from melt_ser.reporting.matrix import Cell, Matrix, ScoredSet
-from melt_ser.reporting.scores import METRIC, above_chance, chance, is_whole, seeds, tested_part, with_interval
+from melt_ser.reporting.scores import (
+    METRIC,
+    above_chance,
+    chance,
+    corpus_names,
+    is_whole,
+    seeds,
+    tested_part,
+    with_interval,
+)
 
+WHOLE = "whole corpus"
 SURE = 0.05  # a lead with a smaller p-value is significant
 
 
 @dataclass(frozen=True)
 class TestSet:
-    """The cells of one test set, the best first. `main` is the set of its corpus that most systems were tested on."""
+    """The cells of one test set, the best first.
+
+    `main` are two sets of a corpus: all of it, and the one that most systems were tested on.
+    """
 
     __test__ = False  # pytest would take it for a test by its name
 
     corpus: str
     part: str  # "fold 1", or "whole corpus"
-    detail: str  # "fold 1, 4 classes, 39 utterances"
+    detail: str  # "fold 1, 4 classes, 39 utterances"; first the table, if several have the name of the corpus
     main: bool
     cells: list[Cell]
     several_trainings: bool  # whether systems of the report were trained on different corpora
@@ -71,9 +85,16 @@ class TestSet:
 
     @property
     def sure(self) -> bool:
-        """Return whether the best is significantly ahead of the second, and above chance."""
+        """Return whether the best is significantly ahead of the second and above chance, and there is no caution."""
         p = self.cells[1].p if len(self.cells) > 1 else None
-        return p is not None and p < SURE and bool(above_chance(self.best.score))
+        return p is not None and p < SURE and bool(above_chance(self.best.score)) and not self.caution
+
+    @property
+    def caution(self) -> str:
+        """Return why the best says nothing about emotion: it reads words, and speakers read sentences; "" otherwise."""
+        notes = [note for run in self.best.score.runs for note in run.result.warnings]
+        sentences = sentences_read(notes, self.corpus)
+        return f"What the words give it says nothing about emotion: the speakers read {sentences}." if sentences else ""
 
     @property
     def figure(self) -> str:
@@ -85,7 +106,7 @@ class TestSet:
     def sentence(self) -> str:
         found = f"{self.name_of(self.best)}, UA {self.figure}"
         told = "; ".join(filter(None, [found, self.lead, self.against_chance]))
-        return f"{self.rank} on {self.corpus} ({self.detail}): {told}."
+        return f"{self.rank} on {self.corpus} ({self.detail}): {told}." + (f" {self.caution}" if self.caution else "")
 
 
 def p_value(p: float) -> str:
@@ -98,7 +119,7 @@ def p_value(p: float) -> str:
 
 
 def test_sets(matrix: Matrix) -> list[TestSet]:
-    """Return the test sets of a matrix by corpus; the main one of each corpus comes first."""
+    """Return the test sets of a matrix by corpus: its main sets first, and a whole corpus before its parts."""
     cells: dict[ScoredSet, list[Cell]] = defaultdict(list)
     for row in matrix.rows.values():
         for key, cell in row.items():
@@ -108,14 +129,19 @@ def test_sets(matrix: Matrix) -> list[TestSet]:
         by_corpus[key.corpus, key.digest].append(key)
     several = len({cell.score.train for cell in matrix.cells}) > 1
     found = []
+    names = corpus_names(by_corpus)
     for corpus, keys in sorted(by_corpus.items()):
         keys.sort(key=lambda key: (-len(cells[key]), -key.n, key))
-        for place, key in enumerate(keys):
+        wholes = [key for key in keys if _part(key, cells[key][0]) == WHOLE]
+        for key in keys:
             ranked = sorted(cells[key], key=lambda cell: -cell.score.summary.mean[METRIC])
             part = _part(key, ranked[0])
-            detail = f"{part}, {len(key.classes.split())} classes, {key.n:,} utterances"
-            found.append(TestSet(corpus[0], part, detail, place == 0, ranked, several))
-    return found
+            table = names[corpus].removeprefix(corpus[0]).removeprefix(", ")
+            numbers = f"{len(key.classes.split())} classes, {key.n:,} utterances"
+            detail = ", ".join(filter(None, [table, part, numbers]))
+            main = key in (keys[0], *wholes[:1])
+            found.append(TestSet(corpus[0], part, detail, main, ranked, several))
+    return sorted(found, key=lambda one: (one.corpus, not one.main, one.part != WHOLE, -len(one.cells)))
 
 
 test_sets.__test__ = False  # type: ignore[attr-defined]
@@ -123,4 +149,4 @@ test_sets.__test__ = False  # type: ignore[attr-defined]
 
 def _part(key: ScoredSet, cell: Cell) -> str:
     whole = is_whole(cell.score) or cell.score.rows[0].split == "all"
-    return tested_part(cell.score) if key.fold or not whole else "whole corpus"
+    return tested_part(cell.score) if key.fold or not whole else WHOLE

@@ -18,7 +18,7 @@ import pandas as pd
 
 from melt_ser.core.errors import InputError
 from melt_ser.evaluation.comparison import Comparison, by_utterance, holm, score_tables
-from melt_ser.evaluation.metrics import percent
+from melt_ser.evaluation.metrics import p_text, percent
 from melt_ser.reporting.overview import SystemScore, points
 from melt_ser.reporting.significance import MOST_COMPARISONS, predictions_of
 from melt_ser.reporting.systems import method_of
@@ -61,7 +61,7 @@ class SourcePair:
         return [
             *(self.method, self.corpus, self.first, self.second, f"{self.rows:,}", percent(self.differ)),
             *(self.reference, percent(self.first_ua), percent(self.second_ua)),
-            *(points(self.comparison.difference) + bounds, f"{self.p:.3f}"),
+            *(points(self.comparison.difference) + bounds, p_text(self.p)),
         ]
 
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import string
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator
 
+from melt_ser.core.counting import counted
 from melt_ser.core.errors import one_line
 from melt_ser.evaluation.metrics import percent, table_metrics
 from melt_ser.reporting.contents import ReportData
@@ -53,9 +54,14 @@ def latex(contents: ReportData, longtable: bool = False) -> str:
     for number in range(MOST_FLOATS, len(parts), MOST_FLOATS):
         parts[number] = "\\clearpage\n" + parts[number]
     text = "\n\n".join(parts) + "\n"
-    warnings = [f"% Warning ({len(runs)} runs): {one_line(sentence)}\n" for sentence, runs in contents.warnings.items()]
+    warnings = [
+        f"% Warning ({counted(len(runs), 'run')}): {one_line(sentence)}\n"
+        for sentence, runs in contents.warnings.items()
+    ]
     if len(warnings) > MOST_WARNINGS:
-        warnings[MOST_WARNINGS:] = [f"% {len(warnings) - MOST_WARNINGS} more warnings are in the HTML report.\n"]
+        warnings[MOST_WARNINGS:] = [
+            f"% In the HTML report: {counted(len(warnings) - MOST_WARNINGS, 'more warning')}.\n"
+        ]
     other_script = SCRIPT_HEAD + OTHER_SCRIPT if needs_lualatex(text) else ""
     return "".join([LONG_HEAD if longtable else HEAD, *warnings, other_script, "\n", text])
 
@@ -67,7 +73,7 @@ def _matrix(matrix: Matrix) -> Table:
     letters = dict(zip((test for tests in columns.values() for test in tests[1:]), LETTERS, strict=False))
     rows: list[Row] = []
     for (system, train), row in matrix.rows.items():
-        cells = [max(set(tests) & set(row), key=lambda test: test.n, default=None) for tests in columns.values()]
+        cells = [_largest(row, tests) for tests in columns.values()]
         rows.append(([system, train], [test and _cell(row[test], letters.get(test, "")) for test in cells]))
     units = [_units(matrix, test) for test in usual]
     table = Table(
@@ -92,15 +98,18 @@ def _matrix(matrix: Matrix) -> Table:
 
 
 def _columns(matrix: Matrix) -> dict[str, list[ScoredSet]]:
-    """Return the test sets of each corpus, by its name: first the one of most systems, of several the largest."""
+    """Return the test sets of each corpus, by its name: first the one of most cells, of several the largest."""
     corpora: dict[tuple[str, str], list[ScoredSet]] = defaultdict(list)
     for test in matrix.columns:
         corpora[test.corpus, test.digest].append(test)
     names = corpus_names(corpora)
-    return {
-        names[corpus]: sorted(tests, key=lambda test: (-len(_cells(matrix, test)), -test.n))
-        for corpus, tests in corpora.items()
-    }
+    shown = Counter(_largest(row, tests) for row in matrix.rows.values() for tests in corpora.values())
+    return {names[corpus]: sorted(tests, key=lambda test: (-shown[test], -test.n)) for corpus, tests in corpora.items()}
+
+
+def _largest(row: dict[ScoredSet, Cell], tests: list[ScoredSet]) -> ScoredSet | None:
+    """Return the largest of a corpus's test sets that a system has, which its cell shows."""
+    return max(set(tests) & set(row), key=lambda test: test.n, default=None)
 
 
 def _other_test(matrix: Matrix, test: ScoredSet, letter: str) -> str:

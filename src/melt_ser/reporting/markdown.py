@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from melt_ser.core.counting import counted
 from melt_ser.core.markdown import code, escaped, raw_table, table
 from melt_ser.evaluation.metrics import percent, table_metrics
 from melt_ser.reporting import label_sources, published_ratings, rated_pairs, together
@@ -22,8 +23,9 @@ LEGEND = (
     "mean of theirs."
 )
 NAMES = (
-    "A name lists what differs among all runs here: backbone, trainer, head, labels, then settings (`#…`: more than a "
-    "name holds; `digest`: another table of the corpus)."
+    "A system is named by what differs among the runs of this report: the backbone, then the trainer, head, labels and "
+    "augmentation, then single settings. The head and the augmentation that a named trainer brings are left out. "
+    "#… stands for more settings than a name holds, and digest for another table of the corpus."
 )
 
 
@@ -36,8 +38,8 @@ def _lines(contents: ReportData) -> Iterator[str]:
     collected = contents.collected
     yield "# Report\n"
     yield (
-        f"{len(collected.runs)} finished runs, {len(collected.unfinished)} unfinished, {len(collected.failed)} failed, "
-        f"{len(collected.unreadable)} not readable."
+        f"{counted(len(collected.runs), 'finished run')}, {len(collected.unfinished)} unfinished, "
+        f"{len(collected.failed)} failed, {len(collected.unreadable)} not readable."
     )
     legend = interval_legend([row for score in contents.system_scores for row in score.rows], ["ua"])
     yield f"\n{escaped(' '.join([*legend[:1], '[–]: no interval; the reasons stand under Every score.']))}"
@@ -112,17 +114,19 @@ def _best(contents: ReportData) -> Iterator[str]:
         if found:
             yield f"\n## {title}\n"
             yield from (f"- {escaped(one.sentence)}" for one in found)
+        if main:
+            yield from (f"\n{escaped(sentence)}" for sentence in contents.several_tables)
 
 
 def _warnings(contents: ReportData) -> Iterator[str]:
     if contents.warnings:
         yield "\n## Warnings\n"
     for sentence, runs in contents.warnings.items():
-        yield f"- {escaped(sentence)} ({len(runs)} of {len(contents.runs)} runs)"
+        yield f"- {escaped(sentence)} ({len(runs)} of {counted(len(contents.runs), 'run')})"
 
 
 def _systems(contents: ReportData) -> Iterator[str]:
-    yield NAMES + " Elsewhere: the mean UA over other corpora.\n"
+    yield escaped(NAMES) + " Elsewhere: the mean UA over other corpora.\n"
     columns = ("system", "trained on", "weights", "runs", "seeds and folds", "UA on its own corpus", "UA elsewhere")
     rows = (
         [row.system, row.train, row.weights, len(row.runs), row.trained, row.own_text, row.elsewhere_text]

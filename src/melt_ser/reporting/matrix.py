@@ -7,11 +7,12 @@ with several seeds is their mean.
 from __future__ import annotations
 
 from collections import defaultdict
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 from melt_ser.evaluation.comparison import Comparison
-from melt_ser.evaluation.results import POOLED
+from melt_ser.evaluation.results import POOLED, EvaluationSummary
+from melt_ser.evaluation.summary import summarise
 from melt_ser.reporting.overview import SystemScore
 from melt_ser.reporting.scores import is_whole
 from melt_ser.reporting.significance import significance
@@ -86,6 +87,7 @@ class Matrix:
 
 def matrices(scores: list[SystemScore]) -> list[Matrix]:
     """Return a matrix for each answer set, closed and open, or one matrix "closed = open" if they are the same."""
+    scores = with_single_folds(scores)
     answer_sets: dict[str, tuple[str, ...]]
     if any(score.answer_set == "open" for score in scores):
         answer_sets = {"closed": ("closed", "closed = open"), "open": ("open", "closed = open")}
@@ -95,6 +97,41 @@ def matrices(scores: list[SystemScore]) -> list[Matrix]:
         _matrix(answer_set, [score for score in scores if score.answer_set in chosen])
         for answer_set, chosen in answer_sets.items()
     ]
+
+
+def with_single_folds(scores: list[SystemScore]) -> list[SystemScore]:
+    """Add the scores that runs of all folds have on those folds that other systems were tested on alone."""
+    known = {(score.key, ScoredSet.of(score)) for score in scores}
+    folds: dict[tuple[str, str], set[str]] = defaultdict(set)  # by corpus and digest
+    for _, key in known:
+        if key.fold:
+            folds[key.corpus, key.digest].add(key.fold)
+    tested = {key for _, key in known}
+    added = []
+    for score in scores:
+        first = score.rows[0]
+        for fold in sorted(folds[first.corpus, first.digest]) if first.fold == POOLED else ():
+            of_fold = _of_fold(score, fold)
+            if of_fold is not None and (key := ScoredSet.of(of_fold)) in tested and (score.key, key) not in known:
+                added.append(of_fold)
+    return [*scores, *added]
+
+
+def _of_fold(score: SystemScore, fold: str) -> SystemScore | None:
+    """Return the score of a system on one of its folds; None unless each of its runs has that fold."""
+    first = score.rows[0]
+    found = [
+        next((row for row in run.evals if str(row.fold) == fold and _alike(row, first)), None) for run in score.runs
+    ]
+    rows = [row for row in found if row is not None]
+    if len(rows) < len(score.runs):
+        return None
+    return replace(score, rows=rows, summary=summarise(rows, "seed"))
+
+
+def _alike(row: EvaluationSummary, other: EvaluationSummary) -> bool:
+    keys = ("corpus", "digest", "split", "answer_set")
+    return all(getattr(row, key) == getattr(other, key) for key in keys)
 
 
 def _matrix(answer_set: str, scores: list[SystemScore]) -> Matrix:

@@ -10,12 +10,13 @@ from pathlib import Path
 from typing import Any
 
 from melt_ser.core.errors import InputError
-from melt_ser.evaluation.metrics import percent, table_metrics
+from melt_ser.evaluation.metrics import p_text, percent, table_metrics
 from melt_ser.evaluation.results import training_of
 from melt_ser.reporting import label_sources, published_ratings, rated_pairs, together
 from melt_ser.reporting.blocks import share
 from melt_ser.reporting.contents import ReportData
 from melt_ser.reporting.forest import forest, styles
+from melt_ser.reporting.markdown import NAMES
 from melt_ser.reporting.overview import SystemScore, figure, next_to, over, points
 from melt_ser.reporting.pages import render, script
 from melt_ser.reporting.rated import HEAD, ONE_RATER, ONE_RATER_MEANING, tables
@@ -75,8 +76,10 @@ def page(contents: ReportData, folder: Path | None) -> str:
         shown=shown,
         figure=figure,
         interval_legend=interval_legend([row for run in contents.runs for row in run.whole_evals()], ["ua"]),
+        names=NAMES,
         next_to=next_to,
         percent=percent,
+        p_text=p_text,
         label_sources=label_sources,
         rated_tables=tables(contents.rated),
         rated_texts=len(HEAD),

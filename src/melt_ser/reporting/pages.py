@@ -11,7 +11,10 @@ import hashlib
 import re
 from collections.abc import Sequence
 from importlib.resources import files
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from markupsafe import Markup
 
 PACKAGE = "melt_ser.reporting"
 
@@ -28,9 +31,17 @@ def render(template: str, package: str = PACKAGE, **values: Any) -> str:
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
+    environment.filters["breakable"] = breakable
     environment.filters["split_placeholders"] = lambda text: re.split(r"(\{\w+\})", text)
     environment.filters["thousands"] = lambda number: f"{number:,.1f}" if isinstance(number, float) else f"{number:,}"
     return environment.get_template(template).render(**values)
+
+
+def breakable(name: str) -> Markup:
+    """Return a name that a browser breaks after _, = and / rather than within a word."""
+    from markupsafe import Markup, escape
+
+    return Markup(re.sub(r"([_=/])(?=\w)", r"\1<wbr>", str(escape(name))))
 
 
 def script(name: str, package: str = PACKAGE) -> tuple[str, str]:

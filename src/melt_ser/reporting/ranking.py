@@ -14,6 +14,7 @@ from dataclasses import dataclass
 import pandas as pd
 
 from melt_ser.evaluation.ranks import Ranks, ranks
+from melt_ser.reporting.headline import p_value
 from melt_ser.reporting.matrix import ScoredSet
 from melt_ser.reporting.overview import SystemScore
 from melt_ser.reporting.systems import method_names, method_of
@@ -150,8 +151,9 @@ def _meaning(result: Ranks, corpora: list[str]) -> list[str]:
         "classes of the corpus (closed). A method is all settings but corpora and seed; each corpus counts "
         "once, by the mean over those trainings and test sets that all ranked methods have."
     )
+    p = "p is not known" if result.friedman_p is None else p_value(result.friedman_p)
     test = (
-        f"Friedman's test that all methods are equal: p = {result.friedman_p:.3f}. Methods with mean ranks "
+        f"Friedman's test that all methods are equal: {p}. Methods with mean ranks "
         f"{difference:.2f} (Nemenyi's critical difference at 5 %) or more apart differ; between methods that "
         f"share a letter no difference is shown."
     )

@@ -21,7 +21,7 @@ import pandas as pd
 from melt_ser.core.errors import InputError
 from melt_ser.evaluation.comparison import holm
 from melt_ser.evaluation.evaluation_sets import SHARE
-from melt_ser.evaluation.metrics import Floats
+from melt_ser.evaluation.metrics import Floats, p_text
 from melt_ser.evaluation.rating_comparison import RatingDifference, compare_ratings
 from melt_ser.evaluation.rating_scores import DISTRIBUTION, MEAN_OF_ATTRIBUTES
 from melt_ser.evaluation.results import Fold
@@ -61,7 +61,7 @@ class RatedPair:
         found, system = self.difference, self.system
         bounds = f" [{found.interval[0]:+.3f}, {found.interval[1]:+.3f}]" if found.interval else ""
         names = (system.system, system.train, system.tested_on, system.first.of, self.best.system)
-        shown = (f"{found.n:,}", f"{found.difference:+.3f}{bounds}", f"{self.p:.3f}", f"{found.units} {found.unit}s")
+        shown = (f"{found.n:,}", f"{found.difference:+.3f}{bounds}", p_text(self.p), f"{found.units} {found.unit}s")
         return [*names, *shown]
 
 

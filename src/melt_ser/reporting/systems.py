@@ -14,6 +14,7 @@ from typing import Any
 
 from melt_ser.core.files import sha256
 from melt_ser.reporting.collect import Run
+from melt_ser.reporting.usual_groups import usual_groups
 
 Settings = dict[str, str]  # the text of each value by its full key
 
@@ -50,9 +51,10 @@ def system_names(runs: list[Run]) -> dict[str, str]:
 def method_names(runs: list[Run]) -> dict[str, str]:
     """Return a name for each text of `method_of`: the backbone, and what differs among all runs.
 
-    The chosen trainer, head, labels and augmentation are named if the runs differ in them (`frozen mlp four`). A
-    setting is named (`epochs=3`) if runs with the same backbone and the same choice in its group differ in it. A
-    published classifier has chosen nothing.
+    The chosen trainer, head, labels and augmentation are named if the runs differ in them (`frozen mlp four`). If the
+    trainer is named, the head and the augmentation that it brings say nothing more, so only others are named. A setting
+    is named (`epochs=3`) if runs with the same backbone and the same choice in its group differ in it. A published
+    classifier has chosen nothing.
     """
     methods = _first_of_each((method_of(key), run) for key, run in _first_of_each((r.system, r) for r in runs).items())
     chosen: dict[str, dict[str, str]] = {
@@ -63,7 +65,8 @@ def method_names(runs: list[Run]) -> dict[str, str]:
     }
     of_runs = [names for names in chosen.values() if names]
     differing = [group for group in NAMED_GROUPS if len({names[group] for names in of_runs}) > 1]
-    uses = Counter(name for _, name in {(group, names[group]) for names in of_runs for group in differing})
+    shown = {key: _shown(names, differing) for key, names in chosen.items()}
+    uses = Counter(name for _, name in {pair for names in shown.values() for pair in names.items()})
     told = _differences(
         {key: dict(_flat(json.loads(key))) for key in methods},
         lambda key, setting: (methods[key].backbone, chosen[key].get(setting.split(".")[0])),
@@ -71,13 +74,17 @@ def method_names(runs: list[Run]) -> dict[str, str]:
     names = {}
     for key, run in methods.items():
         groups = [
-            name if group in ALONE and uses[name] == 1 else f"{group}={name}"
-            for group, name in chosen[key].items()
-            if group in differing
+            name if group in ALONE and uses[name] == 1 else f"{group}={name}" for group, name in shown[key].items()
         ]
         names[key] = " ".join([run.backbone, *groups, *told[key]])
     alike = Counter(names.values())
     return {key: f"{name} {_hash(key)}" if alike[name] > 1 else name for key, name in names.items()}
+
+
+def _shown(names: dict[str, str], differing: list[str]) -> dict[str, str]:
+    """Return the groups that a name tells: those in which runs differ, without what a named trainer brings."""
+    usual = usual_groups(names["trainer"]) if names and "trainer" in differing else {}
+    return {group: name for group, name in names.items() if group in differing and usual.get(group) != name}
 
 
 def _first_of_each(pairs: Iterable[tuple[str, Run]]) -> dict[str, Run]:

@@ -20,7 +20,7 @@ import pandas as pd
 from melt_ser.core.errors import InputError
 from melt_ser.core.vocabulary import READ_WORDS
 from melt_ser.evaluation.comparison import Comparison, by_utterance, holm, score_tables
-from melt_ser.evaluation.metrics import percent
+from melt_ser.evaluation.metrics import p_text, percent
 from melt_ser.evaluation.results import MEAN
 from melt_ser.reporting.dev_weight import HALF, DevWeights
 from melt_ser.reporting.overview import SystemScore, points
@@ -43,7 +43,8 @@ MEANING = (
     "Together: the mean of the probabilities of both, on the utterances that both answered: with weight 0.5 for each, "
     "and with the weight of text that is best on dev. Each fold and seed chooses its own; the table has their mean and "
     "range. Joined vectors: one classifier that reads the vectors of both. UA in %; gain: together minus one of them, "
-    "with its 95 % interval by a paired bootstrap; p is corrected over all gains (Holm)."
+    "with its 95 % interval by a paired bootstrap; p is corrected over all gains here (Holm), so it "
+    "can differ from the p of the same two systems elsewhere in the report, which is corrected over other pairs."
 )
 
 
@@ -67,7 +68,7 @@ class Pair:
         return [
             *(self.speech.system, self.text.system, self.speech.train, tested, self.weight, f"{self.over_speech.n:,}"),
             *map(percent, self.uas),
-            *(_gain(self.over_speech), f"{self.p[0]:.3f}", _gain(self.over_text), f"{self.p[1]:.3f}"),
+            *(_gain(self.over_speech), p_text(self.p[0]), _gain(self.over_text), p_text(self.p[1])),
         ]
 
 

@@ -31,6 +31,7 @@ PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#0
 MARKERS = "osD^v<>Ph*"
 MOST_MARKERS = 50  # epochs; more markers would run into one thick line
 GREY = "#6B6B6B"
+CELL = 0.82  # inches, so that the text of a confusion matrix can be read where a page shows it smaller
 
 
 def curve_columns(metric: str) -> tuple[str, ...]:
@@ -49,12 +50,19 @@ def confusion_figure(row: Evaluation, title: str, path: Path) -> None:
     A class without reference utterances keeps its column, for wrong answers; its row says that it has none.
     """
     classes, counts = row.classes, np.asarray(row.confusion)
-    width = 3.4 + 0.82 * max(len(classes), 3)
-    figure = new_figure(width, 2.6 + 0.66 * max(len(classes), 2))
+    width = 2.9 + CELL * max(len(classes), 3)
+    figure = new_figure(width, 2.3 + 0.62 * max(len(classes), 2))
     axes = figure.subplots()
     _draw_confusion(axes, classes, counts)
-    figure.suptitle(_wrapped(title, width, points=12), fontsize=12, fontweight="bold", parse_math=False)
-    axes.set_title(_summary(row), fontsize=9.5, color=GREY, pad=9)
+    heading: dict[str, Any] = {
+        "ha": "center",
+        "va": "bottom",
+        "xycoords": "axes fraction",
+        "textcoords": "offset points",
+    }
+    axes.annotate(_summary(row), (0.5, 1), (0, 7), fontsize=10, color=GREY, **heading)
+    bold: dict[str, Any] = {"fontsize": 12, "fontweight": "bold", "parse_math": False}
+    axes.annotate(_wrapped(title, width - 1.5, points=12), (0.5, 1), (0, 38), **bold, **heading)
     save_figure(figure, path)
 
 
@@ -111,7 +119,7 @@ def _draw_confusion(axes: Axes, classes: list[str], counts: npt.NDArray[Any]) ->
         if support[row]:
             text = f"{100 * shares[row, column]:.0f} %\n{counts[row, column]:{decimals}}"
             colour = _readable_on(colours[row, column])
-            axes.text(column, row, text, ha="center", va="center", fontsize=9, color=colour, linespacing=1.25)
+            axes.text(column, row, text, ha="center", va="center", fontsize=10.5, color=colour, linespacing=1.2)
     for row in np.flatnonzero(support == 0):
         middle = (len(classes) - 1) / 2
         box = {"facecolor": colours[row, 0], "edgecolor": "none"}  # hides the grid lines behind the text

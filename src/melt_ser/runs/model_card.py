@@ -9,6 +9,7 @@ The card follows from the result alone, without times and paths, so that a resum
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +24,8 @@ from melt_ser.runs.run_figures import title_of
 
 CARD, FIGURES, BENCHMARKS = "README.md", "figures", ".eval_results"
 CARD_FOLDER = "model"  # in the run folder; with several folds it has the card alone
+LONGEST_COMMAND = 88  # characters that a card shows in a line
+WORD = re.compile(r"""(?:[^\s'"]|'[^']*'|"[^"]*")+""")
 LARGEST_FIGURE = 1_000_000  # bytes
 SHOWN = (".png", ".svg")  # the formats that a page shows
 
@@ -81,7 +84,8 @@ def card_text(
     models = [path for number, path in model_folders(folder, result) if fold is None or number == fold]
     is_plain = len(models) == 1 and (models[0] / "config.json").is_file() and not (models[0] / HEAD_WEIGHTS).is_file()
     name = (repository or f"{result.config['backbone']['name']}-{result.train.corpus}").rpartition("/")[2]
-    facts: Mapping[str, object] = card_facts(result, permission) | {
+    known = card_facts(result, permission)
+    facts: Mapping[str, object] = known | {
         "title": name,
         "figures": figures_of(folder, result),
         "loads_in_transformers": is_plain,
@@ -89,6 +93,7 @@ def card_text(
         "is_here": repository is None,
         "repository": repository or "<run>/model",  # the place of a single model, which transformers loads
         "place": f"hub:{repository}" if repository else "<run>",
+        "command": _in_lines(str(known["command"])) if known["command"] else "",
         "exception": " but in `predictions` and `splits.csv`" if reveals else "",
     }
     environment = Environment(
@@ -96,6 +101,15 @@ def card_text(
     )
     body = environment.get_template("model_card.md").render(facts)
     return f"---\n{card_data(result, name, is_plain, licence).to_yaml()}\n---\n\n{body}"
+
+
+def _in_lines(command: str) -> str:
+    """Return a command of the shell with a line for each setting if it is too long for a line of a page."""
+    words = WORD.findall(command)
+    if len(command) <= LONGEST_COMMAND or " ".join(words) != command:
+        return command
+    python, *settings = " ".join(words[:3]), *words[3:]
+    return " \\\n  ".join([python, *settings])
 
 
 def figures_of(folder: Path, result: Result) -> list[Figure]:

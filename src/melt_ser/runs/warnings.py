@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from melt_ser.core.errors import counted
+from melt_ser.core.counting import counted
 from melt_ser.core.vocabulary import READ_WORDS, WITHOUT_WEIGHTS
 from melt_ser.corpora.fold_split import FoldSplit, group_warnings, shared_audio_warnings
 from melt_ser.corpora.sentences import words_alone_note

@@ -14,7 +14,8 @@ from omegaconf import DictConfig
 from melt_ser.cli.sweep import VISIBLE, overrides, visible_gpus
 from melt_ser.config import Method
 from melt_ser.core.console import say
-from melt_ser.core.errors import InputError, counted
+from melt_ser.core.counting import counted
+from melt_ser.core.errors import InputError
 from melt_ser.core.files import sha256
 from melt_ser.core.package import expanded
 from melt_ser.core.places import refuse_unfit_name

@@ -10,6 +10,7 @@ import numpy as np
 import optuna
 from optuna.trial import FrozenTrial, TrialState
 
+from melt_ser.core.counting import counted
 from melt_ser.evaluation.dev_metric import METRIC_LABELS
 from melt_ser.runs.figures import GREY, PALETTE, new_figure, save_figure, tidy
 from melt_ser.tuning.space import Range
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 
 BLUE, ORANGE = PALETTE[:2]
 COLUMNS = 3  # of settings
+FEW = 30  # finished trials, below which the importance of a setting is hardly known
 TEXT: dict[str, Any] = {"parse_math": False}  # a "$" in a value is a dollar
 
 
@@ -57,7 +59,9 @@ def _draw_history(axes: Axes, study: Study) -> None:
         least = _least(values, study)
         told = "pruned, at its last epoch" + (" (at the edge: lower)" if min(last) < least else "")
         axes.plot([trial.number for trial in pruned], np.maximum(last, least), "x", color=GREY, label=told)
-    axes.step(numbers, np.maximum.accumulate(values), where="post", color=ORANGE, label="the best so far")
+    best = np.maximum.accumulate(values)
+    last_number = max(trial.number for trial in [*finished, *pruned])
+    axes.step([*numbers, last_number], [*best, best[-1]], where="post", color=ORANGE, label="the best so far")
     axes.set_title("History", fontsize=11)
     axes.set_xlabel("trial")
     axes.set_ylabel(_label(study))
@@ -69,7 +73,8 @@ def _draw_history(axes: Axes, study: Study) -> None:
 
 
 def _draw_importances(axes: Axes, shares: dict[str, float], study: Study) -> None:
-    axes.set_title(f"What mattered ({len(_of(study, TrialState.COMPLETE))} finished trials)", fontsize=11)
+    finished, pruned = len(_of(study, TrialState.COMPLETE)), len(_of(study, TrialState.PRUNED))
+    axes.set_title(f"What mattered ({counted(finished, 'finished trial')})", fontsize=11)
     if not shares:
         axes.text(0.5, 0.5, "not known yet", ha="center", color=GREY, transform=axes.transAxes)
         axes.set_axis_off()
@@ -79,7 +84,9 @@ def _draw_importances(axes: Axes, shares: dict[str, float], study: Study) -> Non
     axes.bar_label(bars, fmt="%.0f %%", padding=3, fontsize=9, color=GREY)
     axes.set_yticks(range(len(names)), names, fontsize=9, **TEXT)
     axes.set_xlim(0, 118 * max(shares.values()) + 1)
-    axes.set_xlabel("importance (%)")
+    cautions = ["a guess, from few trials"] if finished < FEW else []
+    cautions += [f"{counted(pruned, 'pruned trial')} left out"] if pruned else []
+    axes.set_xlabel("\n".join(["importance (%)", *filter(None, ["; ".join(cautions)])]))
     tidy(axes, grid="x")
 
 
@@ -109,9 +116,7 @@ def _draw_setting(axes: Axes, study: Study, key: str) -> None:
         else:
             axes.set_xlim(low - 0.04 * (high - low), high + 0.04 * (high - low))
     else:
-        spread = np.random.default_rng(0).uniform(-0.16, 0.16, len(finished))  # so that equal values are all seen
-        positions = [values.ends.index(trial.params[key]) for trial in finished]
-        places = list(positions + spread)
+        places = [float(values.ends.index(trial.params[key])) for trial in finished]
         labels = [text if len(text) <= 20 else f"{text[:19]}…" for text in values.ends]
         turned = sum(map(len, labels)) > 26
         axes.set_xticks(
@@ -122,7 +127,7 @@ def _draw_setting(axes: Axes, study: Study, key: str) -> None:
         is_best = trial.number == best
         height, edge = _shown(trial.value, study), "black" if is_best else BLUE
         style = {"marker": "*", "color": ORANGE, "markersize": 13} if is_best else {"marker": "o", "color": BLUE}
-        axes.plot(place, height, markeredgecolor=edge, alpha=1 if is_best else 0.6, **style)
+        axes.plot(place, height, markeredgecolor=edge, alpha=1 if is_best else 0.5, **style)
     axes.set_title(key, fontsize=10, **TEXT)
     axes.tick_params(labelsize=9)
     axes.margins(y=0.1)

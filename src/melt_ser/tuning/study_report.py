@@ -13,7 +13,8 @@ from rich.table import Table
 
 from melt_ser.core import files
 from melt_ser.core.console import finish, say, show
-from melt_ser.core.errors import InputError, counted
+from melt_ser.core.counting import counted
+from melt_ser.core.errors import InputError
 from melt_ser.corpora.fold_split import FoldSplit, number_known
 from melt_ser.evaluation.dev_metric import METRIC_LABELS, score_text
 from melt_ser.runs.plan import RunPlan
@@ -23,6 +24,7 @@ from melt_ser.tuning.search import texts_of
 from melt_ser.tuning.study import REASON, SETTINGS, Study, was_stopped
 
 SHOWN = 10
+WHOLE_NAME = 20  # characters
 STATES = {TrialState.COMPLETE: "finished", TrialState.PRUNED: "pruned", TrialState.RUNNING: "running"}
 
 
@@ -92,7 +94,9 @@ def best_table(trials: pd.DataFrame, keys: list[str], metric: str) -> Table:
     for heading in ("trial", f"{label} (%)" if metric == "ua" else label, "epoch"):
         table.add_column(heading, justify="right", min_width=len(heading))
     for key in keys:
-        table.add_column(key.rpartition(".")[2].replace("_", " "), overflow="fold", min_width=8)
+        longest = max(map(len, map(str, finished[key])), default=0)
+        width = min(max(longest, 8), WHOLE_NAME)  # a name such as attentive_statistics stays in one line
+        table.add_column(key.rpartition(".")[2].replace("_", " "), overflow="fold", min_width=width)
     for _, row in finished.sort_values(f"dev_{metric}", ascending=False, kind="stable").head(SHOWN).iterrows():
         score = score_text(metric, row[f"dev_{metric}"]).removesuffix(" %")
         table.add_row(str(row["trial"]), score, row["best_epoch"], *(row[key] for key in keys))

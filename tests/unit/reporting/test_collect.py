@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Iterable
 from itertools import islice
 from pathlib import Path
@@ -41,6 +42,11 @@ def test_refused_attempts_are_counted_and_failures_are_listed(
     assert code == 0
     assert text.count("reason 1") == 1 and text.count("reason 2") == 1 and "mistyped" not in text
     assert f"left out: 2 runs that were refused at the start (the first: {tmp_path}/mistyped-a: " in said
+
+    assert text.startswith("# Report\n\n1 finished run, ")
+    shutil.rmtree(tmp_path / "mistyped-a")
+    assert "left out: 1 run that was refused at the start (" in report(tmp_path, capsys=capsys)[2]
+    note(tmp_path / "mistyped-a", 2)
 
     code, text, said = report(tmp_path, "--clear-failed", capsys=capsys)
     assert code == 0 and "2 failed" in text

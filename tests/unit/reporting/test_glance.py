@@ -10,6 +10,7 @@ from typing import Any
 import pandas as pd
 import pytest
 
+from melt_ser.corpora.sentences import words_alone_note
 from melt_ser.reporting.blocks import blocks_of
 from melt_ser.reporting.collect import Run, collect
 from melt_ser.reporting.contents import ReportData, make_report_data
@@ -148,6 +149,50 @@ def test_a_single_system_is_the_best_of_nothing(one: Path, tmp_path: Path) -> No
     copy(one, tmp_path / "run")
     sentences = [test.sentence for test in contents_of(tmp_path).test_sets]
     assert len(sentences) == 2 and all(sentence.startswith("Only system on ") for sentence in sentences)
+
+
+def test_a_fold_that_a_system_was_run_on_alone_is_compared_with_that_fold_of_the_others(
+    one: Path, tmp_path: Path
+) -> None:
+    copy(one, tmp_path / "all")
+    copy(one, tmp_path / "fold", lambda result: of_fold(1)(result) or result["config"]["trainer"].update(epochs=7))
+    contents = contents_of(tmp_path)
+    whole, fold = (test for test in contents.test_sets if test.corpus == "first")
+    assert (whole.part, fold.part, whole.main, fold.main) == ("whole corpus", "fold 1", True, True)
+    assert {cell.score.system for cell in fold.cells} == {f"hubert_tiny_random epochs={number}" for number in (2, 7)}
+    assert sorted(cell.p is None for cell in fold.cells) == [False, True] and len(whole.cells) == 1
+
+
+def test_tables_of_one_name_are_told_apart_with_a_sentence_why(one: Path, tmp_path: Path) -> None:
+    def with_text(result: dict[str, Any]) -> None:
+        result["config"]["dataset"]["table"] = "/data/with_text.csv"
+        result["train"]["digest"] = "beef" * 16
+        for row in result["evals"]:
+            row["digest"] = "beef" * 16 if row["corpus"] == "first" else row["digest"]
+
+    copy(one, tmp_path / "a")
+    copy(one, tmp_path / "b", with_text)
+    contents = contents_of(tmp_path)
+    details = [test.detail for test in contents.test_sets if test.corpus == "first"]
+    assert len(set(details)) == 2 and all(re.match(r"table \w{6}, whole corpus, ", detail) for detail in details)
+    [sentence] = contents.several_tables
+    assert sentence.startswith("2 tables have the name first: ") and "beefbe (with_text.csv)" in sentence
+    assert "the column text" in sentence
+    for test in contents.test_sets:
+        assert test.corpus == "first" or "table" not in test.detail
+
+
+def test_a_headline_on_words_that_speakers_read_says_so_and_is_not_sure(
+    one: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    [note] = words_alone_note(pd.DataFrame({"text": ["It is cold today."] * 9}), "first")
+    copy(one, tmp_path / "a", lambda result: result["warnings"].append(note))
+    by_corpus = {test.corpus: test for test in contents_of(tmp_path).test_sets}
+    caution = "What the words give it says nothing about emotion: the speakers read 1 sentence."
+    assert by_corpus["first"].sentence.endswith(f". {caution}") and by_corpus["second"].caution == ""
+    assert not by_corpus["first"].sure
+    for form in ("md", "html"):
+        assert caution in report(tmp_path, "--format", form, capsys=capsys)[1]
 
 
 def test_published_figures_stand_in_the_panel_of_their_corpus(one: Path, tmp_path: Path) -> None:

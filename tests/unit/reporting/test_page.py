@@ -19,6 +19,7 @@ import pytest
 from browser import CONTRASTS, Seen
 from melt_ser.report import main
 from melt_ser.reporting import page as page_module
+from melt_ser.reporting.pages import breakable
 from report_runs import HOSTILE, copy, rename, results, scored
 
 
@@ -172,9 +173,27 @@ def test_every_interval_is_on_the_scale_of_all(browser: Any, folder: Path, width
     one.context.close()
 
 
+def test_a_table_that_is_too_wide_says_so_and_its_caption_stays_on_the_screen(browser: Any, folder: Path) -> None:
+    one = Seen(browser, folder / "report" / "page.html", 390, 844)
+    systems = one.page.get_by_role("region", name="Systems")
+    assert systems.evaluate("e => [e.classList.contains('wide'), e.scrollWidth > e.clientWidth]") == [True, True]
+    hint = systems.evaluate("e => getComputedStyle(e, '::before').content")
+    assert "Scroll sideways" in hint
+    caption = systems.locator("caption > span").bounding_box()
+    assert caption["x"] >= 0 and caption["x"] + caption["width"] <= 390
+    one.context.close()
+    wide = Seen(browser, folder / "report" / "page.html", 1280, 844)
+    assert "wide" not in wide.page.get_by_role("region", name="Systems").get_attribute("class")
+    wide.context.close()
+
+
+def test_a_name_breaks_between_its_words() -> None:
+    assert breakable("wav_tiny lr=1e-3 a/b<") == "wav_<wbr>tiny lr=<wbr>1e-3 a/<wbr>b&lt;"
+
+
 def test_columns_sort_both_ways_with_mouse_and_keyboard(seen: Seen) -> None:
     def figures() -> list[float]:
-        return [float(text.split(" ")[0]) for text in seen.column("UA")]
+        return [float(text.split()[0]) for text in seen.column("UA")]
 
     button = seen.page.get_by_role("button", name="UA", exact=True)
     before = figures()

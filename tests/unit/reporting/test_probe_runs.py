@@ -54,4 +54,4 @@ def test_probes_and_runs_with_epochs_stand_in_one_report(
         kinds = ["dev chose C" in section for section in training_of(text)]
         assert sorted(kinds) == [False] * (len(kinds) - 1) + [True]
         assert "is not at hand" not in " ".join(training_of(text))
-    assert "trainer=probe" in text and "linear" in text
+    assert "probe" in text and "finetune" in text and "head=probe" not in text

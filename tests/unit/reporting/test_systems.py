@@ -93,6 +93,35 @@ def test_no_two_systems_share_a_name_and_each_has_one_name_everywhere(
         assert all(name in text for name in names.values()), form
 
 
+def test_a_name_does_not_repeat_the_head_and_the_augmentation_that_its_trainer_brings(
+    runs: Path, tmp_path: Path
+) -> None:
+    one = next(folder for folder, result in results(runs).items() if result["config"]["head"]["name"] == "mlp")
+    chosen = {
+        "probe": ("probe", "probe", "nothing"),
+        "finetune": ("finetune", "one_layer", "speed"),
+        "other_head": ("finetune", "mlp", "speed"),
+        "own": ("my_trainer", "probe", "nothing"),  # it is not in `conf`, so nothing is known of what it brings
+    }
+    for folder, (trainer, head, augment) in chosen.items():
+
+        def change(result: dict[str, Any], names: tuple[str, ...] = (trainer, head, augment)) -> None:
+            for group, name in zip(("trainer", "head", "augment"), names, strict=True):
+                result["config"][group]["name"] = name
+            result["config"]["trainer"]["epochs"] = len(names[0])
+            result["config"]["head"]["hidden_sizes"] = [len(names[1])]
+
+        copy(one, tmp_path / folder, change)
+    found = collect([tmp_path]).runs
+    names = {run.folder.name: name for run, name in ((run, system_names(found)[run.system]) for run in found)}
+    assert names == {
+        "probe": "hubert_tiny_random trainer=probe",
+        "finetune": "hubert_tiny_random finetune",
+        "other_head": "hubert_tiny_random finetune mlp",
+        "own": "hubert_tiny_random my_trainer head=probe augment=nothing",
+    }
+
+
 def test_a_name_lists_at_most_three_settings_and_prefers_those_that_are_rare(runs: Path, tmp_path: Path) -> None:
     one = next(folder for folder, result in results(runs).items() if result["config"]["head"]["name"] == "mlp")
     settings: list[dict[str, Any]] = [

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
@@ -111,6 +112,13 @@ def test_the_answers_of_each_system_are_read_once(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(together, "answers_of", lambda score: read.append(score.system) or score.tables)
     found = combined(*(Score(family, [HEARD]) for family in ("wavlm", "hubert")), Score("text", [READ]))
     assert len(found.pairs) == 2 and sorted(read) == ["hubert", "text", "wavlm"]
+
+
+def test_a_p_that_no_resampling_tells_from_zero_is_no_zero() -> None:
+    [pair] = combined(Score("wavlm", [HEARD]), Score("text", [READ])).pairs
+    cells = dict(zip(together.COLUMNS, replace(pair, p=(0.0312, 0.0)).cells, strict=True))
+    assert (cells["p"], cells["p (text)"]) == ("0.031", "< 0.001")
+    assert "can differ from the p of the same two systems elsewhere" in together.MEANING
 
 
 def test_p_is_that_of_both_gains_corrected_together() -> None:

@@ -72,6 +72,8 @@ def test_confusion_figure_texts_neither_overlap_nor_leave_the_picture(tmp_path, 
         assert box.x0 >= 0 and box.y0 >= 0 and box.x1 <= width and box.y1 <= height, text
         for other, other_box in boxes[:position]:
             assert not box.overlaps(other_box), (text, other)
+    middles = [(box.x0 + box.x1) / 2 for text, box in boxes if text.startswith(("wavlm_base", "UA "))]
+    assert len(middles) == 2 and middles[0] == pytest.approx(middles[1], abs=2)  # title and subtitle have one centre
     assert [entry.name for entry in path.parent.iterdir()] == ["confusion.png"]
 
 

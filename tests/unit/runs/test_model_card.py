@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shlex
 import shutil
 from pathlib import Path
 from typing import Any
@@ -124,6 +125,23 @@ def test_the_command_in_a_card_has_no_path_of_the_machine(run: Path, tmp_path: P
 
     text = rewritten(changed(run, tmp_path / "run", typed)).text
     assert "python -m melt_ser.train dataset=csv 'dataset.root=<path>' seed=3" in text and "/home/ann" not in text
+
+
+def test_a_long_command_in_a_card_has_a_line_for_each_setting_and_stays_a_command(run: Path, tmp_path: Path) -> None:
+    settings = ["dataset=csv", "dataset.name='my own speech'", "trainer.head_learning_rate=0.001", "trainer.epochs=20"]
+
+    def typed(result: dict[str, Any]) -> None:
+        result["run"]["command"] = " ".join(settings)
+
+    text = rewritten(changed(run, tmp_path / "run", typed)).text
+    command = text.split("## Training\n")[1].split("```sh\n")[1].split("\n```")[0]
+    assert len(command.splitlines()) == 5 and max(map(len, command.splitlines())) < 60
+    assert shlex.split(command.replace("\\\n", "")) == [
+        "python",
+        "-m",
+        "melt_ser.train",
+        *map("".join, map(shlex.split, settings)),
+    ]
 
 
 def test_the_origins_of_a_union_are_its_members_and_an_older_result_takes_the_licence_of_the_yaml(

@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pytest
+from matplotlib.axes import Axes
 
 pytest.importorskip("optuna", reason="optuna is not installed: pip install 'melt-ser[tune]'")
 
 from melt_ser.core.files import read_typed
 from melt_ser.corpora.fold_split import FoldSplit
+from melt_ser.runs.figures import new_figure
+from melt_ser.tuning import figures
+from melt_ser.tuning.figures import search_figure
 from melt_ser.tuning.space import Choice, Range, Space
 from melt_ser.tuning.study import Study, storage_url
-from melt_ser.tuning.study_report import best_of, standard_error, trials_table
+from melt_ser.tuning.study_report import best_of, best_table, standard_error, trials_table
 from melt_ser.tuning.trial import Outcome, Pruned
 
 RATES = Space({"trainer.head_learning_rate": Range(1e-4, 1e-2, log=True)}, "a test")
@@ -47,6 +52,41 @@ def test_a_trial_is_pruned_below_the_median_of_five_but_not_in_its_first_epochs(
     study.end(begun, None)
     finish(study, 0.61)
     assert list(trials_table(study)["state"]) == ["finished"] * 5 + ["pruned", "finished"]
+
+
+def test_the_figure_of_few_trials_warns_moves_no_value_and_goes_on_to_the_last_trial(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    drawn: list[Any] = []
+    monkeypatch.setattr(figures, "new_figure", lambda *size: drawn.append(new_figure(*size)) or drawn[-1])
+    study = opened(tmp_path / "s", Space({"trainer.batch_size": Choice(("16", "32")), **RATES.settings}, "a test"))
+    for dev_ua in (0.5, 0.7, 0.6, 0.8, 0.7):
+        finish(study, dev_ua)
+    begun = study.begin(None)
+    assert begun is not None
+    begun.report(1, 0.1)
+    study.end(begun, None)
+    search_figure(study, tmp_path / "search.png")
+    history, importance, *settings = drawn[0].findobj(Axes)
+    [setting] = [axes for axes in settings if axes.get_title() == "trainer.batch_size"]
+    [best] = [line for line in history.get_lines() if line.get_label() == "the best so far"]
+    assert list(best.get_xdata())[-1] == 5 and list(best.get_ydata())[-1] == pytest.approx(80)
+    assert (
+        "a guess, from few trials" in importance.get_xlabel() and "1 pruned trial left out" in importance.get_xlabel()
+    )
+    assert {float(line.get_xdata()[0]) for line in setting.get_lines()} <= {0.0, 1.0}
+
+
+def test_a_long_value_of_a_trial_stays_in_one_line() -> None:
+    heads = {
+        "trial": [0],
+        "state": ["finished"],
+        "dev_ua": [0.5],
+        "best_epoch": ["1"],
+        "head": ["attentive_statistics"],
+    }
+    table = best_table(pd.DataFrame(heads | {"seconds": [1.0]}), ["head"], "ua")
+    assert table.columns[-1].min_width == len("attentive_statistics")
 
 
 def test_a_trial_is_pruned_in_its_second_fold_by_the_sum_of_both(tmp_path: Path) -> None:

@@ -1,6 +1,12 @@
 // Sorting and filtering of the overview, and the details of a run when they are opened.
 "use strict";
 
+// A table that is wider than its place says so.
+const widths = new ResizeObserver((entries) => {
+  for (const { target } of entries) target.classList.toggle("wide", target.scrollWidth > target.clientWidth + 1);
+});
+document.querySelectorAll(".scroll").forEach((one) => widths.observe(one));
+
 function sortBy(table, column, button) {
   const header = button.closest("th");
   const rising = header.getAttribute("aria-sort") !== "ascending";
@@ -40,6 +46,7 @@ function fill(details) {
   if (!template) return;
   details.append(template.content.cloneNode(true));
   template.remove();
+  details.querySelectorAll(".scroll").forEach((one) => widths.observe(one));
 }
 
 function openAddressed() {

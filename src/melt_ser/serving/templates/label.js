@@ -17,7 +17,13 @@ const height = (name, value) => Math.min(Math.max((value - scales[name][0]) / (s
 const number = (value) => value.toFixed(2);
 const numbers = (one) => attributes.map((name) => `${name} ${number(one.attributes[name])}`).join(", ");
 const percent = (share) => `${(100 * share).toFixed(1)} %`;
-const clock = (seconds) => `${Math.floor(seconds / 60)}:${(seconds % 60).toFixed(seconds % 1 ? 1 : 0).padStart(seconds % 1 ? 4 : 2, "0")}`;
+// "0.5 s" in a short recording; "2:05" in one of a minute or more.
+const clock = (seconds, whole = answer?.seconds ?? 60) => {
+  const digits = Math.round(10 * seconds) % 10 ? 1 : 0;
+  if (whole < 60) return `${seconds.toFixed(digits)} s`;
+  const tenths = Math.round(10 * seconds) / 10, rest = (tenths % 60).toFixed(digits);
+  return `${Math.floor(tenths / 60)}:${rest.padStart(digits ? 4 : 2, "0")}`;
+};
 
 function made(name, text = "", attributes = {}, space = null) {
   const one = space ? document.createElementNS(space, name) : document.createElement(name);
@@ -55,7 +61,7 @@ async function start() {
     const seconds = (performance.now() - begun) / 1000;
     meter.getFloatTimeDomainData(samples);
     element("level").value = Math.sqrt(samples.reduce((most, value) => Math.max(most, Math.abs(value)), 0));
-    record.textContent = `Stop (${clock(Math.floor(seconds))})`;
+    record.textContent = `Stop (${clock(Math.floor(seconds), 60)})`;
     if (seconds > page.limits.audio_seconds - 1) recorder?.stop();
   }, 100);
   recorder.addEventListener("stop", () => {
@@ -134,9 +140,9 @@ function show() {
   ];
   if (answer.label === null) element("answer").replaceChildren(numbers(answer));
   else element("answer").replaceChildren(`${answer.label} `, made("small", [percent(share), numbers(answer)].filter(Boolean).join(", ")));
-  element("facts").textContent = `${answer.file}, ${answer.seconds.toFixed(1)} s, the whole recording`;
+  element("facts").textContent = `${answer.file}, ${answer.seconds.toFixed(1)} s: the answer for the whole recording at once`;
   element("worth").textContent = answer.label === null ? agreement() : worth(share);
-  element("notes").replaceChildren(...answer.notes.map((note) => made("li", note)));
+  element("notes").replaceChildren(...[...answer.notes, ...otherwise()].map((note) => made("li", note)));
   element("classes").replaceChildren(...bars.flatMap(([name, share, text]) => {
     const bar = made("dd");
     bar.append(made("i", "", { style: `--share:${share}` }));
@@ -153,6 +159,14 @@ function show() {
   element("head").hidden = true;
   element("answer").focus({ preventScroll: true });
   element("result").scrollIntoView({ block: "nearest" });
+}
+
+// Why the answer and the windows below it can differ, if they do.
+function otherwise() {
+  const heard = answer.windows.filter((one) => !one.note), alike = heard.filter((one) => one.label === answer.label).length;
+  if (answer.label === null || heard.length < 2 || 2 * alike > heard.length) return [];
+  const told = `${alike || "none"} of the ${heard.length} windows below ${alike > 1 ? "say" : "says"} ${answer.label}`;
+  return [`The model answered for the whole recording at once, and for each window alone: ${told}. It hears less in a window, and a recording can change.`];
 }
 
 // What an answer of this probability was worth on the first test corpus of the run.
