@@ -17,7 +17,7 @@ from melt_ser.core.counting import counted
 READ = 5  # a sentence with this many utterances in a corpus is one that its speakers read
 SCRIPTED = 0.5  # a corpus is scripted if at least this share of its utterances are sentences that are read
 TELLING = 0.1  # share of utterances that say such a sentence with a single class, from which it is told
-WORDS_ALONE = re.compile(r"The speakers of '(?P<corpus>.+)' read (?P<sentences>\d+ sentences?) ")  # begins its note
+WORDS_ALONE = re.compile(r"The speakers of '(?P<corpus>.+)' read (?P<sentences>\d+ sentences?)[ ,]")  # begins its note
 NOT_A_WORD = re.compile(r"[\W_]+")
 
 

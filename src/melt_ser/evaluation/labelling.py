@@ -167,9 +167,8 @@ class Model:
             yield {"start": start, "end": end, **self.row_of(probabilities)}
             refused += [f"from {start:g} s on ({reason})"] if reason else []
         if refused:
-            told = counted(len(refused), "window has a label", "windows have labels")
-            means = "means" if len(refused) == 1 else "mean"
-            say(f"note: {name}: {told} that {means} nothing; the first is {refused[0]}.")
+            told = counted(len(refused), "window has a label that means", "windows have labels that mean")
+            say(f"note: {name}: {told} nothing; the first is {refused[0]}.")
 
     def _windows(self, blocks: Iterable[Waveform], seconds: float) -> Iterator[Window]:
         """Yield the windows of a recording, one after the other, with their probabilities."""
@@ -271,8 +270,7 @@ def _audio_in(path: Path) -> list[Path]:
     files = [file for file in sorted(path.rglob("*")) if not file.is_dir()]
     audio = [file for file in files if file.suffix.lower() in AUDIO_SUFFIXES and not file.name.startswith(".")]
     if audio and len(audio) < len(files):
-        ignored = len(files) - len(audio)
-        say(f"note: {counted(ignored, 'file')} ignored in {path} (hidden, or not named as audio).")
+        say(f"note: {counted(len(files) - len(audio), 'file')} ignored in {path} (hidden, or not named as audio).")
     return audio or [path]
 
 

@@ -73,5 +73,5 @@ def test_a_failed_recording_is_said_once_and_training_goes_on(capsys: pytest.Cap
 def test_a_training_on_a_cpu_says_that_graphs_have_no_effect(capsys: pytest.CaptureFixture[str]) -> None:
     model, stage, learning, gradients = model_with_gradients("hubert-base", "convolution")
     arguments = (gradients, stage, learning, np.array([[8, 50]]), make_accelerator("cpu"))
-    assert recorded_gradients(TrainerConfig(cuda_graphs=True), model.backbone, *arguments) is None
+    assert recorded_gradients(TrainerConfig(cuda_graphs=True), model, *arguments) is None
     assert "note: trainer.cuda_graphs has no effect: graphs need a CUDA GPU." in capsys.readouterr().err
