@@ -174,7 +174,7 @@ def test_a_search_over_folds_scores_their_mean(
     settings = ("trainer=probe", "dataset.folds=leave_one_out", "dataset.fold=all")
     assert tune(monkeypatch, *words(tmp_path, root, "trainer.balance: [loss]", *settings)) == 0
     said = capsys.readouterr().err
-    assert "the mean over the dev parts of 4 folds, " in said
+    assert "compared on the dev parts of 4 folds (" in said
     assert "The dev part of one fold is tested on in another" in said
     storage = f"sqlite:///{tmp_path / 'runs' / 'tune' / 'small' / 'study.db'}"
     [trial] = optuna.load_study(study_name="small", storage=storage).trials

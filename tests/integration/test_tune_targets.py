@@ -62,7 +62,7 @@ def test_the_trial_with_the_best_score_of_the_target_is_chosen_named_and_trained
         rf"^trial 0 .*: dev {label} -?\d\.\d{{3}} in .* \(best: -?\d\.\d{{3}}, trial 0\)$", said, re.MULTILINE
     )
     assert f"best: trial {best['trial']}, dev {label} {best[f'dev_{metric}']:.3f}: " in said
-    assert f"the best dev {label} is too good" in said and "dev UA (%)" not in shown
+    assert f"the best dev {label} is too high" in said and "dev UA (%)" not in shown
     assert ("The standard error of such a CCC is about 0." in said) == (target == "attributes")
     [command] = re.findall(r"^run it: python -m melt_ser.train (.*)$", said, re.MULTILINE)
     monkeypatch.setattr(sys, "argv", ["melt_ser.train", *shlex.split(command)])
