@@ -22,7 +22,7 @@ from melt_ser.cli.combination import name_combination
 from melt_ser.cli.failures import failure_of
 from melt_ser.cli.keys import refuse_unknown_keys
 from melt_ser.cli.overrides import for_hydra, with_entries
-from melt_ser.cli.own_checkpoint import name_text_encoder, settle_checkpoint
+from melt_ser.cli.own_checkpoint import settle_backbone
 from melt_ser.cli.quoting import written
 from melt_ser.config import UNION, Config, DatasetConfig, EvaluateConfig, PrepareConfig, ProtocolConfig
 from melt_ser.core.errors import MeltSerError, SetupError, did_you_mean
@@ -57,8 +57,7 @@ def compose(overrides: list[str], config_name: str = "config") -> DictConfig:
     with flag_override(composed, ["readonly", "struct"], False):
         del composed["hydra"]
     if choice is not None:
-        settle_checkpoint(composed, choice, overrides)
-        name_text_encoder(composed, choice, overrides)
+        settle_backbone(composed, choice, overrides)
     if "augment" in composed:
         name_combination(composed, overrides)
     return with_entries(composed, schema)

@@ -86,12 +86,17 @@ def name_text_encoder(composed: DictConfig, choice: str, overrides: Iterable[str
         OmegaConf.update(composed, "backbone.name", f"{backbone.name}_and_{name_of(backbone.text)}")
 
 
+def settle_backbone(composed: DictConfig, choice: str, overrides: Iterable[str]) -> None:
+    """Do `settle_checkpoint` and then `name_text_encoder`, with the same arguments."""
+    settle_checkpoint(composed, choice, overrides)
+    name_text_encoder(composed, choice, overrides)
+
+
 def settle_job(composed: DictConfig) -> None:
     """Do as `compose` does, within a job of Hydra, with the choices and overrides that Hydra records."""
     if "backbone" in composed:
         job = HydraConfig.get()
-        settle_checkpoint(composed, job.runtime.choices["backbone"], job.overrides.task)
-        name_text_encoder(composed, job.runtime.choices["backbone"], job.overrides.task)
+        settle_backbone(composed, job.runtime.choices["backbone"], job.overrides.task)
         name_combination(composed, job.overrides.task)
 
 

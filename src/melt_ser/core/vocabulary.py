@@ -5,6 +5,9 @@ They stand below all rooms that use them, so that a mistyped one is told before 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 from melt_ser.core.errors import did_you_mean
 
 WITHOUT_WEIGHTS = ("egemaps",)
@@ -12,6 +15,12 @@ WITHOUT_WEIGHTS = ("egemaps",)
 
 READ_WORDS = ("text",)
 """The families of backbones that read the words of the corpus table (column `text`) in place of audio."""
+
+
+def reads_words(backbone: Mapping[str, Any]) -> bool:
+    """Return whether words are read, in place of audio or beside it; `backbone` has the settings, or those saved."""
+    return backbone.get("family") in READ_WORDS or backbone.get("text") is not None
+
 
 EMOTIONS: dict[str, str] = {
     "angry": "anger, from cold to hot",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -27,6 +27,8 @@ TOKENIZER = (
 ADAPTER = "adapter_config.json"
 WEIGHT_SUFFIXES = {".pt", ".pth", ".ckpt", ".bin", ".safetensors"}  # no name of the hub ends like this
 SECONDS_TO_ANSWER = 10.0
+TEXT_SETTINGS = {"backbone.checkpoint": "backbone.text", "backbone.revision": "backbone.text_revision"}
+"""The settings of a backbone, and those of a text encoder that stands beside one of speech in their place."""
 
 
 def find_checkpoint(config: BackboneConfig) -> Path:
@@ -70,19 +72,21 @@ def weights_digest(config: BackboneConfig) -> str | None:
     own = _digest(config)
     if config.text_encoder is None:
         return own
-    with naming_the_text_setting():
+    with naming_settings(TEXT_SETTINGS):
         beside = f"text {_digest(config.text_encoder)}"
     return beside if own is None else f"{own}, {beside}"
 
 
 @contextmanager
-def naming_the_text_setting() -> Iterator[None]:
-    """Name `backbone.text` in the errors of a text encoder that stands beside a backbone of speech."""
+def naming_settings(names: Mapping[str, str]) -> Iterator[None]:
+    """Let the errors of the block name other settings than those of a backbone: `names` has these in their place."""
     try:
         yield
     except SetupError as error:
-        named = str(error).replace("backbone.checkpoint", "backbone.text")
-        raise SetupError(named.replace("backbone.revision", "backbone.text_revision")) from error
+        sentence = str(error)
+        for theirs, ours in names.items():
+            sentence = sentence.replace(theirs, ours)
+        raise SetupError(sentence) from error
 
 
 def _digest(config: BackboneConfig) -> str | None:

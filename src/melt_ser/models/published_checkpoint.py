@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,7 +10,7 @@ from melt_ser.config import BackboneConfig
 from melt_ser.core.errors import SetupError, one_line
 from melt_ser.core.package import expanded
 from melt_ser.models.checkpoint_config import MODEL_TYPES, family_of, read_json
-from melt_ser.models.checkpoint_files import CONFIG, find_checkpoint, weights_digest
+from melt_ser.models.checkpoint_files import CONFIG, find_checkpoint, naming_settings, weights_digest
 
 DIMENSIONS = {"arousal", "activation", "valence", "dominance"}
 NAMES = {
@@ -47,7 +45,7 @@ def read_labels(checkpoint: str, revision: str | None = None) -> list[str]:
 
     Raises SetupError as `find_published` does, except for errors of the weights.
     """
-    with naming_settings_of_evaluate():
+    with naming_settings(NAMES):
         folder = _folder_of_config(BackboneConfig(checkpoint=checkpoint, revision=revision))
         labels, _ = _checked(read_json(folder / CONFIG), folder / CONFIG, checkpoint)
     return labels
@@ -58,7 +56,7 @@ def find_published(checkpoint: str, revision: str | None = None, allow_pickle: b
 
     Raises SetupError if there is none, or if it does not choose one of several emotions.
     """
-    with naming_settings_of_evaluate():
+    with naming_settings(NAMES):
         config = BackboneConfig(checkpoint=checkpoint, revision=revision, allow_pickle=allow_pickle)
         folder = find_checkpoint(config)
         described = read_json(folder / CONFIG)
@@ -66,18 +64,6 @@ def find_published(checkpoint: str, revision: str | None = None, allow_pickle: b
         weights = weights_digest(config)
     assert weights is not None  # there is a checkpoint
     return PublishedCheckpoint(config, folder, described, labels, weights)
-
-
-@contextmanager
-def naming_settings_of_evaluate() -> Iterator[None]:
-    """Let the errors of the block name the settings of `evaluate`, instead of those of a backbone."""
-    try:
-        yield
-    except SetupError as error:
-        sentence = str(error)
-        for theirs, ours in NAMES.items():
-            sentence = sentence.replace(theirs, ours)
-        raise SetupError(sentence) from error
 
 
 def _folder_of_config(config: BackboneConfig) -> Path:

@@ -24,11 +24,11 @@ from melt_ser.core.errors import SetupError, first_line, one_line
 from melt_ser.core.memory import NO_ROOM_FOR_MODEL, memory_advice
 from melt_ser.data.stage import Stage
 from melt_ser.models.backbone import Backbone
-from melt_ser.models.checkpoint_files import CONFIG, shards_of, weights_file
+from melt_ser.models.checkpoint_files import CONFIG, naming_settings, shards_of, weights_file
 from melt_ser.models.classifier import SpeechClassifier
 from melt_ser.models.families import load_backbone
 from melt_ser.models.outputs import Outputs
-from melt_ser.models.published_checkpoint import PublishedCheckpoint, naming_settings_of_evaluate
+from melt_ser.models.published_checkpoint import NAMES, PublishedCheckpoint
 from melt_ser.models.weights import UNREADABLE, check_finite
 
 PROJECTOR, CLASSIFIER, DENSE = "projector", "classifier", "classifier.dense"
@@ -76,7 +76,7 @@ def load_published(
 
     Raises SetupError if the weights cannot be read, or are not those of a known head.
     """
-    with naming_settings_of_evaluate():
+    with naming_settings(NAMES):
         whisper = {"pad_to_window": True} if found.backbone.family == "whisper" else {}  # as it was trained
         config = BackboneConfig(**(vars(found.backbone) | whisper))
         backbone = load_backbone(config, seed=0)

@@ -20,7 +20,7 @@ from melt_ser.core.errors import SetupError, did_you_mean, first_line
 from melt_ser.core.files import sha256
 from melt_ser.core.package import checkpoint_path
 from melt_ser.models.checkpoint_config import read_json
-from melt_ser.models.checkpoint_files import CONFIG, weights_digest, why_not_downloaded
+from melt_ser.models.checkpoint_files import CONFIG, naming_settings, weights_digest, why_not_downloaded
 from melt_ser.models.quiet import quiet_hub, quiet_transformers
 
 if TYPE_CHECKING:
@@ -115,10 +115,8 @@ def find_recogniser(checkpoint: str, revision: str | None) -> tuple[Path, str]:
     if folder.is_dir():
         if revision is not None:
             raise SetupError(f"recogniser.revision is a commit of the hub, and {checkpoint} is a folder; leave it out.")
-        try:
+        with naming_settings({"backbone.checkpoint": "recogniser.checkpoint"}):
             digest = weights_digest(BackboneConfig("recogniser", "whisper", str(folder)))
-        except SetupError as error:  # it speaks of a backbone
-            raise SetupError(str(error).replace("backbone.checkpoint", "recogniser.checkpoint")) from error
         return folder, f"{folder.resolve().name} ({(digest or '')[:23]})"
     quiet_hub()
     try:

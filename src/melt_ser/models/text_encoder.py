@@ -6,7 +6,7 @@ import functools
 from pathlib import Path
 
 from melt_ser.config import BackboneConfig
-from melt_ser.models.checkpoint_files import naming_the_text_setting, weights_digest
+from melt_ser.models.checkpoint_files import TEXT_SETTINGS, naming_settings, weights_digest
 from melt_ser.models.families.text import TextBackbone, load_backbone
 from melt_ser.models.text_vectors import TextVectors
 
@@ -20,7 +20,7 @@ def text_vectors(backbone: BackboneConfig) -> TextVectors | None:
     if settings is None:
         return None
     assert settings.checkpoint is not None
-    with naming_the_text_setting():
+    with naming_settings(TEXT_SETTINGS):
         return _shared(settings.checkpoint, settings.revision, weights_digest(settings))
 
 

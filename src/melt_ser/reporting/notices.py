@@ -10,7 +10,6 @@ from melt_ser.reporting.collect import Run
 CORPUS = re.compile(r"^[\w.-]+: (?=[A-Z])")  # at the beginning of a sentence about a test corpus
 VARYING = re.compile(r"'[^']*'|\d[\d,.]*\d|\d")  # quoted names and numbers
 CLAUSE = re.compile(r"(?<=.{12})(?:[:;.] .*| \(.*)$", re.DOTALL)  # all after the first clause
-USUAL = "(trainer.refit)"  # said of each run with it, so it comes last
 LONGEST = 110
 
 
@@ -24,7 +23,7 @@ class Notice:
 
 
 def notices(warnings: dict[str, list[Run]]) -> list[Notice]:
-    """Return the kinds of warnings, the most frequent first and what is usual last; `warnings` has runs by sentence."""
+    """Return the kinds of warnings, the most frequent first; `warnings` has the runs of each sentence."""
     kinds: dict[str, list[str]] = {}
     for sentence in warnings:
         kinds.setdefault(VARYING.sub("…", CORPUS.sub("", sentence)), []).append(sentence)
@@ -32,7 +31,7 @@ def notices(warnings: dict[str, list[Run]]) -> list[Notice]:
     for kind, sentences in kinds.items():
         runs = {id(run) for sentence in sentences for run in warnings[sentence]}
         found.append(Notice(_short(sentences[0] if len(sentences) == 1 else kind), len(runs), sentences))
-    return sorted(found, key=lambda notice: (USUAL in notice.sentences[0], -notice.runs))
+    return sorted(found, key=lambda notice: -notice.runs)
 
 
 def _short(sentence: str) -> str:

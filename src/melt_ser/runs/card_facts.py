@@ -9,7 +9,7 @@ import yaml
 
 from melt_ser.core.markdown import code, escaped, table
 from melt_ser.core.package import STUDENTS
-from melt_ser.core.vocabulary import READ_WORDS
+from melt_ser.core.vocabulary import READ_WORDS, reads_words
 from melt_ser.evaluation.metrics import percent, table_metrics
 from melt_ser.evaluation.rating_metrics import ATTRIBUTE_METRICS, DISTRIBUTION_METRICS
 from melt_ser.evaluation.rating_scores import DISTRIBUTION
@@ -37,7 +37,7 @@ def card_facts(result: Result, permission: str | None = None) -> dict[str, Any]:
     words_alone, words_beside = backbone["family"] in READ_WORDS, backbone.get("text") is not None
     words = "the words of an utterance" if words_alone else "a recording of speech"
     return {
-        "reads_words": words_alone or words_beside,
+        "reads_words": reads_words(backbone),
         "reads_audio": not words_alone,
         "input": f"{words} and its words" if words_beside else words,
         "classes": [escaped(name) for name in result.train.classes],

@@ -13,7 +13,7 @@ import pandas as pd
 from melt_ser.config import ScorePrecision
 from melt_ser.core.console import say
 from melt_ser.core.errors import SetupError, did_you_mean
-from melt_ser.core.vocabulary import READ_WORDS
+from melt_ser.core.vocabulary import reads_words
 from melt_ser.evaluation.labelling import Model
 from melt_ser.evaluation.results import ENSEMBLE, Evaluation, RatingScore
 from melt_ser.models.checkpoint_files import CONFIG, DESCRIPTION
@@ -152,8 +152,7 @@ def _refuse_words(folder: Path, model: Path) -> None:
 
     if not (model / DESCRIPTION).is_file():
         return
-    description = read_description(model)
-    if description.get("family") in READ_WORDS or description.get("text") is True:
+    if reads_words(read_description(model)):
         raise SetupError(
             f"{folder} reads the words of an utterance, which a recording alone does not give; score it with evaluate, "
             "on a corpus whose table has a column text: python -m melt_ser.evaluate <run> dataset=<name>."

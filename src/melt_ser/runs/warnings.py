@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from melt_ser.core.counting import counted
-from melt_ser.core.vocabulary import READ_WORDS, WITHOUT_WEIGHTS
+from melt_ser.core.vocabulary import WITHOUT_WEIGHTS, reads_words
 from melt_ser.corpora.fold_split import FoldSplit, group_warnings, shared_audio_warnings
 from melt_ser.corpora.sentences import words_alone_note
 from melt_ser.evaluation.calibration import TEMPERATURES
@@ -34,7 +34,7 @@ def warnings_before(plan: RunPlan) -> list[str]:
     for other in plan.others:
         if other.config.synthetic:
             sentences += group_warnings(other.table, other.config)
-    if plan.config.backbone.family in READ_WORDS or plan.config.backbone.text is not None:
+    if reads_words(vars(plan.config.backbone)):
         for corpus in (plan.corpus, *plan.others):
             sentences += words_alone_note(corpus.table, corpus.name)
     sentences += dict.fromkeys(note for split in plan.splits for note in split.notes)
