@@ -12,20 +12,13 @@ from types import FrameType
 from typing import Any, TypeVar
 
 from melt_ser.cli.early import release
+from melt_ser.cli.stopped import Stopped, never_dropped
 from melt_ser.core.errors import SetupError, first_line
 from melt_ser.core.processes import several
 
 Result = TypeVar("Result")
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 PATIENCE = 5  # seconds for tidying up, which takes milliseconds
-
-
-class Stopped(KeyboardInterrupt):
-    """A signal has arrived. A KeyboardInterrupt, so that libraries treat every signal like Ctrl-C."""
-
-    def __init__(self, number: int) -> None:
-        super().__init__()
-        self.exit_code = 128 + number  # as a shell counts
 
 
 @contextmanager
@@ -40,13 +33,14 @@ def stopping_in_order() -> Iterator[None]:
     if several() or not _in_main_thread():
         yield
         return
-    stopped_at: float | None = None
+    stopped: Stopped | None = None
+    stopped_at = 0.0
 
     def stop(number: int, frame: FrameType | None) -> None:
-        nonlocal stopped_at
-        if stopped_at is None:
-            stopped_at = time.monotonic()
-            raise Stopped(number)
+        nonlocal stopped, stopped_at
+        if stopped is None or stopped.dropped:
+            stopped, stopped_at = Stopped(number), time.monotonic()
+            raise stopped
         if time.monotonic() - stopped_at > PATIENCE:
             os._exit(128 + number)
 
@@ -55,10 +49,11 @@ def stopping_in_order() -> Iterator[None]:
     for number in heeded:
         signal.signal(number, stop)
     try:
-        yield
+        with never_dropped():
+            yield
     finally:
         for number in heeded:
-            ignored = stopped_at is not None and number != signal.SIGTERM
+            ignored = stopped is not None and number != signal.SIGTERM
             signal.signal(number, signal.SIG_IGN if ignored else before[number])
 
 
@@ -76,19 +71,21 @@ def queued_again() -> Iterator[None]:
     if not callable(queue_again) or not _in_main_thread():
         yield
         return
-    number, process, arrived = signal.Signals[name], os.getpid(), False
+    number, process = signal.Signals[name], os.getpid()
+    stopped: Stopped | None = None
 
     def stop(number: int, frame: FrameType | None) -> None:
-        nonlocal arrived
-        if os.getpid() == process and not arrived:
-            arrived = True
-            raise Stopped(number)
+        nonlocal stopped
+        if os.getpid() == process and (stopped is None or stopped.dropped):
+            stopped = Stopped(number)
+            raise stopped
 
     signal.signal(number, stop)
     try:
-        yield
+        with never_dropped():
+            yield
     except BaseException:
-        if not arrived:
+        if stopped is None:
             raise
         try:
             queue_again(number, None)

@@ -11,7 +11,8 @@ import math
 import os
 from collections.abc import Callable
 
-from melt_ser.cli.signals import Stopped, stopping_in_order
+from melt_ser.cli.signals import stopping_in_order
+from melt_ser.cli.stopped import Stopped
 from melt_ser.cli.streams import standard_streams
 from melt_ser.core.console import say_last, terminal
 from melt_ser.core.errors import MeltSerError, SetupError, one_line
