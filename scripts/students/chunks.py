@@ -65,8 +65,11 @@ class Targets(NamedTuple):
 
 
 @torch.no_grad()
-def teach(teacher: Backbone, layers: list[int], speech: Speech, folder: Path) -> Targets:
-    """Return the states `layers` of the teacher for every chunk; they are computed once and kept in `folder`."""
+def teach(teacher: Backbone, layers: list[int], speech: Speech, folder: Path, precision: str) -> Targets:
+    """Return the states `layers` of the teacher for every chunk; they are computed once and kept in `folder`.
+
+    precision: bf16 or fp32, of the teacher's products; the states are stored in float16.
+    """
     path, done = folder / "states.npy", folder / "starts.npy"
     if not done.is_file():
         folder.mkdir(parents=True, exist_ok=True)
@@ -77,7 +80,7 @@ def teach(teacher: Backbone, layers: list[int], speech: Speech, folder: Path) ->
         batches = SortedBatches(speech.seconds, len(speech.lengths), batch_seconds=BATCH_SECONDS)
         for number, rows in enumerate(batches):
             audio, lengths = batch_of([speech.chunk(row) for row in rows], teacher.do_normalize)
-            with torch.autocast("cpu", torch.bfloat16):
+            with torch.autocast("cpu", torch.bfloat16, enabled=precision == "bf16"):
                 output = teacher(audio, lengths, output_hidden_states=True)
             assert output.hidden_states is not None
             chosen = torch.stack([output.hidden_states[layer] for layer in layers], dim=2).half().numpy()

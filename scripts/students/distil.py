@@ -100,7 +100,7 @@ def main() -> None:
     speech = Speech(arguments.speech, arguments.speeds)
     known = BackboneConfig(family=arguments.teacher_family, checkpoint=arguments.teacher)
     teacher = load_backbone(known, 0).eval()
-    targets = teach(teacher, arguments.layers, speech, arguments.work)
+    targets = teach(teacher, arguments.layers, speech, arguments.work, arguments.precision)
     student = Student(arguments.family, len(arguments.layers), teacher.hidden_size, arguments.seed)
     if arguments.start is not None:
         start_from(arguments.start, student.backbone)
