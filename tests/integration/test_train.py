@@ -170,6 +170,7 @@ def test_two_runs_of_a_seed_agree_to_the_byte_and_another_seed_does_not(tmp_path
     [
         ("trainer.freeze=everything", "head=weighted"),
         ("trainer.freeze=nothing", "trainer.gradient_checkpointing=true", "trainer.gradient_accumulation=2"),
+        ("trainer=top_layers", "trainer.freeze=-1"),
         ("trainer=paper", "head=paper", "trainer.epochs=2", "trainer.crop_seconds=0.3"),
         ("trainer.precision=bf16", "trainer.balance=sampling", "augment=light", "head=attentive_statistics"),
         ("trainer.schedule=cosine", "trainer.label_smoothing=0.1", "trainer.patience=1"),
