@@ -9,6 +9,10 @@ from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
+import numpy as np
+
+CONTENT = np.random.default_rng(0).bytes(3_000_000)  # of a file to serve, which no compression makes smaller
+
 
 @dataclass
 class Behaviour:

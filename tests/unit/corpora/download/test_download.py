@@ -11,13 +11,12 @@ import tarfile
 from contextlib import ExitStack
 from pathlib import Path
 
-import numpy as np
 import pytest
 from filelock import FileLock
 
 from archives import tarred, zipped
 from corpus_trees import emodb_tree, meld_row, meld_tree, tone
-from http_server import Behaviour, serving
+from http_server import CONTENT, Behaviour, serving
 from melt_ser.cli.compose import compose, load_dataset
 from melt_ser.config import DatasetConfig, DownloadConfig
 from melt_ser.core.console import transfer_bar
@@ -25,8 +24,6 @@ from melt_ser.core.errors import InputError, MeltSerError, SetupError
 from melt_ser.corpora.download.download import download
 from melt_ser.corpora.download.unpack import is_archive
 from melt_ser.prepare import prepare
-
-CONTENT = np.random.default_rng(0).bytes(3_000_000)
 
 
 def corpus(*addresses: str, checksum: str | None = None) -> DatasetConfig:

@@ -6,16 +6,13 @@ import io
 import shutil
 from pathlib import Path
 
-import numpy as np
 import pytest
 import requests
 
-from http_server import Behaviour, serving
+from http_server import CONTENT, Behaviour, serving
 from melt_ser.core.console import transfer_bar
 from melt_ser.core.errors import InputError, SetupError
 from melt_ser.corpora.download.transfer import size_at, transfer
-
-CONTENT = np.random.default_rng(0).bytes(3_000_000)
 
 
 def fetch(behaviour: Behaviour, path: Path, expected_bytes: int | None = None) -> bytes:

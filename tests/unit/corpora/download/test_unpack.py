@@ -10,16 +10,13 @@ import numpy as np
 import pytest
 
 from archives import as_link, plain_tar, renamed, tarred, with_metadata, with_password, zipped
-from http_server import Behaviour, serving
+from http_server import CONTENT, Behaviour, serving
 from melt_ser.config import DatasetConfig, DownloadConfig
 from melt_ser.core.console import transfer_bar
 from melt_ser.core.errors import InputError
 from melt_ser.corpora.download import unpack as unpack_module
 from melt_ser.corpora.download.download import download
 from melt_ser.corpora.download.unpack import unpack
-
-CONTENT = np.random.default_rng(0).bytes(3_000_000)
-
 
 MALICIOUS = {
     "parent.zip": (zipped({"../evil": b"x"}), "would lie outside"),
