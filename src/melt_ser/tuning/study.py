@@ -128,15 +128,21 @@ class Study:
         return Begun(trial, settings, lock, self.prune_after)
 
     def end(self, begun: Begun, outcome: Outcome | None, reason: str | None = None) -> None:
-        """Close a trial: with its outcome, as pruned (neither), or as failed, with the reason."""
+        """Close a trial: with its outcome, as pruned (neither), or as failed, with the reason.
+
+        No worker begins a trial meanwhile: between its look at the states and at the locks, this trial would end, and
+        the worker would take it for a stopped one.
+        """
         if reason is not None:
             begun.note(reason=reason)
-            self.study.tell(begun.number, state=TrialState.FAIL)
-        elif outcome is None:
-            self.study.tell(begun.number, state=TrialState.PRUNED)
-        else:
-            self.study.tell(begun.number, outcome.value)
-        begun._lock.release()
+        with self._exclusively():
+            if reason is not None:
+                self.study.tell(begun.number, state=TrialState.FAIL)
+            elif outcome is None:
+                self.study.tell(begun.number, state=TrialState.PRUNED)
+            else:
+                self.study.tell(begun.number, outcome.value)
+            begun._lock.release()
         with contextlib.suppress(OSError):
             Path(begun._lock.lock_file).unlink()
 

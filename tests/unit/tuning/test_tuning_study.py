@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import threading
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 import pytest
+from filelock import FileLock
 from matplotlib.axes import Axes
 
 pytest.importorskip("optuna", reason="optuna is not installed: pip install 'melt-ser[tune]'")
@@ -52,6 +55,29 @@ def test_a_trial_is_pruned_below_the_median_of_five_but_not_in_its_first_epochs(
     study.end(begun, None)
     finish(study, 0.61)
     assert list(trials_table(study)["state"]) == ["finished"] * 5 + ["pruned", "finished"]
+
+
+def test_a_trial_that_ends_while_another_worker_looks_for_stopped_ones_is_finished(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ending, other = opened(tmp_path / "s"), opened(tmp_path / "s")
+    begun = ending.begin(None)
+    assert begun is not None
+    end = threading.Thread(target=ending.end, args=(begun, Outcome(0.5, [1], 0.0)))
+    look_at_lock = Study._lock_of
+
+    def after_the_states(study: Study, number: int) -> FileLock:
+        if number == begun.number and not end.ident:
+            end.start()
+            end.join(timeout=1)
+        return look_at_lock(study, number)
+
+    monkeypatch.setattr(other, "_lock_of", partial(after_the_states, other))
+    following = other.begin(None)
+    end.join()
+    assert following is not None
+    other.end(following, Outcome(0.6, [1], 0.0))
+    assert list(trials_table(other)["state"]) == ["finished", "finished"]
 
 
 def test_the_figure_of_few_trials_warns_moves_no_value_and_goes_on_to_the_last_trial(
