@@ -183,11 +183,11 @@ def test_a_computation_that_takes_too_long_is_abandoned(run: Path, monkeypatch: 
     compute = Model.probabilities
 
     def slow(model: Model, waveforms: Any) -> Any:
-        time.sleep(0.2)
+        time.sleep(0.5)
         return compute(model, waveforms)
 
     monkeypatch.setattr(Model, "probabilities", slow)
-    with serving(run, batch=1, timeout=1.0) as served:
+    with serving(run, batch=1, timeout=3.0) as served:
         assert served.label(wav(noise(2.0)), query="window=0.1")[0] == 504
         until(lambda: "melt_ser_windows_waiting 0.0" in served.get("/metrics")[1])
         assert served.label(wav(noise(0.5)))[0] == 200

@@ -353,11 +353,11 @@ def test_a_look_at_a_batch_that_times_out_is_repeated_once(journal: Journal, mon
 
     def slowly(server: Behaviour, identity: str) -> dict[str, Any]:
         if next(late, False):
-            time.sleep(1.5)
+            time.sleep(4)
         return state(server, identity)
 
     async def run(address: str) -> list[Failure]:
-        async with aclosing(Endpoint(address, timeout=1.0)) as endpoint:
+        async with aclosing(Endpoint(address, timeout=3.0)) as endpoint:
             return await Batches(asked, endpoint, journal, 10, 2, 0.01, progress_of(asked)).answer_all()
 
     monkeypatch.setattr(Behaviour, "batch", slowly)
