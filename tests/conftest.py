@@ -20,6 +20,15 @@ settings.register_profile("melt_ser", deadline=None)  # a busy machine is no mis
 settings.load_profile("melt_ser")
 
 
+@pytest.fixture(autouse=True, scope="session")
+def cache_of_the_session(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """A cache apart from the user's, for the fixtures of modules, which begin before `own_cache`."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("MELT_SER_CACHE", str(tmp_path_factory.getbasetemp() / "cache"))
+        patch.delenv("MELT_SER_DATA", raising=False)
+        yield
+
+
 @pytest.fixture(autouse=True)
 def own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
     """Verification results of one test session, apart from the user's."""

@@ -73,6 +73,7 @@ class Behaviour:
     batch_status: int = 500  # of the requests of a batch that fail
     batch_fails: bool = False  # every request of a batch ends in its file of errors
     batch_lost: int = 0  # connections to drop after a batch has begun
+    batches_listed: bool = True  # a busy server lists its batches later
     file_cuts: int = 0  # downloads of a batch's answers to cut off
     no_batches: bool = False  # it lists none, like an address without the Batch API
     batch_ends: list[str] = field(default_factory=list)  # status of the first batches, such as "expired" or "failed"
@@ -174,7 +175,7 @@ class Behaviour:
                 self.files[f"file-{kind}-{batch['id']}"] = "\n".join(map(json.dumps, reversed(rows))).encode()
 
 
-SILENCE = 5.0  # seconds that a silent server holds the connection
+SILENCE = 60.0  # seconds that a silent server holds the connection
 CUT = b'{"choices": [{"mess'  # the beginning of an answer
 UNREADABLE = "That cannot be read"  # the beginning of a repair question
 
@@ -200,7 +201,8 @@ def annotating(behaviour: Behaviour) -> Iterator[str]:
                 if path == "batches" and behaviour.no_batches:
                     self._send(404, {"error": {"message": "Not Found"}})
                 elif path == "batches":
-                    batches = [behaviour.batches[name] | {"polls": 0} for name in reversed(behaviour.batches)]
+                    names = reversed(behaviour.batches) if behaviour.batches_listed else ()
+                    batches = [behaviour.batches[name] | {"polls": 0} for name in names]
                     self._send(200, {"object": "list", "data": batches, "has_more": False})
                 elif path.startswith("batches/") and path.removeprefix("batches/") not in behaviour.batches:
                     self._send(404, {"error": {"message": f"No batch found with id '{path}'"}})

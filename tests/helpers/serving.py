@@ -107,7 +107,7 @@ def served_process(*arguments: str) -> Iterator[tuple[Served, subprocess.Popen[s
 
 def until(true: Callable[[], object]) -> None:
     """Wait until a condition holds."""
-    end = time.monotonic() + 30
+    end = time.monotonic() + 300
     while not true():
         assert time.monotonic() < end
         time.sleep(0.02)

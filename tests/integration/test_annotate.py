@@ -265,6 +265,7 @@ def test_annotate_goes_on_after_it_was_stopped(table: Path) -> None:
             preexec_fn=heeding,
         )  # fmt: skip
         while not server.answered:
+            assert process.poll() is None, process.communicate()[1]
             time.sleep(0.01)
         process.send_signal(signal.SIGINT)
         shown = process.communicate()[1]

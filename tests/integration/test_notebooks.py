@@ -76,8 +76,10 @@ def executed(notebook: Path, runs: Path, monkeypatch: pytest.MonkeyPatch) -> tup
     """Run a notebook; return the text that it prints and shows, and the number of its pictures."""
     monkeypatch.setenv("MELT_SER_RUNS", str(runs))
     book = nbformat.read(notebook, as_version=4)
+    resources = {"metadata": {"path": notebook.parent}}
+    # The limits in seconds are for a busy machine: to start the kernel, and for the last output of a cell.
     NotebookClient(
-        book, timeout=None, kernel_name="python3", resources={"metadata": {"path": notebook.parent}}
+        book, timeout=None, startup_timeout=600, iopub_timeout=600, kernel_name="python3", resources=resources
     ).execute()
     outputs: list[Any] = [output for cell in book.cells if cell.cell_type == "code" for output in cell.outputs]
     shown = [output.get("data", {}) for output in outputs]

@@ -151,7 +151,7 @@ def test_a_list_of_files_comes_from_standard_input(run: Path, clips: list[Path],
     paths = [*map(str, clips), str(clips[0].with_name("not there.wav"))]
     command = [sys.executable, "-m", "melt_ser.predict", str(run), "-", "--format", "csv", "--device", "cpu"]
     content = separator.join(path.encode() for path in paths) + separator
-    done = subprocess.run(command, input=content, capture_output=True, timeout=300)
+    done = subprocess.run(command, input=content, capture_output=True)
     rows = list(csv.DictReader(io.StringIO(done.stdout.decode())))
     assert [row["file"] for row in rows] == paths
     assert [bool(row["error"]) for row in rows] == [False] * 4 + [True]
@@ -236,7 +236,7 @@ def test_an_out_of_another_format_is_refused(
 def test_out_writes_through_a_pipe(run: Path, clips: list[Path]) -> None:
     arguments = [str(run), str(clips[0]), "--device", "cpu", "--out", "/dev/stdout"]
     command = [sys.executable, "-m", "melt_ser.predict", *arguments]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=300)
+    done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert [row["file"] for row in csv.DictReader(io.StringIO(done.stdout))] == [str(clips[0])]
 

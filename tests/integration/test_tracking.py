@@ -28,6 +28,7 @@ def stores(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     folder = tmp_path_factory.mktemp("stores")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("WANDB_MODE", "offline")
+        patch.setenv("WANDB__SERVICE_WAIT", "300")  # seconds for its service to start, on a busy machine
         patch.setenv("TRACKIO_DIR", str(folder / "trackio"))  # read when trackio is imported
         patch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{folder / 'mlflow.db'}")
         patch.setenv("MLFLOW_DISABLE_TELEMETRY", "true")

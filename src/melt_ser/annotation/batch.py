@@ -203,13 +203,13 @@ class Batches:
                     )
                 return made.id
             except CallFailed:
+                await asyncio.sleep(self.poll)  # a busy server lists a batch some time after it was asked for it
                 server_name = await self._find(batch)
                 if server_name is not None:
                     return server_name
                 attempts += 1
                 if attempts == RETRIES:
                     raise
-                await asyncio.sleep(self.poll)
 
     async def _collect(self, batch: Batch, identity: str) -> bool:
         """Write the answers of a batch into the journal once it has ended; return whether the server still has it."""

@@ -112,9 +112,7 @@ def replacing_folder(path: Path) -> Iterator[Path]:
                     file.chmod(mode & 0o666)  # safetensors gives 0600, and the user's group could not read that
                 _to_disk(file)
             _give_permissions(temporary, mode, older)
-            if (
-                older is not None
-            ):  # a folder cannot be renamed onto one that has files, so the old one moves aside first
+            if target.is_dir():  # a folder cannot be renamed onto one that has files: the old one moves aside first
                 os.replace(target, old)
             os.replace(temporary, target)
         finally:

@@ -19,8 +19,9 @@ from melt_ser.core.processes import is_main_process
 def exclusive_lock(folder: Path, waits: bool = False) -> Iterator[None]:
     """Hold a folder or an output file for this process; of several processes of a run, the main one holds it for all.
 
-    The operating system releases the lock when the process ends, even if it is killed. If another process holds the
-    lock, print that and wait if `waits`; otherwise raise SetupError. Raises OutputError if the lock cannot be written.
+    The operating system releases the lock when the process ends, even if it is killed; on a disk without such locks, as
+    some clusters have, the file of a killed process stays. If another process holds the lock, print that and wait if
+    `waits`; otherwise raise SetupError. Raises OutputError if the lock cannot be written.
     """
     if not is_main_process():
         yield
@@ -34,9 +35,10 @@ def exclusive_lock(folder: Path, waits: bool = False) -> Iterator[None]:
         except Timeout:
             if not waits:
                 raise SetupError(
-                    f"Another process is at work in {folder} (it holds {path}); wait until it has ended, or stop it."
+                    f"Another process is at work in {folder} (it holds {path}); wait until it has ended, or stop it; "
+                    f"if there is none on any machine, delete that file."
                 ) from None
-            say(f"waiting for another process that is at work in {folder}")
+            say(f"waiting for another process that is at work in {folder} (it holds {path})")
             lock.acquire()
     try:
         yield

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Literal
 
@@ -26,7 +28,7 @@ def why_not_cached(path: Path, size: int, config: CacheConfig) -> str | None:
     """
     root = _root(config)
     own = _bytes_on_disk(path)
-    others = sum(_bytes_on_disk(file) for kind in KINDS for file in (root / kind).rglob("*")) - own
+    others = sum(_bytes_on_disk(file) for kind in KINDS for file in _files_below(root / kind)) - own
     free = shutil.disk_usage(path.parent).free
     needed = f"{size_text(size)} are needed"
     if others + size > config.max_gib * GIB:
@@ -50,6 +52,12 @@ def size_text(size: int) -> str:
 
 def _root(config: CacheConfig) -> Path:
     return expanded(config.folder) if config.folder else cache_folder()
+
+
+def _files_below(folder: Path) -> Iterator[Path]:
+    """Yield all files; a folder that another process renames meanwhile is passed over."""
+    for place, _, names in os.walk(folder):
+        yield from (Path(place, name) for name in names)
 
 
 def _bytes_on_disk(path: Path) -> int:

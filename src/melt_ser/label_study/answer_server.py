@@ -53,6 +53,7 @@ class AnswerServer(ThreadingHTTPServer):
     """The server of one test. Raises SetupError if the folder has no test, or the address is not free."""
 
     daemon_threads = True
+    request_queue_size = 128  # a class opens its links at once, and a browser makes six connections
 
     def __init__(self, folder: Path, host: str, port: int) -> None:
         if not (folder / KEY).is_file() or not (folder / SHARED / "index.html").is_file():

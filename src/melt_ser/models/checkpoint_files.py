@@ -175,8 +175,10 @@ def _download(config: BackboneConfig) -> Path:
         info = HfApi().model_info(config.checkpoint, revision=config.revision, timeout=SECONDS_TO_ANSWER)
         names = {sibling.rfilename for sibling in info.siblings or []}
         weights = _choose_weights(names, where, config.allow_pickle)
-        wanted = names.intersection({CONFIG, *_input_files(config), weights, *_shards(names, weights)})
-        paths = [hf_hub_download(config.checkpoint, name, revision=config.revision) for name in sorted(wanted)]
+        small_files = sorted(names.intersection({CONFIG, *_input_files(config)}))
+        shards = sorted({*_shards(names, weights)} - {weights})
+        wanted = [*small_files, *shards, weights]  # the weights last: `_cached` takes them for the end of a download
+        paths = [hf_hub_download(config.checkpoint, name, revision=config.revision) for name in wanted]
     except SetupError:
         raise
     except (RepositoryNotFoundError, RevisionNotFoundError) as error:

@@ -15,7 +15,7 @@ from melt_ser.tuning.space import Space
 from melt_ser.tuning.study import Begun, Study
 from melt_ser.tuning.trial import Pruned, Trainer
 
-HOPELESS = 3  # trials that fail before any succeeds: the search stops, because the next one would fail too
+HOPELESS = 3  # trials of a worker that fail before any succeeds: it stops, because the next one would fail too
 
 
 def configured(overrides: Sequence[str], settings: dict[str, str]) -> Config:
@@ -60,7 +60,7 @@ def search(study: Study, trainer: Trainer, overrides: Sequence[str], trials: int
                 break
             error = _train(study, trainer, overrides, begun)
             failures += error is not None
-            if error is not None and failures >= HOPELESS and failures == study.count():
+            if error is not None and failures >= HOPELESS and not study.has_score():
                 raise error
             shown.advance()
 

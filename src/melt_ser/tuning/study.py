@@ -85,7 +85,7 @@ class Study:
         self.folder, self.space, self.seed, self.prune_after = folder, space, seed, prune_after
         self.metric = metric
         pruner = optuna.pruners.MedianPruner(PATIENT_TRIALS)
-        with self._exclusively():
+        with self.exclusively():
             self.study = _open(url, folder.name, pruner)
             before = self.study.user_attrs.get("inputs")
             if before is None:
@@ -109,9 +109,13 @@ class Study:
         """Return the number of trials that are finished, pruned, failed for a reason of their own, or under way."""
         return sum(not was_stopped(trial) for trial in self.trials)
 
+    def has_score(self) -> bool:
+        """Return whether a trial of any worker has been finished or pruned."""
+        return any(trial.state in (TrialState.COMPLETE, TrialState.PRUNED) for trial in self.trials)
+
     def begin(self, most: int | None) -> Begun | None:
         """Begin the next trial; return None if the study has `most` trials, or every combination of the space."""
-        with self._exclusively():
+        with self.exclusively():
             self._close_stopped()
             number, size = self.count(), self.space.size
             if size is not None and (most is None or size <= most):
@@ -135,7 +139,7 @@ class Study:
         """
         if reason is not None:
             begun.note(reason=reason)
-        with self._exclusively():
+        with self.exclusively():
             if reason is not None:
                 self.study.tell(begun.number, state=TrialState.FAIL)
             elif outcome is None:
@@ -173,8 +177,8 @@ class Study:
         return False
 
     @contextmanager
-    def _exclusively(self) -> Iterator[None]:
-        """Hold the study while the block runs, so that no other worker begins a trial."""
+    def exclusively(self) -> Iterator[None]:
+        """Hold the study while the block runs, so that no other worker begins or ends a trial."""
         path = self.folder / ".study.lock"
         with files.telling_failed_writes(path):
             self.folder.mkdir(parents=True, exist_ok=True)

@@ -33,22 +33,23 @@ def report(study: Study, plan: RunPlan, overrides: Sequence[str]) -> None:
 
     Raises InputError if no trial is finished, or at the end if trials have failed.
     """
-    table = trials_table(study)
     path = study.folder / "study.csv"
-    files.write_csv(path, table)
-    finished = [trial for trial in study.trials if trial.state is TrialState.COMPLETE]
-    failed = table[table["state"] == "failed"]
-    reason = f"; the first: {failed['reason'].iloc[0]}" if len(failed) else ""
-    if not finished:
-        raise InputError(f"No trial of {study.folder} is finished{reason}; the same command goes on.")
-    best = study.study.best_trial
-    assert best.value is not None
-    show(best_table(table, list(study.space.settings), study.metric))
-    figure = study.folder / f"search.{plan.config.eval.figures.value}"
-    search_figure(study, figure)
-    settings = best.user_attrs[SETTINGS]
-    told = f"Trial {best.number} of {len(table)}: {study.score(best.value)}."
-    command = write_best(study.folder, overrides, settings, told)
+    with study.exclusively():  # if two commands end together, the later one writes all trials
+        table = trials_table(study)
+        files.write_csv(path, table)
+        finished = [trial for trial in study.trials if trial.state is TrialState.COMPLETE]
+        failed = table[table["state"] == "failed"]
+        reason = f"; the first: {failed['reason'].iloc[0]}" if len(failed) else ""
+        if not finished:
+            raise InputError(f"No trial of {study.folder} is finished{reason}; the same command goes on.")
+        best = study.study.best_trial
+        assert best.value is not None
+        show(best_table(table, list(study.space.settings), study.metric))
+        figure = study.folder / f"search.{plan.config.eval.figures.value}"
+        search_figure(study, figure)
+        settings = best.user_attrs[SETTINGS]
+        told = f"Trial {best.number} of {len(table)}: {study.score(best.value)}."
+        command = write_best(study.folder, overrides, settings, told)
     for sentence in cautions(plan, best.value, int(table["state"].isin(["finished", "pruned"]).sum())):
         say(f"note: {sentence}")
     say(f"plots: {figure}")

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import json
-import time
 from collections.abc import Sequence
 from contextlib import aclosing
 from typing import Any
 
 import pytest
+from openai import APITimeoutError
 
 from annotation_server import KEY, LABELS, UNREADABLE, Behaviour, annotating, answer, obedient
 from melt_ser.annotation.answering import GIVE_UP, AnnotationProgress, answer_all
 from melt_ser.annotation.answers import parse_answer
 from melt_ser.annotation.batch import Batches
+from melt_ser.annotation.bounded_client import BoundedClient
 from melt_ser.annotation.cost import Price, estimate_job
 from melt_ser.annotation.endpoint import Endpoint
 from melt_ser.annotation.engines import CallFailed, Message, Reply, Schema
@@ -326,8 +327,17 @@ def test_calls_that_no_batch_answers_are_counted_with_the_reason(journal: Journa
     assert len(server.batches) == 1
 
 
-def test_a_batch_begins_once_if_the_connection_is_lost(journal: Journal) -> None:
-    server = Behaviour(batch_lost=1)
+@pytest.mark.parametrize("listed_at_once", [True, False])
+def test_a_batch_begins_once_if_the_connection_is_lost(
+    listed_at_once: bool, journal: Journal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server, sleep = Behaviour(batch_lost=1, batches_listed=listed_at_once), asyncio.sleep
+
+    async def meanwhile(seconds: float) -> None:
+        server.batches_listed = True
+        await sleep(seconds)
+
+    monkeypatch.setattr("melt_ser.annotation.batch.asyncio.sleep", meanwhile)
     assert batches(server, job(TEXTS[:4]), journal) == []
     assert len(server.batches) == 1
 
@@ -348,23 +358,18 @@ def test_a_broken_download_of_a_batch_is_repeated_and_foreign_lines_are_ignored(
 
 
 def test_a_look_at_a_batch_that_times_out_is_repeated_once(journal: Journal, monkeypatch: pytest.MonkeyPatch) -> None:
-    late = iter([True, False, False])
-    state = Behaviour.batch
+    send, late = BoundedClient.send, ["one look"]
 
-    def slowly(server: Behaviour, identity: str) -> dict[str, Any]:
-        if next(late, False):
-            time.sleep(4)
-        return state(server, identity)
+    async def send_in_time(client: BoundedClient, request: Any, **options: Any) -> Any:
+        if "/batches/" in request.url.path and late:
+            late.pop()
+            raise APITimeoutError(request=request)
+        return await send(client, request, **options)
 
-    async def run(address: str) -> list[Failure]:
-        async with aclosing(Endpoint(address, timeout=3.0)) as endpoint:
-            return await Batches(asked, endpoint, journal, 10, 2, 0.01, progress_of(asked)).answer_all()
-
-    monkeypatch.setattr(Behaviour, "batch", slowly)
-    server, asked = Behaviour(), job(TEXTS[:2])
-    with annotating(server) as address:
-        assert asyncio.run(run(address)) == []
-    assert len(server.batches) == 1
+    monkeypatch.setattr(BoundedClient, "send", send_in_time)
+    server = Behaviour()
+    assert batches(server, job(TEXTS[:2]), journal) == []
+    assert len(server.batches) == 1 and not late
 
 
 @pytest.mark.parametrize("refuses", ["temperature", "max_tokens"])

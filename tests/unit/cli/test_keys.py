@@ -207,7 +207,7 @@ def test_an_unknown_key_in_an_experiment_is_refused(yaml: str, sentence: str, tm
     (tmp_path / "experiment").mkdir()
     (tmp_path / "experiment" / "mine.yaml").write_text(f"# @package _global_\n{yaml}\n")
     command = [sys.executable, "-m", "melt_ser.train", "--config-dir", str(tmp_path), "experiment=mine"]
-    done = subprocess.run([*command, f"out={tmp_path}/runs"], capture_output=True, text=True, timeout=200)
+    done = subprocess.run([*command, f"out={tmp_path}/runs"], capture_output=True, text=True)
     assert done.returncode == 2
     assert done.stderr.startswith(f"error: {sentence}")
     assert not (tmp_path / "runs").exists()

@@ -68,7 +68,7 @@ def test_revision_and_pickles_are_those_of_the_yamls_checkpoint_alone() -> None:
 
 def test_the_command_says_the_name_and_the_rates(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "melt_ser.train", "backbone.family=hubert", f"backbone.checkpoint={tmp_path}"]
-    found = subprocess.run([*command, f"out={tmp_path / 'runs'}"], capture_output=True, text=True, timeout=200)
+    found = subprocess.run([*command, f"out={tmp_path / 'runs'}"], capture_output=True, text=True)
     assert found.returncode == 2
     assert (
         f"note: {tmp_path} runs under the name '{tmp_path.name}' with backbone.learning_rate=2e-05, "
@@ -89,5 +89,5 @@ def test_a_yaml_of_ones_own_may_refer_to_another_group(tmp_path: Path) -> None:
     (tmp_path / "backbone").mkdir()
     (tmp_path / "backbone/mine.yaml").write_text(yaml)
     command = [sys.executable, "-m", "melt_ser.train", "--config-dir", str(tmp_path), "backbone=mine"]
-    found = subprocess.run([*command, "backbone.checkpoint=/models/x"], capture_output=True, text=True, timeout=200)
+    found = subprocess.run([*command, "backbone.checkpoint=/models/x"], capture_output=True, text=True)
     assert "note: /models/x runs under the name 'x' with backbone.learning_rate=0.001," in found.stderr

@@ -64,6 +64,15 @@ def test_a_failing_write_leaves_the_old_folder_as_it_was(name: str, tmp_path: Pa
     assert sorted(path.name for path in tmp_path.rglob("*")) == ["model", "old"]
 
 
+def test_of_two_processes_that_write_a_folder_the_later_one_stays(tmp_path: Path) -> None:
+    with replacing_folder(tmp_path / "report") as later:
+        with replacing_folder(tmp_path / "report") as first:
+            (first / "page").write_text("first")
+        (later / "page").write_text("later")
+    assert (tmp_path / "report" / "page").read_text() == "later"
+    assert list(tmp_path.iterdir()) == [tmp_path / "report"]
+
+
 def test_a_write_passes_on_other_errors(tmp_path: Path) -> None:
     with pytest.raises(ZeroDivisionError), replacing_file(tmp_path / "a"):
         raise ZeroDivisionError

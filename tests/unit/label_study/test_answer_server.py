@@ -55,7 +55,7 @@ def answers(server: AnswerServer, rater: str = "anna", *items: str, **more: Any)
 def ask(
     server: AnswerServer, method: str, path: str, body: bytes | None = None, token: str = "", **headers: str
 ) -> tuple[int, bytes]:
-    connection = http.client.HTTPConnection("127.0.0.1", int(server.server_address[1]), timeout=10)
+    connection = http.client.HTTPConnection("127.0.0.1", int(server.server_address[1]), timeout=60)
     try:
         connection.request(method, path, body, {"Authorization": f"Bearer {token}", **headers})
         response = connection.getresponse()

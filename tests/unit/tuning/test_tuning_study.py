@@ -14,15 +14,18 @@ from matplotlib.axes import Axes
 
 pytest.importorskip("optuna", reason="optuna is not installed: pip install 'melt-ser[tune]'")
 
+from melt_ser.config import Config
+from melt_ser.core.errors import InputError
 from melt_ser.core.files import read_typed
 from melt_ser.corpora.fold_split import FoldSplit
 from melt_ser.runs.figures import new_figure
 from melt_ser.tuning import figures
 from melt_ser.tuning.figures import search_figure
+from melt_ser.tuning.search import search
 from melt_ser.tuning.space import Choice, Range, Space
 from melt_ser.tuning.study import Study, storage_url
 from melt_ser.tuning.study_report import best_of, best_table, standard_error, trials_table
-from melt_ser.tuning.trial import Outcome, Pruned
+from melt_ser.tuning.trial import Outcome, Pruned, ReportStep, Trainer
 
 RATES = Space({"trainer.head_learning_rate": Range(1e-4, 1e-2, log=True)}, "a test")
 
@@ -55,6 +58,31 @@ def test_a_trial_is_pruned_below_the_median_of_five_but_not_in_its_first_epochs(
     study.end(begun, None)
     finish(study, 0.61)
     assert list(trials_table(study)["state"]) == ["finished"] * 5 + ["pruned", "finished"]
+
+
+def test_a_search_of_two_workers_gives_up_if_every_trial_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    study, other, failing = opened(tmp_path / "s"), opened(tmp_path / "s"), Failing()
+
+    def of_the_other_worker(*_: object) -> Config:
+        begun = other.begin(None)
+        assert begun is not None
+        other.end(begun, None, "It fails too.")
+        return Config()
+
+    monkeypatch.setattr("melt_ser.tuning.search.configured", of_the_other_worker)
+    with pytest.raises(InputError, match="It fails"):
+        search(study, failing, [], trials=20, hours=None)
+    assert study.count() == 6 and not study.has_score()
+
+
+class Failing(Trainer):
+    """A trainer whose every trial fails."""
+
+    def __init__(self) -> None:
+        pass
+
+    def train(self, config: Config, report: ReportStep) -> Outcome:
+        raise InputError("It fails.")
 
 
 def test_a_trial_that_ends_while_another_worker_looks_for_stopped_ones_is_finished(

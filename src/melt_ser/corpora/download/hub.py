@@ -18,6 +18,7 @@ from melt_ser.config import DatasetConfig
 from melt_ser.core import files
 from melt_ser.core.console import say
 from melt_ser.core.errors import InputError, SetupError, first_line
+from melt_ser.core.locks import exclusive_lock
 from melt_ser.core.package import cache_folder
 from melt_ser.core.places import stamp_of
 
@@ -71,10 +72,13 @@ def unpack_hub(root: Path, config: DatasetConfig) -> Path:
     audio_column = config.columns.get("audio") or "audio"
     digest = files.sha256(repr((str(root.resolve()), stamps, audio_column, config.subset)))
     folder = cache_folder() / "hub" / f"{config.name}-{digest[:20]}"
-    if not folder.is_dir():
-        with files.replacing_folder(folder) as temporary:
-            for split, data in _load_splits(root, config).items():
-                _unpack_split(root, data, audio_column, temporary / split)
+    if folder.is_dir():
+        return folder
+    with exclusive_lock(folder, waits=True):
+        if not folder.is_dir():  # another process has not just written it
+            with files.replacing_folder(folder) as temporary:
+                for split, data in _load_splits(root, config).items():
+                    _unpack_split(root, data, audio_column, temporary / split)
     return folder
 
 

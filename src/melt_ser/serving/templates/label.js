@@ -47,10 +47,13 @@ async function start() {
     return complain("This browser gives no microphone to this page: it needs https, or localhost. Choose a file instead.");
   }
   let stream;
+  record.disabled = true; // while the browser asks: a second click would open the microphone twice
   try {
     stream = await navigator.mediaDevices.getUserMedia({ audio: MICROPHONE });
   } catch (error) {
     return complain(`The microphone cannot be used (${error.message}); allow it, or choose a file.`);
+  } finally {
+    record.disabled = false;
   }
   const parts = [], begun = performance.now(), context = new AudioContext(), meter = context.createAnalyser();
   context.createMediaStreamSource(stream).connect(meter);

@@ -8,6 +8,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -17,7 +18,9 @@ import soundfile
 
 from corpus_trees import placeholder, write_text
 from melt_ser.cli.compose import load_dataset
+from melt_ser.config import DatasetConfig
 from melt_ser.core.errors import InputError, SetupError
+from melt_ser.corpora.download import hub
 from melt_ser.corpora.download.hub import hub_folder
 from melt_ser.corpora.load import corpus_root, load_corpus, read_release
 from melt_ser.corpora.readers.hub import read
@@ -88,7 +91,7 @@ def test_hub_never_writes_a_clip_outside_its_folder(tmp_path: Path) -> None:
     clips = ["../../evil.wav", "/etc/passwd", "same.wav", "x\\same.wav", ".hidden.wav", "metadata.csv", None]
     parquet_file(tmp_path / "set" / "train.parquet", clips, [0, 0, 0, 0, 0, None, -1])
     release = read(tmp_path / "set", CONFIG)
-    names = {path.name for path in (tmp_path / "cache" / "hub").rglob("*") if path.is_file()}
+    names = {path.name for path in (tmp_path / "cache" / "hub").glob("*/**/*") if path.is_file()}
     assert names == {"evil.wav", "0000001.wav", "same.wav", "0000003.wav", "0000004.wav", "0000005.wav", "metadata.csv"}
     assert len(release.table) == 5
     assert [item.reason for item in release.skipped] == ["no label: row 6", "no audio: row 7"]
@@ -197,6 +200,21 @@ def test_hub_repository_is_downloaded_once_or_by_hand(monkeypatch: pytest.Monkey
         root = corpus_root(config)
     assert corpus_root(config) == root
     assert len(read(root, config).table) == 2
+
+
+def test_hub_parquet_is_unpacked_by_one_of_two_processes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    parquet_file(tmp_path / "set" / "train.parquet", ["a.wav"], [0])
+    load, loads = hub._load_splits, []
+
+    def slowly(root: Path, config: DatasetConfig) -> dict[str, Any]:
+        loads.append(root)
+        time.sleep(0.2)
+        return load(root, config)
+
+    monkeypatch.setattr(hub, "_load_splits", slowly)
+    with ThreadPoolExecutor(2) as pool:
+        first, second = pool.map(lambda _: hub.unpack_hub(tmp_path / "set", CONFIG), range(2))
+    assert first == second and (first / "train" / "a.wav").is_file() and loads == [tmp_path / "set"]
 
 
 def test_hub_repository_is_downloaded_by_one_of_two_processes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
