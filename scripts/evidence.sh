@@ -105,7 +105,8 @@ padded() { # clips padded to 30 s, as in transformers, beside clips as long as t
 finetuned() {
     for corpus in "$emodb" "$urdu"; do
         for model in "backbone=wav2vec2_tiny" "backbone=hubert_tiny" "backbone=wavlm_tiny" "backbone=data2vec_tiny" \
-            "backbone=wavlm_tiny backbone.init=random" "backbone=whisper_random" "$whisper" "$whisper trainer=lora" "$whisper trainer=top_layers"; do
+            "backbone=wavlm_tiny backbone.init=random" "backbone=whisper_random" "$whisper" "$whisper trainer=lora" \
+            "$whisper trainer=top_layers" "backbone=wavlm_tiny trainer=top_layers" "backbone=hubert_tiny trainer=top_layers"; do
             train $model $corpus "trainer.precision=${PRECISION:-auto}"
         done
     done
