@@ -7,6 +7,7 @@ its clips and a `metadata.csv`.
 from __future__ import annotations
 
 import csv
+import shutil
 from collections.abc import Iterator
 from pathlib import Path, PureWindowsPath
 from typing import Any
@@ -76,10 +77,18 @@ def unpack_hub(root: Path, config: DatasetConfig) -> Path:
         return folder
     with exclusive_lock(folder, waits=True):
         if not folder.is_dir():  # another process has not just written it
+            _remove_leftovers(folder)
             with files.replacing_folder(folder) as temporary:
                 for split, data in _load_splits(root, config).items():
                     _unpack_split(root, data, audio_column, temporary / split)
     return folder
+
+
+def _remove_leftovers(folder: Path) -> None:
+    """Delete the half-written copies of processes that were killed; the caller holds the lock of `folder`."""
+    for path in folder.parent.glob(f".{folder.name}.*"):
+        if path.is_dir():  # not the lock
+            shutil.rmtree(path, ignore_errors=True)
 
 
 def _load_splits(root: Path, config: DatasetConfig) -> dict[str, Any]:

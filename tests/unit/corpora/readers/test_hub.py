@@ -202,6 +202,16 @@ def test_hub_repository_is_downloaded_once_or_by_hand(monkeypatch: pytest.Monkey
     assert len(read(root, config).table) == 2
 
 
+def test_hub_deletes_what_a_killed_process_has_unpacked(tmp_path: Path) -> None:
+    parquet_file(tmp_path / "set" / "train.parquet", ["a.wav"], [0])
+    folder = hub.unpack_hub(tmp_path / "set", CONFIG)
+    left = folder.rename(folder.with_name(f".{folder.name}.0a1b2c3d"))
+    other = left.with_name(".other-set.0a1b2c3d")
+    other.mkdir()
+    assert hub.unpack_hub(tmp_path / "set", CONFIG) == folder
+    assert (folder / "train" / "a.wav").is_file() and not left.exists() and other.is_dir()
+
+
 def test_hub_parquet_is_unpacked_by_one_of_two_processes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     parquet_file(tmp_path / "set" / "train.parquet", ["a.wav"], [0])
     load, loads = hub._load_splits, []
