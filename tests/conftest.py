@@ -22,18 +22,21 @@ settings.load_profile("melt_ser")
 
 @pytest.fixture(autouse=True, scope="session")
 def cache_of_the_session(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """A cache apart from the user's, for the fixtures of modules, which begin before `own_cache`."""
+    """Let the fixtures of modules, which begin before `own_cache`, leave the user's cache and corpora alone too."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("MELT_SER_CACHE", str(tmp_path_factory.getbasetemp() / "cache"))
-        patch.delenv("MELT_SER_DATA", raising=False)
+        _leave_the_users_alone(tmp_path_factory, patch)
         yield
 
 
 @pytest.fixture(autouse=True)
 def own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Verification results of one test session, apart from the user's."""
-    monkeypatch.setenv("MELT_SER_CACHE", str(tmp_path_factory.getbasetemp() / "cache"))
-    monkeypatch.delenv("MELT_SER_DATA", raising=False)
+    """Verification results of one test session, apart from the user's; again for each test, which may change them."""
+    _leave_the_users_alone(tmp_path_factory, monkeypatch)
+
+
+def _leave_the_users_alone(tmp_path_factory: pytest.TempPathFactory, patch: pytest.MonkeyPatch) -> None:
+    patch.setenv("MELT_SER_CACHE", str(tmp_path_factory.getbasetemp() / "cache"))
+    patch.delenv("MELT_SER_DATA", raising=False)
 
 
 @pytest.fixture

@@ -128,10 +128,10 @@ KNOWN = [
     Known("forbidden", "403 for the key", "stops: refuses the key", failing(403)),
     # it is slow or large
     Known("slow", "answers after a while", LABEL, lambda: Behaviour(seconds=0.3), 2),
-    Known("silent", "takes the question and sends nothing", "stops: gives no answer within --timeout 0.3 s, twice",
-          lambda: Behaviour(silent=True), None, timeout=0.3),
+    Known("silent", "takes the question and sends nothing", "stops: gives no answer within --timeout 2 s, twice",
+          lambda: Behaviour(silent=True), 2, timeout=2.0),
     Known("drips", "sends its answer byte by byte, for longer than --timeout",
-          "stops: gives no answer within --timeout 0.3 s, twice", lambda: Behaviour(drips=0.05), None, timeout=0.3),
+          "stops: gives no answer within --timeout 2 s, twice", lambda: Behaviour(drips=0.1), 2, timeout=2.0),
     Known("bomb", "sends 200 MiB, packed by gzip", "stops: a reply of more than 8 MiB",
           lambda: Behaviour(shape=lambda _: zipped(200), headers={"Content-Encoding": "gzip"})),
     Known("flood", "sends 12 MiB", "stops: a reply of more than 8 MiB",

@@ -208,8 +208,9 @@ def test_two_runs_never_share_a_folder(tmp_path: Path, capsys: pytest.CaptureFix
     ready, release = fork.Event(), fork.Event()
     other = fork.Process(target=_hold, args=(folder, ready, release), daemon=True)
     other.start()
-    ready.wait()
-    with pytest.raises(SetupError, match=r"Another process is at work in .*; wait until it has ended, or stop it; if"):
+    assert ready.wait(600)
+    fix = r"wait until it has ended, or stop it; if there is none on any machine, delete that file\."
+    with pytest.raises(SetupError, match=rf"Another process is at work in .*; {fix}"):
         train(tmp_path / "runs", root, "force=true")
     assert (folder / "result.json").is_file()
     release.set()
