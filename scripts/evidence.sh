@@ -4,7 +4,7 @@
 # $MELT_SER_DATA (folders emodb, urdu).
 #
 #   scripts/evidence.sh                 all runs, the fast ones first; stopped, the same command goes on
-#   scripts/evidence.sh probe recipes   some of: probe frozen recipes across students padded finetuned
+#   scripts/evidence.sh probe recipes   some of: probe frozen recipes across students level padded finetuned
 #
 # OUT=<folder> for the runs (runs/evidence); WHISPER=<hub id or folder> (openai/whisper-tiny.en); PRECISION=bf16 for the
 # fine-tuned ones, if the CPU has it (auto); PYTHON=<python> chooses one.
@@ -92,6 +92,23 @@ students() { # the four in the package, and random weights in their shape
     done
 }
 
+level() { # what the level of a clip tells, and URDU with all clips at one level, in $OUT.one_level
+    "$python" scripts/clip_level.py emodb "$MELT_SER_DATA/emodb" --folds leave_one_out || failed=1
+    "$python" scripts/clip_level.py urdu "$MELT_SER_DATA/urdu" --out "$out.one_level/urdu" || failed=1
+    probes_of_level
+    runs=$out out=$out.one_level
+    probes_of_level "dataset.root=$out/urdu"
+    out=$runs
+}
+
+probes_of_level() {
+    for model in "backbone=egemaps trainer.method=linear_svm" "$whisper" "$whisper head.layers=0" "$whisper head.layers=1" \
+        "backbone=wav2vec2_tiny" "backbone=hubert_tiny" "backbone=wavlm_tiny" "backbone=data2vec_tiny" \
+        "backbone=whisper_random" "backbone=whisper_random seed=1" "backbone=whisper_random seed=2"; do
+        train $model trainer=probe $urdu "$@"
+    done
+}
+
 padded() { # clips padded to 30 s, as in transformers, beside clips as long as they are; dev chooses C, or it is fixed
     for strengths in "" "trainer.inverse_regularisation=[0.01]" "trainer.inverse_regularisation=[0.1]"; do
         train $whisper trainer=probe $emodb $strengths
@@ -112,11 +129,11 @@ finetuned() {
     done
 }
 
-[ $# -gt 0 ] || set -- probe frozen recipes across students padded finetuned
+[ $# -gt 0 ] || set -- probe frozen recipes across students level padded finetuned
 for name in "$@"; do
     case $name in
-        probe | frozen | recipes | across | students | padded | finetuned) "$name" ;;
-        *) echo "error: there is no part '$name'; name some of probe frozen recipes across students padded finetuned." >&2; exit 2 ;;
+        probe | frozen | recipes | across | students | level | padded | finetuned) "$name" ;;
+        *) echo "error: there is no part '$name'; name some of probe frozen recipes across students level padded finetuned." >&2; exit 2 ;;
     esac
 done
 exit $failed
