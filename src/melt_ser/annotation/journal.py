@@ -16,13 +16,11 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from filelock import FileLock, Timeout
-
 from melt_ser.annotation.dialect import ANSWER_LIMIT, THINKING_LIMIT
 from melt_ser.annotation.reasons import THINKING, TRUNCATED
 from melt_ser.core.errors import InputError, SetupError
-from melt_ser.core.files import sha256, telling_failed_writes
-from melt_ser.core.places import neighbour
+from melt_ser.core.files import sha256
+from melt_ser.core.locks import exclusive_lock
 
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS answers (
@@ -266,27 +264,19 @@ def open_journal(path: Path) -> Iterator[Journal]:
     Raises SetupError while another process holds it or if SQLite cannot open or write it, OutputError if its folder or
     its lock file cannot be written, InputError if the file is damaged or no journal.
     """
-    lock = FileLock(neighbour(path, ".", ".lock"))
-    with telling_failed_writes(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
+    with exclusive_lock(path):
         try:
-            lock.acquire(timeout=0)
-        except Timeout:
-            raise SetupError(f"Another process writes {path}; wait until it has ended, or stop it.") from None
-    try:
-        with closing(sqlite3.connect(path)) as connection:
-            tables = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
-            if tables and connection.execute("PRAGMA application_id").fetchone()[0] != APPLICATION:
-                raise InputError(f"{path} is another SQLite file, no journal; give another --journal.")
-            journal = Journal(connection)
-            journal.begin()
-            yield journal
-    except sqlite3.OperationalError as error:
-        raise SetupError(f"The journal {path} cannot be written ({error}); give another --journal.") from None
-    except sqlite3.DatabaseError as error:
-        raise InputError(f"{path} is no journal ({error}); move it away, or give another --journal.") from None
-    finally:
-        lock.release()
+            with closing(sqlite3.connect(path)) as connection:
+                tables = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
+                if tables and connection.execute("PRAGMA application_id").fetchone()[0] != APPLICATION:
+                    raise InputError(f"{path} is another SQLite file, no journal; give another --journal.")
+                journal = Journal(connection)
+                journal.begin()
+                yield journal
+        except sqlite3.OperationalError as error:
+            raise SetupError(f"The journal {path} cannot be written ({error}); give another --journal.") from None
+        except sqlite3.DatabaseError as error:
+            raise InputError(f"{path} is no journal ({error}); move it away, or give another --journal.") from None
 
 
 @contextmanager

@@ -99,7 +99,7 @@ def test_a_submitted_call_is_open_again_once_its_batch_is_done(tmp_path: Path) -
 def test_a_journal_has_one_writer(tmp_path: Path) -> None:
     with (
         open_journal(tmp_path / "j.sqlite"),
-        pytest.raises(SetupError, match=r"Another process writes .*j.sqlite; wait until it has ended"),
+        pytest.raises(SetupError, match=r"Another process is at work in .*j\.sqlite \(it holds .*\.lock\); wait"),
         open_journal(tmp_path / "j.sqlite"),
     ):
         pass

@@ -50,7 +50,10 @@ def download(config: DatasetConfig, root: Path, progress: ProgressBar) -> None:
     except NotDownloaded as error:
         raise SetupError(f"{error}, or {by_hand}") from None
     except Timeout:
-        raise SetupError(f"Another process downloads '{config.name}' into {root}; wait for it.") from None
+        raise SetupError(
+            f"Another process downloads '{config.name}' into {root} (it holds {unfinished / 'lock'}); wait for it; "
+            f"if there is none on any machine, delete that file."
+        ) from None
     except OSError as error:
         place = error.filename or unfinished
         raise SetupError(f"{place}: {error.strerror or error}; free space there or choose dataset.root.") from None
