@@ -4,7 +4,8 @@
 
 The level is the root mean square of the whole clip in decibels of full scale. A logistic regression with this one
 number, balanced over the classes, learns from each fold's train and dev parts and answers its test part. The copy has
-the same file names in float WAV, at -26 dB; what a model loses on it, it had from the level of the recordings.
+the audio alone, under the same names in float WAV at -26 dB; what a model loses on it, it had from the level of the
+recordings. A corpus with segments has no copy.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 import melt_ser
+from melt_ser.audio.decode import read_native
 from melt_ser.corpora.fold_split import FoldSplit
 
 LEVEL = -26.0
@@ -35,18 +37,18 @@ def main() -> None:
     options = parser.parse_args()
     corpus = melt_ser.load_corpus(options.corpus, options.root, **({"folds": options.folds} if options.folds else {}))
     table = corpus.table
-    levels = pd.Series([level_of(corpus.root / name) for name in table["audio"]], index=table["utterance"])
+    if options.out is not None and table["start"].notna().any():
+        parser.error(f"'{options.corpus}' has segments of longer files; run without --out.")
+    levels = pd.Series(0.0, index=table["utterance"])
+    for utterance, audio, *times in table[["utterance", "audio", "start", "end"]].itertuples(index=False):
+        waveform, rate = read_native(corpus.root / audio, *(None if pd.isna(time) else time for time in times))
+        levels[utterance] = 20 * np.log10(np.sqrt(np.mean(waveform**2, dtype=np.float64)))
+        if options.out is not None:
+            at_one_level = waveform * np.float32(10 ** ((LEVEL - levels[utterance]) / 20))
+            (options.out / audio).parent.mkdir(parents=True, exist_ok=True)
+            soundfile.write(options.out / audio, at_one_level, rate, subtype="FLOAT", format="WAV")  # no peak is cut
     print(table.assign(level=levels.array).groupby("class")["level"].agg(["count", "mean", "std"]).round(1).to_string())
     print(f"UA by the level alone, {len(corpus.folds)} folds: {100 * level_alone(levels, corpus.folds):.1f} %")
-    if options.out is not None:
-        for name in table["audio"]:
-            write_at_one_level(corpus.root / name, options.out / name)
-
-
-def level_of(path: Path) -> float:
-    """Return the level of a file in decibels of full scale; channels are averaged, as for a model."""
-    waveform, _ = soundfile.read(path, always_2d=True)
-    return 20 * np.log10(np.sqrt(np.mean(waveform.mean(axis=1) ** 2)) + 1e-9)
 
 
 def level_alone(levels: pd.Series, folds: list[FoldSplit]) -> float:
@@ -59,13 +61,6 @@ def level_alone(levels: pd.Series, folds: list[FoldSplit]) -> float:
         answers.extend(model.predict(levels[fold.test["utterance"]].to_frame()))
         references.extend(fold.test["class"])
     return balanced_accuracy_score(references, answers)
-
-
-def write_at_one_level(source: Path, target: Path) -> None:
-    """Write a float WAV, so that no peak is cut."""
-    waveform, rate = soundfile.read(source, always_2d=True)
-    target.parent.mkdir(parents=True, exist_ok=True)
-    soundfile.write(target, waveform * 10 ** ((LEVEL - level_of(source)) / 20), rate, subtype="FLOAT")
 
 
 if __name__ == "__main__":

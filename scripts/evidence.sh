@@ -95,16 +95,20 @@ students() { # the four in the package, and random weights in their shape
 level() { # what the level of a clip tells, and URDU with all clips at one level, in $OUT.one_level
     "$python" scripts/clip_level.py emodb "$MELT_SER_DATA/emodb" --folds leave_one_out || failed=1
     "$python" scripts/clip_level.py urdu "$MELT_SER_DATA/urdu" --out "$out.one_level/urdu" || failed=1
-    probes_of_level
+    runs_of_level
     runs=$out out=$out.one_level
-    probes_of_level "dataset.root=$out/urdu"
+    runs_of_level "dataset.root=$out/urdu"
     out=$runs
 }
 
-probes_of_level() {
+runs_of_level() {
+    for seed in 0 1 2; do
+        train backbone=whisper_random trainer=probe $urdu "seed=$seed" "$@"
+        train $whisper trainer=frozen $urdu "seed=$seed" "$@"
+    done
     for model in "backbone=egemaps trainer.method=linear_svm" "$whisper" "$whisper head.layers=0" "$whisper head.layers=1" \
-        "backbone=wav2vec2_tiny" "backbone=hubert_tiny" "backbone=wavlm_tiny" "backbone=data2vec_tiny" \
-        "backbone=whisper_random" "backbone=whisper_random seed=1" "backbone=whisper_random seed=2"; do
+        "$whisper head.layers=2" "$whisper head.layers=3" "backbone=wav2vec2_tiny" "backbone=hubert_tiny" "backbone=wavlm_tiny" \
+        "backbone=data2vec_tiny"; do
         train $model trainer=probe $urdu "$@"
     done
 }
