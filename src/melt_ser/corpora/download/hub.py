@@ -12,8 +12,6 @@ from collections.abc import Iterator
 from pathlib import Path, PureWindowsPath
 from typing import Any
 
-from filelock import FileLock
-
 from melt_ser.audio import AUDIO_SUFFIXES
 from melt_ser.config import DatasetConfig
 from melt_ser.core import files
@@ -36,9 +34,8 @@ def hub_folder(repository: str, revision: str | None) -> Path:
         return folder
     unfinished = folder.with_name(folder.name + ".unfinished")
     try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        with FileLock(folder.with_name(folder.name + ".lock")):  # a second process waits for the first
-            if not folder.is_dir():
+        with exclusive_lock(folder, waits=True):
+            if not folder.is_dir():  # another process has not just downloaded it
                 say(f"downloading the data set {repository} of the Hugging Face hub; its page states the licence")
                 _download(repository, revision, unfinished)
                 unfinished.rename(folder)

@@ -228,7 +228,9 @@ def test_hub_parquet_is_unpacked_by_one_of_two_processes(tmp_path: Path, monkeyp
     assert first == second and (first / "train" / "a.wav").is_file() and loads == [tmp_path / "set"]
 
 
-def test_hub_repository_is_downloaded_by_one_of_two_processes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_hub_repository_is_downloaded_by_one_of_two_processes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     downloads = []
 
     def download(repository: str, *, local_dir: Path, **_: object) -> None:
@@ -240,6 +242,7 @@ def test_hub_repository_is_downloaded_by_one_of_two_processes(tmp_path: Path, mo
     with ThreadPoolExecutor(2) as pool:
         first, second = pool.map(lambda _: hub_folder("someone/speech", None), range(2))
     assert first == second and (first / "train.parquet").is_file() and downloads == ["someone/speech"]
+    assert f"waiting for another process that is at work in {first}" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("reason", [OSError(28, "No space left on device"), RuntimeError("server disconnected")])
