@@ -16,7 +16,7 @@ from melt_ser.audio import AUDIO_SUFFIXES
 from melt_ser.config import DatasetConfig
 from melt_ser.core import files
 from melt_ser.core.console import say
-from melt_ser.core.errors import InputError, SetupError, first_line
+from melt_ser.core.errors import InputError, OutputError, SetupError, first_line
 from melt_ser.core.locks import exclusive_lock
 from melt_ser.core.package import cache_folder
 from melt_ser.core.places import stamp_of
@@ -39,6 +39,8 @@ def hub_folder(repository: str, revision: str | None) -> Path:
                 say(f"downloading the data set {repository} of the Hugging Face hub; its page states the licence")
                 _download(repository, revision, unfinished)
                 unfinished.rename(folder)
+    except OutputError as error:  # of the lock; its usual fix, out=, would not move the cache
+        raise OutputError(error.path, error.reason, "free space there or set MELT_SER_CACHE") from None
     except OSError as error:
         place = error.filename or unfinished
         raise SetupError(f"{place}: {error.strerror or error}; free space there or set MELT_SER_CACHE.") from None

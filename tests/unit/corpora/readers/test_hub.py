@@ -264,6 +264,15 @@ def test_hub_download_that_breaks_off_is_one_sentence_and_continues_later(
     assert hub_folder("someone/speech", None).is_dir()
 
 
+def test_hub_download_without_a_place_for_the_cache_names_its_variable(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("MELT_SER_CACHE", str(tmp_path / "file"))
+    with pytest.raises(SetupError, match=r"Not a directory; free space there or set MELT_SER_CACHE\.$"):
+        hub_folder("someone/speech", None)
+
+
 def test_hub_split_cannot_name_a_folder_outside(tmp_path: Path) -> None:
     parquet_file(tmp_path / "set" / "a.parquet", ["a.wav"], [0])
     header = "configs:\n- config_name: default\n  data_files:\n  - split: ../../evil\n    path: a.parquet\n"
