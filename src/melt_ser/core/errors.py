@@ -32,9 +32,7 @@ class SetupError(MeltSerError):
 class OutputError(SetupError):
     """A file or folder cannot be written: the disk is full, permission is missing, a file has the folder's name."""
 
-    def __init__(
-        self, path: Path, reason: str, fix: str = "free space there or give another folder (out= or --out)"
-    ) -> None:
+    def __init__(self, path: Path, reason: str, fix: str) -> None:
         super().__init__(f"cannot write {path}: {reason}; {fix}.")
         self.path, self.reason, self.fix = path, reason, fix
 

@@ -25,7 +25,8 @@ import msgspec
 import numpy as np
 import pandas as pd
 
-from melt_ser.core.errors import InputError, OutputError
+from melt_ser.core.errors import InputError, OutputError, SetupError
+from melt_ser.core.package import CACHE_VARIABLE, cache_folder
 from melt_ser.core.places import is_stream, neighbour, status_of, stream_to_open
 from melt_ser.core.spreadsheet import guarded, guarded_table, unguarded_table
 
@@ -43,12 +44,20 @@ def telling_failed_writes(path: Path) -> Iterator[None]:
     except OutputError as error:  # a file within the folder `path`
         raise OutputError(path, error.reason, error.fix) from error
     except OSError as error:
-        raise OutputError(path, error.strerror or str(error)) from error
+        raise OutputError(path, error.strerror or str(error), _fix_for(path)) from error
     except Exception as error:
         failed = FAILED_WRITE.search(str(error))
         if not failed:
             raise
-        raise OutputError(path, failed.group(1) or "the disk may be full") from error
+        raise OutputError(path, failed.group(1) or "the disk may be full", _fix_for(path)) from error
+
+
+def _fix_for(path: Path) -> str:
+    """Return what helps if `path` cannot be written: a variable moves the cache, an option every other output."""
+    with contextlib.suppress(SetupError):  # without a home folder there may be no cache
+        if path.is_relative_to(cache_folder()):
+            return f"free space there or set {CACHE_VARIABLE}"
+    return "free space there or give another folder (out= or --out)"
 
 
 @contextmanager

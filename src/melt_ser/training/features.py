@@ -224,7 +224,7 @@ def on_all_processes(step: Callable[[], Result]) -> list[Result]:
     try:
         result = step()
     except OutputError as error:
-        failure = (error.path, error.reason)
+        failure = (error.path, error.reason, error.fix)
     outcomes = gather_object([(result, failure)])
     for _, failed in outcomes:
         if failed is not None:

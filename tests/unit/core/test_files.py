@@ -53,6 +53,23 @@ def test_a_failing_write_leaves_the_old_file_as_it_was(name: str, tmp_path: Path
     assert [(file.name, file.read_text()) for file in tmp_path.iterdir()] == [("old", "old")]
 
 
+def test_a_failing_write_in_the_cache_names_the_variable_that_moves_it(
+    tmp_path: Path, small_files: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MELT_SER_CACHE", str(tmp_path / "cache"))
+    with pytest.raises(OutputError, match=r"cache/a: File too large; free space there or set MELT_SER_CACHE\.$"):
+        write_text(tmp_path / "cache" / "a", "x" * 100_000)
+    monkeypatch.delenv("MELT_SER_CACHE")
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+    monkeypatch.setattr(Path, "expanduser", no_home)
+    with pytest.raises(OutputError, match=r"give another folder \(out= or --out\)\.$"):
+        write_text(tmp_path / "a", "x" * 100_000)
+
+
+def no_home(path: Path) -> Path:
+    raise RuntimeError("Could not determine home directory.")
+
+
 @pytest.mark.parametrize("name", FOLDER_WRITERS)
 def test_a_failing_write_leaves_the_old_folder_as_it_was(name: str, tmp_path: Path, small_files: None) -> None:
     write_text(tmp_path / "model" / "old", "old")

@@ -220,7 +220,7 @@ def test_features_that_others_may_only_read_are_used(
     train(tmp_path / "one", root, "trainer=frozen")
 
     def fail(*arguments: object, **named: object) -> None:
-        raise OutputError(tmp_path, "Read-only file system")
+        raise OutputError(tmp_path, "Read-only file system", "free space there")
 
     monkeypatch.setattr(features, "exclusive_lock", fail)
     monkeypatch.setattr(SpeechClassifier, "compute_stage", None)

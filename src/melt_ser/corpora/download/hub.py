@@ -7,6 +7,7 @@ its clips and a `metadata.csv`.
 from __future__ import annotations
 
 import csv
+import errno
 import shutil
 from collections.abc import Iterator
 from pathlib import Path, PureWindowsPath
@@ -16,10 +17,12 @@ from melt_ser.audio import AUDIO_SUFFIXES
 from melt_ser.config import DatasetConfig
 from melt_ser.core import files
 from melt_ser.core.console import say
-from melt_ser.core.errors import InputError, OutputError, SetupError, first_line
+from melt_ser.core.errors import InputError, SetupError, first_line
 from melt_ser.core.locks import exclusive_lock
 from melt_ser.core.package import cache_folder
 from melt_ser.core.places import stamp_of
+
+NO_PLACE = {errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS}  # the disk fails, not the network
 
 
 def hub_folder(repository: str, revision: str | None) -> Path:
@@ -33,17 +36,11 @@ def hub_folder(repository: str, revision: str | None) -> Path:
     if folder.is_dir():
         return folder
     unfinished = folder.with_name(folder.name + ".unfinished")
-    try:
-        with exclusive_lock(folder, waits=True):
-            if not folder.is_dir():  # another process has not just downloaded it
-                say(f"downloading the data set {repository} of the Hugging Face hub; its page states the licence")
-                _download(repository, revision, unfinished)
-                unfinished.rename(folder)
-    except OutputError as error:  # of the lock; its usual fix, out=, would not move the cache
-        raise OutputError(error.path, error.reason, "free space there or set MELT_SER_CACHE") from None
-    except OSError as error:
-        place = error.filename or unfinished
-        raise SetupError(f"{place}: {error.strerror or error}; free space there or set MELT_SER_CACHE.") from None
+    with files.telling_failed_writes(unfinished), exclusive_lock(folder, waits=True):
+        if not folder.is_dir():  # another process has not just downloaded it
+            say(f"downloading the data set {repository} of the Hugging Face hub; its page states the licence")
+            _download(repository, revision, unfinished)
+            unfinished.rename(folder)
     return folder
 
 
@@ -53,6 +50,8 @@ def _download(repository: str, revision: str | None, folder: Path) -> None:
     try:
         snapshot_download(repository, repo_type="dataset", revision=revision, local_dir=folder)
     except Exception as error:  # many kinds, among them the errors of its HTTP library
+        if isinstance(error, OSError) and error.errno in NO_PLACE:
+            raise
         raise SetupError(
             f"The data set {repository} cannot be downloaded ({first_line(error)}); get it on a machine with a network "
             f"('hf download --repo-type dataset {repository} --local-dir <folder>') and set dataset.root=<folder>."
