@@ -103,14 +103,27 @@ def settle_job(composed: DictConfig) -> None:
 def _settings_of(choice: str, composed: DictConfig) -> Any:
     """Return the settings of `backbone=<choice>`; Hydra has to be initialised, as it is during composition.
 
-    They are composed without the other groups, which takes half the time, and refer to the values of these in
-    `composed` (`${trainer.head_learning_rate}`).
+    They refer to the values of the other groups in `composed` (`${trainer.head_learning_rate}`).
     """
     settings = OmegaConf.structured(BackboneConfig)
     OmegaConf.set_struct(settings, False)  # unknown keys are refused with those of the whole configuration
     whole = composed.copy()
-    whole.backbone = OmegaConf.merge(settings, hydra.compose(overrides=[f"+backbone={choice}"]).backbone)
+    whole.backbone = OmegaConf.merge(settings, _yaml_of(choice))
     return whole.backbone
+
+
+def _yaml_of(choice: str) -> Any:
+    """Return what the YAML of a backbone sets, with the YAMLs that it builds on.
+
+    Only a YAML with `defaults`, or for another package, is composed: a composition reads Hydra's own settings too, and
+    takes twenty times as long.
+    """
+    name = f"backbone/{choice}"
+    sources = GlobalHydra.instance().config_loader().get_sources()
+    found = next(source for source in sources if source.is_config(name)).load_config(name)
+    if "defaults" in found.config or found.header["package"] is not None:
+        return hydra.compose(overrides=[f"+backbone={choice}"]).backbone
+    return found.config
 
 
 def name_of(checkpoint: str) -> str:
