@@ -758,7 +758,6 @@ class EvaluateConfig:
     dataset: DatasetConfig = field(default_factory=DatasetConfig)
     labels: LabelsConfig = field(default_factory=LabelsConfig)  # here because a corpus may ask for a set of classes
     eval: EvalConfig = field(default_factory=EvalConfig)
-    cache: CacheConfig = field(default_factory=CacheConfig)
     device: str = "auto"
     """Device to compute on: auto (a GPU if the machine has one), cpu, cuda, cuda:1 …"""
     family: Optional[str] = None

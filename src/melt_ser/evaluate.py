@@ -11,7 +11,7 @@ from melt_ser.cli.launch import launch
 
 def evaluate(composed: DictConfig) -> None:
     """Score every model of a run, or a published classifier, on a corpus; print the rows that its result gets."""
-    from melt_ser.cli.checks import check_cache, check_eval
+    from melt_ser.cli.checks import check_eval
     from melt_ser.cli.compose import typed
     from melt_ser.cli.overrides import is_chosen
     from melt_ser.config import EvaluateConfig
@@ -38,7 +38,8 @@ def evaluate(composed: DictConfig) -> None:
             "eval.reference is for train: the run's own command with it scores a finished run against those labels; "
             "evaluate reads the labels of the corpus, or dataset.label_file."
         )
-    check_cache(config.cache)
+    if config.eval.corpora is not None:
+        raise SetupError("eval.corpora is for train; evaluate scores one corpus a command, dataset=<name>.")
     # An error of the run, or of the classifier, comes before the corpus is verified.
     system = published_system(config) if is_published(config.run) else finished_system(config)
     folder = system.folder

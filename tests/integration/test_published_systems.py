@@ -131,7 +131,7 @@ def test_results_of_another_label_map_are_not_mixed_in(
     reordered = "classifier.label_map={sad: sad, ang: angry, hap: happy, neu: null}"
     assert run_evaluate(f"run={checkpoint}", reordered) == 0  # the same map
     assert run_evaluate(f"run={checkpoint}", MAP, "classifier.label_map.neu=neutral") == 2
-    assert "has results of other weights or another label map" in capsys.readouterr().err
+    assert "has results of another classifier.label_map, classifier.classes or" in capsys.readouterr().err
     assert run_evaluate(f"run={checkpoint}", MAP, "classifier.label_map.neu=neutral", f"out={tmp_path / 'more'}") == 0
 
 
@@ -149,6 +149,16 @@ def test_the_folder_of_results_is_no_model(
     assert "and no model;" in capsys.readouterr().err
 
 
+def test_a_shipped_label_map_fits_a_folder_and_its_commit_does_not_matter_there(
+    tmp_path: Path, run_evaluate: Evaluate
+) -> None:
+    checkpoint = write_classifier(tmp_path / "theirs", "hubert-base")
+    assert run_evaluate(f"run={checkpoint}", "classifier=superb--hubert-base-superb-er") == 0
+    result = result_in(tmp_path / "runs" / "hub" / "theirs")
+    assert result["config"]["backbone"]["revision"] is None
+    assert result["config"]["labels"]["classes"]["happy"] == ["happy", "excited"]
+
+
 def test_settings_that_would_have_no_effect_are_refused(
     tmp_path: Path, run_evaluate: Evaluate, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -158,6 +168,7 @@ def test_settings_that_would_have_no_effect_are_refused(
         ([f"run={checkpoint}", MAP, "revision=main"], "revision=main is for run=hub:<owner>/<name>, not for a folder"),
         ([f"run={checkpoint}", MAP, "family=mine"], "family=mine is for a run of a module of your own"),
         ([f"run={run}", MAP], f"revision and classifier are for published classifiers, but {run} is a run"),
+        ([f"run={run}", "eval.corpora=[urdu]"], "eval.corpora is for train; evaluate scores one corpus a command"),
         (["run=superb/unknown"], "There is no run in superb/unknown; if it is a classifier of the hub, write run=hub:"),
     ):
         capsys.readouterr()

@@ -191,6 +191,22 @@ def test_text_a_scripted_corpus_is_told(folder: Path, tmp_path: Path) -> None:
     assert any(sentence.startswith("The words reveal labels of 'csv'") for sentence in result["warnings"])
 
 
+def test_text_a_scripted_corpus_is_told_when_it_is_scored_later(
+    folder: Path, tmp_path: Path, done: tuple[Path, dict[str, Any]]
+) -> None:
+    run_folder = tmp_path / "run"
+    shutil.copytree(done[0], run_folder)
+    shutil.copytree(folder / "corpus", tmp_path / "scripted")
+    table = pd.read_csv(tmp_path / "scripted" / "table.csv")
+    table.assign(text="It is cold today.").to_csv(tmp_path / "scripted" / "table.csv", index=False)
+    scripted = ["dataset=csv", "dataset.name=scripted", f"dataset.root={tmp_path / 'scripted'}"]
+    evaluate(
+        compose([f"run={run_folder}", *scripted, "dataset.table=table.csv", "eval.allow_overlap=true"], "evaluate")
+    )
+    warnings = json.loads((run_folder / "result.json").read_text())["warnings"]
+    assert sum("a score of the words there is about the choice of sentences" in one for one in warnings) == 1
+
+
 def test_text_settings_of_audio_and_corpora_without_words_are_refused(folder: Path, tmp_path: Path) -> None:
     with pytest.raises(SetupError, match="augment changes audio; set augment=nothing"):
         run(text_settings(folder, folder / "corpus", "trainer=finetune"))

@@ -34,7 +34,7 @@ from melt_ser.runs.evaluations import Rows, answers_of, evaluation_rows, unscore
 from melt_ser.runs.folder import read_epochs, read_inputs
 from melt_ser.runs.identity import settings_of
 from melt_ser.runs.plan import RunPlan
-from melt_ser.runs.warnings import warnings_after, warnings_before
+from melt_ser.runs.warnings import warnings_before, warnings_of_model, warnings_of_scores
 
 if TYPE_CHECKING:
     import torch
@@ -71,7 +71,7 @@ def make_result(plan: RunPlan, folds: list[FoldOutcome], command: str, accelerat
     curves = [read_epochs(plan.fold_folder(fold.split)) for fold in folds if fold.training.best_epoch is not None]
     answers = _answers(plan, folds)
     rows = Rows.of(evaluation_rows(plan.folder, corpus, plan.outputs) for corpus in answers)
-    return Result(
+    result = Result(
         schema_version=SCHEMA_VERSION,
         run=RunInfo(
             id=plan.folder.name,
@@ -91,8 +91,10 @@ def make_result(plan: RunPlan, folds: list[FoldOutcome], command: str, accelerat
         ratings=rows.ratings,
         one_rater=rows.one_rater,
         unscored=unscored_entries(plan.unscored),
-        warnings=warnings_before(plan) + warnings_after(plan, rows.evals, rows.ratings),
+        warnings=[*warnings_before(plan), *warnings_of_model(plan)],
     )
+    result.warnings += warnings_of_scores(result)
+    return result
 
 
 def _answers(plan: RunPlan, folds: list[FoldOutcome]) -> Iterator[list[Answers]]:

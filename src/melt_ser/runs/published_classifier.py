@@ -8,7 +8,7 @@ The result has the shape of a run's: `train.corpus` is `ELSEWHERE`, since nobody
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -100,7 +100,7 @@ class PublishedSystem:
         about_it = self._warnings(result)
         for sentence in about_it:
             say(f"note: {sentence}")
-        result.warnings = [*about_it, *warnings_of_scores(result.evals, result.evals)]
+        result.warnings = [*about_it, *warnings_of_scores(result)]
         result.run.command = command()
         if corpus.config.root is not None:  # a report finds the audio of errors there
             result.config["eval"]["roots"][corpus.name] = corpus.config.root
@@ -130,9 +130,11 @@ class PublishedSystem:
             return self._empty_result()
         result = read_result(self.folder)
         if result.run.id != self.id:
+            before, now = result.train.weights, self.checkpoint.weights
+            other = "another classifier.label_map, classifier.classes or classifier.last_state"
+            other = other if before == now else f"other weights ({before}; now {now})"
             raise SetupError(
-                f"{self.folder} has results of other weights or another label map ({result.train.weights}; now "
-                f"{self.checkpoint.weights}); give out=<another folder>, or delete {self.folder}."
+                f"{self.folder} has results of {other}; give out=<another folder>, or delete {self.folder}."
             )
         return result
 
@@ -191,8 +193,11 @@ def published_system(config: EvaluateConfig) -> PublishedSystem:
     settings, run = config.classifier, config.run
     if config.family is not None:
         raise SetupError(f"family={config.family} is for a run of a module of your own, not for {run}; leave it out.")
-    if config.revision is not None and not run.startswith(HUB):
-        raise SetupError(f"revision={config.revision} is for run={HUB}<owner>/<name>, not for a folder; leave it out.")
+    if not run.startswith(HUB):
+        if config.revision not in (None, settings.revision):
+            sentence = f"revision={config.revision} is for run={HUB}<owner>/<name>, not for a folder; leave it out."
+            raise SetupError(sentence)
+        config = replace(config, revision=None)  # the commit in the YAML of the classifier is of its hub repository
     name = yaml_name(run) if run.startswith(HUB) else name_of(run)
     refuse_unfit_name("run", name)
     theirs = run.removeprefix(HUB)

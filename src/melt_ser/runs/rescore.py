@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import msgspec
 import numpy as np
 import pandas as pd
 
@@ -25,7 +26,9 @@ from melt_ser.models.families import check_trusted, find_family
 from melt_ser.models.outputs import Outputs
 from melt_ser.runs.evaluations import answers_of, evaluation_rows, unscored_entries, with_rows
 from melt_ser.runs.folder import RESULT_FILE, model_folders, read_result
+from melt_ser.runs.identity import settings_of
 from melt_ser.runs.plan import RunPlan
+from melt_ser.runs.warnings import warnings_of_scores, warnings_of_test_corpus
 
 if TYPE_CHECKING:
     from melt_ser.data.datasets import ClipDataset
@@ -44,7 +47,12 @@ class FinishedSystem:
         """Do as `rescore` does, from the result that is in the folder now: another `evaluate` may have added rows."""
         result = read_result(self.folder)
         corpus = readable_by(corpus, result.config["backbone"])
-        return rescore(self.folder, result, corpus, self.config.eval, self.config.device)
+        result = rescore(self.folder, result, corpus, self.config.eval, self.config.device)
+        evals, ratings = ([row for row in rows if row.corpus == corpus.name] for rows in (result.evals, result.ratings))
+        scored = msgspec.structs.replace(result, evals=evals, ratings=ratings)
+        for sentence in [*_about(corpus, result), *warnings_of_scores(scored)]:
+            say(f"note: {sentence}")
+        return result
 
 
 def finished_system(config: EvaluateConfig) -> FinishedSystem:
@@ -69,21 +77,16 @@ def finished_system(config: EvaluateConfig) -> FinishedSystem:
 
 
 def complete(plan: RunPlan, result: Result) -> Result:
-    """Score the corpora of `eval.corpora` that a finished run lacks in `eval.precision`.
+    """Score the corpora of `eval.corpora` that a finished run lacks in `eval.precision`, or that have changed since.
 
     The reason for each unreadable corpus is noted.
     """
     _note_unscored(plan, result)
+    _note_stated(plan, result)
     settings = plan.config.eval
-    rows: list[Evaluation | RatingScore] = [*result.evals, *result.ratings]
-    scored = {
-        (row.corpus, row.split)
-        for row in rows
-        if row.precision == settings.precision and not _has_other_reference(row, plan)
-    }
     wanted = [(other, split_to_score(other, settings)) for other in plan.others]
     wanted += [(plan.reference, "test")] if plan.scores_itself else []
-    missing = [(corpus, split) for corpus, split in wanted if (corpus.name, split) not in scored]
+    missing = [(corpus, split) for corpus, split in wanted if not _is_scored(corpus, split, result, settings)]
     if not missing:
         say(f"already finished: {plan.folder} (force=true runs it again)")
         return result
@@ -95,10 +98,14 @@ def complete(plan: RunPlan, result: Result) -> Result:
     return result
 
 
-def _has_other_reference(row: Evaluation | RatingScore, plan: RunPlan) -> bool:
-    """Return whether a row of the training corpus is scored against other labels than those of `eval.reference`."""
-    own = (row.corpus, row.split) == (plan.reference.name, "test")
-    return own and row.digest != plan.reference.digest
+def _is_scored(corpus: Corpus, split: str, result: Result, settings: EvalConfig) -> bool:
+    """Return whether a result has rows of these very utterances and labels, in the precision of the settings."""
+    rows: list[Evaluation | RatingScore] = [*result.evals, *result.ratings]
+    return any(
+        (row.corpus, row.split, row.precision) == (corpus.name, split, settings.precision)
+        and row.digest in (corpus.digest, "")  # old results may have none
+        for row in rows
+    )
 
 
 def _note_unscored(plan: RunPlan, result: Result) -> None:
@@ -107,6 +114,16 @@ def _note_unscored(plan: RunPlan, result: Result) -> None:
     others = [entry for entry in before if entry.corpus not in plan.unscored]
     result.unscored = others + unscored_entries(plan.unscored)
     if result.unscored != before and is_main_process():
+        write_result(plan.folder / RESULT_FILE, result)
+
+
+def _note_stated(plan: RunPlan, result: Result) -> None:
+    """Take over what the command states about corpus and checkpoint: it changes no score, but the card and `push`."""
+    stated, is_new = settings_of(plan.config), False
+    for group, key in (("dataset", "licence"), ("backbone", "licence"), ("backbone", "pretraining")):
+        is_new |= result.config[group].get(key) != stated[group][key]
+        result.config[group][key] = stated[group][key]
+    if is_new and is_main_process():
         write_result(plan.folder / RESULT_FILE, result)
 
 
@@ -145,8 +162,6 @@ def rescore(
         )
         for fold, _ in models
     ]
-    for note in evaluation_sets[0].notes:
-        say(f"note: {corpus.name}: {note}")
     is_shared = result.config["trainer"].get("freeze") == "everything"  # the backbone is the same in every fold
     probabilities = _predict([path for _, path in models], is_shared, evaluation_sets, settings, device)
     if not is_main_process():
@@ -155,10 +170,18 @@ def rescore(
         answers_of(entry.fold, scored, found, outputs, entry.temperature)
         for entry, scored, found in zip(result.train.folds, evaluation_sets, probabilities, strict=True)
     ]
+    of_old_scores = warnings_of_scores(result)
     with_rows(result, evaluation_rows(folder, answers, outputs))
+    lasting = [sentence for sentence in result.warnings if sentence not in of_old_scores]
+    result.warnings = list(dict.fromkeys([*lasting, *_about(corpus, result), *warnings_of_scores(result)]))
     result.unscored = [entry for entry in result.unscored if entry.corpus != corpus.name]
     write_result(folder / RESULT_FILE, result)
     return result
+
+
+def _about(corpus: Corpus, result: Result) -> list[str]:
+    """Return the sentences about a test corpus; those about the training corpus have been in the result before."""
+    return [] if corpus.name == result.train.corpus else warnings_of_test_corpus(corpus, result.config["backbone"])
 
 
 def outputs_of(result: Result) -> Outputs:

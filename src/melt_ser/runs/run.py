@@ -22,7 +22,7 @@ from melt_ser.core.errors import InputError
 from melt_ser.core.locks import exclusive_lock
 from melt_ser.core.package import STUDENTS
 from melt_ser.core.vocabulary import WITHOUT_WEIGHTS
-from melt_ser.evaluation.results import Inputs, Result, write_result
+from melt_ser.evaluation.results import Evaluation, Inputs, RatingScore, Result, write_result
 from melt_ser.models.checkpoint_files import is_cached, weights_digest
 from melt_ser.models.families import check_family
 from melt_ser.runs.folder import (
@@ -88,9 +88,9 @@ def _run(config: Config) -> tuple[Path, bool, dict[str, float]]:
         for warning in told:
             say(f"note: {warning}")
         with tracking(config, plan.folder) as tracked:
-            result, skipped = _complete(plan) if is_finished else (_train_and_score(plan, tracked), False)
+            result, scored = _complete(plan) if is_finished else (_train_and_score(plan, tracked), None)
             if result is not None and processes.is_main_process():
-                draw_figures(plan.folder, result, config.eval.figures, () if is_finished else None)
+                draw_figures(plan.folder, result, config.eval.figures, scored)
                 write_card(plan.folder, result)
                 shutil.rmtree(previous_folder(plan.folder), ignore_errors=True)
                 tracked.result(result)
@@ -112,19 +112,20 @@ def _run(config: Config) -> tuple[Path, bool, dict[str, float]]:
             f"missing scores. {reasons}"
         )
     closed = [] if result is None else result.closed_evals()  # no result: another process has it
-    return path, skipped, {row.corpus: ua for row in closed if (ua := row.value("ua")) is not None}
+    return path, scored == set(), {row.corpus: ua for row in closed if (ua := row.value("ua")) is not None}
 
 
-def _complete(plan: RunPlan) -> tuple[Result, bool]:
-    """Score a finished run on the corpora that it lacks; return the result, and whether no score was missing."""
+def _complete(plan: RunPlan) -> tuple[Result, set[str]]:
+    """Score a finished run on the corpora that it lacks; return the result, and the names of these corpora."""
     from melt_ser.runs.rescore import complete
 
     result = finished(plan)
-    scored = {row.corpus for row in result.evals} | {row.corpus for row in result.ratings}
+    before: list[Evaluation | RatingScore] = [*result.evals, *result.ratings]
+    scored = {row.corpus for row in before}
     plan.unscored = {name: reason for name, reason in plan.unscored.items() if name not in scored}
-    before = list(result.evals), list(result.ratings)
     result = complete(plan, result)
-    return result, (result.evals, result.ratings) == before
+    now: list[Evaluation | RatingScore] = [*result.evals, *result.ratings]
+    return result, {row.corpus for row in now if row not in before}
 
 
 def finished(plan: RunPlan) -> Result:

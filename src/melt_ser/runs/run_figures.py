@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Collection
+from itertools import product
 from pathlib import Path
 
 from melt_ser.config import FigureFormat
@@ -32,16 +33,20 @@ def draw_figures(
         folder: the run folder.
         result: its result.
         form: the format of the files.
-        corpora: draw the figures of these, and those that have no file; None: draw all.
+        corpora: those with new scores; their old figures are deleted in every format. Figures that are there then
+            stay. None: draw all.
         into: the folder for the files; None: `figures` in the run folder.
     """
     into = into or folder / "figures"
+    if corpora is not None:
+        scored: list[Evaluation | RatingScore] = [*result.evals, *result.ratings]
+        _delete_figures(into, {Path(row.predictions).stem for row in scored if row.corpus in corpora})
     rows = [row for row in result.evals if len(result.train.folds) == 1 or not isinstance(row.fold, int)]
     for row in rows:
         path = into / f"confusion_{Path(row.predictions).stem}.{form.value}"
-        if row.answer_set == "closed" and (corpora is None or row.corpus in corpora or not path.exists()):
+        if row.answer_set == "closed" and (corpora is None or not path.exists()):
             confusion_figure(row, title_of(row), path)
-    _draw_ratings(folder, result, form, corpora, into)
+    _draw_ratings(folder, result, form, corpora is None, into)
     path = into / f"training_curve.{form.value}"
     is_probe = any(info.chosen for info in result.train.folds)  # without epochs, like a published classifier
     if not (is_probe or result.is_published) and (corpora is None or not path.exists()):
@@ -49,16 +54,20 @@ def draw_figures(
         training_curve_figure(epochs, path, result.train.dev_metric)
 
 
-def _draw_ratings(
-    folder: Path, result: Result, form: FigureFormat, corpora: Collection[str] | None, into: Path
-) -> None:
-    """Draw a figure of the attributes and one of the shares of votes for each corpus."""
+def _delete_figures(folder: Path, names: Collection[str]) -> None:
+    """Delete the figures of files of predictions, in every format."""
+    for kind, name, form in product(("confusion", "ratings", "attributes"), names, FigureFormat):
+        (folder / f"{kind}_{name}.{form.value}").unlink(missing_ok=True)
+
+
+def _draw_ratings(folder: Path, result: Result, form: FigureFormat, anew: bool, into: Path) -> None:
+    """Draw a figure of the attributes and one of the shares of votes for each corpus; `anew`: also if it is there."""
     of_file: dict[str, list[RatingScore]] = defaultdict(list)
     for row in result.whole_ratings():
         of_file[row.predictions].append(row)
     for name, rows in of_file.items():
         path = into / f"ratings_{Path(name).stem}.{form.value}"
-        if corpora is not None and rows[0].corpus not in corpora and path.exists():
+        if path.exists() and not anew:
             continue
         predictions = files.read_csv(folder / name, {}, RERUN_HINT)
         title = f"{rows[0].corpus}, n = {rows[0].n:,}"

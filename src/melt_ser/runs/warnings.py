@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping
+from typing import Any
 
 from melt_ser.core.counting import counted
 from melt_ser.core.vocabulary import WITHOUT_WEIGHTS, reads_words
+from melt_ser.corpora.corpus import Corpus
 from melt_ser.corpora.fold_split import FoldSplit, group_warnings, shared_audio_warnings
 from melt_ser.corpora.sentences import words_alone_note
 from melt_ser.evaluation.calibration import TEMPERATURES
-from melt_ser.evaluation.results import Evaluation, RatingScore
+from melt_ser.evaluation.results import Evaluation, RatingScore, Result
 from melt_ser.runs.plan import RunPlan
 
 
@@ -31,12 +33,11 @@ def warnings_before(plan: RunPlan) -> list[str]:
     """Return the sentences about the corpora and the splits, which are known before the training."""
     usable, _ = plan.corpus.usable(plan.space)
     sentences = [*single_fold(plan), *plan.corpus.notes, *group_warnings(usable, plan.config.dataset)]
+    backbone = vars(plan.config.backbone)
+    if reads_words(backbone):
+        sentences += words_alone_note(plan.corpus.table, plan.corpus.name)
     for other in plan.others:
-        if other.config.synthetic:
-            sentences += group_warnings(other.table, other.config)
-    if reads_words(vars(plan.config.backbone)):
-        for corpus in (plan.corpus, *plan.others):
-            sentences += words_alone_note(corpus.table, corpus.name)
+        sentences += warnings_of_test_corpus(other, backbone)
     sentences += dict.fromkeys(note for split in plan.splits for note in split.notes)
     for split in plan.splits:
         sentences += shared_audio_warnings(plan.corpus.name, split)
@@ -44,8 +45,14 @@ def warnings_before(plan: RunPlan) -> list[str]:
     return sentences
 
 
-def warnings_after(plan: RunPlan, rows: Sequence[Evaluation], ratings: Sequence[RatingScore] = ()) -> list[str]:
-    """Return the sentences about the trained model and its scores."""
+def warnings_of_test_corpus(corpus: Corpus, backbone: Mapping[str, Any]) -> list[str]:
+    """Return the sentences about another corpus than the training's that limit any score there."""
+    sentences = group_warnings(corpus.table, corpus.config) if corpus.config.synthetic else []
+    return sentences + (words_alone_note(corpus.table, corpus.name) if reads_words(backbone) else [])
+
+
+def warnings_of_model(plan: RunPlan) -> list[str]:
+    """Return the sentences about the trained model."""
     sentences = []
     backbone = plan.config.backbone
     if backbone.is_random and backbone.family not in WITHOUT_WEIGHTS:
@@ -59,27 +66,23 @@ def warnings_after(plan: RunPlan, rows: Sequence[Evaluation], ratings: Sequence[
             f"The probabilities are divided by the classes' shares in train to the power {power:g} "
             "(objective.prior_correction)."
         )
-    noted = [row for row in ratings if row.interval_note and (plan.one_model or not isinstance(row.fold, int))]
-    sentences += dict.fromkeys(f"{row.corpus}, {row.of}: {row.interval_note}" for row in noted)
-    whole = [row for row in rows if plan.one_model or not isinstance(row.fold, int)]
-    return sentences + warnings_of_scores(rows, whole, ratings)
+    return sentences
 
 
-def warnings_of_scores(
-    rows: Sequence[Evaluation], whole: Sequence[Evaluation], ratings: Sequence[RatingScore] = ()
-) -> list[str]:
-    """Return the sentences about scores; `whole` are the rows over all folds."""
-    sentences: list[str] = []
-    closed = [row for row in rows if row.answer_set == "closed"]
-    notes = [f"{row.corpus}: {row.interval_note}" for row in whole if row.answer_set == "closed" and row.interval_note]
+def warnings_of_scores(result: Result) -> list[str]:
+    """Return the sentences about the scores of a result."""
+    noted = [row for row in result.whole_ratings() if row.interval_note]
+    sentences = list(dict.fromkeys(f"{row.corpus}, {row.of}: {row.interval_note}" for row in noted))
+    notes = [f"{row.corpus}: {row.interval_note}" for row in result.closed_evals() if row.interval_note]
     sentences += dict.fromkeys(notes)
+    closed = [row for row in result.evals if row.answer_set == "closed"]
     if any(row.calibration is not None and row.calibration.temperature_at_bound for row in closed):
         low, high = TEMPERATURES
         sentences.append(
             f"A temperature is at a bound of the fit ({low:g} to {high:g}): dev gave no best value, so do not trust "
             "the calibration error with it."
         )
-    scored: list[Evaluation | RatingScore] = [*closed, *ratings]
+    scored: list[Evaluation | RatingScore] = [*closed, *result.ratings]
     sentences += dict.fromkeys(f"{row.corpus}: {warning}" for row in scored for warning in row.warnings)
     overlaps: dict[str, int] = {}
     for row in scored:  # rows of single folds have a part of the overlap of all folds

@@ -1,0 +1,94 @@
+"""A finished run that is scored again: its warnings, figures and rows are those of the scores that it has now."""
+
+from __future__ import annotations
+
+import json
+import logging
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from corpus_trees import tone, urdu_tree
+from melt_ser.cli.compose import compose
+from melt_ser.evaluate import evaluate
+from small_runs import corpus, train
+
+ON_CSV = ("dataset=csv", "dataset.table=table.csv", "device=cpu")
+
+
+def score(folder: Path, root: Path, *settings: str) -> dict[str, Any]:
+    """Run `evaluate` on a corpus of tones and return the result."""
+    evaluate(compose([f"run={folder}", *ON_CSV, f"dataset.root={root}", *settings], "evaluate"))
+    return json.loads((folder / "result.json").read_text())
+
+
+def test_the_warnings_of_added_scores_are_told_and_stand_in_the_result_and_the_card(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    folder, before = train(tmp_path / "runs", corpus(tmp_path / "c"))
+    with caplog.at_level(logging.WARNING, "melt_ser"):
+        result = score(folder, tmp_path / "c", "eval.split=train", "eval.allow_overlap=true")
+    told = "18 recordings of 'csv' were trained on."
+    assert f"note: {told}" in caplog.messages
+    assert told in result["warnings"] and told not in before["warnings"]
+    assert set(before["warnings"]) < set(result["warnings"])
+    assert told in (folder / "model" / "README.md").read_text()
+
+
+def test_the_warnings_of_replaced_scores_leave_with_them(tmp_path: Path) -> None:
+    folder, _ = train(tmp_path / "runs", corpus(tmp_path / "c"))
+    other = corpus(tmp_path / "other", seed=1)
+    rounded = score(folder, other, "dataset.name=other", "eval.precision=bf16")["warnings"]
+    exact = score(folder, other, "dataset.name=other")["warnings"]
+    assert [warning for warning in rounded if warning not in exact] == [
+        "other: Computed in bf16 (eval.precision), not in float32: scores may differ."
+    ]
+
+
+def test_a_licence_that_is_stated_later_stands_in_the_result_and_the_card(tmp_path: Path) -> None:
+    root = corpus(tmp_path / "c")
+    folder, _ = train(tmp_path / "runs", root)
+    again, result = train(tmp_path / "runs", root, "dataset.licence=CC0", "backbone.pretraining=none")
+    assert again == folder
+    assert (result["config"]["dataset"]["licence"], result["config"]["backbone"]["pretraining"]) == ("CC0", "none")
+    assert "CC0" in (folder / "model" / "README.md").read_text()
+
+
+def test_another_corpus_that_has_changed_is_scored_again(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    root = corpus(tmp_path / "c")
+    settings = ("eval.corpora=[csv,urdu]", f"+eval.roots.urdu={tmp_path / 'urdu'}")
+    urdu_tree(tmp_path / "urdu", tone)
+    folder, first = train(tmp_path / "runs", root, *settings)
+    capsys.readouterr()
+    assert train(tmp_path / "runs", root, *settings) == (folder, first)
+    assert "already finished" in capsys.readouterr().err
+
+    next((tmp_path / "urdu").rglob("*.wav")).unlink()
+    _, second = train(tmp_path / "runs", root, *settings)
+    assert "already trained" in capsys.readouterr().err
+    [before], [now] = (
+        [row["n"] for row in result["evals"] if row["corpus"] == "urdu" and row["answer_set"] == "closed"]
+        for result in (first, second)
+    )
+    assert now == before - 1
+
+
+def test_new_labels_of_the_test_give_new_figures(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    root, labels = corpus(tmp_path / "c"), tmp_path / "labels.csv"
+    table = (root / "table.csv").read_text()
+    labels.write_text(table.replace("audio,label", "utterance,label").replace(".wav,", ","))
+    settings = (f"dataset.label_file={labels}", "dataset.folds=2", "dataset.fold=1", f"eval.reference={labels}")
+    folder, first = train(tmp_path / "runs", root, *settings, "eval.figures=svg")
+    figure = folder / "figures" / "confusion_csv.png"
+    train(tmp_path / "runs", root, *settings)
+    drawn, copied = figure.read_bytes(), folder / "model" / "figures" / "confusion_csv.png"
+    assert copied.read_bytes() == drawn and figure.with_suffix(".svg").exists()
+
+    people = tmp_path / "people.csv"
+    people.write_text(labels.read_text().replace("sad", "happy"))
+    capsys.readouterr()
+    again, second = train(tmp_path / "runs", root, *settings[:3], f"eval.reference={people}")
+    assert again == folder and first["evals"][0]["digest"] != second["evals"][0]["digest"]
+    assert figure.read_bytes() != drawn and copied.read_bytes() == figure.read_bytes()
+    assert not figure.with_suffix(".svg").exists(), "it showed the old scores"
