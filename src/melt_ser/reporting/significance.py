@@ -107,16 +107,8 @@ def predictions_of(score: SystemScore) -> pd.DataFrame:
 
 
 def answers_of(score: SystemScore) -> list[pd.DataFrame]:
-    """Return the predictions of each seed, model or fold of a system, with their `group`, the speaker.
-
-    If speakers are not known, `group` is empty, and its value becomes the name of the utterance.
-    """
-    tables = []
-    for run, row in zip(score.runs, score.rows, strict=True):
-        for table in read_answers(run, row):
-            known = row.ci_unit == "speaker"
-            tables.append(table if known else table.assign(utterance=table["group"], group=""))
-    return tables
+    """Return the tables of `read_answers` of each seed, model or fold of a system."""
+    return [table for run, row in zip(score.runs, score.rows, strict=True) for table in read_answers(run, row)]
 
 
 def _sentence(tested: list[tuple[SystemScore, int, PairedScores]]) -> str:

@@ -175,7 +175,7 @@ def _combined(
         tables = [_of_same(of_speech, table) for (_, table), ((of_speech, _), _) in zip(of_seeds, common, strict=True)]
         mixes.append(pd.concat(tables, ignore_index=True))
         weights.append(JOINED)
-    speakers = common[0][0][0]["group"].reset_index(drop=True)  # the tables of all seeds have the same utterances
+    speakers = heard["group"][~heard["utterance"].duplicated()]  # the tables are of seeds or of folds
     paired = score_tables([by_utterance(table, classes) for table in (heard, read, *mixes)], speakers)
     pairs = []
     for place, weight in enumerate(weights, start=2):
@@ -227,7 +227,10 @@ def _side_by_side(systems: Sequence[Sequence[Answers]]) -> list[list[Answers]]:
     number = max(map(len, systems))
     for seeds in map(len, systems):
         if seeds not in (1, number):
-            raise InputError(f"they have {seeds} and {number} seeds; give each as many, or a single seed.")
+            raise InputError(
+                f"they have {seeds} and {number} tables of answers, one for each seed and model; give both the same "
+                "seeds."
+            )
     return [list(seeds) * (number // len(seeds)) for seeds in systems]
 
 

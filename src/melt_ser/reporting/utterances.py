@@ -17,7 +17,6 @@ from melt_ser.config import DatasetConfig
 from melt_ser.core import files
 from melt_ser.core.errors import InputError, MeltSerError
 from melt_ser.evaluation.results import MEAN, RERUN_HINT, EvaluationFields, Fold
-from melt_ser.evaluation.statistics import resampling_units
 from melt_ser.reporting.collect import Run
 from melt_ser.runs.predictions import read_prediction_table
 
@@ -28,12 +27,15 @@ def read_predictions(run: Run, row: EvaluationFields) -> pd.DataFrame:
 
 
 def read_answers(run: Run, row: EvaluationFields) -> list[pd.DataFrame]:
-    """Return the predictions of a result row with the unit of resampling of each (`group`): a table for each model.
+    """Return the predictions of a result row, a table for each model, with the speaker of each (`group`).
 
+    If a speaker is not known, `group` is empty, and the utterance is the recording, which several models may answer.
     Raises InputError if a file is missing or not sound.
     """
     table = read_predictions(run, row)
-    return by_model(table.assign(group=_units(run, row, table)), row.fold)
+    units, are_speakers = _units(run, row, table)
+    tables = by_model(table.assign(group=units), row.fold)
+    return tables if are_speakers else [table.assign(utterance=table["group"], group="") for table in tables]
 
 
 def by_model(table: pd.DataFrame, fold: Fold) -> list[pd.DataFrame]:
@@ -45,17 +47,20 @@ def by_model(table: pd.DataFrame, fold: Fold) -> list[pd.DataFrame]:
     return [table]
 
 
-def _units(run: Run, row: EvaluationFields, table: pd.DataFrame) -> pd.Series:
-    """Return the speaker of each prediction if all are known, otherwise the utterance; older results have a file."""
+def _units(run: Run, row: EvaluationFields, table: pd.DataFrame) -> tuple[pd.Series, bool]:
+    """Return the speaker of each prediction and true if all are known, otherwise the recording and false.
+
+    Older results have a file with one of the two.
+    """
     utterances = table["utterance"]
     if not row.groups:
-        known = "speaker" in table and resampling_units(len(table), table["speaker"]).kind == "speaker"
-        return table["speaker"] if known else utterances
+        known = "speaker" in table and not table["speaker"].eq("").any()
+        return table["speaker"] if known else utterances, known
     path = run.folder / row.groups
     groups = files.read_csv(path, {"utterance": str, "group": str}, RERUN_HINT)
     if not groups["utterance"].is_unique or not utterances.isin(groups["utterance"]).all():
         raise InputError(f"{path} does not have each utterance once; {RERUN_HINT}.")
-    return utterances.map(groups.set_index("utterance")["group"])
+    return utterances.map(groups.set_index("utterance")["group"]), row.ci_unit == "speaker"
 
 
 class Clip(NamedTuple):

@@ -219,6 +219,29 @@ def test_folds_that_were_run_one_by_one_are_summarised_over_folds(runs: Path, tm
     assert standing.summary.mean["ua"] == pytest.approx(0.2)
 
 
+def test_folds_of_one_speaker_each_are_compared_over_the_speakers_of_all(runs: Path, tmp_path: Path) -> None:
+    one = next(folder for folder, result in results(runs).items() if result["train"]["corpus"] == "second")
+    for head, sizes in (("right", [5]), ("wrong", [7])):
+        for number in (1, 2, 3, 4):
+
+            def of_fold(result: dict[str, Any], number: int = number, sizes: list[int] = sizes) -> None:
+                result["config"]["dataset"]["fold"] = number
+                result["config"]["head"]["hidden_sizes"] = sizes
+                for row in result["evals"]:
+                    row.update(fold=number, ci_unit="utterance")
+
+            folder = copy(one, tmp_path / f"{head}{number}", of_fold)
+            answering(folder, head == "right")
+            for path in (folder / "predictions").glob("*.csv"):
+                table = pd.read_csv(path, dtype=str)
+                table["utterance"] = f"{number}/" + table["utterance"]
+                table.assign(speaker=f"s{number}").to_csv(path, index=False)
+    for matrix in matrices(system_scores(collect([tmp_path]).runs)):
+        assert matrix.notes == [] and "Speakers are resampled." in matrix.compared, matrix
+        [comparison] = [cell.comparison for cell in matrix.cells if cell.comparison is not None]
+        assert (comparison.unit, comparison.units) == ("speaker", 4)
+
+
 def test_the_best_of_a_column_and_the_systems_significantly_below_it_are_marked(runs: Path, tmp_path: Path) -> None:
     one = next(folder for folder, result in results(runs).items() if result["config"]["head"]["name"] == "mlp")
     right = copy(one, tmp_path / "right")

@@ -71,8 +71,23 @@ def test_one_seed_goes_with_each_of_the_other_and_other_numbers_are_refused() ->
     found = combined(Score("wavlm", [HEARD] * 3), Score("text", [READ] * 2))
     assert (len(found.pairs), found.notes) == (
         0,
-        ["wavlm and text on c are not combined: they have 2 and 3 seeds; give each as many, or a single seed."],
+        [
+            "wavlm and text on c are not combined: they have 2 and 3 tables of answers, one for each seed and model; "
+            "give both the same seeds."
+        ],
     )
+
+
+def test_folds_that_were_run_one_by_one_are_combined_over_the_speakers_of_all() -> None:
+    def folds(table: pd.DataFrame) -> list[pd.DataFrame]:
+        speakers = table["utterance"].map({"1": "a", "2": "b", "3": "a", "4": "b"})
+        return [of_fold for _, of_fold in table.assign(group=speakers).groupby("group")]
+
+    read = answers({"1": 0.9, "2": 0.1, "3": 0.9, "4": 0.4}, "asas")
+    found = combined(Score("wavlm", folds(HEARD)), Score("text", folds(read)))
+    assert not any("not combined" in note for note in found.notes)
+    [pair] = found.pairs
+    assert (pair.over_speech.n, pair.over_speech.units, pair.over_speech.unit) == (4, 2, "speaker")
 
 
 def test_a_run_of_joined_vectors_stands_beside_the_pair_that_it_joins() -> None:
