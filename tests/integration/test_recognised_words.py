@@ -138,7 +138,7 @@ def test_words_settings_of_the_recogniser_without_asr_or_out_of_range_are_refuse
 
 def test_words_of_one_table_for_a_union_are_refused() -> None:
     union = compose(["dataset=union", "dataset.members=[demo,demo_de]", "dataset.words=words.csv"])
-    with pytest.raises(SetupError, match="dataset.words is a table for one corpus, and 'union' is a union"):
+    with pytest.raises(SetupError, match="dataset.words is for one corpus, and 'union' is a union"):
         load_corpus(typed(union, Config).dataset)
 
 

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
+import math
+from typing import Any
+
 from melt_ser.cli.augment_checks import check_augment
 from melt_ser.cli.step_checks import check_steps
 from melt_ser.cli.word_checks import check_words_alone, check_words_beside
@@ -132,6 +136,20 @@ def check(config: Config) -> None:
         )
     check_eval(config.eval)
     check_cache(config.cache)
+    check_finite(config)
+
+
+def check_finite(settings: Any, place: str = "") -> None:
+    """Raise SetupError for a number that is infinite or not a number; a result, which holds the settings, has none."""
+    if isinstance(settings, float) and not math.isfinite(settings):
+        raise SetupError(f"{place} is a finite number, not {settings}.")
+    inner = vars(settings) if dataclasses.is_dataclass(settings) else settings
+    if isinstance(inner, list):
+        for value in inner:
+            check_finite(value, place)
+    elif isinstance(inner, dict):
+        for name, value in inner.items():
+            check_finite(value, f"{place}.{name}" if place else name)
 
 
 def check_backbone(config: Config) -> None:
@@ -214,13 +232,14 @@ def check_lora(trainer: TrainerConfig) -> None:
 
 
 def check_entries(settings: Config | EvaluateConfig | PrepareConfig, corpora: list[str]) -> None:
-    """Raise SetupError for an unknown corpus, part, emotion or column in a dictionary.
+    """Raise SetupError for an unknown corpus, part, emotion or column in a dictionary, and for an infinite number.
 
     Args:
         settings: those of train, evaluate or prepare.
         corpora: names of the known corpora.
     """
     dataset = settings.dataset
+    check_finite(dataset, "dataset")
     check_words(dataset, settings.labels)
     if not isinstance(settings, PrepareConfig):
         known = {*corpora, dataset.name, *dataset.members, *(settings.eval.corpora or [])}
@@ -263,5 +282,5 @@ def check_eval(settings: EvalConfig) -> None:
 
 def check_cache(settings: CacheConfig) -> None:
     """Raise SetupError if a value of the `cache` group is out of its range."""
-    if not settings.max_gib >= 0.0:  # infinity is no bound
+    if not 0.0 <= settings.max_gib < math.inf:
         raise SetupError(f"cache.max_gib is a number from 0 up, not {settings.max_gib}.")

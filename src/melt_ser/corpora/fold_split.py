@@ -99,11 +99,10 @@ def check_disjoint(parts: Mapping[str, pd.DataFrame], column: str, corpus: str) 
     for (first, table), (second, other) in combinations(parts.items(), 2):
         shared = shared_values(table, other, column)
         if shared:
-            fix = "dataset.group=source" if column == "source" else "dataset.group or dataset.folds"
+            fix = "dataset.folds=5 dataset.group=source" if column == "source" else "dataset.group or dataset.folds"
             raise InputError(
-                f"The {first} and {second} parts of '{corpus}' share {len(shared)} "
-                f"{column}{'s' if len(shared) > 1 else ''} (such as '{shared[0]}'); "
-                f"fix the split column, or set {fix}."
+                f"The {first} and {second} parts of '{corpus}' share {counted(len(shared), column)} (such as "
+                f"'{shared[0]}'); fix the split column, or draw other parts with {fix}."
             )
 
 

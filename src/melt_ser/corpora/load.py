@@ -38,6 +38,13 @@ READ_BY = {
 }
 """Settings that few of the package's readers read."""
 
+OF_ONE_CORPUS = (
+    *("table", "label_file", "label_map", "label_column", "words", "columns", "raters", "rater_vote"),
+    *("attributes", "votes", "parts", "subset", "checkout", "repository", "revision", "download", "bundled", "emobox"),
+    *("dev_fraction", "minimum_seconds", "maximum_seconds"),
+)
+"""Settings of `dataset` that a union takes from its members."""
+
 
 def corpus_root(config: DatasetConfig) -> Path:
     """Return the folder of a corpus: in this package (`bundled`), in a cache (from the hub or audb), or `own_root`.
@@ -231,12 +238,18 @@ def _load_union(config: DatasetConfig, force: bool, progress: Progress | None) -
             f"dataset.root is the folder of one corpus; give each member's own: "
             f"+dataset.roots.{config.members[0]}=<folder>."
         )
-    for name in ("label_file", "raters", "words"):
-        if getattr(config, name) is not None:
+    unset = DatasetConfig()
+    for key in OF_ONE_CORPUS:
+        if getattr(config, key) != getattr(unset, key):
             raise SetupError(
-                f"dataset.{name} is a table for one corpus, and '{config.name}' is a union; write it into the YAML of "
-                "a member instead."
+                f"dataset.{key} is for one corpus, and '{config.name}' is a union; write it into the YAML of a member "
+                "instead."
             )
+    if (config.fold, config.folds) != (unset.fold, unset.folds):
+        raise SetupError(
+            f"'{config.name}' is a union, which has one split, made of the members' own; leave out dataset.folds and "
+            "dataset.fold."
+        )
     for member in config.member_settings.values():
         corpus_root(member)  # report a missing member before any audio is verified
     members = [replace(member, target=config.target or member.target) for member in config.member_settings.values()]

@@ -60,6 +60,8 @@ REFUSED = {
     "trainer=probe trainer.inverse_regularisation=[nan]": (
         "trainer.inverse_regularisation has numbers above 0, not [nan]."
     ),
+    "dataset.maximum_seconds=inf": "dataset.maximum_seconds is a finite number, not inf.",
+    "cache.max_gib=inf": "cache.max_gib is a number from 0 up, not inf.",
     "trainer=probe trainer.inverse_regularisation=[inf]": (
         "trainer.inverse_regularisation has numbers above 0, not [inf]."
     ),

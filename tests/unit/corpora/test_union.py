@@ -148,6 +148,21 @@ def test_a_mistake_about_the_members_of_a_union_is_one_sentence(typed: list[str]
         load_config("dataset=union", *typed)
 
 
+@pytest.mark.parametrize(
+    ("typed", "sentence"),
+    [
+        ("dataset.maximum_seconds=20", "dataset.maximum_seconds is for one corpus, and 'union' is a union; write it"),
+        ("dataset.label_map.joy=happy", "dataset.label_map is for one corpus"),
+        ("dataset.dev_fraction=0.1", "dataset.dev_fraction is for one corpus"),
+        ("dataset.fold=all", "'union' is a union, which has one split, made of the members' own; leave out"),
+        ("dataset.folds=3", "'union' is a union, which has one split"),
+    ],
+)
+def test_settings_that_a_union_takes_from_its_members_are_refused(typed: str, sentence: str) -> None:
+    with pytest.raises(SetupError, match=sentence):
+        load_corpus(load_config("dataset=union", "dataset.members=[demo,demo_de]", typed).dataset)
+
+
 def test_only_a_union_has_members_and_it_needs_some() -> None:
     with pytest.raises(SetupError, match="are for dataset=union"):
         load_config("dataset=demo", "dataset.members=[demo_de]")
