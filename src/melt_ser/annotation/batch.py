@@ -98,6 +98,7 @@ class Batches:
         Return the calls without an answer. Raises SetupError if the server fails or refuses a batch, the batch was
         cancelled, or the money is spent.
         """
+        self.journal.rename(((call.former, call.name) for call in self.job.calls() if call.former), answered=False)
         while True:
             before = self._done
             waiting = iter(self.journal.batches(self.job.settings))
@@ -252,11 +253,10 @@ class Batches:
 
     def _take(self, batch: Batch, row: dict[str, Any]) -> None:
         """Write one row of a file of answers into the journal."""
-        utterance_and_sample = self.journal.submitted(row["custom_id"], batch.name)
-        if utterance_and_sample is None:  # an earlier process wrote it into the journal before it was killed
+        submitted = self.journal.submitted(row["custom_id"], batch.name)
+        if submitted is None:  # an earlier process wrote it into the journal before it was killed
             return
-        before = self.journal.find(row["custom_id"])
-        call = Call(row["custom_id"], *utterance_and_sample, messages=[], before=before)
+        call = Call(*submitted, messages=[], before=self.journal.find(submitted[0]))
         response = _mapping(row.get("response"))
         error = _mapping(row.get("error")) or _mapping(_mapping(response.get("body")).get("error"))
         reply = self.endpoint.reply(response.get("body"), call.messages, self.counter)

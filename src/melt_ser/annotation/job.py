@@ -127,9 +127,13 @@ class Failure(NamedTuple):
 
 
 def adopt(job: Job, address: str, journal: Journal) -> None:
-    """Take the answers of an earlier address of the server for those of the job's; they keep that address."""
+    """Take the answers of an earlier address of the server for those of the job's; they keep that address.
+
+    Its batches that are not collected yet are asked for at the job's address.
+    """
     there = replace(job, address=address)
     journal.rename((earlier.name, call.name) for earlier, call in zip(there.calls(), job.calls(), strict=True))
+    journal.move_batches(there.settings, job.address)
 
 
 def open_calls(job: Job, journal: Journal) -> Iterator[Call]:

@@ -53,13 +53,14 @@ CREATE TABLE IF NOT EXISTS batches (
 ) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS submitted (
     call TEXT PRIMARY KEY, utterance TEXT NOT NULL, sample INTEGER NOT NULL,
-    batch TEXT NOT NULL REFERENCES batches(batch) ON DELETE CASCADE
+    batch TEXT NOT NULL REFERENCES batches(batch) ON DELETE CASCADE, sent TEXT
 ) WITHOUT ROWID;
 """
 # Columns that journals of earlier versions lack. Their rows keep NULL: the address is not known, for example.
 ADDED = {
     "answers": ("reason", "finish_reason", "answered_by", "fingerprint", "address", "max_tokens", "options"),
     "batches": ("address", "max_tokens"),
+    "submitted": ("sent",),
 }
 APPLICATION = 0x4D454C54  # "MELT"; tells a journal from other SQLite files
 
@@ -184,12 +185,21 @@ class Journal:
         entry = Entry(*row)
         return entry._replace(probabilities=entry.probabilities and json.loads(entry.probabilities))
 
-    def rename(self, calls: Iterable[tuple[str, str]]) -> None:
-        """Give answered and submitted calls other names: pairs of the present name and the new one, if it is free."""
+    def rename(self, calls: Iterable[tuple[str, str]], answered: bool = True) -> None:
+        """Give submitted calls, and answered ones too, other names: pairs of present and new name, if that is free."""
         pairs = [(new, present) for present, new in calls]
+        changes = {"submitted": "call = ?, sent = coalesce(sent, call)"} | ({"answers": "call = ?"} if answered else {})
         with self.connection:
-            for table in ("answers", "submitted"):
-                self.connection.executemany(f"UPDATE OR IGNORE {table} SET call = ? WHERE call = ?", pairs)
+            for table, change in changes.items():
+                self.connection.executemany(f"UPDATE OR IGNORE {table} SET {change} WHERE call = ?", pairs)
+
+    def move_batches(self, settings: Settings, address: str) -> None:
+        """Take the batches of a job, whose settings have the server's earlier address, for those at another address."""
+        with self.connection:
+            self.connection.execute(
+                "UPDATE batches SET address = ? WHERE (model, prompt_version, temperature, address) = (?, ?, ?, ?)",
+                (address, *settings),
+            )
 
     def spent(self, model: str, prompt_version: str) -> Spent:
         """Return the tokens and seconds of a model's answers to a version of a prompt so far."""
@@ -224,7 +234,8 @@ class Journal:
                 f"INSERT INTO batches ({columns}) VALUES (?, ?, ?, ?, ?, ?)", (batch, *settings, max_tokens)
             )
             rows = [(*call, batch) for call in calls]
-            self.connection.executemany("INSERT INTO submitted VALUES (?, ?, ?, ?)", rows)
+            columns = "call, utterance, sample, batch"
+            self.connection.executemany(f"INSERT INTO submitted ({columns}) VALUES (?, ?, ?, ?)", rows)
 
     def batch_submitted(self, batch: str, identity: str) -> None:
         """Note the server's name of a planned batch."""
@@ -244,10 +255,10 @@ class Journal:
         query = f"SELECT batch, id, max_tokens FROM batches WHERE {same} ORDER BY batch"
         return [Batch(*row) for row in self.connection.execute(query, settings)]
 
-    def submitted(self, call: str, batch: str) -> tuple[str, int] | None:
-        """Return utterance and sample of a call in a batch that is not collected yet; None for any other call."""
-        query = "SELECT utterance, sample FROM submitted WHERE call = ? AND batch = ?"
-        row: tuple[str, int] | None = self.connection.execute(query, (call, batch)).fetchone()
+    def submitted(self, sent: str, batch: str) -> tuple[str, str, int] | None:
+        """Return name, utterance and sample of a call in a batch that is not collected; `sent` is the server's name."""
+        query = "SELECT call, utterance, sample FROM submitted WHERE coalesce(sent, call) = ? AND batch = ?"
+        row: tuple[str, str, int] | None = self.connection.execute(query, (sent, batch)).fetchone()
         return row
 
     def is_submitted(self, call: str, former: str | None = None) -> bool:

@@ -142,7 +142,7 @@ def _with_intervals(
         metric = metrics[name]
         estimate, means = float(of_models.mean()), resampled.mean(axis=-1)
         estimates[name] = None if np.isnan(estimate) else estimate
-        if len(of_models) > 1:
+        if len(of_models) > 1 and np.isfinite(of_models).all():
             spread[name] = float(of_models.std(ddof=1))
         if np.isnan(estimate) or np.isnan(means).any():
             reason = f"it is not defined for every sample of {units.kind}s"

@@ -21,7 +21,7 @@ def sections(result: Agreement) -> list[Section]:
         Section("Agreement of labels", list(_sentences(result)), ("", *COLUMNS), _overall(result)),
         Section(
             "Classes",
-            ["Utterances by label, within the set; F1 is the same for either source as the reference."],
+            ["Utterances by label, within the set. F1 has the first source as the reference."],
             ("label", "first", "second", "both", "F1 %"),
             [
                 [row.label, f"{row.first:,}", f"{row.second:,}", f"{row.both:,}", _percent(row, "f1")]
@@ -107,4 +107,5 @@ def _sentences(result: Agreement) -> Iterator[str]:
             )
     for reason, count in result.left_out.items():
         yield f"Left out: {count} ({reason})."
-    yield f"95 % intervals by bootstrap over {result.as_given.ci_unit}s."
+    by_speaker = "; those of a single speaker are over its utterances" if result.as_given.ci_unit == "speaker" else ""
+    yield f"95 % intervals by bootstrap over {result.as_given.ci_unit}s{by_speaker}."

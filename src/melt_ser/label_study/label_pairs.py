@@ -69,7 +69,8 @@ def read_pairs(
             label_column(table, first_column, (MACHINE, *HUMAN), first_path),
             label_column(other, second_column, (MACHINE, *HUMAN), second_path),
         )
-        names = f"{first_path.name}, {columns[0]}", f"{second_path.name}, {columns[1]}"
+        first_name, second_name = _names(first_path, second_path)
+        names = f"{first_name}, {columns[0]}", f"{second_name}, {columns[1]}"
         paired, left_out = joined(table, other, keys, first_path, second_path)
         theirs = columns[1] + THEIRS if columns[1] + THEIRS in paired else columns[1]
         paired = paired.assign(first=paired[columns[0]], second=paired[theirs])
@@ -131,8 +132,8 @@ def joined(
         _check_unique(table, columns, path)
     both = first.merge(second, how="inner", left_on=own, right_on=theirs, suffixes=("", THEIRS))
     left_out = {
-        f"only in {path.name}": len(table) - len(both)
-        for path, table in ((first_path, first), (second_path, second))
+        f"only in {name}": len(table) - len(both)
+        for name, table in zip(_names(first_path, second_path), (first, second), strict=True)
         if len(table) > len(both)
     }
     for column in SAME_FOR_EQUAL_KEYS:
@@ -146,6 +147,13 @@ def joined(
                 f"{second_path} than in {first_path} (the first: {_key(row, own)}); compare files of the same split."
             )
     return both, left_out
+
+
+def _names(first_path: Path, second_path: Path) -> tuple[str, str]:
+    """Return the names of two files, or their whole paths if the names are the same."""
+    if first_path.name == second_path.name:
+        return str(first_path), str(second_path)
+    return first_path.name, second_path.name
 
 
 def default_keys(*tables: pd.DataFrame) -> list[str]:

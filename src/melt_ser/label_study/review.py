@@ -122,9 +122,10 @@ def _labels_of(sources: Sequence[dict[str, Line]]) -> list[str]:
     """Return the labels to choose from: those of the prompt, if a file names them, and all that occur."""
     lines = [line for source in sources for line in source.values()]
     of_prompt = [column.removeprefix(CONFIDENCE) for column in lines[0].columns if column.startswith(CONFIDENCE)]
-    labels = {label.casefold(): label for label in of_prompt}
+    spelled: dict[str, str] = {}  # as the files spell them; the names of columns are in lower case
     for label in sorted({line.columns[LABEL_COLUMN] for line in lines} - {""}):
-        labels.setdefault(label.casefold(), label)
+        spelled.setdefault(label.casefold(), label)
+    labels = {label.casefold(): spelled.get(label.casefold(), label) for label in of_prompt} | spelled
     if not 2 <= len(labels) <= MOST_LABELS:
         raise InputError(
             f"The labels files have {len(labels)} different labels, and a page shows 2 to {MOST_LABELS}; give labels "

@@ -36,7 +36,8 @@ def reviewed_table(key_path: Path, answer_paths: Sequence[Path], method: str = "
     rows = [_row(item, {rater: given[rater] for rater in raters}) for item in answered]
     columns = [*(RATER + rater for rater in raters), *map(_column, sources)]
     table = pd.DataFrame(rows).reindex(columns=["utterance", "speaker", "text", *columns, "confidence"]).fillna("")
-    votes = [[label or None for label in row] for row in table[columns].to_numpy().tolist()]
+    spelled = {label.casefold(): label for label in answered[0].labels}
+    votes = [[spelled.get(label.casefold()) for label in row] for row in table[columns].to_numpy().tolist()]
     agreed = _consensus(votes, answered[0].labels, method)
     table = table.rename(columns={"confidence": "model_confidence"})
     table["label"] = [one.label or "" for one in agreed]

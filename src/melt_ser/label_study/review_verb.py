@@ -29,7 +29,7 @@ def _write(options: argparse.Namespace) -> int:
     if len(key.sources) == 1 and all(one.confidence in (None, 1.0) for item in key.items for one in item.said):
         say("no confidence tells these lines from others: they are drawn at random; see --samples")
     say(f"give raters the folder {options.out / SHARED}, or run: melt-ser listen serve {options.out} --raters 3")
-    say(f"then: melt-ser annotate {options.out / KEY} answers/ --reviewed --out reviewed.csv")
+    say(f"then: melt-ser annotate {options.out / KEY} {options.out / 'answers'} --reviewed --out reviewed.csv")
     finish(options.out / SHARED / "index.html")
     return 0
 

@@ -100,7 +100,7 @@ def source_agreement(
     Raises InputError for more than 50 labels that are no numbers of their level, SetupError for a set that does not
     fit.
     """
-    table = given.labels.apply(_plain_numbers) if level == "interval" else given.labels
+    table = given.labels if level == "nominal" else given.labels.apply(_plain_numbers)
     chosen = _label_set(table, labels, level)
     spelled = {label.casefold(): label for label in chosen}
     table = table.apply(in_one_spelling, spelled=spelled)
@@ -207,7 +207,7 @@ class _Counted:
 def _label_set(table: pd.DataFrame, labels: Sequence[str] | None, level: Level) -> list[str]:
     """Return the set in its order: the given labels, or all that occur."""
     found = sorted({label.casefold() for name in table for label in table[name]} - {""})
-    given = [_plain_number(label) for label in labels or []] if level == "interval" else list(labels or [])
+    given = list(labels or []) if level == "nominal" else [_plain_number(label) for label in labels or []]
     chosen = given or (found if level == "nominal" else sorted(found, key=lambda label: _number(label, level)))
     if len({label.casefold() for label in chosen}) < max(2, len(chosen)):
         raise SetupError(f"The label set needs two or more different labels, not: {_shown(chosen)}.")

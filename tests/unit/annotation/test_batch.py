@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from contextlib import aclosing
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -17,7 +18,7 @@ from melt_ser.annotation.batch import Batches
 from melt_ser.annotation.bounded_client import BoundedClient
 from melt_ser.annotation.cost import Price, estimate_job
 from melt_ser.annotation.endpoint import Endpoint
-from melt_ser.annotation.job import Failure, Job, open_calls, without_answer
+from melt_ser.annotation.job import Failure, Job, adopt, open_calls, without_answer
 from melt_ser.annotation.journal import Journal
 from melt_ser.annotation.purse import Purse, purse_for
 from melt_ser.annotation.token_counts import BY_RULE
@@ -56,6 +57,26 @@ def test_a_batch_under_way_is_collected_not_submitted_again(journal: Journal) ->
     server.poll_status = None
     assert batches(server, asked, journal) == []
     assert len(server.batches) == 1 and len(labels(asked, journal)) == 4
+
+
+@pytest.mark.parametrize("earlier", ["http://127.0.0.1:1/v1", None])
+def test_a_batch_that_was_sent_to_an_earlier_or_unknown_address_is_collected(
+    earlier: str | None, journal: Journal
+) -> None:
+    """Journals of earlier versions do not know the address, nor does the name of a call there."""
+    server, asked = Behaviour(), replace(job(TEXTS[:4]), address=earlier or "")
+    server.poll_status = 418
+    with pytest.raises(SetupError):
+        batches(server, asked, journal)
+    server.poll_status = None
+    moved = replace(asked, address="http://127.0.0.1:2/v1")
+    if earlier is None:
+        journal.connection.execute("UPDATE batches SET address = NULL")
+    else:
+        adopt(moved, earlier, journal)
+    assert batches(server, moved, journal) == []
+    assert len(server.batches) == 1 and len(labels(moved, journal)) == 4
+    assert list(open_calls(moved, journal)) == []
 
 
 def test_a_submitted_batch_that_a_kill_left_unnoted_is_found_on_the_server(journal: Journal) -> None:

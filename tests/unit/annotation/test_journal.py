@@ -90,7 +90,10 @@ def test_a_submitted_call_is_open_again_once_its_batch_is_done(tmp_path: Path) -
         journal.batch_submitted("b1", "batch_abc")
         assert journal.batches(SETTINGS) == [("b1", "batch_abc", 500)]
         journal.record(ENTRY)
-        assert journal.submitted("c2", "b1") == ("dia0_utt1", 0)
+        assert journal.submitted("c2", "b1") == ("c2", "dia0_utt1", 0)
+        journal.rename([("c2", "c3")])
+        assert journal.submitted("c2", "b1") == ("c3", "dia0_utt1", 0), "the server knows the name that was sent"
+        journal.rename([("c3", "c2")])
         assert not journal.is_submitted("c1") and journal.is_submitted("c2")
         journal.batch_done("b1")
         assert not journal.is_submitted("c2") and journal.batches(SETTINGS) == []

@@ -114,6 +114,15 @@ def test_the_scores_of_several_models_are_means_over_them() -> None:
     assert both.spread["ccc"] == pytest.approx(np.std([first.values["ccc"], second.values["ccc"]], ddof=1))
 
 
+def test_a_score_that_one_of_several_models_does_not_have_has_no_spread() -> None:
+    reference, prediction = numbers()
+    rows = Answered(NAMES * 2, None, ["1"] * 300 + ["2"] * 300)
+    answers = np.concatenate([prediction, np.full(300, 4.0)])  # a constant has no correlation
+    [both] = score_attributes({"a": np.tile(reference, 2)}, {"a": answers}, rows)
+    assert both.values["pearson"] is None and "pearson" not in both.spread
+    assert np.isfinite(both.spread["ccc"])
+
+
 def test_few_speakers_whose_errors_differ_have_no_upper_end_of_rmse() -> None:
     reference = np.zeros(40)
     prediction = np.repeat([0.01, 0.01, 0.01, 3.0], 10)

@@ -167,6 +167,16 @@ def test_read_pairs_joins_on_keys_of_different_names_and_counts_rows_without_a_p
     assert pairs.left_out == {"only in a.csv": 1, "only in b.csv": 2}
 
 
+def test_read_pairs_tells_two_files_of_one_name_apart_by_their_folders(tmp_path: Path) -> None:
+    for name, rows in (("a", "u1,joy\nu2,\nu3,joy\n"), ("b", "u1,joy\nu2,joy\nu4,joy\nu5,joy\n")):
+        (tmp_path / name).mkdir()
+        write(tmp_path / name / "labels.csv", "utterance,llm_label\n" + rows)
+    first, second = tmp_path / "a" / "labels.csv", tmp_path / "b" / "labels.csv"
+    pairs = read_pairs(first, second)
+    assert pairs.names == (f"{first}, llm_label", f"{second}, llm_label")
+    assert pairs.left_out == {f"only in {first}": 1, f"only in {second}": 2, f"no label: {first}, llm_label": 1}
+
+
 def test_read_pairs_counts_rows_without_a_label(tmp_path: Path) -> None:
     pairs = read_pairs(write(tmp_path / "a.csv", "Emotion,llm_label\njoy,\n,fear\njoy,joy\n"))
     assert len(pairs.table) == 1

@@ -98,6 +98,37 @@ def test_the_answers_come_back_beside_the_models_labels(tmp_path: Path, capsys: 
     assert pd.read_csv(whole)["llm_label"].tolist() == ["joy", "joy", "anger", "neutral"]
 
 
+def test_labels_keep_the_spelling_of_the_files(tmp_path: Path) -> None:
+    """The page takes them from columns too, whose names are read in lower case."""
+    paths = [labels_file(tmp_path / f"{name}.csv", ["Freude", "Ärger", "Freude"], [0.4, 0.5, 0.6]) for name in "ab"]
+    for path in paths:
+        table = pd.read_csv(path)
+        names = dict(zip([f"confidence_{label}" for label in LABELS], ["Freude", "Ärger", "Trauer"], strict=True))
+        table.rename(columns={old: f"confidence_{new}" for old, new in names.items()}).to_csv(path, index=False)
+    key = built(tmp_path, *paths)
+    assert key["items"][0]["labels"] == ["Freude", "Ärger", "trauer"], "nobody gave the last one"
+    answered(tmp_path, key, "anna", {"u0": "Freude", "u1": "trauer", "u2": "trauer"})
+    command = [str(tmp_path / "review/key.json"), str(tmp_path / "answers"), "--reviewed"]
+    for method in ("majority", "one_coin"):
+        assert main([*command, "--method", method, "--out", str(tmp_path / "o.csv")]) == 0
+        table = pd.read_csv(tmp_path / "o.csv").set_index("utterance")
+        assert table["label"].to_dict() == {"u0": "Freude", "u1": "Ärger", "u2": "Freude"}
+        if method == "majority":
+            assert table["confidence"].tolist() == pytest.approx([1, 2 / 3, 2 / 3], abs=1e-4)
+
+
+def test_reviews_of_earlier_versions_with_labels_in_lower_case_are_read(tmp_path: Path) -> None:
+    key = built(tmp_path, labels_file(tmp_path / "a.csv", ["Joy", "Anger", "Joy"], [0.4, 0.5, 0.6]))
+    for item in key["items"]:
+        item["labels"] = ["anger", "joy", "neutral"]
+    (tmp_path / "review" / "key.json").write_text(json.dumps(key))
+    answered(tmp_path, key, "anna", {"u0": "joy", "u1": "anger"})
+    command = [str(tmp_path / "review/key.json"), str(tmp_path / "answers"), "--reviewed"]
+    assert main([*command, "--out", str(tmp_path / "o.csv")]) == 0
+    table = pd.read_csv(tmp_path / "o.csv")
+    assert table["label"].tolist() == ["joy", "anger"] and table["confidence"].tolist() == [1, 1]
+
+
 def test_a_model_of_errors_needs_three_votes_and_cautions(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     key = built(tmp_path, labels_file(tmp_path / "a.csv", ["joy", "anger", "anger"], [0.4, 0.5, 0.6]))
     answered(tmp_path, key, "anna", {"u0": "joy", "u1": "joy", "u2": "anger"})

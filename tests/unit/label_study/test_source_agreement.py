@@ -119,6 +119,13 @@ def test_labels_outside_the_set_are_told_and_count_as_none() -> None:
     assert result.n == 2 and result.left_out == {"without two labels of the set": 1}
 
 
+@pytest.mark.parametrize("level", ["ordinal", "interval"])
+def test_a_number_is_the_same_step_however_it_is_written(level: str) -> None:
+    rows = [["1", "1.0"], ["2", "2.0"], ["3", "3.0"]]
+    result = source_agreement(table_of(rows), ["1", "2", "3.0"], level, resamples=20)
+    assert result.labels == ["1", "2", "3"] and result.alpha == 1.0 and result.pairs[0].changed == 0.0
+
+
 def test_speakers_are_resampled_if_they_are_known() -> None:
     rows = [["1", "1", "2"], ["2", "2", "2"], ["3", "1", "3"], ["5", "5", "5"]] * 5
     known = source_agreement(table_of(rows, ["a", "b", "c", "d"] * 5), None, "interval", resamples=200)
