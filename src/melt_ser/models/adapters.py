@@ -9,6 +9,7 @@ from __future__ import annotations
 from torch import Tensor, nn
 
 from melt_ser.config import Kernels, TrainerConfig
+from melt_ser.core.counting import counted
 from melt_ser.core.errors import SetupError, did_you_mean
 from melt_ser.models.backbone import Backbone
 from melt_ser.models.kernels.attention import has_position_bias
@@ -25,7 +26,8 @@ def add_adapters(backbone: Backbone, config: TrainerConfig, seed: int) -> None:
         config: rank, alpha, dropout and targets of the adapters.
         seed: seeds the weights A; the global random state stays as it was.
 
-    Raises SetupError for a target that no layer has, or for a dropout that the kernels cannot compute.
+    Raises SetupError if no layer learns, for a target that no layer has, or for a dropout that the kernels cannot
+    compute.
     """
     from peft import LoraConfig, inject_adapter_in_model
 
@@ -36,6 +38,12 @@ def add_adapters(backbone: Backbone, config: TrainerConfig, seed: int) -> None:
         )
     assert isinstance(backbone.freezing, int)
     layers = backbone.encoder.layers[backbone.freezing :]
+    if not len(layers):
+        raise SetupError(
+            f"trainer.freeze={backbone.freezing} leaves no layer for adapters, since the run has "
+            f"{counted(backbone.number_of_layers, 'layer')}: those below the state that the head reads (head.layers), "
+            f"of those that the backbone keeps (backbone.layers); lower it."
+        )
     backbone.requires_grad_(False)
     settings = LoraConfig(
         r=config.lora_rank,

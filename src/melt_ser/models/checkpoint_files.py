@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 from melt_ser.audio import egemaps
@@ -156,10 +157,13 @@ def _cached(config: BackboneConfig) -> Path | None:
         ) from error
     if not isinstance(path, str):
         return None
-    folder = Path(path).parent
-    names = {path.name for path in folder.iterdir() if path.exists()}  # a link of the cache may be broken
+    folder, names = Path(path).parent, _names_in(Path(path).parent)
     usable = SAFE_WEIGHTS + (PICKLED_WEIGHTS if config.allow_pickle else ())
     return folder if names.intersection(usable) and names.intersection(_input_files(config)) else None
+
+
+def _names_in(snapshot: Path) -> set[str]:
+    return {path.name for path in snapshot.iterdir() if path.exists()}  # a link of the cache may be broken
 
 
 def _download(config: BackboneConfig) -> Path:
@@ -182,11 +186,16 @@ def _download(config: BackboneConfig) -> Path:
     except SetupError:
         raise
     except (RepositoryNotFoundError, RevisionNotFoundError) as error:
-        fix = "correct backbone.checkpoint or backbone.revision"
-        raise SetupError(f"{where} is not on the Hugging Face hub; {fix}.") from error
+        raise SetupError(
+            f"{where} is not on the Hugging Face hub, or it is private or gated; correct backbone.checkpoint or "
+            "backbone.revision, or log in (hf auth login) with an account that may read it."
+        ) from error
     except (
         Exception
     ) as error:  # the hub's client passes on the errors of its HTTP library, and has changed that library once
+        with_pickle = _cached(replace(config, allow_pickle=True))
+        if with_pickle is not None:
+            _choose_weights(_names_in(with_pickle), where, config.allow_pickle)
         raise SetupError(
             f"{where} is not in the Hugging Face cache and {why_not_downloaded(error)}; connect once, or run "
             f"`{download_command(config)}` on a machine with a network and copy its cache, or set "

@@ -105,17 +105,19 @@ class SpeechClassifier(nn.Module):
         logits: Tensor = self.head(replace(self.continue_from(stage, inputs, lengths), text=text))
         return logits
 
-    def frozen_stage(self, crops: bool) -> Stage:
+    def frozen_stage(self, crops: bool, draws: bool = False) -> Stage:
         """Return the last stage that is frozen and draws nothing at random.
 
-        crops: whether utterances are cropped at random. A crop selects frames, so they must not be pooled yet.
+        Args:
+            crops: whether utterances are cropped at random. A crop selects frames, so they must not be pooled yet.
+            draws: whether the training skips layers or masks their input at random, which a saved model does not know.
         """
         backbone, head = self.backbone, self.head
         if backbone.freezing == "nothing":
             return Stage.nothing
         if backbone.freezing == "everything":
             return Stage.pooled if head.pooling.is_fixed and not crops else Stage.states
-        random = backbone.layer_drop > 0 or backbone.masks_input
+        random = draws or backbone.layer_drop > 0 or backbone.masks_input
         # A head that reads several layers reads the frozen ones too.
         whole_layers = isinstance(backbone.freezing, int) and not random and not head.reads_all
         before_layers = Stage.nothing if backbone.reads_words else Stage.convolution  # token ids are no features

@@ -97,7 +97,7 @@ def resolve_precision(precision: Precision, on_cpu: bool) -> str:
     if precision is Precision.auto:
         if on_cpu:
             return "no"
-        return "bf16" if torch.cuda.is_bf16_supported() else "fp16"
+        return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp16"
     if precision is Precision.fp16 and on_cpu:
         raise SetupError("trainer.precision=fp16 needs a GPU; set trainer.precision to bf16, fp32 or auto.")
     if precision is Precision.bf16 and on_cpu:

@@ -117,7 +117,7 @@ class TrialStep:
         with self.accelerator.autocast():
             text = None if one.text is None else one.text.to(device).repeat(utterances, 1)
             logits = self.model(features.inputs, features.lengths, self.stage, text)
-        loss = cross_entropy(logits.float(), one.classes.to(device).repeat(utterances))
+        loss = cross_entropy(logits.float(), one.classes.to(device).repeat_interleave(utterances, dim=0))
         loss.backward()  # type: ignore[no-untyped-call]
 
 

@@ -9,6 +9,8 @@ Sources: config.py names the paper of each loss.
 
 from __future__ import annotations
 
+from typing import TypeVar
+
 import numpy as np
 import torch
 from torch import Tensor, nn
@@ -18,6 +20,7 @@ from melt_ser.core.errors import SetupError
 from melt_ser.models.outputs import Outputs
 from melt_ser.training.targets import Targets
 
+Shares = TypeVar("Shares", np.ndarray, Tensor)
 SMALLEST_SHARE = 1e-8  # of a class without utterances, whose logarithm would be infinite
 
 
@@ -26,6 +29,7 @@ class Objective(nn.Module):
 
     classes: Tensor
     goal: Tensor
+    spread: Tensor | None
     attributes: Tensor
     log_shares: Tensor
     factors: Tensor
@@ -54,7 +58,10 @@ class Objective(nn.Module):
             weight = torch.from_numpy(smoothed).float()
             self.plain = nn.CrossEntropyLoss(weight=weight, label_smoothing=smoothing, reduction="none")
         elif self.count:
-            goal = _goal(config, targets, self.count, smoothed, smoothing)
+            spread = _spread(config, targets, self.count, smoothed, smoothing)
+            goal = _smooth(_goal(config, targets, self.count), spread, smoothing)
+            self.smoothing = smoothing
+            self.register_buffer("spread", None if spread is None else torch.from_numpy(spread).float())
             self.register_buffer("goal", torch.from_numpy(goal).float())
             counts = targets.shares_to_learn(self.count).sum(axis=0)
             shares = np.maximum(counts / counts.sum(), SMALLEST_SHARE)
@@ -87,7 +94,8 @@ class Objective(nn.Module):
         if self.plain is not None:
             losses: Tensor = self.plain(logits, self.classes[rows] if rows.ndim == 1 else rows)
             return losses
-        goal, kind = self.goal[rows] if rows.ndim == 1 else rows, self.config.class_loss
+        goal = self.goal[rows] if rows.ndim == 1 else _smooth(rows, self.spread, self.smoothing)
+        kind = self.config.class_loss
         if kind is ClassLoss.multi_label:
             return nn.functional.binary_cross_entropy_with_logits(logits, goal, reduction="none").mean(dim=1)
         if kind is ClassLoss.vector_scaling:
@@ -124,18 +132,32 @@ def concordance(answers: Tensor, goal: Tensor, weights: Tensor) -> Tensor:
     return 2 * covariance / (variance_a + variance_g + (centre_a - centre_g) ** 2 + 1e-8)
 
 
-def _goal(config: ObjectiveConfig, targets: Targets, count: int, smoothed: np.ndarray, smoothing: float) -> np.ndarray:
+def _goal(config: ObjectiveConfig, targets: Targets, count: int) -> np.ndarray:
     """Return the targets of the class loss, (utterances, classes): shares, or for multi_label 0 and 1."""
-    goal = targets.shares_to_learn(count)
+    goal: np.ndarray = targets.shares_to_learn(count)
     if config.class_loss is ClassLoss.multi_label:
         goal = (goal > 1 / count).astype(np.float64)
-        return goal * (1 - smoothing) + smoothing / 2
+    return goal
+
+
+def _spread(
+    config: ObjectiveConfig, targets: Targets, count: int, smoothed: np.ndarray, smoothing: float
+) -> np.ndarray | None:
+    """Return how smoothing spreads the share of each class over all, (classes, classes); None for independent ones."""
+    if config.class_loss is ClassLoss.multi_label or smoothing == 0.0:
+        return None
+    if config.smoothing is Smoothing.confusability:
+        return confusability(targets, count)
+    return np.tile(smoothed / smoothed.sum(), (count, 1))
+
+
+def _smooth(goal: Shares, spread: Shares | None, smoothing: float) -> Shares:
+    """Return targets, (utterances, classes), of which the share `smoothing` is spread; see `_spread`."""
     if smoothing == 0.0:
         return goal
-    spread = np.tile(smoothed / smoothed.sum(), (count, 1))
-    if config.smoothing is Smoothing.confusability:
-        spread = confusability(targets, count)
-    smooth: np.ndarray = (1 - smoothing) * goal + smoothing * goal @ spread
+    if spread is None:
+        return goal * (1 - smoothing) + smoothing / 2
+    smooth: Shares = (1 - smoothing) * goal + smoothing * goal @ spread
     return smooth
 
 

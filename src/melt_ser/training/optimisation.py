@@ -116,8 +116,8 @@ def make_optimiser(config: TrainerConfig, model: SpeechClassifier, scaled: bool 
 def _backbone_rates(config: TrainerConfig, backbone: Backbone) -> list[tuple[list[nn.Parameter], float]]:
     """Return the weights of the backbone with their learning rates, from the lowest part up.
 
-    Layer i of n has rate * layer_decay ** (n - i), and the norm behind the last layer the rate of that layer. What lies
-    below the layers counts as layer 0.
+    Layer i of n has rate * layer_decay ** (n - i). What lies behind the last layer has its rate; what lies below the
+    layers counts as layer 0.
     """
     rate = config.backbone_learning_rate
     if config.layer_decay == 1.0:  # one group, as checkpoints from before this setting have it
@@ -126,12 +126,19 @@ def _backbone_rates(config: TrainerConfig, backbone: Backbone) -> list[tuple[lis
     height_of = dict.fromkeys(backbone.parameters(), 0)
     for height, layer in enumerate(backbone.encoder.layers, start=1):
         height_of |= dict.fromkeys(layer.parameters(), height)
-    if backbone.normalises_last:
-        height_of |= dict.fromkeys(backbone.encoder.layer_norm.parameters(), top)
+    for part in _behind_layers(backbone):
+        height_of |= dict.fromkeys(part.parameters(), top)
     members: list[list[nn.Parameter]] = [[] for _ in range(top + 1)]
     for weight, height in height_of.items():
         members[height].append(weight)
     return [(weights, rate * config.layer_decay ** (top - height)) for height, weights in enumerate(members)]
+
+
+def _behind_layers(backbone: Backbone) -> list[nn.Module]:
+    """Return the norm behind the last layer, and what adapts its output in some checkpoints (add_adapter)."""
+    adapting = (getattr(backbone.model, name, None) for name in ("intermediate_ffn", "adapter"))
+    norm = [backbone.encoder.layer_norm] if backbone.normalises_last else []
+    return [*norm, *(part for part in adapting if part is not None)]
 
 
 def make_schedule(config: TrainerConfig, optimiser: Optimizer, steps: int) -> LRScheduler:

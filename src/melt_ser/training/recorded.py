@@ -88,17 +88,19 @@ class CudaRecorder:
         random_state = torch.cuda.get_rng_state()
         stream = torch.cuda.Stream()  # type: ignore[no-untyped-call]
         stream.wait_stream(torch.cuda.current_stream())
-        with torch.cuda.stream(stream):  # libraries allocate at their first call, which no graph may do
-            for _ in range(2):
-                compute()
-        torch.cuda.current_stream().wait_stream(stream)
         graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(graph, pool=self.pool):
-            loss = compute()
-        torch.cuda.set_rng_state(random_state)
-        for weight, gradient in zip(self.learning, kept, strict=True):
-            assert weight.grad is not None
-            weight.grad.copy_(gradient)
+        try:
+            with torch.cuda.stream(stream):  # libraries allocate at their first call, which no graph may do
+                for _ in range(2):
+                    compute()
+            torch.cuda.current_stream().wait_stream(stream)
+            with torch.cuda.graph(graph, pool=self.pool):
+                loss = compute()
+        finally:  # also if the recording fails, since the training goes on without it
+            torch.cuda.set_rng_state(random_state)
+            for weight, gradient in zip(self.learning, kept, strict=True):
+                assert weight.grad is not None
+                weight.grad.copy_(gradient)
         return graph.replay, loss
 
 

@@ -12,7 +12,7 @@ import torch
 from torch.utils.data import DataLoader
 
 from melt_ser.audio.augment import Augmentation, mix
-from melt_ser.config import AugmentConfig, Balance, ObjectiveConfig
+from melt_ser.config import AugmentConfig, Balance, ClassLoss, ObjectiveConfig
 from melt_ser.data.datasets import WaveformDataset
 from melt_ser.models.outputs import Outputs
 from melt_ser.training.objective import Objective
@@ -94,10 +94,11 @@ def test_without_mixup_classes_stay_numbers(table: pd.DataFrame, tmp_path: Path)
 
 @pytest.mark.parametrize("balance", list(Balance))
 @pytest.mark.parametrize("smoothing", [0.0, 0.1])
-def test_the_loss_of_a_mix_is_the_mix_of_the_losses(balance: Balance, smoothing: float) -> None:
+@pytest.mark.parametrize("kind", [kind for kind in ClassLoss if kind is not ClassLoss.divergence])
+def test_the_loss_of_a_mix_is_the_mix_of_the_losses(balance: Balance, smoothing: float, kind: ClassLoss) -> None:
     classes = np.array([0, 0, 0, 1, 1, 3])  # no utterance has class 2
     weighting = Weighting.of(balance, classes, np.zeros(6, dtype=int), 4)
-    loss = Objective(ObjectiveConfig(), Outputs("abcd"), Targets(classes), weighting.smoothed, smoothing)
+    loss = Objective(ObjectiveConfig(class_loss=kind), Outputs("abcd"), Targets(classes), weighting.smoothed, smoothing)
     logits = torch.randn(3, 4, generator=torch.Generator().manual_seed(0))
     rows, others = torch.tensor([0, 3, 5]), torch.tensor([3, 4, 0])
     first, second = torch.from_numpy(classes)[rows], torch.from_numpy(classes)[others]

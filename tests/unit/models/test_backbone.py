@@ -235,6 +235,14 @@ def test_an_uncached_checkpoint_is_an_error_with_the_fix_within_seconds(
         assert part in message
 
 
+def test_a_cached_checkpoint_with_pickled_weights_alone_names_the_setting_that_reads_them(cache, checkpoint):
+    shutil.copytree(checkpoint, cache)
+    pickle_weights(cache)
+    with pytest.raises(SetupError, match=r"pickled file, pytorch_model\.bin; set backbone\.allow_pickle=true"):
+        load_from_hub()
+    assert same_weights(load_from_hub(allow_pickle=True), load_folder(checkpoint))
+
+
 @pytest.mark.parametrize("name", ["./nowhere", "/nowhere/at/all", "nowhere/at/all"])
 def test_a_missing_checkpoint_folder_is_one_sentence(name):
     with pytest.raises(SetupError, match="does not exist"):

@@ -64,6 +64,8 @@ def test_the_frozen_stage_is_the_last_that_freezing_allows(
 def test_frozen_layers_that_draw_at_random_are_no_stage(setting: str) -> None:
     classifier = small_classifier("hubert")
     classifier.backbone.freeze(1)
+    assert classifier.frozen_stage(crops=False) is Stage.layers
+    assert classifier.frozen_stage(crops=False, draws=True) is Stage.convolution  # as the training of a loaded model
     setattr(classifier.backbone.model.config, setting, 0.5)
     assert classifier.frozen_stage(crops=False) is Stage.convolution
 

@@ -36,6 +36,21 @@ def test_a_model_divided_among_processes_is_refused(name: str, monkeypatch: pyte
         make_accelerator("cpu")
 
 
+@pytest.mark.parametrize(("capability", "precision"), [(7, "fp16"), (8, "bf16")])
+def test_auto_is_bf16_on_a_gpu_that_has_it_and_not_where_torch_emulates_it(
+    capability: int, precision: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    properties = type("Properties", (), {"major": capability})
+    for name, value in {
+        "is_available": True,
+        "current_device": 0,
+        "get_device_properties": properties,
+        "_check_bf16_tensor_supported": True,
+    }.items():
+        monkeypatch.setattr(torch.cuda, name, lambda *_, value=value, **__: value)
+    assert resolve_precision(Precision.auto, on_cpu=False) == precision
+
+
 @pytest.mark.parametrize(
     ("found", "is_slow"), [({}, True), ({"avx512_bf16": True}, False), ({"amx_bf16": True}, False)]
 )

@@ -10,7 +10,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from melt_ser.config import TrainerConfig
+from melt_ser.audio.augment import Augmentation
+from melt_ser.config import AugmentConfig, TrainerConfig
 from melt_ser.core.errors import SetupError
 from melt_ser.data.datasets import WaveformDataset
 from melt_ser.data.stage import Stage
@@ -38,6 +39,14 @@ def test_the_search_finds_the_greatest_value_that_fits_in_few_trials(room: int, 
 def test_the_values_to_choose_from_rise_by_at_most_a_quarter() -> None:
     assert SECONDS[:6] == [10, 12, 14, 17, 20, 24]
     assert all(1.1 < above / below < 1.25 for below, above in itertools.pairwise(SECONDS))
+
+
+def test_a_trial_of_mixed_clips(tmp_path: Path) -> None:
+    table = tones(corpus(tmp_path / "c"))
+    table.augmentation = Augmentation(AugmentConfig(mixup_probability=1.0))
+    model = small_classifier("hubert-batch-norm")
+    model.backbone.freeze("convolution")
+    assert TrialStep(CONFIG, model, Stage.nothing, table, make_accelerator("cpu")).fits(3)
 
 
 @pytest.fixture

@@ -10,13 +10,14 @@ import torch
 from transformers import AutoModel
 
 from melt_ser.audio.waveform import pad_together
-from melt_ser.config import HeadConfig, Kernels
+from melt_ser.config import HeadConfig, Kernels, TrainerConfig
 from melt_ser.core.errors import SetupError
 from melt_ser.data.stage import Stage
 from melt_ser.models.backbone import Backbone
 from melt_ser.models.classifier import SpeechClassifier
 from melt_ser.models.export import load_model, save_model
 from melt_ser.models.families import load_backbone
+from melt_ser.training.optimisation import make_optimiser
 from small_checkpoints import WEIGHTS, edit_config, load_folder, pickle_weights, same_weights
 from small_models import CLASSES, small_config, speechlike
 
@@ -124,6 +125,19 @@ def test_a_head_of_the_last_state_trains_the_adapter(family):
     model(*clips(*LENGTHS)).square().sum().backward()
     adapter = dict(model.backbone.adapter.named_parameters())
     assert all(weight.grad is not None and weight.grad.isfinite().all() for weight in adapter.values())
+
+
+@every_kind
+def test_layer_decay_gives_the_adapter_the_rate_of_the_top_layer(family):
+    model = classifier(family)
+    model.backbone.freeze("nothing")
+    rates = {
+        weight: group["lr"]
+        for group in make_optimiser(TrainerConfig(backbone_learning_rate=1e-3, layer_decay=0.5), model).param_groups
+        for weight in group["params"]
+    }
+    assert {rates[weight] for weight in model.backbone.adapter.parameters()} == {1e-3}
+    assert {rates[weight] for weight in model.backbone.encoder.layers[0].parameters()} < {1e-3, 5e-4}
 
 
 @every_kind
