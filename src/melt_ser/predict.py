@@ -20,9 +20,10 @@ from melt_ser.core import files
 from melt_ser.core.console import finish, progress, say, say_last
 from melt_ser.core.errors import SetupError
 from melt_ser.core.places import is_stream, stream_to_open
+from melt_ser.evaluation.audio_files import audio_files
 from melt_ser.evaluation.label_journal import LabelJournal, journal_of
 from melt_ser.evaluation.label_rows import FORMATS, Layout, RowWriter, row_writer
-from melt_ser.evaluation.labelling import LONGEST_SECONDS, SHORTEST_WINDOW, Row, audio_files
+from melt_ser.evaluation.labelling import LONGEST_SECONDS, SHORTEST_WINDOW, Row
 
 if TYPE_CHECKING:
     from melt_ser.evaluation.labelling import Model
@@ -91,7 +92,7 @@ def _run(options: argparse.Namespace) -> int:
     try:
         return predict(options)
     except KeyboardInterrupt as stop:
-        if options.out is None:
+        if options.out is None or is_stream(options.out):
             raise
         say_last("stopped; the same command labels the remaining files.")
         return exit_code_of(stop)

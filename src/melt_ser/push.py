@@ -72,13 +72,15 @@ def push(options: argparse.Namespace) -> int:
     from melt_ser.runs.hub_client import HubClient
 
     client = HubClient(options.repository, options.public)
-    replaced = client.check(file.path for file in files)
+    replaced, removed = client.check([file.path for file in files])
     if replaced:
         say(f"note: {options.repository} is there already; {', '.join(replaced)} will be replaced.")
+    if removed:
+        say(f"note: {options.repository} has files of another model, which will be removed: {', '.join(removed)}.")
     if not (options.yes or _consents(options.repository, options.public)):
         say("nothing was uploaded.")
         return 0
-    print(f"result: {client.upload(files)}", flush=True)
+    print(f"result: {client.upload(files, removed)}", flush=True)
     return 0
 
 

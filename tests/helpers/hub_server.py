@@ -141,6 +141,8 @@ class Handler(BaseHTTPRequestHandler):
             elif line["key"] == "lfsFile":
                 repository.files[value["path"]] = self.hub.blobs[value["oid"]]
                 repository.large.add(value["path"])
+            elif line["key"] == "deletedFile":
+                del repository.files[value["path"]]
         address = f"{self.hub.address}/{name}/commit/{repository.sha}"
         self._json({"commitUrl": address, "commitOid": repository.sha, "success": True})
 

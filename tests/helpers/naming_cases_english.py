@@ -89,6 +89,7 @@ CREMA_D = NamedCorpus(
             text="Don't forget a jacket.",
             label="ANG",
         ),
+        "AudioWAV/1040_ITH_SAD_X.wav": dict(utterance="1040_ITH_SAD_XX", intensity="", label="SAD"),
         "AudioWAV/1001_IEO_SAD_HI.wav": dict(gender="male", intensity="high", label="SAD"),
         "AudioWAV/1003_IEO_HAP_LO.wav": dict(gender="", intensity="low", label="HAP"),
     },

@@ -135,18 +135,22 @@ def test_predict_windows_cover_the_recording_and_each_is_an_utterance_of_its_own
 
 
 def test_predict_searches_a_folder_for_audio_and_counts_other_files(
-    run_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    run_folder: Path, tmp_path: Path, tmp_path_factory: pytest.TempPathFactory, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "sub").mkdir()
     for name in ("a.wav", "b.aiff", "sub/c.au", "d.FLAC"):
         soundfile.write(tmp_path / name, noise(0.5), SAMPLE_RATE)
     (tmp_path / "gone.wav").symlink_to(tmp_path / "nowhere.wav")
+    elsewhere = tmp_path_factory.mktemp("elsewhere")
+    soundfile.write(elsewhere / "linked.wav", noise(0.5), SAMPLE_RATE)
+    (tmp_path / "session").symlink_to(elsewhere)
+    (elsewhere / "circle").symlink_to(tmp_path)
     for name in ("._a.wav", "notes.txt"):
         (tmp_path / name).write_text("no audio")
     assert predict([str(run_folder), str(tmp_path), "--format", "json", "--device", "cpu"]) == 1
     captured = capsys.readouterr()
     rows = {Path(row["file"]).name: row for row in json.loads(captured.out)}
-    assert sorted(rows) == ["a.wav", "b.aiff", "c.au", "d.FLAC", "gone.wav"]
+    assert sorted(rows) == ["a.wav", "b.aiff", "c.au", "d.FLAC", "gone.wav", "linked.wav"]
     assert [name for name, row in rows.items() if "error" in row] == ["gone.wav"]
     assert "2 files ignored in" in captured.err
 

@@ -188,6 +188,24 @@ def test_the_models_of_all_folds_answer_together_and_fold_chooses_one(
     assert push([str(folds), NAME, *OWN_DATA, "--fold", "3"]) == 2
 
 
+def test_a_repository_holds_the_model_that_was_pushed_last_and_keeps_files_that_are_no_models(
+    folds: Path, run: Path, corpus: Path, hub: Hub, capsys: pytest.CaptureFixture[str]
+) -> None:
+    clip = clip_of(corpus)
+    assert push([str(folds), NAME, *OWN_DATA, "--fold", "2"]) == 0
+    hub.repositories[NAME].files |= {"notes.md": b"mine", "folds/notes.json": b"{}"}
+    capsys.readouterr()
+    assert push([str(folds), NAME, *OWN_DATA]) == 0
+    told = f"{NAME} has files of another model, which will be removed: config.json, melt_ser.json, model.safetensors"
+    assert told in capsys.readouterr().err
+    assert "melt_ser.json" not in hub.repositories[NAME].files
+    assert {"notes.md", "folds/notes.json"} <= set(hub.repositories[NAME].files)
+    assert answer(capsys, f"hub:{NAME}", clip) == answer(capsys, str(folds), clip)
+    assert push([str(run), NAME, *OWN_DATA]) == 0
+    assert not any(path.startswith("folds/1") for path in hub.repositories[NAME].files)
+    assert answer(capsys, f"hub:{NAME}", clip) == answer(capsys, str(run), clip)
+
+
 def test_the_token_is_in_no_output_whatever_the_hub_answers(
     run: Path, hub: Hub, capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
 ) -> None:

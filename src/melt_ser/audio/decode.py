@@ -117,7 +117,7 @@ def read_native(
     if start is not None and not 0.0 <= start < math.inf:
         raise InputError(f"{path}: a segment cannot start at {start} s.")
     if end is not None and not (start or 0.0) < end < math.inf:
-        raise InputError(f"{path}: the segment ends at {end} s, before it starts at {start or 0.0} s.")
+        raise InputError(f"{path}: the segment from {start or 0.0} s to {end} s is empty or runs backwards.")
     blocks = list(_native_blocks(path, Segment(start, end, longest)))
     if not blocks:
         where = "" if start is None else f" from {start} s on (the segment lies outside the recording)"

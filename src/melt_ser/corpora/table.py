@@ -121,7 +121,7 @@ def validate(table: pd.DataFrame, corpus: str, is_rated: bool = False) -> None:
     backwards = table.index[table["end"] <= table["start"].fillna(0.0)]
     if len(backwards):
         raise InputError(
-            f"The table of '{corpus}' has a segment that ends before it starts: "
+            f"The table of '{corpus}' has a segment that does not end after its start: "
             f"utterance '{table.loc[backwards[0], 'utterance']}'; correct its start and end."
         )
 

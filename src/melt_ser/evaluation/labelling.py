@@ -7,7 +7,6 @@ has its own label. Long files are read in blocks, so hours need no more memory t
 
 from __future__ import annotations
 
-import glob
 import math
 import os
 from collections.abc import Iterable, Iterator, Sequence
@@ -18,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 import xxhash
 
-from melt_ser.audio import AUDIO_SUFFIXES, SAMPLE_RATE
+from melt_ser.audio import SAMPLE_RATE
 from melt_ser.audio.contents import contents_of
 from melt_ser.audio.decode import TooLong, in_pieces, read_native, stream_audio
 from melt_ser.audio.decoders import RATES
@@ -29,6 +28,7 @@ from melt_ser.config import DatasetConfig, ScorePrecision
 from melt_ser.core.console import progress, say
 from melt_ser.core.counting import counted
 from melt_ser.core.errors import InputError, MeltSerError, SetupError
+from melt_ser.evaluation.audio_files import audio_files
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -239,39 +239,6 @@ def check_window(window: float | None) -> None:
     """Raise SetupError if the seconds of a window are out of range."""
     if window is not None and not SHORTEST_WINDOW <= window <= LONGEST_SECONDS:
         raise SetupError(f"window is from {SHORTEST_WINDOW} to {LONGEST_SECONDS:.0f} seconds, not {window}.")
-
-
-def audio_files(paths: Iterable[Path]) -> list[Path]:
-    """Return the named files, and from each folder the files with an audio suffix, broken links included.
-
-    A path with *, ? or [ that does not exist is a pattern for files and folders; `**` matches any folders. A folder
-    without audio and a pattern without a match are returned unchanged. A file that is named more than once is returned
-    once.
-    """
-    found = [file for path in paths for match in _matches(path) for file in _audio_in(match)]
-    files = list(dict.fromkeys(found))
-    if len(files) < len(found):
-        repeated = counted(len(found) - len(files), "path is repeated", "paths are repeated")
-        say(f"note: {repeated}; each file is labelled once.")
-    return files
-
-
-def _matches(path: Path) -> list[Path]:
-    """Return the paths that match a pattern, or the path itself if it is no pattern or has no match."""
-    if os.path.lexists(path) or not glob.has_magic(str(path)):
-        return [path]
-    return [Path(match) for match in sorted(glob.glob(str(path), recursive=True))] or [path]
-
-
-def _audio_in(path: Path) -> list[Path]:
-    """Return the audio files of a folder; return a file, or a folder without audio, unchanged."""
-    if not os.path.isdir(path):  # unlike pathlib's, this is false for a name that is too long
-        return [path]
-    files = [file for file in sorted(path.rglob("*")) if not file.is_dir()]
-    audio = [file for file in files if file.suffix.lower() in AUDIO_SUFFIXES and not file.name.startswith(".")]
-    if audio and len(audio) < len(files):
-        say(f"note: {counted(len(files) - len(audio), 'file')} ignored in {path} (hidden, or not named as audio).")
-    return audio or [path]
 
 
 def checked_waveform(samples: npt.NDArray[Any], sampling_rate: int | None) -> Waveform:

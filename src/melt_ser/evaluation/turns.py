@@ -47,24 +47,27 @@ class _BadRow(Exception):
 def turns_of(path: Path, recordings: Sequence[Path]) -> dict[Path, list[Turn]]:
     """Return the turns of each recording, in the order of their starts; an empty list if the file has none of it.
 
-    A turn belongs to the recording whose path, name or name without suffix the file gives. If there is a single
-    recording and the file gives a single name, the names may differ, and a note says so. Another note counts turns of
-    other recordings, and turns that overlap.
+    A turn belongs to the recording whose path, name or name without suffix the file gives; a path wins over names. If
+    there is a single recording and the file gives a single name, the names may differ, and a note says so. Another note
+    counts turns of other recordings, and turns that overlap.
 
-    Raises SetupError if there is no such file, or if a name fits no or several recordings; InputError with the number
-    of the line for a line that cannot be read.
+    Raises SetupError if there is no such file, if a name fits no or several recordings, or if several names fit one;
+    InputError with the number of the line for a line that cannot be read.
     """
     if not path.is_file():
         raise SetupError(f"There is no file of turns at {path}; give an .rttm, .csv or .tsv file.")
     by_name = _read_rttm(path) if path.suffix.lower() == ".rttm" else _read_table(path)
-    turns: dict[Path, list[Turn]] = {recording: [] for recording in recordings}
+    names: dict[Path, list[str]] = {recording: [] for recording in recordings}
     others: list[str] = []
-    for name, own in by_name.items():
+    for name in by_name:
         owner = _owner(path, name, recordings, alone=len(by_name) == 1)
-        if owner is None:
-            others.append(name)
-        else:
-            turns[owner] = sorted([*turns[owner], *own], key=lambda turn: (turn.start, turn.end))
+        (others if owner is None else names[owner]).append(name)
+    turns: dict[Path, list[Turn]] = {}
+    for recording, own in names.items():
+        chosen, passed_over = _of_one_recording(path, recording, own)
+        others += passed_over
+        of_it = [turn for name in chosen for turn in by_name[name]]
+        turns[recording] = sorted(of_it, key=lambda turn: (turn.start, turn.end))
     if others:
         number = sum(len(by_name[name]) for name in others)
         told = counted(number, "turn is", "turns are")
@@ -77,7 +80,7 @@ def _owner(path: Path, name: str, recordings: Sequence[Path], alone: bool) -> Pa
     """Return the recording that a name in the file stands for; None if there is none."""
     if not name and len(recordings) > 1:
         raise SetupError(f"{path} has no column 'audio', so it is for one recording, not for {len(recordings)}.")
-    exact = [recording for recording in recordings if str(recording) == name]
+    exact = [recording for recording in recordings if name and Path(name) == recording]
     found = exact or [one for one in recordings if Path(name).name in (one.name, one.stem)]
     if len(found) > 1:
         raise SetupError(f"{path}: '{name}' may be {found[0]} or {found[1]}; label them with a command each.")
@@ -86,6 +89,21 @@ def _owner(path: Path, name: str, recordings: Sequence[Path], alone: bool) -> Pa
             say(f"note: {path} is about '{name}'; its turns are taken for {recordings[0]}.")
         return recordings[0]
     return found[0] if found else None
+
+
+def _of_one_recording(path: Path, recording: Path, names: list[str]) -> tuple[list[str], list[str]]:
+    """Return the names that are a recording's own, and those of other recordings with the same file name.
+
+    The recording's path is its own name; without it, so are names of one folder, which may lack the suffix.
+    """
+    exact = [name for name in names if name and Path(name) == recording]
+    if exact:
+        return exact, [name for name in names if name not in exact]
+    folders = {Path(name).parent: name for name in names}
+    if len(folders) > 1:
+        first, second = list(folders.values())[:2]
+        raise SetupError(f"{path}: '{first}' and '{second}' may both be {recording}; write its path as in the command.")
+    return names, []
 
 
 def _tell_overlaps(turns: dict[Path, list[Turn]]) -> None:
@@ -129,7 +147,8 @@ def _read_rttm(path: Path) -> TurnsByName:
     if len(channels) > 1:
         say(f"note: {path} names the channels {', '.join(sorted(channels))}; the mean of all channels is labelled.")
     if others:
-        say(f"note: {path}: {others} lines are of other types than SPEAKER, and no turns.")
+        told = counted(others, "line is of another type", "lines are of other types")
+        say(f"note: {path}: {told} than SPEAKER and gave no turn.")
     return _not_empty(path, turns)
 
 

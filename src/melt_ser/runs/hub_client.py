@@ -6,14 +6,17 @@ Every failure becomes a sentence, in which the token is hidden whatever the hub 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
 from melt_ser.core.errors import SetupError, first_line, one_line
 from melt_ser.core.package import __version__
 from melt_ser.core.secret import without_key
+from melt_ser.models.checkpoint_files import DESCRIPTION
 from melt_ser.models.quiet import quiet_hub
+from melt_ser.runs.upload import is_model_file
 
 if TYPE_CHECKING:
     from melt_ser.runs.upload import Upload
@@ -38,8 +41,8 @@ class HubClient:
             raise SetupError("There is no token for the Hugging Face hub; run `hf auth login`, or set HF_TOKEN.")
         self.api = HfApi(token=self.token, library_name="melt_ser", library_version=__version__)
 
-    def check(self, paths: Iterable[str]) -> list[str]:
-        """Return those of the paths that the repository has already; none if it is not there.
+    def check(self, paths: Collection[str]) -> tuple[list[str], list[str]]:
+        """Return those of the paths that the repository has already, and its files of another pushed model.
 
         Raises SetupError if it is public and the user did not say so, or the other way round.
         """
@@ -49,21 +52,25 @@ class HubClient:
             try:
                 info = self.api.model_info(self.repository)
             except RepositoryNotFoundError:
-                return []
+                return [], []
         if info.private is self.public:
             state, fix = ("private", "leave out --public") if info.private else ("public", "add --public")
             raise SetupError(f"{self.repository} is {state} already; {fix}, or give another name.")
-        present = {sibling.rfilename for sibling in info.siblings or []}
-        return [path for path in paths if path in present]
+        present = sorted(sibling.rfilename for sibling in info.siblings or [])
+        ours = any(PurePosixPath(path).name == DESCRIPTION for path in present)
+        of_another = [path for path in present if ours and is_model_file(path) and path not in paths]
+        return [path for path in paths if path in present], of_another
 
-    def upload(self, files: Sequence[Upload]) -> str:
-        """Make the repository if it is not there, add the files in one commit, and return the address of that."""
-        from huggingface_hub import CommitOperationAdd
+    def upload(self, files: Sequence[Upload], removed: Sequence[str] = ()) -> str:
+        """Make the repository if it is not there, and add and remove files in one commit; return its address."""
+        from huggingface_hub import CommitOperationAdd, CommitOperationDelete
 
         quiet_hub()
         with self._sentences("did not take the model"):
             self.api.create_repo(self.repository, private=not self.public, exist_ok=True)
+            operations: list[CommitOperationAdd | CommitOperationDelete]
             operations = [CommitOperationAdd(file.path, file.source) for file in files]
+            operations += [CommitOperationDelete(path) for path in removed]
             commit = self.api.create_commit(self.repository, operations, commit_message="Push a run of melt_ser")
         return str(commit.commit_url)
 

@@ -7,6 +7,7 @@ corpus and paths of the machine), `config.yaml` (paths), logs and checkpoints.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -106,7 +107,16 @@ def _model_files(folder: Path) -> list[Path]:
     """Return the files of a saved model; nothing else that lies in its folder."""
     if not (folder / DESCRIPTION).is_file():
         raise SetupError(f"{folder} has no {DESCRIPTION}; the run lacks its model, so train it again with force=true.")
-    names = {CONFIG, DESCRIPTION, *EXTRACTOR, *TOKENIZER}
     files = (path for place in (folder, folder / TEXT_ENCODER) for path in place.glob("*") if path.is_file())
-    is_weights = (".safetensors", ".safetensors.index.json")
-    return sorted(path for path in files if path.name in names or path.name.endswith(is_weights))
+    return sorted(path for path in files if _is_of_a_model(path.name))
+
+
+def is_model_file(path: str) -> bool:
+    """Return whether a path in a repository is that of a saved model's file, as `uploads` names them."""
+    found = re.fullmatch(rf"(?:folds/\d+/model/)?(?:{TEXT_ENCODER}/)?([^/]+)", path)
+    return found is not None and _is_of_a_model(found[1])
+
+
+def _is_of_a_model(name: str) -> bool:
+    named = name in {CONFIG, DESCRIPTION, *EXTRACTOR, *TOKENIZER}
+    return named or name.endswith((".safetensors", ".safetensors.index.json"))

@@ -121,7 +121,7 @@ def a_start_that_is_no_number(folder: Path) -> Expected:
 @kind
 def a_segment_that_ends_before_it_starts(folder: Path) -> Expected:
     root = first_row(folder, start="0.2", end="0.1")
-    return refused(prepare(root), "table.csv, row 1", "the segment ends at 0.1 s, before it starts")
+    return refused(prepare(root), "table.csv, row 1", "the segment ends at 0.1 s, and starts then or later")
 
 
 @kind

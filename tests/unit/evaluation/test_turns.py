@@ -128,7 +128,7 @@ def test_turns_of_several_recordings_find_theirs_and_the_others_are_counted(
     }
     said = capsys.readouterr().err
     assert "t.rttm: 2 turns are of recordings that are not labelled here: c." in said
-    assert "t.rttm: 1 lines are of other types than SPEAKER, and no turns." in said
+    assert "t.rttm: 1 line is of another type than SPEAKER and gave no turn." in said
 
 
 def test_overlaps_and_channels_are_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -156,3 +156,14 @@ def test_turns_that_may_be_of_several_recordings_are_refused(text: str, tmp_path
 def test_a_whole_path_tells_recordings_of_one_name_apart(tmp_path: Path) -> None:
     path = written(tmp_path / "t.csv", "file,start,end\ny/a.wav,1,2\n")
     assert [len(own) for own in turns_of(path, [A, Path("y/a.wav")]).values()] == [0, 1]
+
+
+def test_turns_of_another_recording_with_the_same_file_name_are_not_taken(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = written(tmp_path / "t.csv", "file,start,end,speaker\nx/a.wav,0,2,anna\ny/a.wav,1,3,bob\n")
+    assert [turn.speaker for turn in turns_of(path, [A])[A]] == ["anna"]
+    assert "1 turn is of recordings that are not labelled here: y/a.wav." in capsys.readouterr().err
+    elsewhere = Path("/data/x/a.wav")
+    with pytest.raises(SetupError, match=r"'x/a\.wav' and 'y/a\.wav' may both be /data/x/a\.wav; write its path as"):
+        turns_of(path, [elsewhere])

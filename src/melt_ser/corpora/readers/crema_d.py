@@ -1,8 +1,9 @@
 """CREMA-D: acted American English, 48 men and 43 women, 12 sentences, 6 emotions.
 
 Files: `<root>/AudioWAV/1001_DFA_ANG_XX.wav`, or without the folder. A name is actor, sentence, emotion and level (XX:
-unspecified). The gender is in the release's VideoDemographics.csv, and the votes of its listeners are in
-processedResults/tabulatedVotes.csv; each is read if it is in the root or in the folder above the root.
+unspecified; one file is called 1040_ITH_SAD_X.wav, and 1040_ITH_SAD_XX in the release's tables). The gender is in the
+release's VideoDemographics.csv, and the votes of its listeners are in processedResults/tabulatedVotes.csv; each is read
+if it is in the root or in the folder above the root.
 Source: Cao et al., CREMA-D: Crowd-sourced Emotional Multimodal Actors Dataset, IEEE Transactions on Affective
 Computing 2014, and the README of the release.
 """
@@ -38,12 +39,15 @@ SENTENCES = {
     "TSI": "The surface is slick.",
     "WSI": "We'll stop in a couple of minutes.",
 }
-NAME = re.compile(rf"(10\d\d)_({'|'.join(SENTENCES)})_(ANG|DIS|FEA|HAP|NEU|SAD)_({'|'.join(LEVELS)})")
+NAME = re.compile(rf"(10\d\d)_({'|'.join(SENTENCES)})_(ANG|DIS|FEA|HAP|NEU|SAD)_({'|'.join(LEVELS)}|X)")
 
 
 def _row(name: re.Match[str], path: PurePath) -> Row:
     actor, sentence, emotion, level = name.groups()
-    return {"speaker": actor, "text": SENTENCES[sentence], "intensity": LEVELS[level], "label": emotion}
+    level = "XX" if level == "X" else level
+    utterance = f"{actor}_{sentence}_{emotion}_{level}"
+    row = {"speaker": actor, "text": SENTENCES[sentence], "intensity": LEVELS[level], "label": emotion}
+    return row | {"utterance": utterance}
 
 
 NAMING = Naming(

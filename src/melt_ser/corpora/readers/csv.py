@@ -222,12 +222,13 @@ def _seconds(column: pd.Series, path: Path) -> pd.Series:
 
 
 def _check_order(table: pd.DataFrame, path: Path) -> None:
-    """Raise InputError if a segment ends before it starts; an empty start is the start of the file."""
+    """Raise InputError if a segment does not end after its start; an empty start is the start of the file."""
     backwards = table.index[table["end"] <= table["start"].fillna(0.0)]
     if len(backwards):
         end = table["end"][backwards[0]]
         raise InputError(
-            f"{path}, row {backwards[0]}: the segment ends at {end:g} s, before it starts; correct start and end."
+            f"{path}, row {backwards[0]}: the segment ends at {end:g} s, and starts then or later; correct start and "
+            "end."
         )
 
 

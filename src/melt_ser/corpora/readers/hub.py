@@ -117,7 +117,8 @@ def _read_csv(path: Path) -> tuple[list[str], list[Record]]:
 
 def _read_json_lines(path: Path) -> tuple[list[str], list[Record]]:
     try:
-        parsed: list[dict[str, Any]] = [json.loads(line) for line in path.read_text("utf-8-sig").splitlines() if line]
+        lines = path.read_text("utf-8-sig").split("\n")  # splitlines would cut at characters that JSON allows in a text
+        parsed: list[dict[str, Any]] = [json.loads(line) for line in lines if line.strip()]
         rows = [{key.lower(): "" if value is None else str(value) for key, value in row.items()} for row in parsed]
     except (ValueError, AttributeError) as error:
         raise InputError(f"{path} does not have a JSON object in each line ({error}); write the file again.") from None

@@ -104,7 +104,8 @@ def test_hub_reads_an_audiofolder_in_place(tmp_path: Path, suffix: str) -> None:
     for split in ("train", "test"):
         rows = [{"file_name": f"clips/{n}.wav", "Emotion": "joy", "speaker_id": f"s{n}"} for n in range(2)]
         if suffix == ".jsonl":
-            text = "".join(json.dumps(row) + "\n" for row in rows)
+            told = {"text": "a\u2028line\x85end"}  # no end of a line of JSON
+            text = "".join(json.dumps(row | told, ensure_ascii=False) + "\r\n" for row in rows) + " \n"
         else:
             text = "".join(",".join(values) + "\n" for values in [rows[0], *(row.values() for row in rows)])
         write_text(tmp_path / "set" / split / f"metadata{suffix}", text)
