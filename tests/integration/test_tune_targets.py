@@ -46,6 +46,20 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+def test_a_probe_of_attributes_is_searched_without_the_method_that_is_for_classes(
+    tmp_path: Path, root: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    search = [*typed(tmp_path / "runs", root, "trainer=probe", "dataset.target=attributes"), "--study", "small"]
+    assert tune(monkeypatch, *search) == 0
+    trials = study_of(tmp_path)
+    assert len(trials) == 6 and "trainer.method" not in trials
+    own = tmp_path / "own.yaml"
+    own.write_text("trainer.method: [logistic_regression, linear_svm]\n")
+    capsys.readouterr()
+    assert tune(monkeypatch, *search, "--space", str(own)) == 2
+    assert "with trainer.method=linear_svm: trainer.method=linear_svm is for classes" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("target", TARGETS)
 def test_the_trial_with_the_best_score_of_the_target_is_chosen_named_and_trained_again(
     target: str, tmp_path: Path, root: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]

@@ -12,7 +12,7 @@ from pathlib import Path
 from omegaconf import DictConfig
 
 from melt_ser.cli.sweep import VISIBLE, overrides, visible_gpus
-from melt_ser.config import Method
+from melt_ser.config import Method, Target
 from melt_ser.core.console import say
 from melt_ser.core.counting import counted
 from melt_ser.core.errors import InputError
@@ -46,9 +46,11 @@ def run_search(composed: DictConfig, options: argparse.Namespace, command: Seque
     typed_keys = {word.partition("=")[0].lstrip("+~") for word in words}
     space = read_space(path).without(typed_keys)
     is_worker = options.one_of_several
-    if not is_worker:  # the process that started it has done so
-        check_space(space, words)
     plan = search_plan(config)
+    if not options.space and plan.corpus.target is Target.attributes:
+        space = space.without(["trainer.method"])  # a probe of attributes has one method
+    if not is_worker:  # the process that started it has done so
+        check_space(space, words, plan.corpus.target)
     settings = identity(config)
     digest = sha256(settings + space.digest)[:8]
     name = options.study or f"{config.backbone.name}-{config.dataset.name}-{config.trainer.name}-{digest}"

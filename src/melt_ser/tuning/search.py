@@ -7,10 +7,11 @@ from collections.abc import Sequence
 
 from melt_ser.cli.checks import check
 from melt_ser.cli.compose import compose, sentences, typed
-from melt_ser.config import Config
+from melt_ser.config import Config, Target
 from melt_ser.core.console import Progress, duration, say, silence
 from melt_ser.core.errors import MeltSerError, OutputError, SetupError, one_line
 from melt_ser.evaluation.dev_metric import score_text
+from melt_ser.runs.target_checks import check_target_settings
 from melt_ser.tuning.space import Space
 from melt_ser.tuning.study import Begun, Study
 from melt_ser.tuning.trial import Pruned, Trainer
@@ -36,11 +37,11 @@ def texts_of(settings: dict[str, str]) -> list[str]:
     return [f"{key}={value}" for key, value in settings.items()]
 
 
-def check_space(space: Space, overrides: Sequence[str]) -> None:
-    """Raise SetupError if one of the choices, or an end of a range, cannot be composed with the command."""
+def check_space(space: Space, overrides: Sequence[str], target: Target) -> None:
+    """Raise SetupError if one of the choices, or an end of a range, does not fit the command or the target."""
     for settings in space.corners():
         try:
-            configured(overrides, settings)
+            check_target_settings(configured(overrides, settings), target)
         except SetupError as error:
             raise SetupError(f"{space.source}: with {' '.join(texts_of(settings))}: {error}") from None
 

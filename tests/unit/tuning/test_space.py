@@ -9,6 +9,7 @@ import optuna
 import pytest
 
 from melt_ser.cli.compose import load_config
+from melt_ser.config import Target
 from melt_ser.core.errors import SetupError
 from melt_ser.core.package import conf_folder
 from melt_ser.tuning.search import check_space
@@ -69,7 +70,7 @@ def test_a_wrong_line_is_one_sentence(line: str, sentence: str, tmp_path: Path) 
 )
 def test_a_value_that_no_trial_can_have_is_one_sentence(line: str, sentence: str, tmp_path: Path) -> None:
     with pytest.raises(SetupError) as caught:
-        check_space(read_space(space(tmp_path, line)), ["trainer=frozen"])
+        check_space(read_space(space(tmp_path, line)), ["trainer=frozen"], Target.label)
     assert sentence in str(caught.value)
 
 
@@ -79,7 +80,7 @@ def test_the_space_of_each_trainer_fits_it(name: str) -> None:
     path = default_space(load_config(f"trainer={name}").trainer)
     assert path == Path(conf_folder()) / "tune" / f"{name}.yaml"
     with hydra.initialize_config_dir(str(conf_folder()), version_base="1.3"):  # once, as in the verb
-        check_space(read_space(path), [f"trainer={name}"])
+        check_space(read_space(path), [f"trainer={name}"], Target.label)
 
 
 def test_a_recipe_without_a_space_has_that_of_its_kind() -> None:
