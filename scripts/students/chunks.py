@@ -45,6 +45,11 @@ class Speech:
         self.starts = np.concatenate([[0], np.cumsum(self.lengths)])
 
     @property
+    def digest(self) -> str:
+        """The SHA-256 of the chunks' lengths: other clips, speeds or another order give another one."""
+        return files.sha256(self.lengths.tobytes().hex())
+
+    @property
     def seconds(self) -> np.ndarray:
         """The length of each chunk, (chunks,)."""
         return self.lengths / SAMPLE_RATE
@@ -65,12 +70,19 @@ class Targets(NamedTuple):
 
 
 @torch.no_grad()
-def teach(teacher: Backbone, layers: list[int], speech: Speech, folder: Path, precision: str) -> Targets:
+def teach(
+    teacher: Backbone, weights: str | None, layers: list[int], speech: Speech, folder: Path, precision: str
+) -> Targets:
     """Return the states `layers` of the teacher for every chunk; they are computed once and kept in `folder`.
 
-    precision: bf16 or fp32, of the teacher's products; the states are stored in float16.
+    weights: the digest of the teacher's. precision: bf16 or fp32, of its products; the states are stored in float16.
+
+    Raises SystemExit if the folder has the states of other weights, layers or speech.
     """
-    path, done = folder / "states.npy", folder / "starts.npy"
+    path, done, about = folder / "states.npy", folder / "starts.npy", folder / "about.json"
+    known = {"teacher_weights": weights, "layers": layers, "speech": speech.digest}
+    if done.is_file() and not (about.is_file() and files.read_json(about) == known):
+        raise SystemExit(f"{folder} has states of another teacher, other layers or other speech; give another --work.")
     if not done.is_file():
         folder.mkdir(parents=True, exist_ok=True)
         counts = teacher.frames_of(torch.from_numpy(speech.lengths))
@@ -89,6 +101,7 @@ def teach(teacher: Backbone, layers: list[int], speech: Speech, folder: Path, pr
             if number % 50 == 0:
                 print(f"teacher: batch {number} of {len(batches)}", flush=True)
         states.flush()
+        files.write_json(about, known)
         with files.replacing_file(done) as temporary, open(temporary, "wb") as file:
             np.save(file, starts)
     return Targets(np.load(path, mmap_mode="r"), np.load(done))

@@ -29,6 +29,7 @@ from torch import Tensor, nn
 from melt_ser.audio.augment import Augmentation
 from melt_ser.config import AugmentConfig, BackboneConfig
 from melt_ser.core import files
+from melt_ser.core.memory import keep_freed_memory
 from melt_ser.data.batches import ShuffledBatches
 from melt_ser.models.checkpoint_config import family_of
 from melt_ser.models.checkpoint_files import weights_digest
@@ -61,13 +62,42 @@ def start_from(folder: Path, backbone: nn.Module) -> None:
     print(f"{len(same)} of {len(ours)} weights and buffers are those of {folder}", flush=True)
 
 
-def loss_of(guesses: Tensor, frame_mask: Tensor, targets: Targets, rows: list[int]) -> Tensor:
-    """Return the mean loss over the frames that both have; the teacher may have one more at the end of a chunk."""
+@torch.no_grad()
+def fit_maps(student: Student, speech: Speech, targets: Targets, seed: int, steps: int = 40) -> None:
+    """Fit the linear maps of a student that has learnt before, by least squares on the chunks of some steps.
+
+    By gradients they take some 200 steps, in which the student is pulled away from the weights that it began with.
+    """
+    products: Tensor | float = 0.0
+    answers: Tensor | float = 0.0
+    for rows in rows_of_steps(speech, seed, 0, steps):
+        audio, lengths = batch_of(map(speech.chunk, rows), do_normalize=True)
+        output = student.eval().backbone(audio, lengths)
+        states, last = common_frames(output.last_hidden_state, output.frame_mask, targets, rows)
+        last = nn.functional.pad(last, (0, 1), value=1.0).double()  # the last column is for the bias
+        products, answers = products + last.T @ last, answers + last.T @ states.flatten(1).double()
+    assert isinstance(products, Tensor)
+    solved = torch.linalg.lstsq(products + 1e-3 * torch.eye(len(products)), answers).solution
+    student.maps.weight.copy_(solved[:-1].T)
+    student.maps.bias.copy_(solved[-1])
+
+
+def common_frames(own: Tensor, frame_mask: Tensor, targets: Targets, rows: list[int]) -> tuple[Tensor, Tensor]:
+    """Return the frames that teacher and student have; the teacher may have one more at the end of a chunk.
+
+    own: (batch, frames, any features) of the student. The teacher's states, (frames, layers, features), are normalised.
+    """
     counts = np.minimum(np.diff(targets.starts)[rows], frame_mask.sum(dim=1).numpy())
     known = [targets.states[targets.starts[row] :][:count] for row, count in zip(rows, counts, strict=True)]
     states = torch.from_numpy(np.concatenate(known)).float()
     states = nn.functional.layer_norm(states, states.shape[-1:])
-    guessed = torch.cat([own[:count] for own, count in zip(guesses.float(), counts, strict=True)]).view(states.shape)
+    return states, torch.cat([frames[:count] for frames, count in zip(own.float(), counts, strict=True)])
+
+
+def loss_of(guesses: Tensor, frame_mask: Tensor, targets: Targets, rows: list[int]) -> Tensor:
+    """Return the mean loss over the frames that teacher and student have."""
+    states, guessed = common_frames(guesses, frame_mask, targets, rows)
+    guessed = guessed.view(states.shape)
     similarity = nn.functional.cosine_similarity(guessed, states, dim=-1)
     return (guessed - states).abs().mean() - nn.functional.logsigmoid(similarity).mean()
 
@@ -88,6 +118,9 @@ def main() -> None:
         help="folder for the teacher's states: 420 MB for an hour of speech",
     )
     options.add_argument("--start", type=Path, help="folder of a student, of any family, to start from")
+    options.add_argument(
+        "--fit-maps", action="store_true", help="fit the maps to the teacher by least squares first, for --start"
+    )
     options.add_argument("--steps", type=int, default=5000)
     options.add_argument("--learning-rate", type=float, default=3e-3)
     options.add_argument("--noise", type=float, default=0.5, help="share of chunks with white noise, 5 to 30 dB below")
@@ -97,20 +130,24 @@ def main() -> None:
     )
     options.add_argument("--save-every", type=int, default=200, help="steps between checkpoints")
     arguments = options.parse_args()
+    keep_freed_memory()
     speech = Speech(arguments.speech, arguments.speeds)
     known = BackboneConfig(family=arguments.teacher_family, checkpoint=arguments.teacher)
     teacher = load_backbone(known, 0).eval()
-    targets = teach(teacher, arguments.layers, speech, arguments.work, arguments.precision)
+    weights = weights_digest(known)
+    targets = teach(teacher, weights, arguments.layers, speech, arguments.work, arguments.precision)
     student = Student(arguments.family, len(arguments.layers), teacher.hidden_size, arguments.seed)
     if arguments.start is not None:
         start_from(arguments.start, student.backbone)
+    if arguments.fit_maps:
+        fit_maps(student, speech, targets, arguments.seed)
     train(student, speech, targets, arguments)
     student.backbone.model.half()
     student.backbone.save(arguments.out)
     about = {name: value for name, value in vars(arguments).items() if not isinstance(value, Path)}
     about |= {
         "teacher": Path(arguments.teacher).name if Path(arguments.teacher).is_dir() else arguments.teacher,
-        "teacher_weights": weights_digest(known),
+        "teacher_weights": weights,
         "start": arguments.start and arguments.start.name,
         "hours": round(speech.hours, 2),
         "weights": sum(weight.numel() for weight in student.backbone.parameters()),

@@ -82,6 +82,24 @@ def test_a_killed_training_goes_on_to_the_same_weights(speech, tmp_path):
     assert all(torch.equal(ours[name], theirs[name]) for name in theirs)
 
 
+def test_states_of_other_layers_are_refused(speech, tmp_path):
+    output_of(command(speech, tmp_path / "student", "--steps", "1"))
+    done = subprocess.run(command(speech, tmp_path / "other", "--layers", "0", "1"), capture_output=True, text=True)
+    assert done.returncode == 1 and "other layers or other speech; give another --work." in done.stderr
+    assert not (tmp_path / "other").exists()
+
+
+def test_a_student_goes_on_from_another_with_maps_that_fit_it(speech, tmp_path):
+    output_of(command(speech, tmp_path / "first", "--steps", "12", "--noise", "0"))
+    go_on = ("--start", str(tmp_path / "first"), "--steps", "2", "--save-every", "1", "--noise", "0")
+    losses = []
+    for more in ((), ("--fit-maps",)):
+        lines = output_of(command(speech, tmp_path / f"second{len(more)}", *go_on, *more)).splitlines()
+        losses.append(float(next(line for line in lines if "step 1/2" in line).split("loss ")[1].split(",")[0]))
+    assert losses[1] < losses[0]
+    assert json.loads((tmp_path / "second1" / "distil.json").read_text())["fit_maps"] is True
+
+
 def test_the_loss_falls(speech, tmp_path):
     options = ("--steps", "24", "--save-every", "12", "--noise", "0")
     lines = output_of(command(speech, tmp_path / "student", *options)).splitlines()
