@@ -90,7 +90,7 @@ def test_states_of_other_layers_are_refused(speech, tmp_path):
 
 
 def test_a_student_goes_on_from_another_with_maps_that_fit_it(speech, tmp_path):
-    output_of(command(speech, tmp_path / "first", "--steps", "12", "--noise", "0"))
+    output_of(command(speech, tmp_path / "first", "--steps", "4", "--noise", "0"))
     go_on = ("--start", str(tmp_path / "first"), "--steps", "2", "--save-every", "1", "--noise", "0")
     losses = []
     for more in ((), ("--fit-maps",)):
