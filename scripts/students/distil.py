@@ -68,18 +68,20 @@ def fit_maps(student: Student, speech: Speech, targets: Targets, seed: int, step
 
     By gradients they take some 200 steps, in which the student is pulled away from the weights that it began with.
     """
-    products: Tensor | float = 0.0
-    answers: Tensor | float = 0.0
+    maps, width = student.maps, student.maps.in_features + 1  # the last column is for the bias
+    products = torch.zeros(width, width, dtype=torch.float64)
+    answers = torch.zeros(width, maps.out_features, dtype=torch.float64)
+    student.eval()
     for rows in rows_of_steps(speech, seed, 0, steps):
         audio, lengths = batch_of(map(speech.chunk, rows), do_normalize=True)
-        output = student.eval().backbone(audio, lengths)
+        output = student.backbone(audio, lengths)
         states, last = common_frames(output.last_hidden_state, output.frame_mask, targets, rows)
-        last = nn.functional.pad(last, (0, 1), value=1.0).double()  # the last column is for the bias
-        products, answers = products + last.T @ last, answers + last.T @ states.flatten(1).double()
-    assert isinstance(products, Tensor)
-    solved = torch.linalg.lstsq(products + 1e-3 * torch.eye(len(products)), answers).solution
-    student.maps.weight.copy_(solved[:-1].T)
-    student.maps.bias.copy_(solved[-1])
+        last = nn.functional.pad(last, (0, 1), value=1.0).double()
+        products += last.T @ last
+        answers += last.T @ states.flatten(1).double()
+    solved = torch.linalg.lstsq(products + 1e-3 * torch.eye(width), answers).solution
+    maps.weight.copy_(solved[:-1].T)
+    maps.bias.copy_(solved[-1])
 
 
 def common_frames(own: Tensor, frame_mask: Tensor, targets: Targets, rows: list[int]) -> tuple[Tensor, Tensor]:

@@ -187,7 +187,7 @@ class Journal:
 
     def rename(self, calls: Iterable[tuple[str, str]], answered: bool = True) -> None:
         """Give submitted calls, and answered ones too, other names: pairs of present and new name, if that is free."""
-        pairs = [(new, present) for present, new in calls]
+        pairs = [(new, present) for present, new in calls if new != present]
         changes = {"submitted": "call = ?, sent = coalesce(sent, call)"} | ({"answers": "call = ?"} if answered else {})
         with self.connection:
             for table, change in changes.items():

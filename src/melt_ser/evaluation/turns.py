@@ -80,7 +80,7 @@ def _owner(path: Path, name: str, recordings: Sequence[Path], alone: bool) -> Pa
     """Return the recording that a name in the file stands for; None if there is none."""
     if not name and len(recordings) > 1:
         raise SetupError(f"{path} has no column 'audio', so it is for one recording, not for {len(recordings)}.")
-    exact = [recording for recording in recordings if name and Path(name) == recording]
+    exact = [recording for recording in recordings if Path(name) == recording]
     found = exact or [one for one in recordings if Path(name).name in (one.name, one.stem)]
     if len(found) > 1:
         raise SetupError(f"{path}: '{name}' may be {found[0]} or {found[1]}; label them with a command each.")
@@ -96,7 +96,7 @@ def _of_one_recording(path: Path, recording: Path, names: list[str]) -> tuple[li
 
     The recording's path is its own name; without it, so are names of one folder, which may lack the suffix.
     """
-    exact = [name for name in names if name and Path(name) == recording]
+    exact = [name for name in names if Path(name) == recording]
     if exact:
         return exact, [name for name in names if name not in exact]
     folders = {Path(name).parent: name for name in names}

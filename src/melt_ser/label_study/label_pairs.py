@@ -69,7 +69,7 @@ def read_pairs(
             label_column(table, first_column, (MACHINE, *HUMAN), first_path),
             label_column(other, second_column, (MACHINE, *HUMAN), second_path),
         )
-        first_name, second_name = _names(first_path, second_path)
+        first_name, second_name = distinct_names([first_path, second_path])
         names = f"{first_name}, {columns[0]}", f"{second_name}, {columns[1]}"
         paired, left_out = joined(table, other, keys, first_path, second_path)
         theirs = columns[1] + THEIRS if columns[1] + THEIRS in paired else columns[1]
@@ -133,7 +133,7 @@ def joined(
     both = first.merge(second, how="inner", left_on=own, right_on=theirs, suffixes=("", THEIRS))
     left_out = {
         f"only in {name}": len(table) - len(both)
-        for name, table in zip(_names(first_path, second_path), (first, second), strict=True)
+        for name, table in zip(distinct_names([first_path, second_path]), (first, second), strict=True)
         if len(table) > len(both)
     }
     for column in SAME_FOR_EQUAL_KEYS:
@@ -149,11 +149,10 @@ def joined(
     return both, left_out
 
 
-def _names(first_path: Path, second_path: Path) -> tuple[str, str]:
-    """Return the names of two files, or their whole paths if the names are the same."""
-    if first_path.name == second_path.name:
-        return str(first_path), str(second_path)
-    return first_path.name, second_path.name
+def distinct_names(paths: Sequence[Path]) -> list[str]:
+    """Return the names of files, or their whole paths if a name repeats."""
+    names = [path.name for path in paths]
+    return names if len(set(names)) == len(names) else [str(path) for path in paths]
 
 
 def default_keys(*tables: pd.DataFrame) -> list[str]:

@@ -9,7 +9,16 @@ from pathlib import Path
 import pandas as pd
 
 from melt_ser.core.errors import InputError, SetupError
-from melt_ser.label_study.label_pairs import HUMAN, MACHINE, default_keys, joined, label_column, read_labels, require
+from melt_ser.label_study.label_pairs import (
+    HUMAN,
+    MACHINE,
+    default_keys,
+    distinct_names,
+    joined,
+    label_column,
+    read_labels,
+    require,
+)
 
 FEWEST = 2  # sources
 
@@ -67,9 +76,7 @@ def read_sources(
 
 def _names(paths: Sequence[Path], columns: Sequence[str]) -> list[str]:
     """Return the name of each file; with its column if files have different ones, and whole paths if names repeat."""
-    names = [path.name for path in paths]
-    if len(set(names)) < len(names):
-        names = [str(path) for path in paths]
+    names = distinct_names(paths)
     if len(set(zip(names, columns, strict=True))) < len(names):
         raise SetupError(f"{names[0]} is given twice with one column; give each source once.")
     if len(set(columns)) == 1:
