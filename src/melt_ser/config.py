@@ -550,6 +550,11 @@ class AugmentConfig:
     feature_mask_probability: float = 0.0
     """Probability of SpecAugment's masks over features, inside the backbone, from 0 to 1. 0: none."""
 
+    @property
+    def masks_input(self) -> bool:
+        """Whether the input of the backbone's layers is masked at random."""
+        return max(self.time_mask_probability, self.feature_mask_probability) > 0
+
 
 @dataclass
 class TrainerConfig:

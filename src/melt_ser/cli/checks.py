@@ -128,8 +128,7 @@ def check(config: Config) -> None:
         raise SetupError(f"trainer.refit is false, true or cut_dev, not '{trainer.refit}'.")
     check_method(config)
     check_augment(config.augment)
-    masks = max(config.augment.time_mask_probability, config.augment.feature_mask_probability) > 0
-    if masks and trainer.freeze == "everything":
+    if config.augment.masks_input and trainer.freeze == "everything":
         raise SetupError(
             "augment.time_mask_probability and augment.feature_mask_probability need a backbone that is trained, but "
             "trainer.freeze=everything trains none; set both to 0, or trainer.freeze=convolution."

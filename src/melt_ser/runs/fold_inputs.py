@@ -60,9 +60,7 @@ class FoldInputs:
         seconds = None if self.reads_words else trainer.crop_seconds  # words are not cropped
         cut = seconds is not None and bool((plan.utterances["duration"] > seconds).any())
         self.crop = Crop(seconds, trainer.crop_places) if seconds else None
-        augment = plan.config.augment
-        masks = max(augment.time_mask_probability, augment.feature_mask_probability)
-        draws = max(masks, plan.config.backbone.layer_drop) > 0
+        draws = plan.config.augment.masks_input or plan.config.backbone.layer_drop > 0
         self.stage = model.frozen_stage(crops=cut and trainer.crop_places is None, draws=draws)
         if trainer.crop_places is None and self.stage is not Stage.nothing:
             self.crop = None  # `fit` crops the features of the frozen stage
