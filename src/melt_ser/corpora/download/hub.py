@@ -1,7 +1,8 @@
 """Data sets of the Hugging Face hub: `hub_folder` downloads one, `unpack_hub` unpacks parquet files with audio.
 
 Both write into the cache folder, once. A data set is unpacked into the audiofolder layout: for each split a folder with
-its clips and a `metadata.csv`.
+its clips and a `metadata.csv`. A folder of clips whose folders are the labels (`train/angry/1.wav`) becomes such a
+layout too.
 """
 
 from __future__ import annotations
@@ -115,17 +116,32 @@ def _unpack_split(root: Path, data: Any, audio_column: str, folder: Path) -> Non
     with (folder / "metadata.csv").open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file)
         writer.writerow(["file_name", *others])
-        for number, row in enumerate(_rows(data)):
+        for number, row in enumerate(_rows(root, data)):
             audio = row[audio_column] if isinstance(row[audio_column], dict) else {}
-            name = _clip_name(folder, audio["path"] or "", number) if audio.get("bytes") else ""
+            content = audio.get("bytes") or _content_of(root, audio.get("path") or "")
+            name = _clip_name(folder, audio["path"] or "", number) if content else ""
             if name:
-                (folder / name).write_bytes(audio["bytes"])
+                (folder / name).write_bytes(content)
             writer.writerow([name, *(_text(row[other], features[other]) for other in others)])
 
 
-def _rows(data: Any) -> Iterator[dict[str, Any]]:
-    for table in data.with_format("arrow").iter(batch_size=100):  # in this format the library decodes no audio
-        yield from table.to_pylist()
+def _rows(root: Path, data: Any) -> Iterator[dict[str, Any]]:
+    """Yield the rows of a split; raise InputError if the library cannot read one of its files."""
+    try:
+        for table in data.with_format("arrow").iter(batch_size=100):  # in this format the library decodes no audio
+            yield from table.to_pylist()
+    except Exception as error:  # many kinds
+        raise InputError(
+            f"{root} cannot be read to its end ({first_line(error)}); get the data set again, or read its clips "
+            "by a table of your own (dataset=csv)."
+        ) from None
+
+
+def _content_of(root: Path, path: str) -> bytes:
+    """Return the bytes of a clip that lies in the data set beside its table; nothing if it does not."""
+    file = root / path
+    inside = path and "\0" not in path and file.resolve().is_relative_to(root.resolve())
+    return file.read_bytes() if inside and file.is_file() else b""
 
 
 def _text(value: Any, feature: Any) -> str:

@@ -3,8 +3,9 @@
 There are two formats: the audiofolder layout (clips, and `metadata.csv` or `metadata.jsonl` with paths relative to it
 in `file_name`), and parquet with the audio inside, as the datasets library stores it and the hub shows it. Parquet is
 unpacked once into the audiofolder layout, in a folder of the cache that is named by a digest of the data set, so that
-both formats are read in the same way. The datasets library never decodes audio here: its decoder needs torchcodec and a
-shared FFmpeg. Its own audiofolder loader decodes too, so this module reads that layout itself.
+both formats are read in the same way; so are clips without a table, whose folders are their labels. The datasets
+library never decodes audio here: its decoder needs torchcodec and a shared FFmpeg. Its own audiofolder loader decodes
+too, so this module reads that layout itself.
 
 `dataset.columns` maps our columns to those of the data set (`label: emotion`). Without an entry, `label`, `speaker`,
 `gender` and `text` are read from columns with the same name (`text: null` prevents it). Other columns are not read,

@@ -87,6 +87,41 @@ def test_hub_parquet_is_unpacked_once_into_clips(tmp_path: Path) -> None:
     assert len(read(root, CONFIG).table) == 5  # a changed data set is unpacked again
 
 
+def test_hub_takes_the_labels_of_clips_without_a_table_from_their_folders(tmp_path: Path) -> None:
+    for number, name in enumerate(("train/anger/1.wav", "train/joy/1.wav", "test/joy/3.wav")):
+        (tmp_path / "set" / name).parent.mkdir(parents=True)
+        (tmp_path / "set" / name).write_bytes(clip(200 + number))
+    corpus = load_corpus(replace(load_dataset("hub"), root=str(tmp_path / "set")))
+    table = corpus.table[["audio", "split", "emotion"]]
+    assert sorted(table.to_numpy().tolist()) == [
+        ["test/3.wav", "test", "happy"],
+        ["train/0000001.wav", "train", "happy"],  # two clips of a split have the name 1.wav
+        ["train/1.wav", "train", "angry"],
+    ]
+    assert (corpus.root / "train" / "0000001.wav").read_bytes() == clip(201)
+
+
+def test_hub_reads_clips_beside_a_parquet_file_and_none_elsewhere(tmp_path: Path) -> None:
+    (tmp_path / "set" / "clips").mkdir(parents=True)
+    for name in ("set/clips/a.wav", "b.wav"):
+        (tmp_path / name).write_bytes(clip())
+    paths = ["clips/a.wav", "../b.wav", str(tmp_path / "b.wav"), "clips/none.wav"]
+    rows = pa.array([{"bytes": None, "path": path} for path in paths], AUDIO)
+    table = pa.table({"audio": rows, "emotion": ["joy"] * 4, "speaker_id": ["1"] * 4})
+    parquet.write_table(table, tmp_path / "set" / "train.parquet")
+    release = read(tmp_path / "set", CONFIG)
+    assert release.table["audio"].tolist() == ["train/a.wav"]
+    assert [item.reason for item in release.skipped] == ["no audio: row 2", "no audio: row 3", "no audio: row 4"]
+
+
+def test_hub_data_set_with_a_damaged_file_is_one_sentence(tmp_path: Path) -> None:
+    parquet_file(tmp_path / "set" / "data" / "train-0.parquet", ["a.wav"], [0])
+    (tmp_path / "set" / "data" / "train-1.parquet").write_bytes(b"PAR1" + bytes(100))
+    with pytest.raises(InputError, match=r"set cannot be read to its end \(.+\); get the data set again"):
+        read(tmp_path / "set", CONFIG)
+    assert not list((tmp_path / "cache" / "hub").glob("hub-*"))  # nothing half-written stays
+
+
 def test_hub_never_writes_a_clip_outside_its_folder(tmp_path: Path) -> None:
     clips = ["../../evil.wav", "/etc/passwd", "same.wav", "x\\same.wav", ".hidden.wav", "metadata.csv", None]
     parquet_file(tmp_path / "set" / "train.parquet", clips, [0, 0, 0, 0, 0, None, -1])
