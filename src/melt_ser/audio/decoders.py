@@ -28,6 +28,7 @@ NAMES_OTHERS = {  # formats whose files name other files or addresses, which FFm
     *("applehttp", "concat", "dash", "hls", "image2", "imf", "rtp", "rtsp", "sap", "sdp", "webm_dash_manifest"),
 }
 BLOCK = 2**20  # samples of all channels read at once, so that an hour of them is never in memory together
+BEFORE = 32 * 1152  # samples in front of a segment of an MP3: a frame needs up to 511 bytes of the frames before it
 
 
 class TooLong(InputError):
@@ -93,8 +94,19 @@ def _opened(path: Path, part: Part) -> Iterator[Any]:
         yield window
 
 
+class _Onward(soundfile.SoundFile):  # type: ignore[misc]
+    """A file whose reads go on where the last one ended.
+
+    soundfile itself seeks there after each read, and behind a seek the first frames of an MP3 are wrong, as they lack
+    the bytes of earlier ones.
+    """
+
+    def seekable(self) -> bool:
+        return False
+
+
 def _soundfile_blocks(path: Path, part: Part, segment: Segment, mix: Mixer) -> Iterator[tuple[Waveform, int]]:
-    with _opened(path, part) as source, soundfile.SoundFile(source) as file:
+    with _opened(path, part) as source, _Onward(source) as file:
         rate = file.samplerate
         check_rate(path, rate)
         estimates = file.subtype.startswith("MPEG") and file.format != "MP3"
@@ -105,7 +117,9 @@ def _soundfile_blocks(path: Path, part: Part, segment: Segment, mix: Mixer) -> I
         if first >= last:
             return
         segment.check(path, (last - first) / rate)
-        file.seek(first)
+        before = min(first, BEFORE) if file.subtype.startswith("MPEG") else 0
+        file.seek(first - before)
+        file.read(before, dtype="float32")
         missing, block = last - first, max(1, BLOCK // file.channels)
         while missing:
             frames = file.read(min(missing, block), dtype="float32", always_2d=True)

@@ -37,7 +37,7 @@ from melt_ser.core.locks import exclusive_lock
 from melt_ser.core.package import cache_folder
 from melt_ser.core.places import Stamp, stamp_of
 
-RULES_VERSION = 6  # raise it when a rule or the way of measuring changes; clips are then measured again
+RULES_VERSION = 7  # raise it when a rule or the way of measuring changes; clips are then measured again
 CLIPPED = 1e-3  # share of samples at full scale from which a clip is listed; it stays in use
 
 CHUNK = 500  # clips: a few seconds of work

@@ -16,6 +16,7 @@ from make_audio import encode, overwrite, sine
 from melt_ser.audio import SAMPLE_RATE
 from melt_ser.audio.augment import Augmentation
 from melt_ser.audio.decode import read_audio, read_native
+from melt_ser.audio.decoders import BLOCK
 from melt_ser.audio.resample import resample
 from melt_ser.audio.verify import verify_clip
 from melt_ser.cli.checks import check_augment
@@ -46,6 +47,21 @@ def test_decode_reads_the_formats_of_soundfile(
     assert decoded.ndim == 1
     assert len(decoded) == pytest.approx(SAMPLE_RATE / 2, abs=1200 if name == "a.mp3" else 1)
     assert np.sqrt(np.mean(decoded**2)) == pytest.approx(0.5 / np.sqrt(2), rel=0.12)
+
+
+def test_decode_joins_the_blocks_and_cuts_the_segments_of_an_mp3_without_wrong_samples(tmp_path: Path) -> None:
+    """At a low bit rate, a frame needs the bytes of those before it, which are not there behind a seek."""
+    rate, random = 44_100, np.random.default_rng(0)
+    loudness = np.repeat(random.random(300) ** 3, rate // 10)
+    wave = (loudness * random.uniform(-0.5, 0.5, len(loudness))).astype(np.float32)
+    path = tmp_path / "a.mp3"
+    soundfile.write(path, wave, rate, compression_level=0.99, bitrate_mode="VARIABLE")
+    whole, _ = soundfile.read(path, dtype="float32")
+    assert len(whole) > BLOCK
+    np.testing.assert_allclose(read_native(path)[0], whole, atol=1e-5)
+    for start, end in [(0.5, 1.0), (3.21, 4.0), (7.0, 29.5), (28.11, 28.5)]:
+        segment = whole[round(start * rate) : round(end * rate)]
+        np.testing.assert_allclose(read_native(path, start, end)[0], segment, atol=1e-5)
 
 
 @pytest.mark.parametrize(
