@@ -190,7 +190,7 @@ def _decode(
                 outcomes.append(outcome)
                 yield outcome
             done = pd.concat([chunk, pd.DataFrame(outcomes, index=chunk.index)], axis=1)
-            measurements.add(done[done["reason"].isna()])
+            measurements.add(done[done["reason"].isna()].drop_duplicates(list(KEY)))  # a clip may have several rows
 
 
 def rules(config: DatasetConfig) -> dict[str, Any]:

@@ -62,6 +62,22 @@ def test_a_reader_in_a_users_package_may_build_its_table_by_hand(root: Path, pat
     assert release.table.loc[0, ["utterance", "label", "speaker"]].tolist() == ["1", "sad", ""]
 
 
+def test_a_users_reader_may_give_a_clip_several_rows(root: Path, path: Path) -> None:
+    (path / "twice_reader.py").write_text(
+        "from melt_ser.corpora.table import Release, make_table\n"
+        "def read(root, config):\n"
+        "    clips = [path.relative_to(root) for path in sorted(root.glob('*/*.wav'))]\n"
+        "    return Release(make_table([\n"
+        "        dict(utterance=f'{clip.parent}{clip.stem}{rater}', source=clip, audio=clip, label='sad')\n"
+        "        for clip in clips for rater in 'ab']))\n"
+    )
+    (root / "anna" / "joy_02.wav").unlink()
+    (root / "anna" / "joy_02.wav").touch()  # it cannot be read, and is tried again
+    first = load_corpus(config_for("twice_reader", root))
+    assert first.table["utterance"].tolist()[:4] == ["annasad_01a", "annasad_01b", "benjoy_02a", "benjoy_02b"]
+    assert load_corpus(config_for("twice_reader", root)).table.equals(first.table)
+
+
 def test_a_reader_in_the_current_folder_is_found_by_python_m(root: Path, tmp_path: Path) -> None:
     (tmp_path / "local_reader.py").write_text(DOCUMENTED)
     typed = ["dataset=csv", "dataset.name=mine", "dataset.reader=local_reader", f"dataset.root={root}"]

@@ -32,10 +32,10 @@ from melt_ser.corpora.readers.audformat_ratings import (
     segment_of,
     with_ratings,
 )
-from melt_ser.corpora.readers.columns import columns_of, needs_label
+from melt_ser.corpora.readers.columns import columns_of, needs_label, with_our_genders
 from melt_ser.corpora.readers.csv import release_of
 from melt_ser.corpora.readers.release import not_found
-from melt_ser.corpora.table import GENDER_WORDS, SPLIT_WORDS, Release
+from melt_ser.corpora.table import SPLIT_WORDS, Release
 
 HEADER = "db.yaml"
 AGAIN = "get the database again, or correct that file"
@@ -64,14 +64,14 @@ def read(root: Path, config: DatasetConfig) -> Release:
             f"The tables of {root / HEADER} do not go together ({reason}); name those to read with dataset.parts, of "
             f"{tables}."
         ) from None
-    records = [
+    records, other_genders = with_our_genders(
         _record(index, row, columns, splits) for index, row in zip(frame.index, frame.to_dict("records"), strict=True)
-    ]
+    )
     release = release_of(records, root, root / HEADER, config)
     if config.target is not None or "label" not in columns:
         release = with_ratings(release, database, columns)
     licence = [f"licence of the database: {database.license}"] if database.license else []
-    release.notes += notes + licence
+    release.notes += other_genders + notes + licence
     return release
 
 
@@ -205,12 +205,11 @@ def _tables(database: Any) -> list[Any]:
 
 
 def _record(index: Any, row: dict[str, Any], columns: dict[str, str], splits: dict[Segment, str]) -> Record:
-    """Return a row under our column names, with its file, times, split and gender."""
+    """Return a row under our column names, with its file, times and split."""
     record = {our: "" if pd.isna(row[name]) else str(row[name]) for our, name in columns.items()}
     file, start, end = segment = segment_of(index)
     if start or end is not None:
         record["start"] = str(start)
         record["end"] = "" if end is None else str(end)
-    gender = GENDER_WORDS.get(record.get("gender", "").lower(), "")
     language = _two_letters(record["language"]) if record.get("language") else ""
-    return {**record, "audio": file, "split": splits.get(segment, ""), "gender": gender, "language": language}
+    return {**record, "audio": file, "split": splits.get(segment, ""), "language": language}

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from melt_ser.config import DatasetConfig
 from melt_ser.core.errors import InputError, SetupError
 from melt_ser.core.vocabulary import ATTRIBUTES, USED_COLUMNS, unknown_column
+from melt_ser.corpora.readers.release import Row
+from melt_ser.corpora.table import GENDER_WORDS
 
 # Other names of our columns: lower-case letters and digits, so that "Speaker ID" and speaker_id are one name. Times are
 # not among them: in tables of cut clips they often are times in the uncut recording.
@@ -78,6 +81,15 @@ def find_columns(
     named = ", ".join(f"{our} from '{their}'" for our, their in understood.items())
     notes = [f"columns found by their names: {named} (dataset.columns changes this)"] if named else []
     return {**theirs, **understood}, notes
+
+
+def with_our_genders(records: Iterable[Row]) -> tuple[list[Row], list[str]]:
+    """Return rows of a data set with our words for genders, "" for any other word, and a note on the others."""
+    words = [(record, record.get("gender", "")) for record in records]
+    ours = [{**record, "gender": GENDER_WORDS.get(word.lower(), "")} for record, word in words]
+    others = Counter(word for _, word in words if word.lower() not in GENDER_WORDS)
+    counts = listed(f"{word} ({count})" for word, count in others.most_common())
+    return ours, [f"genders that are neither female nor male count as not known: {counts}"] if others else []
 
 
 def listed(columns: Iterable[str]) -> str:

@@ -27,10 +27,10 @@ from melt_ser.core.errors import InputError, SetupError, did_you_mean
 from melt_ser.corpora.download.hub import unpack_hub
 from melt_ser.corpora.ratings import ATTRIBUTE
 from melt_ser.corpora.readers.annotations import Record, read_records
-from melt_ser.corpora.readers.columns import attribute_columns, columns_of, needs_label
+from melt_ser.corpora.readers.columns import attribute_columns, columns_of, needs_label, with_our_genders
 from melt_ser.corpora.readers.csv import release_of
 from melt_ser.corpora.readers.release import not_found, visible_files
-from melt_ser.corpora.table import GENDER_WORDS, SPLIT_WORDS, Release
+from melt_ser.corpora.table import SPLIT_WORDS, Release
 
 FILE_NAME = "file_name"  # the column of the audiofolder layout
 SAME = ("label", "speaker", "gender", "text")  # columns that have this meaning in every data set
@@ -49,13 +49,15 @@ def read(root: Path, config: DatasetConfig) -> Release:
     parts = {record["part"] for record in records}
     for part in sorted(set(config.parts or ()) - parts):
         raise SetupError(f"The data set in {root} has no split '{part}' (dataset.parts); {did_you_mean(part, parts)}")
-    used = [record for record in records if config.parts is None or record["part"] in config.parts]
+    used, other_genders = with_our_genders(
+        record for record in records if config.parts is None or record["part"] in config.parts
+    )
     unknown = Counter(record["part"] for record in used if not record["split"])
     if len({record["split"] for record in used}) == 1:
         used = [{**record, "split": ""} for record in used]
     release = release_of(used, folder, folder, config)
     release.root = folder
-    release.notes += [*notes, *_note_on_parts(unknown)]
+    release.notes += [*notes, *other_genders, *_note_on_parts(unknown)]
     return release
 
 
@@ -88,7 +90,6 @@ def _records(folder: Path, path: Path, config: DatasetConfig, notes: dict[str, N
         record["part"] = next((name for name in folders if name.lower() in SPLIT_WORDS), folders[0] if folders else "")
         # The words of a split column are checked in `release_of`.
         record["split"] = record.get("split") or SPLIT_WORDS.get(record["part"].lower(), "")
-        record["gender"] = GENDER_WORDS.get(record.get("gender", "").lower(), "")
         yield record
 
 

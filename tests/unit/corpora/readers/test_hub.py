@@ -173,6 +173,16 @@ def test_hub_reads_only_clear_columns_without_an_entry_and_notes_them(tmp_path: 
     assert read(tmp_path, named).table["session"].tolist() == ["7", "7"]
 
 
+def test_hub_notes_genders_that_it_does_not_know(tmp_path: Path) -> None:
+    rows = "".join(f"{number}.wav,joy,1,{word}\n" for number, word in enumerate(("F", "woman", "woman", "2", "")))
+    write_text(tmp_path / "metadata.csv", f"file_name,emotion,speaker_id,gender\n{rows}")
+    for number in range(5):
+        placeholder(tmp_path / f"{number}.wav")
+    release = read(tmp_path, CONFIG)
+    assert release.table["gender"].tolist() == ["female", "", "", "", ""]
+    assert release.notes[-1] == "genders that are neither female nor male count as not known: woman (2), 2 (1)"
+
+
 def test_hub_refuses_words_that_are_no_split(tmp_path: Path) -> None:
     write_text(tmp_path / "metadata.csv", "file_name,emotion,speaker_id,fold\na.wav,joy,1,train\nb.wav,joy,1,holdout\n")
     for name in "ab":
