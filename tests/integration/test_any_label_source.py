@@ -70,6 +70,24 @@ def test_labels_are_found_by_the_path_of_the_audio(data: Path) -> None:
     assert loaded.dropped["reason"].tolist() == ["not in b.csv"] * 3
 
 
+@pytest.mark.parametrize("form", ["{root}/{name}", "./{name}", "sub\\..\\{name}", "file://{root}/{name}"])
+def test_labels_are_found_by_paths_as_a_corpus_table_may_write_them(data: Path, tmp_path: Path, form: str) -> None:
+    table = pd.read_csv(data / "b.csv")
+    table["file"] = [form.format(root=data, name=name) for name in table["file"]]
+    table.to_csv(tmp_path / "b.csv", index=False)
+    loaded = load_corpus(replace(settings(data), label_file=str(tmp_path / "b.csv")))
+    assert loaded.table["label"].tolist() == load_corpus(settings(data, "b.csv")).table["label"].tolist()
+
+
+def test_a_labels_file_may_be_parquet_without_a_text(data: Path, tmp_path: Path) -> None:
+    pd.read_csv(data / "gold.csv").to_parquet(tmp_path / "gold.parquet")
+    loaded = load_corpus(replace(settings(data), label_file=str(tmp_path / "gold.parquet")))
+    assert loaded.table["label"].tolist() == load_corpus(settings(data, "gold.csv")).table["label"].tolist()
+    (tmp_path / "gold.parquet").write_text("utterance,label\n")
+    with pytest.raises(InputError, match=r"gold\.parquet is not a parquet file \(.*\); write it again"):
+        load_corpus(replace(settings(data), label_file=str(tmp_path / "gold.parquet")))
+
+
 def test_a_row_without_a_label_of_its_own_is_used_if_the_file_has_one(data: Path, tmp_path: Path) -> None:
     table = pd.read_csv(data / "table.csv")
     table.loc[:4, "label"] = None

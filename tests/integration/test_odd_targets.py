@@ -192,6 +192,13 @@ def test_attributes_of_raters_are_read_in_any_case(data: Path, tmp_path: Path) -
     assert rated.ratings.attributes.loc["wav/s0_0", "arousal"] == 3.5
 
 
+def test_ratings_are_found_by_paths_as_a_corpus_table_may_write_them(data: Path, tmp_path: Path) -> None:
+    raters = tmp_path / "raters.csv"
+    raters.write_text(f"file,rater,arousal\n{data}/wav/s0_0.wav,r1,3\nwav\\s0_1.wav,r1,5\n")
+    rated = loaded(data, "table.csv", raters=str(raters), target=Target.attributes)
+    assert rated.ratings.attributes["arousal"].to_dict() == {"wav/s0_0": 3.0, "wav/s0_1": 5.0}
+
+
 def test_settings_of_ratings_that_a_reader_does_not_read_are_refused(tmp_path: Path) -> None:
     emodb_tree(tmp_path)
     config = load_dataset("emodb")

@@ -17,7 +17,8 @@ from pathlib import Path
 import pandas as pd
 
 from melt_ser.core.errors import InputError, SetupError
-from melt_ser.corpora.lines import LABEL_COLUMN, Line, files_of, read_lines
+from melt_ser.corpora.lines import LABEL_COLUMN, Line, files_of, read_lines, read_parquet
+from melt_ser.corpora.readers.audio_paths import RootFolder
 from melt_ser.corpora.readers.columns import COMMON_NAMES, listed
 from melt_ser.corpora.readers.delimited import read_table
 from melt_ser.corpora.table import Release, Skipped
@@ -51,8 +52,6 @@ def label_column(path: Path) -> str:
 
 
 def _lines(path: Path) -> list[Line]:
-    if path.suffix == ".parquet":
-        return read_lines(path)
     table = _table(path)
     if "text" in table or set(table) >= DIALOGUE:
         return read_lines(path)
@@ -76,7 +75,7 @@ def _lines(path: Path) -> list[Line]:
 def _table(path: Path) -> pd.DataFrame:
     if not path.is_file():
         raise SetupError(f"There is no labels file {path}; give the path of a CSV with a label and a name in each row.")
-    return pd.read_parquet(path).rename(columns=str.lower) if path.suffix == ".parquet" else read_table(path, ())
+    return read_parquet(path) if path.suffix == ".parquet" else read_table(path, ())
 
 
 def _with_label(line: Line, path: Path, needs_label: bool) -> Line:
@@ -101,7 +100,7 @@ def relabel(release: Release, path: Path, needs_label: bool = True) -> Release:
     by the path of its audio without the suffix. Raises InputError if the file has no label for any utterance.
     """
     labels = {line.utterance: line.columns.get(LABEL_COLUMN, "") for line in read_labelled(path, needs_label)}
-    names = names_in(labels, release.table)
+    names = names_in(labels, release)
     label_of_row = names.map(lambda name: unicodedata.normalize("NFC", labels.get(name, ""))).astype("str")
     absent = ~names.isin(list(labels))
     left_out = (label_of_row == "") if needs_label else absent
@@ -127,10 +126,19 @@ def relabel(release: Release, path: Path, needs_label: bool = True) -> Release:
     )
 
 
-def names_in(known: Collection[str], table: pd.DataFrame) -> pd.Series:
+def names_in(known: Collection[str], release: Release) -> pd.Series:
     """Return the names that a labels file may have for the rows: of utterances, or else paths without the suffix.
+
+    Paths may be written in any way that a corpus table allows, if the release has a root.
 
     known: the names in the file.
     """
-    names = table["utterance"]
-    return names if names.isin(list(known)).any() else table["audio"].map(lambda audio: posixpath.splitext(audio)[0])
+    names = release.table["utterance"]
+    if names.isin(list(known)).any():
+        return names
+    stems = release.table["audio"].map(lambda audio: posixpath.splitext(audio)[0])
+    if release.root is None or stems.isin(list(known)).any():
+        return stems
+    folder = RootFolder(release.root)
+    written = {folder.tidied(name): name for name in known}
+    return stems.map(lambda stem: written.get(stem, stem))

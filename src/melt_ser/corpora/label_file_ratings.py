@@ -41,7 +41,7 @@ def rate_again(release: Release, path: Path, config: DatasetConfig) -> Release:
     if not attributes and not votes:
         return replace(release, notes=[*release.notes, f"{path.name} has no ratings; those of the release are used"])
     utterances = release.table["utterance"]
-    names = names_in([line.utterance for line in lines], release.table)
+    names = names_in([line.utterance for line in lines], release)
     given = release.ratings or Ratings()
     rated = Ratings(given.attributes, given.scales, given.votes)  # what single raters said is no longer what is learnt
     if attributes:

@@ -127,7 +127,7 @@ def files_of(path: Path) -> list[Path]:
 def _read(path: Path, chosen: Mapping[str, str], tell: Callable[[str], None] | None) -> list[Line]:
     if not path.is_file():
         raise SetupError(f"There is no table at {path}; give the path of a CSV or parquet file.")
-    table = _parquet(path) if path.suffix == ".parquet" else read_table(path, ())
+    table = read_parquet(path) if path.suffix == ".parquet" else read_table(path, ())
     columns = [str(column) for column in table]
     rows = table.itertuples(index=False, name=None)
     if _is_melds(table, columns, chosen):
@@ -158,7 +158,8 @@ def _is_melds(table: pd.DataFrame, columns: Sequence[str], chosen: Mapping[str, 
     return whole or bool({"sr no.", "sr_no."} & set(columns))
 
 
-def _parquet(path: Path) -> pd.DataFrame:
+def read_parquet(path: Path) -> pd.DataFrame:
+    """Return a parquet file as a table of text, with column names in lower case; InputError if it is none."""
     try:
         table = pd.read_parquet(path)
     except (OSError, ValueError) as error:

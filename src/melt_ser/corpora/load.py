@@ -117,6 +117,7 @@ def read_release(config: DatasetConfig) -> tuple[Path, Release]:
             f"Nothing of '{config.name}' under {root} can be used ({len(release.skipped)} left out; the first: "
             f"{first.audio or first.utterance or 'a row'}: {first.reason}); check dataset.root."
         )
+    release.root = release.root or root
     if config.label_file is not None:
         labels = expanded(config.label_file)
         release = relabel(release, labels, needs_label=config.target not in WITHOUT)
@@ -124,7 +125,7 @@ def read_release(config: DatasetConfig) -> tuple[Path, Release]:
     if config.words is not None:
         release = with_words(release, expanded(config.words))
     if config.raters is not None:
-        rated, notes = read_raters(release.table, root, config)
+        rated, notes = read_raters(release, root, config)
         release = replace(release, ratings=joined(release.ratings, rated), notes=[*release.notes, *notes])
     ratings = release.ratings
     if ratings is None and (config.attributes or config.votes):

@@ -11,8 +11,10 @@ from melt_ser.config import DatasetConfig
 from melt_ser.core.errors import InputError, SetupError
 from melt_ser.core.package import expanded
 from melt_ser.corpora.ratings import Ratings
+from melt_ser.corpora.readers.audio_paths import RootFolder
 from melt_ser.corpora.readers.columns import attribute_columns, letters, listed
 from melt_ser.corpora.readers.delimited import numbers, read_table
+from melt_ser.corpora.table import Release
 
 NAMES = {
     "utterance": ("utterance", "utteranceid", "id", "clip", "stimulus", "item"),
@@ -23,11 +25,11 @@ NAMES = {
 """The names that a column may have, in lower-case letters and digits."""
 
 
-def read_raters(table: pd.DataFrame, root: Path, config: DatasetConfig) -> tuple[Ratings, list[str]]:
+def read_raters(release: Release, root: Path, config: DatasetConfig) -> tuple[Ratings, list[str]]:
     """Return the ratings of a corpus' utterances, and notes.
 
     Args:
-        table: the corpus table, whose `utterance` or `audio` the ratings name.
+        release: its table has the `utterance` or `audio` that the ratings name.
         root: the folder of the corpus, which the path of the table may be relative to.
         config: the settings of the corpus.
 
@@ -45,7 +47,7 @@ def read_raters(table: pd.DataFrame, root: Path, config: DatasetConfig) -> tuple
     single = single.set_axis(range(1, len(single) + 1))
     for name in single.columns.difference(["utterance", "audio", "rater", "label"]):
         single[name] = numbers(single[name], path)
-    single, notes = _of_utterances(single, table, path)
+    single, notes = _of_utterances(single, release, path)
     repeated = single.duplicated(["utterance", "rater"])
     if repeated.any():
         row = single.index[repeated][0]
@@ -76,15 +78,18 @@ def _columns(present: list[str], path: Path, config: DatasetConfig) -> dict[str,
     return found
 
 
-def _of_utterances(single: pd.DataFrame, table: pd.DataFrame, path: Path) -> tuple[pd.DataFrame, list[str]]:
+def _of_utterances(single: pd.DataFrame, release: Release, path: Path) -> tuple[pd.DataFrame, list[str]]:
     """Return the ratings with the corpus' names of utterances; ratings of other clips are counted in a note.
 
-    The ratings name utterances, or the paths of their audio with or without suffix.
+    The ratings name utterances, or the paths of their audio with or without suffix, as a corpus table may write them.
     """
-    given = single["utterance"] if "utterance" in single else single["audio"]
+    table = release.table
+    as_written = single["utterance"] if "utterance" in single else single["audio"]
+    tidied = as_written if release.root is None else as_written.map(RootFolder(release.root).tidied)
     stems = table["audio"].map(lambda audio: posixpath.splitext(audio)[0])
     known = pd.Series(False, single.index)
-    for theirs in (table["utterance"], table["audio"], stems):
+    ways = [(as_written, table["utterance"]), (tidied, table["audio"]), (tidied, stems)]
+    for given, theirs in ways:
         names = given.map(dict(zip(theirs, table["utterance"], strict=True)))
         known = names.notna()
         if known.any():

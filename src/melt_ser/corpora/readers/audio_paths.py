@@ -53,6 +53,13 @@ class RootFolder:
             f"above all files (dataset.root=/ takes any absolute path)."
         )
 
+    def tidied(self, audio: str) -> str:
+        """Return a path in the form of `relative`, or unchanged if it is not below the root."""
+        try:
+            return self.relative(audio, "")
+        except InputError:
+            return audio
+
     def _below(self, path: str) -> str | None:
         prefix = next((prefix for prefix in self.prefixes if path.startswith(prefix)), None)
         return None if prefix is None else path.removeprefix(prefix)
