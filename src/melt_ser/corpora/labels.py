@@ -54,6 +54,21 @@ def common_label_map(raw: pd.Series) -> dict[str, str | None]:
     return {label: SYNONYMS[label.casefold()] for label in labels if label.casefold() in SYNONYMS}
 
 
+def unused_entries_note(label_map: Mapping[str, str | None], labels: Iterable[str]) -> list[str]:
+    """Return a note on the entries of a user's label map whose label is none of those of the corpus, otherwise nothing.
+
+    They may be misspelt, and a label that is a common word is then mapped without them.
+    """
+    present = set(labels) - {""}
+    unused = sorted(label_map.keys() - present)
+    if not unused:
+        return []
+    rest = sorted(present - label_map.keys())
+    more = " and more" if len(rest) > LISTED else ""
+    others = f"; labels without an entry: {', '.join(rest[:LISTED])}{more}" if rest else ""
+    return [f"entries of dataset.label_map whose label no clip has: {', '.join(unused[:LISTED])}{others}"]
+
+
 @dataclass(frozen=True)
 class LabelSpace:
     """Classes, each a list of emotions: `{"happy": ["happy", "excited"], ...}`.

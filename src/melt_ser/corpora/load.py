@@ -20,7 +20,7 @@ from melt_ser.corpora.download.audb import audb_folder
 from melt_ser.corpora.download.hub import hub_folder
 from melt_ser.corpora.label_file import relabel
 from melt_ser.corpora.label_file_ratings import rate_again
-from melt_ser.corpora.labels import LISTED, common_label_map, map_labels
+from melt_ser.corpora.labels import LISTED, common_label_map, map_labels, unused_entries_note
 from melt_ser.corpora.rater_table import read_raters
 from melt_ser.corpora.ratings import Ratings, joined, with_scales
 from melt_ser.corpora.reader import find_reader, is_in_package, is_own_corpus, read_with
@@ -193,6 +193,9 @@ def load_corpus(config: DatasetConfig, force: bool = False, progress: Progress |
     own_labels = config.label_file is not None or (is_own_corpus(config) and not config.bundled)
     common = common_label_map(table["label"]) if own_labels else {}
     label_map = {**common, **config.label_map}
+    if own_labels and config.label_file is None and config.rater_vote is None:
+        votes = () if release.ratings is None else map(str, release.ratings.votes)
+        release.notes.extend(unused_entries_note(config.label_map, [*clips["label"].unique(), *votes]))
     label_map |= {"": None} if release.ratings is not None else {}  # a rated row needs no label
     table["emotion"] = map_labels(table["label"], label_map, config.name)
     if "other_label" in clips:

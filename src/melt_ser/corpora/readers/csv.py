@@ -122,7 +122,8 @@ def release_of(
     folder = RootFolder(root)
     if not is_found:
         table["audio"] = _map_values(
-            table["audio"], lambda audio, row: folder.relative(audio, f"{path}, row {row}") if audio else ""
+            table["audio"],
+            lambda audio, row: _as_stored(root, folder.relative(audio, f"{path}, row {row}")) if audio else "",
         )
     table["label"] = _map_values(table["label"], lambda label, _: unicodedata.normalize("NFC", label))
     reasons = _missing(table, None if is_found else root, needs)
@@ -135,6 +136,14 @@ def release_of(
     used = used.assign(utterance=names[used.index], source=_sources(used, config.name))
     ratings = ratings_of(rated.loc[used.index], used["utterance"], path)
     return Release(make_table(used), skipped, unknown + notes, ratings=ratings)
+
+
+def _as_stored(root: Path, audio: str) -> str:
+    """Return a path in the form that its file has on the disk: macOS writes a letter and its accent apart."""
+    if audio.isascii():
+        return audio
+    forms = (audio, *(unicodedata.normalize(form, audio) for form in ("NFC", "NFD")))
+    return next((form for form in forms if is_recording(f"{root}/{form}")), audio)
 
 
 def _missing(table: pd.DataFrame, root: Path | None, needs_label: bool) -> pd.Series:

@@ -8,12 +8,13 @@ import math
 import unicodedata
 from dataclasses import replace
 from pathlib import Path
+from typing import Literal
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from corpus_trees import placeholder
+from corpus_trees import placeholder, tone
 from melt_ser.cli.compose import load_config, load_dataset
 from melt_ser.core.errors import InputError, MeltSerError, SetupError
 from melt_ser.corpora.labels import EMOTIONS, map_labels
@@ -174,6 +175,27 @@ def test_csv_table_may_be_outside_the_root(tmp_path: Path) -> None:
     table = tmp_path / "elsewhere.csv"
     table.write_text("audio,label\na.wav,sad\n", encoding="utf-8")
     assert len(read(tmp_path / "clips", replace(CONFIG, table=str(table))).table) == 1
+
+
+@pytest.mark.parametrize("forms", [("NFC", "NFD"), ("NFD", "NFC")])
+def test_csv_finds_a_file_in_the_other_unicode_form(
+    tmp_path: Path, forms: tuple[Literal["NFC", "NFD"], Literal["NFC", "NFD"]]
+) -> None:
+    """macOS writes a letter and its accent apart, and other systems tell the two forms from each other."""
+    stored, other = (unicodedata.normalize(each, "Ärger/é.wav") for each in forms)
+    release = read_text(tmp_path, f"audio,label\n{other},sad\n", stored)
+    assert release.table["audio"].tolist() == [stored] and release.skipped == []
+
+
+def test_csv_notes_entries_of_the_label_map_that_change_nothing(tmp_path: Path) -> None:
+    for number, name in enumerate(("a", "b")):
+        tone(tmp_path / f"{name}.wav", frequency=200 + number)
+    (tmp_path / "my.csv").write_text("audio,label\na.wav,Joy\nb.wav,sad\n")
+    config = replace(CONFIG, root=str(tmp_path), label_map={"joy": "excited", "sad": "sad"})
+    corpus = load_corpus(config)
+    assert corpus.table["emotion"].tolist() == ["happy", "sad"]
+    assert corpus.notes == ["entries of dataset.label_map whose label no clip has: joy; labels without an entry: Joy"]
+    assert load_corpus(replace(config, label_map={"Joy": "excited"})).notes == []
 
 
 @pytest.mark.parametrize("name", ["demo", "demo_de"])
