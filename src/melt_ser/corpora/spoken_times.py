@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 
 from melt_ser.core.errors import InputError
@@ -13,10 +14,15 @@ def time_of(text: str, where: str, column: str) -> float | None:
     """Return the seconds of a time in seconds or as subtitles have it; None if it is empty. Raises InputError."""
     if CLOCK.fullmatch(text):
         return clock_time(text, where, column)
+    if not text:
+        return None
     try:
-        return float(text) if text else None
+        seconds = float(text)
     except ValueError:
-        raise InputError(f"{where}, {column}: '{text}' is no time in seconds (such as 1.5, or empty).") from None
+        seconds = math.nan
+    if not math.isfinite(seconds):  # lines cannot be ordered by nan
+        raise InputError(f"{where}, {column}: '{text}' is no time in seconds (such as 1.5, or empty).")
+    return seconds
 
 
 def clock_time(text: str, where: str, column: str) -> float | None:

@@ -71,6 +71,7 @@ def test_read_lines_reads_a_corpus_table_as_csv_and_as_parquet(tmp_path: Path) -
         ("utterance,text\n,Hi\n", r"row 1: the line has no name"),
         ("utterance,text,split\na,Hi,five\n", r"row 1: the split is 'five'; it must be train"),
         ("utterance,text,duration\na,Hi,long\n", r"row 1, duration: 'long' is no time in seconds"),
+        ("utterance,text,start\na,Hi,0\nb,Ho,nan\n", r"row 2, start: 'nan' is no time in seconds \(such as 1\.5, or"),
         ("Sr No.,Utterance,Speaker,Dialogue_ID,Utterance_ID\n1,Hi,Ross,x,1\n", r"row 1: Dialogue_ID is 'x'"),
         (
             "Utterance,Speaker,Dialogue_ID,Utterance_ID,StartTime,EndTime\nHi,Ross,1,1,12,00:00:13,\n",
