@@ -1,7 +1,8 @@
 """Choose the name, learning rate, frozen part and tuned state for a checkpoint of the user's own.
 
 `backbone=<name>` chooses a YAML with the name, revision, learning rate, frozen part and tuned state of one checkpoint.
-These values are wrong for another checkpoint (`backbone.family=hubert backbone.checkpoint=/models/mine`).
+These values are wrong for another checkpoint (`backbone.family=hubert backbone.checkpoint=/models/mine`), and for
+random weights (`backbone.checkpoint=null`).
 """
 
 from __future__ import annotations
@@ -21,6 +22,13 @@ from melt_ser.core.console import say
 from melt_ser.core.package import STUDENTS, expanded
 from melt_ser.core.vocabulary import WITHOUT_WEIGHTS
 
+DEFAULT_OF = {
+    "backbone.learning_rate": "trainer.backbone_learning_rate",
+    "backbone.freeze": "trainer.freeze",
+    "backbone.state": "head.layers",
+}
+"""Settings of a backbone that only matter where the YAML of a trainer or a head refers to them."""
+
 
 def settle_checkpoint(composed: DictConfig, choice: str, overrides: Iterable[str]) -> None:
     """Replace the values of `backbone` that belong to the YAML's checkpoint if the user gives another checkpoint.
@@ -28,7 +36,7 @@ def settle_checkpoint(composed: DictConfig, choice: str, overrides: Iterable[str
     Values that the user sets stay. The name becomes the last part of the checkpoint. The learning rate, the frozen part
     and the tuned state are those of the chosen backbone if it is of the same family and a published checkpoint, neither
     random nor a student of the package; otherwise those of `backbone=<family>`. With `backbone.init=random` nothing is
-    frozen.
+    frozen. Without a checkpoint, all of them are those of the family's YAML with random weights.
 
     Args:
         composed: the configuration of `train`; changed in place.
@@ -36,39 +44,65 @@ def settle_checkpoint(composed: DictConfig, choice: str, overrides: Iterable[str
         overrides: the settings of the command, such as "backbone.name=mine".
     """
     backbone = composed.backbone
-    if backbone.checkpoint is None or backbone.family in WITHOUT_WEIGHTS:
+    if backbone.checkpoint == "" or backbone.family in WITHOUT_WEIGHTS:  # an empty one is refused
         return
-    given = {override.partition("=")[0].lstrip("+") for override in overrides}
-    if backbone.init == Init.random and backbone.freeze != "nothing" and "backbone.freeze" not in given:
+    given = _keys_of(overrides)
+    is_random = backbone.checkpoint is None or backbone.init == Init.random
+    if is_random and backbone.checkpoint and backbone.freeze != "nothing" and "backbone.freeze" not in given:
         OmegaConf.update(composed, "backbone.freeze", "nothing")
         say("note: backbone.init=random brings backbone.freeze=nothing, since random layers have to learn.")
     chosen = _settings_of(choice, composed)
     if backbone.checkpoint == chosen.checkpoint:
         return
-    like = choice
-    families = GlobalHydra.instance().config_loader().get_group_options("backbone")
-    is_small = chosen.checkpoint is None or chosen.checkpoint.startswith(STUDENTS)
-    if (is_small or chosen.family != backbone.family) and backbone.family in families:
-        like = backbone.family
+    like = _like(choice, chosen, backbone)
     rates = chosen if like == choice else _settings_of(like, composed)
+    unpretrained = like if like != choice else f"{choice}_random"
     own = {
-        "name": name_of(backbone.checkpoint),
+        "name": name_of(backbone.checkpoint) if backbone.checkpoint else unpretrained,
         "revision": None,
-        "pretraining": BackboneConfig.pretraining,
+        "pretraining": BackboneConfig.pretraining if backbone.checkpoint else "none",
         "licence": BackboneConfig.licence,
         "allow_pickle": False,  # the YAML allows it for one commit of its own checkpoint
         "learning_rate": rates.learning_rate,
-        "freeze": rates.freeze if backbone.init == Init.pretrained else "nothing",
+        "freeze": "nothing" if is_random else rates.freeze,
         "state": rates.state,
     }
     for key, value in own.items():
         if backbone[key] == chosen[key] and f"backbone.{key}" not in given:
             OmegaConf.update(composed, f"backbone.{key}", value)
     say(
-        f"note: {backbone.checkpoint} runs under the name '{backbone.name}' with "
+        f"note: {backbone.checkpoint or 'a model with random weights'} runs under the name '{backbone.name}' with "
         f"backbone.learning_rate={backbone.learning_rate}, backbone.freeze={backbone.freeze} and "
         f"backbone.state={backbone.state}; the defaults are those of backbone={like}."
     )
+
+
+def _like(choice: str, chosen: Any, backbone: Any) -> str:
+    """Return the name of the YAML whose rates fit the checkpoint of `backbone`; `chosen` is the YAML `choice`."""
+    known = GlobalHydra.instance().config_loader().get_group_options("backbone")
+    family = backbone.family
+    if backbone.checkpoint is None:
+        return next((name for name in (f"{family}_tiny_random", f"{family}_random") if name in known), choice)
+    is_small = chosen.checkpoint is None or chosen.checkpoint.startswith(STUDENTS)
+    return family if (is_small or chosen.family != family) and family in known else choice
+
+
+def tell_unread(composed: DictConfig, overrides: Iterable[str]) -> None:
+    """Say if the command sets a default of `backbone` that no other setting takes."""
+    given = _keys_of(overrides)
+    for key, reader in DEFAULT_OF.items():
+        if key not in given:
+            continue
+        group, _, name = reader.partition(".")
+        unresolved = OmegaConf.to_container(composed[group], resolve=False)
+        assert isinstance(unresolved, dict)
+        if key not in str(unresolved[name]):
+            value = OmegaConf.select(composed, reader)
+            say(f"note: {key} is a default of {reader}, which is {value} here; set {reader} in its place.")
+
+
+def _keys_of(overrides: Iterable[str]) -> set[str]:
+    return {override.partition("=")[0].lstrip("+") for override in overrides}
 
 
 def name_text_encoder(composed: DictConfig, choice: str, overrides: Iterable[str]) -> None:
@@ -87,9 +121,10 @@ def name_text_encoder(composed: DictConfig, choice: str, overrides: Iterable[str
 
 
 def settle_backbone(composed: DictConfig, choice: str, overrides: Iterable[str]) -> None:
-    """Do `settle_checkpoint` and then `name_text_encoder`, with the same arguments."""
+    """Do `settle_checkpoint`, `name_text_encoder` and `tell_unread`, with the same arguments."""
     settle_checkpoint(composed, choice, overrides)
     name_text_encoder(composed, choice, overrides)
+    tell_unread(composed, overrides)
 
 
 def settle_job(composed: DictConfig) -> None:

@@ -30,6 +30,9 @@ from melt_ser.runs.folder import run_folder
         (["backbone=wavlm_tiny", "backbone.init=random"], "wavlm_tiny", 2e-4, "nothing"),
         (["backbone=wavlm_tiny", "backbone.init=random", "backbone.freeze=1"], "wavlm_tiny", 2e-4, 1),
         (["backbone=wavlm", "backbone.checkpoint=/models/mine", "backbone.init=random"], "mine", 2e-5, "nothing"),
+        (["backbone=wavlm", "backbone.checkpoint=null"], "wavlm_tiny_random", 5e-4, "nothing"),
+        (["backbone=whisper_small", "backbone.checkpoint=null"], "whisper_random", 5e-4, "nothing"),
+        (["backbone=wavlm", "backbone.checkpoint=null", "backbone.name=ours", "backbone.freeze=1"], "ours", 5e-4, 1),
     ],
 )
 def test_name_and_rates_belong_to_the_checkpoint(
@@ -64,6 +67,37 @@ def test_revision_and_pickles_are_those_of_the_yamls_checkpoint_alone() -> None:
         "backbone=wavlm", "backbone.checkpoint=someone/else", "backbone.allow_pickle=true", "backbone.revision=abc"
     )
     assert asked.backbone.revision == "abc" and asked.backbone.allow_pickle
+
+
+def test_random_weights_have_nothing_of_the_checkpoint_that_the_yaml_names() -> None:
+    random = load_config("backbone=wavlm", "backbone.checkpoint=null").backbone
+    assert random == load_config("backbone=wavlm_tiny_random").backbone
+
+
+@pytest.mark.parametrize(
+    ("settings", "told"),
+    [
+        (
+            ["trainer=lora", "backbone.learning_rate=1e-4"],
+            ["backbone.learning_rate is a default of trainer.backbone_learning_rate, which is 0.001 here"],
+        ),
+        (
+            ["trainer=frozen", "backbone.freeze=2", "backbone.state=1"],
+            [
+                "backbone.freeze is a default of trainer.freeze, which is everything here",
+                "backbone.state is a default of head.layers, which is all here",
+            ],
+        ),
+        (["backbone.learning_rate=1e-4", "backbone.freeze=1", "backbone.state=1"], []),
+        (["trainer=frozen"], []),
+    ],
+)
+def test_a_default_of_the_backbone_that_nothing_takes_is_told(
+    settings: list[str], told: list[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level("INFO", logger="melt_ser"):
+        load_config(*settings)
+    assert [sentence.partition("; set ")[0] for sentence in caplog.messages] == [f"note: {said}" for said in told]
 
 
 def test_the_command_says_the_name_and_the_rates(tmp_path: Path) -> None:
