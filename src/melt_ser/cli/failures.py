@@ -30,6 +30,8 @@ WORKER_TRACEBACK = re.compile(
 )
 FAILED = "failed.json"
 READ_AS = {"True": "true", "False": "false", "None": "null"}
+KINDS = {bool: "true, false", int: "a whole number", float: "a number", str: "a word"}
+MERGED = ("augment", "logger")  # groups of which a run may have several YAMLs
 
 
 class Failure(NamedTuple):
@@ -195,10 +197,17 @@ def _unknown_field(match: re.Match[str], text: str, schema: type[Any]) -> str:
 
 
 def _several_values(match: re.Match[str], text: str, schema: type[Any]) -> str:
-    """Return a sentence about `key=a,b` without --multirun."""
+    """Return a sentence about `key=a,b` without --multirun; only a list or a text may have a comma itself."""
     key, _, value = match.group(1).lstrip("+").partition("=")
-    one = value.split(",") if typing.get_origin(place_of(key, schema).kind) is list else value
-    return f"{key} has a comma: write {shell_setting(key, one)} for one, or add --multirun to run each."
+    place = place_of(key, schema)
+    is_list = typing.get_origin(place.kind) is list
+    if is_list or (key in MERGED and place.is_group):
+        meant = f"write {shell_setting(key, value.split(','))} for {'one' if is_list else 'all together'}, or "
+    elif not place.is_group and {str, Any} & set(place.kinds):
+        meant = f"write {shell_setting(key, value)} for one, or "
+    else:
+        meant = "write decimals with a point, or " if float in place.kinds else ""
+    return f"{key} has a comma: {meant}add --multirun to run each."
 
 
 def _wrong_value(match: re.Match[str], text: str, schema: type[Any]) -> str:
@@ -207,6 +216,12 @@ def _wrong_value(match: re.Match[str], text: str, schema: type[Any]) -> str:
     if enumeration:
         value, choices = enumeration.groups()
         return f"{key} cannot be '{value}'; {did_you_mean(value, re.split(r', *', choices))}"
+    if re.search(r"field '[^']*' is not Optional", text):
+        return f"{key} cannot be null; give it a value, or leave it out."
+    wrong = re.search(r"Value '(.*)' of type '\w+' is incompatible with type hint '(?:\w+\[)*Union\b", text)
+    kinds = [KINDS[kind] for kind in place_of(key, schema).kinds if kind in KINDS] if wrong else []
+    if wrong and kinds:
+        return f"{key} is {' or '.join(kinds)}, not {READ_AS.get(wrong[1], wrong[1])}."
     if "'NoneType' object" in text:
         return f"{key} is null, so it has no entries to change; write it into a YAML of yours (--config-dir)."
     if "is not a ListConfig, list or tuple" in text:

@@ -32,6 +32,16 @@ class Place(NamedTuple):
         """Return whether the setting is a dictionary."""
         return typing.get_origin(self.kind) is dict
 
+    @property
+    def is_group(self) -> bool:
+        """Return whether a value is the name of a YAML."""
+        return dataclasses.is_dataclass(self.kind) or self.setting == EXPERIMENT
+
+    @property
+    def kinds(self) -> tuple[Any, ...]:
+        """Return the types of its values."""
+        return typing.get_args(self.kind) if typing.get_origin(self.kind) is typing.Union else (self.kind,)
+
 
 def place_of(key: str, schema: type[Any]) -> Place:
     """Return the place of a key among the settings of a verb; raise SetupError with the nearest key if there is none.

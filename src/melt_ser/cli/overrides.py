@@ -120,6 +120,8 @@ def _for_hydra(override: str, schema: type[Any], number: int) -> str:
         )
     if sign == "~":
         return _without_entry(override, place)
+    if place.is_group and value in ("", "null"):
+        raise SetupError(f"{shell_word(override)} names no YAML; leave it out, or choose one that --help lists.")
     if not place.has_entries or (place.entry is None and not value.startswith("{")):
         return f"{key}={value}"  # a plus changes nothing: the key is known
     readable = _readable(place, key, value)

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from melt_ser.audio import RECEPTIVE_FIELD
 from melt_ser.config import Kernels
+from melt_ser.core.counting import counted
 from melt_ser.core.errors import SetupError, did_you_mean
 from melt_ser.models.kernels import layer_input
 from melt_ser.models.kernels.masking import mask_of
@@ -281,7 +282,12 @@ class Backbone(nn.Module, ABC):
                 raise SetupError(f"trainer.freeze={part} is unknown; {did_you_mean(part, named)}")
             return named[part]
         if not 0 <= part <= self.number_of_layers:
-            raise SetupError(f"trainer.freeze={part}, but the backbone has {self.number_of_layers} layers.")
+            number = self.number_of_layers
+            raise SetupError(
+                f"trainer.freeze={part}, but the run has {counted(number, 'layer')}: those below the state that the "
+                f"head reads (head.layers), of those that the backbone keeps (backbone.layers); give a number from "
+                f"-{number} to {number}."
+            )
         return [*self.convolution, *self.embedding, *self.encoder.layers[:part]]
 
     def train(self, mode: bool = True) -> Backbone:

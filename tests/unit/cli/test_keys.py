@@ -142,6 +142,32 @@ def test_an_entry_that_nothing_would_read_is_refused(override: str, sentence: st
     assert refusal(override).startswith(sentence)
 
 
+@pytest.mark.parametrize(
+    ("override", "sentence"),
+    [
+        ("trainer.epochs=null", "trainer.epochs cannot be null; give it a value, or leave it out."),
+        ("trainer.freeze=true", "trainer.freeze is a whole number or a word, not true."),
+        ("trainer.step_seconds=12.5", "trainer.step_seconds is a whole number or a word, not 12.5."),
+        ("trainer.refit=1", "trainer.refit is true, false or a word, not 1."),
+        ("experiment=null", "experiment=null names no YAML; leave it out, or choose one that --help lists."),
+        ("augment=", "augment= names no YAML; leave it out, or choose one that --help lists."),
+        ("trainer.epochs=3,5", "trainer.epochs has a comma: add --multirun to run each."),
+        ("seed=0,1", "seed has a comma: add --multirun to run each."),
+        (
+            "trainer.weight_decay=0,01",
+            "trainer.weight_decay has a comma: write decimals with a point, or add --multirun to run each.",
+        ),
+        ("labels=four,six", "labels has a comma: add --multirun to run each."),
+        (
+            "augment=speed,room",
+            "augment has a comma: write 'augment=[speed,room]' for all together, or add --multirun to run each.",
+        ),
+    ],
+)
+def test_a_value_that_cannot_be_is_told_in_words(override: str, sentence: str) -> None:
+    assert refusal(override) == sentence
+
+
 @pytest.mark.parametrize(("word", "nearest"), [("angr", "angry"), ("Joy", "happy"), ("happiness", "happy")])
 def test_a_word_that_is_no_emotion_is_told_with_the_nearest_before_a_corpus_is_read(word: str, nearest: str) -> None:
     assert refusal("dataset=emodb", f"dataset.label_map.x={word}").endswith(f"; did you mean '{nearest}'?")
