@@ -220,6 +220,7 @@ def test_settings_of_ratings_that_a_reader_does_not_read_are_refused(tmp_path: P
             "objective.prior_correction divides probabilities of exclusive",
             ["trainer=frozen", "objective=multi_label", "objective.prior_correction=1"],
         ),
+        ("both.csv", "objective.class_weight weighs classes against", ["trainer=frozen", "objective.class_weight=2"]),
     ],
 )
 def test_a_setting_of_the_objective_without_effect_is_refused(

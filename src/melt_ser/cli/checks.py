@@ -7,6 +7,7 @@ import math
 from typing import Any
 
 from melt_ser.cli.augment_checks import check_augment
+from melt_ser.cli.objective_checks import check_objective
 from melt_ser.cli.step_checks import check_steps
 from melt_ser.cli.word_checks import check_words_alone, check_words_beside
 from melt_ser.config import (
@@ -42,7 +43,7 @@ OF_STEPS = (
     *("head_learning_rate", "backbone_learning_rate"),
     *("optimiser", "weight_decay", "schedule", "warmup_fraction", "max_grad_norm", "label_smoothing", "patience"),
     *("crop_places", "pad_to_crop", "gradient_checkpointing", "average", "layer_decay", "lora_rank"),
-    *("lora_alpha", "lora_dropout", "lora_targets"),
+    *("lora_alpha", "lora_dropout", "lora_targets", "cuda_graphs"),
 )
 """The settings of the group `trainer` that only trainer.method=gradient reads."""
 
@@ -97,6 +98,8 @@ def check(config: Config) -> None:
         raise SetupError(f"trainer.crop_places={trainer.crop_places} needs trainer.crop_seconds.")
     if trainer.crop_places is not None and trainer.crop_places < 2:
         raise SetupError(f"trainer.crop_places is at least 2 or null, not {trainer.crop_places}.")
+    if trainer.workers is not None and trainer.workers < 0:
+        raise SetupError(f"trainer.workers is a number from 0 up or null, not {trainer.workers}.")
     if trainer.patience is not None and trainer.patience < 1:
         raise SetupError(f"trainer.patience is at least 1 or null, not {trainer.patience}.")
     if isinstance(trainer.freeze, str) and trainer.freeze not in FREEZE:
@@ -115,6 +118,10 @@ def check(config: Config) -> None:
             raise SetupError(f"{key} is from 0 up to 4294967295, not {seed}.")
     if not 0.0 <= config.backbone.layer_drop < 1.0:
         raise SetupError(f"backbone.layer_drop is at least 0 and below 1, not {config.backbone.layer_drop}.")
+    if config.backbone.layer_drop > 0.0 and trainer.freeze == "everything":
+        raise SetupError(
+            "backbone.layer_drop has no effect with trainer.freeze=everything, which trains no layer; leave it out."
+        )
     if config.backbone.init is Init.random and config.backbone.checkpoint is None:
         raise SetupError("backbone.init=random needs backbone.checkpoint; without one, weights are random anyway.")
     if config.backbone.layers is not None and config.backbone.layers < 1:
@@ -127,6 +134,7 @@ def check(config: Config) -> None:
     if trainer.refit not in (False, True, "cut_dev"):
         raise SetupError(f"trainer.refit is false, true or cut_dev, not '{trainer.refit}'.")
     check_method(config)
+    check_objective(config.objective)
     check_augment(config.augment)
     if config.augment.masks_input and trainer.freeze == "everything":
         raise SetupError(
@@ -152,12 +160,19 @@ def check_finite(settings: Any, place: str = "") -> None:
 
 
 def check_backbone(config: Config) -> None:
-    """Raise SetupError if a backbone without weights has settings of weights, or is to be trained."""
+    """Raise SetupError for settings that the family of the backbone does not read, or for an empty checkpoint."""
     family = config.backbone.family
+    for key in ("checkpoint", "text"):
+        if getattr(config.backbone, key) == "":
+            raise SetupError(f"backbone.{key} is empty; give a hub id or a folder, or null.")
     check_words_beside(config)
     if family in READ_WORDS:
         check_words_alone(config)
     if family not in WITHOUT_WEIGHTS:
+        if config.backbone.pad_to_window and family != "whisper":
+            raise SetupError(
+                f"backbone.pad_to_window is for backbone.family=whisper and has no effect with {family}; leave it out."
+            )
         return
     untouched = BackboneConfig()
     for key in OF_WEIGHTS:
@@ -275,6 +290,8 @@ def check_eval(settings: EvalConfig) -> None:
         raise SetupError(f"eval.batch_size is at least 1, not {settings.batch_size}.")
     if settings.split not in ("train", "dev", "test"):
         raise SetupError(f"eval.split is train, dev or test, not '{settings.split}'.")
+    if settings.corpora == []:
+        raise SetupError("eval.corpora is empty; name one or more corpora, or give null for the training corpus alone.")
     if settings.corpora is not None and len(set(settings.corpora)) < len(settings.corpora):
         raise SetupError(f"eval.corpora names a corpus twice: {', '.join(settings.corpora)}.")
 

@@ -67,6 +67,11 @@ def _check_losses(objective: ObjectiveConfig, target: Target, is_probe: bool) ->
             f"objective.attribute_loss={objective.attribute_loss.value} is a loss of attributes; set "
             f"dataset.target=attributes or several, or leave it out."
         )
+    for key in ("class_weight", "attribute_weight"):
+        if getattr(objective, key) != getattr(default, key) and target is not Target.several:
+            raise SetupError(
+                f"objective.{key} weighs classes against attributes; set dataset.target=several, or leave it out."
+            )
     if objective.class_loss is ClassLoss.multi_label:
         if objective.smoothing is not default.smoothing:
             raise SetupError(

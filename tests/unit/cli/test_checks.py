@@ -51,6 +51,32 @@ REFUSED = {
     "trainer=probe trainer.gradient_checkpointing=true": (
         f"trainer.gradient_checkpointing has no effect with {LR}, which takes no steps; leave it out."
     ),
+    "trainer=probe trainer.cuda_graphs=true": (
+        f"trainer.cuda_graphs has no effect with {LR}, which takes no steps; leave it out."
+    ),
+    "trainer=frozen head=linear backbone.layer_drop=0.1": (
+        "backbone.layer_drop has no effect with trainer.freeze=everything, which trains no layer; leave it out."
+    ),
+    "backbone=wavlm backbone.pad_to_window=true": (
+        "backbone.pad_to_window is for backbone.family=whisper and has no effect with wavlm; leave it out."
+    ),
+    "backbone.checkpoint=": "backbone.checkpoint is empty; give a hub id or a folder, or null.",
+    "backbone.text=": "backbone.text is empty; give a hub id or a folder, or null.",
+    "trainer.workers=-1": "trainer.workers is a number from 0 up or null, not -1.",
+    "eval.corpora=[]": ("eval.corpora is empty; name one or more corpora, or give null for the training corpus alone."),
+    "objective.focal_gamma=3": (
+        "objective.focal_gamma has no effect with objective.class_loss=cross_entropy; leave it out, or set "
+        "objective=focal."
+    ),
+    "objective=focal objective.adjustment=2": (
+        "objective.adjustment has no effect with objective.class_loss=focal; leave it out, or set "
+        "objective=logit_adjusted or vector_scaling."
+    ),
+    "objective=focal objective.focal_gamma=-1": "objective.focal_gamma is a number from 0 up, not -1.0.",
+    "objective.attribute_weight=-1": "objective.attribute_weight is a number from 0 up, not -1.0.",
+    "objective=learned_weights objective.class_weight=2": (
+        "objective.class_weight has no effect with objective.learned_weights=true, which learns it; leave it out."
+    ),
     "trainer=probe trainer.inverse_regularisation=[]": (
         "trainer.inverse_regularisation is empty; give at least one value of C."
     ),
@@ -139,6 +165,8 @@ def test_a_setting_that_does_not_fit_is_refused_with_the_fix(typed: str) -> None
         "trainer.step_seconds=240 trainer.batch_seconds=60",
         "trainer=lora trainer.lora_targets=[q_proj,v_proj] trainer.freeze=-2 trainer.lora_alpha=4",
         "head.layers=2 head.pooling=statistics head.standardise=true",
+        "backbone=whisper backbone.pad_to_window=true",
+        "objective=vector_scaling objective.adjustment=2 objective.scaling=0",
     ],
 )
 def test_settings_that_fit_are_taken(typed: str) -> None:
