@@ -617,7 +617,8 @@ class TrainerConfig:
     label_smoothing: float = 0.0
     """Share of the target that is spread over all classes, at least 0 and below 1."""
     patience: Optional[int] = None
-    """Stop after this number of epochs without a better UA (unweighted accuracy) on dev. null: train all epochs."""
+    """Stop after this number of epochs without a better dev score: UA (unweighted accuracy), or that of another target;
+    of equal scores the one with the lower loss is better. null: train all epochs."""
     crop_seconds: Optional[float] = 15.0
     """Longer training clips are cut at random to this length, in seconds. Test clips are never cut. null: no cut."""
     crop_places: Optional[int] = None
