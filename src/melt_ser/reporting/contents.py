@@ -100,7 +100,7 @@ def make_report_data(collected: CollectedRuns, others: Sequence[OtherResult] = (
         [blocks_of(table, methods) for table in tables],
         test_sets(tables[0]),
         several_tables(scores),
-        rank_methods(scores),
+        rank_methods(scores, methods),
         compare_label_sources(scores, methods),
         speech_and_text_together(scores),
         other_results_next_to(others, scores) + published_next_to(scores),

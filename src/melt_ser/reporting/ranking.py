@@ -17,7 +17,7 @@ from melt_ser.evaluation.ranks import Ranks, ranks
 from melt_ser.reporting.headline import p_value
 from melt_ser.reporting.matrix import ScoredSet
 from melt_ser.reporting.overview import SystemScore
-from melt_ser.reporting.systems import method_names, method_of
+from melt_ser.reporting.systems import method_of
 
 FEWEST_METHODS, MOST_METHODS = 3, 20  # two methods are only compared in pairs (matrix.py); among many, few differ
 MOST_NAMED = 3  # pairs that a sentence names
@@ -47,8 +47,10 @@ class Ranking:
     sentences: list[str]
 
 
-def rank_methods(system_scores: list[SystemScore]) -> Ranking | None:
+def rank_methods(system_scores: list[SystemScore], names: dict[str, str]) -> Ranking | None:
     """Rank methods by UA (answer set closed); return None if fewer than three methods share two or more corpora.
+
+    names: of the methods, as `method_names` returns them for all runs of the report.
 
     A published classifier is not ranked: it has no training here that other methods could share.
     For more than MOST_METHODS methods the ranking has no rows, only a sentence about it.
@@ -57,7 +59,7 @@ def rank_methods(system_scores: list[SystemScore]) -> Ranking | None:
     methods = len({method_of(score.key) for score in closed})
     if methods > MOST_METHODS:
         return Ranking([], [f"{methods} methods are more than {MOST_METHODS}; report fewer runs."])
-    scores = _scores(closed)
+    scores = _scores(closed, names)
     complete = _complete(scores)
     by_corpus = complete.groupby(level="corpus").mean()
     if len(by_corpus) < FEWEST_CORPORA or len(by_corpus.columns) < FEWEST_METHODS:
@@ -98,9 +100,8 @@ def _strip(result: Ranks, name: str) -> tuple[float, float, float]:
     return at, max(at - half / places, 0.0), min(at + half / places, 1.0)
 
 
-def _scores(system_scores: list[SystemScore]) -> pd.DataFrame:
+def _scores(system_scores: list[SystemScore], names: dict[str, str]) -> pd.DataFrame:
     """Return the UA of each method (columns) on each test set after each training (rows); NaN if it was not run."""
-    names = method_names([score.runs[0] for score in system_scores])
     rows = [
         (
             score.corpus,

@@ -17,7 +17,7 @@ from melt_ser.reporting.collect import collect
 from melt_ser.reporting.comparisons import compare_runs
 from melt_ser.reporting.matrix import matrices
 from melt_ser.reporting.overview import figure, system_scores
-from melt_ser.reporting.ranking import rank_methods
+from melt_ser.reporting.ranking import Ranking, rank_methods
 from melt_ser.reporting.systems import method_names, system_names
 from report_runs import answering, copy, rename, report, results, scored
 
@@ -332,11 +332,16 @@ def test_systems_that_answered_other_utterances_are_not_compared(runs: Path, tmp
     assert len(matrix.notes) == 1 and "is not compared with the best" in matrix.notes[0]
 
 
+def ranked(folder: Path) -> Ranking | None:
+    found = collect([folder]).runs
+    return rank_methods(system_scores(found), method_names(found))
+
+
 def test_methods_are_ranked_over_test_corpora_each_counted_once(
     runs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     one = next(folder for folder, result in results(runs).items() if result["config"]["head"]["name"] == "mlp")
-    ranking = rank_methods(system_scores(collect([scored(one, tmp_path)]).runs))
+    ranking = ranked(scored(one, tmp_path))
     assert ranking is not None
     # On `second` the means over both trainings are 0.6, 0.5 and 0.35.
     assert [(row.method, row.mean_rank, round(row.ua, 3)) for row in ranking.rows] == [
@@ -356,7 +361,7 @@ def test_scores_that_some_methods_lack_are_left_out_of_the_ranks_with_a_sentence
     scored(one, tmp_path)
     shutil.rmtree(tmp_path / "second-c")
     copy(one, tmp_path / "stray", lambda result: result["config"]["backbone"].update(name="stray"))
-    ranking = rank_methods(system_scores(collect([tmp_path]).runs))
+    ranking = ranked(tmp_path)
     assert ranking is not None
     assert [(row.method, row.mean_rank) for row in ranking.rows] == [("a", 1.5), ("c", 2.0), ("b", 2.5)]
     assert ranking.sentences[-2:] == [
@@ -368,7 +373,23 @@ def test_scores_that_some_methods_lack_are_left_out_of_the_ranks_with_a_sentence
 
 
 def test_two_methods_or_one_corpus_are_not_ranked(runs: Path, tmp_path: Path) -> None:
-    assert rank_methods(system_scores(collect([runs]).runs)) is None
+    assert ranked(runs) is None
     one = next(folder for folder, result in results(runs).items() if result["config"]["head"]["name"] == "mlp")
     scored(one, tmp_path, {("first", "first"): (0.9, 0.8, 0.7)})
-    assert rank_methods(system_scores(collect([tmp_path]).runs)) is None
+    assert ranked(tmp_path) is None
+
+
+def test_ranked_methods_have_the_names_of_the_other_tables_beside_a_run_without_classes(
+    runs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def attributes_alone(result: dict[str, Any]) -> None:
+        result["config"]["head"]["name"] = "other"
+        result["evals"] = []
+
+    one = next(folder for folder, result in results(runs).items() if result["config"]["head"]["name"] == "mlp")
+    scored(one, tmp_path)
+    copy(one, tmp_path / "attributes", attributes_alone)
+    ranking = ranked(tmp_path)
+    assert ranking is not None
+    assert [row.method for row in ranking.rows] == ["a mlp", "b mlp", "c mlp"]
+    assert "a mlp" in report(tmp_path, "--format", "html", capsys=capsys)[1]
