@@ -168,6 +168,7 @@ def mean_entry(entries: Sequence[Calibration], curve: Sequence[CalibrationPoint]
     return Calibration(
         ece=float(np.mean([entry.ece for entry in entries])),
         temperature=mean([entry.temperature for entry in entries]),
+        temperature_at_bound=any(entry.temperature_at_bound for entry in entries),
         ece_with_temperature=mean([entry.ece_with_temperature for entry in entries]),
         curve=[CalibrationPoint(point.confidence, point.accuracy, point.n / len(entries)) for point in curve],
     )

@@ -15,6 +15,7 @@ from melt_ser.evaluation.calibration import (
     calibration_entry,
     expected_calibration_error,
     fit_temperature,
+    mean_entry,
     reliability_curve,
     with_temperature,
 )
@@ -109,6 +110,13 @@ def test_a_temperature_at_its_bound_is_marked():
     assert not calibration_entry(sure, right, 1.5).temperature_at_bound
     assert calibration_entry(sure, right, TEMPERATURES[0]).temperature_at_bound
     assert calibration_entry(sure, right, np.repeat([1.5, TEMPERATURES[1]], 5)).temperature_at_bound
+
+
+def test_a_mean_over_models_is_marked_if_the_temperature_of_one_is_at_its_bound():
+    sure, right = np.tile([0.9, 0.1], (10, 1)), np.ones(10, dtype=bool)
+    free, bound = (calibration_entry(sure, right, temperature) for temperature in (1.5, TEMPERATURES[0]))
+    assert mean_entry([free, bound], free.curve).temperature_at_bound
+    assert not mean_entry([free, free], free.curve).temperature_at_bound
 
 
 def test_a_temperature_changes_no_answer_and_each_row_may_have_its_own():
