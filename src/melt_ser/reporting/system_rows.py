@@ -68,7 +68,7 @@ def _row(scores: list[SystemScore], runs: list[Run]) -> SystemRow:
         first.system,
         first.key,
         first.train,
-        str(runs[0].result.config["backbone"].get("checkpoint") or "random"),
+        runs[0].weights,
         runs,
         next((score for score in scores if score.corpus == first.train), None),
         sum(values) / len(values) if values else None,

@@ -82,6 +82,24 @@ def test_a_report_says_what_the_weights_were_trained_on(
     copy(next(iter(results(runs))), tmp_path / "one", change)
     assert set(read_runs([tmp_path])["weights"]) == {shown}
     assert f"From {shown}, trained on" in report(tmp_path, "--format", "html", capsys=capsys)[1]
+    assert f"| {shown} |" in report(tmp_path, capsys=capsys)[1]
+
+
+@pytest.mark.parametrize(
+    ("backbone", "shown"),
+    [
+        (
+            {"checkpoint": "facebook/wav2vec2-base", "init": "random"},
+            "random weights in the architecture of facebook/wav2vec2-base",
+        ),
+        ({"checkpoint": None, "family": "egemaps"}, "none: measured features"),
+    ],
+)
+def test_the_row_of_a_system_names_no_weights_that_it_does_not_start_from(
+    runs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], backbone: dict[str, Any], shown: str
+) -> None:
+    copy(next(iter(results(runs))), tmp_path / "one", lambda result: result["config"]["backbone"].update(backbone))
+    assert f"| {shown} |" in report(tmp_path, capsys=capsys)[1]
 
 
 def test_notes_can_be_cleared_if_no_run_is_finished(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
