@@ -137,7 +137,7 @@ def test_sets(matrix: Matrix) -> list[TestSet]:
             ranked = sorted(cells[key], key=lambda cell: -cell.score.summary.mean[METRIC])
             part = _part(key, ranked[0])
             table = names[corpus].removeprefix(corpus[0]).removeprefix(", ")
-            numbers = f"{len(key.classes.split())} classes, {key.n:,} utterances"
+            numbers = f"{len(key.classes)} classes, {key.n:,} utterances"
             detail = ", ".join(filter(None, [table, part, numbers]))
             main = key in (keys[0], *wholes[:1])
             found.append(TestSet(corpus[0], part, detail, main, ranked, several))

@@ -26,7 +26,7 @@ class ScoredSet(NamedTuple):
     corpus: str
     split: str  # "" for the whole corpus
     fold: str  # "" unless it is a single fold of the corpus
-    classes: str
+    classes: tuple[str, ...]  # sorted
     n: int
     digest: str
 
@@ -36,12 +36,11 @@ class ScoredSet(NamedTuple):
         whole = row.split == "all" or row.fold == POOLED or score.summary.over == "fold"
         own_fold = score.corpus == score.train and not whole and isinstance(row.fold, int)
         n = sum(row.n for row in score.rows) if score.summary.over == "fold" else row.n
-        classes = " ".join(sorted(row.classes))
         return ScoredSet(
             row.corpus,
             "" if whole else row.split,
             str(row.fold) if own_fold else "",
-            classes,
+            tuple(sorted(row.classes)),
             n,
             row.digest,
         )
@@ -168,7 +167,7 @@ def _column_names(keys: list[ScoredSet]) -> dict[ScoredSet, str]:
         features = {
             "fold": f"fold {key.fold}" if key.fold else "",
             "split": key.split,
-            "classes": f"{len(key.classes.split())} classes ({key.classes})",
+            "classes": f"{len(key.classes)} classes ({', '.join(key.classes)})",
             "n": f"n = {key.n}",
             "digest": f"table {key.digest[:6]}",
         }

@@ -169,7 +169,7 @@ def system_scores(runs: list[Run]) -> list[SystemScore]:
     for run in runs:
         key = run.system
         for row, answer_set in merged(run.whole_evals()):
-            scored = (row.corpus, row.digest, row.split, " ".join(row.classes))
+            scored = (row.corpus, row.digest, row.split, *row.classes)
             alike[key, answer_set, *scored].append((run, row))
     scores = []
     for (key, answer_set, *_), pairs in alike.items():

@@ -151,6 +151,22 @@ def test_a_single_system_is_the_best_of_nothing(one: Path, tmp_path: Path) -> No
     assert len(sentences) == 2 and all(sentence.startswith("Only system on ") for sentence in sentences)
 
 
+def test_a_class_of_two_words_is_one_class(one: Path, tmp_path: Path) -> None:
+    def in_two_words(result: dict[str, Any]) -> None:
+        result.update(json.loads(json.dumps(result).replace('"happy"', '"very happy"')))
+
+    copy(one, tmp_path / "two-words", in_two_words)
+    copy(one, tmp_path / "one-word")
+    contents = contents_of(tmp_path)
+    assert {name for name in contents.matrices[0].columns.values() if name.startswith("first")} == {
+        "first, 3 classes (angry, happy, sad)",
+        "first, 3 classes (angry, sad, very happy)",
+    }
+    assert {test.detail for test in contents.test_sets if test.corpus == "first"} == {
+        "whole corpus, 3 classes, 24 utterances"
+    }
+
+
 def test_a_fold_that_a_system_was_run_on_alone_is_compared_with_that_fold_of_the_others(
     one: Path, tmp_path: Path
 ) -> None:
