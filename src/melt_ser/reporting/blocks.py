@@ -12,6 +12,7 @@ from collections import defaultdict
 from dataclasses import dataclass
 from functools import cached_property
 
+from melt_ser.core.counting import counted
 from melt_ser.evaluation.metrics import percent
 from melt_ser.evaluation.results import ELSEWHERE, training_of
 from melt_ser.reporting.matrix import Cell, Matrix
@@ -72,7 +73,7 @@ class Block:
         told = [
             "" if part else tested_part(cell.score),
             "" if self.seeds else seeds(cell.score),
-            f"{len(row.classes)} classes" if several else "",
+            counted(len(row.classes), "class", "classes") if several else "",
         ]
         return ", ".join(filter(None, told))
 

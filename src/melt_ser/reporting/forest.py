@@ -153,6 +153,6 @@ def _scale(sets: list[TestSet], published: list[list[tuple[Published, float]]]) 
             values += [*(interval(cell.score) or ()), *(row.known_value(METRIC) for row in cell.score.rows)]
     if not values:
         return 0.0, 1.0
-    low = math.floor(min(values) / STEP + 1e-9) * STEP
+    low = min(math.floor(min(values) / STEP + 1e-9) * STEP, 1.0 - STEP)  # all may be 100 %: tests of one class
     high = math.ceil(max(values) / STEP - 1e-9) * STEP
     return max(low, 0.0), min(max(high, low + STEP), 1.0)

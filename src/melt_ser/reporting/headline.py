@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from dataclasses import dataclass
 
+from melt_ser.core.counting import counted
 from melt_ser.corpora.sentences import sentences_read
 from melt_ser.evaluation.metrics import percent
 from melt_ser.evaluation.results import training_of
@@ -137,7 +138,7 @@ def test_sets(matrix: Matrix) -> list[TestSet]:
             ranked = sorted(cells[key], key=lambda cell: -cell.score.summary.mean[METRIC])
             part = _part(key, ranked[0])
             table = names[corpus].removeprefix(corpus[0]).removeprefix(", ")
-            numbers = f"{len(key.classes)} classes, {key.n:,} utterances"
+            numbers = f"{counted(len(key.classes), 'class', 'classes')}, {counted(key.n, 'utterance')}"
             detail = ", ".join(filter(None, [table, part, numbers]))
             main = key in (keys[0], *wholes[:1])
             found.append(TestSet(corpus[0], part, detail, main, ranked, several))

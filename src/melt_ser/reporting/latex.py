@@ -135,10 +135,11 @@ def _results(matrix: Matrix, test: ScoredSet, label: str) -> Table:
     """Return a table of all metrics on one test set, the best system first."""
     cells = sorted(_cells(matrix, test), key=lambda cell: -cell.score.summary.mean["ua"])
     row = cells[0].score.rows[0]
+    size = f"{counted(test.n, 'utterance')} of {counted(len(row.classes), 'class', 'classes')}"
     table = Table(
         label,
         rf"All metrics (\%) on {breakable(matrix.columns[test])}{ANSWER_SETS[matrix.answer_set]}: "
-        rf"{test.n:,} utterances of {len(row.classes)} classes, chance of UA {percent(row.chance)}\,\%.",
+        rf"{size}, chance of UA {percent(row.chance)}\,\%.",
         ["System", "Trained on", "±, interval over"],
         [metric.label for metric in table_metrics().values()],
         [

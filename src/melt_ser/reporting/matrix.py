@@ -10,6 +10,7 @@ from collections import defaultdict
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
+from melt_ser.core.counting import counted
 from melt_ser.evaluation.comparison import Comparison
 from melt_ser.evaluation.results import POOLED, EvaluationSummary
 from melt_ser.evaluation.summary import summarise
@@ -167,7 +168,7 @@ def _column_names(keys: list[ScoredSet]) -> dict[ScoredSet, str]:
         features = {
             "fold": f"fold {key.fold}" if key.fold else "",
             "split": key.split,
-            "classes": f"{len(key.classes)} classes ({', '.join(key.classes)})",
+            "classes": f"{counted(len(key.classes), 'class', 'classes')} ({', '.join(key.classes)})",
             "n": f"n = {key.n}",
             "digest": f"table {key.digest[:6]}",
         }

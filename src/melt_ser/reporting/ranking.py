@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 import pandas as pd
 
+from melt_ser.core.counting import counted
 from melt_ser.evaluation.ranks import Ranks, ranks
 from melt_ser.reporting.headline import p_value
 from melt_ser.reporting.matrix import ScoredSet
@@ -87,7 +88,7 @@ def _parts(scores: list[SystemScore]) -> dict[str, str]:
     """Return the part of its corpus that each test set is, by the names of `_scores`."""
     keys = {ScoredSet.of(score) for score in scores}
     parts = {key: f"fold {key.fold}" if key.fold else key.split or "whole corpus" for key in keys}
-    return {repr(key): f"{part}, {len(key.classes)} classes" for key, part in parts.items()}
+    return {repr(key): f"{part}, {counted(len(key.classes), 'class', 'classes')}" for key, part in parts.items()}
 
 
 def _letters(result: Ranks, name: str) -> str:

@@ -227,6 +227,23 @@ def test_published_figures_stand_in_the_panel_of_their_corpus(one: Path, tmp_pat
     assert all(0 <= mark.at <= 1 for mark in marks["emodb"])
 
 
+def test_tests_of_a_single_class_have_a_scale(one: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    def of_one_class(result: dict[str, Any]) -> None:
+        result["evals"] = [row for row in result["evals"] if row["corpus"] == "second"]
+        for row in result["evals"]:
+            if row["answer_set"] == "closed":
+                row |= {"classes": ["angry"], "confusion": [[row["n"]]], "ua": 1.0, "ua_ci95": None}
+
+    copy(one, tmp_path / "run", of_one_class)
+    contents = contents_of(tmp_path)
+    plot = forest(contents.test_sets, {row.key: "c0 s0" for row in contents.systems}, [], 30)
+    assert [(panel.chance, [mark.at for mark in panel.marks]) for panel in plot.panels] == [(1.0, [1.0])]
+    assert plot.ticks == [(0.0, "90"), (1.0, "100")]
+    said = "Only system on second (whole corpus, 1 class, 18 utterances)"
+    assert said in report(tmp_path, capsys=capsys)[1]
+    assert "1 class, 18 utterances" in report(tmp_path, "--format", "html", capsys=capsys)[1]
+
+
 def test_a_method_keeps_its_style_in_any_order_of_runs() -> None:
     before, after = styles(["a", "b"]), styles(["b", "a", "c"])
     assert len(set(after.values())) == 3 and before == {name: after[name] for name in before}
