@@ -6,11 +6,20 @@ from typing import Annotated
 
 from msgspec import Meta, Struct
 
+ONE_SPEAKER = "All utterances are of one speaker: the intervals say nothing about other speakers."  # an interval_note
 INTERVAL_MARKS = {
     "ˢ": "over speakers",
     "ᵘ": "over utterances, taken as independent",
     "¹": "over the utterances of one speaker, says nothing about others",
 }
+
+
+def interval_mark(unit: str, note: str) -> str:
+    """Return the one of INTERVAL_MARKS that says what intervals with this `ci_unit` and `interval_note` are over."""
+    if unit == "speaker":
+        return "ˢ"
+    return "¹" if ONE_SPEAKER in note else "ᵘ"
+
 
 Interval = Annotated[list[float], Meta(min_length=2, max_length=2)]  # [low, high]
 Fold = int | str | None  # a number, one of POOLED, MEAN and ENSEMBLE of results.py, or None: the release's own split
@@ -43,5 +52,5 @@ class RatingScore(Struct, kw_only=True):
 
     @property
     def interval_mark(self) -> str:
-        """Return the one of INTERVAL_MARKS that names the unit of the intervals."""
-        return "ˢ" if self.ci_unit == "speaker" else "ᵘ"
+        """Return the one of INTERVAL_MARKS that says what the intervals are over."""
+        return interval_mark(self.ci_unit, self.interval_note)

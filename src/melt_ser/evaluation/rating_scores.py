@@ -16,11 +16,13 @@ from melt_ser.core.errors import InputError
 from melt_ser.evaluation.jackknife import jackknife
 from melt_ser.evaluation.metrics import Floats
 from melt_ser.evaluation.rating_metrics import ATTRIBUTE_METRICS, DISTRIBUTION_METRICS, RatingMetric
+from melt_ser.evaluation.rating_score import ONE_SPEAKER
 from melt_ser.evaluation.statistics import (
     RESAMPLES,
     Names,
     Units,
     interval,
+    is_one_speaker,
     numbers_of,
     resample,
     resampling_units,
@@ -36,7 +38,8 @@ class RatingScores:
     """The metrics of one attribute, of the mean over the attributes, or of a distribution.
 
     values: by the names of the metrics; None: not defined. spread: their standard deviation over models, if there are
-    several. intervals: [low, high] of each, or None. unit: speaker or utterance. note: why there is no interval.
+    several. intervals: [low, high] of each, or None. unit: speaker or utterance. note: why there is no interval, or
+    what limits it.
     """
 
     of: str
@@ -124,15 +127,21 @@ def _scores(
             )
             for name in metrics
         }
-    return [_with_intervals(of, metrics, values[of], counts.get(of, total) // models, units) for of in values]
+    limit = ONE_SPEAKER if is_one_speaker(rows.speaker) else ""
+    return [_with_intervals(of, metrics, values[of], counts.get(of, total) // models, units, limit) for of in values]
 
 
 def _with_intervals(
-    of: str, metrics: Mapping[str, RatingMetric], values: dict[str, tuple[Floats, Floats]], n: int, units: Units
+    of: str,
+    metrics: Mapping[str, RatingMetric],
+    values: dict[str, tuple[Floats, Floats]],
+    n: int,
+    units: Units,
+    limit: str,
 ) -> RatingScores:
     """Return the scores of one thing from its values, (models,), and those of other samples, (samples, models).
 
-    These samples are resamples of utterances, or all speakers without one.
+    These samples are resamples of utterances, or all speakers without one. limit: what limits any interval, or "".
     """
     estimates: dict[str, float | None] = {}
     spread: dict[str, float] = {}
@@ -154,8 +163,10 @@ def _with_intervals(
         intervals[name] = None if reason else [max(low, metric.lowest), min(high, metric.highest)]
         if reason:
             reasons.setdefault(reason, []).append(metric.label)
-    note = " ".join(f"No interval of {', '.join(labels)}: {reason}." for reason, labels in reasons.items())
-    return RatingScores(of, n, estimates, spread, intervals, units.kind, note)
+    notes = [f"No interval of {', '.join(labels)}: {reason}." for reason, labels in reasons.items()]
+    if limit and any(intervals.values()):
+        notes.append(limit)
+    return RatingScores(of, n, estimates, spread, intervals, units.kind, " ".join(notes))
 
 
 def _interval(estimate: float, means: Floats, metric: RatingMetric, units: Units) -> tuple[float, float]:

@@ -16,14 +16,15 @@ from msgspec import UNSET, Struct, UnsetType
 from melt_ser.core import files
 from melt_ser.evaluation.metrics import METRICS
 from melt_ser.evaluation.rating_score import INTERVAL_MARKS as INTERVAL_MARKS
+from melt_ser.evaluation.rating_score import ONE_SPEAKER as ONE_SPEAKER
 from melt_ser.evaluation.rating_score import Fold as Fold
 from melt_ser.evaluation.rating_score import Interval as Interval
 from melt_ser.evaluation.rating_score import RatingScore as RatingScore
+from melt_ser.evaluation.rating_score import interval_mark
 
 SCHEMA_VERSION = 2
 RERUN_HINT = "run again with force=true"
 
-ONE_SPEAKER = "All utterances are of one speaker: the intervals say nothing about other speakers."  # an interval_note
 ELSEWHERE = "elsewhere; may have seen the test"
 """`train.corpus` of a published classifier, in the place of a name: tables show it, and no corpus can be called so."""
 
@@ -219,9 +220,7 @@ class EvaluationFields(Struct, kw_only=True):
     @property
     def interval_mark(self) -> str:
         """Return the one of INTERVAL_MARKS that says what the intervals are over."""
-        if self.ci_unit == "speaker":
-            return "ˢ"
-        return "¹" if ONE_SPEAKER in self.interval_note else "ᵘ"
+        return interval_mark(self.ci_unit, self.interval_note)
 
     @property
     def chance(self) -> float:

@@ -114,7 +114,7 @@ def bootstrap_intervals(
         if reason:
             reasons.setdefault(reason, []).append(metric.label)
     notes = [f"No interval of {', '.join(labels)}: {reason}." for reason, labels in reasons.items()]
-    if any(intervals.values()) and _is_one_speaker(speakers):
+    if any(intervals.values()) and is_one_speaker(speakers):
         notes.append(ONE_SPEAKER)
     return Intervals(intervals, units.kind, " ".join(notes))
 
@@ -134,7 +134,8 @@ def why_none(low: float, high: float, spread: float, units: Units, least: float 
     return ""
 
 
-def _is_one_speaker(speakers: Names | None) -> bool:
+def is_one_speaker(speakers: Names | None) -> bool:
+    """Return whether all utterances are of one known speaker."""
     names = set() if speakers is None else set(pd.Series(list(speakers), dtype=object).fillna(""))
     return len(names) == 1 and "" not in names
 

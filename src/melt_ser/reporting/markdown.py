@@ -41,8 +41,9 @@ def _lines(contents: ReportData) -> Iterator[str]:
         f"{counted(len(collected.runs), 'finished run')}, {len(collected.unfinished)} unfinished, "
         f"{len(collected.failed)} failed, {len(collected.unreadable)} not readable."
     )
-    legend = interval_legend([row for score in contents.system_scores for row in score.rows], ["ua"])
-    yield f"\n{escaped(' '.join([*legend[:1], '[–]: no interval; the reasons stand under Every score.']))}"
+    if contents.system_scores:
+        legend = interval_legend([row for score in contents.system_scores for row in score.rows], ["ua"])
+        yield f"\n{escaped(' '.join([*legend[:1], '[–]: no interval; the reasons stand under Every score.']))}"
     yield from _best(contents)
     for matrix, blocks in zip(contents.matrices, contents.blocks, strict=True):
         if not matrix.rows:

@@ -16,7 +16,7 @@ from melt_ser.evaluation.summary import mean_interval
 from melt_ser.reporting.collect import Run
 from melt_ser.reporting.systems import system_names
 from melt_ser.runs.rating_rows import CLASS
-from melt_ser.runs.rating_table import ATTRIBUTES_MEANING, VOTES_MEANING, metrics_of, shown
+from melt_ser.runs.rating_table import ATTRIBUTES_MEANING, VOTES_MEANING, metrics_of, rating_legend, shown
 
 ONE_RATER = ("tested on", "of", "utterances", "one rater")
 ONE_RATER_MEANING = (
@@ -87,10 +87,10 @@ class RatedSystem:
             values[name] = fmean(known) if whole else None
             spread |= {name: stdev(known)} if whole else {}
         bounds = {name: mean_interval([row.ci95.get(name) for row in self.rows]) for name in self.metrics}
-        first = self.first
+        first, notes = self.first, dict.fromkeys(row.interval_note for row in self.rows if row.interval_note)
         return RatingScore(
             corpus=first.corpus, split=first.split, fold=first.fold, of=first.of, n=first.n, values=values, ci95=bounds,
-            ci_unit=first.ci_unit, interval_note=first.interval_note, spread=spread,
+            ci_unit=first.ci_unit, interval_note=" ".join(notes), spread=spread,
         )  # fmt: skip
 
 
@@ -148,5 +148,6 @@ def tables(systems: Sequence[RatedSystem]) -> list[tuple[str, str, list[str], li
         if rows:
             columns = [*HEAD, *(metric.label for metric in rows[0].metrics.values())]
             meaning += MARKS_MEANING if any(row.mark for row in rows) else ""
+            meaning = " ".join([meaning, *rating_legend([row for system in rows for row in system.rows])])
             found.append((title, meaning, columns, [system.cells for system in rows]))
     return found

@@ -17,7 +17,7 @@ from melt_ser.evaluation.results import Evaluation, FoldInfo, Result
 from melt_ser.runs.identity import without_infrastructure
 from melt_ser.runs.origins import is_student, origins, starts_from_checkpoint, training_corpora
 from melt_ser.runs.public_text import public_command, public_settings, without_examples
-from melt_ser.runs.rating_table import ATTRIBUTES_MEANING, VOTES_MEANING
+from melt_ser.runs.rating_table import ATTRIBUTES_MEANING, VOTES_MEANING, rating_legend
 from melt_ser.runs.rating_table import shown as shown_rating
 from melt_ser.runs.table import fold_text, interval_legend, merged, shown
 
@@ -126,7 +126,7 @@ def _ratings(result: Result) -> Iterator[tuple[str, Iterator[str]]]:
                 + [shown_rating(row, name, metric) for name, metric in metrics.items()]
                 for row in rows
             )
-            yield meaning, table(columns, cells)
+            yield " ".join([meaning, *rating_legend(rows)]), table(columns, cells)
 
 
 def _scope(result: Result) -> str:

@@ -39,6 +39,8 @@ def card_data(result: Result, name: str, loads_in_transformers: bool, licence: s
 
     corpora = training_corpora(result).values()
     repositories = sorted({corpus["repository"] for corpus in corpora if corpus.get("repository")})
+    entries = [entry for row in result.closed_evals() for entry in _entries(row, result)]
+    kinds = sorted({HUB_METRICS[metric][0] for metric in METRICS if metric in HUB_METRICS})
     return ModelCardData(
         language=sorted({corpus["language"] for corpus in corpora if corpus.get("language")}) or None,
         license=licence or "other",
@@ -48,9 +50,9 @@ def card_data(result: Result, name: str, loads_in_transformers: bool, licence: s
         tags=["speech-emotion-recognition", "melt_ser", result.config["backbone"]["family"]],
         base_model=_hub_checkpoint(result),
         datasets=repositories or None,
-        metrics=sorted({HUB_METRICS[metric][0] for metric in METRICS if metric in HUB_METRICS}),
+        metrics=kinds if entries else None,
         model_name=name,
-        eval_results=[entry for row in result.closed_evals() for entry in _entries(row, result)],
+        eval_results=entries or None,  # a model of attributes alone has none
     )
 
 

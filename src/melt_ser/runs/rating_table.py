@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 from melt_ser.evaluation.rating_metrics import ATTRIBUTE_METRICS, DISTRIBUTION_METRICS, RatingMetric
 from melt_ser.evaluation.rating_scores import DISTRIBUTION
-from melt_ser.evaluation.results import INTERVAL_MARKS, RatingScore
-from melt_ser.runs.table import interval_text
+from melt_ser.evaluation.results import RatingScore
+from melt_ser.runs.table import interval_text, legend
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -44,8 +44,7 @@ def _table(title: str, rows: Sequence[RatingScore], metrics: Mapping[str, Rating
     from rich.table import Table
 
     table = Table(title=title, box=SIMPLE_HEAD, padding=0, caption_justify="left")
-    marks = {row.interval_mark for row in rows if any(row.ci95.values())}
-    table.caption = "; ".join(f"{mark} {meaning}" for mark, meaning in INTERVAL_MARKS.items() if mark in marks)
+    table.caption = " ".join(rating_legend(rows))
     table.add_column("corpus", overflow="fold", min_width=7)
     table.add_column("fold", overflow="fold", min_width=4)
     table.add_column("of", overflow="fold", min_width=8)
@@ -61,6 +60,11 @@ def _table(title: str, rows: Sequence[RatingScore], metrics: Mapping[str, Rating
             *(shown(row, name, metric) for name, metric in metrics.items()),
         )
     return table
+
+
+def rating_legend(rows: Sequence[RatingScore]) -> list[str]:
+    """Return sentences on the marks of the rows' intervals, and the reasons of those that are missing."""
+    return legend([(row, [row.ci95.get(name) for name in metrics_of(row)]) for row in rows])
 
 
 def shown(row: RatingScore, name: str, metric: RatingMetric) -> str:

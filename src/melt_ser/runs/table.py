@@ -13,7 +13,8 @@ from melt_ser.evaluation.metrics import METRICS, Metric, percent, table_metrics
 from melt_ser.evaluation.rating_metrics import RatingMetric
 from melt_ser.evaluation.results import ENSEMBLE, INTERVAL_MARKS, MEAN, POOLED, EvaluationFields, RatingScore
 
-NO_INTERVAL = re.compile(r"No interval of [^:]*: ([^.]*)\.")  # as in `EvaluationFields.interval_note`
+NO_INTERVAL = re.compile(r"No interval of [^:]*: (.+?)\.(?= |$)")  # as in `EvaluationFields.interval_note`
+Bounds = Sequence[float] | None
 Row = TypeVar("Row", bound=EvaluationFields)
 
 
@@ -83,9 +84,7 @@ def shown(row: EvaluationFields, name: str, metric: Metric, in_full: bool = True
     return text + (interval_text(row.interval(name), row, metric) if metric.has_interval else "")
 
 
-def interval_text(
-    bounds: Sequence[float] | None, row: EvaluationFields | RatingScore, metric: Metric | RatingMetric
-) -> str:
+def interval_text(bounds: Bounds, row: EvaluationFields | RatingScore, metric: Metric | RatingMetric) -> str:
     """Return " [low, high]" with the row's mark, " [–]" if its note has a reason for no bounds, otherwise ""."""
     if bounds is None:
         return " [–]" if row.interval_note else ""
@@ -95,11 +94,17 @@ def interval_text(
 def interval_legend(rows: Sequence[EvaluationFields], metrics: Iterable[str] = METRICS) -> list[str]:
     """Return sentences on the marks of the rows' intervals of metrics, and the reasons of those that are missing."""
     names = [name for name in metrics if METRICS[name].has_interval]
-    has_interval = [row for row in rows if any(row.interval(name) for name in names)]
-    used = {row.interval_mark for row in has_interval}
+    return legend([(row, [row.interval(name) for name in names]) for row in rows])
+
+
+def legend(found: Iterable[tuple[EvaluationFields | RatingScore, Sequence[Bounds]]]) -> list[str]:
+    """Return sentences on the marks of intervals, and the reasons of missing ones, from rows with their bounds."""
+    used, reasons = set(), []
+    for row, bounds in found:
+        used |= {row.interval_mark} if any(bounds) else set()
+        if not all(bounds):
+            reasons += [(row.corpus, reason) for reason in NO_INTERVAL.findall(row.interval_note)]
     marks = [f"{mark} {meaning}" for mark, meaning in INTERVAL_MARKS.items() if mark in used]
-    lacking = [row for row in rows if not all(row.interval(name) for name in names)]
-    reasons = [(row.corpus, reason) for row in lacking for reason in NO_INTERVAL.findall(row.interval_note)]
     missing = [f"[–] on {corpus}: no interval, since {reason}." for corpus, reason in dict.fromkeys(reasons)]
     return [*([f"Intervals: {'; '.join(marks)}."] if marks else []), *missing]
 

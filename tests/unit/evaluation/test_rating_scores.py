@@ -9,6 +9,7 @@ from scipy.stats import entropy, pearsonr
 from sklearn.metrics import f1_score, root_mean_squared_error, top_k_accuracy_score
 
 from melt_ser.core.errors import InputError
+from melt_ser.evaluation.rating_score import ONE_SPEAKER, interval_mark
 from melt_ser.evaluation.rating_scores import Answered, score_attributes, score_distribution
 from simulations_ratings import Speakers, coverage
 
@@ -100,6 +101,14 @@ def test_intervals_hold_the_estimate_and_are_over_speakers_if_all_are_known() ->
     for scores in (by_speaker, by_utterance):
         for name, bounds in scores.intervals.items():
             assert bounds is not None and bounds[0] < (scores.values[name] or 0) < bounds[1]
+
+
+def test_one_speaker_is_said() -> None:
+    reference, prediction = numbers()
+    [scores] = score_attributes({"a": reference}, {"a": prediction}, Answered(NAMES, ["s1"] * 300))
+    assert scores.note == ONE_SPEAKER and interval_mark(scores.unit, scores.note) == "¹"
+    [scores] = score_attributes({"a": reference}, {"a": prediction}, Answered(NAMES, ["s1", *["s2"] * 299]))
+    assert ONE_SPEAKER not in scores.note
 
 
 def test_the_scores_of_several_models_are_means_over_them() -> None:

@@ -104,6 +104,26 @@ def test_the_report_and_the_library_show_the_comparisons(
     assert (rows["low"] < rows["difference"]).all() and (rows["p"] < 0.01).all() and (rows["low"] > 0).all()
 
 
+def test_a_report_of_attributes_alone_explains_its_intervals_and_promises_no_scores_of_classes(
+    runs: dict[str, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def with_no_interval(result: dict[str, Any]) -> None:
+        result["run"]["seed"] = 1
+        for row in result["ratings"]:
+            row["ci95"]["pearson"] = None
+            row["interval_note"] = "No interval of Pearson: with 8 speakers it would be -1 to 1."
+
+    copy(runs["attributes"], tmp_path / "0")
+    copy(runs["attributes"], tmp_path / "1", with_no_interval)
+    legend = "Intervals: ˢ over speakers. [–] on csv: no interval, since with 8 speakers it would be -1 to 1."
+    md, html, latex = (report(tmp_path, "--format", form, capsys=capsys)[1] for form in ("md", "html", "latex"))
+    assert legend in html and legend.replace("[–]", r"\[–\]") in md
+    assert r"$^{\mathrm{s}}$ over speakers" in latex
+    assert all(r" ± 0.000 \[–\] | " in line for line in md.splitlines() if "2 seeds" in line)
+    assert "Every score" not in md and 'id="overview"' not in html
+    assert "2 runs have no classes, and so no details here" in html and "report fewer folders" not in html
+
+
 def test_votes_are_compared_by_their_divergence_and_the_lowest_is_the_best(
     runs: dict[str, Path], tmp_path: Path
 ) -> None:

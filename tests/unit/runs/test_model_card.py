@@ -65,6 +65,24 @@ def test_the_hubs_own_class_reads_every_metric_of_the_result_with_its_interval_a
     assert (data.license, data.license_name, data.library_name) == ("other", "not-settled", "transformers")
 
 
+def test_the_card_of_a_model_of_attributes_names_no_metric_of_classes_and_explains_its_intervals(
+    run: Path, tmp_path: Path
+) -> None:
+    row = {"corpus": "csv", "split": "test", "fold": None, "of": "arousal", "n": 24, "ci_unit": "speaker"}
+    row |= {"values": {"ccc": 0.5, "pearson": 0.6, "rmse": 1.0}, "ci95": {"ccc": [0.2, 0.7]}}
+    row |= {"interval_note": "No interval of Pearson, RMSE: with 4 speakers it would be 0 to 0.69."}
+
+    def of_attributes(result: dict[str, Any]) -> None:
+        result["train"] |= {"classes": [], "scales": {"arousal": [1, 7]}, "target": "attributes"}
+        result |= {"evals": [], "ratings": [row]}
+
+    card = rewritten(changed(run, tmp_path / "run", of_attributes))
+    assert card.data.eval_results is None and card.data.metrics is None
+    assert "0.500 \\[0.200, 0.700\\]ˢ | 0.600 \\[–\\] |" in card.text
+    missing = "\\[–\\] on csv: no interval, since with 4 speakers it would be 0 to 0.69."
+    assert f"Intervals: ˢ over speakers. {missing}" in card.text
+
+
 def test_a_card_names_data_labels_parts_licence_limits_and_settings(run: Path) -> None:
     text = ModelCard.load(run / "model" / "README.md").text
     info = read_result(run).train.folds[0]
