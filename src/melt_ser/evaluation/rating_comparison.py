@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
+import numpy.typing as npt
 
 from melt_ser.core.errors import InputError
 from melt_ser.evaluation.jackknife import jackknife
@@ -49,14 +50,19 @@ def compare_ratings(
 
     Args:
         metric: one of `rating_metrics`.
-        references: the ratings of the utterances; a NaN is left out of its attribute.
+        references: the ratings of the utterances; a NaN is left out of its attribute, and an utterance without any
+            rating is left out.
         first, second: the predictions of each seed or model of a system; its score is the mean over them.
         speakers: of each utterance ("" = unknown), or None.
 
     Raises InputError if the metric is not defined with all units, or without one of them.
     """
-    rows = len(next(iter(references.values())))
-    units = resampling_units(rows, speakers)
+    rated = np.any([_is_known(reference) for reference in references.values()], axis=0)
+    units = resampling_units(len(rated), speakers).among(rated)
+    references, *answers = (
+        {name: values[rated] for name, values in ratings.items()} for ratings in (references, *first, *second)
+    )
+    first, second = answers[: len(first)], answers[len(first) :]
     (whole, left_out), (other, other_left_out) = (_scores(metric, references, one, units) for one in (first, second))
     difference, differences = whole - other, left_out - other_left_out
     if not np.isfinite([difference, *differences]).all():
@@ -64,7 +70,7 @@ def compare_ratings(
     found = jackknife(differences, units)
     margin = found.margin()
     return RatingDifference(
-        n=rows,
+        n=int(rated.sum()),
         difference=difference,
         interval=(difference - margin, difference + margin) if found.error > ROUNDING else None,
         p=found.p_value(difference, units.number),
@@ -73,12 +79,17 @@ def compare_ratings(
     )
 
 
+def _is_known(reference: Floats) -> npt.NDArray[np.bool_]:
+    """Return whether an utterance has a rating, (utterances,)."""
+    return ~np.isnan(reference) if reference.ndim == 1 else np.full(len(reference), True)
+
+
 def _scores(metric: RatingMetric, references: Ratings, models: Sequence[Ratings], units: Units) -> tuple[float, Floats]:
     """Return the score of a system, and its scores without each unit, (units,)."""
     whole, left_out = [], []
     for predictions in models:
         for name, reference in references.items():
-            known = ~np.isnan(reference) if reference.ndim == 1 else np.full(len(reference), True)
+            known = _is_known(reference)
             terms = metric.terms(reference[known], predictions[name][known])
             sums = sums_per_unit(terms, units.of_row[known], units.number)
             total = sums.sum(axis=0)

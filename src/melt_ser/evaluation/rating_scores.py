@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 
 from melt_ser.core.errors import InputError
 from melt_ser.evaluation.jackknife import jackknife
@@ -82,25 +83,26 @@ def score_attributes(
             own = metric.terms(reference[known], prediction[known])
             terms[name][metric_name] = np.zeros((len(reference), own.shape[1]))
             terms[name][metric_name][known] = own
-    counts = {name: int((~np.isnan(reference)).sum()) for name, reference in references.items()}
-    return _scores(ATTRIBUTE_METRICS, terms, counts, rows)
+    return _scores(ATTRIBUTE_METRICS, terms, {name: ~np.isnan(values) for name, values in references.items()}, rows)
 
 
 def score_distribution(reference: Floats, prediction: Floats, rows: Answered) -> RatingScores:
     """Return the scores of predicted distributions; both have the shape (rows, classes)."""
     terms = {DISTRIBUTION: {name: metric.terms(reference, prediction) for name, metric in DISTRIBUTION_METRICS.items()}}
-    return _scores(DISTRIBUTION_METRICS, terms, {DISTRIBUTION: len(reference)}, rows)[0]
+    return _scores(DISTRIBUTION_METRICS, terms, {DISTRIBUTION: np.full(len(reference), True)}, rows)[0]
 
 
 def _scores(
     metrics: Mapping[str, RatingMetric],
     terms: dict[str, dict[str, Floats]],
-    counts: dict[str, int],
+    known: dict[str, npt.NDArray[np.bool_]],
     rows: Answered,
 ) -> list[RatingScores]:
     """Return the scores of everything in `terms`, and of its mean, from one bootstrap of all.
 
-    terms: by name and metric, (rows, terms). counts: the known references by name.
+    Only speakers with a reference are units of an attribute. The mean counts those of the attribute with the fewest.
+
+    terms: by name and metric, (rows, terms). known: whether a row has a reference, by name, (rows,).
     """
     total = len(rows.utterance)
     units = resampling_units(total, rows.speaker, rows.utterance)
@@ -119,7 +121,11 @@ def _scores(
     for (of, name), begin, end in zip(columns, ends - widths, ends, strict=True):
         value = metrics[name].value
         values[of][name] = value(whole.reshape(models, -1)[:, begin:end]), value(drawn[..., begin:end])
+    counts = {of: int(rated.sum()) for of, rated in known.items()}
+    units_of = {of: units.among(rated) for of, rated in known.items()}
     if len(terms) > 1:
+        counts[MEAN_OF_ATTRIBUTES] = total
+        units_of[MEAN_OF_ATTRIBUTES] = min(units_of.values(), key=lambda one: one.number)
         values[MEAN_OF_ATTRIBUTES] = {
             name: (
                 np.mean([values[of][name][0] for of in terms], axis=0),
@@ -127,8 +133,11 @@ def _scores(
             )
             for name in metrics
         }
+    for of, rated in known.items() if units.kind == "speaker" else ():
+        own = np.unique(units.of_row[rated])
+        values[of] = {name: (value, left_out[own]) for name, (value, left_out) in values[of].items()}
     limit = ONE_SPEAKER if is_one_speaker(rows.speaker) else ""
-    return [_with_intervals(of, metrics, values[of], counts.get(of, total) // models, units, limit) for of in values]
+    return [_with_intervals(of, metrics, values[of], counts[of] // models, units_of[of], limit) for of in values]
 
 
 def _with_intervals(

@@ -22,9 +22,11 @@ from dataclasses import dataclass
 from typing import Literal, TypeVar
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 from scipy.special import stdtrit
 
+from melt_ser.core.counting import counted
 from melt_ser.core.errors import InputError
 from melt_ser.evaluation.metrics import METRICS, Floats, Integers, class_indices
 from melt_ser.evaluation.results import ONE_SPEAKER
@@ -59,13 +61,17 @@ class Units:
     @property
     def number(self) -> int:
         """Return the number of units."""
-        return int(self.of_row.max()) + 1
+        return int(self.of_row.max(initial=-1)) + 1
 
     @property
     def effective(self) -> float:
         """Return Kish's effective number, at least 2: that many units of equal size would hold the same information."""
         sizes = np.bincount(self.of_row).astype(np.float64)
         return max(2.0, float(sizes.sum() ** 2 / (sizes**2).sum()))
+
+    def among(self, rows: npt.NDArray[np.bool_]) -> Units:
+        """Return the units of some of the utterances, numbered anew in the same order."""
+        return Units(self.kind, np.unique(self.of_row[rows], return_inverse=True)[1].astype(np.int64))
 
 
 def bootstrap_intervals(
@@ -125,7 +131,8 @@ def why_none(low: float, high: float, spread: float, units: Units, least: float 
     spread: the range of the values on resamples. least, most: the bounds of the metric.
     """
     if units.kind == "speaker" and units.number < FEWEST_SPEAKERS:
-        return f"{units.number} speakers are too few; it needs {FEWEST_SPEAKERS}"
+        verb = "is" if units.number == 1 else "are"
+        return f"{counted(units.number, 'speaker')} {verb} too few; it needs {FEWEST_SPEAKERS}"
     if spread <= ROUNDING or high - low <= ROUNDING:
         return f"resampled {units.kind}s always give the same value"
     if low <= least and high >= most:

@@ -49,6 +49,17 @@ def test_the_difference_of_ccc_is_that_of_the_scores_with_the_mean_over_seeds_an
     assert (turned.difference, turned.p) == (pytest.approx(-found.difference), pytest.approx(found.p))
 
 
+def test_speakers_without_a_rating_are_not_counted() -> None:
+    speaker, reference, first, second = numbers()
+    rated = np.isin(speaker, ["s0", "s1", "s2", "s3", "s4"])
+    gaps = {"a": np.where(rated, reference, np.nan)}
+    found = compare_ratings(CCC, gaps, [{"a": first}], [{"a": second}], speaker)
+    own = np.array(speaker)[rated].tolist()
+    alone = compare_ratings(CCC, {"a": reference[rated]}, [{"a": first[rated]}], [{"a": second[rated]}], own)
+    assert (found.n, found.units) == (alone.n, alone.units) == (rated.sum(), 5)
+    assert (found.difference, found.p) == (pytest.approx(alone.difference), pytest.approx(alone.p))
+
+
 def test_equal_systems_have_no_interval_and_unknown_speakers_are_utterances() -> None:
     speaker, reference, first, second = numbers()
     same = compare_ratings(CCC, {"a": reference}, [{"a": first}], [{"a": first}], speaker)

@@ -111,6 +111,24 @@ def test_one_speaker_is_said() -> None:
     assert ONE_SPEAKER not in scores.note
 
 
+def test_speakers_without_a_rating_of_an_attribute_are_not_counted_for_it() -> None:
+    reference, prediction = numbers()
+    speakers = [f"s{number % 25}" for number in range(300)]
+    some = np.where(np.arange(300) % 25 < 5, reference, np.nan)
+    rated = ~np.isnan(some)
+    both = {"a": reference, "b": some}
+    all_of_a, of_five, mean = score_attributes(both, dict.fromkeys("ab", prediction), Answered(NAMES, speakers))
+    own = Answered(np.array(NAMES)[rated].tolist(), np.array(speakers)[rated].tolist())
+    [alone] = score_attributes({"b": reference[rated]}, {"b": prediction[rated]}, own)
+    for name, bounds in of_five.intervals.items():
+        assert bounds == pytest.approx(alone.intervals[name])
+    assert (all_of_a.n, of_five.n, mean.n) == (300, 60, 300) and mean.intervals["ccc"] is not None
+    few = {"a": reference, "b": np.where(np.arange(300) % 25 < 2, reference, np.nan)}
+    _, of_two, mean = score_attributes(few, dict.fromkeys("ab", prediction), Answered(NAMES, speakers))
+    for scores in (of_two, mean):
+        assert scores.note == "No interval of CCC, Pearson, RMSE: 2 speakers are too few; it needs 4."
+
+
 def test_the_scores_of_several_models_are_means_over_them() -> None:
     reference, prediction = numbers()
     worse = prediction + np.random.default_rng(5).normal(0, 1, 300)
