@@ -6,6 +6,7 @@ several lines.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from typing import NamedTuple
@@ -21,6 +22,8 @@ WIDEST_HEAD = 62.0  # points of a line of a head over figures
 MOST_LINES = 42  # lines of a table that leave room for caption and notes on a page
 SHORT = 25  # lines of a table that needs no page of its own
 SMALL = 0.95  # width of \scriptsize to \footnotesize: Computer Modern's small sizes are wide
+
+MINUS = re.compile(r"-(?=\d)")  # of a number: LaTeX sets a hyphen for it
 
 
 class Figure(NamedTuple):
@@ -46,7 +49,7 @@ class Figure(NamedTuple):
         )
 
     def _parts(self) -> tuple[str, str]:
-        value, bracket, rest = self.text.partition(" [")
+        value, bracket, rest = MINUS.sub("−", self.text).partition(" [")
         return value, f"[{rest}" if bracket else ""
 
 

@@ -26,7 +26,6 @@ SPECIAL = {
     "[": "{[}",  # after the end of a row a bracket would be its option, and a star its variant
     "]": "{]}",
     "*": "{*}",
-    "--": "-{}-",
     "\xa0": "~",
     "–": "--",
     "−": "$-$",
@@ -54,7 +53,7 @@ WIDTHS = {  # in em, rounded up from Computer Modern, which is wider than Times;
     0.48: "()rtscezJˢᵘ¹",
     0.54: '?$"*/0123456789^`ago~kqvxy',
     0.72: "EPFLZ†‡",
-    0.84: "BCTwRAHNUVXYD&+=@GKOQ±<>\\",
+    0.84: "BCTwRAHNUVXYD&+=@GKOQ±−<>\\",
     1.1: "#%mMW",
 }
 WIDTH_OF = {character: width for width, characters in WIDTHS.items() for character in characters}
@@ -121,8 +120,10 @@ def _runs(text: str) -> Iterator[tuple[str, bool]]:
 
 
 def _special(text: str) -> str:
-    parts = re.split("(--)", text)
-    return "".join(SPECIAL.get(part) or "".join(SPECIAL.get(one, one) for one in part) for part in parts)
+    parts = re.split("(-{2,})", text)
+    return "".join(
+        "{}".join(part) if part.startswith("--") else "".join(SPECIAL.get(one, one) for one in part) for part in parts
+    )
 
 
 def _otherscript(text: str) -> str:

@@ -106,6 +106,12 @@ def test_lines_of_a_name_are_no_wider_than_asked_and_lose_nothing(name: str) -> 
     assert "".join("".join(lines).split()) == "".join(unicodedata.normalize("NFC", name).split())
 
 
+def test_hyphens_of_a_name_stay_apart_and_a_negative_number_has_a_minus() -> None:
+    assert escaped("a--b---c----d-e") == "a-{}-b-{}-{}-c-{}-{}-{}-d-e"
+    figure = Figure("-0.343 ± 0.1 [-0.5, 0.6]ˢ")
+    assert figure.latex() == r"$-$0.343 $\pm$ 0.1 {\scriptsize {[}$-$0.5, 0.6{]}$^{\mathrm{s}}$}"
+
+
 def test_names_are_escaped_and_no_row_loses_a_cell(runs: Path, tmp_path: Path) -> None:
     text = latex(make_report_data(collect([named_runs(runs, tmp_path)])))
     assert r"\textbackslash{}end\{x\}" in text and r"50\%" in text and r"\$x\_1\$" in text and r"\textbf{" in text
