@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from melt_ser.reporting.collect import Run
 
-CORPUS = re.compile(r"^[\w.-]+: (?=[A-Z])")  # at the beginning of a sentence about a test corpus
+CORPUS = re.compile(r"^[\w.-]+(?:, [\w.-]+)?: (?=[A-Z])")  # a test corpus, and its attribute, before a sentence
 VARYING = re.compile(r"'[^']*'|\d[\d,.]*\d|\d")  # quoted names and numbers
 CLAUSE = re.compile(r"(?<=.{12})(?:[:;.] .*| \(.*)$", re.DOTALL)  # all after the first clause
 LONGEST = 110

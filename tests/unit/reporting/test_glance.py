@@ -257,11 +257,14 @@ def test_warnings_of_a_kind_are_one_short_line(one: Path) -> None:
             "The backbone 'a_tiny' starts from random weights: it is for trying things out.": [run],
             "The backbone 'b_tiny' starts from random weights: it is for trying things out.": [run, other],
             "demo: The model answered 'sad' for all 12 utterances, like a model that has learned nothing.": [other],
+            "demo, arousal: No interval of CCC: 2 speakers are too few; it needs 4.": [run],
+            "urdu, mean: No interval of CCC: 3 speakers are too few; it needs 4.": [run],
         }
     )
     assert [(notice.short, notice.runs, len(notice.sentences)) for notice in found] == [
         ("The backbone … starts from random weights", 2, 2),
         ("demo: The model answered 'sad' for all 12 utterances, like a model that has learned nothing", 1, 1),
+        ("No interval of CCC", 1, 2),
     ]
 
 
