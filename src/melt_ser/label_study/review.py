@@ -22,6 +22,7 @@ from melt_ser.core.console import Progress
 from melt_ser.core.errors import InputError, SetupError
 from melt_ser.corpora.label_file import read_labelled
 from melt_ser.corpora.lines import LABEL_COLUMN, Line, earlier_lines
+from melt_ser.label_study.label_pairs import distinct_names
 from melt_ser.label_study.listening import KEY, SCHEMA_VERSION, SHARED, cut_clip, random_name
 from melt_ser.label_study.rating_page import Question, rating_page
 
@@ -88,7 +89,7 @@ def build_review(
         raise SetupError(f"{folder} exists already; give another --out, or move it away.")
     sources = [{line.utterance: line for line in read_labelled(path)} for path in paths]
     labels = _labels_of(sources)
-    names = [path.name for path in paths] if len(paths) > 1 else [""]
+    names = distinct_names(paths) if len(paths) > 1 else [""]
     given = {name: _said(name, sources, names) for source in sources for name in source}
     generator = np.random.default_rng(seed)
     chosen = _least_certain(given, labels, lines, generator)
@@ -112,16 +113,17 @@ def build_review(
             items.append(item)
             progress.advance()
         study = files.sha256(json.dumps(msgspec.to_builtins(items)))[:12]
-        key = ReviewKey(SCHEMA_VERSION, study, [path.name for path in paths], items)
+        key = ReviewKey(SCHEMA_VERSION, study, distinct_names(paths), items)
         files.write_json(temporary / KEY, msgspec.to_builtins(key))
         files.write_text(temporary / SHARED / "index.html", rating_page("review", study, shown, words, questions))
     return key, problems
 
 
 def _labels_of(sources: Sequence[dict[str, Line]]) -> list[str]:
-    """Return the labels to choose from: those of the prompt, if a file names them, and all that occur."""
+    """Return the labels to choose from: those of the prompts, if files name them, and all that occur."""
     lines = [line for source in sources for line in source.values()]
-    of_prompt = [column.removeprefix(CONFIDENCE) for column in lines[0].columns if column.startswith(CONFIDENCE)]
+    columns = dict.fromkeys(column for line in lines for column in line.columns)
+    of_prompt = [column.removeprefix(CONFIDENCE) for column in columns if column.startswith(CONFIDENCE)]
     spelled: dict[str, str] = {}  # as the files spell them; the names of columns are in lower case
     for label in sorted({line.columns[LABEL_COLUMN] for line in lines} - {""}):
         spelled.setdefault(label.casefold(), label)

@@ -33,8 +33,9 @@ def reviewed_table(key_path: Path, answer_paths: Sequence[Path], method: str = "
         raise InputError("The answers have no label; give the raters' answer files.")
     raters = sorted(given)
     sources = list(dict.fromkeys(said.source for item in answered for said in item.said))
-    rows = [_row(item, {rater: given[rater] for rater in raters}) for item in answered]
-    columns = [*(RATER + rater for rater in raters), *map(_column, sources)]
+    of_source = _columns(sources)
+    rows = [_row(item, {rater: given[rater] for rater in raters}, of_source) for item in answered]
+    columns = [*(RATER + rater for rater in raters), *of_source.values()]
     table = pd.DataFrame(rows).reindex(columns=["utterance", "speaker", "text", *columns, "confidence"]).fillna("")
     spelled = {label.casefold(): label for label in answered[0].labels}
     votes = [[spelled.get(label.casefold()) for label in row] for row in table[columns].to_numpy().tolist()]
@@ -59,9 +60,9 @@ def review_agreement(table: pd.DataFrame, columns: Sequence[str]) -> SourceAgree
     return None if twice.empty or len(names) < 2 else source_agreement(LabelTable(twice, None, {}), names)
 
 
-def _row(item: ReviewItem, given: dict[str, dict[str, Given]]) -> dict[str, str]:
+def _row(item: ReviewItem, given: dict[str, dict[str, Given]], of_source: dict[str, str]) -> dict[str, str]:
     chosen = {RATER + rater: _chosen(item, answers) for rater, answers in given.items()}
-    said = {_column(one.source): one.label for one in item.said}
+    said = {of_source[one.source]: one.label for one in item.said}
     sure = [one.confidence for one in item.said if one.confidence is not None]
     told = {"confidence": f"{sum(sure) / len(sure):.4g}"} if sure else {}
     return {"utterance": item.utterance, "speaker": item.speaker, "text": item.text, **chosen, **said, **told}
@@ -71,8 +72,11 @@ def _chosen(item: ReviewItem, answers: dict[str, Given]) -> str:
     return answers[item.id].chosen or "" if item.id in answers else ""
 
 
-def _column(source: str) -> str:
-    return f"{MODEL}_{Path(source).stem}" if source else MODEL
+def _columns(sources: Sequence[str]) -> dict[str, str]:
+    """Return the column of each source: its name without the suffix, unless two are then the same."""
+    stems = [Path(source).stem for source in sources]
+    names = stems if len(set(stems)) == len(stems) else sources
+    return {source: f"{MODEL}_{name}" if source else MODEL for source, name in zip(sources, names, strict=True)}
 
 
 def _consensus(votes: list[list[str | None]], labels: list[str], method: str) -> list[Consensus]:

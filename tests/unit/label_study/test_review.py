@@ -117,6 +117,28 @@ def test_labels_keep_the_spelling_of_the_files(tmp_path: Path) -> None:
             assert table["confidence"].tolist() == pytest.approx([1, 2 / 3, 2 / 3], abs=1e-4)
 
 
+def test_labels_files_of_one_name_keep_their_answers_apart(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for folder in ("gemma", "qwen"):
+        (tmp_path / folder).mkdir()
+    first = labels_file(tmp_path / "gemma" / "labels.csv", ["joy", "joy", "anger"])
+    second = labels_file(tmp_path / "qwen" / "labels.csv", ["anger", "joy", "joy"])
+    key = built(tmp_path, first, second)
+    assert key["sources"] == [one["source"] for one in key["items"][0]["said"]] == [str(first), str(second)]
+    answered(tmp_path, key, "anna", {"u0": "anger", "u1": "joy", "u2": "joy"})
+    command = [str(tmp_path / "review/key.json"), str(tmp_path / "answers"), "--reviewed"]
+    assert main([*command, "--out", str(tmp_path / "o.csv")]) == 0
+    table = pd.read_csv(tmp_path / "o.csv").set_index("utterance").sort_index()
+    assert table[f"model_{first}"].tolist() == ["joy", "joy", "anger"]
+    assert table[f"model_{second}"].tolist() == ["anger", "joy", "joy"]
+    assert "agreement of raters and label sources (3)" in capsys.readouterr().err
+
+
+def test_the_labels_of_any_files_prompt_may_be_chosen(tmp_path: Path) -> None:
+    people = labels_file(tmp_path / "people.csv", ["joy", "joy", "anger"])
+    model = labels_file(tmp_path / "model.csv", ["joy", "anger", "anger"], [0.5, 0.6, 0.7])
+    assert built(tmp_path, people, model)["items"][0]["labels"] == list(LABELS), "though nobody gave neutral"
+
+
 def test_reviews_of_earlier_versions_with_labels_in_lower_case_are_read(tmp_path: Path) -> None:
     key = built(tmp_path, labels_file(tmp_path / "a.csv", ["Joy", "Anger", "Joy"], [0.4, 0.5, 0.6]))
     for item in key["items"]:
