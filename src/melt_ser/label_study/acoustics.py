@@ -51,6 +51,7 @@ class FeatureCheck(msgspec.Struct, frozen=True):
     ua: float  # the mean recall over the levels that are measured
     chance: float  # of `ua`: one over the number of these levels
     ua_ci95: list[float] | None
+    interval_note: str  # why there is no interval, or what limits it; "" for neither
     ci_unit: str  # the resampled unit: speaker or utterance
     left_out: dict[str, int]  # utterances, by reason
 
@@ -158,6 +159,7 @@ def _check(name: str, table: pd.DataFrame, values: Floats, seed: int, within: st
         ua=float(unweighted_accuracy(confusion)),
         chance=1 / len(set(reference)),
         ua_ci95=intervals.of["ua"],
+        interval_note=intervals.note,
         ci_unit=intervals.unit,
         left_out={
             "not described": int((words == "").sum()),
@@ -215,6 +217,8 @@ def _sentences(result: AcousticCheck) -> Iterator[str]:
                 f"No described {check.described} is measured as {' or '.join(lacking)}: its UAR is over "
                 f"{len(LEVELS) - len(lacking)} of {len(LEVELS)} levels, and chance is {percent(check.chance)} %."
             )
+        if check.interval_note:
+            yield f"{check.described}: {check.interval_note}"
     for reason, count in result.left_out.items():
         yield f"Left out: {count} ({reason})."
     for check in result.checks:

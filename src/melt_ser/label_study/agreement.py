@@ -16,7 +16,7 @@ import pandas as pd
 
 from melt_ser.core.errors import InputError, SetupError, did_you_mean
 from melt_ser.corpora.readers.melt import TAXONOMY
-from melt_ser.evaluation.metrics import Floats, Integers, class_indices, confusion_matrix, f1, weighted_accuracy
+from melt_ser.evaluation.metrics import Floats, Integers, class_indices, confusion_matrix, quotient, weighted_accuracy
 from melt_ser.evaluation.slices import MOST_VALUES
 from melt_ser.evaluation.statistics import (
     RESAMPLES,
@@ -25,8 +25,9 @@ from melt_ser.evaluation.statistics import (
     interval,
     resample,
     resampling_units,
+    why_none,
 )
-from melt_ser.label_study.label_pairs import LabelPairs
+from melt_ser.label_study.label_pairs import KEYS, NAME, LabelPairs
 from melt_ser.label_study.reliability import cohens_kappa, coincidences_of_pairs, krippendorffs_alpha
 
 SCHEMA_VERSION = 1
@@ -40,7 +41,7 @@ Bounds = list[float]  # of a 95 % interval: low, high
 
 
 class Measures(msgspec.Struct, frozen=True, kw_only=True):
-    """The agreement of some utterances' labels; None if a value is not defined."""
+    """The agreement of some utterances' labels; None if a value is not defined, or has no interval."""
 
     n: int  # utterances
     ci_unit: str  # the resampled unit: speaker or utterance
@@ -66,7 +67,7 @@ class ClassAgreement(msgspec.Struct, frozen=True):
     first: int  # by the first source
     second: int  # by the second source
     both: int
-    f1: float | None  # 0..1, the same for either source as reference; None if it is not defined
+    f1: float | None  # 0..1, the same for either source as reference; None if neither gives the label
     f1_ci95: Bounds | None
 
 
@@ -183,7 +184,7 @@ def _measured(table: pd.DataFrame, categories: list[str], resamples: int, seed: 
 
 def _classes(table: pd.DataFrame, labels: list[str], resamples: int, seed: int) -> list[ClassAgreement]:
     whole, drawn, units = _resampled(table, labels, resamples, seed)
-    scores, resampled = f1(whole), f1(drawn)
+    scores, resampled = _f1(whole), _f1(drawn)
     return [
         ClassAgreement(
             label,
@@ -194,6 +195,12 @@ def _classes(table: pd.DataFrame, labels: list[str], resamples: int, seed: int) 
         )
         for at, label in enumerate(labels)
     ]
+
+
+def _f1(confusion: Integers) -> Floats:
+    """Return the F1 of each class, (..., classes), which has no side; NaN if neither source gives the label."""
+    both = np.diagonal(confusion, axis1=-2, axis2=-1)
+    return quotient(2 * both, confusion.sum(axis=-1) + confusion.sum(axis=-2))
 
 
 def _resampled(
@@ -211,21 +218,25 @@ def _resampled(
 
 def with_interval(
     value: float, resampled: Floats, units: Units, least: float
-) -> tuple[float, Bounds] | tuple[None, None]:
+) -> tuple[float, Bounds | None] | tuple[None, None]:
     """Return a value with its interval, cut at `least` and 1; (None, None) if it is not defined.
 
-    Resamples with an undefined value are left out.
+    Resamples with an undefined value are left out. There is no interval where results have none
+    (`evaluation.statistics.why_none`).
     """
     defined = resampled[~np.isnan(resampled)]
     if np.isnan(value) or not len(defined):
         return None, None
     low, high = interval(value, defined, units)
+    if why_none(low, high, float(np.ptp(defined)), units, least):
+        return value, None
     return value, [max(low, least), min(high, 1.0)]
 
 
 def _dividing_columns(table: pd.DataFrame, by: Sequence[str] | None) -> dict[str, pd.Series]:
     """Return the values of each column that divides the table, by its name."""
-    text = next((table[column] for column in ("text", "utterance") if column in table), None)
+    texts = ("text", NAME) if set(KEYS) <= set(table) else ("text",)  # MELD's utterance is a text, others' are names
+    text = next((table[column] for column in texts if column in table), None)
     available = {str(column): table[column] for column in table if column not in ("first", "second")}
     if text is not None:
         available[LENGTH] = _lengths(text)

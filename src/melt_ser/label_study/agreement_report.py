@@ -7,9 +7,16 @@ from itertools import groupby
 
 import msgspec
 
+from melt_ser.core.counting import counted
 from melt_ser.label_study.agreement import Agreement, Measures, Slice
 from melt_ser.reporting.pages import confusion_lines, render
-from melt_ser.reporting.small_report import Section, percent_with_interval, value_with_interval
+from melt_ser.reporting.small_report import (
+    NO_INTERVAL,
+    Section,
+    lacks_interval,
+    percent_with_interval,
+    value_with_interval,
+)
 
 MOST_VALUES = 12  # of a dividing column; the JSON has 200
 COLUMNS = ("n", "changed %", "kappa", "alpha")
@@ -21,7 +28,7 @@ def sections(result: Agreement) -> list[Section]:
         Section("Agreement of labels", list(_sentences(result)), ("", *COLUMNS), _overall(result)),
         Section(
             "Classes",
-            ["Utterances by label, within the set. F1 has the first source as the reference."],
+            ["Utterances by label, within the set. F1 is the same for either source as the reference."],
             ("label", "first", "second", "both", "F1 %"),
             [
                 [row.label, f"{row.first:,}", f"{row.second:,}", f"{row.both:,}", _percent(row, "f1")]
@@ -102,10 +109,13 @@ def _sentences(result: Agreement) -> Iterator[str]:
         if counts:
             listed = ", ".join(f"{label} ({count})" for label, count in counts.items())
             yield (
-                f"Outside the set: {sum(counts.values())} labels of the {side} source, {listed}. As given, each is a "
-                "category of its own; within the set, their utterances are left out."
+                f"Outside the set: {counted(sum(counts.values()), 'label')} of the {side} source, {listed}. As given, "
+                "each is a category of its own; within the set, their utterances are left out."
             )
     for reason, count in result.left_out.items():
         yield f"Left out: {count} ({reason})."
     by_speaker = "; those of a single speaker are over its utterances" if result.as_given.ci_unit == "speaker" else ""
     yield f"95 % intervals by bootstrap over {result.as_given.ci_unit}s{by_speaker}."
+    rows = [result.as_given, result.within, *result.classes, *result.slices]
+    if any(lacks_interval(msgspec.structs.asdict(row)) for row in rows):
+        yield NO_INTERVAL

@@ -123,9 +123,7 @@ def joined(
 
     Raises InputError for a missing column, a repeated key, or rows with equal keys that differ in season or episode.
     """
-    keys = keys or default_keys(first, second)
-    named = [key.lower().partition("=") for key in keys]
-    own, theirs = [name for name, _, _ in named], [other or name for name, _, other in named]
+    own, theirs = key_columns(keys or default_keys(first, second))
     for table, columns, path in ((first, own, first_path), (second, theirs, second_path)):
         for column in columns:
             require(table, column, path)
@@ -147,6 +145,16 @@ def joined(
                 f"{second_path} than in {first_path} (the first: {_key(row, own)}); compare files of the same split."
             )
     return both, left_out
+
+
+def key_columns(keys: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Return the columns of keys in the first file, and in every other one.
+
+    >>> key_columns(["split", "Utterance=filename"])
+    (['split', 'utterance'], ['split', 'filename'])
+    """
+    named = [key.lower().partition("=") for key in keys]
+    return [name for name, _, _ in named], [other or name for name, _, other in named]
 
 
 def distinct_names(paths: Sequence[Path]) -> list[str]:

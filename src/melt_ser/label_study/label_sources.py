@@ -15,6 +15,7 @@ from melt_ser.label_study.label_pairs import (
     default_keys,
     distinct_names,
     joined,
+    key_columns,
     label_column,
     read_labels,
     require,
@@ -28,7 +29,7 @@ class LabelTable:
     """The labels of several sources."""
 
     labels: pd.DataFrame  # a row for each utterance with two or more labels, a column for each source; "": no label
-    speakers: pd.Series | None  # of the rows, if a file has the column speaker
+    speakers: pd.Series | None  # of the rows, from the first file that knows them; None: no file has the column
     left_out: dict[str, int]  # utterances, by reason
 
 
@@ -41,7 +42,8 @@ def read_sources(
         paths: CSVs of labels.
         columns: of one file, the column of each source; of several, that of each file, or one for all; None: the first
             of `llm_label`, `label` and `Emotion` that a file has.
-        keys: columns that all files have; None: as in `read_pairs`.
+        keys: columns that all files have, or `a=b` for one called `a` in the first file and `b` in the others; None: as
+            in `read_pairs`.
 
     Raises InputError if a column is missing, a key repeats, or no utterance has two labels; SetupError if the columns
     do not fit the files, or there are fewer than two sources.
@@ -62,16 +64,24 @@ def read_sources(
         label_column(table, column, (MACHINE, *HUMAN), path)
         for table, column, path in zip(tables, wanted, paths, strict=True)
     ]
-    keys = [key.lower() for key in keys or default_keys(*tables)]
+    keys = keys or default_keys(*tables)
     for table, path in zip(tables[1:], paths[1:], strict=True):
         joined(tables[0], table, keys, paths[0], path)  # refuses missing and repeated keys, and rows of another split
+    own, theirs = key_columns(keys)
+    indexed = [table.set_index(theirs if number else own).rename_axis(own) for number, table in enumerate(tables)]
     names = _names(paths, found)
-    series = [
-        table.set_index(keys)[column].rename(name) for table, column, name in zip(tables, found, names, strict=True)
-    ]
+    series = [table[column].rename(name) for table, column, name in zip(indexed, found, names, strict=True)]
     labels = pd.concat(series, axis=1).fillna("")
-    speakers = next((table.set_index(keys)["speaker"] for table in tables if "speaker" in table), None)
-    return _complete(labels, None if speakers is None else speakers.reindex(labels.index).fillna(""))
+    told = [table["speaker"] for table in indexed if "speaker" in table]
+    return _complete(labels, _first_given(told).reindex(labels.index).fillna("") if told else None)
+
+
+def _first_given(columns: Sequence[pd.Series]) -> pd.Series:
+    """Return for each utterance its value in the first column that has one."""
+    first, *others = (column[column != ""] for column in columns)
+    for other in others:
+        first = first.combine_first(other)
+    return first
 
 
 def _names(paths: Sequence[Path], columns: Sequence[str]) -> list[str]:

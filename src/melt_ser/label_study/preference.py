@@ -18,7 +18,7 @@ from melt_ser.core.counting import counted
 from melt_ser.core.errors import SetupError
 from melt_ser.evaluation.comparison import holm
 from melt_ser.evaluation.metrics import Floats, p_text, percent
-from melt_ser.evaluation.statistics import RESAMPLES
+from melt_ser.evaluation.statistics import RESAMPLES, ROUNDING
 from melt_ser.label_study.listening_answers import Judgements
 from melt_ser.label_study.mixed_effects import MixedTest, mixed_test
 from melt_ser.label_study.reliability import coincidences_of_items, krippendorffs_alpha
@@ -178,7 +178,8 @@ def _agreement(matrix: Floats, resamples: int, seed: int) -> RaterAgreement:
     drawn = krippendorffs_alpha(np.einsum("bc,cij->bij", times, each))
     alpha = float(krippendorffs_alpha(whole))
     defined = drawn[~np.isnan(drawn)]
-    bounds = np.quantile(defined, [0.025, 0.975]).tolist() if len(defined) and not np.isnan(alpha) else None
+    spread = float(np.ptp(defined)) if len(defined) and not np.isnan(alpha) else 0.0
+    bounds = np.quantile(defined, [0.025, 0.975]).tolist() if spread > ROUNDING else None  # a width of 0 says nothing
     pairs = counts.sum(axis=1)
     same = (counts * (counts - 1)).sum() / (pairs * (pairs - 1)).sum()
     return RaterAgreement(None if np.isnan(alpha) else alpha, bounds, float(same))

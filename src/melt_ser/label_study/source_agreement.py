@@ -38,7 +38,7 @@ Level = Literal["nominal", "ordinal", "interval"]
 
 
 class PairAgreement(msgspec.Struct, frozen=True, kw_only=True):
-    """The agreement of two sources on the utterances that both labelled; None if a value is not defined."""
+    """The agreement of two sources on the utterances that both labelled; None if a figure is not defined."""
 
     first: str
     second: str
@@ -156,7 +156,7 @@ class _Counted:
             drawn = np.random.default_rng(seed).multinomial(len(codes), times / len(codes), size=resamples)
         self.counts = np.vstack([times, drawn])  # (1 + resamples, patterns): the first row has all utterances
 
-    def alpha(self) -> tuple[float, Bounds] | tuple[None, None]:
+    def alpha(self) -> tuple[float, Bounds | None] | tuple[None, None]:
         """Return Krippendorff's alpha with its interval."""
         if self.values is not None:
             return self._with_interval(alpha_of_numbers(_values_of(self.patterns, self.values), self.counts))
@@ -171,7 +171,7 @@ class _Counted:
         both = np.flatnonzero((self.patterns[:, [first, second]] >= 0).all(axis=1))
         ours, theirs = self.patterns[both, first], self.patterns[both, second]
         times = self.counts[:, both]
-        changed: tuple[float, Bounds] | tuple[None, None] = (None, None)
+        changed: tuple[float, Bounds | None] | tuple[None, None] = (None, None)
         kappa = changed
         with np.errstate(invalid="ignore", divide="ignore"):  # a resample may have no utterance that both labelled
             if self.by_label:
@@ -200,7 +200,7 @@ class _Counted:
         """Return the sums of a matrix of each pattern, (1 + resamples, categories, categories)."""
         return np.asarray(self.counts @ matrices).reshape(-1, self.categories, self.categories)
 
-    def _with_interval(self, values: Floats, least: float = -1.0) -> tuple[float, Bounds] | tuple[None, None]:
+    def _with_interval(self, values: Floats, least: float = -1.0) -> tuple[float, Bounds | None] | tuple[None, None]:
         return with_interval(float(values[0]), values[1:], self.units, least)
 
 

@@ -9,7 +9,13 @@ import msgspec
 from melt_ser.core.counting import counted
 from melt_ser.label_study.source_agreement import PairAgreement, SourceAgreement
 from melt_ser.reporting.pages import render
-from melt_ser.reporting.small_report import Section, percent_with_interval, value_with_interval
+from melt_ser.reporting.small_report import (
+    NO_INTERVAL,
+    Section,
+    lacks_interval,
+    percent_with_interval,
+    value_with_interval,
+)
 
 PAIR_COLUMNS = ("first", "second", "n", "changed %", "kappa")
 NUMBER_COLUMNS = ("mean", "deviation", "lowest", "highest")
@@ -117,3 +123,5 @@ def _sentences(result: SourceAgreement) -> Iterator[str]:
         f"Krippendorff's alpha takes every utterance with two or more labels. 95 % intervals by bootstrap over "
         f"{result.ci_unit}s."
     )
+    if any(lacks_interval(msgspec.structs.asdict(row)) for row in (result, *result.pairs)):
+        yield NO_INTERVAL

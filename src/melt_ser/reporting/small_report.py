@@ -18,6 +18,10 @@ from melt_ser.core.console import say
 from melt_ser.core.errors import SetupError, one_line
 
 FORMATS = ("text", "md", "json")
+NO_INTERVAL = (
+    "[–]: there is no interval if speakers are fewer than four, if all resamples give the same value, or if it would "
+    "be the whole scale."
+)
 SUFFIXES = {".md": "md", ".json": "json", ".txt": "text", "": "text"}
 
 
@@ -118,5 +122,12 @@ def value_with_interval(entry: dict[str, Any], name: str) -> str:
     """Return `entry[name]`, a value of at most 1, with its 95 % interval, or "–" if it is not defined."""
     if entry[name] is None:
         return "–"
-    low, high = entry[f"{name}_ci95"]
-    return f"{entry[name]:.3f} [{low:.3f}, {high:.3f}]"
+    bounds = entry[f"{name}_ci95"]
+    interval = f"{bounds[0]:.3f}, {bounds[1]:.3f}" if bounds else "–"
+    return f"{entry[name]:.3f} [{interval}]"
+
+
+def lacks_interval(entry: dict[str, Any]) -> bool:
+    """Return whether an entry has a value without its 95 % interval."""
+    names = [name.removesuffix("_ci95") for name in entry if name.endswith("_ci95")]
+    return any(entry[name] is not None and entry[f"{name}_ci95"] is None for name in names)

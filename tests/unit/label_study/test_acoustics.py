@@ -179,6 +179,15 @@ def test_speakers_with_few_utterances_are_counted_and_left_out_within_speakers()
         acoustic_check(table, measured, {}, within="speeker")
 
 
+def test_a_missing_interval_is_told_with_its_reason() -> None:
+    table = pd.DataFrame({"loudness": ["low", "mid", "mid", "high", "high"] * 4, "speaker": ["a", "b"] * 10})
+    measured = pd.DataFrame({"loudness": np.arange(20.0), "pitch": np.nan}, columns=list(FEATURES))
+    result = acoustic_check(table, measured, {})
+    assert result.checks[0].ua_ci95 is None
+    told = "loudness: No interval of UA, WA, macro-F1: 2 speakers are too few; it needs 4."
+    assert told in sections(result)[0].sentences
+
+
 def test_a_uar_over_fewer_levels_is_told_with_its_chance() -> None:
     """Only quiet and middle voices are described; of the loud ones nothing is said."""
     table = pd.DataFrame({"loudness": ["low"] * 6 + ["mid"] * 8 + [""] * 6})

@@ -120,7 +120,7 @@ def test_kappa_and_f1_equal_scikit_learns(rows: list[tuple[str, str]]) -> None:
     assert kappa == pytest.approx(cohen_kappa_score(first, second))
     pairs = LabelPairs(pd.DataFrame({"first": first, "second": second}), ("one", "two"), {})
     for row in agreement(pairs, list("abc"), resamples=20).classes:
-        occurs = row.label in first
+        occurs = row.label in first + second
         expected = f1_score(first, second, labels=[row.label], average=None)[0] if occurs else None
         assert row.f1 == (None if expected is None else pytest.approx(expected))
 
@@ -293,11 +293,36 @@ def test_agreement_names_a_key_that_repeats(tmp_path: Path, capsys: pytest.Captu
     assert main([str(first), str(second), "--keys", "Dialogue_ID,Utterance_ID,sample"]) == 0
 
 
+def test_the_length_of_a_name_is_no_length_of_a_text(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    rows = "u1,joy,joy\nu2,fear,joy\n"
+    path = write(tmp_path / "a.csv", f"utterance,label,llm_label\n{rows}")
+    assert compare(path, capsys=capsys)["slices"] == []
+    melds = rows.replace("u1", "1,1,Oh my god!").replace("u2", "1,2,No.")
+    path = write(tmp_path / "b.csv", f"Dialogue_ID,Utterance_ID,Utterance,Emotion,llm_label\n{melds}")
+    assert [row["value"] for row in compare(path, capsys=capsys)["slices"]] == ["up to 5 words"]
+
+
+def test_three_speakers_and_one_value_have_no_interval(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    rows = [f"joy,{'fear' if number % 4 == 0 else 'joy'},{number % 3}" for number in range(24)] + ["fear,fear,0"] * 9
+    path = write(tmp_path / "a.csv", "\n".join(["Emotion,llm_label,Speaker", *rows]))
+    result = compare(path, "--html", str(tmp_path / "a.html"), capsys=capsys)
+    measured = [result["as_given"], *result["classes"]]
+    assert all(row[name] is None for row in measured for name in row if name.endswith("_ci95"))
+    assert result["as_given"]["changed"] == pytest.approx(6 / 33) and result["as_given"]["kappa"] is not None
+    by_speaker = {row["value"]: row for row in result["slices"]}
+    assert by_speaker["0"]["kappa_ci95"] is not None, "over the utterances of one speaker"
+    assert main([str(path)]) == 0
+    text = " ".join(capsys.readouterr().out.split())
+    assert "as given 33 18.2 [–]" in text and "[–]: there is no interval if speakers are fewer than four" in text
+    same = write(tmp_path / "b.csv", "Emotion,llm_label\n" + "joy,joy\nfear,fear\n" * 9)
+    assert compare(same, capsys=capsys)["as_given"]["kappa_ci95"] is None, "1 on all resamples too"
+
+
 def test_agreement_text_and_markdown_agree_and_escape(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = write(tmp_path / "a.csv", f"Emotion,llm_label,Speaker\njoy,joy,[red]a|b\njoy,{HOSTILE},ann\nfear,fear,ann\n")
     assert main([str(path)]) == 0
     text = capsys.readouterr().out
-    assert f"1 labels of the second source, {HOSTILE} (1)" in " ".join(text.split()) and "[red]a|b" in text
+    assert f"1 label of the second source, {HOSTILE} (1)" in " ".join(text.split()) and "[red]a|b" in text
     assert main([str(path), "--out", str(tmp_path / "a.md")]) == 0
     markdown = (tmp_path / "a.md").read_text()
     assert "a\\|b" in markdown and "<script>" not in markdown

@@ -161,6 +161,22 @@ def test_files_are_joined_on_the_name_of_the_utterance(raters: list[Path]) -> No
     assert one.labels["model.csv"].tolist() == ["fear", "joy", ""]
 
 
+def test_keys_may_have_another_name_in_the_other_files(raters: list[Path]) -> None:
+    expected = read_sources(raters)
+    for path in raters[1:]:
+        write(path, path.read_text(encoding="utf-8").replace("utterance", "File"))
+    table = read_sources(raters, keys=["Utterance=file"])
+    assert table.labels.equals(expected.labels) and table.left_out == expected.left_out
+
+
+def test_a_speaker_is_known_if_any_file_names_them(tmp_path: Path) -> None:
+    """Each rater labelled other lines, so no file has all of them."""
+    rows = {"anna": ["u1,joy,a", "u2,joy,b"], "ben": ["u2,joy,", "u3,fear,c"], "cleo": ["u1,joy,a", "u3,joy,c"]}
+    paths = [write(tmp_path / f"{name}.csv", "\n".join(["utterance,label,speaker", *rows[name]])) for name in rows]
+    table = read_sources(paths)
+    assert len(table.labels) == 3 and table.speakers is not None and table.speakers.tolist() == ["a", "b", "c"]
+
+
 def test_scores_are_numbers_however_they_are_written(raters: list[Path], capsys: pytest.CaptureFixture[str]) -> None:
     paths = [str(path) for path in raters]
     assert main([*paths, "--columns", "arousal", "--level", "interval"]) == 0
