@@ -12,9 +12,11 @@ import hashlib
 import hmac
 import json
 import os
+import re
 import secrets
+import sys
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -24,7 +26,7 @@ import msgspec
 
 from melt_ser.core import files
 from melt_ser.core.console import say
-from melt_ser.core.errors import MeltSerError, SetupError
+from melt_ser.core.errors import MeltSerError, SetupError, first_line
 from melt_ser.label_study.answer_files import Answers, wrong_answer
 from melt_ser.label_study.listening import KEY, SHARED
 from melt_ser.label_study.rating_page import NAME
@@ -32,6 +34,7 @@ from melt_ser.label_study.rating_page import NAME
 ANSWERS, SECRET = "answers", "secret.txt"
 MOST_BYTES = 1_000_000  # of the answers of one rater
 SECONDS = 30.0  # that a connection may be silent
+RANGE = re.compile("bytes=([0-9]{0,18})-([0-9]{0,18})")
 TYPES = {".html": "text/html; charset=utf-8", ".flac": "audio/flac"}
 
 
@@ -66,8 +69,9 @@ class AnswerServer(ThreadingHTTPServer):
         self.files = {f"/{path.relative_to(shared).as_posix()}": path for path in shared.rglob("*") if path.is_file()}
         try:
             super().__init__((host, port), _Handler)
-        except OSError as error:
-            raise SetupError(f"{host}:{port} cannot be used ({error.strerror}); choose another --port.") from None
+        except (OSError, OverflowError) as error:  # a port beyond 65535 is an OverflowError
+            reason = getattr(error, "strerror", None) or first_line(error)
+            raise SetupError(f"{host}:{port} cannot be used ({reason}); choose another --port or --host.") from None
 
     def link(self, rater: str, address: str | None = None) -> str:
         """Return the signed link of a rater; `address` is that of the page behind another server."""
@@ -78,6 +82,12 @@ class AnswerServer(ThreadingHTTPServer):
     def token(self, rater: str) -> str:
         """Return the token that signs a rater's answers to this test."""
         return hmac.new(self.secret, f"{self.study}/{rater}".encode(), hashlib.sha256).hexdigest()[:32]
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Say what failed, in a sentence. Clients that go away are usual: browsers drop a clip if the rater goes on."""
+        error = sys.exception()
+        if isinstance(error, Exception) and not isinstance(error, ConnectionError):
+            say(f"error: a request failed: {type(error).__name__}: {first_line(error)}")
 
     def take(self, content: bytes, token: str) -> tuple[int, str]:
         """Write the answers of a rater if they are signed and sound; return the status and its reason."""
@@ -118,7 +128,14 @@ class _Handler(BaseHTTPRequestHandler):
             content = file.read_bytes()
         except OSError:
             return self._answer(404, "the file is gone")
-        self._send(200, content, TYPES.get(file.suffix, "application/octet-stream"))
+        kind, size = TYPES.get(file.suffix, "application/octet-stream"), len(content)
+        part = _part(self.headers.get("Range", ""), size)
+        if part is None:
+            return self._send(200, content, kind, more={"Accept-Ranges": "bytes"})
+        if not part:
+            return self._send(416, b"", kind, more={"Content-Range": f"bytes */{size}"})
+        place = f"bytes {part.start}-{part.stop - 1}/{size}"
+        self._send(206, content[part.start : part.stop], kind, more={"Content-Range": place})
 
     def do_POST(self) -> None:
         length = self.headers.get("Content-Length", "")
@@ -133,9 +150,16 @@ class _Handler(BaseHTTPRequestHandler):
         self.close_connection = status != 200
         self._send(status, f"{reason}\n".encode(), "text/plain; charset=utf-8", reason)
 
-    def _send(self, status: int, content: bytes, kind: str, reason: str | None = None) -> None:
+    def _send(
+        self, status: int, content: bytes, kind: str, reason: str | None = None, more: Mapping[str, str] = {}
+    ) -> None:
         self.send_response(status, reason)
-        headers = {"Content-Type": kind, "Content-Length": str(len(content)), "X-Content-Type-Options": "nosniff"}
+        headers = {
+            **more,
+            "Content-Type": kind,
+            "Content-Length": str(len(content)),
+            "X-Content-Type-Options": "nosniff",
+        }
         headers |= {"Referrer-Policy": "no-referrer", "Cache-Control": "no-store"}
         for name, value in headers.items():
             self.send_header(name, value)
@@ -144,6 +168,22 @@ class _Handler(BaseHTTPRequestHandler):
 
     def log_message(self, format: str, *args: Any) -> None:
         """Say nothing: arriving answers have a line of their own."""
+
+
+def _part(wanted: str, size: int) -> range | None:
+    """Return the bytes of a file that a header Range asks for, an empty range for none of them; None: the whole file.
+
+    Safari plays audio only from servers that send parts.
+
+    >>> _part("bytes=0-1", 9), _part("bytes=-2", 9), _part("bytes=4-", 9), _part("", 9)
+    (range(0, 2), range(7, 9), range(4, 9), None)
+    """
+    found = RANGE.fullmatch(wanted)
+    if not found or found[1] == found[2] == "":
+        return None
+    first, last = found[1], found[2]
+    start = int(first) if first else max(0, size - int(last))
+    return range(start, min(int(last) + 1, size) if first and last else size)
 
 
 def _keep_earlier(answers: Answers, path: Path) -> None:
@@ -155,7 +195,12 @@ def _keep_earlier(answers: Answers, path: Path) -> None:
 
 
 def codes_of(raters: Sequence[str]) -> list[str]:
-    """Return the raters' codes; a single number stands for that many. Raises SetupError for a code that is none."""
+    """Return the raters' codes; a single number stands for that many.
+
+    Raises SetupError for a code that is none, or no rater.
+    """
+    if not raters or (len(raters) == 1 and raters[0].isdecimal() and not int(raters[0])):
+        raise SetupError("--raters has no rater; give their codes, or the number of raters.")
     if len(raters) == 1 and raters[0].isdecimal():
         return [f"rater-{number}" for number in range(1, int(raters[0]) + 1)]
     for rater in raters:

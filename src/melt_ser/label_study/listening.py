@@ -25,6 +25,7 @@ from melt_ser.core.counting import counted
 from melt_ser.core.errors import InputError, SetupError
 from melt_ser.core.vocabulary import SYNONYMS
 from melt_ser.corpora.table import Skipped
+from melt_ser.label_study.agreement import in_one_spelling
 from melt_ser.label_study.label_pairs import LabelPairs
 from melt_ser.label_study.rating_page import Question, load_words, rating_page
 
@@ -104,8 +105,15 @@ def build(
 
 
 def _differing(pairs: LabelPairs, labels: Sequence[str] | None) -> tuple[pd.DataFrame, dict[str, int]]:
-    """Return the pairs with two different labels, and the number of other pairs, by reason."""
-    table, left_out = pairs.table, dict(pairs.left_out)
+    """Return the pairs with two different labels, and the number of other pairs, by reason.
+
+    Labels have one spelling, that of the set or else the first: JOY beside sadness would tell the source.
+    """
+    spelled: dict[str, str] = {}
+    for label in (*(labels or ()), *pairs.table["first"], *pairs.table["second"]):
+        spelled.setdefault(label.casefold(), label)
+    sides = {side: in_one_spelling(pairs.table[side], spelled) for side in ("first", "second")}
+    table, left_out = pairs.table.assign(**sides), dict(pairs.left_out)
     meant = table[["first", "second"]].map(lambda label: SYNONYMS.get(label.casefold(), label))  # angry = anger
     for reason, rows in (
         ("both sources say the same", meant["first"] == meant["second"]),

@@ -75,9 +75,11 @@ def read_judgements(key_path: Path, answer_paths: Sequence[Path], allowed_failur
         for name, answer in answers.items()
         if items[name].check is None and answer.chosen is not None
     ]
+    judged = {row["rater"] for row in rows}
+    left_out |= {rater: "judged no clip" for rater in passed if rater not in judged}
     if not rows:
         first = next(iter(left_out.values()), "")
-        why = f" ({counted(len(left_out), 'rater')} left out, the first {first})" if left_out else ""
+        why = f" ({counted(len(left_out), 'rater')} left out, the first: {first})" if left_out else ""
         raise InputError(f"The answers have no judgement to score{why}; give the raters' answer files.")
     not_played = sum(answer.chosen is None for answers in passed.values() for answer in answers.values())
     table = pd.DataFrame(rows)

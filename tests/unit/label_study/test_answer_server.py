@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import http.client
 import json
+import socket
 import stat
+import struct
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -125,6 +128,38 @@ def test_only_the_shared_files_are_sent(server: AnswerServer, folder: Path) -> N
     assert ask(server, "GET", "/later.txt")[0] == ask(server, "GET", "/clips/link.flac")[0] == 404
 
 
+def test_a_browser_gets_the_part_of_a_clip_that_it_asks_for(server: AnswerServer, folder: Path) -> None:
+    """Safari asks for two bytes first, and plays nothing from a server that sends the whole file for them."""
+    clip = next((folder / "share" / "clips").glob("*.flac"))
+    whole = clip.read_bytes()
+    for wanted, status, content in (
+        ("bytes=0-1", 206, whole[:2]),
+        ("bytes=10-", 206, whole[10:]),
+        ("bytes=-5", 206, whole[-5:]),
+        ("bytes=0-999999999", 206, whole),
+        (f"bytes={len(whole)}-", 416, b""),
+        ("bytes=5-2", 416, b""),
+        ("bytes=0-1,4-5", 200, whole),
+        ("wut", 200, whole),
+    ):
+        assert ask(server, "GET", f"/clips/{clip.name}", Range=wanted) == (status, content), wanted
+
+
+def test_a_client_that_goes_away_leaves_no_traceback(
+    server: AnswerServer, folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    clip = next((folder / "share" / "clips").glob("*.flac"))
+    clip.write_bytes(b"a" * 20_000_000)
+    with socket.create_connection(("127.0.0.1", int(server.server_address[1]))) as client:
+        client.sendall(f"GET /clips/{clip.name} HTTP/1.1\r\n\r\n".encode())
+        client.recv(1)
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    while any("process_request_thread" in thread.name for thread in threading.enumerate()):
+        time.sleep(0.01)
+    assert ask(server, "GET", "/")[0] == 200
+    assert capsys.readouterr().err == ""
+
+
 def test_the_secret_is_the_owners_and_links_outlive_the_server(folder: Path) -> None:
     with AnswerServer(folder, "127.0.0.1", 0) as server:
         token, link = server.token("anna"), server.link("anna", "https://lab.example/test")
@@ -135,6 +170,8 @@ def test_the_secret_is_the_owners_and_links_outlive_the_server(folder: Path) -> 
         taken = server.server_address[1]
         with pytest.raises(SetupError, match=f"127.0.0.1:{taken} cannot be used"):
             AnswerServer(folder, "127.0.0.1", int(taken))
+    with pytest.raises(SetupError, match="127.0.0.1:70000 cannot be used"):
+        AnswerServer(folder, "127.0.0.1", 70_000)
     with pytest.raises(SetupError, match="is no test: it has no key.json"):
         AnswerServer(folder / "share", "127.0.0.1", 0)
 
@@ -144,6 +181,9 @@ def test_raters_are_codes_or_a_number() -> None:
     assert codes_of(["anna", "ben", "anna"]) == ["anna", "ben"]
     with pytest.raises(SetupError, match="'an na' is no code"):
         codes_of(["an na"])
+    for nobody in ([], ["0"]):
+        with pytest.raises(SetupError, match="--raters has no rater"):
+            codes_of(nobody)
 
 
 def test_a_signed_link_leads_from_questions_to_answers_on_the_server(browser: Any, tmp_path: Path) -> None:

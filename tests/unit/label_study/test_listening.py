@@ -78,6 +78,20 @@ def test_the_order_of_two_labels_in_a_listening_test_is_random(tmp_path: Path) -
     assert by_label.max() - by_label.min() <= 1  # evenly over the second source's labels
 
 
+def test_the_spelling_of_a_label_neither_reveals_its_source_nor_makes_it_another(tmp_path: Path) -> None:
+    path = corpus(tmp_path / "corpus")
+    table = pd.read_csv(path).assign(human=lambda rows: rows["human"].str.title().replace("Fear", "Wistful"))
+    table["machine"] = table["machine"].replace("fear", "wistful")
+    table.to_csv(path, index=False)
+    pairs = read_pairs(path, first_column="human", second_column="machine")
+    numbers = {"clips": 16, "checks": 0, "longest": 30.0, "seed": 0}
+    key = build(pairs, path.parent, tmp_path / "all", **numbers)
+    assert {label for item in key["items"] for label in item["labels"]} == {"Anger", "Wistful", "Joy", "Sadness"}
+    assert key["left_out"] == {"both sources say the same": 8}, "wistful is Wistful"
+    key = build(pairs, path.parent, tmp_path / "some", ["anger", "joy"], **(numbers | {"clips": 2}))
+    assert all(set(item["labels"]) == {"anger", "joy"} for item in key["items"])
+
+
 def test_a_clip_of_a_listening_test_is_the_segment_and_a_seed_repeats_the_test(tmp_path: Path) -> None:
     key = built(tmp_path / "one")
     item = key["items"][0]

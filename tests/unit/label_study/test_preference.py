@@ -104,7 +104,7 @@ def test_listen_score_joins_a_raters_files_and_counts_skipped_clips(
     write_answers(tmp_path, key, "idle", answers=[])
     scored = score(tmp_path, capsys=capsys)
     assert scored["overall"]["n"] == 12 + 11 and scored["not_played"] == 1
-    assert scored["raters"] == ["ann", "ben"]
+    assert scored["raters"] == ["ann", "ben"] and scored["left_out"] == {"idle": "judged no clip"}
 
 
 def test_listen_score_asks_the_user_about_two_raters_with_one_code(
