@@ -72,6 +72,8 @@ def train(settings: Mapping[str, Any] | None = None, /, **more: Any) -> Run:
     from melt_ser.runs.finished_run import Run
     from melt_ser.runs.run import run
 
+    if not isinstance(settings, Mapping | None):
+        raise SetupError(f"The settings are a mapping, such as {{'trainer.epochs': 3}}, not {settings!r}.")
     with sentences():
         return Run(run(compose_settings({**(settings or {}), **more})).parent)
 

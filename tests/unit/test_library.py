@@ -8,11 +8,13 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
 import soundfile
+import torch
 from matplotlib import pyplot
 
 import melt_ser
@@ -105,12 +107,15 @@ def test_the_same_settings_from_python_are_the_same_run(run: melt_ser.Run, root:
         ({"backbone": "wavlmm"}, "There is no backbone 'wavlmm'; did you mean 'wavlm'?"),
         ({"trainer.epochs": 0}, "trainer.epochs is at least 1, not 0."),
         ({"trainer.epochs": "many"}, "trainer.epochs: Value 'many' of type 'str' could not be converted to Integer."),
+        ({"labels": {"classes": ["angry", "sad"]}}, "labels.classes has entries, each with a name: '"),
+        ({"labels": {"classes": "angry"}}, "labels.classes has entries, each with a name: '"),
+        ("trainer.epochs=3", "The settings are a mapping, such as {'trainer.epochs': 3}, not 'trainer.epochs=3'."),
         ({"eval.rootz": {"emodb": "/data"}}, "There is no key 'rootz' in 'eval'; did you mean 'roots'?"),
         ({"dataset": "emodb", "dataset.root": "/no where"}, "Corpus 'emodb' is not at /no where; give its folder"),
     ],
 )
 def test_a_wrong_setting_from_python_is_the_sentence_of_the_command(
-    settings: dict[str, object], sentence: str, tmp_path: Path
+    settings: Any, sentence: str, tmp_path: Path
 ) -> None:
     with pytest.raises(melt_ser.SetupError) as raised:
         melt_ser.train(settings, out=tmp_path)
@@ -213,6 +218,9 @@ def test_a_wrong_argument_of_predict_is_told(model: melt_ser.Model, tmp_path: Pa
         model.predict(np.zeros(8000), 16_000, window=61)
     with pytest.raises(melt_ser.SetupError, match="sampling_rate is for a waveform"):
         model.predict(tmp_path / "a.wav", 16_000)
+    for audio, kind in ((torch.zeros(8000), "Tensor of Tensor"), ([0.0, 0.1], "list of float"), (3, "int")):
+        with pytest.raises(melt_ser.SetupError, match=f"a path or a list of paths, not {kind}; of a tensor give"):
+            model.predict(audio, 16_000)  # type: ignore[arg-type]
 
 
 def test_a_corpus_is_a_table_with_its_folds(root: Path) -> None:

@@ -226,6 +226,8 @@ def _wrong_value(match: re.Match[str], text: str, schema: type[Any]) -> str:
         return f"{key} is null, so it has no entries to change; write it into a YAML of yours (--config-dir)."
     if "is not a ListConfig, list or tuple" in text:
         return f"{key} is a list: give it in brackets, within the shell's quotes: '{key}=[…]'."
+    if "Cannot merge DictConfig with ListConfig" in text or "Cannot assign str to Dict" in text:
+        return f"{key} has entries, each with a name: '{key}={{<name>:<value>}}'."
     reason = " ".join(text[: match.start()].split("\n")[-2].split()) if "\n" in text[: match.start()] else text
     return f"{key}: {reason.rstrip('.')}."
 

@@ -104,9 +104,9 @@ class Model:
         if isinstance(audio, np.ndarray):
             rows = list(self.label_waveform(checked_waveform(audio, sampling_rate), window))
             return pd.DataFrame(rows)
+        paths = _paths(audio)
         if sampling_rate is not None:
             raise SetupError("sampling_rate is for a waveform; a file states its own.")
-        paths = [Path(audio)] if isinstance(audio, str | os.PathLike) else [Path(path) for path in audio]
         files = audio_files(paths)
         rows = [row for path in progress(files, len(files), "labelling") for row in self.label_file(path, window)]
         alone = isinstance(audio, str | os.PathLike) and rows[0]["file"] == str(paths[0])
@@ -212,6 +212,19 @@ class Model:
         """Return the label, if the model has classes, and all outputs by their names."""
         named = dict(zip(self.classifiers[0].outputs.names, answers, strict=True))
         return {**({"label": max(self.classes, key=named.__getitem__)} if self.classes else {}), **named}
+
+
+def _paths(audio: Any) -> list[Path]:
+    """Return a path, or those of a list. Raises SetupError for anything else, such as a tensor."""
+    given = [audio] if isinstance(audio, str | os.PathLike) or not isinstance(audio, Iterable) else list(audio)
+    wrong = next((one for one in given if not isinstance(one, str | os.PathLike)), None)
+    if wrong is not None:
+        kind = type(audio).__name__ + ("" if wrong is audio else f" of {type(wrong).__name__}")
+        raise SetupError(
+            f"The audio is a NumPy array, a path or a list of paths, not {kind}; of a tensor give .numpy(), and of a "
+            "list of numbers np.asarray(…)."
+        )
+    return [Path(path) for path in given]
 
 
 def windows_of(blocks: Iterable[Waveform], seconds: float) -> Iterator[tuple[float, float, Waveform, str | None]]:
