@@ -194,6 +194,9 @@ def test_a_signed_link_leads_from_questions_to_answers_on_the_server(browser: An
         threading.Thread(target=server.serve_forever, daemon=True).start()
         seen = Seen(browser, folder / "share" / "index.html", 390)
         seen.page.goto(server.link("anna"))
+        for rater in ("ben", "anna"):  # links in the same tab differ after the # alone
+            seen.page.goto(server.link(rater))
+            seen.page.wait_for_function("rater => document.getElementById('rater')?.value === rater", arg=rater)
         assert seen.page.get_by_label("Your code").input_value() == "anna"
         assert not seen.page.get_by_label("Your code").is_editable()
         assert "Answers go to the server" in seen.page.locator("#kept").inner_text()

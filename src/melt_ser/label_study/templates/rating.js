@@ -28,9 +28,10 @@ function keep(key, value) {
   }
 }
 
-// A text with its placeholders filled in; the word on the page for a label.
+// A text with its placeholders filled in; the word on the page for a label, in any case.
 const filled = (text, values) => text.replace(/\{(\w+)\}/g, (whole, name) => values[name] ?? whole);
-const shown = (label) => words.labels[label] ?? label;
+const spoken = new Map(Object.entries(words.labels).map(([label, word]) => [label.toLowerCase(), word]));
+const shown = (label) => spoken.get(label.toLowerCase()) ?? label;
 
 // Random numbers in 0..1 that depend on a text (FNV-1a into mulberry32): a rater gets the same order after a reload.
 function generator(text) {
@@ -237,5 +238,6 @@ document.addEventListener("keydown", (event) => {
   const action = number >= 0 ? () => choose(number) : canPlay ? play : null;
   if (action) { event.preventDefault(); action(); }
 });
+window.addEventListener("hashchange", () => location.reload()); // the link of another rater, opened in the same tab
 const before = stored(store);
 if (before && (!signed || signed.rater === before)) begin(before); else welcome();
