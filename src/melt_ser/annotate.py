@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 from melt_ser.annotation.column_options import add_column_options, chosen_columns
 from melt_ser.annotation.engine_options import PAPER_MODEL, add_engine_options, temperature
+from melt_ser.annotation.modes import refuse_ignored
 from melt_ser.cli.signals import run_async
 from melt_ser.cli.verb import run, whole_number
 from melt_ser.core.console import finish, say
@@ -38,11 +39,13 @@ def main(arguments: list[str] | None = None) -> int:
     It is 1 if a call got no readable answer, or no line a label; every line is written, if need be without a label.
     """
     stopped = "stopped; the same command goes on from what is answered."
-    return run(lambda: _run(_parser().parse_args(arguments)), stopped)
+    return run(lambda: _run(_parser(), arguments), stopped)
 
 
-def _run(options: argparse.Namespace) -> int:
+def _run(parser: argparse.ArgumentParser, arguments: list[str] | None) -> int:
+    options = parser.parse_args(arguments)
     try:
+        refuse_ignored(options, parser)
         if options.review or options.reviewed:
             from melt_ser.label_study.review_verb import review
 

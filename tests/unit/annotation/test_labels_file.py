@@ -193,6 +193,25 @@ def test_combine_of_files_without_labels_or_scores_is_a_sentence(tmp_path: Path)
         combine(paths[:2], "one_coin")
 
 
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (["--method", "one_coin"], "--method is for --combine and --reviewed; leave it out."),
+        (["--words", "de"], "--words is for --review; leave it out."),
+        (["--combine", "--map", "anger=joy"], "--map changes nothing with --combine; leave it out."),
+        (["--combine", "--dry-run"], "--dry-run changes nothing with --combine; leave it out."),
+        (["--review", "5", "--method", "one_coin"], "--method changes nothing with --review; leave it out."),
+        (["--reviewed", "--words", "de"], "--words changes nothing with --reviewed; leave it out."),
+        (["--combine", "--reviewed"], "--combine and --reviewed are two commands; give one of them."),
+    ],
+)
+def test_an_option_that_would_be_ignored_is_refused(
+    tmp_path: Path, options: list[str], words: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert annotate(["a.csv", "b.csv", "--out", str(tmp_path / "out.csv"), *options]) == 2
+    assert capsys.readouterr().err.strip() == f"error: {words}"
+
+
 def test_combine_cautions_where_lines_are_few_for_dawid_and_skene(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
