@@ -119,10 +119,10 @@ def agreement(
     Raises InputError if no utterance has two labels of the set or a column has too many labels outside it, SetupError
     for an unknown column or a set of fewer than two labels.
     """
+    if labels and len({label.casefold() for label in labels}) < max(2, len(labels)):
+        raise SetupError(f"The label set needs two or more different labels, not: {', '.join(labels)}.")
     labels = labels or usual_labels(pairs)
     spelled = {label.casefold(): label for label in labels}
-    if len(spelled) < max(2, len(labels)):
-        raise SetupError(f"The label set needs two or more different labels, not: {', '.join(labels)}.")
     sides = {side: in_one_spelling(pairs.table[side], spelled) for side in ("first", "second")}
     table = pairs.table.assign(**sides)
     outside = {side: table.loc[~table[side].isin(labels), side].value_counts() for side in ("first", "second")}
@@ -164,7 +164,7 @@ def usual_labels(pairs: LabelPairs) -> Sequence[str]:
     for label in pd.concat([pairs.table["first"], pairs.table["second"]]):
         found.setdefault(label.casefold(), label)
     few_of_melds = len(found.keys() & set(LABELS)) < len(found) / 2
-    return sorted(found.values()) if few_of_melds and 1 < len(found) <= MOST_OUTSIDE else LABELS
+    return sorted(found.values()) if few_of_melds and len(found) <= MOST_OUTSIDE else LABELS
 
 
 def in_one_spelling(given: pd.Series, spelled: Mapping[str, str]) -> pd.Series:

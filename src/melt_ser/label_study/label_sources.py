@@ -51,11 +51,14 @@ def read_sources(
     tables = [read_labels(path) for path in paths]
     columns = list(columns or [])
     if len(paths) == 1:
-        if len(set(columns)) < FEWEST:
-            raise SetupError("Of one file, --columns names two or more columns of labels.")
-        for column in columns:
-            require(tables[0], column.lower(), paths[0])
-        labels = tables[0][[column.lower() for column in columns]].set_axis(columns, axis=1)
+        lower = [column.lower() for column in columns]
+        repeated = next((column for column, name in zip(columns, lower, strict=True) if lower.count(name) > 1), None)
+        if repeated is not None or len(columns) < FEWEST:
+            why = "" if repeated is None else f", each once, and not {repeated} twice"
+            raise SetupError(f"Of one file, --columns names two or more columns of labels{why}.")
+        for name in lower:
+            require(tables[0], name, paths[0])
+        labels = tables[0][lower].set_axis(columns, axis=1)
         return _complete(labels, tables[0].get("speaker"))
     if len(columns) not in (0, 1, len(paths)):
         raise SetupError(f"--columns names {len(columns)} columns for {len(paths)} files; give one, or one for each.")

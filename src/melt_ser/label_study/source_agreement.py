@@ -209,7 +209,7 @@ def _label_set(table: pd.DataFrame, labels: Sequence[str] | None, level: Level) 
     found = sorted({label.casefold() for name in table for label in table[name]} - {""})
     given = list(labels or []) if level == "nominal" else [_plain_number(label) for label in labels or []]
     chosen = given or (found if level == "nominal" else sorted(found, key=lambda label: _number(label, level)))
-    if len({label.casefold() for label in chosen}) < max(2, len(chosen)):
+    if given and len({label.casefold() for label in given}) < max(2, len(given)):
         raise SetupError(f"The label set needs two or more different labels, not: {_shown(chosen)}.")
     if len(chosen) > MOST_LABELS and (level == "nominal" or given):
         raise InputError(

@@ -215,7 +215,12 @@ def test_agreement_refuses_rows_of_another_split(
     [
         ("Emotion,label\njoy,joy\n", [], InputError, "has no column 'llm_label'"),
         ("Emotion,llm_label\njoy,joy\n", ["--second-column", "Emotion"], SetupError, "Both labels are the column"),
-        ("Emotion,llm_label\nwut,wut\n", [], InputError, "No utterance has two labels of the set anger"),
+        (
+            "Emotion,llm_label\nwut,wut\n",
+            ["--labels", "anger,joy"],
+            InputError,
+            "No utterance has two labels of the set anger",
+        ),
         ("Emotion,llm_label\njoy,joy\n", ["--labels", "joy"], SetupError, "two or more different labels"),
         ("Emotion,llm_label\njoy,joy\n", ["--by", "spaeker"], SetupError, "have no column 'spaeker'"),
         ("Emotion,llm_label\n,joy\n", [], InputError, "no utterance with two labels (1 no label: emotion)"),
@@ -291,6 +296,13 @@ def test_agreement_names_a_key_that_repeats(tmp_path: Path, capsys: pytest.Captu
     assert main([str(first), str(second)]) == 1
     assert "dialogue_id 0, utterance_id 1); name columns that tell them apart" in capsys.readouterr().err
     assert main([str(first), str(second), "--keys", "Dialogue_ID,Utterance_ID,sample"]) == 0
+
+
+def test_two_sources_with_one_label_agree(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    result = compare(
+        write(tmp_path / "a.csv", "utterance,label,llm_label\nu1,calm,Calm\nu2,calm,calm\n"), capsys=capsys
+    )
+    assert result["labels"] == ["calm"] and result["within"]["changed"] == 0.0 and result["within"]["kappa"] is None
 
 
 def test_the_length_of_a_name_is_no_length_of_a_text(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

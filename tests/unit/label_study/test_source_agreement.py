@@ -161,6 +161,19 @@ def test_files_are_joined_on_the_name_of_the_utterance(raters: list[Path]) -> No
     assert one.labels["model.csv"].tolist() == ["fear", "joy", ""]
 
 
+@pytest.mark.parametrize("level", ["nominal", "ordinal", "interval"])
+def test_raters_who_all_give_one_label_agree_and_nothing_beyond_chance_is_known(level: Any) -> None:
+    result = source_agreement(table_of([["3", "3", "3"], ["3", "3", ""]]), None, level)
+    assert result.labels == ["3"] and result.alpha is None
+    assert {(pair.changed, pair.kappa, pair.changed_ci95) for pair in result.pairs} == {(0.0, None, None)}
+
+
+@pytest.mark.parametrize("columns", [["label", "label", "arousal"], ["label", "Label"], ["label"]])
+def test_a_column_is_one_source(raters: list[Path], columns: list[str]) -> None:
+    with pytest.raises(SetupError, match="Of one file, --columns names two or more columns of labels"):
+        read_sources(raters[:1], columns)
+
+
 def test_keys_may_have_another_name_in_the_other_files(raters: list[Path]) -> None:
     expected = read_sources(raters)
     for path in raters[1:]:
