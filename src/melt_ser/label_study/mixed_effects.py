@@ -39,8 +39,9 @@ def mixed_test(preferred: Floats, rater: Integers, clip: Integers) -> MixedTest 
         rater: (judgements,), the number of the rater.
         clip: (judgements,), the number of the clip.
 
-    The model has no residual with fewer than two raters or clips, if raters never differ on a clip, or if clips never
-    differ for a rater. Raises SetupError without statsmodels.
+    The model has no residual with fewer than two raters or clips, if raters never differ on a clip, if clips never
+    differ for a rater, or if raters and clips together explain every judgement, as they can if there are few.
+    Raises SetupError without statsmodels.
     """
     try:
         from statsmodels.regression.mixed_linear_model import MixedLM, VCSpec
@@ -51,16 +52,19 @@ def mixed_test(preferred: Floats, rater: Integers, clip: Integers) -> MixedTest 
     if min(levels) < 2 or any(_alone_explains(numbers, preferred) for numbers in factors.values()):
         return None
     effects = [np.eye(count)[numbers] for count, numbers in zip(levels, factors.values(), strict=True)]
+    if _together_explain(effects, preferred):
+        return None
     names = [[[f"{name} {number}" for number in range(count)]] for name, count in zip(factors, levels, strict=True)]
     spec = VCSpec(list(factors), names, [[effect] for effect in effects])
     ones = np.ones((len(preferred), 1))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # statsmodels warns of variances at their bound 0, but these are valid
         # statsmodels' default optimisers stop short of the maximum at that bound; Powell's method does not.
-        fit = MixedLM(preferred - 0.5, ones, groups=np.zeros(len(preferred)), exog_vc=spec).fit(method="powell")
+        # The judgements are not centred: with a mean of exactly 0, statsmodels ends in a singular matrix.
+        fit = MixedLM(preferred, ones, groups=np.zeros(len(preferred)), exog_vc=spec).fit(method="powell")
     variances = np.maximum(np.asarray(fit.vcomp, dtype=np.float64), 0.0)
     error = _standard_error(effects, variances, float(fit.scale))
-    difference, freedom = float(fit.fe_params[0]), min(levels) - 1
+    difference, freedom = float(fit.fe_params[0]) - 0.5, min(levels) - 1
     margin = float(stdtrit(freedom, 0.975)) * error
     return MixedTest(
         mean=0.5 + difference,
@@ -76,6 +80,13 @@ def _alone_explains(numbers: Integers, preferred: Floats) -> bool:
     """Return whether all judgements of each rater (or of each clip) are the same."""
     mean = np.bincount(numbers, preferred) / np.bincount(numbers)
     return bool(np.isin(mean, (0.0, 1.0)).all())
+
+
+def _together_explain(effects: list[Floats], preferred: Floats) -> bool:
+    """Return whether a value of each rater plus one of each clip gives every judgement."""
+    columns = np.hstack(effects)
+    fitted = columns @ np.linalg.lstsq(columns, preferred, rcond=None)[0]
+    return bool(np.allclose(fitted, preferred, atol=1e-6))
 
 
 def _standard_error(effects: list[Floats], variances: Floats, residual: float) -> float:

@@ -109,7 +109,9 @@ def _preferred(table: pd.DataFrame, resamples: int, seed: int) -> dict[str, Any]
             pd.factorize(table["item"])[0].astype(np.int64),
         )
         if test is None:
-            skipped = "it needs two or more raters and clips, whose judgements differ."
+            skipped = (
+                "it needs two or more raters and clips, whose judgements differ by more than their effects explain."
+            )
     except SetupError as error:
         test, skipped = None, str(error)
     return {

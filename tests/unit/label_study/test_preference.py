@@ -173,6 +173,20 @@ def test_the_mixed_test_gains_nothing_from_raters_who_judge_alike() -> None:
     assert binomtest(int(matrix.sum()), matrix.size).pvalue < 0.001
 
 
+@pytest.mark.parametrize("judged", [[[0, 1], [1, 0]], [[0, 0, 0, 1], [1, 1, 0, 1], [0, 1, 1, 0]]])
+def test_the_mixed_test_of_few_judgements_that_are_even_finds_nothing(judged: list[list[int]]) -> None:
+    preferred = np.array(judged, dtype=np.float64)
+    rater, clip = np.indices(preferred.shape)
+    tested = mixed_test(preferred.ravel(), rater.ravel(), clip.ravel())
+    assert tested is not None and tested.mean == pytest.approx(0.5) and tested.p == pytest.approx(1.0, abs=1e-3)
+
+
+def test_there_is_no_mixed_test_if_raters_and_clips_explain_every_judgement() -> None:
+    """Four judgements have no residual beyond two raters and three clips; the fit had a mean below 0."""
+    preferred = np.array([1.0, 0.0, 0.0, 1.0])
+    assert mixed_test(preferred, np.array([0, 0, 1, 1]), np.array([0, 1, 1, 2])) is None
+
+
 def test_without_a_preference_the_mixed_test_and_the_interval_keep_their_level() -> None:
     """The binomial test does not keep it; docs/listening.md has more designs."""
     shares = share_of_findings(Design(6, 16, 0.5, 1.0), many=40)
