@@ -6,7 +6,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from melt_ser.cli.verb import number, run, whole_number
+from melt_ser.cli.verb import positive_number, run, whole_number
 from melt_ser.core.console import say
 from melt_ser.core.errors import SetupError
 
@@ -26,14 +26,19 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--port", type=whole_number(0), default=8000, help="(default: 8000; 0: any that is free)")
     parser.add_argument("--batch", type=whole_number(1), default=16, metavar="N", help="windows computed together (16)")
     limits = parser.add_argument_group("limits")
-    limits.add_argument("--megabytes", type=number, default=50.0, help="of an upload (default: 50)")
-    limits.add_argument("--seconds", type=number, default=600.0, help="of audio in an upload (default: 600)")
-    limits.add_argument("--stream-seconds", type=number, default=3600.0, help="of audio in a stream (default: 3600)")
+    limits.add_argument("--megabytes", type=positive_number, default=50.0, help="of an upload (default: 50)")
+    limits.add_argument("--seconds", type=positive_number, default=600.0, help="of audio in an upload (default: 600)")
+    limits.add_argument(
+        "--stream-seconds", type=positive_number, default=3600.0, help="of audio in a stream (default: 3600)"
+    )
     limits.add_argument(
         "--requests", type=whole_number(1), default=32, help="labelled or waiting at once (default: 32)"
     )
     limits.add_argument(
-        "--timeout", type=number, default=60.0, help="seconds until an answer, or of silence on a stream (default: 60)"
+        "--timeout",
+        type=positive_number,
+        default=60.0,
+        help="seconds until an answer, or of silence on a stream (default: 60)",
     )
     return run(lambda: serve(parser.parse_args(arguments)))
 

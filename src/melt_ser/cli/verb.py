@@ -75,3 +75,10 @@ def number(text: str) -> float:
     if not 0.0 <= value < math.inf:
         raise argparse.ArgumentTypeError(f"is a number from 0 up, not {text!r}")
     return value
+
+
+def positive_number(text: str) -> float:
+    """Parse a finite number above 0."""
+    if value := number(text):
+        return value
+    raise argparse.ArgumentTypeError(f"is a number above 0, not {text!r}")

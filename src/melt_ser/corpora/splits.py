@@ -135,7 +135,7 @@ def _seed_notes(annotated: pd.DataFrame, config: DatasetConfig, drawn: list[Fold
 def _chosen_folds(config: DatasetConfig, number: int) -> Sequence[int]:
     if config.fold == "all":
         return range(1, number + 1)
-    if not str(config.fold).isdigit() or not 1 <= int(config.fold) <= number:
+    if not str(config.fold).isdecimal() or not 1 <= int(config.fold) <= number:
         raise SetupError(f"dataset.fold is 1 to {number} or all for '{config.name}', not {config.fold}.")
     return [int(config.fold)]
 

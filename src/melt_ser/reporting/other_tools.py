@@ -120,6 +120,8 @@ def _classification_report(path: Path) -> dict[str, Any] | None:
         report: dict[str, Any] = json.loads(first)
     except ValueError as error:
         raise InputError(f"{path} has a damaged classification report ({error}); {AGAIN}.") from None
+    if not isinstance(report, dict):
+        raise InputError(f"{path} has a damaged classification report (no mapping of classes); {AGAIN}.")
     return report
 
 

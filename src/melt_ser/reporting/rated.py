@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -132,8 +133,8 @@ def _tested_on(row: RatingScore) -> str:
 def _rank(system: RatedSystem) -> tuple[str, bool, str, float, str]:
     """Return a sort key: test set, the mean after single attributes, then the best system first."""
     name = next(iter(system.metrics))
-    value = system.mean.values[name] or 0.0
-    best_first = value if system.first.of == DISTRIBUTION else -value
+    value = system.mean.values[name]
+    best_first = math.inf if value is None else value if system.first.of == DISTRIBUTION else -value
     return system.tested_on, system.first.of == "mean", system.first.of, best_first, system.system
 
 

@@ -42,7 +42,7 @@ def make_accelerator(device: str, precision: Precision = Precision.fp32) -> Acce
     on_cpu = device == "cpu" or not torch.cuda.is_available()
     if ":" in device:
         number = device.partition(":")[2]
-        if not number.isdigit() or int(number) >= torch.cuda.device_count():
+        if not number.isdecimal() or int(number) >= torch.cuda.device_count():
             raise SetupError(f"device={device}, but there are {torch.cuda.device_count()} GPUs, numbered from 0.")
         torch.cuda.set_device(int(number))
     if on_cpu:

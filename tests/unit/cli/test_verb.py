@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import argparse
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-from melt_ser.cli.verb import run
+from melt_ser.cli.verb import positive_number, run
 from melt_ser.core.errors import InputError, SetupError
 
 FULL = Path("/dev/full")  # a device that is always full
@@ -54,3 +55,10 @@ def test_a_verb_ends_quietly_if_its_reader_has_left() -> None:
     verb.stdout.close()
     assert verb.stderr.read() == ""
     assert verb.wait() == 141
+
+
+@pytest.mark.parametrize("text", ["0", "0.0", "-1", "nan", "inf", "much"])
+def test_a_limit_that_lets_nothing_through_is_refused(text: str) -> None:
+    assert positive_number("0.5") == 0.5
+    with pytest.raises(argparse.ArgumentTypeError, match="is a number"):
+        positive_number(text)

@@ -76,6 +76,7 @@ def test_an_epoch_that_nothing_has_chosen_is_refused(tmp_path: Path) -> None:
     [
         ("a.txt", "EER: 0.1", "has no result of nkululeko .* or EmoBox"),
         ("a.txt", '{"macro avg": ', "has a damaged classification report"),
+        ("a.txt", '["macro avg"]', "has a damaged classification report"),
         ("a.txt", '{"anger": {"recall": 1}, "macro avg": {}}', "has a damaged classification report"),
         ("a.txt", "Sample [3], Overall UA     0.5", r"lacks scores of EmoBox \(UA, WA, Macro-F1\)"),
         ("a.txt", b"\xff\xfe{", "cannot be read"),

@@ -86,6 +86,21 @@ def test_a_system_far_below_the_best_is_marked_and_one_as_good_is_not(runs: dict
     assert [one.mark for one in systems] == ["", "", "‡"] * 3
 
 
+def test_a_system_without_a_score_comes_last(runs: dict[str, Path], tmp_path: Path) -> None:
+    def scored(ccc: float | None, dropout: float) -> None:
+        def other(result: dict[str, Any]) -> None:
+            result["config"]["head"].update(dropout=dropout)
+            for row in result["ratings"]:
+                row["values"]["ccc"], row["ci95"]["ccc"] = ccc, None
+
+        copy(runs["attributes"], tmp_path / str(dropout), other)
+
+    scored(None, 0.1)
+    scored(-0.5, 0.2)
+    [first, second, *_] = rated_systems(collect([tmp_path]).runs)
+    assert [first.mean.values["ccc"], second.mean.values["ccc"]] == [-0.5, None]
+
+
 def test_the_report_and_the_library_show_the_comparisons(
     runs: dict[str, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -165,7 +165,7 @@ def _total_from_range(response: requests.Response, part: Path) -> int | None:
     if not (unchanged and continues):
         _drop(part)
         raise requests.RequestException("the server sent another part than the one that is missing")
-    return int(total) if total.isdigit() else None
+    return int(total) if total.isdecimal() else None
 
 
 def _state(response: requests.Response) -> str | None:

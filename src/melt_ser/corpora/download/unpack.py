@@ -145,11 +145,12 @@ def _zip_members(archive: Path) -> Iterator[Member]:
     with zipfile.ZipFile(archive) as opened:
         for info in opened.infolist():
             mode = info.external_attr >> 16
+            is_folder = info.filename.replace("\\", "/").endswith("/")  # backslashes are of old Windows programs
             if "\0" in info.orig_filename:  # zipfile itself cuts the name there
                 yield Member(info.orig_filename, "file", None)
-            elif info.filename.endswith("/") and info.file_size:
+            elif is_folder and info.file_size:
                 yield Member(info.filename, "a folder with data of its own, which no release needs", None)
-            elif info.filename.endswith("/"):
+            elif is_folder:
                 yield Member(info.filename, "folder", None)
             elif stat.S_IFMT(mode) not in (0, stat.S_IFREG):
                 yield Member(info.filename, LINK, None)

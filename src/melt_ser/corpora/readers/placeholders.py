@@ -1,4 +1,4 @@
-"""Words that stand for an unknown speaker, session or recording in a user's table: they count as empty cells.
+"""Words that stand for an unknown speaker, session, recording or gender in a user's table: they count as empty cells.
 
 Otherwise all rows with such a word would be one speaker: kept together in one part, and one unit of the intervals.
 """
@@ -10,7 +10,7 @@ from collections.abc import Iterable
 
 import pandas as pd
 
-COLUMNS = ("speaker", "session", "source")
+OF_NAMES = ("speaker", "session", "source")
 # As programs and people write them. Other spellings, such as Nan and Na, are names of people.
 WORDS = {
     *("NA", "N/A", "n/a", "<NA>", "nan", "NaN", "None", "none", "null", "NULL"),
@@ -24,15 +24,16 @@ def without_placeholders(table: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
     A word that looks like the other names of its column (NA beside JK and DC) is a name; the note says so.
     """
     table, notes = table.copy(), []
-    for column in COLUMNS:
+    for column in (*OF_NAMES, "gender"):
         counts = table[column].value_counts()
         words = [word for word in counts.index if word in WORDS]
         others = [name for name in counts.index if name and name not in WORDS]
-        names = [word for word in words if _looks_like(word, others)]
+        names = [word for word in words if column in OF_NAMES and _looks_like(word, others)]
         if unknown := [word for word in words if word not in names]:
             table[column] = table[column].where(~table[column].isin(unknown), "")
             listed = ", ".join(f"'{word}' ({counts[word]} of {len(table)} rows)" for word in unknown)
-            notes.append(f"the {column} {listed} counts as not known; if it is a name, rename it in the table")
+            fix = "; if it is a name, rename it in the table" if column in OF_NAMES else ""
+            notes.append(f"the {column} {listed} counts as not known{fix}")
         notes += [
             f"the {column} '{word}' ({counts[word]} of {len(table)} rows) counts as a name, since it looks like the "
             f"others; if it is none, empty its cells in the table"

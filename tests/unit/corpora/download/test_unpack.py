@@ -92,6 +92,12 @@ def test_unpack_keeps_names_that_are_not_utf8_or_differ_only_in_case(tmp_path: P
     assert (tmp_path / "tar" / "Col\udce8re" / "a.wav").read_bytes() == b"1"
 
 
+def test_unpack_reads_folders_that_end_in_a_backslash(tmp_path: Path) -> None:
+    (tmp_path / "a.zip").write_bytes(zipped({"angry\\": b"", "angry\\a.wav": b"1"}))
+    unpack(tmp_path / "a.zip", tmp_path / "out")
+    assert (tmp_path / "out" / "angry" / "a.wav").read_bytes() == b"1"
+
+
 @pytest.mark.parametrize("mode", ["w:", "w:gz", "w:bz2", "w:xz"])
 def test_unpack_refuses_a_damaged_archive_or_unpacks_all_of_it(mode: str, tmp_path: Path) -> None:
     random = np.random.default_rng(0)

@@ -16,7 +16,7 @@ NAMES = ["Na", "Nan", "na", "Noname", "unknown1", "N.A.", "Null", "0", "Naomi"]
 
 
 def speakers_of(*values: str) -> tuple[list[str], list[str]]:
-    table = pd.DataFrame({"speaker": values, "session": "", "source": ""}, dtype="str")
+    table = pd.DataFrame({"speaker": values, "session": "", "source": "", "gender": ""}, dtype="str")
     cleaned, notes = without_placeholders(table)
     assert table["speaker"].tolist() == list(values)
     return cleaned["speaker"].tolist(), notes
@@ -45,9 +45,10 @@ def test_a_word_that_looks_like_the_other_names_is_a_name(word: str, others: tup
     assert speakers_of(word, others[0])[0] == ["", others[0]]  # one other name shows no pattern
 
 
-def test_a_table_with_unknown_speakers_sessions_and_sources(tmp_path: Path) -> None:
-    rows = [("NA", "unknown", "-"), ("anna", "1", "rec"), ("?", "nan", "N/A"), ("Bert", "2", "rec2")]
-    lines = ["audio,label,speaker,session,source"]
+def test_a_table_with_unknown_speakers_sessions_sources_and_genders(tmp_path: Path) -> None:
+    rows = [("NA", "unknown", "-", "Unknown"), ("anna", "1", "rec", "F")]
+    rows += [("?", "nan", "N/A", ""), ("Bert", "2", "rec2", "male")]
+    lines = ["audio,label,speaker,session,source,gender"]
     for number, row in enumerate(rows):
         tone(tmp_path / f"{number}.wav")
         lines.append(",".join([f"{number}.wav", "angry", *row]))
@@ -57,9 +58,11 @@ def test_a_table_with_unknown_speakers_sessions_and_sources(tmp_path: Path) -> N
     assert release.table["speaker"].tolist() == ["", "anna", "", "Bert"]
     assert release.table["session"].tolist() == ["", "1", "", "2"]
     assert release.table["source"].tolist() == ["mine/0", "rec", "mine/2", "rec2"]
+    assert release.table["gender"].tolist() == ["", "female", "", "male"]
     fix = "counts as not known; if it is a name, rename it in the table"
     assert release.notes == [
         f"the speaker 'NA' (1 of 4 rows), '?' (1 of 4 rows) {fix}",
         f"the session 'unknown' (1 of 4 rows), 'nan' (1 of 4 rows) {fix}",
         f"the source '-' (1 of 4 rows), 'N/A' (1 of 4 rows) {fix}",
+        "the gender 'Unknown' (1 of 4 rows) counts as not known",
     ]
