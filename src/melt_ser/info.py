@@ -5,12 +5,12 @@ from __future__ import annotations
 import argparse
 import importlib.util
 import sys
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TypeVar
 
 from melt_ser.cli.verb import run
 from melt_ser.config import UNION, BackboneConfig, DatasetConfig
-from melt_ser.core.console import show
 
 Settings = TypeVar("Settings", BackboneConfig, DatasetConfig)
 
@@ -24,20 +24,22 @@ def info(arguments: list[str] | None) -> int:
     """Print the tables, and return the exit code."""
     argparse.ArgumentParser(prog="melt-ser info", description=__doc__).parse_args(arguments)
 
-    from rich.table import Table
-
     from melt_ser.runs.make_result import versions
 
     print("versions: " + ", ".join(f"{name} {version}" for name, version in versions().items()))
     print(f"devices: {_devices()}")
     for columns, rows in ((("backbones", "pretraining"), _backbones()), (("corpora",), _corpora())):
-        table = Table(box=None, padding=(0, 2, 0, 0))
-        for column in (*columns, "state", "how to get it"):
-            table.add_column(column, no_wrap=column in ("backbones", "corpora"), overflow="fold")  # names stay whole
-        for row in rows:
-            table.add_row(*row)
-        show(table)
+        print()
+        for line in _aligned([(*columns, "state", "how to get it"), *rows]):
+            print(line)
     return 0
+
+
+def _aligned(rows: Sequence[tuple[str, ...]]) -> Iterator[str]:
+    """Yield a line for each row, with its cells below each other. No line is cut, so that a command can be copied."""
+    widths = [max(map(len, cells)) for cells in zip(*rows, strict=True)]
+    for row in rows:
+        yield "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
 
 
 def _devices() -> str:
