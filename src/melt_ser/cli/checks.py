@@ -8,7 +8,7 @@ from typing import Any
 
 from melt_ser.cli.augment_checks import check_augment
 from melt_ser.cli.objective_checks import check_objective
-from melt_ser.cli.step_checks import check_steps
+from melt_ser.cli.trainer_checks import check_trainer
 from melt_ser.cli.word_checks import check_words_alone, check_words_beside
 from melt_ser.config import (
     FIXED_POOLINGS,
@@ -50,7 +50,6 @@ OF_STEPS = (
 OF_WEIGHTS = ("checkpoint", "revision", "init", "architecture", "layers", "layer_drop", "pad_to_window", "allow_pickle")
 """The settings of the group `backbone` that have no meaning without weights."""
 
-FREEZE = ("nothing", "convolution", "everything")
 PARTS = ("train", "dev", "test", "all")  # of dataset.expected
 
 
@@ -58,52 +57,7 @@ def check(config: Config) -> None:
     """Raise SetupError if a value is out of its range or does not fit another."""
     check_backbone(config)
     trainer = config.trainer
-    at_least_one = {
-        "epochs": trainer.epochs,
-        "batch_size": trainer.batch_size,
-        "gradient_accumulation": trainer.gradient_accumulation,
-    }
-    for key, value in at_least_one.items():
-        if value < 1:
-            raise SetupError(f"trainer.{key} is at least 1, not {value}.")
-    not_negative = {
-        "head_learning_rate": trainer.head_learning_rate,
-        "backbone_learning_rate": trainer.backbone_learning_rate,
-        "weight_decay": trainer.weight_decay,
-        "max_grad_norm": trainer.max_grad_norm,
-    }
-    for key, number in not_negative.items():
-        if not 0.0 <= number < float("inf"):
-            raise SetupError(f"trainer.{key} is a number from 0 up, not {number}.")
-    below_one = {
-        "warmup_fraction": trainer.warmup_fraction,
-        "label_smoothing": trainer.label_smoothing,
-        "average": trainer.average,
-    }
-    for key, share in below_one.items():
-        if not 0.0 <= share < 1.0:
-            raise SetupError(f"trainer.{key} is at least 0 and below 1, not {share}.")
-    if not 0.0 < trainer.layer_decay <= 1.0:
-        raise SetupError(f"trainer.layer_decay is above 0 and at most 1, not {trainer.layer_decay}.")
-    if trainer.layer_decay < 1.0 and trainer.freeze == "everything" and trainer.method is Method.gradient:
-        raise SetupError(
-            "trainer.layer_decay has no effect with trainer.freeze=everything, which trains no layer; leave it out."
-        )
-    check_steps(trainer)
-    if trainer.crop_seconds is not None and trainer.crop_seconds < 0.1:
-        raise SetupError(f"trainer.crop_seconds is at least 0.1 or null, not {trainer.crop_seconds}.")
-    if trainer.pad_to_crop and trainer.crop_seconds is None:
-        raise SetupError("trainer.pad_to_crop needs trainer.crop_seconds.")
-    if trainer.crop_places is not None and trainer.crop_seconds is None:
-        raise SetupError(f"trainer.crop_places={trainer.crop_places} needs trainer.crop_seconds.")
-    if trainer.crop_places is not None and trainer.crop_places < 2:
-        raise SetupError(f"trainer.crop_places is at least 2 or null, not {trainer.crop_places}.")
-    if trainer.workers is not None and trainer.workers < 0:
-        raise SetupError(f"trainer.workers is a number from 0 up or null, not {trainer.workers}.")
-    if trainer.patience is not None and trainer.patience < 1:
-        raise SetupError(f"trainer.patience is at least 1 or null, not {trainer.patience}.")
-    if isinstance(trainer.freeze, str) and trainer.freeze not in FREEZE:
-        raise SetupError(f"trainer.freeze is {', '.join(FREEZE)} or a number of layers, not '{trainer.freeze}'.")
+    check_trainer(trainer)
     layers = config.head.layers
     if layers not in LAYERS and not (isinstance(layers, int) and layers >= 0):
         raise SetupError(f"head.layers is {', '.join(LAYERS)} or a number from 0 up, not {layers!r}.")
@@ -131,8 +85,6 @@ def check(config: Config) -> None:
             f"backbone.architecture has sizes for random weights, but backbone.checkpoint={config.backbone.checkpoint} "
             f"has its own sizes; leave the sizes out, or set backbone.checkpoint=null."
         )
-    if trainer.refit not in (False, True, "cut_dev"):
-        raise SetupError(f"trainer.refit is false, true or cut_dev, not '{trainer.refit}'.")
     check_method(config)
     check_objective(config.objective)
     check_augment(config.augment)

@@ -219,7 +219,7 @@ def _wrong_value(match: re.Match[str], text: str, schema: type[Any]) -> str:
     if re.search(r"field '[^']*' is not Optional", text):
         return f"{key} cannot be null; give it a value, or leave it out."
     wrong = re.search(r"Value '(.*)' of type '\w+' is incompatible with type hint '(?:\w+\[)*Union\b", text)
-    kinds = [KINDS[kind] for kind in place_of(key, schema).kinds if kind in KINDS] if wrong else []
+    kinds = [words for kind, words in KINDS.items() if kind in place_of(key, schema).kinds] if wrong else []
     if wrong and kinds:
         return f"{key} is {' or '.join(kinds)}, not {READ_AS.get(wrong[1], wrong[1])}."
     if "'NoneType' object" in text:

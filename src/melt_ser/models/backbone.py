@@ -15,7 +15,6 @@ from torch import Tensor, nn
 
 from melt_ser.audio import RECEPTIVE_FIELD
 from melt_ser.config import Kernels
-from melt_ser.core.counting import counted
 from melt_ser.core.errors import SetupError, did_you_mean
 from melt_ser.models.kernels import layer_input
 from melt_ser.models.kernels.masking import mask_of
@@ -281,13 +280,9 @@ class Backbone(nn.Module, ABC):
             if part not in named:
                 raise SetupError(f"trainer.freeze={part} is unknown; {did_you_mean(part, named)}")
             return named[part]
-        if not 0 <= part <= self.number_of_layers:
-            number = self.number_of_layers
-            raise SetupError(
-                f"trainer.freeze={part}, but the run has {counted(number, 'layer')}: those below the state that the "
-                f"head reads (head.layers), of those that the backbone keeps (backbone.layers); give a number from "
-                f"-{number} to {number}."
-            )
+        number = self.number_of_layers
+        if not 0 <= part <= number:
+            raise SetupError(f"trainer.freeze={part}, but layers 1 to {number} are used; see head.layers.")
         return [*self.convolution, *self.embedding, *self.encoder.layers[:part]]
 
     def train(self, mode: bool = True) -> Backbone:

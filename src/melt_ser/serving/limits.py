@@ -96,7 +96,7 @@ class Bounded:
             nonlocal arrived
             message = await receive()
             arrived += len(message.get("body", b""))
-            if arrived > most or (stated.isdecimal() and int(stated) > most):
+            if arrived > most or (stated.isdigit() and int(stated) > most):
                 raise HTTPException(413, f"The upload is larger than {self.limits.megabytes:g} MB; send a part of it.")
             return message
 

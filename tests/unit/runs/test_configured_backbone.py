@@ -38,8 +38,8 @@ def test_layers_above_the_state_that_the_head_reads_are_left_out_if_layers_learn
     [
         (("head.layers=3",), "head.layers=3, but the backbone has the states 0 to 2"),
         (("backbone.layers=3",), "backbone.layers=3, but the backbone has 2 layers"),
-        (("head.layers=1", "trainer.freeze=2"), "trainer.freeze=2, but the run has 1 layer: those below"),
-        (("head.layers=1", "trainer.freeze=-2"), "trainer.freeze=-2, but the run has 1 layer: "),
+        (("head.layers=1", "trainer.freeze=2"), "trainer.freeze=2, but layers 1 to 1 are used; see head"),
+        (("head.layers=1", "trainer.freeze=-2"), "trainer.freeze=-2, but layers 1 to 1 are used; "),
         (("trainer=lora", "head.layers=1", "trainer.freeze=1"), "trainer.freeze=1 leaves no layer for adapters"),
     ],
 )
