@@ -47,8 +47,8 @@ def settle_checkpoint(composed: DictConfig, choice: str, overrides: Iterable[str
     if backbone.checkpoint == "" or backbone.family in WITHOUT_WEIGHTS:  # an empty one is refused
         return
     given = _keys_of(overrides)
-    is_random = backbone.checkpoint is None or backbone.init == Init.random
-    if is_random and backbone.checkpoint and backbone.freeze != "nothing" and "backbone.freeze" not in given:
+    redrawn = backbone.checkpoint is not None and backbone.init == Init.random
+    if redrawn and backbone.freeze != "nothing" and "backbone.freeze" not in given:
         OmegaConf.update(composed, "backbone.freeze", "nothing")
         say("note: backbone.init=random brings backbone.freeze=nothing, since random layers have to learn.")
     chosen = _settings_of(choice, composed)
@@ -64,7 +64,7 @@ def settle_checkpoint(composed: DictConfig, choice: str, overrides: Iterable[str
         "licence": BackboneConfig.licence,
         "allow_pickle": False,  # the YAML allows it for one commit of its own checkpoint
         "learning_rate": rates.learning_rate,
-        "freeze": "nothing" if is_random else rates.freeze,
+        "freeze": "nothing" if redrawn or backbone.checkpoint is None else rates.freeze,
         "state": rates.state,
     }
     for key, value in own.items():

@@ -117,7 +117,7 @@ def read_release(config: DatasetConfig) -> tuple[Path, Release]:
             f"Nothing of '{config.name}' under {root} can be used ({len(release.skipped)} left out; the first: "
             f"{first.audio or first.utterance or 'a row'}: {first.reason}); check dataset.root."
         )
-    release.root = release.root or root
+    folder = release.root = release.root or root
     if config.label_file is not None:
         labels = expanded(config.label_file)
         release = relabel(release, labels, needs_label=config.target not in WITHOUT)
@@ -137,7 +137,7 @@ def read_release(config: DatasetConfig) -> tuple[Path, Release]:
         ratings, notes = with_scales(ratings, config.attributes, config.name)
         release = replace(release, ratings=ratings, notes=[*release.notes, *notes])
     validate(release.table, config.name, is_rated=release.ratings is not None)
-    return release.root or root, release
+    return folder, release
 
 
 def _refuse_unread_settings(config: DatasetConfig) -> None:

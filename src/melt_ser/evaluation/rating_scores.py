@@ -74,16 +74,17 @@ def score_attributes(
     out of its attribute. Raises InputError if a prediction is not finite.
     """
     terms: dict[str, dict[str, Floats]] = {}
+    known = {name: ~np.isnan(reference) for name, reference in references.items()}
     for name, reference in references.items():
-        known, prediction = ~np.isnan(reference), predictions[name]
+        rated, prediction = known[name], predictions[name]
         if not np.isfinite(prediction).all():
             raise InputError(f"A predicted {name} is not a finite number; the model may have diverged.")
         terms[name] = {}
         for metric_name, metric in ATTRIBUTE_METRICS.items():
-            own = metric.terms(reference[known], prediction[known])
+            own = metric.terms(reference[rated], prediction[rated])
             terms[name][metric_name] = np.zeros((len(reference), own.shape[1]))
-            terms[name][metric_name][known] = own
-    return _scores(ATTRIBUTE_METRICS, terms, {name: ~np.isnan(values) for name, values in references.items()}, rows)
+            terms[name][metric_name][rated] = own
+    return _scores(ATTRIBUTE_METRICS, terms, known, rows)
 
 
 def score_distribution(reference: Floats, prediction: Floats, rows: Answered) -> RatingScores:

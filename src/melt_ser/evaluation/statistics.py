@@ -131,8 +131,8 @@ def why_none(low: float, high: float, spread: float, units: Units, least: float 
     spread: the range of the values on resamples. least, most: the bounds of the metric.
     """
     if units.kind == "speaker" and units.number < FEWEST_SPEAKERS:
-        verb = "is" if units.number == 1 else "are"
-        return f"{counted(units.number, 'speaker')} {verb} too few; it needs {FEWEST_SPEAKERS}"
+        few = counted(units.number, "speaker is", "speakers are")
+        return f"{few} too few; it needs {FEWEST_SPEAKERS}"
     if spread <= ROUNDING or high - low <= ROUNDING:
         return f"resampled {units.kind}s always give the same value"
     if low <= least and high >= most:

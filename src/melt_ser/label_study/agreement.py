@@ -27,7 +27,7 @@ from melt_ser.evaluation.statistics import (
     resampling_units,
     why_none,
 )
-from melt_ser.label_study.label_pairs import KEYS, NAME, LabelPairs
+from melt_ser.label_study.label_pairs import KEYS, NAME, LabelPairs, first_spellings
 from melt_ser.label_study.reliability import cohens_kappa, coincidences_of_pairs, krippendorffs_alpha
 
 SCHEMA_VERSION = 1
@@ -160,9 +160,7 @@ def agreement(
 
 def usual_labels(pairs: LabelPairs) -> Sequence[str]:
     """Return MELD's seven emotions, or all labels that occur, in the first spelling, if most of them are others."""
-    found: dict[str, str] = {}
-    for label in pd.concat([pairs.table["first"], pairs.table["second"]]):
-        found.setdefault(label.casefold(), label)
+    found = first_spellings([*pairs.table["first"], *pairs.table["second"]])
     few_of_melds = len(found.keys() & set(LABELS)) < len(found) / 2
     return sorted(found.values()) if few_of_melds and len(found) <= MOST_OUTSIDE else LABELS
 

@@ -11,9 +11,8 @@ from melt_ser.core.counting import counted
 from melt_ser.label_study.agreement import Agreement, Measures, Slice
 from melt_ser.reporting.pages import confusion_lines, render
 from melt_ser.reporting.small_report import (
-    NO_INTERVAL,
     Section,
-    lacks_interval,
+    missing_intervals,
     percent_with_interval,
     value_with_interval,
 )
@@ -117,5 +116,4 @@ def _sentences(result: Agreement) -> Iterator[str]:
     by_speaker = "; those of a single speaker are over its utterances" if result.as_given.ci_unit == "speaker" else ""
     yield f"95 % intervals by bootstrap over {result.as_given.ci_unit}s{by_speaker}."
     rows = [result.as_given, result.within, *result.classes, *result.slices]
-    if any(lacks_interval(msgspec.structs.asdict(row)) for row in rows):
-        yield NO_INTERVAL
+    yield from missing_intervals(rows)

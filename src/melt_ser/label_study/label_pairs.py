@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -155,6 +155,18 @@ def key_columns(keys: Sequence[str]) -> tuple[list[str], list[str]]:
     """
     named = [key.lower().partition("=") for key in keys]
     return [name for name, _, _ in named], [other or name for name, _, other in named]
+
+
+def first_spellings(labels: Iterable[str]) -> dict[str, str]:
+    """Return each label as it is spelled first, by the label in lower case.
+
+    >>> first_spellings(["Joy", "JOY", "sadness"])
+    {'joy': 'Joy', 'sadness': 'sadness'}
+    """
+    spelled: dict[str, str] = {}
+    for label in labels:
+        spelled.setdefault(label.casefold(), label)
+    return spelled
 
 
 def distinct_names(paths: Sequence[Path]) -> list[str]:

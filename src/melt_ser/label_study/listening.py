@@ -26,7 +26,7 @@ from melt_ser.core.errors import InputError, SetupError
 from melt_ser.core.vocabulary import SYNONYMS
 from melt_ser.corpora.table import Skipped
 from melt_ser.label_study.agreement import in_one_spelling
-from melt_ser.label_study.label_pairs import LabelPairs
+from melt_ser.label_study.label_pairs import LabelPairs, first_spellings
 from melt_ser.label_study.rating_page import Question, load_words, rating_page
 
 SCHEMA_VERSION = 1
@@ -109,9 +109,7 @@ def _differing(pairs: LabelPairs, labels: Sequence[str] | None) -> tuple[pd.Data
 
     Labels have one spelling, that of the set or else the first: JOY beside sadness would tell the source.
     """
-    spelled: dict[str, str] = {}
-    for label in (*(labels or ()), *pairs.table["first"], *pairs.table["second"]):
-        spelled.setdefault(label.casefold(), label)
+    spelled = first_spellings([*(labels or ()), *pairs.table["first"], *pairs.table["second"]])
     sides = {side: in_one_spelling(pairs.table[side], spelled) for side in ("first", "second")}
     table, left_out = pairs.table.assign(**sides), dict(pairs.left_out)
     meant = table[["first", "second"]].map(lambda label: SYNONYMS.get(label.casefold(), label))  # angry = anger

@@ -22,7 +22,7 @@ from melt_ser.core.console import Progress
 from melt_ser.core.errors import InputError, SetupError
 from melt_ser.corpora.label_file import read_labelled
 from melt_ser.corpora.lines import LABEL_COLUMN, Line, earlier_lines
-from melt_ser.label_study.label_pairs import distinct_names
+from melt_ser.label_study.label_pairs import distinct_names, first_spellings
 from melt_ser.label_study.listening import KEY, SCHEMA_VERSION, SHARED, cut_clip, random_name
 from melt_ser.label_study.rating_page import Question, rating_page
 
@@ -124,9 +124,8 @@ def _labels_of(sources: Sequence[dict[str, Line]]) -> list[str]:
     lines = [line for source in sources for line in source.values()]
     columns = dict.fromkeys(column for line in lines for column in line.columns)
     of_prompt = [column.removeprefix(CONFIDENCE) for column in columns if column.startswith(CONFIDENCE)]
-    spelled: dict[str, str] = {}  # as the files spell them; the names of columns are in lower case
-    for label in sorted({line.columns[LABEL_COLUMN] for line in lines} - {""}):
-        spelled.setdefault(label.casefold(), label)
+    # As the files spell them; the names of columns are in lower case.
+    spelled = first_spellings(sorted({line.columns[LABEL_COLUMN] for line in lines} - {""}))
     labels = {label.casefold(): spelled.get(label.casefold(), label) for label in of_prompt} | spelled
     if not 2 <= len(labels) <= MOST_LABELS:
         raise InputError(

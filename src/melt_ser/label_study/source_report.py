@@ -10,9 +10,8 @@ from melt_ser.core.counting import counted
 from melt_ser.label_study.source_agreement import PairAgreement, SourceAgreement
 from melt_ser.reporting.pages import render
 from melt_ser.reporting.small_report import (
-    NO_INTERVAL,
     Section,
-    lacks_interval,
+    missing_intervals,
     percent_with_interval,
     value_with_interval,
 )
@@ -123,5 +122,4 @@ def _sentences(result: SourceAgreement) -> Iterator[str]:
         f"Krippendorff's alpha takes every utterance with two or more labels. 95 % intervals by bootstrap over "
         f"{result.ci_unit}s."
     )
-    if any(lacks_interval(msgspec.structs.asdict(row)) for row in (result, *result.pairs)):
-        yield NO_INTERVAL
+    yield from missing_intervals([result, *result.pairs])

@@ -9,7 +9,7 @@ import argparse
 import io
 import json
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -127,7 +127,12 @@ def value_with_interval(entry: dict[str, Any], name: str) -> str:
     return f"{entry[name]:.3f} [{interval}]"
 
 
-def lacks_interval(entry: dict[str, Any]) -> bool:
-    """Return whether an entry has a value without its 95 % interval."""
-    names = [name.removesuffix("_ci95") for name in entry if name.endswith("_ci95")]
-    return any(entry[name] is not None and entry[f"{name}_ci95"] is None for name in names)
+def missing_intervals(rows: Iterable[Any]) -> list[str]:
+    """Return a sentence on missing intervals if a row has a value without its 95 % interval (`<name>_ci95`)."""
+    lacking = (
+        getattr(row, name.removesuffix("_ci95")) is not None and getattr(row, name) is None
+        for row in rows
+        for name in row.__struct_fields__
+        if name.endswith("_ci95")
+    )
+    return [NO_INTERVAL] if any(lacking) else []
