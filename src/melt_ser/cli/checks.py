@@ -23,9 +23,11 @@ from melt_ser.config import (
     Init,
     LabelsConfig,
     Method,
+    Precision,
     PrepareConfig,
     TrainerConfig,
 )
+from melt_ser.core.device_name import check_device_name
 from melt_ser.core.errors import SetupError, did_you_mean
 from melt_ser.core.vocabulary import (
     ATTRIBUTES,
@@ -55,6 +57,7 @@ PARTS = ("train", "dev", "test", "all")  # of dataset.expected
 
 def check(config: Config) -> None:
     """Raise SetupError if a value is out of its range or does not fit another."""
+    check_device_name(config.device)
     check_backbone(config)
     trainer = config.trainer
     check_trainer(trainer)
@@ -167,6 +170,11 @@ def check_method(config: Config) -> None:
         )
     if head.hidden_sizes or head.dropout:
         raise SetupError(f"{probe} fits one linear layer; set head.hidden_sizes=[] and head.dropout=0, or head=probe.")
+    if trainer.precision not in (Precision.auto, Precision.fp32):
+        raise SetupError(
+            f"trainer.precision={trainer.precision.value} has no effect with {probe}, which computes in fp32; leave it "
+            "out."
+        )
     if trainer.crop_seconds is not None:
         raise SetupError(f"{probe} reads whole clips; set trainer.crop_seconds=null, or trainer=probe.")
     if config.augment != AugmentConfig(name=config.augment.name):

@@ -88,7 +88,7 @@ def _like(choice: str, chosen: Any, backbone: Any) -> str:
 
 
 def tell_unread(composed: DictConfig, overrides: Iterable[str]) -> None:
-    """Say if the command sets a default of `backbone` that no other setting takes."""
+    """Say if the command sets a default of `backbone` that no setting takes, or the learning rate of a frozen one."""
     given = _keys_of(overrides)
     for key, reader in DEFAULT_OF.items():
         if key not in given:
@@ -99,6 +99,11 @@ def tell_unread(composed: DictConfig, overrides: Iterable[str]) -> None:
         if key not in str(unresolved[name]):
             value = OmegaConf.select(composed, reader)
             say(f"note: {key} is a default of {reader}, which is {value} here; set {reader} in its place.")
+    if "trainer.backbone_learning_rate" in given and composed.trainer.freeze == "everything":
+        say(
+            "note: trainer.backbone_learning_rate has no effect with trainer.freeze=everything, which trains no layer; "
+            "set trainer.head_learning_rate."
+        )
 
 
 def _keys_of(overrides: Iterable[str]) -> set[str]:
@@ -111,7 +116,7 @@ def name_text_encoder(composed: DictConfig, choice: str, overrides: Iterable[str
     The arguments are those of `settle_checkpoint`, which comes first.
     """
     backbone = composed.backbone
-    if backbone.text is None or any(override.startswith("backbone.name=") for override in overrides):
+    if backbone.text is None or "backbone.name" in _keys_of(overrides):
         return
     unchosen = [_settings_of(choice, composed).name]
     if backbone.checkpoint is not None:

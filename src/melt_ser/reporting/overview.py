@@ -80,7 +80,7 @@ def _row(run: Run, system: str, row: EvaluationSummary) -> dict[str, Any]:
     return {
         **_common_cells(run, system, row),
         **{key: getattr(row, key) for key in ("answer_set", "chance", "ece")},
-        "classes": " ".join(row.classes),
+        "classes": ", ".join(row.classes),
         **_metric_cells(row),
         "ece_with_temperature": row.calibration.ece_with_temperature if row.calibration else None,
     }

@@ -14,6 +14,7 @@ from accelerate.state import AcceleratorState, PartialState
 
 from melt_ser.config import Precision
 from melt_ser.core.console import say
+from melt_ser.core.device_name import check_device_name
 from melt_ser.core.errors import SetupError
 from melt_ser.core.memory import keep_freed_memory
 
@@ -35,16 +36,15 @@ def make_accelerator(device: str, precision: Precision = Precision.fp32) -> Acce
                 "--multi_gpu, and save memory with trainer.batch_seconds=60, trainer.gradient_checkpointing=true or "
                 "trainer=lora."
             )
-    if device not in ("auto", "cpu") and not device.startswith("cuda"):
-        raise SetupError(f"device is auto, cpu, cuda or cuda:<number>, not '{device}'.")
+    check_device_name(device)
     if device.startswith("cuda") and not torch.cuda.is_available():
         raise SetupError("device=cuda, but PyTorch finds no CUDA GPU here; set device=auto or device=cpu.")
     on_cpu = device == "cpu" or not torch.cuda.is_available()
     if ":" in device:
-        number = device.partition(":")[2]
-        if not number.isdecimal() or int(number) >= torch.cuda.device_count():
+        number = int(device.partition(":")[2])
+        if number >= torch.cuda.device_count():
             raise SetupError(f"device={device}, but there are {torch.cuda.device_count()} GPUs, numbered from 0.")
-        torch.cuda.set_device(int(number))
+        torch.cuda.set_device(number)
     if on_cpu:
         keep_freed_memory()
     else:

@@ -52,11 +52,10 @@ class Objective(nn.Module):
         self.config, self.count = config, len(outputs.classes)
         self.register_buffer("classes", torch.tensor(targets.classes))
         self.register_buffer("attributes", torch.tensor(targets.attributes, dtype=torch.float32))
-        of_class = self.count > 0 and not targets.is_distribution and config.smoothing is Smoothing.uniform
+        of_class = self.count > 0 and not targets.is_distribution and config.class_loss is ClassLoss.cross_entropy
         self.plain: nn.CrossEntropyLoss | None = None
-        if of_class and config.class_loss is ClassLoss.cross_entropy:
-            weight = torch.from_numpy(smoothed).float()
-            self.plain = nn.CrossEntropyLoss(weight=weight, label_smoothing=smoothing, reduction="none")
+        if of_class and config.smoothing is Smoothing.uniform and smoothed.all():
+            self.plain = nn.CrossEntropyLoss(label_smoothing=smoothing, reduction="none")
         elif self.count:
             spread = _spread(config, targets, self.count, smoothed, smoothing)
             goal = _smooth(_goal(config, targets, self.count), spread, smoothing)

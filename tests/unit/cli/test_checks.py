@@ -54,6 +54,12 @@ REFUSED = {
     "trainer=probe trainer.cuda_graphs=true": (
         f"trainer.cuda_graphs has no effect with {LR}, which takes no steps; leave it out."
     ),
+    "trainer=probe trainer.precision=bf16": (
+        f"trainer.precision=bf16 has no effect with {LR}, which computes in fp32; leave it out."
+    ),
+    "device=gpu": "device is auto, cpu, cuda or cuda:<number>, not 'gpu'.",
+    "device=cuda:": "device is auto, cpu, cuda or cuda:<number>, not 'cuda:'.",
+    "device=cuda1": "device is auto, cpu, cuda or cuda:<number>, not 'cuda1'.",
     "trainer=frozen head=linear backbone.layer_drop=0.1": (
         "backbone.layer_drop has no effect with trainer.freeze=everything, which trains no layer; leave it out."
     ),

@@ -89,10 +89,14 @@ def test_random_weights_have_nothing_of_the_checkpoint_that_the_yaml_names() -> 
             ],
         ),
         (["backbone.learning_rate=1e-4", "backbone.freeze=1", "backbone.state=1"], []),
+        (
+            ["trainer=frozen", "trainer.backbone_learning_rate=1e-4"],
+            ["trainer.backbone_learning_rate has no effect with trainer.freeze=everything, which trains no layer"],
+        ),
         (["trainer=frozen"], []),
     ],
 )
-def test_a_default_of_the_backbone_that_nothing_takes_is_told(
+def test_a_setting_of_the_backbone_that_nothing_takes_is_told(
     settings: list[str], told: list[str], caplog: pytest.LogCaptureFixture
 ) -> None:
     with caplog.at_level("INFO", logger="melt_ser"):

@@ -50,7 +50,15 @@ def compiled(folder: Path, text: str, engine: str, paper: str = CLASSES["article
 
 
 def needs(engine: str) -> Any:
-    return pytest.mark.skipif(shutil.which(engine) is None, reason=f"{engine} is not installed (texlive-latex-base)")
+    """Return the mark of a test that is skipped without a TeX engine; lualatex has to find its usual fonts too."""
+    fonts = ["kpsewhich", "lmroman10-regular.otf"]
+    if shutil.which(engine) is None:
+        reason = f"{engine} is not installed (texlive-latex-base)"
+    elif engine == "lualatex" and subprocess.run(fonts, stdout=subprocess.DEVNULL, check=False).returncode != 0:
+        reason = "lualatex finds no Latin Modern (fonts-lmodern)"
+    else:
+        reason = ""
+    return pytest.mark.skipif(bool(reason), reason=reason)
 
 
 def named_runs(runs: Path, folder: Path) -> Path:
