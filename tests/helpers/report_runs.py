@@ -99,6 +99,14 @@ def answering(run: Path, right: bool) -> None:
     (run / "result.json").write_text(json.dumps(result))
 
 
+def edit(run: Path, change: Callable[[dict[str, Any]], None]) -> None:
+    """Change each evaluation of a run's result."""
+    result = json.loads((run / "result.json").read_text())
+    for row in result["evals"]:
+        change(row)
+    (run / "result.json").write_text(json.dumps(result))
+
+
 def rename(result: dict[str, Any], corpus: str) -> None:
     """Give the training corpus of a result another name, as a user's own corpus may have."""
     before = result["train"]["corpus"]

@@ -10,9 +10,20 @@ import pandas as pd
 import pytest
 
 from melt_ser.tune import main
-from small_runs import typed
+from small_runs import corpus, typed
 
 FROZEN = ("trainer=frozen", "trainer.epochs=3", "dataset.folds=leave_one_out")
+RATES = "trainer.head_learning_rate: {low: 1e-3, high: 3e-2, log: true}\n"
+HEADS = "head: [statistics, mlp]\n"
+
+
+def noisy(folder: Path) -> Path:
+    """Write a corpus in which a quarter of the labels are wrong, so that no dev UA is 100 %."""
+    corpus(folder, each=12)
+    table = pd.read_csv(folder / "table.csv")
+    table.loc[::4, "label"] = list(table["label"].shift(1, fill_value="sad")[::4])
+    table.to_csv(folder / "table.csv", index=False)
+    return folder
 
 
 def words(folder: Path, root: Path, space: str, *more: str) -> list[str]:

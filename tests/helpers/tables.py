@@ -4,9 +4,15 @@ from __future__ import annotations
 
 import pandas as pd
 
+from melt_ser.config import DatasetConfig
 from melt_ser.corpora.table import make_table
 
 CLASSES = ["angry", "happy", "sad"]
+
+
+def settings_for(**changes: object) -> DatasetConfig:
+    """Return the settings of a CSV corpus, with some of them changed."""
+    return DatasetConfig(name="x", reader="csv", **changes)  # type: ignore[arg-type]
 
 
 def corpus(speakers: int, each: int = 6, split: str = "") -> pd.DataFrame:
