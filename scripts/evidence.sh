@@ -130,9 +130,12 @@ finetuned() {
                 "data2vec_tiny head=statistics trainer.backbone_learning_rate=5e-5"; do
                 train backbone=$student $corpus "trainer.precision=${PRECISION:-auto}" "seed=$seed"
             done
+            for trainer in finetune lora; do
+                train $whisper "trainer=$trainer" $corpus "trainer.precision=${PRECISION:-auto}" "seed=$seed"
+            done
         done
-        for model in "backbone=wavlm_tiny backbone.init=random" "backbone=whisper_random" "$whisper" "$whisper trainer=lora" \
-            "$whisper trainer=top_layers" "backbone=wavlm_tiny trainer=top_layers" "backbone=hubert_tiny trainer=top_layers"; do
+        for model in "backbone=wavlm_tiny backbone.init=random" "backbone=whisper_random" "$whisper trainer=top_layers" \
+            "backbone=wavlm_tiny trainer=top_layers" "backbone=hubert_tiny trainer=top_layers"; do
             train $model $corpus "trainer.precision=${PRECISION:-auto}"
         done
     done
