@@ -126,12 +126,10 @@ padded() { # clips padded to 30 s, as in transformers, beside clips as long as t
 finetuned() {
     for corpus in "$emodb" "$urdu"; do
         for seed in 0 1 2; do
-            for student in "wav2vec2_tiny" "hubert_tiny" "wavlm_tiny" \
-                "data2vec_tiny head=statistics trainer.backbone_learning_rate=5e-5"; do
-                train backbone=$student $corpus "trainer.precision=${PRECISION:-auto}" "seed=$seed"
-            done
-            for trainer in finetune lora; do
-                train $whisper "trainer=$trainer" $corpus "trainer.precision=${PRECISION:-auto}" "seed=$seed"
+            for model in "backbone=wav2vec2_tiny" "backbone=hubert_tiny" "backbone=wavlm_tiny" \
+                "backbone=data2vec_tiny head=statistics trainer.backbone_learning_rate=5e-5" \
+                "$whisper" "$whisper trainer=lora"; do
+                train $model $corpus "trainer.precision=${PRECISION:-auto}" "seed=$seed"
             done
         done
         for model in "backbone=wavlm_tiny backbone.init=random" "backbone=whisper_random" "$whisper trainer=top_layers" \

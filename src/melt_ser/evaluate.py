@@ -16,6 +16,7 @@ def evaluate(composed: DictConfig) -> None:
     from melt_ser.cli.overrides import is_chosen
     from melt_ser.config import EvaluateConfig
     from melt_ser.core.console import finish, show, verification_bar
+    from melt_ser.core.device_name import check_device_name
     from melt_ser.core.errors import SetupError
     from melt_ser.core.locks import exclusive_lock
     from melt_ser.core.processes import is_main_process
@@ -32,6 +33,7 @@ def evaluate(composed: DictConfig) -> None:
     if not is_chosen("dataset"):
         raise SetupError("evaluate needs a test corpus: add dataset=<name>.")
     config = typed(composed, EvaluateConfig)
+    check_device_name(config.device)
     check_eval(config.eval)
     if config.eval.reference is not None:
         raise SetupError(

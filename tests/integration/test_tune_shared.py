@@ -13,7 +13,7 @@ from small_studies import FROZEN, HEADS, RATES, noisy, start, study_of, tune, wo
 
 pytestmark = pytest.mark.slow
 
-optuna = pytest.importorskip("optuna", reason="optuna is not installed: pip install 'melt-ser[tune]'")
+pytest.importorskip("optuna", reason="optuna is not installed: pip install 'melt-ser[tune]'")
 
 
 @pytest.fixture(scope="module")

@@ -102,7 +102,7 @@ def tell_unread(composed: DictConfig, overrides: Iterable[str]) -> None:
     if "trainer.backbone_learning_rate" in given and composed.trainer.freeze == "everything":
         say(
             "note: trainer.backbone_learning_rate has no effect with trainer.freeze=everything, which trains no layer; "
-            "set trainer.head_learning_rate."
+            "leave it out."
         )
 
 

@@ -54,7 +54,7 @@ class Objective(nn.Module):
         self.register_buffer("attributes", torch.tensor(targets.attributes, dtype=torch.float32))
         of_class = self.count > 0 and not targets.is_distribution and config.class_loss is ClassLoss.cross_entropy
         self.plain: nn.CrossEntropyLoss | None = None
-        if of_class and config.smoothing is Smoothing.uniform and smoothed.all():
+        if of_class and config.smoothing is Smoothing.uniform and smoothed.all():  # torch smooths over all classes
             self.plain = nn.CrossEntropyLoss(label_smoothing=smoothing, reduction="none")
         elif self.count:
             spread = _spread(config, targets, self.count, smoothed, smoothing)

@@ -91,7 +91,10 @@ def test_random_weights_have_nothing_of_the_checkpoint_that_the_yaml_names() -> 
         (["backbone.learning_rate=1e-4", "backbone.freeze=1", "backbone.state=1"], []),
         (
             ["trainer=frozen", "trainer.backbone_learning_rate=1e-4"],
-            ["trainer.backbone_learning_rate has no effect with trainer.freeze=everything, which trains no layer"],
+            [
+                "trainer.backbone_learning_rate has no effect with trainer.freeze=everything, which trains no layer; "
+                "leave it out."
+            ],
         ),
         (["trainer=frozen"], []),
     ],

@@ -55,6 +55,13 @@ def test_evaluate_without_a_corpus_scores_nothing(
     assert "error: evaluate needs a test corpus: add dataset=<name>." in capsys.readouterr().err
 
 
+def test_evaluate_refuses_a_device_before_it_looks_for_the_run(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert start(monkeypatch, evaluate, "run=runs/none", "dataset=demo", "device=gpu") == 2
+    assert "error: device is auto, cpu, cuda or cuda:<number>, not 'gpu'." in capsys.readouterr().err
+
+
 def test_a_table_without_a_corpus_is_ones_own() -> None:
     assert for_hydra(["dataset.table=mine.csv"], Config) == ["dataset.table=mine.csv", "dataset=csv"]
     assert for_hydra(["dataset.table=t.csv", "dataset=hub"], Config)[-1] == "dataset=hub"

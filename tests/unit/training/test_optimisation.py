@@ -38,8 +38,8 @@ def test_label_smoothing_does_not_drive_answers_to_an_absent_class() -> None:
     right, absent = torch.tensor([[4.0, 0, 0, 0]]), torch.tensor([[4.0, 0, 0, 6]])
     assert loss(right, torch.tensor([0])).item() < loss(absent, torch.tensor([0])).item()
     without = Objective(ObjectiveConfig(), Outputs("abc"), Targets(classes), np.ones(3), smoothing=0.1)
-    absent[0, 3] = -torch.inf  # an answer that is never given
-    assert loss(absent.clamp(min=-1e4), torch.tensor([0])) == pytest.approx(without(right[:, :3], torch.tensor([0])))
+    never = torch.tensor([[4.0, 0, 0, -1e4]])
+    assert loss(never, torch.tensor([0])) == pytest.approx(without(right[:, :3], torch.tensor([0])))
 
 
 @pytest.mark.parametrize("kind", list(Optimiser))
