@@ -129,7 +129,15 @@ def test_a_yaml_of_ones_own_may_refer_to_another_group(tmp_path: Path) -> None:
     yaml = "name: mine\nfamily: hubert\ncheckpoint: /models/mine\nlearning_rate: ${trainer.head_learning_rate}\n"
     (tmp_path / "backbone").mkdir()
     (tmp_path / "backbone/mine.yaml").write_text(yaml)
-    command = [sys.executable, "-m", "melt_ser.train", "--config-dir", str(tmp_path), "backbone=mine"]
+    command = [
+        sys.executable,
+        "-m",
+        "melt_ser.train",
+        "--config-dir",
+        str(tmp_path),
+        "backbone=mine",
+        f"out={tmp_path}",
+    ]
     found = subprocess.run([*command, "backbone.checkpoint=/models/x"], capture_output=True, text=True)
     assert "note: /models/x runs under the name 'x' with backbone.learning_rate=0.001," in found.stderr
 
@@ -137,6 +145,14 @@ def test_a_yaml_of_ones_own_may_refer_to_another_group(tmp_path: Path) -> None:
 def test_a_yaml_that_builds_on_another_has_its_settings(tmp_path: Path) -> None:
     (tmp_path / "backbone").mkdir()
     (tmp_path / "backbone/mine.yaml").write_text("defaults: [hubert_large, _self_]\nname: mine\n")
-    command = [sys.executable, "-m", "melt_ser.train", "--config-dir", str(tmp_path), "backbone=mine"]
+    command = [
+        sys.executable,
+        "-m",
+        "melt_ser.train",
+        "--config-dir",
+        str(tmp_path),
+        "backbone=mine",
+        f"out={tmp_path}",
+    ]
     found = subprocess.run([*command, "backbone.checkpoint=/models/x"], capture_output=True, text=True)
     assert "note: /models/x runs under the name 'x' with backbone.learning_rate=1e-05," in found.stderr
