@@ -21,6 +21,12 @@ SCORES = {  # UA of three backbones by (training, test)
     ("first", "second"): (0.5, 0.4, 0.6),
     ("second", "second"): (0.7, 0.6, 0.1),
 }
+EMOBOX_RUN = {  # settings with which a run has the protocol of EmoBox's HuBERT-base
+    "backbone": {"family": "hubert", "checkpoint": "facebook/hubert-base-ls960"},
+    "dataset": {"folds": "emobox"},
+    "trainer": {"freeze": "everything"},
+    "labels": {"name": "four"},
+}
 HOSTILE = '<script>alert(1)</script> & $x_1$ 50% \\end{x} `a|b` "q"'
 
 

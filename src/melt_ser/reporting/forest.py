@@ -36,7 +36,7 @@ class Mark:
 
 @dataclass(frozen=True)
 class PublishedMark:
-    """A published UA on the corpus of a panel, and whether its protocol differs from all of our scores there."""
+    """A published UA next to a score of a panel, and whether its protocol differs from all of our scores there."""
 
     at: float
     text: str
@@ -119,11 +119,11 @@ def _mark(one: TestSet, number: int, place: Place, styles_of: dict[str, str]) ->
 
 def _of(one: TestSet, published: list[Published]) -> list[tuple[Published, float]]:
     """Return the published UAs next to scores of a test set."""
-    ours = {(cell.score.system, cell.score.train) for cell in one.cells}
+    ours = {cell.score for cell in one.cells}
     found = []
     for figure in published:
         theirs = figure.figures.get(METRIC, (0.0, None))[1]
-        if theirs is not None and figure.corpus == one.corpus and (figure.system, figure.train) in ours:
+        if theirs is not None and figure.score in ours:
             found.append((figure, theirs))
     return found
 

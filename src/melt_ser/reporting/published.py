@@ -19,7 +19,7 @@ class Published:
     """Published figures of a model on a corpus, and ours: fractions, or differences of fractions if `note` says a gain.
 
     A published figure is None if it is not known. `where` begins with its certainty: first-hand or second-hand.
-    `differs` lists the known differences of the protocols.
+    `differs` lists the known differences of the protocols. `score` is the one of ours that it stands next to.
     """
 
     source: str
@@ -27,11 +27,20 @@ class Published:
     protocol: str
     model: str
     train: str
-    corpus: str
-    system: str
+    score: SystemScore
     figures: dict[str, tuple[float, float | None]]  # by metric: ours and theirs
     differs: tuple[str, ...]
     note: str = ""
+
+    @property
+    def corpus(self) -> str:
+        """Return the test corpus."""
+        return self.score.corpus
+
+    @property
+    def system(self) -> str:
+        """Return the name of our system."""
+        return self.score.system
 
 
 @cache
@@ -70,8 +79,8 @@ def _of_table(table: dict[str, Any], score: SystemScore) -> list[Published]:
         pairs: dict[str, tuple[float, float | None]] = {
             metric: (score.summary.mean[metric], percent / 100) for metric, percent in theirs.items()
         }
-        source = (table["source"], _where(table), table["protocol"], model, score.train, score.corpus)
-        published.append(Published(*source, score.system, pairs, differs, note))
+        source = (table["source"], _where(table), table["protocol"], model, score.train)
+        published.append(Published(*source, score, pairs, differs, note))
     return published
 
 
@@ -93,9 +102,9 @@ def _gains(gain: dict[str, Any], system_scores: list[SystemScore]) -> list[Publi
         ours = score.summary.mean[metric] - rival.summary.mean[metric]
         pairs = {metric: (ours, None if percent is None else percent / 100)}
         differs = (*_differences(gain["same"], score), *(gain["differs"] if percent is not None else ()))
-        source = (gain["source"], _where(gain), gain["protocol"], checkpoint, trained, score.corpus)
+        source = (gain["source"], _where(gain), gain["protocol"], checkpoint, trained)
         note = "a gain" if percent is not None else f"a gain; {gain['words'][score.corpus]}"
-        published.append(Published(*source, score.system, pairs, differs, note))
+        published.append(Published(*source, score, pairs, differs, note))
     return published
 
 

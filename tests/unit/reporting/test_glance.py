@@ -18,7 +18,7 @@ from melt_ser.reporting.forest import forest, styles
 from melt_ser.reporting.matrix import matrices
 from melt_ser.reporting.notices import notices
 from melt_ser.reporting.overview import system_scores
-from report_runs import answering, copy, report, results, scored
+from report_runs import EMOBOX_RUN, answering, copy, rename, report, results, scored
 
 
 @pytest.fixture
@@ -225,6 +225,25 @@ def test_published_figures_stand_in_the_panel_of_their_corpus(one: Path, tmp_pat
     assert marks["second"] == [] and len(marks["emodb"]) > 1
     assert any("HuBERT-base 87.7 (EmoBox, Table 4)" in mark.text and mark.differs for mark in marks["emodb"])
     assert all(0 <= mark.at <= 1 for mark in marks["emodb"])
+
+
+def test_a_published_figure_is_of_another_protocol_in_the_panel_of_a_single_fold(one: Path, tmp_path: Path) -> None:
+    def as_emobox(result: dict[str, Any]) -> None:
+        rename(result, "iemocap")
+        for name, settings in EMOBOX_RUN.items():
+            result["config"][name].update(settings)
+
+    copy(one, tmp_path / "all", as_emobox)
+    copy(one, tmp_path / "fold", lambda result: of_fold(1)(result) or as_emobox(result))
+    contents = contents_of(tmp_path)
+    plot = forest(contents.test_sets, {row.key: "c0 s0" for row in contents.systems}, contents.published, 30)
+    differs = {
+        panel.test_set.part: mark.differs
+        for panel in plot.panels
+        for mark in panel.published
+        if mark.text.endswith("(EmoBox, Table 4)") and mark.text.startswith("HuBERT-base ")
+    }
+    assert differs == {"whole corpus": False, "fold 1": True}
 
 
 def test_tests_of_a_single_class_have_a_scale(one: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

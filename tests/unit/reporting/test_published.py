@@ -15,14 +15,7 @@ from melt_ser.reporting.overview import next_to, system_scores
 from melt_ser.reporting.published import published_next_to
 from melt_ser.reporting.published_ratings import published_ratings
 from melt_ser.reporting.rated import rated_systems
-from report_runs import copy, rename, results
-
-EMOBOX_RUN = {
-    "backbone": {"family": "hubert", "checkpoint": "facebook/hubert-base-ls960"},
-    "dataset": {"folds": "emobox"},
-    "trainer": {"freeze": "everything"},
-    "labels": {"name": "four"},
-}
+from report_runs import EMOBOX_RUN, copy, rename, results
 
 
 @pytest.mark.parametrize(
