@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import copy
 import io
+import itertools
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -55,6 +58,10 @@ SETTINGS = [
     ("trainer=frozen", "head=attention"),
     ("trainer=paper", "head=paper"),
 ]
+
+
+def moved_to_gpu(batch: StepInput) -> StepInput:
+    return StepInput(*(None if part is None else part.cuda() for part in batch))
 
 
 @every_kind
@@ -179,7 +186,7 @@ def test_graphs_give_the_loss_and_the_gradients_of_each_batch(kind: str, freeze:
     model.cuda()
     recorded = RecordedGradients(gradients, Ladder((Shape(4, 30), Shape(4, 60))), learning)
     for lengths in ((16000, 400, 4321), (9000, 5000), (700, 800, 900, 8000), (19000,)):
-        batch = StepInput(*(tensor.cuda() for tensor in step_input(copy.deepcopy(model).cpu(), stage, *lengths)))
+        batch = moved_to_gpu(step_input(copy.deepcopy(model).cpu(), stage, *lengths))
         results = []
         with exact_products():
             for compute in (gradients, recorded):
@@ -200,9 +207,29 @@ def test_graphs_draw_a_new_dropout_each_time() -> None:
     model, stage, learning, gradients = model_with_gradients("hubert-base", "convolution")
     model.cuda().train()
     recorded = RecordedGradients(gradients, Ladder((Shape(3, 60),)), learning)
-    batch = StepInput(*(tensor.cuda() for tensor in step_input(copy.deepcopy(model).cpu(), stage, 16000, 400, 4321)))
+    batch = moved_to_gpu(step_input(copy.deepcopy(model).cpu(), stage, 16000, 400, 4321))
     losses = [recorded(batch).item() for _ in range(8)]
     assert recorded.works and len(set(losses)) == 8
+
+
+def test_a_graph_is_recorded_while_another_thread_places_batches_in_page_locked_memory() -> None:
+    make_accelerator("cuda")
+    model, stage, learning, gradients = model_with_gradients("hubert-base", "convolution")
+    model.cuda().train()
+    recorded = RecordedGradients(gradients, Ladder(tuple(Shape(3, frames) for frames in range(49, 59))), learning)
+    stopped, sizes = threading.Event(), itertools.count(2**12, 2**12)  # each larger, so that memory is allocated anew
+
+    def load() -> int:
+        return sum(torch.empty(next(sizes)).pin_memory().is_pinned() for _ in iter(stopped.is_set, True))
+
+    with ThreadPoolExecutor(max_workers=1) as thread:
+        placed = thread.submit(load)
+        for seconds in np.linspace(1.0, 1.18, 10):
+            lengths = (round(seconds * 16000), 400, 4321)
+            recorded(moved_to_gpu(step_input(copy.deepcopy(model).cpu(), stage, *lengths)))
+        stopped.set()
+        assert placed.result() > 0  # raises what the thread met
+    assert recorded.works and len(recorded.graphs) == 10
 
 
 @pytest.mark.parametrize("family", ["wav2vec2", "wavlm"])

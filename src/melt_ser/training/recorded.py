@@ -94,7 +94,8 @@ class CudaRecorder:
                 for _ in range(2):
                     compute()
             torch.cuda.current_stream().wait_stream(stream)
-            with torch.cuda.graph(graph, pool=self.pool):
+            # thread_local: the loader's thread may allocate page-locked memory meanwhile (data/loading.py).
+            with torch.cuda.graph(graph, pool=self.pool, capture_error_mode="thread_local"):
                 loss = compute()
         finally:  # also if the recording fails, since the training goes on without it
             torch.cuda.set_rng_state(random_state)
