@@ -212,6 +212,27 @@ def test_graphs_draw_a_new_dropout_each_time() -> None:
     assert recorded.works and len(set(losses)) == 8
 
 
+def test_a_training_goes_on_with_the_same_draws_if_no_graph_can_be_recorded(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    make_accelerator("cuda")
+    model, stage, learning, gradients = model_with_gradients("hubert-base", "convolution")
+    model.cuda().train()
+    batch = moved_to_gpu(step_input(copy.deepcopy(model).cpu(), stage, 16000, 400, 4321))
+    torch.manual_seed(0)
+    expected = [gradients(batch).item() for _ in range(3)]
+
+    def waiting(batch: StepInput) -> torch.Tensor:
+        loss = gradients(batch)
+        assert loss.item() > 0  # no graph can wait for a number
+        return loss
+
+    torch.manual_seed(0)
+    recorded = RecordedGradients(waiting, Ladder((Shape(3, 60),)), learning)
+    assert [recorded(batch).item() for _ in range(3)] == expected
+    assert not recorded.works and "training goes on without trainer.cuda_graphs" in capsys.readouterr().err
+
+
 def test_a_graph_is_recorded_while_another_thread_places_batches_in_page_locked_memory() -> None:
     make_accelerator("cuda")
     model, stage, learning, gradients = model_with_gradients("hubert-base", "convolution")

@@ -97,12 +97,23 @@ class CudaRecorder:
             # thread_local: the loader's thread may allocate page-locked memory meanwhile (data/loading.py).
             with torch.cuda.graph(graph, pool=self.pool, capture_error_mode="thread_local"):
                 loss = compute()
-        finally:  # also if the recording fails, since the training goes on without it
+        except RuntimeError:
+            _replace_random_state(random_state)
+            raise
+        else:
             torch.cuda.set_rng_state(random_state)
+        finally:  # also if the recording fails, since the training goes on without it
             for weight, gradient in zip(self.learning, kept, strict=True):
                 assert weight.grad is not None
                 weight.grad.copy_(gradient)
         return graph.replay, loss
+
+
+def _replace_random_state(random_state: Tensor) -> None:
+    """Let the GPU draw from a new state with this content: older versions of torch lock that of a failed graph."""
+    unlocked = torch.Generator("cuda")
+    unlocked.set_state(random_state)
+    torch.cuda.default_generators[torch.cuda.current_device()].graphsafe_set_state(unlocked)
 
 
 def recorded_gradients(
