@@ -93,10 +93,7 @@ def tell_unread(composed: DictConfig, overrides: Iterable[str]) -> None:
     for key, reader in DEFAULT_OF.items():
         if key not in given:
             continue
-        group, _, name = reader.partition(".")
-        unresolved = OmegaConf.to_container(composed[group], resolve=False)
-        assert isinstance(unresolved, dict)
-        if key not in str(unresolved[name]):
+        if not is_read(composed, key):
             value = OmegaConf.select(composed, reader)
             say(f"note: {key} is a default of {reader}, which is {value} here; set {reader} in its place.")
     if "trainer.backbone_learning_rate" in given and composed.trainer.freeze == "everything":
@@ -104,6 +101,14 @@ def tell_unread(composed: DictConfig, overrides: Iterable[str]) -> None:
             "note: trainer.backbone_learning_rate has no effect with trainer.freeze=everything, which trains no layer; "
             "leave it out."
         )
+
+
+def is_read(composed: DictConfig, key: str) -> bool:
+    """Return whether a setting has this default of `backbone`, a key of `DEFAULT_OF`, as its value."""
+    group, _, name = DEFAULT_OF[key].partition(".")
+    unresolved = OmegaConf.to_container(composed[group], resolve=False)
+    assert isinstance(unresolved, dict)
+    return key in str(unresolved[name])
 
 
 def _keys_of(overrides: Iterable[str]) -> set[str]:
