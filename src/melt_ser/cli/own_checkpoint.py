@@ -16,7 +16,7 @@ from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
-from melt_ser.cli.combination import name_combination
+from melt_ser.cli.combination import settle_augment
 from melt_ser.config import BackboneConfig, Init
 from melt_ser.core.console import say
 from melt_ser.core.package import STUDENTS, expanded
@@ -142,7 +142,7 @@ def settle_job(composed: DictConfig) -> None:
     if "backbone" in composed:
         job = HydraConfig.get()
         settle_backbone(composed, job.runtime.choices["backbone"], job.overrides.task)
-        name_combination(composed, job.overrides.task)
+        settle_augment(composed, job.overrides.task)
 
 
 def _settings_of(choice: str, composed: DictConfig) -> Any:
