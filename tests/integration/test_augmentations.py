@@ -75,6 +75,25 @@ def test_a_finished_run_needs_its_folder_no_more(tmp_path: Path, folders: tuple[
 
 
 @pytest.mark.parametrize(
+    ("settings", "told"),
+    [
+        (["augment.pitch_semitones=4"], ["augment.pitch_semitones has no effect with augment.pitch_probability=0"]),
+        (["augment=[codec,speed]", "augment.codecs=[mp3]", "augment.codec_probability=0"], ["augment.codecs has no"]),
+        (["augment=light", "augment.noise_snr_decibels=[0,10]"], []),
+        (["augment=nothing"], []),
+    ],
+)
+def test_a_setting_of_a_change_that_does_not_happen_is_told(
+    settings: list[str], told: list[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    """A range or a strength does not switch its change on; this was not said."""
+    with caplog.at_level("INFO", logger="melt_ser"):
+        compose(settings)
+    assert len(caplog.messages) == len(told)
+    assert all(said.startswith(f"note: {one}") for said, one in zip(caplog.messages, told, strict=True))
+
+
+@pytest.mark.parametrize(
     "settings, sentence",
     [
         (("augment=noise",), "augment=noise needs a folder of recordings of noise: augment.noise_folder=<folder>."),

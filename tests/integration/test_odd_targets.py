@@ -268,6 +268,18 @@ def test_a_stopped_run_with_learned_weights_ends_with_the_same_numbers(data: Pat
     assert (again / "predictions/csv.csv").read_text() == (whole / "predictions/csv.csv").read_text()
 
 
+def test_a_stopped_run_goes_on_though_its_attributes_are_typed_in_another_order(data: Path, tmp_path: Path) -> None:
+    """Both orders are one run. Their outputs were numbered as typed, so a resumed run took valence for arousal."""
+    named = [f"+dataset.attributes.{name}=[1,7]" for name in ("valence", "arousal")]
+    settings = ["head=linear", "trainer.epochs=2"]
+    whole, result = train(tmp_path / "whole", data, "rated.csv", *settings, *named)
+    with stopped_after_checkpoint(lambda _, state: state.epoch == 1):
+        train(tmp_path / "stopped", data, "rated.csv", *settings, *named)
+    again, _ = train(tmp_path / "stopped", data, "rated.csv", *settings, *reversed(named))
+    assert list(result["train"]["scales"]) == ["arousal", "valence"]
+    assert (again / "predictions/csv.csv").read_text() == (whole / "predictions/csv.csv").read_text()
+
+
 def test_a_named_attribute_may_be_in_the_table_of_raters_alone(data: Path, tmp_path: Path) -> None:
     raters = tmp_path / "raters.csv"
     raters.write_text("audio,rater,EmoAct\nwav/s0_0.wav,r1,3\nwav/s0_1.wav,r1,5\n")

@@ -18,7 +18,7 @@ from hydra.core.global_hydra import GlobalHydra
 from omegaconf import MISSING, DictConfig, OmegaConf, flag_override
 
 from melt_ser.cli.checks import check_entries
-from melt_ser.cli.combination import name_combination
+from melt_ser.cli.combination import settle_augment
 from melt_ser.cli.failures import failure_of
 from melt_ser.cli.keys import refuse_unknown_keys
 from melt_ser.cli.overrides import for_hydra, with_entries
@@ -60,7 +60,7 @@ def compose(overrides: list[str], config_name: str = "config") -> DictConfig:
     if choice is not None:
         settle_backbone(composed, choice, overrides)
     if "augment" in composed:
-        name_combination(composed, overrides)
+        settle_augment(composed, overrides)
     return with_entries(composed, schema)
 
 

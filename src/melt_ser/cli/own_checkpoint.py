@@ -16,7 +16,7 @@ from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
-from melt_ser.cli.combination import name_combination
+from melt_ser.cli.combination import settle_augment
 from melt_ser.config import BackboneConfig, Init
 from melt_ser.core.console import say
 from melt_ser.core.package import STUDENTS, expanded
@@ -93,10 +93,7 @@ def tell_unread(composed: DictConfig, overrides: Iterable[str]) -> None:
     for key, reader in DEFAULT_OF.items():
         if key not in given:
             continue
-        group, _, name = reader.partition(".")
-        unresolved = OmegaConf.to_container(composed[group], resolve=False)
-        assert isinstance(unresolved, dict)
-        if key not in str(unresolved[name]):
+        if not is_read(composed, key):
             value = OmegaConf.select(composed, reader)
             say(f"note: {key} is a default of {reader}, which is {value} here; set {reader} in its place.")
     if "trainer.backbone_learning_rate" in given and composed.trainer.freeze == "everything":
@@ -104,6 +101,14 @@ def tell_unread(composed: DictConfig, overrides: Iterable[str]) -> None:
             "note: trainer.backbone_learning_rate has no effect with trainer.freeze=everything, which trains no layer; "
             "leave it out."
         )
+
+
+def is_read(composed: DictConfig, key: str) -> bool:
+    """Return whether a setting has this default of `backbone`, a key of `DEFAULT_OF`, as its value."""
+    group, _, name = DEFAULT_OF[key].partition(".")
+    unresolved = OmegaConf.to_container(composed[group], resolve=False)
+    assert isinstance(unresolved, dict)
+    return key in str(unresolved[name])
 
 
 def _keys_of(overrides: Iterable[str]) -> set[str]:
@@ -137,7 +142,7 @@ def settle_job(composed: DictConfig) -> None:
     if "backbone" in composed:
         job = HydraConfig.get()
         settle_backbone(composed, job.runtime.choices["backbone"], job.overrides.task)
-        name_combination(composed, job.overrides.task)
+        settle_augment(composed, job.overrides.task)
 
 
 def _settings_of(choice: str, composed: DictConfig) -> Any:

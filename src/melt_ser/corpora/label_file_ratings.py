@@ -13,10 +13,10 @@ from pathlib import Path
 import pandas as pd
 
 from melt_ser.config import DatasetConfig
-from melt_ser.core.vocabulary import ATTRIBUTES
 from melt_ser.corpora.label_file import names_in, read_labelled
 from melt_ser.corpora.lines import CONFIDENCE, FIELD, Line
 from melt_ser.corpora.ratings import Ratings
+from melt_ser.corpora.readers.columns import wanted_attributes
 from melt_ser.corpora.readers.delimited import numbers
 from melt_ser.corpora.table import Release
 
@@ -32,7 +32,7 @@ def rate_again(release: Release, path: Path, config: DatasetConfig) -> Release:
     spelled = {column.lower(): column for column in reversed(columns)}
     attributes = {
         name: next(spelled[column] for column in (f"{FIELD}{name}", name) if column in spelled)
-        for name in config.attributes or ATTRIBUTES
+        for name in wanted_attributes(config)
         if spelled.keys() & {f"{FIELD}{name}", name}
     }
     spelling = {label.casefold(): label for label in config.label_map}  # columns are read in lower case

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from omegaconf import DictConfig
 
+from melt_ser.cli.own_checkpoint import DEFAULT_OF, is_read
 from melt_ser.cli.sweep import VISIBLE, overrides, visible_gpus
 from melt_ser.config import Method, Target
 from melt_ser.core.console import say
@@ -43,8 +44,7 @@ def run_search(composed: DictConfig, options: argparse.Namespace, command: Seque
     """
     config, words = checked(composed), overrides()
     path = expanded(options.space) if options.space else default_space(config.trainer)
-    typed_keys = {word.partition("=")[0].lstrip("+~") for word in words}
-    space = read_space(path).without(typed_keys)
+    space = read_space(path).without(keys_set_by(words, composed))
     is_worker = options.one_of_several
     plan = search_plan(config)
     if not options.space and plan.corpus.target is Target.attributes:
@@ -76,6 +76,15 @@ def run_search(composed: DictConfig, options: argparse.Namespace, command: Seque
         search(study, Trainer(plan, folder), words, trials, options.hours)
     if not is_worker:
         report(study, plan, words)
+
+
+def keys_set_by(words: Sequence[str], composed: DictConfig) -> set[str]:
+    """Return the keys that a command sets, with each setting that takes its value from a default of `backbone` there.
+
+    composed: the configuration of the command.
+    """
+    typed = {word.partition("=")[0].lstrip("+~") for word in words}
+    return typed | {reader for key, reader in DEFAULT_OF.items() if key in typed and is_read(composed, key)}
 
 
 def _run_workers(number: int, command: Sequence[str]) -> None:

@@ -15,6 +15,7 @@ import json
 import math
 import typing
 from collections.abc import Iterable
+from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -49,7 +50,12 @@ class Range:
     @property
     def ends(self) -> list[str]:
         """Return the least and the greatest value, as texts."""
-        return [self.text(self.low), self.text(self.high)]
+        return [self.text(self.low), self.text(self.greatest)]
+
+    @property
+    def greatest(self) -> float:
+        """Return the greatest value: with a step that does not lead to `high`, the last one below it."""
+        return self.high if self.size is None else self.values()[-1]
 
     @property
     def size(self) -> int | None:
@@ -58,15 +64,18 @@ class Range:
         return None if step is None else math.floor((self.high - self.low) / step + 1e-9) + 1
 
     def values(self) -> list[Any]:
-        """Return every value, as the study stores it; the range has a finite number of them."""
-        step = self.step or 1
-        return [self.low + number * step for number in range(self.size or 0)]
+        """Return every value, as the study stores it; the range has a finite number of them.
+
+        The sums are of decimal numbers: in binary ones three steps of 0.1 are more than 0.3.
+        """
+        low, step = (Decimal(str(number)) for number in (self.low, self.step or 1))
+        return [(int if self.whole else float)(low + number * step) for number in range(self.size or 0)]
 
     def suggest(self, key: str, trial: Trial) -> float:
         """Return the value that the study's sampler chooses for a trial."""
         if self.whole:
-            return trial.suggest_int(key, int(self.low), int(self.high), step=int(self.step or 1), log=self.log)
-        return trial.suggest_float(key, self.low, self.high, step=self.step, log=self.log)
+            return trial.suggest_int(key, int(self.low), int(self.greatest), step=int(self.step or 1), log=self.log)
+        return trial.suggest_float(key, self.low, self.greatest, step=self.step, log=self.log)
 
     def text(self, value: float) -> str:
         """Return a value as one types it."""

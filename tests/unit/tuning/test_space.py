@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 
 import hydra
 import optuna
 import pytest
 
-from melt_ser.cli.compose import load_config
+from melt_ser.cli.compose import compose, load_config
 from melt_ser.config import Target
 from melt_ser.core.errors import SetupError
 from melt_ser.core.package import conf_folder
+from melt_ser.tuning.command import keys_set_by
 from melt_ser.tuning.search import check_space
 from melt_ser.tuning.space import Choice, Range, default_space, read_space
 
@@ -120,7 +122,26 @@ def test_the_number_of_combinations_and_their_values(tmp_path: Path) -> None:
     assert read.size == 12
     assert read.settings["head.dropout"].values() == pytest.approx([0.0, 0.1, 0.2, 0.3, 0.4, 0.5])
     assert read_space(space(tmp_path, "head.dropout: {low: 0.0, high: 0.5}")).size is None
+    assert Range(0, 0.3, step=0.1).values() == [0.0, 0.1, 0.2, 0.3]
     assert read_space(space(tmp_path, "trainer.epochs: {low: 3, high: 7, step: 2}")).size == 3
+
+
+@pytest.mark.parametrize("high", [0.3, 0.35])
+def test_every_value_of_a_range_with_steps_is_one_of_the_studys(high: float) -> None:
+    """Three steps of 0.1 were 0.30000000000000004: beyond the end, about which optuna warned on the screen."""
+    choices, study = Range(0.0, high, step=0.1), optuna.create_study()
+    study.enqueue_trial({"head.dropout": choices.values()[-1]})
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert choices.suggest("head.dropout", study.ask()) == 0.3
+    assert choices.ends == ["0.0", "0.3"]
+
+
+@pytest.mark.parametrize(("trainer", "is_searched"), [("finetune", False), ("lora", True)])
+def test_a_rate_that_the_command_sets_as_the_backbones_default_is_not_searched(trainer: str, is_searched: bool) -> None:
+    """It was, and the rate of the command did nothing. trainer=lora has a rate of its own."""
+    words = [f"trainer={trainer}", "backbone.learning_rate=1e-5"]
+    assert ("trainer.backbone_learning_rate" not in keys_set_by(words, compose(words))) == is_searched
 
 
 def test_what_the_command_sets_is_not_searched(tmp_path: Path) -> None:

@@ -14,8 +14,8 @@ from typing import Any
 import pandas as pd
 
 from melt_ser.config import DatasetConfig
-from melt_ser.core.vocabulary import ATTRIBUTES
 from melt_ser.corpora.ratings import ATTRIBUTE, Ratings, Scale, joined
+from melt_ser.corpora.readers.columns import wanted_attributes
 from melt_ser.corpora.table import Release
 from melt_ser.corpora.targets import WITHOUT
 
@@ -30,7 +30,7 @@ def rated_columns(names: Iterable[str], config: DatasetConfig) -> dict[str, str]
     of ratings (`dataset.raters`, `dataset.label_file`) too.
     """
     present, is_needed = set(names), config.attributes and not (config.raters or config.label_file)
-    wanted = {name: config.columns.get(name) or name for name in config.attributes or ATTRIBUTES}
+    wanted = {name: config.columns.get(name) or name for name in wanted_attributes(config)}
     return {ATTRIBUTE + ours: theirs for ours, theirs in wanted.items() if is_needed or theirs in present}
 
 

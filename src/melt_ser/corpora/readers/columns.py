@@ -37,9 +37,17 @@ def columns_of(config: DatasetConfig) -> dict[str, str | None]:
     return {our: their for our, their in config.columns.items() if our not in attributes}
 
 
+def wanted_attributes(config: DatasetConfig) -> list[str]:
+    """Return the attributes in `dataset.attributes`, or else the common ones, in one order however they are typed.
+
+    Their order numbers a model's outputs, and settings in another order are the same run.
+    """
+    return sorted(config.attributes, key=lambda name: (name not in ATTRIBUTES, name)) or list(ATTRIBUTES)
+
+
 def attribute_columns(config: DatasetConfig) -> dict[str, str]:
-    """Return the column of each attribute, in lower case: of those in `dataset.attributes`, or of the common ones."""
-    return {name: (config.columns.get(name) or name).lower() for name in config.attributes or ATTRIBUTES}
+    """Return the column of each of the `wanted_attributes`, in lower case."""
+    return {name: (config.columns.get(name) or name).lower() for name in wanted_attributes(config)}
 
 
 def needs_label(config: DatasetConfig) -> bool:
