@@ -40,9 +40,10 @@ def columns_of(config: DatasetConfig) -> dict[str, str | None]:
 def wanted_attributes(config: DatasetConfig) -> list[str]:
     """Return the attributes in `dataset.attributes`, or else the common ones, in one order however they are typed.
 
-    Their order numbers a model's outputs, and settings in another order are the same run.
+    The common ones come first. The order numbers a model's outputs, and settings in another order are the same run.
     """
-    return sorted(config.attributes, key=lambda name: (name not in ATTRIBUTES, name)) or list(ATTRIBUTES)
+    common = [name for name in ATTRIBUTES if name in config.attributes or not config.attributes]
+    return common + sorted(set(config.attributes) - set(ATTRIBUTES))
 
 
 def attribute_columns(config: DatasetConfig) -> dict[str, str]:
