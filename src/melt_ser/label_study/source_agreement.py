@@ -144,7 +144,7 @@ class _Counted:
         seed: int,
     ) -> None:
         """Count and resample the rows of `codes`, (utterances, sources); -1 is no label."""
-        self.level, self.values, self.categories = level, values, categories
+        self.codes, self.level, self.values, self.categories = codes, level, values, categories
         self.by_label = categories <= MOST_LABELS
         self.patterns, pattern_of_row = np.unique(codes, axis=0, return_inverse=True)
         pattern_of_row = pattern_of_row.ravel()
@@ -169,17 +169,18 @@ class _Counted:
     def pair(self, first: int, second: int, names: Sequence[str]) -> PairAgreement:
         """Return the agreement of two sources, by their numbers."""
         both = np.flatnonzero((self.patterns[:, [first, second]] >= 0).all(axis=1))
+        units = self.units.among((self.codes[:, first] >= 0) & (self.codes[:, second] >= 0))
         ours, theirs = self.patterns[both, first], self.patterns[both, second]
         times = self.counts[:, both]
         changed: tuple[float, Bounds | None] | tuple[None, None] = (None, None)
         kappa = changed
         with np.errstate(invalid="ignore", divide="ignore"):  # a resample may have no utterance that both labelled
             if self.by_label:
-                changed = self._with_interval(1 - times @ (ours == theirs) / times.sum(axis=1), least=0.0)
+                changed = self._with_interval(1 - times @ (ours == theirs) / times.sum(axis=1), units, least=0.0)
             if self.values is not None:
-                kappa = self._with_interval(kappa_of_numbers(self.values[ours], self.values[theirs], times))
+                kappa = self._with_interval(kappa_of_numbers(self.values[ours], self.values[theirs], times), units)
             elif self.by_label:
-                kappa = self._with_interval(self._kappa(both, ours, theirs))
+                kappa = self._with_interval(self._kappa(both, ours, theirs), units)
         return PairAgreement(
             first=names[first],
             second=names[second],
@@ -200,8 +201,11 @@ class _Counted:
         """Return the sums of a matrix of each pattern, (1 + resamples, categories, categories)."""
         return np.asarray(self.counts @ matrices).reshape(-1, self.categories, self.categories)
 
-    def _with_interval(self, values: Floats, least: float = -1.0) -> tuple[float, Bounds | None] | tuple[None, None]:
-        return with_interval(float(values[0]), values[1:], self.units, least)
+    def _with_interval(
+        self, values: Floats, units: Units | None = None, least: float = -1.0
+    ) -> tuple[float, Bounds | None] | tuple[None, None]:
+        """Return a value with its interval; `units`: those that the value is over, if they are not all."""
+        return with_interval(float(values[0]), values[1:], units or self.units, least)
 
 
 def _label_set(table: pd.DataFrame, labels: Sequence[str] | None, level: Level) -> list[str]:

@@ -88,10 +88,9 @@ def _test_part(other: OtherResult, score: SystemScore, ours: pd.Series | None) -
 
     ours: the references of our test files, None if they are not known.
     """
-    row = score.rows[0]
     if other.answers is None or ours is None:
-        numbers = f"{other.n} test utterances there, {row.n} here"
-        return ([numbers] if other.n != row.n else [f"which {other.n} utterances were tested is not stated"]), ""
+        numbers = f"{other.n} test utterances there, {score.n} here"
+        return ([numbers] if other.n != score.n else [f"which {other.n} utterances were tested is not stated"]), ""
     common = ours.index.intersection(other.answers.index)
     if not len(common) == len(ours) == len(other.answers):
         return [f"{len(common)} of its {len(other.answers)} test files are among our {len(ours)}"], ""
@@ -104,10 +103,11 @@ def _test_part(other: OtherResult, score: SystemScore, ours: pd.Series | None) -
 def _references(score: SystemScore) -> pd.Series | None:
     """Return the reference of each of our test files, by its stem; None if they are not known, or not one each."""
     try:
-        table = read_predictions(score.runs[0], score.rows[0]).drop_duplicates("utterance")
+        tables = [read_predictions(*pair) for pair in zip(score.runs, score.rows, strict=True)]
     except InputError:
         return None
-    if "file" not in table:
+    table = pd.concat(tables).drop_duplicates("utterance")  # several seeds have the same
+    if "file" not in table or table["file"].isna().any():
         return None
     stems = stems_of(table["file"])
     return table["reference"].set_axis(stems) if stems.is_unique else None

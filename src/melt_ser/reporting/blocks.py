@@ -82,7 +82,7 @@ def blocks_of(matrix: Matrix, methods: dict[str, str]) -> list[Block]:
     """Return the small tables of a matrix, square ones first; `methods` has the names that `method_names` returns."""
     rows: dict[tuple[str, str, str], dict[Corpus, Cell]] = defaultdict(dict)
     trainings: dict[str, set[str]] = defaultdict(set)
-    for cell in sorted(matrix.cells, key=lambda cell: (is_whole(cell.score), cell.score.rows[0].n)):
+    for cell in sorted(matrix.cells, key=lambda cell: (is_whole(cell.score), cell.score.n)):
         score = cell.score
         method = methods[method_of(score.key)]
         trainings[method].add(score.train)

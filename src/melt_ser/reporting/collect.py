@@ -127,7 +127,8 @@ def collect(roots: list[Path]) -> CollectedRuns:
     """
     missing = [root for root in roots if not root.is_dir()]
     if missing:
-        raise SetupError(f"There is no folder {missing[0]}; give folders of runs, such as the out=<folder> of train.")
+        fault = f"{missing[0]} is no folder" if missing[0].exists() else f"There is no folder {missing[0]}"
+        raise SetupError(f"{fault}; give folders of runs, such as the out=<folder> of train.")
     collected = CollectedRuns()
     seen: set[str] = set()
     first: dict[tuple[str, str], Path] = {}

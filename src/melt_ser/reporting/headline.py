@@ -15,14 +15,13 @@ from melt_ser.reporting.scores import (
     above_chance,
     chance,
     corpus_names,
-    is_whole,
     seeds,
     tested_part,
     with_interval,
 )
 
 WHOLE = "whole corpus"
-SURE = 0.05  # a lead with a smaller p-value is significant
+SURE = 0.05  # a lead with a p-value up to this is significant
 
 
 @dataclass(frozen=True)
@@ -73,8 +72,11 @@ class TestSet:
         lead = f"{points} points ahead of {self.name_of(second)}"
         if second.p is None or second.comparison is None:
             return f"{lead} (not tested)"
+        of_folds = self.best.score.is_over_own_folds or second.score.is_over_own_folds
+        if of_folds and second.comparison.difference <= 0:
+            return f"{lead} by the mean over folds, but not by all their answers together"
         tested = f"({p_value(second.p)}, over {second.comparison.units} {second.comparison.unit}s)"
-        return f"{lead} {tested}" if second.p < SURE else f"{lead}, not significantly {tested}"
+        return f"{lead} {tested}" if second.is_below(SURE) else f"{lead}, not significantly {tested}"
 
     @property
     def against_chance(self) -> str:
@@ -87,8 +89,8 @@ class TestSet:
     @property
     def sure(self) -> bool:
         """Return whether the best is significantly ahead of the second and above chance, and there is no caution."""
-        p = self.cells[1].p if len(self.cells) > 1 else None
-        return p is not None and p < SURE and bool(above_chance(self.best.score)) and not self.caution
+        is_ahead = len(self.cells) > 1 and self.cells[1].is_below(SURE)
+        return is_ahead and bool(above_chance(self.best.score)) and not self.caution
 
     @property
     def caution(self) -> str:
@@ -133,10 +135,10 @@ def test_sets(matrix: Matrix) -> list[TestSet]:
     names = corpus_names(by_corpus)
     for corpus, keys in sorted(by_corpus.items()):
         keys.sort(key=lambda key: (-len(cells[key]), -key.n, key))
-        wholes = [key for key in keys if _part(key, cells[key][0]) == WHOLE]
+        wholes = [key for key in keys if _part(key, cells[key]) == WHOLE]
         for key in keys:
             ranked = sorted(cells[key], key=lambda cell: -cell.score.summary.mean[METRIC])
-            part = _part(key, ranked[0])
+            part = _part(key, ranked)
             table = names[corpus].removeprefix(corpus[0]).removeprefix(", ")
             numbers = f"{counted(len(key.classes), 'class', 'classes')}, {counted(key.n, 'utterance')}"
             detail = ", ".join(filter(None, [table, part, numbers]))
@@ -148,6 +150,8 @@ def test_sets(matrix: Matrix) -> list[TestSet]:
 test_sets.__test__ = False  # type: ignore[attr-defined]
 
 
-def _part(key: ScoredSet, cell: Cell) -> str:
-    whole = is_whole(cell.score) or cell.score.rows[0].split == "all"
-    return tested_part(cell.score) if key.fold or not whole else WHOLE
+def _part(key: ScoredSet, cells: list[Cell]) -> str:
+    if key.fold or key.split:
+        return f"fold {key.fold}" if key.fold else key.split
+    some_folds = all(cell.score.is_over_own_folds for cell in cells)  # they may not be all folds of the corpus
+    return tested_part(cells[0].score) if some_folds else WHOLE

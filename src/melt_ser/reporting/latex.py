@@ -195,7 +195,7 @@ def _meaning(cells: list[Cell], metrics: list[str], letters: bool = False) -> It
     """Yield what the brackets, deviations and marks of these cells and metrics mean."""
     if any(_unit(cell.score) for cell in cells):
         yield r"{[}low, high{]}: 95\,\% interval."
-    yield from map(breakable, interval_legend([row for cell in cells for row in cell.score.rows], metrics))
+    yield from map(breakable, interval_legend([row for cell in cells for row in cell.score.interval_rows], metrics))
     deviations = dict.fromkeys(over(cell.score) for cell in cells if over(cell.score))
     if deviations:
         yield rf"$\pm$: standard deviation over {' or '.join(deviations)}."

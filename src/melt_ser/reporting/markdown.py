@@ -42,7 +42,7 @@ def _lines(contents: ReportData) -> Iterator[str]:
         f"{len(collected.failed)} failed, {len(collected.unreadable)} not readable."
     )
     if contents.system_scores:
-        legend = interval_legend([row for score in contents.system_scores for row in score.rows], ["ua"])
+        legend = interval_legend([row for score in contents.system_scores for row in score.interval_rows], ["ua"])
         yield f"\n{escaped(' '.join([*legend[:1], '[–]: no interval; the reasons stand under Every score.']))}"
     yield from _best(contents)
     for matrix, blocks in zip(contents.matrices, contents.blocks, strict=True):
@@ -139,13 +139,13 @@ def _systems(contents: ReportData) -> Iterator[str]:
 def _results(contents: ReportData) -> Iterator[str]:
     metrics = table_metrics()
     columns = ("system", "trained on", "tested on", "split", "fold", "answer set", "mean of", "n", "chance")
-    legend = interval_legend([row for score in contents.system_scores for row in score.rows])
+    legend = interval_legend([row for score in contents.system_scores for row in score.interval_rows])
     told = "In %: mean ± standard deviation over seeds, folds or models (`mean of`), [95 % interval]; chance: guesses."
     yield " ".join([told, *legend]) + "\n"
     yield from table(
         [*columns, *(metric.label for metric in metrics.values())],
         (
-            [row.system, row.train, row.corpus, row.rows[0].split, row.fold, row.answer_set, over(row), row.rows[0].n]
+            [row.system, row.train, row.corpus, row.rows[0].split, row.fold, row.answer_set, over(row), row.n]
             + [percent(row.chance)]
             + [figure(row, name) for name in metrics]
             for row in contents.system_scores

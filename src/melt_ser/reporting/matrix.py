@@ -34,15 +34,14 @@ class ScoredSet(NamedTuple):
     @staticmethod
     def of(score: SystemScore) -> ScoredSet:
         row = score.rows[0]
-        whole = row.split == "all" or row.fold == POOLED or score.summary.over == "fold"
+        whole = row.split == "all" or row.fold == POOLED or score.is_over_own_folds
         own_fold = score.corpus == score.train and not whole and isinstance(row.fold, int)
-        n = sum(row.n for row in score.rows) if score.summary.over == "fold" else row.n
         return ScoredSet(
             row.corpus,
             "" if whole else row.split,
             str(row.fold) if own_fold else "",
             tuple(sorted(row.classes)),
-            n,
+            score.n,
             row.digest,
         )
 
@@ -57,9 +56,18 @@ class Cell:
     comparison: Comparison | None = None  # of `compared_with` with this score
     p: float | None = None  # the corrected p-value of the comparison
 
+    def is_below(self, level: float) -> bool:
+        """Return whether the score is significantly below the best: at a p of at most `level`.
+
+        The answers of all folds are tested together. Their order may be another one than that of means over folds.
+        """
+        if self.p is None or self.comparison is None:
+            return False
+        return self.p <= level and self.comparison.difference > 0
+
     @property
     def mark(self) -> str:
-        return next((mark for level, mark in MARKS if self.p is not None and self.p <= level), "")
+        return next((mark for level, mark in MARKS if self.is_below(level)), "")
 
 
 @dataclass

@@ -159,7 +159,22 @@ class SystemScore:
     @property
     def fold(self) -> str:
         """Return "all", "mean", "" (the release's own split), or the numbers of the folds that were run."""
-        return ", ".join(sorted({str(row.fold) for row in self.rows if row.fold is not None}))
+        return ", ".join(dict.fromkeys(str(row.fold) for row in self.rows if row.fold is not None))
+
+    @property
+    def is_over_own_folds(self) -> bool:
+        """Return whether it is a mean over folds of the training corpus, each tested on its own part of it."""
+        return self.summary.over == "fold" and self.corpus == self.train
+
+    @property
+    def n(self) -> int:
+        """Return the number of tested utterances; of folds of the training corpus, that of all of them together."""
+        return sum(row.n for row in self.rows) if self.is_over_own_folds else self.rows[0].n
+
+    @property
+    def interval_rows(self) -> list[EvaluationSummary]:
+        """Return the rows with the intervals of the score; none for a mean over folds, which has no interval."""
+        return [] if self.summary.over == "fold" else self.rows
 
 
 def system_scores(runs: list[Run]) -> list[SystemScore]:
@@ -174,7 +189,7 @@ def system_scores(runs: list[Run]) -> list[SystemScore]:
     scores = []
     for (key, answer_set, *_), pairs in alike.items():
         for part in _summarisable(pairs):
-            part.sort(key=lambda pair: (pair[0].result.run.seed, str(pair[1].fold)))
+            part.sort(key=lambda pair: (pair[0].result.run.seed, str(pair[1].fold).zfill(4)))
             part_runs, rows = [run for run, _ in part], [row for _, row in part]
             unit: Over = "fold" if len({row.fold for row in rows}) > 1 else "seed"
             train = part_runs[0].result.train.corpus
@@ -231,7 +246,7 @@ def figure(score: SystemScore, name: str, interval: bool = True) -> str:
     if deviation is None:
         deviation = score.rows[0].spread.get(name)
     text = metric.show(score.summary.mean[name]) + (f" ± {metric.show(deviation)}" if deviation is not None else "")
-    if not interval or not metric.has_interval or (score.summary.count > 1 and score.summary.over == "fold"):
+    if not interval or not metric.has_interval or not score.interval_rows:
         return text
     noted = next((row for row in score.rows if row.interval(name) is None), score.rows[0])
     return text + interval_text(score.summary.interval[name], noted, metric)

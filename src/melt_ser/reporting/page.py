@@ -122,7 +122,7 @@ def _overview_rows(contents: ReportData, names: dict[str, str]) -> list[dict[str
 
 def _score_row(score: SystemScore) -> list[Any]:
     row = score.rows[0]
-    told = [score.system, score.train, score.corpus, row.split, score.fold, score.answer_set, over(score), row.n]
+    told = [score.system, score.train, score.corpus, row.split, score.fold, score.answer_set, over(score), score.n]
     return [*told, percent(score.chance), *(figure(score, name) for name in table_metrics())]
 
 

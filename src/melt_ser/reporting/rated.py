@@ -15,6 +15,7 @@ from melt_ser.evaluation.rating_scores import DISTRIBUTION
 from melt_ser.evaluation.results import ENSEMBLE, RatingScore
 from melt_ser.evaluation.summary import mean_interval
 from melt_ser.reporting.collect import Run
+from melt_ser.reporting.scores import Corpus, corpus_names
 from melt_ser.reporting.systems import system_names
 from melt_ser.runs.rating_rows import CLASS
 from melt_ser.runs.rating_table import ATTRIBUTES_MEANING, VOTES_MEANING, metrics_of, rating_legend, shown
@@ -40,6 +41,7 @@ class RatedSystem:
     train: str
     runs: list[Run]
     rows: list[RatingScore]
+    corpus: str  # that was tested; if several tables have its name, with the beginning of the digest
     mark: str = ""  # of `rated_pairs`: significantly below the best of its test set
 
     @property
@@ -54,8 +56,10 @@ class RatedSystem:
 
     @property
     def tested_on(self) -> str:
-        """Return the corpus, with the split if it is not test, and a single fold."""
-        return _tested_on(self.first)
+        """Return the corpus, with the split if it is not test, and a single fold: of another corpus, the model's."""
+        fold, is_own = self.first.fold, self.first.corpus == self.train
+        of_model = f", model of fold {fold}" if isinstance(fold, int) and not is_own else ""
+        return _tested_on(self.first, self.corpus, is_own) + of_model
 
     @property
     def over(self) -> str:
@@ -103,10 +107,14 @@ def rated_systems(runs: Sequence[Run]) -> list[RatedSystem]:
         for row in run.result.whole_ratings():
             if row.fold != ENSEMBLE:
                 alike[run.system, row.corpus, row.digest, row.split, str(row.fold), row.of].append((run, row))
-    systems = [
-        RatedSystem(names[key], pairs[0][0].result.train.corpus, [run for run, _ in pairs], [row for _, row in pairs])
-        for (key, *_), pairs in alike.items()
-    ]
+    tables_of: dict[str, dict[Corpus, None]] = defaultdict(dict)  # by attribute: a digest covers the ratings too
+    for _, corpus, digest, _, _, of in alike:
+        tables_of[of][corpus, digest] = None
+    corpora = {of: corpus_names(found) for of, found in tables_of.items()}
+    systems = []
+    for (key, corpus, digest, _, _, of), pairs in alike.items():
+        seeds = [run for run, _ in pairs], [row for _, row in pairs]
+        systems.append(RatedSystem(names[key], seeds[0][0].result.train.corpus, *seeds, corpora[of][corpus, digest]))
     return sorted(systems, key=_rank)
 
 
@@ -120,14 +128,15 @@ def one_rater(runs: Sequence[Run]) -> list[list[str]]:
                 for name, value in row.values.items()
                 if value is not None
             ]
-            found[_tested_on(row), row.of, f"{row.n:,}", ", ".join(shown_values)] = None
+            tested_on = _tested_on(row, row.corpus, row.corpus == run.result.train.corpus)
+            found[tested_on, row.of, f"{row.n:,}", ", ".join(shown_values)] = None
     return [list(cells) for cells in found]
 
 
-def _tested_on(row: RatingScore) -> str:
+def _tested_on(row: RatingScore, corpus: str, is_own: bool) -> str:
     split = "" if row.split in ("test", "all") else f" ({row.split})"
-    fold = f", fold {row.fold}" if isinstance(row.fold, int) else ""
-    return f"{row.corpus}{split}{fold}"
+    fold = f", fold {row.fold}" if isinstance(row.fold, int) and is_own else ""
+    return f"{corpus}{split}{fold}"
 
 
 def _rank(system: RatedSystem) -> tuple[str, bool, str, float, str]:

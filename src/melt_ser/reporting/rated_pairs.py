@@ -52,8 +52,9 @@ class RatedPair:
 
     @property
     def mark(self) -> str:
-        """Return † or ‡ if the system is significantly below the best, otherwise ""."""
-        return next((mark for level, mark in MARKS if self.p <= level), "")
+        """Return † or ‡ if the system is significantly worse than the best on their utterances, otherwise ""."""
+        lead = self.difference.difference * (-1 if self.system.first.of == DISTRIBUTION else 1)  # the best KL is low
+        return next((mark for level, mark in MARKS if self.p <= level and lead > 0), "")
 
     @property
     def cells(self) -> list[str]:

@@ -29,10 +29,12 @@ def tested_part(score: SystemScore) -> str:
     Of an own corpus, all folds are the whole corpus: each utterance was answered by the model that did not train on it.
     """
     row, models = score.rows[0], len(score.runs[0].result.train.folds)
-    if score.summary.over == "fold":
+    if score.is_over_own_folds:
         return f"{score.summary.count} folds"
     if score.corpus != score.train:
         told = {"all": f"all {models} models", "mean": f"mean of {row.models} models"}.get(str(row.fold), "")
+        if score.summary.over == "fold":
+            told = f"mean of {score.summary.count} models"
         return ", ".join(filter(None, ["" if row.split == "all" else row.split, told]))
     if isinstance(row.fold, int):
         return f"fold {row.fold}"
@@ -50,7 +52,9 @@ def interval(score: SystemScore) -> list[float] | None:
 
 
 def interval_shown(score: SystemScore) -> str:
-    """Return " [66.0, 76.0]ˢ", " [–]" if there is a reason why the interval is missing, otherwise ""."""
+    """Return " [66.0, 76.0]ˢ", " [–]" if there is a reason why the interval is missing, otherwise "" (over folds)."""
+    if not score.interval_rows:
+        return ""
     bounds = interval(score)
     noted = score.rows[0] if bounds else next((row for row in score.rows if row.interval_note), score.rows[0])
     return interval_text(bounds, noted, METRICS[METRIC])

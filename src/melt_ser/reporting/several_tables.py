@@ -22,7 +22,8 @@ def several_tables(scores: list[SystemScore]) -> list[str]:
             told = ", ".join(digest[:6] + (f" ({file})" if file else "") for digest, file in sorted(files.items()))
             sentences.append(
                 f"{len(files)} tables have the name {corpus}: {told}. Systems are compared on the same table only. "
-                "Other rows, labels or words (the column text) make another table; to compare systems, give them one."
+                "Other rows, labels or words (the column text) make another table, and so do ratings as a target. "
+                "To compare systems, give them one."
             )
     return sentences
 

@@ -18,6 +18,7 @@ from melt_ser.core.console import say
 from melt_ser.core.errors import SetupError, one_line
 
 FORMATS = ("text", "md", "json")
+WIDTH, WIDEST = 100, 10_000  # columns of text, and of a table whose words need more than WIDTH
 NO_INTERVAL = (
     "[–]: there is no interval if speakers are fewer than four, if all resamples give the same value, or if it would "
     "be the whole scale."
@@ -85,13 +86,14 @@ def _markdown_lines(sections: Sequence[Section]) -> Iterator[str]:
 
 
 def as_text(sections: Sequence[Section]) -> str:
-    """Return the sections as text for a terminal, 100 columns wide."""
+    """Return the sections as text for a terminal, 100 columns wide; a table is wider if its words need it."""
     from rich.box import SIMPLE_HEAD
     from rich.console import Console
+    from rich.measure import Measurement
     from rich.table import Table
 
     stream = io.StringIO()
-    console = Console(file=stream, width=100, markup=False, emoji=False, highlight=False, no_color=True)
+    console = Console(file=stream, width=WIDTH, markup=False, emoji=False, highlight=False, no_color=True)
     for section in sections:
         console.print(one_line(section.title).upper())
         for sentence in section.sentences:
@@ -102,7 +104,10 @@ def as_text(sections: Sequence[Section]) -> str:
                 shown.add_column(one_line(column), justify="right" if number else "left", overflow="fold")
             for row in section.rows:
                 shown.add_row(*map(one_line, row))
+            unbounded = console.options.update(width=WIDEST)
+            console.width = max(WIDTH, Measurement.get(console, unbounded, shown).minimum)
             console.print(shown)
+            console.width = WIDTH
         console.print()
     return "\n".join(line.rstrip() for line in stream.getvalue().splitlines()) + "\n"
 

@@ -30,9 +30,13 @@ class SystemRow:
         if self.runs[0].result.is_published:
             return "–"
         numbers = len({run.result.run.seed for run in self.runs})
-        folds = sorted({str(run.result.config["dataset"].get("fold")) for run in self.runs})
+        folds = sorted(
+            {str(run.result.config["dataset"].get("fold")) for run in self.runs}, key=lambda one: one.zfill(4)
+        )
         split = all(run.result.train.folds[0].fold is None for run in self.runs if run.result.train.folds)
-        told = "its own split" if split else "all folds" if folds == ["all"] else f"fold {', '.join(folds)}"
+        numbered = ", ".join(fold for fold in folds if fold != "all")
+        parts = [f"fold {numbered}" if numbered else "", "all folds" if "all" in folds else ""]
+        told = "its own split" if split else " and ".join(filter(None, parts))
         return f"{numbers} seed{'s' if numbers > 1 else ''}, {told}"
 
     @property
@@ -53,7 +57,7 @@ def system_rows(scores: list[SystemScore]) -> list[SystemRow]:
     """Return a row for each system, by name and training corpus (answer set closed)."""
     by_system: dict[str, dict[tuple[str, str], SystemScore]] = defaultdict(dict)
     runs: dict[str, dict[int, Run]] = defaultdict(dict)
-    for score in sorted(scores, key=lambda score: (is_whole(score), score.rows[0].n)):
+    for score in sorted(scores, key=lambda score: (is_whole(score), score.n)):
         runs[score.key].update({id(run): run for run in score.runs})
         if score.answer_set.startswith("closed"):
             by_system[score.key][score.corpus, score.rows[0].digest] = score  # the last is on most data

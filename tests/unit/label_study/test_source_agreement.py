@@ -282,3 +282,31 @@ def test_the_page_shows_every_pair_and_is_inert(tmp_path: Path, browser: Any) ->
         assert seen.page.evaluate("document.documentElement.scrollWidth") <= width
         assert min(contrast for contrast, _ in seen.page.evaluate(CONTRASTS)) >= 4.5
         seen.context.close()
+
+
+@pytest.mark.parametrize("level", ["nominal", "ordinal", "interval"])
+def test_the_interval_of_a_pair_counts_the_speakers_that_both_labelled(level: Level) -> None:
+    random, speakers = np.random.default_rng(0), [f"s{row // 10}" for row in range(80)]
+    first = random.choice(["1", "2", "3"], 80)
+    second = np.where(random.random(80) < 0.7, first, "2")
+    third = [label if row < 30 else "" for row, label in enumerate(np.where(random.random(80) < 0.7, first, "3"))]
+    rows = list(map(list, zip(first, second, third, strict=True)))
+    whole, *of_three = source_agreement(table_of(rows, speakers), level=level).pairs
+    assert whole.changed_ci95 and whole.kappa_ci95
+    for pair in of_three:
+        assert (pair.n, pair.changed_ci95, pair.kappa_ci95) == (30, None, None)  # three speakers are too few
+        assert pair.changed is not None and pair.kappa is not None
+
+
+def test_a_table_of_many_labels_breaks_no_number_in_the_terminal(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    numbers = [f"{1 + number / 8:g}" for number in range(40)]
+    rows = {"utterance": range(80), "a": numbers * 2, "b": numbers[::-1] * 2}
+    pd.DataFrame(rows).to_csv(tmp_path / "ratings.csv", index=False)
+    assert main([str(tmp_path / "ratings.csv"), "--columns", "a,b", "--level", "interval"]) == 0
+    text = capsys.readouterr().out
+    head = next(line for line in text.splitlines() if line.strip().startswith("source "))
+    assert head.split() == ["source", "n", "mean", "deviation", "lowest", "highest", *numbers]
+    sentences = [line for line in text.splitlines() if line.endswith((".", ","))]
+    assert max(map(len, sentences)) <= 100

@@ -122,6 +122,25 @@ def test_the_same_test_utterances_are_told_and_the_unknown_training_makes_the_ro
     assert "100 of its 257 test files are among our 100" in row.differs
 
 
+def test_the_test_files_of_folds_run_one_by_one_are_those_of_all(ours: Path, tmp_path: Path) -> None:
+    answers = read_other("emodb", NKULULEKO)[0].answers
+    assert answers is not None
+    for fold, part in ((1, answers[:100]), (2, answers[100:])):
+
+        def of_fold(result: dict[str, Any], fold: int = fold) -> None:
+            result["config"]["dataset"]["fold"] = fold
+            result["train"]["folds"] = result["train"]["folds"][:1]
+            result["evals"] = [row | {"fold": fold} for row in result["evals"] if row["fold"] == "all"]
+
+        folder = copy(ours, tmp_path / "folds" / str(fold), of_fold)
+        result = json.loads((folder / "result.json").read_text())
+        frame = pd.DataFrame({"utterance": part.index, "file": part.index, "fold": fold, "reference": part.array})
+        frame = frame.assign(prediction=part.array, **dict.fromkeys(result["evals"][0]["classes"], 0.5))
+        frame.to_csv(folder / result["evals"][0]["predictions"], index=False)
+    [row] = other_results_next_to(read_other("emodb", NKULULEKO), system_scores(collect([tmp_path / "folds"]).runs))
+    assert row.note == "the same test utterances with the same references"
+
+
 def test_a_report_shows_results_of_other_tools(ours: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     both = ("--beside", f"emodb={NKULULEKO}", "--beside", f"emodb={EMOBOX}")
     code, text, _ = report(ours, *both, capsys=capsys)

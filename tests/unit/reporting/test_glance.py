@@ -15,10 +15,12 @@ from melt_ser.reporting.blocks import blocks_of
 from melt_ser.reporting.collect import Run, collect
 from melt_ser.reporting.contents import ReportData, make_report_data
 from melt_ser.reporting.forest import forest, styles
+from melt_ser.reporting.markdown import markdown
 from melt_ser.reporting.matrix import matrices
 from melt_ser.reporting.notices import notices
 from melt_ser.reporting.overview import system_scores
-from report_runs import EMOBOX_RUN, answering, copy, rename, report, results, scored
+from melt_ser.reporting.scores import interval_shown
+from report_runs import EMOBOX_RUN, answering, copy, edit, rename, report, results, scored
 
 
 @pytest.fixture
@@ -93,6 +95,76 @@ def test_a_fold_does_not_compete_with_the_mean_of_its_system_on_the_same_corpus(
     for matrix in matrices(system_scores(runs)):
         seconds = [cell.score.fold for cell in matrix.cells if cell.score.corpus == "second"]
         assert seconds == ["mean"]
+
+
+@pytest.mark.parametrize(("split", "part"), [("all", "whole corpus"), ("test", "test")])
+def test_folds_run_one_by_one_stand_beside_runs_of_all_folds_on_the_same_utterances(
+    one: Path, tmp_path: Path, split: str, part: str
+) -> None:
+    def epochs_7(result: dict[str, Any]) -> None:
+        result["config"]["trainer"]["epochs"] = 7
+
+    copy(one, tmp_path / "all")
+    for fold in (1, 2):
+        copy(one, tmp_path / f"{fold}", lambda result, fold=fold: of_fold(fold)(result) or epochs_7(result))  # type: ignore[misc]
+    for folder in tmp_path.iterdir():
+        edit(folder, lambda row: row.update(split=split if row["corpus"] == "second" else row["split"]))
+    contents = contents_of(tmp_path)
+    found = {(test.corpus, test.detail, len(test.cells)) for test in contents.test_sets}
+    assert found == {
+        ("first", "whole corpus, 3 classes, 24 utterances", 2),
+        ("second", f"{part}, 2 classes, 18 utterances", 2),
+    }
+    [folds] = {score for score in contents.system_scores if score.fold == "1, 2" and score.corpus == "first"}
+    assert folds.n == 24 and interval_shown(folds) == ""
+    [block] = contents.blocks[0]
+    second = next(corpus for corpus in block.columns if corpus[0] == "second")
+    assert block.part(second) == ("mean of 2 models" if split == "all" else "test, mean of 2 models")
+    assert f"| first | first | test | 1, 2 | closed = open | 2 folds | {folds.n} |" in markdown(contents)
+    assert {row.trained for row in contents.systems} == {"1 seed, all folds", "1 seed, fold 1, 2"}
+
+
+def test_some_folds_alone_are_not_the_whole_corpus(one: Path, tmp_path: Path) -> None:
+    for fold in (1, 2):
+        copy(one, tmp_path / f"{fold}", of_fold(fold))
+    contents = contents_of(tmp_path)
+    [test] = [test for test in contents.test_sets if test.corpus == "first"]
+    assert test.main and test.detail == "2 folds, 3 classes, 24 utterances"
+    assert "[–] on first" not in markdown(contents) and "Intervals: " not in markdown(contents)
+
+
+def test_a_lead_by_the_mean_over_folds_alone_is_not_significant(one: Path, tmp_path: Path) -> None:
+    copy(one, tmp_path / "all")
+    answering(tmp_path / "all", True)
+    edit(tmp_path / "all", lambda row: row.update(ua=0.5))  # all answers are right: the tested UA is 1
+    for fold in (1, 2):
+        folder = copy(one, tmp_path / f"{fold}", of_fold(fold))
+        answering(folder, False)
+        result = json.loads((folder / "result.json").read_text())
+        result["config"]["trainer"]["epochs"] = 7
+        result["evals"] = [row | {"ua": 0.6} for row in result["evals"]]
+        (folder / "result.json").write_text(json.dumps(result))
+    for path in tmp_path.rglob("predictions/first*.csv"):
+        table = pd.read_csv(path)
+        table.assign(speaker=table["utterance"]).to_csv(path, index=False)
+    first = next(test for test in contents_of(tmp_path).test_sets if test.corpus == "first")
+    second = first.cells[1]
+    assert second.comparison is not None and second.p is not None
+    assert second.comparison.difference == -1 and second.p < 0.01 and second.mark == "" and not first.sure
+    assert first.lead.endswith("points ahead of hubert_tiny_random epochs=2 by the mean over folds, but not by all "
+                               "their answers together")  # fmt: skip
+
+
+def test_folds_stand_in_the_order_of_their_numbers(one: Path, tmp_path: Path) -> None:
+    for fold in (2, 10, 9):
+        folder = copy(one, tmp_path / f"{fold}", of_fold(2))
+        edit(folder, lambda row, fold=fold: row.update(fold=fold))
+        result = json.loads((folder / "result.json").read_text())
+        result["config"]["dataset"]["fold"] = fold
+        (folder / "result.json").write_text(json.dumps(result))
+    contents = contents_of(tmp_path)
+    assert {score.fold for score in contents.system_scores} == {"2, 9, 10"}
+    assert [row.trained for row in contents.systems] == ["1 seed, fold 2, 9, 10"]
 
 
 def test_seeds_are_told_once_if_all_cells_share_them(runs: Path, tmp_path: Path) -> None:

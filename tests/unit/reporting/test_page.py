@@ -293,3 +293,13 @@ def test_a_result_cannot_make_the_page_import_a_module(
     copy(next(iter(results(runs))), tmp_path / "runs" / "one", named)
     assert main([str(tmp_path / "runs"), "--out", str(tmp_path / "page.html")]) == 0
     assert "colleagues_reader" not in sys.modules
+
+
+def test_filters_and_counts_take_names_as_they_are(runs: Path, tmp_path: Path) -> None:
+    one = next(folder for folder, result in results(runs).items() if result["config"]["head"]["name"] == "mlp")
+    for number, name in enumerate(("two  blanks", "Two  blanks")):
+        copy(one, tmp_path / "runs" / str(number), lambda result, name=name: rename(result, name))  # type: ignore[misc]
+    assert main([str(tmp_path / "runs"), "--out", str(tmp_path / "page.html")]) == 0
+    text = (tmp_path / "page.html").read_text()
+    chosen = {attributes.get("value") for name, attributes in Elements(text).found if name == "option"}
+    assert {"two  blanks", "Two  blanks"} <= chosen and "3 test corpora" in text

@@ -12,7 +12,7 @@ import pytest
 
 from melt_ser import compare_runs
 from melt_ser.reporting.collect import collect
-from melt_ser.reporting.rated import rated_systems
+from melt_ser.reporting.rated import one_rater, rated_systems
 from melt_ser.reporting.rated_pairs import RatedPairs, compare_rated
 from report_runs import copy, report
 from small_runs import CLASSES, corpus, train
@@ -168,3 +168,31 @@ def test_only_common_utterances_count_and_what_cannot_be_compared_is_said(
     assert "are not compared by their arousal: they were tested against other ratings." in found.notes[0]
     next((tmp_path / "a" / "predictions").glob("*.csv")).unlink()
     assert "is not compared by its arousal" in compared(tmp_path).notes[0]
+
+
+def test_tables_of_one_name_are_told_apart(
+    runs: dict[str, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def other_table(result: dict[str, Any]) -> None:
+        result["train"]["digest"] = "beef" * 16
+        for row in result["ratings"]:
+            row["digest"] = "beef" * 16
+
+    copy(runs["attributes"], tmp_path / "a")
+    assert {one.tested_on for one in rated_systems(collect([tmp_path]).runs)} == {"csv, fold 1"}
+    copy(runs["attributes"], tmp_path / "b", other_table)
+    found = {one.tested_on for one in rated_systems(collect([tmp_path]).runs)}
+    assert len(found) == 2 and "csv, table beefbe, fold 1" in found
+    assert "| csv, table beefbe, fold 1 |" in report(tmp_path, capsys=capsys)[1]
+
+
+def test_another_corpus_has_no_fold_but_that_of_the_model(runs: dict[str, Path], tmp_path: Path) -> None:
+    def elsewhere(result: dict[str, Any]) -> None:
+        for row in result["ratings"]:
+            row["corpus"] = "another"
+        result["one_rater"] = [{**result["ratings"][0], "of": "arousal", "values": {"ccc": 0.5}}]
+
+    copy(runs["attributes"], tmp_path / "a", elsewhere)
+    found = collect([tmp_path]).runs
+    assert {one.tested_on for one in rated_systems(found)} == {"another, model of fold 1"}
+    assert [cells[0] for cells in one_rater(found)] == ["another"]

@@ -93,6 +93,8 @@ def test_exit_codes_tell_no_runs_from_unreadable_runs(
     assert report(runs, capsys=capsys)[0] == 0
     code, _, said = report(tmp_path / "nowhere", capsys=capsys)
     assert (code, said.count("\n")) == (2, 1)
+    code, _, said = report(next(runs.rglob("result.json")), capsys=capsys)
+    assert code == 2 and "result.json is no folder; give folders of runs" in said
     write(tmp_path / "empty" / "seed0-a" / "failed.json", '{"reason": "out of memory"}')
     code, _, said = report(tmp_path / "empty", capsys=capsys)
     assert code == 2

@@ -32,6 +32,7 @@ class Score:
         row = {"split": "test", "classes": ["angry", "sad"], "fold": fold, "models": 1}
         self.rows = [type("Row", (), row)] * len(tables)
         self.summary = type("Summary", (), {"over": None, "count": 1})
+        self.is_over_own_folds = False
         self.tables = tables
 
 
