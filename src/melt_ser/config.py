@@ -674,7 +674,7 @@ class CacheConfig:
     """Folder of the cache. null: $MELT_SER_CACHE if that variable is set, otherwise melt_ser in $XDG_CACHE_HOME or
     ~/.cache."""
     max_gib: float = 50.0
-    """Largest size of the cache in GiB. Anything that does not fit is computed each time."""
+    """Largest size of decoded clips and features in the cache, in GiB. What does not fit is computed each time."""
     features: bool = True
     """Keep the output of a frozen backbone."""
     audio: bool = True
