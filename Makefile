@@ -49,7 +49,7 @@ DATA ?= data
 study: $(VENV)/.installed-dev
 	HF_HUB_OFFLINE=1 $(BIN)/python tests/helpers/study.py build/study $(DATA)
 
-# Run every speed benchmark briefly: about a quarter of an hour on two idle cores. benchmarks/README.md has the full ones.
+# Run the main speed benchmarks briefly: about a quarter of an hour on two idle cores. benchmarks/README.md has the full ones.
 BENCH = HF_HUB_OFFLINE=1 $(BIN)/python benchmarks
 ROUNDS ?= 1
 

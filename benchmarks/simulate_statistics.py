@@ -163,7 +163,7 @@ def coverage(tables: int) -> None:
     """Count intervals that contain the UA for new speakers: over one speaker, over more, and of a mean over seeds."""
     print("\n| speakers | intervals of UA that contain the UA of new speakers | of the mean of three seeds |")
     print("|---|---|---|")
-    for speakers in (1, 2, 4, 10, 24):
+    for speakers in (1, 4, 10, 24):  # two or three have no interval
         generator = np.random.default_rng(speakers)
         counts = Counts(tables)
         for _ in range(tables):

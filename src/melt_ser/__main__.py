@@ -21,8 +21,8 @@ VERBS = {
     "export": "write the model of a finished run as an ONNX file",
     "annotate": "label text with a language model",
     "report": "collect finished runs into tables and a page",
-    "agreement": "compare two sources of labels",
-    "listen": "build and score a blind listening test",
+    "agreement": "compare sources of labels",
+    "listen": "build, serve and score a blind listening test",
     "acoustics": "check described loudness and pitch against the audio",
     "info": "show what is installed, cached and ready",
 }

@@ -623,7 +623,7 @@ class TrainerConfig:
     """Longer training clips are cut at random to this length, in seconds. Test clips are never cut. null: no cut."""
     crop_places: Optional[int] = None
     """Cut the audio, before the frozen layers, at one of this number of evenly spaced places, at least 2. null: cut at
-    any place, but the output of the frozen layers, which have then heard the whole clip."""
+    any place, and behind the frozen layers, which have then heard the whole clip."""
     pad_to_crop: bool = False
     """Pad shorter training clips to crop_seconds with zeros, after they are normalised. The zeros count as audio."""
     precision: Precision = Precision.auto
@@ -674,7 +674,7 @@ class CacheConfig:
     """Folder of the cache. null: $MELT_SER_CACHE if that variable is set, otherwise melt_ser in $XDG_CACHE_HOME or
     ~/.cache."""
     max_gib: float = 50.0
-    """Largest size of the cache in GiB. Anything that does not fit is computed each time."""
+    """Largest size of decoded clips and features in the cache, in GiB. What does not fit is computed each time."""
     features: bool = True
     """Keep the output of a frozen backbone."""
     audio: bool = True

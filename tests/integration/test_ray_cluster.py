@@ -32,7 +32,7 @@ def free_port() -> int:
 def address(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     """Start two nodes of one processor each; return the address of the first."""
     if importlib.util.find_spec("ray") is None or importlib.util.find_spec("hydra_plugins.hydra_ray_launcher") is None:
-        pytest.skip("pip install melt-ser[ray] for this")
+        pytest.skip("pip install 'melt-ser[ray]' for this")
     # By default Ray gives its jobs the lowest claim on the processors: they would starve next to other tests.
     for name, value in (("RAY_USAGE_STATS_ENABLED", "0"), ("OMP_NUM_THREADS", "1"), ("RAY_worker_niceness", "0")):
         monkeypatch.setenv(name, value)

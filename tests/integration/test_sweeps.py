@@ -197,7 +197,7 @@ def installed(launcher: str) -> None:
         except ModuleNotFoundError:
             found = None
         if found is None:
-            pytest.skip(f"pip install melt-ser[{launcher}] for this")
+            pytest.skip(f"pip install 'melt-ser[{launcher}]' for this")
 
 
 @pytest.mark.slow

@@ -46,7 +46,7 @@ def needs_mteb() -> Iterator[None]:
     try:
         yield
     except ImportError:
-        raise SetupError("melt_ser.bridges needs mteb 2: install it with 'pip install melt-ser[mteb]'.") from None
+        raise SetupError("melt_ser.bridges needs mteb 2: pip install 'melt-ser[mteb]'.") from None
 
 
 with needs_mteb():

@@ -24,6 +24,7 @@ from melt_ser.core.errors import SetupError
 from melt_ser.core.package import conf_folder
 
 VERBS = {"config": "train", "evaluate": "evaluate", "prepare": "prepare"}  # by the name of the main YAML
+FIRST = {"evaluate": "RUN dataset=NAME "}  # what a verb cannot do without
 WIDTH = 100  # columns, if standard output is no terminal
 LONGEST = 60  # characters of a default value; a longer mapping or list is shown by its number of entries
 
@@ -158,13 +159,13 @@ def print_help(config_name: str, arguments: list[str]) -> None:
 def help_text(verb: str, groups: list[Group], width: int) -> str:
     """Return the help of a verb, wrapped to `width` columns."""
     lines = [
-        f"usage: python -m melt_ser.{verb} [GROUP=NAME ...] [KEY=VALUE ...]",
+        f"usage: python -m melt_ser.{verb} {FIRST.get(verb, '')}[GROUP=NAME ...] [KEY=VALUE ...]",
         "",
         *textwrap.wrap(
             "GROUP=NAME chooses a YAML file of a group, KEY=VALUE sets one key. The values below are those of this "
             "command; add overrides before --help to see theirs. --multirun runs every combination of values "
-            "with commas (seed=0,1,2). --config-dir FOLDER adds your own YAML files: FOLDER/dataset/mine.yaml is "
-            "dataset=mine. --cfg job prints the whole configuration as YAML; --hydra-help lists further options.",
+            "with commas (dataset=emodb,urdu). --config-dir FOLDER adds your own YAML files: FOLDER/dataset/mine.yaml "
+            "is dataset=mine. --cfg job prints the whole configuration as YAML; --hydra-help lists further options.",
             width,
         ),
         "",

@@ -9,7 +9,8 @@ speakers they contain the true value in 4 of 5 cases, not 19 of 20). The interva
 which is below the true one if some speakers have many more utterances. `docs/results.md` has the measured coverage.
 
 If all resamples give one value (speakers with the same score, a model with a single answer), an interval of width 0
-would claim certainty, and one from 0 to 1 says nothing: both are no interval, and a note has the reason.
+would claim certainty, and one from 0 to 1 says nothing: both are no interval, and a note has the reason. Two or three
+speakers have none at all, since it would often be wrong.
 
 Sources: Efron & Tibshirani 1993, chapter 13 (percentiles); Davison & Hinkley 1997, section 3.8 (clusters); Hesterberg
 2015 (t, and the factor n / (n - 1) of the variance); Kish 1965 (effective number).

@@ -173,4 +173,4 @@ def test_mistakes_are_one_sentence(mteb: Any, run: melt_ser.Run) -> None:
 def test_without_mteb_the_sentence_names_the_extra(module: str) -> None:
     code = f"import sys; sys.modules['mteb'] = None; import melt_ser.bridges.{module}"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
-    assert "SetupError: melt_ser.bridges needs mteb 2: install it with 'pip install melt-ser[mteb]'." in done.stderr
+    assert "SetupError: melt_ser.bridges needs mteb 2: pip install 'melt-ser[mteb]'." in done.stderr

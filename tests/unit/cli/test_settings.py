@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import importlib.util
+import re
 from enum import Enum
 from pathlib import Path
 from types import ModuleType
@@ -13,7 +14,7 @@ import pytest
 import melt_ser.config
 from melt_ser.cli.compose import load_config
 from melt_ser.cli.failures import failure_of
-from melt_ser.cli.help import groups_of, help_text, strings_under_names
+from melt_ser.cli.help import VERBS, groups_of, help_text, strings_under_names
 from melt_ser.config import RENAMED, Config
 from melt_ser.core.errors import SetupError
 from melt_ser.runs import identity as identity_module
@@ -70,6 +71,15 @@ def test_every_setting_and_enum_member_is_documented() -> None:
 def test_the_settings_page_is_up_to_date() -> None:
     fix = "docs/settings.md is stale; run: python scripts/settings_page.py"
     assert (ROOT / "docs" / "settings.md").read_text(encoding="utf-8") == script().page(), fix
+
+
+@pytest.mark.parametrize(("config_name", "verb"), VERBS.items())
+def test_help_shows_a_sweep_that_the_verb_takes(config_name: str, verb: str) -> None:
+    groups = groups_of(config_name, [])
+    shown = " ".join(help_text(verb, groups, 100).split())
+    swept = re.search(r"with commas \((\w+)=", shown)
+    assert swept is not None and swept[1] in {group.name for group in groups if group.choices}
+    assert (f"melt_ser.{verb} RUN dataset=NAME [GROUP" in shown) == (verb == "evaluate")
 
 
 def test_help_shows_the_composed_values_within_the_width() -> None:

@@ -24,7 +24,7 @@ def audb_folder(name: str, version: str | None) -> Path:
         import audb
     except ImportError:
         raise SetupError(
-            "dataset.repository of an audformat database needs audb: install it with 'pip install melt-ser[audb]'."
+            "dataset.repository of an audformat database needs audb: pip install 'melt-ser[audb]'."
         ) from None
     try:
         if version is None:

@@ -105,7 +105,7 @@ def _load(root: Path) -> Any:
         import audformat
     except ImportError:
         raise SetupError(
-            "Reading audformat databases needs its package: install it with 'pip install melt-ser[audformat]'."
+            "Reading audformat databases needs the package audformat: pip install 'melt-ser[audformat]'."
         ) from None
     with tempfile.TemporaryDirectory() as name:  # a copy of the tables without the pickles
         for path in root.glob("db.*"):

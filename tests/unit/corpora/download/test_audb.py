@@ -131,7 +131,7 @@ def test_audb_mistakes_are_one_sentence(tmp_path: Path, publish: Publish, monkey
         read_release(config)
     audb_folder.cache_clear()
     monkeypatch.setitem(__import__("sys").modules, "audb", None)
-    with pytest.raises(SetupError, match=r"needs audb: install it with 'pip install melt-ser\[audb\]'\.$"):
+    with pytest.raises(SetupError, match=r"needs audb: pip install 'melt-ser\[audb\]'\.$"):
         read_release(config)
 
 

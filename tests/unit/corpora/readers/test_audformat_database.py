@@ -181,7 +181,7 @@ def test_audformat_without_database_or_package_names_the_fix(tmp_path: Path) -> 
         f"read(Path({str(tmp_path)!r}), load_dataset('audformat'))\n"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
-    assert "SetupError: Reading audformat databases needs its package" in done.stderr
+    assert "needs the package audformat: pip install 'melt-ser[audformat]'." in done.stderr
 
 
 def test_a_database_without_labels_takes_them_from_a_file(tmp_path: Path) -> None:
