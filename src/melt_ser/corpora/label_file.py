@@ -17,10 +17,9 @@ from pathlib import Path
 import pandas as pd
 
 from melt_ser.core.errors import InputError, SetupError
-from melt_ser.corpora.lines import LABEL_COLUMN, Line, files_of, read_lines, read_parquet
+from melt_ser.corpora.lines import LABEL_COLUMN, Line, files_of, read_csv_or_parquet, read_lines
 from melt_ser.corpora.readers.audio_paths import RootFolder
 from melt_ser.corpora.readers.columns import COMMON_NAMES, listed
-from melt_ser.corpora.readers.delimited import read_table
 from melt_ser.corpora.table import Release, Skipped
 
 LABEL_COLUMNS = (LABEL_COLUMN, "label", "emotion")
@@ -75,7 +74,7 @@ def _lines(path: Path) -> list[Line]:
 def _table(path: Path) -> pd.DataFrame:
     if not path.is_file():
         raise SetupError(f"There is no labels file {path}; give the path of a CSV with a label and a name in each row.")
-    return read_parquet(path) if path.suffix == ".parquet" else read_table(path, ())
+    return read_csv_or_parquet(path)
 
 
 def _with_label(line: Line, path: Path, needs_label: bool) -> Line:
