@@ -24,7 +24,7 @@ NAMES = {
     "rater": ("rater", "raterid", "annotator", "annotatorid", "worker", "workerid", "listener", "evaluator"),
     "label": ("label", "emotion", "answer", "category"),
 }
-"""The names that a column may have, in lower-case letters and digits."""
+"""The names that a column may have, in lower-case letters and digits; the first one that a table has counts."""
 
 
 def read_raters(release: Release, root: Path, config: DatasetConfig) -> tuple[Ratings, list[str]]:
@@ -64,11 +64,9 @@ def read_raters(release: Release, root: Path, config: DatasetConfig) -> tuple[Ra
 
 def _columns(present: list[str], path: Path, config: DatasetConfig) -> dict[str, str]:
     """Return the table's column for each of ours; InputError if one is missing."""
-    found = {}
-    for our, names in NAMES.items():
-        fitting = [column for column in present if letters(column) in names]
-        if fitting:
-            found[our] = fitting[0]
+    by_letters = {letters(column): column for column in reversed(present)}
+    fitting = {our: [by_letters[name] for name in names if name in by_letters] for our, names in NAMES.items()}
+    found = {our: columns[0] for our, columns in fitting.items() if columns}
     in_lower_case = {column.lower(): column for column in present}
     for name, column in attribute_columns(config).items():
         found |= {name: in_lower_case[column]} if column in in_lower_case else {}
