@@ -17,10 +17,9 @@ from pathlib import Path
 import pandas as pd
 
 from melt_ser.core.errors import InputError, SetupError
-from melt_ser.corpora.lines import LABEL_COLUMN, Line, files_of, read_lines, read_parquet
-from melt_ser.corpora.readers.audio_paths import RootFolder
+from melt_ser.corpora.lines import LABEL_COLUMN, Line, files_of, read_csv_or_parquet, read_lines
+from melt_ser.corpora.readers.audio_paths import RootFolder, spelled_as_in
 from melt_ser.corpora.readers.columns import COMMON_NAMES, listed
-from melt_ser.corpora.readers.delimited import read_table
 from melt_ser.corpora.table import Release, Skipped
 
 LABEL_COLUMNS = (LABEL_COLUMN, "label", "emotion")
@@ -75,7 +74,7 @@ def _lines(path: Path) -> list[Line]:
 def _table(path: Path) -> pd.DataFrame:
     if not path.is_file():
         raise SetupError(f"There is no labels file {path}; give the path of a CSV with a label and a name in each row.")
-    return read_parquet(path) if path.suffix == ".parquet" else read_table(path, ())
+    return read_csv_or_parquet(path)
 
 
 def _with_label(line: Line, path: Path, needs_label: bool) -> Line:
@@ -129,16 +128,19 @@ def relabel(release: Release, path: Path, needs_label: bool = True) -> Release:
 def names_in(known: Collection[str], release: Release) -> pd.Series:
     """Return the names that a labels file may have for the rows: of utterances, or else paths without the suffix.
 
-    Paths may be written in any way that a corpus table allows, if the release has a root.
+    Paths may be written in any way that a corpus table allows, if the release has a root; letters and accents, apart or
+    together.
 
     known: the names in the file.
     """
-    names = release.table["utterance"]
+    spelled = spelled_as_in(known)
+    names = release.table["utterance"].map(spelled)
     if names.isin(list(known)).any():
         return names
-    stems = release.table["audio"].map(lambda audio: posixpath.splitext(audio)[0])
+    stems = release.table["audio"].map(lambda audio: spelled(posixpath.splitext(audio)[0]))
     if release.root is None or stems.isin(list(known)).any():
         return stems
     folder = RootFolder(release.root)
     written = {folder.tidied(name): name for name in known}
-    return stems.map(lambda stem: written.get(stem, stem))
+    spelled = spelled_as_in(written)
+    return stems.map(lambda stem: written.get(spelled(stem), stem))

@@ -8,6 +8,7 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
@@ -127,7 +128,7 @@ def files_of(path: Path) -> list[Path]:
 def _read(path: Path, chosen: Mapping[str, str], tell: Callable[[str], None] | None) -> list[Line]:
     if not path.is_file():
         raise SetupError(f"There is no table at {path}; give the path of a CSV or parquet file.")
-    table = read_parquet(path) if path.suffix == ".parquet" else read_table(path, ())
+    table = read_csv_or_parquet(path)
     columns = [str(column) for column in table]
     rows = table.itertuples(index=False, name=None)
     if _is_melds(table, columns, chosen):
@@ -158,16 +159,29 @@ def _is_melds(table: pd.DataFrame, columns: Sequence[str], chosen: Mapping[str, 
     return whole or bool({"sr no.", "sr_no."} & set(columns))
 
 
-def read_parquet(path: Path) -> pd.DataFrame:
-    """Return a parquet file as a table of text, with column names in lower case; InputError if it is none."""
+def read_csv_or_parquet(path: Path) -> pd.DataFrame:
+    """Return a table of text with lower-case columns, of a CSV (see `delimited.read_table`) or a parquet file."""
+    return _read_parquet(path) if path.suffix.lower() == ".parquet" else read_table(path, ())
+
+
+def _read_parquet(path: Path) -> pd.DataFrame:
+    """Return a parquet file as a table of text; InputError if it is none, or two columns of a name differ."""
     try:
-        table = pd.read_parquet(path)
+        # In pandas' own types, whole numbers stay whole beside an empty cell.
+        table = pd.read_parquet(path, dtype_backend="numpy_nullable")
     except (OSError, ValueError) as error:
         raise InputError(f"{path} is not a parquet file ({' '.join(str(error).split())}); write it again.") from None
-    texts = {
-        str(column).lower(): ["" if pd.isna(cell) else str(cell).strip() for cell in table[column]] for column in table
-    }
+    texts: dict[str, list[str]] = {}
+    for column, cells in table.items():
+        name, found = str(column).lower(), [_text(cell) for cell in cells]
+        if texts.setdefault(name, found) != found:
+            raise InputError(f"{path} has two different columns '{name}'; rename or delete one of them.")
     return pd.DataFrame(texts, dtype="str")
+
+
+def _text(cell: Any) -> str:
+    """Return a cell as text; "" if it is empty. It may be a list or an object."""
+    return "" if pd.api.types.is_scalar(cell) and pd.isna(cell) else str(cell).strip()
 
 
 def split_in_name(path: Path) -> str:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import posixpath
+import unicodedata
+from functools import partial
 from pathlib import Path
 
 import pandas as pd
@@ -11,7 +13,7 @@ from melt_ser.config import DatasetConfig
 from melt_ser.core.errors import InputError, SetupError
 from melt_ser.core.package import expanded
 from melt_ser.corpora.ratings import Ratings
-from melt_ser.corpora.readers.audio_paths import RootFolder
+from melt_ser.corpora.readers.audio_paths import RootFolder, spelled_as_in
 from melt_ser.corpora.readers.columns import attribute_columns, letters, listed
 from melt_ser.corpora.readers.delimited import numbers, read_table
 from melt_ser.corpora.table import Release
@@ -22,7 +24,7 @@ NAMES = {
     "rater": ("rater", "raterid", "annotator", "annotatorid", "worker", "workerid", "listener", "evaluator"),
     "label": ("label", "emotion", "answer", "category"),
 }
-"""The names that a column may have, in lower-case letters and digits."""
+"""The names that a column may have, in lower-case letters and digits; the first one that a table has counts."""
 
 
 def read_raters(release: Release, root: Path, config: DatasetConfig) -> tuple[Ratings, list[str]]:
@@ -47,6 +49,8 @@ def read_raters(release: Release, root: Path, config: DatasetConfig) -> tuple[Ra
     single = single.set_axis(range(1, len(single) + 1))
     for name in single.columns.difference(["utterance", "audio", "rater", "label"]):
         single[name] = numbers(single[name], path)
+    if "label" in single:
+        single["label"] = single["label"].map(partial(unicodedata.normalize, "NFC"))  # as those of the corpus
     single, notes = _of_utterances(single, release, path)
     repeated = single.duplicated(["utterance", "rater"])
     if repeated.any():
@@ -60,11 +64,9 @@ def read_raters(release: Release, root: Path, config: DatasetConfig) -> tuple[Ra
 
 def _columns(present: list[str], path: Path, config: DatasetConfig) -> dict[str, str]:
     """Return the table's column for each of ours; InputError if one is missing."""
-    found = {}
-    for our, names in NAMES.items():
-        fitting = [column for column in present if letters(column) in names]
-        if fitting:
-            found[our] = fitting[0]
+    by_letters = {letters(column): column for column in reversed(present)}
+    fitting = {our: [by_letters[name] for name in names if name in by_letters] for our, names in NAMES.items()}
+    found = {our: columns[0] for our, columns in fitting.items() if columns}
     in_lower_case = {column.lower(): column for column in present}
     for name, column in attribute_columns(config).items():
         found |= {name: in_lower_case[column]} if column in in_lower_case else {}
@@ -90,6 +92,7 @@ def _of_utterances(single: pd.DataFrame, release: Release, path: Path) -> tuple[
     known = pd.Series(False, single.index)
     ways = [(as_written, table["utterance"]), (tidied, table["audio"]), (tidied, stems)]
     for given, theirs in ways:
+        given = given.map(spelled_as_in(theirs))
         names = given.map(dict(zip(theirs, table["utterance"], strict=True)))
         known = names.notna()
         if known.any():

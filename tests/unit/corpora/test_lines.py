@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as parquet
 import pytest
 
 from melt_ser.core.errors import InputError, SetupError
@@ -94,6 +96,17 @@ def test_read_lines_says_that_a_file_is_missing_or_damaged(tmp_path: Path) -> No
     (tmp_path / "bad.parquet").write_bytes(b"PAR1")
     with pytest.raises(InputError, match="is not a parquet file"):
         read_lines(tmp_path / "bad.parquet")
+
+
+def test_read_lines_reads_parquet_as_other_programs_write_it(tmp_path: Path) -> None:
+    """Its name may have capitals, its cells may be lists, and whole numbers stay whole beside an empty cell."""
+    columns = {"utterance": ["a", "b"], "text": ["Hi", "Ho"], "votes": [[1, 2], []], "take": [1, None]}
+    parquet.write_table(pa.table(columns), tmp_path / "LINES.PARQUET")
+    lines = read_lines(tmp_path / "LINES.PARQUET")
+    assert [(line.utterance, line.text, line.columns["take"]) for line in lines] == [("a", "Hi", "1"), ("b", "Ho", "")]
+    parquet.write_table(pa.table({**columns, "Text": ["Hi", "He"]}), tmp_path / "two.parquet")
+    with pytest.raises(InputError, match="has two different columns 'text'; rename or delete one of them"):
+        read_lines(tmp_path / "two.parquet")
 
 
 def written(folder: Path, content: str) -> Path:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import posixpath
 import re
+import unicodedata
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from urllib.parse import unquote
 
@@ -13,6 +15,16 @@ from melt_ser.core.errors import InputError
 FILE_ADDRESS = re.compile(r"file:(?://(?:localhost)?)?(?=/)", re.IGNORECASE)
 ADDRESS = re.compile(r"[a-z][a-z0-9+.-]+://", re.IGNORECASE)  # two letters or more: one letter is a drive
 WINDOWS_PLACE = re.compile(r"/?[A-Za-z]:|\\\\")  # a drive, or \\server\share
+
+
+def spelled_as_in(known: Iterable[str]) -> Callable[[str], str]:
+    """Return a function that gives a name as `known` has it, which may write its letters and accents apart or together.
+
+    macOS writes them apart in the names of files, people and other systems together. Other names stay as they are.
+    """
+    names = list(known)
+    spelled = {unicodedata.normalize("NFC", name): name for name in names} | {name: name for name in names}
+    return lambda name: spelled.get(name) or spelled.get(unicodedata.normalize("NFC", name), name)
 
 
 class RootFolder:

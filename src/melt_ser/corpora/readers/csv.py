@@ -189,12 +189,13 @@ def _utterance_names(table: pd.DataFrame, used: npt.NDArray[np.bool_], path: Pat
     names = table["utterance"].where(table["utterance"] != "", stems)
     if not names.duplicated().any():
         return names
+    given_names = set(table.loc[used, "utterance"])  # also those of later rows: no file takes one
     taken: set[str] = set()
     numbers: defaultdict[str, int] = defaultdict(lambda: 1)  # the last number of each file, so that none is tried twice
     result = []
     for row, given, stem, is_used in zip(table.index, table["utterance"], stems, used, strict=True):
         name, number = given or stem, numbers[stem]
-        while not given and name in taken:
+        while not given and (name in taken or name in given_names):
             number += 1
             name = f"{stem}#{number}"
         if name in taken and is_used:

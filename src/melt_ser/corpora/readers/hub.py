@@ -84,7 +84,8 @@ def _records(folder: Path, path: Path, config: DatasetConfig, notes: dict[str, N
     base = path.parent.relative_to(folder).as_posix()
     for row in rows:
         record = {our: row[their] for our, their in ours.items()}
-        path_in_folder = posixpath.normpath(posixpath.join(base, record["audio"] or "no audio"))
+        audio = record["audio"].replace("\\", "/")  # as Windows writes it; its folders name the part
+        path_in_folder = posixpath.normpath(posixpath.join(base, audio or "no audio"))
         record["audio"] = path_in_folder if record["audio"] else ""
         folders = path_in_folder.split("/")[:-1]
         record["part"] = next((name for name in folders if name.lower() in SPLIT_WORDS), folders[0] if folders else "")

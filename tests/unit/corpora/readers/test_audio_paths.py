@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import os
+import unicodedata
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from corpus_trees import placeholder
 from make_audio import sound
 from melt_ser.cli.compose import load_dataset
-from melt_ser.corpora.load import load_corpus
+from melt_ser.corpora.load import load_corpus, read_release
 from melt_ser.corpora.readers.audio_paths import RootFolder
 
 ROOT = RootFolder(Path("/data/mine"))
@@ -69,3 +71,21 @@ def test_a_corpus_may_lie_anywhere_below_the_root_of_the_file_system(tmp_path: P
     (tmp_path / "my.csv").write_text(f"audio,label\n{tmp_path}/pcm16.wav,sad\n")
     corpus = load_corpus(replace(load_dataset("csv"), table=str(tmp_path / "my.csv"), root="/"))
     assert corpus.table["audio"].tolist() == [f"{tmp_path}/pcm16.wav".removeprefix("/")]
+
+
+def test_labels_and_ratings_name_files_in_either_unicode_form(tmp_path: Path) -> None:
+    """macOS writes a letter and its accent apart in the names of files, and a table by people has them together."""
+    stored, other = (unicodedata.normalize(form, "Jürgen.wav") for form in ("NFD", "NFC"))
+    for name in (stored, "anna.wav"):
+        placeholder(tmp_path / name)
+    (tmp_path / "my.csv").write_text(f"audio,label\n{other},sad\nanna.wav,sad\n", encoding="utf-8")
+    (tmp_path / "labels.csv").write_text(f"audio,label\n{other},angry\nanna.wav,angry\n", encoding="utf-8")
+    apart = unicodedata.normalize("NFD", "Ärger")
+    (tmp_path / "raters.csv").write_text(
+        f"audio,rater,label\n{other},r1,Ärger\nanna.wav,r1,{apart}\n", encoding="utf-8"
+    )
+    config = replace(load_dataset("csv"), table="my.csv", root=str(tmp_path))
+    _, labelled = read_release(replace(config, label_file=str(tmp_path / "labels.csv")))
+    assert labelled.table["label"].tolist() == ["angry", "angry"] and labelled.skipped == []
+    _, rated = read_release(replace(config, raters="raters.csv"))
+    assert rated.ratings is not None and rated.ratings.votes.to_dict() == {"Ärger": {stored[:-4]: 1.0, "anna": 1.0}}

@@ -177,6 +177,17 @@ def test_csv_table_may_be_outside_the_root(tmp_path: Path) -> None:
     assert len(read(tmp_path / "clips", replace(CONFIG, table=str(table))).table) == 1
 
 
+def test_csv_calls_no_file_by_a_name_that_another_row_is_given(tmp_path: Path) -> None:
+    """Whichever of the two rows comes first."""
+    rows = ("a.wav,,sad\n", "b.wav,a,happy\n")
+    for written in (rows, rows[::-1]):
+        release = read_text(tmp_path, f"audio,utterance,label\n{''.join(written)}", "a.wav", "b.wav")
+        assert dict(zip(release.table["audio"], release.table["utterance"], strict=True)) == {
+            "a.wav": "a#2",
+            "b.wav": "a",
+        }
+
+
 @pytest.mark.parametrize("forms", [("NFC", "NFD"), ("NFD", "NFC")])
 def test_csv_finds_a_file_in_the_other_unicode_form(
     tmp_path: Path, forms: tuple[Literal["NFC", "NFD"], Literal["NFC", "NFD"]]

@@ -154,6 +154,16 @@ def test_hub_reads_an_audiofolder_in_place(tmp_path: Path, suffix: str) -> None:
     assert [item.audio for item in release.skipped] == ["test/clips/1.wav", "train/clips/1.wav"]
 
 
+def test_hub_takes_the_split_of_a_path_of_windows_from_its_folder(tmp_path: Path) -> None:
+    clips = ("train/a.wav", "test/b.wav")
+    for clip_ in clips:
+        placeholder(tmp_path / clip_)
+    rows = "".join(clip_.replace("/", "\\") + ",joy,s1\n" for clip_ in clips)
+    write_text(tmp_path / "metadata.csv", f"file_name,Emotion,speaker_id\n{rows}")
+    table = read(tmp_path, CONFIG).table
+    assert dict(zip(table["audio"], table["split"], strict=True)) == {"train/a.wav": "train", "test/b.wav": "test"}
+
+
 def test_hub_reads_only_clear_columns_without_an_entry_and_notes_them(tmp_path: Path) -> None:
     """A data set's own source, session, start and end are often an origin, a room and dates."""
     columns = "file_name,emotion,speaker_id,source,session,utterance,start,end,split,gender,language"
