@@ -25,7 +25,7 @@ from melt_ser.config import Config
 from melt_ser.core import files
 from melt_ser.core.console import say
 from melt_ser.core.errors import InputError, SetupError, first_line
-from melt_ser.core.places import refuse_unfit_name
+from melt_ser.core.places import named, refuse_unfit_name
 from melt_ser.evaluation.result_files import load_result
 from melt_ser.evaluation.results import RERUN_HINT, Inputs, Result
 from melt_ser.runs.identity import Settings, identity, plain
@@ -45,6 +45,7 @@ def run_folder(config: Config) -> Path:
 
 def previous_folder(folder: Path) -> Path:
     """Return the folder that keeps the finished run while `force=true` runs it again."""
+    folder = named(folder)
     return folder.with_name(folder.name + PREVIOUS)
 
 
