@@ -25,6 +25,7 @@ from melt_ser.config import Config
 from melt_ser.core import files
 from melt_ser.core.console import say
 from melt_ser.core.errors import InputError, SetupError, first_line
+from melt_ser.core.package import expanded
 from melt_ser.core.places import named, refuse_unfit_name
 from melt_ser.evaluation.result_files import load_result
 from melt_ser.evaluation.results import RERUN_HINT, Inputs, Result
@@ -40,7 +41,7 @@ def run_folder(config: Config) -> Path:
     """Return the folder of a run; SetupError if the backbone or the corpus has a name that cannot name a folder."""
     for key, name in (("backbone.name", config.backbone.name), ("dataset.name", config.dataset.name)):
         refuse_unfit_name(key, name)
-    return Path(config.out) / config.backbone.name / config.dataset.name / identity(config)
+    return expanded(config.out) / config.backbone.name / config.dataset.name / identity(config)
 
 
 def previous_folder(folder: Path) -> Path:

@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from melt_ser.cli.compose import load_config
 from melt_ser.core.errors import InputError, SetupError
-from melt_ser.runs.folder import previous_folder, read_result, read_settings
+from melt_ser.runs.folder import previous_folder, read_result, read_settings, run_folder
 
 
 @pytest.mark.parametrize("content", ["trainer: [", "- a list", ""])
@@ -24,3 +25,10 @@ def test_a_run_may_be_the_current_folder(tmp_path: Path, monkeypatch: pytest.Mon
     assert previous_folder(Path(".")) == tmp_path / "run.previous"
     with pytest.raises(SetupError, match=r"There is no finished run in \.: it has no result\.json\."):
         read_result(Path("."))
+
+
+def test_the_output_may_lie_in_the_home_folder(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", "/home/ada")
+    folder = run_folder(load_config("out='~/runs'"))
+    assert folder.parents[2] == Path("/home/ada/runs")
+    assert folder.name == run_folder(load_config()).name
