@@ -13,7 +13,7 @@ import pytest
 import melt_ser.config
 from melt_ser.cli.compose import load_config
 from melt_ser.cli.failures import failure_of
-from melt_ser.cli.help import groups_of, help_text, strings_under_names
+from melt_ser.cli.help import groups_of, help_text, print_help, strings_under_names
 from melt_ser.config import RENAMED, Config
 from melt_ser.core.errors import SetupError
 from melt_ser.runs import identity as identity_module
@@ -77,6 +77,12 @@ def test_help_shows_the_composed_values_within_the_width() -> None:
     assert "backbone.checkpoint=microsoft/wavlm-base-plus" in text
     assert max(map(len, text.splitlines())) <= 100
     assert "prompt" not in text
+
+
+def test_help_of_a_sweep_shows_the_first_job(capsys: pytest.CaptureFixture[str]) -> None:
+    print_help("config", ["--multirun", "seed=3,4", "trainer=probe,frozen"])
+    shown = capsys.readouterr().out
+    assert "\n  seed=3\n" in shown and "\n  trainer.name=probe\n" in shown
 
 
 @pytest.mark.parametrize("old", RENAMED)
