@@ -26,6 +26,7 @@ from omegaconf import DictConfig, OmegaConf
 from melt_ser.cli.keys import EXPERIMENT, MERGED, Place, place_of
 from melt_ser.cli.quoting import read_value, shell_word, unreadable, written
 from melt_ser.core.errors import SetupError
+from melt_ser.core.package import expanded
 
 ENTRIES = "entries"  # the key of the entries that go through Hydra as text
 CARRIED = re.compile(rf"\+\+{ENTRIES}\.\d+=")
@@ -128,6 +129,8 @@ def _for_hydra(override: str, schema: type[Any], number: int) -> str:
         raise SetupError(f"{shell_word(override)} names no YAML; leave it out, or choose one that --help lists.")
     if place.is_group and key not in (*MERGED, EXPERIMENT) and value.startswith("["):
         raise SetupError(_one_choice(key, value))
+    if key == "out" and str(read_value(value)).startswith("~"):  # Hydra makes the folder of a sweep in it
+        return f"out={written(str(expanded(read_value(value))))}"
     if not place.has_entries or (place.entry is None and not value.startswith("{")):
         return f"{key}={value}"  # a plus changes nothing: the key is known
     readable = _readable(place, key, value)

@@ -31,4 +31,5 @@ def test_the_output_may_lie_in_the_home_folder(monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setenv("HOME", "/home/ada")
     folder = run_folder(load_config("out='~/runs'"))
     assert folder.parents[2] == Path("/home/ada/runs")
+    assert load_config("out='~/runs'").out == "/home/ada/runs"  # Hydra makes the folder of a sweep in it
     assert folder.name == run_folder(load_config()).name
