@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import argparse
 import sys
-from pathlib import Path
 
-from melt_ser.cli.verb import names, run, whole_number
+from melt_ser.cli.verb import given_path, names, run, whole_number
 from melt_ser.core.console import Progress, say
 from melt_ser.reporting.small_report import add_output_options, write
 
@@ -16,9 +15,11 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         prog="melt-ser acoustics", description="Check described loudness and pitch against eGeMAPS of the audio."
     )
-    parser.add_argument("labels", type=Path, help="a CSV with the columns loudness and pitch, as annotate writes it")
-    parser.add_argument("table", type=Path, nargs="?", help="a corpus table with audio, if the labels lack it")
-    parser.add_argument("--root", type=Path, required=True, help="the folder of the table's audio")
+    parser.add_argument(
+        "labels", type=given_path, help="a CSV with the columns loudness and pitch, as annotate writes it"
+    )
+    parser.add_argument("table", type=given_path, nargs="?", help="a corpus table with audio, if the labels lack it")
+    parser.add_argument("--root", type=given_path, required=True, help="the folder of the table's audio")
     parser.add_argument("--keys", type=names, help="columns that identify an utterance, as for agreement")
     parser.add_argument(
         "--within", metavar="COLUMN", help="bin the values of each speaker (or of another column) by themselves"

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import argparse
 import sys
-from pathlib import Path
 
-from melt_ser.cli.verb import names, run, whole_number
+from melt_ser.cli.verb import given_path, names, run, whole_number
 from melt_ser.core.console import Progress, say
 from melt_ser.label_study.options import add_pair_options
 from melt_ser.reporting.small_report import add_output_options, write
@@ -23,8 +22,10 @@ def _parser() -> argparse.ArgumentParser:
         description="Compare two label sources: confusion, kappa, alpha, F1, shifts, by speaker, season and length. "
         "Of more than two, or with --columns or --level: alpha over all of them, and each pair.",
     )
-    parser.add_argument("first", type=Path, metavar="A.csv", help="labels; of all sources, if it is the only file")
-    parser.add_argument("others", type=Path, nargs="*", metavar="B.csv", help="labels of each further source")
+    parser.add_argument(
+        "first", type=given_path, metavar="A.csv", help="labels; of all sources, if it is the only file"
+    )
+    parser.add_argument("others", type=given_path, nargs="*", metavar="B.csv", help="labels of each further source")
     add_pair_options(parser)
     parser.add_argument(
         "--columns", type=names, metavar="COLUMNS", help="any number of sources: the columns of one file, or of each"
@@ -43,7 +44,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--seed", type=whole_number(0), default=0, help="of the bootstrap (default: 0)")
     add_output_options(parser)
-    parser.add_argument("--html", type=Path, metavar="PAGE", help="write a page too")
+    parser.add_argument("--html", type=given_path, metavar="PAGE", help="write a page too")
     return parser
 
 

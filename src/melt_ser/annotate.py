@@ -18,7 +18,7 @@ from melt_ser.annotation.column_options import add_column_options, chosen_column
 from melt_ser.annotation.engine_options import PAPER_MODEL, add_engine_options, temperature
 from melt_ser.annotation.modes import refuse_ignored
 from melt_ser.cli.signals import run_async
-from melt_ser.cli.verb import run, whole_number
+from melt_ser.cli.verb import given_path, run, whole_number
 from melt_ser.core.console import finish, say
 from melt_ser.core.counting import counted
 from melt_ser.core.errors import MeltSerError, SetupError
@@ -67,9 +67,9 @@ def _parser() -> argparse.ArgumentParser:
         prog="melt-ser annotate", description="Label text with emotions by a language model."
     )
     parser.add_argument(
-        "tables", type=Path, nargs="+", metavar="TABLE", help="corpus tables, MELD's CSVs or their folder"
+        "tables", type=given_path, nargs="+", metavar="TABLE", help="corpus tables, MELD's CSVs or their folder"
     )
-    parser.add_argument("--out", type=Path, required=True, help="the labels file to write (CSV)")
+    parser.add_argument("--out", type=given_path, required=True, help="the labels file to write (CSV)")
     parser.add_argument("--combine", action="store_true", help="the tables are labels files: write their consensus")
     parser.add_argument(
         "--method", choices=("majority", "dawid_skene", "one_coin"), default="majority", help="(majority)"

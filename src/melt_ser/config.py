@@ -358,7 +358,7 @@ class DatasetConfig:
     target: Optional[Target] = None
     """Judgement of each clip to learn (docs/targets.md). null: class if the corpus has labels, otherwise attributes, or
     else the distribution of its votes."""
-    attributes: dict[str, list[float]] = field(default_factory=dict)
+    attributes: dict[str, list[Any]] = field(default_factory=dict)  # numbers; OmegaConf would refuse whole ones here
     """Numeric attributes to learn, each with the lowest and highest value of its scale, such as {arousal: [1, 7]}. A
     table of your own has a column for each. Empty: those that the release has, or your columns arousal, valence and
     dominance, with the range of their values as the scale."""

@@ -5,9 +5,8 @@ from __future__ import annotations
 import argparse
 import sys
 from importlib.util import find_spec
-from pathlib import Path
 
-from melt_ser.cli.verb import number, run, whole_number
+from melt_ser.cli.verb import given_path, number, run, whole_number
 from melt_ser.core.console import finish, say
 from melt_ser.core.errors import SetupError
 
@@ -21,7 +20,7 @@ def main(arguments: list[str] | None = None) -> int:
         description="Write the model of a finished run as an ONNX file that ONNX Runtime runs without torch and "
         "melt_ser: waveforms in, probabilities or attributes out. It is checked against torch first.",
     )
-    parser.add_argument("run", type=Path, help="folder of a finished run (or of one of its models)")
+    parser.add_argument("run", type=given_path, help="folder of a finished run (or of one of its models)")
     parser.add_argument("--format", choices=("onnx",), default="onnx", help="of the file (default: onnx)")
     parser.add_argument(
         "--dtype",
@@ -31,7 +30,10 @@ def main(arguments: list[str] | None = None) -> int:
     )
     parser.add_argument("--fold", type=whole_number(0), help="the model of one fold (default: the mean of all)")
     parser.add_argument(
-        "--out", type=Path, metavar="FOLDER", help="a folder of its own (default: <run>/onnx/<dtype>, with the fold)"
+        "--out",
+        type=given_path,
+        metavar="FOLDER",
+        help="a folder of its own (default: <run>/onnx/<dtype>, with the fold)",
     )
     parser.add_argument(
         "--clips",

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import argparse
 import sys
-from pathlib import Path
 
-from melt_ser.cli.verb import names, number, run, whole_number
+from melt_ser.cli.verb import given_path, names, number, run, whole_number
 from melt_ser.core.console import Progress, finish, say
 from melt_ser.core.counting import counted
 from melt_ser.core.errors import SetupError
@@ -30,12 +29,12 @@ def _parser() -> argparse.ArgumentParser:
     )
     verbs = parser.add_subparsers(required=True, metavar="build|serve|score")
     make = verbs.add_parser("build", help="write a folder with the page, the clips and the key")
-    make.add_argument("first", type=Path, metavar="A.csv", help="a corpus table (audio, start, end) with labels")
-    make.add_argument("second", type=Path, nargs="?", metavar="B.csv", help="labels of the second source")
+    make.add_argument("first", type=given_path, metavar="A.csv", help="a corpus table (audio, start, end) with labels")
+    make.add_argument("second", type=given_path, nargs="?", metavar="B.csv", help="labels of the second source")
     add_pair_options(make)
     make.add_argument("--labels", type=names, metavar="LABELS", help="use only these (default: every label)")
-    make.add_argument("--root", type=Path, required=True, help="the folder of the table's audio")
-    make.add_argument("--out", type=Path, required=True, help="folder to write; raters get its share/")
+    make.add_argument("--root", type=given_path, required=True, help="the folder of the table's audio")
+    make.add_argument("--out", type=given_path, required=True, help="folder to write; raters get its share/")
     make.add_argument("--clips", type=whole_number(1), default=40, help="clips to judge (default: 40)")
     make.add_argument("--checks", type=whole_number(0), default=3, help="attention checks besides them (default: 3)")
     make.add_argument("--longest", type=number, default=30.0, metavar="SECONDS", help="of a clip (default: 30)")
@@ -45,15 +44,15 @@ def _parser() -> argparse.ArgumentParser:
     add_page_options(make)
     make.set_defaults(run=_build)
     serve = verbs.add_parser("serve", help="show the page of a test, or of a review, and collect the answers")
-    serve.add_argument("folder", type=Path, help="the folder that build, or annotate --review, wrote")
+    serve.add_argument("folder", type=given_path, help="the folder that build, or annotate --review, wrote")
     serve.add_argument("--raters", type=names, required=True, metavar="CODES", help="codes, or a number of raters")
     serve.add_argument("--host", default="127.0.0.1", help="address to listen on (default: this machine alone)")
     serve.add_argument("--port", type=whole_number(0), default=8080, help="(default: 8080; 0: any that is free)")
     serve.add_argument("--address", metavar="URL", help="of the page, if another server passes it on")
     serve.set_defaults(run=_serve)
     count = verbs.add_parser("score", help="turn answers into preferences")
-    count.add_argument("key", type=Path, help="the key.json that build wrote")
-    count.add_argument("answers", type=Path, nargs="+", help="the raters' files, or folders of them")
+    count.add_argument("key", type=given_path, help="the key.json that build wrote")
+    count.add_argument("answers", type=given_path, nargs="+", help="the raters' files, or folders of them")
     count.add_argument(
         "--allow-failed", type=whole_number(0), default=0, metavar="CHECKS", help="checks a rater may fail (default: 0)"
     )

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, TextIO
 
-from melt_ser.cli.verb import exit_code_of, run, whole_number
+from melt_ser.cli.verb import exit_code_of, given_path, run, whole_number
 from melt_ser.config import ScorePrecision
 from melt_ser.core import files
 from melt_ser.core.console import finish, progress, say, say_last
@@ -36,7 +36,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="melt-ser predict", description="Label audio files and folders.")
     parser.add_argument(
         "run",
-        type=Path,
+        type=given_path,
         help="folder of a finished run (or of one of its models), or hub:<owner>/<name>, a model that push has shared",
     )
     parser.add_argument(
@@ -49,7 +49,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--format", choices=FORMATS, help="on standard output (default: table)")
     parser.add_argument(
         "--out",
-        type=Path,
+        type=given_path,
         metavar="FILE",
         help="a .csv, .json or .jsonl file instead of standard output; if it is interrupted, the same command goes on",
     )
@@ -75,7 +75,7 @@ def main(arguments: list[str] | None = None) -> int:
     )
     parts.add_argument(
         "--turns",
-        type=Path,
+        type=given_path,
         metavar="FILE",
         help="a row for each turn of a speaker: an .rttm, or a .csv or .tsv with the columns start, end (seconds) and "
         "speaker, and audio if it is about several recordings",

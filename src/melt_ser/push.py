@@ -5,10 +5,9 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-from melt_ser.cli.verb import run, whole_number
+from melt_ser.cli.verb import given_path, run, whole_number
 from melt_ser.core.console import say, show
 from melt_ser.core.counting import counted
 from melt_ser.core.errors import SetupError
@@ -28,7 +27,7 @@ def main(arguments: list[str] | None = None) -> int:
         description="Share the model of a finished run on the Hugging Face hub, with its card. It needs a token of "
         "yours: `hf auth login`, or the variable HF_TOKEN. No audio and no text of a corpus is uploaded.",
     )
-    parser.add_argument("run", type=Path, help="folder of a finished run")
+    parser.add_argument("run", type=given_path, help="folder of a finished run")
     parser.add_argument("repository", metavar="owner/name", help="on the hub; it is created if it is not there")
     parser.add_argument("--public", action="store_true", help="anybody may read it (default: private)")
     parser.add_argument("--fold", type=whole_number(0), help="the model of one fold (default: those of all folds)")

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from melt_ser.cli.failures import FAILED
-from melt_ser.cli.verb import run
+from melt_ser.cli.verb import given_path, run
 from melt_ser.core import files
 from melt_ser.core.console import Progress, say
 from melt_ser.core.counting import counted
@@ -27,9 +27,9 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         prog="melt-ser report", description="Collect runs into tables, figures and a page."
     )
-    parser.add_argument("runs", type=Path, nargs="+", help="folders that are searched for runs")
+    parser.add_argument("runs", type=given_path, nargs="+", help="folders that are searched for runs")
     parser.add_argument("--format", choices=FORMATS, help="(default: by the suffix of --out; md)")
-    parser.add_argument("--out", type=Path, help="file to write (default: standard output)")
+    parser.add_argument("--out", type=given_path, help="file to write (default: standard output)")
     parser.add_argument(
         "--beside",
         action="append",

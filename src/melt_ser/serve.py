@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import argparse
 import sys
-from pathlib import Path
 
-from melt_ser.cli.verb import positive_number, run, whole_number
+from melt_ser.cli.verb import given_path, positive_number, run, whole_number
 from melt_ser.core.console import say
 from melt_ser.core.errors import SetupError
 
@@ -18,7 +17,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         prog="melt-ser serve", description="Label recordings over HTTP: a page, an interface for programs, a stream."
     )
-    parser.add_argument("run", type=Path, help="folder of a finished run, or hub:<owner>/<name>")
+    parser.add_argument("run", type=given_path, help="folder of a finished run, or hub:<owner>/<name>")
     parser.add_argument("--fold", type=whole_number(0), help="the model of one fold (default: the mean of all)")
     parser.add_argument("--family", metavar="MODULE", help="the backbone.family of the run, if it is your own module")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1 (default: auto)")

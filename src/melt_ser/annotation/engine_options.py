@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import argparse
 import json
-from pathlib import Path
 from typing import Any
 
-from melt_ser.cli.verb import number, whole_number
+from melt_ser.cli.verb import given_path, number, whole_number
 
 PAPER_MODEL = "gpt-4o-2024-08-06"
 EXAMPLE = '{"top_p": 0.9}'
@@ -40,7 +39,7 @@ def add_engine_options(parser: argparse.ArgumentParser) -> None:
         "--batch-requests", type=whole_number(1), default=10_000, metavar="N", help="calls in a batch (10000)"
     )
     engine.add_argument(
-        "--calibrate", type=Path, metavar="TABLE", help="labelled lines that calibrate the engine local"
+        "--calibrate", type=given_path, metavar="TABLE", help="labelled lines that calibrate the engine local"
     )
     engine.add_argument("--poll", type=number, default=30.0, metavar="SECONDS", help="between looks at a batch (30)")
     cost = parser.add_argument_group("the cost")
@@ -50,7 +49,7 @@ def add_engine_options(parser: argparse.ArgumentParser) -> None:
     )
     cost.add_argument("--yes", action="store_true", help="do not ask you; stop at twice the estimate")
     cost.add_argument("--price", metavar="IN,OUT", help="US$ per million tokens of prompts and answers (as known)")
-    cost.add_argument("--journal", type=Path, help="(<out> with the suffix .journal.sqlite)")
+    cost.add_argument("--journal", type=given_path, help="(<out> with the suffix .journal.sqlite)")
 
 
 def temperature(text: str) -> float | None:

@@ -213,6 +213,7 @@ def check_entries(settings: Config | EvaluateConfig | PrepareConfig, corpora: li
         corpora: names of the known corpora.
     """
     dataset = settings.dataset
+    check_folders(settings)
     check_finite(dataset, "dataset")
     check_words(dataset, settings.labels)
     if not isinstance(settings, PrepareConfig):
@@ -223,6 +224,22 @@ def check_entries(settings: Config | EvaluateConfig | PrepareConfig, corpora: li
     for part in dataset.expected:
         if part not in PARTS:
             raise SetupError(f"dataset.expected: there is no part '{part}'; {did_you_mean(part, PARTS)}")
+
+
+def check_folders(settings: Config | EvaluateConfig | PrepareConfig) -> None:
+    """Raise SetupError for an empty folder, as an unset variable leaves it: it would be the current one."""
+    folders = {"dataset.root": settings.dataset.root}
+    folders |= {f"dataset.roots.{name}": root for name, root in settings.dataset.roots.items()}
+    if isinstance(settings, PrepareConfig):
+        folders["recogniser.out"] = settings.recogniser.out
+    else:
+        folders |= {f"eval.roots.{name}": root for name, root in settings.eval.roots.items()}
+        folders["out"] = settings.out
+    if isinstance(settings, EvaluateConfig):
+        folders["run"] = settings.run
+    for key, folder in folders.items():
+        if folder == "":
+            raise SetupError(f"{key} is empty; give a folder (the current one is '.'), or leave it out.")
 
 
 def check_words(dataset: DatasetConfig, labels: LabelsConfig) -> None:

@@ -82,8 +82,17 @@ def typed(composed: DictConfig, schema: type[Settings]) -> Settings:
     assert isinstance(settings, schema)
     refuse_unknown_keys(settings)
     check_entries(settings, known_corpora())
+    settings.dataset.attributes = {name: _numbers(name, scale) for name, scale in settings.dataset.attributes.items()}
     fill_members(settings.dataset)
     return settings
+
+
+def _numbers(attribute: str, scale: list[Any]) -> list[float]:
+    """Return a scale as numbers, so that [1, 7] and [1.0, 7.0] are the same settings; SetupError for other values."""
+    for value in scale:
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            raise SetupError(f"dataset.attributes.{attribute} is two numbers, [lowest, highest], not {scale}.")
+    return [float(value) for value in scale]
 
 
 def load_config(*overrides: str) -> Config:

@@ -19,7 +19,7 @@ from hydra.errors import HydraException, OverrideParseException
 from omegaconf.errors import OmegaConfBaseException
 
 from melt_ser import config
-from melt_ser.cli.keys import place_of, renamed, unknown_key, unknown_name
+from melt_ser.cli.keys import MERGED, place_of, renamed, unknown_key, unknown_name
 from melt_ser.cli.quoting import shell_setting, shell_word, unreadable
 from melt_ser.config import RENAMED
 from melt_ser.core.errors import MeltSerError, did_you_mean, one_line
@@ -31,7 +31,6 @@ WORKER_TRACEBACK = re.compile(
 FAILED = "failed.json"
 READ_AS = {"True": "true", "False": "false", "None": "null"}
 KINDS = {bool: "true, false", int: "a whole number", float: "a number", str: "a word"}
-MERGED = ("augment", "logger")  # groups of which a run may have several YAMLs
 
 
 class Failure(NamedTuple):
@@ -102,6 +101,7 @@ def explain(error: BaseException, schema: type[Any]) -> str | None:
         (r"Key '([^']+)' (?:is )?not in '(\w+)'", _unknown_field),
         (r"Could not override '([^']+)'", _unknown_key),
         (r"config group '([^']+)' does not exist", _unknown_key),
+        (r"Additional config directory '(.*?)' not found", _no_config_dir),
         (r"Ambiguous value for argument '(.*?)'\n", _several_values),
         (r"Key '([^']+)' is not in struct", _unknown_key),
         (r"Key (\S*) \(\w+\) is incompatible with \(str\)\s+full_key: ([\w.]+)\.\1", _key_that_is_no_text),
@@ -157,7 +157,7 @@ def _unparsed(override: str) -> str:
     entries of dictionaries (overrides.py).
     """
     key, equals, value = override.partition("=")
-    if not equals or not re.fullmatch(r"[+~]*[\w./@-]+", key, re.ASCII):
+    if not equals or not re.fullmatch(r"[+~]*\w([\w./@-]*\w)?", key, re.ASCII):
         return f"{shell_word(override)} is no setting; write it as <key>=<value>."
     return unreadable(key.lstrip("+~"), value)
 
@@ -212,6 +212,9 @@ def _several_values(match: re.Match[str], text: str, schema: type[Any]) -> str:
 
 def _wrong_value(match: re.Match[str], text: str, schema: type[Any]) -> str:
     key = match.group(1)
+    typed = re.search(r"Error merging override \+*([\w.]+)=", text)
+    if typed and typed[1].endswith(f".{key}"):  # OmegaConf names the entry of a dictionary alone
+        key = typed[1]
     enumeration = re.search(r"Invalid value '([^']*)', expected one of \[([^\]]*)\]", text)
     if enumeration:
         value, choices = enumeration.groups()
@@ -224,7 +227,7 @@ def _wrong_value(match: re.Match[str], text: str, schema: type[Any]) -> str:
         return f"{key} is {' or '.join(kinds)}, not {READ_AS.get(wrong[1], wrong[1])}."
     if "'NoneType' object" in text:
         return f"{key} is null, so it has no entries to change; write it into a YAML of yours (--config-dir)."
-    if "is not a ListConfig, list or tuple" in text:
+    if "is not a ListConfig, list or tuple" in text or "incompatible with type hint 'typing.List[" in text:
         return f"{key} is a list: give it in brackets, within the shell's quotes: '{key}=[…]'."
     if "Cannot merge DictConfig with ListConfig" in text or "Cannot assign str to Dict" in text:
         return f"{key} has entries, each with a name: '{key}={{<name>:<value>}}'."
@@ -245,6 +248,10 @@ def _key_that_is_no_text(match: re.Match[str], text: str, schema: type[Any]) -> 
 
 def _not_a_mapping(match: re.Match[str], text: str, schema: type[Any]) -> str:
     return f"The YAML of {match.group(1)} is of the type {match.group(2)}; it has to be keys and values."
+
+
+def _no_config_dir(match: re.Match[str], text: str, schema: type[Any]) -> str:
+    return f"--config-dir {match.group(1)} is no folder; correct the path."
 
 
 def _missing(match: re.Match[str], text: str, schema: type[Any]) -> str:

@@ -16,6 +16,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import yaml
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.errors import HydraException
 from omegaconf import OmegaConf
 
 from melt_ser import config as settings
@@ -152,8 +154,20 @@ def print_help(config_name: str, arguments: list[str]) -> None:
     if known.config_dir is not None and not known.config_dir.is_dir():
         raise SetupError(f"--config-dir {known.config_dir} is no folder; correct the path.")
     overrides = [argument for argument in rest if not argument.startswith("-")]
+    if {"--multirun", "-m"} & set(rest):
+        overrides = [_first_of(override) for override in overrides]
     width = shutil.get_terminal_size((WIDTH, 24)).columns if sys.stdout.isatty() else WIDTH
     print(help_text(VERBS[config_name], groups_of(config_name, overrides, known.config_dir), width))
+
+
+def _first_of(override: str) -> str:
+    """Return an override as the first job of a sweep has it; one that cannot be read stays, and is refused later."""
+    try:
+        parsed = OverridesParser.create().parse_override(override)
+        first = next(parsed.sweep_string_iterator()) if parsed.is_sweep_override() else None
+    except HydraException:
+        return override
+    return override if first is None else f"{parsed.get_key_element()}={first}"
 
 
 def help_text(verb: str, groups: list[Group], width: int) -> str:

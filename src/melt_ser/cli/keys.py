@@ -17,6 +17,8 @@ from melt_ser.config import RENAMED
 from melt_ser.core.errors import SetupError, did_you_mean
 
 EXPERIMENT = "experiment"  # a group of YAMLs without settings of its own
+MERGED = ("augment", "logger")  # groups of which a run may have several YAMLs
+WORDS = {str: "text", int: "a whole number", float: "a number"}
 
 
 class Place(NamedTuple):
@@ -98,18 +100,20 @@ def refuse_unknown_keys(settings: Any, place: str = "") -> None:
 
 
 def _check_entries(key: str, value: Any, kind: Any) -> None:
-    """Raise SetupError for an entry of a dictionary of texts or numbers that is a list or a dictionary.
+    """Raise SetupError for a text or number in a dictionary or a list that is a list or a dictionary itself.
 
-    OmegaConf checks entries only where they are typed on the command line.
+    OmegaConf checks entries only where they are typed on the command line, and those of lists nowhere.
     """
     plain, _ = _without_optional(kind)
-    if not isinstance(value, dict) or typing.get_origin(plain) is not dict:
-        return
-    item, _ = _without_optional(typing.get_args(plain)[1])
-    for name, entry in value.items():
-        if item in (str, int) and isinstance(entry, list | dict):
-            what = "text" if item is str else "a whole number"
-            raise SetupError(f"{key}.{name} is {entry}; it has to be {what}.")
+    if plain in WORDS and isinstance(value, list | dict):
+        raise SetupError(f"{key} is {value}; it has to be {WORDS[plain]}.")
+    origin, inner = typing.get_origin(plain), typing.get_args(plain)
+    if origin is dict and isinstance(value, dict):
+        for name, entry in value.items():
+            _check_entries(f"{key}.{name}", entry, inner[1])
+    elif origin is list and isinstance(value, list):
+        for number, entry in enumerate(value):
+            _check_entries(f"{key}.{number}", entry, inner[0])
 
 
 def unknown_name(name: str, place: str, known: Iterable[str]) -> str:

@@ -23,9 +23,10 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Sweep
 from omegaconf import DictConfig, OmegaConf
 
-from melt_ser.cli.keys import Place, place_of
+from melt_ser.cli.keys import EXPERIMENT, MERGED, Place, place_of
 from melt_ser.cli.quoting import read_value, shell_word, unreadable, written
 from melt_ser.core.errors import SetupError
+from melt_ser.core.package import expanded
 
 ENTRIES = "entries"  # the key of the entries that go through Hydra as text
 CARRIED = re.compile(rf"\+\+{ENTRIES}\.\d+=")
@@ -99,7 +100,11 @@ def with_entries(composed: DictConfig, schema: type[Any]) -> DictConfig:
         _, key, _, value = _parts(text)
         place = place_of(key, schema)
         is_null = OmegaConf.select(complete, place.setting) is None
-        OmegaConf.update(complete, place.setting, _entries(place, key, value), merge=not is_null, force_add=True)
+        if is_null:
+            OmegaConf.update(
+                complete, place.setting, {}, merge=False, force_add=True
+            )  # so that errors have the whole key
+        OmegaConf.update(complete, place.setting, _entries(place, key, value), merge=True, force_add=True)
     return complete
 
 
@@ -122,6 +127,10 @@ def _for_hydra(override: str, schema: type[Any], number: int) -> str:
         return _without_entry(override, place)
     if place.is_group and value in ("", "null"):
         raise SetupError(f"{shell_word(override)} names no YAML; leave it out, or choose one that --help lists.")
+    if place.is_group and key not in (*MERGED, EXPERIMENT) and value.startswith("["):
+        raise SetupError(_one_choice(key, value))
+    if key == "out" and str(read_value(value)).startswith("~"):  # Hydra makes the folder of a sweep in it
+        return f"out={written(str(expanded(read_value(value))))}"
     if not place.has_entries or (place.entry is None and not value.startswith("{")):
         return f"{key}={value}"  # a plus changes nothing: the key is known
     readable = _readable(place, key, value)
@@ -129,6 +138,13 @@ def _for_hydra(override: str, schema: type[Any], number: int) -> str:
         return f"++{readable}"
     _entries(place, key, value)  # an entry that cannot be read stops the command here
     return f"++{ENTRIES}.{number}={written(f'{key}={value}')}"
+
+
+def _one_choice(group: str, choices: str) -> str:
+    """Return the sentence about several YAMLs of a group: Hydra would mix their values under the name of the last."""
+    names = choices.strip("[] ")
+    together = f", or train on them together: dataset=union 'dataset.members=[{names}]'" if group == "dataset" else ""
+    return f"{group}={choices} mixes YAMLs; choose one, or run each: --multirun {group}={names}{together}."
 
 
 def _parts(override: str) -> tuple[str, str, str, str]:

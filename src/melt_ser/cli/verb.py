@@ -10,12 +10,14 @@ import argparse
 import math
 import os
 from collections.abc import Callable
+from pathlib import Path
 
 from melt_ser.cli.signals import stopping_in_order
 from melt_ser.cli.stopped import Stopped
 from melt_ser.cli.streams import standard_streams
 from melt_ser.core.console import say_last, terminal
 from melt_ser.core.errors import MeltSerError, SetupError, one_line
+from melt_ser.core.package import expanded
 
 
 def run(work: Callable[[], int], stopped: str = "stopped.") -> int:
@@ -48,6 +50,13 @@ def _check_folder() -> None:
         os.getcwd()
     except OSError:
         raise SetupError("The current folder was deleted; change to another (cd) and start again.") from None
+
+
+def given_path(text: str) -> Path:
+    """Parse a path, with `~` as the home folder also where no shell expands it (`--out=~/labels.csv`)."""
+    if not text:  # as an unset variable of the shell leaves it; it would be the current folder
+        raise argparse.ArgumentTypeError("is the path of a file or folder, not ''")
+    return expanded(text)
 
 
 def names(text: str) -> list[str]:

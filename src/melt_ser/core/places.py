@@ -25,11 +25,17 @@ def refuse_unfit_name(key: str, name: str) -> None:
         )
 
 
+def named(path: Path) -> Path:
+    """Return a path that ends in a name: the whole path of `.`, or of one that ends in `..`."""
+    return path.resolve() if path.name in ("", "..") else path
+
+
 def neighbour(path: Path, before: str, after: str) -> Path:
     """Return the path next to another whose name is the other's between two texts.
 
     If that name is too long for a file system, the end of the other's name is replaced by a digest.
     """
+    path = named(path)
     name = f"{before}{path.name}{after}"
     if len(os.fsencode(name)) > LONGEST_NAME:
         whole = os.fsencode(path.name)

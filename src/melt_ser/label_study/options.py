@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 
-from melt_ser.cli.verb import names, whole_number
+from melt_ser.cli.verb import given_path, names, whole_number
 
 
 def add_pair_options(parser: argparse.ArgumentParser) -> None:
@@ -29,7 +28,9 @@ def add_page_options(parser: argparse._ActionsContainer) -> None:
     parser.add_argument(
         "--words", default="en", metavar="LANGUAGE", help="of the page: en, de or a YAML of yours (default: en)"
     )
-    parser.add_argument("--questions", type=Path, metavar="YAML", help="questions about the rater, asked at the start")
+    parser.add_argument(
+        "--questions", type=given_path, metavar="YAML", help="questions about the rater, asked at the start"
+    )
 
 
 def add_review_options(parser: argparse.ArgumentParser) -> None:
@@ -42,5 +43,5 @@ def add_review_options(parser: argparse.ArgumentParser) -> None:
         help="the tables are labels files: write a page with their N least certain or most disputed lines",
     )
     people.add_argument("--reviewed", action="store_true", help="the tables are a review's key.json and its answers")
-    people.add_argument("--root", type=Path, metavar="FOLDER", help="of the audio, so that the review has clips")
+    people.add_argument("--root", type=given_path, metavar="FOLDER", help="of the audio, so that the review has clips")
     add_page_options(people)

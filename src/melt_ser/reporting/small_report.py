@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from melt_ser.cli.verb import given_path
 from melt_ser.core.console import say
 from melt_ser.core.errors import SetupError, one_line
 
@@ -39,7 +40,7 @@ class Section:
 def add_output_options(parser: argparse.ArgumentParser) -> None:
     """Add the options `--format` and `--out`."""
     parser.add_argument("--format", choices=FORMATS, help="(default: by the suffix of --out, else text)")
-    parser.add_argument("--out", type=Path, help="file to write (default: standard output)")
+    parser.add_argument("--out", type=given_path, help="file to write (default: standard output)")
 
 
 def write(options: argparse.Namespace, sections: Sequence[Section], values: Any) -> None:

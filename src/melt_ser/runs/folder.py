@@ -25,7 +25,8 @@ from melt_ser.config import Config
 from melt_ser.core import files
 from melt_ser.core.console import say
 from melt_ser.core.errors import InputError, SetupError, first_line
-from melt_ser.core.places import refuse_unfit_name
+from melt_ser.core.package import expanded
+from melt_ser.core.places import named, refuse_unfit_name
 from melt_ser.evaluation.result_files import load_result
 from melt_ser.evaluation.results import RERUN_HINT, Inputs, Result
 from melt_ser.runs.identity import Settings, identity, plain
@@ -40,11 +41,12 @@ def run_folder(config: Config) -> Path:
     """Return the folder of a run; SetupError if the backbone or the corpus has a name that cannot name a folder."""
     for key, name in (("backbone.name", config.backbone.name), ("dataset.name", config.dataset.name)):
         refuse_unfit_name(key, name)
-    return Path(config.out) / config.backbone.name / config.dataset.name / identity(config)
+    return expanded(config.out) / config.backbone.name / config.dataset.name / identity(config)
 
 
 def previous_folder(folder: Path) -> Path:
     """Return the folder that keeps the finished run while `force=true` runs it again."""
+    folder = named(folder)
     return folder.with_name(folder.name + PREVIOUS)
 
 

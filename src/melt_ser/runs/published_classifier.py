@@ -204,7 +204,7 @@ def published_system(config: EvaluateConfig) -> PublishedSystem:
     check_label_map(settings, read_labels(theirs, config.revision), run)
     space = space_of(settings)  # before the weights are downloaded
     checkpoint = find_published(theirs, config.revision, settings.allow_pickle)
-    return PublishedSystem(config, checkpoint, space, Path(config.out) / "hub" / name)
+    return PublishedSystem(config, checkpoint, space, expanded(config.out) / "hub" / name)
 
 
 def check_label_map(settings: ClassifierConfig, labels: list[str], run: str) -> None:

@@ -15,6 +15,7 @@ from melt_ser.config import ClassifierConfig, ClassLoss, EvalConfig, EvaluateCon
 from melt_ser.core import files
 from melt_ser.core.console import say
 from melt_ser.core.errors import InputError, SetupError
+from melt_ser.core.package import expanded
 from melt_ser.core.processes import is_main_process
 from melt_ser.corpora.corpus import Corpus
 from melt_ser.corpora.fold_split import SPLIT_COLUMNS
@@ -61,7 +62,7 @@ def finished_system(config: EvaluateConfig) -> FinishedSystem:
     Raises SetupError if there is none, if settings are for a published classifier, or if its family is the user's own
     module and `config.family` does not name it.
     """
-    folder = Path(config.run)
+    folder = expanded(config.run)
     if not folder.exists() and folder.parts[1:] and not folder.parts[2:]:
         raise SetupError(f"There is no run in {folder}; if it is a classifier of the hub, write run=hub:{folder}.")
     result = read_result(folder)

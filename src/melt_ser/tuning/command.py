@@ -7,7 +7,6 @@ import os
 import subprocess
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 
 from omegaconf import DictConfig
 
@@ -55,7 +54,7 @@ def run_search(composed: DictConfig, options: argparse.Namespace, command: Seque
     digest = sha256(settings + space.digest)[:8]
     name = options.study or f"{config.backbone.name}-{config.dataset.name}-{config.trainer.name}-{digest}"
     refuse_unfit_name("--study", name)
-    folder = Path(config.out) / "tune" / name
+    folder = expanded(config.out) / "tune" / name
     inputs = {
         "settings": settings,
         "space": space.digest,

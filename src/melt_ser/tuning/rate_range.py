@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 import pandas as pd
 from omegaconf import DictConfig
@@ -13,6 +11,7 @@ from melt_ser.core import files
 from melt_ser.core.console import finish, say
 from melt_ser.core.errors import InputError, SetupError
 from melt_ser.core.memory import NO_ROOM_FOR_MODEL, memory_advice
+from melt_ser.core.package import expanded
 from melt_ser.models.families import check_family
 from melt_ser.runs.fold import build_model
 from melt_ser.runs.fold_inputs import FoldInputs
@@ -44,7 +43,7 @@ def rate_range(composed: DictConfig, steps: int | None) -> None:
     parts: list[Part] = ["head"] if config.trainer.freeze == "everything" else ["head", "backbone"]
     curves = {part: _test(plan, part, steps) for part in parts}
     name = f"{config.backbone.name}-{config.dataset.name}-{config.trainer.name}-{identity(config).rpartition('-')[2]}"
-    folder = Path(config.out) / "tune" / "range" / name
+    folder = expanded(config.out) / "tune" / "range" / name
     table = pd.concat(curves.values(), ignore_index=True)
     files.write_csv(folder / "range.csv", table)
     suggestions = {

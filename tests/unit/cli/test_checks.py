@@ -139,6 +139,9 @@ REFUSED = {
     "trainer=probe trainer.step_seconds=60": (
         f"trainer.step_seconds has no effect with {LR}, which takes no steps; leave it out."
     ),
+    "dataset.root=": "dataset.root is empty; give a folder (the current one is '.'), or leave it out.",
+    "eval.roots.emodb=": "eval.roots.emodb is empty; give a folder (the current one is '.'), or leave it out.",
+    "out=": "out is empty; give a folder (the current one is '.'), or leave it out.",
     "trainer.refit=cut": "trainer.refit is false, true or cut_dev, not 'cut'.",
     "head.layers=chosen": "head.layers=chosen is for trainer=probe; give last, weighted, all or a number.",
     "head.layers=-1": f"{LAYERS} -1.",

@@ -112,6 +112,16 @@ def test_classes_can_be_typed() -> None:
     }
 
 
+def test_a_scale_has_whole_numbers_wherever_it_is_given(tmp_path: Path) -> None:
+    as_typed_together = load_config("dataset=csv", "dataset.attributes={arousal: [1, 7]}")
+    in_python = typed(compose_settings({"dataset": "csv", "dataset.attributes": {"arousal": [1, 7]}}), Config)
+    (tmp_path / "dataset").mkdir()
+    (tmp_path / "dataset" / "mine.yaml").write_text("defaults: [csv]\nattributes: {arousal: [1, 7]}\n")
+    in_yaml = load_config("dataset=mine", f"hydra.searchpath=['file://{tmp_path}']")
+    for config in (as_typed_together, in_python, in_yaml):
+        assert config.dataset.attributes == {"arousal": [1.0, 7.0]}
+
+
 def test_a_protocol_can_be_typed() -> None:
     config = load_config("dataset.protocols.mine.group=session", "dataset.protocol=mine")
     assert config.dataset.group == "session"
@@ -126,6 +136,21 @@ def test_a_protocol_can_be_typed() -> None:
         ("dataset.expected.tset=3", "dataset.expected: there is no part 'tset'; did you mean 'test'?"),
         ("dataset.expected.test=many", "dataset.expected.test: Value 'many' of type 'str' could not be converted"),
         ('dataset.label_map={"x": [1]}', "dataset.label_map.x is [1]; it has to be text."),
+        ("eval.corpora=[[emodb]]", "eval.corpora.0 is ['emodb']; it has to be text."),
+        ("head.hidden_sizes=[8,{a: 1}]", "head.hidden_sizes.1 is {'a': 1}; it has to be a whole number."),
+        ("labels.classes={a: happy}", "labels.classes.a is a list: give it in brackets"),
+        ("dataset.attributes.arousal=7", "dataset.attributes.arousal is a list: give it in brackets"),
+        ("dataset.attributes={arousal: [low, 7]}", "dataset.attributes.arousal is two numbers, [lowest, highest], not"),
+        ("/backbone=wavlm", "/backbone=wavlm is no setting; write it as <key>=<value>."),
+        (
+            "backbone=[wavlm,hubert]",
+            "backbone=[wavlm,hubert] mixes YAMLs; choose one, or run each: --multirun backbone=",
+        ),
+        (
+            "dataset=[emodb,urdu]",
+            "dataset=[emodb,urdu] mixes YAMLs; choose one, or run each: --multirun dataset=emodb,urdu, or train on "
+            "them together: dataset=union 'dataset.members=[emodb,urdu]'.",
+        ),
         ("dataset.label_map.ü=sad,happy", "dataset.label_map.ü cannot be swept; write a YAML for each"),
         ("dataset.label_map.ü=säd", "dataset.label_map.ü: the value needs quotes: 'dataset.label_map.ü=\"säd\"'."),
         ('dataset.label_map={"a: sad', 'dataset.label_map: {"a: sad cannot be read; close each bracket and quote'),

@@ -45,6 +45,7 @@ def run(*arguments: str, module: str = "train", cwd: Path | None = None) -> subp
         ("eval.corpora=a,b", "eval.corpora has a comma: write 'eval.corpora=[a,b]' for one, or add --multirun"),
         ("out=a,b", "out has a comma: write 'out=\"a,b\"' for one, or add --multirun to run each."),
         ("runs/one", "runs/one is no setting; write it as <key>=<value>."),
+        ("--config-dir=/nope", "--config-dir /nope is no folder; correct the path."),
         ("=3", "=3 is no setting; write it as <key>=<value>."),
         (
             "eval.corpora=emodb",

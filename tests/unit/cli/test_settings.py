@@ -9,14 +9,16 @@ from enum import Enum
 from pathlib import Path
 from types import ModuleType
 
+import hydra
 import pytest
 
 import melt_ser.config
 from melt_ser.cli.compose import load_config
 from melt_ser.cli.failures import failure_of
-from melt_ser.cli.help import VERBS, groups_of, help_text, strings_under_names
+from melt_ser.cli.help import VERBS, groups_of, help_text, print_help, strings_under_names
 from melt_ser.config import RENAMED, Config
 from melt_ser.core.errors import SetupError
+from melt_ser.core.package import conf_folder
 from melt_ser.runs import identity as identity_module
 from melt_ser.runs.identity import identity, plain, settings_of, without_infrastructure
 
@@ -87,6 +89,22 @@ def test_help_shows_the_composed_values_within_the_width() -> None:
     assert "backbone.checkpoint=microsoft/wavlm-base-plus" in text
     assert max(map(len, text.splitlines())) <= 100
     assert "prompt" not in text
+
+
+@pytest.mark.parametrize("verb", ["evaluate", "prepare"])
+def test_each_user_of_a_machine_has_a_folder_for_sweeps(verb: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    folders = set()
+    for user in ("ada", "grace"):
+        monkeypatch.setenv("USER", user)
+        with hydra.initialize_config_dir(str(conf_folder()), version_base="1.3"):
+            folders.add(hydra.compose(verb, return_hydra_config=True).hydra.sweep.dir)
+    assert len(folders) == 2
+
+
+def test_help_of_a_sweep_shows_the_first_job(capsys: pytest.CaptureFixture[str]) -> None:
+    print_help("config", ["--multirun", "seed=3,4", "trainer=probe,frozen"])
+    shown = capsys.readouterr().out
+    assert "\n  seed=3\n" in shown and "\n  trainer.name=probe\n" in shown
 
 
 @pytest.mark.parametrize("old", RENAMED)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from melt_ser.cli.verb import positive_number, run
+from melt_ser.cli.verb import given_path, positive_number, run
 from melt_ser.core.errors import InputError, SetupError
 
 FULL = Path("/dev/full")  # a device that is always full
@@ -62,3 +62,11 @@ def test_a_limit_that_lets_nothing_through_is_refused(text: str) -> None:
     assert positive_number("0.5") == 0.5
     with pytest.raises(argparse.ArgumentTypeError, match="is a number"):
         positive_number(text)
+
+
+def test_a_path_has_a_home_folder_and_is_not_empty(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", "/home/ada")
+    assert given_path("~/labels.csv") == Path("/home/ada/labels.csv")
+    assert given_path("hub:ada/model") == Path("hub:ada/model")
+    with pytest.raises(argparse.ArgumentTypeError, match="is the path of a file or folder, not ''"):
+        given_path("")

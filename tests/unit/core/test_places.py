@@ -168,3 +168,13 @@ def test_neighbours_of_long_names_differ_as_the_names_do(tmp_path: Path) -> None
     assert first != second and len(first.name) == len(second.name) == LONGEST_NAME
     assert neighbour(Path("out.csv"), "", ".unfinished") == Path("out.csv.unfinished")
     assert neighbour(Path("runs/."), ".", ".lock") == Path(".runs.lock")
+
+
+@pytest.mark.parametrize("typed", [".", "..", "../run"])
+def test_a_folder_has_the_same_neighbour_however_it_is_typed(
+    typed: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = tmp_path / "run"
+    (run / "model").mkdir(parents=True)
+    monkeypatch.chdir(run / "model" if typed == ".." else run)
+    assert neighbour(Path(typed), ".", ".lock").resolve() == neighbour(run, ".", ".lock")
