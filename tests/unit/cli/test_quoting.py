@@ -60,8 +60,8 @@ def test_a_pasted_setting_gives_its_value(values: list[Any]) -> None:
 
 @pytest.mark.parametrize("value", WORDS)
 def test_a_pasted_setting_of_a_likely_value_gives_it(value: str) -> None:
-    [typed] = words_of_bash(shell_setting("dataset.root", value))
-    assert load_config(typed).dataset.root == value
+    [typed] = words_of_bash(shell_setting("dataset.licence", value))
+    assert load_config(typed).dataset.licence == value
 
 
 @settings(max_examples=5, deadline=None)  # composing takes longest, so few mappings with many entries
