@@ -100,10 +100,8 @@ def with_entries(composed: DictConfig, schema: type[Any]) -> DictConfig:
         _, key, _, value = _parts(text)
         place = place_of(key, schema)
         is_null = OmegaConf.select(complete, place.setting) is None
-        if is_null:
-            OmegaConf.update(
-                complete, place.setting, {}, merge=False, force_add=True
-            )  # so that errors have the whole key
+        if is_null:  # merged into an empty mapping, an entry has its whole key in an error
+            OmegaConf.update(complete, place.setting, {}, merge=False, force_add=True)
         OmegaConf.update(complete, place.setting, _entries(place, key, value), merge=True, force_add=True)
     return complete
 
