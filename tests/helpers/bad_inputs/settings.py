@@ -69,7 +69,7 @@ def a_yaml_that_is_binary(folder: Path) -> Expected:
 @kind
 def a_missing_folder_of_yamls(folder: Path) -> Expected:
     command = ["prepare", "--config-dir", str(folder / "nowhere"), "dataset=demo"]
-    return refused(command, "config directory", "nowhere' not found", code=2)
+    return refused(command, "--config-dir", "nowhere is no folder; correct the path", code=2)
 
 
 def labels_yaml(folder: Path, classes: str) -> list[str]:
