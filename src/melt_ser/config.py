@@ -648,12 +648,13 @@ class EvalConfig:
     """Test corpora."""
 
     corpora: Optional[list[str]] = None
-    """Corpora to test on, such as [emodb,urdu]. null: the training corpus alone."""
+    """Corpora to test on, such as [emodb,urdu]; only of train. null: the training corpus alone."""
     roots: dict[str, str] = field(default_factory=dict)
     """Mapping of each corpus to the folder of its release."""
     reference: Optional[str] = None
     """Labels that the test part of the training corpus is scored against: a labels file, or release for the release's
-    own, so that runs with other labels (dataset.label_file) have one test. null: the labels that it is trained on."""
+    own, so that runs with other labels (dataset.label_file) have one test; only of train. null: the labels that it is
+    trained on."""
     split: str = "test"
     """Part of another corpus to test on, if it has a split of its own: train, dev or test. Others are used whole."""
     batch_size: int = 32

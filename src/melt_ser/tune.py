@@ -58,7 +58,9 @@ def _parser() -> argparse.ArgumentParser:
     add("--space", metavar="FILE", help="YAML of the search space (default: one of conf/tune, by the trainer)")
     add("--study", metavar="NAME", help="name of the study (default: made from the settings and the space)")
     add("--storage", metavar="PLACE", help="SQLite file or URL of Optuna's storage (default: study.db in its folder)")
-    add("--workers", type=whole_number(1), default=1, metavar="N", help="processes that train trials side by side")
+    add(
+        "--workers", type=whole_number(1), default=1, metavar="N", help="processes that train side by side (default: 1)"
+    )
     add("--no-pruning", action="store_true", help="train every trial to its end")
     add("--range", action="store_true", help="no search: raise the learning rates step by step, and suggest values")
     add("--steps", type=whole_number(10), metavar="N", help="steps of --range (default: an epoch, but at least 100)")

@@ -12,6 +12,7 @@ from torch import nn
 from transformers import (
     CONFIG_MAPPING,
     AutoModelForAudioClassification,
+    SeamlessM4TFeatureExtractor,
     Wav2Vec2FeatureExtractor,
     WhisperFeatureExtractor,
 )
@@ -24,15 +25,16 @@ SUPERB = ("neu", "hap", "ang", "sad")
 SUPERB_MAP = {"neu": "neutral", "hap": "happy", "ang": "angry", "sad": "sad"}
 CLIPS = [
     speechlike(100_000),
-    0.3 * torch.sin(torch.arange(40_000) * 0.1),
+    torch.linspace(0.1, 0.4, 40_000) * torch.sin(torch.arange(40_000) * 0.1) + 0.1 * speechlike(40_000),
     speechlike(200_000) * torch.sin(torch.arange(200_000) * 0.01),
 ]
 WHISPER = TINY | {"d_model": 32, "encoder_attention_heads": 2, "encoder_ffn_dim": 64}
 
 
 def write_classifier(folder: Path, kind: str, labels: tuple[str, ...] = SUPERB, **settings: object) -> Path:
-    """Write a folder as on the hub, of a kind of KINDS or "whisper": a classifier with weights away from zero.
+    """Write a folder as on the hub: a classifier with weights away from zero.
 
+    kind: one of KINDS, "w2v_bert" or "whisper".
     settings: further keys of the transformers configuration, such as use_weighted_layer_sum.
     """
     family, architecture = KINDS.get(kind, (kind, {}))
@@ -51,11 +53,22 @@ def write_classifier(folder: Path, kind: str, labels: tuple[str, ...] = SUPERB, 
                     parameter += 0.3 * torch.randn(parameter.shape)
                 else:
                     parameter *= 4  # with the initial weights, all clips have nearly the same frames
-    extractor = WhisperFeatureExtractor(80) if family == "whisper" else Wav2Vec2FeatureExtractor(do_normalize=True)
+    extractor = _extractor(family)
     _spread_logits(model.eval(), extractor)
     model.save_pretrained(folder)
     extractor.save_pretrained(folder)
     return folder
+
+
+def _extractor(family: str) -> Any:
+    """Return the feature extractor of transformers that a published classifier of a family comes with."""
+    match family:
+        case "whisper":
+            return WhisperFeatureExtractor(80)
+        case "w2v_bert":
+            return SeamlessM4TFeatureExtractor()
+        case _:
+            return Wav2Vec2FeatureExtractor(do_normalize=True)
 
 
 @torch.no_grad()

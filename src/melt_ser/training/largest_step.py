@@ -33,7 +33,8 @@ def largest_step_seconds(
 ) -> int:
     """Return the greatest of `SECONDS` that fits on every process's GPU, times the number of processes.
 
-    It is at most a 32nd of the training part. The weights and the random state stay as they are.
+    It is at most a 32nd of the training part, but not below the least of `SECONDS`. The weights and the random state
+    stay as they are.
 
     Args:
         config: the `trainer` settings.

@@ -63,7 +63,7 @@ def read(root: Path, config: DatasetConfig) -> Release:
     require_columns(columns, present, path, config, is_rated=not rated.empty or config.raters is not None)
     if table.empty:
         raise InputError(f"{path} has a header and no rows; give it a row for each utterance.")
-    used = {*columns.values(), *rated.attrs["columns"]}
+    used = {*columns.values(), *rated.attrs["columns"], "duration"}  # the duration is measured
     ignored = [column for column in present if column not in used]
     notes += [f"columns that are not used: {', '.join(ignored)}"] if ignored else []
     ours = pd.DataFrame({our: table[their] for our, their in columns.items()})

@@ -73,7 +73,7 @@ def test_csv_of_any_spreadsheet_is_read(tmp_path: Path, text: bytes) -> None:
 
 
 def test_csv_rows_without_label_or_file_are_listed(tmp_path: Path) -> None:
-    text = "audio,label,mood\na.wav,happy,1\nb.wav,,2\nc.wav,sad,3\n,sad,4\n"
+    text = "audio,label,mood,duration\na.wav,happy,1,9\nb.wav,,2,9\nc.wav,sad,3,9\n,sad,4,9\n"
     release = read_text(tmp_path, text, "a.wav", "b.wav")
     assert release.table["utterance"].tolist() == ["a"]
     assert [(p.utterance, p.reason) for p in release.skipped] == [
@@ -81,7 +81,7 @@ def test_csv_rows_without_label_or_file_are_listed(tmp_path: Path) -> None:
         ("c", "no audio file: row 3"),
         ("", "no audio: row 4"),
     ]
-    assert release.notes == ["columns that are not used: mood"]
+    assert release.notes == ["columns that are not used: mood"]  # no word on the duration, since it is measured
 
 
 def test_csv_segments_of_a_file_are_utterances_of_one_recording(tmp_path: Path) -> None:
