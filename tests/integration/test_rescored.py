@@ -13,6 +13,8 @@ import pytest
 from corpus_trees import tone, urdu_tree
 from melt_ser.cli.compose import compose
 from melt_ser.evaluate import evaluate
+from melt_ser.reporting.utterances import Corpora
+from melt_ser.runs.finished_run import Run
 from small_runs import corpus, train
 
 ON_CSV = ("dataset=csv", "dataset.table=table.csv", "device=cpu")
@@ -73,6 +75,15 @@ def test_another_corpus_that_has_changed_is_scored_again(tmp_path: Path, capsys:
         for result in (first, second)
     )
     assert now == before - 1
+
+
+def test_a_report_finds_the_audio_of_a_corpus_that_is_scored_later(tmp_path: Path) -> None:
+    folder, _ = train(tmp_path / "runs", corpus(tmp_path / "c"))
+    assert Corpora().of(Run(folder), "urdu") is None
+    urdu_tree(tmp_path / "urdu", tone)
+    evaluate(compose([f"run={folder}", "dataset=urdu", f"dataset.root={tmp_path / 'urdu'}", "device=cpu"], "evaluate"))
+    found = Corpora().of(Run(folder), "urdu")
+    assert found is not None and found.root == tmp_path / "urdu"
 
 
 def test_new_labels_of_the_test_give_new_figures(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -180,6 +180,9 @@ def rescore(
     lasting = [sentence for sentence in result.warnings if sentence not in of_old_scores]
     result.warnings = list(dict.fromkeys([*lasting, *_about(corpus, result), *warnings_of_scores(result)]))
     result.unscored = [entry for entry in result.unscored if entry.corpus != corpus.name]
+    root = corpus.config.root
+    if root is not None and corpus.name != result.train.corpus:  # a report finds the audio of errors there
+        result.config["eval"].setdefault("roots", {})[corpus.name] = root
     write_result(folder / RESULT_FILE, result)
     return result
 
