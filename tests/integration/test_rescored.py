@@ -7,11 +7,14 @@ import logging
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
 
 from corpus_trees import tone, urdu_tree
 from melt_ser.cli.compose import compose
 from melt_ser.evaluate import evaluate
+from melt_ser.reporting.utterances import Corpora
+from melt_ser.runs.finished_run import Run
 from small_runs import corpus, train
 
 ON_CSV = ("dataset=csv", "dataset.table=table.csv", "device=cpu")
@@ -74,6 +77,15 @@ def test_another_corpus_that_has_changed_is_scored_again(tmp_path: Path, capsys:
     assert now == before - 1
 
 
+def test_a_report_finds_the_audio_of_a_corpus_that_is_scored_later(tmp_path: Path) -> None:
+    folder, _ = train(tmp_path / "runs", corpus(tmp_path / "c"))
+    assert Corpora().of(Run(folder), "urdu") is None
+    urdu_tree(tmp_path / "urdu", tone)
+    evaluate(compose([f"run={folder}", "dataset=urdu", f"dataset.root={tmp_path / 'urdu'}", "device=cpu"], "evaluate"))
+    found = Corpora().of(Run(folder), "urdu")
+    assert found is not None and found.root == tmp_path / "urdu"
+
+
 def test_new_labels_of_the_test_give_new_figures(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     root, labels = corpus(tmp_path / "c"), tmp_path / "labels.csv"
     table = (root / "table.csv").read_text()
@@ -92,3 +104,25 @@ def test_new_labels_of_the_test_give_new_figures(tmp_path: Path, capsys: pytest.
     assert again == folder and first["evals"][0]["digest"] != second["evals"][0]["digest"]
     assert figure.read_bytes() != drawn and copied.read_bytes() == figure.read_bytes()
     assert not figure.with_suffix(".svg").exists(), "it showed the old scores"
+
+
+def test_a_reference_may_lack_the_labels_of_a_whole_fold(tmp_path: Path) -> None:
+    root, people = corpus(tmp_path / "c"), tmp_path / "people.csv"
+    table = pd.read_csv(root / "table.csv")
+    labels = pd.DataFrame({"utterance": table["audio"].str.removesuffix(".wav"), "label": table["label"]})
+    labels[table["speaker"] != "s3"].to_csv(people, index=False)
+    settings = ("trainer=probe", "dataset.folds=leave_one_out", "dataset.fold=all")
+    reference = f"eval.reference={people}"
+
+    def counted(out: Path, *more: str) -> tuple[int, list[str]]:
+        _, result = train(out, root, *settings, *more)
+        return result["evals"][0]["n"], [text for text in result["warnings"] if "Fold 4 is left out" in text]
+
+    every, some = len(table), int((table["speaker"] != "s3").sum())
+    assert counted(tmp_path / "runs") == (every, [])
+    told = "csv: Fold 4 is left out: its test part has no label (eval.reference)."
+    assert counted(tmp_path / "runs", reference) == (some, [told])
+    assert counted(tmp_path / "runs") == (every, [])
+    assert counted(tmp_path / "fewer", reference) == (some, [])
+    told = "csv: Fold 4 is left out: the run has no model of it; force=true trains every fold."
+    assert counted(tmp_path / "fewer") == (some, [told])

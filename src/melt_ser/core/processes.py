@@ -19,6 +19,13 @@ def is_main_process() -> bool:
     return os.environ.get("RANK", "0") == "0"
 
 
+def cores() -> int:
+    """Return the number of processor cores that this process may use: a job of a cluster has a part of a machine's."""
+    if hasattr(os, "sched_getaffinity"):  # macOS lacks it
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
 def warn_of_a_lone_process() -> str | None:
     """Return a warning if `accelerate launch --cpu` was asked for several processes and, without MPI, started one.
 

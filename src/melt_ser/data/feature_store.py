@@ -13,9 +13,10 @@ Files are not memory-mapped: mapped pages count as memory of the process.
 
 from __future__ import annotations
 
+import contextlib
 import math
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +26,7 @@ import torch
 
 from melt_ser.audio.augment import Crop
 from melt_ser.core import files
-from melt_ser.core.errors import InputError
+from melt_ser.core.errors import InputError, first_line
 from melt_ser.data.audio_cache import clip_names
 from melt_ser.data.datasets import MEMORY_LIMIT, Batch, ClipDataset
 from melt_ser.data.stage import Stage
@@ -38,13 +39,15 @@ class FeatureStore:
     """A folder of cached features; a clip's features have the shape (count, *shape)."""
 
     def __init__(self, folder: Path) -> None:
-        about: dict[str, Any] = files.read_json(folder / ABOUT)
+        """Read the description of a store; raise InputError if a file of it is damaged or missing."""
         self.folder = folder
-        self.stage = Stage(about[STAGE_KEY])
-        self.shape = tuple(about["shape"])
-        self.dtype = np.dtype(about["dtype"])
+        with self._telling_damage():
+            about: dict[str, Any] = files.read_json(folder / ABOUT)
+            self.stage = Stage(about[STAGE_KEY])
+            self.shape = tuple(about["shape"])
+            self.dtype = np.dtype(about["dtype"])
+            self.clips: pd.DataFrame = pd.read_parquet(folder / CLIPS).set_index("clip")
         self.frame_bytes = math.prod(self.shape) * self.dtype.itemsize
-        self.clips: pd.DataFrame = pd.read_parquet(folder / CLIPS).set_index("clip")
 
     @staticmethod
     def is_in(folder: Path) -> bool:
@@ -60,17 +63,28 @@ class FeatureStore:
         """Return the features of some clips, (clips, frames, *shape), with zeros after each clip's own frames.
 
         parts, firsts, counts: the place of each clip's features, (clips,). Raises InputError for a part that is cut
-        short.
+        short or missing.
         """
         frames = np.zeros((len(counts), counts.max(), *self.shape), dtype=self.dtype)
         for part in np.unique(parts):
             path = self.folder / f"features{part}.bin"
-            with path.open("rb", buffering=0) as file:
+            with self._telling_damage(), path.open("rb", buffering=0) as file:
                 for clip in np.flatnonzero(parts == part):
                     own = frames[clip, : counts[clip]]
                     if os.preadv(file.fileno(), [own.data], firsts[clip] * self.frame_bytes) != own.nbytes:
                         raise InputError(f"{path} is cut short; delete {self.folder} and run again.")
         return frames
+
+    @contextlib.contextmanager
+    def _telling_damage(self) -> Iterator[None]:
+        """Raise InputError if a file cannot be read: a scratch disk may delete old ones, and leave others."""
+        try:
+            yield
+        except (OSError, ValueError, KeyError) as error:  # ValueError: neither JSON nor parquet
+            raise InputError(
+                f"The cached features in {self.folder} cannot be read ({first_line(error)}); delete that folder and "
+                "run again."
+            ) from error
 
 
 def crops_of(table: pd.DataFrame, crop: Crop | None) -> pd.DataFrame:

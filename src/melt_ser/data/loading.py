@@ -14,6 +14,7 @@ from typing import TypeVar
 import torch
 from torch.utils.data import DataLoader
 
+from melt_ser.core.processes import cores
 from melt_ser.data.batches import MicroBatch, Shard, ShuffledBatches
 from melt_ser.data.datasets import Batch, ClipDataset
 
@@ -46,7 +47,7 @@ class AheadLoader:
             generator: the loader draws a random number from it each time; None: from torch's global random state.
         """
         decodes = for_gpu and not utterances.is_cached
-        most = min(MOST_PROCESSES, torch.multiprocessing.cpu_count(), len(utterances) // CLIPS_OF_A_PROCESS)
+        most = min(MOST_PROCESSES, cores(), len(utterances) // CLIPS_OF_A_PROCESS)
         processes = workers if workers is not None else most if decodes else 0
         self.reads_ahead = for_gpu and processes == 0
         self.text = utterances.text

@@ -65,14 +65,15 @@ def _task(result: Result) -> str:
 def benchmark_files(result: Result) -> dict[str, str]:
     """Return the files of `.eval_results`, {name: YAML}: one for each scored corpus that is a data set of the hub.
 
-    The value is the UA. The hub shows it if the data set is registered there as a benchmark.
+    The value is the UA of the test. A score on recordings that the model learned from has no file. The hub shows it if
+    the data set is registered there as a benchmark.
     """
     from huggingface_hub import EvalResultEntry, eval_result_entries_to_yaml
 
     corpora, found = training_corpora(result), {}
     for row in result.closed_evals():
         corpus = corpora.get(row.corpus, {})
-        if not corpus.get("repository"):
+        if not corpus.get("repository") or row.overlap:
             continue
         entry = EvalResultEntry(
             dataset_id=corpus["repository"],

@@ -148,8 +148,10 @@ def rescore(
     Raises InputError if recordings of the corpus were trained on (unless `eval.allow_overlap` is on), or if the run's
     own corpus has changed.
     """
-    models, outputs = model_folders(folder, result), outputs_of(result)
-    splits = _read_splits(folder / "splits.csv")
+    entries = [entry for entry in result.train.folds if own_tests is None or entry.fold in own_tests]
+    paths = dict(model_folders(folder, result))
+    models = [(entry.fold, paths[entry.fold]) for entry in entries]
+    outputs, splits = outputs_of(result), _read_splits(folder / "splits.csv")
     evaluation_sets = [
         make_evaluation_set(
             corpus,
@@ -163,21 +165,39 @@ def rescore(
         )
         for fold, _ in models
     ]
+    for scored in evaluation_sets:
+        scored.notes = [*scored.notes, *_missing_folds(result, own_tests)]
     is_shared = result.config["trainer"].get("freeze") == "everything"  # the backbone is the same in every fold
     probabilities = _predict([path for _, path in models], is_shared, evaluation_sets, settings, device)
     if not is_main_process():
         return result
     answers = [
         answers_of(entry.fold, scored, found, outputs, entry.temperature)
-        for entry, scored, found in zip(result.train.folds, evaluation_sets, probabilities, strict=True)
+        for entry, scored, found in zip(entries, evaluation_sets, probabilities, strict=True)
     ]
     of_old_scores = warnings_of_scores(result)
     with_rows(result, evaluation_rows(folder, answers, outputs))
     lasting = [sentence for sentence in result.warnings if sentence not in of_old_scores]
     result.warnings = list(dict.fromkeys([*lasting, *_about(corpus, result), *warnings_of_scores(result)]))
     result.unscored = [entry for entry in result.unscored if entry.corpus != corpus.name]
+    root = corpus.config.root
+    if root is not None and corpus.name != result.train.corpus:  # a report finds the audio of errors there
+        result.config["eval"].setdefault("roots", {})[corpus.name] = root
     write_result(folder / RESULT_FILE, result)
     return result
+
+
+def _missing_folds(result: Result, own_tests: Mapping[int | None, pd.DataFrame] | None) -> list[str]:
+    """Return sentences on folds without a test part or a model: eval.reference may label other folds than before."""
+    if own_tests is None:
+        return []
+    trained = [entry.fold for entry in result.train.folds]
+    untested = ", ".join(str(fold) for fold in trained if fold not in own_tests)
+    untrained = ", ".join(str(fold) for fold in own_tests if fold not in trained)
+    sentences = [f"Fold {untested} is left out: its test part has no label (eval.reference)."] if untested else []
+    if untrained:
+        sentences.append(f"Fold {untrained} is left out: the run has no model of it; force=true trains every fold.")
+    return sentences
 
 
 def _about(corpus: Corpus, result: Result) -> list[str]:

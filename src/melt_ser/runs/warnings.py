@@ -100,7 +100,7 @@ def _missing_classes(plan: RunPlan, split: FoldSplit) -> list[str]:
     of_fold = "" if split.fold is None else f" of fold {split.fold}"
     untrained = [name for name in plan.classes if name not in set(split.train["class"])]
     if untrained:
-        sentences.append(f"The training part{of_fold} has no {', '.join(untrained)}; the model cannot answer it.")
+        sentences.append(f"The training part{of_fold} has no {', '.join(untrained)}; the model does not learn it.")
     untested = [name for name in plan.classes if name not in set(split.test["class"])]
     if untested and plan.scores_itself:
         sentences.append(f"The test part{of_fold} has no {', '.join(untested)}; its UA is over the other classes.")

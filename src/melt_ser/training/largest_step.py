@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
+import numpy as np
 import torch
 from accelerate import Accelerator
 from accelerate.utils import gather_object
@@ -83,7 +85,9 @@ class TrialStep:
         longest = int(train.seconds.argmax())
         loader = AheadLoader(train, [[longest]], for_gpu=False, workers=0, generator=torch.Generator())
         self.batch = _at_its_longest(next(iter(loader)), float(train.seconds[longest]))
-        self.seconds = min(float(train.seconds[longest]), config.crop_seconds or float("inf"))
+        crop_seconds = config.crop_seconds or float("inf")
+        self.lengths, self.cropped = train.seconds, np.minimum(train.seconds, crop_seconds)
+        self.seconds = float(self.cropped.max())
         self.crop_frames = frames_of_crops(config, model, stage)
         self.learning = [weight for weight in model.parameters() if weight.requires_grad]
         self.copies = 3 if config.average > 0 else 2  # the two moments of Adam, and the average
@@ -97,7 +101,7 @@ class TrialStep:
         with torch.random.fork_rng(devices):
             try:
                 with memory_advice(""):
-                    self._compute(max(1, int(seconds / self.seconds)), device)
+                    self._compute(self._copies(seconds), device)
             except SetupError:
                 fits = False
         for weight in self.learning:
@@ -105,6 +109,16 @@ class TrialStep:
         if device.type == "cuda":
             torch.cuda.empty_cache()
         return fits
+
+    def _copies(self, seconds: int) -> int:
+        """Return how many copies of the longest utterance are at least as much audio as one process's share of a step.
+
+        Two clips of 12 s are a step of 24 s, also if the longest clip has 13 s. Several processes share steps of
+        `seconds` times their number, and shares differ by an utterance: of three, one of two processes has two.
+        """
+        processes = self.accelerator.num_processes
+        numbers = np.ceil(np.maximum(1, seconds * processes // self.lengths) / processes)
+        return math.ceil(float((numbers * self.cropped).max()) / self.seconds - 1e-6)
 
     def _compute(self, utterances: int, device: torch.device) -> None:
         _reserved = [torch.empty_like(weight) for weight in self.learning for _ in range(self.copies)]

@@ -17,7 +17,7 @@ from melt_ser.audio.augment import Augmentation
 from melt_ser.config import AugmentConfig
 from melt_ser.data.batches import Shard, ShuffledBatches
 from melt_ser.data.datasets import WaveformDataset
-from melt_ser.data.loading import EpochLoader, read_ahead
+from melt_ser.data.loading import AheadLoader, EpochLoader, read_ahead
 
 
 class Watched(WaveformDataset):
@@ -48,6 +48,16 @@ def test_an_epoch_has_its_own_batches_and_draws_whoever_reads_them(tmp_path: Pat
     readers = {int(path.name.removeprefix("read_by_")) for path in tmp_path.glob("read_by_*")}
     assert len(readers) == max(workers, 1)
     assert (os.getpid() in readers) == (workers == 0)
+
+
+def test_a_job_with_a_part_of_a_machine_has_no_more_decoding_processes_than_cores(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "cpu_count", lambda: 64)
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: {4, 5, 6}, raising=False)
+    table = pd.DataFrame({"audio": ["a.wav"] * 1000, "class": "sad", "duration": 0.5, "start": np.nan, "end": np.nan})
+    data = WaveformDataset(table, tmp_path, ["sad"], False)
+    assert AheadLoader(data, [[0]], for_gpu=True).loader.num_workers == 3
 
 
 def test_items_are_read_ahead_in_their_order() -> None:

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from melt_ser.core.errors import InputError, OutputError
 from melt_ser.core.package import cache_folder
-from melt_ser.data.feature_store import FeatureStore
+from melt_ser.data.feature_store import FeatureStore, write_description
 from melt_ser.data.stage import Stage
 from melt_ser.models.classifier import SpeechClassifier
 from melt_ser.models.export import load_model, save_model
@@ -262,6 +262,19 @@ def test_features_that_are_cut_short_stop_the_run(
     os.truncate(path, path.stat().st_size - 1)
     with pytest.raises(InputError, match=rf"{path.name} is cut short; delete .*{path.parent.name} and run again"):
         train(tmp_path / "two", root, "trainer=frozen")
+
+
+@pytest.mark.parametrize("name", ["about.json", "clips.parquet", "features0.bin"])
+@pytest.mark.parametrize("is_missing", [False, True])
+def test_a_damaged_or_missing_file_of_a_store_is_one_sentence(tmp_path: Path, name: str, is_missing: bool) -> None:
+    rows = pd.DataFrame({"clip": ["a"], "part": [0], "first": [0], "count": [1]})
+    write_description(tmp_path, Stage.states, (1, 2), np.dtype(np.float32), rows)
+    np.ones((1, 1, 2), dtype=np.float32).tofile(tmp_path / "features0.bin")
+    one = np.array([0]), np.array([0]), np.array([1])
+    assert FeatureStore(tmp_path).read(*one).tolist() == [[[[1.0, 1.0]]]]
+    (tmp_path / name).unlink() if is_missing else (tmp_path / name).write_bytes(b"")
+    with pytest.raises(InputError, match=r"(cannot be read \(.*\)|is cut short); delete .* and run again"):
+        FeatureStore(tmp_path).read(*one)
 
 
 def test_a_killed_computation_of_features_leaves_nothing_that_is_read(

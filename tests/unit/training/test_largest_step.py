@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import itertools
+import math
 from pathlib import Path
+from types import SimpleNamespace
 
+import numpy as np
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from melt_ser.audio.augment import Augmentation
 from melt_ser.config import AugmentConfig, TrainerConfig
 from melt_ser.core.errors import SetupError
+from melt_ser.data.batches import Shard, ShuffledBatches
 from melt_ser.data.datasets import WaveformDataset
 from melt_ser.data.stage import Stage
 from melt_ser.training import largest_step
@@ -80,7 +84,27 @@ def test_a_trial_computes_copies_of_the_longest_clip_at_its_longest(
     monkeypatch.setattr(model, "forward", lambda *given: shapes.append(given[0].shape) or forward(*given))
     TrialStep(CONFIG, model, Stage.nothing, train, make_accelerator("cpu")).fits(10)
     longest = train.seconds.max()
-    assert shapes == [(int(10 / longest), round(16000 * longest))]
+    assert shapes == [(math.ceil(10 / longest), round(16000 * longest))]
+
+
+@pytest.mark.parametrize("processes", [1, 2, 3, 8])
+@given(
+    seconds=st.sampled_from(SECONDS[:12]),
+    lengths=st.lists(st.floats(0.2, 15.0), min_size=1, max_size=60),
+    crop=st.one_of(st.none(), st.floats(1.0, 15.0)),
+)
+@settings(deadline=None, max_examples=60)
+def test_a_trial_has_as_much_audio_as_any_share_of_a_step(
+    processes: int, seconds: int, lengths: list[float], crop: float | None
+) -> None:
+    cropped = np.minimum(lengths, crop or np.inf)
+    trial = TrialStep.__new__(TrialStep)
+    trial.accelerator = SimpleNamespace(num_processes=processes)  # type: ignore[assignment]
+    trial.lengths, trial.cropped, trial.seconds = np.array(lengths), cropped, float(cropped.max())
+    steps = ShuffledBatches(lengths, 8, seed=0, step_seconds=float(seconds * processes)).batches(epoch=1)
+    shares = [Shard(0, processes).of(rows) for rows in steps]
+    largest = max(len(rows) * cropped[rows].max() for rows in shares)
+    assert trial._copies(seconds) * trial.seconds >= largest - 1e-3
 
 
 def test_memory_that_runs_out_is_an_answer_and_any_other_failure_an_error(
