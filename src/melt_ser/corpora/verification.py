@@ -36,6 +36,7 @@ from melt_ser.core.errors import OutputError
 from melt_ser.core.locks import exclusive_lock
 from melt_ser.core.package import cache_folder
 from melt_ser.core.places import Stamp, stamp_of
+from melt_ser.core.processes import cores
 
 RULES_VERSION = 7  # raise it when a rule or the way of measuring changes; clips are then measured again
 CLIPPED = 1e-3  # share of samples at full scale from which a clip is listed; it stays in use
@@ -182,7 +183,7 @@ def _decode(
         start, end = (None if math.isnan(second) else second for second in segment)
         return vars(verify_clip(root, audio, start, end, maximum_seconds))
 
-    with ThreadPoolExecutor(os.cpu_count()) as pool:  # decoders release the interpreter's lock
+    with ThreadPoolExecutor(cores()) as pool:  # decoders release the interpreter's lock
         for first in range(0, len(keys), CHUNK):
             chunk = keys.iloc[first : first + CHUNK]
             outcomes = []

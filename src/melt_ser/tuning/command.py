@@ -19,6 +19,7 @@ from melt_ser.core.errors import InputError
 from melt_ser.core.files import sha256
 from melt_ser.core.package import expanded
 from melt_ser.core.places import refuse_unfit_name
+from melt_ser.core.processes import cores
 from melt_ser.models.checkpoint_files import weights_digest
 from melt_ser.runs.identity import identity
 from melt_ser.tuning.search import check_space, search
@@ -92,7 +93,7 @@ def _run_workers(number: int, command: Sequence[str]) -> None:
     The workers share the cores of the machine, and its GPUs take turns.
     """
     gpus = visible_gpus()
-    threads = max(1, (os.cpu_count() or 1) // number)
+    threads = max(1, cores() // number)
     workers = []
     try:
         for place in range(number):
