@@ -128,7 +128,7 @@ finetuned() {
         for seed in 0 1 2; do
             for model in "backbone=wav2vec2_tiny" "backbone=hubert_tiny" "backbone=wavlm_tiny" \
                 "backbone=data2vec_tiny head=statistics trainer.backbone_learning_rate=5e-5" \
-                "$whisper" "$whisper trainer=lora"; do
+                "$whisper" "$whisper trainer=lora" "$whisper trainer=lora trainer.lora_rank=14 trainer.lora_alpha=28"; do
                 train $model $corpus "trainer.precision=${PRECISION:-auto}" "seed=$seed"
             done
         done
